@@ -1,0 +1,147 @@
+"""``python -m evalhub_quickstart``: run the benchmark that the job specification names.
+
+Exit status: 0 the result was reported, or the job was closed meanwhile; 1 the benchmark failed, or could not
+be reported; 2 the job specification is unusable; 143 or 130 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from types import FrameType
+
+from evalhub_quickstart import __version__
+from evalhub_quickstart.benchmarks import select_benchmark
+from evalhub_quickstart.client import ChatClient
+from evalhub_quickstart.console import complain, say
+from evalhub_quickstart.errors import BenchmarkFailed, EventRefused, JobClosed, JobSpecUnusable
+from evalhub_quickstart.events import EventSender
+from evalhub_quickstart.job import JobAddress, open_job, read_job
+from evalhub_quickstart.jsonvalue import JsonObject, dump
+from evalhub_quickstart.runner import failure_note, run_samples
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Run one benchmark and return the exit status."""
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        address, document = open_job(environ)
+        events = EventSender(address, environ)
+    except JobSpecUnusable as error:
+        complain(str(error))
+        return 2
+    except (OSError, ValueError) as error:
+        complain(f"cannot prepare the connection to the server: {error}")
+        return 2
+    try:
+        return _report(address, document, events, environ)
+    except JobClosed as error:
+        say(f"the server says that the job is closed: stopping ({error})")
+        return 0
+    except EventRefused as error:
+        say(f"giving up: the result cannot be reported: {error}")
+        return 1
+    finally:
+        events.close()
+
+
+def _report(
+    address: JobAddress, document: JsonObject, events: EventSender, environ: Mapping[str, str]
+) -> int:
+    try:
+        _evaluate(address, document, events, environ)
+        return 0
+    except (JobClosed, EventRefused):
+        raise
+    except BenchmarkFailed as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001  whatever it is, the server is to hear of it
+        import traceback  # an expensive import that hardly any run needs
+
+        traceback.print_exc(file=sys.stdout)
+        failure = AdapterError(
+            f"unexpected {type(error).__name__}: {error}. The traceback is in the benchmark's log"
+        )
+    say(f"failed: {failure}")
+    events.failed(failure)
+    return 1
+
+
+class AdapterError(BenchmarkFailed):
+    """Something that nobody foresaw."""
+
+    code = "adapter_error"
+
+
+def _evaluate(
+    address: JobAddress, document: JsonObject, events: EventSender, environ: Mapping[str, str]
+) -> None:
+    started = time.monotonic()
+    say(
+        f"evalhub-quickstart {__version__}: {address.benchmark_id}, "
+        f"benchmark {address.benchmark_index} of job {address.job_id}"
+    )
+    events.running("initializing")
+    benchmark = select_benchmark(address.benchmark_id)
+    job = read_job(document, address.benchmark_id, environ)
+
+    events.running("loading_data")
+    samples = benchmark.samples(job.options.requests)
+    available = len(samples)
+    samples = samples[: job.num_examples]
+    say(f"{len(samples)} of {available} samples; model '{job.model.name}' at {job.model.target.url}")
+
+    samples_file = address.directory / "results" / "samples.jsonl"
+    with ChatClient(job.model, job.options, default_max_tokens=benchmark.max_tokens) as client:
+        client.probe()
+        events.running("running_evaluation")
+        outcomes, wall_s = run_samples(
+            benchmark, samples, client, concurrency=job.options.concurrency, samples_file=samples_file
+        )
+
+    events.running("post_processing")
+    metrics = benchmark.metrics(outcomes, wall_s)
+    metrics["num_samples"] = len(outcomes)
+    metrics["num_errors"] = sum(outcome.error is not None for outcome in outcomes)
+
+    events.running("persisting_artifacts")
+    # Kept beside the samples, so that the result outlives a server that never takes the last event.
+    (samples_file.parent / "metrics.json").write_text(dump(metrics) + "\n", encoding="utf-8")
+    notes = [failure_note(outcomes)]
+    if job.ignored:
+        notes.append(f"parameters unknown to this benchmark were ignored: {', '.join(job.ignored)}")
+    if job.num_examples is not None and job.num_examples > available:
+        notes.append(f"num_examples is {job.num_examples}, but there are only {available} samples")
+    warning = "; ".join(note for note in notes if note) or None
+    if warning:
+        say(f"warning: {warning}")
+    say("result: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    events.completed(
+        metrics,
+        additional_info={
+            "adapter": f"evalhub-quickstart {__version__}",
+            "model_url": job.model.target.url,
+            "model_name": job.model.name,
+            "concurrency": job.options.concurrency,
+            "retries": sum(outcome.attempts - 1 for outcome in outcomes),
+            "evaluation_s": round(wall_s, 3),
+            "total_s": round(time.monotonic() - started, 3),
+        },
+        samples_file=samples_file,
+        warning=warning,
+    )
+    say("reported")
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End at once: the server is waiting, and everything worth keeping is on disk already."""
+    os.write(1, f"stopped by {signal.Signals(number).name}\n".encode())
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What every benchmark is made of: samples, a score per answer, and metrics over all answers."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evalhub_quickstart.jsonvalue import JsonObject, as_object, parse
+from evalhub_quickstart.stats import mean, mean_stderr
+
+DATA_DIRECTORY = Path(__file__).parent.parent / "data"
+
+_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question. ``expected`` is what the scorer compares with: an answer, constraints or a schema."""
+
+    index: int
+    id: str
+    prompt: str
+    expected: JsonObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one sample.
+
+    ``marks`` are named yes/no judgements of the answer; they are empty if there was no answer, and a missing
+    mark counts as no. ``error`` is None if there was an answer.
+    """
+
+    sample: Sample
+    response: str | None = None
+    marks: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    latency_s: float | None = None
+    output_tokens: int | None = None
+    attempts: int
+    error: str | None = None
+
+
+class Benchmark(ABC):
+    """One benchmark. Stateless: all methods are functions of their arguments."""
+
+    primary_mark: str
+    """The mark that is the score of a sample."""
+
+    max_tokens: int
+    """How long an answer may get unless the job says otherwise, in tokens."""
+
+    @abstractmethod
+    def samples(self, requests: int | None) -> list[Sample]:
+        """All samples in their fixed order.
+
+        ``requests`` is how many the job asks for, where the benchmark has such a parameter.
+        """
+
+    @abstractmethod
+    def marks(self, sample: Sample, answer: str) -> Mapping[str, bool]:
+        """Judge an answer. ``answer`` is stripped and without a leading ``<think>`` block."""
+
+    @abstractmethod
+    def metrics(self, outcomes: Sequence[Outcome], wall_s: float) -> dict[str, float]:
+        """The metrics over the outcomes, of which at least one has an answer, and the run's duration.
+
+        Every value is finite: a metric that is undefined (a standard error of one sample) is left out.
+        """
+
+
+def load_rows(name: str) -> list[JsonObject]:
+    """The rows of a bundled JSON Lines file."""
+    lines = (DATA_DIRECTORY / name).read_text(encoding="utf-8").splitlines()
+    return [row for row in (as_object(parse(line)) for line in lines) if row is not None]
+
+
+def visible_answer(response: str) -> str:
+    """The answer without the reasoning that some models put in front of it in a ``<think>`` block."""
+    return _THINKING.sub("", response, count=1).strip()
+
+
+def shares(outcomes: Sequence[Outcome], names: Iterable[str]) -> dict[str, float]:
+    """For each mark the share of samples that have it, with its standard error as ``<name>_stderr``."""
+    metrics: dict[str, float] = {}
+    for name in names:
+        values = [float(outcome.marks.get(name, False)) for outcome in outcomes]
+        metrics[name] = mean(values)
+        stderr = mean_stderr(values)
+        if stderr is not None:
+            metrics[f"{name}_stderr"] = stderr
+    return metrics

@@ -1,0 +1,62 @@
+"""Short writing tasks whose instructions code can verify.
+
+Written for this project. The idea of scoring instructions by code, per prompt and per instruction, is that of
+IFEval (Zhou et al. 2023, arXiv:2311.07911); prompts, constraints and checks are our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from evalhub_quickstart.benchmarks.base import Benchmark, Outcome, Sample, load_rows, shares
+from evalhub_quickstart.benchmarks.constraints import holds
+from evalhub_quickstart.jsonvalue import JsonObject, as_list, as_object
+from evalhub_quickstart.stats import clustered_stderr, mean
+
+
+class InstructionFollowing(Benchmark):
+    """Scores 1 if an answer follows all the instructions of its prompt."""
+
+    primary_mark = "prompt_accuracy"
+    max_tokens = 512
+
+    def samples(self, requests: int | None) -> list[Sample]:
+        return [
+            Sample(index, str(row["id"]), str(row["prompt"]), {"constraints": row["constraints"]})
+            for index, row in enumerate(load_rows("instruction_following.jsonl"))
+        ]
+
+    def marks(self, sample: Sample, answer: str) -> Mapping[str, bool]:
+        followed = {
+            _name(i, constraint): holds(constraint, answer)
+            for i, constraint in enumerate(_constraints(sample))
+        }
+        return {"prompt_accuracy": all(followed.values()), **followed}
+
+    def metrics(self, outcomes: Sequence[Outcome], wall_s: float) -> dict[str, float]:
+        metrics = shares(outcomes, ("prompt_accuracy",))
+        per_prompt = [
+            [
+                float(outcome.marks.get(_name(i, constraint), False))
+                for i, constraint in enumerate(_constraints(outcome.sample))
+            ]
+            for outcome in outcomes
+        ]
+        metrics["instruction_accuracy"] = mean([value for values in per_prompt for value in values])
+        stderr = clustered_stderr(per_prompt)
+        if stderr is not None:
+            metrics["instruction_accuracy_stderr"] = stderr
+        return metrics
+
+
+def _constraints(sample: Sample) -> list[JsonObject]:
+    listed = as_list(sample.expected["constraints"]) or []
+    return [constraint for constraint in map(as_object, listed) if constraint is not None]
+
+
+def _name(index: int, constraint: JsonObject) -> str:
+    """The mark of one constraint; the index keeps two constraints of one kind apart."""
+    return f"{index}:{constraint['kind']}"
+
+
+BENCHMARK = InstructionFollowing()

@@ -1,0 +1,49 @@
+"""How fast the endpoint answers under the job's concurrency. What it answers does not matter.
+
+Latency is the time from sending a request to the last byte of its answer, without retries' waits and, after
+the first request of each worker, without connecting. Prompts were written for this project; they repeat if
+more requests are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from evalhub_quickstart.benchmarks.base import Benchmark, Outcome, Sample, load_rows, shares
+from evalhub_quickstart.stats import mean, mean_stderr, percentile
+
+
+class Latency(Benchmark):
+    """Scores 1 if there is an answer; the latencies are metrics of their own."""
+
+    primary_mark = "success_rate"
+    max_tokens = 128
+
+    def samples(self, requests: int | None) -> list[Sample]:
+        rows = load_rows("latency.jsonl")
+        return [
+            Sample(index, str(rows[index % len(rows)]["id"]), str(rows[index % len(rows)]["prompt"]), {})
+            for index in range(requests or len(rows))
+        ]
+
+    def marks(self, sample: Sample, answer: str) -> Mapping[str, bool]:
+        return {"success_rate": True}
+
+    def metrics(self, outcomes: Sequence[Outcome], wall_s: float) -> dict[str, float]:
+        metrics = shares(outcomes, ("success_rate",))
+        latencies_s = [outcome.latency_s for outcome in outcomes if outcome.latency_s is not None]
+        metrics["latency_p50_s"] = percentile(latencies_s, 0.50)
+        metrics["latency_p95_s"] = percentile(latencies_s, 0.95)
+        metrics["latency_mean_s"] = mean(latencies_s)
+        stderr = mean_stderr(latencies_s)
+        if stderr is not None:
+            metrics["latency_mean_stderr_s"] = stderr
+        metrics["requests_per_s"] = len(latencies_s) / wall_s
+        # Without token counts there is no rate: leaving the metric out is more honest than 0.
+        counts = [outcome.output_tokens for outcome in outcomes if outcome.output_tokens is not None]
+        if counts:
+            metrics["output_tokens_per_s"] = sum(counts) / wall_s
+        return metrics
+
+
+BENCHMARK = Latency()

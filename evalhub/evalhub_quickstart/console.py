@@ -1,0 +1,15 @@
+"""Lines for people. The server captures both streams in the benchmark's ``jobrun.log``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def say(line: str) -> None:
+    """Print one line of progress at once: a log that lags behind is of no use to somebody who watches it."""
+    print(line, flush=True)  # noqa: T201  the log is standard output
+
+
+def complain(line: str) -> None:
+    """Print one line on standard error, with the program's name."""
+    print(f"evalhub-quickstart: {line}", file=sys.stderr, flush=True)  # noqa: T201

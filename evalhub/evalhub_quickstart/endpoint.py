@@ -1,0 +1,190 @@
+"""A demo model endpoint: OpenAI's chat completions API on the loopback interface, answered by fixed rules.
+
+It is a stand-in for trying the pipeline, not a language model; see ``evalhub_quickstart.demo``.
+
+In a program::
+
+    with DemoEndpoint() as endpoint:
+        submit_job(model_url=endpoint.url)
+
+By hand: ``python -m evalhub_quickstart.endpoint --port 0`` prints its URL and serves until it is stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from types import FrameType
+from urllib.parse import urlsplit
+
+from evalhub_quickstart.demo import MODEL_NAME, reply_to
+from evalhub_quickstart.jsonvalue import JsonObject, as_list, as_object, describe, parse
+from evalhub_quickstart.loopback import HOST, Handler, LoopbackServer
+
+BODY_LIMIT_BYTES = 4 * 1024 * 1024
+_METHODS = {"/v1/chat/completions": "POST", "/v1/models": "GET", "/health": "GET"}
+
+
+class DemoEndpoint(LoopbackServer):
+    """The endpoint as a context manager; it takes a free port unless one is given."""
+
+    def __init__(self, *, port: int = 0) -> None:
+        """Raises OSError if the port is taken."""
+        super().__init__(_DemoHandler, port=port)
+
+    @property
+    def url(self) -> str:
+        """The base URL, which is what a job's ``model.url`` wants."""
+        return f"http://{HOST}:{self.port}/v1"
+
+
+class _Refused(Exception):
+    """A request that is answered with an error in OpenAI's shape."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.headers = headers
+
+
+class _DemoHandler(Handler):
+    server_version = "evalhub-quickstart-demo"
+
+    def answer(self) -> None:
+        """Answer any request."""
+        try:
+            body = self._body()
+            path = urlsplit(self.path).path
+            method = _METHODS.get(path)
+            if method is None:
+                raise _Refused(404, f"Unknown path {path}. This endpoint has {', '.join(_METHODS)}.")
+            if self.command != method and not (method == "GET" and self.command == "HEAD"):
+                raise _Refused(405, f"{path} takes {method}, not {self.command}.", Allow=method)
+            self._send(
+                200,
+                _chat(body) if method == "POST" else _models() if path == "/v1/models" else {"status": "ok"},
+            )
+        except _Refused as refusal:
+            self._send(refusal.status, _error(str(refusal), refusal.param), **refusal.headers)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815  fixed names
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """The base class reports malformed requests and unknown methods through this, as HTML."""
+        self.close_connection = True
+        self._send(
+            code,
+            _error(message or explain or "The request could not be understood.", None),
+            Connection="close",
+        )
+
+    def _body(self) -> bytes:
+        # Read before anything is refused: what is left on the connection would be taken for the next request.
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > BODY_LIMIT_BYTES:
+            self.close_connection = True
+            raise _Refused(
+                400,
+                f"The body needs a Content-Length of at most {BODY_LIMIT_BYTES} bytes.",
+                Connection="close",
+            )
+        return self.rfile.read(int(length))
+
+    def _send(self, status: int, document: JsonObject, **headers: str) -> None:
+        self.respond(status, "application/json", json.dumps(document).encode(), **headers)
+
+
+def _chat(body: bytes) -> JsonObject:
+    try:
+        request = as_object(parse(body))
+    except ValueError as error:
+        raise _Refused(400, f"The body is not valid JSON: {error}.") from error
+    if request is None:
+        raise _Refused(400, "The body must be a JSON object.")
+    model = request.get("model")
+    if not isinstance(model, str) or not model:
+        raise _Refused(400, f"model is {describe(model)}: it must be a non-empty string.", param="model")
+    if request.get("stream"):
+        raise _Refused(400, "This demo endpoint does not stream: leave stream out.", param="stream")
+    max_tokens = request.get("max_completion_tokens", request.get("max_tokens"))
+    if max_tokens is not None and (
+        not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1
+    ):
+        raise _Refused(400, f"max_tokens is {describe(max_tokens)}: it must be from 1.", param="max_tokens")
+    prompt = _last_user_message(request.get("messages"))
+    reply = reply_to(prompt, max_tokens)
+    return {
+        "id": f"chatcmpl-{zlib.crc32(prompt.encode()):08x}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": reply.text},
+                "finish_reason": reply.finish_reason,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": reply.prompt_tokens,
+            "completion_tokens": reply.completion_tokens,
+            "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+        },
+    }
+
+
+def _last_user_message(value: object) -> str:
+    messages = [as_object(item) or {} for item in as_list(value) or []]
+    texts = [message.get("content") for message in messages if message.get("role") == "user"]
+    if not texts or not isinstance(texts[-1], str):
+        raise _Refused(
+            400, "messages must be a list with a user message whose content is a string.", param="messages"
+        )
+    return texts[-1]
+
+
+def _models() -> JsonObject:
+    model = {"id": MODEL_NAME, "object": "model", "created": 0, "owned_by": "evalhub-quickstart"}
+    return {"object": "list", "data": [model]}
+
+
+def _error(message: str, param: str | None) -> JsonObject:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": None}}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; the URL is the only line on standard output."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="python -m evalhub_quickstart.endpoint",
+        description="A rule-based stand-in for a model server, for trying EvalHub. Not a language model.",
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="port on 127.0.0.1; 0 (the default) takes a free one"
+    )
+    port: int = parser.parse_args(arguments).port
+    stop = threading.Event()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        endpoint = DemoEndpoint(port=port)
+    except (OSError, OverflowError) as error:
+        parser.error(f"cannot listen on {HOST} port {port}: {error}")
+    with endpoint:
+        print(endpoint.url, flush=True)  # noqa: T201  this is the program's output
+        stop.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,139 @@
+"""The ``model`` object of job.json: the chat endpoint, the API key, and parameters for the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from evalhub_quickstart.errors import JobInvalid
+from evalhub_quickstart.jsonvalue import JsonObject, as_object, describe
+from evalhub_quickstart.transport import Target, parse_url
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+OWN_FIELDS = ("messages", "model", "stream")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """An API key, and where it came from in words for an error message. The key never appears in a repr.
+
+    ``ca_file`` is the path of a CA bundle beside the key, or None.
+    """
+
+    api_key: str | None = field(repr=False)
+    origin: str
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One chat model. ``parameters`` are passed through into every request body."""
+
+    name: str
+    target: Target
+    secret: Secret
+    parameters: JsonObject
+
+
+def read_model(value: object, environ: Mapping[str, str]) -> Model:
+    """Check the ``model`` object and read its secret.
+
+    Raises:
+        JobInvalid: naming the field, the value and what is allowed.
+    """
+    model = as_object(value)
+    if model is None:
+        raise JobInvalid(f"model is {describe(value)}: it must be an object with url and name")
+    name, url = model.get("name"), model.get("url")
+    if not isinstance(name, str) or not name.strip():
+        raise JobInvalid(
+            f"model.name is {describe(name)}: it must be the name that the endpoint knows the model by"
+        )
+    if not isinstance(url, str) or not url.strip():
+        raise JobInvalid(f"model.url is {describe(url)}: it must be a URL such as http://127.0.0.1:8000/v1")
+    return Model(
+        name=name,
+        target=chat_target(url),
+        secret=_secret(model.get("auth"), environ),
+        parameters=_request_parameters(model.get("parameters")),
+    )
+
+
+def chat_target(url: str) -> Target:
+    """The chat completions address for a base URL.
+
+    ``http://host:port`` → ``/v1/chat/completions`` is added; ``…/v1`` or any other path →
+    ``/chat/completions`` is added; a path that ends in ``/chat/completions`` is used as it is. A query (an
+    API version, say) is kept.
+
+    Raises:
+        JobInvalid: it is not a usable URL.
+    """
+    try:
+        base = parse_url(url)
+    except ValueError as error:
+        raise JobInvalid(f"model.url cannot be used: {error}") from error
+    path = base.path.rstrip("/")
+    if not path:
+        path = "/v1/chat/completions"
+    elif not path.endswith("/chat/completions"):
+        path += "/chat/completions"
+    return replace(base, path=path)
+
+
+def _request_parameters(value: object) -> JsonObject:
+    if value is None:
+        return {}
+    parameters = as_object(value)
+    if parameters is None:
+        raise JobInvalid(f"model.parameters is {describe(value)}: it must be an object")
+    for name in OWN_FIELDS:
+        if name in parameters:
+            raise JobInvalid(f"model.parameters.{name} cannot be set: the adapter sets it itself")
+    return parameters
+
+
+def _secret(auth: object, environ: Mapping[str, str]) -> Secret:
+    reference = (as_object(auth) or {}).get("secret_ref")
+    if reference is None or reference == "":
+        key = environ.get(KEY_VARIABLE, "").strip()
+        if not key:
+            return Secret(
+                api_key=None, origin=f"no API key was sent: {KEY_VARIABLE} and model.auth are not set"
+            )
+        return Secret(api_key=_sendable(key, KEY_VARIABLE), origin=f"the API key came from {KEY_VARIABLE}")
+    if not isinstance(reference, str) or not reference.startswith("file:///"):
+        raise JobInvalid(
+            f"model.auth.secret_ref is {describe(reference)}: it must be file:///dir, "
+            "the absolute path of a directory with a file 'api-key'"
+        )
+    directory = Path(unquote(reference.removeprefix("file://")))
+    ca_file = directory / "ca_cert"
+    ca_name = str(ca_file) if ca_file.is_file() else None
+    key_file = directory / "api-key"
+    try:
+        key = key_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        if ca_name and isinstance(error, FileNotFoundError):
+            return Secret(
+                api_key=None, origin=f"no API key was sent: {key_file} does not exist", ca_file=ca_name
+            )
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise JobInvalid(
+            f"model.auth.secret_ref: cannot read the API key from {key_file}: {reason}"
+        ) from error
+    return Secret(
+        api_key=_sendable(key, str(key_file)), origin=f"the API key came from {key_file}", ca_file=ca_name
+    )
+
+
+def _sendable(key: str, origin: str) -> str:
+    """``key`` if it can stand in an HTTP header. The text of the error does not repeat it."""
+    if not key or any(character <= " " or character > "~" for character in key):
+        raise JobInvalid(
+            f"the API key from {origin} is empty or holds characters that an HTTP header cannot carry "
+            "(only printable ASCII without spaces can be sent)"
+        )
+    return key

@@ -1,0 +1,103 @@
+"""Running a benchmark: every sample through the model, at most ``concurrency`` at a time, and onto disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from evalhub_quickstart.benchmarks.base import Benchmark, Outcome, Sample, visible_answer
+from evalhub_quickstart.client import ChatClient
+from evalhub_quickstart.console import say
+from evalhub_quickstart.errors import NoResult, RequestFailed
+from evalhub_quickstart.jsonvalue import JsonObject, dump
+
+PROGRESS_LINES = 10
+
+
+def run_samples(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    client: ChatClient,
+    *,
+    concurrency: int,
+    samples_file: Path,
+) -> tuple[list[Outcome], float]:
+    """Ask and score all ``samples``.
+
+    Each outcome is appended to ``samples_file`` (JSON Lines, in the order of the samples) as soon as those
+    before it are there.
+
+    Returns:
+        The outcomes in the order of the samples, and the duration in seconds.
+
+    Raises:
+        NoResult: not one sample was answered.
+        OSError: ``samples_file`` cannot be written.
+    """
+
+    def work(sample: Sample) -> Outcome:
+        try:
+            completion = client.complete(sample.prompt)
+        except RequestFailed as failure:
+            return Outcome(sample=sample, attempts=failure.attempts, error=str(failure))
+        return Outcome(
+            sample=sample,
+            response=completion.text,
+            marks=benchmark.marks(sample, visible_answer(completion.text)),
+            latency_s=completion.latency_s,
+            output_tokens=completion.output_tokens,
+            attempts=completion.attempts,
+        )
+
+    outcomes: list[Outcome] = []
+    samples_file.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with samples_file.open("w", encoding="utf-8") as file, ThreadPoolExecutor(concurrency, "sample") as pool:
+        try:
+            for outcome in pool.map(work, samples):
+                outcomes.append(outcome)
+                file.write(dump(_record(benchmark, outcome)) + "\n")
+                file.flush()
+                _show_progress(outcomes, len(samples))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    wall_s = time.monotonic() - started
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    if len(errors) == len(outcomes):
+        raise NoResult(f"all {len(outcomes)} samples failed; the first one: {errors[0]}. See {samples_file}")
+    return outcomes, wall_s
+
+
+def failure_note(outcomes: Sequence[Outcome]) -> str | None:
+    """What to say about failed samples beside a result; None if there were none."""
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    if not errors:
+        return None
+    return f"{len(errors)} of {len(outcomes)} samples failed and were scored 0; the first one: {errors[0]}"
+
+
+def _record(benchmark: Benchmark, outcome: Outcome) -> JsonObject:
+    return {
+        "index": outcome.sample.index,
+        "id": outcome.sample.id,
+        "prompt": outcome.sample.prompt,
+        "response": outcome.response,
+        "expected": outcome.sample.expected,
+        "score": float(outcome.marks.get(benchmark.primary_mark, False)),
+        "marks": dict(outcome.marks),
+        "latency_s": outcome.latency_s,
+        "output_tokens": outcome.output_tokens,
+        "attempts": outcome.attempts,
+        "error": outcome.error,
+    }
+
+
+def _show_progress(outcomes: Sequence[Outcome], total: int) -> None:
+    done = len(outcomes)
+    if outcomes[-1].error:
+        say(f"sample {done - 1} failed: {outcomes[-1].error}")
+    if done == total or done * PROGRESS_LINES // total > (done - 1) * PROGRESS_LINES // total:
+        say(f"{done} of {total} samples done")

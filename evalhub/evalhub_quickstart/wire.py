@@ -1,0 +1,85 @@
+"""The chat completions format: building a request body, reading an answer or an error.
+
+Field names and shapes follow OpenAI's API reference, as most model servers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evalhub_quickstart.jsonvalue import JsonObject, as_list, as_object, parse
+from evalhub_quickstart.model import Model
+from evalhub_quickstart.options import Options
+
+DEFAULT_TEMPERATURE = 0.0
+
+
+def request_body(model: Model, options: Options, default_max_tokens: int) -> JsonObject:
+    """Everything in the request but the messages.
+
+    Explicit benchmark parameters beat ``model.parameters``, which beat the defaults. A null in
+    ``model.parameters`` leaves the field out of the request: some endpoints refuse a temperature, for
+    example.
+    """
+    explicit: Mapping[str, object] = {
+        "temperature": options.temperature,
+        "max_tokens": options.max_tokens,
+        "seed": options.seed,
+    }
+    body: JsonObject = {"temperature": DEFAULT_TEMPERATURE, "max_tokens": default_max_tokens}
+    # The newer name of the same limit; endpoints refuse both at once.
+    if "max_completion_tokens" in model.parameters:
+        del body["max_tokens"]
+    body.update(model.parameters)
+    body.update({name: value for name, value in explicit.items() if value is not None})
+    return {"model": model.name, **{name: value for name, value in body.items() if value is not None}}
+
+
+def read_completion(body: bytes) -> tuple[str, int | None] | None:
+    """The text and the number of output tokens in a chat completion.
+
+    The text of a message without content is empty. The count is None if the endpoint does not say it. None as
+    a whole: the body is not a chat completion.
+    """
+    try:
+        document = as_object(parse(body)) or {}
+    except ValueError:
+        return None
+    choices = as_list(document.get("choices"))
+    choice = as_object(choices[0]) if choices else None
+    message = as_object(choice.get("message")) if choice else None
+    if message is None:
+        return None
+    tokens = (as_object(document.get("usage")) or {}).get("completion_tokens")
+    counted = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
+    return _text(message.get("content")), counted
+
+
+def error_message(body: bytes) -> str:
+    """The human part of an error body: OpenAI's ``error.message``, a plain ``error``, ``message`` or
+    ``detail``, else the text itself; on one line."""
+    text = body[:2000].decode("utf-8", "replace")
+    try:
+        document = as_object(parse(body)) or {}
+    except ValueError:
+        document = {}
+    error = document.get("error")
+    for found in (
+        (as_object(error) or {}).get("message"),
+        error,
+        document.get("message"),
+        document.get("detail"),
+    ):
+        if isinstance(found, str) and found:
+            text = found
+            break
+    return " ".join(text.split()).rstrip(".")
+
+
+def _text(content: object) -> str:
+    """The text of a message's content, which is a string, a list of parts, or null (a refusal, or only
+    reasoning)."""
+    if isinstance(content, str):
+        return content
+    texts = [(as_object(part) or {}).get("text") for part in as_list(content) or ()]
+    return "".join(text for text in texts if isinstance(text, str))

@@ -1,0 +1,34 @@
+"""Fixtures for the quickstart provider: a callback server, the demo endpoint, and a job to run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# The suite runs in pytest's importlib mode, which does not make neighbouring modules importable.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from quickstart_kit import CallbackServer, JobDirectory
+
+from evalhub_quickstart.endpoint import DemoEndpoint
+
+
+@pytest.fixture
+def callback() -> Iterator[CallbackServer]:
+    with CallbackServer() as server:
+        yield server
+
+
+@pytest.fixture
+def demo() -> Iterator[DemoEndpoint]:
+    with DemoEndpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def job(tmp_path: Path, callback: CallbackServer) -> JobDirectory:
+    """A job that reports to ``callback``; its model is to be named by the test."""
+    return JobDirectory(tmp_path / "job", callback_url=callback.url)

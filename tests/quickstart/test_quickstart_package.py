@@ -1,0 +1,168 @@
+"""The package as a whole: its imports, its configuration files, and TLS."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import shutil
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from quickstart_kit import PACKAGE_ROOT, CallbackServer, JobDirectory, RecordingServer, chat_answer
+
+import evalhub_quickstart
+from evalhub_quickstart.benchmarks import BENCHMARK_IDS, select_benchmark
+
+CONFIG = Path(__file__).parents[2] / "config"
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(evalhub_quickstart.__path__, "evalhub_quickstart.")
+)
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """The top-level modules that a bare interpreter without site-packages has after importing ``modules``."""
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-S", "-s", "-c", code],
+        env={"PYTHONPATH": PACKAGE_ROOT},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in run.stdout.split()}
+
+
+def test_only_the_standard_library_is_imported() -> None:
+    assert "evalhub_quickstart.benchmarks.latency" in MODULES
+    assert loaded_by(*MODULES) - sys.stdlib_module_names == {"evalhub_quickstart", "__main__"}
+
+
+def test_the_adapter_starts_without_what_it_does_not_need() -> None:
+    unneeded = {
+        "argparse",
+        "asyncio",
+        "decimal",
+        "fractions",
+        "multiprocessing",
+        "socketserver",
+        "subprocess",
+    }
+    assert not loaded_by("evalhub_quickstart.__main__") & unneeded
+
+
+def test_the_provider_file_describes_what_the_package_does() -> None:
+    provider = yaml.safe_load((CONFIG / "providers" / "quickstart.yaml").read_text(encoding="utf-8"))
+    assert provider["id"] == "quickstart"
+    assert provider["runtime"]["local"]["command"] == '"$EVALHUB_PYTHON" -m evalhub_quickstart'
+    assert [benchmark["id"] for benchmark in provider["benchmarks"]] == list(BENCHMARK_IDS)
+    for described in provider["benchmarks"]:
+        benchmark = select_benchmark(described["id"])
+        assert described["dataset_size"] == len(benchmark.samples(None))
+        assert described["primary_score"] == {"metric": benchmark.primary_mark, "lower_is_better": False}
+        assert benchmark.primary_mark in described["metrics"]
+        assert all(len(text) <= 1024 for text in (described["description"], provider["description"]))
+
+
+def test_the_collection_has_every_benchmark_once() -> None:
+    collection = yaml.safe_load((CONFIG / "collections" / "quickstart-v1.yaml").read_text(encoding="utf-8"))
+    assert collection["id"] == "quickstart-v1"
+    assert {member["provider_id"] for member in collection["benchmarks"]} == {"quickstart"}
+    assert [member["id"] for member in collection["benchmarks"]] == list(BENCHMARK_IDS)
+
+
+def test_the_command_of_the_provider_file_works_in_a_shell(
+    job: JobDirectory, callback: CallbackServer, tmp_path: Path
+) -> None:
+    provider = yaml.safe_load((CONFIG / "providers" / "quickstart.yaml").read_text(encoding="utf-8"))
+    interpreter = tmp_path / "a directory with spaces" / "python"
+    interpreter.parent.mkdir()
+    interpreter.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    interpreter.chmod(0o755)
+    job.use("not a url")
+    job.spec_file.parent.mkdir(parents=True)
+    job.spec_file.write_text(json.dumps(job.document))
+    run = subprocess.run(
+        ["sh", "-c", provider["runtime"]["local"]["command"]],
+        env={
+            "EVALHUB_PYTHON": str(interpreter),
+            "EVALHUB_JOB_SPEC_PATH": str(job.spec_file),
+            "PYTHONPATH": PACKAGE_ROOT,
+        },
+        capture_output=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "model.url cannot be used" in callback.error["message"]
+
+
+class SecureServer(RecordingServer):
+    """A model endpoint behind TLS."""
+
+    def __init__(self, certificate: Path) -> None:
+        super().__init__(lambda _: chat_answer("Answer: 122"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        listener = self._server.socket
+        self._server.socket = context.wrap_socket(listener, server_side=True)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1 with its key, in one file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the openssl program is needed to make a certificate")
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
+    subprocess.run(
+        [
+            openssl,
+            *arguments.split(),
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            file,
+            "-out",
+            file,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return file
+
+
+def test_https_works_with_a_private_certificate_authority(
+    certificate: Path, job: JobDirectory, callback: CallbackServer, tmp_path: Path
+) -> None:
+    shutil.copy(certificate, tmp_path / "ca_cert")
+    with SecureServer(certificate) as model:
+        job.use(model.url.replace("http:", "https:"))
+        job.document["model"]["auth"] = {"secret_ref": tmp_path.as_uri()}
+        finished = job.run()
+    assert finished.status == 0, finished
+    assert callback.last["metrics"]["num_errors"] == 0
+
+
+def test_an_unknown_certificate_is_not_trusted(
+    certificate: Path, job: JobDirectory, callback: CallbackServer
+) -> None:
+    with SecureServer(certificate) as model:
+        job.use(model.url.replace("http:", "https:"))
+        assert job.run().status == 1
+    assert "the TLS handshake failed" in callback.error["message"]
+    assert "'ca_cert'" in callback.error["message"]
+    assert model.received == []
+
+
+def test_a_ca_file_without_certificates_is_named(
+    job: JobDirectory, callback: CallbackServer, tmp_path: Path
+) -> None:
+    (tmp_path / "ca_cert").write_text("nothing")
+    job.use("https://127.0.0.1:9/v1")
+    job.document["model"]["auth"] = {"secret_ref": tmp_path.as_uri()}
+    assert job.run().status == 1
+    assert str(tmp_path / "ca_cert") in callback.error["message"]
