@@ -1,0 +1,7 @@
+"""``python -m evalhub_server``."""
+
+import sys
+
+from evalhub_server.cli import main
+
+sys.exit(main())

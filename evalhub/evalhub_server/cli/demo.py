@@ -1,0 +1,142 @@
+"""``eval-hub-server demo``: server, stand-in model and one job, from start to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalhub_server.cli.client import RequestFailed, RestClient
+from evalhub_server.cli.progress import Progress, make_progress
+from evalhub_server.cli.serve import on_signals, run_async
+from evalhub_server.cli.server import Server
+from evalhub_server.errors import StartupError
+from evalhub_server.logs import configure_logs
+from evalhub_server.models.common import State
+from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.settings import ENVIRONMENT, bundled_config_dir, load_settings
+
+PROVIDER = "quickstart"
+POLL_S = 0.25
+
+
+class DemoOptions(msgspec.Struct, kw_only=True, frozen=True):
+    """``model_url`` None: evaluate the stand-in that comes with the demo."""
+
+    model_url: str | None = None
+    model_name: str | None = None
+    num_examples: int | None = None
+    timeout_s: float = 3600
+    as_json: bool = False
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Returns 0 only if the job completed and every benchmark reported metrics. Leaves nothing running."""
+    if options.model_url and not options.model_name:
+        raise StartupError("--model-url also needs --model-name: the model's name at that endpoint.")
+    if options.model_name and not options.model_url:
+        raise StartupError("--model-name also needs --model-url: the endpoint that serves the model.")
+    configure_logs("error")
+    with _model(options) as (url, name):
+        return run_async(_run(options, url, name))
+
+
+@contextlib.contextmanager
+def _model(options: DemoOptions) -> Generator[tuple[str, str], None, None]:
+    if options.model_url and options.model_name:
+        yield options.model_url, options.model_name
+        return
+    from evalhub_quickstart.demo import MODEL_NAME
+    from evalhub_quickstart.endpoint import DemoEndpoint
+
+    with DemoEndpoint() as endpoint:
+        yield endpoint.url, MODEL_NAME
+
+
+async def _run(options: DemoOptions, model_url: str, model_name: str) -> int:
+    progress = make_progress(as_json=options.as_json)
+    # A folder of our own: the usual one may belong to another user of this computer.
+    jobs_dir = Path(tempfile.mkdtemp(prefix="evalhub-demo-"))
+    async with _server(jobs_dir) as (server, stopped):
+        client = RestClient(server.url)
+        progress.say(f"EvalHub Server is listening on {server.url}; the model is {model_name} at {model_url}")
+        try:
+            job = await asyncio.to_thread(
+                client.submit, await _request(client, options, model_url, model_name)
+            )
+            job = await _follow(client, job, progress, stopped, options.timeout_s)
+        except RequestFailed as error:
+            raise StartupError(f"the demo job was refused: {error}") from None
+    progress.say(f"Logs and per-sample records are in {jobs_dir}")
+    return _conclude(job, progress, options)
+
+
+@contextlib.asynccontextmanager
+async def _server(jobs_dir: Path) -> AsyncGenerator[tuple[Server, asyncio.Event], None]:
+    """A server of our own on a free loopback port, whatever the environment configures; and "asked to stop"."""
+    environ = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+    environ.pop("EVALHUB_DATA_DIR", None)
+    settings = load_settings(local=True, configdir=bundled_config_dir(), environ={**environ, "PORT": "0"})
+    settings.sections["local"] = {"jobs_dir": str(jobs_dir)}
+    stopped = asyncio.Event()
+    on_signals(stopped.set)
+    async with Server(settings, load_plugins()) as server:
+        serving = asyncio.create_task(server.serve(), name="demo-server")
+        try:
+            yield server, stopped
+        finally:
+            server.stop()
+            await serving
+
+
+async def _request(
+    client: RestClient, options: DemoOptions, model_url: str, model_name: str
+) -> dict[str, Any]:
+    provider = await asyncio.to_thread(client.provider, PROVIDER)
+    parameters = {"num_examples": options.num_examples} if options.num_examples else {}
+    return {
+        "name": "demo",
+        "description": "Submitted by eval-hub-server demo",
+        "model": {"url": model_url, "name": model_name},
+        "benchmarks": [
+            {"id": benchmark["id"], "provider_id": PROVIDER, "parameters": parameters}
+            for benchmark in provider["benchmarks"]
+        ],
+    }
+
+
+async def _follow(
+    client: RestClient, job: dict[str, Any], progress: Progress, stopped: asyncio.Event, timeout_s: float
+) -> dict[str, Any]:
+    job_id = job["resource"]["id"]
+    deadline = time.monotonic() + timeout_s
+    with progress:
+        while not State(job["status"]["state"]).terminal:
+            progress.update(job)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), POLL_S)
+            if stopped.is_set() or time.monotonic() > deadline:
+                await asyncio.to_thread(client.cancel, job_id)
+            job = await asyncio.to_thread(client.job, job_id)
+        progress.update(job)
+    return job
+
+
+def _conclude(job: dict[str, Any], progress: Progress, options: DemoOptions) -> int:
+    if options.as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(job)).decode() + "\n")
+    progress.results(job)
+    results = job["results"].get("benchmarks", [])
+    complete = job["status"]["state"] == "completed" and all(result.get("metrics") for result in results)
+    if complete and len(results) == len(job["benchmarks"]):
+        return 0
+    sys.stderr.write(f"The demo job did not complete: {job['status']['message']['message'].strip()}\n")
+    return 1

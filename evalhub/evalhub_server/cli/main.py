@@ -1,0 +1,138 @@
+"""Arguments in, exit status out: 0 done, 1 failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalhub_server import __version__
+from evalhub_server.errors import StartupError
+
+PROGRAM = "eval-hub-server"
+
+_EPILOG = """\
+environment:
+  PORT, API_HOST          where to listen (default 127.0.0.1:8080)
+  EVAL_HUB_CONFIG_DIR     like --configdir
+  EVALHUB_DATA_DIR        like --data-dir
+  LOG_LEVEL               debug, info, warn or error
+  DB_URL                  database, such as file:/var/lib/evalhub/evalhub.db
+  EVALHUB_LOAD_PLUGINS    third-party plugins to load, comma-separated (default: all)
+
+Flags may be written with one dash or two, and with a blank or "=" before the value.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status."""
+    arguments = _parser().parse_args(_two_dashes(sys.argv[1:] if argv is None else argv))
+    try:
+        # Each command imports what it needs: "plugins" must not wait for the web server's imports.
+        if arguments.command == "plugins":
+            from evalhub_server.cli.plugins import list_plugins
+
+            return list_plugins(as_json=arguments.json)
+        if arguments.command == "demo":
+            from evalhub_server.cli.demo import DemoOptions, run_demo
+
+            return run_demo(
+                DemoOptions(
+                    model_url=arguments.model_url,
+                    model_name=arguments.model_name,
+                    num_examples=arguments.num_examples,
+                    timeout_s=arguments.timeout,
+                    as_json=arguments.json,
+                )
+            )
+        from evalhub_server.cli.serve import serve
+
+        return serve(local=arguments.local, configdir=arguments.configdir, data_dir=arguments.data_dir)
+    except StartupError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Runs LLM evaluations. Without a command: serve the REST API.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    parser.add_argument(
+        "--local",
+        type=_boolean,
+        default=False,
+        metavar="BOOL",
+        help="run adapters as processes of this computer, without authentication (--local alone means true)",
+    )
+    parser.add_argument(
+        "--configdir",
+        type=Path,
+        metavar="DIR",
+        help="directory with config.yaml, providers/ and collections/ (default: ./config, else the bundled one)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="keep the database and job directories here, so that everything survives a restart",
+    )
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+    _add_demo(commands)
+    plugins = commands.add_parser("plugins", help="list installed plugins", allow_abbrev=False)
+    plugins.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]
+    demo = commands.add_parser(
+        "demo",
+        help="run a small evaluation from start to end and show its results",
+        description="Start the server and a small stand-in model, run the quickstart benchmarks, print the results.",
+        epilog="An API key for --model-url is taken from OPENAI_API_KEY.",
+        allow_abbrev=False,
+    )
+    demo.add_argument("--model-url", metavar="URL", help="evaluate this OpenAI-compatible endpoint instead")
+    demo.add_argument("--model-name", metavar="NAME", help="its model, such as llama3.2:3b")
+    demo.add_argument(
+        "--num-examples", type=_positive, metavar="N", help="samples per benchmark (default: all)"
+    )
+    demo.add_argument(
+        "--timeout",
+        type=_positive,
+        default=3600,
+        metavar="SECONDS",
+        help="give up after this long (default: 3600)",
+    )
+    demo.add_argument("--json", action="store_true", help="print the final job resource alone")
+
+
+def _two_dashes(argv: Sequence[str]) -> list[str]:
+    """Go's flag style: one dash is as good as two, and a switch needs no value."""
+    words: list[str] = []
+    for word in argv:
+        if word.startswith("-") and not word.startswith("--") and len(word) > 2:
+            word = f"-{word}"  # noqa: PLW2901
+        words.append("--local=true" if word == "--local" else word)
+    return words
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "t", "true"):
+        return True
+    if text.lower() in ("0", "f", "false"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)

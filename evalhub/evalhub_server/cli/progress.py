@@ -1,0 +1,131 @@
+"""How the demo shows a job: a live table in a terminal, plain lines elsewhere, nothing for ``--json``."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+Job = dict[str, Any]
+
+
+class Progress:
+    """Shows nothing; the base of the ones that do. A context manager around the time in which the job runs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def say(self, text: str) -> None:
+        """A sentence before or after."""
+
+    def update(self, job: Job) -> None:
+        """The job as it is now."""
+
+    def results(self, job: Job) -> None:
+        """The job as it ended."""
+
+
+class PlainProgress(Progress):
+    """One line for each change of a benchmark's state or phase."""
+
+    def __init__(self) -> None:
+        self._shown: dict[int, str] = {}
+
+    def say(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def update(self, job: Job) -> None:
+        for benchmark in job["status"]["benchmarks"]:
+            text = _state(benchmark)
+            if self._shown.get(benchmark["benchmark_index"]) != text:
+                self._shown[benchmark["benchmark_index"]] = text
+                self.say(f"{benchmark['id']}: {text}")
+
+    def results(self, job: Job) -> None:
+        width = max(len(row[0]) for row in _rows(job))
+        for benchmark, state, score, verdict, metrics in _rows(job):
+            self.say(f"{benchmark:{width}}  {state}  {score}  {verdict}  {metrics}")
+        self.say(_summary(job))
+
+
+class LiveProgress(Progress):
+    """A table that is redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def update(self, job: Job) -> None:
+        table = Table("Benchmark", "State")
+        for benchmark in job["status"]["benchmarks"]:
+            table.add_row(benchmark["id"], _state(benchmark))
+        self._live.update(table)
+
+    def results(self, job: Job) -> None:
+        table = Table("Benchmark", "State", "Score", "Verdict", "Metrics")
+        for row in _rows(job):
+            table.add_row(*row)
+        self._console.print(table)
+        self.say(_summary(job))
+
+
+def make_progress(*, as_json: bool) -> Progress:
+    if as_json:
+        return Progress()
+    console = Console()
+    return LiveProgress(console) if console.is_terminal else PlainProgress()
+
+
+def _state(benchmark: dict[str, Any]) -> str:
+    phase = benchmark.get("phase", "")
+    state = benchmark["status"]
+    return f"{state} ({phase.replace('_', ' ')})" if state == "running" and phase else state
+
+
+def _rows(job: Job) -> list[tuple[str, str, str, str, str]]:
+    results = {result["benchmark_index"]: result for result in job["results"].get("benchmarks", [])}
+    rows: list[tuple[str, str, str, str, str]] = []
+    for benchmark in job["status"]["benchmarks"]:
+        result = results.get(benchmark["benchmark_index"], {})
+        test = result.get("test")
+        metrics = ", ".join(f"{name}={_number(value)}" for name, value in result.get("metrics", {}).items())
+        score = f"{test['primary_score_metric']} {_number(test['primary_score'])}" if test else ""
+        verdict = ("pass" if test["pass"] else "below threshold") if test else ""
+        failure = benchmark.get("error_message", {}).get("message", "")
+        rows.append((benchmark["id"], benchmark["status"], score, verdict, metrics or failure))
+    return rows
+
+
+def _summary(job: Job) -> str:
+    text = f"Job {job['resource']['id']} is {job['status']['state']}"
+    test = job["results"].get("test")
+    if test:
+        text += f"; score {_number(test['score'])}, threshold {_number(test['threshold'])}: "
+        text += "pass" if test["pass"] else "fail"
+    return text
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,58 @@
+"""``eval-hub-server [--local]``: serve until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from evalhub_server.cli.server import Server
+from evalhub_server.logs import configure_logs
+from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.settings import load_settings
+
+
+def serve(*, local: bool, configdir: Path | None, data_dir: Path | None) -> int:
+    """Serve the API; returns 0 after SIGINT or SIGTERM. Raises :class:`StartupError`."""
+    settings = load_settings(local=local, configdir=configdir, data_dir=data_dir)
+    configure_logs(settings.log_level)
+    run_async(_serve_until_signal(Server(settings, load_plugins())))
+    return 0
+
+
+async def _serve_until_signal(server: Server) -> None:
+    async with server:
+        on_signals(server.stop)
+        await server.serve()
+
+
+def on_signals(stop: Callable[[], None]) -> None:
+    """Call ``stop`` on SIGINT and SIGTERM; both end the server with exit status 0."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, partial(_from_thread, loop, stop))
+
+
+def _from_thread(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[], None], _number: int, _frame: FrameType | None
+) -> None:
+    loop.call_soon_threadsafe(stop)
+
+
+def run_async(main: Coroutine[Any, Any, Any]) -> Any:
+    """Run on uvloop where there is one."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if sys.platform != "win32":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)

@@ -1,0 +1,192 @@
+"""Puts the server together: settings and plugins in, a running server out. The only place that knows all parts."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+import uvicorn
+
+from evalhub_server import __version__
+from evalhub_server.engine.broadcast import Broadcast
+from evalhub_server.engine.catalog import Catalog
+from evalhub_server.engine.clock import utc_now
+from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.errors import StartupError
+from evalhub_server.plugins.descriptors import PluginContext
+from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.runtime import Runtime
+from evalhub_server.plugins.storage import Storage
+from evalhub_server.plugins.tracking import Tracker
+from evalhub_server.settings import SECRET_VARIABLES, Settings
+from evalhub_server.web.app import make_app
+from evalhub_server.web.protocol import TrailerProtocol
+
+log = structlog.get_logger()
+
+DRAIN_S = 1
+BACKLOG = 2048
+
+
+class Server:
+    """An async context manager: entering opens everything, leaving closes it in the right order.
+
+    Between the two, :meth:`serve` answers requests until :meth:`stop` is called. Raises :class:`StartupError` for
+    whatever keeps it from starting; nothing is left open then.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins) -> None:
+        self.settings = settings
+        self.url = ""
+        self._plugins = plugins
+        self._stack = contextlib.AsyncExitStack()
+        self._http: _Http | None = None
+        self._socket: socket.socket | None = None
+
+    async def __aenter__(self) -> Self:
+        async with self._stack:
+            await self._open()
+            self._stack = self._stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+        log.info("Server stopped")
+
+    async def serve(self) -> None:
+        """Answer requests until :meth:`stop`."""
+        assert self._http is not None  # noqa: S101  made on entering
+        assert self._socket is not None  # noqa: S101
+        await self._http.serve([self._socket])
+
+    def stop(self) -> None:
+        """Make :meth:`serve` return; a second call does not wait for open requests."""
+        if self._http is not None:
+            self._http.force_exit = self._http.should_exit
+            self._http.should_exit = True
+
+    async def _open(self) -> None:
+        settings = self.settings
+        for warning in settings.warnings:
+            log.warning(warning)
+        log.info("End reading configuration", file=str(settings.config_file))
+        self._plugins.require_unique()
+        self._socket = _listen(settings.host, settings.service.port)
+        self._stack.callback(self._socket.close)
+        port: int = self._socket.getsockname()[1]
+        self.url = settings.callback_url(port)
+        context = PluginContext(
+            data_dir=_made(settings.data_dir), callback_url=self.url, secrets=SECRET_VARIABLES
+        )
+
+        storage = self._plugins.make(Storage, _storage_name(settings), settings.sections, context)
+        await storage.open()
+        self._stack.push_async_callback(storage.close)
+        runtime = self._plugins.make(Runtime, _runtime_name(settings), settings.sections, context)
+        self._stack.push_async_callback(runtime.close)
+        await runtime.check()
+        log.info("Runtime created", runtime=runtime.name)
+        trackers = [await self._tracker(name, context) for name in settings.plugins.trackers]
+
+        store = JobStore(storage)
+        broadcast = Broadcast(self._plugins.observers())
+        broadcast.start()
+        self._stack.push_async_callback(broadcast.close)
+        store.listen(broadcast.publish)
+        runs = RunBuilder(self.url, runtime.provider_key, trackers)
+        supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
+        self._stack.push_async_callback(supervisor.close)
+        catalog = Catalog.load(settings.providers_dir, settings.collections_dir)
+        jobs = JobService(store, supervisor, runtime, catalog, trackers, utc_now, _new_id)
+        self._http = _http(settings, make_app(settings, jobs, catalog))
+        await supervisor.start()
+        log.info(
+            "API Server starting",
+            url=self.url,
+            server_port=port,
+            version=__version__,
+            local=settings.local,
+            storage=storage.description,
+            durable=storage.durable,
+            runtime=runtime.name,
+        )
+
+    async def _tracker(self, name: str, context: PluginContext) -> Tracker:
+        tracker = self._plugins.make(Tracker, name, self.settings.sections, context)
+        self._stack.push_async_callback(tracker.close)
+        await tracker.check()
+        return tracker
+
+
+class _Http(uvicorn.Server):
+    """uvicorn without its own signal handling, which would end the process with the signal instead of status 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # pyright: ignore[reportUnknownParameterType]
+        yield
+
+
+def _http(settings: Settings, app: object) -> _Http:
+    config = uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType]  # Litestar's ASGI types and uvicorn's differ in name only
+        loop="none",
+        http=TrailerProtocol,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=int(settings.service.idle_timeout),
+        timeout_graceful_shutdown=DRAIN_S,
+        ssl_certfile=settings.service.tls_cert_file or None,
+        ssl_keyfile=settings.service.tls_key_file or None,
+    )
+    return _Http(config)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # "localhost" may mean ::1 first; clients that cannot speak IPv6 would then find nobody.
+    address = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise StartupError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}. Perhaps another server runs there: stop it, or "
+            f"choose another port with PORT=… or service.port, another address with API_HOST=… or service.host."
+        ) from None
+
+
+def _made(data_dir: Path | None) -> Path | None:
+    if data_dir is not None:
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartupError(f"--data-dir {data_dir}: cannot be created: {error.strerror}.") from None
+    return data_dir
+
+
+def _storage_name(settings: Settings) -> str:
+    if settings.plugins.storage:
+        return settings.plugins.storage
+    database = settings.sections.get("database")
+    driver = str(database.get("driver") or "") if isinstance(database, dict) else ""  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+    return {"": "sqlite", "pgx": "postgres"}.get(driver, driver)
+
+
+def _runtime_name(settings: Settings) -> str:
+    return settings.plugins.runtime or ("local" if settings.local else "kubernetes")
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,182 @@
+"""Which benchmarks a job runs, and with what: collection, overrides and provider defaults merged into a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.record import JobPlan, PlannedBenchmark
+from evalhub_server.models.collection import Collection
+from evalhub_server.models.common import HardwareConfig, Json, PassCriteria, PrimaryScore, Queue
+from evalhub_server.models.job import BenchmarkRef, CollectionRef, JobRequest
+from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
+
+DEFAULT_THRESHOLD = 0.5
+DEFAULT_QUEUE_KIND = "kueue"
+
+
+def with_queue_kinds(request: JobRequest) -> JobRequest:
+    """Write the default kind into every queue that names none, so that clients read what will be used."""
+    collection = request.collection
+    if collection is not None:
+        collection = replace(collection, benchmarks=_with_kinds(collection.benchmarks))
+    return replace(
+        request,
+        benchmarks=_with_kinds(request.benchmarks),
+        collection=collection,
+        hardware_config=_with_kind(request.hardware_config),
+        queue=_queue(request.queue),
+    )
+
+
+def _with_kinds(benchmarks: tuple[BenchmarkRef, ...]) -> tuple[BenchmarkRef, ...]:
+    return tuple(replace(b, hardware_config=_with_kind(b.hardware_config)) for b in benchmarks)
+
+
+def _with_kind(config: HardwareConfig | None) -> HardwareConfig | None:
+    if config is None or config.queue is None:
+        return config
+    return replace(config, queue=_queue(config.queue))
+
+
+def _queue(queue: Queue | None) -> Queue | None:
+    return queue and replace(queue, kind=queue.kind or DEFAULT_QUEUE_KIND)
+
+
+def effective_benchmarks(request: JobRequest, collection: Collection | None) -> tuple[BenchmarkRef, ...]:
+    """Merge the job's overrides into the collection's benchmarks, or take the job's own list.
+
+    Raises ``resource_does_not_exist`` for an override outside the collection, ``collection_empty`` and
+    ``resolved_sha_read_only``, in this order.
+    """
+    overrides = request.collection.benchmarks if request.collection else ()
+    own = request.benchmarks
+    if collection is not None:
+        members = collection.config.benchmarks
+        _check_overrides(overrides, members)
+        if not members:
+            raise problems.collection_empty(collection.id)
+        own = overrides
+    if any(b.test_data_ref is not None and b.test_data_ref.resolved_sha for b in own):
+        raise problems.resolved_sha_read_only()
+    if collection is None:
+        return request.benchmarks
+    return tuple(_overridden(member, overrides) for member in collection.config.benchmarks)
+
+
+def _check_overrides(overrides: tuple[BenchmarkRef, ...], members: tuple[BenchmarkRef, ...]) -> None:
+    providers = {member.provider_id for member in members}
+    pairs = {(member.provider_id, member.id) for member in members}
+    for override in overrides:
+        if override.provider_id not in providers:
+            raise problems.does_not_exist("provider", override.provider_id)
+        if (override.provider_id, override.id) not in pairs:
+            raise problems.does_not_exist("benchmark", override.id)
+
+
+def _overridden(member: BenchmarkRef, overrides: tuple[BenchmarkRef, ...]) -> BenchmarkRef:
+    parameters: Json = {}
+    mine: BenchmarkRef | None = None
+    for override in overrides:
+        if override.provider_id == member.provider_id:
+            parameters.update(override.parameters)
+            if override.id == member.id:
+                mine = override
+    for key, value in member.parameters.items():
+        # Contract: the collection's value wins over the user's; null or "" takes the parameter away.
+        if value is None or value == "":
+            parameters.pop(key, None)
+        else:
+            parameters[key] = value
+    if mine is None:
+        return replace(member, parameters=parameters)
+    return replace(
+        member,
+        parameters=parameters,
+        weight=mine.weight or member.weight,
+        primary_score=mine.primary_score or member.primary_score,
+        pass_criteria=mine.pass_criteria or member.pass_criteria,
+        test_data_ref=mine.test_data_ref or member.test_data_ref,
+        hardware_config=mine.hardware_config or member.hardware_config,
+    )
+
+
+def plan(
+    request: JobRequest,
+    collection: Collection | None,
+    benchmarks: tuple[BenchmarkRef, ...],
+    providers: Mapping[str, ProviderConfig],
+) -> JobPlan:
+    """Fill in what providers say and snapshot it.
+
+    ``providers`` has an entry for every ``provider_id`` in ``benchmarks``. Raises ``resource_does_not_exist`` for a
+    benchmark that its provider lacks and ``model_url_required``.
+    """
+    planned = tuple(_planned(ref, providers[ref.provider_id], request.hardware_config) for ref in benchmarks)
+    recorded = all(
+        b.test_data_ref is not None and b.test_data_ref.type == "pre_recorded_data" for b in benchmarks
+    )
+    if not recorded and not (request.model and request.model.url):
+        raise problems.model_url_required()
+    criteria = request.pass_criteria or (collection and collection.config.pass_criteria) or None
+    threshold = criteria.threshold if criteria else None
+    return JobPlan(
+        benchmarks=planned,
+        runtimes={provider_id: provider.runtime for provider_id, provider in providers.items()},
+        threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
+    )
+
+
+def _planned(
+    ref: BenchmarkRef, provider: ProviderConfig, job_hardware: HardwareConfig | None
+) -> PlannedBenchmark:
+    offered = next((b for b in provider.benchmarks if b.id == ref.id), None)
+    if offered is None:
+        raise problems.does_not_exist("benchmark", ref.id)
+    score = ref.primary_score or _given(offered.primary_score)
+    return PlannedBenchmark(
+        id=ref.id,
+        provider_id=ref.provider_id,
+        weight=ref.weight or 1.0,
+        primary_score=score,
+        threshold=_threshold(ref, score, offered),
+        parameters=ref.parameters,
+        test_data_ref=ref.test_data_ref,
+        hardware_config=ref.hardware_config or job_hardware,
+    )
+
+
+def _threshold(ref: BenchmarkRef, score: PrimaryScore | None, offered: ProviderBenchmark) -> float | None:
+    """The benchmark's own threshold, else the provider's if it is about the same metric."""
+    if ref.pass_criteria is not None:
+        return ref.pass_criteria.threshold
+    default, metric = _given(offered.pass_criteria), _given(offered.primary_score)
+    if default is None or metric is None or score is None or score.metric != metric.metric:
+        return None
+    return default.threshold
+
+
+def _given(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value
+
+
+def materialised(collection: CollectionRef, job_plan: JobPlan) -> CollectionRef:
+    """The collection reference with the whole effective list written into it."""
+    benchmarks = tuple(
+        BenchmarkRef(
+            id=b.id,
+            provider_id=b.provider_id,
+            weight=0.0 if b.weight == 1.0 else b.weight,  # 1 is what an absent weight means
+            primary_score=b.primary_score,
+            pass_criteria=None if b.threshold is None else PassCriteria(threshold=b.threshold),
+            parameters=b.parameters,
+            hardware_config=b.hardware_config,
+            test_data_ref=b.test_data_ref,
+        )
+        for b in job_plan.benchmarks
+    )
+    return replace(collection, benchmarks=benchmarks)

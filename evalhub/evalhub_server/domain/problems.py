@@ -1,0 +1,115 @@
+"""Every error answer of the contract, one function each: the only place that knows codes, statuses and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalhub_server.errors import ApiError
+from evalhub_server.models.common import State
+
+
+def invalid_json(error: str) -> ApiError:
+    text = f"The request JSON is invalid: '{error}'. Please check the request and try again."
+    return ApiError(400, "invalid_json_request", text)
+
+
+def validation_failed(error: str) -> ApiError:
+    text = f"The request validation failed: '{error}'. Please check the request and try again."
+    return ApiError(400, "request_validation_failed", text)
+
+
+def body_too_large(limit_bytes: int) -> ApiError:
+    text = f"The request body exceeds the maximum allowed size of {limit_bytes} bytes."
+    return ApiError(413, "request_body_too_large", text, {"Connection": "close"})
+
+
+def not_found(kind: str, resource_id: str) -> ApiError:
+    """``kind`` is one of: evaluation job, collection, provider, benchmark."""
+    return ApiError(404, "resource_not_found", f"The {kind} resource '{resource_id}' was not found.")
+
+
+def does_not_exist(kind: str, resource_id: str) -> ApiError:
+    return ApiError(400, "resource_does_not_exist", f"The {kind} with id '{resource_id}' does not exist.")
+
+
+def collection_empty(collection_id: str) -> ApiError:
+    return ApiError(400, "collection_empty", f"The collection {collection_id} does not have any benchmarks.")
+
+
+def resolved_sha_read_only() -> ApiError:
+    text = "The field 'resolved_sha' is read-only and must not be set on create."
+    return ApiError(400, "resolved_sha_read_only", text)
+
+
+def model_url_required() -> ApiError:
+    text = "The model URL is required when not all benchmarks have pre-recorded data."
+    return ApiError(400, "model_url_required", text)
+
+
+def mlflow_required() -> ApiError:
+    text = (
+        "MLflow is required for experiment tracking. "
+        "Please configure MLflow in the service configuration and try again."
+    )
+    return ApiError(400, "mlflow_required_for_experiment", text)
+
+
+def job_closed(job_id: str, new_state: str, state: State) -> ApiError:
+    text = f"The job {job_id} can not be {new_state} because it is '{state.value}'."
+    return ApiError(409, "job_can_not_be_updated", text)
+
+
+def benchmark_closed(job_id: str, benchmark_id: str, index: int, state: State) -> ApiError:
+    text = (
+        f"The job {job_id} can not be running because its benchmark '{benchmark_id}' at index {index} "
+        f"is '{state.value}' and the event says something else."
+    )
+    return ApiError(409, "job_can_not_be_updated", text)
+
+
+def query_parameter_invalid(name: str, kind: str, value: str) -> ApiError:
+    return ApiError(
+        400, "query_parameter_invalid", f"The query parameter '{name}' is not a valid {kind}: '{value}'."
+    )
+
+
+def query_parameter_value_invalid(name: str, allowed: str) -> ApiError:
+    text = f"The query parameter '{name}' is not valid. Allowed values are: '{allowed}'."
+    return ApiError(400, "query_parameter_value_invalid", text)
+
+
+def query_parameter_required(name: str) -> ApiError:
+    return ApiError(400, "query_parameter_required", f"The query parameter '{name}' is required.")
+
+
+def query_bad_parameter(name: str, allowed: Sequence[str]) -> ApiError:
+    names = ", ".join(allowed)
+    text = f"The parameter '{name}' is not a valid query parameter. Allowed parameters are: {names}."
+    return ApiError(400, "query_bad_parameter", text)
+
+
+def query_parameter_mismatch(names: Sequence[str]) -> ApiError:
+    text = f"The query parameters '{','.join(names)}' are mutually exclusive."
+    return ApiError(400, "query_parameter_mismatch", text)
+
+
+def missing_header(code: str, header: str) -> ApiError:
+    return ApiError(400, code, f"The request is missing a required header {header}.")
+
+
+def invalid_header(header: str, why: str) -> ApiError:
+    return ApiError(400, "invalid_header", f"The header {header} {why}. Send it once, with a plain value.")
+
+
+def method_not_allowed(method: str, uri: str, allowed: Sequence[str]) -> ApiError:
+    text = f"The HTTP method {method} is not allowed for the API {uri}."
+    return ApiError(405, "method_not_allowed", text, {"Allow": ", ".join(allowed)})
+
+
+def internal_error(error: str) -> ApiError:
+    return ApiError(500, "internal_server_error", f"An internal server error occurred: '{error}'.")
+
+
+def storage_failed(kind: str, resource_id: str, error: str) -> ApiError:
+    text = f"The request for the {kind} resource {resource_id} failed: '{error}'."
+    return ApiError(500, "database_operation_failed", text)

@@ -1,0 +1,59 @@
+"""One spelling for what provider files and requests spell in several ways."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from evalhub_server.models.common import Json
+
+_KEYS = {
+    "cpurequest": "cpu_request",
+    "memoryrequest": "memory_request",
+    "cpulimit": "cpu_limit",
+    "memorylimit": "memory_limit",
+    "imagepullpolicy": "image_pull_policy",
+}
+_PULL_POLICIES = {"ifnotpresent": "if_not_present", "always": "always"}
+_WELL_KNOWN = ("local", "k8s")
+
+
+def normal_runtime(runtime: Json) -> dict[str, Json]:
+    """Spell the entries ``local`` and ``k8s`` in snake_case with ``{name, value}`` environments.
+
+    The released server writes Go field names (``CPURequest``, ``Env``) and community files use Kubernetes' own
+    (``Always``). Entries that are empty or null mean: not for this runtime. Other runtimes' entries stay as they are.
+    """
+    normal: dict[str, Json] = {}
+    for name, entry in runtime.items():
+        key = name.lower() if name.lower() in _WELL_KNOWN else name
+        if isinstance(entry, dict) and entry:
+            normal[key] = _normal_entry(entry) if key in _WELL_KNOWN else entry  # pyright: ignore[reportUnknownArgumentType]
+    return normal
+
+
+def _normal_entry(entry: Json) -> Json:
+    normal: Json = {}
+    for key, value in entry.items():
+        lower = key.lower()
+        name = _KEYS.get(lower.replace("_", ""), lower)
+        if value is None:
+            continue
+        if name == "env" and isinstance(value, list):
+            normal[name] = [_variable(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        elif name == "image_pull_policy" and isinstance(value, str):
+            normal[name] = _PULL_POLICIES.get(value.lower().replace("_", ""), value)
+        else:
+            normal[name] = value
+    return normal
+
+
+def _variable(item: Any) -> Any:
+    """``{name, value}`` with the value as text, YAML's true as "1" like the released server."""
+    if not isinstance(item, dict):
+        return item
+    entry = cast("Json", item)
+    lower = {str(key).lower(): value for key, value in entry.items()}
+    value = lower.get("value", "")
+    if isinstance(value, bool):
+        value = "1" if value else "0"
+    return {"name": str(lower.get("name") or ""), "value": "" if value is None else str(value)}

@@ -1,0 +1,65 @@
+"""The state of a job as a fold of the states of its benchmarks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord
+from evalhub_server.domain.scoring import job_test
+from evalhub_server.models.common import Message, State
+
+
+def overall(states: Sequence[State]) -> State:
+    """The job's state; the first row that fits decides (contract: rest-api §4.4)."""
+    count = Counter(states)
+    total = len(states)
+    completed, failed, cancelled = count[State.COMPLETED], count[State.FAILED], count[State.CANCELLED]
+    if completed == total:
+        return State.COMPLETED
+    if failed == total:
+        return State.FAILED
+    if completed + failed == total:
+        return State.PARTIALLY_FAILED
+    if cancelled == total:
+        return State.CANCELLED
+    if completed + failed + cancelled == total:
+        return State.PARTIALLY_FAILED
+    if completed or failed or cancelled or count[State.RUNNING]:
+        return State.RUNNING
+    return State.PENDING
+
+
+def settled(job: JobRecord) -> JobRecord:
+    """Bring state, message and overall test of a job in line with its benchmarks."""
+    if job.cancelled:
+        return job
+    state = overall([b.state for b in job.benchmarks])
+    if state is job.state and not state.terminal:
+        return job  # neither the text nor the test of an open job depends on anything else
+    test = None
+    if state is State.COMPLETED:
+        test = job_test(job.plan, [b.result.test if b.result else None for b in job.benchmarks])
+    text = _text(state, job.plan, job.benchmarks)
+    message = Message(message=text, message_code="evaluation_job_updated", message_origin="server")
+    return replace(job, state=state, message=message, test=test)
+
+
+def _text(state: State, plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) -> str:
+    if state is State.FAILED:
+        return "Evaluation job is failed. \n" + _failures(plan, benchmarks)
+    if state is State.PARTIALLY_FAILED:
+        some_cancelled = any(b.state is State.CANCELLED for b in benchmarks)
+        which = "failed or cancelled" if some_cancelled else "failed"
+        return f"Some of the benchmarks {which}. \n" + _failures(plan, benchmarks)
+    return f"Evaluation job is {state.value}"
+
+
+def _failures(plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) -> str:
+    return "".join(
+        f"Benchmark {plan.benchmarks[b.index].id} failed with message: {b.error.message}\n"
+        for b in benchmarks
+        if b.state is State.FAILED and b.error is not None
+    )

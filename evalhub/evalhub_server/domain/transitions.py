@@ -1,0 +1,224 @@
+"""How a job changes: reports, exits, deadlines and cancellation, each a function from record to record.
+
+Every function returns the same object when nothing changes, so callers compare with ``is``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from evalhub_server.domain import diagnosis, problems
+from evalhub_server.domain.provenance import with_resolved_sha
+from evalhub_server.domain.record import (
+    BenchmarkRecord,
+    Exit,
+    JobPlan,
+    JobRecord,
+    ResultRecord,
+    TrackedExperiment,
+)
+from evalhub_server.domain.scoring import benchmark_test
+from evalhub_server.domain.state import settled
+from evalhub_server.models.common import Json, Message, State
+from evalhub_server.models.event import BenchmarkEvent
+from evalhub_server.models.job import JobRequest
+
+CREATED = Message(
+    message="Evaluation job created", message_code="evaluation_job_created", message_origin="server"
+)
+CANCELLED = Message(
+    message="Evaluation job cancelled", message_code="evaluation_job_cancelled", message_origin="server"
+)
+
+
+def new_job(
+    job_id: str,
+    request: JobRequest,
+    plan: JobPlan,
+    now: datetime,
+    *,
+    tenant: str = "",
+    owner: str = "",
+    experiment: TrackedExperiment | None = None,
+) -> JobRecord:
+    """A pending job with every benchmark listed as pending."""
+    return JobRecord(
+        id=job_id,
+        tenant=tenant,
+        owner=owner,
+        created_at=now,
+        updated_at=now,
+        request=request,
+        plan=plan,
+        message=CREATED,
+        experiment=experiment,
+        benchmarks=tuple(BenchmarkRecord(index=index) for index in range(len(plan.benchmarks))),
+    )
+
+
+def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobRecord:
+    """Fold one adapter report into a job.
+
+    Fields that the event leaves out keep their value. Repeats and regressions return the same object.
+
+    Raises:
+        ApiError: 404 ``resource_not_found`` if the job has no such benchmark; 409 ``job_can_not_be_updated`` if
+            the job or the benchmark is terminal and the event says something else.
+    """
+    index = event.benchmark_index
+    planned = job.plan.benchmarks[index] if 0 <= index < len(job.plan.benchmarks) else None
+    if planned is None or (planned.provider_id, planned.id) != (event.provider_id, event.id):
+        if job.state.terminal:
+            raise problems.job_closed(job.id, "running", job.state)
+        raise problems.not_found("benchmark", event.id)
+
+    benchmark = job.benchmarks[index]
+    state = State(event.status)
+    if benchmark.state.terminal:
+        if not state.terminal and not job.state.terminal:
+            return job
+        if not (benchmark.provisional and state.terminal) or job.cancelled:
+            if state.terminal and _merged(job, benchmark, event, now) == benchmark:
+                return job
+            if job.state.terminal:
+                raise problems.job_closed(job.id, "running", job.state)
+            raise problems.benchmark_closed(job.id, planned.id, index, benchmark.state)
+        benchmark = replace(benchmark, provisional=False, error=None, completed_at="")
+    elif benchmark.state is State.RUNNING and state is State.PENDING:
+        return job
+
+    merged = _merged(job, benchmark, event, now)
+    sha = event.job_meta.resolved_sha if event.job_meta else ""
+    return with_resolved_sha(_with_benchmark(job, merged, now), index, sha)
+
+
+def _merged(
+    job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent, now: datetime
+) -> BenchmarkRecord:
+    state = State(event.status)
+    started_at = event.started_at or benchmark.started_at
+    if not started_at and state is not State.PENDING:
+        started_at = _stamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
+    return replace(
+        benchmark,
+        state=state,
+        phase=event.phase or benchmark.phase,
+        error=_with_origin(event.error_message) or benchmark.error,
+        warning=_with_origin(event.warning_message) or benchmark.warning,
+        started_at=started_at,
+        completed_at=(event.completed_at or benchmark.completed_at or _stamp(now)) if state.terminal else "",
+        result=_result(job, benchmark, event) if state.terminal else benchmark.result,
+    )
+
+
+def _result(job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent) -> ResultRecord:
+    known = benchmark.result or ResultRecord()
+    metrics = event.metrics or known.metrics
+    return ResultRecord(
+        metrics=metrics,
+        # Stored as the plain type: the event's subclass would never equal what a storage reads back.
+        metrics_schema=msgspec.convert(event.metrics_schema, type(known.metrics_schema), from_attributes=True)
+        or known.metrics_schema,
+        additional_info=event.additional_info or known.additional_info,
+        artifacts=event.artifacts or known.artifacts,
+        mlflow_run_id=event.mlflow_run_id or known.mlflow_run_id,
+        logs_path=event.logs_path or known.logs_path,
+        test=benchmark_test(job.plan.benchmarks[benchmark.index], metrics),
+    )
+
+
+def launch_intended(job: JobRecord, index: int, now: datetime) -> JobRecord:
+    """Note that a workload is about to be started, unless the benchmark is over already."""
+    benchmark = job.benchmarks[index]
+    if benchmark.state.terminal or benchmark.launched_at is not None:
+        return job
+    return _with_workload(job, replace(benchmark, launched_at=now))
+
+
+def launched(job: JobRecord, index: int, handle: Json) -> JobRecord:
+    """Note how the workload is found again."""
+    benchmark = job.benchmarks[index]
+    return job if benchmark.handle == handle else _with_workload(job, replace(benchmark, handle=handle))
+
+
+def launch_failed(job: JobRecord, index: int, text: str, now: datetime) -> JobRecord:
+    """Fail a benchmark whose workload could not be started."""
+    error = Message(message=text, message_code="evaluation_job_failed", message_origin="server")
+    ended = Exit(reason="launch_failed", message=text)
+    return _ended(job, index, ended, error, now, provisional=False)
+
+
+def exited(job: JobRecord, index: int, exit_: Exit, log_tail: str, now: datetime) -> JobRecord:
+    """Note the end of a workload; a benchmark that has not reported a result fails, provisionally."""
+    return _ended(job, index, exit_, diagnosis.explain(exit_, log_tail), now, provisional=True)
+
+
+def timed_out(
+    job: JobRecord, index: int, kind: str, seconds: float, log_tail: str, now: datetime
+) -> JobRecord:
+    """Fail a benchmark that was stopped at a deadline; ``kind`` is ``start`` or ``run``."""
+    ended = Exit(reason="deadline_exceeded")
+    return _ended(job, index, ended, diagnosis.deadline(kind, seconds, log_tail), now, provisional=True)
+
+
+def _ended(
+    job: JobRecord, index: int, exit_: Exit, error: Message, now: datetime, *, provisional: bool
+) -> JobRecord:
+    benchmark = job.benchmarks[index]
+    if benchmark.state.terminal:
+        return job if benchmark.exit is not None else _with_workload(job, replace(benchmark, exit=exit_))
+    failed = replace(
+        benchmark,
+        state=State.FAILED,
+        error=error,
+        completed_at=_stamp(now),
+        result=benchmark.result or ResultRecord(),
+        provisional=provisional,
+        exit=exit_,
+    )
+    return _with_benchmark(job, failed, now)
+
+
+def cancel(job: JobRecord, now: datetime) -> JobRecord:
+    """Cancel what has not ended. A cancelled job stays as it is.
+
+    Raises:
+        ApiError: 409 ``job_can_not_be_updated`` if the job has ended otherwise.
+    """
+    if job.cancelled:
+        return job
+    if job.state.terminal:
+        raise problems.job_closed(job.id, "cancelled", job.state)
+    benchmarks = tuple(
+        b
+        if b.state.terminal
+        else replace(b, state=State.CANCELLED, error=CANCELLED, completed_at=_stamp(now))
+        for b in job.benchmarks
+    )
+    return replace(
+        job, benchmarks=benchmarks, state=State.CANCELLED, message=CANCELLED, cancelled=True, updated_at=now
+    )
+
+
+def _with_benchmark(job: JobRecord, benchmark: BenchmarkRecord, now: datetime) -> JobRecord:
+    if benchmark == job.benchmarks[benchmark.index]:
+        return job
+    return settled(replace(_with_workload(job, benchmark), updated_at=now))
+
+
+def _with_workload(job: JobRecord, benchmark: BenchmarkRecord) -> JobRecord:
+    index = benchmark.index
+    return replace(job, benchmarks=(*job.benchmarks[:index], benchmark, *job.benchmarks[index + 1 :]))
+
+
+def _with_origin(message: Message | None) -> Message | None:
+    if message is None or message.message_origin:
+        return message
+    return replace(message, message_origin="runtime")
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

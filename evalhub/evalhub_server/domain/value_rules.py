@@ -1,0 +1,199 @@
+"""What each rule of :mod:`evalhub_server.models.rules` demands. A check returns True (or a rule's name) if broken."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from evalhub_server.models.common import GitRef, HardwareConfig, TestDataRef
+from evalhub_server.models.event import BenchmarkEvent
+from evalhub_server.models.job import JobRequest
+from evalhub_server.models.rules import Rule
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.*)", re.DOTALL)
+_BAD_URL_CHARACTER = re.compile(r"[\x00-\x20\x7f]")
+_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+# Addresses that a clone inside a cluster must never reach. The init container checks again after DNS.
+_BLOCKED_HOSTS = {"localhost", "localhost.localdomain", "metadata", "metadata.google.internal"}
+_BLOCKED_SUFFIXES = (".cluster.local", ".svc", ".local")
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value is msgspec.UNSET or value in ("", (), {})
+
+
+def _broken_url(value: str) -> bool:
+    match = _SCHEME.fullmatch(value)
+    if match is None or _BAD_URL_CHARACTER.search(value):
+        return True
+    scheme, rest = match[1].lower(), match[2]
+    rest, _, fragment = rest.partition("#")
+    if scheme == "file":
+        return len(rest.removeprefix("//")) < 2
+    if rest.startswith("//"):
+        return not (_host(rest) or fragment)
+    return not ((rest and not rest.startswith("/")) or fragment)
+
+
+def _host(rest: str) -> str:
+    """Host of ``//user@host:port/path``, lower case, without brackets and port."""
+    authority = re.split(r"[/?#]", rest[2:], maxsplit=1)[0].rpartition("@")[2]
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0].lower()
+    return authority.partition(":")[0].lower()
+
+
+def _broken_git_url(value: str) -> bool | str:
+    match = _SCHEME.fullmatch(value)
+    if match is None or match[1].lower() not in ("http", "https") or _BAD_URL_CHARACTER.search(value):
+        return "http_url"
+    host = _host(match[2]).removesuffix(".") if match[2].startswith("//") else ""
+    if not host:
+        return "http_url"
+    if host in _BLOCKED_HOSTS or host.endswith(_BLOCKED_SUFFIXES):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return (
+        address.is_loopback
+        or address.is_private
+        or address.is_link_local
+        or address.is_unspecified
+        or address.is_multicast
+    )
+
+
+def _broken_timestamp(value: str) -> bool:
+    if not _TIMESTAMP.fullmatch(value):
+        return True
+    try:
+        datetime.fromisoformat(value.upper())
+    except ValueError:
+        return True
+    return False
+
+
+Check = Callable[[Any, Any], bool | str]
+
+
+def _required(value: Any, _limit: Any) -> bool:
+    return _empty(value)
+
+
+def _blank(value: str, _limit: Any) -> bool:
+    return not value.strip()
+
+
+def _broken_tag(value: str, _limit: Any) -> bool:
+    return not 1 <= len(value) <= 128 or "," in value or "|" in value
+
+
+def _too_long(value: Any, limit: int) -> bool:
+    return not _empty(value) and len(value) > limit
+
+
+def _too_small(value: float, limit: float) -> bool:
+    return value < limit
+
+
+def _not_allowed(value: Any, allowed: tuple[str, ...]) -> bool:
+    return not _empty(value) and value not in allowed
+
+
+def _no_dns_label(value: str) -> bool:
+    return not _DNS_LABEL.fullmatch(value)
+
+
+def _unless_empty(check: Callable[[str], bool | str]) -> Check:
+    return lambda value, _limit: not _empty(value) and check(value)
+
+
+CHECKS: dict[str, Check] = {
+    "required": _required,
+    "notblank": _blank,
+    "tagname": _broken_tag,
+    "rfc1123_dns_label": _unless_empty(_no_dns_label),
+    "url": _unless_empty(_broken_url),
+    "git_clone_url": _unless_empty(_broken_git_url),
+    "datetime": _unless_empty(_broken_timestamp),
+    "max": _too_long,
+    "min": _too_small,
+    "oneof": _not_allowed,
+}
+
+
+def _choice(field: str, allowed: tuple[str, ...]) -> str:
+    return f"{field} must be one of: {', '.join(allowed)}"
+
+
+def _sentence(text: str) -> Callable[[str, Any], str]:
+    return lambda _field, _limit: text
+
+
+SHORT_TEXTS: dict[str, Callable[[str, Any], str]] = {
+    "oneof": _choice,
+    "test_data_ref_many": _sentence("test_data_ref: exactly one of s3, pvc, git, or hf must be set"),
+    "test_data_ref_none": _sentence("test_data_ref: one of s3, pvc, git, or hf must be set"),
+    "git_https": _sentence("git url with credentials must use https scheme"),
+    "hardware_exclusive": _sentence(
+        "hardware_config: hardware_profile_name cannot be combined with queue, cpu, memory, or gpu"
+    ),
+}
+"""Failures that are reported alone, in a sentence of their own, when they come first."""
+
+_Broken = Iterator[tuple[str, Rule]]
+
+
+def _job(job: JobRequest) -> _Broken:
+    wants_collection = job.collection is not None and bool(job.collection.id)
+    if wants_collection and job.benchmarks:
+        yield "benchmarks", Rule("benchmarks or collection")
+    elif not wants_collection and not job.benchmarks:
+        yield "benchmarks", Rule("minimum one benchmark")
+
+
+def _test_data(ref: TestDataRef) -> _Broken:
+    sources = sum(source is not None for source in (ref.s3, ref.pvc, ref.git, ref.hf))
+    if sources > 1:
+        yield "", Rule("test_data_ref_many")
+    elif sources == 0:
+        yield "", Rule("test_data_ref_none")
+
+
+def _git(ref: GitRef) -> _Broken:
+    if ref.secret_ref and not ref.url.lower().startswith("https:"):
+        yield "url", Rule("git_https")
+
+
+def _hardware(config: HardwareConfig) -> _Broken:
+    direct = (config.queue, config.cpu, config.memory, config.gpu)
+    if config.hardware_profile_name and any(value is not None for value in direct):
+        yield "", Rule("hardware_exclusive")
+
+
+def _event(event: BenchmarkEvent) -> _Broken:
+    names = [schema.name for schema in event.metrics_schema]
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield "metrics_schema", Rule("metrics_schema_duplicate_name")
+        if name and name not in event.metrics:
+            yield "metrics_schema", Rule("metrics_schema_name_not_in_metrics")
+
+
+STRUCT_CHECKS: tuple[tuple[type[msgspec.Struct], Callable[[Any], _Broken]], ...] = (
+    (JobRequest, _job),
+    (TestDataRef, _test_data),
+    (GitRef, _git),
+    (HardwareConfig, _hardware),
+    (BenchmarkEvent, _event),
+)
+"""Rules between the fields of one object: (path below it, rule) for each that is broken."""

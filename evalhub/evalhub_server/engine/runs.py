@@ -1,0 +1,32 @@
+"""From a record to what a runtime is asked to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalhub_server.domain.jobspec import job_spec
+from evalhub_server.domain.record import JobRecord
+from evalhub_server.plugins.runtime import BenchmarkRun
+from evalhub_server.plugins.tracking import Tracker
+
+
+class RunBuilder:
+    """Knows what every run has in common: the callback address, the runtime's key, the trackers' environment."""
+
+    def __init__(self, callback_url: str, provider_key: str, trackers: Sequence[Tracker]) -> None:
+        self._callback_url = callback_url
+        self._provider_key = provider_key
+        self._trackers = list(trackers)
+
+    def __call__(self, job: JobRecord, index: int) -> BenchmarkRun:
+        environment: dict[str, str] = {}
+        for tracker in self._trackers:
+            environment.update(tracker.environment(job.tenant))
+        provider_id = job.plan.benchmarks[index].provider_id
+        return BenchmarkRun(
+            spec=job_spec(job, index, self._callback_url),
+            attempt=job.benchmarks[index].attempt,
+            tenant=job.tenant,
+            config=job.plan.runtimes.get(provider_id, {}).get(self._provider_key),
+            environment=environment,
+        )

@@ -1,0 +1,150 @@
+"""Owns every workload: one task for each benchmark that runs, from its turn in the queue to its last process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from functools import partial
+
+import structlog
+
+from evalhub_server.domain import transitions
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.engine.clock import Clock
+from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.queue import LaunchQueue, Slot
+from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.engine.workload import Workload
+from evalhub_server.plugins.hookspecs import JobChanged
+from evalhub_server.plugins.runtime import Runtime
+from evalhub_server.settings import SupervisorSettings
+
+log = structlog.get_logger()
+
+# The SDK's "server stop" kills after five seconds.
+SHUTDOWN_GRACE_S = 1.5
+SHUTDOWN_STOP_S = 3.0
+
+
+class Supervisor:
+    """Launches benchmarks in turn, watches them, and makes sure that none is forgotten.
+
+    :meth:`start` first, :meth:`close` last. A benchmark that is not terminal is always either in the queue or has
+    a task here.
+    """
+
+    def __init__(
+        self, store: JobStore, runtime: Runtime, runs: RunBuilder, settings: SupervisorSettings, clock: Clock
+    ) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._runs = runs
+        self._settings = settings
+        self._clock = clock
+        self._queue = LaunchQueue(runtime.limits)
+        self._workloads: dict[str, dict[int, Workload]] = defaultdict(dict)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        store.listen(self._on_change)
+
+    @property
+    def waiting(self) -> int:
+        """How many benchmarks wait for their turn."""
+        return len(self._queue)
+
+    async def start(self) -> None:
+        """Pick up what an earlier server left: watch what may still run, queue what never started."""
+        jobs = await self._store.open()
+        for job in jobs:
+            for benchmark in job.benchmarks:
+                if benchmark.has_workload:
+                    slot = self._slot(job, benchmark.index)
+                    self._queue.occupy(slot)
+                    self._own(slot, job, benchmark)
+                elif not benchmark.state.terminal:
+                    self._queue.put(self._slot(job, benchmark.index))
+        if jobs:
+            log.info(
+                "open jobs picked up", jobs=len(jobs), running=len(self._tasks), waiting=len(self._queue)
+            )
+        self._dispatch()
+
+    def submit(self, job: JobRecord) -> None:
+        """Queue every benchmark of a new job."""
+        for benchmark in job.benchmarks:
+            self._queue.put(self._slot(job, benchmark.index))
+        self._dispatch()
+
+    async def stop_job(self, job: JobRecord) -> None:
+        """Return when nothing of a job runs. The job must be terminal by then, so that nothing starts again."""
+        for benchmark in job.benchmarks:
+            self._queue.discard(self._slot(job, benchmark.index))
+        tasks = [workload.stop() for workload in self._workloads.get(job.id, {}).values()]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def close(self) -> None:
+        """Let go of every workload. With a durable store they run on and are found again; otherwise they end."""
+        self._closing = True
+        if not self._store.durable:
+            workloads = [workload for by_index in self._workloads.values() for workload in by_index.values()]
+            stopping = [workload.stop(SHUTDOWN_GRACE_S) for workload in workloads]
+            if stopping:
+                _, late = await asyncio.wait(stopping, timeout=SHUTDOWN_STOP_S)
+                if late:
+                    log.error("workloads not stopped at shutdown", count=len(late))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _slot(self, job: JobRecord, index: int) -> Slot:
+        model = job.request.model
+        return Slot(job.id, index, job.plan.benchmarks[index].provider_id, model.url if model else "")
+
+    def _dispatch(self) -> None:
+        while not self._closing and (slot := self._queue.take()) is not None:
+            self._own(slot, None, None)
+
+    def _own(self, slot: Slot, job: JobRecord | None, benchmark: BenchmarkRecord | None) -> None:
+        workload = Workload(slot, self._store, self._runtime, self._runs, self._settings, self._clock)
+        if job is not None and benchmark is not None:
+            workload.found(job, benchmark)
+        task = asyncio.create_task(workload.run(), name=f"benchmark-{slot.job_id}-{slot.index}")
+        workload.task = task
+        self._workloads[slot.job_id][slot.index] = workload
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, slot))
+
+    def _ended(self, slot: Slot, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        by_index = self._workloads[slot.job_id]
+        by_index.pop(slot.index, None)
+        if not by_index:
+            del self._workloads[slot.job_id]
+        self._queue.release(slot)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A defect of ours. The benchmark must not hang for it.
+            log.error("supervision failed", job_id=slot.job_id, benchmark_index=slot.index, exc_info=error)
+            self._give_up(
+                slot, f"The server failed to supervise this benchmark: {type(error).__name__}: {error}"
+            )
+        self._dispatch()
+
+    def _give_up(self, slot: Slot, text: str) -> None:
+        def fail(job: JobRecord) -> JobRecord:
+            return transitions.launch_failed(job, slot.index, text, self._clock())
+
+        async def persist() -> None:
+            await self._store.update(slot.job_id, None, fail)
+
+        task = asyncio.create_task(persist(), name=f"give-up-{slot.job_id}-{slot.index}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_change(self, change: JobChanged) -> None:
+        before, after = change.before, change.after
+        if before is None or after is None:
+            return
+        for index, workload in self._workloads.get(after.id, {}).items():
+            if before.benchmarks[index] is not after.benchmarks[index]:
+                workload.changed(after.benchmarks[index])

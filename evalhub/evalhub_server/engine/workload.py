@@ -1,0 +1,250 @@
+"""One benchmark's workload, from launch to its last process, in one task that is its only owner."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from evalhub_server.domain import transitions
+from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
+from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
+from evalhub_server.engine.clock import Clock
+from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.queue import Slot
+from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.errors import LaunchError, NotFound, StorageError
+from evalhub_server.models.common import State
+from evalhub_server.plugins.runtime import Handle, LogOptions, Runtime
+from evalhub_server.settings import SupervisorSettings
+
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 15.0
+
+
+class Workload:
+    """:meth:`run` is the task. :meth:`stop` asks it to end what it owns; :meth:`changed` tells it of reports."""
+
+    def __init__(
+        self,
+        slot: Slot,
+        store: JobStore,
+        runtime: Runtime,
+        runs: RunBuilder,
+        settings: SupervisorSettings,
+        clock: Clock,
+    ) -> None:
+        self.slot = slot
+        self.handle: Handle | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._store = store
+        self._runtime = runtime
+        self._runs = runs
+        self._settings = settings
+        self._clock = clock
+        self._benchmark: BenchmarkRecord | None = None
+        self._job: JobRecord | None = None
+        self._stopping = False
+        self._grace_s: float = settings.stop_grace
+        self._wake = asyncio.Event()
+        self._log = structlog.get_logger().bind(
+            job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
+        )
+
+    def found(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
+        """Start from what an earlier server stored instead of from a launch."""
+        self._job, self._benchmark = job, benchmark
+        self.handle = benchmark.handle
+        self._stopping = job.cancelled
+
+    def changed(self, benchmark: BenchmarkRecord) -> None:
+        """A committed change touched this benchmark."""
+        self._benchmark = benchmark
+        self._wake.set()
+
+    def stop(self, grace_s: float | None = None) -> asyncio.Task[None]:
+        """Ask for the end; the returned task is done when nothing of the workload runs.
+
+        ``grace_s`` replaces the configured time between asking a process to end and forcing it.
+        """
+        self._stopping = True
+        if grace_s is not None:
+            self._grace_s = grace_s
+        self._wake.set()
+        assert self.task is not None  # noqa: S101  the supervisor sets it before anybody can ask
+        return self.task
+
+    async def run(self) -> None:
+        try:
+            if self.handle is None and not await self._launch():
+                return
+            assert self.handle is not None  # noqa: S101
+            await self._watch(self.handle)
+        except NotFound:
+            # Hard-deleted meanwhile. Who deletes waits for this task before it removes files.
+            if self.handle is not None:
+                await self._runtime.stop(self.handle, 0)
+
+    async def _launch(self) -> bool:
+        """Start the workload, or find the one that a crash hid; False if there is none to watch."""
+        index = self.slot.index
+        job = await self._persist(lambda job: transitions.launch_intended(job, index, self._clock()))
+        benchmark = job.benchmarks[index]
+        self._job, self._benchmark = job, benchmark
+        if not benchmark.has_workload:
+            return False
+        run = self._runs(job, index)
+        try:
+            # Over already, perhaps cancelled before a restart: look for a workload, but start none.
+            handle = (
+                await self._runtime.find(run) if benchmark.state.terminal else await self._runtime.launch(run)
+            )
+        except Exception as error:  # noqa: BLE001  a runtime is a plugin; whatever it raises fails this benchmark
+            if not isinstance(error, LaunchError):
+                self._log.error("runtime raised at launch", exc_info=error)
+            self._log.error(
+                f"{self._runtime.name} runtime benchmark launch failed",
+                benchmark_id=run.spec.benchmark_id,
+                error=str(error),
+            )
+            text = str(error) or type(error).__name__
+            await self._persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
+            return False
+        if handle is None:
+            gone = Exit(lost=True)
+            await self._persist(lambda job: transitions.exited(job, index, gone, "", self._clock()))
+            return False
+        self.handle = handle
+        await self._persist(lambda job: transitions.launched(job, index, handle))
+        return True
+
+    async def _watch(self, handle: Handle) -> None:
+        ending = asyncio.create_task(self._exit(handle), name=f"wait-{self.slot.job_id}-{self.slot.index}")
+        try:
+            missed = await self._until_exit(handle, ending)
+            exit_ = await ending
+        finally:
+            ending.cancel()
+        if missed is None:
+            await self._until_reported()
+        # Also takes what an adapter that has ended left running.
+        await self._stop(handle)
+        tail = await self._log_tail(handle)
+        index = self.slot.index
+        self._log.info("workload ended", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
+        if missed is None:
+            await self._persist(lambda job: transitions.exited(job, index, exit_, tail, self._clock()))
+        else:
+            kind, seconds = missed
+            await self._persist(
+                lambda job: transitions.timed_out(job, index, kind, seconds, tail, self._clock())
+            )
+
+    async def _until_exit(self, handle: Handle, ending: asyncio.Task[Exit]) -> tuple[str, float] | None:
+        """Return when the workload has ended; (kind, seconds) if it was stopped at a deadline."""
+        started = self._age_start()
+        reported_at: float | None = None
+        missed: tuple[str, float] | None = None
+        while not ending.done():
+            self._wake.clear()
+            benchmark = self._benchmark
+            over = benchmark is not None and benchmark.state.terminal
+            if over and reported_at is None:
+                reported_at = time.monotonic()
+            deadline = self._deadline(started, reported_at)
+            if self._stopping:
+                await self._stop(handle)
+                break
+            left = None if deadline is None else deadline[2] - time.monotonic()
+            if deadline is not None and left is not None and left <= 0:
+                kind, seconds, _ = deadline
+                self._log.warning("workload stopped at a deadline", deadline=kind, seconds=seconds)
+                missed = None if kind == "linger" else (kind, seconds)
+                await self._stop(handle)
+                break
+            await self._wait_for(ending, left)
+        return missed
+
+    async def _wait_for(self, ending: asyncio.Task[Exit], timeout_s: float | None) -> None:
+        woken = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait((ending, woken), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+
+    def _age_start(self) -> float:
+        """When the workload started, on the monotonic clock, also for one that an earlier server launched."""
+        launched_at = self._benchmark.launched_at if self._benchmark else None
+        age = (self._clock() - launched_at).total_seconds() if launched_at else 0.0
+        return time.monotonic() - max(age, 0.0)
+
+    def _deadline(self, started: float, reported_at: float | None) -> tuple[str, float, float] | None:
+        """(kind, seconds, moment) of the next deadline, if there is one."""
+        settings = self._settings
+        if reported_at is not None:
+            return ("linger", settings.linger, reported_at + settings.linger) if settings.linger else None
+        silent = self._benchmark is None or self._benchmark.state is State.PENDING
+        kinds = [("start", settings.start_timeout)] if silent else []
+        kinds.append(("run", settings.run_timeout))
+        moments = [(kind, seconds, started + seconds) for kind, seconds in kinds if seconds]
+        return min(moments, key=lambda moment: moment[2], default=None)
+
+    async def _until_reported(self) -> None:
+        """Give a result that is still on its way the time to arrive."""
+        until = time.monotonic() + self._settings.exit_grace
+        while not self._stopping and not (self._benchmark and self._benchmark.state.terminal):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), left)
+            except TimeoutError:
+                return
+
+    async def _exit(self, handle: Handle) -> Exit:
+        """Wait for the end; a runtime that cannot tell just now is asked again, for ever."""
+        pause = RETRY_FIRST_S
+        while True:
+            try:
+                return await self._runtime.wait(handle)
+            except Exception as error:  # noqa: BLE001  a runtime is a plugin and may raise anything
+                self._log.error(
+                    "runtime cannot tell whether the workload runs; asking again", error=str(error)
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_MOST_S)
+
+    async def _stop(self, handle: Handle) -> None:
+        pause = RETRY_FIRST_S
+        while True:
+            try:
+                return await self._runtime.stop(handle, self._grace_s)
+            except Exception as error:  # noqa: BLE001  as above
+                self._log.error("workload could not be stopped; trying again", error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_MOST_S)
+
+    async def _log_tail(self, handle: Handle) -> str:
+        try:
+            chunks = [
+                chunk async for chunk in self._runtime.logs(handle, LogOptions(tail_lines=LOG_TAIL_LINES))
+            ]
+        except Exception as error:  # noqa: BLE001  as above; a missing log must not hide the exit
+            return f"(the log cannot be read: {error})"
+        return b"".join(chunks).decode("utf-8", "replace")
+
+    async def _persist(self, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord:
+        """Store a change; while the storage fails, keep trying: nobody else knows what happened here."""
+        pause = RETRY_FIRST_S
+        while True:
+            try:
+                return await self._store.update(self.slot.job_id, None, change)
+            except NotFound:
+                raise
+            except StorageError as error:
+                self._log.error("failed to update benchmark status", error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_MOST_S)

@@ -1,0 +1,68 @@
+"""Every error that the server raises on purpose.
+
+::
+
+    EvalHubError
+    ├── ApiError                  becomes an HTTP answer: status, message_code, message
+    ├── StartupError              the server cannot start; exit status 1
+    │   ├── SettingsError         a configuration value is wrong
+    │   └── PluginError           a plugin is missing, broken, incompatible or duplicated
+    ├── LaunchError               a runtime could not start a workload
+    └── StorageError              a storage could not read or write
+        ├── NotFound              the record is not there (any more), or belongs to another tenant
+        └── AlreadyExists         a record with that id is stored already
+
+Texts say what happened, to which object, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class EvalHubError(Exception):
+    """Base of all of them."""
+
+
+class ApiError(EvalHubError):
+    """An answer that is not a success.
+
+    ``code`` is the contract's ``message_code``; ``message`` is for people; ``headers`` are added to the answer.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+class StartupError(EvalHubError):
+    """The server cannot start; the text is shown to the user as it is."""
+
+
+class SettingsError(StartupError):
+    """A configuration value is wrong; the text names the file, the key path and the fix."""
+
+
+class PluginError(StartupError):
+    """A plugin is missing, broken, incompatible or duplicated."""
+
+
+class LaunchError(EvalHubError):
+    """A runtime could not start a workload; the text becomes the benchmark's error message."""
+
+
+class StorageError(EvalHubError):
+    """A storage could not read or write; nothing of the failed operation is stored."""
+
+
+class NotFound(StorageError):
+    """The record is not there (any more), or belongs to another tenant."""
+
+
+class AlreadyExists(StorageError):
+    """A record with that id is stored already."""

@@ -1,0 +1,160 @@
+"""Types that several resources share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from evalhub_server.models.rules import (
+    DNS_LABEL,
+    GIT_CLONE_URL,
+    NOT_BLANK,
+    REQUIRED,
+    one_of,
+)
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+class State(StrEnum):
+    """State of a job or of one of its benchmarks. Only a job can be partially failed."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PARTIALLY_FAILED = "partially_failed"
+
+    @property
+    def terminal(self) -> bool:
+        return self is not State.PENDING and self is not State.RUNNING
+
+
+class Message(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A text for people with a code for programs; ``message_origin`` is server, runtime, adapter or sdk."""
+
+    message: Annotated[str, REQUIRED] = ""
+    message_code: Annotated[str, REQUIRED] = ""
+    message_origin: str = ""
+
+
+class PrimaryScore(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    metric: Annotated[str, REQUIRED] = ""
+    lower_is_better: bool = False
+
+
+class PassCriteria(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    threshold: Annotated[float | None, REQUIRED] = None
+
+
+class S3Ref(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    bucket: Annotated[str, REQUIRED] = ""
+    key: Annotated[str, REQUIRED] = ""
+    secret_ref: Annotated[str, REQUIRED] = ""
+
+
+class PvcRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    claim_name: Annotated[str, REQUIRED, DNS_LABEL] = ""
+    sub_path: str = ""
+
+
+class GitRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    url: Annotated[str, REQUIRED, GIT_CLONE_URL] = ""
+    ref: Annotated[str, REQUIRED] = ""
+    sub_path: str = ""
+    secret_ref: Annotated[str, DNS_LABEL] = ""
+
+
+class HuggingFaceRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    repo_id: Annotated[str, REQUIRED, NOT_BLANK] = ""
+    revision: str = ""
+    sub_path: str = ""
+    secret_ref: Annotated[str, DNS_LABEL] = ""
+
+
+class TestDataRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Where a benchmark's data come from: exactly one of ``s3``, ``pvc``, ``git``, ``hf``."""
+
+    __test__ = False  # the name starts with "Test"; pytest must not collect it
+
+    s3: S3Ref | None = None
+    pvc: PvcRef | None = None
+    git: GitRef | None = None
+    hf: HuggingFaceRef | None = None
+    type: Annotated[str, one_of("data_set", "pre_recorded_data")] = ""
+    resolved_sha: str = ""
+
+
+class Queue(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    kind: Annotated[str, one_of("kueue")] = ""
+    name: Annotated[str, REQUIRED, DNS_LABEL] = ""
+
+
+class ResourceAmount(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A Kubernetes quantity for the request and for the limit."""
+
+    request: str = ""
+    limit: str = ""
+
+
+class Gpu(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    name: str = ""
+    count: int = 0
+
+
+class HardwareConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Either a hardware profile or direct values; only the Kubernetes runtime acts on it."""
+
+    hardware_profile_name: Annotated[str, DNS_LABEL] = ""
+    queue: Queue | None = None
+    cpu: ResourceAmount | None = None
+    memory: ResourceAmount | None = None
+    gpu: Gpu | None = None
+
+
+class Link(Struct, kw_only=True, frozen=True):
+    href: str
+
+
+class Page(Struct, Generic[T], kw_only=True, frozen=True, omit_defaults=True):
+    """The envelope of every list."""
+
+    first: Link
+    next: Link | None = None
+    limit: int
+    total_count: int
+    items: list[T]
+
+
+class ErrorBody(Struct, kw_only=True, frozen=True):
+    """Body of every error answer. ``detail`` repeats ``message`` for the SDK's CLI, which prints it."""
+
+    message_code: str
+    message: str
+    detail: str
+    trace: str
+
+
+__all__ = [
+    "ErrorBody",
+    "GitRef",
+    "Gpu",
+    "HardwareConfig",
+    "HuggingFaceRef",
+    "Json",
+    "Link",
+    "Message",
+    "Page",
+    "PassCriteria",
+    "PrimaryScore",
+    "PvcRef",
+    "Queue",
+    "ResourceAmount",
+    "S3Ref",
+    "State",
+    "TestDataRef",
+]

@@ -1,0 +1,54 @@
+"""What an adapter reports: the body of ``POST …/jobs/{id}/events``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Struct
+
+from evalhub_server.models.common import Json, Message
+from evalhub_server.models.job import MetricSchema
+from evalhub_server.models.rules import REQUIRED, TIMESTAMP, one_of
+
+PHASES = (
+    "initializing",
+    "loading_data",
+    "running_evaluation",
+    "post_processing",
+    "persisting_artifacts",
+    "completed",
+)
+METRIC_TYPES = ("numeric", "categorical", "array_ordered", "array_unordered", "time_series")
+
+
+class EventMetricSchema(MetricSchema, kw_only=True, frozen=True):
+    type: Annotated[str, REQUIRED, one_of(*METRIC_TYPES)] = ""
+
+
+class JobMeta(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    resolved_sha: str = ""
+
+
+class BenchmarkEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One report about one benchmark. Fields that are absent leave what is known unchanged."""
+
+    provider_id: Annotated[str, REQUIRED] = ""
+    id: Annotated[str, REQUIRED] = ""
+    benchmark_index: int = 0
+    status: Annotated[str, REQUIRED, one_of("pending", "running", "completed", "failed")] = ""
+    phase: Annotated[str, one_of(*PHASES)] = ""
+    metrics: Json = {}
+    metrics_schema: tuple[EventMetricSchema, ...] = ()
+    additional_info: Json = {}
+    artifacts: Json = {}
+    error_message: Message | None = None
+    warning_message: Message | None = None
+    started_at: Annotated[str, TIMESTAMP] = ""
+    completed_at: Annotated[str, TIMESTAMP] = ""
+    mlflow_run_id: str = ""
+    logs_path: str = ""
+    job_meta: JobMeta | None = None
+
+
+class StatusEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    benchmark_status_event: Annotated[BenchmarkEvent | None, REQUIRED] = None

@@ -1,0 +1,192 @@
+"""The evaluation job: what a client submits, and the resource that it reads back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from evalhub_server.models.common import (
+    HardwareConfig,
+    Json,
+    Message,
+    PassCriteria,
+    PrimaryScore,
+    Queue,
+    State,
+    TestDataRef,
+)
+from evalhub_server.models.rules import NOT_BLANK, REQUIRED, TAG_NAME, URL, max_items, max_length, minimum
+
+
+class ModelAuth(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    secret_ref: Annotated[str, REQUIRED] = ""
+
+
+class Model(Struct, kw_only=True, frozen=True):
+    """The model under test. ``url`` is always written, even when empty (pre-recorded data need none)."""
+
+    url: Annotated[str, URL] = ""
+    name: Annotated[str, REQUIRED] = ""
+    auth: ModelAuth | UnsetType = UNSET
+    parameters: Json | UnsetType = UNSET
+    card_url: str | UnsetType = UNSET
+
+
+class BenchmarkRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A benchmark of a provider as a job or a collection names it, with what it sets for it."""
+
+    id: Annotated[str, REQUIRED] = ""
+    provider_id: Annotated[str, REQUIRED] = ""
+    weight: Annotated[float, minimum(0)] = 0.0
+    primary_score: PrimaryScore | None = None
+    pass_criteria: PassCriteria | None = None
+    parameters: Json = {}
+    hardware_config: HardwareConfig | None = None
+    test_data_ref: TestDataRef | None = None
+
+
+class CollectionRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The collection that a job runs. ``benchmarks`` override single members."""
+
+    id: Annotated[str, REQUIRED] = ""
+    benchmarks: tuple[BenchmarkRef, ...] = ()
+    collection_updated_at: datetime | None = None
+
+
+class ExperimentTag(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    key: Annotated[str, REQUIRED, max_length(250)] = ""
+    value: Annotated[str, REQUIRED, max_length(5000)] = ""
+
+
+class Experiment(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    name: Annotated[str, NOT_BLANK] = ""
+    tags: Annotated[tuple[ExperimentTag, ...], max_items(20)] = ()
+    artifact_location: str = ""
+
+
+class OciCoordinates(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    oci_host: Annotated[str, REQUIRED] = ""
+    oci_repository: Annotated[str, REQUIRED] = ""
+    oci_tag: str = ""
+    oci_subject: str = ""
+    annotations: dict[str, str] = {}
+
+
+class OciConnection(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    connection: Annotated[str, REQUIRED] = ""
+
+
+class OciExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    coordinates: Annotated[OciCoordinates | None, REQUIRED] = None
+    k8s: OciConnection | None = None
+
+
+class Exports(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    oci: OciExport | None = None
+
+
+class JobRequest(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Body of ``POST …/jobs``; echoed in the resource as it came."""
+
+    name: Annotated[str, REQUIRED] = ""
+    description: str | None = None
+    tags: tuple[Annotated[str, TAG_NAME], ...] = ()
+    model: Annotated[Model | None, REQUIRED] = None
+    pass_criteria: PassCriteria | None = None
+    benchmarks: tuple[BenchmarkRef, ...] = ()
+    collection: CollectionRef | None = None
+    experiment: Experiment | None = None
+    custom: Json | None = None
+    exports: Exports | None = None
+    hardware_config: HardwareConfig | None = None
+    queue: Queue | None = None
+
+
+class MetricSchema(Struct, kw_only=True, frozen=True):
+    name: Annotated[str, REQUIRED] = ""
+    type: Annotated[str, REQUIRED] = ""
+
+
+class BenchmarkTest(Struct, kw_only=True, frozen=True):
+    """Did the primary score reach the threshold?"""
+
+    primary_score: float
+    primary_score_metric: str
+    threshold: float
+    passed: bool = field(name="pass")
+
+
+class JobTest(Struct, kw_only=True, frozen=True):
+    """Weighted mean of the benchmarks' primary scores against the job's threshold."""
+
+    score: float
+    threshold: float
+    passed: bool = field(name="pass")
+
+
+class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    provider_id: str
+    id: str
+    benchmark_index: int
+    status: State
+    phase: str = ""
+    error_message: Message | None = None
+    warning_message: Message | None = None
+    started_at: str = ""
+    completed_at: str = ""
+
+
+class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    id: str
+    provider_id: str
+    benchmark_index: int
+    metrics: Json = {}
+    metrics_schema: tuple[MetricSchema, ...] = ()
+    additional_info: Json = {}
+    artifacts: Json = {}
+    mlflow_run_id: str = ""
+    logs_path: str = ""
+    test: BenchmarkTest | None = None
+
+
+class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    id: str
+    tenant: str = ""
+    created_at: datetime
+    updated_at: datetime
+    owner: str = ""
+    mlflow_experiment_id: str = ""
+
+
+class JobStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    state: State
+    message: Message
+    benchmarks: tuple[BenchmarkStatus, ...] = ()
+
+
+class JobResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    test: JobTest | None = None
+    benchmarks: tuple[BenchmarkResult, ...] = ()
+    mlflow_experiment_url: str = ""
+
+
+class JobResource(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """An evaluation job as clients read it: the request's fields beside what the server knows."""
+
+    resource: JobResourceInfo
+    status: JobStatus
+    results: JobResults
+    name: str
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    model: Model
+    pass_criteria: PassCriteria | None = None
+    benchmarks: tuple[BenchmarkRef, ...] = ()
+    collection: CollectionRef | None = None
+    experiment: Experiment | None = None
+    custom: dict[str, Any] | None = None
+    exports: Exports | None = None
+    hardware_config: HardwareConfig | None = None
+    queue: Queue | None = None

@@ -1,0 +1,31 @@
+"""``job.json``: all that an adapter is told. Field order is the order in the file."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType
+
+from evalhub_server.models.common import Json, PrimaryScore
+from evalhub_server.models.job import ExperimentTag, Model, OciCoordinates
+
+
+class JobSpecOci(Struct, kw_only=True, frozen=True):
+    coordinates: OciCoordinates
+
+
+class JobSpecExports(Struct, kw_only=True, frozen=True):
+    oci: JobSpecOci
+
+
+class JobSpec(Struct, kw_only=True, frozen=True):
+    id: str
+    provider_id: str
+    benchmark_id: str
+    benchmark_index: int
+    model: Model
+    num_examples: int | UnsetType = UNSET
+    parameters: Json
+    experiment_name: str | UnsetType = UNSET
+    tags: tuple[ExperimentTag, ...] | UnsetType = UNSET
+    callback_url: str
+    exports: JobSpecExports | UnsetType = UNSET
+    primary_score: PrimaryScore | UnsetType = UNSET

@@ -1,0 +1,100 @@
+"""A provider: an evaluation framework, its benchmarks, and how each runtime starts its adapter."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import UNSET, Struct, UnsetType
+
+from evalhub_server.models.common import Json, PassCriteria, PrimaryScore
+from evalhub_server.models.rules import REQUIRED, TAG_NAME, max_length, one_of
+
+SYSTEM_OWNER = "system"
+
+
+class ResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Who owns a provider or collection and since when it stands; system ones belong to ``system``."""
+
+    id: str
+    tenant: str = ""
+    created_at: datetime
+    updated_at: datetime
+    owner: str = ""
+
+
+class Agent(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Hints for agents that choose an evaluation."""
+
+    summary: Annotated[str, max_length(200)] = ""
+    evaluates: tuple[str, ...] = ()
+    recommended_when: tuple[str, ...] = ()
+    complements: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    result_interpretation: tuple[str, ...] = ()
+
+
+class ProviderAgent(Agent, kw_only=True, frozen=True, omit_defaults=True):
+    target_type: Annotated[str, one_of("model", "agent", "inference_server")] = ""
+
+
+class ScoreRange(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    range: Annotated[str, REQUIRED] = ""
+    meaning: Annotated[str, REQUIRED] = ""
+
+
+class BenchmarkAgent(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    result_interpretation: str = ""
+    score_ranges: tuple[ScoreRange, ...] = ()
+
+
+class ProviderBenchmark(Struct, kw_only=True, frozen=True):
+    """A benchmark that a provider offers. Scalars without ``UNSET`` are always written."""
+
+    id: Annotated[str, REQUIRED] = ""
+    name: str = ""
+    category: str = ""
+    description: Annotated[str | UnsetType, max_length(1024)] = UNSET
+    url: str | UnsetType = UNSET
+    metrics: tuple[str, ...] | UnsetType = UNSET
+    num_few_shot: int = 0
+    dataset_size: int = 0
+    tags: tuple[str, ...] | UnsetType = UNSET
+    primary_score: PrimaryScore | UnsetType = UNSET
+    pass_criteria: PassCriteria | UnsetType = UNSET
+    agent: BenchmarkAgent | UnsetType = UNSET
+    domains: tuple[str, ...] | UnsetType = UNSET
+    tasks: tuple[str, ...] | UnsetType = UNSET
+    modalities: tuple[str, ...] | UnsetType = UNSET
+    evaluation_targets: tuple[str, ...] | UnsetType = UNSET
+
+
+class ProviderConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a provider file or request sets.
+
+    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to what that runtime needs; each
+    runtime plugin checks its own entry.
+    """
+
+    name: Annotated[str, REQUIRED] = ""
+    title: str = ""
+    description: Annotated[str, max_length(1024)] = ""
+    tags: tuple[Annotated[str, TAG_NAME], ...] = ()
+    benchmarks: tuple[ProviderBenchmark, ...] = ()
+    runtime: dict[str, Json] = {}
+    agent: ProviderAgent | None = None
+    custom: Json | None = None
+
+
+class Provider(Struct, kw_only=True, frozen=True):
+    """A provider as clients read it."""
+
+    resource: ResourceInfo
+    name: str
+    title: str = ""
+    description: str | UnsetType = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    benchmarks: tuple[ProviderBenchmark, ...] = ()
+    runtime: dict[str, Json] | UnsetType = UNSET
+    agent: ProviderAgent | UnsetType = UNSET
+    custom: Json | UnsetType = UNSET

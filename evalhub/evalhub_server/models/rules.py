@@ -1,0 +1,41 @@
+"""Markers that say, beside a field's type, what the contract demands of its value.
+
+They only describe. :mod:`evalhub_server.domain.validation` walks a decoded Struct and checks them. The
+names are the ones that clients find in the message of ``request_validation_failed``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Rule(NamedTuple):
+    """One demand on a value; ``limit`` is a number or a tuple of allowed strings where the rule needs one."""
+
+    name: str
+    limit: Any = None
+
+
+REQUIRED = Rule("required")
+NOT_BLANK = Rule("notblank")
+TAG_NAME = Rule("tagname")
+DNS_LABEL = Rule("rfc1123_dns_label")
+URL = Rule("url")
+GIT_CLONE_URL = Rule("git_clone_url")
+TIMESTAMP = Rule("datetime")
+
+
+def max_length(characters: int) -> Rule:
+    return Rule("max", characters)
+
+
+def max_items(count: int) -> Rule:
+    return Rule("max", count)
+
+
+def minimum(value: float) -> Rule:
+    return Rule("min", value)
+
+
+def one_of(*allowed: str) -> Rule:
+    return Rule("oneof", allowed)

@@ -1,0 +1,235 @@
+"""Finds plugins, checks what they say of themselves, and makes the selected ones."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar, cast
+
+import msgspec
+import pluggy
+
+from evalhub_server.errors import EvalHubError, PluginError, StartupError
+from evalhub_server.plugins import hookspecs
+from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, PluginContext
+from evalhub_server.plugins.export import Exporter
+from evalhub_server.plugins.runtime import Runtime
+from evalhub_server.plugins.sections import convert_section
+from evalhub_server.plugins.storage import Storage
+from evalhub_server.plugins.tracking import Tracker
+
+T = TypeVar("T")
+
+DISTRIBUTION = "eval-hub-server"
+LOAD_PLUGINS = "EVALHUB_LOAD_PLUGINS"
+"""Comma-separated entry points or distributions; set, it is all of third parties that is loaded (empty: nothing)."""
+
+KINDS: Mapping[type[Any], tuple[str, str]] = {
+    Runtime: ("runtime", "evalhub_runtimes"),
+    Storage: ("storage", "evalhub_storages"),
+    Tracker: ("tracker", "evalhub_trackers"),
+    Exporter: ("exporter", "evalhub_exporters"),
+}
+"""Abstract class → (kind, hook that names implementations)."""
+
+
+class PluginInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One line of ``eval-hub-server plugins``. ``state``: available, incompatible, broken, not loaded."""
+
+    name: str
+    kind: str
+    distribution: str
+    version: str
+    state: str
+    help: str = ""
+    error: str = ""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A descriptor and where it comes from."""
+
+    kind: str
+    descriptor: Descriptor
+    info: PluginInfo
+
+
+class Plugins:
+    """The plugins of this environment. :func:`load_plugins` makes it."""
+
+    def __init__(
+        self, manager: pluggy.PluginManager, offers: Sequence[Offer], infos: Sequence[PluginInfo]
+    ) -> None:
+        self.manager = manager
+        self.infos = list(infos)
+        self._offers = list(offers)
+
+    def make(self, kind: type[T], name: str, sections: Mapping[str, Any], context: PluginContext) -> T:
+        """Make the implementation of ``kind`` (one of :data:`KINDS`) that is called ``name``.
+
+        ``sections`` is the parsed configuration; the descriptor says which section is the plugin's.
+
+        Raises:
+            PluginError: nothing of that name is installed, two are, it is made for another plugin API, or its
+                factory fails; the text lists what there is.
+            SettingsError: its section is wrong.
+        """
+        word = KINDS[kind][0]
+        offer = self._select(word, name)
+        descriptor = offer.descriptor
+        settings = None
+        if descriptor.settings is not None:
+            section = descriptor.settings_section
+            settings = convert_section(sections.get(section), descriptor.settings, section)
+        try:
+            made = descriptor.factory(settings, context)
+        except EvalHubError:
+            raise
+        except ImportError as error:
+            raise PluginError(
+                f"{word} '{name}' of {offer.info.distribution} cannot be imported: {error}. "
+                f"Install what it needs, for example: pip install '{offer.info.distribution}[{name}]'"
+            ) from error
+        except Exception as error:
+            raise PluginError(
+                f"{word} '{name}' of {offer.info.distribution} failed to start: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(made, kind):
+            raise PluginError(
+                f"{word} '{name}' of {offer.info.distribution}: its factory made a {type(made).__name__}, "
+                f"not a {kind.__name__}. Report this to its author."
+            )
+        return made
+
+    def _select(self, word: str, name: str) -> Offer:
+        named = [offer for offer in self._offers if offer.kind == word and offer.descriptor.name == name]
+        if not named:
+            known = sorted(offer.descriptor.name for offer in self._offers if offer.kind == word)
+            text = (
+                f"{word} '{name}' is selected but no installed plugin provides it. "
+                f"Installed {word}s: {', '.join(known) or 'none'}. "
+                f"pip install a distribution that has it ({DISTRIBUTION} brings its own as extras: "
+                f"k8s, mlflow, postgres), or select another one under plugins: in config.yaml."
+            )
+            failed = [f"{info.name} ({info.distribution}): {info.error}" for info in self.infos if info.error]
+            raise PluginError(
+                text + (" Plugins that could not be loaded: " + "; ".join(failed) if failed else "")
+            )
+        offer = named[0]
+        if offer.descriptor.api != PLUGIN_API:
+            raise PluginError(
+                f"{word} '{name}' of {offer.info.distribution} {offer.info.version} is made for plugin API "
+                f"{offer.descriptor.api}; this server has {PLUGIN_API}. Upgrade one of the two with pip."
+            )
+        return offer
+
+    def observers(self) -> list[tuple[str, Callable[..., Any]]]:
+        """(plugin, function) of every implementation of ``evalhub_job_changed``."""
+        caller: pluggy.HookCaller = self.manager.hook.evalhub_job_changed
+        return [(impl.plugin_name, impl.function) for impl in caller.get_hookimpls()]
+
+    def require_unique(self) -> None:
+        """Raise :class:`PluginError` if two plugins give the same name to something of the same kind."""
+        seen: dict[tuple[str, str], Offer] = {}
+        for offer in self._offers:
+            other = seen.setdefault((offer.kind, offer.descriptor.name), offer)
+            if other is not offer:
+                raise PluginError(
+                    f"two plugins provide the {offer.kind} '{offer.descriptor.name}': {other.info.distribution} and "
+                    f"{offer.info.distribution}. Uninstall one, or name what to load in {LOAD_PLUGINS}."
+                )
+
+
+def load_plugins(
+    points: Iterable[EntryPoint] | None = None, environ: Mapping[str, str] = os.environ
+) -> Plugins:
+    """Load every plugin of the environment. A broken one becomes a line in ``infos``, never an exception."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    offers: list[Offer] = []
+    infos: list[PluginInfo] = []
+    found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if points is None else points
+    for point in sorted(found, key=_first_party_first):
+        info = _info(point)
+        if not _wanted(info, environ.get(LOAD_PLUGINS)):
+            info.state = "not loaded"
+            info.error = f"{LOAD_PLUGINS} does not name it"
+            infos.append(info)
+            continue
+        try:
+            named = _offers(manager, point, info)
+        except Exception as error:  # noqa: BLE001  a third party's code may raise anything
+            info.state = "broken"
+            info.error = f"{type(error).__name__}: {error}"
+            infos.append(info)
+            continue
+        offers.extend(named)
+        infos.extend([offer.info for offer in named] or [info])
+    return Plugins(manager, offers, infos)
+
+
+def _first_party_first(point: EntryPoint) -> tuple[bool, str]:
+    return _info(point).distribution != DISTRIBUTION, point.name
+
+
+def _info(point: EntryPoint) -> PluginInfo:
+    dist = point.dist
+    return PluginInfo(
+        name=point.name,
+        kind="plugin",
+        distribution=dist.name if dist else "unknown",
+        version=dist.version if dist else "",
+        state="available",
+    )
+
+
+def _wanted(info: PluginInfo, allowed: str | None) -> bool:
+    if allowed is None or info.distribution == DISTRIBUTION:
+        return True
+    return bool({info.name, info.distribution} & {name.strip() for name in allowed.split(",")})
+
+
+def _offers(manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo) -> list[Offer]:
+    plugin = point.load()
+    manager.register(plugin, name=point.name)
+    try:
+        manager.check_pending()  # a misspelt hook is an error, not something never called
+        offers: list[Offer] = []
+        for word, hook in KINDS.values():
+            implementation = _implementation(manager, hook, plugin)
+            if implementation is not None:
+                offers += [_offer(word, item, info) for item in _descriptors(implementation(), hook)]
+    except BaseException:
+        manager.unregister(plugin)
+        raise
+    return offers
+
+
+def _implementation(manager: pluggy.PluginManager, hook: str, plugin: Any) -> Callable[[], Any] | None:
+    caller: pluggy.HookCaller = getattr(manager.hook, hook)
+    return next((impl.function for impl in caller.get_hookimpls() if impl.plugin is plugin), None)
+
+
+def _descriptors(answer: Any, hook: str) -> Sequence[Descriptor]:
+    if inspect.isawaitable(answer):
+        raise StartupError(f"{hook}() must be a plain function, not a coroutine function")
+    if not isinstance(answer, list | tuple):
+        raise StartupError(f"{hook}() returned a {type(answer).__name__}, not a sequence of descriptors")
+    for item in cast("Sequence[Any]", answer):
+        if not isinstance(item, Descriptor):
+            raise StartupError(f"{hook}() returned a {type(item).__name__} where a Descriptor belongs")
+    return cast("Sequence[Descriptor]", answer)
+
+
+def _offer(word: str, descriptor: Descriptor, info: PluginInfo) -> Offer:
+    fits = descriptor.api == PLUGIN_API
+    own = msgspec.structs.replace(
+        info,
+        name=descriptor.name,
+        kind=word,
+        help=descriptor.help,
+        state="available" if fits else "incompatible",
+        error="" if fits else f"made for plugin API {descriptor.api}; this server has {PLUGIN_API}",
+    )
+    return Offer(word, descriptor, own)

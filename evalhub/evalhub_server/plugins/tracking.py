@@ -1,0 +1,42 @@
+"""The contract of a tracker: an experiment tracking server that jobs report into."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from evalhub_server.domain.record import JobRecord, TrackedExperiment
+from evalhub_server.models.job import JobRequest
+
+
+class Tracker(ABC):
+    """Resolves experiments and records finished jobs in them."""
+
+    name: str
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Called once at start. Raise :class:`StartupError` if the settings cannot work; a server that is down can."""
+
+    @abstractmethod
+    async def resolve_experiment(self, request: JobRequest, job_id: str, tenant: str) -> TrackedExperiment:
+        """Find or create the experiment that ``request.experiment`` names.
+
+        Concurrent calls for one name give one experiment. Raises :class:`ApiError` ``mlflow_request_failed`` (400)
+        when the tracking server refuses or does not answer.
+        """
+
+    @abstractmethod
+    def environment(self, tenant: str) -> Mapping[str, str]:
+        """Environment variables that an adapter needs to reach the same tracking server."""
+
+    @abstractmethod
+    async def record(self, job: JobRecord) -> str:
+        """Record a terminal job; returns the tracker's run id.
+
+        Idempotent per job: a second call, also after a restart, finds the first one's run.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        return

@@ -1,0 +1,1 @@
+"""The REST API: routes, identity, error bodies. No rules of its own."""

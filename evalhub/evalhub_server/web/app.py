@@ -1,0 +1,35 @@
+"""The ASGI application, made from the services it serves."""
+
+from __future__ import annotations
+
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from evalhub_server.engine.catalog import Catalog
+from evalhub_server.engine.jobs import JobService
+from evalhub_server.settings import Settings
+from evalhub_server.web.errors import exception_handlers
+from evalhub_server.web.health import health
+from evalhub_server.web.joblogs import log_routes
+from evalhub_server.web.jobs import job_routes
+from evalhub_server.web.middleware import Gateway
+from evalhub_server.web.providers import provider_routes
+
+
+def make_app(settings: Settings, jobs: JobService, catalog: Catalog) -> ASGIApp:
+    """Routes inside, one middleware around them."""
+    service = settings.service
+    body_limit = service.max_request_body_bytes
+    app = Litestar(
+        route_handlers=[
+            health,
+            *job_routes(jobs),
+            *log_routes(jobs, service.max_log_response_bytes, service.log_stream_timeout),
+            *provider_routes(catalog),
+        ],
+        exception_handlers=exception_handlers(body_limit),
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=body_limit if body_limit > 0 else None,
+    )
+    return Gateway(app, local=settings.local)

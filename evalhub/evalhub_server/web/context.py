@@ -1,0 +1,23 @@
+"""What the middleware learns about a request and handlers need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+from msgspec import Struct
+
+from evalhub_server.engine.jobs import Identity
+
+KEY = "evalhub"
+
+
+class RequestContext(Struct, kw_only=True, frozen=True):
+    """``trace`` is the request id; it comes back in the header and in error bodies."""
+
+    trace: str
+    identity: Identity
+
+
+def context(request: Request[Any, Any, Any]) -> RequestContext:
+    return request.scope[KEY]  # type: ignore[literal-required]  # ours, beside ASGI's own keys

@@ -1,0 +1,70 @@
+"""Whatever goes wrong becomes the contract's error body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from litestar import Request
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.response.base import ASGIResponse
+from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+from evalhub_server.domain import problems
+from evalhub_server.errors import ApiError
+from evalhub_server.web.context import context
+from evalhub_server.web.middleware import PLAIN_NOT_FOUND, request_uri
+from evalhub_server.web.responses import JSON, error_body
+
+log = structlog.get_logger()
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def _answer(request: AnyRequest, error: ApiError) -> ASGIResponse:
+    body = error_body(error, context(request).trace)
+    return ASGIResponse(body=body, status_code=error.status, media_type=JSON, headers=error.headers)
+
+
+def on_api_error(request: AnyRequest, error: ApiError) -> ASGIResponse:
+    if error.status >= 500:
+        log.error("Request failed", error=error.message, exc_info=error)
+    return _answer(request, error)
+
+
+def on_not_found(_request: AnyRequest, _error: NotFoundException) -> ASGIResponse:
+    return ASGIResponse(body=PLAIN_NOT_FOUND, status_code=404, media_type="text/plain; charset=utf-8")
+
+
+def on_method_not_allowed(request: AnyRequest, error: MethodNotAllowedException) -> ASGIResponse:
+    allowed = (error.headers or {}).get("allow", "").split(", ")
+    methods = sorted({*allowed, "HEAD"} if "GET" in allowed else set(allowed))
+    return _answer(request, problems.method_not_allowed(request.method, request_uri(request.scope), methods))
+
+
+def on_too_large(limit_bytes: int) -> Callable[[AnyRequest, HTTPException], ASGIResponse]:
+    return lambda request, _error: _answer(request, problems.body_too_large(limit_bytes))
+
+
+def on_http_error(request: AnyRequest, error: HTTPException) -> ASGIResponse:
+    if error.status_code < 500:
+        return _answer(request, problems.invalid_json(error.detail))
+    return on_unexpected(request, error)
+
+
+def on_unexpected(request: AnyRequest, error: Exception) -> ASGIResponse:
+    log.error("Request failed", error=str(error), exc_info=error)
+    return _answer(request, problems.internal_error(f"{type(error).__name__}; see the server's log"))
+
+
+def exception_handlers(body_limit_bytes: int) -> dict[int | type[Exception], Any]:
+    """Litestar picks the nearest class, and a status code before any class."""
+    return {
+        HTTP_413_REQUEST_ENTITY_TOO_LARGE: on_too_large(body_limit_bytes),
+        ApiError: on_api_error,
+        NotFoundException: on_not_found,
+        MethodNotAllowedException: on_method_not_allowed,
+        HTTPException: on_http_error,
+        Exception: on_unexpected,
+    }

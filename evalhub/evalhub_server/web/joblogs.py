@@ -1,0 +1,109 @@
+"""The two log endpoints: plain text in chunks, capped in size and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+from litestar import Request, get
+from litestar.response.base import ASGIResponse
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+from evalhub_server.domain import problems
+from evalhub_server.engine.jobs import JobService
+from evalhub_server.plugins.runtime import LogOptions
+from evalhub_server.web.context import context
+from evalhub_server.web.query import Query
+
+AnyRequest = Request[Any, Any, Any]
+TRAILER = b"X-Log-Truncated"
+_CHUNK_BYTES = 64 * 1024
+
+
+class LogResponse(ASGIResponse):
+    """Streams a log. When it has to be cut, a last line says so, and so does the trailer."""
+
+    __slots__ = ("_chunks", "_limit_bytes", "_timeout_s")
+
+    def __init__(self, chunks: AsyncIterator[bytes], limit_bytes: int, timeout_s: float) -> None:
+        super().__init__(status_code=200, media_type="text/plain; charset=utf-8")
+        self._chunks = chunks
+        self._limit_bytes = limit_bytes
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"trailer", TRAILER)]
+        extensions: Any = scope.get("extensions")  # pyright: ignore[reportUnknownMemberType]  # Litestar types it loosely
+        trailers = "http.response.trailers" in (extensions or {})
+        start: Any = {"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers}
+        await send(start)
+        sent = 0
+        why = ""
+        try:
+            async with asyncio.timeout(self._timeout_s or None):
+                async for chunk in self._chunks:
+                    room = len(chunk) if self._limit_bytes < 0 else self._limit_bytes - sent
+                    if room < len(chunk):
+                        why = f"{self._limit_bytes} bytes"
+                        chunk = chunk[:room]  # noqa: PLW2901
+                    sent += len(chunk)
+                    await _send_body(send, chunk)
+                    if why:
+                        break
+        except TimeoutError:
+            why = f"{self._timeout_s:g} seconds"
+        if why:
+            notice = f"\n=== log truncated after {why}; ask for fewer lines with tail_lines ===\n"
+            await _send_body(send, notice.encode())
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if trailers:
+            message: Any = {"type": "http.response.trailers", "headers": [(TRAILER, b"true")] if why else []}
+            await send(message)
+
+
+async def _send_body(send: Send, chunk: bytes) -> None:
+    for start in range(0, len(chunk), _CHUNK_BYTES):
+        await send(
+            {"type": "http.response.body", "body": chunk[start : start + _CHUNK_BYTES], "more_body": True}
+        )
+
+
+def log_routes(jobs: JobService, limit_bytes: int, timeout_s: float) -> list[ControllerRouterHandler]:
+    """The handlers. ``limit_bytes`` -1 means no limit, ``timeout_s`` 0 no time limit."""
+
+    @get("/api/v1/evaluations/jobs/{job_id:str}/logs")
+    async def job_logs(request: AnyRequest, job_id: str) -> ASGIResponse:
+        options = _options(Query(request.scope))
+        chunks = await jobs.logs(job_id, None, options, context(request).identity)
+        return LogResponse(chunks, limit_bytes, timeout_s)
+
+    @get("/api/v1/evaluations/jobs/{job_id:str}/benchmarks/{benchmark_index:str}/logs")
+    async def benchmark_logs(request: AnyRequest, job_id: str, benchmark_index: str) -> ASGIResponse:
+        options = _options(Query(request.scope))
+        if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
+            raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)
+        chunks = await jobs.logs(job_id, int(benchmark_index), options, context(request).identity)
+        return LogResponse(chunks, limit_bytes, timeout_s)
+
+    return [job_logs, benchmark_logs]
+
+
+def _options(query: Query) -> LogOptions:
+    text = query.text("tail_lines") or "1000"
+    lines = int(text) if re.fullmatch(r"-1|[0-9]{1,18}", text, re.ASCII) else 0
+    if lines != -1 and not 1 <= lines <= 10_000:
+        raise problems.query_parameter_invalid(
+            "tail_lines", "integer between 1 and 10000, or -1 for all lines", text
+        )
+    since: int | None = None
+    if query.given("since_seconds"):
+        if not query.text("since_seconds"):
+            raise problems.query_parameter_required("since_seconds")
+        since = query.integer("since_seconds", 1)
+        if since < 1:
+            raise problems.query_parameter_invalid("since_seconds", "positive integer", str(since))
+    return LogOptions(
+        tail_lines=lines, timestamps=query.boolean("timestamps", default=False), since_seconds=since
+    )

@@ -1,0 +1,90 @@
+"""Query strings: the contract's parameters, their grammar, and its complaints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from evalhub_server.domain import problems
+from evalhub_server.models.common import Link
+from evalhub_server.plugins.storage import Terms
+from evalhub_server.web.middleware import request_uri
+
+DEFAULT_LIMIT = 50
+MOST = 1000
+# Larger than any table and within the integers of every database.
+LARGEST_OFFSET = 2**53
+_INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
+_TRUE = {"1", "t", "T", "TRUE", "true", "True"}
+_FALSE = {"0", "f", "F", "FALSE", "false", "False"}
+
+
+class Query:
+    """The parsed query of one request. Of repeated parameters the first that is not empty counts."""
+
+    def __init__(self, scope: Any) -> None:
+        self._scope = scope
+        text = scope["query_string"].decode("latin-1")
+        self._values: dict[str, list[str]] = {}
+        for name, value in parse_qsl(text, keep_blank_values=True, errors="replace"):
+            self._values.setdefault(name, []).append(value)
+
+    def text(self, name: str) -> str:
+        return next((value for value in self._values.get(name, ()) if value), "")
+
+    def given(self, name: str) -> bool:
+        return name in self._values
+
+    def integer(self, name: str, default: int) -> int:
+        """A whole number that is not negative."""
+        text = self.text(name)
+        if not text:
+            return default
+        if not _INTEGER.fullmatch(text) or len(text) > 18:
+            raise problems.query_parameter_invalid(name, "integer", text)
+        number = int(text)
+        if number < 0:
+            raise problems.query_parameter_invalid(name, "positive integer", text)
+        return number
+
+    def boolean(self, name: str, default: bool) -> bool:
+        text = self.text(name)
+        if not text:
+            return default
+        if text not in _TRUE | _FALSE:
+            raise problems.query_parameter_invalid(name, "boolean", text)
+        return text in _TRUE
+
+    def allow_only(self, names: Sequence[str]) -> None:
+        for name in self._values:
+            if name not in names:
+                raise problems.query_bad_parameter(name, names)
+
+    def terms(self, name: str, *, negatable: bool = False) -> Terms | None:
+        """``a,b`` all, ``a|b`` any, ``!a`` not (where that is allowed); None where nothing is asked."""
+        text = ",".join(value for value in self._values.get(name, ()) if value)
+        negated = negatable and text.startswith("!")
+        if negated:
+            text = text[1:]
+        every = "," in text
+        parts = text.split("," if every else "|")
+        values = tuple(part.strip() for part in parts if part.strip())
+        return Terms(values=values, every=every, negated=negated) if values else None
+
+    def page(self) -> tuple[int, int]:
+        """(limit, offset): no limit, 0 and anything above 1000 mean a page of 1000."""
+        limit = self.integer("limit", DEFAULT_LIMIT)
+        offset = self.integer("offset", 0)
+        return (limit if 1 <= limit <= MOST else MOST), min(offset, LARGEST_OFFSET)
+
+    def links(self, limit: int, offset: int, total: int) -> tuple[Link, Link | None]:
+        """This page's own address and the next one's, if there is one."""
+        first = Link(href=request_uri(self._scope))
+        if offset + limit >= total:
+            return first, None
+        values = {**self._values, "limit": [str(limit)], "offset": [str(offset + limit)]}
+        pairs = (f"{quote(n, safe='')}={quote(v, safe='')}" for n in sorted(values) for v in values[n])
+        path = request_uri(self._scope).partition("?")[0]
+        return first, Link(href=f"{path}?{'&'.join(pairs)}")

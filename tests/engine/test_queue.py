@@ -1,0 +1,91 @@
+"""First come, first served, within limits."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalhub_server.engine.queue import LaunchQueue, Slot
+from evalhub_server.plugins.runtime import Limits
+
+
+def slot(index: int, provider: str = "p", model: str = "m") -> Slot:
+    return Slot("job", index, provider, model)
+
+
+def taken(queue: LaunchQueue) -> list[int]:
+    indices: list[int] = []
+    while (next_slot := queue.take()) is not None:
+        indices.append(next_slot.index)
+    return indices
+
+
+def test_slots_run_in_the_order_of_their_arrival():
+    queue = LaunchQueue(Limits())
+    for index in (2, 0, 1):
+        queue.put(slot(index))
+    assert taken(queue) == [2, 0, 1]
+
+
+def test_the_total_limit_holds_until_one_is_released():
+    queue = LaunchQueue(Limits(total=2))
+    for index in range(4):
+        queue.put(slot(index))
+    assert taken(queue) == [0, 1]
+    queue.release(slot(0))
+    assert taken(queue) == [2]
+    assert len(queue) == 1
+
+
+def test_a_slot_over_its_providers_or_models_limit_lets_others_pass():
+    queue = LaunchQueue(Limits(per_provider=1, per_model=2))
+    queue.put(slot(0, "a", "x"))
+    queue.put(slot(1, "a", "y"))
+    queue.put(slot(2, "b", "x"))
+    queue.put(slot(3, "c", "x"))
+    assert taken(queue) == [0, 2]
+    queue.release(slot(0, "a", "x"))
+    assert taken(queue) == [1, 3]
+
+
+def test_what_runs_already_counts_though_it_exceeds_the_limit():
+    queue = LaunchQueue(Limits(total=1))
+    queue.occupy(slot(0))
+    queue.occupy(slot(1))
+    queue.put(slot(2))
+    assert taken(queue) == []
+    queue.release(slot(0))
+    assert taken(queue) == []
+    queue.release(slot(1))
+    assert taken(queue) == [2]
+
+
+def test_a_discarded_slot_never_runs():
+    queue = LaunchQueue(Limits())
+    queue.put(slot(0))
+    assert queue.discard(slot(0)) is True
+    assert queue.discard(slot(0)) is False
+    assert taken(queue) == []
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=30),
+)
+def test_everybody_runs_once_and_no_limit_is_ever_exceeded(total: int, per_provider: int, wanted: list[tuple[str, str]]):
+    queue = LaunchQueue(Limits(total=total, per_provider=per_provider))
+    slots = [slot(index, provider, model) for index, (provider, model) in enumerate(wanted)]
+    for item in slots:
+        queue.put(item)
+    running: list[Slot] = []
+    done: list[Slot] = []
+    while len(done) < len(slots):
+        while (item := queue.take()) is not None:
+            running.append(item)
+        assert len(running) <= total
+        assert all(sum(r.provider_id == p for r in running) <= per_provider for p in "abc")
+        assert running
+        queue.release(running[0])
+        done.append(running.pop(0))
+    assert sorted(item.index for item in done) == list(range(len(slots)))

@@ -1,0 +1,38 @@
+"""Waiting for a condition instead of sleeping, and looking at processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
+    """Return the first true value of ``condition``; fail, saying ``what`` was awaited, after ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}; last seen: {value!r}")
+        time.sleep(0.02)
+
+
+def processes_with(text: str) -> list[int]:
+    """Pids of living processes that carry ``text`` in their environment or command line."""
+    found: list[int] = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            words = [*process.cmdline(), *process.environ().values()]
+        except psutil.Error:
+            continue
+        if any(text in word for word in words):
+            found.append(process.pid)
+    return found

@@ -1,0 +1,214 @@
+"""Plugins are found, checked and made; broken ones are named and harm nobody."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from evalhub_server.errors import PluginError, SettingsError
+from evalhub_server.plugins import PLUGIN_API, PluginContext, Runtime, Storage
+from evalhub_server.plugins.manager import LOAD_PLUGINS, Plugins, load_plugins
+from evalhub_server.testing.memory import MemoryStorage
+
+CONTEXT = PluginContext(callback_url="http://127.0.0.1:1")
+
+GOOD = """
+import msgspec
+from evalhub_server.plugins import Descriptor, hookimpl
+
+class Settings(msgspec.Struct):
+    size: int = 1
+
+def make(settings, context):
+    from evalhub_server.testing.memory import MemoryStorage
+    storage = MemoryStorage()
+    storage.size = settings.size
+    return storage
+
+@hookimpl
+def evalhub_storages():
+    return [Descriptor(name="NAME", factory=make, settings=Settings, help="a storage", api=API)]
+"""
+
+
+class Site:
+    """Installs small distributions into a folder on ``sys.path``, the way pip leaves them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def install(self, name: str, source: str, version: str = "0.1") -> None:
+        module = name.replace("-", "_")
+        (self._folder / f"{module}.py").write_text(textwrap.dedent(source), "utf-8")
+        info = self._folder / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
+        (info / "entry_points.txt").write_text(f"[evalhub.plugins]\n{module} = {module}\n", "utf-8")
+
+    def storage(self, dist: str, name: str, api: int = PLUGIN_API) -> None:
+        self.install(dist, GOOD.replace("NAME", name).replace("API", str(api)))
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    return Site(folder)
+
+
+def make(plugins: Plugins, name: str, sections: dict[str, object] | None = None) -> Storage:
+    return plugins.make(Storage, name, sections or {}, CONTEXT)
+
+
+def test_first_party_plugins_come_through_the_same_door():
+    named = {(info.kind, info.name): info for info in load_plugins(environ={}).infos}
+    for key in [("runtime", "local"), ("storage", "sqlite")]:
+        assert named[key].distribution == "eval-hub-server"
+        assert named[key].state == "available"
+        assert named[key].help
+
+
+def test_a_third_partys_storage_is_made_with_its_settings(site: Site):
+    site.storage("third-one", "shelf-one")
+    storage = make(load_plugins(environ={}), "shelf-one", {"shelf-one": {"size": 3}})
+    assert isinstance(storage, MemoryStorage)
+    assert vars(storage)["size"] == 3
+
+
+def test_a_missing_plugin_is_refused_saying_what_is_installed():
+    with pytest.raises(PluginError, match=r"storage 'tape' is selected but no installed plugin provides it.*sqlite.*pip install"):
+        make(load_plugins(environ={}), "tape")
+
+
+def test_a_broken_plugin_is_a_line_in_the_list_and_an_explanation_when_something_is_missing(site: Site):
+    site.install("third-broken", "import no_such_module_anywhere")
+    plugins = load_plugins(environ={})
+    (info,) = [info for info in plugins.infos if info.distribution == "third-broken"]
+    assert info.state == "broken"
+    assert "no_such_module_anywhere" in info.error
+    with pytest.raises(PluginError, match="third_broken .*no_such_module_anywhere"):
+        make(plugins, "tape")
+    assert isinstance(make(plugins, "sqlite"), Storage)
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ("None", "returned a NoneType, not a sequence"),
+        ("['sqlite']", "returned a str where a Descriptor belongs"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_what_a_hook_returns_is_checked(site: Site, answer: str, complaint: str):
+    site.install(
+        f"third-answer-{len(answer)}",
+        f"""
+        from evalhub_server.plugins import hookimpl
+
+        @hookimpl
+        def evalhub_storages():
+            return {answer}
+        """,
+    )
+    (info,) = [i for i in load_plugins(environ={}).infos if i.distribution.startswith("third-answer")]
+    assert info.state == "broken"
+    assert complaint in info.error
+
+
+def test_a_coroutine_as_a_descriptor_hook_is_broken(site: Site):
+    site.install(
+        "third-async",
+        """
+        from evalhub_server.plugins import hookimpl
+
+        class Answer:
+            def __await__(self):
+                yield
+
+        @hookimpl
+        def evalhub_storages():
+            return Answer()
+        """,
+    )
+    (info,) = [i for i in load_plugins(environ={}).infos if i.distribution == "third-async"]
+    assert "must be a plain function" in info.error
+
+
+def test_a_misspelt_hook_is_broken_rather_than_never_called(site: Site):
+    site.install(
+        "third-misspelt",
+        """
+        from evalhub_server.plugins import hookimpl
+
+        @hookimpl
+        def evalhub_storage():
+            return []
+        """,
+    )
+    (info,) = [i for i in load_plugins(environ={}).infos if i.distribution == "third-misspelt"]
+    assert info.state == "broken"
+    assert "evalhub_storage" in info.error
+
+
+def test_another_plugin_api_is_listed_and_refused_only_when_selected(site: Site):
+    site.storage("third-old", "shelf-old", api=PLUGIN_API + 1)
+    plugins = load_plugins(environ={})
+    assert next(i for i in plugins.infos if i.name == "shelf-old").state == "incompatible"
+    assert isinstance(make(plugins, "sqlite"), Storage)
+    with pytest.raises(PluginError, match=f"made for plugin API {PLUGIN_API + 1}; this server has {PLUGIN_API}"):
+        make(plugins, "shelf-old")
+
+
+def test_two_plugins_of_one_name_keep_the_server_from_starting(site: Site):
+    site.storage("third-a", "shelf-twice")
+    site.storage("third-b", "shelf-twice")
+    with pytest.raises(PluginError, match="two plugins provide the storage 'shelf-twice': third-a and third-b"):
+        load_plugins(environ={}).require_unique()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "states"),
+    [
+        (None, {"third-x": "available", "third-y": "available"}),
+        ("third-x", {"third-x": "available", "third-y": "not loaded"}),
+        ("third_y, other", {"third-x": "not loaded", "third-y": "available"}),
+        ("", {"third-x": "not loaded", "third-y": "not loaded"}),
+    ],
+)
+def test_the_environment_restricts_third_parties_only(site: Site, allowed: str | None, states: dict[str, str]):
+    site.storage("third-x", "shelf-x")
+    site.storage("third-y", "shelf-y")
+    infos = load_plugins(environ={} if allowed is None else {LOAD_PLUGINS: allowed}).infos
+    assert {i.distribution: i.state for i in infos if i.distribution.startswith("third")} == states
+    assert "available" in {i.state for i in infos if i.name == "sqlite"}
+
+
+def test_an_unknown_settings_key_is_refused_with_its_path(site: Site):
+    site.storage("third-keys", "shelf-keys")
+    with pytest.raises(SettingsError, match=r"shelf-keys\.sizes: unknown key \(did you mean size\?\)"):
+        make(load_plugins(environ={}), "shelf-keys", {"shelf-keys": {"sizes": 3}})
+
+
+def test_a_factory_that_makes_something_else_is_refused(site: Site):
+    site.install(
+        "third-wrong",
+        """
+        from evalhub_server.plugins import Descriptor, hookimpl
+
+        @hookimpl
+        def evalhub_storages():
+            return [Descriptor(name="wrong", factory=lambda settings, context: 42)]
+
+        @hookimpl
+        def evalhub_runtimes():
+            return [Descriptor(name="unimportable", factory=lambda settings, context: __import__("no_such_lib"))]
+        """,
+    )
+    plugins = load_plugins(environ={})
+    with pytest.raises(PluginError, match="made a int, not a Storage"):
+        make(plugins, "wrong")
+    with pytest.raises(PluginError, match=r"no_such_lib.*pip install"):
+        plugins.make(Runtime, "unimportable", {}, CONTEXT)
