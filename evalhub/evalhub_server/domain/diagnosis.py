@@ -89,7 +89,7 @@ def deadline(kind: str, seconds: float, log_tail: str) -> Message:
     """The error message of a benchmark that was stopped because it took too long; ``kind`` is start or run."""
     what = "reported nothing" if kind == "start" else "did not finish"
     text = (
-        f"The adapter {what} within {seconds:g} seconds and was stopped. "
+        f"The adapter {what} within {seconds:.12g} seconds and was stopped. "
         f"If it needs longer, raise supervisor.{kind}_timeout."
     )
     return Message(

@@ -94,12 +94,16 @@ def _overridden(member: BenchmarkRef, overrides: tuple[BenchmarkRef, ...]) -> Be
             parameters[key] = value
     if mine is None:
         return replace(member, parameters=parameters)
+    # A threshold belongs to a metric: the member's does not judge another one that the override asks for.
+    same_metric = (
+        None in (mine.primary_score, member.primary_score) or mine.primary_score == member.primary_score
+    )
     return replace(
         member,
         parameters=parameters,
         weight=mine.weight or member.weight,
         primary_score=mine.primary_score or member.primary_score,
-        pass_criteria=mine.pass_criteria or member.pass_criteria,
+        pass_criteria=mine.pass_criteria or (member.pass_criteria if same_metric else None),
         test_data_ref=mine.test_data_ref or member.test_data_ref,
         hardware_config=mine.hardware_config or member.hardware_config,
     )

@@ -17,24 +17,30 @@ _PULL_POLICIES = {"ifnotpresent": "if_not_present", "always": "always"}
 _WELL_KNOWN = ("local", "k8s")
 
 
-def normal_runtime(runtime: Json) -> dict[str, Json]:
+def normal_runtime(runtime: Json) -> Json:
     """Spell the entries ``local`` and ``k8s`` in snake_case with ``{name, value}`` environments.
 
     The released server writes Go field names (``CPURequest``, ``Env``) and community files use Kubernetes' own
     (``Always``). Entries that are empty or null mean: not for this runtime. Other runtimes' entries stay as they are.
     """
-    normal: dict[str, Json] = {}
+    normal: Json = {}
     for name, entry in runtime.items():
-        key = name.lower() if name.lower() in _WELL_KNOWN else name
-        if isinstance(entry, dict) and entry:
-            normal[key] = _normal_entry(entry) if key in _WELL_KNOWN else entry  # pyright: ignore[reportUnknownArgumentType]
+        if not entry:
+            continue
+        key = str(name)  # YAML's keys may be numbers
+        if key.lower() not in _WELL_KNOWN:
+            normal[key] = entry
+        elif isinstance(entry, dict):
+            normal[key.lower()] = _normal_entry(cast("Json", entry))
+        else:
+            normal[key.lower()] = entry  # decoding names the wrong type
     return normal
 
 
 def _normal_entry(entry: Json) -> Json:
     normal: Json = {}
     for key, value in entry.items():
-        lower = key.lower()
+        lower = str(key).lower()
         name = _KEYS.get(lower.replace("_", ""), lower)
         if value is None:
             continue

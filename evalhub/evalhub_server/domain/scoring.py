@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
 from evalhub_server.models.common import Json
@@ -37,16 +38,18 @@ def job_test(plan: JobPlan, tests: Sequence[BenchmarkTest | None]) -> JobTest | 
     """Weighted mean over the benchmarks that have a test; ``tests`` is aligned with ``plan.benchmarks``.
 
     A benchmark contributes w·s, or w·(1 - s) when lower is better; the sum is divided by the sum of the weights
-    and is not clamped. None when no benchmark has a test.
+    and is not clamped. None when no benchmark has a test. The mean is exact before its one rounding: three scores
+    of 0.7 must reach a threshold of 0.7, and their sum in doubles does not.
     """
-    total = weights = 0.0
+    total = weights = Fraction(0)
     for benchmark, test in zip(plan.benchmarks, tests, strict=True):
         if test is None:
             continue
         lower = benchmark.primary_score is not None and benchmark.primary_score.lower_is_better
-        total += benchmark.weight * (1 - test.primary_score if lower else test.primary_score)
-        weights += benchmark.weight
-    if not weights or not math.isfinite(total) or not math.isfinite(weights):
+        primary_score, weight = Fraction(test.primary_score), Fraction(benchmark.weight)
+        total += weight * (1 - primary_score if lower else primary_score)
+        weights += weight
+    if not weights:
         return None
-    score = total / weights
+    score = float(total / weights)
     return JobTest(score=score, threshold=plan.threshold, passed=score >= plan.threshold)

@@ -37,12 +37,12 @@ def settled(job: JobRecord) -> JobRecord:
     if job.cancelled:
         return job
     state = overall([b.state for b in job.benchmarks])
-    if state is job.state and not state.terminal:
-        return job  # neither the text nor the test of an open job depends on anything else
     test = None
     if state is State.COMPLETED:
         test = job_test(job.plan, [b.result.test if b.result else None for b in job.benchmarks])
     text = _text(state, job.plan, job.benchmarks)
+    if (state, test, text) == (job.state, job.test, job.message.message):
+        return job
     message = Message(message=text, message_code="evaluation_job_updated", message_origin="server")
     return replace(job, state=state, message=message, test=test)
 

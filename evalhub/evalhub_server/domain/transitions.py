@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from msgspec.structs import replace
 
 from evalhub_server.domain import diagnosis, problems
@@ -24,7 +23,7 @@ from evalhub_server.domain.scoring import benchmark_test
 from evalhub_server.domain.state import settled
 from evalhub_server.models.common import Json, Message, State
 from evalhub_server.models.event import BenchmarkEvent
-from evalhub_server.models.job import JobRequest
+from evalhub_server.models.job import JobRequest, MetricSchema
 
 CREATED = Message(
     message="Evaluation job created", message_code="evaluation_job_created", message_origin="server"
@@ -92,7 +91,8 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
 
     merged = _merged(job, benchmark, event, now)
     sha = event.job_meta.resolved_sha if event.job_meta else ""
-    return with_resolved_sha(_with_benchmark(job, merged, now), index, sha)
+    changed = with_resolved_sha(_with_benchmark(job, merged, now), index, sha)
+    return job if changed is job else replace(changed, updated_at=now)
 
 
 def _merged(
@@ -120,7 +120,7 @@ def _result(job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent) -
     return ResultRecord(
         metrics=metrics,
         # Stored as the plain type: the event's subclass would never equal what a storage reads back.
-        metrics_schema=msgspec.convert(event.metrics_schema, type(known.metrics_schema), from_attributes=True)
+        metrics_schema=tuple(MetricSchema(name=s.name, type=s.type) for s in event.metrics_schema)
         or known.metrics_schema,
         additional_info=event.additional_info or known.additional_info,
         artifacts=event.artifacts or known.artifacts,

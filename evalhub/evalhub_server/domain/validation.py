@@ -21,7 +21,11 @@ from evalhub_server.models.rules import Rule
 T = TypeVar("T")
 
 # A key with a capital letter may be another spelling of a field; only then is the slower path needed.
-_CAPITAL_KEY = re.compile(rb'"[^"\\]*[A-Z][^"\\]*"\s*:')
+# Possessive, because backtracking over a long text in capitals would take quadratic time.
+_CAPITAL_KEY = re.compile(rb'"[^"\\A-Z]*+[A-Z][^"\\]*+"\s*+:')
+
+MAX_DEPTH = 200
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class Failure(NamedTuple):
@@ -35,6 +39,8 @@ def decode(body: bytes, type_: type[T]) -> T:
     """Decode a JSON request. Raises ``invalid_json_request`` (400) for malformed JSON and for wrong types."""
     if not body.strip():
         raise problems.invalid_json("unexpected end of JSON input")
+    if _too_deep(body):
+        raise problems.invalid_json(f"the document is nested deeper than {MAX_DEPTH} levels")
     try:
         if not _CAPITAL_KEY.search(body):
             try:
@@ -46,8 +52,28 @@ def decode(body: bytes, type_: type[T]) -> T:
     except msgspec.MsgspecError as error:
         truncated = "truncated" in str(error)
         raise problems.invalid_json("unexpected end of JSON input" if truncated else str(error)) from None
-    except RecursionError:
-        raise problems.invalid_json("the document is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise problems.invalid_json(str(error)) from None
+
+
+def _too_deep(body: bytes) -> bool:
+    """Is it nested deeper than :data:`MAX_DEPTH`?
+
+    Far below Python's recursion limit: what one stack depth could decode, another could later fail to encode, and
+    a stored job that cannot be encoded would break every list that it is in.
+    """
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(body):
+        first = body[token.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif first in b"]}":
+            depth -= 1
+    return False
 
 
 def convert(raw: Any, type_: type[T]) -> T:
@@ -160,7 +186,7 @@ def _normalise(raw: Any, type_: type[Any]) -> Any:
             normal[field.name] = value
         elif field.many and isinstance(value, list):
             items = cast("list[Any]", value)
-            normal[field.name] = [_normalise(item, field.struct) for item in items]
+            normal[field.name] = [_normalise({} if item is None else item, field.struct) for item in items]
         else:
             normal[field.name] = _normalise(value, field.struct)
     return normal

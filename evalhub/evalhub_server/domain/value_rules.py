@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,7 +40,8 @@ def _broken_url(value: str) -> bool:
         return len(rest.removeprefix("//")) < 2
     if rest.startswith("//"):
         return not (_host(rest) or fragment)
-    return not ((rest and not rest.startswith("/")) or fragment)
+    opaque = rest.partition("?")[0]
+    return not ((opaque and not opaque.startswith("/")) or fragment)
 
 
 def _host(rest: str) -> str:
@@ -102,7 +104,7 @@ def _too_long(value: Any, limit: int) -> bool:
 
 
 def _too_small(value: float, limit: float) -> bool:
-    return value < limit
+    return not limit <= value < math.inf  # YAML, unlike JSON, can say .nan and .inf
 
 
 def _not_allowed(value: Any, allowed: tuple[str, ...]) -> bool:
