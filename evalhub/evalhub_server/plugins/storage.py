@@ -14,7 +14,10 @@ JobChange = Callable[[JobRecord], JobRecord | None]
 
 
 class Terms(Struct, kw_only=True, frozen=True):
-    """One filter: the values that match. ``every``: all of them must (tags); otherwise any. ``negated``: none may."""
+    """One filter: the values that match. ``every``: all of them must (tags); otherwise any. ``negated``: none may.
+
+    ``every`` with several values on a field that has one value matches nothing.
+    """
 
     values: tuple[str, ...]
     every: bool = False
@@ -22,7 +25,10 @@ class Terms(Struct, kw_only=True, frozen=True):
 
 
 class JobQuery(Struct, kw_only=True, frozen=True):
-    """Which jobs, newest first (``created_at`` descending, then id descending). ``tenant`` None sees all tenants."""
+    """Which jobs, newest first (``created_at`` descending, then id descending). ``tenant`` None sees all tenants.
+
+    ``limit`` and ``offset`` are not negative.
+    """
 
     tenant: str | None = None
     limit: int = 50
@@ -76,7 +82,8 @@ class Storage(ABC):
         """Read, change, write, as one step that no other update of this job can come between.
 
         ``change`` is called once with the current record, on the event loop; what it raises is raised here and
-        nothing is written. Returns the record as it is now. Raises :class:`NotFound`.
+        nothing is written. It must keep ``id``, ``tenant``, ``owner`` and ``created_at``. Returns the record as it
+        is now. Raises :class:`NotFound`, and :class:`StorageError` for a record that cannot be stored.
         """
 
     @abstractmethod

@@ -1,0 +1,461 @@
+"""What every storage has to do, as tests.
+
+A plugin author subclasses :class:`StorageContract` in a test module and says how to make the storage::
+
+    class TestMyStorage(StorageContract):
+        def make_storage(self, directory: Path) -> Storage:
+            return MyStorage(directory / "jobs")
+
+Every test gets a new one, opened and closed by the fixture ``storage``, which may be overridden instead. Needs
+pytest and pytest-asyncio (in any mode).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
+from evalhub_server.errors import AlreadyExists, NotFound
+from evalhub_server.models.common import Message, State
+from evalhub_server.plugins.storage import JobChange, JobQuery, Storage, Terms
+from evalhub_server.testing.builders import EPOCH, a_job
+
+
+def say(text: str) -> JobChange:
+    """Return a change that sets the job's message."""
+    return lambda job: msgspec.structs.replace(job, message=Message(message=text))
+
+
+def count_up(job: JobRecord) -> JobRecord:
+    """Add one to the attempt of the job's first benchmark; a lost update shows in the sum."""
+    first, *others = job.benchmarks
+    first = msgspec.structs.replace(first, attempt=first.attempt + 1)
+    return msgspec.structs.replace(job, benchmarks=(first, *others))
+
+
+def any_of(*values: str) -> Terms:
+    return Terms(values=values)
+
+
+def all_of(*values: str) -> Terms:
+    return Terms(values=values, every=True)
+
+
+def none_of(*values: str) -> Terms:
+    return Terms(values=values, negated=True)
+
+
+async def ids(storage: Storage, query: JobQuery) -> list[str]:
+    page = await storage.list_jobs(query)
+    assert page.total_count == len(page.items), "this helper is for lists of one page"
+    return [job.id for job in page.items]
+
+
+async def stored(storage: Storage, jobs: Sequence[JobRecord]) -> Sequence[JobRecord]:
+    for job in jobs:
+        await storage.add_job(job)
+    return jobs
+
+
+@pytest.mark.asyncio
+class StorageContract:
+    """Subclass it under a name that pytest collects (``Test…``) and define :meth:`make_storage`."""
+
+    def make_storage(self, directory: Path) -> Storage:
+        """Return a storage without any job, not yet open. ``directory`` is an empty one of the test's own."""
+        raise NotImplementedError("say how to make the storage, or override the fixture 'storage'")
+
+    @pytest_asyncio.fixture
+    async def storage(self, tmp_path: Path) -> AsyncGenerator[Storage]:
+        storage = self.make_storage(tmp_path)
+        await storage.open()
+        yield storage
+        await storage.close()
+
+    # --- what it says about itself
+
+    async def test_it_says_where_and_how_it_keeps_jobs(self, storage: Storage) -> None:
+        assert isinstance(storage.durable, bool)
+        assert storage.description
+
+    async def test_closing_twice_is_closing_once(self, storage: Storage) -> None:
+        await storage.close()
+        await storage.close()
+
+    # --- add and get
+
+    async def test_a_job_comes_back_as_it_was_added(self, storage: Storage) -> None:
+        job = a_job(tenant="team-a", owner="ada", tags=("x", "y"), size=3, experiment_id="17")
+        await storage.add_job(job)
+        assert await storage.get_job(job.id, None) == job
+        assert await storage.get_job(job.id, "team-a") == job
+
+    async def test_an_id_is_taken_once(self, storage: Storage) -> None:
+        job = a_job()
+        await storage.add_job(job)
+        with pytest.raises(AlreadyExists):
+            await storage.add_job(a_job(id=job.id, tenant="another", name="impostor"))
+        assert await storage.get_job(job.id, None) == job
+
+    async def test_of_many_adds_of_one_id_one_succeeds(self, storage: Storage) -> None:
+        jobs = [a_job(id="the-same", name=f"job {number}") for number in range(10)]
+        results = await asyncio.gather(*map(storage.add_job, jobs), return_exceptions=True)
+        assert [type(result) for result in results].count(AlreadyExists) == 9
+        (winner,) = [job for job, result in zip(jobs, results, strict=True) if result is None]
+        assert await storage.get_job("the-same", None) == winner
+
+    async def test_a_job_that_was_never_added_is_not_found(self, storage: Storage) -> None:
+        with pytest.raises(NotFound):
+            await storage.get_job("nobody", None)
+        with pytest.raises(NotFound):
+            await storage.update_job("nobody", None, say("hello"))
+        with pytest.raises(NotFound):
+            await storage.delete_job("nobody", None)
+
+    # --- update
+
+    async def test_an_update_returns_and_leaves_the_changed_record(self, storage: Storage) -> None:
+        job = a_job(size=2)
+        await storage.add_job(job)
+        after = await storage.update_job(job.id, None, say("on its way"))
+        assert after == say("on its way")(job)
+        assert await storage.get_job(job.id, None) == after
+
+    async def test_every_part_of_a_job_can_change(self, storage: Storage) -> None:
+        job = a_job(tags=("old",), size=3)
+        other = a_job(name="renamed", tags=("new", "newer"), size=5, experiment_id="9")
+        changed = msgspec.structs.replace(
+            other,
+            **{name: getattr(job, name) for name in ("id", "tenant", "owner", "created_at")},
+            state=State.FAILED,
+            cancelled=True,
+            updated_at=EPOCH + timedelta(days=1, microseconds=1),
+        )
+        await storage.add_job(job)
+        await storage.update_job(job.id, None, lambda _: changed)
+        assert await storage.get_job(job.id, None) == changed
+        assert await ids(storage, JobQuery(tags=any_of("old"))) == []
+        assert await ids(storage, JobQuery(tags=any_of("newer"), name=any_of("renamed"))) == [job.id]
+        assert await ids(storage, JobQuery(experiment_id=any_of("9"), status=any_of("failed"))) == [job.id]
+
+    @pytest.mark.parametrize("nothing", [None, "the same"])
+    async def test_a_change_of_nothing_returns_the_record(
+        self, storage: Storage, nothing: str | None
+    ) -> None:
+        job = a_job()
+        await storage.add_job(job)
+        assert await storage.update_job(job.id, None, lambda now: now if nothing else None) == job
+        assert await storage.get_job(job.id, None) == job
+
+    async def test_what_a_change_raises_is_raised_and_nothing_is_written(self, storage: Storage) -> None:
+        def refuse(job: JobRecord) -> JobRecord:
+            raise LookupError(f"no benchmark 7 in {job.id}")
+
+        job = a_job()
+        await storage.add_job(job)
+        with pytest.raises(LookupError, match=f"no benchmark 7 in {job.id}"):
+            await storage.update_job(job.id, None, refuse)
+        assert await storage.get_job(job.id, None) == job
+
+    async def test_a_change_is_called_once_with_the_current_record(self, storage: Storage) -> None:
+        seen: list[JobRecord] = []
+        job = a_job()
+        await storage.add_job(job)
+        current = await storage.update_job(job.id, None, say("first"))
+        await storage.update_job(job.id, None, seen.append)
+        assert seen == [current]
+
+    async def test_a_change_runs_on_the_event_loop(self, storage: Storage) -> None:
+        loops: list[asyncio.AbstractEventLoop] = []
+        job = a_job()
+        await storage.add_job(job)
+        await storage.update_job(job.id, None, lambda _: loops.append(asyncio.get_running_loop()))
+        assert loops == [asyncio.get_running_loop()]
+
+    # --- concurrency and cancellation
+
+    async def test_of_a_hundred_updates_at_once_none_is_lost(self, storage: Storage) -> None:
+        job = a_job()
+        await storage.add_job(job)
+        await asyncio.gather(*(storage.update_job(job.id, None, count_up) for _ in range(100)))
+        assert (await storage.get_job(job.id, None)).benchmarks[0].attempt == 101
+
+    async def test_one_that_fails_among_many_fails_alone(self, storage: Storage) -> None:
+        def fail(job: JobRecord) -> JobRecord:
+            raise ValueError("not this one")
+
+        job = a_job()
+        await storage.add_job(job)
+        changes = [fail if number % 10 == 3 else count_up for number in range(50)]
+        results = await asyncio.gather(
+            *(storage.update_job(job.id, None, change) for change in changes),
+            storage.update_job("nobody", None, count_up),
+            return_exceptions=True,
+        )
+        assert [isinstance(result, Exception) for result in results] == [
+            change is fail for change in changes
+        ] + [True]
+        assert (await storage.get_job(job.id, None)).benchmarks[0].attempt == 46
+
+    async def test_updates_of_one_job_keep_their_order(self, storage: Storage) -> None:
+        job = a_job()
+        await storage.add_job(job)
+
+        def append(number: int) -> JobChange:
+            return lambda now: say(f"{now.message.message},{number}")(now)
+
+        await asyncio.gather(*(storage.update_job(job.id, None, append(number)) for number in range(20)))
+        text = (await storage.get_job(job.id, None)).message.message
+        assert text == ",".join([job.message.message, *map(str, range(20))])
+
+    async def test_add_update_and_delete_at_once_happen_one_after_the_other(self, storage: Storage) -> None:
+        job = a_job()
+        again = a_job(id=job.id, name="again", tags=("second",))
+        results = await asyncio.gather(
+            storage.add_job(job),
+            storage.update_job(job.id, None, say("hello")),
+            storage.delete_job(job.id, None),
+            storage.update_job(job.id, None, say("too late")),
+            storage.add_job(again),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [
+            type(None),
+            JobRecord,
+            type(None),
+            NotFound,
+            type(None),
+        ]
+        assert await storage.get_job(job.id, None) == again
+        assert await ids(storage, JobQuery(tags=any_of("second"))) == [job.id]
+
+    async def test_a_cancelled_caller_neither_halves_a_write_nor_undoes_another(
+        self, storage: Storage
+    ) -> None:
+        chance = random.Random(7)  # noqa: S311 - the same run every time
+        jobs = await stored(storage, [a_job(size=2) for _ in range(5)])
+        started = {job.id: 0 for job in jobs}
+        acknowledged = {job.id: 0 for job in jobs}
+
+        def both(job: JobRecord) -> JobRecord:
+            # Two rows that belong together: either both count or none does.
+            benchmarks = tuple(
+                msgspec.structs.replace(each, attempt=each.attempt + 1) for each in job.benchmarks
+            )
+            return msgspec.structs.replace(job, benchmarks=benchmarks)
+
+        async def update(job_id: str) -> None:
+            started[job_id] += 1
+            await storage.update_job(job_id, None, both)
+            acknowledged[job_id] += 1
+
+        for _ in range(40):
+            tasks = [asyncio.create_task(update(chance.choice(jobs).id)) for _ in range(10)]
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            for task in chance.sample(tasks, 4):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for job in jobs:
+            first, second = [each.attempt for each in (await storage.get_job(job.id, None)).benchmarks]
+            assert first == second
+            assert acknowledged[job.id] <= first - 1 <= started[job.id]
+
+    # --- delete
+
+    async def test_a_deleted_job_is_gone_from_everywhere(self, storage: Storage) -> None:
+        job, other = await stored(storage, [a_job(tags=("x",)), a_job(tags=("x",))])
+        await storage.delete_job(job.id, None)
+        with pytest.raises(NotFound):
+            await storage.get_job(job.id, None)
+        with pytest.raises(NotFound):
+            await storage.delete_job(job.id, None)
+        assert await ids(storage, JobQuery(tags=any_of("x"))) == [other.id]
+        assert await storage.open_jobs() == [other]
+
+    # --- tenants
+
+    async def test_a_job_of_another_tenant_is_as_good_as_absent(self, storage: Storage) -> None:
+        job = a_job(tenant="team-a")
+        await storage.add_job(job)
+        for stranger in ("team-b", ""):
+            with pytest.raises(NotFound):
+                await storage.get_job(job.id, stranger)
+            with pytest.raises(NotFound):
+                await storage.update_job(job.id, stranger, say("mine now"))
+            with pytest.raises(NotFound):
+                await storage.delete_job(job.id, stranger)
+            assert await ids(storage, JobQuery(tenant=stranger)) == []
+        assert await storage.get_job(job.id, "team-a") == job
+
+    async def test_a_list_is_of_one_tenant_or_of_all(self, storage: Storage) -> None:
+        a, b, nobody = await stored(storage, [a_job(tenant="team-a"), a_job(tenant="team-b"), a_job()])
+        assert await ids(storage, JobQuery(tenant="team-a")) == [a.id]
+        assert await ids(storage, JobQuery(tenant="")) == [nobody.id]
+        assert await ids(storage, JobQuery()) == [nobody.id, b.id, a.id]
+
+    # --- lists
+
+    async def test_a_list_of_nothing_is_empty(self, storage: Storage) -> None:
+        page = await storage.list_jobs(JobQuery())
+        assert (page.items, page.total_count) == ([], 0)
+
+    async def test_a_list_is_newest_first_and_then_by_id_descending(self, storage: Storage) -> None:
+        later = EPOCH + timedelta(days=2)
+        moments = {"b": later, "c": EPOCH, "a": later, "d": later - timedelta(microseconds=1), "e": later}
+        await stored(storage, [a_job(id=job_id, created_at=moment) for job_id, moment in moments.items()])
+        assert await ids(storage, JobQuery()) == ["e", "b", "a", "d", "c"]
+
+    async def test_pages_join_to_the_whole_list(self, storage: Storage) -> None:
+        jobs = await stored(storage, [a_job(tags=("x",)) for _ in range(7)])
+        newest_first = [job.id for job in reversed(jobs)]
+        for query in (JobQuery(limit=3), JobQuery(limit=3, tags=any_of("x"))):
+            seen: list[str] = []
+            for offset in (0, 3, 6):
+                page = await storage.list_jobs(msgspec.structs.replace(query, offset=offset))
+                assert page.total_count == 7
+                seen += [job.id for job in page.items]
+            assert seen == newest_first
+
+    async def test_a_page_beyond_the_end_is_empty_and_still_counts(self, storage: Storage) -> None:
+        await stored(storage, [a_job(), a_job()])
+        for offset in (2, 1000, 10**30):
+            page = await storage.list_jobs(JobQuery(offset=offset))
+            assert (page.items, page.total_count) == ([], 2)
+
+    async def test_a_list_shows_what_an_update_left(self, storage: Storage) -> None:
+        job = a_job()
+        await storage.add_job(job)
+        assert (await storage.list_jobs(JobQuery())).items == [job]
+        after = await storage.update_job(job.id, None, say("changed"))
+        assert (await storage.list_jobs(JobQuery())).items == [after]
+
+    async def test_a_list_asked_again_shows_what_has_come_gone_and_changed(self, storage: Storage) -> None:
+        queries = (JobQuery(), JobQuery(status=any_of("pending")), JobQuery(tags=any_of("x")))
+
+        async def answers() -> list[list[str]]:
+            return [await ids(storage, query) for query in queries]
+
+        assert await answers() == [[], [], []]
+        first, second = await stored(storage, [a_job(tags=("x",)), a_job(tags=("x",))])
+        assert await answers() == [[second.id, first.id]] * 3
+        await storage.update_job(
+            first.id, None, lambda job: msgspec.structs.replace(job, state=State.RUNNING)
+        )
+        assert await answers() == [[second.id, first.id], [second.id], [second.id, first.id]]
+        retagged = msgspec.structs.replace(first.request, tags=())
+        await storage.update_job(first.id, None, lambda job: msgspec.structs.replace(job, request=retagged))
+        assert await answers() == [[second.id, first.id], [second.id], [second.id]]
+        await storage.delete_job(second.id, None)
+        assert await answers() == [[first.id], [], []]
+
+    async def test_filters_on_single_values(self, storage: Storage) -> None:
+        a, b, c = await stored(
+            storage,
+            [
+                a_job(name="a", owner="ada", state=State.RUNNING, experiment_id="1"),
+                a_job(name="b", owner="bob", state=State.COMPLETED, experiment_id="2"),
+                a_job(name="c", owner="cyd", state=State.PARTIALLY_FAILED),
+            ],
+        )
+        values = {
+            "name": ("a", "b", "c"),
+            "owner": ("ada", "bob", "cyd"),
+            "status": ("running", "completed", "partially_failed"),
+            "experiment_id": ("1", "2", ""),
+        }
+        for field, (first, second, third) in values.items():
+            for terms, expected in (
+                (any_of(first), [a]),
+                (any_of(first, third), [c, a]),
+                (any_of(second, second), [b]),
+                (any_of("unheard of"), []),
+                (any_of(first.upper() + "x"), []),
+                (all_of(second), [b]),
+                (all_of(first, second), []),
+                (none_of(first), [c, b]),
+                (none_of(first, third), [b]),
+                (none_of("unheard of"), [c, b, a]),
+            ):
+                query = msgspec.structs.replace(JobQuery(), **{field: terms})
+                assert await ids(storage, query) == [job.id for job in expected], (field, terms)
+
+    async def test_filters_on_tags(self, storage: Storage) -> None:
+        x, xy, none, doubled = await stored(
+            storage, [a_job(tags=("x",)), a_job(tags=("x", "y")), a_job(), a_job(tags=("y", "y"))]
+        )
+        for terms, expected in (
+            (any_of("x"), [xy, x]),
+            (any_of("x", "y"), [doubled, xy, x]),
+            (all_of("x", "y"), [xy]),
+            (all_of("y"), [doubled, xy]),
+            (all_of("x", "z"), []),
+            (any_of("z"), []),
+            (none_of("x"), [doubled, none]),
+            (none_of("x", "y"), [none]),
+        ):
+            assert await ids(storage, JobQuery(tags=terms)) == [job.id for job in expected], terms
+
+    async def test_filters_are_combined(self, storage: Storage) -> None:
+        wanted, *_ = await stored(
+            storage,
+            [
+                a_job(tenant="t", name="n", owner="o", tags=("x", "y"), experiment_id="1"),
+                a_job(tenant="t", name="n", owner="o", tags=("x",), experiment_id="1"),
+                a_job(tenant="t", name="n", owner="p", tags=("x", "y"), experiment_id="1"),
+                a_job(tenant="u", name="n", owner="o", tags=("x", "y"), experiment_id="1"),
+                a_job(
+                    tenant="t", name="n", owner="o", tags=("x", "y"), experiment_id="1", state=State.FAILED
+                ),
+            ],
+        )
+        query = JobQuery(
+            tenant="t",
+            name=any_of("n", "m"),
+            owner=none_of("p"),
+            tags=all_of("y", "x"),
+            experiment_id=any_of("1"),
+            status=none_of("failed"),
+        )
+        assert await ids(storage, query) == [wanted.id]
+
+    async def test_names_are_compared_literally(self, storage: Storage) -> None:
+        odd = ["a'b", 'a"b', "a%", "a_b", "A", "å", "a b", "x; DROP TABLE jobs", "\N{PILE OF POO}"]
+        jobs = await stored(storage, [a_job(name=name, tags=(name,), owner=name) for name in odd])
+        for name, job in zip(odd, jobs, strict=True):
+            for query in (
+                JobQuery(name=any_of(name)),
+                JobQuery(tags=any_of(name)),
+                JobQuery(owner=any_of(name)),
+            ):
+                assert await ids(storage, query) == [job.id]
+
+    # --- open jobs
+
+    async def test_open_jobs_are_those_with_something_left_to_do_oldest_first(self, storage: Storage) -> None:
+        running = BenchmarkRecord(index=0, state=State.COMPLETED, launched_at=EPOCH)
+        ended = msgspec.structs.replace(running, exit=Exit(code=0))
+        jobs = [
+            a_job(tenant="a", state=State.RUNNING),
+            a_job(tenant="b"),
+            a_job(state=State.COMPLETED),
+            a_job(state=State.CANCELLED, benchmarks=(running,)),
+            a_job(state=State.CANCELLED, benchmarks=(ended,)),
+        ]
+        await stored(storage, list(reversed(jobs)))
+        assert await storage.open_jobs() == [jobs[0], jobs[1], jobs[3]]
+        await storage.update_job(
+            jobs[3].id, None, lambda job: msgspec.structs.replace(job, benchmarks=(ended,))
+        )
+        await storage.update_job(
+            jobs[0].id, None, lambda job: msgspec.structs.replace(job, state=State.FAILED)
+        )
+        assert await storage.open_jobs() == [jobs[1]]

@@ -1,0 +1,1 @@
+"""Jobs in an SQLite database: a file that survives the server, or memory."""

@@ -1,0 +1,133 @@
+"""Connections: how they are opened, and calls that are a whole transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from threading import Thread
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import aiosqlite
+
+from evalhub_server.errors import StartupError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Row = tuple[Any, ...]
+Statements = Iterable[tuple[str, list[Row]]]
+"""SQL, and the parameters of each time that it is executed."""
+
+BUSY_TIMEOUT_S = 5.0
+_BOTH = (
+    "PRAGMA cache_size = -8192",  # KiB
+    "PRAGMA temp_store = MEMORY",
+)
+_WRITER = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA synchronous = FULL",  # what is acknowledged survives a power cut, not only the end of the process
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+class Connection(aiosqlite.Connection):
+    """An aiosqlite connection that can run a function in its thread.
+
+    aiosqlite's own methods are one hop to the thread each. A transaction made of them stays open between hops,
+    which costs time and shows it half done to whoever shares the connection. ``call`` makes the whole of it one
+    hop, so nothing, not even a cancelled caller, can leave a transaction open.
+    """
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connector, iter_chunk_size=64)
+        # The interpreter waits for threads that are not daemons: a server that fails without closing its storage would
+        # never end. SQLite minds an end in the middle of a write as little as a kill.
+        thread: Thread = getattr(
+            self, "_thread", cast("Thread", self)
+        )  # until 0.21 it is a thread, since 0.22 it has one
+        thread.daemon = True
+
+    async def call(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``function(connection, …)`` in the thread. A call that is queued runs even if its caller is cancelled."""
+        # All of aiosqlite's own methods go through _execute, which it does not annotate.
+        execute = cast("Callable[..., Awaitable[T]]", super()._execute)  # pyright: ignore[reportUnknownMemberType]
+        return await execute(function, self._conn, *args, **kwargs)
+
+
+async def connect_writer(path: Path | None) -> Connection:
+    """Open the connection that writes, making the file if it is missing.
+
+    Raises:
+        StartupError: the file system cannot do write-ahead logging.
+        sqlite3.Error: the file cannot be opened or is not a database.
+    """
+    return await _connect(":memory:" if path is None else str(path), path, prepare_writer)
+
+
+async def connect_reader(path: Path) -> Connection:
+    """Open a connection that only reads; the writer must be open. Raises :class:`sqlite3.Error`."""
+    return await _connect(f"{path.as_uri()}?mode=ro", path, _prepare)
+
+
+async def _connect(
+    database: str, path: Path | None, prepare: Callable[[sqlite3.Connection, Path | None], None]
+) -> Connection:
+    def connector() -> sqlite3.Connection:
+        # Autocommit: transactions begin and end where this package says so.
+        return sqlite3.connect(database, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=True)
+
+    connection = Connection(connector)
+    await connection
+    try:
+        await connection.call(prepare, path)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+    for pragma in _BOTH:
+        connection.execute(pragma)
+
+
+def prepare_writer(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Set the connection up; runs in its thread. Raises :class:`StartupError` where there is no write-ahead log."""
+    _prepare(connection, path)
+    for pragma in _WRITER:
+        connection.execute(pragma)
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if path is not None and mode != "wal":
+        raise StartupError(
+            f"The database {path} cannot use write-ahead logging (SQLite keeps to {mode!r}), which network file "
+            f"systems do not support. Put the database on a local disk."
+        )
+
+
+def write(connection: sqlite3.Connection, statements: Statements) -> None:
+    """Execute all of it as one transaction, or none. Raises what SQLite raises, with no transaction left open."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for sql, rows in statements:
+            connection.executemany(sql, rows)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()  # does nothing where SQLite has rolled back by itself, as it does after a disk fault
+        raise
+
+
+def read(
+    connection: sqlite3.Connection,
+    call: Callable[Concatenate[sqlite3.Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Run queries that have to see one state of the database, however many they are."""
+    connection.execute("BEGIN")
+    try:
+        return call(connection, *args, **kwargs)
+    finally:
+        connection.rollback()

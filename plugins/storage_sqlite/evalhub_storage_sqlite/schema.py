@@ -1,0 +1,117 @@
+"""The tables, and how a database of an older version becomes one of this version.
+
+To change the schema, append to :data:`MIGRATIONS`; never edit an entry that was released.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalhub_server.errors import StartupError
+
+APPLICATION_ID = 0x45564842
+"""``EVHB`` in the file's header: says that the file is ours."""
+
+Migration = tuple[str, ...]
+"""SQL statements that lead from one version to the next."""
+
+# What a list filters or sorts by has a column; the rest are JSON documents that only this package reads. The
+# definition has a table of its own, since SQLite writes a row whole: beside ``head`` it would make every event of a job with
+# hundreds of benchmarks rewrite the plan of all of them.
+#
+# Lists are newest first, so (created_at, id) ends every index and a page is read without sorting. Where ``tenant`` comes
+# last, it makes the index cover the filter. ``job_tags`` repeats what an index on its jobs would hold.
+_V1: Migration = (
+    """
+    CREATE TABLE jobs (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        tenant TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        state TEXT NOT NULL,
+        experiment_id TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        is_open INTEGER NOT NULL,
+        head BLOB NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE definitions (
+        seq INTEGER PRIMARY KEY REFERENCES jobs (seq) ON DELETE CASCADE,
+        doc BLOB NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE benchmarks (
+        seq INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+        idx INTEGER NOT NULL,
+        doc BLOB NOT NULL,
+        PRIMARY KEY (seq, idx)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE job_tags (
+        tag TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        seq INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+        tenant TEXT NOT NULL,
+        PRIMARY KEY (tag, created_at, id)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX job_tags_seq ON job_tags (seq)",
+    "CREATE INDEX jobs_time ON jobs (created_at, id)",
+    "CREATE INDEX jobs_tenant_time ON jobs (tenant, created_at, id)",
+    "CREATE INDEX jobs_state ON jobs (state, created_at, id)",
+    "CREATE INDEX jobs_tenant_state ON jobs (tenant, state, created_at, id)",
+    "CREATE INDEX jobs_name ON jobs (name, created_at, id)",
+    "CREATE INDEX jobs_tenant_name ON jobs (tenant, name, created_at, id)",
+    "CREATE INDEX jobs_owner ON jobs (owner, created_at, id, tenant)",
+    "CREATE INDEX jobs_experiment ON jobs (experiment_id, created_at, id, tenant)",
+    "CREATE INDEX jobs_open ON jobs (created_at, id) WHERE is_open = 1",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1,)
+"""Entry ``n`` leads from version ``n`` to version ``n + 1``; ``PRAGMA user_version`` says where a database is."""
+
+
+def migrate(
+    connection: sqlite3.Connection, path: Path | None, migrations: Sequence[Migration] = MIGRATIONS
+) -> None:
+    """Bring the schema up to date, each step in a transaction of its own. Does nothing if it is.
+
+    Raises:
+        StartupError: the database is of a newer version, or of another program.
+        sqlite3.Error: a step failed; the database is as it was before that step.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (version or tables):
+        raise StartupError(
+            f"The database {path} belongs to another program (a released Go server's cannot be taken over). "
+            f"Give database.url or --data-dir another path, or move the file away."
+        )
+    if version > len(migrations):
+        raise StartupError(
+            f"The database {path} has schema version {version}; this server knows versions up to "
+            f"{len(migrations)}. Start the newer server that wrote it, or name another database."
+        )
+    for number, statements in enumerate(migrations[version:], start=version + 1):
+        _step(connection, number, statements)
+
+
+def _step(connection: sqlite3.Connection, version: int, statements: Migration) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise

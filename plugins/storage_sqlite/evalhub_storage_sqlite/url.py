@@ -1,0 +1,56 @@
+"""Where the database is: from the configured url to a path, or memory."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, unquote
+
+from evalhub_server.errors import SettingsError
+
+FILE_NAME = "evalhub.db"
+"""Name of the database in the data directory."""
+
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_FIX = "Write database.url as file:/path/to/evalhub.db, as a plain path, or leave it empty for memory."
+
+
+def locate(url: str, data_dir: Path | None) -> Path | None:
+    """Return the absolute path of the database file, or None for a database in memory.
+
+    A durable directory is a switch that the user set by hand, while the url in memory is what the shipped
+    configuration has, so ``data_dir`` wins over memory; a url that names a file wins over ``data_dir``.
+
+    Raises:
+        SettingsError: the url is of another kind of database, of another host, or read-only.
+    """
+    path = _path(url.strip())
+    if path is None:
+        return None if data_dir is None else data_dir.absolute() / FILE_NAME
+    return path.absolute()
+
+
+def _path(url: str) -> Path | None:
+    if url in ("", ":memory:"):
+        return None
+    if not url.startswith("file:"):
+        if scheme := _SCHEME.match(url):  # only the scheme is shown: the rest may hold a password
+            raise SettingsError(f"database.url: {scheme[1]}:// is not an SQLite database. {_FIX}")
+        return Path(url).expanduser()
+    name, _, options = url.removeprefix("file:").partition("?")
+    mode = parse_qs(options).get("mode", ["rwc"])[-1]
+    if mode == "memory" or name == ":memory:":
+        return None
+    if mode == "ro":
+        raise SettingsError("database.url: the server has to write, so mode=ro cannot be. Remove the option.")
+    if name.startswith("//"):
+        host, slash, rest = name[2:].partition("/")
+        if host not in ("", "localhost"):
+            raise SettingsError(
+                f"database.url: {host!r} would be a host, and SQLite reads local files only. "
+                f"An absolute path has one slash or three: file:/path.db or file:///path.db."
+            )
+        name = slash + rest
+    if not name:
+        raise SettingsError(f"database.url: {url!r} names no file. {_FIX}")
+    return Path(unquote(name))

@@ -1,0 +1,84 @@
+"""The caches never show or keep what is out of date."""
+
+from __future__ import annotations
+
+from evalhub_server.plugins import JobQuery
+from evalhub_server.testing.builders import a_job
+from evalhub_storage_sqlite.cache import Listing, ListingCache, RecordCache, Stored
+
+
+def stored(job_id: str = "job", size: int = 1) -> Stored:
+    return Stored(seq=1, record=a_job(id=job_id, size=size))
+
+
+def test_a_read_fills_in_what_is_not_known() -> None:
+    cache, read = RecordCache(10), stored()
+    with cache.reading() as touched:
+        assert cache.fill(touched, "job", read) is read
+    assert cache.get("job") is read
+
+
+def test_a_read_never_replaces_what_is_known() -> None:
+    cache, read, known = RecordCache(10), stored(), stored()
+    with cache.reading() as touched:
+        cache.publish("job", known)
+        assert cache.fill(touched, "job", read) is known
+    assert cache.get("job") is known
+
+
+def test_a_read_that_a_commit_overtook_is_not_kept() -> None:
+    cache, read = RecordCache(10), stored()
+    with cache.reading() as touched:
+        cache.publish("job", None)
+        assert cache.fill(touched, "job", read) is read
+    assert cache.get("job") is None
+
+
+def test_reads_watch_independently() -> None:
+    cache = RecordCache(10)
+    with cache.reading() as outer:
+        with cache.reading() as inner:
+            pass
+        cache.publish("job", None)
+    assert (outer, inner) == ({"job"}, set())
+
+
+def test_the_records_used_last_are_kept() -> None:
+    cache = RecordCache(max_jobs=2)
+    for job_id in ("a", "b"):
+        cache.publish(job_id, stored(job_id))
+    assert cache.get("a") is not None
+    cache.publish("c", stored("c"))
+    assert [cache.get(job_id) is not None for job_id in ("a", "b", "c")] == [True, False, True]
+
+
+def test_large_jobs_count_for_their_size() -> None:
+    cache = RecordCache(max_jobs=100, max_benchmarks=10)
+    for job_id in ("a", "b", "c"):
+        cache.publish(job_id, stored(job_id, size=4))
+    assert (cache.get("a"), len(cache)) == (None, 2)
+    cache.publish("b", stored("b", size=1))  # replaced by a smaller one: there is room again
+    cache.publish("d", stored("d", size=4))
+    assert len(cache) == 3
+    cache.publish("huge", stored("huge", size=50))
+    assert cache.get("huge") is not None
+    assert len(cache) == 1
+
+
+def test_a_listing_that_a_commit_overtook_is_not_kept() -> None:
+    cache, listing = ListingCache(), Listing(ids=("a",), total_count=1)
+    version = cache.version
+    cache.clear()
+    cache.fill(version, JobQuery(), listing)
+    assert cache.get(JobQuery()) is None
+    cache.fill(cache.version, JobQuery(), listing)
+    assert cache.get(JobQuery()) is listing
+
+
+def test_the_listings_asked_last_are_kept() -> None:
+    cache, listing = ListingCache(max_listings=2), Listing(ids=(), total_count=0)
+    for limit in (1, 2):
+        cache.fill(cache.version, JobQuery(limit=limit), listing)
+    cache.get(JobQuery(limit=1))
+    cache.fill(cache.version, JobQuery(limit=3), listing)
+    assert [cache.get(JobQuery(limit=limit)) is not None for limit in (1, 2, 3)] == [True, False, True]

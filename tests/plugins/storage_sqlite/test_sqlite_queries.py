@@ -1,0 +1,141 @@
+"""Lists: what the SQL answers, and that an index serves it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from evalhub_server.models.common import State
+from evalhub_server.plugins import JobQuery, Terms
+from evalhub_server.testing.builders import a_job
+from evalhub_server.testing.memory import MemoryStorage
+from evalhub_storage_sqlite.queries import build
+from evalhub_storage_sqlite.schema import migrate
+from evalhub_storage_sqlite.storage import SqliteStorage
+
+FIELDS = ("status", "name", "tags", "owner", "experiment_id")
+FORMS = (
+    None,
+    Terms(values=("completed",)),
+    Terms(values=("completed", "failed")),
+    Terms(values=("completed", "failed"), every=True),
+    Terms(values=("completed",), negated=True),
+)
+
+
+@pytest.fixture
+def database() -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection, None)
+    yield connection
+    connection.close()
+
+
+def explain(database: sqlite3.Connection, query: JobQuery) -> tuple[list[str], list[str]]:
+    """Return how SQLite counts and how it reads a page."""
+    sql = build(query)
+    assert sql is not None
+    count = database.execute(f"EXPLAIN QUERY PLAN {sql.count}", sql.parameters)
+    page = database.execute(f"EXPLAIN QUERY PLAN {sql.page}", (*sql.parameters, 50, 0))
+    return [row[3] for row in count], [row[3] for row in page]
+
+
+def queries(tenant: str | None) -> Iterator[JobQuery]:
+    for forms in itertools.product(FORMS, repeat=len(FIELDS)):
+        yield JobQuery(tenant=tenant, **dict(zip(FIELDS, forms, strict=True)))
+
+
+@pytest.mark.parametrize("tenant", [None, "team-a"])
+def test_no_combination_of_filters_scans_the_table(database: sqlite3.Connection, tenant: str | None) -> None:
+    explained = 0
+    for query in queries(tenant):
+        if build(query) is None:
+            continue
+        explained += 1
+        terms = [getattr(query, field) for field in FIELDS]
+        # "Not the owner x" alone has to look at every job of the tenant; anything else has an index to search.
+        searchable = tenant is not None or any(each is not None and not each.negated for each in terms)
+        searchable |= query.status is not None
+        for step in itertools.chain(*explain(database, query)):
+            if re.match(r"SCAN (TABLE )?(jobs|j|job_tags|u)\b", step):
+                assert "USING" in step, (query, step)
+                assert not searchable, (query, step)
+    assert explained > 1000
+
+
+@pytest.mark.parametrize("tenant", [None, "team-a"])
+@pytest.mark.parametrize("field", [*FIELDS, None])
+def test_one_filter_reads_a_page_in_the_order_of_its_index(
+    database: sqlite3.Connection, tenant: str | None, field: str | None
+) -> None:
+    query = JobQuery(tenant=tenant, **({field: FORMS[1]} if field else {}))
+    count, page = explain(database, query)
+    assert not any("TEMP B-TREE" in step for step in page)
+    assert all("COVERING INDEX" in step or "PRIMARY KEY" in step for step in count)
+
+
+def test_open_jobs_have_an_index_of_their_own(database: sqlite3.Connection) -> None:
+    (step,) = database.execute(
+        "EXPLAIN QUERY PLAN SELECT id FROM jobs INDEXED BY jobs_open WHERE is_open = 1 ORDER BY created_at, id"
+    )
+    assert "jobs_open" in step[3]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_any_of_nothing_matches_nothing_and_none_of_nothing_everything(field: str) -> None:
+    assert build(JobQuery(**{field: Terms(values=())})) is None
+    for terms in (Terms(values=(), every=True), Terms(values=(), negated=True)):
+        assert build(JobQuery(**{field: terms})) == build(JobQuery())
+
+
+@pytest.fixture
+async def storage() -> AsyncIterator[SqliteStorage]:
+    storage = SqliteStorage(None)
+    await storage.open()
+    yield storage
+    await storage.close()
+
+
+async def test_random_queries_answer_as_the_reference_does(storage: SqliteStorage) -> None:
+    chance = random.Random(11)  # noqa: S311 - the same run every time
+    pools = {
+        "status": [state.value for state in State] + ["unheard of"],
+        "name": ["a", "b", "c"],
+        "tags": ["x", "y", "z"],
+        "owner": ["", "ada", "bob"],
+        "experiment_id": ["", "1", "2"],
+    }
+    reference = MemoryStorage()
+    for _ in range(150):
+        job = a_job(
+            tenant=chance.choice(["", "team-a", "team-b"]),
+            state=chance.choice(list(State)),
+            name=chance.choice(pools["name"]),
+            tags=tuple(chance.choices(pools["tags"], k=chance.randrange(4))),
+            owner=chance.choice(pools["owner"]),
+            experiment_id=chance.choice(pools["experiment_id"]),
+        )
+        await storage.add_job(job)
+        await reference.add_job(job)
+    for _ in range(1500):
+        terms = {
+            field: Terms(
+                values=tuple(chance.choices(pool, k=chance.randrange(4))),
+                every=chance.random() < 0.3,
+                negated=chance.random() < 0.3,
+            )
+            for field, pool in pools.items()
+            if chance.random() < 0.35
+        }
+        query = JobQuery(
+            tenant=chance.choice([None, "team-a", ""]),
+            limit=chance.choice([0, 1, 7, 1000]),
+            offset=chance.choice([0, 0, 3]),
+            **terms,
+        )
+        assert await storage.list_jobs(query) == await reference.list_jobs(query), query

@@ -1,0 +1,130 @@
+"""Databases of other versions, of other programs, and broken ones."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from evalhub_server.errors import NotFound, StartupError, StorageError
+from evalhub_server.plugins import JobQuery
+from evalhub_server.testing.builders import a_job
+from evalhub_storage_sqlite.schema import MIGRATIONS, migrate
+from evalhub_storage_sqlite.storage import SqliteStorage
+
+ADD_NOTES = ("CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('from the second step')")
+BROKEN = ("CREATE TABLE half (way TEXT)", "CREATE TABLE half (way TEXT)")
+
+
+def connect(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(path, isolation_level=None))
+
+
+def version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+async def filled(path: Path) -> SqliteStorage:
+    storage = SqliteStorage(path)
+    await storage.open()
+    await storage.add_job(a_job(id="a-job"))
+    await storage.close()
+    return storage
+
+
+def test_an_older_database_is_brought_up_to_date_once(tmp_path: Path) -> None:
+    with connect(tmp_path / "jobs.db") as connection:
+        migrate(connection, None)
+        assert version(connection) == len(MIGRATIONS)
+        for _ in range(2):
+            migrate(connection, None, (*MIGRATIONS, ADD_NOTES))
+            assert version(connection) == len(MIGRATIONS) + 1
+            assert connection.execute("SELECT * FROM notes").fetchall() == [("from the second step",)]
+
+
+def test_a_step_that_fails_leaves_the_database_at_the_step_before(tmp_path: Path) -> None:
+    with connect(tmp_path / "jobs.db") as connection:
+        with pytest.raises(sqlite3.OperationalError, match="half already exists"):
+            migrate(connection, None, (*MIGRATIONS, ADD_NOTES, BROKEN))
+        assert version(connection) == len(MIGRATIONS) + 1
+        assert not connection.in_transaction
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        assert "notes" in tables
+        assert "half" not in tables
+
+
+async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    storage = await filled(path)
+    with connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StartupError, match=r"jobs\.db has schema version 99.*Start the newer server"):
+        await storage.open()
+    with connect(path) as connection:
+        assert version(connection) == 99
+
+
+async def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    with connect(path) as connection:
+        connection.execute("CREATE TABLE evaluations (id TEXT)")
+    with pytest.raises(StartupError, match=r"theirs\.db belongs to another program"):
+        await SqliteStorage(path).open()
+    with connect(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("evaluations",)]
+
+
+async def test_a_file_that_is_not_a_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    text = "Dear diary, today I named the wrong file. " * 100
+    path.write_text(text)
+    with pytest.raises(StartupError, match=r"notes\.txt cannot be opened: file is not a database.*backup"):
+        await SqliteStorage(path).open()
+    assert path.read_text() == text
+
+
+async def test_a_directory_is_not_a_database(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="cannot be opened: Is a directory"):
+        await SqliteStorage(tmp_path).open()
+
+
+async def test_a_job_that_cannot_be_decoded_is_named_and_can_be_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    storage = await filled(path)
+    with connect(path) as connection:
+        connection.execute("UPDATE jobs SET head = '{}'")
+    await storage.open()
+    try:
+        for call in (
+            partial(storage.get_job, "a-job", None),
+            partial(storage.update_job, "a-job", None, lambda job: job),
+            partial(storage.list_jobs, JobQuery()),
+            storage.open_jobs,
+        ):
+            with pytest.raises(StorageError, match=r"Job a-job cannot be read back: .*Delete the job"):
+                await call()
+        await storage.delete_job("a-job", None)
+        with pytest.raises(NotFound):
+            await storage.get_job("a-job", None)
+    finally:
+        await storage.close()
+
+
+async def test_damage_found_while_reading_is_a_storage_error(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    storage = await filled(path)
+    size = path.stat().st_size
+    with path.open("r+b") as file:  # the first page, with the schema, stays
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+
+    async def open_and_read() -> None:
+        await storage.open()
+        await storage.get_job("a-job", None)
+
+    with pytest.raises((StorageError, StartupError), match=r"malformed.*restore it from a backup"):
+        await open_and_read()
+    await storage.close()
