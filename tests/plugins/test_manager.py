@@ -79,7 +79,10 @@ def test_a_third_partys_storage_is_made_with_its_settings(site: Site):
 
 
 def test_a_missing_plugin_is_refused_saying_what_is_installed():
-    with pytest.raises(PluginError, match=r"storage 'tape' is selected but no installed plugin provides it.*sqlite.*pip install"):
+    with pytest.raises(
+        PluginError,
+        match=r"storage 'tape' is selected but no installed plugin provides it.*sqlite.*pip install",
+    ):
         make(load_plugins(environ={}), "tape")
 
 
@@ -89,7 +92,7 @@ def test_a_broken_plugin_is_a_line_in_the_list_and_an_explanation_when_something
     (info,) = [info for info in plugins.infos if info.distribution == "third-broken"]
     assert info.state == "broken"
     assert "no_such_module_anywhere" in info.error
-    with pytest.raises(PluginError, match="third_broken .*no_such_module_anywhere"):
+    with pytest.raises(PluginError, match=r"third_broken .*no_such_module_anywhere"):
         make(plugins, "tape")
     assert isinstance(make(plugins, "sqlite"), Storage)
 
@@ -158,14 +161,18 @@ def test_another_plugin_api_is_listed_and_refused_only_when_selected(site: Site)
     plugins = load_plugins(environ={})
     assert next(i for i in plugins.infos if i.name == "shelf-old").state == "incompatible"
     assert isinstance(make(plugins, "sqlite"), Storage)
-    with pytest.raises(PluginError, match=f"made for plugin API {PLUGIN_API + 1}; this server has {PLUGIN_API}"):
+    with pytest.raises(
+        PluginError, match=f"made for plugin API {PLUGIN_API + 1}; this server has {PLUGIN_API}"
+    ):
         make(plugins, "shelf-old")
 
 
 def test_two_plugins_of_one_name_keep_the_server_from_starting(site: Site):
     site.storage("third-a", "shelf-twice")
     site.storage("third-b", "shelf-twice")
-    with pytest.raises(PluginError, match="two plugins provide the storage 'shelf-twice': third-a and third-b"):
+    with pytest.raises(
+        PluginError, match="two plugins provide the storage 'shelf-twice': third-a and third-b"
+    ):
         load_plugins(environ={}).require_unique()
 
 
@@ -178,7 +185,9 @@ def test_two_plugins_of_one_name_keep_the_server_from_starting(site: Site):
         ("", {"third-x": "not loaded", "third-y": "not loaded"}),
     ],
 )
-def test_the_environment_restricts_third_parties_only(site: Site, allowed: str | None, states: dict[str, str]):
+def test_the_environment_restricts_third_parties_only(
+    site: Site, allowed: str | None, states: dict[str, str]
+):
     site.storage("third-x", "shelf-x")
     site.storage("third-y", "shelf-y")
     infos = load_plugins(environ={} if allowed is None else {LOAD_PLUGINS: allowed}).infos

@@ -1,5 +1,16 @@
 """All that a plugin author imports: hook specifications, descriptors and the four abstract classes."""
 
+from evalhub_server.domain.record import Exit, JobRecord, TrackedExperiment
+from evalhub_server.errors import (
+    AlreadyExists,
+    LaunchError,
+    NotFound,
+    SettingsError,
+    StartupError,
+    StorageError,
+)
+from evalhub_server.models.common import Json
+from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, PluginContext
 from evalhub_server.plugins.export import Exporter, ExportOutcome
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
@@ -9,8 +20,10 @@ from evalhub_server.plugins.tracking import Tracker
 
 __all__ = [
     "PLUGIN_API",
+    "AlreadyExists",
     "BenchmarkRun",
     "Descriptor",
+    "Exit",
     "ExportOutcome",
     "Exporter",
     "Handle",
@@ -18,12 +31,21 @@ __all__ = [
     "JobChanged",
     "JobPage",
     "JobQuery",
+    "JobRecord",
+    "JobSpec",
+    "Json",
+    "LaunchError",
     "Limits",
     "LogOptions",
+    "NotFound",
     "PluginContext",
     "Runtime",
+    "SettingsError",
+    "StartupError",
     "Storage",
+    "StorageError",
     "Terms",
+    "TrackedExperiment",
     "Tracker",
     "hookimpl",
     "hookspec",

@@ -1,0 +1,74 @@
+"""The configuration section ``local``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from evalhub_server.errors import SettingsError
+from evalhub_server.plugins import Limits, PluginContext
+
+DEFAULT_JOBS_DIR = "/tmp/evalhub-jobs"  # noqa: S108  the released server's; used only if safe, see paths.py
+FEWEST_PARALLEL = 4
+
+
+class LocalSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """``jobs_dir``: where jobs keep their files (default: ``jobs`` below ``--data-dir``, else /tmp/evalhub-jobs).
+
+    ``max_parallel``: how many adapters run at once (default: as many as this process may use CPUs, at least 4),
+    of them ``max_parallel_per_provider`` of one provider and ``max_parallel_per_model`` against one model URL.
+    ``cwd``: where adapters start (default: where the server was started).
+    ``allow_remote_commands``: accept providers with commands over REST although the server listens on more than
+    loopback; the web layer reads it.
+    """
+
+    jobs_dir: str = ""
+    max_parallel: int | None = None
+    max_parallel_per_provider: int | None = None
+    max_parallel_per_model: int | None = None
+    allow_remote_commands: bool = False
+    cwd: str = ""
+
+
+def limits(settings: LocalSettings) -> Limits:
+    """Raises :class:`SettingsError` for a limit below 1: nothing would ever run."""
+    for key in ("max_parallel", "max_parallel_per_provider", "max_parallel_per_model"):
+        value: int | None = getattr(settings, key)
+        if value is not None and value < 1:
+            raise SettingsError(
+                f"local.{key}: must be 1 or more, is {value}; leave it out for the default, or write a larger number"
+            )
+    total = settings.max_parallel
+    return Limits(
+        total=max(FEWEST_PARALLEL, usable_cpus()) if total is None else total,
+        per_provider=settings.max_parallel_per_provider,
+        per_model=settings.max_parallel_per_model,
+    )
+
+
+def jobs_dir(settings: LocalSettings, context: PluginContext) -> Path:
+    """The absolute base directory; raises :class:`SettingsError` if the setting names none."""
+    if settings.jobs_dir:
+        return directory("local.jobs_dir", settings.jobs_dir)
+    if context.data_dir is not None:
+        return context.data_dir.expanduser().absolute() / "jobs"
+    return Path(DEFAULT_JOBS_DIR)
+
+
+def directory(key: str, text: str) -> Path:
+    """An absolute path from a setting, ``~`` expanded."""
+    if "\0" in text:
+        raise SettingsError(f"{key}: {text!r} is not a path; take the NUL character out")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"{key}: {text!r}: {error}; write the path in full") from None
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use; on Linux its affinity mask can be smaller than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

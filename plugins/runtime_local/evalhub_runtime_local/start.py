@@ -1,0 +1,88 @@
+"""Starting an attempt, or finding the one that was started."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import suppress
+
+from evalhub_runtime_local.attempt import MARK, Attempt, LocalHandle
+from evalhub_runtime_local.census import Census
+from evalhub_runtime_local.command import Command, adapter_environment
+from evalhub_runtime_local.paths import JobsDir, make_private
+from evalhub_runtime_local.proctable import Identity, ProcessTable
+from evalhub_runtime_local.spawn import find_shell, spawn
+from evalhub_server.errors import LaunchError
+from evalhub_server.plugins import BenchmarkRun
+
+
+class Starter:
+    """Knows the files and the process of an attempt; that there is only one start at a time is the runtime's care."""
+
+    def __init__(
+        self, jobs_dir: JobsDir, table: ProcessTable, census: Census, boot_id: str, secrets: frozenset[str]
+    ) -> None:
+        self._jobs_dir = jobs_dir
+        self._table = table
+        self._census = census
+        self._boot_id = boot_id
+        self._secrets = secrets
+
+    def start(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> LocalHandle:
+        """Write the files and start the command; blocks for a few milliseconds.
+
+        Raises :class:`LaunchError`, :class:`StartupError`, :class:`OSError` or :class:`ValueError`; then nothing
+        runs.
+        """
+        shell = find_shell()
+        if shell is None:
+            raise LaunchError(
+                "There is no POSIX shell 'sh' on PATH nor /bin/sh. Install one and submit the job again."
+            )
+        self._jobs_dir.ensure()
+        fresh = not attempt.directory.exists()
+        try:
+            make_private(attempt.meta)
+            attempt.write_job_spec(run.spec)
+            environment = adapter_environment(run, command, attempt.job_spec, self._secrets)
+            pid = spawn(shell, command, attempt, {**environment, MARK: attempt.mark})
+        except BaseException:
+            if fresh:
+                shutil.rmtree(attempt.directory, ignore_errors=True)
+            raise
+        # A child that nobody has reaped yet: its id is surely its own.
+        process = self._table.find(pid)
+        handle = self._handle(attempt, process.identity if process else Identity(pid, 0))
+        with suppress(OSError):
+            # Only a shortcut: without it a crash before the core stores the handle costs a look at all processes.
+            attempt.write_handle(handle)
+        return handle
+
+    async def recover(self, attempt: Attempt) -> LocalHandle | None:
+        """What an earlier launch of this attempt started, also if the server died before it noted anything."""
+        handle = await asyncio.to_thread(attempt.read_handle)
+        if handle is not None:
+            return handle
+        if not await asyncio.to_thread(attempt.meta.is_dir):
+            return None
+        snapshot = await self._census.take()
+        # In this order: a leader that has ended by the time of the look has left its id before.
+        carriers = await asyncio.to_thread(snapshot.carriers, attempt.carries)
+        noted = await asyncio.to_thread(attempt.read_pid)
+        leaders = [
+            process for process in carriers if process.pid == process.sid and noted in (None, 0, process.pid)
+        ]
+        if leaders:
+            leader = min(leaders, key=lambda process: process.started)
+            return self._handle(attempt, leader.identity)
+        return None if noted is None else self._handle(attempt, Identity(noted, 0))
+
+    def _handle(self, attempt: Attempt, leader: Identity) -> LocalHandle:
+        return LocalHandle(
+            dir=str(attempt.directory),
+            attempt=attempt.number,
+            job_spec=str(attempt.job_spec),
+            pid=leader.pid,
+            started=leader.started,
+            boot_id=self._boot_id,
+        )

@@ -1,0 +1,97 @@
+"""Both event loops for every test, a runtime over an own directory, and no process left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+import pytest_asyncio
+import uvloop
+
+from evalhub_runtime_local.attempt import MARK
+from evalhub_runtime_local.runtime import LocalRuntime
+from evalhub_runtime_local.settings import LocalSettings
+from evalhub_server.plugins import PluginContext
+
+T = TypeVar("T")
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, LoopFactory]:
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def children() -> set[int]:
+    """Our children, zombies included."""
+    return {process.pid for process in psutil.Process().children()}
+
+
+def marked(directory: Path) -> list[int]:
+    """Processes that carry the mark of a workload below a directory."""
+    prefix = f"{MARK}={directory}".encode()
+    found: list[int] = []
+    for pid in psutil.pids():
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if pid != os.getpid() and any(entry.startswith(prefix) for entry in environ.split(b"\0")):
+            found.append(pid)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(tmp_path: Path) -> Iterator[None]:
+    before = children()
+    yield
+    left = marked(tmp_path)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+    assert not children() - before
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Path:
+    """The base directory of jobs."""
+    return tmp_path / "jobs"
+
+
+@pytest.fixture
+def new_runtime(jobs: Path) -> Callable[..., LocalRuntime]:
+    """Make a runtime over the test's directory; a second one stands for a restarted server."""
+
+    def make(*, secrets: frozenset[str] = frozenset(), **options: Any) -> LocalRuntime:
+        settings = {key: options.pop(key) for key in list(options) if key in LocalSettings.__struct_fields__}
+        context = PluginContext(secrets=secrets)
+        return LocalRuntime(LocalSettings(**{"jobs_dir": str(jobs), **settings}), context, **options)
+
+    return make
+
+
+@pytest_asyncio.fixture
+async def runtime(new_runtime: Callable[..., LocalRuntime]) -> AsyncIterator[LocalRuntime]:
+    runtime = new_runtime()
+    await runtime.check()
+    yield runtime
+    await runtime.close()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], T], str], Awaitable[T]]:
+    """Wait until a condition holds and return its value; fail with the text if it does not within 30 s."""
+
+    async def wait_for(condition: Callable[[], T], what: str) -> T:
+        async with asyncio.timeout(30):
+            while not (value := condition()):
+                await asyncio.sleep(0.005)
+        assert value, what
+        return value
+
+    return wait_for

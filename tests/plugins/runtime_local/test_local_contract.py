@@ -1,0 +1,45 @@
+"""The contract of a runtime, over processes: with what Linux offers, and with what every POSIX system has."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from evalhub_runtime_local.proctable import PsutilProcesses
+from evalhub_runtime_local.runtime import LocalRuntime
+from evalhub_runtime_local.settings import LocalSettings
+from evalhub_server.plugins import BenchmarkRun, PluginContext, Runtime
+from evalhub_server.testing.runs import a_run
+from evalhub_server.testing.runtime_contract import RuntimeContract
+
+pytestmark = pytest.mark.asyncio
+
+
+class TestLocalRuntime(RuntimeContract):
+    def make_runtime(self, directory: Path) -> Runtime:
+        return LocalRuntime(LocalSettings(), PluginContext(data_dir=directory))
+
+    def succeeds(self) -> BenchmarkRun:
+        return a_run({"command": "exit 0"})
+
+    def fails_with_3(self) -> BenchmarkRun:
+        return a_run({"command": "exit 3"})
+
+    def runs_until_stopped(self) -> BenchmarkRun:
+        return a_run({"command": "trap '' TERM; while :; do sleep 60; done"})
+
+    def prints(self, text: str) -> BenchmarkRun:
+        return a_run({"command": f"printf '%s\\n' {shlex.quote(text)}"})
+
+    def cannot_start(self) -> BenchmarkRun:
+        return a_run({"command": "true", "cwd": "/no/such/directory"})
+
+
+class TestWithoutProcAndPidfd(TestLocalRuntime):
+    """As on macOS: psutil tells about processes, threads wait for them."""
+
+    def make_runtime(self, directory: Path) -> Runtime:
+        context = PluginContext(data_dir=directory)
+        return LocalRuntime(LocalSettings(), context, table=PsutilProcesses(), pidfd=False)

@@ -1,0 +1,167 @@
+"""A server that is killed, and the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from evalhub_runtime_local.attempt import Attempt
+from evalhub_runtime_local.command import Command
+from evalhub_runtime_local.runtime import LocalRuntime
+from evalhub_runtime_local.spawn import spawn
+from evalhub_server.domain.record import Exit
+from evalhub_server.plugins import BenchmarkRun, Handle
+from evalhub_server.testing.runs import a_run
+
+pytestmark = pytest.mark.asyncio
+
+Eventually = Callable[[Callable[[], object], str], Awaitable[object]]
+STAND_IN = Path(__file__).with_name("server_stand_in.py")
+
+
+def stand_in(action: str, jobs: Path, run: BenchmarkRun) -> list[str]:
+    return [sys.executable, str(STAND_IN), action, str(jobs), msgspec.json.encode(run).decode()]
+
+
+def log_text(handle: Handle) -> str:
+    return Path(handle["dir"], "jobrun.log").read_text()
+
+
+def exit_code(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+async def launched_by_a_killed_server(jobs: Path, run: BenchmarkRun) -> Handle:
+    def launch() -> Handle:
+        with subprocess.Popen(stand_in("launch", jobs, run), stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            try:
+                return next(
+                    msgspec.json.decode(line.removeprefix("handle "))
+                    for line in server.stdout
+                    if line.startswith("handle ")
+                )
+            finally:
+                server.kill()
+
+    return await asyncio.to_thread(launch)
+
+
+async def spawned_by_a_crashing_server(jobs: Path, run: BenchmarkRun) -> int:
+    done = await asyncio.to_thread(
+        subprocess.run, stand_in("crash", jobs, run), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return int(done.stdout)
+
+
+async def test_a_running_workload_is_watched_and_stopped(runtime: LocalRuntime, jobs: Path) -> None:
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": "sleep 600"}))
+    waiting = asyncio.create_task(runtime.wait(handle))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await runtime.stop(handle, 30)
+    assert (await waiting).signal == "SIGTERM"
+
+
+async def test_a_stubborn_workload_is_stopped(runtime: LocalRuntime, jobs: Path) -> None:
+    command = "trap '' TERM; setsid sleep 600 & while :; do sleep 60; done"
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": command}))
+    await runtime.stop(handle, 0.1)
+    assert (await runtime.wait(handle)).code != 0
+
+
+@pytest.mark.parametrize("pidfd", [True, False])
+async def test_an_end_is_noticed_although_it_is_no_child(
+    new_runtime: Callable[..., LocalRuntime], jobs: Path, tmp_path: Path, pidfd: bool
+) -> None:
+    runtime = new_runtime(pidfd=pidfd)
+    command = f"while [ ! -e '{tmp_path}/go' ]; do sleep 0.01; done; exit 5"
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": command}))
+    waiting = asyncio.create_task(runtime.wait(handle))
+    await asyncio.sleep(0)
+    (tmp_path / "go").touch()
+    async with asyncio.timeout(30):
+        assert await waiting == Exit(code=5)
+    await runtime.stop(handle, 1)
+    await runtime.close()
+
+
+async def test_an_end_in_between_is_known(
+    runtime: LocalRuntime, jobs: Path, tmp_path: Path, eventually: Eventually
+) -> None:
+    command = f"while [ ! -e '{tmp_path}/go' ]; do sleep 0.01; done; exit 5"
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": command}))
+    (tmp_path / "go").touch()
+    await eventually(lambda: list(jobs.rglob("attempt-1.exit")), "it has ended")
+    assert await runtime.wait(handle) == Exit(code=5)
+    await runtime.stop(handle, 1)
+
+
+async def test_an_end_without_a_trace_is_lost(
+    runtime: LocalRuntime, jobs: Path, eventually: Eventually
+) -> None:
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": "sleep 600; exit 1"}))
+    os.kill(handle["pid"], signal.SIGKILL)
+    exit_ = await runtime.wait(handle)
+    await runtime.stop(handle, 1)
+    assert exit_.lost
+    assert exit_.message
+
+
+async def test_a_launch_that_a_crash_hid_is_found_while_it_runs(runtime: LocalRuntime, jobs: Path) -> None:
+    run = a_run({"command": "echo once; sleep 600"})
+    pid = await spawned_by_a_crashing_server(jobs, run)
+    found = await runtime.find(run)
+    handle = await runtime.launch(run)
+    assert found == handle
+    assert handle["pid"] == pid
+    waiting = asyncio.create_task(runtime.wait(handle))
+    await asyncio.sleep(0)
+    await runtime.stop(handle, 30)
+    assert (await waiting).signal == "SIGTERM"
+
+
+async def test_a_launch_that_a_crash_hid_is_found_when_it_has_ended(
+    runtime: LocalRuntime, jobs: Path, eventually: Eventually
+) -> None:
+    run = a_run({"command": "echo once; exit 4"})
+    pid = await spawned_by_a_crashing_server(jobs, run)
+    await eventually(lambda: list(jobs.rglob("attempt-1.exit")), "it has ended")
+    handle = await runtime.launch(run)
+    assert handle["pid"] == pid
+    assert await runtime.wait(handle) == Exit(code=4)
+    await runtime.stop(handle, 1)
+    assert log_text(handle) == "once\n"
+
+
+async def test_a_crash_before_the_spawn_does_not_prevent_the_launch(
+    runtime: LocalRuntime, jobs: Path
+) -> None:
+    run = a_run({"command": "exit 0"})
+    (jobs / run.spec.id / "0" / "provider-a" / "bench-0" / "meta").mkdir(parents=True)
+    assert await runtime.find(run) is None
+    handle = await runtime.launch(run)
+    assert await runtime.wait(handle) == Exit(code=0)
+    await runtime.stop(handle, 1)
+
+
+async def test_of_two_leaders_of_one_attempt_one_runs_the_command(tmp_path: Path) -> None:
+    """The last guard: a leader that comes second does nothing, whatever made a server start it."""
+    attempt = Attempt(directory=tmp_path, number=1)
+    attempt.meta.mkdir()
+    command = Command(text=f"echo ran >> '{tmp_path}/ran'; exit 3")
+    pids = [spawn("/bin/sh", command, attempt, os.environ) for _ in range(5)]
+    codes = [exit_code(pid) for pid in pids]
+    assert sorted(codes) == [3, 70, 70, 70, 70]
+    assert (tmp_path / "ran").read_text() == "ran\n"
+    assert attempt.read_pid() == pids[codes.index(3)]
+    assert attempt.read_exit() == Exit(code=3)
