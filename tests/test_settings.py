@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ def write(folder: Path, text: str) -> Path:
     return folder
 
 
-def test_the_bundled_configuration_serves_without_a_config_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_bundled_configuration_serves_without_a_config_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     settings = load_settings(local=True, environ={})
     assert settings.config_file == bundled_config_dir() / "config.yaml"
@@ -53,7 +56,10 @@ def test_variables_win_over_the_file_and_empty_ones_do_not_count(tmp_path: Path)
 
 def test_the_data_dir_flag_wins_over_the_variable(tmp_path: Path):
     settings = load_settings(
-        local=True, configdir=write(tmp_path, ""), data_dir=Path("rel"), environ={"EVALHUB_DATA_DIR": "/other"}
+        local=True,
+        configdir=write(tmp_path, ""),
+        data_dir=Path("rel"),
+        environ={"EVALHUB_DATA_DIR": "/other"},
     )
     assert settings.data_dir == Path.cwd() / "rel"
 
@@ -76,6 +82,15 @@ def test_providers_fall_back_to_the_bundled_ones_when_the_folder_is_missing(tmp_
         ("service: {tls_cert_file: a}", r"set both, or neither"),
         ("env_mappings: [1]", r"env_mappings: expected a map"),
         ("service: 5", r"config\.yaml: service: expected `object`"),
+        ("a: [1, .nan]", r"config\.yaml: nan is not a number that JSON has"),
+        ("a: &a [x, *a]", r"config\.yaml: more than 200000 values"),
+        (
+            "".join(f"{c}: &{c} [{', '.join([f'*{p}'] * 30)}]\n" for p, c in pairwise("zabcdefg")).replace(
+                "*z", "1"
+            ),
+            r"do its aliases repeat too much",
+        ),
+        ("[" * 5000, r"not valid YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_naming_file_and_key(tmp_path: Path, text: str, complaint: str):
@@ -111,10 +126,16 @@ def test_unknown_keys_are_warnings_and_upstream_ones_are_nothing(tmp_path: Path)
     ],
 )
 def test_adapters_are_told_an_address_that_they_can_reach(tmp_path: Path, host: str, url: str):
-    settings = load_settings(local=True, configdir=write(tmp_path, f"service: {{host: '{host}'}}"), environ={})
+    settings = load_settings(
+        local=True, configdir=write(tmp_path, f"service: {{host: '{host}'}}"), environ={}
+    )
     assert settings.callback_url(81) == url
 
 
 def test_adapters_are_told_https_when_the_server_speaks_it(tmp_path: Path):
     text = "service: {tls_cert_file: c, tls_key_file: k}"
-    assert load_settings(local=True, configdir=write(tmp_path, text), environ={}).callback_url(1).startswith("https:")
+    assert (
+        load_settings(local=True, configdir=write(tmp_path, text), environ={})
+        .callback_url(1)
+        .startswith("https:")
+    )

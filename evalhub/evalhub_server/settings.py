@@ -5,6 +5,7 @@ Precedence, weakest first: defaults, ``config.yaml``, environment variables, com
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import Duration, convert_section, unknown_keys
 
 MIB = 1024 * 1024
+MOST_YAML_VALUES = 200_000
 
 ENVIRONMENT: Mapping[str, str] = {
     "PORT": "service.port",
@@ -200,9 +202,30 @@ def read_yaml(file: Path) -> Any:
         yaml, "CSafeLoader", yaml.SafeLoader
     )  # the C one is five times as fast, and not everywhere
     try:
-        return yaml.load(text, Loader=loader)  # noqa: S506  both are safe loaders
-    except yaml.YAMLError as error:
+        parsed = yaml.load(text, Loader=loader)  # noqa: S506  both are safe loaders
+    except (yaml.YAMLError, RecursionError) as error:
         raise SettingsError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    _check_values(parsed, file)
+    return parsed
+
+
+def _check_values(parsed: Any, file: Path) -> None:
+    """Refuse what JSON cannot say, and documents that a few aliases blow up (or that contain themselves)."""
+    waiting: list[Any] = [parsed]
+    seen = 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen > MOST_YAML_VALUES:
+            raise SettingsError(
+                f"{file}: more than {MOST_YAML_VALUES} values; do its aliases repeat too much?"
+            )
+        if isinstance(value, dict):
+            waiting.extend(cast("dict[Any, Any]", value).values())
+        elif isinstance(value, list):
+            waiting.extend(cast("list[Any]", value))
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise SettingsError(f"{file}: {value} is not a number that JSON has; remove it.")
 
 
 def _apply_environment(sections: dict[str, Any], environ: Mapping[str, str], file: Path) -> None:

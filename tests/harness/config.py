@@ -39,12 +39,17 @@ class Config:
         env: dict[str, str] | None = None,
     ) -> str:
         """A provider that runs ``command`` for each of ``benchmarks`` (default: one called ``b``)."""
-        local: dict[str, Any] = {"command": command, "env": [{"name": n, "value": v} for n, v in (env or {}).items()]}
+        local: dict[str, Any] = {
+            "command": command,
+            "env": [{"name": n, "value": v} for n, v in (env or {}).items()],
+        }
         document = {
             "id": provider_id,
             "name": provider_id,
             "runtime": {"local": local if command is not None else None},
-            "benchmarks": [{"id": b, "name": b, "category": "test", **(benchmark or {})} for b in benchmarks or ["b"]],
+            "benchmarks": [
+                {"id": b, "name": b, "category": "test", **(benchmark or {})} for b in benchmarks or ["b"]
+            ],
         }
         self.write(f"providers/{provider_id}.yaml", document)
         return provider_id

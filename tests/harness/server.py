@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
 
 from harness.waiting import wait_until
 
@@ -35,10 +34,12 @@ class RunningServer:
         configdir: Path,
         *,
         data_dir: Path | None = None,
-        flags: tuple[str, ...] = ("--local",),
+        flags: tuple[str, ...] | None = None,
         env: Mapping[str, str] | None = None,
+        python: str = sys.executable,
     ) -> None:
-        self._command = [sys.executable, "-m", "evalhub_server", *flags, "--configdir", str(configdir)]
+        flags = ("--local", "--configdir", str(configdir)) if flags is None else flags
+        self._command = [python, "-m", "evalhub_server", *flags]
         if data_dir is not None:
             self._command += ["--data-dir", str(data_dir)]
         self._env = {**{k: v for k, v in os.environ.items() if k not in ("PORT", "API_HOST")}, **(env or {})}
@@ -97,7 +98,9 @@ class RunningServer:
         lines = self.log_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
-    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
@@ -133,17 +136,29 @@ class RunningServer:
     def logs(self, job_id: str, query: str = "") -> str:
         return self.get(f"{API}/jobs/{job_id}/logs{query}")
 
-    def report(self, job_id: str, status: str, *, index: int = 0, benchmark: str = "b", **fields: Any) -> Answer:
-        event = {"provider_id": "scripted", "id": benchmark, "benchmark_index": index, "status": status, **fields}
+    def report(
+        self, job_id: str, status: str, *, index: int = 0, benchmark: str = "b", **fields: Any
+    ) -> Answer:
+        event = {
+            "provider_id": "scripted",
+            "id": benchmark,
+            "benchmark_index": index,
+            "status": status,
+            **fields,
+        }
         return self.call("POST", f"{API}/jobs/{job_id}/events", {"benchmark_status_event": event})
 
     def finished(self, job_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """The job once it is terminal."""
         return wait_until(
-            lambda: (job := self.job(job_id))["status"]["state"] in TERMINAL and job, f"job {job_id}", timeout_s
+            lambda: (job := self.job(job_id))["status"]["state"] in TERMINAL and job,
+            f"job {job_id}",
+            timeout_s,
         )
 
     def in_state(self, job_id: str, state: str, timeout_s: float = 30.0) -> dict[str, Any]:
         return wait_until(
-            lambda: (job := self.job(job_id))["status"]["state"] == state and job, f"{job_id} {state}", timeout_s
+            lambda: (job := self.job(job_id))["status"]["state"] == state and job,
+            f"{job_id} {state}",
+            timeout_s,
         )

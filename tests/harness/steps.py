@@ -51,7 +51,10 @@ def do(step):
     elif name == "completed":
         report("completed", metrics=json.loads(value or '{"acc": 0.5}'))
     elif name == "failed":
-        report("failed", error_message={"message": value, "message_code": "scripted", "message_origin": "adapter"})
+        report(
+            "failed",
+            error_message={"message": value, "message_code": "scripted", "message_origin": "adapter"},
+        )
     elif name == "say":
         print(value, flush=True)
     elif name == "exit":

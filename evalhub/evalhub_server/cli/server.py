@@ -7,7 +7,7 @@ import socket
 import uuid
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import structlog
 import uvicorn
@@ -20,7 +20,7 @@ from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import PluginError, SettingsError, StartupError
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
@@ -29,6 +29,8 @@ from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import SECRET_VARIABLES, Settings
 from evalhub_server.web.app import make_app
 from evalhub_server.web.protocol import TrailerProtocol
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -89,10 +91,10 @@ class Server:
             data_dir=_made(settings.data_dir), callback_url=self.url, secrets=SECRET_VARIABLES
         )
 
-        storage = self._plugins.make(Storage, _storage_name(settings), settings.sections, context)
+        storage = self._make(Storage, _storage_name(settings), context)
         await storage.open()
         self._stack.push_async_callback(storage.close)
-        runtime = self._plugins.make(Runtime, _runtime_name(settings), settings.sections, context)
+        runtime = self._make(Runtime, _runtime_name(settings), context)
         self._stack.push_async_callback(runtime.close)
         await runtime.check()
         log.info("Runtime created", runtime=runtime.name)
@@ -121,8 +123,21 @@ class Server:
             runtime=runtime.name,
         )
 
+    def _make(self, kind: type[T], name: str, context: PluginContext) -> T:
+        try:
+            return self._plugins.make(kind, name, self.settings.sections, context)
+        except SettingsError as error:
+            raise SettingsError(f"{self.settings.config_file}: {error}") from None
+        except PluginError as error:
+            hint = (
+                ""
+                if self.settings.local
+                else " To run adapters as processes of this computer, start with --local."
+            )
+            raise PluginError(f"{error}{hint}") from error
+
     async def _tracker(self, name: str, context: PluginContext) -> Tracker:
-        tracker = self._plugins.make(Tracker, name, self.settings.sections, context)
+        tracker = self._make(Tracker, name, context)
         self._stack.push_async_callback(tracker.close)
         await tracker.check()
         return tracker
@@ -145,6 +160,7 @@ def _http(settings: Settings, app: object) -> _Http:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=int(settings.service.idle_timeout),
         timeout_graceful_shutdown=DRAIN_S,

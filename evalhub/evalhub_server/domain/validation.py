@@ -102,31 +102,33 @@ def describe(failures: list[Failure]) -> str:
 
 def failed_rules(value: msgspec.Struct, path: str) -> Iterator[Failure]:
     """Yield every failed rule below ``value``, in the order of the fields; rules between fields come last."""
-    for field in _fields(type(value)):
+    for field in _checked_fields(type(value)):
         item = getattr(value, field.name)
         where = f"{path}.{field.path_name}"
-        yield from _failed_values(item, where, field.rules)
+        if (rule := _broken(item, field.rules)) is not None:
+            yield Failure(where, rule)
         if isinstance(item, msgspec.Struct):
             yield from failed_rules(item, where)
         elif isinstance(item, tuple):
             for index, element in enumerate(cast("tuple[Any, ...]", item)):
                 here = f"{where}[{index}]"
-                yield from _failed_values(element, here, field.item_rules)
+                if (rule := _broken(element, field.item_rules)) is not None:
+                    yield Failure(here, rule)
                 if isinstance(element, msgspec.Struct):
                     yield from failed_rules(element, here)
-    for type_, check in STRUCT_CHECKS:
-        if isinstance(value, type_):
-            for suffix, rule in check(value):
-                yield Failure(f"{path}.{suffix}" if suffix else path, rule)
+    check = STRUCT_CHECKS.get(type(value))
+    for suffix, rule in check(value) if check else ():
+        yield Failure(f"{path}.{suffix}" if suffix else path, rule)
 
 
-def _failed_values(value: Any, path: str, rules: tuple[Rule, ...]) -> Iterator[Failure]:
+def _broken(value: Any, rules: tuple[Rule, ...]) -> Rule | None:
+    """The first of the rules that the value does not keep."""
     for rule in rules:
         broken = CHECKS[rule.name](value, rule.limit)
         if broken:
             # A check may name a finer rule than its own (a clone URL that is no URL at all).
-            yield Failure(path, Rule(broken, rule.limit) if isinstance(broken, str) else rule)
-            return
+            return Rule(broken, rule.limit) if isinstance(broken, str) else rule
+    return None
 
 
 def _last(path: str) -> str:
@@ -155,6 +157,12 @@ def _fields(type_: type[msgspec.Struct]) -> tuple[_Field, ...]:
         path_name = "Ref.id" if type_ is BenchmarkRef and field.name == "id" else field.encode_name
         fields.append(_Field(field.name, path_name, rules, item_rules, struct, item is not None))
     return tuple(fields)
+
+
+@cache
+def _checked_fields(type_: type[msgspec.Struct]) -> tuple[_Field, ...]:
+    """Those that have rules, or something below them that may; each event comes through here."""
+    return tuple(field for field in _fields(type_) if field.rules or field.item_rules or field.struct)
 
 
 def _peel(hint: Any) -> tuple[tuple[Rule, ...], Any]:

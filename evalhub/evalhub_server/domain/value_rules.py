@@ -6,7 +6,7 @@ import ipaddress
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -191,11 +191,11 @@ def _event(event: BenchmarkEvent) -> _Broken:
             yield "metrics_schema", Rule("metrics_schema_name_not_in_metrics")
 
 
-STRUCT_CHECKS: tuple[tuple[type[msgspec.Struct], Callable[[Any], _Broken]], ...] = (
-    (JobRequest, _job),
-    (TestDataRef, _test_data),
-    (GitRef, _git),
-    (HardwareConfig, _hardware),
-    (BenchmarkEvent, _event),
-)
+STRUCT_CHECKS: Mapping[type[msgspec.Struct], Callable[[Any], _Broken]] = {
+    JobRequest: _job,
+    TestDataRef: _test_data,
+    GitRef: _git,
+    HardwareConfig: _hardware,
+    BenchmarkEvent: _event,
+}
 """Rules between the fields of one object: (path below it, rule) for each that is broken."""

@@ -148,7 +148,7 @@ class JobService:
             job = await self._store.update(job_id, identity.scope, lambda job: transitions.cancel(job, now))
         except StorageError as error:
             raise _answer(job_id, error) from error
-        await self._supervisor.stop_job(job)
+        await self._stopped(job)
         log.info("Cancelled evaluation job", job_id=job_id)
 
     async def delete(self, job_id: str, identity: Identity) -> None:
@@ -160,12 +160,19 @@ class JobService:
                 identity.scope,
                 lambda job: job if job.state.terminal else transitions.cancel(job, now),
             )
-            await self._supervisor.stop_job(job)
+            await self._stopped(job)
             await self._runtime.remove(job_id)
             await self._store.delete(job, identity.scope)
         except StorageError as error:
             raise _answer(job_id, error) from error
         log.info("Deleted evaluation job", job_id=job_id)
+
+    async def _stopped(self, job: JobRecord) -> None:
+        if not await self._supervisor.stop_job(job):
+            raise problems.internal_error(
+                f"the job {job.id} is {job.state.value}, but not all of it could be stopped yet; the server keeps trying. "
+                "Ask again, and see the server's log for what hinders it"
+            )
 
     async def logs(
         self, job_id: str, index: int | None, options: LogOptions, identity: Identity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextvars import Context
 from functools import partial
 
 import structlog
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 # The SDK's "server stop" kills after five seconds.
 SHUTDOWN_GRACE_S = 1.5
 SHUTDOWN_STOP_S = 3.0
+# How long a cancel waits beyond the grace. With the usual grace of ten seconds a client waits less than its own thirty.
+STOP_PATIENCE_S = 12.0
 
 
 class Supervisor:
@@ -75,13 +78,18 @@ class Supervisor:
             self._queue.put(self._slot(job, benchmark.index))
         self._dispatch()
 
-    async def stop_job(self, job: JobRecord) -> None:
-        """Return when nothing of a job runs. The job must be terminal by then, so that nothing starts again."""
+    async def stop_job(self, job: JobRecord) -> bool:
+        """Return when nothing of a job runs; False if that took too long, and is still being tried.
+
+        The job must be terminal by then, so that nothing starts again.
+        """
         for benchmark in job.benchmarks:
             self._queue.discard(self._slot(job, benchmark.index))
         tasks = [workload.stop() for workload in self._workloads.get(job.id, {}).values()]
-        if tasks:
-            await asyncio.wait(tasks)
+        if not tasks:
+            return True
+        _, late = await asyncio.wait(tasks, timeout=self._settings.stop_grace + STOP_PATIENCE_S)
+        return not late
 
     async def close(self) -> None:
         """Let go of every workload. With a durable store they run on and are found again; otherwise they end."""
@@ -109,7 +117,10 @@ class Supervisor:
         workload = Workload(slot, self._store, self._runtime, self._runs, self._settings, self._clock)
         if job is not None and benchmark is not None:
             workload.found(job, benchmark)
-        task = asyncio.create_task(workload.run(), name=f"benchmark-{slot.job_id}-{slot.index}")
+        # A context of its own: what a workload logs later belongs to no request.
+        task = asyncio.create_task(
+            workload.run(), name=f"benchmark-{slot.job_id}-{slot.index}", context=Context()
+        )
         workload.task = task
         self._workloads[slot.job_id][slot.index] = workload
         self._tasks.add(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import structlog
 
@@ -22,6 +23,14 @@ from evalhub_server.settings import SupervisorSettings
 
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 15.0
+
+
+class Deadline(NamedTuple):
+    """``kind`` is start, run or linger; ``moment`` is on the monotonic clock."""
+
+    kind: str
+    limit_s: float
+    moment: float
 
 
 class Workload:
@@ -61,8 +70,10 @@ class Workload:
 
     def changed(self, benchmark: BenchmarkRecord) -> None:
         """A committed change touched this benchmark."""
+        moved = self._benchmark is None or self._benchmark.state is not benchmark.state
         self._benchmark = benchmark
-        self._wake.set()
+        if moved:  # a phase is nothing that the task waits for
+            self._wake.set()
 
     def stop(self, grace_s: float | None = None) -> asyncio.Task[None]:
         """Ask for the end; the returned task is done when nothing of the workload runs.
@@ -85,7 +96,8 @@ class Workload:
         except NotFound:
             # Hard-deleted meanwhile. Who deletes waits for this task before it removes files.
             if self.handle is not None:
-                await self._runtime.stop(self.handle, 0)
+                self._grace_s = 0
+                await self._stop(self.handle)
 
     async def _launch(self) -> bool:
         """Start the workload, or find the one that a crash hid; False if there is none to watch."""
@@ -121,56 +133,52 @@ class Workload:
         return True
 
     async def _watch(self, handle: Handle) -> None:
-        ending = asyncio.create_task(self._exit(handle), name=f"wait-{self.slot.job_id}-{self.slot.index}")
+        waiting = asyncio.create_task(self._exit(handle), name=f"wait-{self.slot.job_id}-{self.slot.index}")
         try:
-            missed = await self._until_exit(handle, ending)
-            exit_ = await ending
+            stop = await self._until_exit(handle, waiting)
+            exit_ = await waiting
         finally:
-            ending.cancel()
-        if missed is None:
+            waiting.cancel()
+        if stop is None:
             await self._until_reported()
-        # Also takes what an adapter that has ended left running.
-        await self._stop(handle)
+            await self._stop(handle)  # what an adapter that has ended left running
         tail = await self._log_tail(handle)
         index = self.slot.index
         self._log.info("workload ended", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
-        if missed is None:
-            await self._persist(lambda job: transitions.exited(job, index, exit_, tail, self._clock()))
-        else:
-            kind, seconds = missed
+        if isinstance(stop, Deadline):
+            kind, limit_s = stop.kind, stop.limit_s
             await self._persist(
-                lambda job: transitions.timed_out(job, index, kind, seconds, tail, self._clock())
+                lambda job: transitions.timed_out(job, index, kind, limit_s, tail, self._clock())
             )
+        else:
+            await self._persist(lambda job: transitions.exited(job, index, exit_, tail, self._clock()))
 
-    async def _until_exit(self, handle: Handle, ending: asyncio.Task[Exit]) -> tuple[str, float] | None:
-        """Return when the workload has ended; (kind, seconds) if it was stopped at a deadline."""
+    async def _until_exit(self, handle: Handle, waiting: asyncio.Task[Exit]) -> Deadline | bool | None:
+        """Return when the workload has ended: None by itself, True stopped on request, or the deadline it missed."""
         started = self._age_start()
         reported_at: float | None = None
-        missed: tuple[str, float] | None = None
-        while not ending.done():
+        while not waiting.done():
             self._wake.clear()
-            benchmark = self._benchmark
-            over = benchmark is not None and benchmark.state.terminal
-            if over and reported_at is None:
+            if self._benchmark is not None and self._benchmark.state.terminal and reported_at is None:
                 reported_at = time.monotonic()
-            deadline = self._deadline(started, reported_at)
             if self._stopping:
                 await self._stop(handle)
-                break
-            left = None if deadline is None else deadline[2] - time.monotonic()
-            if deadline is not None and left is not None and left <= 0:
-                kind, seconds, _ = deadline
-                self._log.warning("workload stopped at a deadline", deadline=kind, seconds=seconds)
-                missed = None if kind == "linger" else (kind, seconds)
+                return True
+            deadline = self._deadline(started, reported_at)
+            left_s = None if deadline is None else deadline.moment - time.monotonic()
+            if deadline is not None and left_s is not None and left_s <= 0:
+                self._log.warning(
+                    "workload stopped at a deadline", deadline=deadline.kind, seconds=deadline.limit_s
+                )
                 await self._stop(handle)
-                break
-            await self._wait_for(ending, left)
-        return missed
+                return deadline
+            await self._wait_for(waiting, left_s)
+        return None
 
-    async def _wait_for(self, ending: asyncio.Task[Exit], timeout_s: float | None) -> None:
+    async def _wait_for(self, waiting: asyncio.Task[Exit], timeout_s: float | None) -> None:
         woken = asyncio.create_task(self._wake.wait())
         try:
-            await asyncio.wait((ending, woken), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waiting, woken), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
 
@@ -180,16 +188,17 @@ class Workload:
         age = (self._clock() - launched_at).total_seconds() if launched_at else 0.0
         return time.monotonic() - max(age, 0.0)
 
-    def _deadline(self, started: float, reported_at: float | None) -> tuple[str, float, float] | None:
-        """(kind, seconds, moment) of the next deadline, if there is one."""
+    def _deadline(self, started: float, reported_at: float | None) -> Deadline | None:
+        """The next one, if there is any."""
         settings = self._settings
         if reported_at is not None:
-            return ("linger", settings.linger, reported_at + settings.linger) if settings.linger else None
-        silent = self._benchmark is None or self._benchmark.state is State.PENDING
-        kinds = [("start", settings.start_timeout)] if silent else []
-        kinds.append(("run", settings.run_timeout))
-        moments = [(kind, seconds, started + seconds) for kind, seconds in kinds if seconds]
-        return min(moments, key=lambda moment: moment[2], default=None)
+            kinds = [("linger", settings.linger, reported_at)]
+        else:
+            kinds = [("run", settings.run_timeout, started)]
+            if self._benchmark is None or self._benchmark.state is State.PENDING:
+                kinds.append(("start", settings.start_timeout, started))
+        deadlines = [Deadline(kind, limit_s, since + limit_s) for kind, limit_s, since in kinds if limit_s]
+        return min(deadlines, key=lambda deadline: deadline.moment, default=None)
 
     async def _until_reported(self) -> None:
         """Give a result that is still on its way the time to arrive."""

@@ -7,29 +7,32 @@ from litestar.types import ASGIApp
 
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.jobs import JobService
-from evalhub_server.settings import Settings
-from evalhub_server.web.errors import exception_handlers
+from evalhub_server.settings import MIB, Settings
+from evalhub_server.web.errors import EXCEPTION_HANDLERS
 from evalhub_server.web.health import health
 from evalhub_server.web.joblogs import log_routes
 from evalhub_server.web.jobs import job_routes
 from evalhub_server.web.middleware import Gateway
 from evalhub_server.web.providers import provider_routes
 
+# Contract: 0 means the default, too.
+DEFAULT_BODY_LIMIT_BYTES = 10 * MIB
+
 
 def make_app(settings: Settings, jobs: JobService, catalog: Catalog) -> ASGIApp:
     """Routes inside, one middleware around them."""
     service = settings.service
-    body_limit = service.max_request_body_bytes
+    body_limit_bytes = service.max_request_body_bytes or DEFAULT_BODY_LIMIT_BYTES
     app = Litestar(
         route_handlers=[
             health,
-            *job_routes(jobs),
+            *job_routes(jobs, body_limit_bytes),
             *log_routes(jobs, service.max_log_response_bytes, service.log_stream_timeout),
             *provider_routes(catalog),
         ],
-        exception_handlers=exception_handlers(body_limit),
+        exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,
-        request_max_body_size=body_limit if body_limit > 0 else None,
+        request_max_body_size=None,  # read_body has the contract's answer
     )
     return Gateway(app, local=settings.local)

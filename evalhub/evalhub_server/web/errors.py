@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import structlog
-from litestar import Request
+from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from litestar.response.base import ASGIResponse
-from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
@@ -20,51 +17,46 @@ from evalhub_server.web.responses import JSON, error_body
 log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
+Answer = Response[bytes]
 
 
-def _answer(request: AnyRequest, error: ApiError) -> ASGIResponse:
+def _answer(request: AnyRequest, error: ApiError) -> Answer:
     body = error_body(error, context(request).trace)
-    return ASGIResponse(body=body, status_code=error.status, media_type=JSON, headers=error.headers)
+    return Response(body, status_code=error.status, media_type=JSON, headers=error.headers)
 
 
-def on_api_error(request: AnyRequest, error: ApiError) -> ASGIResponse:
+def on_api_error(request: AnyRequest, error: ApiError) -> Answer:
     if error.status >= 500:
         log.error("Request failed", error=error.message, exc_info=error)
     return _answer(request, error)
 
 
-def on_not_found(_request: AnyRequest, _error: NotFoundException) -> ASGIResponse:
-    return ASGIResponse(body=PLAIN_NOT_FOUND, status_code=404, media_type="text/plain; charset=utf-8")
+def on_not_found(_request: AnyRequest, _error: NotFoundException) -> Answer:
+    return Response(PLAIN_NOT_FOUND, status_code=404, media_type="text/plain")
 
 
-def on_method_not_allowed(request: AnyRequest, error: MethodNotAllowedException) -> ASGIResponse:
+def on_method_not_allowed(request: AnyRequest, error: MethodNotAllowedException) -> Answer:
     allowed = (error.headers or {}).get("allow", "").split(", ")
     methods = sorted({*allowed, "HEAD"} if "GET" in allowed else set(allowed))
     return _answer(request, problems.method_not_allowed(request.method, request_uri(request.scope), methods))
 
 
-def on_too_large(limit_bytes: int) -> Callable[[AnyRequest, HTTPException], ASGIResponse]:
-    return lambda request, _error: _answer(request, problems.body_too_large(limit_bytes))
-
-
-def on_http_error(request: AnyRequest, error: HTTPException) -> ASGIResponse:
+def on_http_error(request: AnyRequest, error: HTTPException) -> Answer:
     if error.status_code < 500:
         return _answer(request, problems.invalid_json(error.detail))
     return on_unexpected(request, error)
 
 
-def on_unexpected(request: AnyRequest, error: Exception) -> ASGIResponse:
+def on_unexpected(request: AnyRequest, error: Exception) -> Answer:
     log.error("Request failed", error=str(error), exc_info=error)
     return _answer(request, problems.internal_error(f"{type(error).__name__}; see the server's log"))
 
 
-def exception_handlers(body_limit_bytes: int) -> dict[int | type[Exception], Any]:
-    """Litestar picks the nearest class, and a status code before any class."""
-    return {
-        HTTP_413_REQUEST_ENTITY_TOO_LARGE: on_too_large(body_limit_bytes),
-        ApiError: on_api_error,
-        NotFoundException: on_not_found,
-        MethodNotAllowedException: on_method_not_allowed,
-        HTTPException: on_http_error,
-        Exception: on_unexpected,
-    }
+EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+    ApiError: on_api_error,
+    NotFoundException: on_not_found,
+    MethodNotAllowedException: on_method_not_allowed,
+    HTTPException: on_http_error,
+    Exception: on_unexpected,
+}
+"""Litestar picks the nearest class."""

@@ -15,6 +15,7 @@ from evalhub_server.models.common import Page
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.storage import JobQuery
+from evalhub_server.web.body import read_body
 from evalhub_server.web.context import context
 from evalhub_server.web.encoding import JobEncoder
 from evalhub_server.web.query import Query
@@ -24,13 +25,13 @@ AnyRequest = Request[Any, Any, Any]
 FILTERS = ("limit", "offset", "status", "name", "tags", "owner", "experiment_id")
 
 
-def job_routes(jobs: JobService) -> list[ControllerRouterHandler]:
-    """The handlers, bound to the service."""
+def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouterHandler]:
+    """The handlers, bound to the service. ``body_limit_bytes`` -1 means any size."""
     encoder = JobEncoder()
 
     @post("/api/v1/evaluations/jobs", status_code=202)
     async def create_job(request: AnyRequest) -> ASGIResponse:
-        body = decode(await request.body(), JobRequest)
+        body = decode(await read_body(request, body_limit_bytes), JobRequest)
         validate(body, "EvaluationJobConfig")
         job = await jobs.create(body, context(request).identity)
         return json_response(encoder(job) + b"\n", 202)
@@ -64,7 +65,7 @@ def job_routes(jobs: JobService) -> list[ControllerRouterHandler]:
 
     @post("/api/v1/evaluations/jobs/{job_id:str}/events", status_code=200)
     async def report_event(request: AnyRequest, job_id: str) -> ASGIResponse:
-        body = decode(await request.body(), StatusEvent)
+        body = decode(await read_body(request, body_limit_bytes), StatusEvent)
         validate(body, "StatusEvent")
         assert body.benchmark_status_event is not None  # noqa: S101  required, so validated
         await jobs.report(job_id, body.benchmark_status_event, context(request).identity)

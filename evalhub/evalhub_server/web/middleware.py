@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from typing import Any
@@ -116,8 +117,12 @@ async def _plain_not_found(send: Send) -> None:
 
 
 def _log_request(scope: HTTPScope, path: str, status: int, duration_s: float) -> None:
-    write = log.debug if path == HEALTH else log.info
-    write(
+    # Probes ask for health all the time; nobody wants to read that.
+    level = logging.DEBUG if path == HEALTH else logging.INFO
+    if not log.is_enabled_for(level):
+        return
+    log.log(
+        level,
         "Request successful" if status < 400 else "Request failed",
         method=scope["method"],
         uri=request_uri(scope),

@@ -11,16 +11,17 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION = "http.response.trailers"
+LOGS = "/logs"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class TrailerProtocol(HttpToolsProtocol):
-    """Gives every request a cycle that can send trailers."""
+    """Gives the requests for logs, the only ones whose answers have trailers, a cycle that can send them."""
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         # uvicorn has no seam for the class of its cycles. The cycle's task has not started yet.
-        if self.cycle is not None:  # pyright: ignore[reportUnnecessaryComparison]  None after an upgrade
+        if self.scope["path"].endswith(LOGS):
             self.cycle.__class__ = TrailerCycle
             self.cycle.scope["extensions"] = {EXTENSION: {}}  # pyright: ignore[reportGeneralTypeIssues]
 

@@ -1,0 +1,126 @@
+"""The server may end at any moment; adapters live on and nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import Config, RunningServer, processes_with, wait_until
+from harness.server import API
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def config(tmp_path: Path, gate: Path) -> Config:
+    made = Config(
+        tmp_path / "config",
+        supervisor={"exit_grace": "300ms", "stop_grace": "300ms"},
+        local={"max_parallel": 2, "jobs_dir": str(tmp_path / "jobs")},
+    )
+    made.jobs_dir = tmp_path / "jobs"
+    made.scripted("running", "say:ready", f"await:{gate}", "completed")
+    made.scripted("running", "say:ready", f"await:{gate}", "exit:3", provider_id="exits")
+    made.scripted("running", "say:ready", f"await:{gate}", "completed", "exit:0", provider_id="other")
+    return made
+
+
+@pytest.fixture
+def server(config: Config, tmp_path: Path) -> Iterator[RunningServer]:
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as running:
+        yield running
+    # A durable server leaves adapters running when it stops; the tests' own must not stay.
+    for pid in processes_with(str(config.jobs_dir)):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not processes_with(str(config.jobs_dir)), "the end of the adapters left")
+
+
+def ready(server: RunningServer, job_id: str) -> None:
+    wait_until(lambda: "ready" in server.logs(job_id), "a running adapter")
+
+
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+def test_a_running_job_completes_after_the_servers_end_and_restart(
+    server: RunningServer, gate: Path, how: str
+):
+    job_id = server.submit()
+    ready(server, job_id)
+    getattr(server, how)()
+    assert processes_with(job_id)
+    server.start()
+    assert server.job(job_id)["status"]["state"] == "running"
+    gate.touch()
+    assert server.finished(job_id)["status"]["state"] == "completed"
+    wait_until(lambda: not processes_with(job_id), "the adapter's end")
+
+
+def test_a_job_can_be_cancelled_after_a_crash_of_the_server(server: RunningServer):
+    job_id = server.submit()
+    ready(server, job_id)
+    server.kill()
+    server.start()
+    assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+    assert processes_with(job_id) == []
+    assert server.job(job_id)["status"]["state"] == "cancelled"
+
+
+def test_an_adapter_that_dies_while_the_server_is_down_is_found_dead(server: RunningServer, gate: Path):
+    job_id = server.submit(provider="exits")
+    ready(server, job_id)
+    server.kill()
+    gate.touch()
+    wait_until(lambda: not processes_with(job_id), "the adapter's end")
+    server.start()
+    (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
+    assert benchmark["status"] == "failed"
+    assert "exit code 3" in benchmark["error_message"]["message"]
+
+
+def test_waiting_benchmarks_start_after_a_restart_in_their_order(server: RunningServer, gate: Path):
+    job_id = server.submit("b", "b", "b", "b")
+    wait_until(lambda: server.logs(job_id).count("ready") == 2, "two running adapters")
+    server.kill()
+    server.start()
+    states = [b["status"] for b in server.job(job_id)["status"]["benchmarks"]]
+    assert states == ["running", "running", "pending", "pending"]
+    assert len(processes_with(str(gate))) > 0
+    gate.touch()
+    assert server.finished(job_id)["status"]["state"] == "completed"
+
+
+def test_every_acknowledged_create_survives_a_crash(server: RunningServer):
+    acknowledged = [server.submit() for _ in range(20)]
+    server.kill()
+    server.start()
+    listed = server.get(f"{API}/jobs?limit=100")
+    assert {item["resource"]["id"] for item in listed["items"]} == set(acknowledged)
+    for job_id in acknowledged:
+        assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true").status == 204
+
+
+def test_sigterm_ends_an_idle_or_busy_server_at_once_with_status_0(server: RunningServer):
+    ready(server, server.submit())
+    before = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - before < 5, "the SDK's server stop kills after five seconds"
+
+
+def test_a_server_in_memory_takes_its_adapters_along(config: Config):
+    with RunningServer(config.folder) as server:
+        job_id = server.submit()
+        ready(server, job_id)
+        assert server.terminate() == 0
+    assert processes_with(str(config.jobs_dir)) == []
+
+
+def test_a_second_server_on_the_same_data_is_refused(server: RunningServer, config: Config, tmp_path: Path):
+    with pytest.raises(AssertionError, match="the server ended with 1"):
+        RunningServer(config.folder, data_dir=tmp_path / "data").start()

@@ -1,0 +1,167 @@
+"""The command line as a user meets it: forms of flags, listings, and errors with their exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalhub_server import __version__
+from harness import Config, RunningServer
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **environ}
+    command = [sys.executable, "-m", "evalhub_server", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("flag", ["--version", "-version"])
+def test_version(flag: str):
+    done = run(flag)
+    assert (done.returncode, done.stdout) == (0, f"eval-hub-server {__version__}\n")
+
+
+@pytest.mark.parametrize("flag", ["--help", "-help", "-h"])
+def test_help_names_flags_and_variables(flag: str):
+    done = run(flag)
+    assert done.returncode == 0
+    for word in (
+        "--local",
+        "--configdir",
+        "--data-dir",
+        "demo",
+        "plugins",
+        "PORT",
+        "API_HOST",
+        "EVALHUB_DATA_DIR",
+    ):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nope"], ["-local=maybe"], ["nope"], ["demo", "--num-examples", "0"]]
+)
+def test_wrong_usage_is_status_2(arguments: list[str]):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+@pytest.mark.parametrize("local", ["-local", "--local", "--local=true", "-local=1"])
+@pytest.mark.parametrize("form", ["-configdir={}", "--configdir={}", "-configdir {}"])
+def test_every_form_of_the_flags_starts_the_server(tmp_path: Path, local: str, form: str):
+    config = Config(tmp_path / "c")
+    with RunningServer(config.folder, flags=(local, *form.format(config.folder).split(" "))) as server:
+        assert server.get("/api/v1/health")["status"] == "healthy"
+
+
+def test_plugins_are_listed_with_where_they_come_from():
+    listed = json.loads(run("plugins", "--json").stdout)
+    local = next(plugin for plugin in listed if (plugin["kind"], plugin["name"]) == ("runtime", "local"))
+    assert (local["distribution"], local["version"], local["state"]) == (
+        "eval-hub-server",
+        __version__,
+        "available",
+    )
+    text = run("plugins").stdout
+    assert text.splitlines()[0].split() == ["KIND", "NAME", "DISTRIBUTION", "VERSION", "STATE", "HELP"]
+    assert "sqlite" in text
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "config.yaml").write_text(text, "utf-8")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("service: {port: abc}", ["config.yaml: service.port: expected `int`"]),
+        (
+            "service: {port: 0}\nlocal: {max_paralel: 3}",
+            ["config.yaml: local.max_paralel", "did you mean max_parallel?"],
+        ),
+        ("service: {port: 0}\nlocal: {max_parallel: 0}", ["local.max_parallel"]),
+        (
+            "service: {port: 0}\ndatabase: {driver: tape}",
+            ["storage 'tape'", "Installed storages: sqlite", "pip install"],
+        ),
+        ("service: {port: 0}\ndatabase: {url: 'postgres://u:secret@h/d'}", ["database.url"]),
+        ("service: {port: 0}\nplugins: {runtime: slurm}", ["runtime 'slurm'", "pip install"]),
+    ],
+)
+def test_a_wrong_configuration_is_status_1_and_one_line(tmp_path: Path, text: str, fragments: list[str]):
+    done = run("--local", "--configdir", write(tmp_path, text))
+    assert done.returncode == 1
+    assert [fragment for fragment in fragments if fragment not in last_line(done)] == []
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_without_local_the_kubernetes_runtime_is_asked_for(tmp_path: Path):
+    done = run("--configdir", write(tmp_path, "service: {port: 0}"))
+    assert done.returncode == 1
+    assert "runtime 'kubernetes'" in last_line(done)
+    assert "--local" in last_line(done)
+
+
+def test_a_port_in_use_is_named_with_the_ways_out():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("--local", PORT=port)
+    assert done.returncode == 1
+    for fragment in (f"127.0.0.1:{port}", "PORT=", "service.port"):
+        assert fragment in last_line(done)
+
+
+def test_a_data_directory_that_cannot_be_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    done = run("--local", "--data-dir", str(tmp_path / "file" / "below"), PORT="0")
+    assert done.returncode == 1
+    assert "--data-dir" in last_line(done)
+
+
+def test_bad_provider_files_are_skipped_and_named(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.scripted("completed")
+    config.write("providers/noid.yaml", {"name": "x"})
+    config.write("providers/broken.yaml", "id: [")
+    config.write("providers/again.yaml", {"id": "scripted", "name": "x"})
+    config.write(
+        "providers/community.yaml",
+        {"id": "c", "runtime": {"k8s": {"image_pull_policy": "Always"}, "local": None}},
+    )
+    config.write("providers/readme.txt", "not a provider")
+    config.write("collections/empty.yaml", {"id": "e", "name": "e", "category": "x"})
+    with RunningServer(config.folder) as server:
+        found = {p["resource"]["id"]: p for p in server.get("/api/v1/evaluations/providers")["items"]}
+        skipped = {
+            Path(line["file"]).name: line["error"] for line in server.log_lines() if "skipped" in line["msg"]
+        }
+    assert set(found) == {"scripted", "c"}
+    assert found["c"]["runtime"] == {"k8s": {"image_pull_policy": "always"}}
+    assert set(skipped) == {"noid.yaml", "broken.yaml", "scripted.yaml", "empty.yaml"}
+    assert "id: a text of 1 to 36 characters" in skipped["noid.yaml"]
+    assert "line 2" in skipped["broken.yaml"]
+    assert "taken by another file" in skipped["scripted.yaml"]
+    assert "benchmarks" in skipped["empty.yaml"]
+
+
+def test_the_start_log_says_where_data_are_kept(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    for data_dir, durable in ((None, False), (tmp_path / "d", True)):
+        with RunningServer(config.folder, data_dir=data_dir) as server:
+            line = [line for line in server.log_lines() if line["msg"] == "API Server starting"][-1]
+        assert line["durable"] is durable
+        assert line["storage"]
+        assert line["url"] == f"http://localhost:{server.port}"

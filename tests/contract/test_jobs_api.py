@@ -1,0 +1,359 @@
+"""The job part of the REST API, over HTTP, against the contract."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness import Config, RunningServer
+from harness.server import API
+
+MODEL = {"url": "http://model.test/v1", "name": "m"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config = Config(
+        tmp_path_factory.mktemp("api"),
+        service={"port": 0, "max_log_response_bytes": 200},
+        local={"max_parallel": 500},
+    )
+    config.provider("sleep 600 # waits for the test's own events", "b", "c")
+    config.provider("printf 'one\\ntwo\\nthree\\n'; exit 1", provider_id="prints")
+    config.provider("yes | head -c 100000; exit 1", provider_id="babbles")
+    with RunningServer(config.folder) as running:
+        yield running
+
+
+def post(server: RunningServer, body: Any, **headers: str):
+    return server.call("POST", f"{API}/jobs", body, headers)
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"name": "j", "model": MODEL, "benchmarks": [{"id": "b", "provider_id": "scripted"}], **fields}
+
+
+def ids(page: dict[str, Any]) -> list[str]:
+    return [item["resource"]["id"] for item in page["items"]]
+
+
+def test_create_answers_202_with_the_resource_and_get_says_the_same(server: RunningServer):
+    request = body(
+        description="",
+        tags=["x"],
+        custom={"A": None},
+        benchmarks=[
+            {"id": "c", "provider_id": "scripted", "parameters": {"big": 12345678901234567890, "f": 1.0}}
+        ],
+    )
+    answer = post(server, request)
+    assert answer.status == 202
+    assert answer.headers["content-type"] == "application/json"
+    created = answer.body
+    assert created["status"] == {
+        "state": "pending",
+        "message": {
+            "message": "Evaluation job created",
+            "message_code": "evaluation_job_created",
+            "message_origin": "server",
+        },
+        "benchmarks": [{"provider_id": "scripted", "id": "c", "benchmark_index": 0, "status": "pending"}],
+    }
+    assert created["results"] == {}
+    assert {key: created[key] for key in request} == request
+    assert created["resource"]["created_at"] == created["resource"]["updated_at"]
+    assert server.job(created["resource"]["id"]) == created
+
+
+@pytest.mark.parametrize(
+    ("request_body", "status", "code"),
+    [
+        ({}, 400, "request_validation_failed"),
+        (b"", 400, "invalid_json_request"),
+        (b"{", 400, "invalid_json_request"),
+        (b'{"name": NaN}', 400, "invalid_json_request"),
+        (b"[" * 100_000, 400, "invalid_json_request"),
+        (b"\xff\xfe", 400, "invalid_json_request"),
+        (body(name=5), 400, "invalid_json_request"),
+        (body(name=""), 400, "request_validation_failed"),
+        (body(benchmarks=[]), 400, "request_validation_failed"),
+        (body(benchmarks=[{"id": "b", "provider_id": "nope"}]), 404, "resource_not_found"),
+        (body(benchmarks=[{"id": "nope", "provider_id": "scripted"}]), 400, "resource_does_not_exist"),
+        (body(benchmarks=None, collection={"id": "nope"}), 404, "resource_not_found"),
+        (body(model={"name": "m"}), 400, "model_url_required"),
+        (body(experiment={"name": "e"}), 400, "mlflow_required_for_experiment"),
+        (b'{"name": "' + b"x" * (10 * 1024 * 1024) + b'"}', 413, "request_body_too_large"),
+    ],
+)
+def test_bad_creates_are_refused_and_store_nothing(
+    server: RunningServer, request_body: Any, status: int, code: str
+):
+    before = server.get(f"{API}/jobs")["total_count"]
+    answer = post(server, request_body)
+    assert (answer.status, answer.body["message_code"]) == (status, code)
+    assert set(answer.body) == {"message_code", "message", "detail", "trace"}
+    assert answer.body["detail"] == answer.body["message"]
+    assert answer.body["trace"] == answer.headers["x-global-transaction-id"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert server.get(f"{API}/jobs")["total_count"] == before
+
+
+def test_requests_are_read_as_leniently_as_the_contract_says(server: RunningServer):
+    text = (
+        '{"NAME": "j", "zzz": 1, "description": null, "model": {"Url": "http://m", "name": "m", "auth": null},'
+        ' "benchmarks": [{"id": "b", "provider_id": "scripted", "weight": null}]}'
+    )
+    answer = post(server, text.encode(), **{"Content-Type": "text/whatever"})
+    assert answer.status == 202
+    assert answer.body["name"] == "j"
+    assert "null" not in json.dumps(answer.body)
+
+
+def test_events_move_the_job_and_results_are_kept(server: RunningServer):
+    job_id = post(server, body()).body["resource"]["id"]
+    assert (
+        server.report(job_id, "running", phase="initializing", started_at="2026-01-12T10:45:32Z").status
+        == 204
+    )
+    assert server.job(job_id)["status"]["state"] == "running"
+    result = {"metrics": {"acc": 0.25, "label": "x"}, "artifacts": {"a": 1}, "mlflow_run_id": "r"}
+    answer = server.report(job_id, "completed", completed_at="2026-01-12T10:45:33.5+02:00", **result)
+    assert (answer.status, answer.body) == (204, "")
+    job = server.job(job_id)
+    assert job["status"]["state"] == "completed"
+    assert job["status"]["benchmarks"] == [
+        {
+            "provider_id": "scripted",
+            "id": "b",
+            "benchmark_index": 0,
+            "status": "completed",
+            "phase": "initializing",
+            "started_at": "2026-01-12T10:45:32Z",
+            "completed_at": "2026-01-12T10:45:33.5+02:00",
+        }
+    ]
+    (stored,) = job["results"]["benchmarks"]
+    schema = [{"name": "acc", "type": "numeric"}, {"name": "label", "type": "numeric"}]
+    assert stored == {
+        "id": "b",
+        "provider_id": "scripted",
+        "benchmark_index": 0,
+        "metrics_schema": schema,
+        **result,
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [
+        ({"status": "cancelled"}, 400, "request_validation_failed"),
+        ({"status": "running", "started_at": "yesterday"}, 400, "request_validation_failed"),
+        ({"status": "running", "benchmark_index": 7}, 404, "resource_not_found"),
+        ({"status": "running", "benchmark_index": -1}, 404, "resource_not_found"),
+        ({"status": "running", "id": "c"}, 404, "resource_not_found"),
+        ({"status": "running", "benchmark_index": "0"}, 400, "invalid_json_request"),
+        ({}, 400, "request_validation_failed"),
+    ],
+)
+def test_bad_events_are_refused_and_change_nothing(
+    server: RunningServer, event: dict[str, Any], status: int, code: str
+):
+    job_id = post(server, body()).body["resource"]["id"]
+    full = {"provider_id": "scripted", "id": "b", "benchmark_index": 0, **event}
+    answer = server.call("POST", f"{API}/jobs/{job_id}/events", {"benchmark_status_event": full})
+    assert (answer.status, answer.body["message_code"]) == (status, code)
+    assert server.job(job_id)["status"]["state"] == "pending"
+
+
+def test_lists_are_newest_first_and_paged(server: RunningServer):
+    made = [post(server, body(name="paged", tags=["paged"])).body["resource"]["id"] for _ in range(5)]
+    first = server.get(f"{API}/jobs?name=paged&limit=2")
+    assert ids(first) == made[:2:-1]
+    assert (first["limit"], first["total_count"]) == (2, 5)
+    assert first["first"]["href"] == f"{API}/jobs?name=paged&limit=2"
+    assert first["next"]["href"] == f"{API}/jobs?limit=2&name=paged&offset=2"
+    second = server.get(first["next"]["href"])
+    third = server.get(second["next"]["href"])
+    assert ids(second) + ids(third) == made[2::-1]
+    assert "next" not in third
+    beyond = server.get(f"{API}/jobs?name=paged&offset=99999999999999999")
+    assert (beyond["items"], beyond["total_count"]) == ([], 5)
+    assert server.get(f"{API}/jobs?name=paged&limit=0")["limit"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("tags=red", {"f1", "f2"}),
+        ("tags=red,blue", {"f2"}),
+        ("tags=blue%7Cgreen", {"f2", "f3"}),
+        ("tags=red&tags=blue", {"f2"}),
+        ("name=f1|f3", {"f1", "f3"}),
+        ("name=a%2Bb", {"a+b"}),
+        ("status=!pending&name=f1", set()),
+        ("status=pending&name=f1", {"f1"}),
+        ("owner=somebody", {"f3"}),
+        ("name=", {"f1", "f2", "f3", "a+b"}),
+    ],
+)
+def test_lists_are_filtered(server: RunningServer, query: str, names: set[str]):
+    if not server.get(f"{API}/jobs?name=f1")["items"]:
+        post(server, body(name="f1", tags=["red"]))
+        post(server, body(name="f2", tags=["red", "blue"]))
+        post(server, body(name="f3", tags=["green"]), **{"X-User": "somebody"})
+        post(server, body(name="a+b"))
+    found = {item["name"] for item in server.get(f"{API}/jobs?limit=1000&{query}")["items"]}
+    assert found >= names if query == "name=" else found == names
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "message"),
+    [
+        ("limit=x", "query_parameter_invalid", "The query parameter 'limit' is not a valid integer: 'x'."),
+        (
+            "limit=-1",
+            "query_parameter_invalid",
+            "The query parameter 'limit' is not a valid positive integer: '-1'.",
+        ),
+        (
+            "offset=%2B1",
+            "query_parameter_invalid",
+            "The query parameter 'offset' is not a valid integer: '+1'.",
+        ),
+        (
+            "foo=1",
+            "query_bad_parameter",
+            (
+                "The parameter 'foo' is not a valid query parameter. Allowed parameters are: "
+                "limit, offset, status, name, tags, owner, experiment_id."
+            ),
+        ),
+    ],
+)
+def test_bad_list_parameters_are_refused(server: RunningServer, query: str, code: str, message: str):
+    answer = server.call("GET", f"{API}/jobs?{query}")
+    assert (answer.status, answer.body["message_code"], answer.body["message"]) == (400, code, message)
+
+
+def test_tenants_see_their_own_jobs_only_and_nobody_in_particular_sees_all(server: RunningServer):
+    mine = post(server, body(name="tenants"), **{"X-Tenant": "t1", "X-User": "u"}).body
+    assert (mine["resource"]["tenant"], mine["resource"]["owner"]) == ("t1", "u")
+    path = f"{API}/jobs/{mine['resource']['id']}"
+    event = {"provider_id": "scripted", "id": "b", "benchmark_index": 0, "status": "running"}
+    for method, below, sent in [
+        ("GET", "", None),
+        ("GET", "/logs", None),
+        ("POST", "/events", {"benchmark_status_event": event}),
+        ("DELETE", "", None),
+        ("DELETE", "?hard_delete=true", None),
+    ]:
+        assert server.call(method, path + below, sent, {"X-Tenant": "t2"}).status == 404
+    assert server.call("GET", path, None, {"X-Tenant": "t1"}).status == 200
+    assert server.call("GET", path).status == 200
+    count = {
+        t: server.call("GET", f"{API}/jobs?name=tenants", None, {"X-Tenant": t} if t else {}).body[
+            "total_count"
+        ]
+        for t in ("t1", "t2", "")
+    }
+    assert count == {"t1": 1, "t2": 0, "": 1}
+
+
+def test_identity_headers_are_checked(server: RunningServer):
+    answer = server.call("GET", f"{API}/jobs", None, {"X-User": "system"})
+    assert answer.status == 400
+    with socket.create_connection(("127.0.0.1", server.port)) as raw:
+        raw.sendall(
+            f"GET {API}/jobs HTTP/1.1\r\nHost: x\r\nX-Tenant: a\r\nX-Tenant: b\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert raw.makefile("rb").readline().startswith(b"HTTP/1.1 400")
+
+
+def test_logs_of_a_job_and_of_one_benchmark(server: RunningServer):
+    two = [{"id": "b", "provider_id": "prints"}] * 2
+    job_id = post(server, body(benchmarks=two)).body["resource"]["id"]
+    server.finished(job_id)
+    header = "=== pod={job}-{index} container=local benchmark_id=b ===\n"
+    tail = server.call("GET", f"{API}/jobs/{job_id}/logs?tail_lines=2")
+    expected = "\n".join(header.format(job=job_id, index=index) + "two\nthree" for index in (0, 1))
+    assert tail.body == expected
+    assert tail.headers["content-type"] == "text/plain; charset=utf-8"
+    assert tail.headers["trailer"] == "X-Log-Truncated"
+    assert server.get(f"{API}/jobs/{job_id}/benchmarks/1/logs?tail_lines=-1") == "one\ntwo\nthree\n"
+    assert server.get(f"{API}/jobs/{job_id}/benchmarks/1/logs?tail_lines=1") == "three"
+
+
+def test_a_log_over_the_limit_is_cut_and_says_so_in_its_last_line_and_in_the_trailer(server: RunningServer):
+    job_id = server.submit(provider="babbles")
+    server.finished(job_id)
+    text = server.get(f"{API}/jobs/{job_id}/benchmarks/0/logs?tail_lines=-1")
+    assert text.startswith("y\n" * 100 + "\n=== log truncated after 200 bytes")
+    path = f"{API}/jobs/{job_id}/benchmarks/0/logs?tail_lines=-1"
+    with socket.create_connection(("127.0.0.1", server.port)) as raw:
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: close\r\n\r\n".encode())
+        received = raw.makefile("rb").read()
+    assert received.endswith(b"0\r\nX-Log-Truncated: true\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/logs?tail_lines=0", 400, "query_parameter_invalid"),
+        ("/logs?tail_lines=10001", 400, "query_parameter_invalid"),
+        ("/logs?timestamps=maybe", 400, "query_parameter_invalid"),
+        ("/logs?since_seconds=0", 400, "query_parameter_invalid"),
+        ("/logs?since_seconds=", 400, "query_parameter_required"),
+        ("/benchmarks/-1/logs", 400, "query_parameter_invalid"),
+        ("/benchmarks/x/logs", 400, "query_parameter_invalid"),
+        ("/benchmarks/9/logs", 404, "resource_not_found"),
+    ],
+)
+def test_bad_log_requests_are_refused_before_the_stream_starts(
+    server: RunningServer, path: str, status: int, code: str
+):
+    job_id = post(server, body()).body["resource"]["id"]
+    answer = server.call("GET", f"{API}/jobs/{job_id}{path}")
+    assert (answer.status, answer.body["message_code"]) == (status, code)
+
+
+def test_methods_paths_and_ids(server: RunningServer):
+    answer = server.call("PUT", f"{API}/jobs?x=1")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+    assert answer.body["message"] == f"The HTTP method PUT is not allowed for the API {API}/jobs?x=1."
+    head = server.call("HEAD", f"{API}/jobs")
+    assert (head.status, head.body) == (200, "")
+    for path in ("/nope", f"{API}/jobs/", "/api/v1/Health"):
+        missing = server.call("GET", path)
+        assert (missing.status, missing.body) == (404, "404 page not found\n")
+        assert missing.headers["content-type"] == "text/plain; charset=utf-8"
+    assert (
+        server.call("GET", "/api/v1/health", None, {"X-Global-Transaction-Id": "abc"}).headers[
+            "x-global-transaction-id"
+        ]
+        == "abc"
+    )
+    assert server.get("/api/v1/health")["status"] == "healthy"
+
+
+def test_providers_come_from_their_files(server: RunningServer):
+    page = server.get(f"{API}/providers")
+    assert {item["resource"]["id"] for item in page["items"]} == {"scripted", "prints", "babbles"}
+    assert server.get(f"{API}/providers?benchmarks=false")["items"][0]["benchmarks"] == []
+    provider = server.get(f"{API}/providers/scripted")
+    assert provider["resource"]["owner"] == "system"
+    assert [b["id"] for b in provider["benchmarks"]] == ["b", "c"]
+    assert (
+        server.call("GET", f"{API}/providers/nope").body["message"]
+        == "The provider resource 'nope' was not found."
+    )
+    for query, code in [
+        ("scope=x", "query_parameter_value_invalid"),
+        ("scope=system&owner=a", "query_parameter_mismatch"),
+    ]:
+        assert server.call("GET", f"{API}/providers?{query}").body["message_code"] == code
+    assert server.get(f"{API}/providers?scope=tenant")["items"] == []
+    assert len(server.get(f"{API}/providers?scope=system&limit=2")["items"]) == 2

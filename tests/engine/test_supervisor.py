@@ -1,0 +1,329 @@
+"""The supervisor over a runtime whose workloads the test itself ends, at the door that plugins use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from evalhub_server.domain import transitions
+from evalhub_server.domain.record import Exit, JobRecord
+from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.errors import LaunchError, StorageError
+from evalhub_server.models.common import State
+from evalhub_server.models.event import BenchmarkEvent
+from evalhub_server.plugins import BenchmarkRun, Handle, JobChange, Limits, LogOptions, Runtime
+from evalhub_server.plugins.sections import Duration
+from evalhub_server.settings import SupervisorSettings
+from evalhub_server.testing.builders import a_job
+from evalhub_server.testing.memory import MemoryStorage
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+QUICK = SupervisorSettings(exit_grace=Duration(0.05), stop_grace=Duration(0.05))
+
+
+class HandRuntime(Runtime):
+    """Workloads are futures in ``running``; ``end`` ends one. ``faults`` are raised, one per call of that method."""
+
+    name = "hand"
+    provider_key = "hand"
+
+    def __init__(self, **limits: int) -> None:
+        self.limits = Limits(**limits)
+        self.running: dict[int, asyncio.Future[Exit]] = {}
+        self.launched: list[int] = []
+        self.stopped: list[int] = []
+        self.faults: dict[str, list[Exception]] = {}
+
+    def _fault(self, method: str) -> None:
+        if self.faults.get(method):
+            raise self.faults[method].pop(0)
+
+    async def check(self) -> None:
+        return
+
+    async def launch(self, run: BenchmarkRun) -> Handle:
+        self._fault("launch")
+        index = run.spec.benchmark_index
+        if index not in self.running:
+            self.launched.append(index)
+            self.running[index] = asyncio.get_running_loop().create_future()
+        return {"index": index}
+
+    async def find(self, run: BenchmarkRun) -> Handle | None:
+        index = run.spec.benchmark_index
+        return {"index": index} if index in self.running else None
+
+    async def wait(self, handle: Handle) -> Exit:
+        self._fault("wait")
+        future = self.running.get(handle["index"])
+        return Exit(lost=True) if future is None else await asyncio.shield(future)
+
+    async def stop(self, handle: Handle, grace_s: float) -> None:
+        self._fault("stop")
+        self.stopped.append(handle["index"])
+        self.end(handle["index"], Exit(signal="SIGTERM"))
+
+    async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
+        self._fault("logs")
+        yield b"last words"
+
+    async def remove(self, job_id: str) -> None:
+        return
+
+    def end(self, index: int, exit_: Exit) -> None:
+        future = self.running.get(index)
+        if future is not None and not future.done():
+            future.set_result(exit_)
+
+
+class World:
+    """A storage, a runtime and a supervisor over them; ``restart`` makes a new supervisor over the same two."""
+
+    def __init__(self, runtime: HandRuntime, settings: SupervisorSettings = QUICK) -> None:
+        self.storage = MemoryStorage()
+        self.runtime = runtime
+        self.now = NOW
+        self._settings = settings
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        self.store = JobStore(self.storage)
+        runs = RunBuilder("http://127.0.0.1:1", "hand", [])
+        self.supervisor = Supervisor(self.store, self.runtime, runs, self._settings, lambda: self.now)
+
+    async def submit(self, benchmarks: int = 1) -> JobRecord:
+        job = a_job(size=benchmarks)
+        await self.store.add(job)
+        self.supervisor.submit(job)
+        return job
+
+    async def report(self, job: JobRecord, index: int, status: str) -> None:
+        planned = job.plan.benchmarks[index]
+        event = BenchmarkEvent(
+            provider_id=planned.provider_id,
+            id=planned.id,
+            benchmark_index=index,
+            status=status,
+            metrics={"acc": 1.0},
+        )
+        await self.store.update(job.id, None, lambda now: transitions.apply_event(now, event, self.now))
+
+    async def until(self, job: JobRecord, condition: Callable[[JobRecord], object]) -> JobRecord:
+        async with asyncio.timeout(10):
+            while not condition(current := await self.store.get(job.id, None)):
+                await asyncio.sleep(0.005)
+        return current
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World(HandRuntime())
+    await made.storage.open()
+    await made.supervisor.start()
+    yield made
+    await made.supervisor.close()
+
+
+def handled(job: JobRecord) -> bool:
+    return all(b.handle is not None for b in job.benchmarks)
+
+
+def settled(job: JobRecord) -> bool:
+    return not job.open
+
+
+async def test_a_reported_result_and_an_exit_close_the_job(world: World):
+    job = await world.submit()
+    await world.until(job, handled)
+    await world.report(job, 0, "completed")
+    assert (await world.store.get(job.id, None)).open, "the process still runs"
+    world.runtime.end(0, Exit(code=0))
+    done = await world.until(job, settled)
+    assert done.state is State.COMPLETED
+    assert done.benchmarks[0].exit == Exit(code=0)
+
+
+async def test_an_exit_without_a_result_fails_with_the_last_log_lines(world: World):
+    job = await world.submit()
+    await world.until(job, handled)
+    world.runtime.end(0, Exit(code=3))
+    done = await world.until(job, settled)
+    assert done.state is State.FAILED
+    error = done.benchmarks[0].error
+    assert error is not None
+    assert "exit code 3" in error.message
+    assert "last words" in error.message
+    assert world.runtime.stopped == [0], "what the adapter left running is taken too"
+
+
+async def test_a_result_on_its_way_at_the_exit_counts(world: World):
+    world_job = await world.submit()
+    await world.until(world_job, handled)
+    world.runtime.end(0, Exit(code=0))
+    await asyncio.sleep(0)
+    await world.report(world_job, 0, "completed")
+    done = await world.until(world_job, settled)
+    assert done.state is State.COMPLETED
+    assert not done.benchmarks[0].provisional
+
+
+@pytest.mark.parametrize("error", [LaunchError("no room"), RuntimeError("a bug")])
+async def test_a_launch_that_fails_fails_the_benchmark_with_its_text(world: World, error: Exception):
+    world.runtime.faults["launch"] = [error]
+    job = await world.submit()
+    done = await world.until(job, settled)
+    assert done.state is State.FAILED
+    message = done.benchmarks[0].error
+    assert message is not None
+    assert (message.message, message.message_code) == (str(error), "evaluation_job_failed")
+    assert not done.benchmarks[0].provisional
+
+
+async def test_a_runtime_that_cannot_tell_for_a_while_is_asked_again(world: World):
+    world.runtime.faults["wait"] = [OSError("API is away")]
+    world.runtime.faults["stop"] = [OSError("API is away")]
+    world.runtime.faults["logs"] = [OSError("API is away")]
+    job = await world.submit()
+    await world.until(job, handled)
+    world.runtime.end(0, Exit(code=3))
+    done = await world.until(job, settled)
+    error = done.benchmarks[0].error
+    assert error is not None
+    assert "the log cannot be read: API is away" in error.message
+
+
+async def test_a_storage_that_fails_for_a_while_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    job = await world.submit()
+    await world.until(job, handled)
+    write = world.storage.update_job
+    failures = [StorageError("disk full"), StorageError("disk full")]
+
+    async def failing(job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
+        if failures:
+            raise failures.pop()
+        return await write(job_id, tenant, change)
+
+    monkeypatch.setattr(world.storage, "update_job", failing)
+    world.runtime.end(0, Exit(code=3))
+    assert (await world.until(job, settled)).state is State.FAILED
+    assert failures == []
+
+
+async def test_no_more_workloads_run_than_the_runtime_wants():
+    world = World(HandRuntime(total=2))
+    await world.supervisor.start()
+    job = await world.submit(benchmarks=4)
+    await world.until(job, lambda job: sum(b.handle is not None for b in job.benchmarks) == 2)
+    assert world.runtime.launched == [0, 1]
+    assert world.supervisor.waiting == 2
+    await world.report(job, 0, "completed")
+    assert world.runtime.launched == [0, 1], "a place is free when the process is gone, not before"
+    world.runtime.end(0, Exit(code=0))
+    await world.until(job, lambda job: job.benchmarks[2].handle is not None)
+    await world.supervisor.close()
+
+
+async def test_stop_job_returns_when_nothing_runs_and_nothing_waits():
+    world = World(HandRuntime(total=1))
+    await world.supervisor.start()
+    job = await world.submit(benchmarks=3)
+    await world.until(job, lambda job: job.benchmarks[0].handle is not None)
+    cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    await world.supervisor.stop_job(cancelled)
+    assert world.runtime.running[0].done()
+    assert world.runtime.launched == [0]
+    assert world.supervisor.waiting == 0
+    assert settled(await world.store.get(job.id, None))
+    await world.supervisor.close()
+
+
+async def test_a_new_server_watches_what_the_old_one_launched(world: World):
+    job = await world.submit(benchmarks=2)
+    await world.until(job, handled)
+    world.storage.durable = True
+    await world.supervisor.close()
+    assert not world.runtime.running[0].done(), "a durable server leaves workloads running"
+    world.start_anew()
+    await world.supervisor.start()
+    world.runtime.end(0, Exit(code=3))
+    del world.runtime.running[1]
+    done = await world.until(job, settled)
+    assert world.runtime.launched == [0, 1]
+    codes = [b.error.message_code for b in done.benchmarks if b.error]
+    assert codes == ["adapter_failed", "workload_lost"]
+
+
+async def test_a_launch_that_a_crash_hid_is_found_and_not_repeated(world: World):
+    job = await world.submit()
+    await world.until(job, handled)
+    world.storage.durable = True
+    await world.supervisor.close()
+    forget = transitions.launched
+    await world.store.update(job.id, None, lambda job: forget(job, 0, None))  # type: ignore[arg-type]
+    world.start_anew()
+    await world.supervisor.start()
+    await world.until(job, handled)
+    assert world.runtime.launched == [0]
+    world.runtime.end(0, Exit(code=3))
+    await world.until(job, settled)
+
+
+@pytest.mark.parametrize("launched", [True, False])
+async def test_a_cancelled_job_is_cleaned_up_after_a_restart_and_never_started(world: World, launched: bool):
+    world.storage.durable = True
+    await world.supervisor.close()
+    job = a_job()
+    intended = transitions.cancel(transitions.launch_intended(job, 0, NOW), NOW)
+    await world.store.add(intended)
+    if launched:
+        world.runtime.running[0] = asyncio.get_running_loop().create_future()
+    world.start_anew()
+    await world.supervisor.start()
+    done = await world.until(job, settled)
+    assert done.state is State.CANCELLED
+    assert world.runtime.launched == []
+    assert world.runtime.stopped == ([0] if launched else [])
+
+
+async def test_a_store_in_memory_ends_its_workloads_at_close(world: World):
+    job = await world.submit(benchmarks=2)
+    await world.until(job, handled)
+    await world.supervisor.close()
+    assert sorted(world.runtime.stopped) == [0, 1]
+
+
+async def test_the_age_of_a_workload_counts_from_its_launch_also_after_a_restart():
+    settings = SupervisorSettings(run_timeout=Duration(3600), stop_grace=Duration(0), exit_grace=Duration(0))
+    world = World(HandRuntime(), settings)
+    world.storage.durable = True
+    await world.supervisor.start()
+    job = await world.submit()
+    await world.until(job, handled)
+    await world.supervisor.close()
+    world.now = NOW + timedelta(hours=2)
+    world.start_anew()
+    await world.supervisor.start()
+    done = await world.until(job, settled)
+    error = done.benchmarks[0].error
+    assert error is not None
+    assert error.message_code == "deadline_exceeded"
+    await world.supervisor.close()
+
+
+async def test_a_cancel_does_not_wait_for_ever_for_what_cannot_be_stopped(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("evalhub_server.engine.supervisor.STOP_PATIENCE_S", 0.05)
+    world = World(HandRuntime())
+    await world.supervisor.start()
+    job = await world.submit()
+    await world.until(job, handled)
+    world.runtime.faults["stop"] = [OSError("no access")] * 2
+    cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    assert await world.supervisor.stop_job(cancelled) is False
+    await world.until(job, settled)
+    assert await world.supervisor.stop_job(cancelled) is True
+    await world.supervisor.close()

@@ -1,0 +1,149 @@
+"""The published SDK, installed from PyPI into a virtual environment of its own, as its users have it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+VERSION = "1.0.6"
+REQUIREMENT = f"eval-hub-sdk[client,cli,adapter]=={VERSION}"
+LOOPBACK_WITHOUT_PROXY = {"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localhost,127.0.0.1"}
+
+
+class Finished(NamedTuple):
+    """What became of a command."""
+
+    status: int
+    output: str
+    errors: str
+
+
+class Sdk:
+    """The SDK's environment. ``home`` is where its programs believe that the user lives."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.python = folder / "bin" / "python"
+        self._bin = folder / "bin"
+        self._env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("EVALHUB_")},
+            **LOOPBACK_WITHOUT_PROXY,
+            "HOME": str(home),
+            "EVALHUB_CONFIG": str(home / "config.yaml"),
+            "COLUMNS": "200",  # or the tables of the command line fold their cells
+        }
+
+    @classmethod
+    def installed(cls, cache: Path, home: Path) -> Self:
+        """Make the environment below ``cache``, or use the one that an earlier run, or a parallel one, has made."""
+        folder = cache / f"{VERSION}-python{sys.version_info.major}.{sys.version_info.minor}"
+        complete = folder / "complete"
+        with (cache / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not complete.exists():
+                subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+                pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+                subprocess.run([*pip, "install", "--quiet", REQUIREMENT], check=True)
+                complete.touch()
+        return cls(folder, home)
+
+    def run(self, program: str, *words: str, timeout_s: float = 60.0) -> Finished:
+        """Run one of the environment's programs to its end."""
+        done = subprocess.run(
+            [self._bin / program, *words],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a Python program that talks over its standard streams."""
+        return subprocess.Popen(
+            [self.python, *words],
+            env=self._env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+
+class RaisedError(Exception):
+    """What a method of the SDK raised: ``kind`` is the class's name, ``facts`` are its attributes."""
+
+    def __init__(self, kind: str, text: str, facts: dict[str, Any]) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+        self.text = text
+        self.facts = facts
+
+
+class RemoteClient:
+    """A client of the SDK in its own interpreter, driven by lines of JSON; see ``compat/scripts/client.py``.
+
+    ``client("jobs.get", job_id)`` calls ``client.jobs.get(job_id)`` there and returns what it returned, as JSON
+    has it.
+    """
+
+    def __init__(self, sdk: Sdk, script: Path, kind: str, url: str) -> None:
+        self._process = sdk.start(str(script), kind, url)
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._calls = 0
+        self._reader = threading.Thread(target=self._read, name="sdk-client-answers")
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._process as process:
+            if kind is not None:
+                process.kill()
+            assert process.stdin is not None
+            process.stdin.close()
+            self._reader.join()
+
+    def __call__(self, method: str, *arguments: Any, **named: Any) -> Any:
+        self.begin(method, *arguments, **named)
+        return self.answer()
+
+    def begin(self, method: str, *arguments: Any, **named: Any) -> None:
+        """Start a call; :meth:`answer` fetches its outcome."""
+        assert self._process.stdin is not None
+        self._calls += 1
+        self._process.stdin.write(json.dumps([self._calls, method, arguments, named]) + "\n")
+        self._process.stdin.flush()
+
+    @property
+    def waiting(self) -> bool:
+        """True until there is an answer to fetch."""
+        return self._answers.empty()
+
+    def answer(self, timeout_s: float = 60.0) -> Any:
+        """What the call returned. Raises :class:`RaisedError` for what it raised."""
+        answer: dict[str, Any] = {"call": 0}
+        while answer["call"] < self._calls:  # an earlier test may have left without its answer
+            line = self._answers.get(timeout=timeout_s)
+            assert line, "the SDK's interpreter has ended"
+            answer = json.loads(line)
+        if "raised" in answer:
+            raise RaisedError(answer["raised"], answer["text"], answer["facts"])
+        return answer["returned"]
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put("")
