@@ -1,0 +1,1 @@
+"""A runtime for EvalHub Server that calls a Python function in a thread."""
