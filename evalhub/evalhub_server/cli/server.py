@@ -28,7 +28,7 @@ from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import SECRET_VARIABLES, Settings
 from evalhub_server.web.app import make_app
-from evalhub_server.web.protocol import TrailerProtocol
+from evalhub_server.web.protocol import Protocol
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ def _http(settings: Settings, app: object) -> _Http:
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]  # Litestar's ASGI types and uvicorn's differ in name only
         loop="none",
-        http=TrailerProtocol,
+        http=Protocol,
         lifespan="off",
         log_config=None,
         access_log=False,
