@@ -15,7 +15,7 @@ import yaml
 from msgspec import Struct, field
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.plugins.sections import Duration, convert_section, unknown_keys
+from evalhub_server.plugins.sections import Duration, Timespan, convert_section, unknown_keys
 
 MIB = 1024 * 1024
 MOST_YAML_VALUES = 200_000
@@ -36,8 +36,8 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 """Variables that work with any configuration file; ``env_mappings`` in the file adds others."""
 
-SECRET_VARIABLES = frozenset({"DB_URL"})
-"""Variables with secrets of the server's own, which no adapter inherits."""
+SECRET_KEYS = frozenset({"database.url"})
+"""Keys whose values are the server's own secrets: variables that set them are not handed to adapters."""
 
 
 class ServiceSettings(Struct, kw_only=True, frozen=True):
@@ -70,18 +70,19 @@ class SupervisorSettings(Struct, kw_only=True, frozen=True):
     from launch to the result. ``linger``: how long an adapter may stay alive after it has reported its result.
     """
 
-    exit_grace: Duration = Duration(1)
-    stop_grace: Duration = Duration(10)
-    start_timeout: Duration = Duration(0)
-    run_timeout: Duration = Duration(7 * 24 * 3600)
-    linger: Duration = Duration(120)
+    exit_grace: Timespan = Timespan(1)
+    stop_grace: Timespan = Timespan(10)
+    start_timeout: Timespan = Timespan(0)
+    run_timeout: Timespan = Timespan(7 * 24 * 3600)
+    linger: Timespan = Timespan(120)
 
 
 class Settings(Struct, kw_only=True, frozen=True):
     """Everything that the server was told.
 
     ``sections`` is the whole parsed configuration, from which each plugin takes its own section. ``warnings`` are
-    for the log: the configuration works, but something in it has no effect.
+    for the log: the configuration works, but something in it has no effect. ``secrets`` are the names of variables
+    that no adapter inherits.
     """
 
     local: bool
@@ -95,6 +96,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     supervisor: SupervisorSettings = SupervisorSettings()
     sections: dict[str, Any] = field(default_factory=dict[str, Any])
     warnings: tuple[str, ...] = ()
+    secrets: frozenset[str] = frozenset()
 
     @property
     def host(self) -> str:
@@ -139,7 +141,8 @@ def load_settings(
     """
     file = _config_file(configdir, environ)
     sections = _read_yaml(file)
-    _apply_environment(sections, environ, file)
+    mappings = _mappings(sections, file)
+    _apply_environment(sections, environ, mappings)
     warnings: list[str] = []
     values: dict[str, Any] = {}
     try:
@@ -161,6 +164,7 @@ def load_settings(
         log_level=environ.get("LOG_LEVEL", "info").lower(),
         sections=sections,
         warnings=tuple(warnings),
+        secrets=frozenset(variable for variable, key in mappings.items() if key in SECRET_KEYS),
         **values,
     )
 
@@ -228,13 +232,18 @@ def _check_values(parsed: Any, file: Path) -> None:
             raise SettingsError(f"{file}: {value} is not a number that JSON has; remove it.")
 
 
-def _apply_environment(sections: dict[str, Any], environ: Mapping[str, str], file: Path) -> None:
+def _mappings(sections: dict[str, Any], file: Path) -> dict[str, str]:
     own: Any = sections.get("env_mappings") or {}
     if not isinstance(own, dict):
         raise SettingsError(
             f"{file}: env_mappings: expected a map of variable to key, such as PORT: service.port."
         )
-    mappings = {**ENVIRONMENT, **{str(k).upper(): str(v) for k, v in cast("dict[Any, Any]", own).items()}}
+    return {**ENVIRONMENT, **{str(k).upper(): str(v) for k, v in cast("dict[Any, Any]", own).items()}}
+
+
+def _apply_environment(
+    sections: dict[str, Any], environ: Mapping[str, str], mappings: Mapping[str, str]
+) -> None:
     for variable, key in mappings.items():
         value = environ.get(variable, "")
         if not value:
@@ -278,7 +287,6 @@ def _path(text: str | None) -> Path | None:
 
 __all__ = [
     "ENVIRONMENT",
-    "SECRET_VARIABLES",
     "PluginSettings",
     "ServiceSettings",
     "Settings",

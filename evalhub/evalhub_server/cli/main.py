@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalhub_server import __version__
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import EvalHubError
 
 PROGRAM = "eval-hub-server"
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from evalhub_server.cli.serve import serve
 
         return serve(local=arguments.local, configdir=arguments.configdir, data_dir=arguments.data_dir)
-    except StartupError as error:
+    except EvalHubError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
         return 1
     except KeyboardInterrupt:

@@ -22,15 +22,17 @@ from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import PluginError, SettingsError, StartupError
 from evalhub_server.plugins.descriptors import PluginContext
+from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
-from evalhub_server.settings import SECRET_VARIABLES, Settings
+from evalhub_server.settings import Settings
 from evalhub_server.web.app import make_app
 from evalhub_server.web.protocol import Protocol
 
 T = TypeVar("T")
+P = TypeVar("P", Tracker, Exporter)
 
 log = structlog.get_logger()
 
@@ -88,7 +90,7 @@ class Server:
         port: int = self._socket.getsockname()[1]
         self.url = settings.callback_url(port)
         context = PluginContext(
-            data_dir=_made(settings.data_dir), callback_url=self.url, secrets=SECRET_VARIABLES
+            data_dir=_made(settings.data_dir), callback_url=self.url, secrets=settings.secrets
         )
 
         storage = self._make(Storage, _storage_name(settings), context)
@@ -98,7 +100,9 @@ class Server:
         self._stack.push_async_callback(runtime.close)
         await runtime.check()
         log.info("Runtime created", runtime=runtime.name)
-        trackers = [await self._tracker(name, context) for name in settings.plugins.trackers]
+        trackers = [await self._checked(Tracker, name, context) for name in settings.plugins.trackers]
+        for name in settings.plugins.exporters:
+            await self._checked(Exporter, name, context)
 
         store = JobStore(storage)
         broadcast = Broadcast(self._plugins.observers())
@@ -110,6 +114,7 @@ class Server:
         self._stack.push_async_callback(supervisor.close)
         catalog = Catalog.load(settings.providers_dir, settings.collections_dir)
         jobs = JobService(store, supervisor, runtime, catalog, trackers, utc_now, _new_id)
+        _check_certificate(settings)
         self._http = _http(settings, make_app(settings, jobs, catalog))
         await supervisor.start()
         log.info(
@@ -136,11 +141,11 @@ class Server:
             )
             raise PluginError(f"{error}{hint}") from error
 
-    async def _tracker(self, name: str, context: PluginContext) -> Tracker:
-        tracker = self._make(Tracker, name, context)
-        self._stack.push_async_callback(tracker.close)
-        await tracker.check()
-        return tracker
+    async def _checked(self, kind: type[P], name: str, context: PluginContext) -> P:
+        made = self._make(kind, name, context)
+        self._stack.push_async_callback(made.close)
+        await made.check()
+        return made
 
 
 class _Http(uvicorn.Server):
@@ -156,6 +161,7 @@ def _http(settings: Settings, app: object) -> _Http:
         app,  # pyright: ignore[reportArgumentType]  # Litestar's ASGI types and uvicorn's differ in name only
         loop="none",
         http=Protocol,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -168,6 +174,21 @@ def _http(settings: Settings, app: object) -> _Http:
         ssl_keyfile=settings.service.tls_key_file or None,
     )
     return _Http(config)
+
+
+def _check_certificate(settings: Settings) -> None:
+    service = settings.service
+    if not service.tls_cert_file:
+        return
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(service.tls_cert_file, service.tls_key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"{settings.config_file}: service.tls_cert_file, service.tls_key_file: {service.tls_cert_file} and "
+            f"{service.tls_key_file} cannot be used: {error}. Name a readable certificate and its key, both as PEM."
+        ) from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

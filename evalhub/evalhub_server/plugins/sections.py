@@ -34,6 +34,16 @@ class Duration(float):
         return cls(sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION_PART.findall(text)))
 
 
+class Timespan(Duration):
+    """Seconds, but a number without a unit is refused: nobody who writes 3600 means 3.6 microseconds."""
+
+    @classmethod
+    def parse(cls, value: object) -> Timespan:
+        if isinstance(value, int | float) and value:
+            raise ValueError(f'{value!r} has no unit; write for example "{value}s"')
+        return cls(super().parse(value))
+
+
 def convert_section(section: Any, type_: type[T], path: str, *, strict: bool = True) -> T:
     """Convert parsed YAML at ``path`` (such as ``local``) to ``type_``.
 
@@ -74,8 +84,8 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _decode_hook(type_: type[Any], value: Any) -> Any:
-    if type_ is Duration:
-        return Duration.parse(value)
+    if issubclass(type_, Duration):
+        return type_.parse(value)
     raise NotImplementedError(type_)
 
 
