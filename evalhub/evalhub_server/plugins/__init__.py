@@ -15,7 +15,16 @@ from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, PluginCon
 from evalhub_server.plugins.export import Exporter, ExportOutcome
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Runtime
-from evalhub_server.plugins.storage import JobChange, JobPage, JobQuery, Storage, Terms
+from evalhub_server.plugins.storage import (
+    JobChange,
+    JobPage,
+    JobQuery,
+    ResourceChange,
+    ResourcePage,
+    ResourceQuery,
+    Storage,
+    Terms,
+)
 from evalhub_server.plugins.tracking import Tracker
 
 __all__ = [
@@ -39,6 +48,9 @@ __all__ = [
     "LogOptions",
     "NotFound",
     "PluginContext",
+    "ResourceChange",
+    "ResourcePage",
+    "ResourceQuery",
     "Runtime",
     "SettingsError",
     "StartupError",
