@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from evalhub_server.models.collection import CollectionConfig
@@ -69,3 +71,18 @@ def labels(record: AnyResource) -> dict[str, tuple[str, ...]]:
         return {"tags": record.config.tags}
     config = record.config
     return {"tags": config.tags, **{name: getattr(config, name) for name in TAXONOMY}}
+
+
+def renewed(stored: AnyResource, record: AnyResource) -> AnyResource:
+    """Return what the system's ``stored`` resource becomes when its files now say ``record``.
+
+    It keeps its creation time and its runs, and if its config is the same, its time of update too. Where that leaves
+    nothing to change, it is ``stored`` itself.
+    """
+    kept: dict[str, Any] = {"created_at": stored.created_at}
+    if isinstance(stored, CollectionRecord):
+        kept["run_count"] = stored.run_count
+    if record.config == stored.config:
+        kept |= {"config": stored.config, "updated_at": stored.updated_at}
+    after = msgspec.structs.replace(record, **kept)
+    return stored if after == stored else after

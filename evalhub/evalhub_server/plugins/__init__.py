@@ -22,6 +22,7 @@ from evalhub_server.plugins.storage import (
     ResourceChange,
     ResourcePage,
     ResourceQuery,
+    Sort,
     Storage,
     Terms,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "ResourceQuery",
     "Runtime",
     "SettingsError",
+    "Sort",
     "StartupError",
     "Storage",
     "StorageError",
