@@ -1,14 +1,25 @@
-"""SQL that writes jobs, gathered into one transaction."""
+"""Jobs as the writer writes them and as keys read them."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Sequence
+
 from evalhub_server.domain.record import JobRecord
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.documents import Changes, Columns, microseconds
+from evalhub_storage_sqlite.family import Family, Rows
+from evalhub_storage_sqlite.job_documents import Changes, Columns, JobRows, changes, identity
+from evalhub_storage_sqlite.reads import select_in
+from evalhub_storage_sqlite.transaction import Transaction
 
+_SELECT = (
+    "SELECT j.seq, j.id, j.tenant, j.owner, j.state, j.created_at, j.head, d.doc"
+    " FROM jobs j LEFT JOIN definitions d ON d.seq = j.seq WHERE j.id IN ({marks})"
+)
+_SELECT_BENCHMARKS = "SELECT seq, doc FROM benchmarks WHERE seq IN ({marks}) ORDER BY seq, idx"
 _DELETE_JOB = "DELETE FROM jobs WHERE seq = ?"  # its rows in other tables go with it
 _INSERT_JOB = (
-    "INSERT INTO jobs (state, experiment_id, is_open, head, id, tenant, owner, name, created_at, seq)"
+    "INSERT INTO jobs (state, experiment_id, is_open, head, id, tenant, owner, created_at, name, seq)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_COLUMNS = "UPDATE jobs SET state = ?, experiment_id = ?, is_open = ? WHERE seq = ?"
@@ -20,84 +31,93 @@ _PUT_BENCHMARK = "INSERT OR REPLACE INTO benchmarks (idx, doc, seq) VALUES (?, ?
 _DELETE_TAGS = "DELETE FROM job_tags WHERE seq = ?"
 _INSERT_TAG = "INSERT INTO job_tags (tag, created_at, id, tenant, seq) VALUES (?, ?, ?, ?, ?)"
 
-# What goes makes room for what comes (a job may be deleted and added again in one batch), and a job is there before
-# the rows that refer to it.
-_ORDER = (
-    _DELETE_JOB,
-    _INSERT_JOB,
-    _UPDATE_COLUMNS,
-    _UPDATE_HEAD,
-    _UPDATE_NAME,
-    _PUT_DEFINITION,
-    _CUT_BENCHMARKS,
-    _PUT_BENCHMARK,
-    _DELETE_TAGS,
-    _INSERT_TAG,
-)
 
+class JobFamily(Family[JobRecord, Changes]):
+    word = "job"
+    # What goes makes room for what comes (a job may be deleted and added again in one batch), and a job is there before
+    # the rows that refer to it.
+    statements = (
+        _DELETE_JOB,
+        _INSERT_JOB,
+        _UPDATE_COLUMNS,
+        _UPDATE_HEAD,
+        _UPDATE_NAME,
+        _PUT_DEFINITION,
+        _CUT_BENCHMARKS,
+        _PUT_BENCHMARK,
+        _DELETE_TAGS,
+        _INSERT_TAG,
+    )
 
-class Transaction:
-    """The rows that a batch writes, by statement: each statement is one call, however many jobs it is for.
+    def weight(self, record: JobRecord) -> int:
+        return len(record.benchmarks)
 
-    At most one of ``delete``, ``insert`` and ``update`` is called for a ``seq``.
-    """
+    def read(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Rows[JobRecord]]:
+        jobs = select_in(connection, _SELECT, ids)
+        benchmarks: dict[int, list[bytes]] = {row[0]: [] for row in jobs}
+        for seq, doc in select_in(connection, _SELECT_BENCHMARKS, list(benchmarks)):
+            benchmarks[seq].append(doc)
+        return {
+            job_id: JobRows(
+                seq=seq,
+                id=job_id,
+                tenant=tenant,
+                owner=owner,
+                state=state,
+                created_at=created_at,
+                head=head,
+                definition=definition or b"",
+                benchmarks=benchmarks[seq],
+            )
+            for seq, job_id, tenant, owner, state, created_at, head, definition in jobs
+        }
 
-    def __init__(self) -> None:
-        self._rows: dict[str, list[Row]] = {sql: [] for sql in _ORDER}
-        self.relists = False
-        """Does any of it change what lists filter or sort by?"""
+    def _changes(self, before: JobRecord | None, after: JobRecord) -> Changes:
+        return changes(before, after)
 
-    def statements(self) -> list[tuple[str, list[Row]]]:
-        """Return what there is to execute, in order. Empty: nothing."""
-        return [(sql, rows) for sql, rows in self._rows.items() if rows]
-
-    def delete(self, seq: int) -> None:
-        self.relists = True
-        self._rows[_DELETE_JOB].append((seq,))
-
-    def insert(self, seq: int, record: JobRecord, rows: Changes) -> None:
-        """Store a new job. ``rows`` are all of its rows, as :func:`changes` without a ``before`` gives them."""
-        self.relists = True
-        columns = rows.columns
-        if columns is None or rows.head is None or rows.definition is None:
+    def insert(self, transaction: Transaction, seq: int, record: JobRecord, changes: Changes) -> None:
+        columns = changes.columns
+        if columns is None or changes.head is None or changes.definition is None:
             raise ValueError(f"job {record.id} is new, and some of its rows are missing")
-        identity = (
-            record.id,
-            record.tenant,
-            record.owner,
-            record.request.name,
-            microseconds(record.created_at),
-        )
-        self._rows[_INSERT_JOB].append((*_values(columns), rows.head, *identity, seq))
-        self._rows[_PUT_DEFINITION].append((rows.definition, seq))
-        self._put_benchmarks(seq, rows)
-        self._put_tags(seq, record)
+        transaction.relists.add(self.word)
+        row = (*_values(columns), changes.head, *identity(record), record.request.name, seq)
+        transaction.add(_INSERT_JOB, row)
+        transaction.add(_PUT_DEFINITION, (changes.definition, seq))
+        _put_benchmarks(transaction, seq, changes)
+        _put_tags(transaction, seq, record)
 
-    def update(self, seq: int, record: JobRecord, rows: Changes) -> None:
-        """Write ``rows`` over those of a job that is stored."""
-        if rows.columns is not None:
-            self.relists = True
-            self._rows[_UPDATE_COLUMNS].append((*_values(rows.columns), seq))
-        if rows.head is not None:
-            self._rows[_UPDATE_HEAD].append((rows.head, seq))
-        if rows.definition is not None:
-            self.relists = True
-            self._rows[_UPDATE_NAME].append((record.request.name, seq))
-            self._rows[_PUT_DEFINITION].append((rows.definition, seq))
-            self._rows[_DELETE_TAGS].append((seq,))
-            self._put_tags(seq, record)
-        if rows.size is not None:
-            self._rows[_CUT_BENCHMARKS].append((rows.size, seq))
-        self._put_benchmarks(seq, rows)
+    def update(self, transaction: Transaction, seq: int, record: JobRecord, changes: Changes) -> None:
+        if changes.columns is not None:
+            transaction.relists.add(self.word)
+            transaction.add(_UPDATE_COLUMNS, (*_values(changes.columns), seq))
+        if changes.head is not None:
+            transaction.add(_UPDATE_HEAD, (changes.head, seq))
+        if changes.definition is not None:
+            transaction.relists.add(self.word)
+            transaction.add(_UPDATE_NAME, (record.request.name, seq))
+            transaction.add(_PUT_DEFINITION, (changes.definition, seq))
+            transaction.add(_DELETE_TAGS, (seq,))
+            _put_tags(transaction, seq, record)
+        if changes.size is not None:
+            transaction.add(_CUT_BENCHMARKS, (changes.size, seq))
+        _put_benchmarks(transaction, seq, changes)
 
-    def _put_benchmarks(self, seq: int, rows: Changes) -> None:
-        self._rows[_PUT_BENCHMARK].extend((index, doc, seq) for index, doc in rows.benchmarks.items())
+    def delete(self, transaction: Transaction, seq: int) -> None:
+        transaction.relists.add(self.word)
+        transaction.add(_DELETE_JOB, (seq,))
 
-    def _put_tags(self, seq: int, record: JobRecord) -> None:
-        created_at = microseconds(record.created_at)
-        self._rows[_INSERT_TAG].extend(
-            (tag, created_at, record.id, record.tenant, seq) for tag in dict.fromkeys(record.request.tags)
-        )
+
+JOBS = JobFamily()
+
+
+def _put_benchmarks(transaction: Transaction, seq: int, changes: Changes) -> None:
+    transaction.add(_PUT_BENCHMARK, *((index, doc, seq) for index, doc in changes.benchmarks.items()))
+
+
+def _put_tags(transaction: Transaction, seq: int, record: JobRecord) -> None:
+    job_id, tenant, _, created_at = identity(record)
+    tags = dict.fromkeys(record.request.tags)
+    transaction.add(_INSERT_TAG, *((tag, created_at, job_id, tenant, seq) for tag in tags))
 
 
 def _values(columns: Columns) -> Row:
