@@ -15,7 +15,17 @@ from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, PluginCon
 from evalhub_server.plugins.export import Exporter, ExportOutcome
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Runtime
-from evalhub_server.plugins.storage import JobChange, JobPage, JobQuery, Storage, Terms
+from evalhub_server.plugins.storage import (
+    JobChange,
+    JobPage,
+    JobQuery,
+    ResourceChange,
+    ResourcePage,
+    ResourceQuery,
+    Sort,
+    Storage,
+    Terms,
+)
 from evalhub_server.plugins.tracking import Tracker
 
 __all__ = [
@@ -39,8 +49,12 @@ __all__ = [
     "LogOptions",
     "NotFound",
     "PluginContext",
+    "ResourceChange",
+    "ResourcePage",
+    "ResourceQuery",
     "Runtime",
     "SettingsError",
+    "Sort",
     "StartupError",
     "Storage",
     "StorageError",

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.resource import AnyResource, Kind
 
 JobChange = Callable[[JobRecord], JobRecord | None]
 """A pure function of the domain. Returning the same object, or None, means: nothing to write."""
+
+ResourceChange = Callable[[AnyResource], AnyResource | None]
+"""The same for a provider or collection."""
+
+
+Sort = Literal["created_at", "updated_at", "name", "curation_order"]
 
 
 class Terms(Struct, kw_only=True, frozen=True):
@@ -47,8 +55,39 @@ class JobPage(Struct, kw_only=True, frozen=True):
     total_count: int
 
 
+class ResourceQuery(Struct, kw_only=True, frozen=True):
+    """Which providers or collections. ``tenant`` None sees all; otherwise that tenant's and the system's.
+
+    ``system`` True or False: only, or none, of the system's. ``category``: a provider's is empty. ``labels``: terms by
+    the names of :func:`evalhub_server.domain.resource.labels`; a resource has none by any other name.
+
+    ``sort``: names by code point. ``curation_order`` is that and then ``pinned_order``, both in the direction of
+    ``descending``; zero is no place, so it comes last in either direction (a provider has none). Ties by
+    ``created_at`` descending, then id ascending, whatever the direction. ``limit`` and ``offset`` are not negative.
+    """
+
+    kind: Kind
+    tenant: str | None = None
+    limit: int = 50
+    offset: int = 0
+    system: bool | None = None
+    name: Terms | None = None
+    owner: Terms | None = None
+    category: Terms | None = None
+    labels: dict[str, Terms] = {}
+    sort: Sort = "created_at"
+    descending: bool = True
+
+
+class ResourcePage(Struct, kw_only=True, frozen=True):
+    """``items`` of the page and ``total_count`` of all that match the query."""
+
+    items: list[AnyResource]
+    total_count: int
+
+
 class Storage(ABC):
-    """Keeps jobs.
+    """Keeps jobs, providers and collections.
 
     Methods are called from one event loop, concurrently. A caller that is cancelled never leaves a transaction
     open and never undoes another caller's write: a write either happens whole or not at all. ``tenant`` None means
@@ -97,3 +136,41 @@ class Storage(ABC):
     @abstractmethod
     async def delete_job(self, job_id: str, tenant: str | None) -> None:
         """Forget the job. Raises :class:`NotFound`."""
+
+    @abstractmethod
+    async def add_resource(self, record: AnyResource) -> None:
+        """Store a new provider or collection. Raises :class:`AlreadyExists` if its kind has one of that id."""
+
+    @abstractmethod
+    async def get_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> AnyResource:
+        """Return it if it is the tenant's or the system's. Raises :class:`NotFound`."""
+
+    @abstractmethod
+    async def update_resource(
+        self, kind: Kind, resource_id: str, tenant: str | None, change: ResourceChange
+    ) -> AnyResource:
+        """Like :meth:`update_job`. The system's are visible to every tenant; whether they may change, ``change`` says.
+
+        A change that keeps ``config`` and what lists sort by, such as one more run, is cheap.
+        """
+
+    @abstractmethod
+    async def list_resources(self, query: ResourceQuery) -> ResourcePage:
+        """Return one page of providers or collections, all of one state: of a :meth:`replace_system`, all or nothing."""
+
+    @abstractmethod
+    async def delete_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> None:
+        """Forget it. Raises :class:`NotFound`, for the system's too: they go with :meth:`replace_system` only.
+
+        Jobs that ran with it are not touched.
+        """
+
+    @abstractmethod
+    async def replace_system(self, records: Sequence[AnyResource]) -> None:
+        """Make ``records``, of both kinds, all that the system has, in one step that no read sees half done.
+
+        What is stored already becomes what :func:`evalhub_server.domain.resource.renewed` says: it keeps its
+        ``created_at`` and its ``run_count``, and its ``updated_at`` if its ``config`` is the same. Of several records
+        of one kind and id the last counts. An id that a tenant's resource has already stays the tenant's; the system's record is
+        then left out and returned nowhere: the caller logs what :meth:`get_resource` does not find.
+        """

@@ -1,4 +1,4 @@
-"""Builders of records, so that a test names only what it is about."""
+"""Builders of records and filters, so that a test names only what it is about."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from evalhub_server.domain.record import (
     PlannedBenchmark,
     TrackedExperiment,
 )
+from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
+from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.common import Message
 from evalhub_server.models.job import BenchmarkRef, JobRequest, Model
+from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
+from evalhub_server.plugins.storage import Terms
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""When the first job was made; every further one is a second younger."""
+"""When the first record was made; every further one is a second younger."""
 
 _numbers = count(1)
 
@@ -36,13 +40,10 @@ def a_job(
     ``size`` is the number of benchmarks (``bench-0``, ``bench-1``, … of provider ``provider-a``). ``overrides``
     are fields of :class:`JobRecord` and win over everything: ``a_job(state=State.RUNNING, tenant="team-a")``.
     """
-    number = next(_numbers)
-    created_at = overrides.get("created_at", EPOCH + timedelta(seconds=number))
+    identity = _identity(overrides)
     names = [f"bench-{index}" for index in range(size)]
     fields: dict[str, Any] = {
-        "id": str(UUID(int=number)),
-        "created_at": created_at,
-        "updated_at": created_at,
+        **identity,
         "request": JobRequest(
             name=name,
             tags=tags,
@@ -59,3 +60,61 @@ def a_job(
         "benchmarks": tuple(BenchmarkRecord(index=index) for index in range(size)),
     }
     return JobRecord(**(fields | overrides))
+
+
+def a_provider(
+    *, name: str = "a framework", tags: tuple[str, ...] = (), size: int = 1, **overrides: Any
+) -> ProviderRecord:
+    """Return a provider with an id of its own, younger than every record built before.
+
+    ``size`` is the number of benchmarks (``bench-0``, ``bench-1``, …). ``overrides`` are fields of
+    :class:`ProviderRecord` and win over everything.
+    """
+    benchmarks = tuple(ProviderBenchmark(id=f"bench-{index}", name="a benchmark") for index in range(size))
+    fields: dict[str, Any] = {
+        **_identity(overrides),
+        "config": ProviderConfig(name=name, tags=tags, benchmarks=benchmarks),
+    }
+    return ProviderRecord(**(fields | overrides))
+
+
+def a_collection(
+    *,
+    name: str = "a suite",
+    category: str = "general",
+    config: dict[str, Any] | None = None,
+    **overrides: Any,
+) -> CollectionRecord:
+    """Return a collection of one benchmark, with an id of its own, younger than every record built before.
+
+    ``config`` are fields of :class:`CollectionConfig`: ``a_collection(config={"curation_order": 1})``. ``overrides``
+    are fields of :class:`CollectionRecord`.
+    """
+    values: dict[str, Any] = {
+        "name": name,
+        "category": category,
+        "benchmarks": (BenchmarkRef(id="bench-0", provider_id="provider-a"),),
+    }
+    fields: dict[str, Any] = {
+        **_identity(overrides),
+        "config": CollectionConfig(**(values | (config or {}))),
+    }
+    return CollectionRecord(**(fields | overrides))
+
+
+def any_of(*values: str) -> Terms:
+    return Terms(values=values)
+
+
+def all_of(*values: str) -> Terms:
+    return Terms(values=values, every=True)
+
+
+def none_of(*values: str) -> Terms:
+    return Terms(values=values, negated=True)
+
+
+def _identity(overrides: dict[str, Any]) -> dict[str, Any]:
+    number = next(_numbers)
+    created_at = overrides.get("created_at", EPOCH + timedelta(seconds=number))
+    return {"id": str(UUID(int=number)), "created_at": created_at, "updated_at": created_at}

@@ -1,16 +1,31 @@
-"""A storage that is nothing but a dict: the contract in its shortest form, and a quick one for tests."""
+"""A storage that is nothing but dicts: the contract in its shortest form, and a quick one for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import inf
+from typing import Any, TypeVar
 
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, kind_of, labels, renewed
 from evalhub_server.errors import AlreadyExists, NotFound
-from evalhub_server.plugins.storage import JobChange, JobPage, JobQuery, Storage, Terms
+from evalhub_server.plugins.storage import (
+    JobChange,
+    JobPage,
+    JobQuery,
+    ResourceChange,
+    ResourcePage,
+    ResourceQuery,
+    Storage,
+    Terms,
+)
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
 
 
 class MemoryStorage(Storage):
-    """Keeps jobs until the process ends.
+    """Keeps jobs, providers and collections until the process ends.
 
     No method waits for anything, so each is one step of the event loop: nothing can come between or cancel it half-way.
     """
@@ -20,17 +35,16 @@ class MemoryStorage(Storage):
 
     def __init__(self) -> None:
         self._jobs: dict[str, JobRecord] = {}
+        self._resources: dict[tuple[Kind, str], AnyResource] = {}
 
     async def open(self) -> None:
         """Do nothing; there is nothing to connect to."""
 
     async def close(self) -> None:
-        """Do nothing; the jobs stay as long as the object."""
+        """Do nothing; the records stay as long as the object."""
 
     async def add_job(self, record: JobRecord) -> None:
-        if record.id in self._jobs:
-            raise AlreadyExists(f"A job {record.id} is stored already; give the new one another id.")
-        self._jobs[record.id] = record
+        _add(self._jobs, record.id, record, f"job {record.id}")
 
     async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
         record = self._jobs.get(job_id)
@@ -39,12 +53,7 @@ class MemoryStorage(Storage):
         return record
 
     async def update_job(self, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
-        before = await self.get_job(job_id, tenant)
-        after = change(before)
-        if after is None:
-            return before
-        self._jobs[job_id] = after
-        return after
+        return _update(self._jobs, job_id, await self.get_job(job_id, tenant), change)
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
         found = [record for record in self._jobs.values() if matches(record, query)]
@@ -59,6 +68,45 @@ class MemoryStorage(Storage):
         await self.get_job(job_id, tenant)
         del self._jobs[job_id]
 
+    async def add_resource(self, record: AnyResource) -> None:
+        kind = kind_of(record)
+        _add(self._resources, (kind, record.id), record, f"{kind} {record.id}")
+
+    async def get_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> AnyResource:
+        record = self._resources.get((kind, resource_id))
+        if record is None or not (record.system or tenant in (None, record.tenant)):
+            raise NotFound(f"There is no {kind} {resource_id}.")
+        return record
+
+    async def update_resource(
+        self, kind: Kind, resource_id: str, tenant: str | None, change: ResourceChange
+    ) -> AnyResource:
+        before = await self.get_resource(kind, resource_id, tenant)
+        return _update(self._resources, (kind, resource_id), before, change)
+
+    async def list_resources(self, query: ResourceQuery) -> ResourcePage:
+        found = [record for record in self._resources.values() if matches_resource(record, query)]
+        found.sort(
+            key=lambda record: record.id
+        )  # a sort keeps the order of what is equal, so the ties come first
+        found.sort(key=lambda record: record.created_at, reverse=True)
+        found.sort(key=lambda record: _place(record, query), reverse=query.descending)
+        return ResourcePage(items=found[query.offset : query.offset + query.limit], total_count=len(found))
+
+    async def delete_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> None:
+        if (await self.get_resource(kind, resource_id, tenant)).system:
+            raise NotFound(f"There is no {kind} {resource_id} that can be deleted.")
+        del self._resources[kind, resource_id]
+
+    async def replace_system(self, records: Sequence[AnyResource]) -> None:
+        old = {key: record for key, record in self._resources.items() if record.system}
+        self._resources = {key: record for key, record in self._resources.items() if key not in old}
+        tenants = set(self._resources)
+        for record in records:
+            key = kind_of(record), record.id
+            if key not in tenants:
+                self._resources[key] = renewed(old[key], record) if key in old else record
+
 
 def matches(record: JobRecord, query: JobQuery) -> bool:
     """Say whether a list with this query contains the job."""
@@ -70,6 +118,48 @@ def matches(record: JobRecord, query: JobQuery) -> bool:
         and _allows(query.owner, [record.owner])
         and _allows(query.experiment_id, [record.experiment.id if record.experiment else ""])
     )
+
+
+def matches_resource(record: AnyResource, query: ResourceQuery) -> bool:
+    """Say whether a list with this query contains the provider or collection."""
+    category = record.config.category if isinstance(record, CollectionRecord) else ""
+    return (
+        query.kind is kind_of(record)
+        and (record.system or query.tenant in (None, record.tenant))
+        and query.system in (None, record.system)
+        and _allows(query.name, [record.config.name])
+        and _allows(query.owner, [record.owner])
+        and _allows(query.category, [category])
+        and all(_allows(terms, labels(record).get(name, ())) for name, terms in query.labels.items())
+    )
+
+
+def _add(records: dict[K, R], key: K, record: R, name: str) -> None:
+    if key in records:
+        raise AlreadyExists(f"A {name} is stored already; give the new one another id.")
+    records[key] = record
+
+
+def _update(records: dict[K, R], key: K, before: R, change: Callable[[R], R | None]) -> R:
+    after = change(before)
+    if after is None:
+        return before
+    records[key] = after
+    return after
+
+
+def _place(record: AnyResource, query: ResourceQuery) -> Any:
+    if query.sort == "name":
+        return record.config.name
+    if query.sort == "curation_order":
+        orders = (
+            (record.config.curation_order, record.pinned_order)
+            if isinstance(record, CollectionRecord)
+            else (0, 0)
+        )
+        nowhere = -inf if query.descending else inf
+        return tuple(order or nowhere for order in orders)
+    return record.updated_at if query.sort == "updated_at" else record.created_at
 
 
 def _allows(terms: Terms | None, has: Iterable[str]) -> bool:

@@ -25,8 +25,10 @@ import pytest_asyncio
 from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
 from evalhub_server.errors import AlreadyExists, NotFound
 from evalhub_server.models.common import Message, State
-from evalhub_server.plugins.storage import JobChange, JobQuery, Storage, Terms
-from evalhub_server.testing.builders import EPOCH, a_job
+from evalhub_server.plugins.storage import JobChange, JobQuery, Storage
+from evalhub_server.testing.builders import EPOCH, a_job, all_of, any_of, none_of
+from evalhub_server.testing.resource_contract import ResourceContract
+from evalhub_server.testing.resource_list_contract import LABEL_TERMS, LABELLED, ResourceListContract
 
 
 def say(text: str) -> JobChange:
@@ -39,18 +41,6 @@ def count_up(job: JobRecord) -> JobRecord:
     first, *others = job.benchmarks
     first = msgspec.structs.replace(first, attempt=first.attempt + 1)
     return msgspec.structs.replace(job, benchmarks=(first, *others))
-
-
-def any_of(*values: str) -> Terms:
-    return Terms(values=values)
-
-
-def all_of(*values: str) -> Terms:
-    return Terms(values=values, every=True)
-
-
-def none_of(*values: str) -> Terms:
-    return Terms(values=values, negated=True)
 
 
 async def ids(storage: Storage, query: JobQuery) -> list[str]:
@@ -66,11 +56,11 @@ async def stored(storage: Storage, jobs: Sequence[JobRecord]) -> Sequence[JobRec
 
 
 @pytest.mark.asyncio
-class StorageContract:
+class StorageContract(ResourceContract, ResourceListContract):
     """Subclass it under a name that pytest collects (``Test…``) and define :meth:`make_storage`."""
 
     def make_storage(self, directory: Path) -> Storage:
-        """Return a storage without any job, not yet open. ``directory`` is an empty one of the test's own."""
+        """Return a storage with nothing in it, not yet open. ``directory`` is an empty one of the test's own."""
         raise NotImplementedError("say how to make the storage, or override the fixture 'storage'")
 
     @pytest_asyncio.fixture
@@ -80,7 +70,7 @@ class StorageContract:
         yield storage
         await storage.close()
 
-    # --- what it says about itself
+    # --- what it says about itself (jobs below; the others in the base classes)
 
     async def test_it_says_where_and_how_it_keeps_jobs(self, storage: Storage) -> None:
         assert isinstance(storage.durable, bool)
@@ -389,20 +379,9 @@ class StorageContract:
                 assert await ids(storage, query) == [job.id for job in expected], (field, terms)
 
     async def test_filters_on_tags(self, storage: Storage) -> None:
-        x, xy, none, doubled = await stored(
-            storage, [a_job(tags=("x",)), a_job(tags=("x", "y")), a_job(), a_job(tags=("y", "y"))]
-        )
-        for terms, expected in (
-            (any_of("x"), [xy, x]),
-            (any_of("x", "y"), [doubled, xy, x]),
-            (all_of("x", "y"), [xy]),
-            (all_of("y"), [doubled, xy]),
-            (all_of("x", "z"), []),
-            (any_of("z"), []),
-            (none_of("x"), [doubled, none]),
-            (none_of("x", "y"), [none]),
-        ):
-            assert await ids(storage, JobQuery(tags=terms)) == [job.id for job in expected], terms
+        await stored(storage, [a_job(id=each, tags=tags) for each, tags in LABELLED.items()])
+        for terms, expected in LABEL_TERMS:
+            assert await ids(storage, JobQuery(tags=terms)) == expected.split(), terms
 
     async def test_filters_are_combined(self, storage: Storage) -> None:
         wanted, *_ = await stored(

@@ -1,1 +1,1 @@
-"""Jobs in an SQLite database: a file that survives the server, or memory."""
+"""Jobs, providers and collections in an SQLite database: a file that survives the server, or memory."""

@@ -47,6 +47,6 @@ def evalhub_storages() -> list[Descriptor]:
             factory=make_storage,
             settings=DatabaseSettings,
             section="database",
-            help="jobs in an SQLite database, in memory or in a file",
+            help="an SQLite database, in memory or in a file",
         )
     ]

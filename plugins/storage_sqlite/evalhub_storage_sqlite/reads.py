@@ -1,66 +1,58 @@
-"""Queries by key. Every function here runs in a connection's thread, within one read transaction or as the writer."""
+"""Queries. Every function here runs in a connection's thread, within one read transaction or as the writer."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-from evalhub_server.plugins import JobQuery
-from evalhub_storage_sqlite.cache import Listing, Stored
+from evalhub_server.models.provider import SYSTEM_OWNER
+from evalhub_storage_sqlite.cache import Listing
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.documents import JobRows, decode
-from evalhub_storage_sqlite.queries import ListQuery, page_bounds
+from evalhub_storage_sqlite.family import Family, R, Stored
+from evalhub_storage_sqlite.terms import ListQuery
 
 _CHUNK = 500
-"""Ids per query, far below SQLite's limit on parameters."""
+"""Values per query, far below SQLite's limit on parameters."""
 
-_JOBS = (
-    "SELECT j.seq, j.id, j.tenant, j.owner, j.state, j.created_at, j.head, d.doc"
-    " FROM jobs j LEFT JOIN definitions d ON d.seq = j.seq WHERE j.id IN ({marks})"
-)
-_BENCHMARKS = "SELECT seq, doc FROM benchmarks WHERE seq IN ({marks}) ORDER BY seq, idx"
+Key = tuple[str, str]
+"""Word of the family, and id."""
 
 
-def jobs_by_id(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, JobRows]:
-    """Return the rows of those jobs that there are."""
-    jobs: list[Row] = []
-    for chunk in _chunks(ids):
-        jobs += connection.execute(_JOBS.format(marks=_marks(chunk)), chunk)
-    benchmarks: dict[int, list[bytes]] = {row[0]: [] for row in jobs}
-    for chunk in _chunks(list(benchmarks)):
-        for seq, doc in connection.execute(_BENCHMARKS.format(marks=_marks(chunk)), chunk):
-            benchmarks[seq].append(doc)
-    return {
-        job_id: JobRows(
-            seq=seq,
-            id=job_id,
-            tenant=tenant,
-            owner=owner,
-            state=state,
-            created_at=created_at,
-            head=head,
-            definition=definition or b"",
-            benchmarks=benchmarks[seq],
-        )
-        for seq, job_id, tenant, owner, state, created_at, head, definition in jobs
-    }
+def select_in(connection: sqlite3.Connection, sql: str, values: Sequence[str] | Sequence[int]) -> list[Row]:
+    """Return what ``sql`` selects ``IN ({marks})``; its order holds for each few hundred values."""
+    found: list[Row] = []
+    for start in range(0, len(values), _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        found += connection.execute(sql.format(marks=", ".join("?" * len(chunk))), chunk)
+    return found
 
 
-def records_by_id(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Stored]:
-    """Return those jobs that there are, decoded: in the thread, so that a long page does not hold the event loop.
+def records_by_id(
+    connection: sqlite3.Connection, family: Family[R, Any], ids: Sequence[str]
+) -> dict[str, Stored[R]]:
+    """Return those that there are, decoded: in the thread, so that a long page does not hold the event loop.
 
     Raises:
         StorageError: one of them cannot be decoded.
     """
-    rows = jobs_by_id(connection, ids)
-    return {job_id: Stored(seq=each.seq, record=decode(each)) for job_id, each in rows.items()}
+    rows = family.read(connection, ids)
+    return {record_id: Stored(seq=each.seq, record=each.decode()) for record_id, each in rows.items()}
 
 
-def listing(connection: sqlite3.Connection, sql: ListQuery, query: JobQuery) -> Listing:
-    """Return the ids of a page and how many jobs match."""
+def listing(connection: sqlite3.Connection, sql: ListQuery) -> Listing:
+    """Return the ids of a page and how many records match."""
     (total,) = connection.execute(sql.count, sql.parameters).fetchone()
-    rows = connection.execute(sql.page, (*sql.parameters, *page_bounds(query)))
-    return Listing(ids=tuple([job_id for (job_id,) in rows]), total_count=total)
+    rows = connection.execute(sql.page, (*sql.parameters, *sql.bounds))
+    return Listing(ids=tuple([record_id for (record_id,) in rows]), total_count=total)
+
+
+def page(
+    connection: sqlite3.Connection, family: Family[R, Any], sql: ListQuery
+) -> tuple[Listing, dict[str, Stored[R]]]:
+    """Return a listing and its records, all of one state of the database. Raises like :func:`records_by_id`."""
+    found = listing(connection, sql)
+    return found, records_by_id(connection, family, found.ids)
 
 
 def open_ids(connection: sqlite3.Connection) -> list[str]:
@@ -73,15 +65,14 @@ def open_ids(connection: sqlite3.Connection) -> list[str]:
     ]
 
 
+def system_keys(connection: sqlite3.Connection) -> list[Key]:
+    """Return which providers and collections are the system's."""
+    return connection.execute("SELECT kind, id FROM resources WHERE owner = ?", (SYSTEM_OWNER,)).fetchall()
+
+
 def last_seq(connection: sqlite3.Connection) -> int:
-    """Return the highest key that a job has, 0 if there is no job."""
-    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()
+    """Return the highest key that anything has, 0 if there is nothing."""
+    (seq,) = connection.execute(
+        "SELECT max((SELECT coalesce(max(seq), 0) FROM jobs), (SELECT coalesce(max(seq), 0) FROM resources))"
+    ).fetchone()
     return seq
-
-
-def _chunks(values: Sequence[str] | Sequence[int]) -> Iterable[Sequence[str] | Sequence[int]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))

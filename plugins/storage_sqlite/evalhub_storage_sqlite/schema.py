@@ -75,7 +75,51 @@ _V1: Migration = (
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1,)
+# Providers and collections. Every index begins with ``kind``, is in the order in which lists break ties, and ends with
+# what says whose a resource is. The curated ones come first, so the order has "is it not curated" before the place.
+_V2: Migration = (
+    """
+    CREATE TABLE resources (
+        seq INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        category TEXT NOT NULL,
+        curation_order INTEGER NOT NULL,
+        pinned_order INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        derived_from TEXT NOT NULL,
+        run_count INTEGER NOT NULL,
+        doc BLOB NOT NULL,
+        UNIQUE (kind, id)
+    )
+    """,
+    """
+    CREATE TABLE resource_labels (
+        label TEXT NOT NULL,
+        value TEXT NOT NULL,
+        seq INTEGER NOT NULL REFERENCES resources (seq) ON DELETE CASCADE,
+        PRIMARY KEY (label, value, seq)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX resource_labels_seq ON resource_labels (seq)",
+    "CREATE INDEX resources_tenant ON resources (kind, tenant, created_at DESC, id, owner)",
+    "CREATE INDEX resources_owner ON resources (kind, owner, created_at DESC, id, tenant)",
+    "CREATE INDEX resources_category ON resources (kind, category, created_at DESC, id, tenant, owner)",
+    "CREATE INDEX resources_name ON resources (kind, name, created_at DESC, id, tenant, owner)",
+    "CREATE INDEX resources_created_at ON resources (kind, created_at DESC, id, tenant, owner)",
+    "CREATE INDEX resources_updated_at ON resources (kind, updated_at DESC, created_at DESC, id, tenant, owner)",
+    """
+    CREATE INDEX resources_curation_order ON resources (
+        kind, curation_order = 0, curation_order, pinned_order = 0, pinned_order, created_at DESC, id, tenant, owner
+    )
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2)
 """Entry ``n`` leads from version ``n`` to version ``n + 1``; ``PRAGMA user_version`` says where a database is."""
 
 

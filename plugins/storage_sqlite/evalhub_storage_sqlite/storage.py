@@ -6,21 +6,34 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.errors import NotFound, StartupError, StorageError
-from evalhub_server.plugins import JobChange, JobPage, JobQuery, Storage
+from evalhub_server.domain.resource import AnyResource, Kind, kind_of
+from evalhub_server.errors import StartupError, StorageError
+from evalhub_server.plugins import (
+    JobChange,
+    JobPage,
+    JobQuery,
+    ResourceChange,
+    ResourcePage,
+    ResourceQuery,
+    Storage,
+)
 from evalhub_storage_sqlite import reads
-from evalhub_storage_sqlite.cache import Listing, ListingCache, RecordCache, Stored
-from evalhub_storage_sqlite.connection import Connection, connect_reader, connect_writer, read
-from evalhub_storage_sqlite.faults import UNUSABLE, fix_for, storage_error
+from evalhub_storage_sqlite.connection import Connection, connect_reader, connect_writer
+from evalhub_storage_sqlite.faults import fix_for
+from evalhub_storage_sqlite.jobs import JOBS
 from evalhub_storage_sqlite.lock import FileLock
 from evalhub_storage_sqlite.queries import build
+from evalhub_storage_sqlite.resource_queries import build_resources, key_of
+from evalhub_storage_sqlite.resources import RESOURCES
 from evalhub_storage_sqlite.schema import migrate
+from evalhub_storage_sqlite.shelf import Shelf
 from evalhub_storage_sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -29,20 +42,22 @@ log = structlog.get_logger()
 
 
 class SqliteStorage(Storage):
-    """Jobs in the database file ``path``, or in memory if it is None.
+    """Jobs, providers and collections in the database file ``path``, or in memory if it is None.
 
     A file has a connection that writes and one that reads, so a long list never delays an event. A database in memory
-    has one connection for both. A record that a write left is what ``get_job`` returns, the very object, for as
-    long as it is among the ``cached_jobs`` used last.
+    has one connection for both. A record that a write left is what a get returns, the very object, for as
+    long as it is among the ``cached_records`` of its kind that were used last.
     """
 
-    def __init__(self, path: Path | None, cached_jobs: int = 1024) -> None:
+    def __init__(self, path: Path | None, cached_records: int = 1024) -> None:
         self._path = path
         self.durable = path is not None
-        self.description = f"SQLite file {path}" if path else "SQLite in memory; jobs end with the server"
-        self._cached_jobs = cached_jobs
-        self._records = RecordCache(cached_jobs)
-        self._listings = ListingCache()
+        self.description = (
+            f"SQLite file {path}" if path else "SQLite in memory; what it holds ends with the server"
+        )
+        self._cached_records = cached_records
+        self._jobs: Shelf[JobRecord] | None = None
+        self._resources: dict[Kind, Shelf[AnyResource]] | None = None
         self._lock: FileLock | None = None
         self._main: Connection | None = None
         self._reader: Connection | None = None
@@ -70,7 +85,11 @@ class SqliteStorage(Storage):
         await self._main.call(migrate, path)
         last_seq = await self._main.call(reads.last_seq)
         self._reader = self._main if path is None else await connect_reader(path)
-        self._writer = Writer(self._main, self._records, self._listings, self.description, last_seq)
+        settings = self._reader, self.description, self._cached_records
+        self._jobs = Shelf(JOBS, *settings)
+        self._resources = {kind: Shelf(family, *settings) for kind, family in RESOURCES.items()}
+        shelves = (self._jobs, *self._resources.values())
+        self._writer = Writer(self._main, shelves, self.description, last_seq)
 
     async def close(self) -> None:
         """Finish what is being written, then disconnect. Idempotent; a call that was cancelled can be repeated."""
@@ -87,42 +106,33 @@ class SqliteStorage(Storage):
                     await connection.close()
         finally:
             self._reader = self._main = self._writer = None
-            # Without the lock the file may change. New caches, because a read that is ending may hold the old ones.
-            self._records = RecordCache(self._cached_jobs)
-            self._listings = ListingCache()
+            self._jobs = self._resources = (
+                None  # without the lock the file may change: the caches are of no use
+            )
             if self._lock is not None:
                 self._lock.release()
 
     async def add_job(self, record: JobRecord) -> None:
-        await self._opened(self._writer).add(record)
+        await self._opened(self._writer).add(JOBS, record)
 
     async def update_job(self, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
-        return await self._opened(self._writer).update(job_id, tenant, change)
+        return await self._opened(self._writer).update(JOBS, job_id, tenant, change)
 
     async def delete_job(self, job_id: str, tenant: str | None) -> None:
-        await self._opened(self._writer).delete(job_id, tenant)
+        await self._opened(self._writer).delete(JOBS, job_id, tenant)
 
     async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
-        stored = self._records.get(job_id)
-        if stored is None:
-            stored = (await self._load([job_id], f"Reading job {job_id}")).get(job_id)
-        if stored is None or tenant not in (None, stored.record.tenant):
-            raise NotFound(f"There is no job {job_id}.")
-        return stored.record
+        return await self._opened(self._jobs).get(job_id, tenant)
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
-        listing = self._listings.get(query) or await self._listing(query)
-        items = await self._records_of(listing.ids, "Listing jobs")
-        return JobPage(items=items, total_count=listing.total_count)
+        items, total = await self._opened(self._jobs).page(query, partial(build, query))
+        return JobPage(items=items, total_count=total)
 
     async def open_jobs(self) -> list[JobRecord]:
-        doing = "Listing open jobs"
+        jobs, doing = self._opened(self._jobs), "Listing open jobs"
+        ids = await jobs.read(doing, reads.open_ids)
         try:
-            ids = await self._opened(self._reader).call(read, reads.open_ids)
-        except UNUSABLE as error:
-            raise storage_error(doing, self.description, error) from error
-        try:
-            return await self._records_of(ids, doing)
+            return await jobs.get_all(ids, doing)
         except StorageError as error:
             if isinstance(error.__cause__, sqlite3.Error):
                 raise  # the database, not one job
@@ -130,39 +140,33 @@ class SqliteStorage(Storage):
         found: list[JobRecord] = []
         for job_id in ids:
             try:
-                found += await self._records_of([job_id], f"Reading job {job_id}")
+                found += await jobs.get_all([job_id], f"Reading job {job_id}")
             except StorageError as error:
                 log.error("open job left out", job_id=job_id, error=str(error))
         return found
 
-    async def _listing(self, query: JobQuery) -> Listing:
-        sql = build(query)
-        if sql is None:
-            return Listing(ids=(), total_count=0)
-        listings, version = self._listings, self._listings.version
-        try:
-            listing = await self._opened(self._reader).call(read, reads.listing, sql, query)
-        except UNUSABLE as error:
-            raise storage_error("Listing jobs", self.description, error) from error
-        listings.fill(version, query, listing)
-        return listing
+    async def add_resource(self, record: AnyResource) -> None:
+        await self._opened(self._writer).add(RESOURCES[kind_of(record)], record)
 
-    async def _records_of(self, ids: Sequence[str], doing: str) -> list[JobRecord]:
-        """Return the jobs in this order, without those that were deleted meanwhile."""
-        known = {job_id: self._records.get(job_id) for job_id in ids}
-        missing = [job_id for job_id, stored in known.items() if stored is None]
-        if missing:
-            known |= await self._load(missing, doing)
-        return [stored.record for stored in known.values() if stored is not None]
+    async def update_resource(
+        self, kind: Kind, resource_id: str, tenant: str | None, change: ResourceChange
+    ) -> AnyResource:
+        return await self._opened(self._writer).update(RESOURCES[kind], resource_id, tenant, change)
 
-    async def _load(self, ids: Sequence[str], doing: str) -> dict[str, Stored]:
-        reader, records = self._opened(self._reader), self._records
-        try:
-            with records.reading() as touched:
-                found = await reader.call(read, reads.records_by_id, ids)
-                return {job_id: records.fill(touched, job_id, each) for job_id, each in found.items()}
-        except UNUSABLE as error:
-            raise storage_error(doing, self.description, error) from error
+    async def delete_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> None:
+        await self._opened(self._writer).delete(RESOURCES[kind], resource_id, tenant)
+
+    async def replace_system(self, records: Sequence[AnyResource]) -> None:
+        await self._opened(self._writer).replace_system(records)
+
+    async def get_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> AnyResource:
+        return await self._opened(self._resources)[kind].get(resource_id, tenant)
+
+    async def list_resources(self, query: ResourceQuery) -> ResourcePage:
+        shelf = self._opened(self._resources)[query.kind]
+        # A snapshot, since a reload of the system's must not show in a part of the page only.
+        items, total = await shelf.snapshot(key_of(query), partial(build_resources, query))
+        return ResourcePage(items=items, total_count=total)
 
     def _opened(self, part: T | None) -> T:
         if part is None:

@@ -9,35 +9,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.resource import AnyResource
 from evalhub_server.errors import StorageError
-from evalhub_server.plugins import JobChange
-from evalhub_storage_sqlite.cache import ListingCache, RecordCache
 from evalhub_storage_sqlite.connection import Connection, read, write
-from evalhub_storage_sqlite.draft import Draft
+from evalhub_storage_sqlite.draft import Draft, Drafts, load_drafts
+from evalhub_storage_sqlite.family import Family, R
 from evalhub_storage_sqlite.faults import UNUSABLE, storage_error
-from evalhub_storage_sqlite.reads import jobs_by_id
-from evalhub_storage_sqlite.statements import Transaction
+from evalhub_storage_sqlite.reads import Key, system_keys
+from evalhub_storage_sqlite.shelf import Shelf
+from evalhub_storage_sqlite.system import by_key, replace_system
+from evalhub_storage_sqlite.transaction import Transaction
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MAX_BATCH = 256
 """Operations per transaction: bounds for how long the event loop works on one batch."""
 
 
 class _Operation(Struct, eq=False):
-    """``apply`` changes the draft or raises. The future gets what the caller is to return, or to raise."""
+    """``apply`` changes drafts or raises. The future gets what the caller is to return, or to raise.
+
+    It needs the drafts of ``keys``, and with ``system`` those of all that the system has.
+    """
 
     doing: str
-    job_id: str
-    apply: Callable[[Draft], JobRecord | None]
-    outcome: asyncio.Future[JobRecord | Exception | None]
+    keys: Sequence[Key]
+    apply: Callable[[Drafts], object]
+    outcome: asyncio.Future[object]
+    system: bool = False
 
-    def settle(self, outcome: JobRecord | Exception | None) -> None:
+    def settle(self, outcome: object) -> None:
         """Tell the caller; a caller that was cancelled meanwhile has nobody to tell."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
@@ -51,11 +59,11 @@ class Writer:
     """
 
     def __init__(
-        self, connection: Connection, records: RecordCache, listings: ListingCache, where: str, last_seq: int
+        self, connection: Connection, shelves: Iterable[Shelf[Any]], where: str, last_seq: int
     ) -> None:
         self._connection = connection
-        self._records = records
-        self._listings = listings
+        self._shelves = {shelf.family.word: shelf for shelf in shelves}
+        self._order = [sql for shelf in self._shelves.values() for sql in shelf.family.statements]
         self._where = where
         self._last_seq = last_seq
         self._queue: asyncio.Queue[_Operation | None] = asyncio.Queue()
@@ -64,16 +72,29 @@ class Writer:
         self._task = asyncio.create_task(self._run(), name="sqlite-writer")
         self._task.add_done_callback(self._ended)
 
-    async def add(self, record: JobRecord) -> None:
-        await self._submit("Adding", record.id, lambda draft: draft.add(record, self._next_seq()))
+    async def add(self, family: Family[R, Any], record: R) -> None:
+        await self._submit("Adding", family, record.id, lambda draft: draft.add(record, self._next_seq()))
 
-    async def update(self, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
-        record = await self._submit("Updating", job_id, lambda draft: draft.update(tenant, change))
-        assert record is not None  # noqa: S101 - for the type checker: an update has a record or raises
-        return record
+    async def update(
+        self,
+        family: Family[R, Any],
+        record_id: str,
+        tenant: str | None,
+        change: Callable[[R], R | None],
+    ) -> R:
+        return await self._submit("Updating", family, record_id, lambda draft: draft.update(tenant, change))
 
-    async def delete(self, job_id: str, tenant: str | None) -> None:
-        await self._submit("Deleting", job_id, lambda draft: draft.delete(tenant))
+    async def delete(self, family: Family[R, Any], record_id: str, tenant: str | None) -> None:
+        await self._submit("Deleting", family, record_id, lambda draft: draft.delete(tenant))
+
+    async def replace_system(self, records: Sequence[AnyResource]) -> None:
+        wanted = by_key(records)
+        await self._queued(
+            "Replacing the system's providers and collections",
+            list(wanted),
+            lambda drafts: replace_system(drafts, wanted, self._next_seq),
+            system=True,
+        )
 
     async def drain(self) -> None:
         """Refuse new operations and wait until those that are queued are written. Idempotent, cancel-safe."""
@@ -82,18 +103,23 @@ class Writer:
             self._queue.put_nowait(None)
         await asyncio.wait([self._task])
 
-    async def _submit(
-        self, doing: str, job_id: str, apply: Callable[[Draft], JobRecord | None]
-    ) -> JobRecord | None:
-        doing = f"{doing} job {job_id}"
+    def _submit(
+        self, doing: str, family: Family[R, Any], record_id: str, apply: Callable[[Draft[R]], T]
+    ) -> Awaitable[T]:
+        key = (family.word, record_id)
+        return self._queued(f"{doing} {family.word} {record_id}", (key,), lambda drafts: apply(drafts[key]))
+
+    async def _queued(
+        self, doing: str, keys: Sequence[Key], apply: Callable[[Drafts], T], *, system: bool = False
+    ) -> T:
         if self._refusal:
             raise StorageError(f"{doing} failed: {self._refusal}.")
-        operation = _Operation(doing, job_id, apply, asyncio.get_running_loop().create_future())
+        operation = _Operation(doing, keys, apply, asyncio.get_running_loop().create_future(), system)
         self._queue.put_nowait(operation)
         outcome = await operation.outcome
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome
+        return cast("T", outcome)
 
     def _next_seq(self) -> int:
         self._last_seq += 1  # a number that a failed batch took is never used; nobody minds gaps
@@ -114,38 +140,36 @@ class Writer:
     async def _write(self, batch: list[_Operation]) -> None:
         """Run the operations and commit; every one of them is settled when this returns."""
         try:
-            drafts = await self._drafts(dict.fromkeys(each.job_id for each in batch))
+            keys = [key for each in batch for key in each.keys]
+            if any(each.system for each in batch):
+                keys += await self._connection.call(read, system_keys)
+            drafts = await load_drafts(self._connection, self._shelves, keys)
         except UNUSABLE as error:
             self._fail(batch, error)
             return
-        outcomes = [_attempt(each, drafts[each.job_id]) for each in batch]
-        transaction = Transaction()
-        written = {job_id: draft for job_id, draft in drafts.items() if draft.write(transaction)}
+        outcomes = [_attempt(each, drafts) for each in batch]
+        transaction = Transaction(self._order)
+        written = {key: draft for key, draft in drafts.items() if draft.write(transaction)}
         try:
             if statements := transaction.statements():
+                for word in transaction.relists:
+                    self._shelves[word].listings.hold()
                 await self._connection.call(write, statements)
         except BaseException as error:
             # Usually nothing is stored, but a disk that fails in the commit leaves that open: read again.
-            for job_id in written:
-                self._records.publish(job_id, None)
-            self._listings.clear()
+            for word, record_id in written:
+                self._shelves[word].records.publish(record_id, None)
+                self._shelves[word].listings.clear()
             if not isinstance(error, UNUSABLE):
                 raise
             self._fail(batch, error)
             return
-        for job_id, draft in written.items():
-            self._records.publish(job_id, draft.stored())
-        if transaction.relists:
-            self._listings.clear()
+        for (word, record_id), draft in written.items():
+            self._shelves[word].records.publish(record_id, draft.stored())
+        for word in transaction.relists:
+            self._shelves[word].listings.clear()
         for operation, outcome in zip(batch, outcomes, strict=True):
             operation.settle(outcome)
-
-    async def _drafts(self, job_ids: Iterable[str]) -> dict[str, Draft]:
-        """Return the jobs as they are committed, all that are not cached with one hop."""
-        known = {job_id: self._records.get(job_id) for job_id in job_ids}
-        missing = [job_id for job_id, stored in known.items() if stored is None]
-        rows = await self._connection.call(read, jobs_by_id, missing) if missing else {}
-        return {job_id: Draft(job_id, stored or rows.get(job_id)) for job_id, stored in known.items()}
 
     def _fail(self, batch: list[_Operation], error: Exception) -> None:
         log.error("a batch of %d operations was not written: %s (%s)", len(batch), error, self._where)
@@ -166,8 +190,8 @@ class Writer:
         self._batch = []
 
 
-def _attempt(operation: _Operation, draft: Draft) -> JobRecord | Exception | None:
+def _attempt(operation: _Operation, drafts: Drafts) -> object:
     try:
-        return operation.apply(draft)
+        return operation.apply(drafts)
     except Exception as error:  # noqa: BLE001 - whatever a change raises belongs to its caller, not to this task
         return error

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from evalhub_server.domain.record import JobRecord
 from evalhub_server.plugins import JobQuery
 from evalhub_server.testing.builders import a_job
-from evalhub_storage_sqlite.cache import Listing, ListingCache, RecordCache, Stored
+from evalhub_storage_sqlite.cache import Listing, ListingCache, RecordCache
+from evalhub_storage_sqlite.family import Stored
+from evalhub_storage_sqlite.jobs import JOBS
 
 
-def stored(job_id: str = "job", size: int = 1) -> Stored:
+def stored(job_id: str = "job", size: int = 1) -> Stored[JobRecord]:
     return Stored(seq=1, record=a_job(id=job_id, size=size))
 
 
+def cache_of(max_records: int = 10, **limits: int) -> RecordCache[JobRecord]:
+    return RecordCache(max_records, JOBS.weight, **limits)
+
+
 def test_a_read_fills_in_what_is_not_known() -> None:
-    cache, read = RecordCache(10), stored()
+    cache, read = cache_of(), stored()
     with cache.reading() as touched:
         assert cache.fill(touched, "job", read) is read
     assert cache.get("job") is read
 
 
 def test_a_read_never_replaces_what_is_known() -> None:
-    cache, read, known = RecordCache(10), stored(), stored()
+    cache, read, known = cache_of(), stored(), stored()
     with cache.reading() as touched:
         cache.publish("job", known)
         assert cache.fill(touched, "job", read) is known
@@ -27,7 +34,7 @@ def test_a_read_never_replaces_what_is_known() -> None:
 
 
 def test_a_read_that_a_commit_overtook_is_not_kept() -> None:
-    cache, read = RecordCache(10), stored()
+    cache, read = cache_of(), stored()
     with cache.reading() as touched:
         cache.publish("job", None)
         assert cache.fill(touched, "job", read) is read
@@ -35,7 +42,7 @@ def test_a_read_that_a_commit_overtook_is_not_kept() -> None:
 
 
 def test_reads_watch_independently() -> None:
-    cache = RecordCache(10)
+    cache = cache_of()
     with cache.reading() as outer:
         with cache.reading() as inner:
             pass
@@ -44,7 +51,7 @@ def test_reads_watch_independently() -> None:
 
 
 def test_the_records_used_last_are_kept() -> None:
-    cache = RecordCache(max_jobs=2)
+    cache = cache_of(2)
     for job_id in ("a", "b"):
         cache.publish(job_id, stored(job_id))
     assert cache.get("a") is not None
@@ -53,7 +60,7 @@ def test_the_records_used_last_are_kept() -> None:
 
 
 def test_large_jobs_count_for_their_size() -> None:
-    cache = RecordCache(max_jobs=100, max_benchmarks=10)
+    cache = cache_of(100, max_benchmarks=10)
     for job_id in ("a", "b", "c"):
         cache.publish(job_id, stored(job_id, size=4))
     assert (cache.get("a"), len(cache)) == (None, 2)
@@ -71,6 +78,16 @@ def test_a_listing_that_a_commit_overtook_is_not_kept() -> None:
     cache.clear()
     cache.fill(version, JobQuery(), listing)
     assert cache.get(JobQuery()) is None
+    cache.fill(cache.version, JobQuery(), listing)
+    assert cache.get(JobQuery()) is listing
+
+
+def test_no_listing_is_kept_while_a_commit_is_under_way_that_changes_lists() -> None:
+    cache, listing = ListingCache(), Listing(ids=("a",), total_count=1)
+    cache.hold()
+    cache.fill(cache.version, JobQuery(), listing)
+    assert cache.get(JobQuery()) is None
+    cache.clear()
     cache.fill(cache.version, JobQuery(), listing)
     assert cache.get(JobQuery()) is listing
 

@@ -23,4 +23,4 @@ class TestInAFileWithHardlyACache(StorageContract):
     """Nearly everything comes out of the database again, so the encoding is tested too."""
 
     def make_storage(self, directory: Path) -> Storage:
-        return SqliteStorage(directory / "jobs.db", cached_jobs=1)
+        return SqliteStorage(directory / "jobs.db", cached_records=1)

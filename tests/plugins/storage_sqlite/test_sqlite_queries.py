@@ -6,7 +6,7 @@ import itertools
 import random
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,8 +15,8 @@ from evalhub_server.plugins import JobQuery, Terms
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.memory import MemoryStorage
 from evalhub_storage_sqlite.queries import build
-from evalhub_storage_sqlite.schema import migrate
 from evalhub_storage_sqlite.storage import SqliteStorage
+from harness.sqlite import explain
 
 FIELDS = ("status", "name", "tags", "owner", "experiment_id")
 FORMS = (
@@ -26,23 +26,6 @@ FORMS = (
     Terms(values=("completed", "failed"), every=True),
     Terms(values=("completed",), negated=True),
 )
-
-
-@pytest.fixture
-def database() -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection, None)
-    yield connection
-    connection.close()
-
-
-def explain(database: sqlite3.Connection, query: JobQuery) -> tuple[list[str], list[str]]:
-    """Return how SQLite counts and how it reads a page."""
-    sql = build(query)
-    assert sql is not None
-    count = database.execute(f"EXPLAIN QUERY PLAN {sql.count}", sql.parameters)
-    page = database.execute(f"EXPLAIN QUERY PLAN {sql.page}", (*sql.parameters, 50, 0))
-    return [row[3] for row in count], [row[3] for row in page]
 
 
 def queries(tenant: str | None) -> Iterator[JobQuery]:
@@ -61,7 +44,7 @@ def test_no_combination_of_filters_scans_the_table(database: sqlite3.Connection,
         # "Not the owner x" alone has to look at every job of the tenant; anything else has an index to search.
         searchable = tenant is not None or any(each is not None and not each.negated for each in terms)
         searchable |= query.status is not None
-        for step in itertools.chain(*explain(database, query)):
+        for step in itertools.chain(*explain(database, build(query))):
             if re.match(r"SCAN (TABLE )?(jobs|j|job_tags|u)\b", step):
                 assert "USING" in step, (query, step)
                 assert not searchable, (query, step)
@@ -74,7 +57,7 @@ def test_one_filter_reads_a_page_in_the_order_of_its_index(
     database: sqlite3.Connection, tenant: str | None, field: str | None
 ) -> None:
     query = JobQuery(tenant=tenant, **({field: FORMS[1]} if field else {}))
-    count, page = explain(database, query)
+    count, page = explain(database, build(query))
     assert not any("TEMP B-TREE" in step for step in page)
     assert all("COVERING INDEX" in step or "PRIMARY KEY" in step for step in count)
 
@@ -93,15 +76,7 @@ def test_any_of_nothing_matches_nothing_and_none_of_nothing_everything(field: st
         assert build(JobQuery(**{field: terms})) == build(JobQuery())
 
 
-@pytest.fixture
-async def storage() -> AsyncIterator[SqliteStorage]:
-    storage = SqliteStorage(None)
-    await storage.open()
-    yield storage
-    await storage.close()
-
-
-async def test_random_queries_answer_as_the_reference_does(storage: SqliteStorage) -> None:
+async def test_random_queries_answer_as_the_reference_does(memory: SqliteStorage) -> None:
     chance = random.Random(11)  # noqa: S311 - the same run every time
     pools = {
         "status": [state.value for state in State] + ["unheard of"],
@@ -120,7 +95,7 @@ async def test_random_queries_answer_as_the_reference_does(storage: SqliteStorag
             owner=chance.choice(pools["owner"]),
             experiment_id=chance.choice(pools["experiment_id"]),
         )
-        await storage.add_job(job)
+        await memory.add_job(job)
         await reference.add_job(job)
     for _ in range(1500):
         terms = {
@@ -138,4 +113,4 @@ async def test_random_queries_answer_as_the_reference_does(storage: SqliteStorag
             offset=chance.choice([0, 0, 3]),
             **terms,
         )
-        assert await storage.list_jobs(query) == await reference.list_jobs(query), query
+        assert await memory.list_jobs(query) == await reference.list_jobs(query), query

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from evalhub_server.domain.resource import Kind
 from evalhub_server.errors import NotFound, StartupError, StorageError
 from evalhub_server.plugins import JobQuery
-from evalhub_server.testing.builders import a_job
+from evalhub_server.testing.builders import a_job, a_provider, any_of
+from evalhub_storage_sqlite.connection import write
+from evalhub_storage_sqlite.jobs import JOBS
 from evalhub_storage_sqlite.schema import MIGRATIONS, migrate
 from evalhub_storage_sqlite.storage import SqliteStorage
+from evalhub_storage_sqlite.transaction import Transaction
 
 ADD_NOTES = ("CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('from the second step')")
 BROKEN = ("CREATE TABLE half (way TEXT)", "CREATE TABLE half (way TEXT)")
@@ -43,6 +47,25 @@ def test_an_older_database_is_brought_up_to_date_once(tmp_path: Path) -> None:
             migrate(connection, None, (*MIGRATIONS, ADD_NOTES))
             assert version(connection) == len(MIGRATIONS) + 1
             assert connection.execute("SELECT * FROM notes").fetchall() == [("from the second step",)]
+
+
+async def test_the_jobs_of_a_database_without_resources_stay(tmp_path: Path) -> None:
+    jobs = [a_job(tags=("x",), size=2), a_job()]
+    with connect(tmp_path / "jobs.db") as connection:
+        migrate(connection, None, MIGRATIONS[:1])
+        assert version(connection) == 1
+        transaction = Transaction(JOBS.statements)
+        for seq, job in enumerate(jobs, start=1):
+            JOBS.insert(transaction, seq, job, JOBS.changes(None, job))
+        write(connection, transaction.statements())
+    storage = SqliteStorage(tmp_path / "jobs.db")
+    await storage.open()
+    assert (await storage.list_jobs(JobQuery())).items == [*reversed(jobs)]
+    assert (await storage.list_jobs(JobQuery(tags=any_of("x")))).items == [jobs[0]]
+    provider = a_provider()
+    await storage.add_resource(provider)
+    assert await storage.get_resource(Kind.PROVIDER, provider.id, None) == provider
+    await storage.close()
 
 
 def test_a_step_that_fails_leaves_the_database_at_the_step_before(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,63 +20,15 @@ from evalhub_server.plugins import JobQuery, Terms
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.storage_contract import count_up, say
 from evalhub_storage_sqlite.connection import Connection
-from evalhub_storage_sqlite.documents import changes
-from evalhub_storage_sqlite.statements import Transaction
+from evalhub_storage_sqlite.jobs import JOBS
 from evalhub_storage_sqlite.storage import SqliteStorage
-
-
-@pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[SqliteStorage]:
-    storage = SqliteStorage(tmp_path / "jobs.db")
-    await storage.open()
-    yield storage
-    await storage.close()
-
-
-@pytest.fixture
-async def uncached(tmp_path: Path) -> AsyncIterator[SqliteStorage]:
-    storage = SqliteStorage(tmp_path / "uncached.db", cached_jobs=1)
-    await storage.open()
-    yield storage
-    await storage.close()
-
-
-def connection_of(storage: SqliteStorage) -> Connection:
-    assert storage._main is not None
-    return storage._main
+from evalhub_storage_sqlite.transaction import Transaction
+from harness.sqlite import connection_of, count_hops, fill_the_disk, free_the_disk, pragma
 
 
 def task_of(storage: SqliteStorage) -> asyncio.Task[None]:
     assert storage._writer is not None
     return storage._writer._task
-
-
-async def pragma(storage: SqliteStorage, text: str) -> Any:
-    return await connection_of(storage).call(
-        lambda connection: connection.execute(f"PRAGMA {text}").fetchone()
-    )
-
-
-async def fill_the_disk(storage: SqliteStorage) -> None:
-    (pages,) = await pragma(storage, "page_count")
-    await pragma(storage, f"max_page_count = {pages}")
-
-
-async def free_the_disk(storage: SqliteStorage) -> None:
-    await pragma(storage, "max_page_count = 1000000")
-
-
-def count_hops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that grows with every call that goes to a connection's thread."""
-    hops: list[str] = []
-    original = Connection.call
-
-    async def counted(self: Connection, function: Any, *args: Any) -> Any:
-        hops.append(function.__name__)
-        return await original(self, function, *args)
-
-    monkeypatch.setattr(Connection, "call", counted)
-    return hops
 
 
 # --- how little it writes
@@ -187,7 +138,7 @@ async def test_benchmarks_that_come_and_go_within_a_batch(uncached: SqliteStorag
 def test_an_insert_with_rows_missing_is_refused() -> None:
     job = a_job()
     with pytest.raises(ValueError, match="some of its rows are missing"):
-        Transaction().insert(1, job, changes(job, say("hello")(job)))
+        JOBS.insert(Transaction(JOBS.statements), 1, job, JOBS.changes(job, say("hello")(job)))
 
 
 # --- identity
@@ -377,7 +328,8 @@ async def test_callers_cancelled_at_random_leave_everything_consistent(tmp_path:
         for task in chance.sample(tasks, 5):
             task.cancel()
         await asyncio.gather(keeping, *tasks, return_exceptions=True)
-    records = storage._records  # what the server believes, to be compared with what the file says
+    assert storage._jobs is not None
+    records = storage._jobs.records  # what the server believes, to be compared with what the file says
     await storage.close()
 
     again = SqliteStorage(tmp_path / "jobs.db")

@@ -1,0 +1,126 @@
+"""What jobs, providers and collections have in common, and where they differ: all that the writer knows of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from evalhub_server.errors import StorageError
+from evalhub_storage_sqlite.transaction import Transaction
+
+
+class Record(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Changes(Protocol):
+    """What an update writes, encoded."""
+
+    def add(self, later: Any, /) -> None:
+        """Take in what a later update of the same record writes."""
+
+
+C = TypeVar("C", bound=Changes)
+
+
+class Stored(Struct, Generic[R], kw_only=True, frozen=True):
+    """A committed record and the key of its rows."""
+
+    seq: int
+    record: R
+
+
+class Rows(Struct, Generic[R], kw_only=True, frozen=True):
+    """A record as it comes from the database, not yet decoded."""
+
+    seq: int
+    id: str
+    tenant: str
+    owner: str
+    created_at: int
+
+    def decode(self) -> R:
+        """Make the record again. Raises :class:`StorageError` if a document has not the shape that is written."""
+        raise NotImplementedError
+
+
+class Family(ABC, Generic[R, C]):
+    """One kind of record: who sees it, and how it is read and written."""
+
+    word: str
+    """What messages call it; no other family has it."""
+
+    statements: tuple[str, ...]
+    """All SQL that ``insert``, ``update`` and ``delete`` use, in the order in which a transaction has to execute it."""
+
+    def visible(self, record: R | Rows[R], tenant: str | None) -> bool:
+        return tenant in (None, record.tenant)
+
+    def deletable(self, record: R | Rows[R], tenant: str | None) -> bool:
+        return self.visible(record, tenant)
+
+    @abstractmethod
+    def weight(self, record: R) -> int:
+        """Return how many benchmarks it carries, which is what its size depends on."""
+
+    @abstractmethod
+    def read(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Rows[R]]:
+        """Return the rows of those that there are. Runs in a connection's thread."""
+
+    def changes(self, before: R | None, after: R) -> C:
+        """Encode what is different; everything if there is no ``before``.
+
+        Raises:
+            StorageError: the change gave the record another id, tenant, owner or creation time.
+            StorageError: something in the record cannot be written as JSON or text, or read back.
+        """
+        if before is not None and (before.id != after.id or type(before) is not type(after)):
+            raise StorageError(
+                f"{self._name(before)} cannot become {after.id}: a change must keep kind and id."
+            )
+        if before is not None and _identity(before) != _identity(after):
+            raise StorageError(f"{self._name(before)}: a change must keep tenant, owner and creation time.")
+        try:
+            return self._changes(before, after)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise StorageError(
+                f"{self._name(after)} cannot be stored, since a part of it cannot be written: {error}. "
+                f"Correct what was sent."
+            ) from error
+
+    def _name(self, record: R) -> str:
+        return f"{self.word.capitalize()} {record.id}"
+
+    @abstractmethod
+    def _changes(self, before: R | None, after: R) -> C: ...
+
+    @abstractmethod
+    def insert(self, transaction: Transaction, seq: int, record: R, changes: C) -> None:
+        """Store a new record. ``changes`` are all of it, as :meth:`changes` without a ``before`` gives them."""
+
+    @abstractmethod
+    def update(self, transaction: Transaction, seq: int, record: R, changes: C) -> None:
+        """Write ``changes`` over the rows of a record that is stored."""
+
+    @abstractmethod
+    def delete(self, transaction: Transaction, seq: int) -> None:
+        """Remove all rows. Of a ``seq``, a transaction has at most one of these three."""
+
+
+def _identity(record: Record) -> tuple[object, ...]:
+    return record.tenant, record.owner, record.created_at

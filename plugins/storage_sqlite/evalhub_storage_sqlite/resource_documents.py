@@ -1,0 +1,104 @@
+"""A provider or collection as columns and a document, and what an update has to write.
+
+The document is the config; everything else has a column, so that a run that is counted writes one number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord, kind_of
+from evalhub_server.models.collection import CollectionConfig
+from evalhub_server.models.provider import ProviderConfig
+from evalhub_storage_sqlite.connection import Row
+from evalhub_storage_sqlite.documents import check_columns, decoding, encode, microseconds, moment
+from evalhub_storage_sqlite.family import Rows
+
+
+class ResourceRows(Rows[AnyResource], kw_only=True, frozen=True):
+    kind: Kind
+    updated_at: int
+    derived_from: str
+    pinned_order: int
+    run_count: int
+    doc: bytes
+
+    def decode(self) -> AnyResource:
+        common: dict[str, Any] = {
+            "id": self.id,
+            "tenant": self.tenant,
+            "owner": self.owner,
+            "created_at": moment(self.created_at),
+            "updated_at": moment(self.updated_at),
+        }
+        with decoding(self.kind, self.id):
+            if self.kind is Kind.PROVIDER:
+                return ProviderRecord(config=_decode_provider(self.doc), **common)
+            return CollectionRecord(
+                config=_decode_collection(self.doc),
+                derived_from=self.derived_from,
+                pinned_order=self.pinned_order,
+                run_count=self.run_count,
+                **common,
+            )
+
+
+class ResourceChanges(Struct, kw_only=True):
+    """What is to be written of one resource; None stays as it is. ``listed``: what lists filter and sort by."""
+
+    listed: Row | None = None
+    others: Row | None = None
+    doc: bytes | None = None
+
+    def add(self, later: ResourceChanges) -> None:
+        self.listed = later.listed or self.listed
+        self.others = later.others or self.others
+        self.doc = later.doc or self.doc
+
+
+_decode_provider = msgspec.json.Decoder(ProviderConfig).decode
+_decode_collection = msgspec.json.Decoder(CollectionConfig).decode
+
+
+def changes(before: AnyResource | None, after: AnyResource) -> ResourceChanges:
+    """Encode what is different; everything if there is no ``before``. Raises what encoding raises."""
+    found = ResourceChanges()
+    listed, others = _listed(after), _others(after)
+    if before is None:
+        check_columns(identity(after))
+    if before is None or listed != _listed(before):
+        check_columns(listed)
+        found.listed = listed
+    if before is None or others != _others(before):
+        check_columns(others)
+        found.others = others
+    if before is None or before.config is not after.config:
+        decode = _decode_provider if isinstance(after, ProviderRecord) else _decode_collection
+        found.doc = encode(after.config, decode)
+    return found
+
+
+def identity(record: AnyResource) -> Row:
+    """Return the columns that stay as they are for as long as the resource is stored."""
+    return (
+        kind_of(record).value,
+        record.id,
+        record.tenant,
+        record.owner,
+        microseconds(record.created_at),
+    )
+
+
+def _listed(record: AnyResource) -> Row:
+    updated_at = microseconds(record.updated_at)
+    if isinstance(record, ProviderRecord):
+        return record.config.name, "", 0, 0, updated_at
+    config = record.config
+    return config.name, config.category, config.curation_order, record.pinned_order, updated_at
+
+
+def _others(record: AnyResource) -> Row:
+    return ("", 0) if isinstance(record, ProviderRecord) else (record.derived_from, record.run_count)
