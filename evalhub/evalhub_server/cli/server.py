@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 
 from evalhub_server import __version__
+from evalhub_server.cli.selection import make_selected, runtime_name, storage_name
 from evalhub_server.engine.broadcast import Broadcast
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import utc_now
@@ -20,13 +21,13 @@ from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import PluginError, SettingsError, StartupError
+from evalhub_server.errors import StartupError
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
-from evalhub_server.settings import SECRET_VARIABLES, Settings
+from evalhub_server.settings import Settings
 from evalhub_server.web.app import make_app
 from evalhub_server.web.protocol import TrailerProtocol
 
@@ -80,21 +81,21 @@ class Server:
     async def _open(self) -> None:
         settings = self.settings
         for warning in settings.warnings:
-            log.warning(warning)
-        log.info("End reading configuration", file=str(settings.config_file))
+            log.warning(str(warning))
+        log.info("End reading configuration", file=str(settings.config_file), config=settings.shown())
         self._plugins.require_unique()
         self._socket = _listen(settings.host, settings.service.port)
         self._stack.callback(self._socket.close)
         port: int = self._socket.getsockname()[1]
         self.url = settings.callback_url(port)
         context = PluginContext(
-            data_dir=_made(settings.data_dir), callback_url=self.url, secrets=SECRET_VARIABLES
+            data_dir=_made(settings.data_dir), callback_url=self.url, secrets=settings.secrets.variables
         )
 
-        storage = self._make(Storage, _storage_name(settings), context)
+        storage = self._make(Storage, storage_name(settings), context)
         await storage.open()
         self._stack.push_async_callback(storage.close)
-        runtime = self._make(Runtime, _runtime_name(settings), context)
+        runtime = self._make(Runtime, runtime_name(settings), context)
         self._stack.push_async_callback(runtime.close)
         await runtime.check()
         log.info("Runtime created", runtime=runtime.name)
@@ -124,17 +125,7 @@ class Server:
         )
 
     def _make(self, kind: type[T], name: str, context: PluginContext) -> T:
-        try:
-            return self._plugins.make(kind, name, self.settings.sections, context)
-        except SettingsError as error:
-            raise SettingsError(f"{self.settings.config_file}: {error}") from None
-        except PluginError as error:
-            hint = (
-                ""
-                if self.settings.local
-                else " To run adapters as processes of this computer, start with --local."
-            )
-            raise PluginError(f"{error}{hint}") from error
+        return make_selected(self._plugins, self.settings, kind, name, context)
 
     async def _tracker(self, name: str, context: PluginContext) -> Tracker:
         tracker = self._make(Tracker, name, context)
@@ -190,18 +181,6 @@ def _made(data_dir: Path | None) -> Path | None:
         except OSError as error:
             raise StartupError(f"--data-dir {data_dir}: cannot be created: {error.strerror}.") from None
     return data_dir
-
-
-def _storage_name(settings: Settings) -> str:
-    if settings.plugins.storage:
-        return settings.plugins.storage
-    database = settings.sections.get("database")
-    driver = str(database.get("driver") or "") if isinstance(database, dict) else ""  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
-    return {"": "sqlite", "pgx": "postgres"}.get(driver, driver)
-
-
-def _runtime_name(settings: Settings) -> str:
-    return settings.plugins.runtime or ("local" if settings.local else "kubernetes")
 
 
 def _new_id() -> str:
