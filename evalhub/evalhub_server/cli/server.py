@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import uuid
 from pathlib import Path
@@ -27,9 +28,9 @@ from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
-from evalhub_server.settings import Settings
+from evalhub_server.settings import MIB, ServiceSettings, Settings
 from evalhub_server.web.app import make_app
-from evalhub_server.web.protocol import TrailerProtocol
+from evalhub_server.web.limits import Limits, limited_protocol
 
 T = TypeVar("T")
 
@@ -146,19 +147,27 @@ def _http(settings: Settings, app: object) -> _Http:
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]  # Litestar's ASGI types and uvicorn's differ in name only
         loop="none",
-        http=TrailerProtocol,
+        http=limited_protocol(_limits(settings.service)),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=int(settings.service.idle_timeout),
+        timeout_keep_alive=math.ceil(settings.service.idle_timeout or settings.service.read_timeout),
         timeout_graceful_shutdown=DRAIN_S,
         ssl_certfile=settings.service.tls_cert_file or None,
         ssl_keyfile=settings.service.tls_key_file or None,
     )
     return _Http(config)
+
+
+def _limits(service: ServiceSettings) -> Limits:
+    return Limits(
+        head_timeout_s=service.read_header_timeout or service.read_timeout,
+        body_timeout_s=service.read_timeout,
+        head_bytes=service.max_header_bytes or MIB,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
