@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     as_json=arguments.json,
                 )
             )
+        if arguments.command == "init":
+            from evalhub_server.cli.init import init
+
+            return init(arguments.dir)
         if arguments.command == "check":
             from evalhub_server.cli.check import check
 
@@ -80,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", title="commands", metavar="")
     _add_demo(commands)
     _add_check(commands)
+    init = commands.add_parser(
+        "init", help="write a first configuration with a sample provider", allow_abbrev=False
+    )
+    init.add_argument("dir", type=Path, metavar="DIR", help="directory to write into; made if missing")
     plugins = commands.add_parser("plugins", help="list installed plugins", allow_abbrev=False)
     plugins.add_argument("--json", action="store_true", help="print JSON")
     return parser
