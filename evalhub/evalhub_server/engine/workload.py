@@ -142,7 +142,8 @@ class Workload:
         if stop is None:
             await self._until_reported()
             await self._stop(handle)  # what an adapter that has ended left running
-        tail = await self._log_tail(handle)
+        reported = self._benchmark is not None and self._benchmark.state.terminal
+        tail = "" if reported else await self._log_tail(handle)
         index = self.slot.index
         self._log.info("workload ended", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
         if isinstance(stop, Deadline):

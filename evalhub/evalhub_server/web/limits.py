@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from evalhub_server.web.protocol import TrailerProtocol
+from evalhub_server.web.protocol import Protocol
 
 
 class Limits(Struct, kw_only=True, frozen=True):
@@ -40,7 +40,7 @@ def limited_protocol(limits: Limits) -> Any:
     return partial(LimitedProtocol, limits=limits)
 
 
-class LimitedProtocol(TrailerProtocol):
+class LimitedProtocol(Protocol):
     """Answers 408 or 431 and closes the connection.
 
     Requests that come in one piece, which nearly all do, cost no timer.

@@ -1,7 +1,8 @@
-"""uvicorn's HTTP/1.1 with trailers, which the contract has on log streams and uvicorn does not know.
+"""uvicorn's HTTP/1.1, with two things it lacks: an answer in one packet, and trailers.
 
-Trailers are the fields after the last chunk of a chunked answer (RFC 9112 section 7.1.2). Here they are offered as
-the ASGI extension ``http.response.trailers``.
+uvicorn writes head and body of an answer apart, which costs a second system call and a second packet for every
+request; here they leave together. Trailers are the fields after the last chunk of a chunked answer (RFC 9112 section
+7.1.2), which the contract has on log streams; they are offered as the ASGI extension ``http.response.trailers``.
 """
 
 from __future__ import annotations
@@ -11,53 +12,73 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION = "http.response.trailers"
-LOGS = "/logs"
+_EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}}
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class TrailerProtocol(HttpToolsProtocol):
-    """Gives the requests for logs, the only ones whose answers have trailers, a cycle that can send them."""
+class Protocol(HttpToolsProtocol):
+    """Gives every request a :class:`Cycle`."""
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         # uvicorn has no seam for the class of its cycles. The cycle's task has not started yet.
-        if self.scope["path"].endswith(LOGS):
-            self.cycle.__class__ = TrailerCycle
-            self.cycle.scope["extensions"] = {EXTENSION: {}}  # pyright: ignore[reportGeneralTypeIssues]
+        self.cycle.__class__ = Cycle
+        self.cycle.scope["extensions"] = _EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
 
 
-class TrailerCycle(RequestResponseCycle):
-    """Holds the end of an answer that has promised trailers back until they come."""
+class Cycle(RequestResponseCycle):
+    """Holds the head back until the body comes, and the end of the body until promised trailers come."""
 
+    head: Any = None
     promised = False
 
     async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
+        kind = message["type"]
+        if kind == "http.response.start" and not self.response_started:
+            # A second one is uvicorn's own 500, for an application that failed between head and body.
+            self.head = message
             self.promised = bool(message.get("trailers"))
-        elif message["type"] == EXTENSION:
-            fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
-            self.transport, transport = _AfterLastChunk(self.transport, fields), self.transport  # pyright: ignore[reportAttributeAccessIssue]
-            try:
-                await super().send({"type": "http.response.body", "body": b"", "more_body": False})
-            finally:
-                self.transport = transport
             return
-        elif self.promised and not message.get("more_body"):
+        if kind == EXTENSION:
+            fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
+            await self._together(fields, {"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        if self.promised and not message.get("more_body"):
             message = {**message, "more_body": True}
-        await super().send(message)
+        if self.head is None:
+            await super().send(message)
+        else:
+            head, self.head = self.head, None
+            await self._together(b"", head, message)
+
+    async def _together(self, trailers: bytes, *messages: Any) -> None:
+        """Let uvicorn write ``messages``, and send what it wrote in one piece, ``trailers`` after the last chunk."""
+        transport = self.transport
+        held = _Held()
+        self.transport = held  # pyright: ignore[reportAttributeAccessIssue]  what uvicorn uses of a transport
+        try:
+            for message in messages:
+                await super().send(message)
+        finally:
+            self.transport = transport
+        data = b"".join(held.pieces)
+        if trailers and data.endswith(_LAST_CHUNK):
+            data = data[: -len(b"\r\n")] + trailers + b"\r\n"
+        if data:
+            transport.write(data)
+        if held.closed:
+            transport.close()
 
 
-class _AfterLastChunk:
-    """A transport that writes ``fields`` into the end of the chunked body."""
+class _Held:
+    """As much of a transport as uvicorn's cycle uses for sending."""
 
-    def __init__(self, transport: Any, fields: bytes) -> None:
-        self._transport = transport
-        self._fields = fields
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.closed = False
 
     def write(self, data: bytes) -> None:
-        if data.endswith(_LAST_CHUNK):
-            data = data[: -len(b"\r\n")] + self._fields + b"\r\n"
-        self._transport.write(data)
+        self.pieces.append(data)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+    def close(self) -> None:
+        self.closed = True

@@ -23,7 +23,12 @@ SCOPES = ("system", "tenant")
 
 
 def provider_routes(catalog: Catalog) -> list[ControllerRouterHandler]:
-    """The handlers, bound to the catalog."""
+    """The handlers, bound to the catalog, whose providers never change: each is encoded once."""
+    encoded = {key: msgspec.Raw(msgspec.json.encode(provider)) for key, provider in catalog.providers.items()}
+    bare = {
+        key: msgspec.Raw(msgspec.json.encode(msgspec.structs.replace(provider, benchmarks=())))
+        for key, provider in catalog.providers.items()
+    }
 
     @get("/api/v1/evaluations/providers")
     async def list_providers(request: AnyRequest) -> ASGIResponse:
@@ -33,21 +38,19 @@ def provider_routes(catalog: Catalog) -> list[ControllerRouterHandler]:
         query.allow_only(FILTERS)
         with_benchmarks = query.boolean("benchmarks", default=True)
         matching = [p for p in catalog.providers.values() if _matches(p, query) and scope != "tenant"]
-        items = matching[offset : offset + limit]
-        if not with_benchmarks:
-            items = [msgspec.structs.replace(provider, benchmarks=()) for provider in items]
+        bodies = encoded if with_benchmarks else bare
+        items = [bodies[provider.resource.id] for provider in matching[offset : offset + limit]]
         first, following = query.links(limit, offset, len(matching))
-        page = Page[Provider](
+        page = Page[msgspec.Raw](
             first=first, next=following, limit=limit, total_count=len(matching), items=items
         )
         return json_response(encode(page))
 
     @get("/api/v1/evaluations/providers/{provider_id:str}")
     async def get_provider(provider_id: str) -> ASGIResponse:
-        provider = catalog.providers.get(provider_id)
-        if provider is None:
+        if provider_id not in encoded:
             raise problems.not_found("provider", provider_id)
-        return json_response(encode(provider))
+        return json_response(bytes(encoded[provider_id]) + b"\n")
 
     return [list_providers, get_provider]
 

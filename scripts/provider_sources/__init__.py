@@ -1,0 +1,1 @@
+"""Reads the registries of evaluation frameworks out of their wheels, without installing or importing them."""

@@ -1,0 +1,106 @@
+"""What a framework's registry tells about one benchmark, and how that becomes an entry of a provider file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+#: Metrics that are fractions between 0 and 1. Only these get a threshold: 0.5 says nothing about a perplexity.
+FRACTIONS = frozenset(
+    {
+        "4096", "acc", "acc_norm", "accuracy", "attack_success_rate", "classification_score", "consistency_rate", "em",
+        "avg@n", "bleu_acc", "exact", "exact_match", "extractive_match", "f1", "inst_level_loose_acc",
+        "inst_level_strict_acc", "json_validity", "libra_score", "math_verify", "pass@1", "pass@k", "pass_at_1",
+        "pct_stereotype", "prompt_level_loose_acc", "prompt_level_strict_acc", "qa_f1_score", "r@1",
+        "schema_compliance", "truthfulqa_mc1", "truthfulqa_mc2",
+    }
+)  # fmt: skip
+
+_ABBREVIATIONS = (
+    "ACP", "AGIEval", "AIME", "ANLI", "ANSI", "API", "ARC", "ASDiv", "AV", "BabiLong", "BBH", "BBQ",
+    "BIG", "BLEU", "BLiMP", "BoolQ", "CareQA", "CEval", "CMMLU", "CoLA", "COPA", "CoQA", "CoT",
+    "CRUXEval", "CTF", "DAN", "DROP", "EQ", "ETHICS", "FDA", "FLD", "GPQA", "GRE", "GSM", "GSM8K",
+    "HAERAE", "HeadQA", "HellaSwag", "HumanEval", "IFEval", "JSON", "KoBEST", "LAMBADA", "LogiQA",
+    "LongBench", "LSAT", "LR", "RC", "AR", "MBPP", "MCP", "MedMCQA", "MedQA", "MGSM", "MMLU", "MNLI", "MRPC",
+    "MuSR", "MuTual", "NIAH", "NLI", "OpenBookQA", "PAWSX", "PII", "PIQA", "PROST", "PubMedQA",
+    "QA", "QASPER", "QNLI", "QQP", "RACE", "RAG", "RTE", "RULER", "SAT", "SciQ", "SQL", "SQuADv2",
+    "SST2", "SWAG", "SWDE", "SWE", "TriviaQA", "TruthfulQA", "US", "WebQs", "WiC", "WikiText",
+    "WinoGrande", "WMDP", "WNLI", "WSC", "XCOPA", "XNLI", "XStoryCloze", "XWinograd",
+)  # fmt: skip
+_SPELLING = {word.lower(): word for word in _ABBREVIATIONS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framework:
+    """A framework as the header of its provider file names it."""
+
+    provider_id: str
+    package: str
+    title: str
+    licence: str
+    thresholds: str = "this project's starting points, not the framework's judgement"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """One entry of a provider file. Empty and zero mean: the registry does not say."""
+
+    id: str
+    name: str = ""
+    description: str
+    category: str
+    metrics: tuple[str, ...]
+    url: str = ""
+    few_shot: int = 0
+    dataset_size: int = 0
+    tags: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    primary: str = ""
+    lower_is_better: bool = False
+    threshold: float | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The YAML of the provider file, in the order in which people read it.
+
+        What a reader takes for granted is left out: every server reads these files at its start.
+        """
+        entry: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name or readable(self.id),
+            "description": self.description,
+            "category": self.category,
+            "url": self.url,
+            "metrics": list(self.metrics),
+            "num_few_shot": self.few_shot,
+            "dataset_size": self.dataset_size,
+            "tags": list(self.tags),
+            "modalities": [] if self.modalities == ("text",) else list(self.modalities),
+        }
+        entry = {key: value for key, value in entry.items() if value}
+        if self.primary:
+            lower = {"lower_is_better": True} if self.lower_is_better else {}
+            entry["primary_score"] = {"metric": self.primary, **lower}
+            if self.threshold is not None:
+                entry["pass_criteria"] = {"threshold": self.threshold}
+        return entry
+
+
+def starting_threshold(metric: str, *, lower_is_better: bool = False, choices: int = 0) -> float | None:
+    """Where to start: half of what is possible, more where guessing between two gets there; None if unbounded."""
+    if metric.partition(":")[0] not in FRACTIONS:  # lighteval appends parameters
+        return None
+    if lower_is_better:
+        return 0.2
+    return 0.65 if choices == 2 else 0.5
+
+
+def readable(identifier: str) -> str:
+    """``arc_challenge`` as ``ARC Challenge``. Small words stay small, known abbreviations get their usual spelling."""
+    words = [word for word in re.split(r"[\s_:/-]+", identifier) if word]
+    return " ".join(_SPELLING.get(word.lower(), _capital(word, first=not n)) for n, word in enumerate(words))
+
+
+def _capital(word: str, *, first: bool) -> str:
+    small = ("of", "and", "or", "the", "in", "to", "with", "without", "vs")
+    return word if word in small and not first else word[0].upper() + word[1:]

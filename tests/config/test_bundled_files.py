@@ -1,0 +1,156 @@
+"""What ships in ``config/`` is complete, consistent and quick to read."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from evalhub_server.engine.catalog import Catalog
+from evalhub_server.models.provider import ProviderBenchmark
+from evalhub_server.settings import read_yaml
+from provider_sources.frameworks import SOURCES
+from provider_sources.tables import Table
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+FRAMEWORKS = {
+    "deepeval",
+    "garak",
+    "guidellm",
+    "ibm-clear",
+    "inspect",
+    "lighteval",
+    "lm_evaluation_harness",
+    "ragas",
+}
+COLLECTIONS = {
+    "coding-v1",
+    "instruction-following-v1",
+    "leaderboard-v2",
+    "long-context-v1",
+    "model-validation",
+    "quickstart-v1",
+    "reasoning-v1",
+    "safety-and-fairness-v1",
+    "standard-llm-evals-v1",
+    "toxicity-and-ethical-principles",
+}
+
+
+def every_benchmark(catalog: Catalog) -> list[tuple[str, ProviderBenchmark]]:
+    return [
+        (provider_id, benchmark)
+        for provider_id, config in catalog.provider_configs.items()
+        for benchmark in config.benchmarks
+    ]
+
+
+def test_every_file_loads_without_a_warning(catalog: Catalog) -> None:
+    assert set(catalog.providers) == FRAMEWORKS | {"quickstart"}
+    assert set(catalog.collections) == COLLECTIONS
+
+
+@pytest.mark.parametrize("kind", ["providers", "collections"])
+def test_a_file_is_named_after_its_id(kind: str) -> None:
+    for file in (CONFIG / kind).iterdir():
+        assert read_yaml(file)["id"] == file.stem
+
+
+def test_ids_are_unique_within_a_provider(catalog: Catalog) -> None:
+    counts = Counter((provider_id, benchmark.id) for provider_id, benchmark in every_benchmark(catalog))
+    assert [key for key, count in counts.items() if count > 1] == []
+
+
+def test_the_harness_has_a_broad_choice(catalog: Catalog) -> None:
+    listed = catalog.provider_configs["lm_evaluation_harness"].benchmarks
+    assert 180 <= len(listed) <= 200
+    assert {b.id for b in listed} >= {"arc_easy", "mmlu", "gsm8k", "hellaswag", "truthfulqa_mc2"}
+
+
+def test_every_benchmark_says_what_it_measures(catalog: Catalog) -> None:
+    for provider_id, benchmark in every_benchmark(catalog):
+        assert benchmark.metrics, (provider_id, benchmark.id)
+        assert benchmark.category, (provider_id, benchmark.id)
+        assert benchmark.name, (provider_id, benchmark.id)
+        assert benchmark.description, (provider_id, benchmark.id)
+        assert isinstance(benchmark.metrics, tuple)
+        assert all(benchmark.metrics), (provider_id, benchmark.id)
+        assert len(set(benchmark.metrics)) == len(benchmark.metrics), (provider_id, benchmark.id)
+
+
+def test_a_primary_score_is_among_the_metrics(catalog: Catalog) -> None:
+    for provider_id, benchmark in every_benchmark(catalog):
+        if benchmark.primary_score is not msgspec.UNSET:
+            assert benchmark.metrics is not msgspec.UNSET
+            assert benchmark.primary_score.metric in benchmark.metrics, (provider_id, benchmark.id)
+
+
+def test_thresholds_are_fractions_and_belong_to_a_primary_score(catalog: Catalog) -> None:
+    for provider_id, benchmark in every_benchmark(catalog):
+        if benchmark.pass_criteria is not msgspec.UNSET:
+            assert benchmark.primary_score is not msgspec.UNSET, (provider_id, benchmark.id)
+            threshold = benchmark.pass_criteria.threshold
+            assert threshold is not None
+            assert 0 < threshold <= 1, (provider_id, benchmark.id)
+
+
+def test_collections_name_only_benchmarks_that_exist(catalog: Catalog) -> None:
+    known = {(provider_id, benchmark.id) for provider_id, benchmark in every_benchmark(catalog)}
+    for collection in catalog.collections.values():
+        members = [(member.provider_id, member.id) for member in collection.config.benchmarks]
+        assert [member for member in members if member not in known] == [], collection.id
+        assert len(set(members)) == len(members), collection.id
+
+
+def test_every_collection_can_reach_a_score(catalog: Catalog) -> None:
+    """A member without a primary score and a threshold does not count; at least half must."""
+    known = {(provider_id, benchmark.id): benchmark for provider_id, benchmark in every_benchmark(catalog)}
+    for collection in catalog.collections.values():
+        members = [known[member.provider_id, member.id] for member in collection.config.benchmarks]
+        counting = [b for b in members if b.pass_criteria is not msgspec.UNSET]
+        assert len(counting) * 2 > len(members), collection.id
+        assert collection.config.pass_criteria is not None
+        threshold = collection.config.pass_criteria.threshold
+        assert threshold is not None
+        assert 0 < threshold < 1
+
+
+def test_an_override_names_a_metric_of_its_benchmark(catalog: Catalog) -> None:
+    known = {(provider_id, benchmark.id): benchmark for provider_id, benchmark in every_benchmark(catalog)}
+    for collection in catalog.collections.values():
+        for member in collection.config.benchmarks:
+            metrics = known[member.provider_id, member.id].metrics
+            assert metrics is not msgspec.UNSET
+            assert member.primary_score is None or member.primary_score.metric in metrics
+
+
+def test_only_what_works_out_of_the_box_has_a_local_command(catalog: Catalog) -> None:
+    runtimes = {provider_id: set(config.runtime) for provider_id, config in catalog.provider_configs.items()}
+    assert runtimes == {"quickstart": {"local"}} | {provider_id: {"k8s"} for provider_id in FRAMEWORKS}
+
+
+@pytest.mark.parametrize("provider_id", sorted(FRAMEWORKS))
+def test_a_generated_file_names_its_framework_version_and_licence(provider_id: str) -> None:
+    header = (CONFIG / "providers" / f"{provider_id}.yaml").read_text("utf-8").split("\n\n")[0]
+    assert all(line.startswith("#") for line in header.splitlines())
+    assert re.search(r"from [\w-]+ \d+\.\d+", header)
+    assert re.search(r"licence (MIT|Apache-2\.0)\.", header)
+
+
+@pytest.mark.parametrize("provider_id", sorted(SOURCES))
+def test_the_bundled_file_has_the_current_head(provider_id: str) -> None:
+    """An edited head without a new run, or an edited result, would be lost or never arrive."""
+    bundled = (CONFIG / "providers" / f"{provider_id}.yaml").read_text("utf-8")
+    assert Table.load(provider_id).head.strip() in bundled
+
+
+def test_reading_all_of_it_is_no_burden() -> None:
+    """Parsing costs a start some microseconds per value."""
+    texts = [file.read_text("utf-8") for file in CONFIG.rglob("*.yaml")]
+    assert sum(len(text) for text in texts) < 300_000
+    events = [event for text in texts for event in yaml.parse(text)]
+    assert sum(isinstance(event, yaml.ScalarEvent) for event in events) < 15_000
