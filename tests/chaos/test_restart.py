@@ -113,11 +113,14 @@ def test_sigterm_ends_an_idle_or_busy_server_at_once_with_status_0(server: Runni
     assert time.monotonic() - before < 5, "the SDK's server stop kills after five seconds"
 
 
-def test_a_server_in_memory_takes_its_adapters_along(config: Config):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_server_in_memory_takes_its_adapters_along(config: Config, number: signal.Signals):
     with RunningServer(config.folder) as server:
         job_id = server.submit()
         ready(server, job_id)
-        assert server.terminate() == 0
+        assert server.process is not None
+        server.process.send_signal(number)
+        assert server.process.wait(15) == 0
     assert processes_with(str(config.jobs_dir)) == []
 
 

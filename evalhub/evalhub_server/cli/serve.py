@@ -32,9 +32,12 @@ async def _serve_until_signal(server: Server) -> None:
 
 
 def on_signals(stop: Callable[[], None]) -> None:
-    """Call ``stop`` on SIGINT and SIGTERM; both end the server with exit status 0."""
+    """Call ``stop`` on SIGINT, SIGTERM and, unless nohup ignores it, SIGHUP; all end the server with status 0."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)  # a terminal window that is closed
+    for number in numbers:
         try:
             loop.add_signal_handler(number, stop)
         except NotImplementedError:  # Windows

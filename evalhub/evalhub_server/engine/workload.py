@@ -24,6 +24,7 @@ from evalhub_server.settings import SupervisorSettings
 
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 15.0
+LOG_TAIL_BYTES = 16 * 1024
 
 
 class Deadline(NamedTuple):
@@ -283,12 +284,12 @@ class Workload:
 
     async def _log_tail(self, handle: Handle) -> str:
         try:
-            chunks = [
-                chunk async for chunk in self._runtime.logs(handle, LogOptions(tail_lines=LOG_TAIL_LINES))
-            ]
+            tail = b""
+            async for chunk in self._runtime.logs(handle, LogOptions(tail_lines=LOG_TAIL_LINES)):
+                tail = (tail + chunk)[-LOG_TAIL_BYTES:]  # a line can be as long as the log
         except Exception as error:  # noqa: BLE001  as above; a missing log must not hide the exit
             return f"(the log cannot be read: {error})"
-        return b"".join(chunks).decode("utf-8", "replace")
+        return tail.decode("utf-8", "replace")
 
     async def _persist(self, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord:
         """Store a change; while the storage fails, keep trying: nobody else knows what happened here."""
