@@ -130,7 +130,7 @@ def test_the_configuration_is_shown_without_secrets(tmp_path: Path):
 
 def test_log_lines_never_have_a_known_secret():
     out = io.StringIO()
-    before = structlog.get_config()
+    before, raising = structlog.get_config(), logging.raiseExceptions
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -147,6 +147,7 @@ def test_log_lines_never_have_a_known_secret():
         structlog.configure(**before)
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.raiseExceptions = raising
     lines: list[dict[str, Any]] = [json.loads(line) for line in out.getvalue().splitlines()]
     assert "hunter22" not in out.getvalue()
     assert lines[0]["msg"] == "said [redacted]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable, MutableMapping
@@ -35,12 +36,27 @@ def configure_logs(level: str, stream: TextIO | None = None, secrets: Iterable[s
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=lambda *_: _Lines(out),
         cache_logger_on_first_use=True,
     )
+    logging.raiseExceptions = False
     handler = logging.StreamHandler(out)
     handler.setFormatter(_JsonFormatter(redactor))
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+
+
+class _Lines:
+    """Writes lines for structlog. Nobody may read them, a disk may be full: the server's work goes on all the same."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._out.write(line + "\n")
+            self._out.flush()
+
+    log = debug = info = warning = error = critical = exception = msg
 
 
 def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
@@ -69,4 +85,13 @@ class _JsonFormatter(logging.Formatter):
 
 def _line(level: str, message: str, fields: MutableMapping[str, Any]) -> str:
     ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return _encode({"level": level, "ts": ts, "msg": message, **fields}).decode("utf-8", "replace")
+    line = {"level": level, "ts": ts, "msg": message, **fields}
+    try:
+        return _encode(line).decode()
+    except (UnicodeError, TypeError, ValueError, OverflowError):
+        # Such as a file name that is no UTF-8.
+        return _encode({str(key): _printable(value) for key, value in line.items()}).decode()
+
+
+def _printable(value: object) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()

@@ -104,6 +104,13 @@ def test_text_has_one_line_for_each_problem(tmp_path: Path):
     ]
 
 
+def test_a_bad_file_with_a_name_that_is_no_text_is_named_all_the_same(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    Path(os.fsdecode(os.fsencode(config.folder / "providers") + b"/\xff.yaml")).write_text("x: 1", "utf-8")
+    (found,) = findings(config)
+    assert found["source"].endswith("ff.yaml")
+
+
 def test_warnings_do_not_fail(tmp_path: Path):
     config = Config(tmp_path / "c", service={"hots": 1})
     assert [found["severity"] for found in findings(config)] == ["warning"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evalhub_server import __version__
-from harness import Config, RunningServer
+from harness import Config, RunningServer, free_port
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -101,6 +101,12 @@ def write(folder: Path, text: str) -> str:
         ),
         ("service: {port: 0}\ndatabase: {url: 'postgres://u:secret@h/d'}", ["config.yaml:2: database.url"]),
         ("service: {port: 0}\nplugins: {runtime: slurm}", ["runtime 'slurm'", "pip install"]),
+        ("service: {port: 0}\nplugins: {exporters: [nope]}", ["exporter 'nope'", "pip install"]),
+        ("service: {port: 0}\nsupervisor: {run_timeout: 3600}", ["supervisor.run_timeout", '"3600s"']),
+        (
+            "service: {port: 0, tls_cert_file: /no/c, tls_key_file: /no/k}",
+            ["service.tls_cert_file", "/no/c", "PEM"],
+        ),
     ],
 )
 def test_a_wrong_configuration_is_status_1_and_one_line(tmp_path: Path, text: str, fragments: list[str]):
@@ -190,3 +196,34 @@ def test_a_misspelt_key_is_a_warning_in_the_log_with_its_line(tmp_path: Path):
     assert warnings == [
         f"{config.folder}/config.yaml:3: service.hots: unknown key (did you mean host?), ignored"
     ]
+
+
+def test_a_server_whose_log_nobody_reads_goes_on(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.scripted("running", "completed")
+    reader, writer = os.pipe()
+    with RunningServer(config.folder, stderr=writer, port=free_port()) as server:
+        os.close(writer)
+        os.close(reader)
+        for _ in range(3):
+            assert server.finished(server.submit())["status"]["state"] == "completed"
+
+
+def test_a_provider_file_with_a_name_that_is_no_text_is_served(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.scripted("completed")
+    bad = os.fsencode(config.folder / "providers") + b"/\xff.yaml"
+    Path(os.fsdecode(bad)).write_text("id: odd", "utf-8")
+    with RunningServer(config.folder) as server:
+        found = {p["resource"]["id"] for p in server.get("/api/v1/evaluations/providers")["items"]}
+    assert found == {"scripted", "odd"}
+
+
+def test_variables_that_set_a_secret_are_kept_from_adapters(tmp_path: Path):
+    url = f"file:{tmp_path}/own.db"
+    config = Config(tmp_path / "c", env_mappings={"MY_DB": "database.url"})
+    config.scripted("env:MY_DB", "env:DB_URL", "env:OTHER", "completed")
+    with RunningServer(config.folder, env={"MY_DB": url, "DB_URL": url, "OTHER": "seen"}) as server:
+        job_id = server.submit()
+        server.finished(job_id)
+        assert server.logs(job_id).splitlines()[1:] == ["MY_DB=None", "DB_URL=None", "OTHER=seen"]

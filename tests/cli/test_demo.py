@@ -26,6 +26,7 @@ def env(tmp_path: Path) -> dict[str, str]:
         "PORT": "1",
         "DB_URL": "postgres://nowhere",
         "API_HOST": "192.0.2.1",
+        "http_proxy": "http://192.0.2.1:3128",
     }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from harness import Config, RunningServer
+from harness import Config, RunningServer, wait_until
 from harness.server import API
 
 MODEL = {"url": "http://model.test/v1", "name": "m"}
@@ -123,6 +125,7 @@ def test_events_move_the_job_and_results_are_kept(server: RunningServer):
     result = {"metrics": {"acc": 0.25, "label": "x"}, "artifacts": {"a": 1}, "mlflow_run_id": "r"}
     answer = server.report(job_id, "completed", completed_at="2026-01-12T10:45:33.5+02:00", **result)
     assert (answer.status, answer.body) == (204, "")
+    assert answer.headers["content-type"] == "application/json"
     job = server.job(job_id)
     assert job["status"]["state"] == "completed"
     assert job["status"]["benchmarks"] == [
@@ -357,3 +360,37 @@ def test_providers_come_from_their_files(server: RunningServer):
         assert server.call("GET", f"{API}/providers?{query}").body["message_code"] == code
     assert server.get(f"{API}/providers?scope=tenant")["items"] == []
     assert len(server.get(f"{API}/providers?scope=system&limit=2")["items"]) == 2
+
+
+def test_in_cluster_mode_both_identity_headers_are_needed_tenant_first(tmp_path: Path):
+    config = Config(tmp_path / "c", plugins={"runtime": "local"})
+    config.provider("exit 3")
+    with RunningServer(config.folder, flags=("--configdir", str(config.folder))) as server:
+        codes = {}
+        for sent in ((), ("X-Tenant",), ("X-User",), ("X-Tenant", "X-User")):
+            answer = server.call("GET", f"{API}/jobs", None, dict.fromkeys(sent, "somebody"))
+            codes[sent] = answer.body.get("message_code", answer.status)
+        assert server.call("GET", "/api/v1/health").status == 200
+    assert codes == {
+        (): "missing_tenant_header",
+        ("X-Tenant",): "missing_user_header",
+        ("X-User",): "missing_tenant_header",
+        ("X-Tenant", "X-User"): 200,
+    }
+
+
+def test_a_reader_of_logs_that_stops_reading_keeps_nothing_open(tmp_path: Path):
+    service = {"port": 0, "log_stream_timeout": "200ms", "max_log_response_bytes": -1}
+    config = Config(tmp_path / "c", service=service)
+    config.provider("head -c 100000000 /dev/zero; exit 3")
+    with RunningServer(config.folder) as server:
+        job_id = server.submit()
+        server.finished(job_id)
+        with socket.create_connection(("127.0.0.1", server.port)) as raw:
+            raw.sendall(f"GET {API}/jobs/{job_id}/logs?tail_lines=-1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            process = psutil.Process(server.pid)
+            log = str(config.jobs_dir)
+            wait_until(lambda: any(log in file.path for file in process.open_files()), "the log being read")
+            wait_until(
+                lambda: not any(log in file.path for file in process.open_files()), "the log being closed"
+            )

@@ -17,13 +17,13 @@ from evalhub_server.errors import LaunchError, StorageError
 from evalhub_server.models.common import State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.plugins import BenchmarkRun, Handle, JobChange, Limits, LogOptions, Runtime
-from evalhub_server.plugins.sections import Duration
+from evalhub_server.plugins.sections import Timespan
 from evalhub_server.settings import SupervisorSettings
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.memory import MemoryStorage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-QUICK = SupervisorSettings(exit_grace=Duration(0.05), stop_grace=Duration(0.05))
+QUICK = SupervisorSettings(exit_grace=Timespan(0.05), stop_grace=Timespan(0.05))
 
 
 class HandRuntime(Runtime):
@@ -298,7 +298,7 @@ async def test_a_store_in_memory_ends_its_workloads_at_close(world: World):
 
 
 async def test_the_age_of_a_workload_counts_from_its_launch_also_after_a_restart():
-    settings = SupervisorSettings(run_timeout=Duration(3600), stop_grace=Duration(0), exit_grace=Duration(0))
+    settings = SupervisorSettings(run_timeout=Timespan(3600), stop_grace=Timespan(0), exit_grace=Timespan(0))
     world = World(HandRuntime(), settings)
     world.storage.durable = True
     await world.supervisor.start()
@@ -327,3 +327,56 @@ async def test_a_cancel_does_not_wait_for_ever_for_what_cannot_be_stopped(monkey
     await world.until(job, settled)
     assert await world.supervisor.stop_job(cancelled) is True
     await world.supervisor.close()
+
+
+class Stubborn(HandRuntime):
+    """Ends its workloads only after the grace."""
+
+    async def stop(self, handle: Handle, grace_s: float) -> None:
+        await asyncio.sleep(grace_s)
+        await super().stop(handle, grace_s)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_a_shutdown_hurries_a_stop_that_is_under_way(durable: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("evalhub_server.engine.supervisor.SHUTDOWN_GRACE_S", 0.01)
+    world = World(Stubborn(), SupervisorSettings(stop_grace=Timespan(3600)))
+    world.storage.durable = durable
+    await world.supervisor.start()
+    job = await world.submit()
+    await world.until(job, handled)
+    cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    asking = asyncio.create_task(world.supervisor.stop_job(cancelled))
+    await asyncio.sleep(0)
+    await world.supervisor.close()
+    assert world.runtime.stopped == [0]
+    assert await asking is True
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), TypeError("not an Exit"), OSError("away")])
+@pytest.mark.parametrize("method", ["launch", "wait", "stop"])
+async def test_whatever_a_runtime_raises_the_benchmark_ends_and_its_workload_too(
+    world: World, method: str, error: Exception
+):
+    world.runtime.faults[method] = [error]
+    job = await world.submit()
+    await world.until(job, lambda job: job.benchmarks[0].handle is not None or job.state.terminal)
+    world.runtime.end(0, Exit(code=3))
+    done = await world.until(job, settled)
+    assert done.state is State.FAILED
+    assert all(future.done() for future in world.runtime.running.values())
+
+
+async def test_a_handle_that_is_no_json_fails_the_benchmark_and_ends_the_workload(world: World):
+    class Odd(HandRuntime):
+        async def launch(self, run: BenchmarkRun) -> Handle:
+            await super().launch(run)
+            return {"index": object()}
+
+    odd = World(Odd())
+    await odd.supervisor.start()
+    job = await odd.submit()
+    done = await odd.until(job, settled)
+    assert done.state is State.FAILED
+    assert odd.runtime.stopped == [0]
+    await odd.supervisor.close()

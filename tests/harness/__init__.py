@@ -2,6 +2,6 @@
 
 from harness.config import Config
 from harness.server import Answer, RunningServer
-from harness.waiting import processes_with, wait_until
+from harness.waiting import free_port, processes_with, wait_until
 
-__all__ = ["Answer", "Config", "RunningServer", "processes_with", "wait_until"]
+__all__ = ["Answer", "Config", "RunningServer", "free_port", "processes_with", "wait_until"]

@@ -37,6 +37,8 @@ class RunningServer:
         flags: tuple[str, ...] | None = None,
         env: Mapping[str, str] | None = None,
         python: str = sys.executable,
+        stderr: int | None = None,
+        port: int = 0,
     ) -> None:
         flags = ("--local", "--configdir", str(configdir)) if flags is None else flags
         self._command = [python, "-m", "evalhub_server", *flags]
@@ -45,7 +47,8 @@ class RunningServer:
         self._env = {**{k: v for k, v in os.environ.items() if k not in ("PORT", "API_HOST")}, **(env or {})}
         self._log = configdir / "server.log.txt"
         self.process: subprocess.Popen[bytes] | None = None
-        self.port = 0
+        self.port = port
+        self._stderr = stderr
 
     def __enter__(self) -> Self:
         self.start()
@@ -66,11 +69,25 @@ class RunningServer:
         env = {**self._env, "PORT": str(self.port)} if self.port else self._env
         already = len(self.log_lines())
         with self._log.open("ab") as log:
+            stderr = log if self._stderr is None else self._stderr
             self.process = subprocess.Popen(
-                self._command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=stderr
             )
-        line = wait_until(lambda: self._started(already), "the server's start")
-        self.port = line["server_port"]
+        try:
+            if self._stderr is None:
+                self.port = wait_until(lambda: self._started(already), "the server's start")["server_port"]
+            else:
+                wait_until(self._answers, "the server's first answer")
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def _answers(self) -> bool:
+        try:
+            return self.call("GET", "/api/v1/health").status == 200
+        except OSError:
+            return False
 
     def _started(self, already: int) -> dict[str, Any] | None:
         assert self.process is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,6 +22,12 @@ def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0) -
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what}; last seen: {value!r}")
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
 
 
 def processes_with(text: str) -> list[int]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from evalhub_server.cli.selection import make_selected, runtime_name, storage_name
 from evalhub_server.engine.catalogfiles import read_folder
 from evalhub_server.engine.references import dangling_references
-from evalhub_server.errors import PluginError, SettingsError, StartupError
+from evalhub_server.errors import EvalHubError, PluginError, SettingsError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.descriptors import PluginContext
@@ -70,8 +70,14 @@ def examine(*, local: bool, configdir: Path | None, data_dir: Path | None) -> Re
         config_file=str(settings.config_file),
         providers=len(providers),
         collections=len(collections),
-        findings=findings,
+        findings=[_printable(finding) for finding in findings],
     )
+
+
+def _printable(finding: Finding) -> Finding:
+    """File names need not be UTF-8, and output has to be."""
+    source = finding.source.encode("utf-8", "backslashreplace").decode()
+    return msgspec.structs.replace(finding, source=source)
 
 
 def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
@@ -91,12 +97,12 @@ def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
         try:
             # Made and dropped: what a factory makes does nothing before it is opened.
             make_selected(plugins, settings, kind, name, context)
-        except StartupError as error:
+        except EvalHubError as error:
             findings.append(_finding(error, settings))
     return findings
 
 
-def _finding(error: StartupError, settings: Settings | None = None) -> Finding:
+def _finding(error: EvalHubError, settings: Settings | None = None) -> Finding:
     if isinstance(error, SettingsError):
         return Finding("error", error.source, error.line, error.message)
     text = settings.secrets.redact(str(error)) if settings else str(error)

@@ -124,7 +124,8 @@ async def _follow(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), POLL_S)
             if stopped.is_set() or time.monotonic() > deadline:
-                await asyncio.to_thread(client.cancel, job_id)
+                with contextlib.suppress(RequestFailed):  # it may have ended in this very moment
+                    await asyncio.to_thread(client.cancel, job_id)
             job = await asyncio.to_thread(client.job, job_id)
         progress.update(job)
     return job

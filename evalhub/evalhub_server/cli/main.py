@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from evalhub_server import __version__
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import EvalHubError
 
 PROGRAM = "eval-hub-server"
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # it has no public name
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from evalhub_server.cli.serve import serve
 
         return serve(local=arguments.local, configdir=arguments.configdir, data_dir=arguments.data_dir)
-    except StartupError as error:
+    except EvalHubError as error:
         sys.stderr.write(f"{PROGRAM}: {' '.join(str(error).split())}\n")
         return 1
     except KeyboardInterrupt:

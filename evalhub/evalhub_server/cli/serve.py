@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from evalhub_server.cli.server import Server
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.logs import configure_logs
 from evalhub_server.plugins.manager import load_plugins
 from evalhub_server.settings import load_settings
@@ -34,9 +34,9 @@ def serve(*, local: bool, configdir: Path | None, data_dir: Path | None) -> int:
         configure_logs(settings.log_level, secrets=settings.secrets.values)
         try:
             run_async(_serve_until_signal(Server(settings, plugins)))
-        except StartupError as error:
+        except EvalHubError as error:
             raise StartupError(settings.secrets.redact(str(error))) from None
-    except StartupError as error:
+    except EvalHubError as error:
         if not local:
             _leave_behind(str(error), Path(termination_file or TERMINATION_FILE))
         raise

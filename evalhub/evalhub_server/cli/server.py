@@ -24,6 +24,7 @@ from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StartupError
 from evalhub_server.plugins.descriptors import PluginContext
+from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
@@ -33,6 +34,7 @@ from evalhub_server.web.app import make_app
 from evalhub_server.web.limits import Limits, limited_protocol
 
 T = TypeVar("T")
+P = TypeVar("P", Tracker, Exporter)
 
 log = structlog.get_logger()
 
@@ -100,7 +102,9 @@ class Server:
         self._stack.push_async_callback(runtime.close)
         await runtime.check()
         log.info("Runtime created", runtime=runtime.name)
-        trackers = [await self._tracker(name, context) for name in settings.plugins.trackers]
+        trackers = [await self._checked(Tracker, name, context) for name in settings.plugins.trackers]
+        for name in settings.plugins.exporters:
+            await self._checked(Exporter, name, context)
 
         store = JobStore(storage)
         broadcast = Broadcast(self._plugins.observers())
@@ -128,11 +132,11 @@ class Server:
     def _make(self, kind: type[T], name: str, context: PluginContext) -> T:
         return make_selected(self._plugins, self.settings, kind, name, context)
 
-    async def _tracker(self, name: str, context: PluginContext) -> Tracker:
-        tracker = self._make(Tracker, name, context)
-        self._stack.push_async_callback(tracker.close)
-        await tracker.check()
-        return tracker
+    async def _checked(self, kind: type[P], name: str, context: PluginContext) -> P:
+        made = self._make(kind, name, context)
+        self._stack.push_async_callback(made.close)
+        await made.check()
+        return made
 
 
 class _Http(uvicorn.Server):
@@ -148,6 +152,7 @@ def _http(settings: Settings, app: object) -> _Http:
         app,  # pyright: ignore[reportArgumentType]  # Litestar's ASGI types and uvicorn's differ in name only
         loop="none",
         http=limited_protocol(_limits(settings.service)),
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,

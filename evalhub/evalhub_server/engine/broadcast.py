@@ -20,63 +20,82 @@ BACKLOG = 10_000
 
 
 class Broadcast:
-    """A queue of changes and one task that hands each to every observer.
+    """Hands each change to every observer, each through a queue and a task of its own.
 
-    ``observers`` are (name, function) pairs, functions called with ``change=``. Each is isolated: what one raises
-    or how long it takes (up to ``timeout_s``, if it is a coroutine function) is nobody else's business.
+    ``observers`` are (name, function) pairs, functions called with ``change=``. What one raises, or how long it takes
+    (up to ``timeout_s`` for a change, if it is a coroutine function), is nobody else's business.
     """
 
     def __init__(
         self, observers: Sequence[tuple[str, Observer]], timeout_s: float = OBSERVER_TIMEOUT_S
     ) -> None:
-        self._observers = list(observers)
+        self._listeners = [_Listener(name, observer, timeout_s) for name, observer in observers]
+
+    def start(self) -> None:
+        for listener in self._listeners:
+            listener.start()
+
+    def publish(self, change: JobChanged) -> None:
+        for listener in self._listeners:
+            listener.put(change)
+
+    async def close(self, drain_s: float = 0.3) -> None:
+        """Give observers ``drain_s`` seconds for what is queued, then stop."""
+        await asyncio.gather(*(listener.close(drain_s) for listener in self._listeners))
+
+
+class _Listener:
+    """One observer with what it has still to hear."""
+
+    def __init__(self, name: str, observer: Observer, timeout_s: float) -> None:
+        self._name = name
+        self._observer = observer
         self._timeout_s = timeout_s
         self._changes: asyncio.Queue[JobChanged] = asyncio.Queue(BACKLOG)
         self._task: asyncio.Task[None] | None = None
         self._dropped = 0
 
     def start(self) -> None:
-        if self._observers:
-            self._task = asyncio.create_task(self._deliver(), name="broadcast")
+        self._task = asyncio.create_task(self._deliver(), name=f"observer-{self._name}")
 
-    def publish(self, change: JobChanged) -> None:
-        """Queue a change; when observers are hopelessly behind, it is dropped and counted in the log."""
-        if self._task is None:
-            return
+    def put(self, change: JobChanged) -> None:
+        """Queue a change; if this observer is hopelessly behind, it is dropped and counted in the log."""
         try:
             self._changes.put_nowait(change)
         except asyncio.QueueFull:
             self._dropped += 1
             if self._dropped == 1 or self._dropped % BACKLOG == 0:
-                log.warning("observers are too slow, changes dropped", dropped=self._dropped)
+                log.warning(
+                    "observer is too slow, changes dropped", observer=self._name, dropped=self._dropped
+                )
 
-    async def close(self, drain_s: float = 1.0) -> None:
-        """Give observers ``drain_s`` seconds for what is queued, then stop."""
+    async def close(self, drain_s: float) -> None:
         if self._task is None:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changes.join(), drain_s)
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
 
     async def _deliver(self) -> None:
         while True:
             change = await self._changes.get()
             try:
-                await asyncio.gather(
-                    *(self._notify(name, observer, change) for name, observer in self._observers)
-                )
+                await self._notify(change)
             finally:
                 self._changes.task_done()
 
-    async def _notify(self, name: str, observer: Observer, change: JobChanged) -> None:
+    async def _notify(self, change: JobChanged) -> None:
         try:
-            answer = observer(change=change)
+            answer = self._observer(change=change)
             if inspect.isawaitable(answer):
                 await asyncio.wait_for(cast("Awaitable[None]", answer), self._timeout_s)
         except TimeoutError:
-            log.warning("observer timed out", observer=name, timeout_s=self._timeout_s)
+            log.warning("observer timed out", observer=self._name, timeout_s=self._timeout_s)
+        except asyncio.CancelledError:
+            if self._task is None or self._task.cancelling():
+                raise
+            log.warning("observer failed", observer=self._name, error="it was cancelled")
         except Exception as error:  # noqa: BLE001  a third party's code may raise anything
-            log.warning("observer failed", observer=name, error=f"{type(error).__name__}: {error}")
+            log.warning("observer failed", observer=self._name, error=f"{type(error).__name__}: {error}")

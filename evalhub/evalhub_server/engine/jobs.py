@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
 from msgspec import Struct
@@ -87,8 +87,8 @@ class JobService:
             await self._store.add(job)
         except StorageError as error:
             raise problems.storage_failed(KIND, job_id, str(error)) from error
-        log.info("Created evaluation job", job_id=job_id, benchmarks=len(job.benchmarks))
         self._supervisor.submit(job)
+        log.info("Created evaluation job", job_id=job_id, benchmarks=len(job.benchmarks))
         return job
 
     def _collection(self, request: JobRequest) -> Collection | None:
@@ -176,7 +176,7 @@ class JobService:
 
     async def logs(
         self, job_id: str, index: int | None, options: LogOptions, identity: Identity
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The output of one benchmark, or of all of them under header lines. Raises before anything is yielded."""
         job = await self.get(job_id, identity)
         if index is None:
@@ -185,7 +185,7 @@ class JobService:
             raise problems.not_found("benchmark", str(index))
         return self._benchmark_logs(job.benchmarks[index], options)
 
-    async def _all_logs(self, job: JobRecord, options: LogOptions) -> AsyncIterator[bytes]:
+    async def _all_logs(self, job: JobRecord, options: LogOptions) -> AsyncGenerator[bytes, None]:
         for benchmark in job.benchmarks:
             pod, container = self._runtime.log_source(benchmark.handle, job.id, benchmark.index)
             benchmark_id = job.plan.benchmarks[benchmark.index].id
@@ -194,7 +194,9 @@ class JobService:
             async for chunk in self._benchmark_logs(benchmark, options):
                 yield chunk
 
-    async def _benchmark_logs(self, benchmark: BenchmarkRecord, options: LogOptions) -> AsyncIterator[bytes]:
+    async def _benchmark_logs(
+        self, benchmark: BenchmarkRecord, options: LogOptions
+    ) -> AsyncGenerator[bytes, None]:
         if benchmark.handle is not None:
             async for chunk in self._runtime.logs(benchmark.handle, options):
                 yield chunk

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from evalhub_server.domain import transitions
@@ -18,7 +19,7 @@ from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.errors import LaunchError, NotFound, StorageError
 from evalhub_server.models.common import State
-from evalhub_server.plugins.runtime import Handle, LogOptions, Runtime
+from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Runtime
 from evalhub_server.settings import SupervisorSettings
 
 RETRY_FIRST_S = 0.2
@@ -55,9 +56,10 @@ class Workload:
         self._clock = clock
         self._benchmark: BenchmarkRecord | None = None
         self._job: JobRecord | None = None
-        self._stopping = False
+        self.stopping = False
         self._grace_s: float = settings.stop_grace
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._log = structlog.get_logger().bind(
             job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
         )
@@ -66,7 +68,7 @@ class Workload:
         """Start from what an earlier server stored instead of from a launch."""
         self._job, self._benchmark = job, benchmark
         self.handle = benchmark.handle
-        self._stopping = job.cancelled
+        self.stopping = job.cancelled
 
     def changed(self, benchmark: BenchmarkRecord) -> None:
         """A committed change touched this benchmark."""
@@ -80,9 +82,10 @@ class Workload:
 
         ``grace_s`` replaces the configured time between asking a process to end and forcing it.
         """
-        self._stopping = True
+        self.stopping = True
         if grace_s is not None:
             self._grace_s = grace_s
+            self._hurry.set()
         self._wake.set()
         assert self.task is not None  # noqa: S101  the supervisor sets it before anybody can ask
         return self.task
@@ -98,6 +101,32 @@ class Workload:
             if self.handle is not None:
                 self._grace_s = 0
                 await self._stop(self.handle)
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # the supervisor lets go
+            await self._end_anyhow(error)
+        except Exception as error:  # noqa: BLE001  a runtime is a plugin; the benchmark must not hang for what it does
+            await self._end_anyhow(error)
+
+    async def _end_anyhow(self, error: BaseException) -> None:
+        """Something that nobody thought of: end what runs and fail the benchmark, whatever it takes."""
+        self._log.error("supervision failed", exc_info=error)
+        job = self._job or await self._persist(lambda job: job)
+        index = self.slot.index
+        await self._stop_hidden(self._runs(job, index))
+        text = f"The server failed to supervise this benchmark: {type(error).__name__}: {error}"
+        await self._persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
+
+    async def _stop_hidden(self, run: BenchmarkRun) -> None:
+        """Stop what a launch that raised may have started."""
+        handle = self.handle
+        if handle is None:
+            try:
+                handle = await self._runtime.find(run)
+            except Exception as error:  # noqa: BLE001  as above
+                self._log.error("runtime cannot tell what a failed launch left", error=str(error))
+        if handle is not None:
+            await self._stop(handle)
 
     async def _launch(self) -> bool:
         """Start the workload, or find the one that a crash hid; False if there is none to watch."""
@@ -113,9 +142,11 @@ class Workload:
             handle = (
                 await self._runtime.find(run) if benchmark.state.terminal else await self._runtime.launch(run)
             )
+            msgspec.json.encode(handle)  # raises here rather than in the storage, for ever
         except Exception as error:  # noqa: BLE001  a runtime is a plugin; whatever it raises fails this benchmark
             if not isinstance(error, LaunchError):
                 self._log.error("runtime raised at launch", exc_info=error)
+                await self._stop_hidden(run)
             self._log.error(
                 f"{self._runtime.name} runtime benchmark launch failed",
                 benchmark_id=run.spec.benchmark_id,
@@ -162,7 +193,7 @@ class Workload:
             self._wake.clear()
             if self._benchmark is not None and self._benchmark.state.terminal and reported_at is None:
                 reported_at = time.monotonic()
-            if self._stopping:
+            if self.stopping:
                 await self._stop(handle)
                 return True
             deadline = self._deadline(started, reported_at)
@@ -204,7 +235,7 @@ class Workload:
     async def _until_reported(self) -> None:
         """Give a result that is still on its way the time to arrive."""
         until = time.monotonic() + self._settings.exit_grace
-        while not self._stopping and not (self._benchmark and self._benchmark.state.terminal):
+        while not self.stopping and not (self._benchmark and self._benchmark.state.terminal):
             left = until - time.monotonic()
             if left <= 0:
                 return
@@ -228,12 +259,25 @@ class Workload:
             pause = min(pause * 2, RETRY_MOST_S)
 
     async def _stop(self, handle: Handle) -> None:
+        """Return when nothing of the workload runs. A shorter grace, given meanwhile, counts at once."""
         pause = RETRY_FIRST_S
         while True:
+            self._hurry.clear()
+            stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
+            hurried = asyncio.create_task(self._hurry.wait())
             try:
-                return await self._runtime.stop(handle, self._grace_s)
-            except Exception as error:  # noqa: BLE001  as above
-                self._log.error("workload could not be stopped; trying again", error=str(error))
+                await asyncio.wait((stopping, hurried), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                hurried.cancel()
+                if not stopping.done():
+                    stopping.cancel()
+                    await asyncio.gather(stopping, return_exceptions=True)
+            if stopping.cancelled() and self._hurry.is_set():
+                continue
+            error = "it was cancelled" if stopping.cancelled() else stopping.exception()
+            if error is None:
+                return
+            self._log.error("workload could not be stopped; trying again", error=str(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_MOST_S)
 

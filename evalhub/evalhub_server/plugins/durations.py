@@ -24,3 +24,13 @@ class Duration(float):
         if not _WHOLE.fullmatch(text):
             raise ValueError(f'{value!r} is not a duration; write for example "15s", "5m" or "1h30m"')
         return cls(sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text)))
+
+
+class Timespan(Duration):
+    """Seconds, but a number without a unit is refused: nobody who writes 3600 means 3.6 microseconds."""
+
+    @classmethod
+    def parse(cls, value: object) -> Timespan:
+        if isinstance(value, int | float) and value:
+            raise ValueError(f'{value!r} has no unit; write for example "{value}s"')
+        return cls(super().parse(value))

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin
 import msgspec
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.plugins.durations import Duration
+from evalhub_server.plugins.durations import Duration, Timespan
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -139,8 +139,8 @@ def _normal_map(items: dict[Any, Any], struct: type[msgspec.Struct], path: str) 
 
 
 def _decode_hook(type_: type[Any], value: Any) -> Any:
-    if type_ is Duration:
-        return Duration.parse(value)
+    if issubclass(type_, Duration):
+        return type_.parse(value)
     raise NotImplementedError(type_)
 
 
@@ -156,6 +156,7 @@ def readable(error: str, path: str) -> str:
 
 __all__ = [
     "Duration",
+    "Timespan",
     "convert_section",
     "find_section",
     "nearest",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from evalhub_server.plugins.sections import Duration
+from evalhub_server.plugins.sections import Duration, Timespan
 
 MIB = 1024 * 1024
 
@@ -54,11 +54,11 @@ class SupervisorSettings(Struct, kw_only=True, frozen=True):
     from launch to the result. ``linger``: how long an adapter may stay alive after it has reported its result.
     """
 
-    exit_grace: Duration = Duration(1)
-    stop_grace: Duration = Duration(10)
-    start_timeout: Duration = Duration(0)
-    run_timeout: Duration = Duration(7 * 24 * 3600)
-    linger: Duration = Duration(120)
+    exit_grace: Timespan = Timespan(1)
+    stop_grace: Timespan = Timespan(10)
+    start_timeout: Timespan = Timespan(0)
+    run_timeout: Timespan = Timespan(7 * 24 * 3600)
+    linger: Timespan = Timespan(120)
 
 
 class PrometheusSettings(Struct, kw_only=True, frozen=True):

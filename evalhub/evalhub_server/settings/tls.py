@@ -23,7 +23,9 @@ def check_tls(service: ServiceSettings) -> None:
         try:
             file.read_bytes()
         except OSError as error:
-            raise SettingsError(f"service.{key}: {file} cannot be read: {error.strerror}.") from None
+            raise SettingsError(
+                f"service.{key}: {file} cannot be read: {error.strerror}. Name a readable PEM file."
+            ) from None
     _load(service)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from litestar import Request, get
@@ -15,10 +16,12 @@ from evalhub_server.domain import problems
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.plugins.runtime import LogOptions
 from evalhub_server.web.context import context
+from evalhub_server.web.protocol import EXTENSION
 from evalhub_server.web.query import Query
 
 AnyRequest = Request[Any, Any, Any]
 TRAILER = b"X-Log-Truncated"
+LAST_WORDS_S = 5.0
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -27,7 +30,7 @@ class LogResponse(ASGIResponse):
 
     __slots__ = ("_chunks", "_limit_bytes", "_timeout_s")
 
-    def __init__(self, chunks: AsyncIterator[bytes], limit_bytes: int, timeout_s: float) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes, None], limit_bytes: int, timeout_s: float) -> None:
         super().__init__(status_code=200, media_type="text/plain; charset=utf-8")
         self._chunks = chunks
         self._limit_bytes = limit_bytes
@@ -36,31 +39,34 @@ class LogResponse(ASGIResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"trailer", TRAILER)]
         extensions: Any = scope.get("extensions")  # pyright: ignore[reportUnknownMemberType]  # Litestar types it loosely
-        trailers = "http.response.trailers" in (extensions or {})
+        trailers = EXTENSION in (extensions or {})
         start: Any = {"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers}
         await send(start)
-        sent = 0
-        why = ""
+        why = await self._stream(send)
+        # A reader that has stopped reading keeps nothing open: what it does not take in this time, it does not get.
+        async with asyncio.timeout(LAST_WORDS_S):
+            if why:
+                notice = f"\n=== log truncated after {why}; ask for fewer lines with tail_lines ===\n"
+                await _send_body(send, notice.encode())
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if trailers:
+                message: Any = {"type": EXTENSION, "headers": [(TRAILER, b"true")] if why else []}
+                await send(message)
+
+    async def _stream(self, send: Send) -> str:
+        """Send the log; returns why it was cut, or nothing."""
+        left = self._limit_bytes
         try:
-            async with asyncio.timeout(self._timeout_s or None):
-                async for chunk in self._chunks:
-                    room = len(chunk) if self._limit_bytes < 0 else self._limit_bytes - sent
-                    if room < len(chunk):
-                        why = f"{self._limit_bytes} bytes"
-                        chunk = chunk[:room]  # noqa: PLW2901
-                    sent += len(chunk)
+            async with asyncio.timeout(self._timeout_s or None), contextlib.aclosing(self._chunks) as chunks:
+                async for chunk in chunks:
+                    if self._limit_bytes >= 0 and left < len(chunk):
+                        await _send_body(send, chunk[:left])
+                        return f"{self._limit_bytes} bytes"
+                    left -= len(chunk)
                     await _send_body(send, chunk)
-                    if why:
-                        break
         except TimeoutError:
-            why = f"{self._timeout_s:g} seconds"
-        if why:
-            notice = f"\n=== log truncated after {why}; ask for fewer lines with tail_lines ===\n"
-            await _send_body(send, notice.encode())
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        if trailers:
-            message: Any = {"type": "http.response.trailers", "headers": [(TRAILER, b"true")] if why else []}
-            await send(message)
+            return f"{self._timeout_s:g} seconds"
+        return ""
 
 
 async def _send_body(send: Send, chunk: bytes) -> None:

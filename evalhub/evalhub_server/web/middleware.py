@@ -40,7 +40,7 @@ class Gateway:
         path: str = scope["path"]
         headers = scope["headers"]
         trace = _header(headers, TRACE_HEADER) or str(uuid.uuid4())
-        head = scope["method"] == "HEAD"
+        method: str = scope["method"]
         status = 500
 
         async def answer(message: Message) -> None:
@@ -55,7 +55,7 @@ class Gateway:
 
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=trace)
-        if head:
+        if method == "HEAD":
             # Litestar has no HEAD for GET routes; the server below leaves the body out, since it knows the method.
             scope = {**scope, "method": "GET"}  # type: ignore[assignment]
         try:
@@ -69,7 +69,7 @@ class Gateway:
                 status = 404
             else:
                 await self._app(scope, receive, answer)
-        _log_request(scope, path, status, time.perf_counter() - started)
+        _log_request(method, scope, path, status, time.perf_counter() - started)
 
     def _identity(self, headers: list[tuple[bytes, bytes]], path: str) -> Identity:
         if not path.startswith(API_PREFIX):
@@ -116,7 +116,7 @@ async def _plain_not_found(send: Send) -> None:
     await send({"type": "http.response.body", "body": PLAIN_NOT_FOUND, "more_body": False})
 
 
-def _log_request(scope: HTTPScope, path: str, status: int, duration_s: float) -> None:
+def _log_request(method: str, scope: HTTPScope, path: str, status: int, duration_s: float) -> None:
     # Probes ask for health all the time; nobody wants to read that.
     level = logging.DEBUG if path == HEALTH else logging.INFO
     if not log.is_enabled_for(level):
@@ -124,7 +124,7 @@ def _log_request(scope: HTTPScope, path: str, status: int, duration_s: float) ->
     log.log(
         level,
         "Request successful" if status < 400 else "Request failed",
-        method=scope["method"],
+        method=method,
         uri=request_uri(scope),
         code=status,
         duration=round(duration_s, 6),

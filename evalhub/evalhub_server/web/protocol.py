@@ -22,6 +22,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         # uvicorn has no seam for the class of its cycles. The cycle's task has not started yet.
+        if self.cycle is None:  # pyright: ignore[reportUnnecessaryComparison]  an upgrade
+            return
         self.cycle.__class__ = Cycle
         self.cycle.scope["extensions"] = _EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
 

@@ -18,7 +18,7 @@ def json_response(body: bytes, status: int = 200) -> ASGIResponse:
 
 def no_content() -> ASGIResponse:
     # Contract: even an answer without a body says JSON.
-    return ASGIResponse(body=b"", status_code=204, media_type=JSON)
+    return ASGIResponse(body=b"", status_code=204, headers={"content-type": JSON})
 
 
 def encode(value: object) -> bytes:

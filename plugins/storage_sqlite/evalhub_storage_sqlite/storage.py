@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.errors import NotFound, StartupError, StorageError
 from evalhub_server.plugins import JobChange, JobPage, JobQuery, Storage
@@ -22,6 +24,8 @@ from evalhub_storage_sqlite.schema import migrate
 from evalhub_storage_sqlite.writer import Writer
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 class SqliteStorage(Storage):
@@ -117,7 +121,19 @@ class SqliteStorage(Storage):
             ids = await self._opened(self._reader).call(read, reads.open_ids)
         except UNUSABLE as error:
             raise storage_error(doing, self.description, error) from error
-        return await self._records_of(ids, doing)
+        try:
+            return await self._records_of(ids, doing)
+        except StorageError as error:
+            if isinstance(error.__cause__, sqlite3.Error):
+                raise  # the database, not one job
+        # One that cannot be decoded must not keep the server from starting: it could not even be deleted then.
+        found: list[JobRecord] = []
+        for job_id in ids:
+            try:
+                found += await self._records_of([job_id], f"Reading job {job_id}")
+            except StorageError as error:
+                log.error("open job left out", job_id=job_id, error=str(error))
+        return found
 
     async def _listing(self, query: JobQuery) -> Listing:
         sql = build(query)
