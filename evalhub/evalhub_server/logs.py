@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+DELETE = "\x7f"
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -53,4 +54,13 @@ class _JsonFormatter(logging.Formatter):
 
 def _line(level: str, message: str, fields: MutableMapping[str, Any]) -> str:
     ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return _encode({"level": level, "ts": ts, "msg": message, **fields}).decode("utf-8", "replace")
+    line = _encode({"level": level, "ts": ts, "msg": message, **fields}).decode("utf-8", "replace")
+    return line if line.isascii() and DELETE not in line else "".join(map(_visible, line))
+
+
+def _visible(character: str) -> str:
+    """What could still move a terminal's cursor or hide text goes as JSON's escape; msgspec has escaped C0."""
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))

@@ -36,17 +36,24 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 """Variables that work with any configuration file; ``env_mappings`` in the file adds others."""
 
-SECRET_VARIABLES = frozenset({"DB_URL"})
+SECRET_VARIABLES = frozenset({"DB_URL", "EVALHUB_TOKEN"})
 """Variables with secrets of the server's own, which no adapter inherits."""
 
 
 class ServiceSettings(Struct, kw_only=True, frozen=True):
-    """``service:`` the HTTP server. Port 0 takes a free one."""
+    """``service:`` the HTTP server. Port 0 takes a free one.
+
+    ``allowed_hosts`` and ``allowed_origins``: names that clients may use for this server, and web pages that may use
+    it, beside those of this computer. ``auth_token_file``: a file with a token that every request must carry.
+    """
 
     host: str = ""
     port: int = 8080
     tls_cert_file: str = ""
     tls_key_file: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    auth_token_file: str = ""
     idle_timeout: Duration = Duration(60)
     max_request_body_bytes: int = 10 * MIB
     max_log_response_bytes: int = 50 * MIB

@@ -97,6 +97,12 @@ def write(folder: Path, text: str) -> str:
             ["storage 'tape'", "Installed storages: sqlite", "pip install"],
         ),
         ("service: {port: 0}\ndatabase: {url: 'postgres://u:secret@h/d'}", ["database.url"]),
+        ("service: {port: 0, allowed_hosts: ['*']}", ["config.yaml: service.allowed_hosts: '*'", "such as"]),
+        (
+            "service: {port: 0, allowed_origins: ['*']}",
+            ["config.yaml: service.allowed_origins: '*'", "such as"],
+        ),
+        ("service: {port: 0, auth_token_file: /nope}", ["service.auth_token_file: /nope", "openssl rand"]),
         ("service: {port: 0}\nplugins: {runtime: slurm}", ["runtime 'slurm'", "pip install"]),
     ],
 )

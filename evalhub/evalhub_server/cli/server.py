@@ -28,6 +28,7 @@ from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import SECRET_VARIABLES, Settings
 from evalhub_server.web.app import make_app
+from evalhub_server.web.exposure import credentials_of
 from evalhub_server.web.protocol import TrailerProtocol
 
 T = TypeVar("T")
@@ -105,12 +106,17 @@ class Server:
         broadcast.start()
         self._stack.push_async_callback(broadcast.close)
         store.listen(broadcast.publish)
-        runs = RunBuilder(self.url, runtime.provider_key, trackers)
+        credentials = credentials_of(settings)
+        callback_path = credentials.callback_path if credentials else None
+        runs = RunBuilder(self.url, runtime.provider_key, trackers, callback_path)
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
         catalog = Catalog.load(settings.providers_dir, settings.collections_dir)
         jobs = JobService(store, supervisor, runtime, catalog, trackers, utc_now, _new_id)
-        self._http = _http(settings, make_app(settings, jobs, catalog))
+        try:
+            self._http = _http(settings, make_app(settings, jobs, catalog, credentials))
+        except SettingsError as error:
+            raise SettingsError(f"{settings.config_file}: {error}") from None
         await supervisor.start()
         log.info(
             "API Server starting",
@@ -156,6 +162,7 @@ def _http(settings: Settings, app: object) -> _Http:
         app,  # pyright: ignore[reportArgumentType]  # Litestar's ASGI types and uvicorn's differ in name only
         loop="none",
         http=TrailerProtocol,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,

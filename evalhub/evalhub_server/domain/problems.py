@@ -23,6 +23,11 @@ def body_too_large(limit_bytes: int) -> ApiError:
     return ApiError(413, "request_body_too_large", text, {"Connection": "close"})
 
 
+def head_too_large(limit_bytes: int) -> ApiError:
+    text = f"The request's headers exceed the maximum allowed size of {limit_bytes} bytes."
+    return ApiError(431, "request_headers_too_large", text)
+
+
 def not_found(kind: str, resource_id: str) -> ApiError:
     """``kind`` is one of: evaluation job, collection, provider, benchmark."""
     return ApiError(404, "resource_not_found", f"The {kind} resource '{resource_id}' was not found.")
@@ -99,6 +104,31 @@ def missing_header(code: str, header: str) -> ApiError:
 
 def invalid_header(header: str, why: str) -> ApiError:
     return ApiError(400, "invalid_header", f"The header {header} {why}. Send it once, with a plain value.")
+
+
+def host_not_allowed(host: str) -> ApiError:
+    text = (
+        f"This server does not answer to the host name '{_shown(host)}', so that web pages cannot reach it under a name "
+        "of their own. Use localhost, or add the name to service.allowed_hosts in the server's config.yaml."
+    )
+    return ApiError(403, "host_not_allowed", text)
+
+
+def origin_not_allowed(origin: str) -> ApiError:
+    text = (
+        f"Web pages of the origin '{_shown(origin)}' may not change anything on this server. If the page is yours, add its "
+        "origin to service.allowed_origins in the server's config.yaml."
+    )
+    return ApiError(403, "origin_not_allowed", text)
+
+
+def unauthorized() -> ApiError:
+    text = "This server asks for a bearer token: send the header 'Authorization: Bearer TOKEN' with the right token."
+    return ApiError(401, "unauthorized", text, {"WWW-Authenticate": 'Bearer realm="evalhub"'})
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 100 else text[:100] + "…"
 
 
 def method_not_allowed(method: str, uri: str, allowed: Sequence[str]) -> ApiError:

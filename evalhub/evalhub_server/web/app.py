@@ -8,6 +8,7 @@ from litestar.types import ASGIApp
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.settings import MIB, Settings
+from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.errors import EXCEPTION_HANDLERS
 from evalhub_server.web.health import health
 from evalhub_server.web.joblogs import log_routes
@@ -19,7 +20,9 @@ from evalhub_server.web.providers import provider_routes
 DEFAULT_BODY_LIMIT_BYTES = 10 * MIB
 
 
-def make_app(settings: Settings, jobs: JobService, catalog: Catalog) -> ASGIApp:
+def make_app(
+    settings: Settings, jobs: JobService, catalog: Catalog, credentials: Credentials | None = None
+) -> ASGIApp:
     """Routes inside, one middleware around them."""
     service = settings.service
     body_limit_bytes = service.max_request_body_bytes or DEFAULT_BODY_LIMIT_BYTES
@@ -35,4 +38,4 @@ def make_app(settings: Settings, jobs: JobService, catalog: Catalog) -> ASGIApp:
         logging_config=None,
         request_max_body_size=None,  # read_body has the contract's answer
     )
-    return Gateway(app, local=settings.local)
+    return Gateway(app, settings, credentials)

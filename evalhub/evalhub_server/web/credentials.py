@@ -1,0 +1,128 @@
+"""The server's bearer token, and the callback addresses with which adapters are let in without it.
+
+Adapters never get the server's token. The callback URL of a job has a token of its own in its path,
+``http://localhost:8080/callback/TOKEN``, made from the server's token and the job's id by HMAC: it opens nothing but the
+reports of that job, nothing needs to be stored, and adapters that outlive the server are known to the next one. It is in
+the path because that is what every adapter passes on: those of the SDK send no token of a file outside of Kubernetes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from evalhub_server.errors import StartupError
+
+log = structlog.get_logger()
+
+SHORTEST = 16
+LOOK_EVERY_S = 1.0
+CALLBACK = b"/callback/"
+JOBS, EVENTS = "/api/v1/evaluations/jobs/", "/events"
+_CALLBACK = re.compile(rb"/callback/([A-Za-z0-9_-]{43})(/api/v1/evaluations/jobs/[^/]+/events)")
+_PURPOSE = b"evalhub callback of job "
+
+
+class Credentials:
+    """Checks tokens against the one in ``file``.
+
+    The file is looked at again at most once a second. While it cannot be used, the last token stays valid. After a
+    change adapters that are running can still report, until the server ends.
+
+    Raises :class:`StartupError` if the file holds no usable token.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = file
+        self._clock = clock
+        self._stamp: tuple[int, ...] = ()
+        try:
+            self._stamp, token = _stamp(file), _read(file)
+        except (OSError, ValueError) as error:
+            raise StartupError(
+                f"service.auth_token_file: {file}: {_why(error)}. Make one with: openssl rand -hex 32 > {file}"
+            ) from None
+        self._tokens = deque([token], maxlen=2)
+        self._next_look = clock() + LOOK_EVERY_S
+
+    def admit(self, authorization: bytes) -> bool:
+        """Is this value of ``Authorization`` the server's token?"""
+        self._look_again()
+        scheme, _, given = authorization.partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(b" \t"), self._tokens[-1])
+
+    def admit_report(self, callback_token: bytes, path: str) -> bool:
+        """Is this the token of the job whose reports go to ``path``?"""
+        self._look_again()
+        job_id = path.removeprefix(JOBS).removesuffix(EVENTS)
+        return any(hmac.compare_digest(callback_token, _derived(token, job_id)) for token in self._tokens)
+
+    def callback_path(self, job_id: str) -> str:
+        """What the callback URL of this job's adapters ends with."""
+        return f"{CALLBACK.decode()}{_derived(self._tokens[-1], job_id).decode()}"
+
+    def _look_again(self) -> None:
+        now = self._clock()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_EVERY_S
+            self._look()
+
+    def _look(self) -> None:
+        stamp: tuple[int, ...] = ()
+        try:
+            stamp = _stamp(self._file)
+            if stamp == self._stamp:
+                return
+            token = _read(self._file)
+        except (OSError, ValueError) as error:
+            if stamp != self._stamp:  # said once
+                log.error(
+                    "The token file cannot be used; the last token stays valid",
+                    file=str(self._file),
+                    error=_why(error),
+                )
+        else:
+            if token != self._tokens[-1]:
+                self._tokens.append(token)
+                log.info("Read a new token", file=str(self._file))
+        self._stamp = stamp
+
+
+def split_callback(raw_path: bytes) -> tuple[bytes, bytes]:
+    """The token in the path of a report, and the path without it; nothing and the path for any other path."""
+    match = _CALLBACK.fullmatch(raw_path)
+    return (match[1], match[2]) if match else (b"", raw_path)
+
+
+def _derived(token: bytes, job_id: str) -> bytes:
+    digest = hmac.digest(token, _PURPOSE + job_id.encode("utf-8", "surrogatepass"), "sha256")
+    return base64.urlsafe_b64encode(digest).rstrip(b"=")
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    found = os.stat(file)  # noqa: PTH116  follows the links by which Kubernetes swaps secrets
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _read(file: Path) -> bytes:
+    token = file.read_bytes().strip()
+    if not token:
+        raise ValueError("it is empty")
+    if not token.isascii() or not token.decode("ascii").isprintable() or b" " in token:
+        raise ValueError("it must hold one token of printable ASCII characters without spaces")
+    if len(token) < SHORTEST:
+        # The tokens of jobs are made from it: who has one of those could guess a short one offline.
+        raise ValueError(f"the token is shorter than {SHORTEST} characters")
+    return token
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -1,0 +1,33 @@
+"""Request paths, as they were sent and as they are routed."""
+
+from __future__ import annotations
+
+import html
+import posixpath
+from urllib.parse import quote, unquote
+
+_AS_SENT = "/%:@!$&'()*+,;=-._~"
+
+
+def is_clean(raw_path: bytes) -> bool:
+    """Has it neither ``//`` nor a segment of dots? Says no to a few clean ones, too: see :func:`cleaned`."""
+    return b"//" not in raw_path and b"/." not in raw_path
+
+
+def cleaned(raw_path: bytes) -> str:
+    """``//`` and dot segments resolved; escapes stay as they are. It starts with one slash, never with two."""
+    path = raw_path.decode("latin-1")
+    # normpath keeps two leading slashes, which would name another host.
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    slash = clean != "/" and path.endswith("/")
+    return quote(clean + "/" * slash, safe=_AS_SENT, encoding="latin-1")
+
+
+def routed(raw_path: bytes) -> str:
+    """Decoded segment by segment: an encoded slash is part of an id (and stays encoded), it does not separate."""
+    segments = raw_path.decode("latin-1").split("/")
+    return "/".join(unquote(segment).replace("/", "%2F") for segment in segments)
+
+
+def redirect_page(location: str) -> bytes:
+    return f'<a href="{html.escape(location)}">Temporary Redirect</a>.\n\n'.encode()
