@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
-from typing import Annotated, Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.fields import checked_fields_of, normalised
 from evalhub_server.domain.value_rules import CHECKS, SHORT_TEXTS, STRUCT_CHECKS
-from evalhub_server.models.job import BenchmarkRef
+from evalhub_server.errors import ApiError
 from evalhub_server.models.rules import Rule
 
 T = TypeVar("T")
@@ -37,23 +37,37 @@ class Failure(NamedTuple):
 
 def decode(body: bytes, type_: type[T]) -> T:
     """Decode a JSON request. Raises ``invalid_json_request`` (400) for malformed JSON and for wrong types."""
+    if not _CAPITAL_KEY.search(body) and body.strip() and not _too_deep(body):
+        try:
+            return msgspec.json.decode(body, type=type_)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass  # perhaps only a null, which the lenient path takes as absent; if not, it says what is wrong
+    return conform(parse(body), type_)
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value of a request. Raises ``invalid_json_request`` (400) for what is malformed or too deep."""
     if not body.strip():
         raise problems.invalid_json("unexpected end of JSON input")
     if _too_deep(body):
         raise problems.invalid_json(f"the document is nested deeper than {MAX_DEPTH} levels")
     try:
-        if not _CAPITAL_KEY.search(body):
-            try:
-                return msgspec.json.decode(body, type=type_)
-            except msgspec.ValidationError:
-                pass  # perhaps only a null, which the lenient path takes as absent
-        raw = msgspec.json.decode(body)
-        return msgspec.convert({} if raw is None else _normalise(raw, type_), type_)
-    except msgspec.MsgspecError as error:
-        truncated = "truncated" in str(error)
-        raise problems.invalid_json("unexpected end of JSON input" if truncated else str(error)) from None
-    except UnicodeDecodeError as error:
-        raise problems.invalid_json(str(error)) from None
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _invalid(error) from None
+
+
+def conform(raw: Any, type_: type[T]) -> T:
+    """Read a parsed request as leniently as :func:`decode`. Raises ``invalid_json_request`` for wrong types."""
+    try:
+        return convert({} if raw is None else raw, type_)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValueError) -> ApiError:
+    truncated = "truncated" in str(error)
+    return problems.invalid_json("unexpected end of JSON input" if truncated else str(error))
 
 
 def _too_deep(body: bytes) -> bool:
@@ -78,7 +92,7 @@ def _too_deep(body: bytes) -> bool:
 
 def convert(raw: Any, type_: type[T]) -> T:
     """Like :func:`decode`, for a value that is already parsed (YAML). Raises :class:`msgspec.ValidationError`."""
-    return msgspec.convert(_normalise(raw, type_), type_)
+    return msgspec.convert(normalised(raw, type_), type_)
 
 
 def validate(value: msgspec.Struct, name: str) -> None:
@@ -102,7 +116,7 @@ def describe(failures: list[Failure]) -> str:
 
 def failed_rules(value: msgspec.Struct, path: str) -> Iterator[Failure]:
     """Yield every failed rule below ``value``, in the order of the fields; rules between fields come last."""
-    for field in _checked_fields(type(value)):
+    for field in checked_fields_of(type(value)):
         item = getattr(value, field.name)
         where = f"{path}.{field.path_name}"
         if (rule := _broken(item, field.rules)) is not None:
@@ -133,73 +147,3 @@ def _broken(value: Any, rules: tuple[Rule, ...]) -> Rule | None:
 
 def _last(path: str) -> str:
     return path.rpartition(".")[2]
-
-
-class _Field(NamedTuple):
-    name: str
-    path_name: str
-    rules: tuple[Rule, ...]
-    item_rules: tuple[Rule, ...]
-    struct: type[msgspec.Struct] | None
-    many: bool
-
-
-@cache
-def _fields(type_: type[msgspec.Struct]) -> tuple[_Field, ...]:
-    hints = get_type_hints(type_, include_extras=True)
-    fields: list[_Field] = []
-    for field in msgspec.structs.fields(type_):
-        rules, bare = _peel(hints[field.name])
-        item = next((get_args(part)[0] for part in _union(bare) if get_origin(part) is tuple), None)
-        item_rules, item_bare = _peel(item)
-        struct = next((part for part in (*_union(bare), item_bare) if _is_struct(part)), None)
-        # The released server embeds a "Ref" in the benchmarks of jobs and collections, and its texts show it.
-        path_name = "Ref.id" if type_ is BenchmarkRef and field.name == "id" else field.encode_name
-        fields.append(_Field(field.name, path_name, rules, item_rules, struct, item is not None))
-    return tuple(fields)
-
-
-@cache
-def _checked_fields(type_: type[msgspec.Struct]) -> tuple[_Field, ...]:
-    """Those that have rules, or something below them that may; each event comes through here."""
-    return tuple(field for field in _fields(type_) if field.rules or field.item_rules or field.struct)
-
-
-def _peel(hint: Any) -> tuple[tuple[Rule, ...], Any]:
-    if get_origin(hint) is Annotated:
-        bare, *marks = get_args(hint)
-        return tuple(mark for mark in marks if isinstance(mark, Rule)), bare
-    return (), hint
-
-
-def _union(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) not in (tuple, dict, None) else (hint,)
-
-
-def _is_struct(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
-
-
-def _normalise(raw: Any, type_: type[Any]) -> Any:
-    """Spell the keys as the fields are spelled, drop nulls and unknown keys; free-form objects stay untouched."""
-    if not isinstance(raw, dict) or not _is_struct(type_):
-        return cast("Any", raw)  # convert() names the wrong type
-    by_key = _by_key(type_)
-    normal: dict[str, Any] = {}
-    for key, value in cast("dict[str, Any]", raw).items():
-        field = by_key.get(key) or by_key.get(str(key).lower())
-        if field is None or value is None:
-            continue
-        if field.struct is None:
-            normal[field.name] = value
-        elif field.many and isinstance(value, list):
-            items = cast("list[Any]", value)
-            normal[field.name] = [_normalise({} if item is None else item, field.struct) for item in items]
-        else:
-            normal[field.name] = _normalise(value, field.struct)
-    return normal
-
-
-@cache
-def _by_key(type_: type[msgspec.Struct]) -> dict[str, _Field]:
-    return {field.name.lower(): field for field in _fields(type_)}
