@@ -60,6 +60,12 @@ SAMPLES = Path(__file__).parent.parent / "fixtures" / "rest"
             "The job j can not be running because its benchmark 'b' at index 2 is 'failed'",
         ),
         (
+            problems.unallowed_patch("add", "/name"),
+            400,
+            "unallowed_patch",
+            "The operation 'add' is not allowed for the path '/name'.",
+        ),
+        (
             problems.query_parameter_required("since_seconds"),
             400,
             "query_parameter_required",
@@ -115,6 +121,9 @@ JOB_FILTERS = ("limit", "offset", "status", "name", "tags", "owner", "experiment
         ("job-list-bad-param", problems.query_bad_parameter("foo", JOB_FILTERS)),
         ("provider-list-bad-scope", problems.query_parameter_value_invalid("scope", "system|tenant")),
         ("provider-list-scope-owner", problems.query_parameter_mismatch(["owner", "scope"])),
+        ("provider-delete-system", problems.read_only("provider", "lm_evaluation_harness")),
+        ("collection-delete-system", problems.read_only("collection", "safety-and-fairness-v1")),
+        ("collection-patch-bad-op", problems.invalid_patch_operation("test", ("replace", "add", "remove"))),
         ("cluster-missing-user", problems.missing_header("missing_user_header", "X-User")),
     ],
 )

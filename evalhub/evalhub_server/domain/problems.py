@@ -101,6 +101,22 @@ def invalid_header(header: str, why: str) -> ApiError:
     return ApiError(400, "invalid_header", f"The header {header} {why}. Send it once, with a plain value.")
 
 
+def read_only(kind: str, resource_id: str) -> ApiError:
+    """``kind`` is one of: provider, collection."""
+    text = f"{kind.capitalize()} '{resource_id}' cannot be modified or deleted."
+    return ApiError(400, f"read_only_{kind}", text)
+
+
+def invalid_patch_operation(operation: str, allowed: Sequence[str]) -> ApiError:
+    text = f"The patch operation '{operation}' is not valid. Allowed operations are: {', '.join(allowed)}."
+    return ApiError(400, "invalid_patch_operation", text)
+
+
+def unallowed_patch(operation: str, path: str) -> ApiError:
+    text = f"The operation '{operation}' is not allowed for the path '{path}'."
+    return ApiError(400, "unallowed_patch", text)
+
+
 def method_not_allowed(method: str, uri: str, allowed: Sequence[str]) -> ApiError:
     text = f"The HTTP method {method} is not allowed for the API {uri}."
     return ApiError(405, "method_not_allowed", text, {"Allow": ", ".join(allowed)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from evalhub_server.models.common import Json
@@ -24,24 +25,44 @@ def normal_runtime(runtime: Json) -> Json:
     (``Always``). Entries that are empty or null mean: not for this runtime. Other runtimes' entries stay as they are.
     """
     normal: Json = {}
-    for name, entry in runtime.items():
+    for name, entry in spelled_runtime(runtime).items():
         if not entry:
             continue
-        key = str(name)  # YAML's keys may be numbers
-        if key.lower() not in _WELL_KNOWN:
-            normal[key] = entry
-        elif isinstance(entry, dict):
-            normal[key.lower()] = _normal_entry(cast("Json", entry))
+        if name in _WELL_KNOWN and isinstance(entry, dict):
+            normal[name] = _normal_entry(cast("Json", entry))
         else:
-            normal[key.lower()] = entry  # decoding names the wrong type
+            normal[name] = entry  # decoding names the wrong type
     return normal
+
+
+def spelled_runtime(runtime: Json) -> Json:
+    """Spell only the keys of ``local`` and ``k8s`` as the server writes them; values stay, null ones too."""
+    spelled: Json = {}
+    for name, entry in runtime.items():
+        name, *_ = spelled_path((str(name),))  # noqa: PLW2901  YAML's keys may be numbers
+        if name in _WELL_KNOWN and isinstance(entry, dict):
+            fields = cast("Json", entry)
+            entry = {spelled_path((name, str(key)))[1]: value for key, value in fields.items()}  # noqa: PLW2901
+        spelled[name] = entry
+    return spelled
+
+
+def spelled_path(path: Sequence[str]) -> tuple[str, ...]:
+    """Spell the keys of a path below ``runtime`` as the server writes them: ``k8s/Image`` becomes ``k8s/image``."""
+    name, *keys = path
+    if name.lower() not in _WELL_KNOWN:
+        return tuple(path)
+    for level, key in enumerate(keys):
+        lower = key.lower()
+        keys[level] = _KEYS.get(lower.replace("_", ""), lower) if level == 0 else lower
+        if level == 1 and keys[0] != "env" and lower == "node_selector":
+            break  # labels of nodes follow
+    return name.lower(), *keys
 
 
 def _normal_entry(entry: Json) -> Json:
     normal: Json = {}
-    for key, value in entry.items():
-        lower = str(key).lower()
-        name = _KEYS.get(lower.replace("_", ""), lower)
+    for name, value in entry.items():
         if value is None:
             continue
         if name == "env" and isinstance(value, list):

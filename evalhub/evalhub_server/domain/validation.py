@@ -65,7 +65,7 @@ def conform(raw: Any, type_: type[T]) -> T:
         raise _invalid(error) from None
 
 
-def _invalid(error: ValueError) -> ApiError:
+def _invalid(error: Exception) -> ApiError:
     truncated = "truncated" in str(error)
     return problems.invalid_json("unexpected end of JSON input" if truncated else str(error))
 
@@ -90,6 +90,22 @@ def _too_deep(body: bytes) -> bool:
     return False
 
 
+def first_value(body: bytes) -> bytes:
+    """Cut off what follows the object or the null that a body begins with; other bodies come back whole."""
+    start = body.lstrip()
+    if start.startswith(b"null"):
+        return b"null"
+    if not start.startswith(b"{"):
+        return body
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(start):
+        first = start[token.start()]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth == 0:
+            return start[: token.end()]
+    return body
+
+
 def convert(raw: Any, type_: type[T]) -> T:
     """Like :func:`decode`, for a value that is already parsed (YAML). Raises :class:`msgspec.ValidationError`."""
     return msgspec.convert(normalised(raw, type_), type_)
@@ -104,6 +120,7 @@ def validate(value: msgspec.Struct, name: str) -> None:
 
 def describe(failures: list[Failure]) -> str:
     """The contract's text for failed rules: one line each, or the short text of the first if it has one."""
+    failures = sorted(failures, key=lambda failure: failure.rule.added)
     first = failures[0]
     short = SHORT_TEXTS.get(first.rule.name)
     if short is not None:

@@ -15,7 +15,9 @@ import msgspec
 from evalhub_server.models.common import GitRef, HardwareConfig, TestDataRef
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
+from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.models.rules import Rule
+from evalhub_server.models.runtime import PULL_POLICY
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.*)", re.DOTALL)
 _BAD_URL_CHARACTER = re.compile(r"[\x00-\x20\x7f]")
@@ -191,11 +193,18 @@ def _event(event: BenchmarkEvent) -> _Broken:
             yield "metrics_schema", Rule("metrics_schema_name_not_in_metrics")
 
 
+def _provider(config: ProviderConfig) -> _Broken:
+    policy = config.runtime.get("k8s", {}).get("image_pull_policy")
+    if _not_allowed(policy, PULL_POLICY.limit):
+        yield "runtime.k8s.image_pull_policy", PULL_POLICY
+
+
 STRUCT_CHECKS: Mapping[type[msgspec.Struct], Callable[[Any], _Broken]] = {
     JobRequest: _job,
     TestDataRef: _test_data,
     GitRef: _git,
     HardwareConfig: _hardware,
     BenchmarkEvent: _event,
+    ProviderConfig: _provider,
 }
 """Rules between the fields of one object: (path below it, rule) for each that is broken."""

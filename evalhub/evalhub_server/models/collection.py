@@ -7,9 +7,9 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from evalhub_server.models.common import Json, PassCriteria
+from evalhub_server.models.common import Int64, Json, PassCriteria
 from evalhub_server.models.job import BenchmarkRef
-from evalhub_server.models.provider import Agent
+from evalhub_server.models.provider import Agent, ResourceInfo
 from evalhub_server.models.rules import REQUIRED, TAG_NAME, max_length, minimum
 
 
@@ -22,12 +22,51 @@ class CollectionConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
     pass_criteria: PassCriteria | None = None
     benchmarks: Annotated[tuple[BenchmarkRef, ...], REQUIRED] = ()
     agent: Agent | None = None
-    curation_order: Annotated[int, minimum(0)] = 0
+    curation_order: Annotated[Int64, minimum(0)] = 0
     domains: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     industries: tuple[str, ...] = ()
     evaluation_targets: tuple[str, ...] = ()
+
+
+class CollectionBenchmark(BenchmarkRef, kw_only=True, frozen=True, omit_defaults=True):
+    """A member as clients read it; ``url`` comes from its provider."""
+
+    url: str = ""
+
+
+class CollectionStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """``run_count`` is the number of jobs that ran the collection."""
+
+    run_count: int = 0
+
+
+class CollectionResource(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A collection as clients read it.
+
+    ``derived_from`` is the id of the collection that it was cloned from. A collection with a ``curation_order`` above 0
+    is curated: it cannot be changed any more.
+    """
+
+    resource: ResourceInfo
+    derived_from: str = ""
+    pinned_order: int = 0
+    name: str
+    description: str = ""
+    category: str
+    tags: tuple[str, ...] = ()
+    custom: Json | None = None
+    pass_criteria: PassCriteria | None = None
+    benchmarks: tuple[CollectionBenchmark, ...]
+    agent: Agent | None = None
+    curation_order: int = 0
+    domains: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    industries: tuple[str, ...] = ()
+    evaluation_targets: tuple[str, ...] = ()
+    status: CollectionStatus | None = None
 
 
 class Collection(Struct, kw_only=True, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.models.rules import (
     DNS_LABEL,
@@ -17,6 +17,8 @@ from evalhub_server.models.rules import (
 
 T = TypeVar("T")
 Json = dict[str, Any]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What the integer columns of databases hold."""
 
 
 class State(StrEnum):
@@ -145,6 +147,7 @@ __all__ = [
     "Gpu",
     "HardwareConfig",
     "HuggingFaceRef",
+    "Int64",
     "Json",
     "Link",
     "Message",

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import UNSET, Struct, UnsetType
 
 from evalhub_server.models.common import Json, PassCriteria, PrimaryScore
-from evalhub_server.models.rules import REQUIRED, TAG_NAME, max_length, one_of
+from evalhub_server.models.rules import ALSO_REQUIRED, REQUIRED, TAG_NAME, max_length, one_of
 
 SYSTEM_OWNER = "system"
 
@@ -51,7 +51,7 @@ class BenchmarkAgent(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class ProviderBenchmark(Struct, kw_only=True, frozen=True):
     """A benchmark that a provider offers. Scalars without ``UNSET`` are always written."""
 
-    id: Annotated[str, REQUIRED] = ""
+    id: Annotated[str, ALSO_REQUIRED] = ""
     name: str = ""
     category: str = ""
     description: Annotated[str | UnsetType, max_length(1024)] = UNSET
@@ -72,11 +72,11 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
 class ProviderConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What a provider file or request sets.
 
-    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to what that runtime needs; each
-    runtime plugin checks its own entry.
+    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to what that runtime needs. The keys of
+    :mod:`evalhub_server.models.runtime` have their types; each runtime plugin checks the rest of its own entry.
     """
 
-    name: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, ALSO_REQUIRED] = ""
     title: str = ""
     description: Annotated[str, max_length(1024)] = ""
     tags: tuple[Annotated[str, TAG_NAME], ...] = ()

@@ -10,13 +10,19 @@ from typing import Any, NamedTuple
 
 
 class Rule(NamedTuple):
-    """One demand on a value; ``limit`` is a number or a tuple of allowed strings where the rule needs one."""
+    """One demand on a value; ``limit`` is a number or a tuple of allowed strings where the rule needs one.
+
+    ``added``: the released server does not have it. Such failures are reported last, so that a request which that
+    server refuses too is refused in the same words.
+    """
 
     name: str
     limit: Any = None
+    added: bool = False
 
 
 REQUIRED = Rule("required")
+ALSO_REQUIRED = Rule("required", added=True)
 NOT_BLANK = Rule("notblank")
 TAG_NAME = Rule("tagname")
 DNS_LABEL = Rule("rfc1123_dns_label")

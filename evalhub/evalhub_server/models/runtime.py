@@ -1,0 +1,54 @@
+"""What a provider says about how the two well-known runtimes start its adapter."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Struct, UnsetType
+
+from evalhub_server.models.rules import one_of
+
+PULL_POLICY = one_of("if_not_present", "always")
+
+
+class Variable(Struct, kw_only=True, frozen=True):
+    """One variable of an adapter's environment."""
+
+    name: str = ""
+    value: str = ""
+
+
+class KubernetesGpu(Struct, kw_only=True, frozen=True):
+    """``resource`` is the name of an extended resource, such as ``nvidia.com/gpu``."""
+
+    resource: str | UnsetType = UNSET
+    count: int = 0
+    node_selector: dict[str, str] | UnsetType = UNSET
+
+
+class KubernetesRuntime(Struct, kw_only=True, frozen=True):
+    """``runtime.k8s``. Quantities are Kubernetes' own, such as ``500m`` or ``4Gi``."""
+
+    image: str | UnsetType = UNSET
+    entrypoint: tuple[str, ...] | UnsetType = UNSET
+    cpu_request: str | UnsetType = UNSET
+    memory_request: str | UnsetType = UNSET
+    cpu_limit: str | UnsetType = UNSET
+    memory_limit: str | UnsetType = UNSET
+    gpu: KubernetesGpu | UnsetType = UNSET
+    env: tuple[Variable, ...] | UnsetType = UNSET
+    image_pull_policy: Annotated[str | UnsetType, PULL_POLICY] = UNSET
+
+
+class LocalRuntime(Struct, kw_only=True, frozen=True):
+    """``runtime.local``."""
+
+    command: str | UnsetType = UNSET
+    env: tuple[Variable, ...] | UnsetType = UNSET
+
+
+class KnownRuntimes(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The entries of a provider's ``runtime`` whose keys the server knows."""
+
+    k8s: KubernetesRuntime | None = None
+    local: LocalRuntime | None = None
