@@ -42,12 +42,17 @@ class ProviderRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=Tr
 
 
 class CollectionRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=True):
-    """``derived_from`` is the id of the collection that this one was cloned from; ``run_count`` counts its jobs."""
+    """``derived_from`` is the id of the collection that this one was cloned from; ``run_count`` counts its jobs.
+
+    ``derived`` has the taxonomy that the providers give for the lists which ``config`` leaves empty, so that filters
+    find it; readers get it computed anew (:mod:`evalhub_server.domain.derived`).
+    """
 
     config: CollectionConfig
     derived_from: str = ""
     pinned_order: int = 0
     run_count: int = 0
+    derived: dict[str, tuple[str, ...]] = {}
 
 
 AnyResource = ProviderRecord | CollectionRecord
@@ -70,7 +75,8 @@ def labels(record: AnyResource) -> dict[str, tuple[str, ...]]:
     if isinstance(record, ProviderRecord):
         return {"tags": record.config.tags}
     config = record.config
-    return {"tags": config.tags, **{name: getattr(config, name) for name in TAXONOMY}}
+    lists = {name: getattr(config, name) or record.derived.get(name, ()) for name in TAXONOMY}
+    return {"tags": config.tags, **lists}
 
 
 def renewed(stored: AnyResource, record: AnyResource) -> AnyResource:

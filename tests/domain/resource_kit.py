@@ -1,0 +1,65 @@
+"""Providers and collections for the tests, made from what a client would send."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from evalhub_server.domain.configs import read_collection, read_provider
+from evalhub_server.domain.derived import Offered, offered
+from evalhub_server.domain.lifecycle import Creation, new_collection, new_provider
+from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
+from evalhub_server.errors import ApiError
+
+SAMPLES = Path(__file__).parent.parent / "fixtures" / "rest"
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=1)
+MADE = Creation(id="id-1", tenant="team-a", owner="ada", now=NOON)
+NOTHING: Offered = {}
+A_MEMBER: dict[str, Any] = {"id": "b", "provider_id": "p"}
+
+
+def as_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def plain(value: Any) -> Any:
+    """What a client reads."""
+    return json.loads(msgspec.json.encode(value))
+
+
+def a_provider(**fields: Any) -> ProviderRecord:
+    return new_provider(read_provider(as_json({"name": "p"} | fields)), MADE)
+
+
+def collection_document(**fields: Any) -> dict[str, Any]:
+    return {"name": "c", "category": "x", "benchmarks": [A_MEMBER]} | fields
+
+
+def a_collection(available: Offered = NOTHING, **fields: Any) -> CollectionRecord:
+    return new_collection(read_collection(as_json(collection_document(**fields))), available, MADE)
+
+
+def offering(**benchmarks: dict[str, Any]) -> Offered:
+    """What provider ``p`` offers: the fields of each benchmark by its id."""
+    document = {"name": "p", "benchmarks": [{"id": key} | fields for key, fields in benchmarks.items()]}
+    return offered({"p": read_provider(as_json(document))})
+
+
+def refusal(call: Callable[..., Any], *arguments: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        call(*arguments)
+    assert caught.value.status == 400
+    return caught.value
+
+
+def reason(error: ApiError, code: str) -> str:
+    """What the text of an error with that code says between its quotes."""
+    assert error.code == code
+    return error.message.split(": '", 1)[1].rsplit("'. Please", 1)[0]
