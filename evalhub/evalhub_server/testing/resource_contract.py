@@ -63,6 +63,7 @@ class ResourceContract:
             derived_from=provider.id,
             pinned_order=3,
             run_count=4,
+            derived={"tasks": ("qa", "sum")},
         )
         await kept(storage, [provider, collection])
         assert await storage.get_resource(Kind.PROVIDER, provider.id, None) == provider
@@ -109,6 +110,16 @@ class ResourceContract:
         new = {"tags": any_of("new"), "tasks": any_of("qa")}
         assert await found(storage, COLLECTIONS, name=any_of("renamed"), labels=new) == [collection.id]
         assert await found(storage, COLLECTIONS, category=any_of("other")) == [collection.id]
+
+    async def test_what_is_derived_for_a_collection_changes_by_itself(self, storage: Storage) -> None:
+        collection = a_collection(derived={"domains": ("old",)})
+        changed = msgspec.structs.replace(collection, derived={"domains": ("new",), "tasks": ("qa",)})
+        await kept(storage, [collection])
+        await storage.update_resource(Kind.COLLECTION, collection.id, None, lambda _: changed)
+        assert await storage.get_resource(Kind.COLLECTION, collection.id, None) == changed
+        assert await found(storage, COLLECTIONS, labels={"domains": any_of("old")}) == []
+        new = {"domains": any_of("new"), "tasks": any_of("qa")}
+        assert await found(storage, COLLECTIONS, labels=new) == [collection.id]
 
     @pytest.mark.parametrize("nothing", [None, "the same"])
     async def test_a_resource_that_does_not_change_is_returned(

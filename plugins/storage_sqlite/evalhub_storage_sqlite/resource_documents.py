@@ -1,6 +1,6 @@
 """A provider or collection as columns and a document, and what an update has to write.
 
-The document is the config; everything else has a column, so that a run that is counted writes one number.
+The document is the config, of a collection with what is derived for it; everything else has a column, so that a run that is counted writes one number.
 """
 
 from __future__ import annotations
@@ -37,13 +37,22 @@ class ResourceRows(Rows[AnyResource], kw_only=True, frozen=True):
         with decoding(self.kind, self.id):
             if self.kind is Kind.PROVIDER:
                 return ProviderRecord(config=_decode_provider(self.doc), **common)
+            document = _decode_collection(self.doc)
             return CollectionRecord(
-                config=_decode_collection(self.doc),
+                config=document.config,
+                derived=document.derived,
                 derived_from=self.derived_from,
                 pinned_order=self.pinned_order,
                 run_count=self.run_count,
                 **common,
             )
+
+
+class CollectionDocument(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a collection has no columns for."""
+
+    config: CollectionConfig
+    derived: dict[str, tuple[str, ...]] = {}
 
 
 class ResourceChanges(Struct, kw_only=True):
@@ -60,7 +69,7 @@ class ResourceChanges(Struct, kw_only=True):
 
 
 _decode_provider = msgspec.json.Decoder(ProviderConfig).decode
-_decode_collection = msgspec.json.Decoder(CollectionConfig).decode
+_decode_collection = msgspec.json.Decoder(CollectionDocument).decode
 
 
 def changes(before: AnyResource | None, after: AnyResource) -> ResourceChanges:
@@ -75,10 +84,19 @@ def changes(before: AnyResource | None, after: AnyResource) -> ResourceChanges:
     if before is None or others != _others(before):
         check_columns(others)
         found.others = others
-    if before is None or before.config is not after.config:
-        decode = _decode_provider if isinstance(after, ProviderRecord) else _decode_collection
-        found.doc = encode(after.config, decode)
+    if before is None or before.config is not after.config or _derived(before) != _derived(after):
+        found.doc = _document(after)
     return found
+
+
+def _document(record: AnyResource) -> bytes:
+    if isinstance(record, ProviderRecord):
+        return encode(record.config, _decode_provider)
+    return encode(CollectionDocument(config=record.config, derived=record.derived), _decode_collection)
+
+
+def _derived(record: AnyResource) -> object:
+    return None if isinstance(record, ProviderRecord) else record.derived
 
 
 def identity(record: AnyResource) -> Row:
