@@ -45,7 +45,24 @@ class StartupError(EvalHubError):
 
 
 class SettingsError(StartupError):
-    """A configuration value is wrong; the text names the file, the key path and the fix."""
+    """A configuration value is wrong.
+
+    ``message`` begins with the key path and says what is wrong and how to mend it. ``source`` is the file (or
+    variable) that set the value and ``line`` its line from 1, 0 if unknown; who knows neither leaves them out, and
+    the core looks the key up. The text of the exception has all of it.
+    """
+
+    def __init__(self, message: str, source: str = "", line: int = 0) -> None:
+        super().__init__(located(source, line, message))
+        self.message = message
+        self.source = source
+        self.line = line
+
+
+def located(source: str, line: int, message: str) -> str:
+    """``source:line: message``, in which source and line may be unknown."""
+    place = f"{source}:{line}" if line else source
+    return f"{place}: {message}" if place else message
 
 
 class PluginError(StartupError):

@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
 import structlog
 
+from evalhub_server.redaction import Redactor
+
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def configure_logs(level: str, stream: TextIO | None = None) -> None:
+def configure_logs(level: str, stream: TextIO | None = None, secrets: Iterable[str] = ()) -> None:
     """Send structlog's and the standard library's records to ``stream`` (standard error) as JSON lines.
 
-    ``level`` is debug, info, warn or error; anything else means info, as in the released server.
+    ``level`` is debug, info, warn or error; anything else means info, as in the released server. None of the
+    ``secrets`` is written, whoever puts it in.
     """
+    redactor = Redactor(secrets)
     number = _LEVELS.get(level.removesuffix("ing"), logging.INFO)
     out = stream or sys.stderr
     structlog.configure(
@@ -28,6 +32,7 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
+            _redacting(redactor),
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -36,7 +41,7 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
     )
     logging.raiseExceptions = False
     handler = logging.StreamHandler(out)
-    handler.setFormatter(_JsonFormatter())
+    handler.setFormatter(_JsonFormatter(redactor))
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
 
 
@@ -59,12 +64,23 @@ def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> s
     return _line(level, message, event)
 
 
+def _redacting(redactor: Redactor) -> structlog.typing.Processor:
+    def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return {key: redactor.value(value) for key, value in event.items()}
+
+    return redact
+
+
 class _JsonFormatter(logging.Formatter):
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {"logger": record.name}
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return _line(record.levelname.lower(), record.getMessage(), fields)
+            fields["exception"] = self._redactor.text(self.formatException(record.exc_info))
+        return _line(record.levelname.lower(), self._redactor.text(record.getMessage()), fields)
 
 
 def _line(level: str, message: str, fields: MutableMapping[str, Any]) -> str:

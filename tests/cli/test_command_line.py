@@ -86,17 +86,20 @@ def write(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "fragments"),
     [
-        ("service: {port: abc}", ["config.yaml: service.port: expected `int`"]),
+        ("service: {port: abc}", ["config.yaml:1: service.port: expected `int`"]),
         (
             "service: {port: 0}\nlocal: {max_paralel: 3}",
-            ["config.yaml: local.max_paralel", "did you mean max_parallel?"],
+            ["config.yaml:2: local.max_paralel", "did you mean max_parallel?"],
         ),
-        ("service: {port: 0}\nlocal: {max_parallel: 0}", ["local.max_parallel"]),
+        (
+            "service: {port: 0}\nlocal: {max_parallel: 0}",
+            ["config.yaml:2: local.max_parallel: must be 1 or more"],
+        ),
         (
             "service: {port: 0}\ndatabase: {driver: tape}",
             ["storage 'tape'", "Installed storages: sqlite", "pip install"],
         ),
-        ("service: {port: 0}\ndatabase: {url: 'postgres://u:secret@h/d'}", ["database.url"]),
+        ("service: {port: 0}\ndatabase: {url: 'postgres://u:secret@h/d'}", ["config.yaml:2: database.url"]),
         ("service: {port: 0}\nplugins: {runtime: slurm}", ["runtime 'slurm'", "pip install"]),
         ("service: {port: 0}\nplugins: {exporters: [nope]}", ["exporter 'nope'", "pip install"]),
         ("service: {port: 0}\nsupervisor: {run_timeout: 3600}", ["supervisor.run_timeout", '"3600s"']),
@@ -171,6 +174,28 @@ def test_the_start_log_says_where_data_are_kept(tmp_path: Path):
         assert line["durable"] is durable
         assert line["storage"]
         assert line["url"] == f"http://localhost:{server.port}"
+
+
+def test_outside_local_mode_the_reason_of_a_failed_start_is_left_in_the_termination_file(tmp_path: Path):
+    file = tmp_path / "termination-log"
+    config = write(tmp_path, f"service: {{port: 0, termination_file: {file}}}")
+    done = run("--configdir", config, TERMINATION_FILE=str(tmp_path / "other"))
+    assert file.read_text("utf-8") == last_line(done).removeprefix("eval-hub-server: ") + "\n"
+    run("--configdir", write(tmp_path, "service: ["), TERMINATION_FILE=str(tmp_path / "other"))
+    assert "not valid YAML" in (tmp_path / "other").read_text("utf-8")
+    file.unlink()
+    run("--local", "--configdir", write(tmp_path, f"service: {{port: x, termination_file: {file}}}"))
+    assert not file.exists()
+
+
+def test_a_misspelt_key_is_a_warning_in_the_log_with_its_line(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.write("config.yaml", f"service:\n  port: 0\n  hots: a\nlocal: {{jobs_dir: '{config.jobs_dir}'}}\n")
+    with RunningServer(config.folder) as server:
+        warnings = [line["msg"] for line in server.log_lines() if line["level"] == "warning"]
+    assert warnings == [
+        f"{config.folder}/config.yaml:3: service.hots: unknown key (did you mean host?), ignored"
+    ]
 
 
 def test_a_server_whose_log_nobody_reads_goes_on(tmp_path: Path):

@@ -82,7 +82,7 @@ def test_its_refusal_is_what_the_user_reads(third_party: Environment, configdir:
     [
         (
             "thread: {max_thread: 2}",
-            "config.yaml: thread.max_thread: unknown key (did you mean max_threads?)",
+            "config.yaml:2: thread.max_thread: unknown key (did you mean max_threads?)",
         ),
         ("thread: {modules: [no_such_module]}", "thread.modules: no_such_module"),
     ],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from evalhub_server import __version__
 from evalhub_server.errors import EvalHubError
 
 PROGRAM = "eval-hub-server"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # it has no public name
 
 _EPILOG = """\
 environment:
@@ -46,11 +48,24 @@ def main(argv: Sequence[str] | None = None) -> int:
                     as_json=arguments.json,
                 )
             )
+        if arguments.command == "init":
+            from evalhub_server.cli.init import init
+
+            return init(arguments.dir)
+        if arguments.command == "check":
+            from evalhub_server.cli.check import check
+
+            return check(
+                local=arguments.local,
+                configdir=arguments.configdir,
+                data_dir=arguments.data_dir,
+                as_json=arguments.json,
+            )
         from evalhub_server.cli.serve import serve
 
         return serve(local=arguments.local, configdir=arguments.configdir, data_dir=arguments.data_dir)
     except EvalHubError as error:
-        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        sys.stderr.write(f"{PROGRAM}: {' '.join(str(error).split())}\n")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -65,33 +80,59 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    _add_server_flags(parser)
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+    _add_demo(commands)
+    _add_check(commands)
+    init = commands.add_parser(
+        "init", help="write a first configuration with a sample provider", allow_abbrev=False
+    )
+    init.add_argument("dir", type=Path, metavar="DIR", help="directory to write into; made if missing")
+    plugins = commands.add_parser("plugins", help="list installed plugins", allow_abbrev=False)
+    plugins.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _add_server_flags(parser: argparse.ArgumentParser, default: Mapping[str, Any] | None = None) -> None:
+    """``default`` is an argument of every flag."""
+    default = default or {}
     parser.add_argument(
         "--local",
         type=_boolean,
-        default=False,
         metavar="BOOL",
         help="run adapters as processes of this computer, without authentication (--local alone means true)",
+        **{"default": False, **default},  # pyright: ignore[reportArgumentType]
     )
     parser.add_argument(
         "--configdir",
         type=Path,
         metavar="DIR",
         help="directory with config.yaml, providers/ and collections/ (default: ./config, else the bundled one)",
+        **default,
     )
     parser.add_argument(
         "--data-dir",
         type=Path,
         metavar="DIR",
         help="keep the database and job directories here, so that everything survives a restart",
+        **default,
     )
-    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
-    _add_demo(commands)
-    plugins = commands.add_parser("plugins", help="list installed plugins", allow_abbrev=False)
-    plugins.add_argument("--json", action="store_true", help="print JSON")
-    return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]
+def _add_check(commands: Commands) -> None:
+    check = commands.add_parser(
+        "check",
+        help="say what is wrong with configuration, providers and collections",
+        description="Look at everything that a start would read, with the same flags and environment. Starts nothing.",
+        epilog="The exit status is 1 if there is an error; warnings do not count.",
+        allow_abbrev=False,
+    )
+    # Suppressed, or the defaults would win over flags that stand before the command.
+    _add_server_flags(check, {"default": argparse.SUPPRESS})
+    check.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="run a small evaluation from start to end and show its results",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -12,17 +14,39 @@ from types import FrameType
 from typing import Any
 
 from evalhub_server.cli.server import Server
+from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.logs import configure_logs
 from evalhub_server.plugins.manager import load_plugins
 from evalhub_server.settings import load_settings
 
+TERMINATION_FILE = "/opt/evalhub/work/termination-log"
+
 
 def serve(*, local: bool, configdir: Path | None, data_dir: Path | None) -> int:
     """Serve the API; returns 0 after SIGINT or SIGTERM. Raises :class:`StartupError`."""
-    settings = load_settings(local=local, configdir=configdir, data_dir=data_dir)
-    configure_logs(settings.log_level)
-    run_async(_serve_until_signal(Server(settings, load_plugins())))
+    termination_file = os.environ.get("TERMINATION_FILE", "")
+    try:
+        plugins = load_plugins()
+        settings = load_settings(
+            local=local, configdir=configdir, data_dir=data_dir, plugin_sections=plugins.sections()
+        )
+        termination_file = settings.service.termination_file or termination_file
+        configure_logs(settings.log_level, secrets=settings.secrets.values)
+        try:
+            run_async(_serve_until_signal(Server(settings, plugins)))
+        except EvalHubError as error:
+            raise StartupError(settings.secrets.redact(str(error))) from None
+    except EvalHubError as error:
+        if not local:
+            _leave_behind(str(error), Path(termination_file or TERMINATION_FILE))
+        raise
     return 0
+
+
+def _leave_behind(text: str, file: Path) -> None:
+    """Where Kubernetes looks for the reason of an end; the directory is there only in a container made for it."""
+    with contextlib.suppress(OSError):
+        file.write_text(text + "\n", "utf-8")
 
 
 async def _serve_until_signal(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import uuid
 from pathlib import Path
@@ -13,6 +14,7 @@ import structlog
 import uvicorn
 
 from evalhub_server import __version__
+from evalhub_server.cli.selection import make_selected, runtime_name, storage_name
 from evalhub_server.engine.broadcast import Broadcast
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import utc_now
@@ -20,16 +22,16 @@ from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import PluginError, SettingsError, StartupError
+from evalhub_server.errors import StartupError
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
-from evalhub_server.settings import Settings
+from evalhub_server.settings import MIB, ServiceSettings, Settings
 from evalhub_server.web.app import make_app
-from evalhub_server.web.protocol import Protocol
+from evalhub_server.web.limits import Limits, limited_protocol
 
 T = TypeVar("T")
 P = TypeVar("P", Tracker, Exporter)
@@ -82,21 +84,21 @@ class Server:
     async def _open(self) -> None:
         settings = self.settings
         for warning in settings.warnings:
-            log.warning(warning)
-        log.info("End reading configuration", file=str(settings.config_file))
+            log.warning(str(warning))
+        log.info("End reading configuration", file=str(settings.config_file), config=settings.shown())
         self._plugins.require_unique()
         self._socket = _listen(settings.host, settings.service.port)
         self._stack.callback(self._socket.close)
         port: int = self._socket.getsockname()[1]
         self.url = settings.callback_url(port)
         context = PluginContext(
-            data_dir=_made(settings.data_dir), callback_url=self.url, secrets=settings.secrets
+            data_dir=_made(settings.data_dir), callback_url=self.url, secrets=settings.secrets.variables
         )
 
-        storage = self._make(Storage, _storage_name(settings), context)
+        storage = self._make(Storage, storage_name(settings), context)
         await storage.open()
         self._stack.push_async_callback(storage.close)
-        runtime = self._make(Runtime, _runtime_name(settings), context)
+        runtime = self._make(Runtime, runtime_name(settings), context)
         self._stack.push_async_callback(runtime.close)
         await runtime.check()
         log.info("Runtime created", runtime=runtime.name)
@@ -114,7 +116,6 @@ class Server:
         self._stack.push_async_callback(supervisor.close)
         catalog = Catalog.load(settings.providers_dir, settings.collections_dir)
         jobs = JobService(store, supervisor, runtime, catalog, trackers, utc_now, _new_id)
-        _check_certificate(settings)
         self._http = _http(settings, make_app(settings, jobs, catalog))
         await supervisor.start()
         log.info(
@@ -129,17 +130,7 @@ class Server:
         )
 
     def _make(self, kind: type[T], name: str, context: PluginContext) -> T:
-        try:
-            return self._plugins.make(kind, name, self.settings.sections, context)
-        except SettingsError as error:
-            raise SettingsError(f"{self.settings.config_file}: {error}") from None
-        except PluginError as error:
-            hint = (
-                ""
-                if self.settings.local
-                else " To run adapters as processes of this computer, start with --local."
-            )
-            raise PluginError(f"{error}{hint}") from error
+        return make_selected(self._plugins, self.settings, kind, name, context)
 
     async def _checked(self, kind: type[P], name: str, context: PluginContext) -> P:
         made = self._make(kind, name, context)
@@ -160,7 +151,7 @@ def _http(settings: Settings, app: object) -> _Http:
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]  # Litestar's ASGI types and uvicorn's differ in name only
         loop="none",
-        http=Protocol,
+        http=limited_protocol(_limits(settings.service)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -168,7 +159,7 @@ def _http(settings: Settings, app: object) -> _Http:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=int(settings.service.idle_timeout),
+        timeout_keep_alive=math.ceil(settings.service.idle_timeout or settings.service.read_timeout),
         timeout_graceful_shutdown=DRAIN_S,
         ssl_certfile=settings.service.tls_cert_file or None,
         ssl_keyfile=settings.service.tls_key_file or None,
@@ -176,19 +167,12 @@ def _http(settings: Settings, app: object) -> _Http:
     return _Http(config)
 
 
-def _check_certificate(settings: Settings) -> None:
-    service = settings.service
-    if not service.tls_cert_file:
-        return
-    import ssl
-
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(service.tls_cert_file, service.tls_key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"{settings.config_file}: service.tls_cert_file, service.tls_key_file: {service.tls_cert_file} and "
-            f"{service.tls_key_file} cannot be used: {error}. Name a readable certificate and its key, both as PEM."
-        ) from None
+def _limits(service: ServiceSettings) -> Limits:
+    return Limits(
+        head_timeout_s=service.read_header_timeout or service.read_timeout,
+        body_timeout_s=service.read_timeout,
+        head_bytes=service.max_header_bytes or MIB,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -211,18 +195,6 @@ def _made(data_dir: Path | None) -> Path | None:
         except OSError as error:
             raise StartupError(f"--data-dir {data_dir}: cannot be created: {error.strerror}.") from None
     return data_dir
-
-
-def _storage_name(settings: Settings) -> str:
-    if settings.plugins.storage:
-        return settings.plugins.storage
-    database = settings.sections.get("database")
-    driver = str(database.get("driver") or "") if isinstance(database, dict) else ""  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
-    return {"": "sqlite", "pgx": "postgres"}.get(driver, driver)
-
-
-def _runtime_name(settings: Settings) -> str:
-    return settings.plugins.runtime or ("local" if settings.local else "kubernetes")
 
 
 def _new_id() -> str:

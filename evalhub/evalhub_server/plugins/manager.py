@@ -16,7 +16,7 @@ from evalhub_server.plugins import hookspecs
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, PluginContext
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.runtime import Runtime
-from evalhub_server.plugins.sections import convert_section
+from evalhub_server.plugins.sections import convert_section, find_section
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 
@@ -81,7 +81,7 @@ class Plugins:
         settings = None
         if descriptor.settings is not None:
             section = descriptor.settings_section
-            settings = convert_section(sections.get(section), descriptor.settings, section)
+            settings = convert_section(find_section(sections, section), descriptor.settings, section)
         try:
             made = descriptor.factory(settings, context)
         except EvalHubError:
@@ -123,6 +123,15 @@ class Plugins:
                 f"{offer.descriptor.api}; this server has {PLUGIN_API}. Upgrade one of the two with pip."
             )
         return offer
+
+    def sections(self) -> dict[str, list[type[msgspec.Struct]]]:
+        """The configuration section of each plugin, with the settings types of all plugins that read it."""
+        found: dict[str, list[type[msgspec.Struct]]] = {}
+        for offer in self._offers:
+            types = found.setdefault(offer.descriptor.settings_section, [])
+            if offer.descriptor.settings is not None:
+                types.append(offer.descriptor.settings)
+        return found
 
     def observers(self) -> list[tuple[str, Callable[..., Any]]]:
         """(plugin, function) of every implementation of ``evalhub_job_changed``."""

@@ -1,53 +1,36 @@
-"""A section of the configuration made into a plugin's (or the core's) settings Struct."""
+"""A section of the configuration made into a plugin's (or the core's) settings Struct.
+
+As lenient as the released server: keys match in any case, null means absent, and a scalar may be of another type
+where the meaning is clear ("9125" for a number, 42 for a text, "a, b" for a list). The keys and the values of maps
+that belong to the user stay as they are.
+"""
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterator
-from typing import Any, TypeVar, cast
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
 from evalhub_server.errors import SettingsError
+from evalhub_server.plugins.durations import Duration, Timespan
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
-
-
-class Duration(float):
-    """Seconds. Written as ``"15s"``, ``"1h30m"``; a bare number means nanoseconds, as in the released server."""
-
-    @classmethod
-    def parse(cls, value: object) -> Duration:
-        """Raises :class:`ValueError`."""
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-            return cls(value * 1e-9)
-        text = str(value).strip()
-        if text == "0":
-            return cls(0)
-        if not _DURATION.fullmatch(text):
-            raise ValueError(f'{value!r} is not a duration; write for example "15s", "5m" or "1h30m"')
-        return cls(sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION_PART.findall(text)))
-
-
-class Timespan(Duration):
-    """Seconds, but a number without a unit is refused: nobody who writes 3600 means 3.6 microseconds."""
-
-    @classmethod
-    def parse(cls, value: object) -> Timespan:
-        if isinstance(value, int | float) and value:
-            raise ValueError(f'{value!r} has no unit; write for example "{value}s"')
-        return cls(super().parse(value))
+_ADVICE = {
+    "`int`": "write a whole number",
+    "`float`": "write a number",
+    "`bool`": "write true or false",
+    "`object`": "write keys and values below it",
+    "`array`": "write a list",
+    "`str`": "write a text",
+}
 
 
 def convert_section(section: Any, type_: type[T], path: str, *, strict: bool = True) -> T:
-    """Convert parsed YAML at ``path`` (such as ``local``) to ``type_``.
-
-    Null means absent, numbers may be written as text. Unknown keys are refused unless ``strict`` is off.
+    """Convert parsed YAML at ``path`` (such as ``local``) to ``type_``. Unknown keys are refused unless ``strict`` is off.
 
     Raises:
         SettingsError: names the key path, the value's problem and, for an unknown key, the nearest known one.
@@ -57,30 +40,102 @@ def convert_section(section: Any, type_: type[T], path: str, *, strict: bool = T
         for where, hint in unknown_keys(value, type_, path):
             raise SettingsError(f"{where}: unknown key{hint}")
     try:
-        return msgspec.convert(_without_nulls(value), type_, strict=False, dec_hook=_decode_hook)
+        return msgspec.convert(_normal(value, type_, path), type_, strict=False, dec_hook=_decode_hook)
     except msgspec.ValidationError as error:
-        raise SettingsError(_located(str(error), path)) from None
+        raise SettingsError(readable(str(error), path)) from None
+
+
+def section_errors(section: Any, type_: type[msgspec.Struct], path: str) -> list[SettingsError]:
+    """What :func:`convert_section` raises, for every key of the section instead of the first alone."""
+    errors: list[SettingsError] = []
+    items = cast("dict[Any, Any]", section).items() if isinstance(section, dict) else ()
+    for one in [{key: item} for key, item in items]:
+        try:
+            convert_section(one, type_, path, strict=False)
+        except SettingsError as error:
+            errors.append(error)
+    if not errors:
+        try:
+            convert_section(section, type_, path, strict=False)
+        except SettingsError as error:
+            errors.append(error)
+    return errors
+
+
+def find_section(sections: Mapping[str, Any], name: str) -> Any:
+    """The section called ``name`` in any case, or None."""
+    if name in sections:
+        return sections[name]
+    return next((value for key, value in sections.items() if str(key).lower() == name.lower()), None)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint for a word that is none of the ``known`` ones."""
+    names = list(known)
+    near = difflib.get_close_matches(word.lower(), names, n=1)
+    return f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(names)})"
 
 
 def unknown_keys(value: Any, type_: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str]]:
     """Yield (key path, hint) for each key below ``value`` that ``type_`` does not know."""
     if not isinstance(value, dict):
         return
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(type_)}
+    fields = _fields(type_)
     for key, item in cast("dict[Any, Any]", value).items():
         where = f"{path}.{key}" if path else str(key)
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
-            yield where, f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(fields)})"
-        elif isinstance(fields[key], type) and issubclass(fields[key], msgspec.Struct):
-            yield from unknown_keys(item, fields[key], where)
+        field = fields.get(str(key).lower())
+        if field is None:
+            yield where, nearest(str(key), (field.encode_name for field in fields.values()))
+        elif (struct := struct_in(field.type)) is not None:
+            yield from unknown_keys(item, struct, where)
 
 
-def _without_nulls(value: Any) -> Any:
+def _fields(type_: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name.lower(): field for field in msgspec.structs.fields(type_)}
+
+
+def _arms(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def struct_in(hint: Any) -> type[msgspec.Struct] | None:
+    """The Struct that a type is, or that is one of the types of a union."""
+    return next(
+        (arm for arm in _arms(hint) if isinstance(arm, type) and issubclass(arm, msgspec.Struct)), None
+    )
+
+
+def _normal(value: Any, hint: Any, path: str) -> Any:
+    """Fields spelled as ``hint`` spells them, nulls dropped, scalars of the type that is wanted."""
+    struct = struct_in(hint)
     if isinstance(value, dict):
-        items = cast("dict[Any, Any]", value).items()
-        return {key: _without_nulls(item) for key, item in items if item is not None}
+        items = cast("dict[Any, Any]", value)
+        return items if struct is None else _normal_map(items, struct, path)
+    arms = _arms(hint)
+    if isinstance(value, str) and any(get_origin(arm) in (tuple, list) for arm in arms) and str not in arms:
+        return [word for word in (part.strip() for part in value.split(",")) if word]
+    if isinstance(value, str) and bool in arms and value.lower() in ("t", "f"):
+        return value.lower() == "t"
+    if isinstance(value, bool | int | float) and str in arms and type(value) not in arms:
+        return str(int(value)) if isinstance(value, bool) else str(value)
     return value
+
+
+def _normal_map(items: dict[Any, Any], struct: type[msgspec.Struct], path: str) -> dict[str, Any]:
+    fields = _fields(struct)
+    normal: dict[str, Any] = {}
+    spelled: dict[str, Any] = {}
+    for key, item in items.items():
+        field = fields.get(str(key).lower())
+        if field is None or item is None:
+            continue
+        name = field.encode_name
+        where = f"{path}.{name}" if path else name
+        if name in normal:
+            raise SettingsError(f"{where}: given twice, as {spelled[name]!r} and {key!r}; keep one of them")
+        normal[name] = _normal(item, field.type, where)
+        spelled[name] = key
+    return normal
 
 
 def _decode_hook(type_: type[Any], value: Any) -> Any:
@@ -89,8 +144,24 @@ def _decode_hook(type_: type[Any], value: Any) -> Any:
     raise NotImplementedError(type_)
 
 
-def _located(error: str, path: str) -> str:
-    """msgspec says "… - at `$.a.b`"; people look for ``path.a.b: …``."""
+def readable(error: str, path: str) -> str:
+    """msgspec says "… - at `$.a.b`"; people look for ``path.a.b: …``, and for what to write instead."""
     text, _, where = error.partition(" - at `$")
     below = where.rstrip("`")
-    return f"{path}{below}: {text[0].lower()}{text[1:]}" if path else f"{below.lstrip('.')}: {text}"
+    text = f"{text[0].lower()}{text[1:]}"
+    wanted = text.removeprefix("expected ").partition(",")[0].partition(" | ")[0]
+    text += f"; {_ADVICE[wanted]}" if wanted in _ADVICE else ""
+    return f"{path}{below}: {text}" if path else f"{below.lstrip('.')}: {text}"
+
+
+__all__ = [
+    "Duration",
+    "Timespan",
+    "convert_section",
+    "find_section",
+    "nearest",
+    "readable",
+    "section_errors",
+    "struct_in",
+    "unknown_keys",
+]

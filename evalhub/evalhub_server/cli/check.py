@@ -1,0 +1,125 @@
+"""``eval-hub-server check``: everything that a start reads, looked at without starting anything."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from evalhub_server.cli.selection import make_selected, runtime_name, storage_name
+from evalhub_server.engine.catalogfiles import read_folder
+from evalhub_server.engine.references import dangling_references
+from evalhub_server.errors import EvalHubError, PluginError, SettingsError
+from evalhub_server.models.collection import CollectionConfig
+from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.plugins.descriptors import PluginContext
+from evalhub_server.plugins.export import Exporter
+from evalhub_server.plugins.manager import Plugins, load_plugins
+from evalhub_server.plugins.runtime import Runtime
+from evalhub_server.plugins.storage import Storage
+from evalhub_server.plugins.tracking import Tracker
+from evalhub_server.settings import Finding, Settings, load_settings
+
+
+class Report(Struct, kw_only=True):
+    """``ok``: no finding is an error."""
+
+    ok: bool
+    config_file: str = ""
+    providers: int = 0
+    collections: int = 0
+    findings: list[Finding]
+
+
+def check(*, local: bool, configdir: Path | None, data_dir: Path | None, as_json: bool) -> int:
+    """Print every problem; returns 1 if one of them is an error. Opens no socket and writes nothing."""
+    report = examine(local=local, configdir=configdir, data_dir=data_dir)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
+    else:
+        for finding in report.findings:
+            sys.stdout.write(f"{finding.severity}: {' '.join(str(finding).split())}\n")
+        sys.stdout.write(_summary(report) + "\n")
+    return 0 if report.ok else 1
+
+
+def examine(*, local: bool, configdir: Path | None, data_dir: Path | None) -> Report:
+    """Look at the configuration, the plugins that it selects, and every provider and collection file."""
+    plugins = load_plugins()
+    errors: list[SettingsError] = []
+    try:
+        settings = load_settings(
+            local=local,
+            configdir=configdir,
+            data_dir=data_dir,
+            plugin_sections=plugins.sections(),
+            errors=errors,
+        )
+    except SettingsError as error:
+        return Report(ok=False, findings=[_finding(error)])
+    findings = [_finding(error) for error in errors]
+    findings += settings.warnings
+    findings += _selection(plugins, settings)
+    providers, wrong_providers = read_folder(settings.providers_dir, ProviderConfig)
+    collections, wrong_collections = read_folder(settings.collections_dir, CollectionConfig)
+    findings += [*wrong_providers, *wrong_collections, *dangling_references(providers, collections)]
+    return Report(
+        ok=all(finding.severity != "error" for finding in findings),
+        config_file=str(settings.config_file),
+        providers=len(providers),
+        collections=len(collections),
+        findings=[_printable(finding) for finding in findings],
+    )
+
+
+def _printable(finding: Finding) -> Finding:
+    """File names need not be UTF-8, and output has to be."""
+    source = finding.source.encode("utf-8", "backslashreplace").decode()
+    return msgspec.structs.replace(finding, source=source)
+
+
+def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        plugins.require_unique()
+    except PluginError as error:
+        findings.append(_finding(error))
+    context = PluginContext(data_dir=settings.data_dir, secrets=settings.secrets.variables)
+    selected: list[tuple[type[object], str]] = [
+        (Storage, storage_name(settings)),
+        (Runtime, runtime_name(settings)),
+        *((Tracker, name) for name in settings.plugins.trackers),
+        *((Exporter, name) for name in settings.plugins.exporters),
+    ]
+    for kind, name in selected:
+        try:
+            # Made and dropped: what a factory makes does nothing before it is opened.
+            make_selected(plugins, settings, kind, name, context)
+        except EvalHubError as error:
+            findings.append(_finding(error, settings))
+    return findings
+
+
+def _finding(error: EvalHubError, settings: Settings | None = None) -> Finding:
+    if isinstance(error, SettingsError):
+        return Finding("error", error.source, error.line, error.message)
+    text = settings.secrets.redact(str(error)) if settings else str(error)
+    return Finding("error", str(settings.config_file) if settings else "", 0, text)
+
+
+def _summary(report: Report) -> str:
+    errors = sum(finding.severity == "error" for finding in report.findings)
+    warnings = len(report.findings) - errors
+    counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    if not report.config_file:
+        return counts
+    return (
+        f"{report.config_file}, {_count(report.providers, 'provider')}, "
+        f"{_count(report.collections, 'collection')}: {counts}"
+    )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,64 @@
+"""``eval-hub-server init DIR``: a configuration to start from, with a provider that works."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from evalhub_server.errors import StartupError
+
+TEMPLATES = Path(__file__).parent / "templates"
+FILES = {
+    "config.yaml": "config.yaml",
+    "provider.yaml": "providers/sample.yaml",
+    "collection.yaml": "collections/sample.yaml",
+    "adapter.py": "sample_adapter.py",
+}
+"""Template → file below the directory."""
+
+_NEXT = """\
+{files} are made in {folder}. Next:
+
+  eval-hub-server check --local --configdir {quoted}    says what is wrong after you have changed something
+  eval-hub-server --local --configdir {quoted}          serves at http://localhost:8080
+
+and from another terminal:
+
+  curl -s -X POST localhost:8080/api/v1/evaluations/jobs -d '{{
+    "name": "first", "collection": {{"id": "sample"}},
+    "model": {{"url": "http://localhost:11434/v1", "name": "my-model"}}}}'
+
+The sample adapter ({adapter}) does not call the model yet; its function "answer" is where yours does.
+"""
+
+
+def init(folder: Path) -> int:
+    """Write the files; raises :class:`StartupError`, having written none of them, if one is there already."""
+    folder = folder.expanduser().absolute()
+    targets = {template: folder / name for template, name in FILES.items()}
+    there = [str(target) for target in targets.values() if target.exists() or target.is_symlink()]
+    if there:
+        raise StartupError(
+            f"{', '.join(there)}: already there, and not overwritten. Choose another directory."
+        )
+    # JSON's texts are YAML's, so the path may have any character.
+    command = json.dumps(f'"$EVALHUB_PYTHON" {shlex.quote(str(targets["adapter.py"]))}')
+    try:
+        for template, target in targets.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            text = (TEMPLATES / template).read_text("utf-8").replace("@COMMAND@", command)
+            with target.open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise StartupError(f"{error.filename}: cannot be written: {error.strerror}.") from None
+    sys.stdout.write(
+        _NEXT.format(
+            files=", ".join(FILES.values()),
+            folder=folder,
+            quoted=shlex.quote(str(folder)),
+            adapter=targets["adapter.py"],
+        )
+    )
+    return 0

@@ -1,0 +1,40 @@
+"""Which plugins the configuration selects, and making them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from evalhub_server.errors import PluginError, SettingsError
+from evalhub_server.plugins.descriptors import PluginContext
+from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.sections import find_section
+from evalhub_server.settings import Settings
+
+T = TypeVar("T")
+
+
+def storage_name(settings: Settings) -> str:
+    """``plugins.storage``, else the one for ``database.driver``."""
+    if settings.plugins.storage:
+        return settings.plugins.storage
+    database: Any = find_section(settings.sections, "database")
+    driver = find_section(cast("dict[str, Any]", database), "driver") if isinstance(database, dict) else None
+    return {"": "sqlite", "pgx": "postgres"}.get(str(driver or ""), str(driver))
+
+
+def runtime_name(settings: Settings) -> str:
+    """``plugins.runtime``, else the mode's."""
+    return settings.plugins.runtime or ("local" if settings.local else "kubernetes")
+
+
+def make_selected(
+    plugins: Plugins, settings: Settings, kind: type[T], name: str, context: PluginContext
+) -> T:
+    """:meth:`Plugins.make` with errors that say where the wrong value is, and of ``--local``."""
+    try:
+        return plugins.make(kind, name, settings.sections, context)
+    except SettingsError as error:
+        raise settings.error(error) from None
+    except PluginError as error:
+        hint = "" if settings.local else " To run adapters as processes of this computer, start with --local."
+        raise PluginError(f"{error}{hint}") from error

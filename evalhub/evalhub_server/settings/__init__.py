@@ -1,0 +1,47 @@
+"""The configuration: files, environment, secret files and flags made into one frozen value.
+
+``load.py`` has the order of precedence, ``known.py`` which keys and variables there are, ``secrets.py`` what is not
+to be shown.
+"""
+
+from evalhub_server.settings.document import Finding, Place, key_of
+from evalhub_server.settings.known import CORE_SECTIONS, ENVIRONMENT, NO_EFFECT, key_paths
+from evalhub_server.settings.load import load_settings
+from evalhub_server.settings.search import bundled_config_dir
+from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
+from evalhub_server.settings.sections import (
+    MIB,
+    OtelSettings,
+    PluginSettings,
+    PrometheusSettings,
+    ServiceSettings,
+    SupervisorSettings,
+)
+from evalhub_server.settings.sidecar import SidecarSettings
+from evalhub_server.settings.value import Settings
+from evalhub_server.settings.yamlfile import YamlFile, parse_yaml, read_yaml
+
+__all__ = [
+    "CORE_SECTIONS",
+    "ENVIRONMENT",
+    "MIB",
+    "NO_EFFECT",
+    "SECRET_VARIABLES",
+    "Finding",
+    "OtelSettings",
+    "Place",
+    "PluginSettings",
+    "PrometheusSettings",
+    "Secrets",
+    "ServiceSettings",
+    "Settings",
+    "SidecarSettings",
+    "SupervisorSettings",
+    "YamlFile",
+    "bundled_config_dir",
+    "key_of",
+    "key_paths",
+    "load_settings",
+    "parse_yaml",
+    "read_yaml",
+]

@@ -1,0 +1,108 @@
+"""Files, environment and flags made into :class:`Settings`.
+
+Precedence, weakest first: defaults, ``config.yaml``, environment variables, the sections of the file that
+``CONFIG_PATH`` names, secret files, command line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from evalhub_server.errors import SettingsError
+from evalhub_server.plugins.sections import convert_section, section_errors
+from evalhub_server.settings.document import Document, Finding
+from evalhub_server.settings.environment import SECTION as ENV_MAPPINGS
+from evalhub_server.settings.environment import apply_environment
+from evalhub_server.settings.known import CORE_SECTIONS, OTHER_SECTIONS
+from evalhub_server.settings.rules import broken_rules
+from evalhub_server.settings.search import as_path, find_config_file, resources_dir
+from evalhub_server.settings.secretfiles import apply_secrets
+from evalhub_server.settings.secrets import find_secrets
+from evalhub_server.settings.unknown import PluginSections, unknown_findings
+from evalhub_server.settings.value import Settings
+
+CONFIG_PATH = "CONFIG_PATH"
+
+
+def load_settings(
+    *,
+    local: bool,
+    configdir: Path | None = None,
+    data_dir: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    plugin_sections: PluginSections | None = None,
+    errors: list[SettingsError] | None = None,
+) -> Settings:
+    """Read the configuration.
+
+    ``plugin_sections`` are :meth:`Plugins.sections`, to know whose keys are unknown. With ``errors``, all wrong
+    values are added to it and their sections have defaults; without, the first one is raised.
+
+    Raises:
+        SettingsError: a file is missing or malformed or a value is wrong; the text names file, key path and fix.
+    """
+    file = find_config_file(configdir, environ)
+    document = Document(file)
+    warnings: list[Finding] = []
+    try:
+        applied = apply_environment(document, environ)
+        _overlay(document, as_path(environ.get(CONFIG_PATH)), warnings)
+        secret_keys = apply_secrets(document, warnings)
+    except SettingsError as error:
+        raise document.error(error) from None
+    secrets = find_secrets(document.values, secret_keys, applied, environ)
+
+    found: list[SettingsError] = []
+    values = {
+        name: _converted(document.get(name), type_, name, found) for name, type_ in CORE_SECTIONS.items()
+    }
+    for name, type_ in OTHER_SECTIONS.items():
+        if name not in (plugin_sections or {}):  # a plugin looks at its own
+            _converted(document.get(name), type_, name, found)
+    found += broken_rules(values["service"], values["prometheus"], values["sidecar"])
+    found = [document.error(SettingsError(secrets.redact(e.message), e.source, e.line)) for e in found]
+    if errors is not None:
+        errors += found
+    elif found:
+        raise found[0]
+
+    data = data_dir or as_path(environ.get("EVALHUB_DATA_DIR"))
+    return Settings(
+        local=local,
+        config_file=file,
+        providers_dir=resources_dir(file, "providers"),
+        collections_dir=resources_dir(file, "collections"),
+        data_dir=data.expanduser().absolute() if data else None,
+        log_level=environ.get("LOG_LEVEL", "info").lower(),
+        sections=document.values,
+        warnings=(*warnings, *unknown_findings(document, plugin_sections)),
+        places=document.places(),
+        secrets=secrets,
+        **values,
+    )
+
+
+def _overlay(document: Document, file: Path | None, warnings: list[Finding]) -> None:
+    """``CONFIG_PATH``: each section of that file replaces the one so far, also what variables have set in it."""
+    if file is None:
+        return
+    try:
+        overlay = Document(file)
+    except SettingsError as error:
+        raise SettingsError(
+            f"{error.message} ({CONFIG_PATH} names this file.)", str(file), error.line
+        ) from None
+    document.overlay(overlay)
+    if overlay.get(ENV_MAPPINGS) is not None:
+        warnings.append(document.warning(f"{ENV_MAPPINGS}: has no effect in the file of {CONFIG_PATH}"))
+
+
+def _converted(section: Any, type_: type[Struct], name: str, found: list[SettingsError]) -> Any:
+    errors = section_errors(section, type_, name)
+    found += errors
+    return type_() if errors else convert_section(section, type_, name, strict=False)

@@ -1,0 +1,44 @@
+"""What a type cannot say about the core's sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from evalhub_server.errors import SettingsError
+from evalhub_server.settings.sections import PrometheusSettings, ServiceSettings
+from evalhub_server.settings.sidecar import SidecarSettings
+from evalhub_server.settings.tls import check_tls
+
+
+def broken_rules(
+    service: ServiceSettings, prometheus: PrometheusSettings, sidecar: SidecarSettings
+) -> Iterator[SettingsError]:
+    """An error for each rule that the sections break; its text begins with the key."""
+    for key, port in (("service.port", service.port), ("prometheus.port", prometheus.port)):
+        if not 0 <= port <= 65535:
+            yield SettingsError(f"{key}: {port} is not a port; choose 1 to 65535, or 0 for a free one.")
+    if service.max_header_bytes < 0:
+        yield SettingsError(
+            f"service.max_header_bytes: {service.max_header_bytes} is below 0; leave it out for 1 MiB."
+        )
+    for name in ("max_request_body_bytes", "max_log_response_bytes"):
+        value: int = getattr(service, name)
+        if value < -1:
+            yield SettingsError(f"service.{name}: {value} is below 0; write -1 for no limit.")
+    if sidecar.base_url and not _has_port(sidecar.base_url):
+        yield SettingsError(
+            "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."
+        )
+    try:
+        check_tls(service)
+    except SettingsError as error:
+        yield error
+
+
+def _has_port(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        return False

@@ -1,0 +1,52 @@
+"""Where the configuration is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from evalhub_server.errors import SettingsError
+
+CONFIG_DIR = "EVAL_HUB_CONFIG_DIR"
+FILE_NAMES = ("config.yaml", "config.yml", "config.json", "config")
+"""The first one that is there is read, as YAML whatever its name."""
+
+
+def bundled_config_dir() -> Path:
+    """The configuration that comes with the distribution: package data, or ``config/`` of a checkout."""
+    package = Path(__file__).parents[1]
+    packaged = package / "config"
+    return packaged if packaged.is_dir() else package.parents[1] / "config"
+
+
+def find_config_file(configdir: Path | None, environ: Mapping[str, str]) -> Path:
+    """Flag, ``EVAL_HUB_CONFIG_DIR``, ``./config``, the bundled one. The first two must have a file."""
+    explicit = configdir or as_path(environ.get(CONFIG_DIR))
+    if explicit is None:
+        return _file_in(Path("config").absolute()) or bundled_config_dir() / FILE_NAMES[0]
+    named = "--configdir" if configdir else CONFIG_DIR
+    if not explicit.is_dir():
+        raise SettingsError(f"no such directory. Give {named} a directory with a config.yaml.", str(explicit))
+    file = _file_in(explicit)
+    if file is None:
+        raise SettingsError(
+            f"no config.yaml in this directory. Add one (eval-hub-server init makes a first one), or leave {named} "
+            f"out to run with the bundled configuration ({bundled_config_dir()}).",
+            str(explicit),
+        )
+    return file
+
+
+def resources_dir(config_file: Path, name: str) -> Path:
+    """``providers`` or ``collections`` beside the configuration, or the bundled ones if there is no such folder."""
+    own = config_file.parent / name
+    return own if own.is_dir() else bundled_config_dir() / name
+
+
+def as_path(text: str | None) -> Path | None:
+    """A path, unless there is nothing."""
+    return Path(text) if text else None
+
+
+def _file_in(folder: Path) -> Path | None:
+    return next((folder / name for name in FILE_NAMES if (folder / name).is_file()), None)

@@ -1,0 +1,92 @@
+"""The sections of the configuration that belong to the core, as types.
+
+A field is a key; the docstrings say what the keys mean. Sections of plugins have their types in the plugins.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from evalhub_server.plugins.sections import Duration, Timespan
+
+MIB = 1024 * 1024
+
+
+class ServiceSettings(Struct, kw_only=True, frozen=True):
+    """``service:`` the HTTP server. Port 0 takes a free one; a limit of time of 0 is none.
+
+    ``read_header_timeout`` ends a connection whose request's head does not come, ``read_timeout`` one whose body
+    does not, ``idle_timeout`` one on which no further request comes. ``termination_file`` gets the text of a failed
+    start, outside local mode. ``eval_init_image`` is for runtimes, which read it from the sections.
+    """
+
+    host: str = ""
+    port: int = 8080
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    read_header_timeout: Duration = Duration(15)
+    read_timeout: Duration = Duration(15)
+    write_timeout: Duration = Duration(15)
+    idle_timeout: Duration = Duration(60)
+    max_header_bytes: int = MIB
+    max_request_body_bytes: int = 10 * MIB
+    max_log_response_bytes: int = 50 * MIB
+    log_stream_timeout: Duration = Duration(300)
+    termination_file: str = ""
+    eval_init_image: str = ""
+    local_mode: bool = False
+
+
+class PluginSettings(Struct, kw_only=True, frozen=True):
+    """``plugins:`` which implementations are used. Empty means: what the mode and the sections suggest."""
+
+    runtime: str = ""
+    storage: str = ""
+    trackers: tuple[str, ...] = ()
+    exporters: tuple[str, ...] = ()
+
+
+class SupervisorSettings(Struct, kw_only=True, frozen=True):
+    """``supervisor:`` how long things may take. 0 switches a deadline off.
+
+    ``exit_grace``: how long a result may still be on its way after the adapter has ended. ``stop_grace``: between
+    asking an adapter to end and forcing it. ``start_timeout``: from launch to the first report. ``run_timeout``:
+    from launch to the result. ``linger``: how long an adapter may stay alive after it has reported its result.
+    """
+
+    exit_grace: Timespan = Timespan(1)
+    stop_grace: Timespan = Timespan(10)
+    start_timeout: Timespan = Timespan(0)
+    run_timeout: Timespan = Timespan(7 * 24 * 3600)
+    linger: Timespan = Timespan(120)
+
+
+class PrometheusSettings(Struct, kw_only=True, frozen=True):
+    """``prometheus:`` a listener of its own for ``/metrics``."""
+
+    enabled: bool = False
+    port: int = 8081
+    host: str = "0.0.0.0"  # noqa: S104  the released server's default; scrapers are on other hosts
+
+
+class OtelSettings(Struct, kw_only=True, frozen=True):
+    """``otel:`` OpenTelemetry. ``exporter_type`` is otlp-grpc, otlp-http or stdout."""
+
+    enabled: bool = False
+    exporter_type: str = ""
+    exporter_endpoint: str = ""
+    exporter_insecure: bool = False
+    sampling_ratio: float = 1.0
+    enable_tracing: bool = False
+    enable_metrics: bool = False
+    enable_logs: bool = False
+    enable_job_container_logs: bool = False
+    tracer_timeout: Duration = Duration(30)
+    tracer_batch_interval: Duration = Duration(5)
+    metric_export_interval: Duration = Duration(60)
+    service_name: str = ""
+    service_version: str = ""
+    additional_attributes: dict[str, str] = field(default_factory=dict[str, str])
+    enable_ecs_resource_detection: bool = False
+    disable_redirect_otel_logs: bool = False
+    disable_database_otel_scan: bool = False

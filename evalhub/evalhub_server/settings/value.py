@@ -1,0 +1,84 @@
+"""Everything that the server was told, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from evalhub_server.errors import SettingsError
+from evalhub_server.plugins.sections import Duration
+from evalhub_server.settings.document import Finding, Place, key_of
+from evalhub_server.settings.secrets import MAPPINGS, Secrets
+from evalhub_server.settings.sections import (
+    OtelSettings,
+    PluginSettings,
+    PrometheusSettings,
+    ServiceSettings,
+    SupervisorSettings,
+)
+from evalhub_server.settings.sidecar import SidecarSettings
+from evalhub_server.settings.yamlfile import nearest_above
+
+
+class Settings(Struct, kw_only=True, frozen=True):
+    """The core's sections are typed; ``sections`` is the whole configuration, from which plugins take theirs.
+
+    ``warnings`` are for the log: the configuration works, but something in it has no effect. ``places`` says where
+    each key (dotted, in lower case) was set. ``secrets`` is what must not be shown.
+    """
+
+    local: bool
+    config_file: Path
+    providers_dir: Path
+    collections_dir: Path
+    data_dir: Path | None = None
+    log_level: str = "info"
+    service: ServiceSettings = ServiceSettings()
+    plugins: PluginSettings = PluginSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+    prometheus: PrometheusSettings = PrometheusSettings()
+    otel: OtelSettings = OtelSettings()
+    sidecar: SidecarSettings = SidecarSettings()
+    sections: dict[str, Any] = field(default_factory=dict[str, Any])
+    warnings: tuple[Finding, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict[str, Place])
+    secrets: Secrets = Secrets()
+
+    def __repr__(self) -> str:
+        """Short, because the fields hold secrets."""
+        return f"Settings(config_file={str(self.config_file)!r}, local={self.local})"
+
+    @property
+    def host(self) -> str:
+        """Address to bind."""
+        return self.service.host or "127.0.0.1"
+
+    def callback_url(self, port: int) -> str:
+        """Where adapters on this host reach the server: never a wildcard address."""
+        host = self.service.host or "localhost"
+        if host in ("0.0.0.0", "::", "[::]"):  # noqa: S104  compared, not bound
+            host = "localhost"
+        elif ":" in host and not host.startswith("["):
+            host = f"[{host}]"
+        return f"{'https' if self.service.tls_cert_file else 'http'}://{host}:{port}"
+
+    def error(self, error: SettingsError) -> SettingsError:
+        """A plugin's complaint about its section, with the place of the key that its text begins with."""
+        if error.source:
+            return error
+        place = nearest_above(dict(self.places), key_of(error.message)) or Place(str(self.config_file))
+        return SettingsError(self.secrets.redact(error.message), place.source, place.line)
+
+    def shown(self) -> dict[str, Any]:
+        """The configuration for the log: what the server itself reads with its defaults, the rest as it was given."""
+        core = {name: getattr(self, name) for name in ("service", "plugins", "supervisor")}
+        rest = {key: value for key, value in self.sections.items() if key.lower() not in {*core, *MAPPINGS}}
+        return self.secrets.shown({**msgspec.to_builtins(core, enc_hook=_plain), **rest})
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}s" if isinstance(value, Duration) else str(value)

@@ -1,0 +1,143 @@
+"""How long a request may take to come, and how large its head may be; uvicorn limits neither.
+
+Both matter for a server that others reach: a client that opens connections and says nothing would hold them for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from evalhub_server.web.protocol import Protocol
+
+
+class Limits(Struct, kw_only=True, frozen=True):
+    """Seconds of 0 are no limit.
+
+    ``head_timeout_s`` is from the connection, or the first byte of a later request, to the end of the head;
+    ``body_timeout_s`` from there to the end of the body. ``head_bytes`` counts the request line, too.
+    """
+
+    head_timeout_s: float
+    body_timeout_s: float
+    head_bytes: int
+
+
+class _Waiting(Enum):
+    """For what of a request."""
+
+    HEAD = auto()
+    BODY = auto()
+    NOTHING = auto()
+
+
+def limited_protocol(limits: Limits) -> Any:
+    """What uvicorn makes for each connection."""
+    return partial(LimitedProtocol, limits=limits)
+
+
+class LimitedProtocol(Protocol):
+    """Answers 408 or 431 and closes the connection.
+
+    Requests that come in one piece, which nearly all do, cost no timer.
+    """
+
+    def __init__(self, *arguments: Any, limits: Limits, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._limits = limits
+        self._waiting = _Waiting.HEAD
+        self._timer: asyncio.TimerHandle | None = None
+        self._piece_bytes = 0
+        self._head_bytes = 0  # of the pieces before this one
+        self._too_large = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._piece_bytes = len(data)
+        super().data_received(data)
+        if self._waiting is _Waiting.NOTHING or self.transport.is_closing():
+            return
+        if self._waiting is _Waiting.HEAD:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.head_bytes and self._idle:
+                self._refuse("431 Request Header Fields Too Large")
+                return
+        if self._timer is None:
+            self._start_timer()
+
+    def on_message_begin(self) -> None:
+        self._waiting = _Waiting.HEAD
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        if self._head_bytes + self._piece_bytes > self._limits.head_bytes:
+            head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if head > self._limits.head_bytes:
+                self._too_large = True
+                raise ValueError("head too large")  # the parser stops, and send_400_response is called
+        self._waiting = _Waiting.BODY
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._stop_timer()
+        self._waiting = _Waiting.NOTHING
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._stop_timer()
+        if self._too_large:
+            self._refuse("431 Request Header Fields Too Large")
+        else:
+            super().send_400_response(msg)
+
+    @property
+    def _idle(self) -> bool:
+        """Is no earlier answer on its way, into which another would be written?"""
+        return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
+
+    def _start_timer(self) -> None:
+        head = self._waiting is _Waiting.HEAD
+        seconds = self._limits.head_timeout_s if head else self._limits.body_timeout_s
+        if seconds:
+            self._timer = self.loop.call_later(seconds, self._timed_out)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._waiting is _Waiting.HEAD:
+            if not self._idle:
+                self._start_timer()  # the request before is still answered
+                return
+            answer = self._head_bytes > 0  # who never asked is not told anything
+        else:
+            answer = not self.cycle.response_started
+        if answer:
+            self._refuse("408 Request Timeout")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: str) -> None:
+        self._stop_timer()
+        self.transport.write(
+            f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode("ascii")
+        )
+        self.transport.close()

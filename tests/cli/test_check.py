@@ -1,0 +1,137 @@
+"""``eval-hub-server check``: every problem is named with its place and the fix, and nothing is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Config
+
+
+def check(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {**{k: v for k, v in os.environ.items() if k not in ("PORT", "API_HOST")}, **environ}
+    command = [sys.executable, "-m", "evalhub_server", "check", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def findings(config: Config, *arguments: str) -> list[dict[str, Any]]:
+    done = check("--local", "--configdir", str(config.folder), "--json", *arguments)
+    report = json.loads(done.stdout)
+    assert done.returncode == (0 if report["ok"] else 1)
+    return report["findings"]
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*")}
+
+
+def test_a_good_configuration_is_status_0_and_one_line(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.scripted("completed")
+    before = files_below(tmp_path)
+    done = check("--local", "--configdir", str(config.folder), "--data-dir", str(tmp_path / "data"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{config.folder}/config.yaml, 1 provider, 0 collections: 0 errors, 0 warnings\n"
+    assert files_below(tmp_path) == before
+
+
+def test_the_bundled_configuration_is_good(tmp_path: Path):
+    report = json.loads(check("-local", "-json").stdout)
+    assert (report["ok"], report["findings"]) == (True, [])
+
+
+def test_flags_may_stand_before_the_command(tmp_path: Path):
+    config = Config(tmp_path / "c", service={"port": "abc"})
+    command = [sys.executable, "-m", "evalhub_server", "-configdir", str(config.folder), "--local", "check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"error: {config.folder}/config.yaml:")
+
+
+def test_every_problem_is_named_with_its_line_and_its_fix(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.write(
+        "config.yaml",
+        "service:\n  port: abc\n  idle_timeout: soon\n  hots: a\nlocal:\n  max_parallel: 0\n"
+        "plugins:\n  storage: tape\n  exporters: [fax]\n",
+    )
+    config.write("providers/a.yaml", "id: a\nbenchmarks:\n  - id: one\n  - name: nameless\n")
+    config.write("providers/b.yaml", "id: b\nname: b\nbenchmarks:\n  - id: one\n    num_few_shot: many\n")
+    config.write("providers/c.yaml", "name: c\nid: [")
+    config.write("providers/good.yaml", "id: good\nname: g\nbenchmarks:\n  - id: one\n")
+    config.write("providers/same.yaml", "name: s\nid: good\n")
+    config.write("collections/c.yaml", "id: c\nname: c\n")
+    config.write(
+        "collections/d.yaml",
+        "id: d\nname: d\ncategory: x\nbenchmarks:\n  - {id: one, provider_id: good}\n"
+        "  - {id: onne, provider_id: good}\n  - id: one\n    provider_id: goood\n",
+    )
+    found = [(f["severity"], Path(f["source"]).name, f["line"], f["message"]) for f in findings(config)]
+    expected = [
+        ("error", "config.yaml", 2, "service.port: expected `int`"),
+        ("error", "config.yaml", 3, "service.idle_timeout: 'soon' is not a duration; write"),
+        ("warning", "config.yaml", 4, "service.hots: unknown key (did you mean host?)"),
+        ("error", "config.yaml", 0, "storage 'tape' is selected but no installed plugin provides it"),
+        ("error", "config.yaml", 6, "local.max_parallel: must be 1 or more"),
+        ("error", "config.yaml", 0, "exporter 'fax' is selected"),
+        ("error", "a.yaml", 4, "benchmarks[1].id: is required; add it"),
+        ("error", "b.yaml", 5, "benchmarks[0].num_few_shot: expected `int`, got `str`; write a whole number"),
+        ("error", "c.yaml", 3, "not valid YAML"),
+        ("error", "same.yaml", 2, "id: 'good' is taken by another file, good.yaml"),
+        ("error", "c.yaml", 0, "category: is required; add it"),
+        ("error", "c.yaml", 0, "benchmarks: is required; add it"),
+        ("warning", "d.yaml", 6, "benchmarks[1].id: provider 'good' has no benchmark 'onne'; did you mean 'one'?"),
+        ("warning", "d.yaml", 8, "benchmarks[2].provider_id: there is no provider 'goood' in the files; did you"),
+    ]  # fmt: skip
+    assert [(*f[:3], f[3][: len(e[3])]) for f, e in zip(found, expected, strict=True)] == expected
+
+
+def test_text_has_one_line_for_each_problem(tmp_path: Path):
+    config = Config(tmp_path / "c", service={"hots": 1})
+    config.write("collections/c.yaml", "id: c\n")
+    done = check("--local", "--configdir", str(config.folder))
+    assert done.returncode == 1
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        "warning",
+        *["error"] * 3,
+        f"{config.folder}/config.yaml, 0 providers, 0 collections",
+    ]
+
+
+def test_a_bad_file_with_a_name_that_is_no_text_is_named_all_the_same(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    Path(os.fsdecode(os.fsencode(config.folder / "providers") + b"/\xff.yaml")).write_text("x: 1", "utf-8")
+    (found,) = findings(config)
+    assert found["source"].endswith("ff.yaml")
+
+
+def test_warnings_do_not_fail(tmp_path: Path):
+    config = Config(tmp_path / "c", service={"hots": 1})
+    assert [found["severity"] for found in findings(config)] == ["warning"]
+
+
+def test_what_the_mode_cannot_run_is_an_error_with_the_way_out(tmp_path: Path):
+    done = check("--configdir", str(Config(tmp_path / "c").folder))
+    assert done.returncode == 1
+    assert "runtime 'kubernetes'" in done.stdout
+    assert "--local" in done.stdout
+
+
+def test_secrets_are_not_printed(tmp_path: Path):
+    config = Config(tmp_path / "c", database={"url": "postgres://joe:hunter22@db/x"})
+    done = check("--local", "--configdir", str(config.folder), PORT="hunter22")
+    assert done.returncode == 1
+    assert "hunter22" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_directory_that_is_not_there_is_one_error(tmp_path: Path, flags: list[str]):
+    done = check("--configdir", str(tmp_path / "nope"), *flags)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "no such directory" in done.stdout

@@ -1,0 +1,180 @@
+"""Keys and values of the configuration: how they may be spelled, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalhub_server.errors import SettingsError
+from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.settings import CORE_SECTIONS, NO_EFFECT, Settings, key_paths, load_settings
+
+
+def load(folder: Path, text: str, **environ: str) -> Settings:
+    (folder / "config.yaml").write_text(text, "utf-8")
+    return load_settings(
+        local=True, configdir=folder, environ=environ, plugin_sections=load_plugins().sections()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("service: {port: '9125'}", "service.port", 9125),
+        ("service: {port: 9125.0}", "service.port", 9125),
+        ("SERVICE: {Port: 9125}", "service.port", 9125),
+        ("service: {port: null}", "service.port", 8080),
+        ("service:", "service.port", 8080),
+        ("service: {host: 10}", "service.host", "10"),
+        ("service: {read_timeout: 1m30s}", "service.read_timeout", 90),
+        ("service: {read_timeout: 2000000000}", "service.read_timeout", 2),
+        ("service: {read_timeout: '.5s'}", "service.read_timeout", 0.5),
+        ("otel: {enabled: 'T', service_version: 1.5}", "otel.service_version", "1.5"),
+        ("otel: {enabled: 'T'}", "otel.enabled", True),
+        ("otel: {enabled: 0}", "otel.enabled", False),
+        ("otel: {service_name: true}", "otel.service_name", "1"),
+        ("otel: {sampling_ratio: '0.5'}", "otel.sampling_ratio", 0.5),
+        (
+            "otel: {Additional_Attributes: {Team.Name: A, team: b}}",
+            "otel.additional_attributes",
+            {"Team.Name": "A", "team": "b"},
+        ),
+        ("plugins: {trackers: 'a, b'}", "plugins.trackers", ("a", "b")),
+        ("plugins: {trackers: [a, b]}", "plugins.trackers", ("a", "b")),
+        ("sidecar: {eval_hub: {http_timeout: 5s}}", "sidecar.eval_hub.http_timeout", 5),
+        (
+            "sidecar: {sidecar_container: {resources: {limits: {CPU: 2}}}}",
+            "sidecar.sidecar_container.resources.limits.cpu",
+            "2",
+        ),
+    ],
+)
+def test_values_are_taken_in_every_form_that_is_clear(tmp_path: Path, text: str, field: str, value: object):
+    found: Any = load(tmp_path, text)
+    for name in field.split("."):
+        found = getattr(found, name)
+    assert found == value
+    assert type(found) is type(value) or isinstance(found, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "\nservice:\n  port: abc",
+            r"config\.yaml:3: service\.port: expected `int`, got `str`; write a whole",
+        ),
+        ("service: {port: 70000}", r"config\.yaml:1: service\.port: 70000 is not a port; choose"),
+        ("prometheus: {port: -1}", r"prometheus\.port: -1 is not a port"),
+        ("service: {idle_timeout: soon}", r"service\.idle_timeout: 'soon' is not a duration; write"),
+        ("service: {read_timeout: -1s}", r"service\.read_timeout: '-1s' is not a duration"),
+        ("service: {max_header_bytes: -1}", r"service\.max_header_bytes: -1 is below 0"),
+        ("service: {max_request_body_bytes: -2}", r"service\.max_request_body_bytes: .*-1 for no limit"),
+        ("service: 5", r"config\.yaml:1: service: expected `object`, got `int`; write keys"),
+        ("plugins: {trackers: {a: 1}}", r"plugins\.trackers: expected `array`, got `object`; write a list"),
+        ("otel: {enabled: maybe}", r"otel\.enabled: expected `bool`, got `str`; write true or false"),
+        ("env_mappings: [1]", r"config\.yaml:1: env_mappings: expected a map"),
+        ("env_mappings: {A: 1}", r"config\.yaml:1: env_mappings\.A: expected a dotted key"),
+        ("mlflow: {http_timeout: 30}\n", None),
+        ("mlflow: {http_timeout: x}", r"mlflow\.http_timeout: 'x' is not a duration"),
+        (
+            "sidecar: {base_url: 'http://localhost'}",
+            r"config\.yaml:1: sidecar\.base_url: must be http or https",
+        ),
+        ("sidecar: {base_url: 'http://localhost:x'}", r"sidecar\.base_url"),
+        ("sidecar: {base_url: 'localhost:8082'}", r"sidecar\.base_url"),
+        ("sidecar: {base_url: 'http://localhost:8082', local_mode: true}", None),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_line_key_and_fix(
+    tmp_path: Path, text: str, complaint: str | None
+):
+    if complaint is None:
+        load(tmp_path, text)
+        return
+    with pytest.raises(SettingsError, match=complaint):
+        load(tmp_path, text)
+
+
+def test_a_wrong_value_of_a_variable_names_the_variable(tmp_path: Path):
+    with pytest.raises(SettingsError, match=r"^environment variable PORT: service\.port: expected `int`"):
+        load(tmp_path, "service: {port: 1}", PORT="abc")
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("service:\n  host: a\n  prot: 1", "3: service.prot: unknown key (did you mean port?), ignored"),
+        ("supervisor: {lingr: 2s}", "1: supervisor.lingr: unknown key (did you mean linger?), ignored"),
+        ("\nservce: {port: 1}", "2: servce: unknown section (did you mean service?), ignored"),
+        (
+            "local: {max_paralel: 1}",
+            "1: local.max_paralel: unknown key (did you mean max_parallel?), ignored",
+        ),
+        ("database: {urll: x}", "1: database.urll: unknown key (did you mean url?), ignored"),
+        (
+            "mlflow: {tracking_url: x}",
+            "1: mlflow.tracking_url: unknown key (did you mean tracking_uri?), ignored",
+        ),
+        (
+            "sidecar:\n  eval_hub:\n    base_urll: x",
+            "3: sidecar.eval_hub.base_urll: unknown key (did you mean base_url?), ignored",
+        ),
+        ("secrets: {directory: x}", "1: secrets.directory: unknown key (known: dir, mappings), ignored"),
+    ],
+)
+def test_an_unknown_key_is_a_warning_with_line_and_nearest_key(tmp_path: Path, text: str, warning: str):
+    assert [str(found) for found in load(tmp_path, text).warnings] == [
+        f"{tmp_path / 'config.yaml'}:{warning}"
+    ]
+
+
+def test_an_unknown_key_of_a_mapping_names_the_variable(tmp_path: Path):
+    warnings = load(tmp_path, "env_mappings: {FOO: service.prot}", FOO="1").warnings
+    assert str(warnings[0]).startswith("environment variable FOO: service.prot: unknown key")
+
+
+EVERY_KEY_OF_THE_RELEASED_SERVER = """
+service: {port: 0, host: a, termination_file: a, eval_init_image: a, local_mode: true, read_timeout: 1s,
+  write_timeout: 1s, read_header_timeout: 1s, idle_timeout: 1s, max_header_bytes: 1, max_request_body_bytes: 1,
+  max_log_response_bytes: 1, log_stream_timeout: 1s}
+database: {driver: sqlite, url: a, max_open_conns: 1, max_idle_conns: 1, conn_max_lifetime: 1s}
+mlflow: {tracking_uri: a, http_timeout: 1s, ca_cert_path: a, token: a, token_path: a, workspace: a}
+prometheus: {enabled: true, port: 1, host: a}
+otel: {enabled: true, exporter_type: stdout, exporter_endpoint: a, exporter_insecure: true, sampling_ratio: 1,
+  enable_tracing: true, enable_metrics: true, enable_logs: true, enable_job_container_logs: true, tracer_timeout: 1s,
+  tracer_batch_interval: 1s, metric_export_interval: 1s, service_name: a, service_version: a,
+  additional_attributes: {a: b}, enable_ecs_resource_detection: true, disable_redirect_otel_logs: true,
+  disable_database_otel_scan: true}
+sidecar:
+  base_url: http://a:1
+  local_mode: true
+  local: {job_cache_sweep_interval: 1s, job_cache_entry_ttl: 1s}
+  eval_hub: {base_url: a, http_timeout: 1s, ca_cert_path: a, insecure_skip_verify: true, token: a,
+    token_cache_timeout: 1s}
+  mlflow: {tracking_uri: a, token_path: a, workspace: a, token_cache_timeout: 1s, http_timeout: 1s, ca_cert_path: a}
+  oci: {ca_cert_path: a, http_timeout: 1s}
+  model: {url: a, auth_secret_mount_path: a, http_timeout: 1s, insecure_skip_verify: true}
+  sidecar_container: {image: a, resources: {requests: {cpu: 1, memory: 1}, limits: {cpu: 1, memory: 1}}}
+  init_container: {is_git_job: true}
+  otel: {enabled: true}
+secrets: {dir: /nowhere, mappings: {"a:optional": database.url}}
+env_mappings: {A: service.port}
+"""
+
+
+def test_every_key_of_the_released_server_is_known(tmp_path: Path):
+    settings = load(tmp_path, EVERY_KEY_OF_THE_RELEASED_SERVER)
+    assert settings.warnings == ()
+    assert settings.sidecar.sidecar_container.resources.limits.cpu == "1"
+
+
+def test_what_has_no_effect_is_listed_by_keys_that_exist():
+    keys = {path for name, type_ in CORE_SECTIONS.items() for path in key_paths(type_, name)}
+    for types in load_plugins().sections().items():
+        keys |= {path for type_ in types[1] for path in key_paths(type_, types[0])}
+    for key in NO_EFFECT:
+        if not key.startswith("mlflow."):  # a plugin's, which is not here yet
+            assert any(path == key or path.startswith(key.removesuffix("*")) for path in keys), key
