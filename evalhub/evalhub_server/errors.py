@@ -8,6 +8,7 @@
     │   ├── SettingsError         a configuration value is wrong
     │   └── PluginError           a plugin is missing, broken, incompatible or duplicated
     ├── LaunchError               a runtime could not start a workload
+    ├── ExportRefused             an export cannot succeed, however often it is tried
     └── StorageError              a storage could not read or write
         ├── NotFound              the record is not there (any more), or belongs to another tenant
         └── AlreadyExists         a record with that id is stored already
@@ -71,6 +72,13 @@ class PluginError(StartupError):
 
 class LaunchError(EvalHubError):
     """A runtime could not start a workload; the text becomes the benchmark's error message."""
+
+
+class ExportRefused(EvalHubError):
+    """An export cannot succeed, however often it is tried: what the job asks for is wrong or not allowed.
+
+    The text is shown to the client with the job's results.
+    """
 
 
 class StorageError(EvalHubError):

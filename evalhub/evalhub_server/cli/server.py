@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 import structlog
 import uvicorn
+from msgspec.structs import replace
 
 from evalhub_server import __version__
 from evalhub_server.cli.selection import make_selected, runtime_name, storage_name
@@ -103,6 +104,7 @@ class Server:
         await runtime.check()
         log.info("Runtime created", runtime=runtime.name)
         trackers = [await self._checked(Tracker, name, context) for name in settings.plugins.trackers]
+        context = replace(context, docker_config=runtime.docker_config)
         for name in settings.plugins.exporters:
             await self._checked(Exporter, name, context)
 

@@ -3,6 +3,7 @@
 from evalhub_server.domain.record import Exit, JobRecord, TrackedExperiment
 from evalhub_server.errors import (
     AlreadyExists,
+    ExportRefused,
     LaunchError,
     NotFound,
     SettingsError,
@@ -11,7 +12,7 @@ from evalhub_server.errors import (
 )
 from evalhub_server.models.common import Json
 from evalhub_server.models.jobspec import JobSpec
-from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, PluginContext
+from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, DockerConfigOf, PluginContext
 from evalhub_server.plugins.export import Exporter, ExportOutcome
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Runtime
@@ -33,8 +34,10 @@ __all__ = [
     "AlreadyExists",
     "BenchmarkRun",
     "Descriptor",
+    "DockerConfigOf",
     "Exit",
     "ExportOutcome",
+    "ExportRefused",
     "Exporter",
     "Handle",
     "JobChange",

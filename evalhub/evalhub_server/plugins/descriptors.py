@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from evalhub_server.domain.record import JobRecord
+
 PLUGIN_API = 1
 """Version of the plugin contracts. A descriptor made for another one is refused."""
+
+
+DockerConfigOf = Callable[[JobRecord], Awaitable[bytes | None]]
+"""How the registry credentials of a job are found: :meth:`Runtime.docker_config`."""
 
 
 class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
@@ -17,12 +23,14 @@ class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
 
     ``data_dir`` is where durable data belong, or None when the user did not ask for any. ``callback_url`` is the
     address at which an adapter on this host reaches the server, without a trailing slash. ``secrets`` are the
-    names of environment variables that no adapter may inherit.
+    names of environment variables that no adapter may inherit. ``docker_config`` is for exporters: it asks the
+    selected runtime for a job's registry credentials.
     """
 
     data_dir: Path | None = None
     callback_url: str = ""
     secrets: frozenset[str] = frozenset()
+    docker_config: DockerConfigOf | None = None
 
 
 class Descriptor(msgspec.Struct, kw_only=True, frozen=True):

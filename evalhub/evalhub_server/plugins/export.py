@@ -33,7 +33,10 @@ class Exporter(ABC):
 
     @abstractmethod
     async def export(self, job: JobRecord) -> ExportOutcome:
-        """Export a terminal job. Idempotent per job; raises when it should be tried again later."""
+        """Export a terminal job. Idempotent per job.
+
+        Raises :class:`ExportRefused` when another try cannot help; anything else means: try again later.
+        """
 
     async def close(self) -> None:
         """Let go of connections."""

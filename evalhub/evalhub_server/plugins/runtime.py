@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from msgspec import Struct
 
-from evalhub_server.domain.record import Exit
+from evalhub_server.domain.record import Exit, JobRecord
 from evalhub_server.models.common import Json
 from evalhub_server.models.jobspec import JobSpec
 
@@ -113,6 +113,15 @@ class Runtime(ABC):
     def log_source(self, handle: Handle | None, job_id: str, benchmark_index: int) -> tuple[str, str]:
         """Names for the header of a benchmark's log: (pod, container)."""
         return f"{job_id}-{benchmark_index}", self.name
+
+    async def docker_config(self, job: JobRecord) -> bytes | None:
+        """Return the docker configuration (JSON) with which the job's artifacts are pushed to its registry.
+
+        For a runtime that keeps its tenants' secrets: read the one that ``exports.oci.k8s.connection`` names; raise
+        :class:`ExportRefused` if there is none, anything else to be asked again. None: that of the server's user,
+        which is right where submitting a job means to be that user, as on this host.
+        """
+        return None
 
     async def close(self) -> None:
         """Let go of what the runtime holds. Workloads are left as they are."""
