@@ -117,9 +117,10 @@ def test_warnings_do_not_fail(tmp_path: Path):
 
 
 def test_what_the_mode_cannot_run_is_an_error_with_the_way_out(tmp_path: Path):
-    done = check("--configdir", str(Config(tmp_path / "c").folder))
+    config = Config(tmp_path / "c", plugins={"runtime": "slurm"})
+    done = check("--configdir", str(config.folder))
     assert done.returncode == 1
-    assert "runtime 'kubernetes'" in done.stdout
+    assert "runtime 'slurm'" in done.stdout
     assert "--local" in done.stdout
 
 

@@ -86,7 +86,9 @@ def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
         plugins.require_unique()
     except PluginError as error:
         findings.append(_finding(error))
-    context = PluginContext(data_dir=settings.data_dir, secrets=settings.secrets.variables)
+    context = PluginContext(
+        data_dir=settings.data_dir, secrets=settings.secrets.variables, sections=settings.sections
+    )
     selected: list[tuple[type[object], str]] = [
         (Storage, storage_name(settings)),
         (Runtime, runtime_name(settings)),

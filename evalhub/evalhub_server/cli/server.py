@@ -93,7 +93,10 @@ class Server:
         port: int = self._socket.getsockname()[1]
         self.url = settings.callback_url(port)
         context = PluginContext(
-            data_dir=_made(settings.data_dir), callback_url=self.url, secrets=settings.secrets.variables
+            data_dir=_made(settings.data_dir),
+            callback_url=self.url,
+            secrets=settings.secrets.variables,
+            sections=settings.sections,
         )
 
         storage = self._make(Storage, storage_name(settings), context)

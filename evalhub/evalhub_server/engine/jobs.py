@@ -73,6 +73,7 @@ class JobService:
         job_plan = plan(
             request, collection, benchmarks, self._providers({b.provider_id: None for b in benchmarks})
         )
+        await self._runtime.admit(request, job_plan, identity.tenant)
         job_id = self._new_id()
         job = transitions.new_job(
             job_id,

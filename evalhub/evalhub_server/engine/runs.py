@@ -22,11 +22,16 @@ class RunBuilder:
         environment: dict[str, str] = {}
         for tracker in self._trackers:
             environment.update(tracker.environment(job.tenant))
-        provider_id = job.plan.benchmarks[index].provider_id
+        benchmark = job.plan.benchmarks[index]
+        oci = job.request.exports.oci if job.request.exports else None
         return BenchmarkRun(
             spec=job_spec(job, index, self._callback_url),
             attempt=job.benchmarks[index].attempt,
             tenant=job.tenant,
-            config=job.plan.runtimes.get(provider_id, {}).get(self._provider_key),
+            config=job.plan.runtimes.get(benchmark.provider_id, {}).get(self._provider_key),
             environment=environment,
+            hardware=benchmark.hardware_config,
+            queue=job.request.queue,
+            test_data=benchmark.test_data_ref,
+            oci_connection=oci.k8s.connection if oci and oci.k8s else "",
         )

@@ -16,6 +16,7 @@ from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, DockerCon
 from evalhub_server.plugins.export import Exporter, ExportOutcome
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Runtime
+from evalhub_server.plugins.sections import Duration, Timespan, convert_section, find_section
 from evalhub_server.plugins.storage import (
     JobChange,
     JobPage,
@@ -35,6 +36,7 @@ __all__ = [
     "BenchmarkRun",
     "Descriptor",
     "DockerConfigOf",
+    "Duration",
     "Exit",
     "ExportOutcome",
     "ExportRefused",
@@ -62,8 +64,11 @@ __all__ = [
     "Storage",
     "StorageError",
     "Terms",
+    "Timespan",
     "TrackedExperiment",
     "Tracker",
+    "convert_section",
+    "find_section",
     "hookimpl",
     "hookspec",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,19 @@ class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
     ``data_dir`` is where durable data belong, or None when the user did not ask for any. ``callback_url`` is the
     address at which an adapter on this host reaches the server, without a trailing slash. ``secrets`` are the
     names of environment variables that no adapter may inherit. ``docker_config`` is for exporters: it asks the
-    selected runtime for a job's registry credentials.
+    selected runtime for a job's registry credentials. ``sections`` is the whole configuration, for a plugin that
+    needs more than its own section (with :func:`find_section` and :func:`convert_section`); it holds secrets.
     """
 
     data_dir: Path | None = None
     callback_url: str = ""
     secrets: frozenset[str] = frozenset()
     docker_config: DockerConfigOf | None = None
+    sections: Mapping[str, Any] = {}
+
+    def __repr__(self) -> str:
+        """Short, because the configuration holds secrets."""
+        return f"PluginContext(data_dir={self.data_dir!r}, callback_url={self.callback_url!r})"
 
 
 class Descriptor(msgspec.Struct, kw_only=True, frozen=True):

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 
 from msgspec import Struct
 
-from evalhub_server.domain.record import Exit, JobRecord
-from evalhub_server.models.common import Json
+from evalhub_server.domain.record import Exit, JobPlan, JobRecord
+from evalhub_server.models.common import HardwareConfig, Json, Queue, TestDataRef
+from evalhub_server.models.job import JobRequest
 from evalhub_server.models.jobspec import JobSpec
 
 Handle = Json
@@ -20,6 +21,10 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
 
     ``config`` is the provider's entry for this runtime (``runtime.<provider_key>`` of the provider file), or None
     if it has none. ``environment`` is what trackers ask the adapter to have.
+
+    The rest is for runtimes that provide hardware and data: ``hardware`` is what the benchmark (else its job) asks
+    for, ``queue`` the job's own, used where ``hardware`` leads to none; ``test_data`` names the data to put at
+    ``/test_data``; ``oci_connection`` the secret with the registry credentials of the export.
     """
 
     spec: JobSpec
@@ -27,6 +32,10 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
     tenant: str = ""
     config: Json | None = None
     environment: Mapping[str, str] = {}
+    hardware: HardwareConfig | None = None
+    queue: Queue | None = None
+    test_data: TestDataRef | None = None
+    oci_connection: str = ""
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -67,6 +76,13 @@ class Runtime(ABC):
     @abstractmethod
     async def check(self) -> None:
         """Called once before anything else. Raise :class:`StartupError` with a hint if this host cannot run it."""
+
+    async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
+        """Called before a job is stored. Raise :class:`ApiError` to refuse what this runtime could never run.
+
+        Nothing is started or kept here. The client waits, so look only at what can be known at once.
+        """
+        return
 
     @abstractmethod
     async def launch(self, run: BenchmarkRun) -> Handle:

@@ -4,6 +4,7 @@
 to be shown.
 """
 
+from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.document import Finding, Place, key_of
 from evalhub_server.settings.known import CORE_SECTIONS, ENVIRONMENT, NO_EFFECT, key_paths
 from evalhub_server.settings.load import load_settings
@@ -17,7 +18,6 @@ from evalhub_server.settings.sections import (
     ServiceSettings,
     SupervisorSettings,
 )
-from evalhub_server.settings.sidecar import SidecarSettings
 from evalhub_server.settings.value import Settings
 from evalhub_server.settings.yamlfile import YamlFile, parse_yaml, read_yaml
 

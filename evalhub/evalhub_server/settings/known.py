@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct, field
 
 from evalhub_server.plugins.sections import Duration, struct_in
+from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.sections import (
     OtelSettings,
     PluginSettings,
@@ -15,7 +16,6 @@ from evalhub_server.settings.sections import (
     ServiceSettings,
     SupervisorSettings,
 )
-from evalhub_server.settings.sidecar import SidecarSettings
 
 ENVIRONMENT: Mapping[str, str] = {
     "PORT": "service.port",

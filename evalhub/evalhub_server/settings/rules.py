@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from evalhub_server.errors import SettingsError
+from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.sections import PrometheusSettings, ServiceSettings
-from evalhub_server.settings.sidecar import SidecarSettings
 from evalhub_server.settings.tls import check_tls
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import Duration
+from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.document import Finding, Place, key_of
 from evalhub_server.settings.secrets import MAPPINGS, Secrets
 from evalhub_server.settings.sections import (
@@ -20,7 +21,6 @@ from evalhub_server.settings.sections import (
     ServiceSettings,
     SupervisorSettings,
 )
-from evalhub_server.settings.sidecar import SidecarSettings
 from evalhub_server.settings.yamlfile import nearest_above
 
 

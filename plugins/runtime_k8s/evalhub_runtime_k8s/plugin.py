@@ -1,0 +1,33 @@
+"""What the core imports to learn about this plugin; the Kubernetes client is imported when the runtime is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evalhub_runtime_k8s.settings import KubernetesSettings
+from evalhub_server.plugins import Descriptor, PluginContext, hookimpl
+
+if TYPE_CHECKING:
+    from evalhub_runtime_k8s.runtime import KubernetesRuntime
+
+
+def make_runtime(settings: KubernetesSettings, context: PluginContext) -> KubernetesRuntime:
+    """Make the runtime, not yet connected. Raises :class:`SettingsError` for a bad value."""
+    import os
+
+    from evalhub_runtime_k8s.runtime import KubernetesRuntime  # only when selected
+    from evalhub_runtime_k8s.settings import installation
+
+    return KubernetesRuntime(installation(settings, context, os.environ))
+
+
+@hookimpl
+def evalhub_runtimes() -> list[Descriptor]:
+    return [
+        Descriptor(
+            name="kubernetes",
+            factory=make_runtime,
+            settings=KubernetesSettings,
+            help="adapters as Jobs of a Kubernetes cluster",
+        )
+    ]

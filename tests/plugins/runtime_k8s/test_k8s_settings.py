@@ -1,0 +1,90 @@
+"""What the plugin learns from its section, other sections, the environment and the pod it runs in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalhub_runtime_k8s import plugin
+from evalhub_runtime_k8s.settings import Installation, KubernetesSettings, installation
+from evalhub_server.errors import SettingsError
+from evalhub_server.plugins import PluginContext
+
+
+def of(
+    sections: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    namespace_file: Path = Path("/nowhere"),
+) -> Installation:
+    context = PluginContext(sections=sections or {})
+    return installation(KubernetesSettings(), context, environ or {}, namespace_file)
+
+
+def test_outside_a_cluster_jobs_run_in_the_tenants_namespace_or_in_default():
+    here = of()
+    assert (here.tenant_namespace("team-a"), here.tenant_namespace("")) == ("team-a", "default")
+    assert (here.own_namespace("team-a"), here.own_namespace("")) == ("team-a", "default")
+
+
+def test_inside_a_cluster_the_servers_namespace_is_known(tmp_path: Path):
+    file = tmp_path / "namespace"
+    file.write_text("evalhub-system\n")
+    here = of(namespace_file=file)
+    assert (here.tenant_namespace("team-a"), here.tenant_namespace("")) == ("team-a", "evalhub-system")
+    assert here.own_namespace("team-a") == "evalhub-system"
+
+
+def test_the_operators_variables_name_the_instance_and_the_profiles():
+    environ = {"EVALHUB_INSTANCE_NAME": "evalhub", "EVALHUB_HARDWARE_PROFILES_NAMESPACE": "opendatahub"}
+    here = of(environ=environ)
+    assert (here.instance, here.profiles_namespace) == ("evalhub", "opendatahub")
+
+
+def test_mlflow_is_known_from_the_variable_or_else_from_the_configuration():
+    sections = {"mlflow": {"tracking_uri": "http://configured", "ca_cert_path": "/ca", "token": "hidden"}}
+    assert of(sections).mlflow.tracking_uri == "http://configured"
+    here = of(sections, {"MLFLOW_TRACKING_URI": " http://variable "})
+    assert (here.mlflow.tracking_uri, here.mlflow.ca_cert_path) == ("http://variable", "/ca")
+
+
+def test_images_and_the_sidecar_come_from_the_released_servers_sections():
+    here = of(
+        {
+            "service": {"port": 8444, "eval_init_image": "quay.io/evalhub:1"},
+            "Sidecar": {
+                "base_url": "http://localhost:8080",
+                "eval_hub": {"http_timeout": 30000000000},
+                "sidecar_container": {"image": "quay.io/evalhub:2"},
+            },
+        }
+    )
+    assert (here.init_image, here.sidecar.sidecar_container.image) == (
+        "quay.io/evalhub:1",
+        "quay.io/evalhub:2",
+    )
+    assert here.sidecar.eval_hub.http_timeout == pytest.approx(30)
+
+
+def test_a_wrong_value_in_another_section_is_named_by_its_path():
+    with pytest.raises(SettingsError, match=r"sidecar\.eval_hub\.http_timeout"):
+        of({"sidecar": {"eval_hub": {"http_timeout": "soon"}}})
+
+
+def test_the_context_does_not_show_the_configuration():
+    assert "hidden" not in repr(PluginContext(sections={"mlflow": {"token": "hidden"}}))
+
+
+def test_the_runtime_is_called_kubernetes_and_is_light_until_it_is_selected():
+    (descriptor,) = plugin.evalhub_runtimes()
+    assert (descriptor.name, descriptor.settings_section) == ("kubernetes", "kubernetes")
+    script = (
+        "import sys; import evalhub_runtime_k8s.plugin; "
+        "sys.exit(', '.join({'kubernetes_asyncio', 'aiohttp'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
