@@ -394,3 +394,16 @@ def test_a_reader_of_logs_that_stops_reading_keeps_nothing_open(tmp_path: Path):
             wait_until(
                 lambda: not any(log in file.path for file in process.open_files()), "the log being closed"
             )
+
+
+def test_the_card_of_a_job_is_there_at_once_and_says_how_far_the_job_is(server: RunningServer):
+    job_id = post(server, body(tags=["x"])).body["resource"]["id"]
+    card = server.get(f"{API}/jobs/{job_id}/card")
+    assert card["metadata"]["evaluation_job_id"] == job_id
+    assert card["results"]["status"]["state"] in ("pending", "running")
+    assert server.report(job_id, "completed", metrics={"acc": 1.0}).status == 204
+    card = server.get(f"{API}/jobs/{job_id}/card")
+    assert card["results"]["status"]["state"] == "completed"
+    assert card["results"]["benchmarks"][0]["metrics"] == {"acc": 1.0}
+    unknown = server.call("GET", f"{API}/jobs/nope/card")
+    assert (unknown.status, unknown.body["message_code"]) == (404, "resource_not_found")

@@ -69,19 +69,20 @@ def _status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkS
     )
 
 
-def _result(planned: PlannedBenchmark, index: int, result: ResultRecord) -> BenchmarkResult:
+def described_metrics(result: ResultRecord) -> tuple[MetricSchema, ...]:
+    """Contract: a metric that nobody described is called numeric."""
     described = {schema.name for schema in result.metrics_schema}
     missing = sorted(result.metrics.keys() - described)
+    return (*result.metrics_schema, *(MetricSchema(name=name, type="numeric") for name in missing))
+
+
+def _result(planned: PlannedBenchmark, index: int, result: ResultRecord) -> BenchmarkResult:
     return BenchmarkResult(
         id=planned.id,
         provider_id=planned.provider_id,
         benchmark_index=index,
         metrics=result.metrics,
-        # Contract: a metric that nobody described is called numeric.
-        metrics_schema=(
-            *result.metrics_schema,
-            *(MetricSchema(name=name, type="numeric") for name in missing),
-        ),
+        metrics_schema=described_metrics(result),
         additional_info=result.additional_info,
         artifacts=result.artifacts,
         mlflow_run_id=result.mlflow_run_id,

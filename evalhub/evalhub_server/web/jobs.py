@@ -9,6 +9,7 @@ from litestar import Request, delete, get, post
 from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
+from evalhub_server.domain.card import card_json
 from evalhub_server.domain.validation import decode, validate
 from evalhub_server.engine.jobs import Identity, JobService
 from evalhub_server.models.common import Page
@@ -54,6 +55,11 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
         job = await jobs.get(job_id, context(request).identity)
         return json_response(encoder(job) + b"\n")
 
+    @get("/api/v1/evaluations/jobs/{job_id:str}/card")
+    async def get_card(request: AnyRequest, job_id: str) -> ASGIResponse:
+        job = await jobs.get(job_id, context(request).identity)
+        return json_response(card_json(job) + b"\n")
+
     @delete("/api/v1/evaluations/jobs/{job_id:str}", status_code=200)  # 204 is in the answer; see responses
     async def delete_job(request: AnyRequest, job_id: str) -> ASGIResponse:
         identity = context(request).identity
@@ -71,7 +77,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
         await jobs.report(job_id, body.benchmark_status_event, context(request).identity)
         return no_content()
 
-    return [create_job, list_jobs, get_job, delete_job, report_event]
+    return [create_job, list_jobs, get_job, get_card, delete_job, report_event]
 
 
 def _job_query(query: Query, limit: int, offset: int, identity: Identity) -> JobQuery:

@@ -1,0 +1,113 @@
+"""The evaluation card of a job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+from msgspec import UNSET
+
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
+from evalhub_server.domain.view import described_metrics
+from evalhub_server.models.card import (
+    CardBenchmark,
+    CardBenchmarkTest,
+    CardCollection,
+    CardContext,
+    CardContextBenchmark,
+    CardMetadata,
+    CardModel,
+    CardResults,
+    CardStatus,
+    EvaluationCard,
+)
+from evalhub_server.models.job import BenchmarkRef, BenchmarkTest, Model
+
+CARD_FILE = "evaluation-card.json"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def evaluation_card(job: JobRecord) -> EvaluationCard:
+    """The card as the job stands; ``results.status`` says whether it has ended."""
+    collection = job.request.collection
+    return EvaluationCard(
+        metadata=CardMetadata(
+            evaluation_job_id=job.id,
+            created_at=_whole_seconds(job.created_at),
+            updated_at=_whole_seconds(job.updated_at),
+        ),
+        context=CardContext(
+            model=_model(job.request.model or Model()),
+            collection_id=collection.id if collection else UNSET,
+            benchmarks=UNSET if collection else tuple(_context(ref) for ref in job.request.benchmarks),
+        ),
+        results=CardResults(
+            status=CardStatus(state=job.state, message=job.message),
+            benchmarks=tuple(_benchmark(job.plan.benchmarks[b.index], b) for b in job.benchmarks),
+            test=None if collection else job.test,
+            collection=CardCollection(test=job.test) if collection and job.test else None,
+        ),
+    )
+
+
+def card_json(job: JobRecord) -> bytes:
+    """The card as exporters send it. The same outcome of a job has the same bytes, whenever it is asked for."""
+    return _encode(evaluation_card(job))
+
+
+def _model(model: Model) -> CardModel:
+    return CardModel(url=model.url, name=model.name, model_card_url=model.card_url or UNSET)
+
+
+def _context(ref: BenchmarkRef) -> CardContextBenchmark:
+    return CardContextBenchmark(
+        id=ref.id,
+        provider_id=ref.provider_id,
+        parameters=ref.parameters,
+        primary_score=ref.primary_score,
+        pass_criteria=ref.pass_criteria,
+        weight=ref.weight or UNSET,
+    )
+
+
+def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> CardBenchmark:
+    card = CardBenchmark(
+        id=planned.id,
+        provider_id=planned.provider_id,
+        status=benchmark.state,
+        error_message=benchmark.error,
+        warning_message=benchmark.warning,
+    )
+    result = benchmark.result
+    if result is None:
+        return card
+    return msgspec.structs.replace(
+        card,
+        metrics=result.metrics,
+        metrics_schema=described_metrics(result),
+        additional_info=result.additional_info,
+        artifacts=result.artifacts,
+        mlflow_run_id=result.mlflow_run_id,
+        logs_path=result.logs_path,
+        test=_test(result.test) if result.test else None,
+    )
+
+
+def _test(test: BenchmarkTest) -> CardBenchmarkTest:
+    return CardBenchmarkTest(
+        primary_score=as_g(test.primary_score), threshold=as_g(test.threshold), passed=test.passed
+    )
+
+
+def as_g(number: float) -> str:
+    """A finite double as Go's ``%g`` writes it: the fewest digits that give it back, an exponent from 1e6 or below 1e-4."""
+    shortest = Decimal(repr(number)).normalize()
+    if not shortest or -5 < shortest.adjusted() < 6:
+        return format(shortest, "f")
+    return f"{number:.{len(shortest.as_tuple().digits) - 1}e}"
+
+
+def _whole_seconds(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
