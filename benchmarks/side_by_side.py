@@ -158,7 +158,7 @@ def _event(job_id: str) -> Callable[[int], bytes]:
             "warning_message": {"message": f"step {number}", "message_code": "progress"},
         }
         body = json.dumps({"benchmark_status_event": event}).encode()
-        head = f"POST {API}/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {API}/jobs/{job_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
 
     return make

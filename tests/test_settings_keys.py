@@ -43,6 +43,7 @@ def load(folder: Path, text: str, **environ: str) -> Settings:
         ),
         ("plugins: {trackers: 'a, b'}", "plugins.trackers", ("a", "b")),
         ("plugins: {trackers: [a, b]}", "plugins.trackers", ("a", "b")),
+        ("service: {allowed_hosts: 'a.example, [::1]'}", "service.allowed_hosts", ("a.example", "[::1]")),
         ("sidecar: {eval_hub: {http_timeout: 5s}}", "sidecar.eval_hub.http_timeout", 5),
         (
             "sidecar: {sidecar_container: {resources: {limits: {CPU: 2}}}}",
@@ -72,6 +73,14 @@ def test_values_are_taken_in_every_form_that_is_clear(tmp_path: Path, text: str,
         ("service: {read_timeout: -1s}", r"service\.read_timeout: '-1s' is not a duration"),
         ("service: {max_header_bytes: -1}", r"service\.max_header_bytes: -1 is below 0"),
         ("service: {max_request_body_bytes: -2}", r"service\.max_request_body_bytes: .*-1 for no limit"),
+        (
+            "service:\n  allowed_hosts:\n    - a.example\n    - '*.example'",
+            r"config\.yaml:4: service\.allowed_hosts\[1\]: '\*\.example' is not a host name .* such as evalhub",
+        ),
+        (
+            "service: {allowed_origins: '*'}",
+            r"config\.yaml:1: service\.allowed_origins\[0\]: '\*' is not an origin; .* There is no wildcard",
+        ),
         ("service: 5", r"config\.yaml:1: service: expected `object`, got `int`; write keys"),
         ("plugins: {trackers: {a: 1}}", r"plugins\.trackers: expected `array`, got `object`; write a list"),
         ("otel: {enabled: maybe}", r"otel\.enabled: expected `bool`, got `str`; write true or false"),

@@ -15,6 +15,7 @@ import structlog
 from evalhub_server.redaction import Redactor
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+DELETE = "\x7f"
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -87,10 +88,19 @@ def _line(level: str, message: str, fields: MutableMapping[str, Any]) -> str:
     ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"level": level, "ts": ts, "msg": message, **fields}
     try:
-        return _encode(line).decode()
+        text = _encode(line).decode()
     except (UnicodeError, TypeError, ValueError, OverflowError):
         # Such as a file name that is no UTF-8.
-        return _encode({str(key): _printable(value) for key, value in line.items()}).decode()
+        text = _encode({str(key): _printable(value) for key, value in line.items()}).decode()
+    return text if text.isascii() and DELETE not in text else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    """What could still move a terminal's cursor or hide text goes as JSON's escape; msgspec has escaped the rest."""
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def _printable(value: object) -> str:

@@ -271,7 +271,7 @@ def test_identity_headers_are_checked(server: RunningServer):
     assert answer.status == 400
     with socket.create_connection(("127.0.0.1", server.port)) as raw:
         raw.sendall(
-            f"GET {API}/jobs HTTP/1.1\r\nHost: x\r\nX-Tenant: a\r\nX-Tenant: b\r\nConnection: close\r\n\r\n".encode()
+            f"GET {API}/jobs HTTP/1.1\r\nHost: localhost\r\nX-Tenant: a\r\nX-Tenant: b\r\nConnection: close\r\n\r\n".encode()
         )
         assert raw.makefile("rb").readline().startswith(b"HTTP/1.1 400")
 
@@ -297,7 +297,9 @@ def test_a_log_over_the_limit_is_cut_and_says_so_in_its_last_line_and_in_the_tra
     assert text.startswith("y\n" * 100 + "\n=== log truncated after 200 bytes")
     path = f"{API}/jobs/{job_id}/benchmarks/0/logs?tail_lines=-1"
     with socket.create_connection(("127.0.0.1", server.port)) as raw:
-        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: close\r\n\r\n".encode())
+        raw.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: close\r\n\r\n".encode()
+        )
         received = raw.makefile("rb").read()
     assert received.endswith(b"0\r\nX-Log-Truncated: true\r\n\r\n")
 
@@ -387,7 +389,9 @@ def test_a_reader_of_logs_that_stops_reading_keeps_nothing_open(tmp_path: Path):
         job_id = server.submit()
         server.finished(job_id)
         with socket.create_connection(("127.0.0.1", server.port)) as raw:
-            raw.sendall(f"GET {API}/jobs/{job_id}/logs?tail_lines=-1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            raw.sendall(
+                f"GET {API}/jobs/{job_id}/logs?tail_lines=-1 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            )
             process = psutil.Process(server.pid)
             log = str(config.jobs_dir)
             wait_until(lambda: any(log in file.path for file in process.open_files()), "the log being read")

@@ -48,6 +48,8 @@ class RunningServer:
         self._log = configdir / "server.log.txt"
         self.process: subprocess.Popen[bytes] | None = None
         self.port = port
+        self.headers: dict[str, str] = {}
+        """Sent with every call."""
         self._stderr = stderr
 
     def __enter__(self) -> Self:
@@ -121,7 +123,7 @@ class RunningServer:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            connection.request(method, path, data, dict(headers or {}))
+            connection.request(method, path, data, {**self.headers, **(headers or {})})
             answer = connection.getresponse()
             text = answer.read()
         finally:

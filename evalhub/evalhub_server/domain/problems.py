@@ -101,6 +101,31 @@ def invalid_header(header: str, why: str) -> ApiError:
     return ApiError(400, "invalid_header", f"The header {header} {why}. Send it once, with a plain value.")
 
 
+def host_not_allowed(host: str) -> ApiError:
+    text = (
+        f"This server does not answer to the host name '{_shown(host)}', so that web pages cannot reach it under a name "
+        "of their own. Use localhost, or add the name to service.allowed_hosts in the server's config.yaml."
+    )
+    return ApiError(403, "host_not_allowed", text)
+
+
+def origin_not_allowed(origin: str) -> ApiError:
+    text = (
+        f"Web pages of the origin '{_shown(origin)}' may not change anything on this server. If the page is yours, add its "
+        "origin to service.allowed_origins in the server's config.yaml."
+    )
+    return ApiError(403, "origin_not_allowed", text)
+
+
+def uri_too_long(limit_bytes: int) -> ApiError:
+    text = f"The path of the request is longer than {limit_bytes} bytes; no resource has such an address."
+    return ApiError(414, "uri_too_long", text)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 100 else text[:100] + "…"
+
+
 def read_only(kind: str, resource_id: str) -> ApiError:
     """``kind`` is one of: provider, collection."""
     text = f"{kind.capitalize()} '{resource_id}' cannot be modified or deleted."

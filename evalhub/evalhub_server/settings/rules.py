@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sidecar import SidecarSettings
+from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.settings.sections import PrometheusSettings, ServiceSettings
 from evalhub_server.settings.tls import check_tls
 
@@ -26,6 +27,8 @@ def broken_rules(
         value: int = getattr(service, name)
         if value < -1:
             yield SettingsError(f"service.{name}: {value} is below 0; write -1 for no limit.")
+    yield from _entries("service.allowed_hosts", service.allowed_hosts, allowed_host)
+    yield from _entries("service.allowed_origins", service.allowed_origins, allowed_origin)
     if sidecar.base_url and not _has_port(sidecar.base_url):
         yield SettingsError(
             "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."
@@ -34,6 +37,14 @@ def broken_rules(
         check_tls(service)
     except SettingsError as error:
         yield error
+
+
+def _entries(key: str, entries: tuple[str, ...], read: Callable[[str, str], str]) -> Iterator[SettingsError]:
+    for index, entry in enumerate(entries):
+        try:
+            read(entry, f"{key}[{index}]")
+        except SettingsError as error:
+            yield error
 
 
 def _has_port(url: str) -> bool:

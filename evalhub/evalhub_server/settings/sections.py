@@ -16,14 +16,18 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
     """``service:`` the HTTP server. Port 0 takes a free one; a limit of time of 0 is none.
 
     ``read_header_timeout`` ends a connection whose request's head does not come, ``read_timeout`` one whose body
-    does not, ``idle_timeout`` one on which no further request comes. ``termination_file`` gets the text of a failed
-    start, outside local mode. ``eval_init_image`` is for runtimes, which read it from the sections.
+    does not, ``idle_timeout`` one on which no further request comes. ``allowed_hosts`` and ``allowed_origins`` are names
+    that clients may use for this server, and web pages that may use it, beside those of this computer.
+    ``termination_file`` gets the text of a failed start, outside local mode. ``eval_init_image`` is for runtimes,
+    which read it from the sections.
     """
 
     host: str = ""
     port: int = 8080
     tls_cert_file: str = ""
     tls_key_file: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     read_header_timeout: Duration = Duration(15)
     read_timeout: Duration = Duration(15)
     write_timeout: Duration = Duration(15)

@@ -13,6 +13,7 @@ from evalhub_server.web.health import health
 from evalhub_server.web.joblogs import log_routes
 from evalhub_server.web.jobs import job_routes
 from evalhub_server.web.middleware import Gateway
+from evalhub_server.web.paths import restore_slashes
 from evalhub_server.web.providers import provider_routes
 
 # Contract: 0 means the default, too.
@@ -24,6 +25,7 @@ def make_app(settings: Settings, jobs: JobService, catalog: Catalog) -> ASGIApp:
     service = settings.service
     body_limit_bytes = service.max_request_body_bytes or DEFAULT_BODY_LIMIT_BYTES
     app = Litestar(
+        before_request=restore_slashes,
         route_handlers=[
             health,
             *job_routes(jobs, body_limit_bytes),
@@ -35,4 +37,4 @@ def make_app(settings: Settings, jobs: JobService, catalog: Catalog) -> ASGIApp:
         logging_config=None,
         request_max_body_size=None,  # read_body has the contract's answer
     )
-    return Gateway(app, local=settings.local)
+    return Gateway(app, settings)

@@ -13,10 +13,15 @@ KEY = "evalhub"
 
 
 class RequestContext(Struct, kw_only=True, frozen=True):
-    """``trace`` is the request id; it comes back in the header and in error bodies."""
+    """``trace`` is the request id; it comes back in the header and in error bodies.
+
+    ``method`` is what was really sent; ``preflights`` says whether OPTIONS is answered.
+    """
 
     trace: str
     identity: Identity
+    method: str
+    preflights: bool
 
 
 def context(request: Request[Any, Any, Any]) -> RequestContext:

@@ -36,9 +36,14 @@ def on_not_found(_request: AnyRequest, _error: NotFoundException) -> Answer:
 
 
 def on_method_not_allowed(request: AnyRequest, error: MethodNotAllowedException) -> Answer:
-    allowed = (error.headers or {}).get("allow", "").split(", ")
-    methods = sorted({*allowed, "HEAD"} if "GET" in allowed else set(allowed))
-    return _answer(request, problems.method_not_allowed(request.method, request_uri(request.scope), methods))
+    allowed = set((error.headers or {}).get("allow", "").split(", "))
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    sent = context(request)
+    if not sent.preflights:
+        allowed.discard("OPTIONS")  # Litestar would answer it, and the middleware does not let it
+    uri = request_uri(request.scope)
+    return _answer(request, problems.method_not_allowed(sent.method, uri, sorted(allowed)))
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Answer:

@@ -1,18 +1,26 @@
 """How long a request may take to come, and how large its head may be; uvicorn limits neither.
 
 Both matter for a server that others reach: a client that opens connections and says nothing would hold them for ever.
+
+Also lets methods through that the parser does not know: by contract they are not allowed (405), not malformed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 from enum import Enum, auto
 from functools import partial
 from typing import Any
 
+import httptools
 from msgspec import Struct
 
 from evalhub_server.web.protocol import Protocol
+
+_METHOD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ")
+_KNOWN_AND_NEVER_ALLOWED = b"TRACE"
 
 
 class Limits(Struct, kw_only=True, frozen=True):
@@ -54,6 +62,8 @@ class LimitedProtocol(Protocol):
         self._piece_bytes = 0
         self._head_bytes = 0  # of the pieces before this one
         self._too_large = False
+        self._first_piece = b""  # of a request, while it is parsed
+        self._invented_method = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
@@ -65,6 +75,10 @@ class LimitedProtocol(Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._piece_bytes = len(data)
+        begins = self._waiting is _Waiting.NOTHING or (
+            self._waiting is _Waiting.HEAD and not self._head_bytes
+        )
+        self._first_piece = data if begins else b""
         super().data_received(data)
         if self._waiting is _Waiting.NOTHING or self.transport.is_closing():
             return
@@ -90,6 +104,9 @@ class LimitedProtocol(Protocol):
                 raise ValueError("head too large")  # the parser stops, and send_400_response is called
         self._waiting = _Waiting.BODY
         super().on_headers_complete()
+        if self._invented_method:
+            self.scope["method"] = self._invented_method
+            self._invented_method = ""
 
     def on_message_complete(self) -> None:
         self._stop_timer()
@@ -100,8 +117,20 @@ class LimitedProtocol(Protocol):
         self._stop_timer()
         if self._too_large:
             self._refuse("431 Request Header Fields Too Large")
+        elif isinstance(sys.exception(), httptools.HttpParserInvalidMethodError) and self._idle:
+            self._parse_as_known_method(msg)
         else:
             super().send_400_response(msg)
+
+    def _parse_as_known_method(self, msg: str) -> None:
+        """Begin this request again under another method's name; :meth:`on_headers_complete` puts its own back."""
+        method = _METHOD.match(self._first_piece)
+        if method is None:
+            super().send_400_response(msg)
+            return
+        self._invented_method = method[1].decode("ascii")
+        self.parser = httptools.HttpRequestParser(self)
+        super().data_received(_KNOWN_AND_NEVER_ALLOWED + self._first_piece[method.end(1) :])
 
     @property
     def _idle(self) -> bool:

@@ -1,134 +1,150 @@
-"""Request id, identity and access log in one pass around the application."""
+"""Everything that each request passes, in one pass around the application.
+
+In this order: request id, host and origin, the answer to a preflight, path, identity; then the routes; then the access
+log. What is refused has touched nothing: not even its body was read.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-import uuid
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from evalhub_server.domain import problems
-from evalhub_server.engine.jobs import Identity
 from evalhub_server.errors import ApiError
-from evalhub_server.models.provider import SYSTEM_OWNER
+from evalhub_server.settings import Settings
 from evalhub_server.web.context import KEY, RequestContext
+from evalhub_server.web.fields import TRACE_HEADER, refuse_repeated, trace_of
+from evalhub_server.web.guard import Guard, Header
+from evalhub_server.web.identity import Identities
+from evalhub_server.web.paths import LONGEST_BYTES, cleaned, is_clean, redirect_page, routed
 from evalhub_server.web.responses import JSON, error_body
 
 log = structlog.get_logger()
 
-TRACE_HEADER = b"x-global-transaction-id"
-API_PREFIX = "/api/v1/evaluations"
 HEALTH = "/api/v1/health"
 PLAIN_NOT_FOUND = b"404 page not found\n"
+# On every answer: a log is whatever an adapter prints, and no browser shall guess that it is a page or a script.
+NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
+# Litestar answers OPTIONS by itself and knows no HEAD; the text of a 405 names what was really sent.
+ROUTED_METHODS = {"HEAD": "GET", "OPTIONS": "TRACE"}
+
+
+class Reply(NamedTuple):
+    """An answer that needs no route."""
+
+    status: int
+    headers: list[Header]
+    body: bytes = b""
 
 
 class Gateway:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, *, local: bool) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._local = local
+        self._guard = Guard(settings)
+        self._identities = Identities(required=not settings.local)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return  # nothing else is served
         started = time.perf_counter()
-        path: str = scope["path"]
-        headers = scope["headers"]
-        trace = _header(headers, TRACE_HEADER) or str(uuid.uuid4())
-        method: str = scope["method"]
+        headers = list(scope["headers"])
+        fields: dict[bytes, bytes] = dict(reversed(headers))  # of repeated ones the first counts
+        trace = trace_of(fields.get(TRACE_HEADER))
+        own: list[Header] = [(TRACE_HEADER, trace.encode("ascii")), NOSNIFF]
         status = 500
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = [(TRACE_HEADER, trace.encode("latin-1"))]
-                if status >= 400:
-                    own.append((b"x-content-type-options", b"nosniff"))
                 message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=trace)
-        if method == "HEAD":
-            # Litestar has no HEAD for GET routes; the server below leaves the body out, since it knows the method.
-            scope = {**scope, "method": "GET"}  # type: ignore[assignment]
+        error = ""
         try:
-            scope[KEY] = RequestContext(trace=trace, identity=self._identity(headers, path))  # type: ignore[literal-required]
-        except ApiError as error:
-            await _refuse(answer, error, trace)
-        else:
-            if path.endswith("/") and path != "/":
-                # Contract: a trailing slash is another path; Litestar would be kinder.
-                await _plain_not_found(send)
-                status = 404
-            else:
-                await self._app(scope, receive, answer)
-        _log_request(method, scope, path, status, time.perf_counter() - started)
-
-    def _identity(self, headers: list[tuple[bytes, bytes]], path: str) -> Identity:
-        if not path.startswith(API_PREFIX):
-            return Identity()
-        tenant, user = _single(headers, "X-Tenant"), _single(headers, "X-User")
-        if not self._local:
-            if not tenant:
-                raise problems.missing_header("missing_tenant_header", "X-Tenant")
-            if not user:
-                raise problems.missing_header("missing_user_header", "X-User")
-        if user == SYSTEM_OWNER:
-            raise problems.invalid_header(
-                "X-User", f"must not be '{SYSTEM_OWNER}', the owner of built-in resources"
+            if len(fields) != len(headers):
+                refuse_repeated(headers)
+            entered = self._enter(scope, fields, trace, own)
+        except ApiError as refusal:
+            error = refusal.message
+            entered = _refused(refusal, trace)
+        if isinstance(entered, Reply):
+            await answer(
+                {"type": "http.response.start", "status": entered.status, "headers": entered.headers}
             )
-        return Identity(tenant=tenant, user=user)
+            await answer({"type": "http.response.body", "body": entered.body, "more_body": False})
+        else:
+            await self._app(entered, receive, answer)
+        _log_request(scope, status, time.perf_counter() - started, error)
+
+    def _enter(
+        self, scope: HTTPScope, fields: Mapping[bytes, bytes], trace: str, own: list[Header]
+    ) -> HTTPScope | Reply:
+        """Check the request; returns the scope for the routes. Raises :class:`ApiError`.
+
+        ``own`` are the headers of the answer, whichever it will be.
+        """
+        method: Any = scope["method"]
+        path: str = scope["path"]
+        raw_path: bytes = scope["raw_path"]
+        own += self._guard.admit(method, scope["scheme"], scope["http_version"], fields)
+        if method == "OPTIONS" and self._guard.cors:
+            return Reply(204, [])
+        if len(raw_path) > LONGEST_BYTES:
+            raise problems.uri_too_long(LONGEST_BYTES)
+        if b"%" in raw_path:
+            path = routed(raw_path)
+        if not is_clean(raw_path):
+            location = cleaned(raw_path)
+            if location.encode() != raw_path:
+                return _redirect(location, scope["query_string"])
+        if path.endswith("/") and path != "/":
+            # Contract: a trailing slash is another path; Litestar would be kinder.
+            return Reply(404, _body_headers("text/plain; charset=utf-8", PLAIN_NOT_FOUND), PLAIN_NOT_FOUND)
+        identity = self._identities.of(path, fields)
+        context = RequestContext(trace=trace, identity=identity, method=method, preflights=self._guard.cors)
+        return {**scope, "method": ROUTED_METHODS.get(method, method), "path": path, KEY: context}  # type: ignore[typeddict-item,return-value]
 
 
-def _single(headers: list[tuple[bytes, bytes]], name: str) -> str:
-    key = name.lower().encode()
-    values = [value for header, value in headers if header == key]
-    if len(values) > 1:
-        raise problems.invalid_header(name, "was sent more than once")
-    return values[0].decode("latin-1").strip() if values else ""
-
-
-def _header(headers: list[tuple[bytes, bytes]], key: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in headers if name == key), "")
-
-
-async def _refuse(send: Any, error: ApiError, trace: str) -> None:
+def _refused(error: ApiError, trace: str) -> Reply:
     body = error_body(error, trace)
-    headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    return Reply(error.status, [*_body_headers(JSON, body), *headers], body)
 
 
-async def _plain_not_found(send: Send) -> None:
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"content-length", str(len(PLAIN_NOT_FOUND)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": 404, "headers": headers})
-    await send({"type": "http.response.body", "body": PLAIN_NOT_FOUND, "more_body": False})
+def _redirect(location: str, query: bytes) -> Reply:
+    body = redirect_page(location)
+    target = location.encode() + (b"?" + query if query else b"")
+    return Reply(307, [(b"location", target), *_body_headers("text/html; charset=utf-8", body)], body)
 
 
-def _log_request(method: str, scope: HTTPScope, path: str, status: int, duration_s: float) -> None:
+def _body_headers(media_type: str, body: bytes) -> list[Header]:
+    return [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
+
+
+def _log_request(scope: HTTPScope, status: int, duration_s: float, error: str) -> None:
     # Probes ask for health all the time; nobody wants to read that.
-    level = logging.DEBUG if path == HEALTH else logging.INFO
+    level = logging.DEBUG if scope["path"] == HEALTH else logging.INFO
     if not log.is_enabled_for(level):
         return
     log.log(
         level,
         "Request successful" if status < 400 else "Request failed",
-        method=method,
+        method=scope["method"],
         uri=request_uri(scope),
         code=status,
         duration=round(duration_s, 6),
         remote_addr=scope["client"][0] if scope["client"] else "",
+        **({"error": error} if error else {}),
     )
 
 

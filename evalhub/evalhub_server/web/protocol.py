@@ -1,12 +1,15 @@
-"""uvicorn's HTTP/1.1, with two things it lacks: an answer in one packet, and trailers.
+"""uvicorn's HTTP/1.1, with what it lacks: an answer in one packet, trailers, the host of a target in absolute form.
 
 uvicorn writes head and body of an answer apart, which costs a second system call and a second packet for every
 request; here they leave together. Trailers are the fields after the last chunk of a chunked answer (RFC 9112 section
-7.1.2), which the contract has on log streams; they are offered as the ASGI extension ``http.response.trailers``.
+7.1.2), which the contract has on log streams; they are offered as the ASGI extension ``http.response.trailers``. A
+target such as ``http://host/path`` names the host instead of the header ``Host`` (section 3.2.2 there), which the checks
+behind it rely on.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -14,12 +17,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 EXTENSION = "http.response.trailers"
 _EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}}
 _LAST_CHUNK = b"0\r\n\r\n"
+_AUTHORITY = re.compile(rb"[^:/?#]+://([^/?#]*)")
 
 
 class Protocol(HttpToolsProtocol):
     """Gives every request a :class:`Cycle`."""
 
     def on_headers_complete(self) -> None:
+        absolute = None if self.url.startswith(b"/") else _AUTHORITY.match(self.url)
+        if absolute:
+            self.headers[:] = [(b"host", absolute[1]), *(f for f in self.headers if f[0] != b"host")]
         super().on_headers_complete()
         # uvicorn has no seam for the class of its cycles. The cycle's task has not started yet.
         if self.cycle is None:  # pyright: ignore[reportUnnecessaryComparison]  an upgrade

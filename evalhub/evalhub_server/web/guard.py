@@ -1,0 +1,98 @@
+"""What a browser may have done to a request: the checks of ``Host`` and ``Origin``, and the CORS headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+from evalhub_server.domain import problems
+from evalhub_server.settings import Settings
+from evalhub_server.web.origins import HostRule, OriginRule
+
+Header = tuple[bytes, bytes]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OWN_SITES = frozenset({b"same-origin", b"none"})
+REMEMBERED = 256
+
+VARY: Header = (b"vary", b"Origin")
+VARY_ALONE = (VARY,)
+EXPOSED: Header = (b"access-control-expose-headers", b"X-Global-Transaction-Id")
+PREFLIGHT: tuple[Header, ...] = (
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User",
+    ),
+    (b"access-control-max-age", b"3600"),
+)
+PRIVATE_NETWORK: Header = (b"access-control-allow-private-network", b"true")
+
+
+class Guard:
+    """Local mode checks both headers and answers CORS; otherwise each is checked if the configuration names some.
+
+    ``cors``: are browsers answered, preflights included?
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        service = settings.service
+        self.cors = settings.local or bool(service.allowed_origins)
+        self._checks_host = settings.local or bool(service.allowed_hosts)
+        hosts = HostRule(settings.host, service.allowed_hosts)
+        # Pages of "this computer" are those of whoever looks at them: in a cluster they are nobody's in particular.
+        origins = OriginRule(service.allowed_origins, loopback=settings.local)
+        self._host_allowed = _remembering(hosts.allows)
+        self._origin_allowed = _remembering(origins.allows)
+
+    def admit(
+        self, method: str, scheme: str, http_version: str, fields: Mapping[bytes, bytes]
+    ) -> Sequence[Header]:
+        """Return the CORS headers for the answer.
+
+        Raises :class:`ApiError` for a host that is not ours and for a change that another's page asks for; nothing
+        has happened then.
+        """
+        host = fields.get(b"host")
+        if host is None:
+            # No browser speaks HTTP/1.0, so a request that lacks the name cannot come from a web page.
+            if http_version != "1.0":
+                raise problems.invalid_header("Host", "is missing")
+        elif self._checks_host and not self._host_allowed(host):
+            raise problems.host_not_allowed(host.decode("latin-1"))
+        if not self.cors:
+            return ()
+        origin = fields.get(b"origin")
+        if origin is None:
+            # A browser that does not say who asks still says how near they are.
+            if method not in SAFE_METHODS and fields.get(b"sec-fetch-site", b"none") not in OWN_SITES:
+                raise problems.origin_not_allowed("(not sent)")
+            return VARY_ALONE
+        if not self._origin_allowed(origin) and not self._same(origin, scheme, host):
+            if method not in SAFE_METHODS:
+                raise problems.origin_not_allowed(origin.decode("latin-1"))
+            return VARY_ALONE
+        allowed = [VARY, (b"access-control-allow-origin", origin), EXPOSED]
+        if method == "OPTIONS":
+            allowed += PREFLIGHT
+            if b"access-control-request-private-network" in fields:
+                allowed.append(PRIVATE_NETWORK)
+        return allowed
+
+    def _same(self, origin: bytes, scheme: str, host: bytes | None) -> bool:
+        """Is it a page of this server's own? Only a checked host proves that."""
+        return (
+            self._checks_host
+            and host is not None
+            and origin.lower() == scheme.encode() + b"://" + host.strip(b" \t").lower()
+        )
+
+
+def _remembering(decide: Callable[[str], bool]) -> Callable[[bytes], bool]:
+    """Clients repeat themselves: the same few values, millions of times."""
+
+    @lru_cache(REMEMBERED)
+    def decided(field: bytes) -> bool:
+        return decide(field.decode("latin-1"))
+
+    return decided

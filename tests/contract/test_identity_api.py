@@ -1,0 +1,158 @@
+"""Tenants over HTTP: every route of jobs, for everybody who may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness import Config, RunningServer
+from harness.raw import ask
+from harness.server import API
+
+REQUEST = {
+    "name": "j",
+    "model": {"url": "http://m", "name": "m"},
+    "benchmarks": [{"id": "b", "provider_id": "scripted"}],
+}
+EVENT = {
+    "benchmark_status_event": {
+        "provider_id": "scripted",
+        "id": "b",
+        "benchmark_index": 0,
+        "status": "running",
+    }
+}
+# (method, path, body, status for who may). The last two end the job.
+ROUTES: list[tuple[str, str, Any, int]] = [
+    ("GET", "{job}", None, 200),
+    ("POST", "{job}/events", EVENT, 204),
+    ("GET", "{job}/logs", None, 200),
+    ("GET", "{job}/benchmarks/0/logs", None, 200),
+    ("DELETE", "{job}", None, 204),
+    ("DELETE", "{job}?hard_delete=true", None, 204),
+]
+OTHERS: list[tuple[str, str, Any, int]] = [
+    ("GET", f"{API}/jobs", None, 200),
+    ("POST", f"{API}/jobs", REQUEST, 202),
+    ("GET", f"{API}/providers", None, 200),
+    ("GET", f"{API}/providers/scripted", None, 200),
+    ("PUT", f"{API}/jobs", None, 405),
+    ("PATCH", f"{API}/jobs/x", None, 405),
+]
+
+
+def serve(folder: Config, *flags: str) -> Iterator[RunningServer]:
+    folder.provider("sleep 600 # waits for the test's own events")
+    with RunningServer(folder.folder, flags=(*flags, "--configdir", str(folder.folder))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    yield from serve(Config(tmp_path_factory.mktemp("cluster"), plugins={"runtime": "local"}))
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    yield from serve(Config(tmp_path_factory.mktemp("local")), "--local")
+
+
+def named(tenant: str, user: str = "u") -> dict[str, str]:
+    return {"X-Tenant": tenant, "X-User": user} if tenant else {}
+
+
+def created(server: RunningServer, tenant: str) -> str:
+    answer = server.call("POST", f"{API}/jobs", REQUEST, named(tenant))
+    assert answer.status == 202
+    assert answer.body["resource"].get("tenant", "") == tenant
+    return f"{API}/jobs/{answer.body['resource']['id']}"
+
+
+def seen(server: RunningServer, tenant: str) -> set[str]:
+    page = server.call("GET", f"{API}/jobs?limit=1000", None, named(tenant)).body
+    return {f"{API}/jobs/{item['resource']['id']}" for item in page["items"]}
+
+
+@pytest.mark.parametrize("asking", ["team-a", "team-b"])
+@pytest.mark.parametrize("mode", ["cluster", "local"])
+def test_every_route_of_a_job_is_there_for_its_tenant_only(
+    request: pytest.FixtureRequest, mode: str, asking: str
+):
+    server: RunningServer = request.getfixturevalue(mode)
+    job = created(server, "team-a")
+    mine = asking == "team-a"
+    assert (job in seen(server, asking)) is mine
+    for method, path, body, status in ROUTES:
+        answer = server.call(method, path.format(job=job), body, named(asking, "another user of the tenant"))
+        assert answer.status == (status if mine else 404), (method, path)
+    still_there = server.call("GET", job, None, named("team-a"))
+    assert still_there.status == (404 if mine else 200)
+    if not mine:
+        assert still_there.body["status"]["state"] == "pending"
+
+
+def test_in_local_mode_who_names_no_tenant_sees_everything(local: RunningServer):
+    job, nobodys = created(local, "team-a"), created(local, "")
+    assert {job, nobodys} <= seen(local, "")
+    assert nobodys not in seen(local, "team-a")
+    for method, path, body, status in ROUTES:
+        assert local.call(method, path.format(job=job), body).status == status, (method, path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ((), "missing_tenant_header"),
+        (("X-User: u",), "missing_tenant_header"),
+        (("X-Tenant:", "X-User: u"), "missing_tenant_header"),
+        (("X-Tenant: t",), "missing_user_header"),
+        (("X-Tenant: t", "X-User:  "), "missing_user_header"),
+        (("X-Tenant: t", "X-User: system"), "invalid_header"),
+        (("X-Tenant: t", "X-Tenant: t", "X-User: u"), "invalid_header"),
+        (("X-Tenant: t", "X-User: u", "x-user: u"), "invalid_header"),
+        (("X-Tenant: a,b", "X-User: u"), "invalid_header"),
+        (("X-Tenant: Team", "X-User: u"), "invalid_header"),
+        (("X-Tenant: t", "X-User: \xe9"), "invalid_header"),
+        (("X-Tenant: t", "X-User: a\tb"), "invalid_header"),
+        (("X-Tenant: t", f"X-User: {'u' * 254}"), "invalid_header"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"), [(m, p.format(job=f"{API}/jobs/x")) for m, p, *_ in ROUTES + OTHERS]
+)
+def test_in_a_cluster_nothing_is_done_for_who_is_not_named_well(
+    cluster: RunningServer, method: str, path: str, fields: tuple[str, ...], code: str
+):
+    answer = ask(cluster.port, method, path, *fields)
+    assert (answer.status, answer.body["message_code"]) == (400, code)
+
+
+def test_in_a_cluster_who_is_named_well_gets_answers(cluster: RunningServer):
+    for method, path, body, status in OTHERS:
+        assert cluster.call(method, path, body, named("team-c")).status == status, (method, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//api/v1/evaluations/jobs",
+        "/api/v1//evaluations/jobs",
+        "/api/v1/x/../evaluations/jobs",
+        "/api/v1/evaluations%2Fjobs",
+        "/api/v1/%65valuations/jobs",
+        "/api/v1/evaluations/jobs/",
+        "/api/v1/evaluations/../evaluations/jobs",
+        "/API/v1/evaluations/jobs",
+        "/api/v1/evaluations;x/jobs",
+    ],
+)
+def test_no_spelling_of_a_path_gets_around_identity(cluster: RunningServer, path: str):
+    assert ask(cluster.port, "GET", path).status in (307, 400, 404)
+
+
+def test_elsewhere_nobody_is_asked(cluster: RunningServer):
+    assert ask(cluster.port, "GET", "/api/v1/health").status == 200
+    assert ask(cluster.port, "GET", "/api/v1/health", "X-User: system").status == 200
+    assert ask(cluster.port, "GET", "/nowhere").status == 404

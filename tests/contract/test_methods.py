@@ -1,0 +1,117 @@
+"""Which method is answered where, and how the others are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness import Config, RunningServer
+from harness.raw import ask, head, send
+from harness.server import API
+
+JOB = f"{API}/jobs/no-such-job"
+ROUTES = {
+    "/api/v1/health": {"GET"},
+    f"{API}/jobs": {"GET", "POST"},
+    JOB: {"GET", "DELETE"},
+    f"{JOB}/events": {"POST"},
+    f"{JOB}/logs": {"GET"},
+    f"{JOB}/benchmarks/0/logs": {"GET"},
+}
+INVENTED = ["BREW", "get", "GETX", "M-ODD", "X!#$%&'*+.^_`|~9"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", *INVENTED]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with RunningServer(Config(tmp_path_factory.mktemp("methods") / "config").folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config = Config(tmp_path_factory.mktemp("cluster") / "config", plugins={"runtime": "local"})
+    with RunningServer(config.folder, flags=("--configdir", str(config.folder))) as running:
+        running.headers = {"X-Tenant": "t", "X-User": "u"}
+        yield running
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("mode", ["server", "cluster"])
+def test_a_route_answers_its_methods_and_names_them_to_others(
+    request: pytest.FixtureRequest, mode: str, path: str, method: str
+):
+    running: RunningServer = request.getfixturevalue(mode)
+    answered = ROUTES[path] | ({"HEAD"} if "GET" in ROUTES[path] else set())
+    if mode == "server":
+        answered |= {"OPTIONS"}
+    fields = [f"{name}: {value}" for name, value in running.headers.items()]
+    answer = ask(running.port, method, f"{path}?a=%20b", *fields)
+    if method in answered:
+        assert answer.status in (200, 400, 404)
+        return
+    assert answer.status == 405
+    assert answer.headers["allow"] == ", ".join(sorted(answered))
+    if method != "HEAD":
+        assert answer.body["message_code"] == "method_not_allowed"
+        assert f"method {method} is not allowed for the API {path}?a=%20b" in answer.body["message"]
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "HEAD"])
+def test_where_nothing_is_no_method_is_allowed(server: RunningServer, method: str):
+    for path in ("/", "/nowhere", "/api/v1/Health", f"{API}/jobs/", "/api/v1/health/", f"{JOB}/nothing"):
+        answer = ask(server.port, method, path)
+        assert (answer.status, answer.body) == (404, "404 page not found\n"), path
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/health", f"{API}/jobs", f"{API}/providers", JOB, "/nowhere"])
+def test_head_is_get_without_the_body(server: RunningServer, path: str):
+    got, headed = (ask(server.port, method, path) for method in ("GET", "HEAD"))
+    assert headed.body == ""
+    assert got.body
+    assert headed.status == got.status
+    assert headed.headers["content-type"] == got.headers["content-type"]
+    assert headed.headers.keys() == got.headers.keys()
+
+
+def test_after_an_invented_method_the_connection_goes_on(server: RunningServer):
+    one = b"BREW /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = send(server.port, one + head("GET", "/api/v1/health", "Host: localhost"))
+    assert answer.status == 405
+    answer = send(server.port, head("BREW", f"{API}/jobs", "Host: localhost", "Content-Length: 3") + b"GET")
+    assert answer.status == 405
+
+
+def test_an_invented_method_has_to_pass_the_same_checks(server: RunningServer, cluster: RunningServer):
+    assert ask(server.port, "BREW", "/api/v1/health", "Host: evil.example").status == 403
+    assert ask(server.port, "BREW", "/api/v1/health", "Origin: https://evil.example").status == 403
+    assert ask(cluster.port, "BREW", f"{API}/jobs").body["message_code"] == "missing_tenant_header"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GE\x01T / HTTP/1.1",
+        b"G(T / HTTP/1.1",
+        b"BREW/ HTTP/1.1",
+        b" GET / HTTP/1.1",
+        b"A" * 33 + b" / HTTP/1.1",
+        b"BREW / HTTP/9.9",
+        b"BREW / HTP/1.1",
+        b"PRI * HTTP/2.0",
+        b"\x16\x03\x01\x02\x00\x01",
+    ],
+)
+def test_what_is_no_method_is_no_request(server: RunningServer, start: bytes):
+    answer = send(server.port, start + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert answer.status == 400
+
+
+def test_a_second_request_in_a_bad_piece_is_not_taken_for_the_first(server: RunningServer):
+    """What stands after a request that has not been answered yet is never parsed again from its start."""
+    both = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\nBREW / HTTP/1.1\r\n\r\n"
+    assert send(server.port, both).status in (200, 400)

@@ -1,0 +1,179 @@
+"""Tricks with request paths and heads: none finds a way around, none breaks an answer or a line of the log."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from harness import Config, RunningServer, wait_until
+from harness.raw import ask, head, send
+from harness.server import API
+
+JOBS = f"{API}/jobs"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config = Config(tmp_path_factory.mktemp("paths"))
+    config.provider("true")
+    with RunningServer(config.folder) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        (f"/{JOBS}", JOBS),
+        ("//evil.example/x", "/evil.example/x"),
+        ("/x/../\\evil.example", "/%5Cevil.example"),
+        (f"{API}//jobs?limit=1&a=%2F", f"{JOBS}?limit=1&a=%2F"),
+        (f"{API}/./jobs", JOBS),
+        (f"{API}/x/../jobs", JOBS),
+        (f"{JOBS}//", f"{JOBS}/"),
+        (f"{JOBS}/..", API),
+        ("/../../etc/passwd", "/etc/passwd"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_double_slashes_and_dots_are_sent_to_the_clean_path(
+    server: RunningServer, method: str, path: str, location: str
+):
+    answer = ask(server.port, method, path)
+    assert (answer.status, answer.headers["location"]) == (307, location)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("segment", "resource"),
+    [
+        ("a%2Fb", "a/b"),
+        ("a%252Fb", "a%2Fb"),
+        ("x%2flogs", "x/logs"),
+        ("..%2F..%2Fproviders", "../../providers"),
+        ("%2e%2e", ".."),
+        ("%00", "\0"),
+        ("a%00b%0a", "a\0b\n"),
+        ("%ff", "\ufffd"),
+        ("a%20b", "a b"),
+        ("%1b[2J", "\x1b[2J"),
+        ("a\\b", "a\\b"),
+        ("x" * 10_000, "x" * 10_000),
+    ],
+)
+@pytest.mark.parametrize("kind", ["jobs", "providers"])
+def test_an_odd_segment_is_an_id_that_nobody_has(
+    server: RunningServer, kind: str, segment: str, resource: str
+):
+    answer = ask(server.port, "GET", f"{API}/{kind}/{segment}")
+    assert (answer.status, answer.body["message_code"]) == (404, "resource_not_found")
+    assert f"'{resource}'" in answer.body["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/health%2F", "/api%2Fv1/health", "/api/v1/health%00", "/api/v1/health;a", "*"]
+)
+def test_odd_spellings_of_routes_are_not_routes(server: RunningServer, path: str):
+    answer = ask(server.port, "GET", path)
+    assert (answer.status, answer.body) == (404, "404 page not found\n")
+
+
+@pytest.mark.parametrize("trace", ["abc", "x" * 256, "a b", '"quoted"', "<b>&", "${jndi:x}"])
+def test_the_request_id_comes_back_as_it_was_sent(server: RunningServer, trace: str):
+    answer = ask(server.port, "GET", f"{JOBS}/nope", f"X-Global-Transaction-Id: {trace}")
+    assert (answer.status, answer.headers["x-global-transaction-id"]) == (404, trace)
+    assert answer.body["trace"] == trace
+
+
+def test_of_several_request_ids_the_first_counts(server: RunningServer):
+    answer = ask(server.port, "GET", JOBS, "X-Global-Transaction-Id: a", "X-Global-Transaction-Id: b")
+    assert (answer.status, answer.headers["x-global-transaction-id"]) == (200, "a")
+
+
+@pytest.mark.parametrize("trace", ["x" * 257, "a\tb", "\x9b31m", "\xc3\xa9"])
+def test_a_request_id_that_could_do_harm_is_replaced(server: RunningServer, trace: str):
+    answer = ask(server.port, "GET", JOBS, f"X-Global-Transaction-Id: {trace}")
+    assert answer.status == 200
+    assert uuid.UUID(answer.headers["x-global-transaction-id"]).version == 4
+
+
+def test_without_a_request_id_there_is_a_random_uuid(server: RunningServer):
+    for fields in ((), ("X-Global-Transaction-Id:",)):
+        traces = {
+            ask(server.port, "GET", JOBS, *fields).headers["x-global-transaction-id"] for _ in range(20)
+        }
+        assert len(traces) == 20
+        assert all(str(uuid.UUID(trace)) == trace and uuid.UUID(trace).version == 4 for trace in traces)
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["X-User: a\rb", "X-User: a\x00b", "X-User: a\x1b[31mb", "X User: a", "Host : a", "X-User: a\r\n folded"],
+)
+def test_heads_that_are_not_http_are_not_read(server: RunningServer, field: str):
+    assert ask(server.port, "GET", JOBS, field).status == 400
+
+
+def test_a_head_has_a_limit(server: RunningServer):
+    assert ask(server.port, "GET", "/api/v1/health", f"X-Long: {'x' * 500_000}").status == 200
+    endless = head("GET", "/api/v1/health", "Host: localhost", f"X-Long: {'x' * 3_000_000}")
+    many = head("GET", "/api/v1/health", "Host: localhost", *("a: b" for _ in range(500_000)))
+    for request in (endless, many):
+        try:
+            answer = send(server.port, request)
+        except ConnectionError:
+            continue  # closed while this side was still sending
+        assert answer.status == 431
+    assert server.get("/api/v1/health")["status"] == "healthy"
+
+
+def test_no_request_breaks_a_line_of_the_log(server: RunningServer):
+    nasty = '%0d%0a%1b[2J%e2%80%ae"}{\\'
+    fields = (
+        'X-Global-Transaction-Id: "}\\\\n',
+        "User-Agent: \xe2\x80\xae\x85",
+        "X-User: \xe2\x80\xae",
+    )
+    already = len(server.log_text())
+    ask(server.port, "GET", f"{JOBS}/{nasty}?q={nasty}", *fields[:2])
+    ask(server.port, "GET", JOBS, *fields)
+    ask(server.port, "GET", JOBS, "Host: \x9b31m\xe2\x80\xae.example")
+    ask(server.port, "POST", JOBS, "Origin: http://\x9b31m.example")
+    ask(server.port, "GET", "/last-one")
+    wait_until(lambda: "/last-one" in server.log_text(), "the log")
+    lines = server.log_text()[already:].split("\n")
+    assert lines.pop() == ""
+    assert len(lines) == 5
+    for line in lines:
+        assert line.isprintable(), line
+        assert json.loads(line)["msg"].startswith("Request "), line
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Content-Length: 3", "Transfer-Encoding: chunked"),
+        ("Content-Length: 3", "Content-Length: 4"),
+        ("Content-Length: +3",),
+        ("Content-Length: 3, 3",),
+        ("Transfer-Encoding: xchunked",),
+        ("Transfer-Encoding : chunked",),
+        ("Content-Length: -1",),
+    ],
+)
+def test_heads_that_leave_the_length_of_the_body_open_are_not_read(
+    server: RunningServer, fields: tuple[str, ...]
+):
+    """Or a proxy in front and this server may disagree about where the next request begins."""
+    request = head("POST", JOBS, f"Host: localhost:{server.port}", *fields)
+    smuggled = head("DELETE", f"{JOBS}/smuggled", "Host: localhost")
+    assert send(server.port, request + b"0\r\n\r\n" + smuggled).status == 400
+    assert "smuggled" not in server.log_text()
+
+
+def test_a_path_has_a_limit(server: RunningServer):
+    assert ask(server.port, "GET", f"{JOBS}/{'x' * 10_000}").status == 404
+    answer = ask(server.port, "GET", f"{JOBS}/{'x' * 20_000}")
+    assert (answer.status, answer.body["message_code"]) == (414, "uri_too_long")
