@@ -1,0 +1,255 @@
+"""The fake cluster as tests use it: an API server on a loopback port, its controllers, and ways to interfere."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import yaml
+from aiohttp import web
+
+from harness.kube import garbage
+from harness.kube.api import TOKEN, Api
+from harness.kube.controller import JobController
+from harness.kube.faults import Call, Fault, Faults, Hold
+from harness.kube.kinds import CONFIG_MAPS, JOBS, PODS, SECRETS, Kind, Object, labels_of, name_of
+from harness.kube.kubelet import Kubelet, Script
+from harness.kube.podlogs import PodLogs
+from harness.kube.rights import Rights
+from harness.kube.store import Change, Store, now
+from harness.waiting import wait_until
+
+T = TypeVar("T")
+TENANT = "team-a"
+
+
+class FakeCluster:
+    """A context manager. It runs in a thread of its own, so its methods may be called from any other thread."""
+
+    def __init__(self, namespaces: Sequence[str] = (TENANT,)) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fake-cluster", daemon=True)
+        self._store = Store()
+        self._faults = Faults()
+        self._logs = PodLogs(self._store)
+        self._api = Api(self._store, self._faults, self._logs)
+        self._controller = JobController(self._store)
+        self._kubelet = Kubelet(self._store, self._logs)
+        self._runner: web.AppRunner | None = None
+        self._syncing = False
+        self._namespaces = namespaces
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._run(self._start())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        if kind is None:
+            assert self._kubelet.errors == []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kubeconfig(self, folder: Path) -> Path:
+        """Write a kubeconfig for this cluster and return its path."""
+        file = folder / "kubeconfig.yaml"
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "fake",
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "server"}}],
+            "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
+            "users": [{"name": "server", "user": {"token": TOKEN}}],
+        }
+        file.write_text(yaml.safe_dump(document), "utf-8")
+        return file
+
+    # what is there
+
+    def objects(self, kind: Kind, **labels: str) -> list[Object]:
+        """All of a kind, in every namespace, that have these labels."""
+        return self._do(
+            lambda: [
+                copy.deepcopy(thing)
+                for thing in self._store.all(kind)
+                if labels.items() <= labels_of(thing).items()
+            ]
+        )
+
+    def jobs(self, **labels: str) -> list[Object]:
+        return self.objects(JOBS, **labels)
+
+    def leftovers(self, **labels: str) -> list[str]:
+        """What an evaluation has left: names of its Jobs, Pods, ConfigMaps and Secrets."""
+        return [
+            f"{kind.plural}/{name_of(thing)}"
+            for kind in (JOBS, PODS, CONFIG_MAPS, SECRETS)
+            for thing in self.objects(kind, **{"app": "evalhub", **labels})
+        ]
+
+    @property
+    def calls(self) -> list[Call]:
+        return self._do(lambda: list(self._api.calls))
+
+    def called(self, *verbs: str) -> list[str]:
+        """Calls so far as ``verb resource``, of these verbs (all if none is given)."""
+        return [call.short for call in self.calls if not verbs or call.verb in verbs]
+
+    @property
+    def open_watches(self) -> int:
+        return self._do(lambda: self._api.watches.count)
+
+    # what a test does to it
+
+    def seed(self, *things: Object) -> None:
+        """Put objects in as an administrator."""
+
+        def put() -> None:
+            for thing in things:
+                made = copy.deepcopy(thing)
+                made["metadata"].setdefault("uid", f"seed-{self._store.version}")
+                made["metadata"].setdefault("creationTimestamp", now())
+                self._store.put(made)
+
+        self._do(put)
+
+    def edit(self, job: Object, change: Callable[[Object], None]) -> None:
+        """Change a Job as an administrator or a controller would."""
+
+        def put() -> None:
+            current = copy.deepcopy(self._store.get(JOBS, job["metadata"]["namespace"], name_of(job)))
+            change(current)
+            self._store.put(current)
+
+        self._do(put)
+
+    def delete(self, thing: Object, policy: str = "Background") -> None:
+        """``kubectl delete``, or the TTL controller."""
+        self._do(lambda: garbage.delete(self._store, self._current(thing), policy))
+
+    def miss_deadline(self, job: Object) -> None:
+        """``activeDeadlineSeconds`` is over."""
+        self._do(
+            lambda: self._controller.fail(
+                self._current(job), "DeadlineExceeded", "Job was active longer than specified deadline"
+            )
+        )
+
+    def suspend_new_jobs(self) -> None:
+        """What Kueue's webhook does: Jobs with a queue stay suspended until they are admitted."""
+
+        def suspend(change: Change) -> None:
+            queued = "kueue.x-k8s.io/queue-name" in labels_of(change.object)
+            if change.kind is JOBS and change.type == "ADDED" and queued:
+                change.object["spec"]["suspend"] = True
+
+        self._do(lambda: self._store.listen(suspend))
+
+    def admit(self, job: Object) -> None:
+        """Kueue lets a Job run."""
+        self.edit(job, lambda found: found["spec"].update(suspend=False))
+
+    def script(self, image: str, script: Script) -> None:
+        """What pods of this image go through; see :mod:`harness.kube.scripts` for those that have a name."""
+        self._do(lambda: self._kubelet.scripts.__setitem__(image, script))
+
+    def pod_grace(self, grace_s: float) -> None:
+        """How long deleted pods may linger."""
+        self._do(lambda: setattr(self._kubelet, "grace_s", grace_s))
+
+    def grant(self, rights: Rights) -> None:
+        self._do(lambda: setattr(self._api, "rights", rights))
+
+    def inject(self, fault: Fault) -> Fault:
+        self._do(lambda: self._faults.add(fault))
+        return fault
+
+    def hold(self, verb: str, resource: str, *, after: bool = False) -> Hold:
+        """Keep the next call waiting, before or after it takes effect."""
+        hold = Hold(verb, resource, after=after)
+        self.inject(hold)
+        return hold
+
+    def outage(self, *, on: bool = True) -> None:
+        """Cut every connection, also those of watches, until it is over."""
+
+        def cut() -> None:
+            self._faults.outage = on
+            if on:
+                self._api.watches.drop()
+
+        self._do(cut)
+
+    def drop_watches(self, *, compact: bool = False) -> None:
+        """Cut open watches; ``compact`` makes the versions they know too old as well."""
+
+        def drop() -> None:
+            if compact:
+                self._store.version += 1
+                self._store.compact()
+            self._api.watches.drop()
+
+        self._do(drop)
+
+    def until_empty(self, **labels: str) -> None:
+        wait_until(lambda: not self.leftovers(**labels), f"nothing is left: {self.leftovers(**labels)}")
+
+    # inside
+
+    def _current(self, thing: Object) -> Object:
+        kind = next(kind for kind in (JOBS, PODS, CONFIG_MAPS, SECRETS) if kind.kind == thing["kind"])
+        return self._store.get(kind, thing["metadata"]["namespace"], name_of(thing))
+
+    async def _start(self) -> None:
+        self._store.listen(self._changed)
+        for name in self._namespaces:
+            metadata = {"name": name, "uid": f"namespace-{name}"}
+            self._store.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        self._runner = web.AppRunner(
+            self._api.app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        self._api.watches.drop()
+        await self._kubelet.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _changed(self, _change: Change) -> None:
+        if not self._syncing:
+            self._syncing = True
+            self._loop.call_soon(self._sync)
+
+    def _sync(self) -> None:
+        """Let the controllers do their part until nothing moves."""
+        self._syncing = False
+        garbage.collect(self._store)
+        self._controller.sync()
+        self._kubelet.sync()
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def _do(self, work: Callable[[], T]) -> T:
+        async def call() -> T:
+            return work()
+
+        return self._run(call())

@@ -1,0 +1,127 @@
+"""The Job controller: one Pod for each Job that is not suspended, and the Job's status from that of its Pod."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from harness.kube.defaults import with_defaults
+from harness.kube.garbage import delete, finished, release
+from harness.kube.kinds import (
+    JOBS,
+    PODS,
+    Object,
+    finalizers_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    terminating,
+    uid_of,
+)
+from harness.kube.store import Store, now
+
+TRACKING = "batch.kubernetes.io/job-tracking"
+
+
+class JobController:
+    """Level-triggered: :meth:`sync` looks at everything and does what is missing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def sync(self) -> None:
+        for job in list(self._store.all(JOBS)):
+            self._sync(job)
+        for pod in list(self._store.all(PODS)):
+            if TRACKING in finalizers_of(pod) and (terminating(pod) or finished(pod)):
+                release(self._store, pod, TRACKING)
+
+    def _sync(self, job: Object) -> None:
+        pods = self._pods(job)
+        if terminating(job) or over(job):
+            return
+        if job["spec"].get("suspend"):
+            for pod in pods:
+                delete(self._store, pod, "Background")
+            self._status(job, {"conditions": [condition("Suspended", "JobSuspended", "Job suspended")]})
+            return
+        ended = [pod for pod in pods if finished(pod)]
+        if any(pod["status"]["phase"] == "Succeeded" for pod in ended):
+            met = condition(
+                "SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods"
+            )
+            done = {**met, "type": "Complete"}
+            self._status(job, {"succeeded": 1, "conditions": [met, done], "completionTime": now()})
+        elif ended or (not pods and (job.get("status") or {}).get("active")):
+            self._fail(job, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+        elif not pods:
+            self._store.put(self._pod(job))
+            self._status(job, {"active": 1, "ready": 0, "startTime": now()})
+
+    def fail(self, job: Object, reason: str, message: str) -> None:
+        """End a Job and its pod, as for a missed deadline."""
+        for pod in self._pods(job):
+            delete(self._store, pod, "Background")
+        self._fail(job, reason, message)
+
+    def _fail(self, job: Object, reason: str, message: str) -> None:
+        target = condition("FailureTarget", reason, message)
+        self._status(job, {"failed": 1, "conditions": [target, {**target, "type": "Failed"}]})
+
+    def _pods(self, job: Object) -> list[Object]:
+        uid = uid_of(job)
+        own = (pod for pod in self._store.all(PODS, namespace_of(job)))
+        return [pod for pod in own if labels_of(pod).get("batch.kubernetes.io/controller-uid") == uid]
+
+    def _status(self, job: Object, status: dict[str, Any]) -> None:
+        current = self._store.find(JOBS, namespace_of(job), name_of(job))
+        if current is None:
+            return
+        old = current.get("status") or {}
+        new = {"startTime": old["startTime"], **status} if "startTime" in old else status
+        if _without_times(old) != _without_times(new):
+            self._store.put({**current, "status": new})
+
+    def _pod(self, job: Object) -> Object:
+        template = copy.deepcopy(job["spec"]["template"])
+        owner = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": name_of(job),
+            "uid": uid_of(job),
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+        metadata = {
+            **template.get("metadata", {}),
+            "generateName": f"{name_of(job)}-",
+            "namespace": namespace_of(job),
+            "finalizers": [TRACKING],
+            "ownerReferences": [owner],
+        }
+        return with_defaults(
+            PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        )
+
+
+def over(job: Object) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
+
+
+def condition(type_: str, reason: str, message: str, status: str = "True") -> dict[str, Any]:
+    moment = now()
+    return {
+        "type": type_,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastProbeTime": moment,
+        "lastTransitionTime": moment,
+    }
+
+
+def _without_times(status: Any) -> Any:
+    if isinstance(status, dict):
+        return {k: _without_times(v) for k, v in status.items() if not k.endswith(("Time", "startTime"))}
+    return [_without_times(item) for item in status] if isinstance(status, list) else status

@@ -1,0 +1,27 @@
+"""A fake cluster, and the real client for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from kubernetes_asyncio import client
+from kubernetes_asyncio.client import ApiClient, Configuration
+
+from harness.kube import FakeCluster
+from harness.kube.api import TOKEN
+
+
+@pytest.fixture
+def cluster() -> Iterator[FakeCluster]:
+    with FakeCluster() as running:
+        yield running
+
+
+@pytest.fixture
+async def api(cluster: FakeCluster) -> AsyncIterator[ApiClient]:
+    """The real client of the server's service account."""
+    settings = Configuration(host=cluster.url)
+    settings.api_key = {"BearerToken": f"Bearer {TOKEN}"}
+    async with client.ApiClient(settings) as opened:
+        yield opened
