@@ -23,7 +23,7 @@ def test_a_run_has_the_providers_entry_for_the_runtime():
 def test_hardware_queue_data_and_the_registrys_secret_reach_the_runtime():
     hardware = HardwareConfig(hardware_profile_name="gpu")
     data = TestDataRef(s3=S3Ref(bucket="b", key="k", secret_ref="s"))
-    coordinates = OciCoordinates(oci_host="quay.io", oci_repository="o/r")
+    coordinates = OciCoordinates(oci_host="registry.example", oci_repository="o/r")
     oci = OciExport(coordinates=coordinates, k8s=OciConnection(connection="push"))
     job = a_job(size=2)
     plain, wanting = job.plan.benchmarks

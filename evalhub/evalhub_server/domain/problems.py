@@ -54,6 +54,22 @@ def mlflow_required() -> ApiError:
     return ApiError(400, "mlflow_required_for_experiment", text)
 
 
+def hardware_profile_not_found(name: str) -> ApiError:
+    return ApiError(404, "hardware_profile_not_found", f"The hardware profile '{name}' was not found.")
+
+
+def hardware_profile_disabled(name: str) -> ApiError:
+    return ApiError(400, "hardware_profile_disabled", f"The hardware profile '{name}' is disabled.")
+
+
+def hardware_profile_invalid(name: str, error: str) -> ApiError:
+    return ApiError(400, "hardware_profile_invalid", f"The hardware profile '{name}' is invalid: '{error}'.")
+
+
+def hardware_profile_fetch_failed(name: str) -> ApiError:
+    return ApiError(500, "hardware_profile_fetch_failed", f"Failed to fetch hardware profile '{name}'.")
+
+
 def job_closed(job_id: str, new_state: str, state: State) -> ApiError:
     text = f"The job {job_id} can not be {new_state} because it is '{state.value}'."
     return ApiError(409, "job_can_not_be_updated", text)

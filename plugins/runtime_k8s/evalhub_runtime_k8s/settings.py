@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from evalhub_server.plugins import PluginContext, Timespan, convert_section, find_section
+from evalhub_server.plugins import Duration, PluginContext, Timespan, convert_section, find_section
 from evalhub_server.plugins.sidecar import SidecarSettings
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -16,13 +17,43 @@ DEFAULT_NAMESPACE = "default"
 DEFAULT_BASE_URL = "http://localhost:8080"
 
 
+class Hardening(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """``kubernetes.hardening``: each key changes the Jobs that others can see, so all are off.
+
+    ``deadline``: from the start of a Job until Kubernetes ends it. ``restart_disrupted``: start an adapter from
+    scratch when its pod was evicted or preempted, instead of failing the benchmark; a provider's ``runtime.k8s`` can
+    say so with a key of the same name. ``logs_as_message``: the end of the log is the termination message of a container that
+    left none. ``termination_grace``: between asking a pod to end and forcing it. ``pod_security_context``: say for
+    the pod, too, what is said for its containers. ``read_only_root``: the adapter can write only to ``/data``,
+    ``/shared`` and ``/tmp``. ``service_links``: variables for every service of the namespace, as Kubernetes makes
+    them. ``docker_config_in_adapter``: the adapter sees the registry credentials that the sidecar uses.
+    ``ephemeral_storage_request``, ``ephemeral_storage_limit``: of the adapter. ``volume_size_limit``: of the pod's
+    own volumes.
+    """
+
+    deadline: Timespan = Timespan(0)
+    restart_disrupted: bool = False
+    logs_as_message: bool = False
+    termination_grace: Timespan = Timespan(0)
+    pod_security_context: bool = False
+    read_only_root: bool = False
+    service_links: bool = True
+    docker_config_in_adapter: bool = True
+    ephemeral_storage_request: str = ""
+    ephemeral_storage_limit: str = ""
+    volume_size_limit: str = ""
+
+
 class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """``kubernetes:`` how benchmarks run in the cluster.
 
-    ``ttl``: how long a Job and its pod stay after their end, then Kubernetes removes them.
+    ``ttl``: how long a Job and its pod stay after their end, then Kubernetes removes them. ``service_account``: the
+    Jobs' account (default: the one that the operator makes, else the namespace's default).
     """
 
     ttl: Timespan = Timespan(3600)
+    service_account: str = ""
+    hardening: Hardening = Hardening()
 
 
 class MlflowSection(Struct, kw_only=True, frozen=True):
@@ -30,6 +61,7 @@ class MlflowSection(Struct, kw_only=True, frozen=True):
 
     tracking_uri: str = ""
     ca_cert_path: str = ""
+    http_timeout: Duration | None = None
 
 
 class ServiceSection(Struct, kw_only=True, frozen=True):
@@ -42,17 +74,24 @@ class Installation(Struct, kw_only=True, frozen=True):
     """Everything about this server that shapes Jobs, read once at start.
 
     ``instance``: the name that the operator gave the server, or empty. ``namespace``: the server's own, or empty
-    outside a cluster. ``profiles_namespace``: where hardware profiles are read, or empty. ``mlflow``: the tracking
-    server's address for sidecars, or empty.
+    outside a cluster. ``profiles_namespace``: where hardware profiles are read, or empty. ``server_url``: where
+    sidecars reach this server if neither the instance nor ``sidecar.eval_hub.base_url`` says it.
+    ``mlflow.tracking_uri``: the tracking server's address, or empty for none.
     """
 
     instance: str = ""
     namespace: str = ""
     profiles_namespace: str = ""
+    server_url: str = ""
     mlflow: MlflowSection = MlflowSection()
     init_image: str = ""
     sidecar: SidecarSettings = SidecarSettings()
     settings: KubernetesSettings = KubernetesSettings()
+
+    @property
+    def base_url(self) -> str:
+        """Where adapters reach their sidecar."""
+        return self.sidecar.base_url or DEFAULT_BASE_URL
 
     def tenant_namespace(self, tenant: str) -> str:
         """The namespace of a tenant's Jobs; without a tenant the server's own, else ``default``."""
@@ -70,15 +109,15 @@ def installation(
     namespace_file: Path = NAMESPACE_FILE,
 ) -> Installation:
     """Read the surroundings. Raises :class:`SettingsError` for a wrong value in a section that is read here."""
-    mlflow = _section(context, "mlflow", MlflowSection)
+    mlflow: MlflowSection = _section(context, "mlflow", MlflowSection)
+    # The variable counts as it is, since a configuration can map others and leave this one out.
+    tracking_uri = environ.get("MLFLOW_TRACKING_URI", "").strip() or mlflow.tracking_uri.strip()
     return Installation(
         instance=environ.get("EVALHUB_INSTANCE_NAME", "").strip(),
         namespace=_text(namespace_file),
         profiles_namespace=environ.get("EVALHUB_HARDWARE_PROFILES_NAMESPACE", "").strip(),
-        mlflow=MlflowSection(
-            tracking_uri=environ.get("MLFLOW_TRACKING_URI", "").strip() or mlflow.tracking_uri.strip(),
-            ca_cert_path=mlflow.ca_cert_path,
-        ),
+        server_url=environ.get("SERVICE_URL", "").strip() or context.callback_url,
+        mlflow=replace(mlflow, tracking_uri=tracking_uri),
         init_image=_section(context, "service", ServiceSection).eval_init_image.strip(),
         sidecar=_section(context, "sidecar", SidecarSettings),
         settings=settings,

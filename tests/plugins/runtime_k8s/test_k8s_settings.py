@@ -55,17 +55,17 @@ def test_mlflow_is_known_from_the_variable_or_else_from_the_configuration():
 def test_images_and_the_sidecar_come_from_the_released_servers_sections():
     here = of(
         {
-            "service": {"port": 8444, "eval_init_image": "quay.io/evalhub:1"},
+            "service": {"port": 8444, "eval_init_image": "registry.example/evalhub:1"},
             "Sidecar": {
                 "base_url": "http://localhost:8080",
                 "eval_hub": {"http_timeout": 30000000000},
-                "sidecar_container": {"image": "quay.io/evalhub:2"},
+                "sidecar_container": {"image": "registry.example/evalhub:2"},
             },
         }
     )
     assert (here.init_image, here.sidecar.sidecar_container.image) == (
-        "quay.io/evalhub:1",
-        "quay.io/evalhub:2",
+        "registry.example/evalhub:1",
+        "registry.example/evalhub:2",
     )
     assert here.sidecar.eval_hub.http_timeout == pytest.approx(30)
 

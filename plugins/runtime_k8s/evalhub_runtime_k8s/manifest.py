@@ -1,0 +1,256 @@
+"""All objects of one benchmark in the cluster, from facts alone: nothing here asks or tells the API anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evalhub_runtime_k8s.containers import Pod, adapter, init, sidecar
+from evalhub_runtime_k8s.hardware import HardwareProfile, Placement, placement
+from evalhub_runtime_k8s.labels import annotations_of, labels_of
+from evalhub_runtime_k8s.modelurl import behind_sidecar
+from evalhub_runtime_k8s.names import Names, names_of, service_account
+from evalhub_runtime_k8s.resources import adapter_resources, checked_quantity
+from evalhub_runtime_k8s.secrets import references
+from evalhub_runtime_k8s.settings import Hardening, Installation
+from evalhub_runtime_k8s.sidecarconfig import mlflow_ca_file, sidecar_config
+from evalhub_runtime_k8s.testdata import data_source, object_name
+from evalhub_runtime_k8s.volumes import merged
+from evalhub_server.errors import LaunchError
+from evalhub_server.models.common import Json
+from evalhub_server.models.job import Model
+from evalhub_server.models.jobspec import JobSpec
+from evalhub_server.models.runtime import KubernetesRuntime
+from evalhub_server.plugins import BenchmarkRun
+
+CONFIG_MAP_LIMIT_BYTES = 1024 * 1024
+ANNOTATIONS_LIMIT_BYTES = 256 * 1024
+
+
+class Facts(Struct, kw_only=True, frozen=True):
+    """What was read in the cluster for one benchmark.
+
+    ``mlflow_bundle``: the tenant's namespace has a bundle of authorities for MLflow. ``model_secret``: ``data`` of
+    the secret that the model names (key to base64), None if there is no such secret. ``profile``: the hardware
+    profile that the benchmark names.
+    """
+
+    mlflow_bundle: bool = False
+    model_secret: Mapping[str, str] | None = None
+    profile: HardwareProfile | None = None
+
+
+class Manifests(Struct, kw_only=True, frozen=True):
+    """The objects, in the order of their creation, as the API takes them. ``warnings`` are for the log."""
+
+    namespace: str
+    names: Names
+    secret: Json | None
+    config_map: Json
+    job: Json
+    warnings: tuple[str, ...] = ()
+
+
+def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manifests:
+    """Raises :class:`LaunchError` for whatever the API would refuse or the pod could not use."""
+    provider = _provider(run)
+    place = placement(provider, run.hardware, facts.profile, run.queue)
+    namespace = installation.tenant_namespace(run.tenant)
+    names = names_of(*run.key)
+    labels = labels_of(run.spec, run.tenant, installation, place.queue, place.priority)
+    metadata: Json = {"namespace": namespace, "labels": labels}
+    annotated: Json = {**metadata, "annotations": annotations_of(run.spec)}
+    _check_size("the ids of the benchmark", annotated["annotations"], ANNOTATIONS_LIMIT_BYTES)
+
+    secret_name = model_secret_name(run)
+    data = _references(run, installation, facts, secret_name)
+    ca_file = mlflow_ca_file(installation, bundle=facts.mlflow_bundle)
+    source = data_source(run.test_data)
+    pod = Pod(
+        run=run,
+        provider=provider,
+        installation=installation,
+        spec_config_map=names.config_map,
+        resources=_resources(place, installation.settings.hardening),
+        mlflow_bundle=facts.mlflow_bundle,
+        mlflow_ca_file=ca_file,
+        model_secret=secret_name,
+        reference_secret=names.secret if data else "",
+        data=source,
+    )
+    if run.oci_connection:
+        object_name("exports.oci.k8s.connection", run.oci_connection)
+    config = sidecar_config(
+        installation,
+        tenant=run.tenant,
+        model_url=run.spec.model.url,
+        model_auth=bool(secret_name),
+        mlflow_ca_file=ca_file,
+        has_revision=source is not None and source.has_revision,
+    )
+    files = {"job.json": job_json(run.spec, installation.base_url), "sidecar_config.json": _indented(config)}
+    _check_size("the job's specification, most of it its parameters,", files, CONFIG_MAP_LIMIT_BYTES)
+    return Manifests(
+        namespace=namespace,
+        names=names,
+        secret={
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": names.secret, **metadata},
+            "data": data,
+        }
+        if data
+        else None,
+        config_map={
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": names.config_map, **annotated},
+            "data": files,
+        },
+        job=_job(pod, place, {"name": names.job, **annotated}),
+        warnings=_warnings(provider, place),
+    )
+
+
+def model_secret_name(run: BenchmarkRun) -> str:
+    """The tenant's secret with the model's credentials, to be read before :func:`build`; empty if there is none.
+
+    Raises :class:`LaunchError` for a name that no secret can have.
+    """
+    model = run.spec.model
+    secret_ref = model.auth.secret_ref if model.auth else ""
+    return object_name("model.auth.secret_ref", secret_ref) if secret_ref else ""
+
+
+def job_json(spec: JobSpec, base_url: str) -> str:
+    """What the adapter reads: the sidecar is all that it needs to reach."""
+    model: Model = replace(spec.model, url=behind_sidecar(spec.model.url, base_url))
+    return _indented(replace(spec, model=model, callback_url=base_url))
+
+
+def owner_reference(job: Json) -> Json:
+    """For ConfigMap and Secret, from the Job as the API returned it: they go when it goes.
+
+    Not ``blockOwnerDeletion``: for that the API may ask for rights on finalizers that the server does not have.
+    """
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": job["metadata"]["name"],
+        "uid": job["metadata"]["uid"],
+        "controller": True,
+    }
+
+
+def _provider(run: BenchmarkRun) -> KubernetesRuntime:
+    where = f"runtime.k8s of provider '{run.spec.provider_id}'"
+    if run.config is None:
+        raise LaunchError(
+            f"Kubernetes runtime is not enabled for provider '{run.spec.provider_id}': it has no runtime.k8s."
+        )
+    try:
+        return msgspec.convert(run.config, KubernetesRuntime, strict=False)
+    except msgspec.ValidationError as error:
+        raise LaunchError(f"{where} cannot be used: {error}") from None
+
+
+def _references(
+    run: BenchmarkRun, installation: Installation, facts: Facts, secret_name: str
+) -> dict[str, str]:
+    if not secret_name:
+        return {}
+    if facts.model_secret is None:
+        raise LaunchError(
+            f"The secret '{secret_name}' of model.auth.secret_ref does not exist in the namespace "
+            f"'{installation.tenant_namespace(run.tenant)}'; create it and submit the job again."
+        )
+    if not run.spec.model.url:
+        return {}
+    return references(secret_name, facts.model_secret, installation.base_url)
+
+
+def _resources(place: Placement, hardening: Hardening) -> Json:
+    resources = adapter_resources(place.demand)
+    for kind in ("request", "limit"):
+        text: str = getattr(hardening, f"ephemeral_storage_{kind}")
+        if text:
+            checked_quantity(f"kubernetes.hardening.ephemeral_storage_{kind}", text)
+            resources[f"{kind}s"]["ephemeral-storage"] = text
+    return resources
+
+
+def _job(pod: Pod, place: Placement, metadata: Json) -> Json:
+    settings, hardening = pod.installation.settings, pod.hardening
+    spec: Json = {
+        "backoffLimit": 0,
+        "ttlSecondsAfterFinished": round(settings.ttl),
+        "template": {
+            "metadata": {"labels": metadata["labels"], "annotations": metadata["annotations"]},
+            "spec": _pod_spec(pod, place),
+        },
+    }
+    if hardening.deadline:
+        spec["activeDeadlineSeconds"] = max(1, round(hardening.deadline))
+    if _restarts(pod):
+        spec["podFailurePolicy"] = {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+            ]
+        }
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def _restarts(pod: Pod) -> bool:
+    own = (pod.run.config or {}).get("restart_disrupted")
+    return own if isinstance(own, bool) else pod.hardening.restart_disrupted
+
+
+def _pod_spec(pod: Pod, place: Placement) -> Json:
+    containers = [adapter(pod)]
+    before = [container for container in (init(pod), sidecar(pod)) if container is not None]
+    # The order in which containers name their volumes; of the sidecar's, most are the adapter's, too.
+    naming = [*containers, *before]
+    spec: Json = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "initContainers": [container.plain() for container in before],
+        "containers": [container.plain() for container in containers],
+        "volumes": merged(mount for container in naming for mount in container.mounts),
+    }
+    installation, hardening = pod.installation, pod.hardening
+    account = installation.settings.service_account
+    if not account and installation.instance:
+        account = service_account(installation.instance, installation.own_namespace(pod.run.tenant))
+    if account:
+        spec["serviceAccountName"] = account
+    if place.node_selector:
+        spec["nodeSelector"] = place.node_selector
+    if place.tolerations:
+        spec["tolerations"] = list(place.tolerations)
+    if hardening.termination_grace:
+        spec["terminationGracePeriodSeconds"] = round(hardening.termination_grace)
+    if hardening.pod_security_context:
+        spec["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    if not hardening.service_links:
+        spec["enableServiceLinks"] = False
+    return spec
+
+
+def _warnings(provider: KubernetesRuntime, place: Placement) -> tuple[str, ...]:
+    if not place.queue or not provider.gpu or not provider.gpu.node_selector:
+        return ()
+    text = f"The queue '{place.queue}' decides on which nodes the benchmark runs; the provider's node selector is left out."
+    return (text,)
+
+
+def _indented(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _check_size(what: str, texts: Mapping[str, str], limit_bytes: int) -> None:
+    size = sum(len(key.encode()) + len(text.encode()) for key, text in texts.items())
+    if size > limit_bytes:
+        raise LaunchError(f"{what} take {size} bytes; Kubernetes allows {limit_bytes}. Make them smaller.")

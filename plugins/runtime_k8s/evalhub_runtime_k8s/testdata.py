@@ -1,0 +1,102 @@
+"""Test data of a benchmark: what fetches them, and where they are mounted."""
+
+from __future__ import annotations
+
+import posixpath
+
+from msgspec import Struct
+
+from evalhub_runtime_k8s import paths, volumes
+from evalhub_runtime_k8s.names import is_object_name
+from evalhub_runtime_k8s.volumes import Mount
+from evalhub_server.errors import LaunchError
+from evalhub_server.models.common import GitRef, HuggingFaceRef, PvcRef, S3Ref, TestDataRef
+
+SIZE_LIMIT = "5Gi"
+NAME = "test-data"
+
+
+class DataSource(Struct, kw_only=True, frozen=True):
+    """``variables`` tell the init container what to fetch; without any there is none.
+
+    ``has_revision``: the init container notes which revision it fetched, and the sidecar reports it.
+    """
+
+    mount: Mount
+    variables: dict[str, str] = {}
+    init_mounts: tuple[Mount, ...] = ()
+    has_revision: bool = False
+
+
+def data_source(ref: TestDataRef | None) -> DataSource | None:
+    """Raises :class:`LaunchError` for names that no object of the cluster can have, and paths that lead outside."""
+    if ref is None:
+        return None
+    if ref.pvc is not None:
+        return _claim(ref.pvc)
+    if ref.s3 is not None:
+        return _s3(ref.s3)
+    if ref.git is not None:
+        return _git(ref.git)
+    return _hugging_face(ref.hf) if ref.hf is not None else None
+
+
+def _claim(ref: PvcRef) -> DataSource:
+    path = posixpath.normpath(ref.sub_path.strip().lstrip("/") or ".")
+    if path == ".." or path.startswith("../"):
+        raise LaunchError(f"test_data_ref.pvc.sub_path: '{ref.sub_path}' leads out of the volume.")
+    volume = volumes.claim(NAME, object_name("test_data_ref.pvc.claim_name", ref.claim_name))
+    return DataSource(mount=Mount(volume, paths.TEST_DATA, sub_path="" if path == "." else path))
+
+
+def _s3(ref: S3Ref) -> DataSource:
+    variables = {"TEST_DATA_S3_BUCKET": ref.bucket, "TEST_DATA_S3_KEY": ref.key.lstrip("/")}
+    return _fetched(variables, "test-data-secret", ref.secret_ref, "s3")
+
+
+def _git(ref: GitRef) -> DataSource:
+    variables = {
+        "TEST_DATA_GIT_URL": ref.url,
+        "TEST_DATA_GIT_REF": ref.ref,
+        "TEST_DATA_GIT_SUBPATH": ref.sub_path,
+    }
+    return _fetched(variables, "test-data-git-auth", ref.secret_ref, "git", has_revision=True)
+
+
+def _hugging_face(ref: HuggingFaceRef) -> DataSource:
+    variables = {
+        "TEST_DATA_HF_REPO_ID": ref.repo_id,
+        "TEST_DATA_HF_REVISION": ref.revision,
+        "TEST_DATA_HF_SUBPATH": ref.sub_path,
+    }
+    return _fetched(variables, "test-data-hf-auth", ref.secret_ref, "hf", has_revision=True)
+
+
+def _fetched(
+    variables: dict[str, str], secret_volume: str, secret_ref: str, source: str, *, has_revision: bool = False
+) -> DataSource:
+    volume = volumes.empty(NAME, SIZE_LIMIT)
+    mounts = [Mount(volume, paths.TEST_DATA, read_only=False)]
+    if has_revision:
+        mounts.append(revision_mount(read_only=False))
+    if secret_ref:
+        name = object_name(f"test_data_ref.{source}.secret_ref", secret_ref)
+        mounts.append(Mount(volumes.secret(secret_volume, name), paths.TEST_DATA_SECRET))
+    return DataSource(
+        mount=Mount(volume, paths.TEST_DATA),
+        variables={name: value for name, value in variables.items() if value.strip()},
+        init_mounts=tuple(mounts),
+        has_revision=has_revision,
+    )
+
+
+def revision_mount(*, read_only: bool) -> Mount:
+    """Where the init container notes which revision it fetched."""
+    return Mount(volumes.empty("init-metadata"), paths.INIT_METADATA, read_only=read_only)
+
+
+def object_name(where: str, name: str) -> str:
+    """``name``, if an object can be called so; raises :class:`LaunchError` otherwise."""
+    if not is_object_name(name):
+        raise LaunchError(f"{where}: '{name}' cannot be the name of an object in the cluster.")
+    return name

@@ -1,0 +1,86 @@
+"""Volumes of the pod, each with the place where a container mounts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from evalhub_runtime_k8s import paths
+from evalhub_runtime_k8s.secrets import FOR_ADAPTERS
+from evalhub_server.models.common import Json
+
+TOKEN_LIFETIME_S = 3600
+
+
+class Mount(Struct, frozen=True):
+    """One mount of a container; ``volume`` is what the pod must have for it."""
+
+    volume: Json
+    path: str
+    read_only: bool = True
+    sub_path: str = ""
+
+    def plain(self) -> Json:
+        mount: Json = {"mountPath": self.path, "name": self.volume["name"]}
+        if self.read_only:
+            mount["readOnly"] = True
+        if self.sub_path:
+            mount["subPath"] = self.sub_path
+        return mount
+
+
+def merged(mounts: Iterable[Mount]) -> list[Json]:
+    """The volumes of all mounts; of several with one name the first counts."""
+    volumes: dict[str, Json] = {}
+    for mount in mounts:
+        volumes.setdefault(mount.volume["name"], mount.volume)
+    return list(volumes.values())
+
+
+def config_map(name: str, config_map_name: str) -> Json:
+    return {"name": name, "configMap": {"name": config_map_name}}
+
+
+def secret(name: str, secret_name: str) -> Json:
+    return {"name": name, "secret": {"secretName": secret_name}}
+
+
+def empty(name: str, size_limit: str = "") -> Json:
+    return {"name": name, "emptyDir": {"sizeLimit": size_limit} if size_limit else {}}
+
+
+def claim(name: str, claim_name: str) -> Json:
+    return {"name": name, "persistentVolumeClaim": {"claimName": claim_name, "readOnly": True}}
+
+
+def token(name: str) -> Json:
+    """A token of the pod's service account, renewed by the kubelet; without an audience, so the cluster's own."""
+    source = {"serviceAccountToken": {"expirationSeconds": TOKEN_LIFETIME_S, "path": "token"}}
+    return {"name": name, "projected": {"sources": [source]}}
+
+
+def pod_namespace() -> Json:
+    """Stands where adapters look for the namespace, without the token that is there in other pods."""
+    item = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
+    return {"name": "pod-namespace", "projected": {"sources": [{"downwardAPI": {"items": [item]}}]}}
+
+
+def model_references(reference_secret: str, secret_ref: str) -> Json:
+    """References in place of credentials, and the few keys that adapters get as they are."""
+    items = [{"key": key, "path": key} for key in FOR_ADAPTERS]
+    sources: list[Json] = [{"secret": {"name": reference_secret}}] if reference_secret else []
+    sources.append({"secret": {"name": secret_ref, "items": items, "optional": True}})
+    return {"name": "model-auth-internal", "projected": {"sources": sources}}
+
+
+def service_ca(config_map_name: str) -> Mount:
+    return Mount(config_map("evalhub-service-ca", config_map_name), paths.SERVICE_CA)
+
+
+def mlflow_ca(config_map_name: str) -> Mount:
+    return Mount(config_map("mlflow-ca-bundle", config_map_name), paths.MLFLOW_CA)
+
+
+def docker_config(connection: str) -> Mount:
+    return Mount(secret("oci-credentials", connection), paths.DOCKER_CONFIG, sub_path=".dockerconfigjson")
