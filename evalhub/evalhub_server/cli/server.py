@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import socket
 import uuid
 from pathlib import Path
@@ -19,6 +20,8 @@ from evalhub_server.cli.selection import make_selected, runtime_name, storage_na
 from evalhub_server.engine.broadcast import Broadcast
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import utc_now
+from evalhub_server.engine.destinations import Destinations
+from evalhub_server.engine.finalizer import Finalizer
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.runs import RunBuilder
@@ -108,14 +111,16 @@ class Server:
         log.info("Runtime created", runtime=runtime.name)
         trackers = [await self._checked(Tracker, name, context) for name in settings.plugins.trackers]
         context = replace(context, docker_config=runtime.docker_config)
-        for name in settings.plugins.exporters:
-            await self._checked(Exporter, name, context)
+        exporters = [await self._checked(Exporter, name, context) for name in settings.plugins.exporters]
 
-        store = JobStore(storage)
+        destinations = Destinations(trackers, exporters)
+        store = JobStore(storage, destinations.debts)
         broadcast = Broadcast(self._plugins.observers())
         broadcast.start()
         self._stack.push_async_callback(broadcast.close)
         store.listen(broadcast.publish)
+        finalizer = Finalizer(store, destinations, settings.finalizer, random.random, settings.secrets.redact)
+        self._stack.push_async_callback(finalizer.close)
         runs = RunBuilder(self.url, runtime.provider_key, trackers)
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
@@ -123,6 +128,7 @@ class Server:
         jobs = JobService(store, supervisor, runtime, catalog, trackers, utc_now, _new_id)
         self._http = _http(settings, make_app(settings, jobs, catalog))
         await supervisor.start()
+        await finalizer.start()
         log.info(
             "API Server starting",
             url=self.url,

@@ -7,6 +7,7 @@ definition (rarely), the job's own fields, and the benchmarks that an event touc
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct
 
@@ -94,10 +95,54 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class TrackedExperiment(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The tracker's experiment that a job reports into; ``url`` is the tracker's API base."""
+    """The tracker's experiment that a job reports into.
+
+    ``url`` is the tracker's API base, ``link`` the experiment's page for people.
+    """
 
     id: str
     url: str = ""
+    link: str = ""
+
+
+class ExportOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """``reference`` (such as a run id) and ``digest`` say what the export is there, ``link`` is its page for people.
+
+    ``details`` are the exporter's own.
+    """
+
+    reference: str = ""
+    digest: str = ""
+    link: str = ""
+    details: Json = {}
+
+
+ExportKind = Literal["tracker", "exporter"]
+
+
+class ExportRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a change of the job owes to a tracker or an exporter, and what became of it.
+
+    A job has one for each (``kind``, ``name``, ``event``): the plugin's name, and its own name for what it owes.
+    ``since`` is when the change happened. ``asked``: the job's client asked for it, and is shown what became of it.
+    ``revision`` counts how often it has become owed, which is again when the job's outcome changes after its end.
+    ``attempts`` and ``error`` are of this revision; ``outcome`` is of the last one that succeeded.
+    """
+
+    kind: ExportKind
+    name: str
+    event: str
+    since: datetime
+    state: Literal["pending", "succeeded", "failed"] = "pending"
+    asked: bool = True
+    revision: int = 1
+    attempts: int = 0
+    error: str = ""
+    outcome: ExportOutcome | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.kind, self.name, self.event
 
 
 class JobRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -118,9 +163,15 @@ class JobRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     test: JobTest | None = None
     cancelled: bool = False
     experiment: TrackedExperiment | None = None
+    exports: tuple[ExportRecord, ...] = ()
     benchmarks: tuple[BenchmarkRecord, ...]
 
     @property
     def open(self) -> bool:
         """Is there anything left to do or to watch? A storage lists these jobs at start-up."""
+        return self.unfinished or any(export.state == "pending" for export in self.exports)
+
+    @property
+    def unfinished(self) -> bool:
+        """May something of the job run, now or later?"""
         return not self.state.terminal or any(b.has_workload for b in self.benchmarks)

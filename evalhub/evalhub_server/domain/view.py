@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark, ResultRecord
+from evalhub_server.domain.record import (
+    BenchmarkRecord,
+    ExportOutcome,
+    ExportRecord,
+    JobRecord,
+    PlannedBenchmark,
+    ResultRecord,
+)
+from evalhub_server.models.common import State
 from evalhub_server.models.job import (
     BenchmarkResult,
     BenchmarkStatus,
+    JobExport,
     JobResource,
     JobResourceInfo,
     JobResults,
@@ -39,6 +48,12 @@ def job_resource(job: JobRecord) -> JobResource:
                 _result(planned[b.index], b.index, b.result) for b in job.benchmarks if b.result
             ),
             mlflow_experiment_url=job.experiment.url if job.experiment else "",
+            mlflow_experiment_link=job.experiment.link
+            if job.experiment and job.state is not State.PENDING
+            else "",
+            exports=tuple(_export(export) for export in job.exports if export.asked)
+            if job.state.terminal
+            else (),
         ),
         name=request.name,
         description=request.description,
@@ -52,6 +67,21 @@ def job_resource(job: JobRecord) -> JobResource:
         exports=request.exports,
         hardware_config=request.hardware_config,
         queue=request.queue,
+    )
+
+
+def _export(export: ExportRecord) -> JobExport:
+    outcome = export.outcome or ExportOutcome()
+    return JobExport(
+        kind=export.kind,
+        name=export.name,
+        state=export.state,
+        attempts=export.attempts,
+        error=export.error,
+        reference=outcome.reference,
+        digest=outcome.digest,
+        link=outcome.link,
+        details=outcome.details,
     )
 
 

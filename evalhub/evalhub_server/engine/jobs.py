@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
 from evalhub_server.domain.effective import effective_benchmarks, plan, with_queue_kinds
+from evalhub_server.domain.exports import without_debts
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import Clock
@@ -85,7 +86,7 @@ class JobService:
             experiment=await self._experiment(request, job_id, identity),
         )
         try:
-            await self._store.add(job)
+            job = await self._store.add(job)
         except StorageError as error:
             raise problems.storage_failed(KIND, job_id, str(error)) from error
         self._supervisor.submit(job)
@@ -159,7 +160,8 @@ class JobService:
             job = await self._store.update(
                 job_id,
                 identity.scope,
-                lambda job: job if job.state.terminal else transitions.cancel(job, now),
+                lambda job: without_debts(job if job.state.terminal else transitions.cancel(job, now)),
+                owing=False,  # nobody wants to hear of the end of a job that is deleted
             )
             await self._stopped(job)
             await self._runtime.remove(job_id)

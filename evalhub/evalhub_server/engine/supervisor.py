@@ -56,7 +56,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Pick up what an earlier server left: watch what may still run, queue what never started."""
-        jobs = await self._store.open()
+        jobs = [job for job in await self._store.open() if job.unfinished]
         for job in jobs:
             for benchmark in job.benchmarks:
                 if benchmark.has_workload:

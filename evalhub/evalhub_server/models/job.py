@@ -166,10 +166,36 @@ class JobStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     benchmarks: tuple[BenchmarkStatus, ...] = ()
 
 
+class JobExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What became of one export that the job asked for.
+
+    ``kind`` is tracker or exporter, ``name`` which one. ``state`` is pending (also between two attempts: ``error``
+    is the last one's), succeeded or failed. ``reference`` is a tracker's run id, or where the export is; ``link`` a
+    page for people.
+    """
+
+    kind: str
+    name: str
+    state: str
+    attempts: int = 0
+    error: str = ""
+    reference: str = ""
+    digest: str = ""
+    link: str = ""
+    details: Json = {}
+
+
 class JobResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """``mlflow_experiment_url`` is an API base, as in the released server; ``mlflow_experiment_link`` is for people.
+
+    The link and ``exports`` come later than the answer to the create: strict clients know all of that.
+    """
+
     test: JobTest | None = None
     benchmarks: tuple[BenchmarkResult, ...] = ()
     mlflow_experiment_url: str = ""
+    mlflow_experiment_link: str = ""
+    exports: tuple[JobExport, ...] = ()
 
 
 class JobResource(Struct, kw_only=True, frozen=True, omit_defaults=True):

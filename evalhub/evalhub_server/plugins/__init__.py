@@ -1,6 +1,6 @@
 """All that a plugin author imports: hook specifications, descriptors and the four abstract classes."""
 
-from evalhub_server.domain.record import Exit, JobRecord, TrackedExperiment
+from evalhub_server.domain.record import Exit, ExportOutcome, ExportRecord, JobRecord, TrackedExperiment
 from evalhub_server.errors import (
     AlreadyExists,
     ExportRefused,
@@ -13,7 +13,7 @@ from evalhub_server.errors import (
 from evalhub_server.models.common import Json
 from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, DockerConfigOf, PluginContext
-from evalhub_server.plugins.export import Exporter, ExportOutcome
+from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Runtime
 from evalhub_server.plugins.sections import Duration, Timespan, convert_section, find_section
@@ -39,6 +39,7 @@ __all__ = [
     "Duration",
     "Exit",
     "ExportOutcome",
+    "ExportRecord",
     "ExportRefused",
     "Exporter",
     "Handle",

@@ -1,25 +1,24 @@
-"""The contract of an exporter: a place that a finished job's results are sent to."""
+"""The contract of an exporter: a place that results of jobs, or news of them, are sent to."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
-from msgspec import Struct
+from evalhub_server.domain.exports import has_new_outcome
+from evalhub_server.domain.record import ExportOutcome, ExportRecord, JobRecord
 
-from evalhub_server.domain.record import JobRecord
-from evalhub_server.models.common import Json
-
-
-class ExportOutcome(Struct, kw_only=True, frozen=True):
-    """``reference`` and ``digest`` say where the export is; ``details`` are the exporter's own."""
-
-    reference: str = ""
-    digest: str = ""
-    details: Json = {}
+CARD = "card"
+"""The one event of an exporter that sends the results of finished jobs."""
 
 
 class Exporter(ABC):
-    """Sends results of terminal jobs somewhere."""
+    """Sends something of a job somewhere, after the change that owes it is stored.
+
+    What is owed is stored with the change itself, in one transaction, and then tried in the background until it
+    succeeds: also when the other side is down for hours, also by the next server. So an export may happen twice (a
+    server can die between the export and the note of it) and must be idempotent per job and event.
+    """
 
     name: str
 
@@ -29,11 +28,24 @@ class Exporter(ABC):
 
     @abstractmethod
     def wants(self, job: JobRecord) -> bool:
-        """Does this job ask for this export?"""
+        """Does this job ask for this export? Then the job's results show its clients what became of it."""
+
+    def owes(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
+        """Which exports a change of a job owes, by names of your own ("events").
+
+        Called within the transaction of every change (``before`` is None for a new job), so it must be pure and
+        quick; what it raises is logged and nothing is owed. An event that the job owes or owed already is owed anew.
+
+        This one: the event ``card``, when a job that :meth:`wants` it has ended, or its outcome changed after that.
+        """
+        return (CARD,) if has_new_outcome(before, after) and self.wants(after) else ()
 
     @abstractmethod
-    async def export(self, job: JobRecord) -> ExportOutcome:
-        """Export a terminal job. Idempotent per job.
+    async def export(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
+        """Export the job, as it is by now, for ``owed.event``. Idempotent per job and event.
+
+        The events of one job come one after the other, in their order. ``owed.since`` is when the change happened,
+        ``owed.outcome`` what an earlier export of the same event left. May be cancelled at any time.
 
         Raises :class:`ExportRefused` when another try cannot help; anything else means: try again later.
         """

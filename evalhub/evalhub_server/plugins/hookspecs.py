@@ -64,7 +64,7 @@ def evalhub_trackers() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnT
 
 @hookspec
 def evalhub_exporters() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnType]
-    """Name the exporters of this plugin: places that a finished job's results are sent to.
+    """Name the exporters of this plugin: places that results of jobs, or news of them, are sent to.
 
     Called like :func:`evalhub_runtimes`. Factories make :class:`~evalhub_server.plugins.Exporter` objects, one for
     each name in ``plugins.exporters``.
@@ -75,8 +75,10 @@ def evalhub_exporters() -> Sequence[Descriptor]:  # pyright: ignore[reportReturn
 def evalhub_job_changed(change: JobChanged) -> Awaitable[None] | None:
     """Observe a change of a job after it is committed.
 
-    ``change`` holds the frozen record before and after. Called for every create, event, exit, cancel and delete,
-    in the order of the commits of one job. May be a plain function (keep it under a millisecond: it runs on the
+    ``change`` holds the frozen record before and after. Called for every create, event, exit, cancel, attempt
+    of an export, and delete, in the order of the commits of one job; what happens while the server is down or the
+    queue of a slow observer is full, nobody tells it. What must not miss anything is an exporter: see
+    :meth:`Exporter.owes`. May be a plain function (keep it under a millisecond: it runs on the
     server's event loop) or a coroutine function (time-boxed). What it raises is logged and affects nothing and
     nobody: no job, no other observer.
     """

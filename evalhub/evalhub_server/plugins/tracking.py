@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from evalhub_server.domain.record import JobRecord, TrackedExperiment
+from evalhub_server.domain.record import ExportOutcome, JobRecord, TrackedExperiment
 from evalhub_server.models.job import JobRequest
 
 
@@ -31,10 +31,13 @@ class Tracker(ABC):
         """Environment variables that an adapter needs to reach the same tracking server."""
 
     @abstractmethod
-    async def record(self, job: JobRecord) -> str:
-        """Record a terminal job; returns the tracker's run id.
+    async def record(self, job: JobRecord) -> ExportOutcome:
+        """Record a terminal job that has an experiment; ``reference`` of the outcome is the tracker's run id.
 
-        Idempotent per job: a second call, also after a restart, finds the first one's run.
+        Called in the background like :meth:`Exporter.export`, and again if the job's outcome changes after its end.
+        Idempotent per job: a second call, also after a restart, finds the first one's run. May be cancelled.
+
+        Raises :class:`ExportRefused` when another try cannot help; anything else means: try again later.
         """
 
     async def close(self) -> None:

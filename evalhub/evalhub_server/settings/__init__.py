@@ -12,6 +12,7 @@ from evalhub_server.settings.search import bundled_config_dir
 from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
 from evalhub_server.settings.sections import (
     MIB,
+    FinalizerSettings,
     OtelSettings,
     PluginSettings,
     PrometheusSettings,
@@ -27,6 +28,7 @@ __all__ = [
     "MIB",
     "NO_EFFECT",
     "SECRET_VARIABLES",
+    "FinalizerSettings",
     "Finding",
     "OtelSettings",
     "Place",

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from evalhub_server.plugins.sections import Duration, struct_in
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.sections import (
+    FinalizerSettings,
     OtelSettings,
     PluginSettings,
     PrometheusSettings,
@@ -42,6 +43,7 @@ CORE_SECTIONS: Mapping[str, type[Struct]] = {
     "service": ServiceSettings,
     "plugins": PluginSettings,
     "supervisor": SupervisorSettings,
+    "finalizer": FinalizerSettings,
     "prometheus": PrometheusSettings,
     "otel": OtelSettings,
     "sidecar": SidecarSettings,

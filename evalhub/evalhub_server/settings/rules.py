@@ -8,12 +8,15 @@ from urllib.parse import urlsplit
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
-from evalhub_server.settings.sections import PrometheusSettings, ServiceSettings
+from evalhub_server.settings.sections import FinalizerSettings, PrometheusSettings, ServiceSettings
 from evalhub_server.settings.tls import check_tls
 
 
 def broken_rules(
-    service: ServiceSettings, prometheus: PrometheusSettings, sidecar: SidecarSettings
+    service: ServiceSettings,
+    prometheus: PrometheusSettings,
+    sidecar: SidecarSettings,
+    finalizer: FinalizerSettings,
 ) -> Iterator[SettingsError]:
     """An error for each rule that the sections break; its text begins with the key."""
     for key, port in (("service.port", service.port), ("prometheus.port", prometheus.port)):
@@ -29,6 +32,9 @@ def broken_rules(
             yield SettingsError(f"service.{name}: {value} is below 0; write -1 for no limit.")
     yield from _entries("service.allowed_hosts", service.allowed_hosts, allowed_host)
     yield from _entries("service.allowed_origins", service.allowed_origins, allowed_origin)
+    for name in ("max_parallel", "max_attempts"):
+        if (value := getattr(finalizer, name)) < 1:
+            yield SettingsError(f"finalizer.{name}: {value} is below 1, and nothing would be exported.")
     if sidecar.base_url and not _has_port(sidecar.base_url):
         yield SettingsError(
             "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."

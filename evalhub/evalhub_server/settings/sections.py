@@ -65,6 +65,18 @@ class SupervisorSettings(Struct, kw_only=True, frozen=True):
     linger: Timespan = Timespan(120)
 
 
+class FinalizerSettings(Struct, kw_only=True, frozen=True):
+    """``finalizer:`` how results of jobs are sent to trackers and exporters.
+
+    ``max_parallel``: exports that run at once, for each tracker and exporter. A failed one is tried again after a
+    second, then after twice as long each time up to ``retry_most``, at most ``max_attempts`` times in all.
+    """
+
+    max_parallel: int = 8
+    retry_most: Timespan = Timespan(300)
+    max_attempts: int = 300
+
+
 class PrometheusSettings(Struct, kw_only=True, frozen=True):
     """``prometheus:`` a listener of its own for ``/metrics``."""
 

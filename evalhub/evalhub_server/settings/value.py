@@ -15,6 +15,7 @@ from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.document import Finding, Place, key_of
 from evalhub_server.settings.secrets import MAPPINGS, Secrets
 from evalhub_server.settings.sections import (
+    FinalizerSettings,
     OtelSettings,
     PluginSettings,
     PrometheusSettings,
@@ -40,6 +41,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     service: ServiceSettings = ServiceSettings()
     plugins: PluginSettings = PluginSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
+    finalizer: FinalizerSettings = FinalizerSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
     otel: OtelSettings = OtelSettings()
     sidecar: SidecarSettings = SidecarSettings()
@@ -75,7 +77,7 @@ class Settings(Struct, kw_only=True, frozen=True):
 
     def shown(self) -> dict[str, Any]:
         """The configuration for the log: what the server itself reads with its defaults, the rest as it was given."""
-        core = {name: getattr(self, name) for name in ("service", "plugins", "supervisor")}
+        core = {name: getattr(self, name) for name in ("service", "plugins", "supervisor", "finalizer")}
         rest = {key: value for key, value in self.sections.items() if key.lower() not in {*core, *MAPPINGS}}
         return self.secrets.shown({**msgspec.to_builtins(core, enc_hook=_plain), **rest})
 

@@ -22,7 +22,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
+from evalhub_server.domain.record import BenchmarkRecord, Exit, ExportOutcome, ExportRecord, JobRecord
 from evalhub_server.errors import AlreadyExists, NotFound
 from evalhub_server.models.common import Message, State
 from evalhub_server.plugins.storage import JobChange, JobQuery, Storage
@@ -128,6 +128,18 @@ class StorageContract(ResourceContract, ResourceListContract):
             state=State.FAILED,
             cancelled=True,
             updated_at=EPOCH + timedelta(days=1, microseconds=1),
+            exports=(
+                ExportRecord(
+                    kind="tracker",
+                    name="t",
+                    event="run",
+                    since=EPOCH + timedelta(microseconds=1),
+                    revision=2,
+                    attempts=3,
+                    error="no answer",
+                    outcome=ExportOutcome(reference="r", digest="d", link="l", details={"a": [1.5, None]}),
+                ),
+            ),
         )
         await storage.add_job(job)
         await storage.update_job(job.id, None, lambda _: changed)
@@ -422,19 +434,26 @@ class StorageContract(ResourceContract, ResourceListContract):
     async def test_open_jobs_are_those_with_something_left_to_do_oldest_first(self, storage: Storage) -> None:
         running = BenchmarkRecord(index=0, state=State.COMPLETED, launched_at=EPOCH)
         ended = msgspec.structs.replace(running, exit=Exit(code=0))
+        owed = ExportRecord(kind="exporter", name="e", event="card", since=EPOCH)
+        sent = msgspec.structs.replace(owed, state="succeeded")
         jobs = [
             a_job(tenant="a", state=State.RUNNING),
             a_job(tenant="b"),
             a_job(state=State.COMPLETED),
             a_job(state=State.CANCELLED, benchmarks=(running,)),
             a_job(state=State.CANCELLED, benchmarks=(ended,)),
+            a_job(state=State.COMPLETED, exports=(sent, owed)),
+            a_job(state=State.COMPLETED, exports=(sent,)),
         ]
         await stored(storage, list(reversed(jobs)))
-        assert await storage.open_jobs() == [jobs[0], jobs[1], jobs[3]]
+        assert await storage.open_jobs() == [jobs[0], jobs[1], jobs[3], jobs[5]]
         await storage.update_job(
             jobs[3].id, None, lambda job: msgspec.structs.replace(job, benchmarks=(ended,))
         )
         await storage.update_job(
             jobs[0].id, None, lambda job: msgspec.structs.replace(job, state=State.FAILED)
+        )
+        await storage.update_job(
+            jobs[5].id, None, lambda job: msgspec.structs.replace(job, exports=(sent, sent))
         )
         assert await storage.open_jobs() == [jobs[1]]

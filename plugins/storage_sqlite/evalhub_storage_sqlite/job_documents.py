@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from evalhub_server.domain.record import (
     BenchmarkRecord,
+    ExportRecord,
     JobPlan,
     JobRecord,
     TrackedExperiment,
@@ -32,6 +33,7 @@ class Head(Struct, kw_only=True, frozen=True, omit_defaults=True):
     test: JobTest | None = None
     cancelled: bool = False
     experiment: TrackedExperiment | None = None
+    exports: tuple[ExportRecord, ...] = ()
 
 
 class Definition(Struct, kw_only=True, frozen=True):
@@ -74,6 +76,7 @@ class JobRows(Rows[JobRecord], kw_only=True, frozen=True):
                 test=head.test,
                 cancelled=head.cancelled,
                 experiment=head.experiment,
+                exports=head.exports,
                 benchmarks=tuple([_decode_benchmark(doc) for doc in self.benchmarks]),
             )
 
@@ -124,6 +127,7 @@ def changes(before: JobRecord | None, after: JobRecord) -> Changes:
                 test=after.test,
                 cancelled=after.cancelled,
                 experiment=after.experiment,
+                exports=after.exports,
             ),
             _decode_head,
         )
