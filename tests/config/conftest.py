@@ -8,13 +8,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from evalhub_server.engine.catalog import Catalog
+from evalhub_server.engine.resourcestore import SystemResources
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
 @pytest.fixture(scope="session")
-def catalog() -> Catalog:
+def catalog() -> SystemResources:
     with capture_logs() as logs:
-        loaded = Catalog.load(CONFIG / "providers", CONFIG / "collections")
+        loaded = Catalog(lambda: CONFIG / "providers", lambda: CONFIG / "collections").read()
     assert [line for line in logs if line["log_level"] != "info"] == []
     return loaded

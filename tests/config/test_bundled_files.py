@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import yaml
 
-from evalhub_server.engine.catalog import Catalog
+from evalhub_server.engine.resourcestore import SystemResources
 from evalhub_server.models.provider import ProviderBenchmark
 from evalhub_server.settings import read_yaml
 from provider_sources.frameworks import SOURCES
@@ -41,15 +41,15 @@ COLLECTIONS = {
 }
 
 
-def every_benchmark(catalog: Catalog) -> list[tuple[str, ProviderBenchmark]]:
+def every_benchmark(catalog: SystemResources) -> list[tuple[str, ProviderBenchmark]]:
     return [
         (provider_id, benchmark)
-        for provider_id, config in catalog.provider_configs.items()
+        for provider_id, config in catalog.providers.items()
         for benchmark in config.benchmarks
     ]
 
 
-def test_every_file_loads_without_a_warning(catalog: Catalog) -> None:
+def test_every_file_loads_without_a_warning(catalog: SystemResources) -> None:
     assert set(catalog.providers) == FRAMEWORKS | {"quickstart"}
     assert set(catalog.collections) == COLLECTIONS
 
@@ -60,18 +60,18 @@ def test_a_file_is_named_after_its_id(kind: str) -> None:
         assert read_yaml(file)["id"] == file.stem
 
 
-def test_ids_are_unique_within_a_provider(catalog: Catalog) -> None:
+def test_ids_are_unique_within_a_provider(catalog: SystemResources) -> None:
     counts = Counter((provider_id, benchmark.id) for provider_id, benchmark in every_benchmark(catalog))
     assert [key for key, count in counts.items() if count > 1] == []
 
 
-def test_the_harness_has_a_broad_choice(catalog: Catalog) -> None:
-    listed = catalog.provider_configs["lm_evaluation_harness"].benchmarks
+def test_the_harness_has_a_broad_choice(catalog: SystemResources) -> None:
+    listed = catalog.providers["lm_evaluation_harness"].benchmarks
     assert 180 <= len(listed) <= 200
     assert {b.id for b in listed} >= {"arc_easy", "mmlu", "gsm8k", "hellaswag", "truthfulqa_mc2"}
 
 
-def test_every_benchmark_says_what_it_measures(catalog: Catalog) -> None:
+def test_every_benchmark_says_what_it_measures(catalog: SystemResources) -> None:
     for provider_id, benchmark in every_benchmark(catalog):
         assert benchmark.metrics, (provider_id, benchmark.id)
         assert benchmark.category, (provider_id, benchmark.id)
@@ -82,14 +82,14 @@ def test_every_benchmark_says_what_it_measures(catalog: Catalog) -> None:
         assert len(set(benchmark.metrics)) == len(benchmark.metrics), (provider_id, benchmark.id)
 
 
-def test_a_primary_score_is_among_the_metrics(catalog: Catalog) -> None:
+def test_a_primary_score_is_among_the_metrics(catalog: SystemResources) -> None:
     for provider_id, benchmark in every_benchmark(catalog):
         if benchmark.primary_score is not msgspec.UNSET:
             assert benchmark.metrics is not msgspec.UNSET
             assert benchmark.primary_score.metric in benchmark.metrics, (provider_id, benchmark.id)
 
 
-def test_thresholds_are_fractions_and_belong_to_a_primary_score(catalog: Catalog) -> None:
+def test_thresholds_are_fractions_and_belong_to_a_primary_score(catalog: SystemResources) -> None:
     for provider_id, benchmark in every_benchmark(catalog):
         if benchmark.pass_criteria is not msgspec.UNSET:
             assert benchmark.primary_score is not msgspec.UNSET, (provider_id, benchmark.id)
@@ -98,38 +98,38 @@ def test_thresholds_are_fractions_and_belong_to_a_primary_score(catalog: Catalog
             assert 0 < threshold <= 1, (provider_id, benchmark.id)
 
 
-def test_collections_name_only_benchmarks_that_exist(catalog: Catalog) -> None:
+def test_collections_name_only_benchmarks_that_exist(catalog: SystemResources) -> None:
     known = {(provider_id, benchmark.id) for provider_id, benchmark in every_benchmark(catalog)}
-    for collection in catalog.collections.values():
-        members = [(member.provider_id, member.id) for member in collection.config.benchmarks]
-        assert [member for member in members if member not in known] == [], collection.id
-        assert len(set(members)) == len(members), collection.id
+    for collection_id, collection in catalog.collections.items():
+        members = [(member.provider_id, member.id) for member in collection.benchmarks]
+        assert [member for member in members if member not in known] == [], collection_id
+        assert len(set(members)) == len(members), collection_id
 
 
-def test_every_collection_can_reach_a_score(catalog: Catalog) -> None:
+def test_every_collection_can_reach_a_score(catalog: SystemResources) -> None:
     """A member without a primary score and a threshold does not count; at least half must."""
     known = {(provider_id, benchmark.id): benchmark for provider_id, benchmark in every_benchmark(catalog)}
-    for collection in catalog.collections.values():
-        members = [known[member.provider_id, member.id] for member in collection.config.benchmarks]
+    for collection_id, collection in catalog.collections.items():
+        members = [known[member.provider_id, member.id] for member in collection.benchmarks]
         counting = [b for b in members if b.pass_criteria is not msgspec.UNSET]
-        assert len(counting) * 2 > len(members), collection.id
-        assert collection.config.pass_criteria is not None
-        threshold = collection.config.pass_criteria.threshold
+        assert len(counting) * 2 > len(members), collection_id
+        assert collection.pass_criteria is not None
+        threshold = collection.pass_criteria.threshold
         assert threshold is not None
         assert 0 < threshold < 1
 
 
-def test_an_override_names_a_metric_of_its_benchmark(catalog: Catalog) -> None:
+def test_an_override_names_a_metric_of_its_benchmark(catalog: SystemResources) -> None:
     known = {(provider_id, benchmark.id): benchmark for provider_id, benchmark in every_benchmark(catalog)}
     for collection in catalog.collections.values():
-        for member in collection.config.benchmarks:
+        for member in collection.benchmarks:
             metrics = known[member.provider_id, member.id].metrics
             assert metrics is not msgspec.UNSET
             assert member.primary_score is None or member.primary_score.metric in metrics
 
 
-def test_only_what_works_out_of_the_box_has_a_local_command(catalog: Catalog) -> None:
-    runtimes = {provider_id: set(config.runtime) for provider_id, config in catalog.provider_configs.items()}
+def test_only_what_works_out_of_the_box_has_a_local_command(catalog: SystemResources) -> None:
+    runtimes = {provider_id: set(config.runtime) for provider_id, config in catalog.providers.items()}
     assert runtimes == {"quickstart": {"local"}} | {provider_id: {"k8s"} for provider_id in FRAMEWORKS}
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from evalhub_server.domain.effective import effective_benchmarks, materialised, plan, with_queue_kinds
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
+from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.errors import ApiError
-from evalhub_server.models.collection import Collection, CollectionConfig
+from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.common import (
     GitRef,
     HardwareConfig,
@@ -46,9 +47,10 @@ def over(*overrides: BenchmarkRef) -> JobRequest:
     return a_request(collection=CollectionRef(id="c", benchmarks=overrides))
 
 
-def a_collection(*members: BenchmarkRef, **fields: Any) -> Collection:
+def a_collection(*members: BenchmarkRef, **fields: Any) -> CollectionRecord:
     config = CollectionConfig(name="c", category="x", benchmarks=members, **fields)
-    return Collection(id="c", updated_at=datetime(2026, 1, 1, tzinfo=UTC), config=config)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return CollectionRecord(id="c", created_at=now, updated_at=now, config=config)
 
 
 def a_provider(*offered: ProviderBenchmark) -> dict[str, ProviderConfig]:
@@ -174,7 +176,9 @@ RESOLVED = TestDataRef(git=GitRef(url="https://h.com/x", ref="main"), resolved_s
         (over(a_ref(test_data_ref=RESOLVED)), a_collection(a_ref())),
     ],
 )
-def test_a_client_can_not_set_the_resolved_sha(request_: JobRequest, collection: Collection | None) -> None:
+def test_a_client_can_not_set_the_resolved_sha(
+    request_: JobRequest, collection: CollectionRecord | None
+) -> None:
     error = refusal_of(effective_benchmarks, request_, collection)
     assert (error.status, error.code) == (400, "resolved_sha_read_only")
 
@@ -370,7 +374,5 @@ def test_a_members_threshold_does_not_judge_another_metric_of_an_override(
 ) -> None:
     member = a_ref(primary_score=ACC, pass_criteria=PassCriteria(threshold=0.9))
     override = a_ref(primary_score=PrimaryScore(metric=metric))
-    config = CollectionConfig(name="c", category="x", benchmarks=(member,))
-    collection = Collection(id="c", updated_at=datetime(2026, 1, 1, tzinfo=UTC), config=config)
-    (effective,) = effective_benchmarks(over(override), collection)
+    (effective,) = effective_benchmarks(over(override), a_collection(member))
     assert (effective.pass_criteria and effective.pass_criteria.threshold) == threshold

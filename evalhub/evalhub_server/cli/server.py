@@ -24,6 +24,9 @@ from evalhub_server.engine.destinations import Destinations
 from evalhub_server.engine.finalizer import Finalizer
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.reload import Reloader
+from evalhub_server.engine.resources import ResourceService
+from evalhub_server.engine.resourcestore import ResourceStore
 from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StartupError
@@ -124,9 +127,14 @@ class Server:
         runs = RunBuilder(self.url, runtime.provider_key, trackers)
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
-        catalog = Catalog.load(settings.providers_dir, settings.collections_dir)
-        jobs = JobService(store, supervisor, runtime, catalog, trackers, utc_now, _new_id)
-        self._http = _http(settings, make_app(settings, jobs, catalog))
+        resource_store = ResourceStore(storage)
+        resources = ResourceService(resource_store, utc_now, _new_id, settings.service.body_limit_bytes)
+        reloader = Reloader(
+            Catalog(lambda: settings.providers_dir, lambda: settings.collections_dir), resource_store, utc_now
+        )
+        await reloader.load()
+        jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
+        self._http = _http(settings, make_app(settings, jobs, resources))
         await supervisor.start()
         await finalizer.start()
         log.info(

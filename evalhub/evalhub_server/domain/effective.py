@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
-from evalhub_server.models.collection import Collection
+from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.models.common import HardwareConfig, Json, PassCriteria, PrimaryScore, Queue
 from evalhub_server.models.job import BenchmarkRef, CollectionRef, JobRequest
 from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
@@ -47,7 +47,9 @@ def _queue(queue: Queue | None) -> Queue | None:
     return queue and replace(queue, kind=queue.kind or DEFAULT_QUEUE_KIND)
 
 
-def effective_benchmarks(request: JobRequest, collection: Collection | None) -> tuple[BenchmarkRef, ...]:
+def effective_benchmarks(
+    request: JobRequest, collection: CollectionRecord | None
+) -> tuple[BenchmarkRef, ...]:
     """Merge the job's overrides into the collection's benchmarks, or take the job's own list.
 
     Raises ``resource_does_not_exist`` for an override outside the collection, ``collection_empty`` and
@@ -111,7 +113,7 @@ def _overridden(member: BenchmarkRef, overrides: tuple[BenchmarkRef, ...]) -> Be
 
 def plan(
     request: JobRequest,
-    collection: Collection | None,
+    collection: CollectionRecord | None,
     benchmarks: tuple[BenchmarkRef, ...],
     providers: Mapping[str, ProviderConfig],
 ) -> JobPlan:

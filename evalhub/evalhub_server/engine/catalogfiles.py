@@ -34,15 +34,22 @@ class Loaded(Generic[T]):
         self.config = config
 
 
+def files_in(folder: Path) -> list[Path]:
+    """The files that count, by name; none if there is no such folder."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [file for file in found if file.suffix.lower() in (".yaml", ".yml") and file.is_file()]
+
+
 def read_folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
     """Read every ``*.yaml`` and ``*.yml`` of a folder, by name. An id belongs to the first file that has it."""
     if not folder.is_dir():
         return [], [Finding("warning", str(folder), 0, "No config files found")]
     loaded: dict[str, Loaded[T]] = {}
     findings: list[Finding] = []
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
-            continue
+    for file in files_in(folder):
         try:
             parsed = parse_yaml(file)
         except SettingsError as error:

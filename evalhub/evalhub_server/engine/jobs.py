@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
 from evalhub_server.domain.effective import effective_benchmarks, plan, with_queue_kinds
 from evalhub_server.domain.exports import without_debts
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
-from evalhub_server.engine.catalog import Catalog
+from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.engine.clock import Clock
+from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import ApiError, NotFound, StorageError
-from evalhub_server.models.collection import Collection
+from evalhub_server.errors import StorageError
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
-from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.runtime import LogOptions, Runtime
 from evalhub_server.plugins.storage import JobPage, JobQuery
 from evalhub_server.plugins.tracking import Tracker
@@ -28,18 +27,6 @@ from evalhub_server.plugins.tracking import Tracker
 log = structlog.get_logger()
 
 KIND = "evaluation job"
-
-
-class Identity(Struct, kw_only=True, frozen=True):
-    """Who asks. ``tenant`` empty: nobody was named, which only local mode allows and which sees everything."""
-
-    tenant: str = ""
-    user: str = ""
-
-    @property
-    def scope(self) -> str | None:
-        """The tenant that storage is asked for; None means all."""
-        return self.tenant or None
 
 
 class JobService:
@@ -50,7 +37,7 @@ class JobService:
         store: JobStore,
         supervisor: Supervisor,
         runtime: Runtime,
-        catalog: Catalog,
+        resources: ResourceService,
         trackers: Sequence[Tracker],
         clock: Clock,
         new_id: Callable[[], str],
@@ -58,7 +45,7 @@ class JobService:
         self._store = store
         self._supervisor = supervisor
         self._runtime = runtime
-        self._catalog = catalog
+        self._resources = resources
         self._trackers = list(trackers)
         self._clock = clock
         self._new_id = new_id
@@ -66,14 +53,16 @@ class JobService:
     async def create(self, request: JobRequest, identity: Identity) -> JobRecord:
         """Check everything, snapshot it, store it, queue it."""
         request = with_queue_kinds(request)
-        collection = self._collection(request)
+        collection = await self._collection(request, identity)
         if collection is not None and request.collection is not None:
             ref = replace(request.collection, collection_updated_at=collection.updated_at)
             request = replace(request, collection=ref)
         benchmarks = effective_benchmarks(request, collection)
-        job_plan = plan(
-            request, collection, benchmarks, self._providers({b.provider_id: None for b in benchmarks})
-        )
+        providers = {
+            provider_id: (await self._resources.get_provider(provider_id, identity)).config
+            for provider_id in dict.fromkeys(benchmark.provider_id for benchmark in benchmarks)
+        }
+        job_plan = plan(request, collection, benchmarks, providers)
         await self._runtime.admit(request, job_plan, identity.tenant)
         job_id = self._new_id()
         job = transitions.new_job(
@@ -91,24 +80,14 @@ class JobService:
             raise problems.storage_failed(KIND, job_id, str(error)) from error
         self._supervisor.submit(job)
         log.info("Created evaluation job", job_id=job_id, benchmarks=len(job.benchmarks))
+        if collection is not None:
+            await self._resources.count_run(collection)
         return job
 
-    def _collection(self, request: JobRequest) -> Collection | None:
+    async def _collection(self, request: JobRequest, identity: Identity) -> CollectionRecord | None:
         if request.collection is None or not request.collection.id:
             return None
-        collection = self._catalog.collections.get(request.collection.id)
-        if collection is None:
-            raise problems.not_found("collection", request.collection.id)
-        return collection
-
-    def _providers(self, ids: dict[str, None]) -> dict[str, ProviderConfig]:
-        found: dict[str, ProviderConfig] = {}
-        for provider_id in ids:
-            config = self._catalog.provider_configs.get(provider_id)
-            if config is None:
-                raise problems.not_found("provider", provider_id)
-            found[provider_id] = config
-        return found
+        return await self._resources.get_collection(request.collection.id, identity)
 
     async def _experiment(
         self, request: JobRequest, job_id: str, identity: Identity
@@ -124,14 +103,13 @@ class JobService:
         try:
             return await self._store.get(job_id, identity.scope)
         except StorageError as error:
-            raise _answer(job_id, error) from error
+            raise problems.from_storage(KIND, job_id, error) from error
 
     async def list(self, query: JobQuery) -> JobPage:
         try:
             return await self._store.list(query)
         except StorageError as error:
-            text = f"The request for the evaluation jobs failed: '{error}'."
-            raise ApiError(500, "query_failed", text) from error
+            raise problems.query_failed(f"{KIND}s", str(error)) from error
 
     async def report(self, job_id: str, event: BenchmarkEvent, identity: Identity) -> JobRecord:
         """Apply an adapter's event."""
@@ -141,7 +119,7 @@ class JobService:
                 job_id, identity.scope, lambda job: transitions.apply_event(job, event, now)
             )
         except StorageError as error:
-            raise _answer(job_id, error) from error
+            raise problems.from_storage(KIND, job_id, error) from error
 
     async def cancel(self, job_id: str, identity: Identity) -> None:
         """Cancel a job; returns when nothing of it runs. Its logs stay."""
@@ -149,7 +127,7 @@ class JobService:
         try:
             job = await self._store.update(job_id, identity.scope, lambda job: transitions.cancel(job, now))
         except StorageError as error:
-            raise _answer(job_id, error) from error
+            raise problems.from_storage(KIND, job_id, error) from error
         await self._stopped(job)
         log.info("Cancelled evaluation job", job_id=job_id)
 
@@ -167,7 +145,7 @@ class JobService:
             await self._runtime.remove(job_id)
             await self._store.delete(job, identity.scope)
         except StorageError as error:
-            raise _answer(job_id, error) from error
+            raise problems.from_storage(KIND, job_id, error) from error
         log.info("Deleted evaluation job", job_id=job_id)
 
     async def _stopped(self, job: JobRecord) -> None:
@@ -203,9 +181,3 @@ class JobService:
         if benchmark.handle is not None:
             async for chunk in self._runtime.logs(benchmark.handle, options):
                 yield chunk
-
-
-def _answer(job_id: str, error: StorageError) -> ApiError:
-    if isinstance(error, NotFound):
-        return problems.not_found(KIND, job_id)
-    return problems.storage_failed(KIND, job_id, str(error))

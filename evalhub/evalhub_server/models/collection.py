@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Struct
@@ -67,11 +66,3 @@ class CollectionResource(Struct, kw_only=True, frozen=True, omit_defaults=True):
     industries: tuple[str, ...] = ()
     evaluation_targets: tuple[str, ...] = ()
     status: CollectionStatus | None = None
-
-
-class Collection(Struct, kw_only=True, frozen=True):
-    """A collection as the engine knows it."""
-
-    id: str
-    updated_at: datetime
-    config: CollectionConfig

@@ -20,7 +20,7 @@ from evalhub_server.settings.environment import SECTION as ENV_MAPPINGS
 from evalhub_server.settings.environment import apply_environment
 from evalhub_server.settings.known import CORE_SECTIONS, OTHER_SECTIONS
 from evalhub_server.settings.rules import broken_rules
-from evalhub_server.settings.search import as_path, find_config_file, resources_dir
+from evalhub_server.settings.search import as_path, find_config_file
 from evalhub_server.settings.secretfiles import apply_secrets
 from evalhub_server.settings.secrets import find_secrets
 from evalhub_server.settings.unknown import PluginSections, unknown_findings
@@ -75,8 +75,6 @@ def load_settings(
     return Settings(
         local=local,
         config_file=file,
-        providers_dir=resources_dir(file, "providers"),
-        collections_dir=resources_dir(file, "collections"),
         data_dir=data.expanduser().absolute() if data else None,
         log_level=environ.get("LOG_LEVEL", "info").lower(),
         sections=document.values,

@@ -40,6 +40,11 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
     eval_init_image: str = ""
     local_mode: bool = False
 
+    @property
+    def body_limit_bytes(self) -> int:
+        """Largest request body; -1 is no limit. Contract: 0 means the default, too."""
+        return self.max_request_body_bytes or 10 * MIB
+
 
 class PluginSettings(Struct, kw_only=True, frozen=True):
     """``plugins:`` which implementations are used. Empty means: what the mode and the sections suggest."""

@@ -13,6 +13,7 @@ from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import Duration
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.document import Finding, Place, key_of
+from evalhub_server.settings.search import resources_dir
 from evalhub_server.settings.secrets import MAPPINGS, Secrets
 from evalhub_server.settings.sections import (
     FinalizerSettings,
@@ -34,8 +35,6 @@ class Settings(Struct, kw_only=True, frozen=True):
 
     local: bool
     config_file: Path
-    providers_dir: Path
-    collections_dir: Path
     data_dir: Path | None = None
     log_level: str = "info"
     service: ServiceSettings = ServiceSettings()
@@ -53,6 +52,16 @@ class Settings(Struct, kw_only=True, frozen=True):
     def __repr__(self) -> str:
         """Short, because the fields hold secrets."""
         return f"Settings(config_file={str(self.config_file)!r}, local={self.local})"
+
+    @property
+    def providers_dir(self) -> Path:
+        """Where provider files are now: a folder that is made while the server runs counts from then on."""
+        return resources_dir(self.config_file, "providers")
+
+    @property
+    def collections_dir(self) -> Path:
+        """The same for collection files."""
+        return resources_dir(self.config_file, "collections")
 
     @property
     def host(self) -> str:

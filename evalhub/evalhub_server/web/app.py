@@ -5,9 +5,10 @@ from __future__ import annotations
 from litestar import Litestar
 from litestar.types import ASGIApp
 
-from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.jobs import JobService
-from evalhub_server.settings import MIB, Settings
+from evalhub_server.engine.resources import ResourceService
+from evalhub_server.settings import Settings
+from evalhub_server.web.collections import collection_routes
 from evalhub_server.web.errors import EXCEPTION_HANDLERS
 from evalhub_server.web.health import health
 from evalhub_server.web.joblogs import log_routes
@@ -16,21 +17,19 @@ from evalhub_server.web.middleware import Gateway
 from evalhub_server.web.paths import restore_slashes
 from evalhub_server.web.providers import provider_routes
 
-# Contract: 0 means the default, too.
-DEFAULT_BODY_LIMIT_BYTES = 10 * MIB
 
-
-def make_app(settings: Settings, jobs: JobService, catalog: Catalog) -> ASGIApp:
+def make_app(settings: Settings, jobs: JobService, resources: ResourceService) -> ASGIApp:
     """Routes inside, one middleware around them."""
     service = settings.service
-    body_limit_bytes = service.max_request_body_bytes or DEFAULT_BODY_LIMIT_BYTES
+    body_limit_bytes = service.body_limit_bytes
     app = Litestar(
         before_request=restore_slashes,
         route_handlers=[
             health,
             *job_routes(jobs, body_limit_bytes),
             *log_routes(jobs, service.max_log_response_bytes, service.log_stream_timeout),
-            *provider_routes(catalog),
+            *provider_routes(resources, body_limit_bytes),
+            *collection_routes(resources, body_limit_bytes),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,

@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Request
 from msgspec import Struct
 
-from evalhub_server.engine.jobs import Identity
+from evalhub_server.engine.identity import Identity
 
 KEY = "evalhub"
 

@@ -1,33 +1,46 @@
-"""Jobs as JSON, encoded once for as long as they stay what they are."""
+"""Resources as JSON, encoded once for as long as they stay what they are."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.domain.view import job_resource
+from evalhub_server.domain.resource import AnyResource
 
 _encoder = msgspec.json.Encoder()
 CAPACITY = 1024
 
+Parts = tuple[JobRecord | AnyResource, ...]
 
-class JobEncoder:
-    """Remembers the bytes of the jobs that were read last. A record is frozen, so the same object has the same bytes."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+class RecordEncoder:
+    """Remembers the bytes of what was read last. Records are frozen, so the same objects have the same bytes.
+
+    ``view`` makes the resource of a record, and of the ``others`` that show in it.
+    """
+
+    def __init__(self, view: Callable[..., Any], capacity: int = CAPACITY) -> None:
+        self._view = view
         self._capacity = capacity
-        self._known: OrderedDict[str, tuple[JobRecord, bytes]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[Parts, bytes]] = OrderedDict()
 
-    def __call__(self, job: JobRecord) -> bytes:
-        known = self._known.get(job.id)
-        if known is not None and known[0] is job:
-            self._known.move_to_end(job.id)
+    def __call__(self, record: JobRecord | AnyResource, *others: AnyResource) -> bytes:
+        known = self._known.get(record.id)
+        parts = (record, *others)
+        if known is not None and _same(known[0], parts):
+            self._known.move_to_end(record.id)
             return known[1]
-        encoded = _encoder.encode(job_resource(job))
-        self._known[job.id] = (job, encoded)
-        self._known.move_to_end(job.id)
+        encoded = _encoder.encode(self._view(*parts))
+        self._known[record.id] = (parts, encoded)
+        self._known.move_to_end(record.id)
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
         return encoded
+
+
+def _same(known: Parts, parts: Parts) -> bool:
+    return len(known) == len(parts) and all(one is other for one, other in zip(known, parts, strict=True))

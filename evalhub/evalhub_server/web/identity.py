@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from evalhub_server.domain import problems
-from evalhub_server.engine.jobs import Identity
+from evalhub_server.engine.identity import Identity
 from evalhub_server.models.provider import SYSTEM_OWNER
 
 TENANT, USER = b"x-tenant", b"x-user"

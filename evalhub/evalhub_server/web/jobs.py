@@ -11,14 +11,16 @@ from litestar.types import ControllerRouterHandler
 
 from evalhub_server.domain.card import card_json
 from evalhub_server.domain.validation import decode, validate
-from evalhub_server.engine.jobs import Identity, JobService
+from evalhub_server.domain.view import job_resource
+from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.jobs import JobService
 from evalhub_server.models.common import Page
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.storage import JobQuery
 from evalhub_server.web.body import read_body
 from evalhub_server.web.context import context
-from evalhub_server.web.encoding import JobEncoder
+from evalhub_server.web.encoding import RecordEncoder
 from evalhub_server.web.query import Query
 from evalhub_server.web.responses import encode, json_response, no_content
 
@@ -28,7 +30,7 @@ FILTERS = ("limit", "offset", "status", "name", "tags", "owner", "experiment_id"
 
 def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouterHandler]:
     """The handlers, bound to the service. ``body_limit_bytes`` -1 means any size."""
-    encoder = JobEncoder()
+    encoder = RecordEncoder(job_resource)
 
     @post("/api/v1/evaluations/jobs", status_code=202)
     async def create_job(request: AnyRequest) -> ASGIResponse:

@@ -1,80 +1,78 @@
-"""``/api/v1/evaluations/providers``: what comes from the provider files."""
+"""``/api/v1/evaluations/providers``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import Request, delete, get, patch, post, put
 from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
-from evalhub_server.domain import problems
-from evalhub_server.engine.catalog import Catalog
-from evalhub_server.models.common import Page
+from evalhub_server.domain.configs import read_provider
+from evalhub_server.domain.patch import read_patch
+from evalhub_server.domain.resource import Kind, ProviderRecord
+from evalhub_server.domain.resource_view import provider_resource
+from evalhub_server.engine.resources import ResourceService
 from evalhub_server.models.provider import Provider
-from evalhub_server.plugins.storage import Terms
+from evalhub_server.web.body import read_body
+from evalhub_server.web.context import context
+from evalhub_server.web.encoding import RecordEncoder
 from evalhub_server.web.query import Query
-from evalhub_server.web.responses import encode, json_response
+from evalhub_server.web.resourcelists import page_response, resource_query
+from evalhub_server.web.responses import json_response, no_content
 
 AnyRequest = Request[Any, Any, Any]
 FILTERS = ("limit", "offset", "benchmarks", "name", "tags", "owner", "scope")
-SCOPES = ("system", "tenant")
+PATH = "/api/v1/evaluations/providers"
+ONE = f"{PATH}/{{provider_id:str}}"
 
 
-def provider_routes(catalog: Catalog) -> list[ControllerRouterHandler]:
-    """The handlers, bound to the catalog, whose providers never change: each is encoded once."""
-    encoded = {key: msgspec.Raw(msgspec.json.encode(provider)) for key, provider in catalog.providers.items()}
-    bare = {
-        key: msgspec.Raw(msgspec.json.encode(msgspec.structs.replace(provider, benchmarks=())))
-        for key, provider in catalog.providers.items()
-    }
+def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[ControllerRouterHandler]:
+    """The handlers, bound to the service. ``body_limit_bytes`` -1 means any size."""
+    encoder = RecordEncoder(provider_resource)
+    bare_encoder = RecordEncoder(_without_benchmarks)
 
-    @get("/api/v1/evaluations/providers")
+    def answer(record: ProviderRecord, status: int = 200) -> ASGIResponse:
+        return json_response(encoder(record) + b"\n", status)
+
+    @get(PATH)
     async def list_providers(request: AnyRequest) -> ASGIResponse:
         query = Query(request.scope)
-        limit, offset = query.page()
-        scope = _scope(query)
-        query.allow_only(FILTERS)
-        with_benchmarks = query.boolean("benchmarks", default=True)
-        matching = [p for p in catalog.providers.values() if _matches(p, query) and scope != "tenant"]
-        bodies = encoded if with_benchmarks else bare
-        items = [bodies[provider.resource.id] for provider in matching[offset : offset + limit]]
-        first, following = query.links(limit, offset, len(matching))
-        page = Page[msgspec.Raw](
-            first=first, next=following, limit=limit, total_count=len(matching), items=items
+        asked = resource_query(
+            query, Kind.PROVIDER, context(request).identity, filters=FILTERS, labels=("tags",)
         )
-        return json_response(encode(page))
+        shown = encoder if query.boolean("benchmarks", default=True) else bare_encoder
+        page = await resources.list(asked)
+        items = [msgspec.Raw(shown(record)) for record in page.items]
+        return page_response(query, asked, page.total_count, items)
 
-    @get("/api/v1/evaluations/providers/{provider_id:str}")
-    async def get_provider(provider_id: str) -> ASGIResponse:
-        if provider_id not in encoded:
-            raise problems.not_found("provider", provider_id)
-        return json_response(bytes(encoded[provider_id]) + b"\n")
+    @post(PATH, status_code=201)
+    async def create_provider(request: AnyRequest) -> ASGIResponse:
+        config = read_provider(await read_body(request, body_limit_bytes))
+        return answer(await resources.create_provider(config, context(request).identity), 201)
 
-    return [list_providers, get_provider]
+    @get(ONE)
+    async def get_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
+        return answer(await resources.get_provider(provider_id, context(request).identity))
+
+    @put(ONE)
+    async def replace_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
+        config = read_provider(await read_body(request, body_limit_bytes))
+        return answer(await resources.replace_provider(provider_id, config, context(request).identity))
+
+    @patch(ONE)
+    async def patch_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
+        changes = read_patch(await read_body(request, body_limit_bytes), Kind.PROVIDER)
+        return answer(await resources.patch_provider(provider_id, changes, context(request).identity))
+
+    @delete(ONE, status_code=200)  # 204 is in the answer; see responses
+    async def delete_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
+        await resources.delete_provider(provider_id, context(request).identity)
+        return no_content()
+
+    return [list_providers, create_provider, get_provider, replace_provider, patch_provider, delete_provider]
 
 
-def _scope(query: Query) -> str:
-    scope = query.text("scope")
-    if scope and scope not in SCOPES:
-        raise problems.query_parameter_value_invalid("scope", "|".join(SCOPES))
-    if scope and query.text("owner"):
-        raise problems.query_parameter_mismatch(("owner", "scope"))
-    return scope
-
-
-def _matches(provider: Provider, query: Query) -> bool:
-    tags = () if provider.tags is msgspec.UNSET else provider.tags
-    return (
-        _fits(query.terms("name"), (provider.name,))
-        and _fits(query.terms("tags"), tags)
-        and _fits(query.terms("owner", negatable=True), (provider.resource.owner,))
-    )
-
-
-def _fits(terms: Terms | None, have: tuple[str, ...]) -> bool:
-    if terms is None:
-        return True
-    found = [value in have for value in terms.values]
-    return (all(found) if terms.every else any(found)) is not terms.negated
+def _without_benchmarks(record: ProviderRecord) -> Provider:
+    return msgspec.structs.replace(provider_resource(record), benchmarks=())

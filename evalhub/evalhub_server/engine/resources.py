@@ -1,0 +1,216 @@
+"""What clients can do with providers and collections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+
+from evalhub_server.domain import lifecycle, patching, problems
+from evalhub_server.domain.derived import Offered, unknown_members
+from evalhub_server.domain.lifecycle import Creation
+from evalhub_server.domain.patch import Patch
+from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
+from evalhub_server.engine.clock import Clock
+from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.resourcestore import KINDS, ResourceStore
+from evalhub_server.errors import StorageError
+from evalhub_server.models.collection import CollectionConfig
+from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.plugins.storage import ResourcePage, ResourceQuery
+
+R = TypeVar("R", ProviderRecord, CollectionRecord)
+CollectionChange = Callable[[CollectionRecord, Offered, datetime], CollectionRecord]
+
+log = structlog.get_logger()
+
+
+class ResourceService:
+    """Providers and collections as the REST API offers them. Raises :class:`ApiError` for what a client must know.
+
+    ``body_limit_bytes`` is for documents that patches put together, too.
+    """
+
+    def __init__(
+        self, store: ResourceStore, clock: Clock, new_id: Callable[[], str], body_limit_bytes: int
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._body_limit_bytes = body_limit_bytes
+
+    async def get_provider(self, provider_id: str, identity: Identity) -> ProviderRecord:
+        return await self._get(ProviderRecord, provider_id, identity)
+
+    async def get_collection(self, collection_id: str, identity: Identity) -> CollectionRecord:
+        return await self._get(CollectionRecord, collection_id, identity)
+
+    async def list(self, query: ResourceQuery) -> ResourcePage:
+        try:
+            return await self._store.list(query)
+        except StorageError as error:
+            raise problems.query_failed(f"{query.kind.value}s", str(error)) from error
+
+    async def member_providers(
+        self, collection: CollectionRecord, identity: Identity
+    ) -> Sequence[ProviderRecord]:
+        """The providers of the collection's benchmarks that the reader can see."""
+        named = {benchmark.provider_id for benchmark in collection.config.benchmarks}
+        with _told(Kind.COLLECTION, collection.id):
+            return await self._store.visible(named, identity.scope)
+
+    async def create_provider(self, config: ProviderConfig, identity: Identity) -> ProviderRecord:
+        record = lifecycle.new_provider(config, self._creation(identity))
+        async with self._store.writing:
+            await self._add(record)
+        return record
+
+    async def replace_provider(
+        self, provider_id: str, config: ProviderConfig, identity: Identity
+    ) -> ProviderRecord:
+        now = self._clock()
+        return await self._change_provider(
+            provider_id, identity, lambda stored: lifecycle.replace_provider(stored, config, now)
+        )
+
+    async def patch_provider(self, provider_id: str, patch: Patch, identity: Identity) -> ProviderRecord:
+        now, limit_bytes = self._clock(), self._body_limit_bytes
+        return await self._change_provider(
+            provider_id, identity, lambda stored: patching.patch_provider(stored, patch, now, limit_bytes)
+        )
+
+    async def delete_provider(self, provider_id: str, identity: Identity) -> None:
+        async with self._store.writing:
+            record = await self._delete(ProviderRecord, provider_id, identity)
+            with _told(Kind.PROVIDER, provider_id):
+                await self._store.derive_again(record)
+
+    async def create_collection(self, config: CollectionConfig, identity: Identity) -> CollectionRecord:
+        return await self._add_collection(
+            identity, lambda available: lifecycle.new_collection(config, available, self._creation(identity))
+        )
+
+    async def clone_collection(
+        self, source_id: str, overrides: CollectionConfig, identity: Identity
+    ) -> CollectionRecord:
+        source = await self.get_collection(source_id, identity)
+        return await self._add_collection(
+            identity,
+            lambda available: lifecycle.clone(source, overrides, available, self._creation(identity)),
+        )
+
+    async def replace_collection(
+        self, collection_id: str, config: CollectionConfig, identity: Identity
+    ) -> CollectionRecord:
+        return await self._change_collection(
+            collection_id,
+            identity,
+            lambda stored, available, now: lifecycle.replace_collection(stored, config, available, now),
+        )
+
+    async def patch_collection(
+        self, collection_id: str, patch: Patch, identity: Identity
+    ) -> CollectionRecord:
+        limit_bytes = self._body_limit_bytes
+        return await self._change_collection(
+            collection_id,
+            identity,
+            lambda stored, available, now: patching.patch_collection(
+                stored, patch, available, now, limit_bytes
+            ),
+        )
+
+    async def delete_collection(self, collection_id: str, identity: Identity) -> None:
+        async with self._store.writing:
+            await self._delete(CollectionRecord, collection_id, identity)
+
+    async def count_run(self, collection: CollectionRecord) -> None:
+        """One more job runs the collection. A failure is logged: that job is stored, which is what counts."""
+        try:
+            await self._store.update(
+                CollectionRecord, collection.id, collection.tenant, lifecycle.with_run_counted
+            )
+        except StorageError as error:
+            log.warning("run of a collection not counted", collection_id=collection.id, error=str(error))
+
+    def _creation(self, identity: Identity) -> Creation:
+        return Creation(id=self._new_id(), tenant=identity.tenant, owner=identity.user, now=self._clock())
+
+    async def _change_provider(
+        self, provider_id: str, identity: Identity, change: Callable[[ProviderRecord], ProviderRecord]
+    ) -> ProviderRecord:
+        async with self._store.writing:
+            with _told(Kind.PROVIDER, provider_id):
+                record = await self._store.update(ProviderRecord, provider_id, identity.scope, change)
+                await self._store.derive_again(record)
+        log.info("Updated provider", provider_id=provider_id)
+        return record
+
+    async def _change_collection(
+        self, collection_id: str, identity: Identity, change: CollectionChange
+    ) -> CollectionRecord:
+        now = self._clock()
+        async with self._store.writing:
+            with _told(Kind.COLLECTION, collection_id):
+                available = await self._store.offered(identity.scope)
+                record = await self._store.update(
+                    CollectionRecord,
+                    collection_id,
+                    identity.scope,
+                    lambda stored: change(stored, available, now),
+                )
+        log.info("Updated collection", collection_id=collection_id)
+        _name_unknown_members(record, available)
+        return record
+
+    async def _add_collection(
+        self, identity: Identity, make: Callable[[Offered], CollectionRecord]
+    ) -> CollectionRecord:
+        async with self._store.writing:
+            with _told(Kind.COLLECTION, ""):
+                available = await self._store.offered(identity.scope)
+            record = make(available)
+            await self._add(record)
+        _name_unknown_members(record, available)
+        return record
+
+    async def _add(self, record: AnyResource) -> None:
+        kind = KINDS[type(record)]
+        with _told(kind, record.id):
+            await self._store.add(record)
+        log.info(f"Created {kind.value}", **{f"{kind.value}_id": record.id})
+
+    async def _get(self, type_: type[R], resource_id: str, identity: Identity) -> R:
+        with _told(KINDS[type_], resource_id):
+            return await self._store.get(type_, resource_id, identity.scope)
+
+    async def _delete(self, type_: type[R], resource_id: str, identity: Identity) -> R:
+        kind = KINDS[type_]
+        record = await self._get(type_, resource_id, identity)
+        lifecycle.check_deletable(record)
+        with _told(kind, resource_id):
+            await self._store.delete(record, identity.scope)
+        log.info(f"Deleted {kind.value}", **{f"{kind.value}_id": resource_id})
+        return record
+
+
+@contextmanager
+def _told(kind: Kind, resource_id: str) -> Generator[None]:
+    """The storage's faults as the contract tells them."""
+    try:
+        yield
+    except StorageError as error:
+        raise problems.from_storage(kind.value, resource_id, error) from error
+
+
+def _name_unknown_members(record: CollectionRecord, available: Offered) -> None:
+    for member in unknown_members(record.config, available):
+        log.warning(
+            "The collection names a benchmark that is not there (yet); its jobs are refused until it is",
+            collection_id=record.id,
+            provider_id=member.provider_id,
+            benchmark_id=member.id,
+        )
