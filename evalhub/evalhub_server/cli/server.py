@@ -133,6 +133,8 @@ class Server:
             Catalog(lambda: settings.providers_dir, lambda: settings.collections_dir), resource_store, utc_now
         )
         await reloader.load()
+        reloader.start()
+        self._stack.push_async_callback(reloader.close)
         jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
         self._http = _http(settings, make_app(settings, jobs, resources))
         await supervisor.start()

@@ -1,0 +1,117 @@
+"""Provider and collection files that change while the server runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Config, RunningServer, wait_until
+from harness.server import API
+
+MEMBER = {"id": "b", "provider_id": "scripted"}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    config = Config(tmp_path / "config")
+    config.provider("true", "b")
+    return config
+
+
+@pytest.fixture
+def server(config: Config) -> Iterator[RunningServer]:
+    with RunningServer(config.folder) as running:
+        yield running
+
+
+def collection(config: Config, name: str = "C", **fields: Any) -> None:
+    document = {"id": "mine", "name": name, "category": "c", "benchmarks": [MEMBER], **fields}
+    config.write("collections/mine.yaml", document)
+
+
+def ids(server: RunningServer, kind: str) -> set[str]:
+    return {item["resource"]["id"] for item in server.get(f"{API}/{kind}")["items"]}
+
+
+def reloads(server: RunningServer) -> int:
+    return sum(line["msg"] == "Providers and collections reloaded" for line in server.log_lines())
+
+
+def test_new_changed_and_removed_files_are_seen(config: Config, server: RunningServer):
+    config.provider("true", "x", provider_id="second")
+    collection(config)
+    wait_until(lambda: ids(server, "providers") == {"scripted", "second"}, "the new provider")
+    wait_until(lambda: ids(server, "collections") == {"mine"}, "the new collection")
+    first = server.get(f"{API}/collections/mine")
+    collection(config, name="Renamed")
+    changed = wait_until(
+        lambda: (now := server.get(f"{API}/collections/mine"))["name"] == "Renamed" and now, "the change"
+    )
+    assert changed["resource"]["created_at"] == first["resource"]["created_at"]
+    assert changed["resource"]["updated_at"] > first["resource"]["updated_at"]
+    (config.folder / "providers" / "second.yaml").unlink()
+    wait_until(lambda: ids(server, "providers") == {"scripted"}, "the provider's end")
+    assert server.get(f"{API}/collections/mine") == changed
+
+
+def test_a_file_that_goes_bad_keeps_its_last_good_version_and_is_named(config: Config, server: RunningServer):
+    config.write("providers/scripted.yaml", "id: scripted\nbenchmarks: [{id: }\n")
+    config.provider("true", "x", provider_id="second")
+    wait_until(lambda: "second" in ids(server, "providers"), "the other file")
+    assert server.get(f"{API}/providers/scripted")["benchmarks"][0]["id"] == "b"
+    warned = [line for line in server.log_lines() if "last good version" in line["msg"]]
+    assert warned[-1]["file"].endswith("scripted.yaml")
+    assert server.call("POST", f"{API}/jobs", {
+        "name": "j", "model": {"url": "http://m", "name": "m"}, "benchmarks": [MEMBER],
+    }).status == 202  # fmt: skip
+    config.provider("true", "mended")
+    wait_until(
+        lambda: server.get(f"{API}/providers/scripted")["benchmarks"][0]["id"] == "mended", "the mended file"
+    )
+
+
+def test_folders_that_are_made_later_are_seen(tmp_path: Path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("service: {port: 0}\n")
+    with RunningServer(folder) as server:
+        assert "quickstart" in ids(server, "providers")  # the bundled ones, for want of others
+        (folder / "providers").mkdir()
+        (folder / "providers" / "p.yaml").write_text("id: late\nbenchmarks: [{id: b}]\n")
+        wait_until(lambda: ids(server, "providers") == {"late"}, "the late provider")
+        assert server.get(f"{API}/providers/late")["name"] == "late"
+
+
+def test_a_log_in_the_same_folder_starts_no_endless_round(config: Config, server: RunningServer):
+    with (config.folder / "providers" / "server.log").open("a") as log:
+        collection(config)
+        while reloads(server) == 0:
+            log.write("another line\n")
+            log.flush()
+            server.get("/api/v1/health")
+        for number in range(2):
+            config.provider("true", "b", f"x{number}")
+            wait_until(lambda: reloads(server) >= 2 + number, "another reload")  # noqa: B023
+            log.write("another line\n")
+    assert reloads(server) == 3
+
+
+def test_a_server_that_has_yet_to_reload_ends_at_once(config: Config, server: RunningServer):
+    collection(config)
+    assert server.terminate() == 0
+
+
+def test_an_id_of_a_file_that_a_client_took_before_stays_the_clients(tmp_path: Path):
+    config = Config(tmp_path / "config")
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
+        created = server.call("POST", f"{API}/providers", {"name": "p", "benchmarks": []}).body
+        taken = created["resource"]["id"]
+        config.provider("true", "b", provider_id=taken)
+        warned = wait_until(
+            lambda: [line for line in server.log_lines() if "created over REST" in line["msg"]], "the warning"
+        )
+        assert warned[0]["provider_id"] == taken
+        assert server.get(f"{API}/providers/{taken}") == created
