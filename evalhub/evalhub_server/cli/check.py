@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.cli.selection import make_selected, runtime_name, storage_name
+from evalhub_server.cli.selection import exporter_names, make_selected, runtime_name, storage_name
 from evalhub_server.engine.catalogfiles import read_folder
 from evalhub_server.engine.references import dangling_references
 from evalhub_server.errors import EvalHubError, PluginError, SettingsError
@@ -93,7 +93,7 @@ def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
         (Storage, storage_name(settings)),
         (Runtime, runtime_name(settings)),
         *((Tracker, name) for name in settings.plugins.trackers),
-        *((Exporter, name) for name in settings.plugins.exporters),
+        *((Exporter, name) for name in exporter_names(settings)),
     ]
     for kind, name in selected:
         try:

@@ -17,14 +17,25 @@ def storage_name(settings: Settings) -> str:
     """``plugins.storage``, else the one for ``database.driver``."""
     if settings.plugins.storage:
         return settings.plugins.storage
-    database: Any = find_section(settings.sections, "database")
-    driver = find_section(cast("dict[str, Any]", database), "driver") if isinstance(database, dict) else None
+    driver = _section(settings, "database").get("driver")
     return {"": "sqlite", "pgx": "postgres"}.get(str(driver or ""), str(driver))
 
 
 def runtime_name(settings: Settings) -> str:
     """``plugins.runtime``, else the mode's."""
     return settings.plugins.runtime or ("local" if settings.local else "kubernetes")
+
+
+def exporter_names(settings: Settings) -> tuple[str, ...]:
+    """``plugins.exporters``, else ``oci``, for the jobs that ask for it."""
+    return ("oci",) if settings.plugins.exporters is None else settings.plugins.exporters
+
+
+def _section(settings: Settings, name: str) -> dict[str, Any]:
+    """A section with its keys in lower case; empty if there is none."""
+    section: Any = find_section(settings.sections, name)
+    items = cast("dict[Any, Any]", section).items() if isinstance(section, dict) else ()
+    return {str(key).lower(): value for key, value in items}
 
 
 def make_selected(

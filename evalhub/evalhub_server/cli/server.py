@@ -16,7 +16,7 @@ import uvicorn
 from msgspec.structs import replace
 
 from evalhub_server import __version__
-from evalhub_server.cli.selection import make_selected, runtime_name, storage_name
+from evalhub_server.cli.selection import exporter_names, make_selected, runtime_name, storage_name
 from evalhub_server.engine.broadcast import Broadcast
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import utc_now
@@ -114,7 +114,7 @@ class Server:
         log.info("Runtime created", runtime=runtime.name)
         trackers = [await self._checked(Tracker, name, context) for name in settings.plugins.trackers]
         context = replace(context, docker_config=runtime.docker_config)
-        exporters = [await self._checked(Exporter, name, context) for name in settings.plugins.exporters]
+        exporters = [await self._checked(Exporter, name, context) for name in exporter_names(settings)]
 
         destinations = Destinations(trackers, exporters)
         store = JobStore(storage, destinations.debts)

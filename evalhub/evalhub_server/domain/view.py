@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evalhub_server.domain.oci_results import oci_results
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     ExportOutcome,
@@ -54,6 +55,7 @@ def job_resource(job: JobRecord) -> JobResource:
             exports=tuple(_export(export) for export in job.exports if export.asked)
             if job.state.terminal
             else (),
+            oci=oci_results(job),
         ),
         name=request.name,
         description=request.description,

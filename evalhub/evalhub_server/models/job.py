@@ -185,10 +185,31 @@ class JobExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
     details: Json = {}
 
 
+class OciStatus(Struct, kw_only=True, frozen=True):
+    """``state`` is pending, succeeded or failed."""
+
+    state: str
+    message: Message
+
+
+class OciArtifact(Struct, kw_only=True, frozen=True):
+    """``oci_reference`` is ``host/repository:tag@digest``."""
+
+    oci_digest: str
+    oci_reference: str
+
+
+class OciResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What became of ``exports.oci``, as the SDK's model has it; ``evaluation_card`` once there is one."""
+
+    status: OciStatus
+    evaluation_card: OciArtifact | None = None
+
+
 class JobResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """``mlflow_experiment_url`` is an API base, as in the released server; ``mlflow_experiment_link`` is for people.
 
-    The link and ``exports`` come later than the answer to the create: strict clients know all of that.
+    The link, ``exports`` and ``oci`` come later than the answer to the create: strict clients know all of that.
     """
 
     test: JobTest | None = None
@@ -196,6 +217,7 @@ class JobResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
     mlflow_experiment_url: str = ""
     mlflow_experiment_link: str = ""
     exports: tuple[JobExport, ...] = ()
+    oci: OciResults | None = None
 
 
 class JobResource(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -33,6 +33,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "EVALHUB_CA_CERT_PATH": "sidecar.eval_hub.ca_cert_path",
     "EVALHUB_INSECURE_SKIP_VERIFY": "sidecar.eval_hub.insecure_skip_verify",
     "EVALHUB_TOKEN_CACHE_TIMEOUT": "sidecar.eval_hub.token_cache_timeout",
+    "OCI_AUTH_CONFIG_PATH": "oci.auth_config_path",
+    "OCI_INSECURE": "oci.insecure",
     "METRICS_PORT": "prometheus.port",
     "METRICS_HOST": "prometheus.host",
     "OTEL_METRIC_EXPORT_INTERVAL": "otel.metric_export_interval",

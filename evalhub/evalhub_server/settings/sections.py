@@ -47,12 +47,15 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
 
 
 class PluginSettings(Struct, kw_only=True, frozen=True):
-    """``plugins:`` which implementations are used. Empty means: what the mode and the sections suggest."""
+    """``plugins:`` which implementations are used. Empty means: what the mode and the sections suggest.
+
+    So does ``exporters`` when it is not given; an empty list is none.
+    """
 
     runtime: str = ""
     storage: str = ""
     trackers: tuple[str, ...] = ()
-    exporters: tuple[str, ...] = ()
+    exporters: tuple[str, ...] | None = None
 
 
 class SupervisorSettings(Struct, kw_only=True, frozen=True):

@@ -1,0 +1,1 @@
+"""Pushes the evaluation card of a finished job to an OCI registry."""

@@ -1,0 +1,161 @@
+"""Which credentials a registry gets: docker configurations, credential helpers, secrets of tenants."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalhub_exporter_oci import helper
+from evalhub_exporter_oci.dockerconfig import (
+    ANONYMOUS,
+    Credentials,
+    DockerConfig,
+    Entry,
+    config_file,
+    parse,
+    stored,
+)
+from evalhub_server.plugins import ExportRefused
+
+
+def encoded(text: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(text.encode()).decode()}
+
+
+def found(auths: dict[str, Any], host: str, repository: str = "team/results") -> Credentials:
+    return stored(parse(json.dumps({"auths": auths}).encode(), "a file"), host, repository)
+
+
+@pytest.mark.parametrize(
+    ("entry", "credentials"),
+    [
+        (encoded("me:pass:word"), Credentials(username="me", password="pass:word")),
+        (encoded("me:padded\0\0"), Credentials(username="me", password="padded")),
+        ({"username": "me", "password": "word"}, Credentials(username="me", password="word")),
+        (
+            {**encoded("00000:"), "identitytoken": "refresh"},
+            Credentials(username="00000", identity_token="refresh"),
+        ),
+        ({"registrytoken": "ready"}, Credentials(registry_token="ready")),
+        ({}, ANONYMOUS),
+    ],
+)
+def test_every_way_in_which_a_configuration_keeps_a_secret(entry: dict[str, str], credentials: Credentials):
+    assert found({"quay.io": entry}, "quay.io") == credentials
+
+
+@pytest.mark.parametrize(
+    "key", ["registry.test:5000", "https://Registry.Test:5000/v2/", "registry.test:5000/team"]
+)
+def test_the_entry_of_a_host_is_found_however_it_is_written(key: str):
+    assert found({"other.test": encoded("a:a"), key: encoded("b:b")}, "registry.test:5000").username == "b"
+
+
+def test_another_host_or_port_gets_nothing():
+    assert found({"registry.test": encoded("a:a")}, "registry.test:5000") == ANONYMOUS
+    assert found({"registry.test": encoded("a:a")}, "egistry.test") == ANONYMOUS
+
+
+def test_docker_hub_is_found_by_the_name_that_docker_login_writes():
+    assert found({"https://index.docker.io/v1/": encoded("a:a")}, "docker.io").username == "a"
+
+
+def test_the_entry_that_is_nearest_to_the_repository_wins():
+    auths = {
+        "quay.io/teams": encoded("no-parent:x"),
+        "quay.io": encoded("whole-host:x"),
+        "quay.io/team": encoded("parent:x"),
+        "quay.io/team/results": encoded("itself:x"),
+    }
+    assert found(auths, "quay.io", "team/results").username == "itself"
+    assert found(auths, "quay.io", "team/other").username == "parent"
+    assert found(auths, "quay.io", "lonely").username == "whole-host"
+    assert found({"quay.io/teams": encoded("any:x")}, "quay.io", "lonely").username == "any"
+
+
+@pytest.mark.parametrize("document", [b"", b"no json", b"[]", b'{"auths": {"a": "secret"}}', b"\xff"])
+def test_what_is_no_configuration_is_refused_without_showing_it(document: bytes):
+    with pytest.raises(ExportRefused, match=r"^a file is no docker configuration; docker login writes one$"):
+        parse(document, "a file")
+
+
+def test_an_auth_that_is_not_base64_is_refused_without_showing_it():
+    with pytest.raises(ExportRefused, match=r"has an auth for quay.io that is not base64") as refused:
+        found({"quay.io": {"auth": "s3cret!"}}, "quay.io")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_no_text_of_any_of_them_has_the_secret():
+    entry = Entry("me", "s3cret", "s3cret", "s3cret", "s3cret")
+    credentials = Credentials(
+        username="me", password="s3cret", identity_token="s3cret", registry_token="s3cret"
+    )
+    assert "s3cret" not in repr((entry, DockerConfig({"quay.io": entry}), credentials))
+
+
+def test_the_configuration_is_the_settings_file_or_where_docker_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config_file("~/mine.json", {"DOCKER_CONFIG": "/elsewhere"}) == tmp_path / "mine.json"
+    assert config_file("", {"DOCKER_CONFIG": "/elsewhere"}) == Path("/elsewhere/config.json")
+    assert config_file("", {}) == tmp_path / ".docker" / "config.json"
+
+
+MakeHelper = Callable[[str], Callable[[str], Awaitable[Credentials]]]
+
+
+@pytest.fixture
+def a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeHelper:
+    """Makes a program ``docker-credential-test`` of a Python body; returns how to ask it for a host."""
+
+    def make(body: str) -> Callable[[str], Awaitable[Credentials]]:
+        program = tmp_path / "docker-credential-test"
+        program.write_text(f"#!{sys.executable} -SE\nimport json, sys, time\n{body}\n", "utf-8")
+        program.chmod(0o700)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        return lambda host: helper.ask("test", host, timeout_s=30)
+
+    return make
+
+
+ANSWERS = """
+assert sys.argv[1:] == ["get"]
+server = sys.stdin.read()
+if server == "unknown.test": sys.exit("credentials not found in native keychain")
+json.dump({"ServerURL": server, "Username": "<token>" if server == "token.test" else "me", "Secret": f"for {server}"}, sys.stdout)
+"""
+
+
+async def test_a_helper_is_asked_as_docker_asks_it(a_helper: MakeHelper):
+    ask = a_helper(ANSWERS)
+    assert await ask("registry.test:5000") == Credentials(username="me", password="for registry.test:5000")
+    assert await ask("docker.io") == Credentials(username="me", password="for https://index.docker.io/v1/")
+    assert await ask("token.test") == Credentials(identity_token="for token.test")
+    assert await ask("unknown.test") == ANONYMOUS
+
+
+async def test_a_helper_that_says_nonsense_or_is_not_there_is_refused(a_helper: MakeHelper):
+    with pytest.raises(ExportRefused, match="docker-credential-test did not answer with JSON"):
+        await a_helper("print('hello')")("quay.io")
+    for name in ("gone", "../test", "test;ls"):
+        with pytest.raises(ExportRefused, match="is not on the server's PATH"):
+            await helper.ask(name, "quay.io")
+
+
+async def test_a_helper_that_does_not_end_is_stopped(a_helper: MakeHelper):
+    a_helper("time.sleep(600)")
+    with pytest.raises(TimeoutError, match=r"docker-credential-test did not end within 0\.2 s"):
+        await helper.ask("test", "quay.io", timeout_s=0.2)
+
+
+def test_the_helper_of_a_host_comes_before_the_store():
+    config = parse(b'{"credsStore": "store", "credHelpers": {"https://quay.io": "own"}}', "a file")
+    assert (config.helper("quay.io"), config.helper("ghcr.io")) == ("own", "store")
+    assert DockerConfig().helper("quay.io") == ""

@@ -1,0 +1,92 @@
+"""Registry, repository and tag: what is accepted, and how each is spoken to."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalhub_exporter_oci.location import Location, canonical_host, location
+from evalhub_server.models.job import OciCoordinates
+from evalhub_server.plugins import ExportRefused
+
+
+def placed(host: str, repository: str = "team/results", tag: str = "", **allowed: object) -> Location:
+    coordinates = OciCoordinates(oci_host=host, oci_repository=repository, oci_tag=tag)
+    return location(coordinates, "1-2-3", **allowed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("quay.io", "https://quay.io"),
+        ("Registry.Example:5000", "https://registry.example:5000"),
+        ("https://quay.io/", "https://quay.io"),
+        ("docker.io", "https://registry-1.docker.io"),
+        ("index.docker.io", "https://registry-1.docker.io"),
+        ("[::1]:5000", "https://[::1]:5000"),
+        ("http://localhost:5000", "http://localhost:5000"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("http://[::1]:5000", "http://[::1]:5000"),
+    ],
+)
+def test_https_unless_this_computer_is_asked_for_by_http(host: str, url: str):
+    assert placed(host).url == url
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("registry.test:5000", "http://registry.test:5000"),
+        ("http://registry.test:5000", "http://registry.test:5000"),
+        ("https://registry.test:5000", "https://registry.test:5000"),
+    ],
+)
+@pytest.mark.parametrize("allowed", [{"insecure": True}, {"insecure_hosts": ("registry.test:5000",)}])
+def test_plain_http_where_it_is_allowed(host: str, url: str, allowed: dict[str, object]):
+    assert placed(host, **allowed).url == url
+
+
+def test_credentials_do_not_cross_the_network_in_the_clear_unless_allowed():
+    with pytest.raises(ExportRefused, match=r"allow that with oci\.insecure_registries: \[registry\.test\]"):
+        placed("http://registry.test", insecure_hosts=("another.test",))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "quay.io/team", "user:password@quay.io", "ftp://quay.io", "a b", "a#b", "a?b", "-a", "a:port"],
+)
+def test_a_host_that_is_none_is_refused(host: str):
+    with pytest.raises(ExportRefused, match=r"oci_host .* is no registry; write host or host:port"):
+        placed(host)
+
+
+@pytest.mark.parametrize(
+    "repository", ["", "/a", "a/", "a//b", "../a", "a/../b", "Team", "a?b", "a#b", "a%2fb", "a:b"]
+)
+def test_a_repository_that_is_none_is_refused(repository: str):
+    with pytest.raises(ExportRefused, match=r"oci_repository .* is no repository"):
+        placed("quay.io", repository)
+
+
+def test_the_tag_is_the_clients_with_the_id_of_the_job_or_says_what_it_is():
+    assert placed("quay.io", tag="nightly").text == "quay.io/team/results:nightly-1-2-3"
+    assert placed("quay.io").text == "quay.io/team/results:evaluation-card-1-2-3"
+
+
+@pytest.mark.parametrize("tag", ["a b", "a/b", ".a", "x" * 128])
+def test_a_tag_that_is_none_is_refused(tag: str):
+    with pytest.raises(ExportRefused, match=r"oci_tag .* makes no tag"):
+        placed("quay.io", tag=tag)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("Quay.IO", "quay.io"),
+        ("https://quay.io/v2/team", "quay.io"),
+        ("registry.test:5000/a", "registry.test:5000"),
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("registry-1.docker.io", "docker.io"),
+    ],
+)
+def test_hosts_are_compared_without_scheme_and_path_and_docker_hub_has_one_name(text: str, host: str):
+    assert canonical_host(text) == host
