@@ -48,6 +48,30 @@ SAMPLES = Path(__file__).parent.parent / "fixtures" / "rest"
             "The provider with id 'p' does not exist.",
         ),
         (
+            problems.hardware_profile_not_found("p"),
+            404,
+            "hardware_profile_not_found",
+            "hardware profile 'p' was not found",
+        ),
+        (
+            problems.hardware_profile_disabled("p"),
+            400,
+            "hardware_profile_disabled",
+            "hardware profile 'p' is disabled",
+        ),
+        (
+            problems.hardware_profile_invalid("p", "x"),
+            400,
+            "hardware_profile_invalid",
+            "hardware profile 'p' is invalid: 'x'",
+        ),
+        (
+            problems.hardware_profile_fetch_failed("p"),
+            500,
+            "hardware_profile_fetch_failed",
+            "Failed to fetch hardware profile 'p'.",
+        ),
+        (
             problems.job_closed("j", "cancelled", State.PARTIALLY_FAILED),
             409,
             "job_can_not_be_updated",
