@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,8 +14,11 @@ from evalhub_server.domain.derived import Offered, with_derived, without_echo
 from evalhub_server.domain.fields import unknown_key
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, ProviderRecord, kind_of
 from evalhub_server.domain.validation import conform, first_value, parse, validate
-from evalhub_server.models.collection import CollectionBenchmark, CollectionConfig
+from evalhub_server.models.collection import CollectionConfig
+from evalhub_server.models.common import Int64
+from evalhub_server.models.job import BenchmarkRef
 from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.models.rules import max_length
 
 
 class Creation(Struct, kw_only=True, frozen=True):
@@ -80,10 +83,19 @@ def with_run_counted(record: CollectionRecord) -> CollectionRecord:
     return replace(record, run_count=record.run_count + 1)
 
 
-class _Overrides(CollectionConfig, kw_only=True, frozen=True):
-    """The fields that the body of a clone may have; ``pinned_order`` and URLs have no effect."""
+class OverridingBenchmark(BenchmarkRef, kw_only=True, frozen=True):
+    """A benchmark of a clone; ``url`` has no effect."""
 
-    benchmarks: tuple[CollectionBenchmark, ...] = ()
+    url: Any = None
+
+
+class CloneOverrides(CollectionConfig, kw_only=True, frozen=True):
+    """The fields that the body of a clone may have; ``curation_order`` and ``pinned_order`` have no effect."""
+
+    name: str = ""
+    category: Annotated[str, max_length(128)] = ""
+    benchmarks: tuple[OverridingBenchmark, ...] = ()
+    curation_order: Int64 = 0
     pinned_order: Any = None
 
 
@@ -95,7 +107,7 @@ def read_overrides(body: bytes) -> CollectionConfig:
     if not body.strip():
         return CollectionConfig()
     raw = parse(first_value(body))
-    if (key := unknown_key(raw, _Overrides)) is not None:
+    if (key := unknown_key(raw, CloneOverrides)) is not None:
         raise problems.invalid_json(f'json: unknown field "{key}"')
     return conform(raw, CollectionConfig)
 

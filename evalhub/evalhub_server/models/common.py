@@ -123,7 +123,7 @@ class Link(Struct, kw_only=True, frozen=True):
 
 
 class Page(Struct, Generic[T], kw_only=True, frozen=True, omit_defaults=True):
-    """The envelope of every list."""
+    """One page of a list. ``first`` is its own address; the last page has no ``next``."""
 
     first: Link
     next: Link | None = None
@@ -133,7 +133,10 @@ class Page(Struct, Generic[T], kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ErrorBody(Struct, kw_only=True, frozen=True):
-    """Body of every error answer. ``detail`` repeats ``message`` for the SDK's CLI, which prints it."""
+    """Body of every error answer.
+
+    ``message_code`` is for programs and stable, ``message`` for people; ``detail`` repeats it. ``trace`` is the request's id.
+    """
 
     message_code: str
     message: str

@@ -25,8 +25,9 @@ class ModelAuth(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Model(Struct, kw_only=True, frozen=True):
-    """The model under test. ``url`` is always written, even when empty (pre-recorded data need none)."""
+    """The model under test. ``url`` may be empty if all benchmarks have pre-recorded data."""
 
+    # No omit_defaults: the URL is written even when it is empty.
     url: Annotated[str, URL] = ""
     name: Annotated[str, REQUIRED] = ""
     auth: ModelAuth | UnsetType = UNSET

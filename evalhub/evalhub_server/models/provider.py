@@ -49,8 +49,9 @@ class BenchmarkAgent(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ProviderBenchmark(Struct, kw_only=True, frozen=True):
-    """A benchmark that a provider offers. Scalars without ``UNSET`` are always written."""
+    """A benchmark that a provider offers."""
 
+    # No omit_defaults: what is not UNSET is written even when it is empty.
     id: Annotated[str, ALSO_REQUIRED] = ""
     name: str = ""
     category: str = ""
@@ -72,8 +73,7 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
 class ProviderConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What a provider file or request sets.
 
-    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to what that runtime needs. The keys of
-    :mod:`evalhub_server.models.runtime` have their types; each runtime plugin checks the rest of its own entry.
+    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to what that runtime needs.
     """
 
     name: Annotated[str, ALSO_REQUIRED] = ""

@@ -9,6 +9,7 @@ from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.settings import Settings
 from evalhub_server.web.collections import collection_routes
+from evalhub_server.web.docs import document_routes
 from evalhub_server.web.errors import EXCEPTION_HANDLERS
 from evalhub_server.web.health import health
 from evalhub_server.web.joblogs import log_routes
@@ -30,6 +31,7 @@ def make_app(settings: Settings, jobs: JobService, resources: ResourceService) -
             *log_routes(jobs, service.max_log_response_bytes, service.log_stream_timeout),
             *provider_routes(resources, body_limit_bytes),
             *collection_routes(resources, body_limit_bytes),
+            *document_routes(),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from litestar import get
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from evalhub_server import __version__
+from evalhub_server.web.openapi import examples
+from evalhub_server.web.openapi.operation import Answer, Operation
 from evalhub_server.web.responses import encode, json_response
 
 
 class Health(Struct, kw_only=True, frozen=True):
-    """``build`` is what ``evalhub server status`` prints."""
+    """``build`` is the server's version."""
 
-    status: str
+    status: Literal["healthy"]
     timestamp: datetime
     build: str
 
 
-@get("/api/v1/health")
+def _health(now: datetime) -> Health:
+    return Health(status="healthy", timestamp=now, build=__version__)
+
+
+@get(
+    "/api/v1/health",
+    operation=Operation(
+        answer=Answer(text="It answers.", type=Health, example=lambda: _health(examples.CREATED))
+    ),
+)
 async def health() -> ASGIResponse:
-    """The server answers; nothing else is asked."""
-    return json_response(encode(Health(status="healthy", timestamp=datetime.now(UTC), build=__version__)))
+    """Ask whether the server answers. It looks at nothing else."""
+    return json_response(encode(_health(datetime.now(UTC))))

@@ -16,6 +16,9 @@ from evalhub_server.domain import problems
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.plugins.runtime import LogOptions
 from evalhub_server.web.context import context
+from evalhub_server.web.openapi.errors import not_found
+from evalhub_server.web.openapi.operation import Answer, Operation, Parameter
+from evalhub_server.web.openapi.parameters import boolean
 from evalhub_server.web.protocol import EXTENSION
 from evalhub_server.web.query import Query
 
@@ -23,6 +26,25 @@ AnyRequest = Request[Any, Any, Any]
 TRAILER = b"X-Log-Truncated"
 LAST_WORDS_S = 5.0
 _CHUNK_BYTES = 64 * 1024
+
+OPTIONS = (
+    Parameter(
+        name="tail_lines",
+        text="The number of lines from the end of each benchmark's log; -1 means all.",
+        schema={"type": "integer", "minimum": -1, "maximum": 10_000, "default": 1000, "not": {"const": 0}},
+    ),
+    boolean("timestamps", "Begin lines with the time, where the runtime keeps it.", default=False),
+    Parameter(
+        name="since_seconds",
+        text="Only what is younger than this, where the runtime keeps times.",
+        schema={"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
+    ),
+)
+BAD_OPTIONS = (
+    problems.query_parameter_invalid("tail_lines", "integer between 1 and 10000, or -1 for all lines", "0"),
+    problems.query_parameter_required("since_seconds"),
+)
+TEXT = "text/plain"
 
 
 class LogResponse(ASGIResponse):
@@ -79,14 +101,44 @@ async def _send_body(send: Send, chunk: bytes) -> None:
 def log_routes(jobs: JobService, limit_bytes: int, timeout_s: float) -> list[ControllerRouterHandler]:
     """The handlers. ``limit_bytes`` -1 means no limit, ``timeout_s`` 0 no time limit."""
 
-    @get("/api/v1/evaluations/jobs/{job_id:str}/logs")
+    @get(
+        "/api/v1/evaluations/jobs/{job_id:str}/logs",
+        operation=Operation(
+            query=OPTIONS,
+            answer=Answer(
+                text="The logs as they are now.",
+                media_types=(TEXT,),
+                schema={"type": "string"},
+                headers=("Trailer",),
+            ),
+            errors=(*BAD_OPTIONS, not_found("evaluation job")),
+        ),
+    )
     async def job_logs(request: AnyRequest, job_id: str) -> ASGIResponse:
+        """Read what the adapters of a job have printed.
+
+        A line with `===` heads each benchmark's part. Logs over the server's limit of size or time are cut; the last line
+        says so.
+        """
         options = _options(Query(request.scope))
         chunks = await jobs.logs(job_id, None, options, context(request).identity)
         return LogResponse(chunks, limit_bytes, timeout_s)
 
-    @get("/api/v1/evaluations/jobs/{job_id:str}/benchmarks/{benchmark_index:str}/logs")
+    @get(
+        "/api/v1/evaluations/jobs/{job_id:str}/benchmarks/{benchmark_index:str}/logs",
+        operation=Operation(
+            query=OPTIONS,
+            answer=Answer(
+                text="The log as it is now.",
+                media_types=(TEXT,),
+                schema={"type": "string"},
+                headers=("Trailer",),
+            ),
+            errors=(*BAD_OPTIONS, not_found("evaluation job"), problems.not_found("benchmark", "7")),
+        ),
+    )
     async def benchmark_logs(request: AnyRequest, job_id: str, benchmark_index: str) -> ASGIResponse:
+        """Read what the adapter of one benchmark has printed."""
         options = _options(Query(request.scope))
         if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
             raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)

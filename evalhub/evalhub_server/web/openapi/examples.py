@@ -1,0 +1,174 @@
+"""Examples of requests, and of what they become: the answers are made by the code that makes the real ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from evalhub_server.domain.card import evaluation_card
+from evalhub_server.domain.effective import effective_benchmarks, plan
+from evalhub_server.domain.lifecycle import Creation, new_collection, new_provider
+from evalhub_server.domain.lifecycle import clone as clone_of
+from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.resource import CollectionRecord
+from evalhub_server.domain.resource_view import collection_resource, provider_resource
+from evalhub_server.domain.transitions import apply_event, new_job
+from evalhub_server.domain.view import job_resource
+from evalhub_server.models.card import EvaluationCard
+from evalhub_server.models.collection import CollectionConfig, CollectionResource
+from evalhub_server.models.common import Json, Link, Page, PassCriteria
+from evalhub_server.models.event import StatusEvent
+from evalhub_server.models.job import JobRequest, JobResource
+from evalhub_server.models.provider import Provider, ProviderConfig
+from evalhub_server.web.openapi.errors import ID
+
+CREATED = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+MADE = Creation(id=ID, owner="ada", now=CREATED)
+REPORTED = datetime(2026, 3, 2, 9, 31, 12, 250_000, tzinfo=UTC)
+
+JOB: Json = {
+    "name": "nightly",
+    "description": "Arithmetic, every night",
+    "tags": ["nightly"],
+    "model": {"url": "http://localhost:11434/v1", "name": "llama3.2"},
+    "benchmarks": [
+        {
+            "provider_id": "quickstart",
+            "id": "arithmetic",
+            "primary_score": {"metric": "accuracy"},
+            "pass_criteria": {"threshold": 0.7},
+            "parameters": {"num_examples": 20},
+        }
+    ],
+}
+COLLECTION_JOB: Json = {
+    "name": "all of them",
+    "model": {"url": "http://localhost:11434/v1", "name": "llama3.2"},
+    "collection": {"id": "quickstart-v1"},
+}
+RUNNING: Json = {
+    "benchmark_status_event": {
+        "provider_id": "quickstart",
+        "id": "arithmetic",
+        "benchmark_index": 0,
+        "status": "running",
+        "phase": "running_evaluation",
+        "started_at": "2026-03-02T09:30:05Z",
+    }
+}
+COMPLETED: Json = {
+    "benchmark_status_event": {
+        "provider_id": "quickstart",
+        "id": "arithmetic",
+        "benchmark_index": 0,
+        "status": "completed",
+        "metrics": {"accuracy": 0.85, "num_samples": 20},
+        "metrics_schema": [{"name": "accuracy", "type": "numeric"}],
+        "completed_at": "2026-03-02T09:31:12Z",
+    }
+}
+FAILED: Json = {
+    "benchmark_status_event": {
+        "provider_id": "quickstart",
+        "id": "arithmetic",
+        "benchmark_index": 0,
+        "status": "failed",
+        "error_message": {"message": "The model did not answer.", "message_code": "model_unreachable"},
+    }
+}
+PROVIDER: Json = {
+    "name": "my-framework",
+    "title": "My evaluation framework",
+    "runtime": {"local": {"command": "python /opt/my_framework/main.py"}},
+    "benchmarks": [
+        {
+            "id": "my_benchmark",
+            "name": "My benchmark",
+            "category": "reasoning",
+            "metrics": ["acc"],
+            "primary_score": {"metric": "acc", "lower_is_better": False},
+            "pass_criteria": {"threshold": 0.25},
+        }
+    ],
+}
+
+COLLECTION: Json = {
+    "name": "Nightly",
+    "category": "smoke test",
+    "pass_criteria": {"threshold": 0.6},
+    "benchmarks": [
+        {"provider_id": "quickstart", "id": "arithmetic", "weight": 2},
+        {"provider_id": "quickstart", "id": "json_format"},
+    ],
+}
+
+
+def pending_job() -> JobResource:
+    return job_resource(_new_job())
+
+
+def completed_job() -> JobResource:
+    return job_resource(_completed_job())
+
+
+def card() -> EvaluationCard:
+    return evaluation_card(_completed_job())
+
+
+def jobs() -> Page[JobResource]:
+    return _page("jobs", completed_job())
+
+
+def provider() -> Provider:
+    return provider_resource(new_provider(msgspec.convert(PROVIDER, ProviderConfig), MADE))
+
+
+def providers() -> Page[Provider]:
+    return _page("providers", provider())
+
+
+def collection() -> CollectionResource:
+    return collection_resource(_collection(), {})
+
+
+def collections() -> Page[CollectionResource]:
+    return _page("collections", collection())
+
+
+def clone() -> CollectionResource:
+    overrides = CollectionConfig(pass_criteria=PassCriteria(threshold=0.9))
+    made = msgspec.structs.replace(MADE, id="9a1d2b0c-7e55-4b0e-9d53-2f0f8f6f4a77")
+    return collection_resource(clone_of(_collection(), overrides, {}, made), {})
+
+
+def _collection() -> CollectionRecord:
+    return new_collection(msgspec.convert(COLLECTION, CollectionConfig), {}, MADE)
+
+
+def _new_job() -> JobRecord:
+    request = msgspec.convert(JOB, JobRequest)
+    offered = msgspec.convert({"name": "quickstart", "benchmarks": [{"id": "arithmetic"}]}, ProviderConfig)
+    planned = plan(request, None, effective_benchmarks(request, None), {"quickstart": offered})
+    return new_job(ID, request, planned, CREATED, owner="ada")
+
+
+def _completed_job() -> JobRecord:
+    job = _new_job()
+    for body in (RUNNING, COMPLETED):
+        event = msgspec.convert(body, StatusEvent).benchmark_status_event
+        assert event is not None  # noqa: S101  see above
+        job = apply_event(job, event, REPORTED)
+    return job
+
+
+def _page(name: str, item: Any) -> Page[Any]:
+    address = f"/api/v1/evaluations/{name}"
+    return Page(
+        first=Link(href=f"{address}?limit=1"),
+        next=Link(href=f"{address}?limit=1&offset=1"),
+        limit=1,
+        total_count=2,
+        items=[item],
+    )

@@ -1,0 +1,74 @@
+"""The bodies of PATCH as JSON Schema: what :data:`~evalhub_server.domain.patch.ALLOWED` allows, in both forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from evalhub_server.domain.patch import ALLOWED, MAX_OPERATIONS
+from evalhub_server.domain.resource import Kind
+from evalhub_server.models.collection import CollectionConfig
+from evalhub_server.models.common import Json
+from evalhub_server.models.provider import ProviderConfig
+
+if TYPE_CHECKING:
+    from evalhub_server.web.openapi.schemas import Schemas
+
+_CONFIGS: dict[Kind, type[Struct]] = {Kind.PROVIDER: ProviderConfig, Kind.COLLECTION: CollectionConfig}
+_FURTHER: dict[Kind, Json] = {
+    Kind.PROVIDER: {},
+    Kind.COLLECTION: {"pinned_order": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}},
+}
+"""Members that only a patch can set."""
+
+
+def patch_schema(kind: Kind) -> Callable[[Schemas], Json]:
+    """A list of operations, or an object to merge."""
+
+    def make(schemas: Schemas) -> Json:
+        from evalhub_server.web.openapi.schemas import Way
+
+        members = {member.name: member.schema for member in schemas.members(_CONFIGS[kind], Way.READ)}
+        members |= _FURTHER[kind]
+        operations = {
+            "type": "array",
+            "maxItems": MAX_OPERATIONS,
+            "items": {"anyOf": [*_operations(kind, members)]},
+        }
+        return {
+            "anyOf": [
+                {"title": "JSON Patch", **operations},
+                {"title": "an object to merge", **_merged(kind, members)},
+            ]
+        }
+
+    return make
+
+
+def _operations(kind: Kind, members: Json) -> Iterator[Json]:
+    for name, allowed in ALLOWED[kind].items():
+        setting = [op for op in allowed.whole if op != "remove"]
+        yield _operation({"enum": setting}, {"const": f"/{name}"}, members[name])
+    removable = [f"/{name}" for name, allowed in ALLOWED[kind].items() if "remove" in allowed.whole]
+    yield _operation({"const": "remove"}, {"enum": removable})
+    for ops in dict.fromkeys(allowed.below for allowed in ALLOWED[kind].values() if allowed.below):
+        names = [name for name, allowed in ALLOWED[kind].items() if allowed.below == ops]
+        yield _operation({"enum": [*ops]}, {"type": "string", "pattern": f"^/({'|'.join(names)})/"})
+
+
+def _operation(op: Json, path: Json, value: Json | None = None) -> Json:
+    """One operation. Below a member any value may come: what the patch leads to is checked."""
+    properties = {"op": op, "path": path} | ({} if value is None else {"value": value})
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+def _merged(kind: Kind, members: Json) -> Json:
+    from evalhub_server.web.openapi.schemas import or_null
+
+    properties = {
+        name: or_null(members[name]) if "remove" in allowed.whole else members[name]
+        for name, allowed in ALLOWED[kind].items()
+    }
+    return {"type": "object", "properties": properties, "additionalProperties": False}

@@ -1,0 +1,106 @@
+"""The rules of :mod:`evalhub_server.models.rules` as JSON Schema.
+
+:mod:`evalhub_server.domain.value_rules` decides; this tells clients in advance. What JSON Schema cannot say (a name that
+must be a key of another object, hosts that are blocked) stands in a description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from evalhub_server.models.common import GitRef, HardwareConfig, Json, TestDataRef
+from evalhub_server.models.event import BenchmarkEvent
+from evalhub_server.models.job import JobRequest
+from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.models.rules import Rule
+
+FORCING = frozenset({"required", "notblank"})
+"""Rules that an absent value does not keep."""
+
+_NO_SPACE = r"[^\x00-\x20\x7f]"
+_AUTHORITY = (
+    r"([^\x00-\x20\x7f/?#]*@)?(\[[^\x00-\x20\x7f/?#@\]]|[^\x00-\x20\x7f/?#@:\[])[^\x00-\x20\x7f/?#@]*"
+    rf"([/?#]{_NO_SPACE}*)?"
+)
+_OPAQUE = rf"[^\x00-\x20\x7f/?#]{_NO_SPACE}*"
+_FRAGMENT = rf"[^\x00-\x20\x7f#]*#{_NO_SPACE}+"
+_URL = rf"[A-Za-z][A-Za-z0-9+.-]*:(//{_AUTHORITY}|{_OPAQUE}|{_FRAGMENT})"
+_GIT_URL = rf"[Hh][Tt][Tt][Pp][Ss]?://{_AUTHORITY}"
+_DNS_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+Keywords = Callable[[Json, Any, bool], Json]
+"""Makes the keywords for a value from its schema so far, the rule's limit, and whether the value has to be there."""
+
+
+def _required(schema: Json, _limit: Any, _forced: bool) -> Json:
+    least = {"string": "minLength", "array": "minItems"}.get(schema.get("type", ""))
+    return {least: 1} if least else {}
+
+
+def _most(schema: Json, limit: int, _forced: bool) -> Json:
+    return {"maxItems" if schema.get("type") == "array" else "maxLength": limit}
+
+
+def _text(pattern: str) -> Keywords:
+    """A text that may be empty where it may be absent."""
+    return lambda _schema, _limit, forced: {"pattern": f"^({pattern}){'' if forced else '?'}$"}
+
+
+KEYWORDS: dict[str, Keywords] = {
+    "required": _required,
+    "notblank": lambda _schema, _limit, _forced: {"pattern": r"\S"},
+    "tagname": lambda _schema, _limit, _forced: {"minLength": 1, "maxLength": 128, "pattern": "^[^,|]*$"},
+    "rfc1123_dns_label": _text(_DNS_LABEL),
+    "url": _text(_URL),
+    "git_clone_url": _text(_GIT_URL),
+    "datetime": lambda _schema, _limit, _forced: {"anyOf": [{"format": "date-time"}, {"const": ""}]},
+    "max": _most,
+    "min": lambda _schema, limit, _forced: {"minimum": limit},
+    "oneof": lambda _schema, limit, forced: {"enum": [*limit] if forced else [*limit, ""]},
+}
+
+
+def forced(rules: tuple[Rule, ...]) -> bool:
+    return any(rule.name in FORCING for rule in rules)
+
+
+def with_rules(schema: Json, rules: tuple[Rule, ...]) -> Json:
+    """The schema of a value that keeps the rules."""
+    for rule in rules:
+        schema = schema | KEYWORDS[rule.name](schema, rule.limit, forced(rules))
+    return schema
+
+
+def _given(name: str, schema: Json) -> Json:
+    """An object that has the member; null is no member."""
+    return {"required": [name], "properties": {name: schema}}
+
+
+_OBJECT: Json = {"type": "object"}
+_NULL: Json = {"type": "null"}
+
+STRUCT_KEYWORDS: dict[type[msgspec.Struct], Json] = {
+    JobRequest: {
+        "oneOf": [
+            {"title": "benchmarks", **_given("benchmarks", {"type": "array", "minItems": 1})},
+            {"title": "a collection", **_given("collection", _OBJECT)},
+        ]
+    },
+    TestDataRef: {"oneOf": [{"title": name, **_given(name, _OBJECT)} for name in ("s3", "pvc", "git", "hf")]},
+    GitRef: {
+        "if": _given("secret_ref", {"type": "string", "minLength": 1}),
+        "then": {"properties": {"url": {"pattern": "^[Hh][Tt][Tt][Pp][Ss]:"}}},
+    },
+    HardwareConfig: {
+        "anyOf": [
+            {"title": "a profile", "properties": dict.fromkeys(("queue", "cpu", "memory", "gpu"), _NULL)},
+            {"title": "direct values", "properties": {"hardware_profile_name": {"enum": ["", None]}}},
+        ]
+    },
+    BenchmarkEvent: {},  # every name in metrics_schema is a key of metrics, once
+    ProviderConfig: {},  # runtime.k8s has a model of its own, with the rule
+}
+"""Rules between the members of one object."""

@@ -1,0 +1,248 @@
+"""The OpenAPI document says what the server does: nothing is missing from it, and nothing in it is wrong."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from litestar import Litestar, get
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+import evalhub_server
+from evalhub_server.domain.value_rules import CHECKS, STRUCT_CHECKS
+from evalhub_server.web.openapi.document import make_document
+from evalhub_server.web.openapi.rules import KEYWORDS, STRUCT_KEYWORDS
+from harness import Config, RunningServer
+
+SOURCES = Path(evalhub_server.__file__).parent
+PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
+SAMPLES = Path(__file__).resolve().parents[1] / "fixtures" / "rest"
+METHODS = ("get", "put", "post", "delete", "patch")
+EXAMPLE_COLLECTION = {
+    "name": "c",
+    "category": "x",
+    "benchmarks": [{"provider_id": "quickstart", "id": "arithmetic"}],
+}
+READING = {"text", "integer", "boolean", "terms", "given"}
+"""Methods of ``Query`` whose first argument is the name of a parameter."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config = Config(tmp_path_factory.mktemp("openapi") / "config")
+    config.provider("exit 3", "arithmetic", provider_id="quickstart")
+    with RunningServer(config.folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def document(server: RunningServer) -> dict[str, Any]:
+    return server.get("/openapi.json")
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(method, path, operation) of all."""
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield method.upper(), path, item[method]
+
+
+def query_names(operation: dict[str, Any]) -> list[str]:
+    return [p["name"] for p in operation["parameters"] if p.get("in") == "query"]
+
+
+def validator(document: dict[str, Any], schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator({**schema, "components": document["components"]})
+
+
+def source_trees(folder: str) -> Iterator[ast.Module]:
+    for file in sorted((SOURCES / folder).rglob("*.py")):
+        yield ast.parse(file.read_text("utf-8"))
+
+
+def test_it_is_an_openapi_3_1_document(document: dict[str, Any]):
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["version"] == evalhub_server.__version__
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_the_published_file_is_what_the_server_answers(server: RunningServer):
+    assert PUBLISHED.read_text("utf-8") == server.get("/openapi.yaml"), (
+        "run: python scripts/refresh_openapi.py"
+    )
+
+
+def test_yaml_and_json_say_the_same_and_are_kept_by_nobody(server: RunningServer, document: dict[str, Any]):
+    for accept, media_type in (
+        (None, "application/yaml"),
+        ("text/html, application/json", "application/json"),
+    ):
+        answer = server.call("GET", "/openapi.yaml", None, {"Accept": accept} if accept else {})
+        assert answer.headers["content-type"] == media_type
+        assert answer.headers["cache-control"] == "no-cache, no-store, must-revalidate"
+        assert (answer.headers["pragma"], answer.headers["expires"]) == ("no-cache", "0")
+        assert (yaml.safe_load(answer.body) if accept is None else answer.body) == document
+
+
+def test_a_route_that_says_nothing_about_itself_is_an_error():
+    @get("/new")
+    async def new() -> None: ...
+
+    with pytest.raises(LookupError, match="GET /new: new has no operation"):
+        make_document(Litestar([new], openapi_config=None).routes)
+
+
+def test_only_the_files_of_the_docs_page_are_left_out():
+    hidden = [
+        ast.unparse(call.args[0])
+        for tree in source_trees("web")
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and any(k.arg == "include_in_schema" for k in call.keywords)
+    ]
+    assert hidden == ["'/docs/{name:str}'"]
+
+
+def test_every_documented_operation_is_there(server: RunningServer, document: dict[str, Any]):
+    for method, path, _operation in operations(document):
+        answer = server.call(method, path.replace("{benchmark_index}", "0").replace("{", "").replace("}", ""))
+        assert answer.body != "404 page not found\n", f"{method} {path}"
+        assert answer.status != 405, f"{method} {path}"
+
+
+def test_lists_allow_the_parameters_that_are_documented(server: RunningServer, document: dict[str, Any]):
+    lists = [(path, query_names(op)) for _m, path, op in operations(document) if "limit" in query_names(op)]
+    assert lists
+    for path, documented in lists:
+        refusal = server.call("GET", f"{path}?colour=red").body
+        assert refusal["message_code"] == "query_bad_parameter"
+        assert refusal["message"].endswith(f"Allowed parameters are: {', '.join(documented)}.")
+
+
+def test_other_parameters_that_are_documented_are_read(server: RunningServer, document: dict[str, Any]):
+    others = [
+        (method, path, name)
+        for method, path, operation in operations(document)
+        if "limit" not in query_names(operation)
+        for name in query_names(operation)
+    ]
+    assert others
+    for method, path, name in others:
+        address = path.replace("{job_id}", server.submit("arithmetic", provider="quickstart"))
+        refusal = server.call(method, f"{address.replace('{benchmark_index}', '0')}?{name}=x").body
+        assert refusal["message_code"] == "query_parameter_invalid"
+        assert name in refusal["message"]
+
+
+def test_every_parameter_that_is_read_is_documented(document: dict[str, Any]):
+    read = {
+        call.args[0].value
+        for tree in source_trees("web")
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in READING
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert read <= {name for _m, _p, operation in operations(document) for name in query_names(operation)}
+
+
+def test_every_error_that_the_server_knows_is_documented(document: dict[str, Any]):
+    raised = {
+        ast.literal_eval(call.args[1])
+        for tree in source_trees(".")
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "ApiError"
+        and isinstance(call.args[1], ast.Constant)
+    }
+    documented = {
+        example["value"]["message_code"]
+        for _method, _path, operation in operations(document)
+        for status, answer in operation["responses"].items()
+        if int(status) >= 400
+        for content in answer["content"].values()
+        for example in content["examples"].values()
+    }
+    # Not an operation's answer, but that of every other method.
+    assert raised - documented == {"method_not_allowed"}
+
+
+def test_every_rule_is_told_as_json_schema():
+    assert KEYWORDS.keys() == CHECKS.keys()
+    assert STRUCT_KEYWORDS.keys() == STRUCT_CHECKS.keys()
+
+
+def test_examples_are_what_their_schemas_say(document: dict[str, Any]):
+    checked = 0
+    for method, path, operation in operations(document):
+        contents = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in (c for part in contents for c in part.get("content", {}).values()):
+            values = [example["value"] for example in content.get("examples", {}).values()]
+            values += [content["example"]] if "example" in content else []
+            for value in values:
+                errors = list(validator(document, content["schema"]).iter_errors(value))
+                assert errors == [], f"{method} {path}: {value}"
+                checked += 1
+    assert checked > 50
+
+
+def test_examples_of_requests_work(server: RunningServer, document: dict[str, Any]):
+    bodies = {
+        operation["operationId"]: (
+            method,
+            path,
+            operation["requestBody"]["content"]["application/json"]["examples"].values(),
+        )
+        for method, path, operation in operations(document)
+        if "requestBody" in operation
+    }
+    jobs, providers, collections = (
+        f"/api/v1/evaluations/{name}" for name in ("jobs", "providers", "collections")
+    )
+    new = {"collection": server.call("POST", collections, EXAMPLE_COLLECTION).body["resource"]["id"]}
+    new["provider"] = server.call("POST", providers, {"name": "p"}).body["resource"]["id"]
+    for name, (method, path, examples) in bodies.items():
+        for example in examples:
+            body = example["value"]
+            if name == "create_job" and "collection" in body:
+                body = {**body, "collection": {"id": new["collection"]}}  # the example's own is a bundled one
+            address = path.replace("{job_id}", server.submit("arithmetic", provider="quickstart"))
+            for kind, resource_id in new.items():
+                address = address.replace(f"{{{kind}_id}}", resource_id)
+            answer = server.call(method, address, body)
+            assert answer.status < 300, f"{name}: {answer}"
+    assert server.get(jobs)["total_count"] > 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("*job-create*", "/api/v1/evaluations/jobs"),
+        ("event-*", "/api/v1/evaluations/jobs/{job_id}/events"),
+        ("provider-create*", "/api/v1/evaluations/providers"),
+        ("collection-create*", "/api/v1/evaluations/collections"),
+    ],
+)
+def test_schemas_refuse_exactly_what_breaks_a_rule(
+    server: RunningServer, document: dict[str, Any], pattern: str, path: str
+):
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schema = validator(document, body)
+    verdicts: dict[str, tuple[bool, bool]] = {}
+    for file in sorted(SAMPLES.glob(f"{pattern}.json")):
+        sent = json.loads(file.read_text("utf-8"))["request"]["body"]
+        if not isinstance(sent, str):
+            answer = server.call("POST", path, sent)
+            broken = answer.status == 400 and answer.body["message_code"] == "request_validation_failed"
+            verdicts[file.stem] = (schema.is_valid(sent), not broken)
+    assert verdicts
+    assert {name: verdict for name, verdict in verdicts.items() if verdict[0] != verdict[1]} == {}
