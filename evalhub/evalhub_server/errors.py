@@ -8,6 +8,7 @@
     │   ├── SettingsError         a configuration value is wrong
     │   └── PluginError           a plugin is missing, broken, incompatible or duplicated
     ├── LaunchError               a runtime could not start a workload
+    ├── RuntimeUnavailable        a runtime cannot do it just now; it is asked again
     ├── ExportRefused             an export cannot succeed, however often it is tried
     └── StorageError              a storage could not read or write
         ├── NotFound              the record is not there (any more), or belongs to another tenant
@@ -79,6 +80,17 @@ class ExportRefused(EvalHubError):
 
     The text is shown to the client with the job's results.
     """
+
+
+class RuntimeUnavailable(EvalHubError):
+    """A runtime cannot do what it was asked just now, and nobody knows more; it is asked again.
+
+    ``reason`` is a stable word; with the text it becomes the benchmark's warning while it waits.
+    """
+
+    def __init__(self, message: str, reason: str = "runtime_unavailable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StorageError(EvalHubError):

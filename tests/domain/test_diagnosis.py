@@ -34,6 +34,15 @@ def test_the_reason_and_the_text_of_a_runtime_come_through() -> None:
     assert ": container exceeded 2Gi. See the log" in message.message
 
 
+def test_a_runtime_that_gives_a_hint_has_the_whole_say() -> None:
+    exit_ = Exit(
+        code=137, reason="oom_killed", message="The container had too little memory", hint="Ask for more."
+    )
+    message = explain(exit_, "the end")
+    assert message.message_code == "oom_killed"
+    assert message.message == ("The container had too little memory. Ask for more. Last log lines:\nthe end")
+
+
 def test_braces_in_a_runtime_text_are_only_text() -> None:
     assert "{code} {" in explain(Exit(code=1, message="{code} {"), "").message
 

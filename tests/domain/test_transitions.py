@@ -18,6 +18,7 @@ from evalhub_server.domain.transitions import (
     launch_intended,
     launched,
     new_job,
+    noticed,
     timed_out,
 )
 from evalhub_server.errors import ApiError
@@ -544,3 +545,68 @@ def test_in_a_collection_job_the_whole_list_is_then_written_into_the_reference()
         BenchmarkRef(id="bench-0", provider_id="provider-a", weight=4.0),
         BenchmarkRef(id="bench-1", provider_id="provider-a", test_data_ref=replace(GIT, resolved_sha=SHA)),
     )
+
+
+# --- ids as labels, notices -----------------------------------------------------------------------------------
+
+
+def a_job_of(provider_id: str, *benchmark_ids: str) -> JobRecord:
+    planned = tuple(PlannedBenchmark(id=name, provider_id=provider_id) for name in benchmark_ids)
+    return a_job(size=len(planned), plan=JobPlan(benchmarks=planned))
+
+
+@pytest.mark.parametrize(
+    ("provider_id", "benchmark_id"),
+    [("lm_eval", "mmlu_pro"), ("LM_Eval", "mmlu_pro"), ("lm_eval", "MMLU_Pro")],
+)
+def test_an_event_may_name_the_benchmark_as_labels_do(provider_id: str, benchmark_id: str) -> None:
+    job = a_job_of("LM_Eval", "MMLU_Pro")
+    event = BenchmarkEvent(provider_id=provider_id, id=benchmark_id, status="failed", error_message=BOOM)
+    failed = apply_event(job, event, NOON).benchmarks[0]
+    assert failed.state is State.FAILED
+    assert failed.error is not None
+    assert failed.error.message == "boom"
+
+
+def test_an_event_without_an_index_means_the_first_benchmark() -> None:
+    job = a_job_of("p", "same", "same")
+    running = apply_event(job, BenchmarkEvent(provider_id="p", id="same", status="running"), NOON)
+    assert [b.state for b in running.benchmarks] == [State.RUNNING, State.PENDING]
+
+
+@pytest.mark.parametrize("benchmark_id", ["MMLU-PRO", "mmlu-pro", "mmlu_pr", "other"])
+def test_an_event_with_another_id_is_refused(benchmark_id: str) -> None:
+    job = a_job_of("p", "MMLU_Pro", "mmlu-pro")
+    with pytest.raises(ApiError) as refused:
+        apply_event(job, BenchmarkEvent(provider_id="p", id=benchmark_id, status="running"), NOON)
+    assert refused.value.status == 404
+
+
+WAITS = Message(message="waits", message_code="suspended", message_origin="server")
+
+
+def test_a_notice_is_shown_until_it_is_taken_back() -> None:
+    job = noticed(a_job(), 0, WAITS, LATER)
+    assert job.benchmarks[0].warning == WAITS
+    assert job.updated_at == LATER
+    assert noticed(job, 0, WAITS, LATER) is job
+    assert noticed(job, 0, None, LATER).benchmarks[0].warning is None
+
+
+def test_a_notice_does_not_hide_what_the_adapter_warns_of() -> None:
+    job = after(a_job(), an_event("running", warning_message=BOOM))
+    assert noticed(job, 0, WAITS, LATER) is job
+    assert noticed(job, 0, None, LATER) is job
+
+
+def test_nothing_is_noticed_of_a_benchmark_that_is_over() -> None:
+    job = after(a_job(), an_event("completed"))
+    assert noticed(job, 0, WAITS, LATER) is job
+
+
+def test_a_notice_goes_with_the_result_and_stays_with_a_failure() -> None:
+    job = noticed(a_job(), 0, WAITS, NOON)
+    completed = after(job, an_event("completed"))
+    assert completed.benchmarks[0].warning is None
+    assert after(completed, an_event("completed")) is completed
+    assert after(job, an_event("failed", error_message=BOOM)).benchmarks[0].warning == WAITS

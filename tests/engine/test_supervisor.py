@@ -13,10 +13,10 @@ from evalhub_server.domain.record import Exit, JobRecord
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import LaunchError, StorageError
-from evalhub_server.models.common import State
+from evalhub_server.errors import LaunchError, RuntimeUnavailable, StorageError
+from evalhub_server.models.common import Message, State
 from evalhub_server.models.event import BenchmarkEvent
-from evalhub_server.plugins import BenchmarkRun, Handle, JobChange, Limits, LogOptions, Runtime
+from evalhub_server.plugins import BenchmarkRun, Handle, JobChange, Limits, LogOptions, Notice, Runtime
 from evalhub_server.plugins.sections import Timespan
 from evalhub_server.settings import SupervisorSettings
 from evalhub_server.testing.builders import a_job
@@ -37,6 +37,7 @@ class HandRuntime(Runtime):
         self.running: dict[int, asyncio.Future[Exit]] = {}
         self.launched: list[int] = []
         self.stopped: list[int] = []
+        self.said: dict[int, asyncio.Queue[Notice | None]] = {}
         self.faults: dict[str, list[Exception]] = {}
 
     def _fault(self, method: str) -> None:
@@ -63,6 +64,14 @@ class HandRuntime(Runtime):
         future = self.running.get(handle["index"])
         return Exit(lost=True) if future is None else await asyncio.shield(future)
 
+    async def notices(self, handle: Handle) -> AsyncIterator[Notice | None]:
+        said = self.said.setdefault(handle["index"], asyncio.Queue())
+        while True:
+            yield await said.get()
+
+    def say(self, index: int, notice: Notice | None) -> None:
+        self.said.setdefault(index, asyncio.Queue()).put_nowait(notice)
+
     async def stop(self, handle: Handle, grace_s: float) -> None:
         self._fault("stop")
         self.stopped.append(handle["index"])
@@ -72,7 +81,7 @@ class HandRuntime(Runtime):
         self._fault("logs")
         yield b"last words"
 
-    async def remove(self, job_id: str) -> None:
+    async def remove(self, job_id: str, tenant: str) -> None:
         return
 
     def end(self, index: int, exit_: Exit) -> None:
@@ -182,6 +191,73 @@ async def test_a_launch_that_fails_fails_the_benchmark_with_its_text(world: Worl
     assert message is not None
     assert (message.message, message.message_code) == (str(error), "evaluation_job_failed")
     assert not done.benchmarks[0].provisional
+
+
+async def test_a_launch_that_cannot_be_done_now_is_tried_again_and_says_so_meanwhile(world: World):
+    world.runtime.faults["launch"] = [RuntimeUnavailable("no quota", "quota_exceeded")]
+    job = await world.submit()
+    waiting = await world.until(job, lambda job: job.benchmarks[0].warning)
+    assert waiting.benchmarks[0].warning == Message(
+        message="no quota", message_code="quota_exceeded", message_origin="server"
+    )
+    assert waiting.state is State.PENDING
+    running = await world.until(job, handled)
+    assert running.benchmarks[0].warning is None
+    assert world.runtime.launched == [0]
+
+
+async def test_a_cancel_does_not_wait_for_a_launch_that_cannot_be_done_now(world: World):
+    world.runtime.faults["launch"] = [RuntimeUnavailable("the API is away")] * 100
+    job = await world.submit()
+    await world.until(job, lambda job: job.benchmarks[0].warning)
+    cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    assert await world.supervisor.stop_job(cancelled)
+    assert (await world.store.get(job.id, None)).open is False
+    assert world.runtime.launched == []
+
+
+async def test_a_launch_under_way_is_cancelled_and_what_it_started_is_stopped():
+    class Slow(HandRuntime):
+        """Never comes to the end of a launch, but has started something by then."""
+
+        async def launch(self, run: BenchmarkRun) -> Handle:
+            await super().launch(run)
+            await asyncio.Event().wait()
+            raise AssertionError("nobody lets it go on")
+
+    world = World(Slow())
+    await world.supervisor.start()
+    job = await world.submit()
+    async with asyncio.timeout(10):
+        while not world.runtime.launched:
+            await asyncio.sleep(0.005)
+    cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    assert await world.supervisor.stop_job(cancelled)
+    assert world.runtime.stopped == [0]
+    await world.supervisor.close()
+
+
+async def test_what_a_runtime_says_of_a_workload_is_shown_and_taken_back(world: World):
+    job = await world.submit()
+    await world.until(job, handled)
+    world.runtime.say(0, Notice(reason="suspended", message="waits for its queue"))
+    waiting = await world.until(job, lambda job: job.benchmarks[0].warning)
+    warning = waiting.benchmarks[0].warning
+    assert warning is not None
+    assert (warning.message_code, warning.message) == ("suspended", "waits for its queue")
+    world.runtime.say(0, None)
+    await world.until(job, lambda job: job.benchmarks[0].warning is None)
+
+
+async def test_a_runtime_may_want_more_time_for_a_result_on_its_way(world: World):
+    world.runtime.exit_grace_s = 3600.0
+    job = await world.submit()
+    await world.until(job, handled)
+    world.runtime.end(0, Exit(code=0))
+    await asyncio.sleep(QUICK.exit_grace * 2)
+    assert not (await world.store.get(job.id, None)).state.terminal
+    await world.report(job, 0, "completed")
+    assert (await world.until(job, settled)).state is State.COMPLETED
 
 
 async def test_a_runtime_that_cannot_tell_for_a_while_is_asked_again(world: World):

@@ -118,7 +118,10 @@ class Server:
 
         destinations = Destinations(trackers, exporters)
         store = JobStore(storage, destinations.debts)
-        broadcast = Broadcast(self._plugins.observers())
+        observers = self._plugins.observers()
+        if runtime.observe is not None:
+            observers = [*observers, (f"{runtime.name} runtime", runtime.observe)]
+        broadcast = Broadcast(observers)
         broadcast.start()
         self._stack.push_async_callback(broadcast.close)
         store.listen(broadcast.publish)

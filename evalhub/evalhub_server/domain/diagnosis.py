@@ -76,10 +76,12 @@ def explain(exit_: Exit, log_tail: str) -> Message:
     row = next(row for row in TABLE if row.applies(exit_))
     code = "unknown" if exit_.code is None else exit_.code
     text = row.explanation.format(code=code, signal=exit_.signal)
-    if exit_.message:
+    if exit_.message and exit_.hint:
+        text = exit_.message
+    elif exit_.message:
         text += f": {exit_.message}"
     return Message(
-        message=with_log(f"{text}. {row.hint}", log_tail),
+        message=with_log(f"{text}. {exit_.hint or row.hint}", log_tail),
         message_code=exit_.reason or row.reason,
         message_origin="server",
     )

@@ -44,7 +44,8 @@ class Exit(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
     ``code`` is the exit status, or None when a signal ended it or nobody knows. ``signal`` is a name such as
     ``SIGKILL``. ``reason`` is a stable word of the runtime's (``OOMKilled``); ``message`` its text for people.
-    ``lost``: the workload is gone and left no status.
+    ``lost``: the workload is gone and left no status. A runtime that knows what happened better than the exit status
+    tells makes ``message`` the whole explanation, without its full stop, and says in ``hint`` what to do about it.
     """
 
     code: int | None = None
@@ -52,6 +53,7 @@ class Exit(Struct, kw_only=True, frozen=True, omit_defaults=True):
     reason: str = ""
     message: str = ""
     lost: bool = False
+    hint: str = ""
 
 
 class ResultRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -10,12 +10,14 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from evalhub_server.domain import diagnosis, problems
+from evalhub_server.domain.labels import label_value
 from evalhub_server.domain.provenance import with_resolved_sha
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     Exit,
     JobPlan,
     JobRecord,
+    PlannedBenchmark,
     ResultRecord,
     TrackedExperiment,
 )
@@ -25,6 +27,7 @@ from evalhub_server.models.common import Json, Message, State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest, MetricSchema
 
+SERVER = "server"
 CREATED = Message(
     message="Evaluation job created", message_code="evaluation_job_created", message_origin="server"
 )
@@ -69,7 +72,7 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
     """
     index = event.benchmark_index
     planned = job.plan.benchmarks[index] if 0 <= index < len(job.plan.benchmarks) else None
-    if planned is None or (planned.provider_id, planned.id) != (event.provider_id, event.id):
+    if planned is None or not _names(event, planned):
         if job.state.terminal:
             raise problems.job_closed(job.id, "running", job.state)
         raise problems.not_found("benchmark", event.id)
@@ -95,6 +98,14 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
     return job if changed is job else replace(changed, updated_at=now)
 
 
+def _names(event: BenchmarkEvent, planned: PlannedBenchmark) -> bool:
+    """Does the event mean this benchmark? The operator knows ids only as the labels of a Job have them."""
+    return all(
+        said == known or said == label_value(known)
+        for said, known in ((event.provider_id, planned.provider_id), (event.id, planned.id))
+    )
+
+
 def _merged(
     job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent, now: datetime
 ) -> BenchmarkRecord:
@@ -107,7 +118,7 @@ def _merged(
         state=state,
         phase=event.phase or benchmark.phase,
         error=_with_origin(event.error_message) or benchmark.error,
-        warning=_with_origin(event.warning_message) or benchmark.warning,
+        warning=_with_origin(event.warning_message) or _warning_left(benchmark, state),
         started_at=started_at,
         completed_at=(event.completed_at or benchmark.completed_at or _stamp(now)) if state.terminal else "",
         result=_result(job, benchmark, event) if state.terminal else benchmark.result,
@@ -142,6 +153,18 @@ def launched(job: JobRecord, index: int, handle: Json) -> JobRecord:
     """Note how the workload is found again."""
     benchmark = job.benchmarks[index]
     return job if benchmark.handle == handle else _with_workload(job, replace(benchmark, handle=handle))
+
+
+def noticed(job: JobRecord, index: int, notice: Message | None, now: datetime) -> JobRecord:
+    """Show what the runtime says of a workload that has not ended, or take it back.
+
+    An adapter's own warning stays, and nothing is said of a benchmark that is over.
+    """
+    benchmark = job.benchmarks[index]
+    warning = benchmark.warning
+    if benchmark.state.terminal or (warning is not None and warning.message_origin != SERVER):
+        return job
+    return job if warning == notice else _with_benchmark(job, replace(benchmark, warning=notice), now)
 
 
 def launch_failed(job: JobRecord, index: int, text: str, now: datetime) -> JobRecord:
@@ -212,6 +235,12 @@ def _with_benchmark(job: JobRecord, benchmark: BenchmarkRecord, now: datetime) -
 def _with_workload(job: JobRecord, benchmark: BenchmarkRecord) -> JobRecord:
     index = benchmark.index
     return replace(job, benchmarks=(*job.benchmarks[:index], benchmark, *job.benchmarks[index + 1 :]))
+
+
+def _warning_left(benchmark: BenchmarkRecord, state: State) -> Message | None:
+    """The server's own warnings are about waiting; they mean nothing beside a result."""
+    warning = benchmark.warning
+    return None if warning and warning.message_origin == SERVER and state is State.COMPLETED else warning
 
 
 def _with_origin(message: Message | None) -> Message | None:

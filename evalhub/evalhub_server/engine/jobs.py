@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
+from evalhub_server.domain.addresses import with_real_addresses
 from evalhub_server.domain.effective import effective_benchmarks, plan, with_queue_kinds
 from evalhub_server.domain.exports import without_debts
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
@@ -17,7 +19,7 @@ from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import StorageError
+from evalhub_server.errors import RuntimeUnavailable, StorageError
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.runtime import LogOptions, Runtime
@@ -116,10 +118,18 @@ class JobService:
         now = self._clock()
         try:
             return await self._store.update(
-                job_id, identity.scope, lambda job: transitions.apply_event(job, event, now)
+                job_id,
+                identity.scope,
+                lambda job: transitions.apply_event(job, self._readable(job, event), now),
             )
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
+
+    def _readable(self, job: JobRecord, event: BenchmarkEvent) -> BenchmarkEvent:
+        if event.error_message is None and event.warning_message is None:
+            return event
+        model_url = job.request.model.url if job.request.model else ""
+        return with_real_addresses(event, self._runtime.adapter_base_url, model_url)
 
     async def cancel(self, job_id: str, identity: Identity) -> None:
         """Cancel a job; returns when nothing of it runs. Its logs stay."""
@@ -142,11 +152,18 @@ class JobService:
                 owing=False,  # nobody wants to hear of the end of a job that is deleted
             )
             await self._stopped(job)
-            await self._runtime.remove(job_id)
+            await self._remove(job)
             await self._store.delete(job, identity.scope)
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
         log.info("Deleted evaluation job", job_id=job_id)
+
+    async def _remove(self, job: JobRecord) -> None:
+        try:
+            await self._runtime.remove(job.id, job.tenant)
+        except RuntimeUnavailable as error:
+            text = f"the job {job.id} is {job.state.value}, but not all of it could be removed: {error}. Ask again"
+            raise problems.internal_error(text) from error
 
     async def _stopped(self, job: JobRecord) -> None:
         if not await self._supervisor.stop_job(job):
@@ -160,19 +177,33 @@ class JobService:
     ) -> AsyncGenerator[bytes, None]:
         """The output of one benchmark, or of all of them under header lines. Raises before anything is yielded."""
         job = await self.get(job_id, identity)
-        if index is None:
-            return self._all_logs(job, options)
-        if index >= len(job.benchmarks):
+        if index is not None and index >= len(job.benchmarks):
             raise problems.not_found("benchmark", str(index))
-        return self._benchmark_logs(job.benchmarks[index], options)
+        chunks = (
+            self._all_logs(job, options)
+            if index is None
+            else self._benchmark_logs(job.benchmarks[index], options)
+        )
+        try:
+            return _after(await anext(chunks, b""), chunks)
+        except RuntimeUnavailable as error:
+            raise problems.internal_error(f"the log of job {job_id} cannot be read now: {error}") from error
 
     async def _all_logs(self, job: JobRecord, options: LogOptions) -> AsyncGenerator[bytes, None]:
         for benchmark in job.benchmarks:
-            pod, container = self._runtime.log_source(benchmark.handle, job.id, benchmark.index)
             benchmark_id = job.plan.benchmarks[benchmark.index].id
+            chunks = self._benchmark_logs(benchmark, options)
+            try:
+                pod, container = await self._runtime.log_source(benchmark.handle, job.id, benchmark.index)
+                first = await anext(chunks, b"")
+            except RuntimeUnavailable as error:
+                if benchmark.index == 0:
+                    raise  # the answer has not begun, so the client can still be told
+                pod, container, first = "unknown", "unknown", f"(it cannot be read now: {error})\n".encode()
             start = "\n" if benchmark.index else ""
-            yield f"{start}=== pod={pod} container={container} benchmark_id={benchmark_id} ===\n".encode()
-            async for chunk in self._benchmark_logs(benchmark, options):
+            header = f"{start}=== pod={pod} container={container} benchmark_id={benchmark_id} ===\n"
+            yield header.encode() + first
+            async for chunk in chunks:
                 yield chunk
 
     async def _benchmark_logs(
@@ -181,3 +212,11 @@ class JobService:
         if benchmark.handle is not None:
             async for chunk in self._runtime.logs(benchmark.handle, options):
                 yield chunk
+
+
+async def _after(first: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(chunks):
+        if first:
+            yield first
+        async for chunk in chunks:
+            yield chunk

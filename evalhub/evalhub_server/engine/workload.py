@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -17,9 +17,9 @@ from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.runs import RunBuilder
-from evalhub_server.errors import LaunchError, NotFound, StorageError
-from evalhub_server.models.common import State
-from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Runtime
+from evalhub_server.errors import LaunchError, NotFound, RuntimeUnavailable, StorageError
+from evalhub_server.models.common import Message, State
+from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
 from evalhub_server.settings import SupervisorSettings
 
 RETRY_FIRST_S = 0.2
@@ -139,10 +139,7 @@ class Workload:
             return False
         run = self._runs(job, index)
         try:
-            # Over already, perhaps cancelled before a restart: look for a workload, but start none.
-            handle = (
-                await self._runtime.find(run) if benchmark.state.terminal else await self._runtime.launch(run)
-            )
+            handle = await self._started(run)
             msgspec.json.encode(handle)  # raises here rather than in the storage, for ever
         except Exception as error:  # noqa: BLE001  a runtime is a plugin; whatever it raises fails this benchmark
             if not isinstance(error, LaunchError):
@@ -164,13 +161,80 @@ class Workload:
         await self._persist(lambda job: transitions.launched(job, index, handle))
         return True
 
+    async def _started(self, run: BenchmarkRun) -> Handle | None:
+        """Launch, again and again while the runtime cannot just now; once this is over, find what there may be.
+
+        Over means that a stop was asked for, or that the benchmark was cancelled before a restart.
+        """
+        pause = RETRY_FIRST_S
+        while True:
+            over = self.stopping or (self._benchmark is not None and self._benchmark.state.terminal)
+            try:
+                if over:
+                    return await self._runtime.find(run)
+                launch = asyncio.ensure_future(self._runtime.launch(run))
+                try:
+                    await self._until_stopping(launch)
+                finally:
+                    launch.cancel()
+                await asyncio.wait([launch])
+                if not (launch.cancelled() and self.stopping):
+                    handle = launch.result()
+                    await self._noticed(None)
+                    return handle
+            except RuntimeUnavailable as error:
+                self._log.warning("runtime cannot launch now; asking again", error=str(error))
+                if over:
+                    await asyncio.sleep(pause)
+                else:
+                    await self._noticed(Notice(reason=error.reason, message=str(error)))
+                    await self._until_stopping(timeout_s=pause)
+                pause = min(pause * 2, RETRY_MOST_S)
+
+    async def _until_stopping(
+        self, other: asyncio.Future[Any] | None = None, timeout_s: float | None = None
+    ) -> None:
+        """Return when a stop is asked for, when ``other`` is done, or when the time is over."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.stopping and not (other is not None and other.done()):
+            left_s = None if until is None else until - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                return
+            self._wake.clear()
+            await self._wait_for(other, left_s)
+
+    async def _listen(self, handle: Handle) -> None:
+        """Show what the runtime says of the workload while it runs."""
+        try:
+            async for notice in self._runtime.notices(handle):
+                await self._noticed(notice)
+        except NotFound:
+            return
+        except Exception as error:  # noqa: BLE001  a runtime is a plugin; the workload does not depend on this
+            self._log.error("runtime has no more notices", error=str(error))
+
+    async def _noticed(self, notice: Notice | None) -> None:
+        shown = self._benchmark.warning if self._benchmark else None
+        if notice is None and (shown is None or shown.message_origin != transitions.SERVER):
+            return  # a transaction for nothing
+        message = notice and Message(
+            message=notice.message, message_code=notice.reason, message_origin=transitions.SERVER
+        )
+        index = self.slot.index
+        job = await self._persist(lambda job: transitions.noticed(job, index, message, self._clock()))
+        self._benchmark = job.benchmarks[index]
+
     async def _watch(self, handle: Handle) -> None:
-        waiting = asyncio.create_task(self._exit(handle), name=f"wait-{self.slot.job_id}-{self.slot.index}")
+        name = f"{self.slot.job_id}-{self.slot.index}"
+        waiting = asyncio.create_task(self._exit(handle), name=f"wait-{name}")
+        listening = asyncio.create_task(self._listen(handle), name=f"notices-{name}")
         try:
             stop = await self._until_exit(handle, waiting)
             exit_ = await waiting
         finally:
             waiting.cancel()
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
         if stop is None:
             await self._until_reported()
             await self._stop(handle)  # what an adapter that has ended left running
@@ -208,10 +272,12 @@ class Workload:
             await self._wait_for(waiting, left_s)
         return None
 
-    async def _wait_for(self, waiting: asyncio.Task[Exit], timeout_s: float | None) -> None:
+    async def _wait_for(self, other: asyncio.Future[Any] | None, timeout_s: float | None) -> None:
+        """Return when this is woken, when ``other`` is done, or when the time is over."""
         woken = asyncio.create_task(self._wake.wait())
+        both = (woken,) if other is None else (woken, other)
         try:
-            await asyncio.wait((waiting, woken), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
 
@@ -235,7 +301,7 @@ class Workload:
 
     async def _until_reported(self) -> None:
         """Give a result that is still on its way the time to arrive."""
-        until = time.monotonic() + self._settings.exit_grace
+        until = time.monotonic() + max(self._settings.exit_grace, self._runtime.exit_grace_s)
         while not self.stopping and not (self._benchmark and self._benchmark.state.terminal):
             left = until - time.monotonic()
             if left <= 0:

@@ -6,6 +6,7 @@ from evalhub_server.errors import (
     ExportRefused,
     LaunchError,
     NotFound,
+    RuntimeUnavailable,
     SettingsError,
     StartupError,
     StorageError,
@@ -15,7 +16,7 @@ from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, DockerConfigOf, PluginContext
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
-from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Runtime
+from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Notice, Runtime
 from evalhub_server.plugins.sections import Duration, Timespan, convert_section, find_section
 from evalhub_server.plugins.storage import (
     JobChange,
@@ -54,11 +55,13 @@ __all__ = [
     "Limits",
     "LogOptions",
     "NotFound",
+    "Notice",
     "PluginContext",
     "ResourceChange",
     "ResourcePage",
     "ResourceQuery",
     "Runtime",
+    "RuntimeUnavailable",
     "SettingsError",
     "Sort",
     "StartupError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
@@ -11,6 +11,7 @@ from evalhub_server.domain.record import Exit, JobPlan, JobRecord
 from evalhub_server.models.common import HardwareConfig, Json, Queue, TestDataRef
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.jobspec import JobSpec
+from evalhub_server.plugins.hookspecs import JobChanged
 
 Handle = Json
 """How a runtime finds a workload again, also after a restart of the server. Plain JSON; the core only stores it."""
@@ -59,6 +60,16 @@ class Limits(Struct, kw_only=True, frozen=True):
     per_model: int | None = None
 
 
+class Notice(Struct, kw_only=True, frozen=True):
+    """Something that people should know about a workload that has not ended.
+
+    ``reason`` is a stable word for programs; ``message`` says what is the matter and what can be done.
+    """
+
+    reason: str
+    message: str
+
+
 class Runtime(ABC):
     """A way to run adapters. About 200 lines make a new one.
 
@@ -72,6 +83,18 @@ class Runtime(ABC):
     """Its entry under ``runtime:`` in a provider file, such as ``local``."""
 
     limits: Limits = Limits()
+
+    exit_grace_s: float = 0.0
+    """How long a result may still be on its way after ``wait`` has returned, where that is longer than usual."""
+
+    adapter_base_url: str = ""
+    """Where adapters find server and model, if that is another place (a proxy of their own) than for everybody else.
+
+    People get to read the real addresses: texts that adapters report are changed back.
+    """
+
+    observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
+    """Called with every committed change, as the hook ``evalhub_job_changed`` is; None: no interest."""
 
     @abstractmethod
     async def check(self) -> None:
@@ -90,16 +113,21 @@ class Runtime(ABC):
 
         Idempotent per ``run.key``: when a crash hid an earlier launch from the core, this finds that workload,
         whether it still runs or has ended, and returns its handle instead of starting a second one. Raise
-        :class:`LaunchError` if it cannot be started; then nothing of it may be left. If the caller is cancelled
-        the workload may run: the core launches again and gets the same handle.
+        :class:`LaunchError` if it cannot be started; then nothing of it may be left. Raise
+        :class:`RuntimeUnavailable` if that cannot be said now (no quota, nobody answers): the core launches again,
+        after a while, until the job is cancelled.
+
+        If the caller is cancelled, end as soon as you can; whatever is there by then may stay, since the core
+        launches again and gets the same handle or, if the job was cancelled, finds and stops it.
         """
 
     @abstractmethod
     async def find(self, run: BenchmarkRun) -> Handle | None:
         """Return the handle of the workload that an earlier launch of ``run.key`` started, running or ended.
 
-        None if there was none. Starts nothing: it is asked for a benchmark that was cancelled while a crash hid
-        whether it had been launched.
+        None if there was none, and none will come of a launch that was cancelled. A part of a workload counts as one:
+        :meth:`stop` gets its handle. Starts nothing: it is asked for a benchmark that was cancelled during its launch,
+        or while a crash hid whether it had been launched. Raise :class:`RuntimeUnavailable` to be asked again.
         """
 
     @abstractmethod
@@ -110,24 +138,42 @@ class Runtime(ABC):
         a trace (``Exit(lost=True)``). Cancel-safe: a cancelled wait leaves the workload alone.
         """
 
+    async def notices(self, handle: Handle) -> AsyncIterator[Notice | None]:
+        """Yield what is to be said of a workload that has not ended, whenever that changes; None: nothing any more.
+
+        Such as why it does not start, or that nobody knows just now how it is. The core shows the latest as the
+        benchmark's warning, stops listening when the workload has ended, and listens anew after a restart.
+        """
+        return
+        yield
+
     @abstractmethod
     async def stop(self, handle: Handle, grace_s: float) -> None:
         """Ask the workload to end, give it ``grace_s`` seconds, then force it.
 
         Idempotent. Returns when nothing of it is alive, its descendants included; also takes what a workload that
-        has already ended left running. A handle whose process id now belongs to another process harms nobody.
+        has already ended left running, but not its log. A handle whose process id now belongs to another process
+        harms nobody. Where others end workloads (a cluster), it may return when that can no longer be stopped and
+        ``grace_s`` is over.
         """
 
     @abstractmethod
     def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
-        """Yield the workload's output so far, also when it is gone; nothing if there is none."""
+        """Yield the workload's output so far, also when it is gone; nothing if there is none.
+
+        Raise :class:`RuntimeUnavailable` before the first chunk if it cannot be read now: clients get an error.
+        """
 
     @abstractmethod
-    async def remove(self, job_id: str) -> None:
-        """Remove every trace of a job (files, logs, cluster objects). Idempotent. Nothing of it runs any more."""
+    async def remove(self, job_id: str, tenant: str) -> None:
+        """Remove every trace of a tenant's job (files, logs, cluster objects).
 
-    def log_source(self, handle: Handle | None, job_id: str, benchmark_index: int) -> tuple[str, str]:
-        """Names for the header of a benchmark's log: (pod, container)."""
+        Idempotent. Nothing of it runs any more. Raise :class:`RuntimeUnavailable` if it cannot be done now: the
+        client gets an error, and the record stays, so that it can be asked again.
+        """
+
+    async def log_source(self, handle: Handle | None, job_id: str, benchmark_index: int) -> tuple[str, str]:
+        """Names for the header of a benchmark's log: (pod, container). Raises as :meth:`logs` does."""
         return f"{job_id}-{benchmark_index}", self.name
 
     async def docker_config(self, job: JobRecord) -> bytes | None:

@@ -136,7 +136,7 @@ class EchoRuntime(Runtime):
         if text:
             yield text
 
-    async def remove(self, job_id: str) -> None:
+    async def remove(self, job_id: str, tenant: str) -> None:
         for key in [key for key in self._workloads if key[0] == job_id]:
             del self._workloads[key]
 

@@ -112,7 +112,7 @@ class RuntimeContract:
     async def test_it_has_names(self, runtime: Runtime) -> None:
         assert runtime.name
         assert runtime.provider_key
-        pod, container = runtime.log_source(None, "a-job", 0)
+        pod, container = await runtime.log_source(None, "a-job", 0)
         assert pod
         assert container
 
@@ -266,7 +266,7 @@ class RuntimeContract:
     async def test_nothing_is_left_of_a_removed_job(self, runtime: Runtime) -> None:
         run = self.prints("gone")
         handle, _ = await self.ended(runtime, run)
-        await self.soon(runtime.remove(run.spec.id))
+        await self.soon(runtime.remove(run.spec.id, run.tenant))
         assert await self.log_of(runtime, handle) == ""
         assert await self.soon(runtime.find(run)) is None
         assert (await self.soon(runtime.wait(handle))).lost
@@ -275,15 +275,15 @@ class RuntimeContract:
     async def test_removing_is_idempotent(self, runtime: Runtime) -> None:
         run = self.succeeds()
         await self.ended(runtime, run)
-        await self.soon(runtime.remove(run.spec.id))
-        await self.soon(runtime.remove(run.spec.id))
-        await self.soon(runtime.remove("no-such-job"))
+        await self.soon(runtime.remove(run.spec.id, run.tenant))
+        await self.soon(runtime.remove(run.spec.id, run.tenant))
+        await self.soon(runtime.remove("no-such-job", run.tenant))
 
     async def test_removing_one_job_leaves_the_others(self, runtime: Runtime) -> None:
         stays, _ = await self.ended(runtime, self.prints("here"))
         goes = self.succeeds()
         await self.ended(runtime, goes)
-        await self.soon(runtime.remove(goes.spec.id))
+        await self.soon(runtime.remove(goes.spec.id, goes.tenant))
         assert await self.log_of(runtime, stays) == "here\n"
 
     async def test_a_workload_outlives_its_server(self, runtime: Runtime, tmp_path: Path) -> None:

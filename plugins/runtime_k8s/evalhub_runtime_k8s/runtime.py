@@ -41,5 +41,5 @@ class KubernetesRuntime(Runtime):
     def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
         raise StartupError(NOT_YET)
 
-    async def remove(self, job_id: str) -> None:
+    async def remove(self, job_id: str, tenant: str) -> None:
         raise StartupError(NOT_YET)

@@ -119,7 +119,7 @@ class LocalRuntime(Runtime):
             async for block in tail(attempt_of(facts).log, options.tail_lines):
                 yield block
 
-    async def remove(self, job_id: str) -> None:
+    async def remove(self, job_id: str, tenant: str) -> None:
         where = str(self.jobs_dir.job(job_id))
         try:
             removed = await asyncio.to_thread(self.jobs_dir.remove, job_id)

@@ -269,7 +269,7 @@ async def test_the_steps_of_a_launch_are_logged(runtime: LocalRuntime) -> None:
     run = a_run({"command": "true", "env": [{"name": "KEY", "value": "s3cret"}]})
     with capture_logs() as lines:
         handle, _ = await ended(runtime, run)
-        await runtime.remove(run.spec.id)
+        await runtime.remove(run.spec.id, "")
     ids = {
         "job_id": run.spec.id,
         "benchmark_id": "bench-0",
@@ -301,7 +301,7 @@ async def test_a_job_that_cannot_be_removed_is_logged(new_runtime: Callable[...,
     # Even root cannot remove anything from /proc.
     runtime = new_runtime(jobs_dir="/proc/self")
     with capture_logs() as lines:
-        await runtime.remove("attr")
+        await runtime.remove("attr", "")
     await runtime.close()
     (line,) = lines
     assert line["event"] == "failed to remove local runtime job directory"

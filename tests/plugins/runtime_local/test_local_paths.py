@@ -119,7 +119,7 @@ async def test_a_job_with_odd_ids_runs_and_is_removed(
     await runtime.stop(handle, 1)
     assert os.listdir(tmp_path) == ["jobs"]  # noqa: PTH208
     assert len(os.listdir(jobs)) == 1  # noqa: PTH208
-    await runtime.remove(odd)
+    await runtime.remove(odd, "")
     assert os.listdir(jobs) == []  # noqa: PTH208
 
 

@@ -89,7 +89,7 @@ class ThreadRuntime(Runtime):
         elif lines:
             yield "\n".join(lines[max(len(lines) - options.tail_lines, 0) :]).encode()
 
-    async def remove(self, job_id: str) -> None:
+    async def remove(self, job_id: str, tenant: str) -> None:
         for key in [key for key in self._workloads if key[0] == job_id]:
             del self._workloads[key]
 
