@@ -176,12 +176,13 @@ def materialised(collection: CollectionRef, job_plan: JobPlan) -> CollectionRef:
         BenchmarkRef(
             id=b.id,
             provider_id=b.provider_id,
-            weight=0.0 if b.weight == 1.0 else b.weight,  # 1 is what an absent weight means
             primary_score=b.primary_score,
             pass_criteria=None if b.threshold is None else PassCriteria(threshold=b.threshold),
             parameters=b.parameters,
             hardware_config=b.hardware_config,
             test_data_ref=b.test_data_ref,
+            # 1 is what an absent weight means. Left out, since an equal 0.0 is not the default to msgspec.
+            **({} if b.weight == 1.0 else {"weight": b.weight}),
         )
         for b in job_plan.benchmarks
     )
