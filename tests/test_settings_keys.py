@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.manager import load_plugins
@@ -143,6 +144,20 @@ def test_an_unknown_key_is_a_warning_with_line_and_nearest_key(tmp_path: Path, t
 def test_an_unknown_key_of_a_mapping_names_the_variable(tmp_path: Path):
     warnings = load(tmp_path, "env_mappings: {FOO: service.prot}", FOO="1").warnings
     assert str(warnings[0]).startswith("environment variable FOO: service.prot: unknown key")
+
+
+def test_a_metrics_port_that_nothing_listens_on_is_a_warning(tmp_path: Path):
+    (warning,) = load(tmp_path, "", METRICS_PORT="81").warnings
+    assert "METRICS_PORT: prometheus.port: has no effect without prometheus.enabled: true" in str(warning)
+    assert load(tmp_path, "prometheus: {enabled: false, port: 81}").warnings == ()
+
+
+def test_metrics_are_for_all_addresses_but_in_local_mode_for_those_of_the_api(tmp_path: Path):
+    settings = load(tmp_path, "service: {host: 127.0.0.2}")
+    hosts = [replace(settings, local=local).metrics_host for local in (False, True)]
+    assert hosts == ["0.0.0.0", "127.0.0.2"]
+    named = load(tmp_path, "prometheus: {enabled: true}", METRICS_HOST="127.0.0.3")
+    assert named.metrics_host == "127.0.0.3"
 
 
 EVERY_KEY_OF_THE_RELEASED_SERVER = """

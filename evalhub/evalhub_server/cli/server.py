@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 import socket
 import uuid
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import structlog
-import uvicorn
 from msgspec.structs import replace
 
 from evalhub_server import __version__
+from evalhub_server.cli.http import HttpServer, http_server, listen
+from evalhub_server.cli.metrics import MetricsListener
 from evalhub_server.cli.selection import exporter_names, make_selected, runtime_name, storage_name
 from evalhub_server.engine.broadcast import Broadcast
 from evalhub_server.engine.catalog import Catalog
@@ -24,6 +25,7 @@ from evalhub_server.engine.destinations import Destinations
 from evalhub_server.engine.finalizer import Finalizer
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.metrics import JobMetrics, job_gauges
 from evalhub_server.engine.reload import Reloader
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.resourcestore import ResourceStore
@@ -36,17 +38,19 @@ from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
-from evalhub_server.settings import MIB, ServiceSettings, Settings
+from evalhub_server.settings import Settings
 from evalhub_server.web.app import make_app
-from evalhub_server.web.limits import Limits, limited_protocol
+from evalhub_server.web.metrics import HttpMetrics, Metrics
 
 T = TypeVar("T")
 P = TypeVar("P", Tracker, Exporter)
 
 log = structlog.get_logger()
 
-DRAIN_S = 1
-BACKLOG = 2048
+_ADVICE = (
+    "Perhaps another server runs there: stop it, or choose another port with PORT=… or service.port, another address "
+    "with API_HOST=… or service.host."
+)
 
 
 class Server:
@@ -61,7 +65,7 @@ class Server:
         self.url = ""
         self._plugins = plugins
         self._stack = contextlib.AsyncExitStack()
-        self._http: _Http | None = None
+        self._http: HttpServer | None = None
         self._socket: socket.socket | None = None
 
     async def __aenter__(self) -> Self:
@@ -94,7 +98,7 @@ class Server:
             log.warning(str(warning))
         log.info("End reading configuration", file=str(settings.config_file), config=settings.shown())
         self._plugins.require_unique()
-        self._socket = _listen(settings.host, settings.service.port)
+        self._socket = listen(settings.host, settings.service.port, _ADVICE)
         self._stack.callback(self._socket.close)
         port: int = self._socket.getsockname()[1]
         self.url = settings.callback_url(port)
@@ -139,19 +143,40 @@ class Server:
         reloader.start()
         self._stack.push_async_callback(reloader.close)
         jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
-        self._http = _http(settings, make_app(settings, jobs, resources))
+        metrics = self._metrics(store, supervisor, runtime, port)
+        app = make_app(settings, jobs, resources, metrics)
+        self._http = http_server(settings.service, app, tls=True)
         await supervisor.start()
         await finalizer.start()
+        metrics_port = self._listen_for_metrics(metrics)
         log.info(
             "API Server starting",
             url=self.url,
             server_port=port,
+            metrics_port=metrics_port,
             version=__version__,
             local=settings.local,
             storage=storage.description,
             durable=storage.durable,
             runtime=runtime.name,
         )
+
+    def _metrics(self, store: JobStore, supervisor: Supervisor, runtime: Runtime, port: int) -> Metrics:
+        jobs = JobMetrics(runtime.name)
+        store.listen(jobs.on_change)
+        scheme = "https" if self.settings.service.tls_cert_file else "http"
+        http = HttpMetrics(scheme, self.settings.host, port)
+        return Metrics(http, jobs, partial(job_gauges, store, supervisor))
+
+    def _listen_for_metrics(self, metrics: Metrics) -> int | None:
+        """The port, or None without such a listener."""
+        if not self.settings.prometheus.enabled:
+            return None
+        listener = MetricsListener.start(self.settings, metrics)
+        if listener is None:
+            return None
+        self._stack.push_async_callback(listener.close)
+        return listener.port
 
     def _make(self, kind: type[T], name: str, context: PluginContext) -> T:
         return make_selected(self._plugins, self.settings, kind, name, context)
@@ -161,55 +186,6 @@ class Server:
         self._stack.push_async_callback(made.close)
         await made.check()
         return made
-
-
-class _Http(uvicorn.Server):
-    """uvicorn without its own signal handling, which would end the process with the signal instead of status 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # pyright: ignore[reportUnknownParameterType]
-        yield
-
-
-def _http(settings: Settings, app: object) -> _Http:
-    config = uvicorn.Config(
-        app,  # pyright: ignore[reportArgumentType]  # Litestar's ASGI types and uvicorn's differ in name only
-        loop="none",
-        http=limited_protocol(_limits(settings.service)),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=math.ceil(settings.service.idle_timeout or settings.service.read_timeout),
-        timeout_graceful_shutdown=DRAIN_S,
-        ssl_certfile=settings.service.tls_cert_file or None,
-        ssl_keyfile=settings.service.tls_key_file or None,
-    )
-    return _Http(config)
-
-
-def _limits(service: ServiceSettings) -> Limits:
-    return Limits(
-        head_timeout_s=service.read_header_timeout or service.read_timeout,
-        body_timeout_s=service.read_timeout,
-        head_bytes=service.max_header_bytes or MIB,
-    )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    # "localhost" may mean ::1 first; clients that cannot speak IPv6 would then find nobody.
-    address = "127.0.0.1" if host == "localhost" else host.strip("[]")
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        return socket.create_server((address, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise StartupError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}. Perhaps another server runs there: stop it, or "
-            f"choose another port with PORT=… or service.port, another address with API_HOST=… or service.host."
-        ) from None
 
 
 def _made(data_dir: Path | None) -> Path | None:

@@ -35,6 +35,9 @@ CANCELLED = Message(
     message="Evaluation job cancelled", message_code="evaluation_job_cancelled", message_origin="server"
 )
 
+LAUNCH_FAILED = "launch_failed"
+"""The reason of an exit that never was a start."""
+
 
 def new_job(
     job_id: str,
@@ -170,7 +173,7 @@ def noticed(job: JobRecord, index: int, notice: Message | None, now: datetime) -
 def launch_failed(job: JobRecord, index: int, text: str, now: datetime) -> JobRecord:
     """Fail a benchmark whose workload could not be started."""
     error = Message(message=text, message_code="evaluation_job_failed", message_origin="server")
-    ended = Exit(reason="launch_failed", message=text)
+    ended = Exit(reason=LAUNCH_FAILED, message=text)
     return _ended(job, index, ended, error, now, provisional=False)
 
 

@@ -54,6 +54,11 @@ class Supervisor:
         """How many benchmarks wait for their turn."""
         return len(self._queue)
 
+    @property
+    def running(self) -> int:
+        """How many workloads are started, watched or ended."""
+        return len(self._tasks)
+
     async def start(self) -> None:
         """Pick up what an earlier server left: watch what may still run, queue what never started."""
         jobs = [job for job in await self._store.open() if job.unfinished]

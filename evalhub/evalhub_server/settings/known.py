@@ -89,7 +89,6 @@ NO_EFFECT: Mapping[str, str] = {
     "service.write_timeout": "answers are short, and logs have log_stream_timeout",
     "mlflow.*": "nothing here reads it yet",
     "otel.*": "nothing here reads it yet",
-    "prometheus.*": "nothing here reads it yet",
     "sidecar.*": "nothing here reads it yet",
 }
 """Keys (a final ``*`` stands for all below) that are checked, accepted in silence and do nothing; and why."""

@@ -23,7 +23,7 @@ from evalhub_server.settings.rules import broken_rules
 from evalhub_server.settings.search import as_path, find_config_file
 from evalhub_server.settings.secretfiles import apply_secrets
 from evalhub_server.settings.secrets import find_secrets
-from evalhub_server.settings.unknown import PluginSections, unknown_findings
+from evalhub_server.settings.unknown import PluginSections, idle_findings, unknown_findings
 from evalhub_server.settings.value import Settings
 
 CONFIG_PATH = "CONFIG_PATH"
@@ -78,7 +78,11 @@ def load_settings(
         data_dir=data.expanduser().absolute() if data else None,
         log_level=environ.get("LOG_LEVEL", "info").lower(),
         sections=document.values,
-        warnings=(*warnings, *unknown_findings(document, plugin_sections)),
+        warnings=(
+            *warnings,
+            *unknown_findings(document, plugin_sections),
+            *idle_findings(document, values["prometheus"]),
+        ),
         places=document.places(),
         secrets=secrets,
         **values,

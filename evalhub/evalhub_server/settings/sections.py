@@ -86,11 +86,14 @@ class FinalizerSettings(Struct, kw_only=True, frozen=True):
 
 
 class PrometheusSettings(Struct, kw_only=True, frozen=True):
-    """``prometheus:`` a listener of its own for ``/metrics``."""
+    """``prometheus:`` a listener of its own for ``/metrics``. Port 0 takes a free one.
+
+    ``host`` empty: all addresses, since scrapers are on other hosts; in local mode those of the API.
+    """
 
     enabled: bool = False
     port: int = 8081
-    host: str = "0.0.0.0"  # noqa: S104  the released server's default; scrapers are on other hosts
+    host: str = ""
 
 
 class OtelSettings(Struct, kw_only=True, frozen=True):

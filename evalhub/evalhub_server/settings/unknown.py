@@ -1,4 +1,4 @@
-"""Keys that nobody reads, which are mostly misspelt ones."""
+"""Keys that have no effect, most of which are misspelt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from msgspec import Struct
 from evalhub_server.plugins.sections import nearest, unknown_keys
 from evalhub_server.settings.document import Document, Finding
 from evalhub_server.settings.known import CORE_SECTIONS, OTHER_SECTIONS, SecretFiles
+from evalhub_server.settings.sections import PrometheusSettings
 
 PluginSections = Mapping[str, Sequence[type[Struct]]]
 """Section → the settings types of the plugins that read it; none: anything goes."""
@@ -34,6 +35,15 @@ def unknown_findings(document: Document, plugins: PluginSections | None) -> Iter
         types = types or list(claimed[name] if name in claimed else [OTHER_SECTIONS[name]])
         for key, hint in _unknown_to_all(value, types, section):
             yield document.warning(f"{key}: unknown key{hint}, ignored")
+
+
+def idle_findings(document: Document, prometheus: PrometheusSettings) -> Iterator[Finding]:
+    """A warning for each key that is set for nothing, since another one, which nobody set, switches it on."""
+    if prometheus.enabled or "prometheus.enabled" in document.places():
+        return
+    for key in ("prometheus.port", "prometheus.host"):
+        if key in document.places():
+            yield document.warning(f"{key}: has no effect without prometheus.enabled: true, ignored")
 
 
 def _unknown_to_all(value: object, types: Sequence[type[Struct]], section: str) -> Iterator[tuple[str, str]]:

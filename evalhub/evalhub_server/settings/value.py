@@ -68,6 +68,11 @@ class Settings(Struct, kw_only=True, frozen=True):
         """Address to bind."""
         return self.service.host or "127.0.0.1"
 
+    @property
+    def metrics_host(self) -> str:
+        """Address to bind for the metrics' own listener."""
+        return self.prometheus.host or (self.host if self.local else "0.0.0.0")  # noqa: S104
+
     def callback_url(self, port: int) -> str:
         """Where adapters on this host reach the server: never a wildcard address."""
         host = self.service.host or "localhost"
@@ -86,7 +91,8 @@ class Settings(Struct, kw_only=True, frozen=True):
 
     def shown(self) -> dict[str, Any]:
         """The configuration for the log: what the server itself reads with its defaults, the rest as it was given."""
-        core = {name: getattr(self, name) for name in ("service", "plugins", "supervisor", "finalizer")}
+        names = ("service", "plugins", "supervisor", "finalizer", "prometheus")
+        core = {name: getattr(self, name) for name in names}
         rest = {key: value for key, value in self.sections.items() if key.lower() not in {*core, *MAPPINGS}}
         return self.secrets.shown({**msgspec.to_builtins(core, enc_hook=_plain), **rest})
 

@@ -14,13 +14,14 @@ from evalhub_server.web.errors import EXCEPTION_HANDLERS
 from evalhub_server.web.health import health
 from evalhub_server.web.joblogs import log_routes
 from evalhub_server.web.jobs import job_routes
+from evalhub_server.web.metrics import Metrics, metrics_route
 from evalhub_server.web.middleware import Gateway
 from evalhub_server.web.paths import restore_slashes
 from evalhub_server.web.providers import provider_routes
 
 
-def make_app(settings: Settings, jobs: JobService, resources: ResourceService) -> ASGIApp:
-    """Routes inside, one middleware around them."""
+def make_app(settings: Settings, jobs: JobService, resources: ResourceService, metrics: Metrics) -> ASGIApp:
+    """Routes inside, one middleware around them. ``metrics`` are among the routes in local mode only."""
     service = settings.service
     body_limit_bytes = service.body_limit_bytes
     app = Litestar(
@@ -32,10 +33,11 @@ def make_app(settings: Settings, jobs: JobService, resources: ResourceService) -
             *provider_routes(resources, body_limit_bytes),
             *collection_routes(resources, body_limit_bytes),
             *document_routes(),
+            *([metrics_route(metrics)] if settings.local else []),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,  # read_body has the contract's answer
     )
-    return Gateway(app, settings)
+    return Gateway(app, settings, metrics.http)

@@ -21,6 +21,7 @@ from evalhub_server.web.context import KEY, RequestContext
 from evalhub_server.web.fields import TRACE_HEADER, refuse_repeated, trace_of
 from evalhub_server.web.guard import Guard, Header
 from evalhub_server.web.identity import Identities
+from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.paths import LONGEST_BYTES, cleaned, is_clean, redirect_page, routed
 from evalhub_server.web.responses import JSON, error_body
 
@@ -45,8 +46,9 @@ class Reply(NamedTuple):
 class Gateway:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: HttpMetrics) -> None:
         self._app = app
+        self._metrics = metrics
         self._guard = Guard(settings)
         self._identities = Identities(required=not settings.local)
 
@@ -58,33 +60,49 @@ class Gateway:
         fields: dict[bytes, bytes] = dict(reversed(headers))  # of repeated ones the first counts
         trace = trace_of(fields.get(TRACE_HEADER))
         own: list[Header] = [(TRACE_HEADER, trace.encode("ascii")), NOSNIFF]
-        status = 500
+        status, size_bytes = 500, 0
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, size_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message = {**message, "headers": [*message["headers"], *own]}
+            elif message["type"] == "http.response.body":
+                size_bytes += len(message.get("body", b""))
             await send(message)
 
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=trace)
-        error = ""
+        error, routed_scope = "", scope
+        self._metrics.started(scope["method"])
         try:
-            if len(fields) != len(headers):
-                refuse_repeated(headers)
-            entered = self._enter(scope, fields, trace, own)
-        except ApiError as refusal:
-            error = refusal.message
-            entered = _refused(refusal, trace)
-        if isinstance(entered, Reply):
-            await answer(
-                {"type": "http.response.start", "status": entered.status, "headers": entered.headers}
+            try:
+                if len(fields) != len(headers):
+                    refuse_repeated(headers)
+                entered = self._enter(scope, fields, trace, own)
+            except ApiError as refusal:
+                error = refusal.message
+                entered = _refused(refusal, trace)
+            if isinstance(entered, Reply):
+                await answer(
+                    {"type": "http.response.start", "status": entered.status, "headers": entered.headers}
+                )
+                await answer({"type": "http.response.body", "body": entered.body, "more_body": False})
+            else:
+                routed_scope = entered
+                await self._app(entered, receive, answer)
+        finally:
+            duration_s = time.perf_counter() - started
+            self._metrics.ended(
+                scope["method"],
+                routed_scope.get("path_template", ""),
+                status,
+                scope["http_version"],
+                duration_s,
+                fields.get(b"content-length", b""),
+                size_bytes,
             )
-            await answer({"type": "http.response.body", "body": entered.body, "more_body": False})
-        else:
-            await self._app(entered, receive, answer)
-        _log_request(scope, status, time.perf_counter() - started, error)
+        _log_request(scope, status, duration_s, error)
 
     def _enter(
         self, scope: HTTPScope, fields: Mapping[bytes, bytes], trace: str, own: list[Header]

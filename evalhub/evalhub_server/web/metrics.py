@@ -1,0 +1,194 @@
+"""``/metrics``: what the middleware counts of requests, and everything that is counted as text."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from math import inf
+
+from litestar import asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import Receive, Scope, Send
+
+from evalhub_server.engine.metrics import JobMetrics
+from evalhub_server.engine.metrics_series import Count, Distribution, Gauge, Labels, Series
+
+PATH = "/metrics"
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+NOT_FOUND = "not_found"
+"""The route of a request that has none: a path would be a label value that clients choose."""
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+_OTHER_METHOD = "_OTHER"  # OpenTelemetry's word for it
+
+# OpenTelemetry's bounds: those of its HTTP conventions for durations, its defaults for sizes.
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_BYTES = (
+    0.0,
+    5.0,
+    10.0,
+    25.0,
+    50.0,
+    75.0,
+    100.0,
+    250.0,
+    500.0,
+    750.0,
+    1000.0,
+    2500.0,
+    5000.0,
+    7500.0,
+    10000.0,
+)
+_API_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_COUNT_LABELS = ("http_request_method", "http_route", "http_response_status_code")
+_LABELS = (
+    *_COUNT_LABELS,
+    "network_protocol_name",
+    "network_protocol_version",
+    "server_address",
+    "server_port",
+    "url_scheme",
+)
+
+
+class HttpMetrics:
+    """What the middleware tells of each request: :meth:`started` at first, :meth:`ended` at last."""
+
+    def __init__(self, scheme: str, address: str, port: int) -> None:
+        self._scheme = scheme
+        self._server = (address, str(port), scheme)
+        self._active: Counter[str] = Counter()
+        self._ended: dict[tuple[str, str, int, str], tuple[Distribution, Distribution, Distribution]] = {}
+        self._seconds = Series(
+            "http_server_request_duration_seconds",
+            "From the head of a request to the end of its answer.",
+            _LABELS,
+            partial(Distribution, _SECONDS),
+        )
+        self._received = Series(
+            "http_server_request_body_size_bytes",
+            "Bodies of requests, as their heads announce them.",
+            _LABELS,
+            partial(Distribution, _BYTES),
+        )
+        self._sent = Series(
+            "http_server_response_body_size_bytes",
+            "Bodies of answers.",
+            _LABELS,
+            partial(Distribution, _BYTES),
+        )
+
+    def started(self, method: str) -> None:
+        self._active[method] += 1
+
+    def ended(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        version: str,
+        duration_s: float,
+        received: bytes,
+        sent_bytes: int,
+    ) -> None:
+        """``route`` is the pattern, such as ``/jobs/{job_id}``; ``received`` the ``Content-Length`` of the request."""
+        self._active[method] -= 1
+        key = (method, route, status, version)
+        seconds, received_bytes, answer_bytes = self._ended.get(key) or self._begin(key)
+        seconds.observe(duration_s)
+        received_bytes.observe(int(received) if received.isdigit() else 0)
+        answer_bytes.observe(0 if method == "HEAD" else sent_bytes)
+
+    def _begin(self, key: tuple[str, str, int, str]) -> tuple[Distribution, Distribution, Distribution]:
+        method, route, status, version = key
+        values = (_known(method), route or NOT_FOUND, str(status), "http", version, *self._server)
+        cells = self._seconds.cell(*values), self._received.cell(*values), self._sent.cell(*values)
+        self._ended[key] = cells
+        return cells
+
+    def gauge(self) -> Gauge:
+        values: Counter[Labels] = Counter()
+        for method, count in self._active.items():
+            values[_known(method), self._scheme] += count
+        return Gauge(
+            name="http_server_active_requests",
+            help="Requests that are being answered.",
+            labels=("http_request_method", "url_scheme"),
+            values=values,
+        )
+
+    def counters(self) -> list[Series[Count]]:
+        requests = Series(
+            "http_server_request_count_total", "Requests that were answered.", _COUNT_LABELS, Count
+        )
+        for (method, route, status, *_), cell in self._seconds.cells().items():
+            requests.cell(method, route, status).value += sum(cell.counts)
+        return [requests]
+
+    def histograms(self) -> list[Series[Distribution]]:
+        return [self._seconds, self._received, self._sent, self._api_seconds()]
+
+    def _api_seconds(self) -> Series[Distribution]:
+        """The same durations under the contract's older name, whose last two labels are always empty."""
+        api = Series(
+            "evalhub_api_request_duration_seconds",
+            "From the head of a request to the end of its answer, by route.",
+            ("endpoint", "method", "collection", "provider"),
+            partial(Distribution, _API_SECONDS),
+        )
+        for (method, route, *_), cell in self._seconds.cells().items():
+            merged = api.cell("" if route == NOT_FOUND else route, method, "", "")
+            for bound, count in zip((*_SECONDS, inf), cell.counts, strict=True):
+                merged.counts[bisect_left(_API_SECONDS, bound)] += count
+            merged.sum += cell.sum
+        return api
+
+
+class Metrics:
+    """Everything that ``/metrics`` shows. ``gauges`` are looked up each time."""
+
+    def __init__(
+        self, http: HttpMetrics, jobs: JobMetrics, gauges: Callable[[], Awaitable[list[Gauge]]]
+    ) -> None:
+        self.http = http
+        self._jobs = jobs
+        self._gauges = gauges
+
+    async def text(self) -> bytes:
+        gauges = [*await self._gauges(), self.http.gauge()]
+        # In a thread: the first call imports prometheus-client, and a thousand series take a while.
+        return await asyncio.to_thread(self._write, gauges)
+
+    def _write(self, gauges: list[Gauge]) -> bytes:
+        from evalhub_server.web.exposition import Exposition
+
+        counters = [*self._jobs.counters, *self.http.counters()]
+        histograms = [*self._jobs.histograms, *self.http.histograms()]
+        return Exposition(counters, histograms, gauges).text()
+
+    async def answer(self, send: Send, *headers: tuple[bytes, bytes]) -> None:
+        body = await self.text()
+        own = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def metrics_route(metrics: Metrics) -> ASGIRouteHandler:
+    """``/metrics`` among the routes of the API."""
+
+    @asgi(PATH)
+    async def show_metrics(
+        scope: Scope, receive: Receive, send: Send
+    ) -> None:  # any method, as in the contract
+        await metrics.answer(send)
+
+    return show_metrics
+
+
+def _known(method: str) -> str:
+    return method if method in _METHODS else _OTHER_METHOD

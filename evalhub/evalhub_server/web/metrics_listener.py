@@ -1,0 +1,32 @@
+"""The application behind the metrics' own listener: ``/metrics`` and nothing else."""
+
+from __future__ import annotations
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from evalhub_server.web.fields import TRACE_HEADER, trace_of
+from evalhub_server.web.metrics import PATH, Metrics
+from evalhub_server.web.middleware import NOSNIFF, PLAIN_NOT_FOUND
+
+
+def metrics_app(metrics: Metrics) -> ASGIApp:
+    """Any method is answered, as in the contract, with the caller's request id or a new one."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        given = next((value for name, value in scope["headers"] if name == TRACE_HEADER), None)
+        trace = (TRACE_HEADER, trace_of(given).encode("ascii"))
+        if scope["path"] == PATH:
+            await metrics.answer(send, trace)
+            return
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", str(len(PLAIN_NOT_FOUND)).encode()),
+            NOSNIFF,
+            trace,
+        ]
+        await send({"type": "http.response.start", "status": 404, "headers": headers})
+        await send({"type": "http.response.body", "body": PLAIN_NOT_FOUND, "more_body": False})
+
+    return app

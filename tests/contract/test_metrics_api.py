@@ -1,0 +1,249 @@
+"""``/metrics``, as a Prometheus server reads it."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness import Config, RunningServer, wait_until
+from harness.server import API
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+Sample = tuple[str, frozenset[tuple[str, str]]]
+
+
+class Scrape:
+    """The samples of one answer."""
+
+    def __init__(self, text: str) -> None:
+        self.families = {family.name: family for family in text_string_to_metric_families(text)}
+        self._values: dict[Sample, float] = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in self.families.values()
+            for sample in family.samples
+        }
+
+    def __call__(self, name: str, **labels: str) -> float | None:
+        return self._values.get((name, frozenset(labels.items())))
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over all samples that have these labels, whatever others they have."""
+        wanted = set(labels.items())
+        return sum(value for (key, have), value in self._values.items() if key == name and wanted <= have)
+
+    def values_of(self, label: str) -> set[str]:
+        return {value for _, have in self._values for name, value in have if name == label}
+
+
+def scrape(server: RunningServer) -> Scrape:
+    answer = server.call("GET", "/metrics")
+    assert (answer.status, answer.headers["content-type"]) == (200, CONTENT_TYPE)
+    return Scrape(answer.body)
+
+
+def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, {n.lower(): v for n, v in answer.getheaders()}, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def started(server: RunningServer) -> dict[str, Any]:
+    return next(line for line in reversed(server.log_lines()) if line["msg"] == "API Server starting")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    made = Config(
+        tmp_path / "config",
+        supervisor={"exit_grace": "100ms", "stop_grace": "300ms"},
+        local={"max_parallel": 1, "jobs_dir": str(tmp_path / "jobs")},
+    )
+    made.scripted("running", "completed")
+    made.scripted("exit:3", provider_id="fails")
+    made.scripted("running", "hang", provider_id="hangs")
+    return made
+
+
+@pytest.fixture
+def server(config: Config) -> Iterator[RunningServer]:
+    with RunningServer(config.folder) as running:
+        yield running
+
+
+def test_what_jobs_did_is_counted(server: RunningServer, config: Config):
+    for provider in ("scripted", "fails", "scripted"):
+        server.finished(server.submit(provider=provider))
+    hanging = server.submit(provider="hangs")
+    server.in_state(hanging, "running")
+    server.call("DELETE", f"{API}/jobs/{hanging}")
+
+    seen = scrape(server)
+    jobs, benchmarks = "evalhub_evaluation_jobs_total", "evalhub_benchmark_completions_total"
+    assert seen(jobs, provider="scripted", collection="", status="pending") == 2
+    assert seen(jobs, provider="scripted", collection="", status="completed") == 2
+    assert seen(jobs, provider="fails", collection="", status="failed") == 1
+    assert seen(jobs, provider="hangs", collection="", status="cancelled") == 1
+    assert seen(benchmarks, benchmark_name="b", provider="scripted", status="completed") == 2
+    assert seen("evalhub_evaluation_errors_total", error_type="job_failed", provider="fails") == 1
+    assert seen("evalhub_evaluation_job_actions_total", action="created", runtime="local") == 4
+    assert seen("evalhub_evaluation_job_actions_total", action="cancelled", runtime="local") == 1
+    assert seen("evalhub_evaluation_job_completions_total", state="completed") == 2
+    duration = "evalhub_evaluation_job_duration_seconds"
+    assert seen(f"{duration}_count", provider="scripted", collection="") == 2
+    assert seen(f"{duration}_bucket", provider="scripted", collection="", le="8192") == 2
+    assert seen("evalhub_benchmark_duration_seconds_count", benchmark_name="b", provider="scripted") == 2
+    assert (seen("evalhub_evaluation_jobs_active"), seen("evalhub_evaluation_queue_depth")) == (0, 0)
+    assert seen("process_cpu_seconds_total") is not None
+
+
+def test_jobs_of_a_collection_have_its_id(config: Config):
+    members = [{"id": "b", "provider_id": "scripted"}]
+    config.write(
+        "collections/suite.yaml", {"id": "suite", "name": "s", "category": "c", "benchmarks": members}
+    )
+    body = {"name": "j", "model": {"url": "http://m.test", "name": "m"}, "collection": {"id": "suite"}}
+    with RunningServer(config.folder) as server:
+        server.finished(server.call("POST", f"{API}/jobs", body).body["resource"]["id"])
+        labels = {"provider": "scripted", "collection": "suite"}
+        assert scrape(server)("evalhub_evaluation_jobs_total", status="completed", **labels) == 1
+
+
+def test_gauges_are_true_after_a_crash_and_after_a_hard_delete(config: Config, tmp_path: Path):
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
+        jobs = [server.submit(provider="hangs") for _ in range(3)]
+        server.in_state(jobs[0], "running")
+        server.kill()
+        server.start()
+        seen = scrape(server)
+        assert (seen("evalhub_evaluation_jobs_active"), seen("evalhub_evaluation_queue_depth")) == (3, 2)
+        assert (seen("evalhub_workloads_running"), seen("evalhub_benchmarks_waiting")) == (1, 2)
+        assert seen.total("evalhub_evaluation_jobs_total") == 0  # counters begin with the process
+        for job in reversed(jobs):
+            assert server.call("DELETE", f"{API}/jobs/{job}?hard_delete=true").status == 204
+        seen = scrape(server)
+        assert (seen("evalhub_evaluation_jobs_active"), seen("evalhub_evaluation_queue_depth")) == (0, 0)
+        assert (seen("evalhub_workloads_running"), seen("evalhub_benchmarks_waiting")) == (0, 0)
+
+
+def test_requests_are_counted_by_route_and_never_by_path(server: RunningServer):
+    for number in range(20):
+        server.call("GET", f"{API}/jobs/job-{number}")
+        server.call("GET", f"/no/such/path-{number}")
+    server.call("HEAD", "/api/v1/health")
+    seen = scrape(server)
+    route = f"{API}/jobs/{{job_id}}"
+    count = "http_server_request_count_total"
+    assert seen(count, http_request_method="GET", http_route=route, http_response_status_code="404") == 20
+    assert (
+        seen(count, http_request_method="GET", http_route="not_found", http_response_status_code="404") == 20
+    )
+    assert seen.total(count, http_request_method="HEAD", http_route="/api/v1/health") == 1
+    assert not [value for value in seen.values_of("http_route") if "job-" in value or "path-" in value]
+    assert seen.total("http_server_request_duration_seconds_count", http_route=route) == 20
+    assert seen.total("http_server_response_body_size_bytes_sum", http_route=route) > 2000
+    labels = {"endpoint": route, "method": "GET", "collection": "", "provider": ""}
+    assert seen("evalhub_api_request_duration_seconds_count", **labels) == 20
+    assert seen("evalhub_api_request_duration_seconds_bucket", le="10", **labels) == 20
+
+
+def test_what_a_request_brings_is_counted_in_bytes(server: RunningServer):
+    server.call("POST", f"{API}/jobs", b"x" * 321)
+    sum_ = "http_server_request_body_size_bytes_sum"
+    assert scrape(server).total(sum_, http_route=f"{API}/jobs", http_response_status_code="400") == 321
+
+
+def test_a_request_is_active_until_its_answer_has_ended(server: RunningServer):
+    # The scrape is the only request just now, and it is still being answered.
+    assert scrape(server)("http_server_active_requests", http_request_method="GET", url_scheme="http") == 1
+    assert scrape(server)("http_server_active_requests", http_request_method="GET", url_scheme="http") == 1
+
+
+def test_every_method_is_answered(server: RunningServer):
+    for method in ("HEAD", "POST", "PUT", "DELETE"):
+        status, headers, _ = ask(server.port, "/metrics", method)
+        assert (status, headers["content-type"]) == (200, CONTENT_TYPE)
+
+
+def test_the_readme_names_every_metric_of_the_server_and_no_other(server: RunningServer):
+    section = README.partition("### Metrics")[2].partition("\n## ")[0].partition("\n### ")[0]
+    named = set(re.findall(r"^\| `([a-z_]+)`", section, re.MULTILINE))
+    own = {
+        f"{name}_total" if family.type == "counter" else name
+        for name, family in scrape(server).families.items()
+        if name.startswith(("evalhub_", "http_"))
+    }
+    assert named == own
+
+
+def test_a_start_does_not_wait_for_prometheus_client():
+    imports = "import sys, evalhub_server.cli.server; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", imports], check=True)
+
+
+def test_there_is_no_other_listener_unless_it_is_asked_for(server: RunningServer):
+    assert started(server)["metrics_port"] is None
+
+
+def test_the_own_listener_has_metrics_and_nothing_else(config: Config, tmp_path: Path):
+    made = Config(tmp_path / "own", prometheus={"enabled": True, "port": 0})
+    with RunningServer(made.folder) as server:
+        server.get("/api/v1/health")
+        port = started(server)["metrics_port"]
+        trace = {"X-Global-Transaction-Id": "scrape-1"}
+        status, headers, text = ask(port, "/metrics", **trace)
+        assert (status, headers["content-type"]) == (200, CONTENT_TYPE)
+        assert headers["x-global-transaction-id"] == "scrape-1"
+        assert Scrape(text).total("http_server_request_count_total", http_route="/api/v1/health") == 1
+        for path in ("/", "/api/v1/health", f"{API}/jobs", "/metrics/"):
+            status, headers, text = ask(port, path)
+            assert (status, text) == (404, "404 page not found\n")
+            assert len(headers["x-global-transaction-id"]) == 36
+        assert server.terminate() == 0
+
+
+def test_outside_local_mode_metrics_are_on_their_own_listener_only(tmp_path: Path):
+    made = Config(
+        tmp_path / "c",
+        plugins={"runtime": "local"},
+        prometheus={"enabled": True, "port": 0, "host": "127.0.0.1"},
+    )
+    with RunningServer(made.folder, flags=("--configdir", str(made.folder))) as server:
+        assert server.call("GET", "/metrics").status == 404
+        assert ask(started(server)["metrics_port"], "/metrics")[0] == 200
+
+
+def test_a_metrics_port_in_use_is_an_error_line_and_no_failed_start(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        made = Config(tmp_path / "c", prometheus={"enabled": True})
+        with RunningServer(made.folder, env={"METRICS_PORT": str(port)}) as server:
+            (line,) = [line for line in server.log_lines() if line["level"] == "error"]
+            assert line["msg"] == "Metrics listener not started"
+            assert f"127.0.0.1:{port}" in line["error"]
+            assert "METRICS_PORT" in line["error"]
+            assert scrape(server)("evalhub_evaluation_jobs_active") == 0
+
+
+def test_the_server_stops_while_its_metrics_are_read(config: Config, tmp_path: Path):
+    made = Config(tmp_path / "own", prometheus={"enabled": True, "port": 0})
+    with (
+        RunningServer(made.folder) as server,
+        socket.create_connection(("127.0.0.1", started(server)["metrics_port"])) as reader,
+    ):
+        reader.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_until(lambda: reader.recv(4096), "the first bytes of the answer")
+        assert server.terminate() == 0
