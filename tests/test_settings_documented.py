@@ -33,7 +33,7 @@ def test_every_key_that_does_something_is_in_the_table_and_none_else():
         key
         for key in keys_of_the_code()
         for mark in NO_EFFECT
-        if key == mark or key.startswith(mark.rstrip("*"))
+        if key == mark or (mark.endswith("*") and key.startswith(mark[:-1]))
     }
     assert first_cells("| key | default | meaning |") == keys_of_the_code() - idle | WORDS_OF_THE_CORE
 

@@ -47,13 +47,14 @@ def providers() -> dict[str, ProviderConfig]:
 def here(
     environ: Mapping[str, str] | None = None,
     kubernetes: Mapping[str, Any] | None = None,
+    namespace_file: Path = Path("/nowhere"),
     **sections: Any,
 ) -> Installation:
     """The recorded installation; ``sections`` replace those of its configuration, ``kubernetes`` is ours alone."""
     config = yaml.safe_load((FOLDER / "config" / "config.yaml").read_text("utf-8")) | sections
     settings = convert_section(dict(kubernetes or {}), KubernetesSettings, "kubernetes")
     context = PluginContext(sections=config, callback_url="http://127.0.0.1:8080")
-    return installation(settings, context, OPERATOR if environ is None else environ, Path("/nowhere"))
+    return installation(settings, context, OPERATOR if environ is None else environ, namespace_file)
 
 
 def run_of(

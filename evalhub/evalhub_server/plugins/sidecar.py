@@ -46,12 +46,13 @@ class SidecarOci(Struct, kw_only=True, frozen=True):
 
 
 class SidecarModel(Struct, kw_only=True, frozen=True):
-    """``sidecar.model``."""
+    """``sidecar.model``. ``sa_token_hosts``: the models outside the cluster that get the pod's own token."""
 
     url: str = ""
     auth_secret_mount_path: str = ""
     http_timeout: Duration | None = None
     insecure_skip_verify: bool = False
+    sa_token_hosts: tuple[str, ...] | None = None
 
 
 class Amounts(Struct, kw_only=True, frozen=True):

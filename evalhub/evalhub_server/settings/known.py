@@ -84,12 +84,18 @@ NO_EFFECT: Mapping[str, str] = {
     "database.conn_max_lifetime": "one connection writes and one reads",
     "database.max_idle_conns": "one connection writes and one reads",
     "database.max_open_conns": "one connection writes and one reads",
-    "service.eval_init_image": "for clusters",
     "service.local_mode": "the flag --local decides, as in the released server",
     "service.write_timeout": "answers are short, and logs have log_stream_timeout",
     "mlflow.*": "nothing here reads it yet",
     "otel.*": "nothing here reads it yet",
-    "sidecar.*": "nothing here reads it yet",
+    "sidecar.eval_hub.token": "in a cluster sidecars have the tokens of their pods",
+    "sidecar.init_container.*": "each Job says it",
+    "sidecar.local.*": "nothing here reads it yet",
+    "sidecar.local_mode": "nothing here reads it yet",
+    "sidecar.mlflow.token_path": "in a cluster sidecars have the tokens of their pods",
+    "sidecar.mlflow.workspace": "the tenant is the workspace",
+    "sidecar.model.auth_secret_mount_path": "each Job says it",
+    "sidecar.model.url": "each Job says it",
 }
 """Keys (a final ``*`` stands for all below) that are checked, accepted in silence and do nothing; and why."""
 

@@ -111,7 +111,9 @@ def installation(
     """Read the surroundings. Raises :class:`SettingsError` for a wrong value in a section that is read here."""
     mlflow: MlflowSection = _section(context, "mlflow", MlflowSection)
     # The variable counts as it is, since a configuration can map others and leave this one out.
-    tracking_uri = environ.get("MLFLOW_TRACKING_URI", "").strip() or mlflow.tracking_uri.strip()
+    sidecar: SidecarSettings = _section(context, "sidecar", SidecarSettings)
+    uris = (sidecar.mlflow.tracking_uri, environ.get("MLFLOW_TRACKING_URI", ""), mlflow.tracking_uri)
+    tracking_uri = next((uri.strip() for uri in uris if uri.strip()), "")
     return Installation(
         instance=environ.get("EVALHUB_INSTANCE_NAME", "").strip(),
         namespace=_text(namespace_file),
@@ -119,7 +121,7 @@ def installation(
         server_url=environ.get("SERVICE_URL", "").strip() or context.callback_url,
         mlflow=replace(mlflow, tracking_uri=tracking_uri),
         init_image=_section(context, "service", ServiceSection).eval_init_image.strip(),
-        sidecar=_section(context, "sidecar", SidecarSettings),
+        sidecar=sidecar,
         settings=settings,
     )
 

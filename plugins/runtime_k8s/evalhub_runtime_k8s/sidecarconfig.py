@@ -46,6 +46,8 @@ def sidecar_config(
             http_timeout=_ns(settings.model.http_timeout or Duration(MODEL_TIMEOUT_S)),
             insecure_skip_verify=settings.model.insecure_skip_verify,
         )
+        if settings.model.sa_token_hosts is not None:  # none and an empty list are not the same
+            config["model"]["sa_token_hosts"] = list(settings.model.sa_token_hosts)
     if has_revision:
         config["init_container"] = {
             "is_git_job": True

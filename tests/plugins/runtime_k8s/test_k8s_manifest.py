@@ -432,7 +432,7 @@ def test_what_is_configured_for_the_sidecar_reaches_it():
             "base_url": "https://hub:1", "ca_cert_path": "/ca", "insecure_skip_verify": True, "token_cache_timeout": "1m",
         },
         "oci": {"ca_cert_path": "/oci", "http_timeout": "5s"},
-        "model": {"http_timeout": 1_500_000_000},
+        "model": {"http_timeout": 1_500_000_000, "sa_token_hosts": []},
         "otel": {"enabled": True, "exporter_type": "otlp-http"},
     }  # fmt: skip
     built = manifests(a_request(), here({}, sidecar=configured))
@@ -443,7 +443,7 @@ def test_what_is_configured_for_the_sidecar_reaches_it():
             "token_cache_timeout": 60_000_000_000,
         },
         "oci": {"ca_cert_path": "/oci", "http_timeout": 5_000_000_000},
-        "model": {"url": "http://m/v1", "http_timeout": 1_500_000_000},
+        "model": {"url": "http://m/v1", "http_timeout": 1_500_000_000, "sa_token_hosts": []},
         "otel": {"enabled": True, "exporter_type": "otlp-http", "service_name": "sidecar"},
     }  # fmt: skip
 

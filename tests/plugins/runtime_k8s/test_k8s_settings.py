@@ -50,6 +50,10 @@ def test_mlflow_is_known_from_the_variable_or_else_from_the_configuration():
     assert of(sections).mlflow.tracking_uri == "http://configured"
     here = of(sections, {"MLFLOW_TRACKING_URI": " http://variable "})
     assert (here.mlflow.tracking_uri, here.mlflow.ca_cert_path) == ("http://variable", "/ca")
+    sections |= {"sidecar": {"mlflow": {"tracking_uri": "http://for-sidecars"}}}
+    assert (
+        of(sections, {"MLFLOW_TRACKING_URI": "http://variable"}).mlflow.tracking_uri == "http://for-sidecars"
+    )
 
 
 def test_images_and_the_sidecar_come_from_the_released_servers_sections():

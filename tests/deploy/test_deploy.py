@@ -1,0 +1,229 @@
+"""The manifests under ``deploy/``: known to the API, complete, and with the rights that they should give."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from evalhub_runtime_k8s.names import service_account, service_ca
+from harness.apischema import schema_problems
+from harness.kube import rights
+from harness.manifests import here, manifests
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FOLDERS = ("server", "tenant")
+
+Object = dict[str, Any]
+
+
+def objects_in(folder: str) -> list[Object]:
+    files = sorted((DEPLOY / folder).glob("*.yaml"))
+    documents = [document for file in files for document in yaml.safe_load_all(file.read_text("utf-8"))]
+    return [document for document in documents if document["kind"] != "Kustomization"]
+
+
+def the(kind: str, name: str) -> Object:
+    (found,) = [
+        item
+        for folder in FOLDERS
+        for item in objects_in(folder)
+        if (item["kind"], item["metadata"]["name"]) == (kind, name)
+    ]
+    return found
+
+
+def pod() -> Object:
+    return the("Deployment", "evalhub")["spec"]["template"]["spec"]
+
+
+def container(name: str) -> Object:
+    (found,) = [c for c in pod()["containers"] if c["name"] == name]
+    return found
+
+
+def variables() -> dict[str, str]:
+    return {item["name"]: item["value"] for item in container("evalhub")["env"]}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_api_knows_every_field(folder: str):
+    found = objects_in(folder)
+    assert found
+    assert {item["metadata"]["name"]: schema_problems(item) for item in found if schema_problems(item)} == {}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_is_in_the_kustomization(folder: str):
+    document = yaml.safe_load((DEPLOY / folder / "kustomization.yaml").read_text("utf-8"))
+    files = {file.name for file in (DEPLOY / folder).glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(document["resources"]) == files
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_kustomize_builds_it(folder: str):
+    command = ["kubectl", "kustomize", str(DEPLOY / folder)]
+    built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found: list[Object] = list(yaml.safe_load_all(built))
+    assert [problem for item in found for problem in schema_problems(item)] == []
+    for item in found:
+        if item["kind"] == "Deployment":
+            (server,) = [c for c in item["spec"]["template"]["spec"]["containers"] if c["name"] == "evalhub"]
+            values = {variable["name"]: variable["value"] for variable in server["env"]}
+            assert values["EVALHUB_IMAGE"] == server["image"] != "evalhub"
+
+
+# --- Rights ---
+
+
+def granted(role: str) -> dict[tuple[str, str], frozenset[str]]:
+    return {
+        (group, resource): frozenset(rule["verbs"])
+        for rule in the("ClusterRole", role)["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_the_server_has_in_tenants_what_the_operator_gives_it_and_no_more():
+    assert granted("evalhub-tenant") == {
+        **rights.OPERATOR,
+        ("mlflow.kubeflow.org", "experiments"): frozenset({"create", "get", "list", "update", "delete"}),
+        ("trustyai.opendatahub.io", "providers"): frozenset({"get", "list"}),
+        ("trustyai.opendatahub.io", "collections"): frozenset({"get", "list"}),
+    }
+
+
+def test_the_whole_cluster_is_asked_only_who_somebody_is_and_what_they_may_do():
+    bindings = [b for folder in FOLDERS for b in objects_in(folder) if b["kind"] == "ClusterRoleBinding"]
+    assert [binding["roleRef"]["name"] for binding in bindings] == ["evalhub-auth"]
+    assert granted("evalhub-auth") == {
+        ("authentication.k8s.io", "tokenreviews"): frozenset({"create"}),
+        ("authorization.k8s.io", "subjectaccessreviews"): frozenset({"create"}),
+    }
+
+
+def test_a_job_may_report_and_nothing_else():
+    assert granted("evalhub-job") == {("trustyai.opendatahub.io", "status-events"): frozenset({"create"})}
+    (subject,) = the("RoleBinding", "evalhub-job")["subjects"]
+    assert subject["name"] == service_account("evalhub", "evalhub-system")
+    assert the("ServiceAccount", subject["name"])
+
+
+def test_every_binding_is_of_a_role_that_is_there_to_an_account_that_is_there():
+    for folder in FOLDERS:
+        for item in objects_in(folder):
+            if item["kind"].endswith("RoleBinding"):
+                assert the("ClusterRole", item["roleRef"]["name"])
+                for subject in item["subjects"]:
+                    assert subject["kind"] == "Group" or the("ServiceAccount", subject["name"])
+
+
+# --- The server's pod ---
+
+
+def test_every_container_is_restricted():
+    assert pod()["securityContext"]["runAsNonRoot"] is True
+    for found in pod()["containers"]:
+        context = found["securityContext"]
+        assert (context["allowPrivilegeEscalation"], context["runAsNonRoot"]) == (False, True)
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert context["readOnlyRootFilesystem"] is True
+
+
+def test_whatever_is_mounted_is_there():
+    volumes = {volume["name"] for volume in pod()["volumes"]}
+    mounted = {mount["name"] for found in pod()["containers"] for mount in found["volumeMounts"]}
+    assert mounted == volumes
+    for volume in pod()["volumes"]:
+        if "configMap" in volume:
+            assert the("ConfigMap", volume["configMap"]["name"])
+        if "persistentVolumeClaim" in volume:
+            assert the("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+
+
+@pytest.mark.parametrize("name", ["evalhub", "evalhub-api", "evalhub-metrics"])
+def test_services_lead_to_ports_of_the_pod(name: str):
+    service = the("Service", name)["spec"]
+    labels = the("Deployment", "evalhub")["spec"]["template"]["metadata"]["labels"]
+    assert service["selector"].items() <= labels.items()
+    ports = {port["containerPort"] for found in pod()["containers"] for port in found["ports"]}
+    assert {port["targetPort"] for port in service["ports"]} <= ports
+
+
+def test_only_the_proxies_reach_the_server():
+    assert (variables()["API_HOST"], variables()["PORT"]) == ("127.0.0.1", "8444")
+    for name in ("api", "callbacks"):
+        arguments = container(name)["args"]
+        assert "--upstream=http://127.0.0.1:8444/" in arguments
+        assert "--auth-header-user-field-name=X-User" in arguments
+
+
+@pytest.mark.parametrize(("name", "resource"), [("api", "evaluations"), ("callbacks", "status-events")])
+def test_a_proxy_asks_in_the_namespace_of_the_tenant(name: str, resource: str):
+    arguments = container(name)["args"]
+    assert f"--config-file=/etc/kube-rbac-proxy/{name}.yaml" in arguments
+    config = yaml.safe_load(the("ConfigMap", "evalhub-proxy")["data"][f"{name}.yaml"])["authorization"]
+    assert config["rewrites"] == {"byHttpHeader": {"name": "X-Tenant"}}
+    assert config["resourceAttributes"] == {
+        "apiGroup": "trustyai.opendatahub.io", "resource": resource, "namespace": "{{ .Value }}",
+    }  # fmt: skip
+
+
+def test_sidecars_find_the_callback_proxy_where_jobs_look_for_the_server(tmp_path: Path):
+    namespace_file = tmp_path / "namespace"
+    namespace_file.write_text(the("Namespace", "evalhub-system")["metadata"]["name"])
+    where = here(
+        {"EVALHUB_INSTANCE_NAME": variables()["EVALHUB_INSTANCE_NAME"]}, namespace_file=namespace_file
+    )
+    request = {
+        "name": "j",
+        "model": {"url": "http://m", "name": "m"},
+        "benchmarks": [{"id": "b1", "provider_id": "plain"}],
+    }
+    built = manifests(request, where)
+    assert (
+        "https://evalhub.evalhub-system.svc.cluster.local:8443"
+        in built.config_map["data"]["sidecar_config.json"]
+    )
+    (port,) = the("Service", "evalhub")["spec"]["ports"]
+    assert port["port"] == 8443
+    assert port["targetPort"] == container("callbacks")["ports"][0]["containerPort"]
+    job_pod = cast("Object", built.job["spec"]["template"]["spec"])
+    assert job_pod["serviceAccountName"] == "evalhub-evalhub-system-job"
+    assert service_ca("evalhub") in (DEPLOY / "README.md").read_text("utf-8")
+
+
+# --- Its configuration ---
+
+
+def test_the_server_accepts_its_configuration(tmp_path: Path):
+    """Also as Kubernetes mounts it: links to a folder that an update replaces."""
+    data = tmp_path / "config" / "..2026_01_01"
+    data.mkdir(parents=True)
+    (data / "config.yaml").write_text(the("ConfigMap", "evalhub-config")["data"]["config.yaml"])
+    (tmp_path / "config" / "..data").symlink_to(data.name)
+    (tmp_path / "config" / "config.yaml").symlink_to("..data/config.yaml")
+    environ = variables() | {
+        "EVAL_HUB_CONFIG_DIR": str(tmp_path / "config"),
+        "EVALHUB_DATA_DIR": str(tmp_path / "data"),
+        "EVALHUB_IMAGE": "evalhub:1",
+        "EVALHUB_INIT_IMAGE": "evalhub:1",
+    }
+    done = checked(environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0 errors, 0 warnings" in done.stdout
+
+
+def checked(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evalhub_server", "check"]
+    kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=kept | environ)

@@ -1,0 +1,115 @@
+"""What the operator gives the server: environment, configuration and how they are mounted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ENVIRONMENT = {
+    "API_HOST": "127.0.0.1",
+    "PORT": "8444",
+    "LOG_LEVEL": "INFO",
+    "SERVICE_URL": "https://evalhub.team-a.svc.cluster.local:8443",
+    "EVALHUB_INSTANCE_NAME": "evalhub",
+    "EVALHUB_HARDWARE_PROFILES_NAMESPACE": "opendatahub",
+    "MLFLOW_CA_CERT_PATH": "",
+    "MLFLOW_WORKSPACE": "team-a",
+    "MLFLOW_TOKEN_PATH": "/var/run/secrets/mlflow/token",
+    "METRICS_HOST": "0.0.0.0",
+    "METRICS_PORT": "8081",
+    "MAX_CONCURRENT_EVALUATIONS": "10",
+    "DEFAULT_TIMEOUT_MINUTES": "60",
+    "MAX_RETRY_ATTEMPTS": "3",
+}
+
+CONFIG: dict[str, Any] = {
+    "service": {
+        "port": 8444,
+        "disable_auth": False,
+        "termination_file": "/tmp/termination-log",
+        "eval_init_image": "registry.example/evalhub:1",
+    },
+    "env_mappings": {
+        "PORT": "service.port",
+        "DISABLE_AUTH": "service.disable_auth",
+        "MLFLOW_TRACKING_URI": "mlflow.tracking_uri",
+        "MLFLOW_INSECURE_SKIP_VERIFY": "mlflow.insecure_skip_verify",
+    },
+    "database": {
+        "driver": "sqlite",
+        "url": "file::eval_hub:?mode=memory&cache=shared",
+        "max_open_conns": 25,
+        "max_idle_conns": 5,
+    },
+    "otel": {"enabled": False},
+    "prometheus": {"enabled": True},
+    "sidecar": {
+        "base_url": "http://localhost:8080",
+        "eval_hub": {"http_timeout": 30000000000},
+        "sidecar_container": {
+            "image": "registry.example/evalhub:1",
+            "resources": {
+                "requests": {"cpu": "200m", "memory": "512Mi"},
+                "limits": {"cpu": "500m", "memory": "2Gi"},
+            },
+        },
+    },
+}
+
+PROVIDER: dict[str, Any] = {
+    "id": "garak",
+    "name": "Garak",
+    "runtime": {"k8s": {"image": "registry.example/garak:1", "image_pull_policy": "Always"}},
+    "benchmarks": [{"id": "quick", "name": "Quick", "category": "safety", "metrics": ["rate"]}],
+}
+
+
+def mounted(folder: Path, files: dict[str, str]) -> Path:
+    """Files as Kubernetes mounts them: each a link into a folder that an update replaces."""
+    data = folder / "..2026_01_01_00_00_00.1"
+    data.mkdir(parents=True)
+    (folder / "..data").symlink_to(data.name)
+    for name, text in files.items():
+        (data / name).write_text(text)
+        (folder / name).symlink_to(f"..data/{name}")
+    return folder
+
+
+@pytest.fixture
+def config_dir(tmp_path: Path) -> Path:
+    secrets = mounted(tmp_path / "secrets", {"db-url": "file::secret:?mode=memory\n"})
+    config = CONFIG | {
+        "secrets": {"dir": str(secrets), "mappings": {"db-url": "database.url", "x:optional": "mlflow.token"}}
+    }
+    folder = mounted(tmp_path / "config", {"config.yaml": yaml.safe_dump(config)})
+    mounted(folder / "providers", {"garak.yaml": yaml.safe_dump(PROVIDER)})
+    mounted(folder / "collections", {})
+    return folder
+
+
+def checked(config_dir: Path, **environ: str) -> dict[str, Any]:
+    """What ``eval-hub-server check`` finds; a start would read all of the same."""
+    kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    env = kept | ENVIRONMENT | {"EVAL_HUB_CONFIG_DIR": str(config_dir)} | environ
+    command = [sys.executable, "-m", "evalhub_server", "check", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_operators_environment_and_configuration_are_accepted(config_dir: Path):
+    found = checked(config_dir)
+    assert [finding["severity"] for finding in found["findings"]] == ["warning"]
+    assert "service.disable_auth" in found["findings"][0]["message"]
+    assert found["providers"] == 1
+
+
+def test_what_it_maps_to_keys_that_we_do_not_have_is_no_error(config_dir: Path):
+    checked(config_dir, DISABLE_AUTH="true", MLFLOW_INSECURE_SKIP_VERIFY="true")
