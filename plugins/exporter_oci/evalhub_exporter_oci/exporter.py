@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from importlib import import_module
 
 from evalhub_exporter_oci import helper
 from evalhub_exporter_oci.artifact import card_artifact
@@ -36,7 +37,9 @@ class OciExporter(Exporter):
 
     async def export(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
         """The same card under the same tag is pushed once; a newer card takes the tag over."""
-        from evalhub_exporter_oci.push import push  # brings aiohttp
+        # This brings aiohttp, which nobody needs before the first export, and which would hold up the event loop.
+        await asyncio.to_thread(import_module, "evalhub_exporter_oci.push")
+        from evalhub_exporter_oci.push import push
         from evalhub_exporter_oci.session import RegistrySession
 
         coordinates = _coordinates(job)
