@@ -27,8 +27,10 @@ def runtime_name(settings: Settings) -> str:
 
 
 def exporter_names(settings: Settings) -> tuple[str, ...]:
-    """``plugins.exporters``, else ``oci``, for the jobs that ask for it."""
-    return ("oci",) if settings.plugins.exporters is None else settings.plugins.exporters
+    """``plugins.exporters``, else ``oci`` for the jobs that ask for it, and ``webhook`` if ``webhook.url`` is set."""
+    if settings.plugins.exporters is not None:
+        return settings.plugins.exporters
+    return ("oci", "webhook") if _section(settings, "webhook").get("url") else ("oci",)
 
 
 def _section(settings: Settings, name: str) -> dict[str, Any]:

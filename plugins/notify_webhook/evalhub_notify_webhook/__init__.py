@@ -1,0 +1,1 @@
+"""Tells an HTTP endpoint what becomes of jobs, with signed messages (webhooks)."""

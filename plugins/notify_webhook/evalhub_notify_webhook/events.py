@@ -1,0 +1,103 @@
+"""What there are messages about, and what they say."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec import Struct
+
+from evalhub_server.domain.exports import has_new_outcome
+from evalhub_server.domain.record import BenchmarkRecord, PlannedBenchmark
+from evalhub_server.models.common import Message, State
+from evalhub_server.models.job import BenchmarkTest, JobTest
+from evalhub_server.plugins import JobRecord
+
+CREATED, RUNNING, DELETED = "job.created", "job.running", "job.deleted"
+FINISHED = ("job.completed", "job.partially_failed", "job.failed", "job.cancelled")
+EVENTS = (CREATED, RUNNING, *FINISHED, DELETED)
+
+_IDS = UUID("0e1f8e1c-8b0b-5f0e-9d5c-6a9f6a3f5f11")
+
+
+class BenchmarkNews(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    id: str
+    provider_id: str
+    benchmark_index: int
+    status: State
+    test: BenchmarkTest | None = None
+
+
+class JobNews(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The job in short, as it is when the message is sent. ``href`` is where all of it can be read."""
+
+    id: str
+    href: str
+    name: str
+    tenant: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    model_name: str = ""
+    collection_id: str = ""
+    mlflow_experiment_id: str = ""
+    created_at: datetime
+    updated_at: datetime
+    state: State
+    message: Message
+    test: JobTest | None = None
+    benchmarks: tuple[BenchmarkNews, ...] = ()
+
+
+class News(Struct, kw_only=True, frozen=True):
+    """The body of a message. ``timestamp`` is when it happened, which may be long before it is sent."""
+
+    type: str
+    timestamp: datetime
+    data: JobNews
+
+
+def event_of(before: JobRecord | None, after: JobRecord) -> str | None:
+    """The event that a change is, if it is one."""
+    if before is None:
+        return CREATED
+    if has_new_outcome(before, after) or (after.state is State.RUNNING and before.state is not State.RUNNING):
+        return f"job.{after.state}"
+    return None
+
+
+def message_id(job: JobRecord, event: str, revision: int) -> str:
+    """The same for every try, by which a receiver knows a repeat."""
+    return f"msg_{uuid5(_IDS, f'{job.id} {event} {revision}').hex}"
+
+
+def body(job: JobRecord, event: str, happened_at: datetime) -> bytes:
+    request = job.request
+    news = JobNews(
+        id=job.id,
+        href=f"/api/v1/evaluations/jobs/{job.id}",
+        name=request.name,
+        tenant=job.tenant,
+        owner=job.owner,
+        tags=request.tags,
+        model_name=request.model.name if request.model else "",
+        collection_id=request.collection.id if request.collection else "",
+        mlflow_experiment_id=job.experiment.id if job.experiment else "",
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+        state=job.state,
+        message=job.message,
+        test=job.test,
+        benchmarks=tuple(_benchmark(job.plan.benchmarks[b.index], b) for b in job.benchmarks),
+    )
+    return msgspec.json.encode(News(type=event, timestamp=happened_at, data=news))
+
+
+def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkNews:
+    return BenchmarkNews(
+        id=planned.id,
+        provider_id=planned.provider_id,
+        benchmark_index=benchmark.index,
+        status=benchmark.state,
+        test=benchmark.result.test if benchmark.result else None,
+    )

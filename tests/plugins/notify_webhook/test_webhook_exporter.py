@@ -1,0 +1,202 @@
+"""One exporter against a real endpoint: what it posts, what counts as delivered, and where it does not go."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from evalhub_notify_webhook.exporter import DeliveryError, WebhookExporter
+from evalhub_notify_webhook.settings import WebhookSettings
+from evalhub_server.errors import SettingsError
+from evalhub_server.models.common import State
+from evalhub_server.plugins import Exporter, ExportRecord, ExportRefused, PluginContext
+from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.testing.builders import EPOCH, a_job
+from harness.receiver import Receiver
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
+OTHER = "whsec_" + base64.b64encode(b"another one of thirty-two bytes.").decode()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+def an_exporter(url: str, **settings: Any) -> WebhookExporter:
+    settings = {"secret": SECRET, "allow_private_addresses": True, **settings}
+    return WebhookExporter(WebhookSettings(url=url, **settings))
+
+
+async def posted(url: str, **settings: Any) -> None:
+    await an_exporter(url, **settings).export(a_job(), owed())
+
+
+def owed(event: str = "job.completed", revision: int = 1) -> ExportRecord:
+    return ExportRecord(
+        kind="exporter", name="webhook", event=event, since=EPOCH, asked=False, revision=revision
+    )
+
+
+async def test_a_message_is_signed_and_says_what_happened_when_and_to_which_job(receiver: Receiver):
+    job = a_job(name="nightly", tags=("a",), state=State.COMPLETED, tenant="blue")
+    outcome = await an_exporter(receiver.url).export(job, owed())
+    (got,) = receiver.requests
+    document = Webhook(SECRET).verify(got.body, got.headers)
+    assert got.headers["content-type"] == "application/json"
+    assert got.headers["webhook-id"] == outcome.reference
+    assert (document["type"], document["timestamp"]) == ("job.completed", "2026-01-01T00:00:00Z")
+    assert document["data"] == {
+        "id": job.id,
+        "href": f"/api/v1/evaluations/jobs/{job.id}",
+        "name": "nightly",
+        "tenant": "blue",
+        "tags": ["a"],
+        "model_name": "a-model",
+        "created_at": document["data"]["created_at"],
+        "updated_at": document["data"]["updated_at"],
+        "state": "completed",
+        "message": {
+            "message": "Evaluation job created",
+            "message_code": "evaluation_job_created",
+            "message_origin": "server",
+        },
+        "benchmarks": [
+            {"id": "bench-0", "provider_id": "provider-a", "benchmark_index": 0, "status": "pending"}
+        ],
+    }
+
+
+async def test_a_repeat_has_the_same_id_and_another_message_another(receiver: Receiver):
+    exporter, job = an_exporter(receiver.url), a_job()
+    for debt in (owed(), owed(), owed(revision=2), owed("job.running")):
+        await exporter.export(job, debt)
+    first, again, anew, other = (request.headers["webhook-id"] for request in receiver.requests)
+    assert first == again
+    assert len({first, anew, other}) == 3
+
+
+async def test_the_file_is_read_for_every_message_and_may_have_two_secrets(
+    receiver: Receiver, tmp_path: Path
+):
+    file = tmp_path / "secret"
+    exporter = an_exporter(receiver.url, secret="", secret_path=str(file))
+    file.write_text(f"{SECRET}\n", "utf-8")
+    await exporter.export(a_job(), owed())
+    file.write_text(f"{OTHER}\n{SECRET}\n", "utf-8")
+    await exporter.export(a_job(), owed())
+    before, after = receiver.requests
+    for secret, got in ((SECRET, before), (SECRET, after), (OTHER, after)):
+        Webhook(secret).verify(got.body, got.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OTHER).verify(before.body, before.headers)
+
+
+async def test_a_secret_file_that_is_missing_is_said_at_start(tmp_path: Path):
+    exporter = an_exporter("http://127.0.0.1:1", secret="", secret_path=str(tmp_path / "gone"))
+    with pytest.raises(SettingsError, match=r"^webhook\.secret_path: .*gone cannot be read: No such file"):
+        await exporter.check()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 429, 500, 503])
+async def test_whatever_is_not_a_success_is_tried_again_and_no_redirect_is_followed(
+    receiver: Receiver, status: int
+):
+    with Receiver() as elsewhere:
+        receiver.status, receiver.location = status, elsewhere.url
+        with pytest.raises(DeliveryError, match=f"127.0.0.1 answered {status} instead of 2xx"):
+            await posted(receiver.url)
+        assert len(receiver.requests) == 1
+        assert elsewhere.requests == []
+
+
+async def test_an_endpoint_that_is_gone_gets_this_message_no_more(receiver: Receiver):
+    receiver.status = 410
+    with pytest.raises(ExportRefused, match="answered 410"):
+        await posted(receiver.url)
+
+
+async def test_an_endpoint_that_is_down_is_tried_again(receiver: Receiver):
+    receiver.stop()
+    with pytest.raises(DeliveryError, match=r"127\.0\.0\.1 cannot be reached"):
+        await posted(receiver.url)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "127.1", "2130706433", "0.0.0.0"])
+async def test_nothing_is_sent_to_this_computer_unless_it_is_allowed(receiver: Receiver, host: str):
+    with pytest.raises((SettingsError, ExportRefused), match=rf"{re.escape(host.strip('[]'))} (is|has) "):
+        await posted(f"http://{host}:{receiver.port}/hook", allow_private_addresses=False)
+    assert receiver.requests == []
+
+
+async def test_no_proxy_of_the_environment_gets_to_see_a_message(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    with Receiver() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        await posted(receiver.url)
+        assert proxy.requests == []
+    assert len(receiver.requests) == 1
+
+
+def test_changes_owe_the_events_that_are_selected():
+    pending = a_job()
+    running, failed = replace(pending, state=State.RUNNING), replace(pending, state=State.FAILED)
+    everything = an_exporter(
+        "http://a.test", events=("job.created", "job.running", "job.failed", "job.completed")
+    )
+    assert list(everything.owes(None, pending)) == ["job.created"]
+    assert list(everything.owes(pending, running)) == ["job.running"]
+    assert list(everything.owes(running, replace(running, owner="another"))) == []
+    assert list(everything.owes(running, failed)) == ["job.failed"]
+    assert list(everything.owes(failed, replace(failed, state=State.COMPLETED))) == ["job.completed"]
+    ends = an_exporter("http://a.test")
+    assert [list(ends.owes(*pair)) for pair in ((None, pending), (pending, running), (running, failed))] == [
+        [],
+        [],
+        ["job.failed"],
+    ]
+    assert not ends.wants(failed)
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ({"url": ""}, r"^webhook\.url: is not set"),
+        ({"url": "a.test/hook"}, r"^webhook\.url: is no URL of HTTP"),
+        ({"url": "ftp://a.test"}, r"^webhook\.url: is no URL of HTTP"),
+        ({"url": "https://a.test:port"}, r"^webhook\.url: is no URL"),
+        ({"url": "https://me:hunter2@a.test"}, r"^webhook\.url: has a user or password"),
+        (
+            {"url": "http://127.0.0.1:80"},
+            r"^webhook\.url: 127\.0\.0\.1 is not a public address; .*allow_private",
+        ),
+        ({"url": "http://[::ffff:10.0.0.1]"}, r"^webhook\.url: ::ffff:.* is not a public address"),
+        ({"secret": ""}, r"^webhook\.secret: messages must be signed"),
+        ({"secret_path": "/a/file"}, r"^webhook\.secret: messages must be signed; set either"),
+        ({"secret": "hunter2"}, r"^webhook\.secret: expected whsec_"),
+        ({"events": ["job.done"]}, r"^webhook\.events: 'job\.done' is no event; write some of job\.created"),
+        ({"http_timeout": "0s"}, r"^webhook\.http_timeout: "),
+        ({"ca_cert_path": "/gone.pem"}, r"^webhook\.ca_cert_path: /gone\.pem is no file"),
+    ],
+)
+def test_a_section_that_cannot_work_is_refused(section: dict[str, Any], complaint: str):
+    plugins = load_plugins(environ={"EVALHUB_LOAD_PLUGINS": ""})
+    whole = {"url": "https://a.test/hook", "secret": SECRET, **section}
+    with pytest.raises(SettingsError, match=complaint) as refused:
+        plugins.make(Exporter, "webhook", {"webhook": whole}, PluginContext())
+    assert "hunter2" not in str(refused.value)
+
+
+def test_no_text_has_the_secret():
+    assert SECRET not in repr(WebhookSettings(url="https://a.test", secret=SECRET))
