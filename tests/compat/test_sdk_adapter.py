@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer, wait_until
-from harness.sdk import Sdk
+from harness.sdk import LOOPBACK_WITHOUT_PROXY, Sdk
 
 pytestmark = pytest.mark.slow
 
@@ -200,3 +200,15 @@ def test_a_result_that_the_sdk_swallows_fails_and_says_so(server: RunningServer)
     assert error["message_code"] == "results_not_reported"
     assert "exit code 0 without reporting a result" in error["message"]
     assert "Out of range float values are not JSON compliant" in error["message"]
+
+
+def test_an_adapter_reports_to_a_server_that_asks_for_a_token(sdk: Sdk, tmp_path: Path):
+    token = "0123456789abcdef0123456789abcdef"
+    (tmp_path / "token").write_text(token)
+    config = Config(tmp_path / "config", service={"port": 0, "auth_token_file": str(tmp_path / "token")})
+    config.provider(f"exec '{sdk.python}' '{ADAPTER / 'main.py'}'", "plain", provider_id="sdk")
+    with RunningServer(config.folder, env=LOOPBACK_WITHOUT_PROXY) as server:
+        server.headers = {"Authorization": f"Bearer {token}"}
+        job = server.finished(submit(server, "plain"))
+    assert job["status"]["state"] == "completed"
+    assert job["results"]["benchmarks"][0]["metrics"]["acc"] == 0.75

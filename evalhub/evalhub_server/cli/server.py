@@ -40,6 +40,7 @@ from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import Settings
 from evalhub_server.web.app import make_app
+from evalhub_server.web.exposure import credentials_of
 from evalhub_server.web.metrics import HttpMetrics, Metrics
 
 T = TypeVar("T")
@@ -131,7 +132,9 @@ class Server:
         store.listen(broadcast.publish)
         finalizer = Finalizer(store, destinations, settings.finalizer, random.random, settings.secrets.redact)
         self._stack.push_async_callback(finalizer.close)
-        runs = RunBuilder(self.url, runtime.provider_key, trackers)
+        credentials = credentials_of(settings)
+        callback_path = credentials.callback_path if credentials else None
+        runs = RunBuilder(self.url, runtime.provider_key, trackers, callback_path)
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
         resource_store = ResourceStore(storage)
@@ -144,7 +147,7 @@ class Server:
         self._stack.push_async_callback(reloader.close)
         jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
         metrics = self._metrics(store, supervisor, runtime, port)
-        app = make_app(settings, jobs, resources, metrics)
+        app = make_app(settings, jobs, resources, metrics, credentials)
         self._http = http_server(settings.service, app, tls=True)
         await supervisor.start()
         await finalizer.start()

@@ -133,6 +133,19 @@ def origin_not_allowed(origin: str) -> ApiError:
     return ApiError(403, "origin_not_allowed", text)
 
 
+def unauthorized() -> ApiError:
+    text = "This server asks for a bearer token: send the header 'Authorization: Bearer TOKEN' with the right token."
+    return ApiError(401, "unauthorized", text, {"WWW-Authenticate": 'Bearer realm="evalhub"'})
+
+
+def remote_commands_not_allowed() -> ApiError:
+    text = (
+        "Other computers can reach this server, so clients may not tell it which commands to run (runtime.local). Put the "
+        "provider into a file below providers/ of the server's configuration, or set local.allow_remote_commands: true there."
+    )
+    return ApiError(403, "remote_commands_not_allowed", text)
+
+
 def uri_too_long(limit_bytes: int) -> ApiError:
     text = f"The path of the request is longer than {limit_bytes} bytes; no resource has such an address."
     return ApiError(414, "uri_too_long", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from evalhub_server.domain.jobspec import job_spec
 from evalhub_server.domain.record import JobRecord
@@ -11,21 +11,32 @@ from evalhub_server.plugins.tracking import Tracker
 
 
 class RunBuilder:
-    """Knows what every run has in common: the callback address, the runtime's key, the trackers' environment."""
+    """Knows what every run has in common: the callback address, the runtime's key, the trackers' environment.
 
-    def __init__(self, callback_url: str, provider_key: str, trackers: Sequence[Tracker]) -> None:
+    ``callback_path``, where there is one, adds to the address what a job's adapters need to be let in.
+    """
+
+    def __init__(
+        self,
+        callback_url: str,
+        provider_key: str,
+        trackers: Sequence[Tracker],
+        callback_path: Callable[[str], str] | None = None,
+    ) -> None:
         self._callback_url = callback_url
         self._provider_key = provider_key
         self._trackers = list(trackers)
+        self._callback_path = callback_path
 
     def __call__(self, job: JobRecord, index: int) -> BenchmarkRun:
         environment: dict[str, str] = {}
         for tracker in self._trackers:
             environment.update(tracker.environment(job.tenant))
+        path = self._callback_path(job.id) if self._callback_path else ""
         benchmark = job.plan.benchmarks[index]
         oci = job.request.exports.oci if job.request.exports else None
         return BenchmarkRun(
-            spec=job_spec(job, index, self._callback_url),
+            spec=job_spec(job, index, self._callback_url + path),
             attempt=job.benchmarks[index].attempt,
             tenant=job.tenant,
             config=job.plan.runtimes.get(benchmark.provider_id, {}).get(self._provider_key),

@@ -22,7 +22,8 @@ from evalhub_server.settings.known import CORE_SECTIONS, OTHER_SECTIONS
 from evalhub_server.settings.rules import broken_rules
 from evalhub_server.settings.search import as_path, find_config_file
 from evalhub_server.settings.secretfiles import apply_secrets
-from evalhub_server.settings.secrets import find_secrets
+from evalhub_server.settings.secrets import find_secrets, with_secret
+from evalhub_server.settings.token import read_token, token_path
 from evalhub_server.settings.unknown import PluginSections, idle_findings, unknown_findings
 from evalhub_server.settings.value import Settings
 
@@ -71,6 +72,9 @@ def load_settings(
     elif found:
         raise found[0]
 
+    service = values["service"]
+    if service.auth_token_file and not found:
+        secrets = with_secret(secrets, read_token(token_path(service.auth_token_file)).decode(), environ)
     data = data_dir or as_path(environ.get("EVALHUB_DATA_DIR"))
     return Settings(
         local=local,

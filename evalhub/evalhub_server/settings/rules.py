@@ -10,6 +10,7 @@ from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.settings.sections import FinalizerSettings, PrometheusSettings, ServiceSettings
 from evalhub_server.settings.tls import check_tls
+from evalhub_server.settings.token import read_token, token_path
 
 
 def broken_rules(
@@ -39,6 +40,11 @@ def broken_rules(
         yield SettingsError(
             "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."
         )
+    if service.auth_token_file:
+        try:
+            read_token(token_path(service.auth_token_file))
+        except SettingsError as error:
+            yield error
     try:
         check_tls(service)
     except SettingsError as error:

@@ -8,10 +8,11 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evalhub_server.redaction import REDACTED, Redactor
 
-SECRET_VARIABLES = frozenset({"DB_URL"})
+SECRET_VARIABLES = frozenset({"DB_URL", "EVALHUB_TOKEN"})
 """Variables with secrets of the server's own, which no adapter inherits, whatever the configuration says."""
 
 _DATABASE_URL = "database.url"
@@ -84,6 +85,12 @@ def find_secrets(
     inside = {value for value in own if len(value) >= _FEWEST_CHARACTERS_INSIDE}
     variables |= {name for name, text in environ.items() if any(value in text for value in inside)}
     return Secrets(values=frozenset(found - {""}), variables=SECRET_VARIABLES | variables, keys=keys)
+
+
+def with_secret(secrets: Secrets, value: str, environ: Mapping[str, str]) -> Secrets:
+    """One more secret of the server's own, which comes from elsewhere than the configuration."""
+    holders = {name for name, text in environ.items() if value in text}
+    return replace(secrets, values=secrets.values | {value}, variables=secrets.variables | holders)
 
 
 def _shared(key: str) -> bool:

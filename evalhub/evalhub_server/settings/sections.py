@@ -18,6 +18,7 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
     ``read_header_timeout`` ends a connection whose request's head does not come, ``read_timeout`` one whose body
     does not, ``idle_timeout`` one on which no further request comes. ``allowed_hosts`` and ``allowed_origins`` are names
     that clients may use for this server, and web pages that may use it, beside those of this computer.
+    ``auth_token_file`` is a file with a token that every request must carry.
     ``termination_file`` gets the text of a failed start, outside local mode. ``eval_init_image`` is for runtimes,
     which read it from the sections.
     """
@@ -28,6 +29,7 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
     tls_key_file: str = ""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    auth_token_file: str = ""
     read_header_timeout: Duration = Duration(15)
     read_timeout: Duration = Duration(15)
     write_timeout: Duration = Duration(15)

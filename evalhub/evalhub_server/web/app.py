@@ -9,6 +9,7 @@ from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.settings import Settings
 from evalhub_server.web.collections import collection_routes
+from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import document_routes
 from evalhub_server.web.errors import EXCEPTION_HANDLERS
 from evalhub_server.web.health import health
@@ -20,8 +21,17 @@ from evalhub_server.web.paths import restore_slashes
 from evalhub_server.web.providers import provider_routes
 
 
-def make_app(settings: Settings, jobs: JobService, resources: ResourceService, metrics: Metrics) -> ASGIApp:
-    """Routes inside, one middleware around them. ``metrics`` are among the routes in local mode only."""
+def make_app(
+    settings: Settings,
+    jobs: JobService,
+    resources: ResourceService,
+    metrics: Metrics,
+    credentials: Credentials | None = None,
+) -> ASGIApp:
+    """Routes inside, one middleware around them.
+
+    ``metrics`` are among the routes in local mode only. Without ``credentials`` nobody is asked for a token.
+    """
     service = settings.service
     body_limit_bytes = service.body_limit_bytes
     app = Litestar(
@@ -40,4 +50,4 @@ def make_app(settings: Settings, jobs: JobService, resources: ResourceService, m
         logging_config=None,
         request_max_body_size=None,  # read_body has the contract's answer
     )
-    return Gateway(app, settings, metrics.http)
+    return Gateway(app, settings, metrics.http, credentials)

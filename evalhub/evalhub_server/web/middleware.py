@@ -1,7 +1,7 @@
 """Everything that each request passes, in one pass around the application.
 
-In this order: request id, host and origin, the answer to a preflight, path, identity; then the routes; then the access
-log. What is refused has touched nothing: not even its body was read.
+In this order: request id, host and origin, the answer to a preflight, token, path, identity; then the routes; then
+the access log. What is refused has touched nothing: not even its body was read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
 from evalhub_server.settings import Settings
 from evalhub_server.web.context import KEY, RequestContext
+from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.fields import TRACE_HEADER, refuse_repeated, trace_of
 from evalhub_server.web.guard import Guard, Header
 from evalhub_server.web.identity import Identities
@@ -44,13 +45,20 @@ class Reply(NamedTuple):
 
 
 class Gateway:
-    """The outermost ASGI application."""
+    """The outermost ASGI application. Without ``credentials`` nobody is asked for a token."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: HttpMetrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: HttpMetrics,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._guard = Guard(settings)
         self._identities = Identities(required=not settings.local)
+        self._credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -119,8 +127,15 @@ class Gateway:
             return Reply(204, [])
         if len(raw_path) > LONGEST_BYTES:
             raise problems.uri_too_long(LONGEST_BYTES)
-        if b"%" in raw_path:
+        token = b""
+        if raw_path.startswith(CALLBACK):
+            token, raw_path = split_callback(raw_path)
+            scope["raw_path"] = raw_path  # neither the log nor an answer shows the token
             path = routed(raw_path)
+        elif b"%" in raw_path:
+            path = routed(raw_path)
+        if self._credentials is not None and path != HEALTH:
+            self._authenticate(self._credentials, method, path, fields.get(b"authorization", b""), token)
         if not is_clean(raw_path):
             location = cleaned(raw_path)
             if location.encode() != raw_path:
@@ -131,6 +146,14 @@ class Gateway:
         identity = self._identities.of(path, fields)
         context = RequestContext(trace=trace, identity=identity, method=method, preflights=self._guard.cors)
         return {**scope, "method": ROUTED_METHODS.get(method, method), "path": path, KEY: context}  # type: ignore[typeddict-item,return-value]
+
+    def _authenticate(
+        self, credentials: Credentials, method: str, path: str, authorization: bytes, callback_token: bytes
+    ) -> None:
+        if callback_token and method == "POST" and credentials.admit_report(callback_token, path):
+            return
+        if not credentials.admit(authorization):
+            raise problems.unauthorized()
 
 
 def _refused(error: ApiError, trace: str) -> Reply:

@@ -1,0 +1,197 @@
+"""``service.auth_token_file``: who gets in, and how adapters still report."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import Config, RunningServer, wait_until
+from harness.raw import ask
+from harness.server import API
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+OTHER = "fedcba9876543210fedcba9876543210"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def server_url(server: RunningServer) -> str:
+    return f"http://localhost:{server.port}"
+
+
+def guarded(folder: Path) -> Config:
+    folder.mkdir(parents=True)
+    token = folder / "token"
+    token.write_text(f"{TOKEN}\n")
+    return Config(folder / "config", service={"port": 0, "auth_token_file": str(token)})
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    made = guarded(tmp_path_factory.mktemp("token") / "module")
+    made.scripted("running", "env:EVALHUB_TOKEN", "env:MINE", "completed")
+    made.provider("sleep 600 # waits for the test's own events", provider_id="waits")
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(config: Config) -> Iterator[RunningServer]:
+    with RunningServer(config.folder, env={"EVALHUB_TOKEN": "another", "MINE": TOKEN}) as running:
+        running.headers = bearer(TOKEN)
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"{API}/jobs"),
+        ("POST", f"{API}/jobs"),
+        ("GET", f"{API}/jobs/x"),
+        ("DELETE", f"{API}/jobs/x"),
+        ("POST", f"{API}/jobs/x/events"),
+        ("GET", f"{API}/jobs/x/logs"),
+        ("GET", f"{API}/jobs/x/benchmarks/0/logs"),
+        ("GET", f"{API}/providers"),
+        ("GET", f"{API}/providers/x"),
+        ("PUT", f"{API}/jobs"),
+        ("GET", "/nowhere"),
+        ("GET", "/"),
+        ("GET", "/api/v1/health/"),
+        ("GET", "/api/v1/health%2F"),
+        ("GET", "/api/v1/health/../evaluations/jobs"),
+        ("GET", "//"),
+    ],
+)
+@pytest.mark.parametrize("credentials", ["", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer"])
+def test_without_the_token_nobody_gets_in(server: RunningServer, method: str, path: str, credentials: str):
+    fields = [f"Authorization: {credentials}"] if credentials else []
+    answer = ask(server.port, method, path, *fields, body=b"{}" if method == "POST" else b"")
+    assert (answer.status, answer.body["message_code"]) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"] == 'Bearer realm="evalhub"'
+    assert answer.body["detail"] == answer.body["message"]
+
+
+def test_health_and_preflights_need_no_token(server: RunningServer):
+    assert ask(server.port, "GET", "/api/v1/health").status == 200
+    assert ask(server.port, "HEAD", "/api/v1/health").status == 200
+    answer = ask(server.port, "OPTIONS", f"{API}/jobs", "Origin: http://localhost:3000")
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (204, "http://localhost:3000")
+    answer = ask(server.port, "GET", f"{API}/jobs", "Origin: http://localhost:3000")
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (401, "http://localhost:3000")
+
+
+def test_a_page_of_another_origin_does_not_get_in_with_the_token_either(server: RunningServer):
+    fields = (f"Authorization: Bearer {TOKEN}", "Origin: https://evil.example")
+    assert ask(server.port, "DELETE", f"{API}/jobs/x", *fields).status == 403
+
+
+def test_an_adapter_has_a_way_in_that_opens_nothing_else(server: RunningServer, config: Config):
+    job_id = server.submit()
+    other = server.submit(provider="waits")
+    assert server.finished(job_id)["status"]["state"] == "completed"
+    for variable in ("EVALHUB_TOKEN", "MINE"):  # the server had both in its environment
+        assert f"{variable}=None" in server.logs(job_id)
+    (spec,) = (config.jobs_dir / job_id).rglob("job.json")
+    assert stat.S_IMODE(spec.stat().st_mode) == 0o600
+    assert TOKEN not in spec.read_text()
+    way_in = json.loads(spec.read_text())["callback_url"].removeprefix(server_url(server))
+    secret = way_in.rpartition("/")[2]
+    assert way_in == f"/callback/{secret}"
+    server.headers = {}
+    for method, path, status in [
+        ("POST", f"{way_in}{API}/jobs/{job_id}/events", 400),
+        ("GET", f"{way_in}{API}/jobs/{job_id}/events", 401),
+        ("DELETE", f"{way_in}{API}/jobs/{job_id}/events", 401),
+        ("POST", f"{way_in}{API}/jobs/{other}/events", 401),
+        ("POST", f"{way_in}/..{API}/jobs/{other}/events", 401),
+        ("POST", f"{way_in}{API}/jobs/{other}/../{job_id}/events", 401),
+        ("POST", f"{way_in}{API}/jobs/{other}%2F..%2F{job_id}/events", 401),
+        ("POST", f"{way_in}{API}/jobs/{job_id}/events/", 401),
+        ("GET", f"{way_in}{API}/jobs/{job_id}", 401),
+        ("DELETE", f"{way_in}{API}/jobs/{job_id}", 401),
+        ("GET", f"{way_in}{API}/jobs/{job_id}/logs", 401),
+        ("POST", f"{way_in}{API}/jobs", 401),
+        ("GET", f"{way_in}/api/v1/health", 401),
+        ("GET", way_in, 401),
+    ]:
+        assert server.call(method, path, {}).status == status, (method, path)
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert server.call("POST", f"{API}/jobs/{job_id}/events", {}, headers).status == 401
+    server.headers = bearer(TOKEN)
+    assert server.call("DELETE", f"{API}/jobs/{other}").status == 204
+    assert TOKEN not in server.log_text()
+    assert secret not in server.log_text()
+    events = [line for line in server.log_lines() if line.get("uri", "").endswith(f"{job_id}/events")]
+    assert {line["uri"] for line in events if line["code"] == 204} == {f"{API}/jobs/{job_id}/events"}
+
+
+def test_where_nobody_is_asked_for_a_token_a_callback_path_does_no_harm(tmp_path: Path):
+    """An adapter may outlive a server that asked for a token; the next one does not."""
+    config = Config(tmp_path / "config")
+    config.provider("sleep 600 # waits for the test's own events")
+    with RunningServer(config.folder) as server:
+        job_id = server.submit()
+        event = {"provider_id": "scripted", "id": "b", "benchmark_index": 0, "status": "running"}
+        path = f"/callback/{'x' * 43}{API}/jobs/{job_id}"
+        assert server.call("POST", f"{path}/events", {"benchmark_status_event": event}).status == 204
+        assert server.call("GET", path).status == 404
+        assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+
+
+def test_an_adapter_that_outlives_the_server_reports_to_the_next_one(tmp_path: Path):
+    config = guarded(tmp_path / "restart")
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    config.scripted("running", f"touch:{ready}", f"await:{go}", "completed")
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
+        server.headers = bearer(TOKEN)
+        job_id = server.submit()
+        wait_until(ready.exists, "the adapter")
+        server.kill()
+        server.start()
+        go.touch()
+        assert server.finished(job_id)["status"]["state"] == "completed"
+
+
+def test_a_new_token_is_read_while_the_server_runs_and_jobs_go_on(tmp_path: Path):
+    config = guarded(tmp_path / "rotation")
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    config.scripted("running", f"touch:{ready}", f"await:{go}", "completed")
+    with RunningServer(config.folder) as server:
+        server.headers = bearer(TOKEN)
+        job_id = server.submit()
+        wait_until(ready.exists, "the adapter")
+        (tmp_path / "rotation" / "token").write_text(OTHER)
+        wait_until(lambda: server.call("GET", f"{API}/jobs").status == 401, "the end of the old token")
+        server.headers = bearer(OTHER)
+        go.touch()
+        assert server.finished(job_id)["status"]["state"] == "completed"
+
+
+def test_the_bundled_adapter_can_report(tmp_path: Path):
+    config = guarded(tmp_path / "quickstart")
+    document = (Path(__file__).parents[2] / "config/providers/quickstart.yaml").read_text()
+    config.write("providers/quickstart.yaml", document)
+    with RunningServer(config.folder) as server:
+        server.headers = bearer(TOKEN)
+        job_id = server.submit(
+            "arithmetic", provider="quickstart", model={"url": "http://127.0.0.1:9/v1", "name": "m"}
+        )
+        (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
+        assert benchmark["error_message"]["message_origin"] == "adapter"  # nobody serves the model
+
+
+def test_who_lets_others_in_without_a_token_is_warned(tmp_path: Path):
+    config = Config(tmp_path / "open", service={"host": "0.0.0.0", "port": 0})
+    with RunningServer(config.folder) as server:
+        warnings = [line for line in server.log_lines() if line["level"] == "warning"]
+    assert [line["host"] for line in warnings] == ["0.0.0.0"]
+    assert "service.auth_token_file" in warnings[0]["msg"]
+    config = guarded(tmp_path / "asking")
+    with RunningServer(config.folder, env={"API_HOST": "0.0.0.0"}) as server:
+        assert [line for line in server.log_lines() if line["level"] == "warning"] == []
