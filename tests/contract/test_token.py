@@ -62,6 +62,7 @@ def server(config: Config) -> Iterator[RunningServer]:
         ("PUT", f"{API}/jobs"),
         ("GET", "/nowhere"),
         ("GET", "/"),
+        ("GET", "/docsx"),
         ("GET", "/api/v1/health/"),
         ("GET", "/api/v1/health%2F"),
         ("GET", "/api/v1/health/../evaluations/jobs"),
@@ -77,8 +78,13 @@ def test_without_the_token_nobody_gets_in(server: RunningServer, method: str, pa
     assert answer.body["detail"] == answer.body["message"]
 
 
-def test_health_and_preflights_need_no_token(server: RunningServer):
-    assert ask(server.port, "GET", "/api/v1/health").status == 200
+def test_health_the_documentation_and_preflights_need_no_token(server: RunningServer):
+    for path in ("/api/v1/health", "/docs", "/docs/docs.js", "/openapi.yaml", "/openapi.json"):
+        assert ask(server.port, "GET", path).status == 200, path
+    for path in ("/docs/../api/v1/evaluations/jobs", "/docs//api/v1/evaluations/jobs"):
+        assert ask(server.port, "GET", path).status == 307, path  # to where the token is asked for
+    for path in ("/docs/%2e%2e/api/v1/evaluations/jobs", "/docs/..%2Fapi%2Fv1%2Fevaluations%2Fjobs"):
+        assert ask(server.port, "GET", path).status == 404, path
     assert ask(server.port, "HEAD", "/api/v1/health").status == 200
     answer = ask(server.port, "OPTIONS", f"{API}/jobs", "Origin: http://localhost:3000")
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (204, "http://localhost:3000")

@@ -16,12 +16,9 @@ REACHABLE = ["0.0.0.0", "::", "[::]", "192.168.1.5", "box", "box.example.org", "
 
 
 def settings(host: str, *, local: bool = True, runtime: str = "", section: Any = None) -> Settings:
-    nowhere = Path("nowhere")
     return Settings(
         local=local,
-        config_file=nowhere,
-        providers_dir=nowhere,
-        collections_dir=nowhere,
+        config_file=Path("nowhere"),
         service=ServiceSettings(host=host),
         plugins=PluginSettings(runtime=runtime),
         sections={"local": section},

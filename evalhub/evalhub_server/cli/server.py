@@ -40,7 +40,7 @@ from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import Settings
 from evalhub_server.web.app import make_app
-from evalhub_server.web.exposure import credentials_of
+from evalhub_server.web.exposure import commands_allowed, credentials_of
 from evalhub_server.web.metrics import HttpMetrics, Metrics
 
 T = TypeVar("T")
@@ -138,7 +138,13 @@ class Server:
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
         resource_store = ResourceStore(storage)
-        resources = ResourceService(resource_store, utc_now, _new_id, settings.service.body_limit_bytes)
+        resources = ResourceService(
+            resource_store,
+            utc_now,
+            _new_id,
+            settings.service.body_limit_bytes,
+            commands_allowed=commands_allowed(settings),
+        )
         reloader = Reloader(
             Catalog(lambda: settings.providers_dir, lambda: settings.collections_dir), resource_store, utc_now
         )

@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 
 from evalhub_server.domain import lifecycle, patching, problems
+from evalhub_server.domain.commands import check_commands_allowed
 from evalhub_server.domain.derived import Offered, unknown_members
 from evalhub_server.domain.lifecycle import Creation
 from evalhub_server.domain.patch import Patch
@@ -31,16 +32,24 @@ log = structlog.get_logger()
 class ResourceService:
     """Providers and collections as the REST API offers them. Raises :class:`ApiError` for what a client must know.
 
-    ``body_limit_bytes`` is for documents that patches put together, too.
+    ``body_limit_bytes`` is for documents that patches put together, too. ``commands_allowed``: may clients say what
+    this computer runs?
     """
 
     def __init__(
-        self, store: ResourceStore, clock: Clock, new_id: Callable[[], str], body_limit_bytes: int
+        self,
+        store: ResourceStore,
+        clock: Clock,
+        new_id: Callable[[], str],
+        body_limit_bytes: int,
+        *,
+        commands_allowed: bool,
     ) -> None:
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._body_limit_bytes = body_limit_bytes
+        self._commands_allowed = commands_allowed
 
     async def get_provider(self, provider_id: str, identity: Identity) -> ProviderRecord:
         return await self._get(ProviderRecord, provider_id, identity)
@@ -63,6 +72,7 @@ class ResourceService:
             return await self._store.visible(named, identity.scope)
 
     async def create_provider(self, config: ProviderConfig, identity: Identity) -> ProviderRecord:
+        check_commands_allowed(config, allowed=self._commands_allowed)
         record = lifecycle.new_provider(config, self._creation(identity))
         async with self._store.writing:
             await self._add(record)
@@ -142,9 +152,14 @@ class ResourceService:
     async def _change_provider(
         self, provider_id: str, identity: Identity, change: Callable[[ProviderRecord], ProviderRecord]
     ) -> ProviderRecord:
+        def checked(stored: ProviderRecord) -> ProviderRecord:
+            record = change(stored)
+            check_commands_allowed(record.config, allowed=self._commands_allowed, stored=stored.config)
+            return record
+
         async with self._store.writing:
             with _told(Kind.PROVIDER, provider_id):
-                record = await self._store.update(ProviderRecord, provider_id, identity.scope, change)
+                record = await self._store.update(ProviderRecord, provider_id, identity.scope, checked)
                 await self._store.derive_again(record)
         log.info("Updated provider", provider_id=provider_id)
         return record

@@ -29,6 +29,9 @@ from evalhub_server.web.responses import JSON, error_body
 log = structlog.get_logger()
 
 HEALTH = "/api/v1/health"
+DOCS = "/docs/"
+# What needs no token: it says nothing about anybody, and a browser that opens a page cannot send one.
+OPEN = frozenset({HEALTH, "/docs", "/openapi.yaml", "/openapi.json"})
 PLAIN_NOT_FOUND = b"404 page not found\n"
 # On every answer: a log is whatever an adapter prints, and no browser shall guess that it is a page or a script.
 NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
@@ -134,7 +137,7 @@ class Gateway:
             path = routed(raw_path)
         elif b"%" in raw_path:
             path = routed(raw_path)
-        if self._credentials is not None and path != HEALTH:
+        if self._credentials is not None and path not in OPEN and not path.startswith(DOCS):
             self._authenticate(self._credentials, method, path, fields.get(b"authorization", b""), token)
         if not is_clean(raw_path):
             location = cleaned(raw_path)

@@ -48,7 +48,7 @@ ALLOWED = names(FILTERS)
 ON_A_PROVIDER = ("get_provider", "replace_provider", "patch_provider", "delete_provider")
 CONFIG = Body(type=ProviderConfig, examples={"local": examples.PROVIDER})
 READ_ONLY = (problems.read_only("provider", "quickstart"), not_found("provider"))
-BROKEN = broken_rule("ProviderConfig.name", "required")
+WRITING = (broken_rule("ProviderConfig.name", "required"), problems.remote_commands_not_allowed())
 CHANGED = Answer(text="The provider as it is now.", type=Provider, example=examples.provider)
 
 
@@ -96,7 +96,7 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
                 links=links("provider_id", "$response.body#/resource/id", *ON_A_PROVIDER),
                 example=examples.provider,
             ),
-            errors=(BROKEN,),
+            errors=WRITING,
         ),
     )
     async def create_provider(request: AnyRequest) -> ASGIResponse:
@@ -115,7 +115,7 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
         """Read a provider."""
         return answer(await resources.get_provider(provider_id, context(request).identity))
 
-    @put(ONE, operation=Operation(body=CONFIG, answer=CHANGED, errors=(BROKEN, *READ_ONLY)))
+    @put(ONE, operation=Operation(body=CONFIG, answer=CHANGED, errors=(*WRITING, *READ_ONLY)))
     async def replace_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
         """Replace a provider. Id, owner and time of creation stay; jobs that exist keep what they have."""
         config = read_provider(await read_body(request, body_limit_bytes))
@@ -132,7 +132,7 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
                 },
             ),
             answer=CHANGED,
-            errors=(*PATCH, BROKEN, *READ_ONLY),
+            errors=(*PATCH, *WRITING, *READ_ONLY),
         ),
     )
     async def patch_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:

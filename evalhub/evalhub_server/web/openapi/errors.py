@@ -26,6 +26,7 @@ WITH_BODY = (
 )
 
 IDENTIFIED = (
+    problems.unauthorized(),
     problems.missing_header("missing_tenant_header", "X-Tenant"),
     problems.missing_header("missing_user_header", "X-User"),
     problems.storage_failed("evaluation job", ID, "disk I/O error"),
