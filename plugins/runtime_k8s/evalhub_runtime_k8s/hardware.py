@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from msgspec import UNSET, Struct, UnsetType
 
-from evalhub_runtime_k8s.resources import Demand, quantity
+from evalhub_runtime_k8s.quantities import quantity
+from evalhub_runtime_k8s.resources import Demand
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import HardwareConfig, Json, Queue, ResourceAmount
@@ -88,11 +89,9 @@ def _identifier(name: str, item: Json) -> dict[str, Any]:
 def _amount(name: str, identifier: str, value: Any) -> str:
     text = str(value).strip()
     try:
-        valid = not isinstance(value, bool) and quantity(text) >= 0
+        quantity(text)
     except ValueError:
-        valid = False
-    if not valid:
-        raise _invalid(name, f"'{value}' of '{identifier}' is not a quantity")
+        raise _invalid(name, f"'{value}' of '{identifier}' is not a quantity") from None
     return text
 
 

@@ -8,17 +8,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evalhub_runtime_k8s.containers import Pod, adapter, init, sidecar
+from evalhub_runtime_k8s.containers import Pod
 from evalhub_runtime_k8s.hardware import HardwareProfile, Placement, placement
+from evalhub_runtime_k8s.job import job_manifest
 from evalhub_runtime_k8s.labels import annotations_of, labels_of
 from evalhub_runtime_k8s.modelurl import behind_sidecar
-from evalhub_runtime_k8s.names import Names, names_of, service_account
-from evalhub_runtime_k8s.resources import adapter_resources, checked_quantity
+from evalhub_runtime_k8s.names import Names, names_of
+from evalhub_runtime_k8s.resources import adapter_resources
 from evalhub_runtime_k8s.secrets import references
-from evalhub_runtime_k8s.settings import Hardening, Installation
+from evalhub_runtime_k8s.settings import Installation
 from evalhub_runtime_k8s.sidecarconfig import mlflow_ca_file, sidecar_config
 from evalhub_runtime_k8s.testdata import data_source, object_name
-from evalhub_runtime_k8s.volumes import merged
 from evalhub_server.errors import LaunchError
 from evalhub_server.models.common import Json
 from evalhub_server.models.job import Model
@@ -74,7 +74,7 @@ def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manife
         provider=provider,
         installation=installation,
         spec_config_map=names.config_map,
-        resources=_resources(place, installation.settings.hardening),
+        resources=adapter_resources(place.demand, installation.settings.hardening),
         mlflow_bundle=facts.mlflow_bundle,
         mlflow_ca_file=ca_file,
         model_secret=secret_name,
@@ -110,7 +110,7 @@ def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manife
             "metadata": {"name": names.config_map, **annotated},
             "data": files,
         },
-        job=_job(pod, place, {"name": names.job, **annotated}),
+        job=job_manifest(pod, place, {"name": names.job, **annotated}),
         warnings=_warnings(provider, place),
     )
 
@@ -170,73 +170,6 @@ def _references(
     if not run.spec.model.url:
         return {}
     return references(secret_name, facts.model_secret, installation.base_url)
-
-
-def _resources(place: Placement, hardening: Hardening) -> Json:
-    resources = adapter_resources(place.demand)
-    for kind in ("request", "limit"):
-        text: str = getattr(hardening, f"ephemeral_storage_{kind}")
-        if text:
-            checked_quantity(f"kubernetes.hardening.ephemeral_storage_{kind}", text)
-            resources[f"{kind}s"]["ephemeral-storage"] = text
-    return resources
-
-
-def _job(pod: Pod, place: Placement, metadata: Json) -> Json:
-    settings, hardening = pod.installation.settings, pod.hardening
-    spec: Json = {
-        "backoffLimit": 0,
-        "ttlSecondsAfterFinished": round(settings.ttl),
-        "template": {
-            "metadata": {"labels": metadata["labels"], "annotations": metadata["annotations"]},
-            "spec": _pod_spec(pod, place),
-        },
-    }
-    if hardening.deadline:
-        spec["activeDeadlineSeconds"] = max(1, round(hardening.deadline))
-    if _restarts(pod):
-        spec["podFailurePolicy"] = {
-            "rules": [
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-            ]
-        }
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
-
-
-def _restarts(pod: Pod) -> bool:
-    own = (pod.run.config or {}).get("restart_disrupted")
-    return own if isinstance(own, bool) else pod.hardening.restart_disrupted
-
-
-def _pod_spec(pod: Pod, place: Placement) -> Json:
-    containers = [adapter(pod)]
-    before = [container for container in (init(pod), sidecar(pod)) if container is not None]
-    # The order in which containers name their volumes; of the sidecar's, most are the adapter's, too.
-    naming = [*containers, *before]
-    spec: Json = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "initContainers": [container.plain() for container in before],
-        "containers": [container.plain() for container in containers],
-        "volumes": merged(mount for container in naming for mount in container.mounts),
-    }
-    installation, hardening = pod.installation, pod.hardening
-    account = installation.settings.service_account
-    if not account and installation.instance:
-        account = service_account(installation.instance, installation.own_namespace(pod.run.tenant))
-    if account:
-        spec["serviceAccountName"] = account
-    if place.node_selector:
-        spec["nodeSelector"] = place.node_selector
-    if place.tolerations:
-        spec["tolerations"] = list(place.tolerations)
-    if hardening.termination_grace:
-        spec["terminationGracePeriodSeconds"] = round(hardening.termination_grace)
-    if hardening.pod_security_context:
-        spec["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    if not hardening.service_links:
-        spec["enableServiceLinks"] = False
-    return spec
 
 
 def _warnings(provider: KubernetesRuntime, place: Placement) -> tuple[str, ...]:

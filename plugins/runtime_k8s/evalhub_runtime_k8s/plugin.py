@@ -15,10 +15,13 @@ def make_runtime(settings: KubernetesSettings, context: PluginContext) -> Kubern
     """Make the runtime, not yet connected. Raises :class:`SettingsError` for a bad value."""
     import os
 
+    from evalhub_runtime_k8s.checks import check
     from evalhub_runtime_k8s.runtime import KubernetesRuntime  # only when selected
     from evalhub_runtime_k8s.settings import installation
 
-    return KubernetesRuntime(installation(settings, context, os.environ))
+    here = installation(settings, context, os.environ)
+    check(here)
+    return KubernetesRuntime(here)
 
 
 @hookimpl

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_runtime_k8s.hardware import HardwareProfile, Placement, placement, read_profile
-from evalhub_runtime_k8s.resources import adapter_resources, quantity
+from evalhub_runtime_k8s.quantities import quantity
+from evalhub_runtime_k8s.resources import adapter_resources
+from evalhub_runtime_k8s.settings import Hardening
 from evalhub_server.errors import ApiError, LaunchError
 from evalhub_server.models.common import HardwareConfig, Queue
 from evalhub_server.models.runtime import KubernetesRuntime
@@ -35,7 +37,7 @@ def placed(
 
 
 def resources(place: Placement) -> dict[str, dict[str, str]]:
-    return adapter_resources(place.demand)
+    return adapter_resources(place.demand, Hardening())
 
 
 def a_profile(*identifiers: dict[str, Any], **scheduling: Any) -> HardwareProfile:

@@ -518,8 +518,3 @@ def test_storage_on_the_node_can_be_limited():
     )["resources"]
     assert resources["requests"]["ephemeral-storage"] == "1Gi"
     assert resources["limits"]["ephemeral-storage"] == "2Gi"
-
-
-def test_a_wrong_amount_of_storage_is_named_by_its_key():
-    with pytest.raises(LaunchError, match=r"kubernetes\.hardening\.ephemeral_storage_limit"):
-        hardened(ephemeral_storage_limit="lots")

@@ -13,7 +13,7 @@ import pytest
 from evalhub_runtime_k8s import plugin
 from evalhub_runtime_k8s.settings import Installation, KubernetesSettings, installation
 from evalhub_server.errors import SettingsError
-from evalhub_server.plugins import PluginContext
+from evalhub_server.plugins import PluginContext, convert_section
 
 
 def of(
@@ -77,6 +77,41 @@ def test_images_and_the_sidecar_come_from_the_released_servers_sections():
 def test_a_wrong_value_in_another_section_is_named_by_its_path():
     with pytest.raises(SettingsError, match=r"sidecar\.eval_hub\.http_timeout"):
         of({"sidecar": {"eval_hub": {"http_timeout": "soon"}}})
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "sections", "complaint"),
+    [
+        ({"service_account": "A/b"}, {}, r"kubernetes\.service_account: 'A/b'"),
+        (
+            {"hardening": {"volume_size_limit": "lots"}},
+            {},
+            r"kubernetes\.hardening\.volume_size_limit: 'lots'",
+        ),
+        (
+            {"hardening": {"ephemeral_storage_limit": "-1"}},
+            {},
+            r"kubernetes\.hardening\.ephemeral_storage_limit",
+        ),
+        (
+            {"hardening": {"ephemeral_storage_request": "2Gi", "ephemeral_storage_limit": "1Gi"}},
+            {},
+            r"ephemeral_storage_request: 2Gi is above .*ephemeral_storage_limit",
+        ),
+        ({}, {"requests": {"cpu": "much"}}, r"sidecar\.sidecar_container\.resources\.requests\.cpu: 'much'"),
+        (
+            {},
+            {"limits": {"memory": "64Mi"}},
+            r"requests\.memory: 128Mi is above .*limits\.memory, which is 64Mi",
+        ),
+    ],
+)
+def test_what_no_cluster_would_accept_is_found_at_start(
+    kubernetes: dict[str, Any], sections: dict[str, Any], complaint: str
+):
+    context = PluginContext(sections={"sidecar": {"sidecar_container": {"resources": sections}}})
+    with pytest.raises(SettingsError, match=complaint):
+        plugin.make_runtime(convert_section(kubernetes, KubernetesSettings, "kubernetes"), context)
 
 
 def test_the_context_does_not_show_the_configuration():

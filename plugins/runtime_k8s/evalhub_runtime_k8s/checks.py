@@ -1,0 +1,52 @@
+"""What a type cannot say about the settings that Jobs are made of: found at start instead of in every Job."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from evalhub_runtime_k8s.names import is_object_name
+from evalhub_runtime_k8s.quantities import quantity
+from evalhub_runtime_k8s.resources import SIDECAR_DEFAULTS, container_resources
+from evalhub_runtime_k8s.settings import Installation
+from evalhub_server.errors import SettingsError
+
+SIDECAR = "sidecar.sidecar_container.resources"
+HARDENING = "kubernetes.hardening"
+
+
+def check(installation: Installation) -> None:
+    """Raises :class:`SettingsError` for what no cluster would accept."""
+    account = installation.settings.service_account
+    if account and not is_object_name(account):
+        raise SettingsError(f"kubernetes.service_account: '{account}' cannot be the name of an account.")
+    hardening = installation.settings.hardening
+    if hardening.volume_size_limit:
+        _amount(f"{HARDENING}.volume_size_limit", hardening.volume_size_limit)
+    _pair(
+        HARDENING,
+        ("ephemeral_storage_request", hardening.ephemeral_storage_request),
+        ("ephemeral_storage_limit", hardening.ephemeral_storage_limit),
+    )
+    resources = container_resources(installation.sidecar.sidecar_container.resources, SIDECAR_DEFAULTS)
+    for name in ("cpu", "memory"):
+        _pair(
+            SIDECAR,
+            (f"requests.{name}", resources["requests"][name]),
+            (f"limits.{name}", resources["limits"][name]),
+        )
+
+
+def _pair(section: str, request: tuple[str, str], limit: tuple[str, str]) -> None:
+    amounts = [_amount(f"{section}.{key}", text) if text else None for key, text in (request, limit)]
+    if amounts[0] is not None and amounts[1] is not None and amounts[0] > amounts[1]:
+        raise SettingsError(
+            f"{section}.{request[0]}: {request[1]} is above {section}.{limit[0]}, which is {limit[1]}; "
+            "lower it or raise the limit."
+        )
+
+
+def _amount(key: str, text: str) -> Decimal:
+    try:
+        return quantity(text)
+    except ValueError as error:
+        raise SettingsError(f"{key}: {error}") from None
