@@ -9,15 +9,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
 
-from litestar import asgi
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
 
 from evalhub_server.engine.metrics import JobMetrics
 from evalhub_server.engine.metrics_series import Count, Distribution, Gauge, Labels, Series
+from evalhub_server.web.openapi.operation import Answer, Operation
 
 PATH = "/metrics"
-CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 NOT_FOUND = "not_found"
 """The route of a request that has none: a path would be a label value that clients choose."""
 
@@ -171,21 +172,23 @@ class Metrics:
         histograms = [*self._jobs.histograms, *self.http.histograms()]
         return Exposition(counters, histograms, gauges).text()
 
-    async def answer(self, send: Send, *headers: tuple[bytes, bytes]) -> None:
-        body = await self.text()
-        own = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": [*own, *headers]})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
 
-
-def metrics_route(metrics: Metrics) -> ASGIRouteHandler:
+def metrics_route(metrics: Metrics) -> HTTPRouteHandler:
     """``/metrics`` among the routes of the API."""
 
-    @asgi(PATH)
-    async def show_metrics(
-        scope: Scope, receive: Receive, send: Send
-    ) -> None:  # any method, as in the contract
-        await metrics.answer(send)
+    @get(
+        PATH,
+        operation=Operation(
+            answer=Answer(text="All metrics.", media_types=(CONTENT_TYPE,), schema={"type": "string"})
+        ),
+    )
+    async def show_metrics() -> ASGIResponse:
+        """Read the metrics of the server, in Prometheus's text format.
+
+        In local mode only; elsewhere they have a port of their own.
+        """
+        # As a header, since Litestar would add another charset to a media type.
+        return ASGIResponse(body=await metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     return show_metrics
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from evalhub_server.web.fields import TRACE_HEADER, trace_of
-from evalhub_server.web.metrics import PATH, Metrics
+from evalhub_server.web.metrics import CONTENT_TYPE, PATH, Metrics
 from evalhub_server.web.middleware import NOSNIFF, PLAIN_NOT_FOUND
 
 
@@ -17,16 +17,16 @@ def metrics_app(metrics: Metrics) -> ASGIApp:
             return
         given = next((value for name, value in scope["headers"] if name == TRACE_HEADER), None)
         trace = (TRACE_HEADER, trace_of(given).encode("ascii"))
+        status, media_type, body = 404, b"text/plain; charset=utf-8", PLAIN_NOT_FOUND
         if scope["path"] == PATH:
-            await metrics.answer(send, trace)
-            return
+            status, media_type, body = 200, CONTENT_TYPE.encode(), await metrics.text()
         headers = [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", str(len(PLAIN_NOT_FOUND)).encode()),
+            (b"content-type", media_type),
+            (b"content-length", str(len(body)).encode()),
             NOSNIFF,
             trace,
         ]
-        await send({"type": "http.response.start", "status": 404, "headers": headers})
-        await send({"type": "http.response.body", "body": PLAIN_NOT_FOUND, "more_body": False})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
     return app
