@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import queue
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Self
 
 VERSION = "1.0.6"
 REQUIREMENT = f"eval-hub-sdk[client,cli,adapter]=={VERSION}"
+PROJECT = Path(__file__).parents[2]
 LOOPBACK_WITHOUT_PROXY = {"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localhost,127.0.0.1"}
 
 
@@ -38,21 +40,20 @@ class Sdk:
             "HOME": str(home),
             "EVALHUB_CONFIG": str(home / "config.yaml"),
             "COLUMNS": "200",  # or the tables of the command line fold their cells
+            "PATH": f"{self._bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",  # as if it were activated
         }
 
     @classmethod
     def installed(cls, cache: Path, home: Path) -> Self:
         """Make the environment below ``cache``, or use the one that an earlier run, or a parallel one, has made."""
-        folder = cache / f"{VERSION}-python{sys.version_info.major}.{sys.version_info.minor}"
-        complete = folder / "complete"
-        with (cache / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not complete.exists():
-                subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-                pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-                subprocess.run([*pip, "install", "--quiet", REQUIREMENT], check=True)
-                complete.touch()
-        return cls(folder, home)
+        return cls(_environment(cache, f"{VERSION}-{_PYTHON}", REQUIREMENT), home)
+
+    @classmethod
+    def installed_with_server(cls, cache: Path, home: Path) -> Self:
+        """The same with this checkout's distribution beside the SDK, whose files it uses where they lie."""
+        state = hashlib.sha256((PROJECT / "pyproject.toml").read_bytes() + str(PROJECT).encode())
+        name = f"{VERSION}-{_PYTHON}-{state.hexdigest()[:12]}"
+        return cls(_environment(cache, name, REQUIREMENT, "--editable", str(PROJECT)), home)
 
     def run(self, program: str, *words: str, timeout_s: float = 60.0) -> Finished:
         """Run one of the environment's programs to its end."""
@@ -67,6 +68,17 @@ class Sdk:
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 
+    def start_in_background(self, program: str, *words: str) -> subprocess.Popen[bytes]:
+        """Start one of the environment's programs as a terminal would: leading a group of its own."""
+        return subprocess.Popen(
+            [self._bin / program, *words],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a Python program that talks over its standard streams."""
         return subprocess.Popen(
@@ -76,6 +88,22 @@ class Sdk:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+
+_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _environment(cache: Path, name: str, *requirements: str) -> Path:
+    folder = cache / name
+    complete = folder / "complete"
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+            subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
+            complete.touch()
+    return folder
 
 
 class RaisedError(Exception):

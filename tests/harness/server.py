@@ -45,6 +45,7 @@ class RunningServer:
         if data_dir is not None:
             self._command += ["--data-dir", str(data_dir)]
         self._env = {**{k: v for k, v in os.environ.items() if k not in ("PORT", "API_HOST")}, **(env or {})}
+        self.configdir = configdir
         self._log = configdir / "server.log.txt"
         self.process: subprocess.Popen[bytes] | None = None
         self.port = port

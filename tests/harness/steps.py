@@ -10,6 +10,7 @@ ignore-term               ignore SIGTERM from here on
 helper, daemon            leave a child in a session of its own that ignores SIGTERM (daemon: orphaned as well)
 touch:FILE, await:FILE    create a file; wait until one is there
 env:NAME                  print a variable
+ask-model                 get the model's /models and print the answer
 """
 
 import json
@@ -78,6 +79,10 @@ def do(step):
             time.sleep(0.02)
     elif name == "env":
         print(f"{value}={os.environ.get(value)}", flush=True)
+    elif name == "ask-model":
+        spec = json.loads(Path(os.environ["EVALHUB_JOB_SPEC_PATH"]).read_text())
+        with urllib.request.urlopen(f"{spec['model']['url']}/models", timeout=10) as answer:
+            print(answer.read().decode(), flush=True)
     else:
         sys.exit(f"unknown step {step}")
 

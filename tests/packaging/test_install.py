@@ -14,7 +14,13 @@ from packaging_kit import PROJECT, SDK, Built, Environment
 
 pytestmark = pytest.mark.slow
 
-OURS = ["evalhub_server", "evalhub_quickstart", "evalhub_runtime_local", "evalhub_storage_sqlite"]
+OURS = [
+    "evalhub_server",
+    "evalhub_quickstart",
+    "evalhub_sidecar",
+    "evalhub_runtime_local",
+    "evalhub_storage_sqlite",
+]
 THEIRS = ["evalhub", "evalhub.cli.main", "evalhub.adapter"]
 
 IMPORT = """

@@ -46,6 +46,19 @@ def model_url_required() -> ApiError:
     return ApiError(400, "model_url_required", text)
 
 
+def invalid_secret_ref_uri(secret_ref: str) -> ApiError:
+    text = (
+        f"The model.auth.secret_ref '{secret_ref}' must use the file:///path form "
+        "(e.g. file:///home/user/secret) in local mode."
+    )
+    return ApiError(400, "invalid_secret_ref_uri", text)
+
+
+def invalid_secret_ref_uri_parse(secret_ref: str, detail: str) -> ApiError:
+    text = f"The model.auth.secret_ref '{secret_ref}' is not a valid URI: {detail}."
+    return ApiError(400, "invalid_secret_ref_uri_parse", text)
+
+
 def mlflow_required() -> ApiError:
     text = (
         "MLflow is required for experiment tracking. "

@@ -9,7 +9,6 @@ import structlog
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
-from evalhub_server.domain.addresses import with_real_addresses
 from evalhub_server.domain.effective import effective_benchmarks, plan, with_queue_kinds
 from evalhub_server.domain.exports import without_debts
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
@@ -115,21 +114,16 @@ class JobService:
 
     async def report(self, job_id: str, event: BenchmarkEvent, identity: Identity) -> JobRecord:
         """Apply an adapter's event."""
-        now = self._clock()
+        now, sidecar = self._clock(), self._runtime.sidecar
+
+        def applied(job: JobRecord) -> JobRecord:
+            real = sidecar.replaced(event, job) if sidecar else event
+            return transitions.apply_event(job, real, now)
+
         try:
-            return await self._store.update(
-                job_id,
-                identity.scope,
-                lambda job: transitions.apply_event(job, self._readable(job, event), now),
-            )
+            return await self._store.update(job_id, identity.scope, applied)
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
-
-    def _readable(self, job: JobRecord, event: BenchmarkEvent) -> BenchmarkEvent:
-        if event.error_message is None and event.warning_message is None:
-            return event
-        model_url = job.request.model.url if job.request.model else ""
-        return with_real_addresses(event, self._runtime.adapter_base_url, model_url)
 
     async def cancel(self, job_id: str, identity: Identity) -> None:
         """Cancel a job; returns when nothing of it runs. Its logs stay."""

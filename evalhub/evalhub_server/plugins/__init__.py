@@ -1,8 +1,17 @@
 """All that a plugin author imports: hook specifications, descriptors and the four abstract classes."""
 
-from evalhub_server.domain.record import Exit, ExportOutcome, ExportRecord, JobRecord, TrackedExperiment
+from evalhub_server.domain.record import (
+    Exit,
+    ExportOutcome,
+    ExportRecord,
+    JobPlan,
+    JobRecord,
+    TrackedExperiment,
+)
+from evalhub_server.domain.sidecar_urls import SidecarUrls
 from evalhub_server.errors import (
     AlreadyExists,
+    ApiError,
     ExportRefused,
     LaunchError,
     NotFound,
@@ -12,6 +21,7 @@ from evalhub_server.errors import (
     StorageError,
 )
 from evalhub_server.models.common import Json
+from evalhub_server.models.job import JobRequest
 from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, DockerConfigOf, PluginContext
 from evalhub_server.plugins.export import Exporter
@@ -34,6 +44,7 @@ from evalhub_server.plugins.tracking import Tracker
 __all__ = [
     "PLUGIN_API",
     "AlreadyExists",
+    "ApiError",
     "BenchmarkRun",
     "Descriptor",
     "DockerConfigOf",
@@ -47,8 +58,10 @@ __all__ = [
     "JobChange",
     "JobChanged",
     "JobPage",
+    "JobPlan",
     "JobQuery",
     "JobRecord",
+    "JobRequest",
     "JobSpec",
     "Json",
     "LaunchError",
@@ -63,6 +76,7 @@ __all__ = [
     "Runtime",
     "RuntimeUnavailable",
     "SettingsError",
+    "SidecarUrls",
     "Sort",
     "StartupError",
     "Storage",

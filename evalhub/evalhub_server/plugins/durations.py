@@ -2,28 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER_AND_UNIT = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
-_PART = re.compile(_NUMBER_AND_UNIT)
-_WHOLE = re.compile(rf"\+?(?:{_NUMBER_AND_UNIT})+")
-
-
-class Duration(float):
-    """Seconds. Written as ``"15s"``, ``"1h30m"``; a bare number means nanoseconds, as in the released server."""
-
-    @classmethod
-    def parse(cls, value: object) -> Duration:
-        """Raises :class:`ValueError`."""
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-            return cls(value * 1e-9)
-        text = str(value).strip()
-        if text in ("0", "-0", "+0"):
-            return cls(0)
-        if not _WHOLE.fullmatch(text):
-            raise ValueError(f'{value!r} is not a duration; write for example "15s", "5m" or "1h30m"')
-        return cls(sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text)))
+# The sidecar stands alone and reads the same durations, so the parser is its.
+from evalhub_sidecar.durations import Duration
 
 
 class Timespan(Duration):
@@ -34,3 +14,6 @@ class Timespan(Duration):
         if isinstance(value, int | float) and value:
             raise ValueError(f'{value!r} has no unit; write for example "{value}s"')
         return cls(super().parse(value))
+
+
+__all__ = ["Duration", "Timespan"]

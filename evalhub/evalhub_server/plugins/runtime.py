@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from msgspec import Struct
 
 from evalhub_server.domain.record import Exit, JobPlan, JobRecord
+from evalhub_server.domain.sidecar_urls import SidecarUrls
 from evalhub_server.models.common import HardwareConfig, Json, Queue, TestDataRef
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.jobspec import JobSpec
@@ -84,14 +85,14 @@ class Runtime(ABC):
 
     limits: Limits = Limits()
 
-    exit_grace_s: float = 0.0
-    """How long a result may still be on its way after ``wait`` has returned, where that is longer than usual."""
-
-    adapter_base_url: str = ""
-    """Where adapters find server and model, if that is another place (a proxy of their own) than for everybody else.
+    sidecar: SidecarUrls | None = None
+    """Where adapters find server, model, tracker and registry, if that is another place than for everybody else.
 
     People get to read the real addresses: texts that adapters report are changed back.
     """
+
+    exit_grace_s: float = 0.0
+    """How long a result may still be on its way after ``wait`` has returned, where that is longer than usual."""
 
     observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
     """Called with every committed change, as the hook ``evalhub_job_changed`` is; None: no interest."""

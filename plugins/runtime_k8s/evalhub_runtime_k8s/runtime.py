@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from evalhub_runtime_k8s.settings import Installation
+from evalhub_runtime_k8s.sidecarconfig import sidecar_urls
 from evalhub_server.errors import StartupError
 from evalhub_server.plugins import BenchmarkRun, Exit, Handle, LogOptions, Runtime
 
@@ -22,6 +23,7 @@ class KubernetesRuntime(Runtime):
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
+        self.sidecar = sidecar_urls(installation)
 
     async def check(self) -> None:
         raise StartupError(NOT_YET)

@@ -7,7 +7,7 @@ from typing import Any
 from evalhub_runtime_k8s import paths
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_server.models.common import Json
-from evalhub_server.plugins import Duration
+from evalhub_server.plugins import Duration, SidecarUrls
 
 MODEL_TIMEOUT_S = 300
 MLFLOW_TIMEOUT_S = 30
@@ -55,6 +55,12 @@ def sidecar_config(
     if settings.otel.get("enabled"):
         config["otel"] = {**settings.otel, "service_name": settings.otel.get("service_name") or "sidecar"}
     return config
+
+
+def sidecar_urls(installation: Installation) -> SidecarUrls:
+    """For whom a pod's sidecar stands, to people who read what adapters report."""
+    server = _eval_hub(installation, "").get("base_url", "")
+    return SidecarUrls(installation.base_url, server, installation.mlflow.tracking_uri)
 
 
 def _eval_hub(installation: Installation, tenant: str) -> Json:

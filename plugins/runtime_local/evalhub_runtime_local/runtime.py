@@ -20,11 +20,21 @@ from evalhub_runtime_local.logs import tail
 from evalhub_runtime_local.paths import JobsDir
 from evalhub_runtime_local.proctable import NOBODY, Identity, ProcessTable, boot_id, process_table
 from evalhub_runtime_local.settings import LocalSettings, directory, jobs_dir, limits
+from evalhub_runtime_local.sidecar import local_sidecar
 from evalhub_runtime_local.spawn import find_shell
 from evalhub_runtime_local.start import Starter
 from evalhub_server.domain.record import Exit
 from evalhub_server.errors import LaunchError, SettingsError, StartupError
-from evalhub_server.plugins import BenchmarkRun, Handle, LogOptions, PluginContext, Runtime
+from evalhub_server.plugins import (
+    BenchmarkRun,
+    Handle,
+    JobPlan,
+    JobRequest,
+    LogOptions,
+    PluginContext,
+    Runtime,
+    SidecarUrls,
+)
 
 log = structlog.get_logger()
 
@@ -60,7 +70,12 @@ class LocalRuntime(Runtime):
         self._followers = Followers(self._table, pidfd=pidfd)
         self._stopper = Stopper(self._table, self._census, self._followers.until_ended)
         self._boot_id = boot_id()
-        self._starter = Starter(self.jobs_dir, self._table, self._census, self._boot_id, context.secrets)
+        self._sidecar = local_sidecar(context)
+        if self._sidecar is not None:
+            self.sidecar = SidecarUrls(self._sidecar.base_url, context.callback_url)
+        self._starter = Starter(
+            self.jobs_dir, self._table, self._census, self._boot_id, context.secrets, self._sidecar
+        )
         self._launches: dict[str, asyncio.Task[LocalHandle]] = {}
         self._launching = asyncio.Semaphore(LAUNCHES_AT_ONCE)
 
@@ -75,6 +90,10 @@ class LocalRuntime(Runtime):
                 "The local runtime needs a POSIX shell and there is no 'sh' on PATH nor /bin/sh. Install one."
             )
         await asyncio.to_thread(self._check_directories)
+
+    async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
+        if self._sidecar is not None:
+            self._sidecar.check(request.model)
 
     async def launch(self, run: BenchmarkRun) -> Handle:
         command = command_of(run, self._cwd)

@@ -6,27 +6,40 @@ import asyncio
 import shutil
 from contextlib import suppress
 
+import structlog
+
 from evalhub_runtime_local.attempt import MARK, Attempt, LocalHandle
 from evalhub_runtime_local.census import Census
 from evalhub_runtime_local.command import Command, adapter_environment
 from evalhub_runtime_local.paths import JobsDir, make_private
 from evalhub_runtime_local.proctable import Identity, ProcessTable
+from evalhub_runtime_local.sidecar import LocalSidecar
 from evalhub_runtime_local.spawn import find_shell, spawn
-from evalhub_server.errors import LaunchError
+from evalhub_server.errors import ApiError, LaunchError
+from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins import BenchmarkRun
+
+log = structlog.get_logger()
 
 
 class Starter:
     """Knows the files and the process of an attempt; that there is only one start at a time is the runtime's care."""
 
     def __init__(
-        self, jobs_dir: JobsDir, table: ProcessTable, census: Census, boot_id: str, secrets: frozenset[str]
+        self,
+        jobs_dir: JobsDir,
+        table: ProcessTable,
+        census: Census,
+        boot_id: str,
+        secrets: frozenset[str],
+        sidecar: LocalSidecar | None,
     ) -> None:
         self._jobs_dir = jobs_dir
         self._table = table
         self._census = census
         self._boot_id = boot_id
         self._secrets = secrets
+        self._sidecar = sidecar
 
     def start(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> LocalHandle:
         """Write the files and start the command; blocks for a few milliseconds.
@@ -43,7 +56,7 @@ class Starter:
         fresh = not attempt.directory.exists()
         try:
             make_private(attempt.meta)
-            attempt.write_job_spec(run.spec)
+            attempt.write_job_spec(self._told(run.spec))
             environment = adapter_environment(run, command, attempt.job_spec, self._secrets)
             pid = spawn(shell, command, attempt, {**environment, MARK: attempt.mark})
         except BaseException:
@@ -57,6 +70,16 @@ class Starter:
             # Only a shortcut: without it a crash before the core stores the handle costs a look at all processes.
             attempt.write_handle(handle)
         return handle
+
+    def _told(self, spec: JobSpec) -> JobSpec:
+        if self._sidecar is None:
+            return spec
+        try:
+            path = self._sidecar.write_job_info(self._jobs_dir.job(spec.id), spec.model)
+        except ApiError as error:  # a job that was accepted while there was no sidecar
+            raise LaunchError(error.message) from error
+        log.info("sidecar job info written", job_id=spec.id, path=str(path))
+        return self._sidecar.behind(spec)
 
     async def recover(self, attempt: Attempt) -> LocalHandle | None:
         """What an earlier launch of this attempt started, also if the server died before it noted anything."""

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from evalhub_runtime_k8s import plugin
-from evalhub_runtime_k8s.settings import Installation, KubernetesSettings, installation
+from evalhub_runtime_k8s.settings import Installation, KubernetesSettings, MlflowSection, installation
+from evalhub_runtime_k8s.sidecarconfig import sidecar_urls
 from evalhub_server.errors import SettingsError
+from evalhub_server.models.common import Message
+from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.plugins import PluginContext, convert_section
+from evalhub_server.testing.builders import a_job
 
 
 def of(
@@ -127,3 +131,19 @@ def test_the_runtime_is_called_kubernetes_and_is_light_until_it_is_selected():
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_messages_name_whom_the_sidecar_stands_for():
+    facts = Installation(
+        instance="hub", namespace="system", mlflow=MlflowSection(tracking_uri="https://mlflow.test")
+    )
+    message = Message(
+        message="http://localhost:8080/api/v1/evaluations/x http://localhost:8080/api/2.0/mlflow/y",
+        message_code="c",
+    )
+    event = BenchmarkEvent(provider_id="p", id="b", status="failed", error_message=message)
+    real = sidecar_urls(facts).replaced(event, a_job()).error_message
+    assert real is not None
+    assert real.message == (
+        "https://hub.system.svc.cluster.local:8443/api/v1/evaluations/x https://mlflow.test/api/2.0/mlflow/y"
+    )

@@ -1,0 +1,49 @@
+"""``eval-runtime-sidecar [-sidecarconfig FILE]``: exit status 0 after a signal, 1 if it cannot start, 2 for wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalhub_sidecar.config import read_config
+from evalhub_sidecar.errors import ConfigError
+
+PROGRAM = "eval-runtime-sidecar"
+DEFAULT_CONFIG = Path("/meta/sidecar_config.json")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Stands between adapters and the EvalHub server, the model and registries.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "-sidecarconfig",
+        "--sidecarconfig",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help=f"its configuration, JSON (default: {DEFAULT_CONFIG})",
+    )
+    file: Path = parser.parse_args(argv).sidecarconfig
+    try:
+        config = read_config(file)
+        from evalhub_sidecar.app import run  # what a wrong configuration need not wait for
+        from evalhub_sidecar.logs import configure_logs
+
+        configure_logs(os.environ.get("LOG_LEVEL", "info"))
+        asyncio.run(run(config))
+    except ConfigError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

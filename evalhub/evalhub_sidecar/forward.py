@@ -1,0 +1,133 @@
+"""Passing a request on and its answer back, both as they come."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorDNSError,
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientSSLError,
+    DummyCookieJar,
+    ServerDisconnectedError,
+    TCPConnector,
+    web,
+)
+from multidict import CIMultiDict
+
+from evalhub_sidecar import logs
+from evalhub_sidecar.errors import bad_gateway
+from evalhub_sidecar.headers import TRANSACTION_ID, passed_on
+from evalhub_sidecar.upstream import Upstream
+
+IDLE_CONNECTION_S = 4.0
+"""Shorter than the five seconds after which common Python servers close an idle connection under a new request."""
+
+ChangeHeaders = Callable[[CIMultiDict[str]], None]
+
+
+def new_session() -> ClientSession:
+    """The connections to all upstreams: as many as adapters ask for, nothing decoded, no cookies, no redirects."""
+    return ClientSession(
+        connector=TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S),
+        auto_decompress=False,
+        cookie_jar=DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+    )
+
+
+class Forwarder:
+    """Streams. A request with a body of gigabytes, or an answer that trickles for hours, takes no memory to speak of."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    async def __call__(
+        self,
+        request: web.BaseRequest,
+        upstream: Upstream,
+        target: str,
+        transaction_id: str,
+        *,
+        authorization: str | None = None,
+        change_answer: ChangeHeaders | None = None,
+    ) -> web.StreamResponse:
+        """Send the request to ``target`` (path and query) of the upstream and return its answer, already sent.
+
+        ``authorization`` replaces the client's; None leaves it. Raises :class:`Refused` while nothing is sent yet.
+        """
+        headers = passed_on(request.headers)
+        headers.setdefault(TRANSACTION_ID, transaction_id)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        elif upstream.basic:
+            headers.setdefault("Authorization", upstream.basic)
+        try:
+            answer = await self._session.request(
+                request.method,
+                upstream.url(target),
+                headers=headers,
+                data=request.content if request.body_exists else None,
+                allow_redirects=False,
+                ssl=upstream.tls,
+                proxy=upstream.proxy,
+                timeout=upstream.timeout,
+            )
+        except (ClientError, TimeoutError, OSError, ValueError) as error:
+            logs.warning(
+                "upstream failed",
+                whom=upstream.whom,
+                method=request.method,
+                path=request.path,
+                error=str(error) or problem(error),
+            )
+            raise bad_gateway(upstream.whom, problem(error)) from error
+        async with answer:
+            kept = passed_on(answer.headers)
+            kept.setdefault(TRANSACTION_ID, transaction_id)
+            if change_answer is not None:
+                change_answer(kept)
+            response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=kept)
+            await response.prepare(request)
+            try:
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+            except (ClientError, TimeoutError, OSError) as error:
+                logs.warning(
+                    "answer broke off",
+                    whom=upstream.whom,
+                    method=request.method,
+                    path=request.path,
+                    error=problem(error),
+                )
+                # The client must not take half an answer for a whole one.
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
+            await response.write_eof()
+            return response
+
+
+def problem(error: BaseException) -> str:
+    """What went wrong, for people; never the address, which the adapter need not know."""
+    match error:
+        case TimeoutError():
+            return "it did not answer in time"
+        case ClientConnectorDNSError():
+            return "its name is not known"
+        case ClientConnectorCertificateError() | ClientSSLError():
+            return "its certificate is not trusted, or it speaks no TLS"
+        case ServerDisconnectedError():
+            return "it hung up without an answer"
+        case ClientConnectorError(os_error=OSError(errno=int(number))):
+            return os.strerror(number)
+        case ClientConnectorError():
+            return "it cannot be connected to"
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+        case _:
+            return type(error).__name__

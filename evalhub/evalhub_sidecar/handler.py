@@ -1,0 +1,44 @@
+"""Around every route: the transaction id, the path, and the sidecar's own refusals as answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from evalhub_sidecar.answers import refusal
+from evalhub_sidecar.errors import Refused
+from evalhub_sidecar.headers import TRANSACTION_ID, transaction_id
+from evalhub_sidecar.paths import Target, target_of
+
+Route = Callable[[web.BaseRequest, Target, str], Awaitable[web.StreamResponse]]
+"""(request, its target, the transaction id) → the answer. May raise :class:`Refused` before anything is sent."""
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def handler(route: Route) -> Handler:
+    """What aiohttp's server calls."""
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        trace = transaction_id(request.headers)
+        try:
+            target = target_of(request.raw_path)
+            if target.path == "/health":
+                return _health(request, trace)
+            return await route(request, target, trace)
+        except Refused as refused:
+            return refusal(refused, trace)
+
+    return handle
+
+
+def no_route(target: Target) -> Refused:
+    """For what no rule knows."""
+    return Refused(400, "no_route", f"The sidecar has no place to send '{target.path}' to.")
+
+
+def _health(request: web.BaseRequest, trace: str) -> web.Response:
+    if request.method not in ("GET", "HEAD"):
+        text = f"The HTTP method {request.method} is not allowed for the API /health."
+        raise Refused(405, "method_not_allowed", text)
+    return web.Response(headers={TRANSACTION_ID: trace})

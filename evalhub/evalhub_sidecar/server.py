@@ -1,0 +1,40 @@
+"""The EvalHub server, as requests reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from evalhub_sidecar.config import UPSTREAM_TIMEOUT, EvalHub
+from evalhub_sidecar.paths import Target
+from evalhub_sidecar.upstream import Upstream
+
+EVALUATIONS = "/api/v1/evaluations"
+SERVER = "the EvalHub server"
+
+
+class Server:
+    """Its address, and what makes it trust the sidecar."""
+
+    def __init__(self, config: EvalHub, environ: Mapping[str, str]) -> None:
+        """The variables are the released server's; they matter where the configuration says nothing."""
+        skip = environ.get("EVALHUB_INSECURE_SKIP_VERIFY", "").lower() in ("1", "t", "true")
+        self.upstream = Upstream(
+            SERVER,
+            config.base_url,
+            timeout_s=UPSTREAM_TIMEOUT if config.http_timeout is None else config.http_timeout,
+            ca_file=config.ca_cert_path or environ.get("EVALHUB_CA_CERT_PATH", ""),
+            verify=not (config.insecure_skip_verify or skip),
+        )
+        self._token = config.token
+
+    def serves(self, target: Target) -> bool:
+        """Is this a request of the REST API?"""
+        return target.path.startswith(f"{EVALUATIONS}/")
+
+    def target(self, target: Target | str) -> str:
+        """The request target at the server, which may have its API below a path."""
+        return f"{self.upstream.path}{target}"
+
+    async def authorization(self) -> str | None:
+        """The header that the server wants, or None for the client's own."""
+        return f"Bearer {self._token}" if self._token else None

@@ -1,0 +1,116 @@
+"""What changes for adapters when a sidecar stands between them and everything else.
+
+Active with ``sidecar.local_mode: true`` and ``sidecar.base_url``, which ``evalhub server start`` sets. Adapters report
+to the sidecar and reach the model through it; where the model really is, the sidecar reads from a file in the job's
+directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from evalhub_runtime_local.attempt import write_private
+from evalhub_server.domain import problems
+from evalhub_server.models.job import Model
+from evalhub_server.models.jobspec import JobSpec
+from evalhub_server.plugins import PluginContext, convert_section, find_section
+from evalhub_server.plugins.sidecar import SidecarSettings
+
+JOB_INFO = "sidecar-job-info.json"
+DEFAULT_MODEL_TIMEOUT_S = 300.0
+NANOSECONDS = 1_000_000_000
+
+_NOT_IN_A_URI = re.compile(r"[\x00-\x1f\x7f]|%(?![0-9A-Fa-f]{2})|^:")
+
+
+class ModelInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """``http_timeout`` is in nanoseconds."""
+
+    url: str
+    auth_secret_mount_path: str = ""
+    http_timeout: int
+    insecure_skip_verify: bool = False
+
+
+class JobInfo(Struct, kw_only=True, frozen=True):
+    """``sidecar-job-info.json``."""
+
+    model: ModelInfo
+
+
+class LocalSidecar(Struct, kw_only=True, frozen=True):
+    """``base_url`` is where adapters reach it, without a trailing slash; the rest is how it is to reach models."""
+
+    base_url: str
+    model_timeout_s: float = DEFAULT_MODEL_TIMEOUT_S
+    insecure_skip_verify: bool = False
+
+    def check(self, model: Model | None) -> None:
+        """Raises :class:`ApiError` for credentials that the sidecar could not read."""
+        if model is not None and model.auth is not UNSET:
+            secret_dir(model.auth.secret_ref)
+
+    def behind(self, spec: JobSpec) -> JobSpec:
+        """The specification as the adapter gets it."""
+        model = spec.model
+        if model.url:
+            parts = urlsplit(model.url)
+            query = f"?{parts.query}" if parts.query else ""
+            model = replace(model, url=f"{self.base_url}/model/{spec.id}{parts.path}{query}")
+        return replace(spec, callback_url=self.base_url, model=model)
+
+    def write_job_info(self, directory: Path, model: Model) -> Path:
+        """Tell the sidecar about a job's model. Raises :class:`OSError`."""
+        auth = model.auth
+        info = ModelInfo(
+            url=model.url,
+            auth_secret_mount_path=secret_dir(auth.secret_ref) if auth is not UNSET else "",
+            http_timeout=round(self.model_timeout_s * NANOSECONDS),
+            insecure_skip_verify=self.insecure_skip_verify,
+        )
+        file = directory / JOB_INFO
+        # The benchmarks of a job start side by side, and the sidecar may be reading.
+        unfinished = file.with_name(f"{JOB_INFO}.{os.urandom(4).hex()}")
+        write_private(unfinished, msgspec.json.format(msgspec.json.encode(JobInfo(model=info)), indent=2))
+        unfinished.replace(file)
+        return file
+
+
+def local_sidecar(context: PluginContext) -> LocalSidecar | None:
+    """None unless the configuration has one."""
+    section = find_section(context.sections, "sidecar")
+    settings = convert_section(section, SidecarSettings, "sidecar", strict=False)
+    if not (settings.local_mode and settings.base_url):
+        return None
+    timeout_s = settings.model.http_timeout
+    return LocalSidecar(
+        base_url=settings.base_url.rstrip("/"),
+        model_timeout_s=DEFAULT_MODEL_TIMEOUT_S if timeout_s is None else timeout_s,
+        insecure_skip_verify=settings.model.insecure_skip_verify,
+    )
+
+
+def secret_dir(secret_ref: str) -> str:
+    """The directory that ``file:///path`` names. Raises :class:`ApiError` for anything else."""
+    parts = _parsed(secret_ref)
+    path = unquote(parts.path)
+    if parts.scheme != "file" or parts.netloc or not path.startswith("/") or "\0" in path:
+        raise problems.invalid_secret_ref_uri(secret_ref)
+    return path
+
+
+def _parsed(secret_ref: str) -> SplitResult:
+    found = _NOT_IN_A_URI.search(secret_ref)
+    if found is not None:
+        raise problems.invalid_secret_ref_uri_parse(secret_ref, f"{found[0]!r} is not allowed in it")
+    try:
+        return urlsplit(secret_ref)
+    except ValueError as error:
+        raise problems.invalid_secret_ref_uri_parse(secret_ref, str(error)) from None

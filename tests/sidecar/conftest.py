@@ -1,0 +1,84 @@
+"""A server's and a model's stand-in, and a sidecar between adapters and them."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from harness.sidecar import RunningSidecar
+from harness.upstream import Reply, Upstream
+
+LocalJob = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def module_server() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def server(module_server: Upstream) -> Upstream:
+    """In the place of the EvalHub server; takes everything."""
+    return module_server.anew(lambda _: Reply(204))
+
+
+@pytest.fixture
+def model() -> Iterator[Upstream]:
+    """In the place of a model."""
+    with Upstream(lambda _: Reply(200, b'{"choices": []}', {"Content-Type": "application/json"})) as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the local server would keep its data."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def local_job(data_dir: Path) -> LocalJob:
+    """Leaves a new job's file as the local runtime does; returns the job's id."""
+
+    def write(url: str, **model: Any) -> str:
+        job_id = str(uuid4())
+        folder = data_dir / "jobs" / job_id
+        folder.mkdir(parents=True)
+        (folder / "sidecar-job-info.json").write_text(json.dumps({"model": {"url": url, **model}}), "utf-8")
+        return job_id
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def sidecar(data_dir: Path, module_server: Upstream) -> Iterator[RunningSidecar]:
+    """A workstation's."""
+    config = {"local_mode": True, "eval_hub": {"base_url": module_server.url}}
+    with RunningSidecar(data_dir / "sidecar", config, {"EVALHUB_DATA_DIR": str(data_dir)}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``crt`` and ``key`` of localhost."""
+    folder = tmp_path_factory.mktemp("certificate")
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out crt -days 2"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(["openssl", *words.split(), *subject], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def tls_server(certificate: Path) -> Iterator[Upstream]:
+    """Answers everything, over HTTPS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "crt", certificate / "key")
+    with Upstream(lambda _: Reply(200, b"secure"), tls=context) as upstream:
+        yield upstream

@@ -1,0 +1,179 @@
+"""``/model/<job id>/…`` of a workstation's sidecar."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.sidecar import RunningSidecar
+from harness.upstream import Received, Reply, Upstream
+
+LocalJob = Callable[..., str]
+FIVE_SECONDS_NS = 5_000_000_000
+
+
+def test_a_request_reaches_the_model_of_its_job(
+    sidecar: RunningSidecar, model: Upstream, local_job: LocalJob
+):
+    job = local_job(f"{model.url}/v1")
+    headers = {"Authorization": "Bearer sk-1", "Content-Type": "application/json"}
+    prompt = {"messages": [{"role": "user", "content": "ä"}]}
+    answer = sidecar.call("POST", f"/model/{job}/v1/chat/completions?key=a%20b", prompt, headers)
+    assert (answer.status, answer.body) == (200, {"choices": []})
+    (received,) = model.received
+    assert received.path == "/v1/chat/completions?key=a%20b"
+    assert received.json == prompt
+    assert received.header("Authorization") == ["Bearer sk-1"]
+
+
+def test_each_job_has_its_own_model(sidecar: RunningSidecar, model: Upstream, local_job: LocalJob):
+    with Upstream(lambda _: Reply(200, b"other")) as other:
+        first, second = local_job(model.url), local_job(other.url)
+        assert sidecar.call("GET", f"/model/{first}/models").body == {"choices": []}
+        assert sidecar.call("GET", f"/model/{second}/models").body == "other"
+        assert sidecar.call("GET", f"/model/{second}").body == "other"
+        assert [received.path for received in other.received] == ["/models", "/"]
+
+
+def test_nothing_is_added_to_a_request_without_credentials(
+    sidecar: RunningSidecar, model: Upstream, local_job: LocalJob, tmp_path: Path
+):
+    (tmp_path / "api-key").write_text("s3cret")
+    job = local_job(model.url, auth_secret_mount_path=str(tmp_path))
+    sidecar.call("GET", f"/model/{job}/models")
+    assert model.received[0].header("Authorization") == []
+
+
+def test_a_password_in_the_address_is_sent_as_credentials(
+    sidecar: RunningSidecar, model: Upstream, local_job: LocalJob
+):
+    job = local_job(model.url.replace("://", "://me:p%40ss@"))
+    sidecar.call("GET", f"/model/{job}/models")
+    sidecar.call("GET", f"/model/{job}/models", headers={"Authorization": "Bearer mine"})
+    assert model.received[0].header("Authorization") == ["Basic bWU6cEBzcw=="]
+    assert model.received[1].header("Authorization") == ["Bearer mine"]
+
+
+def test_a_model_that_is_not_there_is_a_bad_gateway(sidecar: RunningSidecar, local_job: LocalJob):
+    answer = sidecar.call("GET", f"/model/{local_job('http://localhost:1')}/models")
+    assert (answer.status, answer.body["message_code"]) == (502, "bad_gateway")
+    assert answer.body["message"] == "The sidecar could not get an answer from the model: Connection refused."
+
+
+def test_a_model_that_is_silent_for_too_long_is_a_bad_gateway(
+    sidecar: RunningSidecar, model: Upstream, local_job: LocalJob
+):
+    job, over = local_job(model.url, http_timeout="50ms"), threading.Event()
+
+    def late(_: Received) -> Reply:
+        over.wait(30)
+        return Reply()
+
+    model.script = late
+    answer = sidecar.call("GET", f"/model/{job}/models")
+    over.set()
+    assert answer.status == 502
+    assert "it did not answer in time" in answer.body["message"]
+
+
+@pytest.mark.parametrize("job", ["nope", "..", "a.b", "%2e", "a" * 200, ""])
+def test_a_job_that_is_not_there_is_not_found(sidecar: RunningSidecar, server: Upstream, job: str):
+    server.script = lambda _: Reply(404, b"{}")
+    answer = sidecar.call("GET", f"/model/{job}/v1/models")
+    assert answer.status == 400 if job in ("..", "%2e") else 404
+    assert answer.body["message_code"] == "invalid_path" if job in ("..", "%2e") else "resource_not_found"
+
+
+def test_a_job_without_a_model_has_no_route(sidecar: RunningSidecar, local_job: LocalJob):
+    answer = sidecar.call("GET", f"/model/{local_job('')}/models")
+    assert (answer.status, answer.body["message_code"]) == (400, "model_url_required")
+
+
+def test_the_server_knows_the_jobs_that_are_kept_elsewhere(
+    sidecar: RunningSidecar, server: Upstream, model: Upstream
+):
+    job = {"model": {"url": f"{model.url}/v1", "name": "m", "auth": {"secret_ref": "file:///nowhere"}}}
+    server.script = lambda _: Reply(200, json.dumps(job).encode())
+    assert sidecar.call("GET", "/model/elsewhere/v1/models").status == 200
+    assert sidecar.call("GET", "/model/elsewhere/v1/models").status == 200
+    assert [received.path for received in server.received] == ["/api/v1/evaluations/jobs/elsewhere"]
+    assert [received.path for received in model.received] == ["/v1/models"] * 2
+
+
+@pytest.mark.parametrize("answer", [Reply(500), Reply(200, b"no json"), None])
+def test_a_server_that_cannot_say_is_a_bad_gateway(
+    sidecar: RunningSidecar, server: Upstream, answer: Reply | None
+):
+    server.script = lambda _: answer
+    refused = sidecar.call("GET", "/model/elsewhere-2/v1/models")
+    assert (refused.status, refused.body["message_code"]) == (502, "bad_gateway")
+
+
+def test_a_link_in_a_jobs_place_is_not_followed(
+    sidecar: RunningSidecar, server: Upstream, model: Upstream, local_job: LocalJob, data_dir: Path
+):
+    server.script = lambda _: Reply(404)
+    real = data_dir / "jobs" / local_job(model.url) / "sidecar-job-info.json"
+    folder = data_dir / "jobs" / "linked"
+    folder.mkdir()
+    (folder / real.name).symlink_to(real)
+    assert sidecar.call("GET", "/model/linked/models").status == 404
+    assert model.received == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_does_not_count(
+    sidecar: RunningSidecar, server: Upstream, model: Upstream, local_job: LocalJob, data_dir: Path
+):
+    server.script = lambda _: Reply(404)
+    job = local_job(model.url)
+    os.chown(data_dir / "jobs" / job / "sidecar-job-info.json", 65534, 65534)
+    assert sidecar.call("GET", f"/model/{job}/models").status == 404
+    assert model.received == []
+
+
+def test_what_is_known_of_a_job_is_kept(
+    sidecar: RunningSidecar, server: Upstream, model: Upstream, local_job: LocalJob, data_dir: Path
+):
+    server.script = lambda _: Reply(404)
+    job = local_job(model.url)
+    assert sidecar.call("GET", f"/model/{job}/models").status == 200
+    (data_dir / "jobs" / job / "sidecar-job-info.json").unlink()
+    assert sidecar.call("GET", f"/model/{job}/models").status == 200
+
+
+@pytest.mark.parametrize("ttl", ["1ns", 1])
+def test_what_is_known_of_a_job_grows_old(
+    tmp_path: Path, server: Upstream, model: Upstream, local_job: LocalJob, data_dir: Path, ttl: object
+):
+    server.script = lambda _: Reply(404)
+    local = {"job_cache_entry_ttl": ttl, "job_cache_sweep_interval": "10ms"}
+    config = {"local_mode": True, "local": local, "eval_hub": {"base_url": server.url}}
+    job = local_job(model.url)
+    with RunningSidecar(tmp_path, config, {"EVALHUB_DATA_DIR": str(data_dir)}) as sidecar:
+        assert sidecar.call("GET", f"/model/{job}/models").status == 200
+        (data_dir / "jobs" / job / "sidecar-job-info.json").unlink()
+        assert sidecar.call("GET", f"/model/{job}/models").status == 404
+
+
+def test_the_certificate_in_the_secret_directory_is_trusted(
+    sidecar: RunningSidecar, tls_server: Upstream, local_job: LocalJob, certificate: Path, tmp_path: Path
+):
+    (tmp_path / "ca_cert").write_bytes((certificate / "crt").read_bytes())
+    trusting = local_job(tls_server.url, auth_secret_mount_path=str(tmp_path), http_timeout=FIVE_SECONDS_NS)
+    assert sidecar.call("GET", f"/model/{trusting}/models").body == "secure"
+
+
+def test_a_certificate_of_nobody_known_is_refused_unless_told_otherwise(
+    sidecar: RunningSidecar, tls_server: Upstream, local_job: LocalJob
+):
+    answer = sidecar.call("GET", f"/model/{local_job(tls_server.url)}/models")
+    assert answer.status == 502
+    assert "its certificate is not trusted" in answer.body["message"]
+    careless = local_job(tls_server.url, insecure_skip_verify=True)
+    assert sidecar.call("GET", f"/model/{careless}/models").body == "secure"

@@ -1,0 +1,144 @@
+"""How the program starts and ends, and who may use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.sidecar import PROGRAM, RunningSidecar
+from harness.upstream import Upstream
+
+EVENTS = "/api/v1/evaluations/jobs/j/events"
+GOOD = {
+    "base_url": "http://localhost:18080",
+    "local_mode": True,
+    "eval_hub": {"base_url": "http://localhost:1"},
+}
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*PROGRAM, *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ("", "Input data was truncated"),
+        ("{}", "missing required field `base_url`"),
+        (
+            {**GOOD, "base_url": "http://localhost"},
+            "base_url: must be an http or https address with a host and a port",
+        ),
+        ({**GOOD, "base_url": "localhost:8080"}, "base_url: must be"),
+        ({**GOOD, "eval_hub": None}, "eval_hub.base_url: must be an http or https address with a host"),
+        ({**GOOD, "eval_hub": {"base_url": "http://"}}, "eval_hub.base_url: must be"),
+        ({**GOOD, "local": {"job_cache_entry_ttl": "2 hours"}}, "'2 hours' is not a duration"),
+        ({**GOOD, "local_mode": "yes"}, "Expected `bool`, got `str` - at `$.local_mode`"),
+        ({**GOOD, "model": {"url": "ftp://x"}}, "model.url: must be"),
+        ({**GOOD, "mlflow": {"tracking_uri": "x"}}, "mlflow.tracking_uri: must be"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_named(tmp_path: Path, config: Any, complaint: str):
+    file = tmp_path / "config.json"
+    file.write_text(config if isinstance(config, str) else json.dumps(config), "utf-8")
+    done = run("-sidecarconfig", str(file))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"eval-runtime-sidecar: {file}: ")
+    assert complaint in done.stderr
+
+
+def test_a_configuration_that_is_missing_is_named():
+    done = run("--sidecarconfig=/no/such.json")
+    assert done.returncode == 1
+    assert "/no/such.json: cannot be read: No such file or directory. Name the configuration" in done.stderr
+
+
+def test_an_unknown_flag_is_wrong_usage():
+    assert run("-nope").returncode == 2
+
+
+def test_a_taken_port_is_named(tmp_path: Path, server: Upstream):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**GOOD, "base_url": f"http://127.0.0.1:{server.port}"}), "utf-8")
+    done = run("-sidecarconfig", str(file))
+    assert done.returncode == 1
+    assert f"cannot listen at http://127.0.0.1:{server.port}: " in done.stderr
+
+
+def test_unknown_keys_are_for_others(tmp_path: Path, server: Upstream):
+    config = {"local_mode": True, "eval_hub": {"base_url": server.url, "more": 1}, "otel": {"enabled": False}}
+    with RunningSidecar(tmp_path, config) as sidecar:
+        assert sidecar.call("POST", EVENTS, {}).status == 204
+
+
+def test_a_signal_ends_it_well(tmp_path: Path, server: Upstream):
+    with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
+        idle = sidecar.connection()
+        idle.request("GET", "/health")
+        idle.getresponse().read()
+        assert sidecar.terminate() == 0
+        idle.close()
+    assert [line["msg"] for line in sidecar.log_lines()] == [
+        "Sidecar started",
+        "Sidecar stopping",
+        "Sidecar stopped",
+    ]
+
+
+def test_a_workstations_sidecar_listens_on_loopback_only(sidecar: RunningSidecar):
+    listening = [c for c in psutil.Process(sidecar.pid).net_connections() if c.status == psutil.CONN_LISTEN]
+    assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1"}
+    assert {c.laddr.port for c in listening} == {sidecar.port}
+
+
+@pytest.mark.parametrize("path", [EVENTS, "/model/j/v1/models"])
+@pytest.mark.parametrize(
+    ("header", "value", "code"),
+    [
+        ("Host", "evil.test:8080", "host_not_allowed"),
+        ("Host", "[", "host_not_allowed"),
+        ("Origin", "http://evil.test", "origin_not_allowed"),
+        ("Origin", "null", "origin_not_allowed"),
+    ],
+)
+def test_web_pages_are_kept_out(
+    sidecar: RunningSidecar, server: Upstream, path: str, header: str, value: str, code: str
+):
+    answer = sidecar.call("POST", path, {}, {header: value})
+    assert (answer.status, answer.body["message_code"]) == (403, code)
+    assert server.received == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "127.0.0.1"}, {"Host": "[::1]:1"}, {"Origin": "http://localhost:3000"}]
+)
+def test_pages_and_programs_of_this_host_are_let_in(
+    sidecar: RunningSidecar, server: Upstream, headers: dict[str, str]
+):
+    assert sidecar.call("POST", EVENTS, {}, headers).status == 204
+
+
+@pytest.mark.parametrize("variable", ["EVALHUB_CA_CERT_PATH", "EVALHUB_INSECURE_SKIP_VERIFY"])
+def test_the_servers_variables_say_how_it_is_trusted(
+    tmp_path: Path, tls_server: Upstream, certificate: Path, variable: str
+):
+    config = {"local_mode": True, "eval_hub": {"base_url": tls_server.url}}
+    value = str(certificate / "crt") if variable == "EVALHUB_CA_CERT_PATH" else "true"
+    with RunningSidecar(tmp_path, config, {variable: value}) as sidecar:
+        assert sidecar.call("GET", "/api/v1/evaluations/jobs").body == "secure"
+
+
+def test_it_imports_nothing_of_the_server():
+    code = (
+        "import evalhub_sidecar.__main__, evalhub_sidecar.app, sys; "
+        "heavy = ('evalhub_server', 'litestar', 'kubernetes_asyncio', 'pydantic', 'uvicorn', 'structlog', 'yaml'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
