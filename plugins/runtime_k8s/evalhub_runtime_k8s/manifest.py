@@ -67,7 +67,8 @@ def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manife
 
     secret_name = model_secret_name(run)
     data = _references(run, installation, facts, secret_name)
-    ca_file = mlflow_ca_file(installation, bundle=facts.mlflow_bundle)
+    bundle = facts.mlflow_bundle and bool(installation.instance)  # it is called after the instance
+    ca_file = mlflow_ca_file(installation, bundle=bundle)
     source = data_source(run.test_data)
     pod = Pod(
         run=run,
@@ -75,7 +76,7 @@ def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manife
         installation=installation,
         spec_config_map=names.config_map,
         resources=adapter_resources(place.demand, installation.settings.hardening),
-        mlflow_bundle=facts.mlflow_bundle,
+        mlflow_bundle=bundle,
         mlflow_ca_file=ca_file,
         model_secret=secret_name,
         reference_secret=names.secret if data else "",
