@@ -150,7 +150,18 @@ def test_providers_fall_back_to_the_bundled_ones_when_the_folder_is_missing(tmp_
             ),
             r"do its aliases repeat too much",
         ),
+        (
+            "a: {k: 1}\n"
+            + "".join(
+                f"{c}: &{c} {{<<: [{', '.join([f'*{p}'] * 30)}]}}\n" for p, c in pairwise("zabcdefg")
+            ).replace("*z", "{k: 1}"),
+            r"do its aliases repeat too much",
+        ),
+        ("a: &a {b: {c: *a}}", r"or one within itself"),
         ("[" * 5000, r"not valid YAML"),
+        ("- " * 5000, r"not valid YAML"),
+        ("a: 0x" + "f" * 5000, r"config\.yaml: an integer of so many digits is not a number that JSON has"),
+        ("a: !!python/object/apply:os.system [id]", r"config\.yaml:1: not valid YAML: could not determine"),
         ("service: {port: 1,\n port: 2}", r"config\.yaml:2: port: given twice, here and on line 1"),
         ("service: {port: 1, port: 2}", r"port: given twice"),
         (

@@ -69,6 +69,11 @@ def parse_yaml(file: Path) -> YamlFile:
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         root: yaml.Node | None = loader.get_single_node()
+        if root is not None and not _is_small(root):
+            raise SettingsError(
+                f"more than {MOST_YAML_VALUES} values, or one within itself; do its aliases repeat too much?",
+                str(file),
+            )
         value = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -85,23 +90,60 @@ def parse_yaml(file: Path) -> YamlFile:
     return YamlFile(file, value, root)
 
 
+def _is_small(root: yaml.Node) -> bool:
+    """Does a document stay below the limit when its aliases and "<<" are followed, and not contain itself?
+
+    Asked before anything is made of it: a few lines of aliases to aliases would take all memory, and some versions of
+    the library do the work of each "<<" again for every map that it is in.
+    """
+    sizes: dict[int, int] = {}
+    open_: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting[-1]
+        children = _children(node)
+        if id(node) not in open_ and id(node) not in sizes:
+            open_.add(id(node))
+            fresh = [child for child in children if id(child) not in sizes]
+            if any(id(child) in open_ for child in fresh):
+                return False
+            waiting += fresh
+            if fresh:
+                continue
+        waiting.pop()
+        if id(node) in open_:
+            open_.discard(id(node))
+            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
+            if sizes[id(node)] > MOST_YAML_VALUES:
+                return False
+    return True
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in cast("list[tuple[yaml.Node, yaml.Node]]", node.value) for part in pair]
+    return cast("list[yaml.Node]", node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
 def _check_values(parsed: Any, file: Path) -> None:
-    """Refuse what JSON cannot say, and documents that a few aliases blow up (or that contain themselves)."""
+    """Refuse what JSON cannot say."""
     waiting: list[Any] = [parsed]
-    seen = 0
     while waiting:
         value = waiting.pop()
-        seen += 1
-        if seen > MOST_YAML_VALUES:
-            raise SettingsError(
-                f"more than {MOST_YAML_VALUES} values; do its aliases repeat too much?", str(file)
-            )
         if isinstance(value, dict):
             waiting.extend(cast("dict[Any, Any]", value).values())
         elif isinstance(value, list):
             waiting.extend(cast("list[Any]", value))
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise SettingsError(f"{value} is not a number that JSON has; remove it.", str(file))
+        elif isinstance(value, int | float) and not _is_finite(value):
+            shown = value if isinstance(value, float) else "an integer of so many digits"
+            raise SettingsError(f"{shown} is not a number that JSON has; remove it.", str(file))
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all doubles
+        return False
 
 
 def _check_keys(root: yaml.Node | None, file: Path) -> None:

@@ -85,7 +85,7 @@ class HttpMetrics:
         )
 
     def started(self, method: str) -> None:
-        self._active[method] += 1
+        self._active[_known(method)] += 1
 
     def ended(
         self,
@@ -98,6 +98,7 @@ class HttpMetrics:
         sent_bytes: int,
     ) -> None:
         """``route`` is the pattern, such as ``/jobs/{job_id}``; ``received`` the ``Content-Length`` of the request."""
+        method = _known(method)  # clients can invent any number of them
         self._active[method] -= 1
         key = (method, route, status, version)
         seconds, received_bytes, answer_bytes = self._ended.get(key) or self._begin(key)
@@ -107,7 +108,7 @@ class HttpMetrics:
 
     def _begin(self, key: tuple[str, str, int, str]) -> tuple[Distribution, Distribution, Distribution]:
         method, route, status, version = key
-        values = (_known(method), route or NOT_FOUND, str(status), "http", version, *self._server)
+        values = (method, route or NOT_FOUND, str(status), "http", version, *self._server)
         cells = self._seconds.cell(*values), self._received.cell(*values), self._sent.cell(*values)
         self._ended[key] = cells
         return cells
@@ -115,7 +116,7 @@ class HttpMetrics:
     def gauge(self) -> Gauge:
         values: Counter[Labels] = Counter()
         for method, count in self._active.items():
-            values[_known(method), self._scheme] += count
+            values[method, self._scheme] += count
         return Gauge(
             name="http_server_active_requests",
             help="Requests that are being answered.",
