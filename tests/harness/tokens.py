@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from harness.answering import AnsweringServer, Reply, Request
 from harness.registry import PASSWORD, USER
 
 ISSUER, SERVICE = "a-token-server", "a-registry"
@@ -40,66 +38,38 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return crt, key
 
 
-class TokenServer:
-    """A context manager. :attr:`asked` has what clients asked for; only :data:`USER` gets tokens."""
+class TokenServer(AnsweringServer):
+    """:attr:`asked` has what clients asked for; only :data:`USER` gets tokens."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(self._answer)
         self._crt, self._key = certificate(folder, "token")
-        self.asked: list[dict[str, Any]] = []
-        server = self
+        self.asked: list[dict[str, str]] = []
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-                known = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-                self.answer(query, self.headers.get("Authorization") == f"Basic {known}")
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                form = {name: values[0] for name, values in parse_qs(body).items()}
-                known = form.get("grant_type") == "refresh_token" and form["refresh_token"] == REFRESH_TOKEN
-                self.answer(form, known)
-
-            def answer(self, asked: dict[str, str], known: bool) -> None:
-                server.asked.append({"method": self.command, **asked})
-                document = (
-                    {"token": server.token(asked["scope"])} if known else {"errors": [{"code": "DENIED"}]}
-                )
-                body = json.dumps(document).encode()
-                self.send_response(200 if known else 401)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/token"
-        self._thread = threading.Thread(target=self._http.serve_forever, name="token-server")
+    def _answer(self, request: Request) -> Reply:
+        text = urlsplit(request.path).query if request.method == "GET" else request.body.decode()
+        asked = {name: values[0] for name, values in parse_qs(text).items()}
+        self.asked.append({"method": request.method, **asked})
+        if request.method == "GET":
+            basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+            known = request.headers.get("authorization") == f"Basic {basic}"
+        else:
+            known = (asked["grant_type"], asked["refresh_token"]) == ("refresh_token", REFRESH_TOKEN)
+        if known:
+            return Reply(200, body=json.dumps({"token": self.token(asked["scope"])}).encode())
+        return Reply(401, body=b'{"errors": [{"code": "DENIED"}]}')
 
     @property
     def auth(self) -> dict[str, Any]:
         """The section ``auth`` of a registry that trusts this server."""
         return {
             "token": {
-                "realm": self.url,
+                "realm": f"{self.url}/token",
                 "service": SERVICE,
                 "issuer": ISSUER,
                 "rootcertbundle": str(self._crt),
             }
         }
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
 
     def token(self, scope: str) -> str:
         """A JWT that grants the scope, signed by ``openssl``."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct, field
@@ -109,11 +108,3 @@ def _decoded(entry: Entry, host: str) -> Credentials:
         identity_token=entry.identitytoken,
         registry_token=entry.registrytoken,
     )
-
-
-def config_file(auth_config_path: str, environ: Mapping[str, str]) -> Path:
-    """The setting's file, else ``config.json`` in ``DOCKER_CONFIG``, else in ``~/.docker``."""
-    if auth_config_path:
-        return Path(auth_config_path).expanduser()
-    folder = environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else Path("~/.docker").expanduser()) / "config.json"

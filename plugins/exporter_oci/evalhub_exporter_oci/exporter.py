@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping
 from importlib import import_module
 
-from evalhub_exporter_oci import helper
 from evalhub_exporter_oci.artifact import card_artifact
-from evalhub_exporter_oci.dockerconfig import ANONYMOUS, Credentials, config_file, parse, stored
-from evalhub_exporter_oci.location import Location, location
+from evalhub_exporter_oci.dockerconfig import parse, stored
+from evalhub_exporter_oci.location import location
+from evalhub_exporter_oci.login import login
 from evalhub_exporter_oci.settings import OciSettings
 from evalhub_server.domain.card import card_json
 from evalhub_server.models.job import OciCoordinates
@@ -45,39 +45,28 @@ class OciExporter(Exporter):
         coordinates = _coordinates(job)
         assert coordinates is not None  # noqa: S101  or it would not want the job
         settings = self._settings
+        secret = await self._docker_config(job) if self._docker_config else None
         place = location(
-            coordinates, job.id, insecure=settings.insecure, insecure_hosts=settings.insecure_registries
+            coordinates,
+            job.id,
+            insecure=settings.insecure,
+            insecure_hosts=settings.insecure_registries,
+            # Where others submit jobs, what listens on the server's loopback is not theirs to reach.
+            own_computer=secret is None,
         )
         artifact = card_artifact(job.id, card_json(job), place.tag, coordinates.annotations)
+        credentials = (
+            await login(place, settings.auth_config_path, self._environ)
+            if secret is None
+            else stored(
+                parse(secret, "the secret of exports.oci.k8s.connection"), place.host, place.repository
+            )
+        )
         async with RegistrySession(
-            place,
-            await self._credentials(job, place),
-            timeout_s=settings.http_timeout,
-            ca_cert_path=settings.ca_cert_path,
+            place, credentials, timeout_s=settings.http_timeout, ca_cert_path=settings.ca_cert_path
         ) as session:
             digest = await push(session, place, artifact)
         return ExportOutcome(reference=f"{place.text}@{digest}", digest=digest)
-
-    async def _credentials(self, job: JobRecord, place: Location) -> Credentials:
-        """Those that the runtime keeps for the job's tenant, else those of the server's user."""
-        given = await self._docker_config(job) if self._docker_config else None
-        if given is not None:
-            return stored(
-                parse(given, "the secret of exports.oci.k8s.connection"), place.host, place.repository
-            )
-        file = config_file(self._settings.auth_config_path, self._environ)
-        try:
-            document = await asyncio.to_thread(file.read_bytes)
-        except FileNotFoundError:
-            if self._settings.auth_config_path:
-                raise  # somebody said that there is one
-            return ANONYMOUS
-        config = parse(document, str(file))
-        if name := config.helper(place.host):
-            found = await helper.ask(name, place.host)
-            if found != ANONYMOUS:
-                return found
-        return stored(config, place.host, place.repository)
 
 
 def _coordinates(job: JobRecord) -> OciCoordinates | None:

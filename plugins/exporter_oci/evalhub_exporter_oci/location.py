@@ -42,12 +42,18 @@ class Location(Struct, kw_only=True, frozen=True):
 
 
 def location(
-    coordinates: OciCoordinates, job_id: str, *, insecure: bool = False, insecure_hosts: Collection[str] = ()
+    coordinates: OciCoordinates,
+    job_id: str,
+    *,
+    insecure: bool = False,
+    insecure_hosts: Collection[str] = (),
+    own_computer: bool = False,
 ) -> Location:
     """The place of a job's card. Raises :class:`ExportRefused` for what no registry could accept.
 
-    Plain HTTP is for registries that ``insecure`` (all) or ``insecure_hosts`` allow; ``http://`` before a host asks
-    for it and is otherwise granted to this computer only, since credentials would go over the network in the clear.
+    Plain HTTP is for registries that ``insecure`` (all) or ``insecure_hosts`` allow, since credentials go over the
+    network in the clear. ``http://`` before a host asks for it; with ``own_computer`` a registry on this computer
+    gets it without more.
     """
     scheme, _, rest = coordinates.oci_host.strip().lower().rpartition("://")
     host = rest.removesuffix("/")
@@ -68,7 +74,8 @@ def location(
             f"letters, digits and . _ -"
         )
     allowed = insecure or host in insecure_hosts
-    if scheme == "http" and not (allowed or is_loopback(urlsplit(f"//{host}").hostname or "")):
+    near = own_computer and is_loopback(urlsplit(f"//{host}").hostname or "")
+    if scheme == "http" and not (allowed or near):
         raise ExportRefused(
             f"{host} would be spoken to over plain HTTP; allow that with oci.insecure_registries: [{host}], or write "
             f"oci_host without http://"

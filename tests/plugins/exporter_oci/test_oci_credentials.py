@@ -17,10 +17,12 @@ from evalhub_exporter_oci.dockerconfig import (
     Credentials,
     DockerConfig,
     Entry,
-    config_file,
     parse,
     stored,
 )
+from evalhub_exporter_oci.location import location
+from evalhub_exporter_oci.login import config_file, login
+from evalhub_server.models.job import OciCoordinates
 from evalhub_server.plugins import ExportRefused
 
 
@@ -108,6 +110,32 @@ def test_the_configuration_is_the_settings_file_or_where_docker_has_it(
     assert config_file("", {}) == tmp_path / ".docker" / "config.json"
 
 
+PLACE = location(OciCoordinates(oci_host="quay.io", oci_repository="team/results"), "a-job")
+
+
+def a_config(folder: Path, name: str, user: str) -> Path:
+    file = folder / name
+    file.write_text(json.dumps({"auths": {"quay.io": {"username": user, "password": "p"}}}), "utf-8")
+    return file
+
+
+async def test_a_login_takes_effect_at_once(tmp_path: Path):
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    assert await login(PLACE, "", environ) == ANONYMOUS
+    for user in ("first", "second"):
+        a_config(tmp_path, "config.json", user)
+        assert (await login(PLACE, "", environ)).username == user
+
+
+async def test_a_file_that_is_set_must_be_there(tmp_path: Path):
+    a_config(tmp_path, "config.json", "nobody")
+    own, environ = str(tmp_path / "own.json"), {"DOCKER_CONFIG": str(tmp_path)}
+    with pytest.raises(FileNotFoundError):
+        await login(PLACE, own, environ)
+    a_config(tmp_path, "own.json", "me")
+    assert (await login(PLACE, own, environ)).username == "me"
+
+
 MakeHelper = Callable[[str], Callable[[str], Awaitable[Credentials]]]
 
 
@@ -153,6 +181,13 @@ async def test_a_helper_that_does_not_end_is_stopped(a_helper: MakeHelper):
     a_helper("time.sleep(600)")
     with pytest.raises(TimeoutError, match=r"docker-credential-test did not end within 0\.2 s"):
         await helper.ask("test", "quay.io", timeout_s=0.2)
+
+
+async def test_what_the_helper_does_not_know_may_be_in_the_file(a_helper: MakeHelper, tmp_path: Path):
+    a_helper("sys.exit('credentials not found in native keychain')")
+    file = a_config(tmp_path, "config.json", "me")
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "credsStore": "test"}), "utf-8")
+    assert (await login(PLACE, str(file), {})).username == "me"
 
 
 def test_the_helper_of_a_host_comes_before_the_store():

@@ -29,7 +29,7 @@ def placed(host: str, repository: str = "team/results", tag: str = "", **allowed
     ],
 )
 def test_https_unless_this_computer_is_asked_for_by_http(host: str, url: str):
-    assert placed(host).url == url
+    assert placed(host, own_computer=True).url == url
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,13 @@ def test_plain_http_where_it_is_allowed(host: str, url: str, allowed: dict[str, 
 def test_credentials_do_not_cross_the_network_in_the_clear_unless_allowed():
     with pytest.raises(ExportRefused, match=r"allow that with oci\.insecure_registries: \[registry\.test\]"):
         placed("http://registry.test", insecure_hosts=("another.test",))
+
+
+@pytest.mark.parametrize("host", ["http://localhost:5000", "http://127.0.0.1", "http://[::1]:1"])
+def test_for_the_jobs_of_others_this_computer_is_like_any_host(host: str):
+    with pytest.raises(ExportRefused, match="would be spoken to over plain HTTP"):
+        placed(host)
+    assert placed(host, insecure=True).url == host
 
 
 @pytest.mark.parametrize(

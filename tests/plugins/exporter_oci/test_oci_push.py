@@ -35,7 +35,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
 
 def place_in(registry: RunningRegistry, repository: str, tag: str = "") -> Location:
     coordinates = OciCoordinates(oci_host=f"http://{registry.host}", oci_repository=repository, oci_tag=tag)
-    return location(coordinates, "a-job")
+    return location(coordinates, "a-job", own_computer=True)
 
 
 def an_artifact(place: Location, card: bytes = b'{"card_version":"1.0"}') -> Artifact:
@@ -193,7 +193,8 @@ async def test_a_registry_with_a_certificate_of_its_own_needs_the_authority_that
 
 
 async def test_a_registry_that_is_down_is_a_passing_trouble():
-    place = location(OciCoordinates(oci_host=f"http://127.0.0.1:{free_port()}", oci_repository="r"), "a-job")
+    coordinates = OciCoordinates(oci_host=f"127.0.0.1:{free_port()}", oci_repository="r")
+    place = location(coordinates, "a-job", insecure=True)
     with pytest.raises(RegistryError, match=r"http://127\.0\.0\.1:\d+ cannot be reached"):
         await pushed(place, an_artifact(place))
 

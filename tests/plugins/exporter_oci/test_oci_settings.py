@@ -1,4 +1,4 @@
-"""The section ``oci``, and which credentials an export takes."""
+"""The section ``oci``, and whose credentials an export takes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evalhub_exporter_oci.dockerconfig import ANONYMOUS, Credentials
+from evalhub_exporter_oci.dockerconfig import Credentials
 from evalhub_exporter_oci.exporter import OciExporter
-from evalhub_exporter_oci.location import location
+from evalhub_exporter_oci.session import RegistryError
 from evalhub_exporter_oci.settings import OciSettings, complete
 from evalhub_server.errors import PluginError
 from evalhub_server.models.job import Exports, OciCoordinates, OciExport
-from evalhub_server.plugins import Exporter, ExportRefused, JobRecord, PluginContext, SettingsError
+from evalhub_server.plugins import (
+    Exporter,
+    ExportRecord,
+    ExportRefused,
+    JobRecord,
+    PluginContext,
+    SettingsError,
+)
 from evalhub_server.plugins.manager import load_plugins
-from evalhub_server.testing.builders import a_job
+from evalhub_server.testing.builders import EPOCH, a_job
+from harness.answering import AnsweringServer, Reply
 
-COORDINATES = OciCoordinates(oci_host="quay.io", oci_repository="team/results")
+OWED = ExportRecord(kind="exporter", name="oci", event="card", since=EPOCH)
 
 
 def make(section: dict[str, Any], **context: Any) -> Exporter:
@@ -60,56 +68,48 @@ def test_only_jobs_that_ask_are_exported():
     assert exporter.wants(a_job_that_asks())
 
 
-def a_job_that_asks() -> JobRecord:
+def a_job_that_asks(host: str = "quay.io") -> JobRecord:
     job = a_job()
-    return replace(job, request=replace(job.request, exports=Exports(oci=OciExport(coordinates=COORDINATES))))
-
-
-async def credentials_for(exporter: OciExporter) -> Credentials:
-    return await exporter._credentials(a_job_that_asks(), location(COORDINATES, "a-job"))
-
-
-def a_config(folder: Path, name: str, user: str) -> Path:
-    file = folder / name
-    file.write_text(json.dumps({"auths": {"quay.io": {"username": user, "password": "p"}}}), "utf-8")
-    return file
-
-
-async def test_the_docker_configuration_of_the_user_is_read_anew_for_every_export(tmp_path: Path):
-    exporter = OciExporter(OciSettings(), PluginContext(), {"DOCKER_CONFIG": str(tmp_path)})
-    assert await credentials_for(exporter) == ANONYMOUS
-    for user in ("first", "second"):
-        a_config(tmp_path, "config.json", user)
-        assert (await credentials_for(exporter)).username == user
-
-
-async def test_a_file_that_is_set_must_be_there(tmp_path: Path):
-    a_config(tmp_path, "config.json", "nobody")
-    exporter = OciExporter(
-        OciSettings(auth_config_path=str(tmp_path / "own.json")),
-        PluginContext(),
-        {"DOCKER_CONFIG": str(tmp_path)},
-    )
-    with pytest.raises(FileNotFoundError):
-        await credentials_for(exporter)
-    a_config(tmp_path, "own.json", "me")
-    assert (await credentials_for(exporter)).username == "me"
+    coordinates = OciCoordinates(oci_host=host, oci_repository="team/results")
+    return replace(job, request=replace(job.request, exports=Exports(oci=OciExport(coordinates=coordinates))))
 
 
 async def test_a_tenant_s_secret_is_used_alone_and_runs_no_program(tmp_path: Path):
-    a_config(tmp_path, "config.json", "the-server-itself")
+    """The registry sees who pushes: never the server's user, who has credentials too, and a helper."""
+    refusal = Reply(401, {"WWW-Authenticate": 'Basic realm="x"'})
     secret: dict[str, Any] = {}
 
     async def docker_config(job: JobRecord) -> bytes | None:
         return json.dumps(secret).encode()
 
-    exporter = OciExporter(
-        OciSettings(), PluginContext(docker_config=docker_config), {"DOCKER_CONFIG": str(tmp_path)}
-    )
-    secret["credsStore"] = "a-program-of-the-tenant"
-    assert await credentials_for(exporter) == ANONYMOUS
-    secret["auths"] = {"quay.io": {"username": "the-tenant", "password": "p"}}
-    assert (await credentials_for(exporter)).username == "the-tenant"
-    secret["auths"] = []
-    with pytest.raises(ExportRefused, match=r"^the secret of exports\.oci\.k8s\.connection is no docker"):
-        await credentials_for(exporter)
+    with AnsweringServer(lambda request: refusal) as registry:
+        own = {"auths": {registry.host: {"username": "the-server-itself", "password": "p"}}}
+        (tmp_path / "config.json").write_text(json.dumps(own), "utf-8")
+        exporter = OciExporter(
+            OciSettings(insecure_registries=(registry.host,)),
+            PluginContext(docker_config=docker_config),
+            {"DOCKER_CONFIG": str(tmp_path)},
+        )
+        job = a_job_that_asks(registry.host)
+        secret["credsStore"] = "a-program-of-the-tenant"
+        with pytest.raises(RegistryError, match="there are no credentials for it"):
+            await exporter.export(job, OWED)
+        secret["auths"] = {registry.host: {"username": "the-tenant", "password": "p"}}
+        with pytest.raises(RegistryError, match="check the credentials"):
+            await exporter.export(job, OWED)
+        secret["auths"] = []
+        with pytest.raises(ExportRefused, match=r"^the secret of exports\.oci\.k8s\.connection is no docker"):
+            await exporter.export(job, OWED)
+    sent = {request.headers.get("authorization") for request in registry.requests}
+    assert sent == {None, Credentials(username="the-tenant", password="p").basic}
+
+
+async def test_a_tenant_s_job_does_not_reach_what_listens_on_the_server_s_loopback():
+    async def docker_config(job: JobRecord) -> bytes | None:
+        return b"{}"
+
+    with AnsweringServer(lambda request: Reply()) as service:
+        exporter = OciExporter(OciSettings(), PluginContext(docker_config=docker_config), {})
+        with pytest.raises(ExportRefused, match="would be spoken to over plain HTTP"):
+            await exporter.export(a_job_that_asks(f"http://{service.host}"), OWED)
+    assert service.requests == []

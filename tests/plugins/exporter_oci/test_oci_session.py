@@ -1,0 +1,214 @@
+"""What a registry may answer that Debian's does not: other servers, refusals, nonsense, silence."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalhub_exporter_oci.artifact import Artifact, Blob, card_artifact
+from evalhub_exporter_oci.dockerconfig import Credentials
+from evalhub_exporter_oci.location import Location, location
+from evalhub_exporter_oci.push import push
+from evalhub_exporter_oci.session import RegistryError, RegistrySession
+from evalhub_server.models.job import OciCoordinates
+from evalhub_server.plugins import ExportRefused
+from harness.answering import AnsweringServer, Reply, Request
+from harness.tokens import certificate
+
+ME = Credentials(username="me", password="s3cret-of-mine")
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="x"'}
+
+
+def place_at(host: str, **allowed: Any) -> Location:
+    return location(
+        OciCoordinates(oci_host=host, oci_repository="r"), "a-job", **(allowed or {"insecure": True})
+    )
+
+
+async def pushed(
+    place: Location, artifact: Artifact | None = None, *, timeout_s: float = 30, **session: Any
+) -> str:
+    made = artifact or card_artifact("a-job", b"a card", place.tag, {})
+    async with RegistrySession(place, ME, timeout_s=timeout_s, **session) as opened:
+        return await push(opened, place, made, chunk_bytes=10)
+
+
+class Registry(AnsweringServer):
+    """Takes everything from whoever logs in. ``uploads`` is where uploads go on; ``override`` answers first."""
+
+    def __init__(
+        self, override: Callable[[Request], Reply | None] = lambda request: None, **server: Any
+    ) -> None:
+        super().__init__(self._answer, **server)
+        self.override = override
+        self.uploads = "/upload?state=a%2Bb%3D"
+        self.chunk_headers: dict[str, str] = {}
+
+    def _answer(self, request: Request) -> Reply:
+        if (reply := self.override(request)) is not None:
+            return reply
+        if request.headers.get("authorization") != ME.basic:
+            return Reply(401, CHALLENGE)
+        if request.method == "HEAD":
+            return Reply(404)
+        if request.method in ("POST", "PATCH"):
+            return Reply(202, {"Location": self.uploads, **self.chunk_headers})
+        return Reply(201)
+
+
+def only(method: str, path: str, reply: Reply) -> Callable[[Request], Reply | None]:
+    """Answer requests of one kind, from those who have logged in."""
+    return lambda request: (
+        reply
+        if request.method == method and path in request.path and "authorization" in request.headers
+        else None
+    )
+
+
+async def test_an_upload_that_goes_on_elsewhere_goes_without_the_credentials():
+    with Registry() as registry, AnsweringServer(lambda request: Reply(201)) as store:
+        registry.uploads = f"{store.url}/put?signature=x%2Fy"
+        place = place_at(registry.host)
+        artifact = card_artifact("a-job", b"a card", place.tag, {})
+        await pushed(place, Artifact(blobs=artifact.blobs[1:], manifest=artifact.manifest))
+    (request,) = store.requests
+    digest = hashlib.sha256(b"a card").hexdigest()
+    assert request.path == f"/put?signature=x%2Fy&digest=sha256%3A{digest}"
+    assert (request.body, "authorization" in request.headers) == (b"a card", False)
+
+
+async def test_the_state_of_an_upload_goes_back_as_it_came():
+    with Registry() as registry:
+        await pushed(place_at(registry.host))
+    uploads = [request.path for request in registry.requests if request.path.startswith("/upload")]
+    assert uploads
+    assert all(path.startswith("/upload?state=a%2Bb%3D") for path in uploads)
+
+
+async def test_pieces_are_as_large_as_the_registry_wants_them():
+    with Registry() as registry:
+        registry.chunk_headers = {"OCI-Chunk-Min-Length": "40"}
+        place = place_at(registry.host)
+        await pushed(place, Artifact(blobs=(Blob(bytes(100)),), manifest=Blob(b"{}")))
+    pieces = [r.headers["content-range"] for r in registry.requests if r.method == "PATCH"]
+    assert pieces == ["0-39", "40-79", "80-99"]
+
+
+async def test_a_blob_behind_a_redirect_is_there_and_the_redirect_is_not_followed():
+    with AnsweringServer(lambda request: Reply()) as store:
+        reply = Reply(307, {"Location": f"{store.url}/blob"})
+        with Registry(only("HEAD", "/blobs/", reply)) as registry:
+            await pushed(place_at(registry.host))
+    assert store.requests == []
+    assert [r.method for r in registry.requests if r.method != "HEAD"] == ["PUT"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected", "text"),
+    [
+        (Reply(301, {"Location": "https://elsewhere.test/"}), ExportRefused, "301 Moved Permanently"),
+        (Reply(413), ExportRefused, "413"),
+        (
+            Reply(429, body=b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'),
+            RegistryError,
+            "slow down",
+        ),
+        (
+            Reply(403, body=b'{"errors":[{"code":"DENIED"}]}'),
+            RegistryError,
+            "403 DENIED; check the credentials",
+        ),
+        (Reply(404, body=b'{"errors":[{"code":"NAME_UNKNOWN"}]}'), RegistryError, "NAME_UNKNOWN"),
+        (Reply(502, body=b"<html>" + b"x" * 3_000_000), RegistryError, "502 Bad Gateway"),
+        (Reply(202, {"Location": "ftp://a.test/"}), RegistryError, "cannot be reached"),
+    ],
+)
+async def test_an_upload_that_is_not_taken(reply: Reply, expected: type[Exception], text: str):
+    with (
+        Registry(only("POST", "/uploads/", reply)) as registry,
+        pytest.raises(expected, match=text) as refused,
+    ):
+        await pushed(place_at(registry.host))
+    assert "s3cret" not in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+async def test_a_registry_that_makes_something_else_of_a_manifest_is_not_believed():
+    other = {"Docker-Content-Digest": "sha256:other"}
+    with (
+        Registry(only("PUT", "/manifests/", Reply(201, other))) as registry,
+        pytest.raises(RegistryError, match="became sha256:other instead of sha256:"),
+    ):
+        await pushed(place_at(registry.host))
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (Reply(200, body=b"{}"), "without one"),
+        (Reply(200, body=b"no json"), "without one"),
+        (Reply(503), "refused to get a token for r: 503"),
+    ],
+)
+async def test_a_token_server_that_gives_no_token(answer: Reply, text: str):
+    with AnsweringServer(lambda request: answer) as tokens:
+        challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.url}/token"'}
+        with (
+            AnsweringServer(lambda request: Reply(401, challenge)) as registry,
+            pytest.raises(RegistryError, match=text),
+        ):
+            await pushed(place_at(registry.host))
+    assert tokens.requests[0].path == "/token?scope=repository:r:pull,push"
+
+
+@pytest.mark.parametrize(
+    "realm", ["", "/token", "ftp://a.test", "https://", "https://me@a.test/", "HTTP_SERVER"]
+)
+async def test_credentials_go_to_no_token_server_but_one_with_tls(tmp_path: Path, realm: str):
+    tls = certificate(tmp_path, "registry")
+    with AnsweringServer(lambda request: Reply()) as tokens:
+        realm = tokens.url if realm == "HTTP_SERVER" else realm
+        challenge = {"WWW-Authenticate": f'Bearer realm="{realm}"'}
+        with (
+            AnsweringServer(lambda request: Reply(401, challenge), tls=tls) as registry,
+            pytest.raises(ExportRefused, match="is not a place for credentials"),
+        ):
+            await pushed(place_at(registry.host, insecure=False), ca_cert_path=str(tls[0]))
+    assert tokens.requests == []
+
+
+async def test_an_upload_does_not_leave_tls(tmp_path: Path):
+    tls = certificate(tmp_path, "registry")
+    with AnsweringServer(lambda request: Reply(201)) as store, Registry(tls=tls) as registry:
+        registry.uploads = f"{store.url}/put"
+        with pytest.raises(RegistryError, match="sends an upload to 'http'; expected https"):
+            await pushed(place_at(registry.host, insecure=False), ca_cert_path=str(tls[0]))
+    assert store.requests == []
+
+
+async def test_a_registry_that_does_not_answer_in_time_is_a_passing_trouble():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = place_at(f"127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(RegistryError, match=r"cannot be reached: no answer within 0\.2 s"):
+            await pushed(place, timeout_s=0.2)
+
+
+async def test_the_proxy_of_the_environment_is_used_but_not_for_this_computer(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    with Registry() as proxy, Registry() as registry:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "other.test")
+        await pushed(place_at(registry.host))
+        assert proxy.requests == []
+        proxy.uploads = "http://registry.test/upload"
+        await pushed(place_at("registry.test"))
+    assert {request.path.partition("/v2/")[0] for request in proxy.requests if "/v2/" in request.path} == {
+        "http://registry.test"
+    }
