@@ -11,7 +11,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from harness import Config, RunningServer, wait_until
-from harness.receiver import Received, Receiver
+from harness.answering import Request
+from harness.receiver import Receiver
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 ALL = ["job.created", "job.running", "job.completed", "job.failed", "job.cancelled", "job.deleted"]
@@ -24,7 +25,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def a_server(tmp_path: Path, receiver: Receiver, *steps: str, **webhook: Any) -> RunningServer:
-    section = {"url": receiver.url, "events": ALL, "allow_private_addresses": True, **webhook}
+    section = {"url": receiver.hook, "events": ALL, "allow_private_addresses": True, **webhook}
     config = Config(
         tmp_path / "config",
         webhook=section,
@@ -35,13 +36,13 @@ def a_server(tmp_path: Path, receiver: Receiver, *steps: str, **webhook: Any) ->
     return RunningServer(config.folder, data_dir=tmp_path / "data", env={"HOOK_SECRET": SECRET})
 
 
-def verified(requests: list[Received]) -> list[Any]:
+def verified(requests: list[Request]) -> list[Any]:
     """The messages, without the repeats that their ids give away; each must be signed."""
     documents = {got.headers["webhook-id"]: Webhook(SECRET).verify(got.body, got.headers) for got in requests}
     return list(documents.values())
 
 
-def types(requests: list[Received]) -> list[str]:
+def types(requests: list[Request]) -> list[str]:
     return [document["type"] for document in verified(requests)]
 
 
@@ -93,7 +94,7 @@ def test_a_message_that_is_refused_is_repeated_with_its_id(tmp_path: Path, recei
 def test_only_events_that_are_selected_are_told_and_by_default_the_ends(tmp_path: Path, receiver: Receiver):
     config = Config(
         tmp_path / "config",
-        webhook={"url": receiver.url, "secret": SECRET, "allow_private_addresses": True},
+        webhook={"url": receiver.hook, "secret": SECRET, "allow_private_addresses": True},
     )
     config.scripted("running", "hang")
     config.scripted("running", "completed", provider_id="quick")

@@ -26,7 +26,7 @@ from evalhub_server.plugins import (
 )
 
 _GONE = 410
-_PAUSES_S = (0.5, 2.0)
+PAUSES_S = (0.5, 2.0)
 """Between the tries of a message that nobody keeps, within the time that an observer has."""
 
 
@@ -82,7 +82,7 @@ class WebhookExporter(Exporter):
         if DELETED not in self._settings.events:
             return
         sent_as, text = message_id(job, DELETED, 1), body(job, DELETED, job.updated_at)
-        for pause_s in (*_PAUSES_S, None):
+        for pause_s in (*PAUSES_S, None):
             try:
                 await self._post(sent_as, text)
             except DeliveryError:

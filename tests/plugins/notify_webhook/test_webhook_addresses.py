@@ -62,3 +62,11 @@ async def test_a_name_or_an_odd_number_for_this_computer_is_not_looked_up_to_it(
             await resolver.resolve(name, 80)
     finally:
         await resolver.close()
+
+
+async def test_a_public_address_is_looked_up_as_ever():
+    resolver = PublicResolver()
+    try:
+        assert [found["host"] for found in await resolver.resolve("8.8.8.8", 443)] == ["8.8.8.8"]
+    finally:
+        await resolver.close()

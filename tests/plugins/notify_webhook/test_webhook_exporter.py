@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from msgspec.structs import replace
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from evalhub_notify_webhook import exporter
 from evalhub_notify_webhook.exporter import DeliveryError, WebhookExporter
 from evalhub_notify_webhook.settings import WebhookSettings
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.common import State
-from evalhub_server.plugins import Exporter, ExportRecord, ExportRefused, PluginContext
+from evalhub_server.plugins import Exporter, ExportRecord, ExportRefused, PluginContext, Timespan
 from evalhub_server.plugins.manager import load_plugins
 from evalhub_server.testing.builders import EPOCH, a_job
+from harness.answering import AnsweringServer, Reply
 from harness.receiver import Receiver
+from harness.tokens import certificate
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 OTHER = "whsec_" + base64.b64encode(b"another one of thirty-two bytes.").decode()
@@ -49,7 +53,7 @@ def owed(event: str = "job.completed", revision: int = 1) -> ExportRecord:
 
 async def test_a_message_is_signed_and_says_what_happened_when_and_to_which_job(receiver: Receiver):
     job = a_job(name="nightly", tags=("a",), state=State.COMPLETED, tenant="blue")
-    outcome = await an_exporter(receiver.url).export(job, owed())
+    outcome = await an_exporter(receiver.hook).export(job, owed())
     (got,) = receiver.requests
     document = Webhook(SECRET).verify(got.body, got.headers)
     assert got.headers["content-type"] == "application/json"
@@ -77,9 +81,9 @@ async def test_a_message_is_signed_and_says_what_happened_when_and_to_which_job(
 
 
 async def test_a_repeat_has_the_same_id_and_another_message_another(receiver: Receiver):
-    exporter, job = an_exporter(receiver.url), a_job()
+    sender, job = an_exporter(receiver.hook), a_job()
     for debt in (owed(), owed(), owed(revision=2), owed("job.running")):
-        await exporter.export(job, debt)
+        await sender.export(job, debt)
     first, again, anew, other = (request.headers["webhook-id"] for request in receiver.requests)
     assert first == again
     assert len({first, anew, other}) == 3
@@ -89,11 +93,11 @@ async def test_the_file_is_read_for_every_message_and_may_have_two_secrets(
     receiver: Receiver, tmp_path: Path
 ):
     file = tmp_path / "secret"
-    exporter = an_exporter(receiver.url, secret="", secret_path=str(file))
+    sender = an_exporter(receiver.hook, secret="", secret_path=str(file))
     file.write_text(f"{SECRET}\n", "utf-8")
-    await exporter.export(a_job(), owed())
+    await sender.export(a_job(), owed())
     file.write_text(f"{OTHER}\n{SECRET}\n", "utf-8")
-    await exporter.export(a_job(), owed())
+    await sender.export(a_job(), owed())
     before, after = receiver.requests
     for secret, got in ((SECRET, before), (SECRET, after), (OTHER, after)):
         Webhook(secret).verify(got.body, got.headers)
@@ -102,9 +106,9 @@ async def test_the_file_is_read_for_every_message_and_may_have_two_secrets(
 
 
 async def test_a_secret_file_that_is_missing_is_said_at_start(tmp_path: Path):
-    exporter = an_exporter("http://127.0.0.1:1", secret="", secret_path=str(tmp_path / "gone"))
+    sender = an_exporter("http://127.0.0.1:1", secret="", secret_path=str(tmp_path / "gone"))
     with pytest.raises(SettingsError, match=r"^webhook\.secret_path: .*gone cannot be read: No such file"):
-        await exporter.check()
+        await sender.check()
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 429, 500, 503])
@@ -112,9 +116,9 @@ async def test_whatever_is_not_a_success_is_tried_again_and_no_redirect_is_follo
     receiver: Receiver, status: int
 ):
     with Receiver() as elsewhere:
-        receiver.status, receiver.location = status, elsewhere.url
+        receiver.status, receiver.location = status, elsewhere.hook
         with pytest.raises(DeliveryError, match=f"127.0.0.1 answered {status} instead of 2xx"):
-            await posted(receiver.url)
+            await posted(receiver.hook)
         assert len(receiver.requests) == 1
         assert elsewhere.requests == []
 
@@ -122,13 +126,30 @@ async def test_whatever_is_not_a_success_is_tried_again_and_no_redirect_is_follo
 async def test_an_endpoint_that_is_gone_gets_this_message_no_more(receiver: Receiver):
     receiver.status = 410
     with pytest.raises(ExportRefused, match="answered 410"):
-        await posted(receiver.url)
+        await posted(receiver.hook)
 
 
 async def test_an_endpoint_that_is_down_is_tried_again(receiver: Receiver):
     receiver.stop()
     with pytest.raises(DeliveryError, match=r"127\.0\.0\.1 cannot be reached"):
-        await posted(receiver.url)
+        await posted(receiver.hook)
+
+
+async def test_an_endpoint_that_does_not_answer_in_time_is_tried_again():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(DeliveryError, match=r"127\.0\.0\.1 did not answer within 0\.2 s"):
+            await posted(url, http_timeout=Timespan(0.2))
+
+
+async def test_an_endpoint_with_a_certificate_of_its_own_needs_the_authority_that_is_set(tmp_path: Path):
+    tls = certificate(tmp_path, "endpoint")
+    with AnsweringServer(lambda request: Reply(204), tls=tls) as endpoint:
+        with pytest.raises(DeliveryError, match=r"127\.0\.0\.1 cannot be reached"):
+            await posted(endpoint.url)
+        assert endpoint.requests == []
+        await posted(endpoint.url, ca_cert_path=str(tls[0]))
+    assert len(endpoint.requests) == 1
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "127.1", "2130706433", "0.0.0.0"])
@@ -138,13 +159,28 @@ async def test_nothing_is_sent_to_this_computer_unless_it_is_allowed(receiver: R
     assert receiver.requests == []
 
 
+async def test_of_a_deleted_job_an_endpoint_is_told_a_few_times_only(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(exporter, "PAUSES_S", (0.0, 0.0))
+    receiver.status = 503
+    with pytest.raises(DeliveryError, match="503"):
+        await an_exporter(receiver.hook, events=("job.deleted",)).deleted(a_job())
+    assert len(receiver.requests) == 3
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+    receiver.status = 204
+    await an_exporter(receiver.hook, events=("job.deleted",)).deleted(a_job())
+    await an_exporter(receiver.hook, events=("job.created",)).deleted(a_job())
+    assert len(receiver.requests) == 4
+
+
 async def test_no_proxy_of_the_environment_gets_to_see_a_message(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
     with Receiver() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
-        await posted(receiver.url)
+        await posted(receiver.hook)
         assert proxy.requests == []
     assert len(receiver.requests) == 1
 
