@@ -294,6 +294,7 @@ class RuntimeContract:
         await self.soon(runtime.close())
         restarted = self.make_runtime(tmp_path)
         try:
+            await restarted.check()
             assert await self.soon(restarted.launch(run)) == handle
             waiting = asyncio.create_task(restarted.wait(as_stored(handle)))
             await self.ended(restarted, self.succeeds())
@@ -312,6 +313,7 @@ class RuntimeContract:
         await self.soon(runtime.close())
         restarted = self.make_runtime(tmp_path)
         try:
+            await restarted.check()
             assert await self.soon(restarted.wait(as_stored(handle))) == exit_
             assert await self.soon(restarted.find(run)) == handle
         finally:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from evalhub_runtime_k8s.names import is_object_name
 from evalhub_runtime_k8s.quantities import quantity
 from evalhub_runtime_k8s.resources import SIDECAR_DEFAULTS, container_resources
-from evalhub_runtime_k8s.settings import Installation
+from evalhub_runtime_k8s.settings import Installation, KubernetesSettings
 from evalhub_server.errors import SettingsError
 
 SIDECAR = "sidecar.sidecar_container.resources"
@@ -19,6 +19,7 @@ def check(installation: Installation) -> None:
     account = installation.settings.service_account
     if account and not is_object_name(account):
         raise SettingsError(f"kubernetes.service_account: '{account}' cannot be the name of an account.")
+    _check_numbers(installation.settings)
     hardening = installation.settings.hardening
     if hardening.volume_size_limit:
         _amount(f"{HARDENING}.volume_size_limit", hardening.volume_size_limit)
@@ -34,6 +35,17 @@ def check(installation: Installation) -> None:
             (f"requests.{name}", resources["requests"][name]),
             (f"limits.{name}", resources["limits"][name]),
         )
+
+
+def _check_numbers(settings: KubernetesSettings) -> None:
+    if not settings.poll_interval:
+        raise SettingsError("kubernetes.poll_interval: must be more than 0; write for example 15s")
+    for key in ("parallel_launches", "max_parallel"):
+        value: int | None = getattr(settings, key)
+        if value is not None and value < 1:
+            raise SettingsError(
+                f"kubernetes.{key}: must be 1 or more, is {value}; leave it out for the default"
+            )
 
 
 def _pair(section: str, request: tuple[str, str], limit: tuple[str, str]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evalhub_runtime_k8s.names import label_value
 from evalhub_runtime_k8s.settings import Installation
+from evalhub_server.domain.labels import label_value
 from evalhub_server.models.jobspec import JobSpec
 
 APP = "evalhub"

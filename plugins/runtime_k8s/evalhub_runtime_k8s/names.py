@@ -8,14 +8,12 @@ from uuid import UUID, uuid5
 
 from msgspec import Struct
 
-LONGEST = 63
-"""Characters of a DNS-1123 label, and of a label's value."""
+from evalhub_server.domain.labels import LONGEST
 
 # Names this server's objects only; any fixed value will do, as long as it stays.
 _GUIDS = UUID("6f1f3f5c-5c0e-5f0a-9a59-0c3b6f6f7a51")
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9-]+")
-_NOT_IN_LABELS = re.compile(r"[^a-z0-9._-]+")
 _DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
@@ -40,11 +38,6 @@ def _name(job_id: str, guid: UUID, suffix: str) -> str:
     tail = f"-{guid}{suffix}"
     head = _sanitised(_NOT_IN_NAMES, job_id, "-")[: LONGEST - len(tail)].strip("-") or "x"
     return head + tail
-
-
-def label_value(text: str) -> str:
-    """``text`` as the value of a label: ``MMLU_Pro`` becomes ``mmlu_pro``."""
-    return _NOT_IN_LABELS.sub("-", text.lower())[:LONGEST].strip("-_.") or "x"
 
 
 def _sanitised(others: re.Pattern[str], text: str, trimmed: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evalhub_runtime_k8s.settings import KubernetesSettings
+from evalhub_server.errors import StartupError
 from evalhub_server.plugins import Descriptor, PluginContext, hookimpl
 
 if TYPE_CHECKING:
@@ -16,9 +17,14 @@ def make_runtime(settings: KubernetesSettings, context: PluginContext) -> Kubern
     import os
 
     from evalhub_runtime_k8s.checks import check
-    from evalhub_runtime_k8s.runtime import KubernetesRuntime  # only when selected
     from evalhub_runtime_k8s.settings import installation
 
+    try:
+        from evalhub_runtime_k8s.runtime import KubernetesRuntime  # only when selected
+    except ModuleNotFoundError as error:
+        raise StartupError(
+            f"runtime 'kubernetes' needs the package {error.name}; install it with: pip install 'eval-hub-server[k8s]'"
+        ) from error
     here = installation(settings, context, os.environ)
     check(here)
     return KubernetesRuntime(here)

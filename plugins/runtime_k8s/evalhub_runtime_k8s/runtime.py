@@ -2,46 +2,179 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncGenerator
+from typing import Any, cast
 
+import msgspec
+
+from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.deletion import delete_benchmark, delete_evaluation
+from evalhub_runtime_k8s.diagnosis import ADAPTER
+from evalhub_runtime_k8s.gathering import hardware_profile
+from evalhub_runtime_k8s.handles import parse
+from evalhub_runtime_k8s.hardware import profile_name
+from evalhub_runtime_k8s.kinds import JOBS, SECRETS
+from evalhub_runtime_k8s.labels import APP, COMPONENT, job_selector, selector_text
+from evalhub_runtime_k8s.launches import Launches
+from evalhub_runtime_k8s.logs import Logs
+from evalhub_runtime_k8s.observed import Job
+from evalhub_runtime_k8s.reconciler import Reconciler
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_runtime_k8s.sidecarconfig import sidecar_urls
-from evalhub_server.errors import StartupError
-from evalhub_server.plugins import BenchmarkRun, Exit, Handle, LogOptions, Runtime
-
-NOT_YET = (
-    "runtime 'kubernetes' cannot run evaluations in this version yet. "
-    "To run adapters as processes of this computer, start with --local."
+from evalhub_runtime_k8s.signals import Signals
+from evalhub_runtime_k8s.verdict import Graces
+from evalhub_server.domain import problems
+from evalhub_server.domain.record import JobPlan, JobRecord
+from evalhub_server.errors import ExportRefused
+from evalhub_server.models.job import JobRequest
+from evalhub_server.plugins import (
+    BenchmarkRun,
+    Exit,
+    Handle,
+    Limits,
+    LogOptions,
+    Notice,
+    Runtime,
+    RuntimeUnavailable,
 )
+
+DOCKER_CONFIG = ".dockerconfigjson"
+UNKNOWN_HANDLE = "its handle is of an unknown form, perhaps of a newer server"
+REMOVE_PATIENCE_S = 10.0
 
 
 class KubernetesRuntime(Runtime):
-    """Refuses to start: the life cycle of Jobs is not written yet."""
+    """Each benchmark is a Job in the namespace of its tenant; what is known of it is what the API shows.
+
+    Names are made from job, benchmark and attempt, so a launch that is repeated meets what the first one made.
+    """
 
     name = "kubernetes"
     provider_key = "k8s"
 
     def __init__(self, installation: Installation) -> None:
+        settings = installation.settings
         self.installation = installation
         self.sidecar = sidecar_urls(installation)
+        self.limits = Limits(total=settings.max_parallel)
+        self.exit_grace_s = settings.exit_grace
+        self._api = KubernetesApi()
+        self._logs = Logs(self._api)
+        self._signals = Signals(self._api, installation)
+        self.observe = self._signals.changed
+        self._parts: tuple[Launches, Reconciler] | None = None
 
     async def check(self) -> None:
-        raise StartupError(NOT_YET)
+        await self._api.open()
+        settings = self.installation.settings
+        graces = Graces(
+            image_pull_timeout=settings.image_pull_timeout,
+            container_error_timeout=settings.container_error_timeout,
+            notice_after=settings.unschedulable_notice,
+            absent=min(settings.poll_interval, Graces().absent),
+        )
+        labels = {"app": APP, "component": COMPONENT}
+        launches = Launches(self._api, self.installation, settings.parallel_launches)
+        self._parts = launches, Reconciler(self._api, selector_text(labels), settings.poll_interval, graces)
+
+    async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
+        names = {profile_name(benchmark.hardware_config): None for benchmark in plan.benchmarks}
+        names |= {profile_name(request.hardware_config): None}
+        for name in filter(None, names):
+            try:
+                await hardware_profile(name, self.installation, self._api)
+            except RuntimeUnavailable as error:
+                raise problems.hardware_profile_fetch_failed(name) from error
 
     async def launch(self, run: BenchmarkRun) -> Handle:
-        raise StartupError(NOT_YET)
+        return (await self._launches.launch(run)).plain()
 
     async def find(self, run: BenchmarkRun) -> Handle | None:
-        raise StartupError(NOT_YET)
+        found = await self._launches.find(run)
+        return found.plain() if found else None
 
     async def wait(self, handle: Handle) -> Exit:
-        raise StartupError(NOT_YET)
+        known = parse(handle)
+        if known is None:
+            return Exit(lost=True, message=UNKNOWN_HANDLE)
+        async with self._reconciler.following(known) as followed:
+            return await asyncio.shield(followed.exit)
+
+    async def notices(self, handle: Handle) -> AsyncGenerator[Notice | None]:
+        known = parse(handle)
+        if known is not None:
+            async with self._reconciler.following(known) as followed:
+                async for notice in followed.notices():
+                    yield notice
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
-        raise StartupError(NOT_YET)
+        known = parse(handle)
+        if known is None:
+            return
+        try:
+            found = await self._api.find(JOBS, known.namespace, known.job)
+            if found is not None and msgspec.convert(found, Job).outcome is not None:
+                return  # nothing of it runs, and its log is read from its pod
+            if found is not None:
+                await self._logs.keep(known)
+            await delete_benchmark(self._api, known, grace_s)
+        except Refused as error:
+            raise RuntimeUnavailable(f"the Job '{known.job}' cannot be deleted: {error}") from error
+        self._reconciler.stopped(known)
 
-    def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
-        raise StartupError(NOT_YET)
+    async def logs(self, handle: Handle, options: LogOptions) -> AsyncGenerator[bytes]:
+        known = parse(handle)
+        if known is not None:
+            async for chunk in self._logs.read(known, options):
+                yield chunk
+
+    async def log_source(self, handle: Handle | None, job_id: str, benchmark_index: int) -> tuple[str, str]:
+        known = parse(handle) if handle is not None else None
+        return ("unknown", ADAPTER) if known is None else await self._logs.source(known)
 
     async def remove(self, job_id: str, tenant: str) -> None:
-        raise StartupError(NOT_YET)
+        namespace = self.installation.tenant_namespace(tenant)
+        labels = {"app": APP, "component": COMPONENT, **job_selector(job_id)}
+        try:
+            await delete_evaluation(self._api, namespace, selector_text(labels), REMOVE_PATIENCE_S)
+        except Refused as error:
+            raise RuntimeUnavailable(f"its objects in namespace '{namespace}' stay: {error}") from error
+        self._logs.forget(job_id)
+
+    async def docker_config(self, job: JobRecord) -> bytes | None:
+        oci = job.request.exports.oci if job.request.exports else None
+        name = oci.k8s.connection if oci and oci.k8s else ""
+        if not name:
+            raise ExportRefused("exports.oci.k8s.connection names no secret with the registry's credentials.")
+        namespace = self.installation.tenant_namespace(job.tenant)
+        found = await self._api.find(SECRETS, namespace, name)
+        data = cast("dict[str, Any]", (found or {}).get("data") or {})
+        try:
+            return base64.b64decode(data[DOCKER_CONFIG], validate=True)
+        except (KeyError, TypeError, binascii.Error) as error:
+            raise ExportRefused(
+                f"The secret '{name}' of exports.oci.k8s.connection in namespace '{namespace}' has no {DOCKER_CONFIG}; "
+                "make it with: kubectl create secret docker-registry."
+            ) from error
+
+    @property
+    def _launches(self) -> Launches:
+        assert self._parts is not None, "check() comes first"  # noqa: S101
+        return self._parts[0]
+
+    @property
+    def _reconciler(self) -> Reconciler:
+        assert self._parts is not None, "check() comes first"  # noqa: S101
+        return self._parts[1]
+
+    async def close(self) -> None:
+        if self._parts is not None:
+            launches, reconciler = self._parts
+            await launches.close()
+            await reconciler.close()
+        await self._signals.close()
+        await self._api.close()

@@ -49,10 +49,24 @@ class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_field
 
     ``ttl``: how long a Job and its pod stay after their end, then Kubernetes removes them. ``service_account``: the
     Jobs' account (default: the one that the operator makes, else the namespace's default).
+
+    ``poll_interval``: between two looks at the Jobs of a namespace, where the server may not watch them.
+    ``exit_grace``: how long a result may still be on its way after a Job has ended. ``image_pull_timeout``: how long
+    an image may fail to be pulled; ``container_error_timeout``: how long a container may be impossible to make, before
+    the benchmark fails. ``unschedulable_notice``: how long a pod may be without a node before the benchmark says so.
+    ``parallel_launches``: how many Jobs are made at once. ``max_parallel``: how many benchmarks run at once (default:
+    any number; the cluster decides).
     """
 
     ttl: Timespan = Timespan(3600)
     service_account: str = ""
+    poll_interval: Timespan = Timespan(15)
+    exit_grace: Timespan = Timespan(10)
+    image_pull_timeout: Timespan = Timespan(300)
+    container_error_timeout: Timespan = Timespan(60)
+    unschedulable_notice: Timespan = Timespan(120)
+    parallel_launches: int = 8
+    max_parallel: int | None = None
     hardening: Hardening = Hardening()
 
 

@@ -31,7 +31,7 @@ TENANT = "team-a"
 class FakeCluster:
     """A context manager. It runs in a thread of its own, so its methods may be called from any other thread."""
 
-    def __init__(self, namespaces: Sequence[str] = (TENANT,)) -> None:
+    def __init__(self, namespaces: Sequence[str] = ("default", TENANT)) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-cluster", daemon=True)
         self._store = Store()
@@ -92,6 +92,10 @@ class FakeCluster:
 
     def jobs(self, **labels: str) -> list[Object]:
         return self.objects(JOBS, **labels)
+
+    def running(self) -> list[Object]:
+        """Pods whose containers run."""
+        return [pod for pod in self.objects(PODS) if pod["status"]["phase"] == "Running"]
 
     def leftovers(self, **labels: str) -> list[str]:
         """What an evaluation has left: names of its Jobs, Pods, ConfigMaps and Secrets."""
@@ -177,6 +181,10 @@ class FakeCluster:
     def inject(self, fault: Fault) -> Fault:
         self._do(lambda: self._faults.add(fault))
         return fault
+
+    def heal(self) -> None:
+        """Nothing that was injected strikes any more, and an outage is over."""
+        self._do(self._faults.clear)
 
     def hold(self, verb: str, resource: str, *, after: bool = False) -> Hold:
         """Keep the next call waiting, before or after it takes effect."""

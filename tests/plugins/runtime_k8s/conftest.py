@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from kubernetes_asyncio import client
@@ -25,3 +26,11 @@ async def api(cluster: FakeCluster) -> AsyncIterator[ApiClient]:
     settings.api_key = {"BearerToken": f"Bearer {TOKEN}"}
     async with client.ApiClient(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def kubeconfig(cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The runtime under test finds the cluster."""
+    file = cluster.kubeconfig(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    return file

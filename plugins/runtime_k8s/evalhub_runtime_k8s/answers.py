@@ -1,0 +1,89 @@
+"""What the Kubernetes API answers when it does not do what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from evalhub_server.errors import EvalHubError
+from evalhub_server.plugins import RuntimeUnavailable
+
+TRANSIENT = frozenset({401, 429, 500, 502, 503, 504})
+"""To be asked again; 401 because a token is replaced while it is in use."""
+UNAVAILABLE = "cluster_unavailable"
+
+
+class Status(Struct, frozen=True):
+    """What is read of the API's ``Status`` objects."""
+
+    message: str = ""
+    reason: str = ""
+
+
+class Refused(EvalHubError):
+    """The API's answer is not a success. ``reason`` is its own word for that, such as ``AlreadyExists``."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+    @property
+    def missing(self) -> bool:
+        return self.status == 404
+
+    @property
+    def exists(self) -> bool:
+        return self.status == 409 and self.reason == "AlreadyExists"
+
+    @property
+    def conflict(self) -> bool:
+        return self.status == 409 and self.reason != "AlreadyExists"
+
+    @property
+    def forbidden(self) -> bool:
+        return self.status == 403
+
+    @property
+    def over_quota(self) -> bool:
+        return self.status == 403 and "exceeded quota" in str(self)
+
+
+class Transient(RuntimeUnavailable):
+    """An answer that says: not now."""
+
+    def __init__(self, host: str, status: int, raw: bytes, headers: Mapping[str, str]) -> None:
+        text = read_status(raw).message or f"status {status}"
+        super().__init__(f"the cluster's API at {host} cannot answer: {text}", UNAVAILABLE)
+        after = headers.get("Retry-After", "")
+        self.retry_after_s = float(after) if after.isdecimal() else 0.0
+
+
+def read_status(raw: bytes) -> Status:
+    try:
+        return msgspec.json.decode(raw, type=Status)
+    except msgspec.MsgspecError:
+        return Status(message=raw[:200].decode("utf-8", "replace"))
+
+
+def raise_for(status: int, raw: bytes) -> None:
+    if 200 <= status < 300:
+        return
+    said = read_status(raw)
+    raise Refused(status, said.reason, said.message or f"the cluster's API answered with status {status}")
+
+
+async def check(response: aiohttp.ClientResponse) -> None:
+    if not 200 <= response.status < 300:
+        raise_for(response.status, await response.read())
+
+
+def warnings_of(response: aiohttp.ClientResponse) -> tuple[str, ...]:
+    """The texts of ``Warning`` headers: ``299 - "text"``."""
+    return tuple(
+        header.partition('"')[2].rpartition('"')[0].replace('\\"', '"') or header
+        for header in response.headers.getall("Warning", [])
+    )

@@ -1,0 +1,127 @@
+"""Launches under way: one for each workload, shared by who asks twice, bounded in number."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.creation import Cancelled, Creation
+from evalhub_runtime_k8s.gathering import facts_for
+from evalhub_runtime_k8s.handles import JobHandle, handle_of
+from evalhub_runtime_k8s.kinds import CONFIG_MAPS, JOBS, SECRETS
+from evalhub_runtime_k8s.manifest import Manifests, build
+from evalhub_runtime_k8s.names import names_of
+from evalhub_runtime_k8s.settings import Installation
+from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
+
+log = structlog.get_logger()
+
+Key = tuple[str, int, int]
+
+
+class _Launch:
+    """A launch and who waits for it. It ends between two calls of the API when nobody does any more."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[JobHandle] | None = None
+        self.creation: Creation | None = None
+        self.waiting = 0
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self.creation is not None:
+            self.creation.cancel()
+
+
+class Launches:
+    """Starts workloads, at most ``at_once`` at the same time."""
+
+    def __init__(self, api: KubernetesApi, installation: Installation, at_once: int) -> None:
+        self._api = api
+        self._installation = installation
+        self._slots = asyncio.Semaphore(at_once)
+        self._launches: dict[Key, _Launch] = {}
+
+    async def launch(self, run: BenchmarkRun) -> JobHandle:
+        """As :meth:`Runtime.launch`."""
+        launch = self._launches.get(run.key)
+        if launch is not None and launch.cancelled:
+            await self._settled(launch)
+            launch = None
+        if launch is None:
+            launch = self._launches[run.key] = _Launch()
+            launch.task = asyncio.create_task(self._run(launch, run), name=f"launch-{run.key}")
+            launch.task.add_done_callback(lambda task: self._done(run.key, launch, task))
+        assert launch.task is not None  # noqa: S101  set right after it was made
+        launch.waiting += 1
+        try:
+            # Shielded: half a call cannot be taken back, and its effect has to be known.
+            return await asyncio.shield(launch.task)
+        except asyncio.CancelledError:
+            launch.waiting -= 1
+            if not launch.waiting:
+                launch.cancel()
+            raise
+
+    async def find(self, run: BenchmarkRun) -> JobHandle | None:
+        """As :meth:`Runtime.find`: after a launch under way has come to its end."""
+        launch = self._launches.get(run.key)
+        if launch is not None:
+            await self._settled(launch)
+        namespace, names = self._installation.tenant_namespace(run.tenant), names_of(*run.key)
+        try:
+            job = await self._api.find(JOBS, namespace, names.job)
+            if job is not None:
+                return handle_of(names, namespace, run.spec.id, job["metadata"]["uid"])
+            for resource, name in ((CONFIG_MAPS, names.config_map), (SECRETS, names.secret)):
+                if await self._api.find(resource, namespace, name) is not None:
+                    return handle_of(names, namespace, run.spec.id, "")
+        except Refused as error:
+            raise RuntimeUnavailable(
+                f"the cluster does not say what there is of the benchmark: {error}"
+            ) from error
+        return None
+
+    async def close(self) -> None:
+        """Let what is under way come to the end of its present step."""
+        launches = list(self._launches.values())
+        for launch in launches:
+            launch.cancel()
+        await asyncio.gather(*(self._settled(launch) for launch in launches))
+
+    async def _settled(self, launch: _Launch) -> None:
+        if launch.task is not None:
+            await asyncio.wait([launch.task])
+
+    def _done(self, key: Key, launch: _Launch, task: asyncio.Task[JobHandle]) -> None:
+        if self._launches.get(key) is launch:
+            del self._launches[key]
+        if not task.cancelled():
+            task.exception()  # seen, even if everybody who asked was cancelled
+
+    async def _run(self, launch: _Launch, run: BenchmarkRun) -> JobHandle:
+        async with self._slots:
+            if launch.cancelled:
+                raise Cancelled
+            manifests = build(run, self._installation, await facts_for(run, self._installation, self._api))
+            launch.creation = Creation(self._api, manifests)
+            if launch.cancelled:
+                launch.creation.cancel()
+            uid = await launch.creation.run()
+        self._log(run, manifests)
+        return handle_of(manifests.names, manifests.namespace, run.spec.id, uid)
+
+    def _log(self, run: BenchmarkRun, manifests: Manifests) -> None:
+        log.info(
+            "kubernetes job created",
+            job_id=run.spec.id,
+            benchmark_id=run.spec.benchmark_id,
+            benchmark_index=run.spec.benchmark_index,
+            provider_id=run.spec.provider_id,
+            namespace=manifests.namespace,
+            job=manifests.names.job,
+        )

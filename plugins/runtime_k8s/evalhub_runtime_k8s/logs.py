@@ -1,0 +1,99 @@
+"""What an adapter has printed: from its pod, and from memory once the server itself has deleted that."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+
+from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.diagnosis import ADAPTER
+from evalhub_runtime_k8s.handles import JobHandle
+from evalhub_runtime_k8s.kinds import PODS
+from evalhub_runtime_k8s.observed import Pod
+from evalhub_server.errors import EvalHubError
+from evalhub_server.plugins import LogOptions, RuntimeUnavailable
+
+KEPT_LOGS = 256
+KEPT_LINES = 200
+KEPT_BYTES = 32 * 1024
+
+
+class Logs:
+    """Reads logs, and keeps the ends of some."""
+
+    def __init__(self, api: KubernetesApi) -> None:
+        self._api = api
+        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+
+    async def source(self, handle: JobHandle) -> tuple[str, str]:
+        """(pod, container) for a header; the Job's name stands for a pod that there is not."""
+        pod = await self._pod(handle)
+        return (pod.metadata.name if pod else handle.job), ADAPTER
+
+    async def read(self, handle: JobHandle, options: LogOptions) -> AsyncGenerator[bytes]:
+        """Yield the log so far. Raises :class:`RuntimeUnavailable` before the first chunk if it cannot be read."""
+        pod = await self._pod(handle)
+        chunks = self._kept_log(handle, options) if pod is None else self._pod_log(handle, pod, options)
+        if options.tail_lines < 0:
+            async for chunk in chunks:
+                yield chunk
+            return
+        newline = b""  # the last lines come without a final one
+        async for chunk in chunks:
+            chunk = newline + chunk  # noqa: PLW2901
+            newline = b"\n" if chunk.endswith(b"\n") else b""
+            if body := chunk.removesuffix(b"\n"):
+                yield body
+
+    async def keep(self, handle: JobHandle) -> None:
+        """Remember the end of a log whose pod is about to be deleted. Best effort."""
+        text = b""
+        try:
+            async for chunk in self.read(handle, LogOptions(tail_lines=KEPT_LINES)):
+                text = (text + chunk)[-KEPT_BYTES:]
+        except EvalHubError:
+            return
+        if text:
+            key = handle.job_id, handle.job
+            self._kept[key] = text
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT_LOGS:
+                self._kept.popitem(last=False)
+
+    def forget(self, job_id: str) -> None:
+        for key in [key for key in self._kept if key[0] == job_id]:
+            del self._kept[key]
+
+    async def _kept_log(self, handle: JobHandle, options: LogOptions) -> AsyncGenerator[bytes]:
+        text = self._kept.get((handle.job_id, handle.job), b"")
+        if options.tail_lines >= 0:
+            text = b"\n".join(text.split(b"\n")[-options.tail_lines :])
+        if text:
+            yield text
+
+    async def _pod_log(self, handle: JobHandle, pod: Pod, options: LogOptions) -> AsyncGenerator[bytes]:
+        query = {"container": ADAPTER}
+        if options.tail_lines >= 0:
+            query["tailLines"] = str(options.tail_lines)
+        if options.since_seconds is not None:
+            query["sinceSeconds"] = str(options.since_seconds)
+        if options.timestamps:
+            query["timestamps"] = "true"
+        try:
+            async for chunk in self._api.log(handle.namespace, pod.metadata.name, query):
+                yield chunk
+        except Refused as error:
+            # A container that has not started has printed nothing, and neither has a pod that is gone by now.
+            if error.status not in (400, 404):
+                raise RuntimeUnavailable(
+                    f"the log of pod '{pod.metadata.name}' cannot be read: {error}"
+                ) from error
+
+    async def _pod(self, handle: JobHandle) -> Pod | None:
+        """The newest of the Job's pods."""
+        try:
+            pods, _ = await self._api.list(PODS, handle.namespace, f"job-name={handle.job}", Pod)
+        except Refused as error:
+            raise RuntimeUnavailable(f"the pods of Job '{handle.job}' cannot be read: {error}") from error
+        return max(pods, key=lambda pod: pod.metadata.creation_timestamp or "", default=None)

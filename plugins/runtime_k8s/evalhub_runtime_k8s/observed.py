@@ -1,0 +1,106 @@
+"""What is read of Jobs and Pods: the few fields that say how a benchmark is."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class Metadata(Struct, frozen=True, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: dict[str, str] | None = None
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+class Condition(Struct, frozen=True, rename="camel"):
+    type: str = ""
+    status: str = ""
+    reason: str | None = None
+    message: str | None = None
+
+
+class Waiting(Struct, frozen=True):
+    reason: str | None = None
+    message: str | None = None
+
+
+class Terminated(Struct, frozen=True, rename="camel"):
+    exit_code: int = 0
+    signal: int | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+class ContainerState(Struct, frozen=True):
+    waiting: Waiting | None = None
+    running: dict[str, object] | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Struct, frozen=True, rename="camel"):
+    name: str = ""
+    state: ContainerState | None = None
+    last_state: ContainerState | None = None
+    restart_count: int = 0
+
+
+class PodStatus(Struct, frozen=True, rename="camel"):
+    phase: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    conditions: list[Condition] | None = None
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+
+
+class Pod(Struct, frozen=True):
+    metadata: Metadata = Metadata()
+    status: PodStatus = PodStatus()
+
+    @property
+    def job_name(self) -> str:
+        labels = self.metadata.labels or {}
+        return labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", "")
+
+    @property
+    def containers(self) -> list[ContainerStatus]:
+        """All of them, those that start first first."""
+        return [*(self.status.init_container_statuses or []), *(self.status.container_statuses or [])]
+
+    def container(self, name: str) -> ContainerStatus | None:
+        return next((status for status in self.containers if status.name == name), None)
+
+    def condition(self, type_: str) -> Condition | None:
+        return _true_or_false(self.status.conditions, type_)
+
+
+class JobSpec(Struct, frozen=True):
+    suspend: bool | None = None
+
+
+class JobStatus(Struct, frozen=True):
+    active: int | None = None
+    conditions: list[Condition] | None = None
+
+
+class Job(Struct, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: JobSpec = JobSpec()
+    status: JobStatus = field(default_factory=JobStatus)
+
+    def condition(self, type_: str) -> Condition | None:
+        """The condition if it holds."""
+        found = _true_or_false(self.status.conditions, type_)
+        return found if found is not None and found.status == "True" else None
+
+    @property
+    def outcome(self) -> Condition | None:
+        """The condition ``Complete`` or ``Failed`` of a Job that is over: then all its containers are, too."""
+        return self.condition("Complete") or self.condition("Failed")
+
+
+def _true_or_false(conditions: list[Condition] | None, type_: str) -> Condition | None:
+    return next((condition for condition in conditions or [] if condition.type == type_), None)
