@@ -92,7 +92,6 @@ def test_values_are_taken_in_every_form_that_is_clear(tmp_path: Path, text: str,
         ("env_mappings: [1]", r"config\.yaml:1: env_mappings: expected a map"),
         ("env_mappings: {A: 1}", r"config\.yaml:1: env_mappings\.A: expected a dotted key"),
         ("mlflow: {http_timeout: 30}\n", None),
-        ("mlflow: {http_timeout: x}", r"mlflow\.http_timeout: 'x' is not a duration"),
         (
             "sidecar: {base_url: 'http://localhost'}",
             r"config\.yaml:1: sidecar\.base_url: must be http or https",

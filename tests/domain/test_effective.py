@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from evalhub_server.domain.effective import effective_benchmarks, materialised, plan, with_queue_kinds
+from evalhub_server.domain.effective import (
+    effective_benchmarks,
+    materialised,
+    plan,
+    with_queue_kinds,
+    with_trimmed_experiment,
+)
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.errors import ApiError
@@ -21,7 +27,7 @@ from evalhub_server.models.common import (
     ResourceAmount,
     TestDataRef,
 )
-from evalhub_server.models.job import BenchmarkRef, CollectionRef, JobRequest, Model
+from evalhub_server.models.job import BenchmarkRef, CollectionRef, Experiment, JobRequest, Model
 from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
 
 ACC = PrimaryScore(metric="acc")
@@ -376,3 +382,10 @@ def test_a_members_threshold_does_not_judge_another_metric_of_an_override(
     override = a_ref(primary_score=PrimaryScore(metric=metric))
     (effective,) = effective_benchmarks(over(override), a_collection(member))
     assert (effective.pass_criteria and effective.pass_criteria.threshold) == threshold
+
+
+def test_the_name_of_an_experiment_is_trimmed() -> None:
+    trimmed = with_trimmed_experiment(a_request(a_ref(), experiment=Experiment(name=" e x\t")))
+    assert trimmed.experiment == Experiment(name="e x")
+    assert with_trimmed_experiment(trimmed) is trimmed
+    assert with_trimmed_experiment(a_request(a_ref())).experiment is None

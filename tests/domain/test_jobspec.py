@@ -107,8 +107,8 @@ def test_the_record_keeps_its_parameters() -> None:
     assert benchmark.parameters == {"num_examples": 3}
 
 
-def test_the_name_of_the_experiment_is_trimmed() -> None:
-    made = spec(a_request(experiment=Experiment(name="  e ")), a_benchmark())
+def test_an_experiment_without_tags_has_a_name_only() -> None:
+    made = spec(a_request(experiment=Experiment(name="e")), a_benchmark())
     assert made["experiment_name"] == "e"
     assert "tags" not in made
 

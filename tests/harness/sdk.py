@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+from harness.environments import installed
 
 VERSION = "1.0.6"
 REQUIREMENT = f"eval-hub-sdk[client,cli,adapter]=={VERSION}"
@@ -46,14 +46,14 @@ class Sdk:
     @classmethod
     def installed(cls, cache: Path, home: Path) -> Self:
         """Make the environment below ``cache``, or use the one that an earlier run, or a parallel one, has made."""
-        return cls(_environment(cache, f"{VERSION}-{_PYTHON}", REQUIREMENT), home)
+        return cls(installed(cache, VERSION, REQUIREMENT), home)
 
     @classmethod
     def installed_with_server(cls, cache: Path, home: Path) -> Self:
         """The same with this checkout's distribution beside the SDK, whose files it uses where they lie."""
         state = hashlib.sha256((PROJECT / "pyproject.toml").read_bytes() + str(PROJECT).encode())
-        name = f"{VERSION}-{_PYTHON}-{state.hexdigest()[:12]}"
-        return cls(_environment(cache, name, REQUIREMENT, "--editable", str(PROJECT)), home)
+        name = f"{VERSION}-{state.hexdigest()[:12]}"
+        return cls(installed(cache, name, REQUIREMENT, "--editable", str(PROJECT)), home)
 
     def run(self, program: str, *words: str, timeout_s: float = 60.0) -> Finished:
         """Run one of the environment's programs to its end."""
@@ -88,22 +88,6 @@ class Sdk:
             stdout=subprocess.PIPE,
             text=True,
         )
-
-
-_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def _environment(cache: Path, name: str, *requirements: str) -> Path:
-    folder = cache / name
-    complete = folder / "complete"
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not complete.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-            subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
-            complete.touch()
-    return folder
 
 
 class RaisedError(Exception):

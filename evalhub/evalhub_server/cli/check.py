@@ -8,7 +8,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.cli.selection import exporter_names, make_selected, runtime_name, storage_name
+from evalhub_server.cli.selection import (
+    exporter_names,
+    make_selected,
+    runtime_name,
+    storage_name,
+    tracker_names,
+)
 from evalhub_server.engine.catalogfiles import read_folder
 from evalhub_server.engine.references import dangling_references
 from evalhub_server.errors import EvalHubError, PluginError, SettingsError
@@ -92,7 +98,7 @@ def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
     selected: list[tuple[type[object], str]] = [
         (Storage, storage_name(settings)),
         (Runtime, runtime_name(settings)),
-        *((Tracker, name) for name in settings.plugins.trackers),
+        *((Tracker, name) for name in tracker_names(settings)),
         *((Exporter, name) for name in exporter_names(settings)),
     ]
     for kind, name in selected:

@@ -26,6 +26,13 @@ def runtime_name(settings: Settings) -> str:
     return settings.plugins.runtime or ("local" if settings.local else "kubernetes")
 
 
+def tracker_names(settings: Settings) -> tuple[str, ...]:
+    """``plugins.trackers``, else ``mlflow`` if ``mlflow.tracking_uri`` is set."""
+    if settings.plugins.trackers is not None:
+        return settings.plugins.trackers
+    return ("mlflow",) if _section(settings, "mlflow").get("tracking_uri") else ()
+
+
 def exporter_names(settings: Settings) -> tuple[str, ...]:
     """``plugins.exporters``, else ``oci`` for the jobs that ask for it, and ``webhook`` if ``webhook.url`` is set."""
     if settings.plugins.exporters is not None:

@@ -17,7 +17,13 @@ from msgspec.structs import replace
 from evalhub_server import __version__
 from evalhub_server.cli.http import HttpServer, http_server, listen
 from evalhub_server.cli.metrics import MetricsListener
-from evalhub_server.cli.selection import exporter_names, make_selected, runtime_name, storage_name
+from evalhub_server.cli.selection import (
+    exporter_names,
+    make_selected,
+    runtime_name,
+    storage_name,
+    tracker_names,
+)
 from evalhub_server.engine.broadcast import Broadcast
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import utc_now
@@ -117,7 +123,7 @@ class Server:
         self._stack.push_async_callback(runtime.close)
         await runtime.check()
         log.info("Runtime created", runtime=runtime.name)
-        trackers = [await self._checked(Tracker, name, context) for name in settings.plugins.trackers]
+        trackers = [await self._checked(Tracker, name, context) for name in tracker_names(settings)]
         context = replace(context, docker_config=runtime.docker_config)
         exporters = [await self._checked(Exporter, name, context) for name in exporter_names(settings)]
 

@@ -33,6 +33,14 @@ def with_queue_kinds(request: JobRequest) -> JobRequest:
     )
 
 
+def with_trimmed_experiment(request: JobRequest) -> JobRequest:
+    """The name without blanks around it, once for all: an adapter that saw them would make a second experiment."""
+    experiment = request.experiment
+    if experiment is None or experiment.name == experiment.name.strip():
+        return request
+    return replace(request, experiment=replace(experiment, name=experiment.name.strip()))
+
+
 def _with_kinds(benchmarks: tuple[BenchmarkRef, ...]) -> tuple[BenchmarkRef, ...]:
     return tuple(replace(b, hardware_config=_with_kind(b.hardware_config)) for b in benchmarks)
 

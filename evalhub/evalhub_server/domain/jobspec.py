@@ -24,8 +24,7 @@ def job_spec(job: JobRecord, index: int, callback_url: str) -> JobSpec:
         model=request.model or Model(),
         num_examples=_whole_number(parameters.pop("num_examples", None)),
         parameters=parameters,
-        # Trimmed here as everywhere, or the adapter would make a second experiment beside the server's.
-        experiment_name=experiment.name.strip() if experiment else UNSET,
+        experiment_name=experiment.name if experiment else UNSET,
         tags=(experiment.tags or UNSET) if experiment else UNSET,
         callback_url=callback_url,
         exports=JobSpecExports(oci=JobSpecOci(coordinates=oci.coordinates))

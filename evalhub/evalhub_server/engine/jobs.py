@@ -9,7 +9,12 @@ import structlog
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
-from evalhub_server.domain.effective import effective_benchmarks, plan, with_queue_kinds
+from evalhub_server.domain.effective import (
+    effective_benchmarks,
+    plan,
+    with_queue_kinds,
+    with_trimmed_experiment,
+)
 from evalhub_server.domain.exports import without_debts
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
 from evalhub_server.domain.resource import CollectionRecord
@@ -53,7 +58,7 @@ class JobService:
 
     async def create(self, request: JobRequest, identity: Identity) -> JobRecord:
         """Check everything, snapshot it, store it, queue it."""
-        request = with_queue_kinds(request)
+        request = with_trimmed_experiment(with_queue_kinds(request))
         collection = await self._collection(request, identity)
         if collection is not None and request.collection is not None:
             ref = replace(request.collection, collection_updated_at=collection.updated_at)
@@ -93,7 +98,7 @@ class JobService:
     async def _experiment(
         self, request: JobRequest, job_id: str, identity: Identity
     ) -> TrackedExperiment | None:
-        if request.experiment is None or not request.experiment.name.strip():
+        if request.experiment is None or not request.experiment.name:
             return None
         if not self._trackers:
             raise problems.mlflow_required()

@@ -148,7 +148,7 @@ def readable(error: str, path: str) -> str:
     """msgspec says "… - at `$.a.b`"; people look for ``path.a.b: …``, and for what to write instead."""
     text, _, where = error.partition(" - at `$")
     below = where.rstrip("`")
-    text = f"{text[0].lower()}{text[1:]}"
+    text = f"{text[0].lower()}{text[1:]}".replace(" | null`", "`")  # null is as good as nothing there
     wanted = text.removeprefix("expected ").partition(",")[0].partition(" | ")[0]
     text += f"; {_ADVICE[wanted]}" if wanted in _ADVICE else ""
     return f"{path}{below}: {text}" if path else f"{below.lstrip('.')}: {text}"

@@ -20,7 +20,7 @@ class Tracker(ABC):
 
     @abstractmethod
     async def resolve_experiment(self, request: JobRequest, job_id: str, tenant: str) -> TrackedExperiment:
-        """Find or create the experiment that ``request.experiment`` names.
+        """Find or create the experiment that ``request.experiment`` names; there are no blanks around the name.
 
         Concurrent calls for one name give one experiment. Raises :class:`ApiError` ``mlflow_request_failed`` (400)
         when the tracking server refuses or does not answer.
@@ -28,7 +28,10 @@ class Tracker(ABC):
 
     @abstractmethod
     def environment(self, tenant: str) -> Mapping[str, str]:
-        """Environment variables that an adapter needs to reach the same tracking server."""
+        """Environment variables that an adapter on this host needs to reach the same tracking server.
+
+        They may hold secrets and paths of this host: a runtime that starts adapters elsewhere chooses among them.
+        """
 
     @abstractmethod
     async def record(self, job: JobRecord) -> ExportOutcome:

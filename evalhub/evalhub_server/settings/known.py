@@ -86,7 +86,6 @@ NO_EFFECT: Mapping[str, str] = {
     "database.max_open_conns": "one connection writes and one reads",
     "service.local_mode": "the flag --local decides, as in the released server",
     "service.write_timeout": "answers are short, and logs have log_stream_timeout",
-    "mlflow.*": "nothing here reads it yet",
     "otel.*": "nothing here reads it yet",
     "sidecar.eval_hub.token": "in a cluster sidecars have the tokens of their pods",
     "sidecar.init_container.*": "each Job says it",

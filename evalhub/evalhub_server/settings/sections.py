@@ -51,12 +51,12 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
 class PluginSettings(Struct, kw_only=True, frozen=True):
     """``plugins:`` which implementations are used. Empty means: what the mode and the sections suggest.
 
-    So does ``exporters`` when it is not given; an empty list is none.
+    So do ``trackers`` and ``exporters`` when they are not given; an empty list is none.
     """
 
     runtime: str = ""
     storage: str = ""
-    trackers: tuple[str, ...] = ()
+    trackers: tuple[str, ...] | None = None
     exporters: tuple[str, ...] | None = None
 
 

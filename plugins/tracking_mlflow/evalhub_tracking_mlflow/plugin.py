@@ -1,0 +1,31 @@
+"""What the core imports to learn about this plugin; the HTTP client is imported when the tracker is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evalhub_server.plugins import Descriptor, PluginContext, hookimpl
+from evalhub_tracking_mlflow.settings import MlflowSettings, check_settings, tls_context
+
+if TYPE_CHECKING:
+    from evalhub_tracking_mlflow.tracker import MlflowTracker
+
+
+def make_tracker(settings: MlflowSettings, context: PluginContext) -> MlflowTracker:
+    """Raises :class:`SettingsError` for an address or certificates that cannot be used."""
+    from evalhub_tracking_mlflow.tracker import MlflowTracker  # here, since it imports aiohttp
+
+    check_settings(settings)
+    return MlflowTracker(settings, tls_context(settings))
+
+
+@hookimpl
+def evalhub_trackers() -> list[Descriptor]:
+    return [
+        Descriptor(
+            name="mlflow",
+            factory=make_tracker,
+            settings=MlflowSettings,
+            help="experiments and runs in an MLflow server",
+        )
+    ]

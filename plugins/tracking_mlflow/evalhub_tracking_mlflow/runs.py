@@ -1,0 +1,150 @@
+"""The run of a finished job, found again by its tags, so that whoever records it twice records it once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import structlog
+from msgspec import Struct
+
+from evalhub_tracking_mlflow.client import API, Client, MlflowError
+from evalhub_tracking_mlflow.content import JOB_ID, RunContent
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+PROXIED = "mlflow-artifacts"
+UPLOAD = "/ajax-api/2.0/mlflow/upload-artifact"
+"""What MLflow's own pages use: the server puts the file into whatever store the run has."""
+
+PARENT = "mlflow.parentRunId"
+BATCH = 100
+"""MLflow takes that many params, and tags, at once; and ten times as many metrics."""
+
+
+class RunInfo(Struct):
+    run_id: str
+    artifact_uri: str = ""
+
+
+class _Run(Struct):
+    info: RunInfo
+
+
+class _Made(Struct):
+    run: _Run
+
+
+class _Found(Struct):
+    runs: list[_Run] = []
+
+
+class Runs:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def record(
+        self,
+        experiment_id: str,
+        content: RunContent,
+        found_by: dict[str, str],
+        files: dict[str, bytes],
+        workspace: str,
+    ) -> str:
+        """Make the run, or bring the one that there is up to date; returns its id. Raises :class:`MlflowError`."""
+        run = await self._find(experiment_id, found_by, workspace)
+        if run is None:
+            run = await self._make(experiment_id, content, found_by, workspace)
+        await self._log(run.run_id, content, workspace)
+        for name, data in files.items():
+            await self._upload(run, name, data, workspace)
+        for adapter_run in content.adapter_runs:
+            await self._adopt(run.run_id, adapter_run, workspace)
+        # Last: a run that has ended is complete.
+        end = {
+            "run_id": run.run_id,
+            "status": content.status,
+            "end_time": content.end_ms,
+            "run_name": content.name,
+        }
+        await self._post("runs/update", end, dict[str, Any], workspace)
+        return run.run_id
+
+    async def _find(self, experiment_id: str, found_by: dict[str, str], workspace: str) -> RunInfo | None:
+        terms = [
+            f"tags.`{key}` = '{value}'" for key, value in found_by.items()
+        ]  # ids and constants: no quotes in them
+        query = {
+            "experiment_ids": [experiment_id],
+            "filter": " and ".join(terms),
+            "max_results": 1,
+            "order_by": ["attributes.start_time ASC"],
+        }
+        found = await self._post("runs/search", query, _Found, workspace)
+        return found.runs[0].info if found.runs else None
+
+    async def _make(
+        self, experiment_id: str, content: RunContent, found_by: dict[str, str], workspace: str
+    ) -> RunInfo:
+        body = {
+            "experiment_id": experiment_id,
+            "run_name": content.name,
+            "start_time": content.start_ms,
+            "tags": _pairs(found_by.items()),
+        }
+        made = await self._post("runs/create", body, _Made, workspace)
+        log.info("MLflow run created", job_id=found_by[JOB_ID], run_id=made.run.info.run_id)
+        return made.run.info
+
+    async def _log(self, run_id: str, content: RunContent, workspace: str) -> None:
+        metrics = [
+            {"key": key, "value": value, "timestamp": content.end_ms, "step": 0}
+            for key, value in content.metrics.items()
+        ]
+        for kind, items, size in (
+            ("params", _pairs(content.params.items()), BATCH),
+            ("tags", _pairs(content.tags.items()), BATCH),
+            ("metrics", metrics, 10 * BATCH),
+        ):
+            for batch in _batches(items, size):
+                await self._post("runs/log-batch", {"run_id": run_id, kind: batch}, dict[str, Any], workspace)
+
+    async def _upload(self, run: RunInfo, name: str, data: bytes, workspace: str) -> None:
+        uri = urlsplit(run.artifact_uri)
+        if uri.scheme == PROXIED:
+            folder = uri.path.partition(ARTIFACTS)[2] if ARTIFACTS in uri.path else uri.path
+            path = f"{ARTIFACTS}/{quote(folder.strip('/'))}/{quote(name)}"
+            await self._client.upload("PUT", path, data, {}, workspace=workspace)
+        else:
+            query = {"run_uuid": run.run_id, "path": name}
+            await self._client.upload("POST", UPLOAD, data, query, workspace=workspace)
+
+    async def _adopt(self, run_id: str, adapter_run: str, workspace: str) -> None:
+        """Show an adapter's run below the job's. It may be anything, also of another tracking server."""
+        if adapter_run == run_id:
+            return
+        try:
+            tag = {"run_id": adapter_run, "key": PARENT, "value": run_id}
+            await self._post("runs/set-tag", tag, dict[str, Any], workspace)
+        except MlflowError as error:
+            if error.status == 0 or error.status >= 500:
+                raise
+            log.info("run of an adapter not linked", run_id=adapter_run, error=str(error))
+
+    async def _post(self, path: str, body: dict[str, Any], type_: type[T], workspace: str) -> T:
+        return await self._client.post(f"{API}/{path}", body, type_, workspace=workspace)
+
+
+def _pairs(items: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value} for key, value in items]
+
+
+def _batches(items: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

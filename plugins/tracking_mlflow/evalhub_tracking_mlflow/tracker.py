@@ -1,0 +1,101 @@
+"""The tracker: what the core asks, answered with MLflow's REST API."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import structlog
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.card import CARD_FILE, card_json
+from evalhub_server.models.job import JobRequest
+from evalhub_server.plugins import ExportOutcome, ExportRefused, JobRecord, TrackedExperiment, Tracker
+from evalhub_tracking_mlflow.client import API, Client, MlflowError
+from evalhub_tracking_mlflow.content import experiment_tags, run_content, run_tags
+from evalhub_tracking_mlflow.credentials import Credentials
+from evalhub_tracking_mlflow.experiments import Experiments
+from evalhub_tracking_mlflow.runs import Runs
+from evalhub_tracking_mlflow.settings import MlflowSettings
+from evalhub_tracking_mlflow.workspaces import DEFAULT, Workspaces
+
+log = structlog.get_logger()
+
+CHECK_S = 5.0
+
+HOPELESS = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"}
+"""MLflow's codes for what stays wrong: an experiment that is deleted, a run id that is none."""
+
+
+class MlflowTracker(Tracker):
+    name = "mlflow"
+
+    def __init__(self, settings: MlflowSettings, tls: ssl.SSLContext | None) -> None:
+        self._credentials = Credentials(settings)
+        self._client = Client(self._credentials, settings.http_timeout, tls)
+        self._workspaces = Workspaces(self._client, settings.workspace)
+        self._experiments = Experiments(self._client)
+        self._runs = Runs(self._client)
+
+    async def check(self) -> None:
+        """Say in the log which MLflow it is. One that is down is a warning: it may come up before it is needed."""
+        uri = self._credentials.base_url
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await self._workspaces.look()
+                version = await self._client.text("/version")
+        except (MlflowError, TimeoutError) as error:
+            log.warning(
+                "MLflow does not answer; jobs with an experiment are refused until it does",
+                mlflow_tracking_uri=uri,
+                error=str(error) or f"no answer within {CHECK_S:g} seconds",
+            )
+        else:
+            log.info("MLflow tracking", mlflow_tracking_uri=uri, version=version.strip())
+
+    async def resolve_experiment(self, request: JobRequest, job_id: str, tenant: str) -> TrackedExperiment:
+        assert request.experiment is not None  # noqa: S101  what this is called for
+        name = request.experiment.name
+        try:
+            workspace = await self._workspaces.of(tenant)
+            await self._workspaces.ensure(workspace)
+            tags = experiment_tags(request, job_id)
+            location = request.experiment.artifact_location
+            experiment_id = await self._experiments.resolve(name, tags, location, workspace)
+        except MlflowError as error:
+            raise problems.mlflow_request_failed(str(error)) from error
+        base = self._credentials.base_url
+        return TrackedExperiment(
+            id=experiment_id, url=f"{base}{API}/experiments", link=self._link(experiment_id, workspace)
+        )
+
+    def environment(self, tenant: str) -> Mapping[str, str]:
+        workspace = self._workspaces.known(tenant)
+        found = dict(self._credentials.environment())
+        if workspace:
+            found["MLFLOW_WORKSPACE"] = workspace
+        return found
+
+    async def record(self, job: JobRecord) -> ExportOutcome:
+        if job.experiment is None:
+            raise ExportRefused(f"The job {job.id} has no experiment to be recorded in.")
+        experiment_id = job.experiment.id
+        try:
+            workspace = await self._workspaces.of(job.tenant)
+            run_id = await self._runs.record(
+                experiment_id, run_content(job), run_tags(job), {CARD_FILE: card_json(job)}, workspace
+            )
+        except MlflowError as error:
+            if error.code in HOPELESS:
+                raise ExportRefused(str(error)) from error
+            raise
+        return ExportOutcome(reference=run_id, link=self._link(f"{experiment_id}/runs/{run_id}", workspace))
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def _link(self, rest: str, workspace: str) -> str:
+        page = f"{self._credentials.base_url}/#/experiments/{rest}"
+        return f"{page}?workspace={quote(workspace, safe='')}" if workspace not in ("", DEFAULT) else page

@@ -1,0 +1,120 @@
+"""A real MLflow server, in an environment of its own, over an SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.waiting import free_port, wait_until
+
+VERSION = "3.17.2"
+REQUIREMENT = f"mlflow=={VERSION}"
+START_S = 120.0
+
+
+class MlflowServer:
+    """A context manager. Port and data stay the same over :meth:`kill` and :meth:`start`."""
+
+    def __init__(self, environment: Path, folder: Path, *flags: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._command = [
+            str(environment / "bin" / "mlflow"),
+            "server",
+            *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+            *("--artifacts-destination", str(folder / "artifacts")),
+            *flags,
+        ]
+        self._env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+            "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        with (self.folder / "log.txt").open("ab") as log:
+            # A group of its own, since MLflow is several processes.
+            self.process = subprocess.Popen(
+                self._command, env=self._env, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            wait_until(self._answers, "the start of MLflow", START_S)
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it at once, as a crash would; nothing if it does not run."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+            self.process = None
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log.txt").read_text("utf-8")
+        try:
+            return self.request("GET", "/health") == "OK"
+        except OSError:
+            return False
+
+    def request(self, method: str, path: str, body: Any = None, workspace: str = "") -> Any:
+        """JSON, or text where the answer is none."""
+        headers = {"Content-Type": "application/json"} | (
+            {"X-MLFLOW-WORKSPACE": workspace} if workspace else {}
+        )
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as answer:
+            text = answer.read().decode()
+            return json.loads(text) if "json" in answer.headers.get("Content-Type", "") else text
+
+    def experiment(self, name: str, workspace: str = "") -> dict[str, Any]:
+        query = urllib.parse.urlencode({"experiment_name": name})
+        path = f"/api/2.0/mlflow/experiments/get-by-name?{query}"
+        return self.request("GET", path, workspace=workspace)["experiment"]
+
+    def experiments(self) -> list[str]:
+        found = self.request("POST", "/api/2.0/mlflow/experiments/search", {"max_results": 1000})
+        return sorted(experiment["name"] for experiment in found["experiments"])
+
+    def runs(self, experiment_id: str, workspace: str = "") -> list[dict[str, Any]]:
+        """Every run that is not deleted, in the order of their starts."""
+        body = {
+            "experiment_ids": [experiment_id],
+            "max_results": 1000,
+            "order_by": ["attributes.start_time ASC"],
+        }
+        return self.request("POST", "/api/2.0/mlflow/runs/search", body, workspace).get("runs", [])
+
+    def artifact(self, run_id: str, path: str, workspace: str = "") -> Any:
+        query = urllib.parse.urlencode({"run_uuid": run_id, "path": path})
+        text = self.request("GET", f"/get-artifact?{query}", workspace=workspace)
+        return json.loads(text) if isinstance(text, str) else text
+
+
+def pairs(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """MLflow's lists of keys and values."""
+    return {item["key"]: item["value"] for item in items}
