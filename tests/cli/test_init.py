@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evalhub_notify_webhook.settings import WebhookSettings
 from evalhub_server.cli.init import FILES, TEMPLATES
 from evalhub_server.plugins.manager import load_plugins
 from evalhub_server.settings import load_settings
@@ -79,3 +80,4 @@ def test_the_keys_in_the_comments_of_the_template_exist(tmp_path: Path):
     assert [str(w) for w in settings.warnings if "no such directory" not in w.message] == []
     assert set(settings.sections["secrets"]["mappings"]) == {"db_url", "mlflow_token:optional"}
     assert settings.sections["local"]["max_parallel"] == 4
+    assert tuple(settings.sections["webhook"]["events"]) == WebhookSettings().events
