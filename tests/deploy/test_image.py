@@ -1,0 +1,50 @@
+"""The recipe of the image: what Jobs and the operator look for in it is there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalhub_runtime_k8s import paths
+
+ROOT = Path(__file__).parents[2]
+RECIPE = (ROOT / "Containerfile").read_text("utf-8")
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def instruction(word: str) -> str:
+    """What the last instruction of that name says."""
+    return re.findall(rf"^{word} (.+)$", RECIPE, re.MULTILINE)[-1]
+
+
+@pytest.mark.parametrize("program", ["/app/eval-hub", paths.SIDECAR_PROGRAM])
+def test_every_program_is_a_script_of_the_distribution(program: str):
+    links = {target: script for script, target in re.findall(r"ln -s venv/bin/(\S+) (\S+)", RECIPE)}
+    assert links[program] in PROJECT["project"]["scripts"]
+
+
+def test_the_server_is_what_runs_by_default():
+    assert instruction("CMD") == '["/app/eval-hub"]'
+
+
+def test_it_runs_as_a_number_that_is_not_root():
+    assert int(instruction("USER")) > 0
+
+
+def test_the_extras_that_it_installs_are_there():
+    (extras,) = re.findall(r"pip install .*'/src\[(.+)\]'", RECIPE)
+    assert set(extras.split(",")) <= set(PROJECT["project"]["optional-dependencies"])
+
+
+def test_all_that_the_distribution_is_made_of_reaches_the_build():
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert ignored[0] == "**"
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {Path(package).parts[0] for package in [*wheel["packages"], *wheel["force-include"]]}
+    needed |= {PROJECT["project"]["readme"], *PROJECT["project"]["license-files"], "pyproject.toml", "docs"}
+    assert needed - let_in == set()
