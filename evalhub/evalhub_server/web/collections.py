@@ -86,12 +86,6 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
             answer=Answer(
                 text="One page of collections.",
                 type=Page[CollectionResource],
-                links=links(
-                    "collection_id",
-                    "$response.body#/items/0/resource/id",
-                    "get_collection",
-                    "clone_collection",
-                ),
                 example=examples.collections,
             ),
             errors=(*LIST, *SCOPED),

@@ -93,6 +93,9 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
                 problems.does_not_exist("benchmark", "no_such_benchmark"),
                 problems.model_url_required(),
                 problems.mlflow_required(),
+                problems.mlflow_request_failed("connection refused"),
+                problems.invalid_secret_ref_uri("my-secret"),
+                problems.invalid_secret_ref_uri_parse("file://%zz", "invalid URL escape"),
                 problems.not_found("provider", "no_such_provider"),
                 problems.not_found("collection", "no_such_collection"),
                 problems.hardware_profile_not_found("a100"),
@@ -120,7 +123,6 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
             answer=Answer(
                 text="One page of jobs.",
                 type=Page[JobResource],
-                links=links("job_id", "$response.body#/items/0/resource/id", *ON_A_JOB),
                 example=examples.jobs,
             ),
             errors=LIST,

@@ -67,7 +67,6 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
             answer=Answer(
                 text="One page of providers.",
                 type=Page[Provider],
-                links=links("provider_id", "$response.body#/items/0/resource/id", "get_provider"),
                 example=examples.providers,
             ),
             errors=(*LIST, *SCOPED),

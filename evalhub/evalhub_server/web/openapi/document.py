@@ -12,10 +12,11 @@ from litestar.routes import BaseRoute, HTTPRoute
 from evalhub_server import __version__
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import ErrorBody, Json
+from evalhub_server.web.middleware import OPEN
 from evalhub_server.web.openapi.errors import ID, errors_of
 from evalhub_server.web.openapi.operation import JSON, Answer, Body, Link, Operation
 from evalhub_server.web.openapi.parameters import HEADER_PARAMETERS, HEADERS, PATH
-from evalhub_server.web.openapi.schemas import Schemas, Way, described
+from evalhub_server.web.openapi.schemas import Schemas, Way, described, or_null
 from evalhub_server.web.responses import error_body
 
 API = "/api/v1/evaluations"
@@ -29,7 +30,8 @@ Runs evaluations of language models and keeps their results. A client submits a 
 * Filters of lists: `a,b` asks for all of these values, `a|b` for any of them, and repeating the parameter is the same as a
   comma. An empty parameter is as good as none. Booleans are also `1`, `t`, `T`, `TRUE`, `True` and the same for false.
 * Errors have a `message_code` for programs. Any other method than those below is answered with 405 and `Allow`; `HEAD` works
-  wherever `GET` does. A path that is not below is answered with 404 as plain text.
+  wherever `GET` does. A path that is not below is answered with 404 as plain text. A request that does not come to an end is
+  answered with 408, one whose head is too large with 431, both without a body.
 """
 TAGS = {
     "jobs": "Submit evaluations, follow them, read their results and logs.",
@@ -139,11 +141,13 @@ def _operation(route: Route, schemas: Schemas) -> Json:
     made["parameters"] = [*_parameters(route, identified=identified)]
     if operation.body is not None:
         made["requestBody"] = _body(operation.body, schemas)
-    errors = errors_of(operation, identified=identified, changing=route.method != "get")
+    errors = errors_of(
+        operation, closed=route.path not in OPEN, identified=identified, changing=route.method != "get"
+    )
     made["responses"] = {str(operation.answer.status): _answer(operation.answer, schemas)} | _errors(
         errors, schemas
     )
-    made["security"] = [{}, {BEARER: []}] if identified else []
+    made["security"] = [] if route.path in OPEN else [{}, {BEARER: []}]
     return made
 
 
@@ -162,11 +166,12 @@ def _parameters(route: Route, *, identified: bool) -> Iterator[Json]:
 
 
 def _body(body: Body, schemas: Schemas) -> Json:
-    schema = (
-        body.schema(schemas)
-        if body.schema
-        else schemas.ref(body.type, Way.STRICT if body.strict else Way.READ)
-    )
+    if body.schema is not None:
+        schema = body.schema(schemas)
+    else:
+        schema = schemas.ref(body.type, Way.STRICT if body.strict else Way.READ)
+    if not body.required:
+        schema = or_null(schema)
     examples = {name: {"value": value} for name, value in body.examples.items()}
     return {"required": body.required, "content": {JSON: {"schema": schema, "examples": examples}}}
 
@@ -215,6 +220,6 @@ def _refusal(errors: Sequence[ApiError], schemas: Schemas) -> Json:
     content: Json = {"schema": {"allOf": [schemas.ref(ErrorBody, Way.WRITTEN), code]}, "examples": examples}
     return {
         "description": ", ".join(f"`{code}`" for code in codes),
-        "headers": _headers(),
+        "headers": _headers(*(name for name in HEADERS if any(name in error.headers for error in errors))),
         "content": {JSON: content},
     }

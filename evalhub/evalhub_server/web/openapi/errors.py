@@ -25,8 +25,10 @@ WITH_BODY = (
     problems.body_too_large(10 * 1024 * 1024),
 )
 
+CLOSED = (problems.unauthorized(),)
+"""Of every operation that asks for the token, where one is configured."""
+
 IDENTIFIED = (
-    problems.unauthorized(),
     problems.missing_header("missing_tenant_header", "X-Tenant"),
     problems.missing_header("missing_user_header", "X-User"),
     problems.storage_failed("evaluation job", ID, "disk I/O error"),
@@ -63,11 +65,14 @@ def broken_rule(path: str, rule: str) -> ApiError:
     )
 
 
-def errors_of(operation: Operation, *, identified: bool, changing: bool) -> tuple[ApiError, ...]:
+def errors_of(
+    operation: Operation, *, closed: bool, identified: bool, changing: bool
+) -> tuple[ApiError, ...]:
     """Its own, and those that come with what it is."""
     return (
         *(WITH_BODY if operation.body is not None else ()),
         *operation.errors,
+        *(CLOSED if closed else ()),
         *(IDENTIFIED if identified else ()),
         *(CHANGING if changing else ()),
         *EVERY,

@@ -100,6 +100,11 @@ HEADERS: dict[str, Json] = {
         "schema": {"const": "nosniff"},
         "required": True,
     },
+    "WWW-Authenticate": {
+        "description": "What the server asks for.",
+        "schema": {"const": 'Bearer realm="evalhub"'},
+        "required": True,
+    },
     "Trailer": {
         "description": (
             "Announces `X-Log-Truncated`, which comes after the text to clients that ask for trailers: `true` if the log was "

@@ -41,6 +41,7 @@ def patch_schema(kind: Kind) -> Callable[[Schemas], Json]:
             "anyOf": [
                 {"title": "JSON Patch", **operations},
                 {"title": "an object to merge", **_merged(kind, members)},
+                {"title": "nothing to change", "type": "null"},
             ]
         }
 

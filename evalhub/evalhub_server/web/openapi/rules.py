@@ -82,12 +82,19 @@ def _given(name: str, schema: Json) -> Json:
 _OBJECT: Json = {"type": "object"}
 _NULL: Json = {"type": "null"}
 
+# Not a rule, since collections may have it: jobs are refused with a code of their own.
+_UNRESOLVED: Json = {
+    "properties": {"test_data_ref": {"properties": {"resolved_sha": {"enum": ["", None]}}}},
+}
+_UNRESOLVED_ALL: Json = {"properties": {"benchmarks": {"items": _UNRESOLVED}}}
+
 STRUCT_KEYWORDS: dict[type[msgspec.Struct], Json] = {
     JobRequest: {
+        "allOf": [_UNRESOLVED_ALL, {"properties": {"collection": _UNRESOLVED_ALL}}],
         "oneOf": [
             {"title": "benchmarks", **_given("benchmarks", {"type": "array", "minItems": 1})},
             {"title": "a collection", **_given("collection", _OBJECT)},
-        ]
+        ],
     },
     TestDataRef: {"oneOf": [{"title": name, **_given(name, _OBJECT)} for name in ("s3", "pvc", "git", "hf")]},
     GitRef: {

@@ -58,8 +58,6 @@ class Schemas:
         self._written = {type_.__name__ for type_ in _reachable(written)}
         self._strict = [type_.__name__ for type_ in strict]
         self._pages = {name: type_ for type_ in written if (name := _page_name(type_))}
-        for type_ in WITH_RUNTIMES:
-            self._open_runtimes(type_.__name__)
 
     def components(self) -> Json:
         made = {self._name(name, Way.READ): self._model(name, Way.READ) for name in self._read}
@@ -82,7 +80,9 @@ class Schemas:
                 plain["format"] = "date-time"
             must = own.required or forced(field.rules)
             always = must or not (omits or own.default is UNSET)
-            schema = self._typed(plain, field, way)
+            schema = self._typed(plain, field, way, omits=omits)
+            if type_ in WITH_RUNTIMES and own.encode_name == "runtime":
+                schema = self._runtimes(way)
             yield Typed(own.encode_name, schema, always if way is Way.WRITTEN else must)
 
     def _name(self, name: str, way: Way) -> str:
@@ -115,14 +115,25 @@ class Schemas:
             "required": plain["required"],
         }
 
-    def _typed(self, plain: Json, field: Field, way: Way) -> Json:
+    def _typed(self, plain: Json, field: Field, way: Way, *, omits: bool) -> Json:
         schema = self._directed(plain, way)
         if field.item_rules:
             schema = schema | {"items": with_rules(schema["items"], field.item_rules)}
+        elif (
+            field.many
+            and field.struct is not None
+            and way is not Way.WRITTEN
+            and not self._needs(field.struct)
+        ):
+            schema = schema | {"items": or_null(schema["items"])}
         schema = with_rules(schema, field.rules)
-        if way is Way.WRITTEN and "" in schema.get("enum", ()):
+        if way is Way.WRITTEN and omits and "" in schema.get("enum", ()):
             schema = schema | {"enum": [value for value in schema["enum"] if value]}
         return schema
+
+    def _needs(self, type_: type[Struct]) -> bool:
+        """Does the model refuse an object with nothing in it, which null in a list stands for?"""
+        return any(forced(field.rules) for field in fields_of(type_)) or type_ in STRUCT_KEYWORDS
 
     def _directed(self, schema: Any, way: Way) -> Any:
         """The same with its references going ``way``."""
@@ -138,17 +149,14 @@ class Schemas:
             )
         return {key: self._directed(value, way) for key, value in members.items()}
 
-    def _open_runtimes(self, name: str) -> None:
-        """Write the runtimes that the server knows into a provider's schema, where plugins may add theirs."""
-        if name in self._plain:
-            known = {
-                key: without_null(value) for key, value in self._plain["KnownRuntimes"]["properties"].items()
-            }
-            self._plain[name]["properties"]["runtime"] = {
-                "type": "object",
-                "properties": known,
-                "additionalProperties": {"type": "object"},
-            }
+    def _runtimes(self, way: Way) -> Json:
+        """``runtime`` of a provider: those that the server knows, and any that a plugin adds."""
+        entries = {member.name: member.schema for member in self.members(KnownRuntimes, way)}
+        further: Json = {"type": "object"}
+        if way is not Way.WRITTEN:
+            entries = {name: or_null(schema) for name, schema in entries.items()}
+            further = or_null(further)
+        return {"type": "object", "properties": entries, "additionalProperties": further}
 
 
 def described(documented: Any) -> str:
