@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalhub_sidecar import places
 from evalhub_sidecar.config import read_config
 from evalhub_sidecar.errors import ConfigError
+from evalhub_sidecar.termination import leave_behind
 
 PROGRAM = "eval-runtime-sidecar"
-DEFAULT_CONFIG = Path("/meta/sidecar_config.json")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "-sidecarconfig",
         "--sidecarconfig",
         type=Path,
-        default=DEFAULT_CONFIG,
+        default=places.CONFIG,
         metavar="FILE",
-        help=f"its configuration, JSON (default: {DEFAULT_CONFIG})",
+        help=f"its configuration, JSON (default: {places.CONFIG})",
     )
     file: Path = parser.parse_args(argv).sidecarconfig
     try:
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(run(config))
     except ConfigError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
+        leave_behind(str(error), os.environ, in_pod=file == places.CONFIG)
         return 1
     return 0
 

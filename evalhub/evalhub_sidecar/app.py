@@ -9,25 +9,39 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from evalhub_sidecar import logs
-from evalhub_sidecar.config import EvalHub, Local, SidecarConfig
+from evalhub_sidecar.cluster import ClusterRoutes
+from evalhub_sidecar.config import TOKEN_CACHE, EvalHub, Local, Model, Oci, SidecarConfig
 from evalhub_sidecar.errors import ConfigError
+from evalhub_sidecar.events import EventProxy, EventSender, with_revision
 from evalhub_sidecar.forward import Forwarder, new_session
 from evalhub_sidecar.guard import Guard
 from evalhub_sidecar.handler import Route, handler
+from evalhub_sidecar.jobspec import read_job_spec
 from evalhub_sidecar.local import LocalRoutes
 from evalhub_sidecar.localjobs import LocalJobs, jobs_dir
+from evalhub_sidecar.mlflow import Tracker
+from evalhub_sidecar.model import ModelProxy
+from evalhub_sidecar.oci import Registry
+from evalhub_sidecar.places import Places
+from evalhub_sidecar.secretdir import read_secret_dir
 from evalhub_sidecar.server import Server
+from evalhub_sidecar.spool import Spool
+from evalhub_sidecar.tokens import TokenFile
 from evalhub_sidecar.upstream import is_loopback
 
 LOCAL_DRAIN_S = 2.5
 """``evalhub server stop`` forces what has not ended after five seconds."""
 CLUSTER_DRAIN_S = 28.0
 """A pod's grace is 30 s unless somebody changed it."""
+FOR_REQUESTS = 0.8
+"""Of the time to end: open requests get this part of it, events that are kept get what is left."""
 IDLE_S = 60.0
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -35,26 +49,92 @@ _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) -> None:
     """Serve until SIGTERM or SIGINT. Raises :class:`ConfigError` if it cannot start."""
     stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
     _on_signals(stopping.set)
+    drain_s = LOCAL_DRAIN_S if config.local_mode else CLUSTER_DRAIN_S
     async with AsyncExitStack() as stack:
-        route = await _local_routes(config, environ, stack)
+        session = await stack.enter_async_context(new_session())
+        parts = _local(config, environ, session) if config.local_mode else _cluster(config, environ, session)
+        if parts.jobs is not None:
+            await stack.enter_async_context(parts.jobs)
+        await parts.spool.open()
         runner = web.ServerRunner(
             web.Server(  # pyright: ignore[reportArgumentType]  # its handlers return StreamResponse, as documented
-                handler(route),
+                handler(parts.route),
                 handler_cancellation=True,  # a model need not go on thinking for a client that has left
                 auto_decompress=False,
                 access_log=None,
                 keepalive_timeout=IDLE_S,
             ),
-            shutdown_timeout=LOCAL_DRAIN_S if config.local_mode else CLUSTER_DRAIN_S,
+            shutdown_timeout=drain_s * FOR_REQUESTS,
         )
         await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await _listen(runner, config)
-        logs.info("Sidecar started", url=config.base_url, local=config.local_mode)
-        await stopping.wait()
-        logs.info("Sidecar stopping")
+        try:
+            await _listen(runner, config)
+            logs.info("Sidecar started", url=config.base_url, local=config.local_mode)
+            await stopping.wait()
+            logs.info("Sidecar stopping")
+        finally:
+            deadline = loop.time() + drain_s
+            parts.spool.hurry()
+            await runner.cleanup()
+            await parts.spool.flush(deadline - loop.time())
     logs.info("Sidecar stopped")
+
+
+class _Parts(NamedTuple):
+    route: Route
+    spool: Spool
+    jobs: LocalJobs | None = None
+
+
+def _local(config: SidecarConfig, environ: Mapping[str, str], session: ClientSession) -> _Parts:
+    server = Server(config.eval_hub or EvalHub(), environ)
+    spool = Spool(EventSender(session, server))
+    jobs = LocalJobs(jobs_dir(environ), server, session, config.local or Local())
+    guard = Guard(config.address.hostname or "")
+    return _Parts(LocalRoutes(Forwarder(session), server, EventProxy(spool), jobs, guard), spool, jobs)
+
+
+def _cluster(config: SidecarConfig, environ: Mapping[str, str], session: ClientSession) -> _Parts:
+    places = Places.of(environ)
+    job = read_job_spec(places.job_spec)
+    eval_hub, model = config.eval_hub or EvalHub(), config.model or Model()
+    cache = eval_hub.token_cache_timeout
+    service_token = TokenFile(str(places.service_token), TOKEN_CACHE if cache is None else cache)
+    server = Server(eval_hub, environ, service_token)
+    spool = Spool(EventSender(session, server), _spool_dir(places.event_spool))
+    events = EventProxy(spool)
+    if config.init_container and config.init_container.is_git_job:
+        events = EventProxy(spool, with_revision(_revision(places.revision)))
+    registry = None
+    if job.registry is not None:
+        registry = Registry(config.oci or Oci(), job.registry, places.docker_config, session)
+    route = ClusterRoutes(
+        job.id,
+        Forwarder(session),
+        server,
+        events,
+        Tracker(config.mlflow) if config.mlflow and config.mlflow.tracking_uri else None,
+        registry,
+        ModelProxy(model, read_secret_dir(model.auth_secret_mount_path), service_token)
+        if model.url
+        else None,
+    )
+    return _Parts(route, spool)
+
+
+def _spool_dir(directory: Path) -> Path | None:
+    """None without a volume for it; events are then kept in memory alone."""
+    return directory if directory.parent.is_dir() and os.access(directory.parent, os.W_OK) else None
+
+
+def _revision(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        logs.error("the revision of the test data is not known", path=str(file), error=str(error))
+        return ""
 
 
 def _on_signals(stop: Callable[[], None]) -> None:
@@ -70,15 +150,6 @@ def _from_thread(
     loop: asyncio.AbstractEventLoop, stop: Callable[[], None], _number: int, _frame: FrameType | None
 ) -> None:
     loop.call_soon_threadsafe(stop)
-
-
-async def _local_routes(config: SidecarConfig, environ: Mapping[str, str], stack: AsyncExitStack) -> Route:
-    session = await stack.enter_async_context(new_session())
-    eval_hub = config.eval_hub or EvalHub()
-    server = Server(eval_hub, environ)
-    jobs = LocalJobs(jobs_dir(environ), server, session, config.local or Local())
-    await stack.enter_async_context(jobs)
-    return LocalRoutes(Forwarder(session), server, jobs, Guard(config.address.hostname or ""))
 
 
 async def _listen(runner: web.ServerRunner, config: SidecarConfig) -> None:

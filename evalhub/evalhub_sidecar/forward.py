@@ -58,12 +58,14 @@ class Forwarder:
     ) -> web.StreamResponse:
         """Send the request to ``target`` (path and query) of the upstream and return its answer, already sent.
 
-        ``authorization`` replaces the client's; None leaves it. Raises :class:`Refused` while nothing is sent yet.
+        ``authorization`` replaces the client's; None leaves it, and empty takes it away. Raises :class:`Refused` while nothing is sent yet.
         """
         headers = passed_on(request.headers)
         headers.setdefault(TRANSACTION_ID, transaction_id)
         if authorization is not None:
-            headers["Authorization"] = authorization
+            headers.popall("Authorization", None)
+            if authorization:
+                headers["Authorization"] = authorization
         elif upstream.basic:
             headers.setdefault("Authorization", upstream.basic)
         try:

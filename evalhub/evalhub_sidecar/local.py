@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from evalhub_sidecar.events import EventProxy, job_of_events
 from evalhub_sidecar.forward import Forwarder
 from evalhub_sidecar.guard import Guard
 from evalhub_sidecar.handler import no_route
@@ -15,15 +16,20 @@ from evalhub_sidecar.server import Server
 class LocalRoutes:
     """The API's requests go to the server, ``/model/<job id>/…`` to that job's model; no credentials are added."""
 
-    def __init__(self, forward: Forwarder, server: Server, jobs: LocalJobs, guard: Guard) -> None:
+    def __init__(
+        self, forward: Forwarder, server: Server, events: EventProxy, jobs: LocalJobs, guard: Guard
+    ) -> None:
         self._forward = forward
         self._server = server
+        self._events = events
         self._jobs = jobs
         self._guard = guard
 
     async def __call__(self, request: web.BaseRequest, target: Target, trace: str) -> web.StreamResponse:
         """A :data:`Route`."""
         self._guard.check(request.headers)
+        if request.method == "POST" and job_of_events(target) is not None:
+            return await self._events(request, target, trace)
         if self._server.serves(target):
             return await self._forward(
                 request,

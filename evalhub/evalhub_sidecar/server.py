@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from evalhub_sidecar.config import UPSTREAM_TIMEOUT, EvalHub
 from evalhub_sidecar.paths import Target
+from evalhub_sidecar.tokens import TokenFile
 from evalhub_sidecar.upstream import Upstream
 
 EVALUATIONS = "/api/v1/evaluations"
@@ -15,7 +16,9 @@ SERVER = "the EvalHub server"
 class Server:
     """Its address, and what makes it trust the sidecar."""
 
-    def __init__(self, config: EvalHub, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: EvalHub, environ: Mapping[str, str], service_token: TokenFile | None = None
+    ) -> None:
         """The variables are the released server's; they matter where the configuration says nothing."""
         skip = environ.get("EVALHUB_INSECURE_SKIP_VERIFY", "").lower() in ("1", "t", "true")
         self.upstream = Upstream(
@@ -26,6 +29,7 @@ class Server:
             verify=not (config.insecure_skip_verify or skip),
         )
         self._token = config.token
+        self._service_token = service_token
 
     def serves(self, target: Target) -> bool:
         """Is this a request of the REST API?"""
@@ -37,4 +41,11 @@ class Server:
 
     async def authorization(self) -> str | None:
         """The header that the server wants, or None for the client's own."""
-        return f"Bearer {self._token}" if self._token else None
+        if self._token:
+            return f"Bearer {self._token}"
+        return await self._service_token.authorization() if self._service_token else None
+
+    def refused(self) -> None:
+        """The server did not accept the credentials; read them anew."""
+        if self._service_token:
+            self._service_token.forget()

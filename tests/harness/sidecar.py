@@ -97,3 +97,46 @@ class RunningSidecar:
             return self.call("GET", "/health").status == 200
         except OSError:
             return False
+
+
+class Pod:
+    """The files of a pod, in one folder, and the sidecar that finds them there."""
+
+    job_id = "5a7e1f0e-0000-4000-8000-000000000001"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.secret = folder / "secret"
+        self.spool = folder / "data" / "events"
+        for made in (self.secret, self.spool.parent):
+            made.mkdir(parents=True)
+        self.token("pod-token")
+        self.job()
+
+    @property
+    def events(self) -> str:
+        """Where the adapter posts."""
+        return f"/api/v1/evaluations/jobs/{self.job_id}/events"
+
+    def job(self, **fields: Any) -> None:
+        (self.folder / "job.json").write_text(json.dumps({"id": self.job_id, **fields}), "utf-8")
+
+    def token(self, text: str) -> None:
+        """What the service account's token is from now on."""
+        (self.folder / "token").write_text(text, "utf-8")
+
+    def credentials(self, **files: str) -> None:
+        """Files of the model's secret."""
+        for name, text in files.items():
+            (self.secret / name).write_text(text, "utf-8")
+
+    def sidecar(self, server: str, **config: Any) -> RunningSidecar:
+        env = {
+            "JOB_SPEC_PATH": str(self.folder / "job.json"),
+            "OCI_AUTH_CONFIG_PATH": str(self.folder / "docker.json"),
+            "SERVICE_TOKEN_PATH": str(self.folder / "token"),
+            "INIT_METADATA_PATH": str(self.folder / "revision"),
+            "EVENT_SPOOL_DIR": str(self.spool),
+            "TERMINATION_MESSAGE_PATH": str(self.folder / "message"),
+        }
+        return RunningSidecar(self.folder / "sidecar", {"eval_hub": {"base_url": server}, **config}, env)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from harness.sidecar import RunningSidecar
+from harness.sidecar import Pod, RunningSidecar
 from harness.upstream import Reply, Upstream
 
 LocalJob = Callable[..., str]
@@ -82,3 +82,8 @@ def tls_server(certificate: Path) -> Iterator[Upstream]:
     context.load_cert_chain(certificate / "crt", certificate / "key")
     with Upstream(lambda _: Reply(200, b"secure"), tls=context) as upstream:
         yield upstream
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(tmp_path)

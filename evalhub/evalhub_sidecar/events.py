@@ -1,0 +1,135 @@
+"""What adapters report, on its way to the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import ClientError, ClientSession, web
+from multidict import CIMultiDict
+
+from evalhub_sidecar.answers import json_answer
+from evalhub_sidecar.errors import Refused
+from evalhub_sidecar.headers import TRANSACTION_ID, passed_on
+from evalhub_sidecar.paths import Target
+from evalhub_sidecar.server import EVALUATIONS, Server
+from evalhub_sidecar.spool import Answer, Event, Spool
+
+LARGEST_EVENT_BYTES = 10 << 20
+"""What the server takes unless it is told otherwise."""
+UNAUTHORIZED = 401
+_EVENTS = re.compile(rf"{EVALUATIONS}/jobs/(?P<job>[^/]+)/events")
+
+ChangeBody = Callable[[bytes], bytes]
+
+
+def job_of_events(target: Target) -> str | None:
+    """The job whose events are posted there; None for any other path."""
+    match = _EVENTS.fullmatch(target.path)
+    return unquote(match["job"]) if match else None
+
+
+class EventSender:
+    """Sends an event to the server, once. What makes it a :data:`Send` of the spool is ``__call__``."""
+
+    def __init__(self, session: ClientSession, server: Server) -> None:
+        self._session = session
+        self._server = server
+
+    async def __call__(self, event: Event) -> Answer | None:
+        """None if the server could not be reached. A token that is refused is read again, once."""
+        answer = await self._send(event)
+        if answer is not None and answer.status == UNAUTHORIZED:
+            self._server.refused()
+            answer = await self._send(event)
+        return answer
+
+    async def _send(self, event: Event) -> Answer | None:
+        headers = CIMultiDict(event.headers)
+        authorization = await self._server.authorization()
+        if authorization is not None:
+            headers.popall("Authorization", None)
+            headers["Authorization"] = authorization
+        upstream = self._server.upstream
+        try:
+            async with self._session.post(
+                upstream.url(self._server.target(event.target)),
+                data=event.body,
+                headers=headers,
+                allow_redirects=False,
+                ssl=upstream.tls,
+                proxy=upstream.proxy,
+                timeout=upstream.timeout,
+            ) as answer:
+                kept = passed_on(answer.headers, without=("content-length",))
+                return Answer(
+                    status=answer.status,
+                    headers=_plain(kept),
+                    body=await answer.read(),
+                    retry_after_s=_seconds(answer.headers.get("Retry-After", "")),
+                )
+        except (ClientError, TimeoutError, OSError, ValueError):
+            return None
+
+
+class EventProxy:
+    """Reads an event whole, hands it to the spool, and answers what the server says, or 202 if it is kept."""
+
+    def __init__(self, spool: Spool, change_body: ChangeBody = lambda body: body) -> None:
+        self._spool = spool
+        self._change_body = change_body
+
+    async def __call__(self, request: web.BaseRequest, target: Target, trace: str) -> web.StreamResponse:
+        """Answer a POST of an event. Raises :class:`Refused`."""
+        body = self._change_body(await _read(request))
+        headers = passed_on(request.headers, without=("content-length",))
+        headers.setdefault(TRANSACTION_ID, trace)
+        event = Event(target=str(target), headers=_plain(headers), body=body)
+        answer = await self._spool.deliver(event)
+        if answer is None:
+            text = "The server cannot be reached; the sidecar keeps the event and delivers it."
+            return json_answer(202, trace, message_code="event_kept", message=text)
+        kept = CIMultiDict(answer.headers)
+        kept.setdefault(TRANSACTION_ID, trace)
+        return web.Response(status=answer.status, headers=kept, body=answer.body)
+
+
+def with_revision(revision: str) -> ChangeBody:
+    """Puts the commit of the test data into events; what the adapter says about it does not count."""
+
+    def change(body: bytes) -> bytes:
+        try:
+            document: Any = msgspec.json.decode(body)
+            event = document["benchmark_status_event"]
+            meta: dict[str, Any] = dict(event.get("job_meta") or {})
+            meta.pop("resolved_sha", None)
+            if revision:
+                meta["resolved_sha"] = revision
+            event["job_meta"] = meta
+            return msgspec.json.encode(document)
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError):
+            return body  # the server says best what is wrong with it
+
+    return change
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_EVENT_BYTES:
+            text = f"The request body exceeds the maximum allowed size of {LARGEST_EVENT_BYTES} bytes."
+            raise Refused(413, "request_body_too_large", text)
+    return bytes(body)
+
+
+def _plain(headers: CIMultiDict[str]) -> tuple[tuple[str, str], ...]:
+    """Names as plain texts, which they are not always, for the file of a kept event."""
+    return tuple((str(name), value) for name, value in headers.items())
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isdecimal() else 0.0

@@ -1,0 +1,200 @@
+"""No event is lost because the server is away: the SDK sends each one once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from evalhub_sidecar import spool as spool_module
+from evalhub_sidecar.errors import Refused
+from evalhub_sidecar.spool import Answer, Event, Spool
+from harness import free_port, wait_until
+from harness.sidecar import Pod, RunningSidecar
+from harness.upstream import Received, Reply, Upstream
+
+
+def number(value: int) -> dict[str, object]:
+    return {"benchmark_status_event": {"number": value}}
+
+
+def numbers(server: Upstream) -> list[int]:
+    return [event["number"] for event in server.events]
+
+
+def post(sidecar: RunningSidecar, pod: Pod, value: int) -> int:
+    return sidecar.call("POST", pod.events, number(value)).status
+
+
+def test_events_wait_for_the_server_and_arrive_in_order(pod: Pod):
+    port = free_port()
+    with pod.sidecar(f"http://localhost:{port}") as sidecar:
+        answer = sidecar.call("POST", pod.events, number(1))
+        assert (answer.status, answer.body["message_code"]) == (202, "event_kept")
+        assert [post(sidecar, pod, value) for value in (2, 3, 4)] == [202] * 3
+        with Upstream(lambda _: Reply(204), port=port) as server:
+            wait_until(lambda: len(server.received) == 4, "all events")
+            assert numbers(server) == [1, 2, 3, 4]
+            assert {tuple(r.header("Authorization")) for r in server.received} == {("Bearer pod-token",)}
+            wait_until(lambda: not list(pod.spool.glob("*")), "an empty spool")
+            assert post(sidecar, pod, 5) == 204, "what comes later gets the server's own answer again"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_a_server_that_cannot_answer_is_asked_again(pod: Pod, server: Upstream, status: int):
+    broken = True
+    server.script = lambda _: Reply(status if broken else 204)
+    with pod.sidecar(server.url) as sidecar:
+        assert post(sidecar, pod, 1) == 202
+        broken = False
+        wait_until(lambda: not list(pod.spool.glob("*.json")), "the event's delivery")
+        assert set(numbers(server)) == {1}
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413])
+def test_what_the_server_refuses_is_the_adapters_to_know(pod: Pod, server: Upstream, status: int):
+    server.script = lambda _: Reply(status, b'{"message_code": "x"}', {"Content-Type": "application/json"})
+    with pod.sidecar(server.url) as sidecar:
+        answer = sidecar.call("POST", pod.events, number(1))
+        assert (answer.status, answer.body) == (status, {"message_code": "x"})
+        assert post(sidecar, pod, 2) == status
+    assert numbers(server) == [1, 2]
+
+
+def test_what_is_refused_later_does_not_hold_up_the_rest(pod: Pod):
+    port = free_port()
+    with pod.sidecar(f"http://localhost:{port}") as sidecar:
+        assert [post(sidecar, pod, value) for value in (1, 2)] == [202, 202]
+        with Upstream(lambda r: Reply(409 if b"1" in r.body else 204), port=port) as server:
+            wait_until(lambda: numbers(server) == [1, 2], "both events")
+    assert {"msg": "kept event answered", "status": 409, "level": "error"}.items() <= next(
+        line for line in sidecar.log_lines() if line["msg"] == "kept event answered"
+    ).items()
+
+
+def test_the_end_waits_for_what_is_kept(pod: Pod):
+    port = free_port()
+    with pod.sidecar(f"http://localhost:{port}") as sidecar:
+        assert post(sidecar, pod, 1) == 202
+        assert sidecar.process is not None
+        sidecar.process.terminate()
+        wait_until(lambda: "Sidecar stopping" in sidecar.log_text(), "the signal")
+        with Upstream(lambda _: Reply(204), port=port) as server:
+            assert sidecar.process.wait(40) == 0
+            assert numbers(server) == [1]
+    assert list(pod.spool.glob("*")) == []
+
+
+def test_a_sidecar_that_died_is_followed_by_one_that_knows(pod: Pod):
+    port = free_port()
+    headers = {"X-Tenant": "red", "Authorization": "Bearer of the adapter"}
+    with pod.sidecar(f"http://localhost:{port}") as sidecar:
+        for value in (1, 2):
+            assert sidecar.call("POST", pod.events, number(value), headers).status == 202
+    (first, second) = sorted(pod.spool.glob("*.json"))
+    assert "of the adapter" not in first.read_text() + second.read_text()
+    (pod.spool / "00000000.json").write_text("damaged")
+    with Upstream(lambda _: Reply(204), port=port) as server, pod.sidecar(f"http://localhost:{port}"):
+        wait_until(lambda: numbers(server) == [1, 2], "both events")
+        assert server.received[0].header("X-Tenant") == ["red"]
+        wait_until(lambda: not first.exists() and not second.exists(), "an empty spool")
+
+
+def test_one_jobs_trouble_is_not_anothers(tmp_path: Path, server: Upstream):
+    server.script = lambda r: Reply(503 if "/jobs/a/" in r.path else 204)
+    with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
+        for job, status in (("a", 202), ("b", 204), ("a", 202), ("b", 204)):
+            assert sidecar.call("POST", f"/api/v1/evaluations/jobs/{job}/events", {}).status == status
+
+
+def test_an_event_of_an_adapter_that_has_gone_is_delivered(pod: Pod, server: Upstream):
+    go_on = threading.Event()
+
+    def slow(_: Received) -> Reply:
+        go_on.wait(30)
+        return Reply(503 if len(server.received) == 1 else 204)
+
+    server.script = slow
+    with pod.sidecar(server.url) as sidecar:
+        connection = sidecar.connection()
+        connection.request("POST", pod.events, json.dumps(number(1)).encode())
+        server.wait_for(1)
+        connection.close()
+        go_on.set()
+        assert numbers_of(server.wait_for(2)) == [1, 1]
+
+
+def numbers_of(received: list[Received]) -> list[int]:
+    return [r.json["benchmark_status_event"]["number"] for r in received]
+
+
+def test_an_event_that_is_too_large_is_refused(pod: Pod, server: Upstream):
+    with pod.sidecar(server.url) as sidecar:
+        answer = sidecar.call("POST", pod.events, b"x" * (10 * 2**20 + 1))
+    assert (answer.status, answer.body["message_code"]) == (413, "request_body_too_large")
+    assert server.received == []
+
+
+def an_event(text: str = "x", target: str = "/t") -> Event:
+    return Event(target=target, headers=(), body=text.encode())
+
+
+def answering(*answers: Answer | None) -> tuple[list[str], Callable[[Event], Awaitable[Answer | None]]]:
+    """A way to send that gives these answers, the last one for ever; and what was sent."""
+    sent: list[str] = []
+
+    async def send(event: Event) -> Answer | None:
+        sent.append(event.body.decode())
+        return answers[min(len(sent), len(answers)) - 1]
+
+    return sent, send
+
+
+async def test_a_slow_server_does_not_make_the_adapter_give_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spool_module, "ANSWER_WITHIN_S", 0.01)
+    may_answer = asyncio.Event()
+
+    async def send(event: Event) -> Answer | None:
+        await may_answer.wait()
+        return Answer(status=204)
+
+    spool = Spool(send)
+    assert await spool.deliver(an_event()) is None
+    may_answer.set()
+    assert await spool.flush(30) == 0
+
+
+async def test_an_event_that_the_server_fails_on_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spool_module, "LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(spool_module, "GIVE_UP_AFTER", 3)
+    sent, send = answering(*[Answer(status=500)] * 3, Answer(status=204))
+    spool = Spool(send)
+    assert await spool.deliver(an_event("poison")) is None
+    assert await spool.deliver(an_event("good")) is None
+    assert await spool.flush(30) == 0
+    assert sent == ["poison"] * 3 + ["good"]
+
+
+async def test_a_server_that_is_away_is_never_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spool_module, "LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr(spool_module, "GIVE_UP_AFTER", 3)
+    sent, send = answering(None, *[Answer(status=503)] * 9, Answer(status=204))
+    spool = Spool(send)
+    await spool.deliver(an_event())
+    assert await spool.flush(30) == 0
+    assert len(sent) == 11
+
+
+async def test_what_cannot_be_kept_any_more_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spool_module, "LARGEST_SPOOL_BYTES", 10)
+    _, send = answering(None)
+    spool = Spool(send)
+    assert await spool.deliver(an_event("12345")) is None
+    with pytest.raises(Refused) as refused:
+        await spool.deliver(an_event("123456", "/another"))
+    assert (refused.value.status, refused.value.code) == (503, "spool_full")
+    assert await spool.flush(0) == 1
