@@ -38,6 +38,13 @@ OTHERS: list[tuple[str, str, Any, int]] = [
     ("POST", f"{API}/jobs", REQUEST, 202),
     ("GET", f"{API}/providers", None, 200),
     ("GET", f"{API}/providers/scripted", None, 200),
+    ("POST", f"{API}/providers", {"name": "p", "benchmarks": []}, 201),
+    ("PUT", f"{API}/providers/scripted", {"name": "p"}, 400),
+    ("PATCH", f"{API}/providers/scripted", {"name": "p"}, 400),
+    ("DELETE", f"{API}/providers/nobodys", None, 404),
+    ("GET", f"{API}/collections", None, 200),
+    ("GET", f"{API}/collections/nobodys", None, 404),
+    ("POST", f"{API}/collections/nobodys/clones", None, 404),
     ("PUT", f"{API}/jobs", None, 405),
     ("PATCH", f"{API}/jobs/x", None, 405),
 ]

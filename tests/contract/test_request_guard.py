@@ -162,6 +162,9 @@ def test_in_a_cluster_what_is_configured_is_checked(tmp_path_factory: pytest.Tem
 def test_a_server_that_others_can_reach(tmp_path_factory: pytest.TempPathFactory):
     config = Config(tmp_path_factory.mktemp("exposed"))
     with RunningServer(config.folder, env={"API_HOST": "0.0.0.0"}) as running:
+        warnings = [line for line in running.log_lines() if line["level"] == "warning"]
+        assert [line["host"] for line in warnings] == ["0.0.0.0"]
+        assert "service.auth_token_file" in warnings[0]["msg"]
         for host, status in (("192.168.1.5:80", 405), ("[fd00::1]", 405), ("evil.example", 403)):
             assert ask(running.port, "POST", HEALTH, f"Host: {host}").status == status
         own = "Host: 192.168.1.5:8080"

@@ -37,6 +37,7 @@ JOB = {
     "model": {"url": "http://m", "name": "m"},
     "benchmarks": [{"id": "b", "provider_id": "scripted"}],
 }
+PROVIDER = {"name": "p", "runtime": {"local": {"command": "id"}}, "benchmarks": [{"id": "b"}]}
 EVENT = {
     "benchmark_status_event": {
         "provider_id": "scripted",
@@ -78,6 +79,8 @@ def test_origin_host_method_content_type_and_path(
             (f"{API}/jobs", {**JOB, "name": ""}),
             (f"{API}/jobs/no-such-job", {}),
             (f"{API}/jobs/no-such-job/events", EVENT),
+            (f"{API}/providers", {**PROVIDER, "name": ""}),
+            (f"{API}/collections/no-such-collection", {}),
             ("/nowhere", {}),
         ]:
             answer = ask(server.port, method, path, *typed, body=json.dumps(body).encode() if writes else b"")
@@ -121,10 +124,12 @@ def test_what_is_refused_has_not_happened(
         return ask(server.port, method, path, *fields, body=data).status
 
     def everything() -> object:
-        return server.get(f"{API}/jobs"), server.job(job_id), server.logs(job_id)
+        lists = [server.get(f"{API}/{kind}") for kind in ("jobs", "providers", "collections")]
+        return lists, server.job(job_id), server.logs(job_id)
 
     server.in_state(job_id, "pending")
     before = everything()
+    assert attack("POST", f"{API}/providers", PROVIDER) == 403
     assert attack("POST", f"{API}/jobs", JOB) == 403
     assert attack("POST", f"{API}/jobs/{job_id}/events", EVENT) == 403
     assert attack("DELETE", f"{API}/jobs/{job_id}") == 403

@@ -14,6 +14,7 @@ from harness.raw import ask
 from harness.server import API
 
 TOKEN = "0123456789abcdef0123456789abcdef"
+BUNDLED = Path(__file__).parents[2] / "config" / "providers"
 OTHER = "fedcba9876543210fedcba9876543210"
 
 
@@ -37,12 +38,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     made = guarded(tmp_path_factory.mktemp("token") / "module")
     made.scripted("running", "env:EVALHUB_TOKEN", "env:MINE", "completed")
     made.provider("sleep 600 # waits for the test's own events", provider_id="waits")
+    made.write("providers/quickstart.yaml", (BUNDLED / "quickstart.yaml").read_text("utf-8"))
     return made
 
 
 @pytest.fixture(scope="module")
 def server(config: Config) -> Iterator[RunningServer]:
-    with RunningServer(config.folder, env={"EVALHUB_TOKEN": "another", "MINE": TOKEN}) as running:
+    env = {"EVALHUB_TOKEN": "another", "MINE": TOKEN, "API_HOST": "0.0.0.0"}
+    with RunningServer(config.folder, env=env) as running:
         running.headers = bearer(TOKEN)
         yield running
 
@@ -179,25 +182,13 @@ def test_a_new_token_is_read_while_the_server_runs_and_jobs_go_on(tmp_path: Path
         assert server.finished(job_id)["status"]["state"] == "completed"
 
 
-def test_the_bundled_adapter_can_report(tmp_path: Path):
-    config = guarded(tmp_path / "quickstart")
-    document = (Path(__file__).parents[2] / "config/providers/quickstart.yaml").read_text()
-    config.write("providers/quickstart.yaml", document)
-    with RunningServer(config.folder) as server:
-        server.headers = bearer(TOKEN)
-        job_id = server.submit(
-            "arithmetic", provider="quickstart", model={"url": "http://127.0.0.1:9/v1", "name": "m"}
-        )
-        (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
-        assert benchmark["error_message"]["message_origin"] == "adapter"  # nobody serves the model
+def test_the_bundled_adapter_can_report(server: RunningServer):
+    job_id = server.submit(
+        "arithmetic", provider="quickstart", model={"url": "http://127.0.0.1:9/v1", "name": "m"}
+    )
+    (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
+    assert benchmark["error_message"]["message_origin"] == "adapter"  # nobody serves the model
 
 
-def test_who_lets_others_in_without_a_token_is_warned(tmp_path: Path):
-    config = Config(tmp_path / "open", service={"host": "0.0.0.0", "port": 0})
-    with RunningServer(config.folder) as server:
-        warnings = [line for line in server.log_lines() if line["level"] == "warning"]
-    assert [line["host"] for line in warnings] == ["0.0.0.0"]
-    assert "service.auth_token_file" in warnings[0]["msg"]
-    config = guarded(tmp_path / "asking")
-    with RunningServer(config.folder, env={"API_HOST": "0.0.0.0"}) as server:
-        assert [line for line in server.log_lines() if line["level"] == "warning"] == []
+def test_who_asks_for_a_token_may_let_others_in(server: RunningServer):
+    assert [line for line in server.log_lines() if line["level"] == "warning"] == []
