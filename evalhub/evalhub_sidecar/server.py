@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from evalhub_sidecar.config import UPSTREAM_TIMEOUT, EvalHub
@@ -11,6 +12,7 @@ from evalhub_sidecar.upstream import Upstream
 
 EVALUATIONS = "/api/v1/evaluations"
 SERVER = "the EvalHub server"
+_CALLBACK = re.compile(rf"/callback/[^/]+{EVALUATIONS}/jobs/[^/]+/events")
 
 
 class Server:
@@ -32,8 +34,8 @@ class Server:
         self._service_token = service_token
 
     def serves(self, target: Target) -> bool:
-        """Is this a request of the REST API?"""
-        return target.path.startswith(f"{EVALUATIONS}/")
+        """Is this a request of the REST API, or a report at a job's own callback address?"""
+        return target.path.startswith(f"{EVALUATIONS}/") or bool(_CALLBACK.fullmatch(target.path))
 
     def target(self, target: Target | str) -> str:
         """The request target at the server, which may have its API below a path."""

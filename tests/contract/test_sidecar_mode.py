@@ -136,15 +136,24 @@ def test_without_a_sidecar_nothing_is_checked_or_replaced(tmp_path: Path):
         assert not (job_dir(server, job_id) / "sidecar-job-info.json").exists()
 
 
-def test_a_job_runs_through_a_real_sidecar(tmp_path: Path):
+@pytest.mark.parametrize("token", ["", "0123456789abcdef0123456789abcdef"])
+def test_a_job_runs_through_a_real_sidecar(tmp_path: Path, token: str):
     port = free_port()
+    (tmp_path / "token").write_text(token)
+    service = {"auth_token_file": str(tmp_path / "token") if token else ""}
     with Upstream(lambda _: Reply(200, b"an answer")) as model:
         sidecar = RunningSidecar(
-            tmp_path / "sidecar", {"local_mode": True, "eval_hub": {"base_url": f"http://localhost:{port}"}}
+            tmp_path / "sidecar",
+            {"local_mode": True, "eval_hub": {"base_url": f"http://localhost:{port}"}},
+            # Where the job's files are; else it asks the server, which may want a token.
+            {"EVALHUB_DATA_DIR": str(tmp_path / "config")} if token else {},
         )
-        config = Config(tmp_path / "config", sidecar={"local_mode": True, "base_url": sidecar.url})
+        config = Config(
+            tmp_path / "config", sidecar={"local_mode": True, "base_url": sidecar.url}, service=service
+        )
         config.scripted("running", "ask-model", "completed")
         with sidecar, RunningServer(config.folder, port=port) as server:
+            server.headers = {"Authorization": f"Bearer {token}"} if token else {}
             job_id = server.submit(model={"url": f"{model.url}/v1", "name": "m"})
             job = server.finished(job_id)
             assert job["status"]["state"] == "completed"

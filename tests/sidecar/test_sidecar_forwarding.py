@@ -38,6 +38,16 @@ def test_an_event_reaches_the_server_as_it_was_sent(sidecar: RunningSidecar, ser
     assert received.header("Host") == [f"localhost:{server.port}"]
 
 
+def test_a_report_at_a_jobs_own_callback_address_reaches_the_server(
+    sidecar: RunningSidecar, server: Upstream
+):
+    path = f"/callback/{'x' * 43}{EVENTS}"
+    assert sidecar.call("POST", path, {}).status == 204
+    assert server.received[0].path == path
+    for other in (f"/callback/x{EVENTS}/more", "/callback/x/api/v1/evaluations/jobs", f"/callback{EVENTS}"):
+        assert sidecar.call("POST", other, {}).body["message_code"] == "no_route", other
+
+
 def test_path_and_query_stay_as_the_client_wrote_them(sidecar: RunningSidecar, server: Upstream):
     path = "/api/v1/evaluations/collections/a%2Fb%20c?tags=x%7Cy&name=%C3%A4+b&empty="
     sidecar.call("GET", path)

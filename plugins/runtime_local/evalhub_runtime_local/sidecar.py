@@ -64,7 +64,9 @@ class LocalSidecar(Struct, kw_only=True, frozen=True):
             parts = urlsplit(model.url)
             query = f"?{parts.query}" if parts.query else ""
             model = replace(model, url=f"{self.base_url}/model/{spec.id}{parts.path}{query}")
-        return replace(spec, callback_url=self.base_url, model=model)
+        # The path is what lets the job's reports in where the server asks for a token.
+        callback_url = self.base_url + urlsplit(spec.callback_url).path
+        return replace(spec, callback_url=callback_url, model=model)
 
     def write_job_info(self, directory: Path, model: Model) -> Path:
         """Tell the sidecar about a job's model. Raises :class:`OSError`."""
