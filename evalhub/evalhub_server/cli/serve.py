@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from evalhub_server.cli.descriptors import raise_descriptor_limit
 from evalhub_server.cli.server import Server
 from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.logs import configure_logs
@@ -32,6 +33,7 @@ def serve(*, local: bool, configdir: Path | None, data_dir: Path | None) -> int:
         )
         termination_file = settings.service.termination_file or termination_file
         configure_logs(settings.log_level, secrets=settings.secrets.values)
+        raise_descriptor_limit()
         try:
             run_async(_serve_until_signal(Server(settings, plugins)))
         except EvalHubError as error:

@@ -121,10 +121,9 @@ class Attempt(Struct, kw_only=True, frozen=True):
             return None
 
     def read_pid(self) -> int | None:
-        """What the leader wrote: 0 if it has begun to, None if no leader has been here."""
-        try:
-            text = self.pid_file.read_text("ascii", "replace")
-        except OSError:
+        """What the leader wrote: 0 if it has begun to, None if no leader has been here. Raises :class:`OSError`."""
+        text = _text(self.pid_file)
+        if text is None:
             return None
         return int(text) if text.endswith("\n") and text.strip().isdecimal() else 0
 
@@ -132,12 +131,12 @@ class Attempt(Struct, kw_only=True, frozen=True):
         write_private(self.exit_file, b"-%d\n" % signum)
 
     def read_exit(self) -> Exit | None:
-        """A status above 128 that names a signal is taken for one: that is how a shell tells."""
-        try:
-            text = self.exit_file.read_text("ascii", "replace")
-        except OSError:
-            return None
-        if not re.fullmatch(r"-?\d+\n", text):
+        """None if there is none. Raises :class:`OSError`, for there may be one.
+
+        A status above 128 that names a signal is taken for one: that is how a shell tells.
+        """
+        text = _text(self.exit_file)
+        if text is None or not re.fullmatch(r"-?\d+\n", text):
             return None
         status = int(text)
         if status < 0:
@@ -167,6 +166,13 @@ def write_private(path: Path, data: bytes) -> None:
     with os.fdopen(fd, "wb") as file:
         os.fchmod(fd, 0o600)
         file.write(data)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("ascii", "replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _value(environ: bytes, name: str) -> bytes | None:

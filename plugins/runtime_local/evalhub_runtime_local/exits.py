@@ -20,7 +20,8 @@ async def ended(who: Identity, table: ProcessTable, *, pidfd: bool = True) -> in
     """Return when the process has ended, at once if it already has; a zombie has.
 
     Works for any process, not only for children. A child of this process is reaped; the returned value is then
-    its raw wait status, else None. Cancel-safe: the process is not touched.
+    its raw wait status, else None. Cancel-safe: the process is not touched. Raises :class:`OSError` if nobody can
+    tell just now, such as without a file descriptor left.
     """
     if who.pid <= 0:
         return None
@@ -92,9 +93,17 @@ def _wait_blocking(who: Identity, table: ProcessTable) -> int | None:
             queue.control([exits], 1, None)
         return None
     # Somebody else's child on a Linux without pidfd: nothing tells about it.
-    while (found := table.find(who.pid)) is not None and found.identity == who and not found.zombie:
+    while _lives(who, table):
         time.sleep(POLL_S)
     return None
+
+
+def _lives(who: Identity, table: ProcessTable) -> bool:
+    try:
+        found = table.find(who.pid)
+    except OSError:
+        return True  # nobody can tell just now
+    return found is not None and found.identity == who and not found.zombie
 
 
 def _settle(future: asyncio.Future[int | None], value: int | None) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 
 from evalhub_runtime_local.attempt import Attempt, signal_name
 from evalhub_runtime_local.exits import ended
-from evalhub_runtime_local.proctable import Identity, ProcessTable
+from evalhub_runtime_local.proctable import SHORTAGES, Identity, ProcessTable
 from evalhub_server.domain.record import Exit
+
+RETRY_S = 0.2
 
 
 class Followers:
@@ -60,7 +63,14 @@ class Followers:
 
     async def _follow(self, attempt: Attempt, leader: Identity) -> Exit:
         status = await ended(leader, self._table, pidfd=self._pidfd)
-        return await asyncio.to_thread(self._outcome, attempt, leader, status)
+        while True:
+            try:
+                return await asyncio.to_thread(self._outcome, attempt, leader, status)
+            except OSError as error:
+                if error.errno not in SHORTAGES:
+                    return Exit(lost=True, message=f"what was noted of its end cannot be read: {error}")
+            # Here and not by whoever asks: a wait status is given out only once.
+            await asyncio.sleep(RETRY_S)
 
     def _outcome(self, attempt: Attempt, leader: Identity, status: int | None) -> Exit:
         """What the leader noted; else its own wait status, which only its parent has; else nothing is known."""
@@ -70,7 +80,8 @@ class Followers:
         if status is None:
             return Exit(lost=True, message=f"nothing was noted in {attempt.meta}")
         if os.WIFSIGNALED(status):
-            attempt.record_signal(os.WTERMSIG(status))
+            with suppress(OSError):  # for who asks after a restart; now it is known anyhow
+                attempt.record_signal(os.WTERMSIG(status))
             name = signal_name(os.WTERMSIG(status))
             return Exit(signal=name, message="the shell that ran the command was killed")
         if attempt.read_pid() == leader.pid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -10,6 +11,11 @@ from typing import NamedTuple, Protocol
 
 # include/linux/sched.h
 PF_KTHREAD = 0x00200000
+
+
+UNREADABLE = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""No file descriptor or no memory left: nothing is known then, and a process is not to be taken for gone."""
 
 
 class Identity(NamedTuple):
@@ -43,7 +49,10 @@ class Process(NamedTuple):
 
 
 class ProcessTable(Protocol):
-    """How a platform tells about processes. What cannot be read (gone, another user's) is left out."""
+    """How a platform tells about processes. What cannot be read (gone, another user's) is left out.
+
+    All raise :class:`OSError` if they cannot tell just now; see :data:`SHORTAGES`.
+    """
 
     def all(self) -> list[Process]: ...
 
@@ -105,13 +114,13 @@ class PsutilProcesses:
                     sid=os.getsid(pid),
                     zombie=process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD),
                 )
-        except (psutil.Error, OSError):
+        except (psutil.Error, ProcessLookupError, PermissionError):
             return None
 
     def environ(self, pid: int) -> bytes:
         import psutil  # here, because it is slow to import
 
-        with suppress(psutil.Error, OSError):
+        with suppress(psutil.Error, ProcessLookupError, PermissionError):
             entries = psutil.Process(pid).environ().items()
             return b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in entries)
         return b""
@@ -129,18 +138,18 @@ def boot_id() -> str:
 
 
 def _read(path: str) -> bytes:
-    """The whole of a file below /proc, whose size is not known beforehand; empty if it cannot be read."""
+    """The whole of a file below /proc, whose size is not known beforehand; empty if it is gone or another user's."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        data = chunk = os.read(fd, 1 << 16)
-        while len(chunk) == 1 << 16:
-            chunk = os.read(fd, 1 << 16)
-            data += chunk
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+        try:
+            data = chunk = os.read(fd, 1 << 16)
+            while len(chunk) == 1 << 16:
+                chunk = os.read(fd, 1 << 16)
+                data += chunk
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in UNREADABLE:
+            return b""
+        raise
     return data

@@ -18,13 +18,20 @@ from evalhub_runtime_local.follow import Followers
 from evalhub_runtime_local.kill import Stopper
 from evalhub_runtime_local.logs import tail
 from evalhub_runtime_local.paths import JobsDir
-from evalhub_runtime_local.proctable import NOBODY, Identity, ProcessTable, boot_id, process_table
+from evalhub_runtime_local.proctable import (
+    NOBODY,
+    SHORTAGES,
+    Identity,
+    ProcessTable,
+    boot_id,
+    process_table,
+)
 from evalhub_runtime_local.settings import LocalSettings, directory, jobs_dir, limits
 from evalhub_runtime_local.sidecar import local_sidecar
 from evalhub_runtime_local.spawn import find_shell
 from evalhub_runtime_local.start import Starter
 from evalhub_server.domain.record import Exit
-from evalhub_server.errors import LaunchError, SettingsError, StartupError
+from evalhub_server.errors import LaunchError, RuntimeUnavailable, SettingsError, StartupError
 from evalhub_server.plugins import (
     BenchmarkRun,
     Handle,
@@ -186,10 +193,13 @@ class LocalRuntime(Runtime):
         except StartupError as error:
             raise LaunchError(str(error)) from error
         except (OSError, ValueError) as error:
-            raise LaunchError(
+            text = (
                 f"Local runtime could not start benchmark '{run.spec.benchmark_id}' of provider "
                 f"'{run.spec.provider_id}': {error}"
-            ) from error
+            )
+            if isinstance(error, OSError) and error.errno in SHORTAGES:
+                raise RuntimeUnavailable(text) from error
+            raise LaunchError(text) from error
         self._followers.follow(attempt, handle.leader)
         bound = log.bind(
             job_id=run.spec.id,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 from contextlib import suppress
 
 import structlog
@@ -59,13 +61,12 @@ class Starter:
             attempt.write_job_spec(self._told(run.spec))
             environment = adapter_environment(run, command, attempt.job_spec, self._secrets)
             pid = spawn(shell, command, attempt, {**environment, MARK: attempt.mark})
+            leader = self._started(pid)
         except BaseException:
             if fresh:
                 shutil.rmtree(attempt.directory, ignore_errors=True)
             raise
-        # A child that nobody has reaped yet: its id is surely its own.
-        process = self._table.find(pid)
-        handle = self._handle(attempt, process.identity if process else Identity(pid, 0))
+        handle = self._handle(attempt, leader)
         with suppress(OSError):
             # Only a shortcut: without it a crash before the core stores the handle costs a look at all processes.
             attempt.write_handle(handle)
@@ -80,6 +81,18 @@ class Starter:
             raise LaunchError(error.message) from error
         log.info("sidecar job info written", job_id=spec.id, path=str(path))
         return self._sidecar.behind(spec)
+
+    def _started(self, pid: int) -> Identity:
+        """Who a child is that nobody has reaped yet, so that its id is surely its own."""
+        try:
+            process = self._table.find(pid)
+        except OSError:
+            # Nobody would find it again.
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        return process.identity if process else Identity(pid, 0)
 
     async def recover(self, attempt: Attempt) -> LocalHandle | None:
         """What an earlier launch of this attempt started, also if the server died before it noted anything."""

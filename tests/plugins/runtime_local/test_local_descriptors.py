@@ -1,0 +1,95 @@
+"""Without a file descriptor left nobody can look at a process; that is no reason to call it gone."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from evalhub_runtime_local.proctable import Process, process_table
+from evalhub_runtime_local.runtime import LocalRuntime
+from evalhub_server.domain.record import Exit
+from evalhub_server.errors import RuntimeUnavailable
+from evalhub_server.testing.runs import a_run
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")]
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 1, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):  # noqa: PT012  until it does
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)
+
+
+async def test_a_running_workload_is_not_taken_for_gone(new_runtime: Callable[..., LocalRuntime]):
+    first, second = new_runtime(), new_runtime()
+    handle = await first.launch(a_run({"command": "sleep 600"}))
+    with no_descriptor_left():
+        for attempt in (second.wait(handle), second.stop(handle, 1)):
+            with pytest.raises(OSError, match="Too many open files"):
+                await attempt
+    waiting = asyncio.create_task(second.wait(handle))
+    await first.stop(handle, 1)
+    assert await waiting == Exit(signal="SIGTERM")
+    await first.close()
+    await second.close()
+
+
+async def test_how_a_workload_ended_is_found_out_later(runtime: LocalRuntime):
+    handle = await runtime.launch(a_run({"command": "sleep 600"}))
+    waiting = asyncio.create_task(runtime.wait(handle))
+    await asyncio.sleep(0)
+    with no_descriptor_left():
+        os.kill(handle["pid"], signal.SIGKILL)
+        while process_is_there(handle["pid"]):
+            await asyncio.sleep(0.005)
+    assert (await waiting).signal == "SIGKILL"
+    await runtime.stop(handle, 0)
+
+
+class Blind:
+    """A table that cannot look."""
+
+    def all(self) -> list[Process]:
+        return process_table().all()
+
+    def find(self, pid: int) -> Process | None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def environ(self, pid: int) -> bytes:
+        return process_table().environ(pid)
+
+
+async def test_a_workload_that_nobody_could_find_again_is_ended_and_launched_later(
+    new_runtime: Callable[..., LocalRuntime],
+):
+    runtime = new_runtime(table=Blind())
+    with pytest.raises(RuntimeUnavailable, match="Too many open files"):
+        await runtime.launch(a_run({"command": "sleep 600"}))
+    # That nothing of it runs is what every test here is asked at its end.
+    await runtime.close()
+
+
+def process_is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
