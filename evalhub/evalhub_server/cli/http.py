@@ -51,8 +51,10 @@ def listen(host: str, port: int, advice: str) -> socket.socket:
     # "localhost" may mean ::1 first; clients that cannot speak IPv6 would then find nobody.
     address = "127.0.0.1" if host == "localhost" else host.strip("[]")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # All addresses are IPv4's, too: adapters are told "localhost", which often means 127.0.0.1.
+    both = address == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((address, port), family=family, backlog=BACKLOG)
+        return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         raise StartupError(f"cannot listen on {host}:{port}: {error.strerror or error}. {advice}") from None
 
