@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from evalhub_server.cli.output import write
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
@@ -43,11 +43,11 @@ def check(*, local: bool, configdir: Path | None, data_dir: Path | None, as_json
     """Print every problem; returns 1 if one of them is an error. Opens no socket and writes nothing."""
     report = examine(local=local, configdir=configdir, data_dir=data_dir)
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
+        write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
     else:
         for finding in report.findings:
-            sys.stdout.write(f"{finding.severity}: {' '.join(str(finding).split())}\n")
-        sys.stdout.write(_summary(report) + "\n")
+            write(f"{finding.severity}: {' '.join(str(finding).split())}\n")
+        write(_summary(report) + "\n")
     return 0 if report.ok else 1
 
 

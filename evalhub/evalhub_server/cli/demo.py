@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from evalhub_server.cli.client import RequestFailed, RestClient
+from evalhub_server.cli.output import write
 from evalhub_server.cli.progress import Progress, make_progress
 from evalhub_server.cli.serve import on_signals, run_async
 from evalhub_server.cli.server import Server
@@ -133,7 +134,7 @@ async def _follow(
 
 def _conclude(job: dict[str, Any], progress: Progress, options: DemoOptions) -> int:
     if options.as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(job)).decode() + "\n")
+        write(msgspec.json.format(msgspec.json.encode(job)).decode() + "\n")
     progress.results(job)
     results = job["results"].get("benchmarks", [])
     complete = job["status"]["state"] == "completed" and all(result.get("metrics") for result in results)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from pathlib import Path
 
+from evalhub_server.cli.output import write
 from evalhub_server.errors import StartupError
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -53,7 +53,7 @@ def init(folder: Path) -> int:
                 file.write(text)
     except OSError as error:
         raise StartupError(f"{error.filename}: cannot be written: {error.strerror}.") from None
-    sys.stdout.write(
+    write(
         _NEXT.format(
             files=", ".join(FILES.values()),
             folder=folder,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from evalhub_server import __version__
+from evalhub_server.cli.output import OutputError
 from evalhub_server.errors import EvalHubError
 
 PROGRAM = "eval-hub-server"
@@ -64,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from evalhub_server.cli.serve import serve
 
         return serve(local=arguments.local, configdir=arguments.configdir, data_dir=arguments.data_dir)
+    except OutputError as error:
+        if not error.closed:
+            sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return 1
     except EvalHubError as error:
         sys.stderr.write(f"{PROGRAM}: {' '.join(str(error).split())}\n")
         return 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+from evalhub_server.cli.output import write
 
 Job = dict[str, Any]
 
@@ -41,8 +42,7 @@ class PlainProgress(Progress):
         self._shown: dict[int, str] = {}
 
     def say(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        write(text + "\n")
 
     def update(self, job: Job) -> None:
         for benchmark in job["status"]["benchmarks"]:
