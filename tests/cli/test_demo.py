@@ -129,3 +129,10 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # Linux's way of saying that nobody has the other side open
         return b""
+
+
+@pytest.mark.parametrize("flag", ["--model-url", "--model-name"])
+def test_an_empty_flag_does_not_mean_the_stand_in(env: dict[str, str], flag: str):
+    done = demo(env, f"{flag}=", "--num-examples", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {flag}: is empty; leave it out to evaluate the stand-in" in done.stderr

@@ -145,8 +145,10 @@ def _add_demo(commands: Commands) -> None:
         epilog="An API key for --model-url is taken from OPENAI_API_KEY.",
         allow_abbrev=False,
     )
-    demo.add_argument("--model-url", metavar="URL", help="evaluate this OpenAI-compatible endpoint instead")
-    demo.add_argument("--model-name", metavar="NAME", help="its model, such as llama3.2:3b")
+    demo.add_argument(
+        "--model-url", type=_not_empty, metavar="URL", help="evaluate this OpenAI-compatible endpoint instead"
+    )
+    demo.add_argument("--model-name", type=_not_empty, metavar="NAME", help="its model, such as llama3.2:3b")
     demo.add_argument(
         "--num-examples", type=_positive, metavar="N", help="samples per benchmark (default: all)"
     )
@@ -176,6 +178,13 @@ def _boolean(text: str) -> bool:
     if text.lower() in ("0", "f", "false"):
         return False
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        # Mostly a variable that is not set; the stand-in is not what they mean to evaluate.
+        raise argparse.ArgumentTypeError("is empty; leave it out to evaluate the stand-in")
+    return text
 
 
 def _positive(text: str) -> int:
