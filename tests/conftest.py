@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from harness import processes_with
+from harness.environments import installed
+from harness.mlflow import REQUIREMENT, VERSION, MlflowServer
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +21,17 @@ def nothing_is_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     folder = str(request.getfixturevalue("tmp_path"))
     yield
     assert processes_with(folder) == []
+
+
+@pytest.fixture(scope="session")
+def mlflow_environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow, installed once per machine where pytest keeps a cache, else once per run."""
+    cache = getattr(request.config, "cache", None)
+    folder = cache.mkdir("mlflow") if cache else tmp_path_factory.mktemp("mlflow")
+    return installed(folder, VERSION, REQUIREMENT)
+
+
+@pytest.fixture(scope="module")
+def mlflow(mlflow_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with MlflowServer(mlflow_environment, tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
