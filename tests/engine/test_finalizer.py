@@ -14,9 +14,11 @@ import pytest
 from evalhub_server.domain import transitions
 from evalhub_server.domain.exports import without_debts
 from evalhub_server.domain.record import ExportOutcome, ExportRecord, JobRecord, TrackedExperiment
+from evalhub_server.engine.delivery import pause_s
 from evalhub_server.engine.destinations import Destinations
 from evalhub_server.engine.finalizer import ExportAttempt, Finalizer
 from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.metrics_exports import ExportMetrics
 from evalhub_server.errors import ExportRefused
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
@@ -115,6 +117,7 @@ class World:
             self.store, destinations, self.settings, lambda: 0.5, lambda text: text.replace("hunter2", "***")
         )
         self.finalizer.listen(self.attempts.append)
+        self.metrics = ExportMetrics(self.finalizer)
         await self.finalizer.start()
 
     async def close(self) -> None:
@@ -190,6 +193,12 @@ async def test_what_fails_is_tried_again_and_the_job_stays_what_it_was(world: Wo
     ended = await world.ended()
     job = await world.settled(ended)
     assert len(box.sent) == 1
+    attempts = world.metrics.attempts.cells()
+    assert {labels: count.value for labels, count in attempts.items()} == {
+        ("exporter", "box", "retrying"): 3,
+        ("exporter", "box", "succeeded"): 1,
+    }
+    assert sum(world.metrics.seconds.cell("exporter", "box").counts) == 4
     assert (job.state, job.updated_at) == (ended.state, ended.updated_at)
     assert Counter(a.result for a in world.attempts) == {"retrying": 3, "succeeded": 1}
     assert job.exports[0].attempts == 4
@@ -236,6 +245,7 @@ async def test_an_exporter_that_hangs_holds_up_no_event_and_no_other_exporter(wo
     await world.until(lambda: stuck.now == QUICK.max_parallel)
     assert world.finalizer is not None
     assert world.finalizer.owing == {("exporter", "stuck"): 5}
+    assert world.metrics.gauge().values == {("exporter", "stuck"): 5}
     stuck.gate.set()
     for job in jobs:
         await world.settled(job)
@@ -347,9 +357,9 @@ async def test_what_is_owed_survives_a_restart_and_is_then_exported_once(tmp_pat
     await after.storage.close()
 
 
-async def test_pauses_grow_up_to_the_most_and_spread():
-    settings = FinalizerSettings(retry_most=Timespan(60))
-    chances = iter([0.0, 1.0, 0.0, 1.0])
-    finalizer = Finalizer(JobStore(MemoryStorage()), Destinations(), settings, lambda: next(chances))
-    pauses = [finalizer._pause_s(attempts) for attempts in (1, 1, 4, 10**6)]
-    assert all(math.isclose(pause, expected) for pause, expected in zip(pauses, (0.5, 1, 4, 60), strict=True))
+@pytest.mark.parametrize(
+    ("attempts", "chance", "expected_s"),
+    [(1, 0.0, 0.5), (1, 1.0, 1), (4, 0.0, 4), (4, 1.0, 8), (10**6, 1.0, 60)],
+)
+def test_pauses_grow_up_to_the_most_and_spread(attempts: int, chance: float, expected_s: float):
+    assert math.isclose(pause_s(attempts, 60.0, chance), expected_s)

@@ -32,6 +32,7 @@ from evalhub_server.engine.finalizer import Finalizer
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
+from evalhub_server.engine.metrics_exports import ExportMetrics
 from evalhub_server.engine.reload import Reloader
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.resourcestore import ResourceStore
@@ -158,7 +159,7 @@ class Server:
         reloader.start()
         self._stack.push_async_callback(reloader.close)
         jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
-        metrics = self._metrics(store, supervisor, runtime, port)
+        metrics = self._metrics(store, supervisor, finalizer, runtime, port)
         app = make_app(settings, jobs, resources, metrics, credentials)
         self._http = http_server(settings.service, app, tls=True)
         await supervisor.start()
@@ -176,12 +177,14 @@ class Server:
             runtime=runtime.name,
         )
 
-    def _metrics(self, store: JobStore, supervisor: Supervisor, runtime: Runtime, port: int) -> Metrics:
+    def _metrics(
+        self, store: JobStore, supervisor: Supervisor, finalizer: Finalizer, runtime: Runtime, port: int
+    ) -> Metrics:
         jobs = JobMetrics(runtime.name)
         store.listen(jobs.on_change)
         scheme = "https" if self.settings.service.tls_cert_file else "http"
         http = HttpMetrics(scheme, self.settings.host, port)
-        return Metrics(http, jobs, partial(job_gauges, store, supervisor))
+        return Metrics(http, jobs, ExportMetrics(finalizer), partial(job_gauges, store, supervisor))
 
     def _listen_for_metrics(self, metrics: Metrics) -> int | None:
         """The port, or None without such a listener."""

@@ -9,24 +9,21 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Literal, NamedTuple
 
-import msgspec
 import structlog
 from msgspec import Struct
 
 from evalhub_server.domain import exports
-from evalhub_server.domain.record import ExportKind, ExportOutcome, ExportRecord, JobRecord
+from evalhub_server.domain.record import ExportKind, ExportRecord, JobRecord
+from evalhub_server.engine.delivery import Failure, deliver, pause_s
 from evalhub_server.engine.destinations import Destination, Destinations
 from evalhub_server.engine.jobstore import JobStore
-from evalhub_server.errors import ExportRefused, NotFound, StorageError
+from evalhub_server.errors import NotFound, StorageError
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.settings import FinalizerSettings
 
 log = structlog.get_logger()
 
-ATTEMPT_TIMEOUT_S = 120.0
-RETRY_FIRST_S = 1.0
 STORE_RETRY_S = 1.0
-ERROR_CHARACTERS = 2000
 DRAIN_S = 0.4
 """How long what is under way may still take at shutdown. The SDK's "server stop" kills after five seconds in all."""
 
@@ -119,8 +116,11 @@ class Finalizer:
         for work in works:
             work.task.cancel()
         await asyncio.gather(*(work.task for work in works), return_exceptions=True)
-        if left := sum(work.task.cancelled() for work in works):
-            log.info("exports not finished at shutdown", count=left, durable=self._store.durable)
+        left = sum(work.task.cancelled() for work in works)
+        if left and self._store.durable:
+            log.info("exports left for the next server", count=left)
+        elif left:
+            log.warning("exports lost, since the jobs are in memory only", count=left)
 
     def _on_change(self, change: JobChanged) -> None:
         job = change.after or change.before
@@ -169,10 +169,10 @@ class Finalizer:
                         if work.news:
                             continue
                         return  # and out of the lanes, before anybody else can run
-                    pause_s = await self._attempt(lane, work, destination, job, owed)
-                if pause_s:
+                    wait_s = await self._attempt(lane, work, destination, job, owed)
+                if wait_s:
                     work.stage = "pausing"
-                    await asyncio.sleep(pause_s)
+                    await asyncio.sleep(wait_s)
         except NotFound:
             return  # deleted
         finally:
@@ -192,65 +192,38 @@ class Finalizer:
         self, lane: Lane, work: Work, destination: Destination, job: JobRecord, owed: ExportRecord
     ) -> float:
         """Try once and note what became of it; returns how long to wait before the next look, in seconds."""
+        work.stage = "trying"
         started = time.monotonic()
-        outcome, error, final = await self._deliver(work, destination, job, owed)
+        outcome = await deliver(destination, job, owed, self._redact)
         seconds = time.monotonic() - started
         work.stage = "noting"
-        final = final or owed.attempts + 1 >= self._settings.max_attempts
-        if outcome is not None:
-            await self._persist(lane.job_id, lambda job: exports.delivered(job, owed, outcome))
-            result, pause_s = "succeeded", 0.0
-            log.info("exported", **lane._asdict(), event_name=owed.event, reference=outcome.reference)
+        wait_s = 0.0
+        if isinstance(outcome, Failure):
+            attempts = owed.attempts + 1
+            text, final = outcome.text, outcome.final or attempts >= self._settings.max_attempts
+            await self._persist(lane.job_id, lambda job: exports.attempt_failed(job, owed, text, final=final))
+            if final:
+                result = "failed"
+                log.error("export failed", **lane._asdict(), attempt=attempts, error=text)
+            else:
+                result, wait_s = "retrying", pause_s(attempts, self._settings.retry_most, self._chance())
+                log.warning(
+                    "export failed; trying again",
+                    **lane._asdict(),
+                    attempt=attempts,
+                    error=text,
+                    again_in_s=round(wait_s, 1),
+                )
         else:
-            await self._persist(
-                lane.job_id, lambda job: exports.attempt_failed(job, owed, error, final=final)
-            )
-            result, pause_s = ("failed", 0.0) if final else ("retrying", self._pause_s(owed.attempts + 1))
-            level = log.error if final else log.warning
-            level(
-                "export failed",
-                **lane._asdict(),
-                event_name=owed.event,
-                attempt=owed.attempts + 1,
-                error=error,
-                again_in_s=None if final else round(pause_s, 1),
-            )
+            await self._persist(lane.job_id, lambda job: exports.delivered(job, owed, outcome))
+            result = "succeeded"
+            log.info("exported", **lane._asdict(), reference=outcome.reference)
         attempt = ExportAttempt(
             kind=lane.kind, name=lane.name, event=owed.event, result=result, seconds=seconds
         )
         for listener in self._listeners:
             listener(attempt)
-        return pause_s
-
-    async def _deliver(
-        self, work: Work, destination: Destination, job: JobRecord, owed: ExportRecord
-    ) -> tuple[ExportOutcome | None, str, bool]:
-        """(outcome, "", False), or (None, what went wrong, whether for good)."""
-        work.stage = "trying"
-        try:
-            outcome = await asyncio.wait_for(destination.deliver(job, owed), ATTEMPT_TIMEOUT_S)
-            msgspec.json.encode(outcome)  # raises here rather than in the storage, for ever
-        except asyncio.CancelledError:
-            if work.task.cancelling():
-                raise
-            return None, "it was cancelled", False
-        except TimeoutError as error:
-            return None, self._text(error) or f"no answer within {ATTEMPT_TIMEOUT_S:g} seconds", False
-        except ExportRefused as error:
-            return None, self._text(error), True
-        except Exception as error:  # noqa: BLE001  a plugin may raise anything; it is tried again
-            return None, self._text(error) or type(error).__name__, False
-        return outcome, "", False
-
-    def _text(self, error: Exception) -> str:
-        # What is kept and shown: no secrets, no novels, nothing that a database refuses.
-        text = self._redact(str(error)).encode("utf-8", "backslashreplace").decode()
-        return text if len(text) <= ERROR_CHARACTERS else text[:ERROR_CHARACTERS] + " …"
-
-    def _pause_s(self, attempts: int) -> float:
-        """Twice as long after each failure, up to ``retry_most``; half of it is chance, so that jobs spread out."""
-        longest = min(RETRY_FIRST_S * 2.0 ** min(attempts - 1, 60), self._settings.retry_most)
-        return longest * (0.5 + self._chance() / 2)
+        return wait_s
 
     async def _persist(self, job_id: str, change: Callable[[JobRecord], JobRecord]) -> None:
         """Store what became of an attempt; while the storage fails, keep trying. Raises :class:`NotFound`."""

@@ -14,6 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from evalhub_server.engine.metrics import JobMetrics
+from evalhub_server.engine.metrics_exports import ExportMetrics
 from evalhub_server.engine.metrics_series import Count, Distribution, Gauge, Labels, Series
 from evalhub_server.web.openapi.operation import Answer, Operation
 
@@ -155,22 +156,27 @@ class Metrics:
     """Everything that ``/metrics`` shows. ``gauges`` are looked up each time."""
 
     def __init__(
-        self, http: HttpMetrics, jobs: JobMetrics, gauges: Callable[[], Awaitable[list[Gauge]]]
+        self,
+        http: HttpMetrics,
+        jobs: JobMetrics,
+        exports: ExportMetrics,
+        gauges: Callable[[], Awaitable[list[Gauge]]],
     ) -> None:
         self.http = http
         self._jobs = jobs
+        self._exports = exports
         self._gauges = gauges
 
     async def text(self) -> bytes:
-        gauges = [*await self._gauges(), self.http.gauge()]
+        gauges = [*await self._gauges(), self._exports.gauge(), self.http.gauge()]
         # In a thread: the first call imports prometheus-client, and a thousand series take a while.
         return await asyncio.to_thread(self._write, gauges)
 
     def _write(self, gauges: list[Gauge]) -> bytes:
         from evalhub_server.web.exposition import Exposition
 
-        counters = [*self._jobs.counters, *self.http.counters()]
-        histograms = [*self._jobs.histograms, *self.http.histograms()]
+        counters = [*self._jobs.counters, *self._exports.counters, *self.http.counters()]
+        histograms = [*self._jobs.histograms, *self._exports.histograms, *self.http.histograms()]
         return Exposition(counters, histograms, gauges).text()
 
 
