@@ -104,7 +104,31 @@ def manifests(request: Mapping[str, Any], where: Installation | None = None, **o
 
 def normalised(built: Manifests) -> dict[str, Any]:
     """Objects by kind, as the recording has them: the files of the ConfigMap parsed, the unique part of names hidden."""
-    objects = {item["kind"]: item for item in (built.secret, built.config_map, built.job) if item}
+    return _normal({item["kind"]: item for item in (built.secret, built.config_map, built.job) if item})
+
+
+def as_recorded(objects: Mapping[str, Any], job_id: str, recorded_id: str) -> dict[str, Any]:
+    """Like :func:`normalised`, for objects by kind that belong to another job than the recorded one."""
+    text = json.dumps(objects).replace(job_id, recorded_id)
+    for length in (26, 21, 16):  # what fits of it into the names of Job, ConfigMap and Secret
+        cut = job_id[:length].strip("-")
+        text = text.replace(f'"{cut}-', f'"{recorded_id[:length].strip("-")}-')
+    return _normal(json.loads(text))
+
+
+def _normal(objects: Mapping[str, Any]) -> dict[str, Any]:
     plain = json.loads(_GUID.sub("GUID", json.dumps(objects)))
-    plain["ConfigMap"]["data"] = {name: json.loads(text) for name, text in plain["ConfigMap"]["data"].items()}
+    files = plain["ConfigMap"]["data"]
+    plain["ConfigMap"]["data"] = {name: json.loads(text) for name, text in files.items()}
     return plain
+
+
+def acceptable(case: str, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """The recording of a case without what no cluster accepts."""
+    accepted = json.loads(json.dumps(objects))
+    pod = accepted["Job"]["spec"]["template"]["spec"]
+    # Kueue's priorities are not the cluster's: a pod with the name of one is refused.
+    pod.pop("priorityClassName", None)
+    if case == "base: j3, benchmark 3":  # a request of 2 CPUs with a limit of 1 is refused, too
+        pod["containers"][0]["resources"]["limits"]["cpu"] = "2"
+    return accepted

@@ -1,4 +1,4 @@
-"""What the operator gives the server: environment, configuration and how they are mounted."""
+"""A server as the operator starts it: its environment, its configuration, and how they are mounted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
+
+from harness import RunningServer
+from harness.kube import FakeCluster
+from harness.manifests import FOLDER, acceptable, as_recorded, objects_of_cluster, recorded
+from harness.server import API
+from harness.waiting import wait_until
 
 ENVIRONMENT = {
     "API_HOST": "127.0.0.1",
@@ -113,3 +120,73 @@ def test_the_operators_environment_and_configuration_are_accepted(config_dir: Pa
 
 def test_what_it_maps_to_keys_that_we_do_not_have_is_no_error(config_dir: Path):
     checked(config_dir, DISABLE_AUTH="true", MLFLOW_INSECURE_SKIP_VERIFY="true")
+
+
+# --- A real server on a fake cluster ---
+
+
+@pytest.fixture
+def server(cluster: FakeCluster, tmp_path: Path) -> Iterator[RunningServer]:
+    """Started as the operator starts it, with the recorded providers, on the cluster of the recording."""
+    files = {file.name: file.read_text("utf-8") for file in (FOLDER / "config" / "providers").iterdir()}
+    config = CONFIG | {
+        "secrets": {
+            "dir": str(mounted(tmp_path / "secrets", {})),
+            "mappings": {"db-url:optional": "database.url"},
+        }
+    }
+    text = yaml.safe_dump(config).replace("evalhub:1", "evalhub:1.0.2")
+    folder = mounted(tmp_path / "config", {"config.yaml": text})
+    mounted(folder / "providers", files)
+    mounted(folder / "collections", {})
+    cluster.seed(*objects_of_cluster())
+    environ = ENVIRONMENT | {
+        "EVAL_HUB_CONFIG_DIR": str(folder),
+        "KUBECONFIG": str(cluster.kubeconfig(tmp_path)),
+    }
+    own = {"PORT": "0", "METRICS_HOST": "127.0.0.1", "METRICS_PORT": "0"}  # a pod has all ports for itself
+    with RunningServer(folder, flags=(), env=environ | own) as running:
+        running.headers = {"X-Tenant": "team-a", "X-User": "somebody"}
+        yield running
+
+
+def test_requests_make_the_objects_that_the_released_server_made(server: RunningServer, cluster: FakeCluster):
+    for name in ("j1", "j2", "j3", "hf"):
+        cases = [case for case in recorded() if case["request"]["name"] == name]
+        answer = server.call("POST", f"{API}/jobs", cases[0]["request"])
+        assert answer.status == 202, answer
+        job_id: str = answer.body["resource"]["id"]
+        wait_until(lambda: len(cluster.jobs(job_id=job_id)) == len(cases), f"{len(cases)} Jobs")  # noqa: B023
+        created = objects_created(cluster, job_id)
+        for case in cases:
+            objects = as_recorded(created[case["benchmark_index"]], job_id, case["job_id"])
+            assert objects == acceptable(case["case"], case["objects"]), case["case"]
+
+
+def objects_created(cluster: FakeCluster, job_id: str) -> dict[int, dict[str, Any]]:
+    """Benchmark index → kind → what was sent to the API."""
+    found: dict[int, dict[str, Any]] = {}
+    for call in cluster.calls:
+        if call.verb == "create" and call.resource in ("secrets", "configmaps", "jobs"):
+            body = cast("dict[str, Any]", call.body)
+            labels = body["metadata"]["labels"]
+            if labels["job_id"] == job_id:
+                found.setdefault(int(labels["benchmark_index"]), {})[body["kind"]] = body
+    return found
+
+
+def test_a_profile_that_cannot_be_used_refuses_the_job(server: RunningServer, cluster: FakeCluster):
+    for name, status, code in (
+        ("missing", 404, "hardware_profile_not_found"),
+        ("off", 400, "hardware_profile_disabled"),
+    ):
+        request = {
+            "name": "j",
+            "model": {"url": "http://m/v1", "name": "m"},
+            "hardware_config": {"hardware_profile_name": name},
+            "benchmarks": [{"id": "b1", "provider_id": "plain"}],
+        }
+        answer = server.call("POST", f"{API}/jobs", request)
+        assert (answer.status, answer.body["message_code"]) == (status, code)
+    assert server.get(f"{API}/jobs")["total_count"] == 0
+    assert cluster.jobs() == []
