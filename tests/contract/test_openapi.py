@@ -182,6 +182,17 @@ def test_every_rule_is_told_as_json_schema():
     assert STRUCT_KEYWORDS.keys() == STRUCT_CHECKS.keys()
 
 
+def test_operations_parameters_and_schemas_are_explained(document: dict[str, Any]):
+    for method, path, operation in operations(document):
+        assert operation["summary"], f"{method} {path}"
+        for parameter in operation["parameters"]:
+            assert "$ref" in parameter or parameter["description"], f"{method} {path}: {parameter}"
+    for kind, components in document["components"].items():
+        assert [name for name, component in components.items() if not component.get("description")] == [], (
+            kind
+        )
+
+
 def test_examples_are_what_their_schemas_say(document: dict[str, Any]):
     checked = 0
     for method, path, operation in operations(document):

@@ -17,6 +17,8 @@ class CardMetadata(Struct, kw_only=True, frozen=True):
 
 
 class CardModel(Struct, kw_only=True, frozen=True):
+    """The model that was evaluated."""
+
     url: str
     name: str
     model_card_url: str | UnsetType = UNSET
@@ -50,6 +52,8 @@ class CardBenchmarkTest(Struct, kw_only=True, frozen=True):
 
 
 class CardBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What became of a benchmark."""
+
     id: str
     provider_id: str
     status: State
@@ -65,11 +69,15 @@ class CardBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class CardStatus(Struct, kw_only=True, frozen=True):
+    """How far the job was when the card was made."""
+
     state: State
     message: Message
 
 
 class CardCollection(Struct, kw_only=True, frozen=True):
+    """The verdict on a collection as a whole."""
+
     test: JobTest
 
 
@@ -83,6 +91,8 @@ class CardResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class EvaluationCard(Struct, kw_only=True, frozen=True):
+    """What was asked of a job and what came of it."""
+
     card_version: str = "1.0"
     schema_version: str = "1.0"
     metadata: CardMetadata

@@ -13,6 +13,8 @@ from evalhub_server.models.rules import REQUIRED, TAG_NAME, max_length, minimum
 
 
 class CollectionConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a collection file or request sets. ``curation_order`` above 0 marks a curated collection."""
+
     name: Annotated[str, REQUIRED] = ""
     category: Annotated[str, REQUIRED, max_length(128)] = ""
     description: Annotated[str, max_length(1024)] = ""

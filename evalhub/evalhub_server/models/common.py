@@ -45,26 +45,39 @@ class Message(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class PrimaryScore(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The metric that decides. Of losses and the like, lower is better."""
+
     metric: Annotated[str, REQUIRED] = ""
     lower_is_better: bool = False
 
 
 class PassCriteria(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The least that passes; the most, where lower is better."""
+
     threshold: Annotated[float | None, REQUIRED] = None
 
 
 class S3Ref(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """An object in S3. ``secret_ref`` names the Kubernetes secret with the credentials."""
+
     bucket: Annotated[str, REQUIRED] = ""
     key: Annotated[str, REQUIRED] = ""
     secret_ref: Annotated[str, REQUIRED] = ""
 
 
 class PvcRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A persistent volume claim, and what of it."""
+
     claim_name: Annotated[str, REQUIRED, DNS_LABEL] = ""
     sub_path: str = ""
 
 
 class GitRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A repository over HTTP or HTTPS, not of this computer or a private network, at a branch, tag or commit.
+
+    With a ``secret_ref``, the name of a Kubernetes secret, the URL must be HTTPS.
+    """
+
     url: Annotated[str, REQUIRED, GIT_CLONE_URL] = ""
     ref: Annotated[str, REQUIRED] = ""
     sub_path: str = ""
@@ -72,6 +85,8 @@ class GitRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class HuggingFaceRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A repository of the Hugging Face hub. ``secret_ref`` names the Kubernetes secret with the token."""
+
     repo_id: Annotated[str, REQUIRED, NOT_BLANK] = ""
     revision: str = ""
     sub_path: str = ""
@@ -92,6 +107,8 @@ class TestDataRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Queue(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The queue that admits the work; the only ``kind`` is kueue."""
+
     kind: Annotated[str, one_of("kueue")] = ""
     name: Annotated[str, REQUIRED, DNS_LABEL] = ""
 
@@ -104,6 +121,8 @@ class ResourceAmount(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Gpu(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """GPUs of one kind."""
+
     name: str = ""
     count: int = 0
 
@@ -119,6 +138,8 @@ class HardwareConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Link(Struct, kw_only=True, frozen=True):
+    """An address, relative to the server."""
+
     href: str
 
 

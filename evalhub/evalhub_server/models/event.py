@@ -22,10 +22,14 @@ METRIC_TYPES = ("numeric", "categorical", "array_ordered", "array_unordered", "t
 
 
 class EventMetricSchema(MetricSchema, kw_only=True, frozen=True):
+    """What a metric of the same event is. No name comes twice."""
+
     type: Annotated[str, REQUIRED, one_of(*METRIC_TYPES)] = ""
 
 
 class JobMeta(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """``resolved_sha`` is the commit that the test data were read from, 7 to 40 hexadecimal digits; others are ignored."""
+
     resolved_sha: str = ""
 
 
@@ -51,4 +55,6 @@ class BenchmarkEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class StatusEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Body of ``POST …/jobs/{id}/events``."""
+
     benchmark_status_event: Annotated[BenchmarkEvent | None, REQUIRED] = None

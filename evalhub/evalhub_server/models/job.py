@@ -21,6 +21,8 @@ from evalhub_server.models.rules import NOT_BLANK, REQUIRED, TAG_NAME, URL, max_
 
 
 class ModelAuth(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Where the credentials for the model are: the name of a secret or, on a workstation, ``file:///path``."""
+
     secret_ref: Annotated[str, REQUIRED] = ""
 
 
@@ -57,17 +59,23 @@ class CollectionRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ExperimentTag(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A tag that is written when the experiment is created."""
+
     key: Annotated[str, REQUIRED, max_length(250)] = ""
     value: Annotated[str, REQUIRED, max_length(5000)] = ""
 
 
 class Experiment(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The experiment of the tracker (MLflow) that the results go to; it is created if there is none of that name."""
+
     name: Annotated[str, NOT_BLANK] = ""
     tags: Annotated[tuple[ExperimentTag, ...], max_items(20)] = ()
     artifact_location: str = ""
 
 
 class OciCoordinates(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Where in an OCI registry the evaluation card goes; the tag is ``oci_tag``, or evaluation-card, with the job's id."""
+
     oci_host: Annotated[str, REQUIRED] = ""
     oci_repository: Annotated[str, REQUIRED] = ""
     oci_tag: str = ""
@@ -76,15 +84,21 @@ class OciCoordinates(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class OciConnection(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The Kubernetes secret with the credentials for the registry."""
+
     connection: Annotated[str, REQUIRED] = ""
 
 
 class OciExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """An export to an OCI registry."""
+
     coordinates: Annotated[OciCoordinates | None, REQUIRED] = None
     k8s: OciConnection | None = None
 
 
 class Exports(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Where the evaluation card goes when the job has ended."""
+
     oci: OciExport | None = None
 
 
@@ -106,6 +120,8 @@ class JobRequest(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class MetricSchema(Struct, kw_only=True, frozen=True):
+    """What a metric is."""
+
     name: Annotated[str, REQUIRED] = ""
     type: Annotated[str, REQUIRED] = ""
 
@@ -128,6 +144,8 @@ class JobTest(Struct, kw_only=True, frozen=True):
 
 
 class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """How far a benchmark is. Times are the adapter's own where it told them."""
+
     provider_id: str
     id: str
     benchmark_index: int
@@ -140,6 +158,8 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a benchmark that has ended reported, and the verdict on it."""
+
     id: str
     provider_id: str
     benchmark_index: int
@@ -153,6 +173,8 @@ class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The job's id, whose it is and since when it is there."""
+
     id: str
     tenant: str = ""
     created_at: datetime
@@ -162,6 +184,8 @@ class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """How far the job is, and each of its benchmarks."""
+
     state: State
     message: Message
     benchmarks: tuple[BenchmarkStatus, ...] = ()
@@ -208,7 +232,7 @@ class OciResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """``mlflow_experiment_url`` is an API base, as in the released server; ``mlflow_experiment_link`` is for people.
+    """``mlflow_experiment_url`` is the base of the tracker's API; ``mlflow_experiment_link`` is for people.
 
     The link, ``exports`` and ``oci`` come later than the answer to the create: strict clients know all of that.
     """

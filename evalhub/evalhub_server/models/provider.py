@@ -35,15 +35,21 @@ class Agent(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ProviderAgent(Agent, kw_only=True, frozen=True, omit_defaults=True):
+    """Hints for agents that choose an evaluation, and what it evaluates."""
+
     target_type: Annotated[str, one_of("model", "agent", "inference_server")] = ""
 
 
 class ScoreRange(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What scores of a range mean."""
+
     range: Annotated[str, REQUIRED] = ""
     meaning: Annotated[str, REQUIRED] = ""
 
 
 class BenchmarkAgent(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Hints for agents that read the scores."""
+
     result_interpretation: str = ""
     score_ranges: tuple[ScoreRange, ...] = ()
 

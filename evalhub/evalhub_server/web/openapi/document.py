@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
 
 from evalhub_server import __version__
-from evalhub_server.errors import ApiError
 from evalhub_server.models.common import ErrorBody, Json
 from evalhub_server.web.middleware import OPEN
-from evalhub_server.web.openapi.errors import ID, errors_of
-from evalhub_server.web.openapi.operation import JSON, Answer, Body, Link, Operation
+from evalhub_server.web.openapi.content import refusals, request_body, success
+from evalhub_server.web.openapi.errors import errors_of
+from evalhub_server.web.openapi.operation import Operation
 from evalhub_server.web.openapi.parameters import HEADER_PARAMETERS, HEADERS, PATH
-from evalhub_server.web.openapi.schemas import Schemas, Way, described, or_null
-from evalhub_server.web.responses import error_body
+from evalhub_server.web.openapi.schemas import Schemas, described
 
 API = "/api/v1/evaluations"
 TITLE = "EvalHub Server"
@@ -140,11 +138,11 @@ def _operation(route: Route, schemas: Schemas) -> Json:
         made["description"] = description
     made["parameters"] = [*_parameters(route, identified=identified)]
     if operation.body is not None:
-        made["requestBody"] = _body(operation.body, schemas)
+        made["requestBody"] = request_body(operation.body, schemas)
     errors = errors_of(
         operation, closed=route.path not in OPEN, identified=identified, changing=route.method != "get"
     )
-    made["responses"] = {str(operation.answer.status): _answer(operation.answer, schemas)} | _errors(
+    made["responses"] = {str(operation.answer.status): success(operation.answer, schemas)} | refusals(
         errors, schemas
     )
     made["security"] = [] if route.path in OPEN else [{}, {BEARER: []}]
@@ -163,63 +161,3 @@ def _parameters(route: Route, *, identified: bool) -> Iterator[Json]:
         }
     for name in HEADER_PARAMETERS if identified else ("Trace",):
         yield {"$ref": f"#/components/parameters/{name}"}
-
-
-def _body(body: Body, schemas: Schemas) -> Json:
-    if body.schema is not None:
-        schema = body.schema(schemas)
-    else:
-        schema = schemas.ref(body.type, Way.STRICT if body.strict else Way.READ)
-    if not body.required:
-        schema = or_null(schema)
-    examples = {name: {"value": value} for name, value in body.examples.items()}
-    return {"required": body.required, "content": {JSON: {"schema": schema, "examples": examples}}}
-
-
-def _answer(answer: Answer, schemas: Schemas) -> Json:
-    made: Json = {"description": answer.text, "headers": _headers(*answer.headers)}
-    schema = schemas.ref(answer.type, Way.WRITTEN) if answer.type is not None else answer.schema
-    if schema is not None:
-        content: Json = {"schema": schema}
-        if answer.example is not None:
-            content["example"] = msgspec.to_builtins(answer.example(), enc_hook=str)
-        made["content"] = dict.fromkeys(answer.media_types, content)
-    if answer.links:
-        made["links"] = {link.operation: _link(link) for link in answer.links}
-    return made
-
-
-def _link(link: Link) -> Json:
-    made: Json = {"operationId": link.operation, "parameters": dict(link.parameters)}
-    return made if link.body is None else made | {"requestBody": link.body}
-
-
-def _headers(*names: str) -> Json:
-    return {
-        name: {"$ref": f"#/components/headers/{name}"}
-        for name in ("X-Global-Transaction-Id", "X-Content-Type-Options", *names)
-    }
-
-
-def _errors(errors: Sequence[ApiError], schemas: Schemas) -> Json:
-    by_status: dict[int, list[ApiError]] = {}
-    for error in errors:
-        by_status.setdefault(error.status, []).append(error)
-    return {str(status): _refusal(by_status[status], schemas) for status in sorted(by_status)}
-
-
-def _refusal(errors: Sequence[ApiError], schemas: Schemas) -> Json:
-    codes = list(dict.fromkeys(error.code for error in errors))
-    examples: Json = {}
-    for error in errors:
-        same = sum(name.partition(" ")[0] == error.code for name in examples)
-        examples[f"{error.code} {same + 1}" if same else error.code] = {
-            "value": msgspec.json.decode(error_body(error, ID))
-        }
-    code: Json = {"properties": {"message_code": {"enum": codes}}}
-    content: Json = {"schema": {"allOf": [schemas.ref(ErrorBody, Way.WRITTEN), code]}, "examples": examples}
-    return {
-        "description": ", ".join(f"`{code}`" for code in codes),
-        "headers": _headers(*(name for name in HEADERS if any(name in error.headers for error in errors))),
-        "content": {JSON: content},
-    }

@@ -48,7 +48,7 @@ class Link(Struct, kw_only=True, frozen=True):
 class Answer(Struct, kw_only=True, frozen=True):
     """The success of an operation; ``type`` is a model, or ``schema`` describes what is no JSON.
 
-    ``headers`` are names of :data:`~evalhub_server.web.openapi.headers.HEADERS`.
+    ``headers`` are names of :data:`~evalhub_server.web.openapi.parameters.HEADERS`.
     """
 
     status: int = 200
