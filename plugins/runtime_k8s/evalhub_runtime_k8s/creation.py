@@ -7,7 +7,7 @@ import structlog
 from evalhub_runtime_k8s.answers import Refused
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.deletion import POLICIES
-from evalhub_runtime_k8s.kinds import CONFIG_MAPS, JOBS, SECRETS, Resource
+from evalhub_runtime_k8s.kinds import CONFIG_MAPS, JOBS, NETWORK_POLICIES, SECRETS, Resource
 from evalhub_runtime_k8s.labels import BENCHMARK_INDEX, JOB_ID
 from evalhub_runtime_k8s.manifest import Manifests, owner_reference
 from evalhub_server.errors import EvalHubError, LaunchError
@@ -62,6 +62,8 @@ class Creation:
             raise LaunchError("The evaluation's objects were deleted while they were being made.")
         if manifests.secret is not None:
             await self._owned(SECRETS, manifests.secret, reference)
+        if manifests.network_policy is not None:
+            await self._isolated(manifests.network_policy, reference)
         return job["metadata"]["uid"]
 
     async def _made(self, resource: Resource, body: Json) -> Json:
@@ -85,6 +87,15 @@ class Creation:
             log.warning("the cluster warns", kind=resource.kind, name=name, warning=warning)
         self.warnings += answer.warnings
         return answer.body
+
+    async def _isolated(self, policy: Json, reference: Json) -> None:
+        """More than the server usually may do, so a refusal is none of the evaluation's."""
+        body: Json = {**policy, "metadata": {**policy["metadata"], "ownerReferences": [reference]}}
+        try:
+            await self._api.create(NETWORK_POLICIES, self._manifests.namespace, body)
+        except Refused as error:
+            if not error.exists:
+                log.debug("no network policy", name=body["metadata"]["name"], error=str(error))
 
     async def _adopted(self, resource: Resource, body: Json) -> Json:
         """The object of an earlier launch; names are of this server's making, so others' are a mistake of somebody."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from evalhub_runtime_k8s.containers import Pod
 from evalhub_runtime_k8s.hardware import HardwareProfile, Placement, placement
 from evalhub_runtime_k8s.job import job_manifest
-from evalhub_runtime_k8s.labels import annotations_of, labels_of
+from evalhub_runtime_k8s.labels import BENCHMARK_INDEX, JOB_ID, annotations_of, labels_of
 from evalhub_runtime_k8s.modelurl import behind_sidecar
 from evalhub_runtime_k8s.names import Names, names_of
 from evalhub_runtime_k8s.resources import adapter_resources
@@ -44,13 +44,17 @@ class Facts(Struct, kw_only=True, frozen=True):
 
 
 class Manifests(Struct, kw_only=True, frozen=True):
-    """The objects, in the order of their creation, as the API takes them. ``warnings`` are for the log."""
+    """The objects, in the order of their creation, as the API takes them. ``warnings`` are for the log.
+
+    ``network_policy`` is created with the Job as its owner.
+    """
 
     namespace: str
     names: Names
     secret: Json | None
     config_map: Json
     job: Json
+    network_policy: Json | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -112,6 +116,9 @@ def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manife
             "data": files,
         },
         job=job_manifest(pod, place, {"name": names.job, **annotated}),
+        network_policy=_network_policy({"name": names.job, **annotated})
+        if installation.settings.hardening.network_policy
+        else None,
         warnings=_warnings(provider, place),
     )
 
@@ -171,6 +178,17 @@ def _references(
     if not run.spec.model.url:
         return {}
     return references(secret_name, facts.model_secret, installation.base_url)
+
+
+def _network_policy(metadata: Json) -> Json:
+    """Lets nobody connect to the pod; its containers find each other on its loopback all the same."""
+    labels = {key: metadata["labels"][key] for key in ("app", JOB_ID, BENCHMARK_INDEX)}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata,
+        "spec": {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"]},
+    }
 
 
 def _warnings(provider: KubernetesRuntime, place: Placement) -> tuple[str, ...]:

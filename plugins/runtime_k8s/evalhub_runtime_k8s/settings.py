@@ -28,7 +28,8 @@ class Hardening(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     ``/shared`` and ``/tmp``. ``service_links``: variables for every service of the namespace, as Kubernetes makes
     them. ``docker_config_in_adapter``: the adapter sees the registry credentials that the sidecar uses.
     ``ephemeral_storage_request``, ``ephemeral_storage_limit``: of the adapter. ``volume_size_limit``: of the pod's
-    own volumes.
+    own volumes. ``network_policy``: nobody may open a connection to the pod; needs the right to create network
+    policies, and does nothing without it.
     """
 
     deadline: Timespan = Timespan(0)
@@ -42,6 +43,7 @@ class Hardening(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     ephemeral_storage_request: str = ""
     ephemeral_storage_limit: str = ""
     volume_size_limit: str = ""
+    network_policy: bool = False
 
 
 class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -9,12 +9,15 @@ import msgspec
 import pytest
 
 from evalhub_runtime_k8s.names import names_of
+from evalhub_runtime_k8s.settings import Hardening
 from evalhub_server.errors import LaunchError
 from evalhub_server.models.job import Model, ModelAuth
 from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
 from harness.kube import TENANT, FakeCluster, Fault
-from harness.kube.kinds import CONFIG_MAPS, JOBS, SECRETS
+from harness.kube.kinds import CONFIG_MAPS, JOBS, NETWORK_POLICIES, SECRETS
+from harness.kube.rights import OPERATOR
 from harness.kube.runtime import a_run, opened, soon, until
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("kubeconfig")
 
@@ -266,3 +269,24 @@ async def test_whoever_asks_again_while_a_cancelled_launch_comes_to_its_end_gets
 def test_names_do_not_depend_on_anything_but_the_key():
     run = msgspec.structs.replace(a_run("runs"), tenant="other")
     assert names_of(*run.key) == names_of(run.spec.id, 0, 1)
+
+
+async def test_a_pod_can_be_cut_off_from_whoever_would_connect_to_it(cluster: FakeCluster):
+    cluster.grant({**OPERATOR, ("networking.k8s.io", "networkpolicies"): frozenset({"create"})})
+    async with opened(hardening=Hardening(network_policy=True)) as runtime:
+        handle = await runtime.launch(a_run("stops"))
+        (policy,) = cluster.objects(NETWORK_POLICIES)
+        (job,) = cluster.jobs()
+        assert policy["spec"]["policyTypes"] == ["Ingress"]
+        assert "ingress" not in policy["spec"]
+        template = job["spec"]["template"]["metadata"]["labels"]
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= template.items()
+        await runtime.stop(handle, 0)
+    wait_until(lambda: not cluster.objects(NETWORK_POLICIES), "it is collected with the Job")
+
+
+async def test_without_the_right_to_it_a_pod_runs_as_it_is(cluster: FakeCluster):
+    async with opened(hardening=Hardening(network_policy=True)) as runtime:
+        await runtime.launch(a_run("stops"))
+    assert len(cluster.jobs()) == 1
+    assert cluster.objects(NETWORK_POLICIES) == []

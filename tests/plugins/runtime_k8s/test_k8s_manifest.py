@@ -68,10 +68,11 @@ def test_the_api_knows_every_field_of_every_object(case: dict[str, Any]):
         "deadline": "2h", "restart_disrupted": True, "logs_as_message": True, "termination_grace": "60s",
         "pod_security_context": True, "read_only_root": True, "service_links": False,
         "ephemeral_storage_request": "1Gi", "ephemeral_storage_limit": "2Gi", "volume_size_limit": "1Gi",
+        "network_policy": True,
     }  # fmt: skip
     for where in (here(), here(OPERATOR | MLFLOW, {"hardening": hardening}), here({})):
         built = build(run, where, facts_of(run))
-        for item in (built.secret, built.config_map, built.job):
+        for item in (built.secret, built.config_map, built.job, built.network_policy):
             assert item is None or schema_problems(item) == []
         assert job_problems(built.job) == []
 
