@@ -1,0 +1,90 @@
+"""What pages in a real browser can do to a server on the same computer."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Config, RunningServer
+from harness.browser import CHROMIUM, browse
+from harness.server import API
+from harness.upstream import Received, Reply, Upstream
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+SCRIPT = """<body><script>
+const server = "http://127.0.0.1:PORT/api/v1", seen = {};
+const body = name => JSON.stringify({name, runtime: {local: {command: "id"}}, benchmarks: [{id: "b"}]});
+const post = (name, options) => fetch(server + "/evaluations/providers", {method: "POST", body: body(name), ...options});
+const tries = {
+  read: () => fetch(server + "/evaluations/providers"),
+  trace: async () => (await fetch(server + "/health")).headers.get("X-Global-Transaction-Id").length,
+  simple: () => post("simple", {mode: "no-cors", headers: {"Content-Type": "text/plain"}}),
+  json: () => post("json", {headers: {"Content-Type": "application/json", "X-Tenant": "t", "X-User": "u"}}),
+  change: () => fetch(server + "/evaluations/jobs/x", {method: "DELETE"}),
+  rebound: () => fetch("http://rebound.example:PORT/api/v1/evaluations/providers", {mode: "no-cors"}),
+};
+(async () => {
+  for (const name in tries) {
+    try { const got = await tries[name](); seen[name] = got.status ?? got; } catch { seen[name] = "blocked"; }
+  }
+  document.body.innerText = JSON.stringify(seen);
+})();
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with RunningServer(Config(tmp_path_factory.mktemp("pages") / "config").folder) as running:
+        yield running
+
+
+def tried(server: RunningServer, host: str, folder: Path) -> dict[str, Any]:
+    """What became of everything that a page tries that ``host`` serves."""
+
+    def script(_: Received) -> Reply:
+        text = SCRIPT.replace("PORT", str(server.port))
+        return Reply(200, text.encode(), [("Content-Type", "text/html")])
+
+    with Upstream(script) as site:
+        page = browse(f"http://{host}:{site.port}/", folder)
+    match = re.search(r"<body>(\{.*\})</body>", page.dom)
+    assert match, page.dom
+    return json.loads(html.unescape(match[1]))
+
+
+def names(server: RunningServer) -> list[str]:
+    return [item["name"] for item in server.get(f"{API}/providers")["items"]]
+
+
+def test_a_page_from_elsewhere_can_neither_read_nor_change_anything(server: RunningServer, tmp_path: Path):
+    seen = tried(server, "evil.example", tmp_path)
+    # A status of 0 is an answer that the page may not look at.
+    assert seen == {
+        "read": "blocked",
+        "trace": "blocked",
+        "simple": 0,
+        "json": "blocked",
+        "change": "blocked",
+        "rebound": 0,
+    }
+    assert names(server) == []
+    refused = [line for line in server.log_lines() if line.get("code") == 403]
+    assert [line["method"] for line in refused] == ["POST", "GET"]  # the preflighted ones never came
+
+
+def test_a_page_under_a_name_that_became_this_computers_sees_a_refusal(server: RunningServer, tmp_path: Path):
+    page = browse(f"http://rebound.example:{server.port}/docs", tmp_path)
+    assert "host_not_allowed" in page.dom
+
+
+def test_a_page_of_this_computer_works(server: RunningServer, tmp_path: Path):
+    seen = tried(server, "127.0.0.1", tmp_path)
+    assert seen == {"read": 200, "trace": 36, "simple": 0, "json": 201, "change": 404, "rebound": 0}
+    assert sorted(names(server)) == ["json", "simple"]
