@@ -54,6 +54,20 @@ class Config:
         self.write(f"providers/{provider_id}.yaml", document)
         return provider_id
 
+    def image(
+        self, image: str, *benchmarks: str, provider_id: str = PROVIDER, env: dict[str, str] | None = None
+    ) -> str:
+        """A provider that runs ``image`` in a cluster; see ``kube/scripts.py`` for those that do something."""
+        variables = [{"name": n, "value": v} for n, v in (env or {}).items()]
+        document = {
+            "id": provider_id,
+            "name": provider_id,
+            "runtime": {"k8s": {"image": image, "env": variables}},
+            "benchmarks": [{"id": b, "name": b, "category": "test"} for b in benchmarks or ["b"]],
+        }
+        self.write(f"providers/{provider_id}.yaml", document)
+        return provider_id
+
     def scripted(self, *steps: str, provider_id: str = PROVIDER, benchmarks: tuple[str, ...] = ()) -> str:
         """A provider whose adapters go through ``steps``; see ``steps.py``."""
         return self.provider(steps_command(*steps), *benchmarks, provider_id=provider_id)

@@ -25,9 +25,10 @@ async def load_configuration() -> Configuration:
                 config_file=os.environ.get("KUBECONFIG") or None, client_configuration=configuration
             )
         except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            named = os.environ.get("KUBECONFIG") or "~/.kube/config"
             raise StartupError(
-                f"runtime 'kubernetes' finds no cluster. This is no pod of one ({outside}; a pod has its token in "
-                f"{SERVICE_ACCOUNT}), and there is no usable kubeconfig: {error}. Name one with KUBECONFIG=…, or start "
-                "with --local to run adapters as processes of this computer."
+                f"runtime 'kubernetes' finds no cluster. This is no pod of one ({str(outside).rstrip('.')}; a pod has "
+                f"its token in {SERVICE_ACCOUNT}), and there is no usable kubeconfig at {named}: {error}. Name one with "
+                "KUBECONFIG=…, or start with --local to run adapters as processes of this computer."
             ) from error
     return configuration

@@ -93,9 +93,9 @@ class FakeCluster:
     def jobs(self, **labels: str) -> list[Object]:
         return self.objects(JOBS, **labels)
 
-    def running(self) -> list[Object]:
-        """Pods whose containers run."""
-        return [pod for pod in self.objects(PODS) if pod["status"]["phase"] == "Running"]
+    def running(self, **labels: str) -> list[Object]:
+        """Pods with these labels whose containers run."""
+        return [pod for pod in self.objects(PODS, **labels) if pod["status"]["phase"] == "Running"]
 
     def leftovers(self, **labels: str) -> list[str]:
         """What an evaluation has left: names of its Jobs, Pods, ConfigMaps and Secrets."""
