@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from evalhub_server.domain import transitions
 from evalhub_server.domain.exports import without_debts
@@ -355,6 +356,28 @@ async def test_what_is_owed_survives_a_restart_and_is_then_exported_once(tmp_pat
     assert done.exports[0].state == "succeeded"
     await after.close()
     await after.storage.close()
+
+
+async def test_what_waits_for_a_plugin_that_is_not_selected_is_said_once_at_start():
+    world = World(settings=FinalizerSettings(retry_most=Timespan(600)))
+    await world.start(Box(faults=[OSError("down")] * 100))
+    for _ in range(3):
+        await world.ended()
+    await world.until(lambda: len(world.attempts) == 3)
+    await world.close()
+    with capture_logs() as lines:
+        await world.start(Box("other"))
+        job = await world.settled(await world.ended())
+    warnings = [line for line in lines if line["log_level"] == "warning"]
+    assert [(line["name"], line["count"]) for line in warnings] == [("box", 3)]
+    assert [export.name for export in job.exports] == ["other"]
+    await world.close()
+
+
+def test_attempts_go_on_for_about_a_week():
+    settings = FinalizerSettings()
+    pauses = (pause_s(attempts, settings.retry_most, 0.5) for attempts in range(1, settings.max_attempts))
+    assert 6 < sum(pauses) / 86400 < 8
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextvars import Context
 from typing import Literal, NamedTuple
@@ -101,10 +101,17 @@ class Finalizer:
 
     async def start(self) -> None:
         """Pick up what an earlier server left."""
+        counts: Counter[tuple[ExportKind, str]] = Counter()
         for job in await self._store.open():
             self._look(job.id, (), job.exports)
-        if self._lanes:
-            log.info("exports picked up", count=len(self._lanes))
+            counts.update((lane.kind, lane.name) for lane in _owed(job.id, job.exports))
+        for (kind, name), count in counts.items():
+            if self._destinations.get(kind, name):
+                log.info("exports picked up", kind=kind, name=name, count=count)
+            else:
+                log.warning(
+                    "exports wait for a plugin that is not selected", kind=kind, name=name, count=count
+                )
 
     async def close(self) -> None:
         """Give what is under way a moment, then let go. With a durable store the next server goes on."""
@@ -131,7 +138,7 @@ class Finalizer:
 
     def _look(self, job_id: str, before: tuple[ExportRecord, ...], after: tuple[ExportRecord, ...]) -> None:
         """Make sure that somebody works on what the job owes, and nobody on what it does not owe any more."""
-        owed = {Lane(job_id, e.kind, e.name) for e in after if e.state == "pending"}
+        owed = _owed(job_id, after)
         for lane in dict.fromkeys(Lane(job_id, e.kind, e.name) for e in (*before, *after)):
             work = self._lanes.get(lane)
             if work is None:
@@ -139,18 +146,13 @@ class Finalizer:
                     self._open(lane)
             elif lane in owed:
                 work.news = True
-            elif work.stage in (
-                "trying",
-                "pausing",
-            ):  # a deleted job; a lane's own success is noted by itself
-                work.task.cancel()
+            elif work.stage in ("trying", "pausing"):
+                work.task.cancel()  # a deleted job; a lane's own success is noted by itself
 
     def _open(self, lane: Lane) -> None:
         destination = self._destinations.get(lane.kind, lane.name)
         if destination is None:
-            # It stays owed: the next server may have the plugin again.
-            log.warning("export owed to a plugin that is not selected", **lane._asdict())
-            return
+            return  # it stays owed: the next server may have the plugin again
         work = self._lanes[lane] = Work()
         # A context of its own: what is logged later belongs to no request.
         work.task = asyncio.create_task(
@@ -237,3 +239,7 @@ class Finalizer:
                 await asyncio.sleep(STORE_RETRY_S)
             else:
                 return
+
+
+def _owed(job_id: str, records: tuple[ExportRecord, ...]) -> set[Lane]:
+    return {Lane(job_id, each.kind, each.name) for each in records if each.state == "pending"}

@@ -79,12 +79,13 @@ class FinalizerSettings(Struct, kw_only=True, frozen=True):
     """``finalizer:`` how results of jobs are sent to trackers and exporters.
 
     ``max_parallel``: exports that run at once, for each tracker and exporter. A failed one is tried again after a
-    second, then after twice as long each time up to ``retry_most``, at most ``max_attempts`` times in all.
+    second, then after twice as long each time up to ``retry_most``, at most ``max_attempts`` times in all: with the
+    defaults about a week, so that an outage over a long weekend loses nothing.
     """
 
     max_parallel: int = 8
     retry_most: Timespan = Timespan(300)
-    max_attempts: int = 300
+    max_attempts: int = 2700
 
 
 class PrometheusSettings(Struct, kw_only=True, frozen=True):
