@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import threading
@@ -107,7 +108,8 @@ def _handler(server: AnsweringServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(reply.body)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(reply.body)
+                with contextlib.suppress(ConnectionError):  # whoever asked has given up
+                    self.wfile.write(reply.body)
 
         def log_message(self, *args: Any) -> None:
             pass

@@ -37,6 +37,10 @@ class Experiments:
         self, name: str, tags: Mapping[str, str], artifact_location: str, workspace: str
     ) -> str:
         """Its id. ``tags`` and ``artifact_location`` count only for the one who makes it. Raises :class:`MlflowError`."""
+        found = await self._find(name, workspace)
+        if found is not None:
+            return found
+        # Only whoever makes it takes turns: behind a server that hangs, nobody waits for the others' timeouts.
         async with self._turn(workspace, name):
             found = await self._find(name, workspace)
             if found is not None:

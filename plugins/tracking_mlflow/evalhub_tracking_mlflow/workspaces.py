@@ -15,6 +15,9 @@ log = structlog.get_logger()
 DEFAULT = "default"
 """Every server with workspaces has it."""
 
+UNKNOWN_QUESTION = (404, 405, 501)
+"""What servers answer that are older than workspaces."""
+
 
 class _ServerInfo(Struct):
     workspaces_enabled: bool = False
@@ -43,9 +46,10 @@ class Workspaces:
         try:
             info = await self._client.get(f"{API_3}/server-info", _ServerInfo)
         except MlflowError as error:
-            if error.status == 0 or error.status >= 500:
+            # Any other refusal, such as of a token, says nothing, and must not send tenants to one workspace.
+            if error.status not in UNKNOWN_QUESTION:
                 raise
-            info = _ServerInfo()  # an older server, which does not know the question
+            info = _ServerInfo()
         self._enabled = info.workspaces_enabled
 
     async def ensure(self, workspace: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +19,37 @@ from evalhub_server.plugins.sections import Duration
 from evalhub_server.testing.builders import a_job
 from evalhub_tracking_mlflow.client import Client, MlflowError
 from evalhub_tracking_mlflow.credentials import Credentials
+from evalhub_tracking_mlflow.experiments import Experiments
 from evalhub_tracking_mlflow.plugin import make_tracker
 from evalhub_tracking_mlflow.settings import MlflowSettings, tls_context
+from evalhub_tracking_mlflow.workspaces import Workspaces
 from harness import free_port
+from harness.answering import AnsweringServer, Reply, Request
+
+BODY = b'{"error_code": "INTERNAL_ERROR",\n "message": "bad"}'
 
 
-class Answering(BaseHTTPRequestHandler):
-    """Answers as the path says: ``/echo`` the headers, ``/STATUS`` that status with ``body``, ``/hang`` never."""
+class Stranger:
+    """Answers as the path says: ``/echo`` the headers, ``/STATUS`` that status, ``/hang`` not until :attr:`released`."""
 
-    body = b'{"error_code": "INTERNAL_ERROR",\n "message": "bad"}'
-    released: threading.Event
+    def __init__(self) -> None:
+        self.released = threading.Event()
 
-    def do_GET(self) -> None:
-        word = self.path.strip("/").partition("?")[0]
+    def __call__(self, request: Request) -> Reply:
+        word = request.path.strip("/").partition("?")[0]
         if word == "hang":
             self.released.wait(30)
-            return
-        status = int(word) if word.isdecimal() else 200
-        body = json.dumps(dict(self.headers)).encode() if word == "echo" else self.body
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        return
+        if word == "echo":
+            return Reply(body=json.dumps(request.headers).encode())
+        return Reply(int(word) if word.isdecimal() else 200, body=BODY)
 
 
 @pytest.fixture
-def server() -> Iterator[ThreadingHTTPServer]:
-    Answering.released = threading.Event()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as made:
-        thread = threading.Thread(target=made.serve_forever)
-        thread.start()
+def server() -> Iterator[AnsweringServer]:
+    stranger = Stranger()
+    with AnsweringServer(stranger) as made:
         yield made
-        Answering.released.set()
-        made.shutdown()
-        thread.join()
+        stranger.released.set()
 
 
 @pytest.fixture
@@ -82,8 +75,8 @@ async def failure(client: Client, path: str) -> MlflowError:
     return caught.value
 
 
-async def test_a_refusal_has_status_code_and_text(server: ThreadingHTTPServer):
-    error = await failure(client_of(server.server_port), "/500")
+async def test_a_refusal_has_status_code_and_text(server: AnsweringServer):
+    error = await failure(client_of(server.port), "/500")
     assert (error.status, error.code, str(error)) == (
         500,
         "INTERNAL_ERROR",
@@ -91,12 +84,12 @@ async def test_a_refusal_has_status_code_and_text(server: ThreadingHTTPServer):
     )
 
 
-async def test_an_answer_that_is_not_mlflows_is_an_error(server: ThreadingHTTPServer):
-    assert "not an answer of MLflow" in str(await failure(client_of(server.server_port), "/200"))
+async def test_an_answer_that_is_not_mlflows_is_an_error(server: AnsweringServer):
+    assert "not an answer of MLflow" in str(await failure(client_of(server.port), "/200"))
 
 
-async def test_a_server_that_does_not_answer_in_time_is_an_error(server: ThreadingHTTPServer):
-    client = client_of(server.server_port, http_timeout=Duration(0.05))
+async def test_a_server_that_does_not_answer_in_time_is_an_error(server: AnsweringServer):
+    client = client_of(server.port, http_timeout=Duration(0.05))
     assert str(await failure(client, "/hang")) == "GET /hang: no answer within 0.05 seconds"
 
 
@@ -106,29 +99,27 @@ async def test_a_server_that_is_down_is_an_error(tmp_path: Path):
     assert "Cannot connect" in str(error)
 
 
-async def test_a_token_file_that_cannot_be_read_is_an_error(server: ThreadingHTTPServer, tmp_path: Path):
-    error = await failure(client_of(server.server_port, token_path=str(tmp_path / "nothing")), "/echo")
+async def test_a_token_file_that_cannot_be_read_is_an_error(server: AnsweringServer, tmp_path: Path):
+    error = await failure(client_of(server.port, token_path=str(tmp_path / "nothing")), "/echo")
     assert "No such file" in str(error)
 
 
-async def test_requests_carry_token_and_workspace(server: ThreadingHTTPServer):
-    client = client_of(server.server_port, token="secret")
+async def test_requests_carry_token_and_workspace(server: AnsweringServer):
+    client = client_of(server.port, token="secret")
     sent = await client.get("/echo", dict[str, str], workspace="team-a")
-    assert (sent["Authorization"], sent["X-MLFLOW-WORKSPACE"]) == ("Bearer secret", "team-a")
-    assert "X-MLFLOW-WORKSPACE" not in await client.get("/echo", dict[str, str])
+    assert (sent["authorization"], sent["x-mlflow-workspace"]) == ("Bearer secret", "team-a")
+    assert "x-mlflow-workspace" not in await client.get("/echo", dict[str, str])
     await client.close()
 
 
 async def test_the_certificates_that_the_settings_name_are_trusted_and_no_others(
-    server: ThreadingHTTPServer, certificate: Path
+    certificate: Path,
 ):
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate / "crt", certificate / "key")
-    server.socket = tls.wrap_socket(server.socket, server_side=True)
-    trusting = client_of(server.server_port, "https", ca_cert_path=str(certificate / "crt"))
-    assert "User-Agent" in await trusting.get("/echo", dict[str, str])
-    await trusting.close()
-    assert "certificate" in str(await failure(client_of(server.server_port, "https"), "/echo"))
+    with AnsweringServer(Stranger(), tls=(certificate / "crt", certificate / "key")) as server:
+        trusting = client_of(server.port, "https", ca_cert_path=str(certificate / "crt"))
+        assert "user-agent" in await trusting.get("/echo", dict[str, str])
+        await trusting.close()
+        assert "certificate" in str(await failure(client_of(server.port, "https"), "/echo"))
 
 
 async def test_a_tracker_whose_server_is_down_refuses_experiments_and_tries_exports_again():
@@ -149,3 +140,40 @@ async def test_a_tracker_whose_server_is_down_refuses_experiments_and_tries_expo
 
 async def test_closing_what_was_never_used_is_nothing():
     await client_of(1).close()
+
+
+async def test_an_mlflow_that_refuses_the_token_has_not_said_that_it_has_no_workspaces():
+    answers = [Reply(401), Reply(body=b'{"workspaces_enabled": true}')]
+    with AnsweringServer(lambda _: answers.pop(0)) as server:
+        client = client_of(server.port)
+        workspaces = Workspaces(client, "")
+        with pytest.raises(MlflowError, match="401"):
+            await workspaces.of("team-a")
+        assert await workspaces.of("team-a") == "team-a"
+        await client.close()
+
+
+async def test_an_mlflow_that_does_not_know_the_question_has_no_workspaces():
+    with AnsweringServer(lambda _: Reply(404)) as server:
+        client = client_of(server.port)
+        workspaces = Workspaces(client, "own")
+        assert [await workspaces.of(tenant) for tenant in ("team-a", "")] == ["", ""]
+        assert len(server.requests) == 1
+        await client.close()
+
+
+async def test_behind_an_mlflow_that_hangs_nobody_waits_for_the_others():
+    released = threading.Event()
+
+    def answer(request: Request) -> Reply:
+        released.wait(30)
+        return Reply(body=b'{"experiment": {"experiment_id": "7"}}')
+
+    with AnsweringServer(answer) as server:
+        client = client_of(server.port)
+        experiments = Experiments(client)
+        asked = [asyncio.create_task(experiments.resolve("e", {}, "", "")) for _ in range(5)]
+        await asyncio.to_thread(server.until, 5)
+        released.set()
+        assert await asyncio.gather(*asked) == ["7"] * 5
+        await client.close()
