@@ -27,9 +27,13 @@ BATCH = 100
 """MLflow takes that many params, and tags, at once; and ten times as many metrics."""
 
 
+MOST_FOUND = 10
+
+
 class RunInfo(Struct):
     run_id: str
     artifact_uri: str = ""
+    start_time: int = 0
 
 
 class _Run(Struct):
@@ -57,9 +61,10 @@ class Runs:
         workspace: str,
     ) -> str:
         """Make the run, or bring the one that there is up to date; returns its id. Raises :class:`MlflowError`."""
-        run = await self._find(experiment_id, found_by, workspace)
+        run = await self._find(experiment_id, content, found_by, workspace)
         if run is None:
-            run = await self._make(experiment_id, content, found_by, workspace)
+            made = await self._make(experiment_id, content, found_by, workspace)
+            run = await self._find(experiment_id, content, found_by, workspace) or made
         await self._log(run.run_id, content, workspace)
         for name, data in files.items():
             await self._upload(run, name, data, workspace)
@@ -75,18 +80,28 @@ class Runs:
         await self._post("runs/update", end, dict[str, Any], workspace)
         return run.run_id
 
-    async def _find(self, experiment_id: str, found_by: dict[str, str], workspace: str) -> RunInfo | None:
+    async def _find(
+        self, experiment_id: str, content: RunContent, found_by: dict[str, str], workspace: str
+    ) -> RunInfo | None:
+        """The run of the job. An MLflow that hung may have made one late, after its client had asked again: the
+        first stays, whatever the order in which they were made, and the others are deleted."""
         terms = [
             f"tags.`{key}` = '{value}'" for key, value in found_by.items()
         ]  # ids and constants: no quotes in them
         query = {
             "experiment_ids": [experiment_id],
             "filter": " and ".join(terms),
-            "max_results": 1,
+            "max_results": MOST_FOUND,
             "order_by": ["attributes.start_time ASC"],
         }
-        found = await self._post("runs/search", query, _Found, workspace)
-        return found.runs[0].info if found.runs else None
+        found = [run.info for run in (await self._post("runs/search", query, _Found, workspace)).runs]
+        for run in found[1:]:
+            if run.start_time == content.start_ms:  # made here, and not a copy of somebody's
+                await self._post("runs/delete", {"run_id": run.run_id}, dict[str, Any], workspace)
+                log.warning(
+                    "MLflow run deleted, which was made twice", run_id=run.run_id, kept=found[0].run_id
+                )
+        return found[0] if found else None
 
     async def _make(
         self, experiment_id: str, content: RunContent, found_by: dict[str, str], workspace: str

@@ -10,6 +10,12 @@ from typing import Any
 
 import pytest
 
+from evalhub_server.models.common import State
+from evalhub_server.plugins import PluginContext
+from evalhub_server.testing.builders import a_job
+from evalhub_tracking_mlflow.content import milliseconds, run_tags
+from evalhub_tracking_mlflow.plugin import make_tracker
+from evalhub_tracking_mlflow.settings import MlflowSettings
 from harness import Config, RunningServer, free_port, wait_until
 from harness.mlflow import MlflowServer, pairs
 from harness.server import API
@@ -250,6 +256,25 @@ def test_a_server_killed_between_the_end_of_a_job_and_its_export_leaves_exactly_
     assert export(server, job_id)["state"] == "succeeded"
     (run,) = mlflow.runs(mlflow.experiment("crash")["experiment_id"])
     assert run["info"]["status"] == "KILLED"
+
+
+async def test_a_run_that_a_hanging_mlflow_made_twice_is_one_again(mlflow: MlflowServer):
+    made = mlflow.request("POST", "/api/2.0/mlflow/experiments/create", {"name": "twice"})
+    job = a_job(experiment_id=made["experiment_id"], state=State.COMPLETED)
+    body = {
+        "experiment_id": made["experiment_id"],
+        "start_time": milliseconds(job.created_at),
+        "tags": [{"key": key, "value": value} for key, value in run_tags(job).items()],
+    }
+    for start_time in (body["start_time"], body["start_time"], body["start_time"] + 1):
+        mlflow.request("POST", "/api/2.0/mlflow/runs/create", {**body, "start_time": start_time})
+    tracker = make_tracker(MlflowSettings(tracking_uri=mlflow.url), PluginContext())
+    first = await tracker.record(job)
+    assert await tracker.record(job) == first
+    await tracker.close()
+    kept, somebodys_copy = mlflow.runs(made["experiment_id"])
+    assert (kept["info"]["run_id"], kept["info"]["status"]) == (first.reference, "FINISHED")
+    assert somebodys_copy["info"]["start_time"] == body["start_time"] + 1
 
 
 def test_tenants_have_workspaces_where_mlflow_has_them(
