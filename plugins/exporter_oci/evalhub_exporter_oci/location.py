@@ -57,7 +57,7 @@ def location(
     """
     scheme, _, rest = coordinates.oci_host.strip().lower().rpartition("://")
     host = rest.removesuffix("/")
-    if scheme not in ("", "http", "https") or not _HOST.fullmatch(host):
+    if scheme not in ("", "http", "https") or not _HOST.fullmatch(host) or not _possible(host):
         raise ExportRefused(
             f"exports.oci.coordinates.oci_host {coordinates.oci_host!r} is no registry; write host or host:port"
         )
@@ -83,6 +83,13 @@ def location(
     plain = scheme == "http" or (allowed and not scheme)
     name = _DOCKER_HUB_API if canonical_host(host) == DOCKER_HUB else host
     return Location(host=host, url=f"{'http' if plain else 'https'}://{name}", repository=repository, tag=tag)
+
+
+def _possible(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").port != 0
+    except ValueError:  # a port beyond 65535, or brackets around what is no address
+        return False
 
 
 def canonical_host(text: str) -> str:

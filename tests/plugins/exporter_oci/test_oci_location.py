@@ -59,7 +59,20 @@ def test_for_the_jobs_of_others_this_computer_is_like_any_host(host: str):
 
 @pytest.mark.parametrize(
     "host",
-    ["", "quay.io/team", "user:password@quay.io", "ftp://quay.io", "a b", "a#b", "a?b", "-a", "a:port"],
+    [
+        "",
+        "quay.io/team",
+        "user:password@quay.io",
+        "ftp://quay.io",
+        "a b",
+        "a#b",
+        "a?b",
+        "-a",
+        "a:port",
+        "a:0",
+        "a:65536",
+        "[::::]",
+    ],
 )
 def test_a_host_that_is_none_is_refused(host: str):
     with pytest.raises(ExportRefused, match=r"oci_host .* is no registry; write host or host:port"):
