@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import urllib.request
 from collections.abc import AsyncGenerator, Mapping
@@ -59,8 +60,9 @@ class RegistrySession:
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        tls = await asyncio.to_thread(self._tls)  # which takes long enough to hold up events
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls()),
+            connector=aiohttp.TCPConnector(ssl=tls),
             timeout=self._timeout,
             headers={"User-Agent": f"eval-hub-server/{__version__}"},
             cookie_jar=aiohttp.DummyCookieJar(),

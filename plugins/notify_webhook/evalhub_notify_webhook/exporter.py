@@ -96,11 +96,13 @@ class WebhookExporter(Exporter):
         """Raises :class:`DeliveryError`, and :class:`ExportRefused` for what will never be."""
         settings = self._settings
         signed = sign(await self._secrets(), sent_as, int(self._clock()), text)
+        tls = await asyncio.to_thread(self._tls)  # which takes long enough to hold up events
+        resolver = None if settings.allow_private_addresses else PublicResolver()
         host = self._url.host
         try:
             async with (
                 aiohttp.ClientSession(
-                    connector=self._connector(),
+                    connector=aiohttp.TCPConnector(ssl=tls, resolver=resolver, use_dns_cache=False),
                     timeout=aiohttp.ClientTimeout(total=settings.http_timeout),
                     cookie_jar=aiohttp.DummyCookieJar(),
                 ) as session,
@@ -133,13 +135,12 @@ class WebhookExporter(Exporter):
         if not 200 <= status < 300:
             raise DeliveryError(f"{host} answered {status} instead of 2xx")
 
-    def _connector(self) -> aiohttp.TCPConnector:
-        tls: ssl.SSLContext | bool = True
-        if self._settings.ca_cert_path:
-            tls = ssl.create_default_context()
-            tls.load_verify_locations(Path(self._settings.ca_cert_path).expanduser())
-        resolver = None if self._settings.allow_private_addresses else PublicResolver()
-        return aiohttp.TCPConnector(ssl=tls, resolver=resolver, use_dns_cache=False)
+    def _tls(self) -> ssl.SSLContext | bool:
+        if not self._settings.ca_cert_path:
+            return True
+        context = ssl.create_default_context()
+        context.load_verify_locations(Path(self._settings.ca_cert_path).expanduser())
+        return context
 
     async def _secrets(self) -> list[bytes]:
         settings = self._settings
