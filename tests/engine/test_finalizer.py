@@ -244,14 +244,14 @@ async def test_an_exporter_that_hangs_holds_up_no_event_and_no_other_exporter(wo
     jobs = [await world.ended() for _ in range(5)]
     await world.until(lambda: len(box.sent) == 5)
     await world.until(lambda: stuck.now == QUICK.max_parallel)
-    assert world.finalizer is not None
-    assert world.finalizer.owing == {("exporter", "stuck"): 5}
+    assert (finalizer := world.finalizer) is not None
+    await world.until(lambda: finalizer.owing == {("exporter", "stuck"): 5})
     assert world.metrics.gauge().values == {("exporter", "stuck"): 5}
     stuck.gate.set()
     for job in jobs:
         await world.settled(job)
     assert stuck.most == QUICK.max_parallel
-    assert world.finalizer.owing == {}
+    await world.until(lambda: finalizer.owing == {})
 
 
 async def test_an_exporter_that_cannot_say_what_it_is_owed_is_owed_nothing(world: World):
