@@ -17,8 +17,9 @@ import msgspec
 from evalhub_server.cli.client import RequestFailed, RestClient
 from evalhub_server.cli.output import write
 from evalhub_server.cli.progress import Progress, make_progress
-from evalhub_server.cli.serve import on_signals, run_async
+from evalhub_server.cli.serve import run_async
 from evalhub_server.cli.server import Server
+from evalhub_server.cli.signals import on_signals
 from evalhub_server.errors import StartupError
 from evalhub_server.logs import configure_logs
 from evalhub_server.models.common import State

@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 data_dir=arguments.data_dir,
                 as_json=arguments.json,
             )
+        from evalhub_server.cli.signals import end_on_signals
+
+        end_on_signals()
         from evalhub_server.cli.serve import serve
 
         return serve(local=arguments.local, configdir=arguments.configdir, data_dir=arguments.data_dir)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from evalhub_server.cli.descriptors import raise_descriptor_limit
 from evalhub_server.cli.server import Server
+from evalhub_server.cli.signals import ignore_signals, on_signals
 from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.logs import configure_logs
 from evalhub_server.plugins.manager import load_plugins
@@ -38,6 +36,7 @@ def serve(*, local: bool, configdir: Path | None, data_dir: Path | None) -> int:
             run_async(_serve_until_signal(Server(settings, plugins)))
         except EvalHubError as error:
             raise StartupError(settings.secrets.redact(str(error))) from None
+        ignore_signals()
     except EvalHubError as error:
         if not local:
             _leave_behind(str(error), Path(termination_file or TERMINATION_FILE))
@@ -52,28 +51,9 @@ def _leave_behind(text: str, file: Path) -> None:
 
 
 async def _serve_until_signal(server: Server) -> None:
+    on_signals(server.stop)
     async with server:
-        on_signals(server.stop)
         await server.serve()
-
-
-def on_signals(stop: Callable[[], None]) -> None:
-    """Call ``stop`` on SIGINT, SIGTERM and, unless nohup ignores it, SIGHUP; all end the server with status 0."""
-    loop = asyncio.get_running_loop()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)  # a terminal window that is closed
-    for number in numbers:
-        try:
-            loop.add_signal_handler(number, stop)
-        except NotImplementedError:  # Windows
-            signal.signal(number, partial(_from_thread, loop, stop))
-
-
-def _from_thread(
-    loop: asyncio.AbstractEventLoop, stop: Callable[[], None], _number: int, _frame: FrameType | None
-) -> None:
-    loop.call_soon_threadsafe(stop)
 
 
 def run_async(main: Coroutine[Any, Any, Any]) -> Any:

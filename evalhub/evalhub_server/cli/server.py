@@ -75,6 +75,7 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
         self._http: HttpServer | None = None
         self._socket: socket.socket | None = None
+        self._stopping = False
 
     async def __aenter__(self) -> Self:
         async with self._stack:
@@ -89,13 +90,16 @@ class Server:
         log.info("Server stopped")
 
     async def serve(self) -> None:
-        """Answer requests until :meth:`stop`."""
+        """Answer requests until :meth:`stop`; none if that was called while everything opened."""
+        if self._stopping:
+            return
         assert self._http is not None  # noqa: S101  made on entering
         assert self._socket is not None  # noqa: S101
         await self._http.serve([self._socket])
 
     def stop(self) -> None:
         """Make :meth:`serve` return; a second call does not wait for open requests."""
+        self._stopping = True
         if self._http is not None:
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
