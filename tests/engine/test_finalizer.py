@@ -244,7 +244,8 @@ async def test_an_exporter_that_hangs_holds_up_no_event_and_no_other_exporter(wo
     jobs = [await world.ended() for _ in range(5)]
     await world.until(lambda: len(box.sent) == 5)
     await world.until(lambda: stuck.now == QUICK.max_parallel)
-    assert (finalizer := world.finalizer) is not None
+    finalizer = world.finalizer
+    assert finalizer is not None
     await world.until(lambda: finalizer.owing == {("exporter", "stuck"): 5})
     assert world.metrics.gauge().values == {("exporter", "stuck"): 5}
     stuck.gate.set()
