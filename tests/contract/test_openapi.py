@@ -141,6 +141,15 @@ def test_other_parameters_that_are_documented_are_read(server: RunningServer, do
         assert name in refusal["message"]
 
 
+def test_parameters_may_be_empty_where_that_is_documented(server: RunningServer, document: dict[str, Any]):
+    for method, path, operation in operations(document):
+        address = path.replace("{job_id}", "no-such-job").replace("{benchmark_index}", "0")
+        for parameter in operation["parameters"]:
+            if parameter.get("in") == "query":
+                status = server.call(method, f"{address}?{parameter['name']}=").status
+                assert (status != 400) is parameter["allowEmptyValue"], f"{method} {path} {parameter['name']}"
+
+
 def test_every_parameter_that_is_read_is_documented(document: dict[str, Any]):
     read = {
         call.args[0].value

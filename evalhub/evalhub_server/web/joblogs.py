@@ -38,6 +38,7 @@ OPTIONS = (
         name="since_seconds",
         text="Only what is younger than this, where the runtime keeps times.",
         schema={"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
+        may_be_empty=False,
     ),
 )
 BAD_OPTIONS = (

@@ -26,7 +26,7 @@ Runs evaluations of language models and keeps their results. A client submits a 
 * Requests are JSON, whatever their `Content-Type` says. Unless an operation says otherwise, unknown fields are ignored, names
   match in any case, and null or an empty text stands for an absent field.
 * Filters of lists: `a,b` asks for all of these values, `a|b` for any of them, and repeating the parameter is the same as a
-  comma. An empty parameter is as good as none. Booleans are also `1`, `t`, `T`, `TRUE`, `True` and the same for false.
+  comma. Most parameters may be empty, which is as good as none. Booleans are also `1`, `t`, `T`, `TRUE`, `True` and the same for false.
 * Errors have a `message_code` for programs. Any other method than those below is answered with 405 and `Allow`; `HEAD` works
   wherever `GET` does. A path that is not below is answered with 404 as plain text. A request that does not come to an end is
   answered with 408, one whose head is too large with 431, both without a body.
@@ -157,6 +157,7 @@ def _parameters(route: Route, *, identified: bool) -> Iterator[Json]:
             "name": parameter.name,
             "in": "query",
             "description": parameter.text,
+            "allowEmptyValue": parameter.may_be_empty,
             "schema": parameter.schema,
         }
     for name in HEADER_PARAMETERS if identified else ("Trace",):

@@ -17,11 +17,12 @@ JSON = "application/json"
 
 
 class Parameter(Struct, kw_only=True, frozen=True):
-    """A query parameter. ``schema`` is JSON Schema."""
+    """A query parameter. ``schema`` is JSON Schema. ``may_be_empty``: ``name=`` is as good as nothing."""
 
     name: str
     text: str
     schema: Json
+    may_be_empty: bool = True
 
 
 class Body(Struct, kw_only=True, frozen=True):
