@@ -80,4 +80,5 @@ def test_the_keys_in_the_comments_of_the_template_exist(tmp_path: Path):
     assert [str(w) for w in settings.warnings if "no such directory" not in w.message] == []
     assert set(settings.sections["secrets"]["mappings"]) == {"db_url", "mlflow_token:optional"}
     assert settings.sections["local"]["max_parallel"] == 4
+    assert settings.sections["mlflow"].keys() == {"tracking_uri", "token_path", "ca_cert_path"}
     assert tuple(settings.sections["webhook"]["events"]) == WebhookSettings().events

@@ -29,7 +29,11 @@ TESTED = {"primary_score": {"metric": "acc"}, "pass_criteria": {"threshold": 0.5
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    made = Config(tmp_path / "config", supervisor={"exit_grace": "300ms"}, finalizer={"retry_most": "200ms"})
+    made = Config(
+        tmp_path / "config",
+        supervisor={"exit_grace": "300ms"},
+        finalizer={"retry_most": "200ms", "max_attempts": 1_000_000},
+    )
     made.scripted("env:MLFLOW_TRACKING_URI", "running", f"completed:{RESULT}", benchmarks=("b", "c"))
     made.scripted("running", "hang", provider_id="hangs")
     made.scripted("running", "failed:boom", provider_id="fails")
@@ -275,6 +279,23 @@ async def test_a_run_that_a_hanging_mlflow_made_twice_is_one_again(mlflow: Mlflo
     kept, somebodys_copy = mlflow.runs(made["experiment_id"])
     assert (kept["info"]["run_id"], kept["info"]["status"]) == (first.reference, "FINISHED")
     assert somebodys_copy["info"]["start_time"] == body["start_time"] + 1
+
+
+def test_a_run_that_an_attempt_left_half_done_is_completed(server: RunningServer, mlflow: MlflowServer):
+    job_id = server.submit(provider="hangs", experiment={"name": "half done"})
+    server.in_state(job_id, "running")
+    experiment_id = mlflow.experiment("half done")["experiment_id"]
+    tags = [{"key": "evaluation_job_id", "value": job_id}, {"key": "context", "value": "eval-hub"}]
+    half = mlflow.request(
+        "POST", "/api/2.0/mlflow/runs/create", {"experiment_id": experiment_id, "tags": tags, "start_time": 1}
+    )
+    assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+    exported(server, job_id)
+    (run,) = mlflow.runs(experiment_id)
+    assert run["info"]["run_id"] == half["run"]["info"]["run_id"]
+    assert (run["info"]["status"], run["info"]["run_name"]) == ("KILLED", "a job")
+    card = mlflow.artifact(run["info"]["run_id"], "evaluation-card.json")
+    assert card["results"]["status"]["state"] == "cancelled"
 
 
 def test_tenants_have_workspaces_where_mlflow_has_them(
