@@ -21,7 +21,8 @@ from evalhub_sidecar.spool import Answer, Event, Spool
 LARGEST_EVENT_BYTES = 10 << 20
 """What the server takes unless it is told otherwise."""
 UNAUTHORIZED = 401
-_EVENTS = re.compile(rf"{EVALUATIONS}/jobs/(?P<job>[^/]+)/events")
+_EVENTS = re.compile(rf"(?:/callback/[^/]+)?{EVALUATIONS}/jobs/(?P<job>[^/]+)/events")
+"""A server with a token of its own gives each job an address to report to."""
 
 ChangeBody = Callable[[bytes], bytes]
 

@@ -38,6 +38,10 @@ def seen(text: str, request: JobRequest | None = None, urls: SidecarUrls = URLS)
     ("path", "real"),
     [
         ("/api/v1/evaluations/jobs/1/events", "https://hub.test:8443/api/v1/evaluations/jobs/1/events"),
+        (
+            "/callback/t0ken/api/v1/evaluations/jobs/1/events",
+            "https://hub.test:8443/api/v1/evaluations/jobs/1/events",
+        ),
         ("/api/2.0/mlflow/runs/create", "https://mlflow.test/base/api/2.0/mlflow/runs/create"),
         ("/api/2.0/mlflow-artifacts?x=1", "https://mlflow.test/base/api/2.0/mlflow-artifacts?x=1"),
         ("/v2/org/repo/blobs/uploads/", "https://quay.test/v2/org/repo/blobs/uploads/"),

@@ -73,6 +73,10 @@ class Upstream:
         """From now on connections are refused."""
         self._server.shutdown()
         self._thread.join()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the port; alone for a server that was never entered."""
         self._server.server_close()
 
     def anew(self, script: Script) -> Self:

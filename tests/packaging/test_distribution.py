@@ -68,7 +68,7 @@ def test_the_licence_is_in_the_wheel(files: dict[str, bytes]):
 def test_scripts_and_plugins_are_declared(metadata: PathDistribution, files: dict[str, bytes]):
     points = metadata.entry_points
     scripts = {point.name for point in points if point.group == "console_scripts"}
-    assert {"eval-hub-server", "eval-hub", "eval-runtime-sidecar"} <= scripts
+    assert {"eval-hub-server", "eval-hub", "eval-runtime-sidecar", "eval-runtime-init"} <= scripts
     assert "evalhub" not in scripts, "this one is the SDK's"
     plugins = {point.name for point in points if point.group == "evalhub.plugins"}
     assert {"runtime_k8s", "runtime_local", "storage_sqlite", "tracking_mlflow"} <= plugins

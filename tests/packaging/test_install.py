@@ -18,6 +18,7 @@ OURS = [
     "evalhub_server",
     "evalhub_quickstart",
     "evalhub_sidecar",
+    "evalhub_init",
     "evalhub_runtime_local",
     "evalhub_storage_sqlite",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,22 +64,10 @@ def sidecar(data_dir: Path, module_server: Upstream) -> Iterator[RunningSidecar]
         yield running
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``crt`` and ``key`` of localhost."""
-    folder = tmp_path_factory.mktemp("certificate")
-    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out crt -days 2"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(["openssl", *words.split(), *subject], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
 @pytest.fixture
-def tls_server(certificate: Path) -> Iterator[Upstream]:
+def tls_server(tls_context: ssl.SSLContext) -> Iterator[Upstream]:
     """Answers everything, over HTTPS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "crt", certificate / "key")
-    with Upstream(lambda _: Reply(200, b"secure"), tls=context) as upstream:
+    with Upstream(lambda _: Reply(200, b"secure"), tls=tls_context) as upstream:
         yield upstream
 
 

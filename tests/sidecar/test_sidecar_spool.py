@@ -111,6 +111,16 @@ def test_one_jobs_trouble_is_not_anothers(tmp_path: Path, server: Upstream):
             assert sidecar.call("POST", f"/api/v1/evaluations/jobs/{job}/events", {}).status == status
 
 
+def test_events_at_a_jobs_own_address_are_kept_too(tmp_path: Path, server: Upstream):
+    server.script = lambda _: Reply(503)
+    path = "/callback/t0ken/api/v1/evaluations/jobs/a/events"
+    with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
+        assert sidecar.call("POST", path, {}).status == 202
+        server.script = lambda _: Reply(204)
+        assert sidecar.terminate() == 0
+    assert {received.path for received in server.received} == {path}
+
+
 def test_an_event_of_an_adapter_that_has_gone_is_delivered(pod: Pod, server: Upstream):
     go_on = threading.Event()
 

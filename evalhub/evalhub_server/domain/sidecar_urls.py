@@ -14,6 +14,9 @@ from evalhub_server.models.event import BenchmarkEvent
 
 MLFLOW_PATHS = ("/api/2.0/mlflow", "/api/3.0/mlflow", "/api/2.0/mlflow-artifacts")
 
+_CALLBACK_TOKEN = re.compile(r"\A/callback/[^/]+(?=/api/v1/evaluations/)")
+"""What lets a job's adapters in; not for people."""
+
 
 class SidecarUrls:
     """``base_url`` is the sidecar's, the others are whom it stands for; empty where there is nobody."""
@@ -42,6 +45,7 @@ class SidecarUrls:
 
     def _real(self, path: str, job: JobRecord) -> str:
         """Where the sidecar sends this path; the path alone if nobody knows."""
+        path = _CALLBACK_TOKEN.sub("", path)
         if path.startswith("/api/v1/evaluations/"):
             return self._eval_hub_url.rstrip("/") + path
         if any(_below(path, prefix) for prefix in MLFLOW_PATHS):

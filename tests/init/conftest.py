@@ -1,0 +1,14 @@
+"""A pod whose data are to be fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.init import InitPod
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> InitPod:
+    return InitPod(tmp_path)

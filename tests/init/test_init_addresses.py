@@ -1,0 +1,119 @@
+"""Which hosts test data may come from."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalhub_init.addresses import is_public, public_addresses
+from evalhub_init.errors import InitError
+from harness.upstream import Received, Reply, Upstream
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.9.9.9",
+        "0.0.0.0",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.0.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a9fe:a9fe",
+        "2002:7f00:1::",
+    ],
+)
+def test_addresses_that_are_not_for_everybody(address: str):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["140.82.121.3", "2606:50c0:8000::153", "::ffff:140.82.121.3"])
+def test_addresses_of_the_internet(address: str):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "localhost",
+        "LOCALHOST.",
+        "x.localhost",
+        "metadata.google.internal",
+        "kubernetes",
+        "kubernetes.default.svc",
+        "git.team.svc.cluster.local",
+        "printer.local",
+    ],
+)
+async def test_names_of_the_host_and_of_the_cluster(name: str):
+    with pytest.raises(InitError, match="it is a name of this host or of the cluster"):
+        await public_addresses(name, 443, ())
+
+
+async def test_a_name_that_nobody_knows_is_named():
+    with pytest.raises(InitError, match=r"The host 'no-such-host\.invalid' of the test data is not known"):
+        await public_addresses("no-such-host.invalid", 443, ())
+
+
+@pytest.mark.parametrize(("allowed", "port"), [("127.0.0.1", 1), ("127.0.0.1:2", 2)])
+async def test_an_operator_may_allow_a_host_or_one_port_of_it(allowed: str, port: int):
+    assert await public_addresses("127.0.0.1", port, {allowed}) == ["127.0.0.1"]
+
+
+async def test_another_port_of_an_allowed_host_is_not_allowed():
+    with pytest.raises(InitError, match="it has an address that is not public"):
+        await public_addresses("127.0.0.1", 3, {"127.0.0.1:2"})
+
+
+FIND = """
+import asyncio, sys
+from evalhub_init.gitremote import find_remote
+remote = asyncio.run(find_remote(sys.argv[1], "", "", {"localhost"}))
+print(remote.url, remote.authorization, remote.pinned)
+"""
+
+
+def test_credentials_stay_with_their_host(certificate: Path, tls_context: ssl.SSLContext):
+    service = "/info/refs?service=git-upload-pack"
+    with Upstream(tls=tls_context) as other, Upstream(tls=tls_context) as first:
+
+        def redirect(received: Received) -> Reply:
+            to = {"/same": f"{first.url}/here", "/other": f"{other.url}/there"}.get(
+                received.path.removesuffix(service)
+            )
+            return Reply(302, b"", {"Location": f"{to}{service}"}) if to else Reply()
+
+        first.script = redirect
+
+        def found(path: str) -> list[str]:
+            url = first.url.replace("://", "://me:pw@") + path
+            env = {"SSL_CERT_FILE": str(certificate / "crt")}
+            command = [sys.executable, "-c", FIND, url]
+            return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split(
+                " "
+            )
+
+        assert found("/same") == [
+            f"{first.url}/here",
+            "Basic",
+            "bWU6cHc=",
+            f"localhost:{first.port}:127.0.0.1\n",
+        ]
+        assert found("/other") == [f"{other.url}/there", "", f"localhost:{other.port}:127.0.0.1\n"]
+        assert [r.header("Authorization") for r in other.received] == [[]]

@@ -1,0 +1,119 @@
+"""Test data out of a dataset repository: a stand-in for the hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from harness.init import InitPod
+from harness.upstream import Received, Reply, Upstream
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+FILES = {"README.md": "readme", "data/train.jsonl": "train", "data/deep/a b.txt": "a b"}
+
+
+class Hub:
+    """Has one dataset; large files are elsewhere, as on the real one."""
+
+    def __init__(self) -> None:
+        self.gated = False
+        self.files = dict(FILES)
+        self.storage = Upstream(lambda r: Reply(200, self.files["data/train.jsonl"].encode()))
+        self.upstream = Upstream(self.answer)
+
+    def answer(self, received: Received) -> Reply:
+        path = received.path.replace("%20", " ")
+        if self.gated and received.header("Authorization") != ["Bearer hf_secret"]:
+            return Reply(401, b"", {"X-Error-Message": "Access is restricted."})
+        if path in (f"/api/datasets/me/set/revision/{r}" for r in ("main", "v1", "refs%2Fpr%2F1")):
+            siblings = [{"rfilename": name} for name in self.files]
+            return Reply(200, json.dumps({"sha": SHA, "siblings": siblings, "private": False}).encode())
+        name = path.removeprefix(f"/datasets/me/set/resolve/{SHA}/")
+        if name == "data/train.jsonl":
+            return Reply(
+                302, b"", {"Location": f"http://127.0.0.1:{self.storage.port}/blob?X-Signature=a%2Fb"}
+            )
+        return Reply(200, self.files[name].encode()) if name in self.files else Reply(404)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    with hub.upstream, hub.storage:
+        yield hub
+
+
+def at(hub: Hub, revision: str = "", sub_path: str = "", repository: str = "me/set") -> dict[str, str]:
+    return {
+        "HF_ENDPOINT": hub.upstream.url,
+        "TEST_DATA_HF_REPO_ID": repository,
+        "TEST_DATA_HF_REVISION": revision,
+        "TEST_DATA_HF_SUBPATH": sub_path,
+    }
+
+
+@pytest.mark.parametrize("revision", ["", "v1", "refs/pr/1"])
+def test_a_dataset_is_fetched_at_one_commit(pod: InitPod, hub: Hub, revision: str):
+    assert pod.fetched(**at(hub, revision)) == FILES
+    assert pod.commit == SHA
+
+
+@pytest.mark.parametrize(
+    ("sub_path", "files"),
+    [
+        ("data", {"train.jsonl": "train", "deep/a b.txt": "a b"}),
+        ("/data/deep/", {"a b.txt": "a b"}),
+        ("README.md", {"README.md": "readme"}),
+    ],
+)
+def test_a_part_of_it_is_fetched(pod: InitPod, hub: Hub, sub_path: str, files: dict[str, str]):
+    assert pod.fetched(**at(hub, sub_path=sub_path)) == files
+
+
+def test_a_token_opens_what_is_gated_and_goes_nowhere_else(pod: InitPod, hub: Hub):
+    hub.gated = True
+    pod.credentials(token="hf_secret\n")
+    assert pod.fetched(**at(hub)) == FILES
+    (stored,) = hub.storage.received
+    assert stored.path == "/blob?X-Signature=a%2Fb"
+    assert stored.header("Authorization") == []
+
+
+def test_what_is_gated_is_told(pod: InitPod, hub: Hub):
+    hub.gated = True
+    pod.credentials(token="hf_wrong")
+    text = pod.refused(**at(hub))
+    assert "'me/set': 401 Access is restricted." in text
+    assert "hf_wrong" not in text
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [
+        ({"revision": "nope"}, "The hub does not give revision 'nope' of the dataset 'me/set': 404"),
+        ({"sub_path": "nope"}, "There is nothing at 'nope' in the dataset 'me/set'."),
+        ({"sub_path": "../x"}, "sub_path '../x' leads out"),
+        ({"repository": "me/set/more"}, "'me/set/more' is no dataset"),
+        ({"repository": "../../etc"}, "'../../etc' is no dataset"),
+    ],
+)
+def test_what_is_not_there_is_named(pod: InitPod, hub: Hub, where: dict[str, str], complaint: str):
+    assert complaint in pod.refused(**at(hub, **where))
+
+
+def test_no_file_leads_out_of_the_directory(pod: InitPod, hub: Hub):
+    hub.files = {"../evil": "x"}
+    assert "is not a relative path" in pod.refused(**at(hub))
+
+
+def test_a_hub_that_is_away_is_asked_again(pod: InitPod, hub: Hub):
+    bad = [Reply(503), Reply(200, b"no json"), Reply(429)]
+    hub.upstream.script = lambda received: bad.pop() if bad else hub.answer(received)
+    assert pod.fetched(**at(hub)) == FILES
+
+
+def test_a_message_is_no_longer_than_the_kubelet_reads(pod: InitPod):
+    pod.fetch(TEST_DATA_HF_REPO_ID="x/" * 5000)
+    assert len((pod.folder / "message").read_bytes()) == 4096
