@@ -37,8 +37,10 @@ def report(status, **fields):
     }
     url = f"{spec['callback_url']}/api/v1/evaluations/jobs/{spec['id']}/events"
     body = json.dumps({"benchmark_status_event": event}).encode()
+    tenant = os.environ.get("POD_NAMESPACE")
+    headers = {"X-Tenant": tenant} if tenant else {}
     try:
-        urllib.request.urlopen(urllib.request.Request(url, body, method="POST"), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(url, body, headers, method="POST"), timeout=10).close()
     except urllib.error.HTTPError as error:
         print("event refused", error.code, flush=True)
     except OSError as error:

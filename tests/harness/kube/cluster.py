@@ -20,6 +20,7 @@ from harness.kube.faults import Call, Fault, Faults, Hold
 from harness.kube.kinds import CONFIG_MAPS, JOBS, PODS, SECRETS, Kind, Object, labels_of, name_of
 from harness.kube.kubelet import Kubelet, Script
 from harness.kube.podlogs import PodLogs
+from harness.kube.proxy import AuthProxy
 from harness.kube.rights import Rights
 from harness.kube.store import Change, Store, now
 from harness.waiting import wait_until
@@ -40,6 +41,7 @@ class FakeCluster:
         self._api = Api(self._store, self._faults, self._logs)
         self._controller = JobController(self._store)
         self._kubelet = Kubelet(self._store, self._logs)
+        self._proxy = AuthProxy()
         self._runner: web.AppRunner | None = None
         self._syncing = False
         self._namespaces = namespaces
@@ -77,6 +79,15 @@ class FakeCluster:
         }
         file.write_text(yaml.safe_dump(document), "utf-8")
         return file
+
+    def open_proxy(self) -> str:
+        """Start the authenticating proxy before the server; returns its address. See :meth:`lead_to`."""
+        self._run(self._proxy.start())
+        return f"http://127.0.0.1:{self._proxy.port}"
+
+    def lead_to(self, url: str) -> None:
+        """Where the proxy finds the server."""
+        self._do(lambda: setattr(self._proxy, "upstream", url))
 
     # what is there
 
@@ -238,6 +249,7 @@ class FakeCluster:
     async def _stop(self) -> None:
         self._api.watches.drop()
         await self._kubelet.close()
+        await self._proxy.stop()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -7,7 +7,17 @@ import copy
 from typing import Any
 
 from harness.kube.controller import condition
-from harness.kube.kinds import JOBS, PODS, Object, name_of, namespace_of, owners_of, terminating, uid_of
+from harness.kube.kinds import (
+    CONFIG_MAPS,
+    JOBS,
+    PODS,
+    Object,
+    name_of,
+    namespace_of,
+    owners_of,
+    terminating,
+    uid_of,
+)
 from harness.kube.podlogs import PodLogs
 from harness.kube.store import Store, now
 
@@ -29,6 +39,20 @@ class PodScript:
         """The pod as it is now, or None when it is gone."""
         found = self._store.find(PODS, namespace_of(self._first), name_of(self._first))
         return found if found is not None and uid_of(found) == uid_of(self._first) else None
+
+    @property
+    def name(self) -> str:
+        return name_of(self._first)
+
+    @property
+    def namespace(self) -> str:
+        return namespace_of(self._first)
+
+    def config_map(self, volume: str) -> dict[str, str]:
+        """The data of the ConfigMap that a volume names."""
+        volumes = {v["name"]: v for v in self._first["spec"]["volumes"]}
+        name = volumes[volume]["configMap"]["name"]
+        return self._store.get(CONFIG_MAPS, self.namespace, name)["data"]
 
     @property
     def adapter(self) -> Object:
