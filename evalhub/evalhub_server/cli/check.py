@@ -12,6 +12,7 @@ from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
     runtime_name,
+    selection_warnings,
     storage_name,
     tracker_names,
 )
@@ -66,7 +67,7 @@ def examine(*, local: bool, configdir: Path | None, data_dir: Path | None) -> Re
     except SettingsError as error:
         return Report(ok=False, findings=[_finding(error)])
     findings = [_finding(error) for error in errors]
-    findings += settings.warnings
+    findings += [*settings.warnings, *selection_warnings(settings)]
     findings += _selection(plugins, settings)
     providers, wrong_providers = read_folder(settings.providers_dir, ProviderConfig)
     collections, wrong_collections = read_folder(settings.collections_dir, CollectionConfig)

@@ -8,7 +8,7 @@ from evalhub_server.errors import PluginError, SettingsError
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.sections import find_section
-from evalhub_server.settings import Settings
+from evalhub_server.settings import Finding, Settings, place_of
 
 T = TypeVar("T")
 
@@ -27,10 +27,10 @@ def runtime_name(settings: Settings) -> str:
 
 
 def tracker_names(settings: Settings) -> tuple[str, ...]:
-    """``plugins.trackers``, else ``mlflow`` if ``mlflow.tracking_uri`` is set."""
+    """``plugins.trackers``, else ``mlflow`` if ``mlflow.tracking_uri`` is set; but see :func:`selection_warnings`."""
     if settings.plugins.trackers is not None:
         return settings.plugins.trackers
-    return ("mlflow",) if _section(settings, "mlflow").get("tracking_uri") else ()
+    return ("mlflow",) if _tracking_uri(settings) and not selection_warnings(settings) else ()
 
 
 def exporter_names(settings: Settings) -> tuple[str, ...]:
@@ -38,6 +38,31 @@ def exporter_names(settings: Settings) -> tuple[str, ...]:
     if settings.plugins.exporters is not None:
         return settings.plugins.exporters
     return ("oci", "webhook") if _section(settings, "webhook").get("url") else ("oci",)
+
+
+def selection_warnings(settings: Settings) -> list[Finding]:
+    """What is set and yet selects nothing.
+
+    The variable of MLflow's own tools may well name a directory, a database or a cloud for other programs of the same
+    shell. That must not keep this one from starting; the same in a configuration file is an error.
+    """
+    place = place_of("MLFLOW_TRACKING_URI")
+    uri = _tracking_uri(settings)
+    if (
+        settings.plugins.trackers is not None
+        or settings.places.get("mlflow.tracking_uri") != place
+        or uri.lower().startswith(("http://", "https://"))
+    ):
+        return []
+    text = (
+        f"mlflow.tracking_uri: {uri!r} is not the http or https URL of an MLflow server, so that jobs with an "
+        "experiment are refused. Start one with: mlflow server"
+    )
+    return [Finding("warning", place.source, 0, settings.secrets.redact(text))]
+
+
+def _tracking_uri(settings: Settings) -> str:
+    return str(_section(settings, "mlflow").get("tracking_uri") or "")
 
 
 def _section(settings: Settings, name: str) -> dict[str, Any]:

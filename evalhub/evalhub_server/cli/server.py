@@ -21,6 +21,7 @@ from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
     runtime_name,
+    selection_warnings,
     storage_name,
     tracker_names,
 )
@@ -106,7 +107,7 @@ class Server:
 
     async def _open(self) -> None:
         settings = self.settings
-        for warning in settings.warnings:
+        for warning in (*settings.warnings, *selection_warnings(settings)):
             log.warning(str(warning))
         log.info("End reading configuration", file=str(settings.config_file), config=settings.shown())
         self._plugins.require_unique()

@@ -6,6 +6,7 @@ to be shown.
 
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.document import Finding, Place, key_of
+from evalhub_server.settings.environment import place_of
 from evalhub_server.settings.known import CORE_SECTIONS, ENVIRONMENT, NO_EFFECT, key_paths
 from evalhub_server.settings.load import load_settings
 from evalhub_server.settings.search import bundled_config_dir
@@ -45,5 +46,6 @@ __all__ = [
     "key_paths",
     "load_settings",
     "parse_yaml",
+    "place_of",
     "read_yaml",
 ]

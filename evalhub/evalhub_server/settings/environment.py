@@ -25,6 +25,11 @@ def mappings(document: Document) -> dict[str, str]:
     return found
 
 
+def place_of(variable: str) -> Place:
+    """The place of what a variable sets."""
+    return Place(f"environment variable {variable}")
+
+
 def apply_environment(document: Document, environ: Mapping[str, str]) -> dict[str, str]:
     """Set every mapped key whose variable is not empty; returns the variables that did, with their keys."""
     applied: dict[str, str] = {}
@@ -34,6 +39,6 @@ def apply_environment(document: Document, environ: Mapping[str, str]) -> dict[st
             continue
         if variable == "OTEL_METRIC_EXPORT_INTERVAL" and value.isdecimal():
             value = f"{value}ms"  # OpenTelemetry itself reads the variable, and a bare number as milliseconds
-        document.set(key, value, Place(f"environment variable {variable}"))
+        document.set(key, value, place_of(variable))
         applied[variable] = key
     return applied

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_server.cli.selection import tracker_names
+from evalhub_server.cli.selection import selection_warnings, tracker_names
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins import PluginContext, Tracker
 from evalhub_server.plugins.manager import load_plugins
 from evalhub_server.settings import Settings, load_settings
 from evalhub_tracking_mlflow.credentials import Credentials
 from evalhub_tracking_mlflow.settings import MlflowSettings
+from harness import RunningServer
+from harness.server import API
 
 URI = "http://mlflow.test:5000"
 
@@ -74,15 +76,49 @@ def test_a_file_that_holds_no_certificates_is_refused(tmp_path: Path):
         make(settings)
 
 
-def test_an_address_that_is_none_keeps_the_server_from_starting_and_check_says_so_too(tmp_path: Path):
-    load(tmp_path, "service: {port: 0}")
-    environ = {"PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": "file:./mlruns"}
+def test_an_address_that_is_none_keeps_the_server_from_starting(tmp_path: Path):
+    load(tmp_path, "mlflow: {tracking_uri: 'file:./mlruns'}")
     for words in (["--local"], ["check", "--local"]):
         command = [sys.executable, "-m", "evalhub_server", *words, "--configdir", str(tmp_path)]
+        environ = {"PATH": "/usr/bin:/bin"}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 1
         said = done.stdout + done.stderr
-        assert "variable MLFLOW_TRACKING_URI: mlflow.tracking_uri: 'file:./mlruns' is not" in said
+        assert "config.yaml:1: mlflow.tracking_uri: 'file:./mlruns' is not the http or https URL" in said
+
+
+@pytest.mark.parametrize(
+    "uri", ["file:./mlruns", "databricks", "postgresql://ada:secret-word@db.test/mlflow"]
+)
+def test_a_variable_that_is_meant_for_other_programs_is_a_warning(tmp_path: Path, uri: str):
+    settings = load(tmp_path, "service: {port: 0}", MLFLOW_TRACKING_URI=uri)
+    assert tracker_names(settings) == ()
+    (warning,) = map(str, selection_warnings(settings))
+    assert warning.startswith("environment variable MLFLOW_TRACKING_URI: mlflow.tracking_uri: '")
+    assert "so that jobs with an experiment are refused" in warning
+    assert "secret-word" not in warning
+
+
+def test_a_server_starts_beside_such_a_variable_and_says_so(tmp_path: Path):
+    load(tmp_path, "service: {port: 0}")
+    with RunningServer(tmp_path, env={"MLFLOW_TRACKING_URI": "databricks"}) as server:
+        job = {
+            "name": "j",
+            "model": {"url": "http://m", "name": "m"},
+            "benchmarks": [{"id": "arithmetic", "provider_id": "quickstart"}],
+            "experiment": {"name": "e"},
+        }
+        answer = server.call("POST", f"{API}/jobs", job)
+        assert (answer.status, answer.body["message_code"]) == (400, "mlflow_required_for_experiment")
+    assert any("'databricks' is not the http" in line["msg"] for line in server.log_lines())
+
+
+def test_whoever_selects_mlflow_gets_an_error_for_such_a_variable(tmp_path: Path):
+    settings = load(tmp_path, "plugins: {trackers: [mlflow]}", MLFLOW_TRACKING_URI="databricks")
+    assert tracker_names(settings) == ("mlflow",)
+    assert selection_warnings(settings) == []
+    with pytest.raises(SettingsError, match="'databricks' is not the http or https URL"):
+        make(settings)
 
 
 def test_the_client_is_imported_only_by_whoever_selects_it():
