@@ -19,18 +19,26 @@ Touched = set[str]
 
 
 class RecordCache(Generic[R]):
-    """The records used last, at most ``max_records`` of them and ``max_benchmarks`` benchmarks of theirs.
+    """The records used last: at most ``max_records``, ``max_benchmarks`` of theirs, and ``max_bytes`` of documents.
 
-    ``weigh`` says how many benchmarks a record has. A read takes time: what it brings may be older than what a commit
+    In memory a record takes several times its documents, which adapters and clients may fill as they like. ``weigh`` says how many benchmarks a record has. A read takes time: what it brings may be older than what a commit
     has left here since. So a read runs within :meth:`reading` and fills in only records that no commit touched
     meanwhile; otherwise the next update would be based on the old record and undo that commit.
     """
 
-    def __init__(self, max_records: int, weigh: Callable[[R], int], max_benchmarks: int = 32_768) -> None:
+    def __init__(
+        self,
+        max_records: int,
+        weigh: Callable[[R], int],
+        max_benchmarks: int = 32_768,
+        max_bytes: int = 64 * 2**20,
+    ) -> None:
         self._max_records = max_records
         self._max_benchmarks = max_benchmarks
         self._weigh = weigh
         self._benchmarks = 0
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._records: OrderedDict[str, Stored[R]] = OrderedDict()
         self._reads: list[Touched] = []
 
@@ -72,16 +80,22 @@ class RecordCache(Generic[R]):
     def _put(self, record_id: str, stored: Stored[R] | None) -> None:
         old = self._records.pop(record_id, None)
         if old is not None:
-            self._benchmarks -= self._weigh(old.record)
+            self._count(old, -1)
         if stored is None:
             return
         self._records[record_id] = stored
-        self._benchmarks += self._weigh(stored.record)
+        self._count(stored, 1)
         while len(self._records) > 1 and (
-            len(self._records) > self._max_records or self._benchmarks > self._max_benchmarks
+            len(self._records) > self._max_records
+            or self._benchmarks > self._max_benchmarks
+            or self._bytes > self._max_bytes
         ):
             _, dropped = self._records.popitem(last=False)
-            self._benchmarks -= self._weigh(dropped.record)
+            self._count(dropped, -1)
+
+    def _count(self, stored: Stored[R], sign: int) -> None:
+        self._benchmarks += sign * self._weigh(stored.record)
+        self._bytes += sign * stored.size_bytes
 
 
 class Listing(Struct, kw_only=True, frozen=True):

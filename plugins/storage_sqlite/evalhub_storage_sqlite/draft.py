@@ -28,6 +28,7 @@ class Draft(Generic[R]):
         self._seq = self._committed_seq
         self._current: R | Rows[R] | None = committed.record if isinstance(committed, Stored) else committed
         self._changes: Any = None
+        self._size_bytes = 0 if committed is None else committed.size_bytes
 
     @property
     def current(self) -> R | Rows[R] | None:
@@ -66,9 +67,11 @@ class Draft(Generic[R]):
         else:
             self._changes.add(changes)
         self._current = record
+        self._size_bytes += changes.size_bytes
 
     def drop(self) -> None:
         self._current = self._seq = self._changes = None
+        self._size_bytes = 0
 
     def write(self, transaction: Transaction) -> bool:
         """Add the rows to a transaction; say whether there are any."""
@@ -86,7 +89,7 @@ class Draft(Generic[R]):
         """Return what is stored once the transaction is committed, if it is known decoded."""
         if self._seq is None or self._current is None or isinstance(self._current, Rows):
             return None
-        return Stored(seq=self._seq, record=self._current)
+        return Stored(seq=self._seq, record=self._current, size_bytes=self._size_bytes)
 
     def _found(self, allowed: Callable[[R | Rows[R], str | None], bool], tenant: str | None) -> R | Rows[R]:
         if self._current is None or not allowed(self._current, tenant):

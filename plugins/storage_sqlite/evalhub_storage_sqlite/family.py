@@ -31,6 +31,11 @@ R = TypeVar("R", bound=Record)
 class Changes(Protocol):
     """What an update writes, encoded."""
 
+    @property
+    def size_bytes(self) -> int:
+        """How long its documents are."""
+        ...
+
     def add(self, later: Any, /) -> None:
         """Take in what a later update of the same record writes."""
 
@@ -39,10 +44,14 @@ C = TypeVar("C", bound=Changes)
 
 
 class Stored(Struct, Generic[R], kw_only=True, frozen=True):
-    """A committed record and the key of its rows."""
+    """A committed record and the key of its rows.
+
+    ``size_bytes``: its documents are at most that long. What updates have replaced counts, until it is read again.
+    """
 
     seq: int
     record: R
+    size_bytes: int
 
 
 class Rows(Struct, Generic[R], kw_only=True, frozen=True):
@@ -53,6 +62,11 @@ class Rows(Struct, Generic[R], kw_only=True, frozen=True):
     tenant: str
     owner: str
     created_at: int
+
+    @property
+    def size_bytes(self) -> int:
+        """How long its documents are."""
+        raise NotImplementedError
 
     def decode(self) -> R:
         """Make the record again. Raises :class:`StorageError` if a document has not the shape that is written."""

@@ -59,6 +59,10 @@ class JobRows(Rows[JobRecord], kw_only=True, frozen=True):
     definition: bytes
     benchmarks: list[bytes]
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.head) + len(self.definition) + sum(map(len, self.benchmarks))
+
     def decode(self) -> JobRecord:
         with decoding("job", self.id):
             head = _decode_head(self.head)
@@ -92,6 +96,10 @@ class Changes(Struct, kw_only=True):
     definition: bytes | None = None
     benchmarks: dict[int, bytes] = msgspec.field(default_factory=dict[int, bytes])
     size: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.head or b"") + len(self.definition or b"") + sum(map(len, self.benchmarks.values()))
 
     def add(self, later: Changes) -> None:
         """Take in what a later update of the same job writes."""

@@ -37,7 +37,10 @@ def records_by_id(
         StorageError: one of them cannot be decoded.
     """
     rows = family.read(connection, ids)
-    return {record_id: Stored(seq=each.seq, record=each.decode()) for record_id, each in rows.items()}
+    return {
+        record_id: Stored(seq=each.seq, record=each.decode(), size_bytes=each.size_bytes)
+        for record_id, each in rows.items()
+    }
 
 
 def listing(connection: sqlite3.Connection, sql: ListQuery) -> Listing:

@@ -26,6 +26,10 @@ class ResourceRows(Rows[AnyResource], kw_only=True, frozen=True):
     run_count: int
     doc: bytes
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.doc)
+
     def decode(self) -> AnyResource:
         common: dict[str, Any] = {
             "id": self.id,
@@ -61,6 +65,10 @@ class ResourceChanges(Struct, kw_only=True):
     listed: Row | None = None
     others: Row | None = None
     doc: bytes | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.doc or b"")
 
     def add(self, later: ResourceChanges) -> None:
         self.listed = later.listed or self.listed

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from msgspec.structs import replace
+
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.models.common import Message
 from evalhub_server.plugins import JobQuery
 from evalhub_server.testing.builders import a_job
 from evalhub_storage_sqlite.cache import Listing, ListingCache, RecordCache
 from evalhub_storage_sqlite.family import Stored
 from evalhub_storage_sqlite.jobs import JOBS
+from evalhub_storage_sqlite.storage import SqliteStorage
 
 
-def stored(job_id: str = "job", size: int = 1) -> Stored[JobRecord]:
-    return Stored(seq=1, record=a_job(id=job_id, size=size))
+def stored(job_id: str = "job", size: int = 1, size_bytes: int = 1) -> Stored[JobRecord]:
+    return Stored(seq=1, record=a_job(id=job_id, size=size), size_bytes=size_bytes)
 
 
 def cache_of(max_records: int = 10, **limits: int) -> RecordCache[JobRecord]:
@@ -59,6 +67,22 @@ def test_the_records_used_last_are_kept() -> None:
     assert [cache.get(job_id) is not None for job_id in ("a", "b", "c")] == [True, False, True]
 
 
+def test_long_documents_count_for_their_bytes() -> None:
+    cache = cache_of(100, max_bytes=10)
+    for job_id in ("a", "b", "c"):
+        cache.publish(job_id, stored(job_id, size_bytes=4))
+    assert (cache.get("a"), len(cache)) == (None, 2)
+    cache.publish("b", stored("b", size_bytes=1))
+    cache.publish("d", stored("d", size_bytes=5))
+    assert len(cache) == 3
+    cache.publish("huge", stored("huge", size_bytes=50))
+    assert (len(cache), cache.get("huge") is not None) == (1, True)
+    cache.publish("huge", None)
+    for job_id in ("a", "b"):
+        cache.publish(job_id, stored(job_id, size_bytes=5))
+    assert len(cache) == 2
+
+
 def test_large_jobs_count_for_their_size() -> None:
     cache = cache_of(100, max_benchmarks=10)
     for job_id in ("a", "b", "c"):
@@ -99,3 +123,27 @@ def test_the_listings_asked_last_are_kept() -> None:
     cache.get(JobQuery(limit=1))
     cache.fill(cache.version, JobQuery(limit=3), listing)
     assert [cache.get(JobQuery(limit=limit)) is not None for limit in (1, 2, 3)] == [True, False, True]
+
+
+async def test_what_is_written_counts_like_what_is_read(storage: SqliteStorage, tmp_path: Path) -> None:
+    job = a_job(size=3)
+    await storage.add_job(job)
+    await storage.update_job(job.id, None, lambda job: replace(job, message=Message(message="x" * 1000)))
+    written = cached_bytes(storage, job.id)
+    reader = SqliteStorage(tmp_path / "copy.db")
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+    await reader.open()
+    await reader.get_job(job.id, None)
+    read = cached_bytes(reader, job.id)
+    await reader.close()
+    # The first message counts, too, until the job is read again.
+    assert read > 1000
+    assert read < written < read + 500
+
+
+def cached_bytes(storage: SqliteStorage, job_id: str) -> int:
+    assert storage._jobs is not None
+    stored = storage._jobs.records.get(job_id)
+    assert stored is not None
+    return stored.size_bytes
