@@ -18,8 +18,8 @@ from aiohttp import ClientSession, web
 from evalhub_sidecar import logs
 from evalhub_sidecar.cluster import ClusterRoutes
 from evalhub_sidecar.config import TOKEN_CACHE, EvalHub, Local, Model, Oci, SidecarConfig
-from evalhub_sidecar.errors import ConfigError
-from evalhub_sidecar.events import EventProxy, EventSender, with_revision
+from evalhub_sidecar.errors import ConfigError, Refused
+from evalhub_sidecar.events import EventProxy, EventSender, job_of_events, with_revision
 from evalhub_sidecar.forward import Forwarder, new_session
 from evalhub_sidecar.guard import Guard
 from evalhub_sidecar.handler import Route, handler
@@ -29,6 +29,7 @@ from evalhub_sidecar.localjobs import LocalJobs, jobs_dir
 from evalhub_sidecar.mlflow import Tracker
 from evalhub_sidecar.model import ModelProxy
 from evalhub_sidecar.oci import Registry
+from evalhub_sidecar.paths import target_of
 from evalhub_sidecar.places import Places
 from evalhub_sidecar.secretdir import read_secret_dir
 from evalhub_sidecar.server import Server
@@ -103,7 +104,8 @@ def _cluster(config: SidecarConfig, environ: Mapping[str, str], session: ClientS
     cache = eval_hub.token_cache_timeout
     service_token = TokenFile(str(places.service_token), TOKEN_CACHE if cache is None else cache)
     server = Server(eval_hub, environ, service_token)
-    spool = Spool(EventSender(session, server), _spool_dir(places.event_spool))
+    own = partial(_is_own, job.id)
+    spool = Spool(EventSender(session, server), _spool_dir(places.event_spool), own)
     events = EventProxy(spool)
     if config.init_container and config.init_container.is_git_job:
         events = EventProxy(spool, with_revision(_revision(places.revision)))
@@ -122,6 +124,14 @@ def _cluster(config: SidecarConfig, environ: Mapping[str, str], session: ClientS
         else None,
     )
     return _Parts(route, spool)
+
+
+def _is_own(job_id: str, target: str) -> bool:
+    try:
+        found = job_of_events(target_of(target))
+        return found == job_id if job_id else found is not None
+    except Refused:
+        return False
 
 
 def _spool_dir(directory: Path) -> Path | None:

@@ -7,6 +7,8 @@ included. So an event that the server cannot take is accepted in its place, and 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -24,6 +26,8 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 HURRIED_PAUSE_S = 0.5
 LARGEST_SPOOL_BYTES = 32 << 20
+LARGEST_FILE_BYTES = 16 << 20
+"""An event of the largest size that is taken, as a file has it."""
 GIVE_UP_AFTER = 30
 """Attempts for an event that a reachable server answers with an error of its own: five minutes."""
 AWAY = frozenset((408, 425, 429, 502, 503, 504))
@@ -74,12 +78,16 @@ class _Lane:
 class Spool:
     """One lane for each target, each delivered by one task from its first event on.
 
-    ``directory``: where accepted events also lie, for a sidecar that is started again; None: in memory only.
+    ``directory``: where accepted events also lie, for a sidecar that is started again; None: in memory only. The adapter
+    can write there too, so a file is read as if the adapter had just sent it: only for a target that ``allowed`` accepts.
     """
 
-    def __init__(self, send: Send, directory: Path | None = None) -> None:
+    def __init__(
+        self, send: Send, directory: Path | None = None, allowed: Callable[[str], bool] = lambda _: True
+    ) -> None:
         self._send = send
         self._directory = directory
+        self._allowed = allowed
         self._lanes: dict[str, _Lane] = {}
         self._hurry = asyncio.Event()
         self._numbers = 0
@@ -191,14 +199,18 @@ class Spool:
 
     def _left_behind(self) -> list[tuple[Path, Event]]:
         found: list[tuple[Path, Event]] = []
-        if self._directory is None or not self._directory.is_dir():
+        if self._directory is None or self._directory.is_symlink() or not self._directory.is_dir():
             return found
         for file in sorted(self._directory.glob("*.json")):
             try:
-                if file.stem.isdecimal():
-                    found.append((file, msgspec.json.decode(file.read_bytes(), type=Event)))
-            except (OSError, msgspec.MsgspecError) as error:
+                event = _read(file)
+            except (OSError, ValueError, msgspec.MsgspecError) as error:
                 logs.error("a kept event cannot be read", path=str(file), error=str(error))
+                continue
+            if self._allowed(event.target):
+                found.append((file, event))
+            else:
+                logs.error("a kept event is not this job's", path=str(file), target=event.target)
         return found
 
 
@@ -210,8 +222,25 @@ def _final(answer: Answer | None, attempts: int) -> bool:
 
 def _write(file: Path, event: Event) -> None:
     file.parent.mkdir(mode=0o700, exist_ok=True)
+    if file.parent.is_symlink():
+        raise OSError(errno.ELOOP, "the directory is a link", str(file.parent))
     unfinished = file.with_suffix(".tmp")
+    unfinished.unlink(missing_ok=True)
     # Credentials are added anew when it is sent; none of them lies about in a file.
     headers = tuple(pair for pair in event.headers if pair[0].lower() != "authorization")
-    unfinished.write_bytes(msgspec.json.encode(msgspec.structs.replace(event, headers=headers)))
+    with unfinished.open("xb") as out:
+        out.write(msgspec.json.encode(msgspec.structs.replace(event, headers=headers)))
     unfinished.replace(file)
+
+
+def _read(file: Path) -> Event:
+    if not file.stem.isdecimal():
+        raise ValueError("its name is not a number")
+    with open(file, "rb", opener=_not_following_links) as stream:
+        if os.fstat(stream.fileno()).st_size > LARGEST_FILE_BYTES:
+            raise ValueError("it is too large")
+        return msgspec.json.decode(stream.read(), type=Event)
+
+
+def _not_following_links(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))

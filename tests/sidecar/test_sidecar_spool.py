@@ -104,6 +104,26 @@ def test_a_sidecar_that_died_is_followed_by_one_that_knows(pod: Pod):
         wait_until(lambda: not first.exists() and not second.exists(), "an empty spool")
 
 
+def test_files_that_an_adapter_leaves_are_no_way_around_the_rules(pod: Pod, server: Upstream):
+    pod.spool.mkdir()
+
+    def left(name: str, target: str) -> None:
+        text = json.dumps({"target": target, "headers": [], "body": "e30="})
+        (pod.spool / name).write_text(text)
+
+    left("00000001.json", "/api/v1/evaluations/jobs/another/events")
+    left("00000002.json", "/api/v1/evaluations/providers")
+    left("00000003.json", f"/api/v1/evaluations/jobs/../jobs/{pod.job_id}/events")
+    left("evil.json", pod.events)
+    (pod.folder / "elsewhere").write_text(json.dumps({"target": pod.events, "headers": [], "body": "e30="}))
+    (pod.spool / "00000004.json").symlink_to(pod.folder / "elsewhere")
+    left("00000005.json", pod.events)
+    with pod.sidecar(server.url) as sidecar:
+        wait_until(lambda: not (pod.spool / "00000005.json").exists(), "the job's own event")
+        assert post(sidecar, pod, 1) == 204
+    assert [received.path for received in server.received] == [pod.events] * 2
+
+
 def test_one_jobs_trouble_is_not_anothers(tmp_path: Path, server: Upstream):
     server.script = lambda r: Reply(503 if "/jobs/a/" in r.path else 204)
     with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
