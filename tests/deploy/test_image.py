@@ -21,7 +21,7 @@ def instruction(word: str) -> str:
     return re.findall(rf"^{word} (.+)$", RECIPE, re.MULTILINE)[-1]
 
 
-@pytest.mark.parametrize("program", ["/app/eval-hub", paths.SIDECAR_PROGRAM])
+@pytest.mark.parametrize("program", ["/app/eval-hub", paths.SIDECAR_PROGRAM, paths.INIT_PROGRAM])
 def test_every_program_is_a_script_of_the_distribution(program: str):
     links = {target: script for script, target in re.findall(r"ln -s venv/bin/(\S+) (\S+)", RECIPE)}
     assert links[program] in PROJECT["project"]["scripts"]
