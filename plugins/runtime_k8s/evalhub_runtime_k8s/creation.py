@@ -35,7 +35,8 @@ class Creation:
         self._api = api
         self._manifests = manifests
         self._cancelled = False
-        self.warnings: tuple[str, ...] = manifests.warnings
+        self.warnings: tuple[str, ...] = ()
+        """What the cluster said about the objects that it made."""
 
     def cancel(self) -> None:
         self._cancelled = True

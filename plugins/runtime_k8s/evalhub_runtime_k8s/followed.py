@@ -17,6 +17,8 @@ class Followed:
         self.handle = handle
         self.memory = Memory()
         self.listeners = 0
+        self.warning = ""
+        """What the cluster said when it made the Job."""
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._notice: Notice | None = None
         self._known = False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from evalhub_runtime_k8s.answers import Refused
 from evalhub_runtime_k8s.client import KubernetesApi
-from evalhub_runtime_k8s.creation import Cancelled, Creation
+from evalhub_runtime_k8s.creation import Creation
 from evalhub_runtime_k8s.gathering import facts_for
 from evalhub_runtime_k8s.handles import JobHandle, handle_of
 from evalhub_runtime_k8s.kinds import CONFIG_MAPS, JOBS, SECRETS
@@ -20,6 +21,7 @@ from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
 log = structlog.get_logger()
 
 Key = tuple[str, int, int]
+CLOSE_S = 2.0
 
 
 class _Launch:
@@ -30,17 +32,30 @@ class _Launch:
         self.creation: Creation | None = None
         self.waiting = 0
         self.cancelled = False
+        self.begun = False
 
     def cancel(self) -> None:
         self.cancelled = True
         if self.creation is not None:
             self.creation.cancel()
+        elif not self.begun and self.task is not None:
+            self.task.cancel()  # it still waits for its turn
 
 
 class Launches:
-    """Starts workloads, at most ``at_once`` at the same time."""
+    """Starts workloads, at most ``at_once`` at the same time.
 
-    def __init__(self, api: KubernetesApi, installation: Installation, at_once: int) -> None:
+    ``on_warnings(job, texts)`` hears what the cluster said when it made a Job, such as that a policy would refuse its pod.
+    """
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        installation: Installation,
+        at_once: int,
+        on_warnings: Callable[[str, tuple[str, ...]], None],
+    ) -> None:
+        self._on_warnings = on_warnings
         self._api = api
         self._installation = installation
         self._slots = asyncio.Semaphore(at_once)
@@ -48,10 +63,8 @@ class Launches:
 
     async def launch(self, run: BenchmarkRun) -> JobHandle:
         """As :meth:`Runtime.launch`."""
-        launch = self._launches.get(run.key)
-        if launch is not None and launch.cancelled:
+        while (launch := self._launches.get(run.key)) is not None and launch.cancelled:
             await self._settled(launch)
-            launch = None
         if launch is None:
             launch = self._launches[run.key] = _Launch()
             launch.task = asyncio.create_task(self._run(launch, run), name=f"launch-{run.key}")
@@ -87,11 +100,16 @@ class Launches:
         return None
 
     async def close(self) -> None:
-        """Let what is under way come to the end of its present step."""
+        """Let what is under way come to the end of its present step, unless that takes too long to shut down."""
         launches = list(self._launches.values())
         for launch in launches:
             launch.cancel()
-        await asyncio.gather(*(self._settled(launch) for launch in launches))
+        tasks = [launch.task for launch in launches if launch.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _settled(self, launch: _Launch) -> None:
         if launch.task is not None:
@@ -105,14 +123,17 @@ class Launches:
 
     async def _run(self, launch: _Launch, run: BenchmarkRun) -> JobHandle:
         async with self._slots:
-            if launch.cancelled:
-                raise Cancelled
+            launch.begun = True
             manifests = build(run, self._installation, await facts_for(run, self._installation, self._api))
             launch.creation = Creation(self._api, manifests)
             if launch.cancelled:
                 launch.creation.cancel()
             uid = await launch.creation.run()
+        for warning in manifests.warnings:
+            log.warning(warning, job_id=run.spec.id, benchmark_index=run.spec.benchmark_index)
         self._log(run, manifests)
+        if launch.creation.warnings:
+            self._on_warnings(manifests.names.job, launch.creation.warnings)
         return handle_of(manifests.names, manifests.namespace, run.spec.id, uid)
 
     def _log(self, run: BenchmarkRun, manifests: Manifests) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -33,6 +33,7 @@ JITTER = 0.2
 LOOKS_APART_S = 0.5
 """Between two looks, however often something changes."""
 FAILURES_TO_TELL = 2
+KEPT_WARNINGS = 1000
 
 
 class Reconciler:
@@ -44,6 +45,13 @@ class Reconciler:
         self._poll_interval_s = poll_interval_s
         self._graces = graces
         self._namespaces: dict[str, _Namespace] = {}
+        self._warnings: OrderedDict[str, str] = OrderedDict()
+
+    def warned(self, job: str, texts: tuple[str, ...]) -> None:
+        """Remember what the cluster said when it made a Job, for the case that no pod comes of it."""
+        self._warnings[job] = "; ".join(texts)
+        while len(self._warnings) > KEPT_WARNINGS:
+            self._warnings.popitem(last=False)
 
     @asynccontextmanager
     async def following(self, handle: JobHandle) -> AsyncGenerator[Followed]:
@@ -54,6 +62,7 @@ class Reconciler:
             )
             self._namespaces[handle.namespace] = namespace
         followed = namespace.add(handle)
+        followed.warning = self._warnings.get(handle.job, "")
         try:
             yield followed
         finally:
@@ -157,7 +166,8 @@ class _Namespace:
         for followed in waiting:
             name = followed.handle.job
             job = jobs_by_name.get(name)
-            followed.take(judge(job, pods_by_job.get(name, []), followed.memory, now_s, self._graces))
+            pods_of_it = pods_by_job.get(name, [])
+            followed.take(judge(job, pods_of_it, followed.memory, now_s, self._graces, followed.warning))
 
     def _unknown(self, waiting: list[Followed], error: Exception) -> None:
         """Nobody fails for what is not known."""

@@ -78,8 +78,9 @@ class KubernetesRuntime(Runtime):
             absent=min(settings.poll_interval, Graces().absent),
         )
         labels = {"app": APP, "component": COMPONENT}
-        launches = Launches(self._api, self.installation, settings.parallel_launches)
-        self._parts = launches, Reconciler(self._api, selector_text(labels), settings.poll_interval, graces)
+        reconciler = Reconciler(self._api, selector_text(labels), settings.poll_interval, graces)
+        at_once = settings.parallel_launches
+        self._parts = Launches(self._api, self.installation, at_once, reconciler.warned), reconciler
 
     async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
         names = {profile_name(benchmark.hardware_config): None for benchmark in plan.benchmarks}

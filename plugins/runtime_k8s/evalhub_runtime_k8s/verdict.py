@@ -54,8 +54,13 @@ class Verdict(Struct, kw_only=True, frozen=True):
     notice: Notice | None = None
 
 
-def judge(job: Job | None, pods: list[Pod], memory: Memory, now_s: float, graces: Graces) -> Verdict:
-    """Decide from objects alone, whatever was seen before; only how long something lasts is remembered."""
+def judge(
+    job: Job | None, pods: list[Pod], memory: Memory, now_s: float, graces: Graces, warning: str = ""
+) -> Verdict:
+    """Decide from objects alone, whatever was seen before; only how long something lasts is remembered.
+
+    ``warning`` is what the cluster said when it made the Job.
+    """
     if job is None:
         return _absent(memory.seeing("absent", now_s), now_s, graces)
     exit_ = ending(job, pods)
@@ -68,7 +73,7 @@ def judge(job: Job | None, pods: list[Pod], memory: Memory, now_s: float, graces
         return Verdict(memory=Memory(), notice=Notice(reason="job_terminating", message=text))
     pod = max(pods, key=lambda pod: pod.metadata.creation_timestamp or "", default=None)
     if pod is None:
-        return _without_pod(memory.seeing("no_pod", now_s), now_s, graces)
+        return _without_pod(memory.seeing("no_pod", now_s), now_s, graces, warning)
     found = trouble_of(pod)
     if found is not None:
         trouble, container = found
@@ -100,8 +105,10 @@ def _suspended(job: Job) -> Notice:
     return Notice(reason="suspended", message=text)
 
 
-def _without_pod(memory: Memory, now_s: float, graces: Graces) -> Verdict:
+def _without_pod(memory: Memory, now_s: float, graces: Graces, warning: str) -> Verdict:
     text = "The cluster has made no pod for the Job; perhaps a quota or a policy of the namespace forbids it."
+    if warning:
+        text += f" When it made the Job, it warned: {warning}"
     return _after_a_while("no_pod", text, memory, now_s, graces)
 
 

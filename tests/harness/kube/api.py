@@ -33,6 +33,8 @@ class Api:
     def __init__(self, store: Store, faults: Faults, logs: PodLogs) -> None:
         self.rights: rights.Rights = rights.OPERATOR
         self.calls: list[Call] = []
+        self.warning = ""
+        """Said of every Job that is made."""
         self.watches = Watches(store)
         self.resources = Resources(store)
         self._faults = faults
@@ -94,7 +96,7 @@ class Api:
                 return web.json_response(self.resources.get(kind, namespace, name))
             case "create":
                 made = self.resources.create(kind, namespace, body, dry_run=dry_run)
-                warning = pod_security_warning(made) if kind is JOBS else ""
+                warning = (self.warning or pod_security_warning(made)) if kind is JOBS else ""
                 headers = {"Warning": f"299 - {json.dumps(warning)}"} if warning else {}
                 return web.json_response(made, status=201, headers=headers)
             case "update":

@@ -182,6 +182,15 @@ class FakeCluster:
         """What pods of this image go through; see :mod:`harness.kube.scripts` for those that have a name."""
         self._do(lambda: self._kubelet.scripts.__setitem__(image, script))
 
+    def refuse_pods(self) -> None:
+        """A policy warns when Jobs are made and refuses their pods, as Pod Security does."""
+
+        def refuse() -> None:
+            self._controller.refuses_pods = True
+            self._api.warning = 'would violate PodSecurity "restricted:latest"'
+
+        self._do(refuse)
+
     def pod_grace(self, grace_s: float) -> None:
         """How long deleted pods may linger."""
         self._do(lambda: setattr(self._kubelet, "grace_s", grace_s))

@@ -28,6 +28,8 @@ class JobController:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.refuses_pods = False
+        """A policy of the namespace refuses every pod, and the Job waits."""
 
     def sync(self) -> None:
         for job in list(self._store.all(JOBS)):
@@ -54,7 +56,7 @@ class JobController:
             self._status(job, {"succeeded": 1, "conditions": [met, done], "completionTime": now()})
         elif ended or (not pods and (job.get("status") or {}).get("active")):
             self._fail(job, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
-        elif not pods:
+        elif not pods and not self.refuses_pods:
             self._store.put(self._pod(job))
             self._status(job, {"active": 1, "ready": 0, "startTime": now()})
 

@@ -16,7 +16,7 @@ from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
 from harness.kube import TENANT, FakeCluster, Fault
 from harness.kube.kinds import CONFIG_MAPS, JOBS, NETWORK_POLICIES, SECRETS
 from harness.kube.rights import OPERATOR
-from harness.kube.runtime import a_run, opened, soon, until
+from harness.kube.runtime import a_run, notice_of, opened, soon, until
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("kubeconfig")
@@ -290,3 +290,41 @@ async def test_without_the_right_to_it_a_pod_runs_as_it_is(cluster: FakeCluster)
         await runtime.launch(a_run("stops"))
     assert len(cluster.jobs()) == 1
     assert cluster.objects(NETWORK_POLICIES) == []
+
+
+async def test_a_launch_that_waits_for_its_turn_is_cancelled_at_once(cluster: FakeCluster):
+    hold = cluster.hold("create", "configmaps")
+    first, second = with_secret(), with_secret()
+    async with opened(parallel_launches=1) as runtime:
+        launch = asyncio.create_task(runtime.launch(first))
+        await until(lambda: hold.waiting, "the first has the only place")
+        waiting = asyncio.create_task(runtime.launch(second))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        assert await soon(runtime.find(second)) is None
+        hold.release()
+        await soon(launch)
+    assert len(cluster.jobs()) == 1
+
+
+async def test_closing_does_not_wait_for_a_cluster_that_does_not_answer(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("evalhub_runtime_k8s.launches.CLOSE_S", 0.05)
+    hold = cluster.hold("create", "configmaps")
+    async with opened() as runtime:
+        launch = asyncio.create_task(runtime.launch(with_secret()))
+        await until(lambda: hold.waiting, "the call is under way")
+        launch.cancel()
+    hold.release()
+    assert cluster.jobs() == []
+
+
+async def test_what_the_cluster_warned_of_is_told_when_no_pod_comes(cluster: FakeCluster):
+    cluster.refuse_pods()
+    async with opened() as runtime:
+        handle = await runtime.launch(a_run("stops"))
+        notice = await notice_of(runtime, handle, "no_pod")
+        assert "would violate PodSecurity" in notice.message
+        await runtime.stop(handle, 0)

@@ -204,6 +204,9 @@ def test_a_job_without_a_pod_is_a_warning_after_a_while():
     assert (first.notice, late.exit) == (None, None)
     assert late.notice is not None
     assert late.notice.reason == "no_pod"
+    told = judge(a_job(), [], first.memory, 120, GRACES, "would violate PodSecurity").notice
+    assert told is not None
+    assert told.message.endswith("it warned: would violate PodSecurity")
 
 
 @pytest.mark.parametrize(
