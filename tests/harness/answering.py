@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
+from harness.running import Started
 from harness.waiting import wait_until
 
 
@@ -34,7 +34,7 @@ class Reply(NamedTuple):
     body: bytes = b""
 
 
-class AnsweringServer:
+class AnsweringServer(Started):
     """A context manager. The port stays over :meth:`stop` and :meth:`start`; ``tls`` is a certificate and its key."""
 
     def __init__(self, answer: Callable[[Request], Reply], *, tls: tuple[Path, Path] | None = None) -> None:
@@ -52,15 +52,6 @@ class AnsweringServer:
     @property
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://{self.host}"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         self._http = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
@@ -81,6 +72,9 @@ class AnsweringServer:
             self._thread.join()
             self._http.server_close()
             self._http = None
+
+    def leave(self) -> None:
+        self.stop()
 
     def until(self, number: int, timeout_s: float = 30.0) -> list[Request]:
         """All requests, once there are ``number``."""

@@ -5,29 +5,28 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from harness.waiting import free_port, wait_until
+from harness.running import RunningProcess
+from harness.waiting import free_port
 
 VERSION = "3.17.2"
 REQUIREMENT = f"mlflow=={VERSION}"
 START_S = 120.0
 
 
-class MlflowServer:
+class MlflowServer(RunningProcess):
     """A context manager. Port and data stay the same over :meth:`kill` and :meth:`start`."""
 
     def __init__(self, environment: Path, folder: Path, *flags: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder / "log.txt")
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        folder.mkdir(parents=True, exist_ok=True)
         self._command = [
             str(environment / "bin" / "mlflow"),
             "server",
@@ -42,43 +41,25 @@ class MlflowServer:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for what nobody uses here
         }
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
     def start(self) -> None:
-        with (self.folder / "log.txt").open("ab") as log:
-            # A group of its own, since MLflow is several processes.
-            self.process = subprocess.Popen(
-                self._command, env=self._env, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
-            )
-        try:
-            wait_until(self._answers, "the start of MLflow", START_S)
-        except BaseException:
-            self.kill()
-            raise
+        # A group of its own, since MLflow is several processes.
+        self.launch(
+            self._command,
+            lambda: self.request("GET", "/health") == "OK",
+            "MLflow",
+            START_S,
+            env=self._env,
+            cwd=self.folder,
+            start_new_session=True,
+        )
 
     def kill(self) -> None:
-        """End it at once, as a crash would; nothing if it does not run."""
+        """End all of it at once, as a crash would; nothing if it does not run."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(30)
             self.process = None
-
-    def _answers(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, (self.folder / "log.txt").read_text("utf-8")
-        try:
-            return self.request("GET", "/health") == "OK"
-        except OSError:
-            return False
 
     def request(self, method: str, path: str, body: Any = None, workspace: str = "") -> Any:
         """JSON, or text where the answer is none."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import shutil
 import ssl
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import yaml
 
-from harness.server import Answer
-from harness.waiting import free_port, wait_until
+from harness.running import Answer, RunningProcess, call
+from harness.waiting import free_port
 
 PROGRAM = shutil.which("docker-registry")
 USER, PASSWORD = "robot", "p:ss-word-of-a-robot"
@@ -27,13 +23,14 @@ needs_registry = pytest.mark.skipif(
 )
 
 
-class RunningRegistry:
+class RunningRegistry(RunningProcess):
     """A context manager. ``auth`` is the registry's section of that name; :meth:`basic` makes one."""
 
     def __init__(
         self, folder: Path, *, auth: Mapping[str, Any] | None = None, tls: tuple[Path, Path] | None = None
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder / "registry.log")
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._folder = folder
@@ -49,7 +46,6 @@ class RunningRegistry:
             **({"auth": dict(auth)} if auth else {}),
         }
         (folder / "registry.yml").write_text(yaml.safe_dump(config), "utf-8")
-        self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
     def basic(folder: Path) -> dict[str, Any]:
@@ -59,57 +55,21 @@ class RunningRegistry:
         file.write_text(_HTPASSWD, "utf-8")
         return {"htpasswd": {"realm": "a-realm", "path": str(file)}}
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     def start(self) -> None:
         assert PROGRAM is not None
-        with (self._folder / "registry.log").open("ab") as log:
-            command = [PROGRAM, "serve", str(self._folder / "registry.yml")]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            wait_until(self._answers, "the registry's first answer")
-        except BaseException:
-            self.stop()
-            raise
+        command = [PROGRAM, "serve", str(self._folder / "registry.yml")]
+        self.launch(command, self._answers, "the registry")
 
     def stop(self) -> None:
         """End it as an outage would; what it has stored stays. Idempotent."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
+        self.kill()
 
     def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "registry.log").read_text("utf-8")
-        try:
-            return self.call("GET", "/v2/").status in (200, 401)
-        except OSError:
-            return False
+        return self.call("GET", "/v2/").status in (200, 401)
 
     def call(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """One request, without any client library in between. The body is bytes, or decoded JSON."""
-        connection = (
-            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self._trust)
-            if self._trust
-            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        )
-        try:
-            connection.request(method, path, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
-        fields = {name.lower(): value for name, value in answer.getheaders()}
-        is_json = body and "json" in fields.get("content-type", "")
-        return Answer(answer.status, fields, json.loads(body) if is_json else body)
+        """One request. The body of the answer is bytes, or decoded JSON."""
+        return call(self.port, method, path, None, headers, self._trust)
 
     def tags(self, repository: str, headers: Mapping[str, str] | None = None) -> list[str]:
         answer = self.call("GET", f"/v2/{repository}/tags/list", headers)
@@ -117,9 +77,8 @@ class RunningRegistry:
 
     def requests(self, method: str, what: str) -> list[str]:
         """Lines of the registry's log about requests of one kind, such as ``PUT`` of ``/manifests/``."""
-        log = (self._folder / "registry.log").read_text("utf-8")
         return [
             line
-            for line in log.splitlines()
+            for line in self.log_text().splitlines()
             if f'"{method} /v2/' in line and what in line  # the access log in Apache's format
         ]
