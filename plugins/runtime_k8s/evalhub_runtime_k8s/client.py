@@ -32,10 +32,10 @@ from evalhub_server.plugins import RuntimeUnavailable
 
 S = TypeVar("S", bound=Struct)
 
-REQUEST_TIMEOUT_S = 20.0
+REQUEST_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 PAGE = 500
-TRIES = 4
+TRIES = 3
 FIRST_PAUSE_S = 0.2
 MOST_PAUSE_S = 5.0
 MERGE_PATCH = "application/merge-patch+json"
@@ -110,13 +110,13 @@ class KubernetesApi:
                 raise
 
     async def list(
-        self, resource: Resource, namespace: str, selector: str, item: type[S]
+        self, resource: Resource, namespace: str, selector: str, item: type[S], *, tries: int = TRIES
     ) -> tuple[list[S], str]:
         """All objects with these labels, read as ``item``, and the resource version of the list."""
         query = {"labelSelector": selector, "limit": str(PAGE)}
         found: list[S] = []
         while True:
-            raw, _ = await self._retried("GET", resource.path(namespace), query, None, "")
+            raw, _ = await self._retried("GET", resource.path(namespace), query, None, "", tries)
             page: _Page[S] = msgspec.json.decode(raw, type=cast("Any", _Page)[item])
             found += page.items or []
             if not page.metadata.continue_:
@@ -168,13 +168,19 @@ class KubernetesApi:
         return Answer(msgspec.json.decode(raw, type=dict[str, Any]), warnings)
 
     async def _retried(
-        self, method: str, path: str, query: Mapping[str, str], body: Json | None, content_type: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Json | None,
+        content_type: str,
+        tries: int = TRIES,
     ) -> tuple[bytes, tuple[str, ...]]:
         """Ask a few times. Asking again for what has happened is safe: names are fixed, and deletions repeat."""
         pause_s = FIRST_PAUSE_S
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         problem = ""
-        for attempt in range(TRIES):
+        for attempt in range(tries):
             wait_s = pause_s
             try:
                 async with self._response(method, path, query, body, content_type, timeout) as response:
@@ -185,7 +191,7 @@ class KubernetesApi:
                 problem, wait_s = str(error), max(pause_s, error.retry_after_s)
             except RuntimeUnavailable as error:
                 problem = str(error)
-            if attempt < TRIES - 1:
+            if attempt < tries - 1:
                 await asyncio.sleep(min(wait_s, MOST_PAUSE_S))
                 pause_s *= 2
         raise RuntimeUnavailable(problem, UNAVAILABLE)

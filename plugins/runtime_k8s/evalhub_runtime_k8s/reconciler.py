@@ -22,7 +22,7 @@ from evalhub_runtime_k8s.followed import Followed
 from evalhub_runtime_k8s.handles import JobHandle
 from evalhub_runtime_k8s.kinds import JOBS, PODS
 from evalhub_runtime_k8s.observed import Job, Pod
-from evalhub_runtime_k8s.verdict import Graces, judge
+from evalhub_runtime_k8s.verdict import ABSENT, Graces, judge
 from evalhub_runtime_k8s.watches import Alarm, NamespaceWatch
 from evalhub_server.errors import EvalHubError
 from evalhub_server.plugins import Exit, Notice
@@ -140,15 +140,20 @@ class _Namespace:
             await self._look()
             await asyncio.sleep(min(LOOKS_APART_S, self._poll_interval_s))
             spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  only spreads load
-            await self._alarm.rung(self._poll_interval_s * spread)
+            await self._alarm.rung(self._pause_s() * spread)
+
+    def _pause_s(self) -> float:
+        """Until the next look; a Job that was not there is looked for again sooner."""
+        missing = any(followed.memory.trouble == ABSENT for followed in self._followed.values())
+        return self._graces.absent if missing else self._poll_interval_s
 
     async def _look(self) -> None:
         waiting = [followed for followed in self._followed.values() if not followed.exit.done()]
         if not waiting:
             return
         try:
-            jobs, jobs_version = await self._api.list(JOBS, self._name, self._selector, Job)
-            pods, pods_version = await self._api.list(PODS, self._name, self._selector, Pod)
+            jobs, jobs_version = await self._api.list(JOBS, self._name, self._selector, Job, tries=1)
+            pods, pods_version = await self._api.list(PODS, self._name, self._selector, Pod, tries=1)
         except EvalHubError as error:
             self._unknown(waiting, error)
             return

@@ -18,6 +18,7 @@ from evalhub_runtime_k8s.labels import QUEUE_NAME
 from evalhub_runtime_k8s.observed import Job, Pod
 from evalhub_server.plugins import Exit, Notice
 
+ABSENT = "absent"
 POLLS_WITHOUT_A_JOB = 2
 
 
@@ -27,7 +28,7 @@ class Graces(Struct, kw_only=True, frozen=True):
     image_pull_timeout: float = 300.0
     container_error_timeout: float = 60.0
     notice_after: float = 120.0
-    absent: float = 10.0
+    absent: float = 5.0
 
 
 class Memory(Struct, kw_only=True, frozen=True):
@@ -62,7 +63,7 @@ def judge(
     ``warning`` is what the cluster said when it made the Job.
     """
     if job is None:
-        return _absent(memory.seeing("absent", now_s), now_s, graces)
+        return _absent(memory.seeing(ABSENT, now_s), now_s, graces)
     exit_ = ending(job, pods)
     if exit_ is not None:
         return Verdict(memory=Memory(), exit=exit_)
