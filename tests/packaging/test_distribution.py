@@ -71,7 +71,13 @@ def test_scripts_and_plugins_are_declared(metadata: PathDistribution, files: dic
     assert {"eval-hub-server", "eval-hub", "eval-runtime-sidecar", "eval-runtime-init"} <= scripts
     assert "evalhub" not in scripts, "this one is the SDK's"
     plugins = {point.name for point in points if point.group == "evalhub.plugins"}
-    assert {"runtime_k8s", "runtime_local", "storage_sqlite", "tracking_mlflow"} <= plugins
+    assert {
+        "runtime_k8s",
+        "runtime_local",
+        "storage_postgres",
+        "storage_sqlite",
+        "tracking_mlflow",
+    } <= plugins
     modules = [point.module.replace(".", "/") for point in points]
     assert [m for m in modules if not {f"{m}.py", f"{m}/__init__.py"} & files.keys()] == []
 

@@ -81,9 +81,7 @@ OTHER_SECTIONS: Mapping[str, type[Struct]] = {"mlflow": _Mlflow, "database": _Da
 """The released server's sections that belong to plugins here, for when no installed plugin claims them."""
 
 NO_EFFECT: Mapping[str, str] = {
-    "database.conn_max_lifetime": "one connection writes and one reads",
-    "database.max_idle_conns": "one connection writes and one reads",
-    "database.max_open_conns": "one connection writes and one reads",
+    "database.max_idle_conns": "a connection that nobody uses is closed after a while",
     "service.local_mode": "the flag --local decides, as in the released server",
     "service.write_timeout": "answers are short, and logs have log_stream_timeout",
     "otel.*": "nothing here reads it yet",

@@ -1,0 +1,1 @@
+"""Jobs, providers and collections in a PostgreSQL database."""

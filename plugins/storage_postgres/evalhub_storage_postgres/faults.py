@@ -1,0 +1,60 @@
+"""From an error of asyncpg to one that says what happened to which object and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import asyncpg
+
+from evalhub_server.errors import StorageError
+from evalhub_storage_postgres.address import Address
+
+FAULTS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # the network's, and time-outs
+    UnicodeError,  # a text that is none, such as half a surrogate pair
+)
+"""What working with a connection raises."""
+
+_UNREACHABLE = "Check that the database server runs and that database.url has its host and port."
+_FIXES = {
+    "08": _UNREACHABLE,
+    "25": "The database only reads: name its primary in database.url.",
+    "28": "Check user and password in database.url, and the server's pg_hba.conf.",
+    "3D": "Create the database, or correct its name in database.url.",
+    "3F": "Create the schema, or correct search_path in database.url.",
+    "42": "Let the database's user own the schema and its tables (GRANT CREATE, USAGE ON SCHEMA).",
+    "53": "Give the database server more disk, memory or connections, or lower database.max_open_conns.",
+    "57": "The database server is starting, stopping or busy; try again.",
+}
+"""By the class of the SQLSTATE."""
+
+
+def fix_for(error: BaseException) -> str:
+    """Return what the user can do about it."""
+    state: str | None = getattr(error, "sqlstate", None)
+    if state:
+        return _FIXES.get(state[:2], "Look at the log of the database server.")
+    if isinstance(error, UnicodeError):
+        return "Correct what was sent."
+    return _UNREACHABLE
+
+
+def reason_of(error: BaseException, address: Address) -> str:
+    """Return the error's text, in one line and without secrets."""
+    text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+    return address.redact(" ".join(text.split())).rstrip(".")
+
+
+@contextmanager
+def faults(doing: str, address: Address) -> Generator[None]:
+    """Turn what asyncpg raises into a StorageError. ``doing`` is such as ``Reading job 1234``."""
+    try:
+        yield
+    except FAULTS as error:
+        raise StorageError(
+            f"{doing} failed: {reason_of(error, address)} ({address.shown}). {fix_for(error)}"
+        ) from error

@@ -1,0 +1,100 @@
+"""The tables, and how a database of an older version becomes one of this version.
+
+To change the schema, append to :data:`MIGRATIONS`; never edit an entry that was released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from evalhub_server.errors import StartupError
+
+if TYPE_CHECKING:
+    from evalhub_storage_postgres.database import Session
+
+Migration = tuple[str, ...]
+"""SQL statements that lead from one version to the next."""
+
+# The records are JSON documents, as bytes: neither jsonb nor text keeps every number and every character. What a list
+# filters or sorts by has a column beside, see ``search.py``. Columns are compared by code point (COLLATE "C").
+#
+# What changes rarely is large and has a column of its own: PostgreSQL leaves large values where they are as long as an
+# UPDATE does not name them.
+#
+# Lists of jobs are newest first, so (created_at, id) ends every index and a page is read, backwards, without sorting.
+_V1: Migration = (
+    """
+    CREATE TABLE evalhub_jobs (
+        id text COLLATE "C" PRIMARY KEY,
+        tenant text COLLATE "C" NOT NULL,
+        owner text COLLATE "C" NOT NULL,
+        name text COLLATE "C" NOT NULL,
+        state text COLLATE "C" NOT NULL,
+        experiment_id text COLLATE "C" NOT NULL,
+        tags text[] COLLATE "C" NOT NULL,
+        created_at timestamptz NOT NULL,
+        is_open boolean NOT NULL,
+        definition bytea NOT NULL,
+        progress bytea NOT NULL
+    )
+    """,
+    "CREATE INDEX evalhub_jobs_time ON evalhub_jobs (created_at, id)",
+    "CREATE INDEX evalhub_jobs_tenant ON evalhub_jobs (tenant, created_at, id)",
+    "CREATE INDEX evalhub_jobs_state ON evalhub_jobs (state, created_at, id)",
+    "CREATE INDEX evalhub_jobs_tenant_state ON evalhub_jobs (tenant, state, created_at, id)",
+    "CREATE INDEX evalhub_jobs_name ON evalhub_jobs (name, created_at, id)",
+    "CREATE INDEX evalhub_jobs_owner ON evalhub_jobs (owner, created_at, id)",
+    "CREATE INDEX evalhub_jobs_experiment ON evalhub_jobs (experiment_id, created_at, id)",
+    "CREATE INDEX evalhub_jobs_tags ON evalhub_jobs USING gin (tags)",
+    "CREATE INDEX evalhub_jobs_open ON evalhub_jobs (created_at, id) WHERE is_open",
+    """
+    CREATE TABLE evalhub_resources (
+        kind text COLLATE "C" NOT NULL,
+        id text COLLATE "C" NOT NULL,
+        tenant text COLLATE "C" NOT NULL,
+        owner text COLLATE "C" NOT NULL,
+        name text COLLATE "C" NOT NULL,
+        category text COLLATE "C" NOT NULL,
+        labels text[] COLLATE "C" NOT NULL,
+        curation_order bigint NOT NULL,
+        pinned_order bigint NOT NULL,
+        created_at timestamptz NOT NULL,
+        updated_at timestamptz NOT NULL,
+        run_count bigint NOT NULL,
+        doc bytea NOT NULL,
+        PRIMARY KEY (kind, id)
+    )
+    """,
+    "CREATE INDEX evalhub_resources_time ON evalhub_resources (kind, created_at DESC, id)",
+    "CREATE INDEX evalhub_resources_updated ON evalhub_resources (kind, updated_at DESC, created_at DESC, id)",
+    "CREATE INDEX evalhub_resources_tenant ON evalhub_resources (kind, tenant, created_at DESC, id)",
+    "CREATE INDEX evalhub_resources_owner ON evalhub_resources (kind, owner, created_at DESC, id)",
+    "CREATE INDEX evalhub_resources_name ON evalhub_resources (kind, name, created_at DESC, id)",
+    "CREATE INDEX evalhub_resources_category ON evalhub_resources (kind, category, created_at DESC, id)",
+    "CREATE INDEX evalhub_resources_labels ON evalhub_resources USING gin (labels)",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1,)
+"""Entry ``n`` leads from version ``n`` to version ``n + 1``; the table ``evalhub_schema`` says where a database is."""
+
+
+async def migrate(session: Session, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the schema up to date; all of it happens or none. ``session`` is in a transaction of the database's owner.
+
+    Raises:
+        StartupError: the database is of a newer version.
+    """
+    # Looked up first, since CREATE needs a privilege even where there is nothing to do.
+    if await session.fetchval("SELECT to_regclass('evalhub_schema')") is None:
+        await session.execute("CREATE TABLE evalhub_schema (version integer NOT NULL)")
+    version: int = await session.fetchval("SELECT coalesce(max(version), 0) FROM evalhub_schema")
+    if version > len(migrations):
+        raise StartupError(
+            f"The database {where} has schema version {version}; this server knows versions up to "
+            f"{len(migrations)}. Start the newer server that wrote it, or name another database."
+        )
+    for number, statements in enumerate(migrations[version:], start=version + 1):
+        for statement in statements:
+            await session.execute(statement)
+        await session.execute("INSERT INTO evalhub_schema (version) VALUES ($1)", number)

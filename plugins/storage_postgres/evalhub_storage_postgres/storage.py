@@ -1,0 +1,207 @@
+"""The storage: every operation is a task of its own, and what writes one record waits for its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
+
+import structlog
+
+from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.resource import AnyResource, Kind, kind_of
+from evalhub_server.errors import StorageError
+from evalhub_server.plugins import (
+    JobChange,
+    JobPage,
+    JobQuery,
+    ResourceChange,
+    ResourcePage,
+    ResourceQuery,
+    Storage,
+)
+from evalhub_storage_postgres import jobs, resources
+from evalhub_storage_postgres.address import Address
+from evalhub_storage_postgres.database import Database
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from evalhub_storage_postgres.database import Session
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+class PostgresStorage(Storage):
+    """Jobs, providers and collections in the PostgreSQL database at ``address``.
+
+    A caller that is cancelled leaves its operation to end by itself. Writes of one job happen in the order in which they
+    were asked for, and so do all writes of providers and collections; the locks of rows in the database guard against
+    programs beside the server. Nothing is cached. A connection that breaks in the very moment of a commit leaves open
+    whether that was written, and the caller gets a :class:`StorageError`.
+
+    ``timeout_s``: how long one statement may take. ``patience_s``: how long ``open`` waits for another server to end.
+    """
+
+    durable = True
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        max_connections: int = 10,
+        max_lifetime_s: float = 0,
+        timeout_s: float = 30,
+        patience_s: float = 10,
+    ) -> None:
+        self.description = f"PostgreSQL database {address.shown}"
+        self._make_database: Callable[[], Database] = lambda: Database(
+            address, max_connections=max_connections, max_lifetime_s=max_lifetime_s, timeout_s=timeout_s
+        )
+        self._patience_s = patience_s
+        self._database: Database | None = None
+        self._refuses = False
+        self._closing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def open(self) -> None:
+        if self._database is not None:
+            raise StorageError(f"The storage is open already ({self.description}).")
+        database = self._make_database()
+        await database.open(self._patience_s)
+        self._database, self._refuses = database, False
+
+    async def close(self) -> None:
+        """Finish what is being read and written, then disconnect. Idempotent; a call that was cancelled can be repeated."""
+        async with self._closing:
+            self._refuses = True
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            if self._database is not None:
+                await self._database.close()
+            self._database = None
+
+    async def add_job(self, record: JobRecord) -> None:
+        await self._write(
+            f"Adding job {record.id}", f"job {record.id}", lambda session: jobs.add(session, record)
+        )
+
+    async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
+        return await self._read(f"Reading job {job_id}", lambda session: jobs.get(session, job_id, tenant))
+
+    async def update_job(self, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
+        return await self._write(
+            f"Updating job {job_id}",
+            f"job {job_id}",
+            lambda session: jobs.update(session, job_id, tenant, change),
+        )
+
+    async def delete_job(self, job_id: str, tenant: str | None) -> None:
+        await self._write(
+            f"Deleting job {job_id}", f"job {job_id}", lambda session: jobs.delete(session, job_id, tenant)
+        )
+
+    async def list_jobs(self, query: JobQuery) -> JobPage:
+        total, rows = await self._page("Listing jobs", lambda: jobs.listing(query))
+        items = [jobs.decode(row["id"], row["definition"], row["progress"]) for row in rows]
+        return JobPage(items=items, total_count=total)
+
+    async def open_jobs(self) -> list[JobRecord]:
+        found: list[JobRecord] = []
+        for row in await self._read("Listing open jobs", lambda session: session.fetch(jobs.OPEN)):
+            try:
+                found.append(jobs.decode(*row))
+            except StorageError as error:
+                # It must not keep the server from starting: it could not even be deleted then.
+                log.error("open job left out", job_id=row["id"], error=str(error))
+        return found
+
+    async def add_resource(self, record: AnyResource) -> None:
+        await self._write_resource(
+            f"Adding {kind_of(record)} {record.id}", lambda session: resources.add(session, record)
+        )
+
+    async def get_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> AnyResource:
+        return await self._read(
+            f"Reading {kind} {resource_id}",
+            lambda session: resources.get(session, kind, resource_id, tenant),
+        )
+
+    async def update_resource(
+        self, kind: Kind, resource_id: str, tenant: str | None, change: ResourceChange
+    ) -> AnyResource:
+        return await self._write_resource(
+            f"Updating {kind} {resource_id}",
+            lambda session: resources.update(session, kind, resource_id, tenant, change),
+        )
+
+    async def list_resources(self, query: ResourceQuery) -> ResourcePage:
+        total, rows = await self._page(f"Listing {query.kind}s", lambda: resources.listing(query))
+        items = [resources.decode(query.kind, row["id"], row["run_count"], row["doc"]) for row in rows]
+        return ResourcePage(items=items, total_count=total)
+
+    async def delete_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> None:
+        await self._write_resource(
+            f"Deleting {kind} {resource_id}",
+            lambda session: resources.delete(session, kind, resource_id, tenant),
+        )
+
+    async def replace_system(self, records: Sequence[AnyResource]) -> None:
+        await self._write_resource(
+            "Replacing the system's providers and collections",
+            lambda session: resources.replace_system(session, records),
+        )
+
+    async def _page(
+        self, doing: str, listing: Callable[[], tuple[str, list[Any]]]
+    ) -> tuple[int, list[asyncpg.Record]]:
+        async def read(session: Session) -> list[asyncpg.Record]:
+            sql, values = listing()
+            return await session.fetch(sql, *values)
+
+        rows = await self._read(doing, read)
+        return rows[0]["total"], [row for row in rows if row["place"] is not None]
+
+    async def _write_resource(self, doing: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        # Replacing the system's may touch any of them, and they are few and rarely written: one turn for all.
+        return await self._write(doing, "resources", work)
+
+    async def _write(self, doing: str, turn: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        database = self._opened()
+
+        async def write() -> T:
+            async with self._turn(turn), database.writing(doing) as session:
+                return await work(session)
+
+        return await self._whole(database, write())
+
+    async def _read(self, doing: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        database = self._opened()
+
+        async def read() -> T:
+            async with database.reading(doing) as session:
+                return await work(session)
+
+        return await self._whole(database, read())
+
+    async def _whole(self, database: Database, work: Coroutine[Any, Any, T]) -> T:
+        """Run it to its end, even if the caller is cancelled meanwhile."""
+        # A task of its own at once: turns are taken in the order of the calls.
+        task = asyncio.create_task(work, name="postgres")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        return self._turns.setdefault(
+            name, asyncio.Lock()
+        )  # it lives for as long as somebody has or wants it
+
+    def _opened(self) -> Database:
+        if self._database is None or self._refuses:
+            raise StorageError(f"The storage is not open ({self.description}).")
+        return self._database
