@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import asyncpg
 import structlog
@@ -29,6 +30,11 @@ log = structlog.get_logger()
 _SETTINGS = {"application_name": "eval-hub-server"}
 _CONNECT_TIMEOUT_S = 10.0
 _RETRY_S = 0.25
+_CHECK_S = 5.0
+"""How long it is taken for granted that the lock is held."""
+
+# So that PostgreSQL drops the lock of a server whose machine is gone within a minute, and not in hours.
+_KEEP_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 
 
 class Database:
@@ -49,7 +55,9 @@ class Database:
         self._connect_timeout_s = address.connect_timeout_s or min(_CONNECT_TIMEOUT_S, timeout_s)
         self._pool: Pool | None = None
         self._owner: Connection | None = None
-        self._owning = asyncio.Lock()
+        self._owned_until = 0.0
+        self._owning: asyncio.Task[bool] | None = None
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._renewed_at = time.monotonic()
 
     async def open(self, patience_s: float) -> None:
@@ -91,6 +99,9 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection, by force if the server does not answer. Idempotent."""
+        if self._owning is not None and not self._owning.done():
+            self._owning.cancel()
+            await asyncio.wait([self._owning])
         pool, self._pool = self._pool, None
         owner, self._owner = self._owner, None
         try:
@@ -112,17 +123,34 @@ class Database:
                 yield session
 
     @asynccontextmanager
-    async def writing(self, doing: str) -> AsyncGenerator[Session]:
-        """A transaction. Raises :class:`StorageError`, which says ``doing``."""
+    async def writing(self, doing: str, turn: str) -> AsyncGenerator[Session]:
+        """A transaction. Those of one ``turn`` follow each other, first come, first served.
+
+        Raises:
+            StorageError: it says ``doing``.
+        """
         with faults(doing, self.address):
-            if not await self._owned():
-                raise StorageError(
-                    f"{doing} failed: the connection was lost, and another server has taken the database over "
-                    f"({self.address.shown}). Stop one of the two servers."
-                )
-            pool = await self._ready_pool()
-            async with pool.acquire(timeout=self._timeout_s) as session, session.transaction():
-                yield session
+            async with self._turn(turn):
+                if not await self._owned():
+                    raise StorageError(
+                        f"{doing} failed: the connection was lost, and another server has taken the database over "
+                        f"({self.address.shown}). Stop one of the two servers."
+                    )
+                pool = await self._ready_pool()
+                async with pool.acquire(timeout=self._timeout_s) as session, session.transaction():
+                    yield session
+
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncGenerator[None]:
+        lock = self._turns.setdefault(
+            name, asyncio.Lock()
+        )  # it lives for as long as somebody has or wants it
+        async with asyncio.timeout(self._timeout_s):
+            await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def _ready_pool(self) -> Pool:
         if self._pool is None:
@@ -135,30 +163,48 @@ class Database:
 
     async def _owned(self) -> bool:
         """Hold the lock, or say that another server has it."""
-        if self._owner is not None and not self._owner.is_closed():
+        if self._owner is not None and not self._owner.is_closed() and time.monotonic() < self._owned_until:
             return True
-        async with self._owning:
-            if self._owner is not None and not self._owner.is_closed():
-                return True
+        if self._owning is None or self._owning.done():
+            self._owning = asyncio.create_task(self._own(), name="postgres-lock")
+        return await asyncio.shield(self._owning)  # one attempt for all who wait for it
+
+    async def _own(self) -> bool:
+        if not await self._still_owned():
             if self._owner is not None:
                 log.warning("the connection that holds the database's lock was lost; locking again")
-            self._owner = None
-            owner = await asyncpg.connect(
-                self.address.dsn,
-                timeout=self._connect_timeout_s,
-                command_timeout=self._timeout_s,
-                server_settings=_SETTINGS,
-            )
-            try:
-                locked = await owner.fetchval("SELECT pg_try_advisory_lock($1)", await _lock_number(owner))
-            except BaseException:
-                owner.terminate()
-                raise
-            if locked:
-                self._owner = owner
-            else:
-                await _close(owner, self._timeout_s)
-            return bool(locked)
+                self._owner.terminate()
+            self._owner = await self._locked()
+        self._owned_until = time.monotonic() + _CHECK_S
+        return self._owner is not None
+
+    async def _still_owned(self) -> bool:
+        if self._owner is None or self._owner.is_closed():
+            return False
+        # A machine that is gone does not say so, and the name of a database may lead to another one by now.
+        try:
+            await self._owner.execute("SELECT 1", timeout=self._connect_timeout_s)
+        except FAULTS:
+            return False
+        return True
+
+    async def _locked(self) -> Connection | None:
+        """A new connection that holds the lock; None if another server's does."""
+        connection = await asyncpg.connect(
+            self.address.dsn,
+            timeout=self._connect_timeout_s,
+            command_timeout=self._timeout_s,
+            server_settings=_SETTINGS,
+        )
+        try:
+            await connection.execute(_KEEP_ALIVE)
+            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", await _lock_number(connection)):
+                return connection
+        except BaseException:
+            connection.terminate()
+            raise
+        await _close(connection, self._timeout_s)
+        return None
 
 
 async def _lock_number(connection: Connection) -> int:

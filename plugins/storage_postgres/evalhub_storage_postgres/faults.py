@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import asyncpg
 
 from evalhub_server.errors import StorageError
 from evalhub_storage_postgres.address import Address
+
+R = TypeVar("R")
 
 FAULTS = (
     asyncpg.PostgresError,
@@ -47,6 +50,22 @@ def reason_of(error: BaseException, address: Address) -> str:
     """Return the error's text, in one line and without secrets."""
     text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
     return address.redact(" ".join(text.split())).rstrip(".")
+
+
+class Refused(Exception):
+    """What a change raised, on its way past :func:`faults`: it is nothing of the database's, whatever its type."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def changed(change: Callable[[R], R | None], record: R) -> R | None:
+    """Call the change. Raises :class:`Refused`."""
+    try:
+        return change(record)
+    except Exception as error:
+        raise Refused(error) from error
 
 
 @contextmanager

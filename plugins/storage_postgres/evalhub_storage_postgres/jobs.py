@@ -20,6 +20,7 @@ from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import JobRequest, JobTest
 from evalhub_server.plugins import JobChange, JobQuery
 from evalhub_storage_postgres.documents import check_identity, decoding, encode, encoding
+from evalhub_storage_postgres.faults import changed
 from evalhub_storage_postgres.search import Conditions, searchable, searchables
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ async def get(session: Session, job_id: str, tenant: str | None, *, lock: bool =
 
 async def update(session: Session, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
     before = await get(session, job_id, tenant, lock=True)
-    after = change(before)
+    after = changed(change, before)
     if after is None or after is before:
         return before
     check_identity("job", before, after)

@@ -20,6 +20,7 @@ from evalhub_server.errors import AlreadyExists, NotFound, StorageError
 from evalhub_server.models.provider import SYSTEM_OWNER
 from evalhub_server.plugins import ResourceChange, ResourceQuery, Sort
 from evalhub_storage_postgres.documents import check_identity, decoding, encode, encoding
+from evalhub_storage_postgres.faults import changed
 from evalhub_storage_postgres.search import Conditions, labelled, searchable
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ async def update(
     session: Session, kind: Kind, resource_id: str, tenant: str | None, change: ResourceChange
 ) -> AnyResource:
     before = await get(session, kind, resource_id, tenant, lock=True)
-    after = change(before)
+    after = changed(change, before)
     if after is None or after is before:
         return before
     check_identity(kind, before, after)
@@ -146,11 +147,11 @@ async def replace_system(session: Session, records: Sequence[AnyResource]) -> No
     wanted = {(kind_of(record).value, searchable(record.id)): record for record in records}
     stored = {(row["kind"], row["id"]): row for row in await session.fetch(_SYSTEM, SYSTEM_OWNER)}
     await session.executemany(_DROP, [key for key in stored if key not in wanted])
-    changed: list[tuple[Any, ...]] = []
+    updated: list[tuple[Any, ...]] = []
     for key, row in stored.items():
         if key in wanted and (after := _renewal(row, wanted[key])) is not None:
-            changed.append(_row(after))
-    await session.executemany(_UPDATE, changed)
+            updated.append(_row(after))
+    await session.executemany(_UPDATE, updated)
     # Where a tenant's has the id already, the insert does nothing.
     await session.executemany(_INSERT, [_row(record) for key, record in wanted.items() if key not in stored])
 

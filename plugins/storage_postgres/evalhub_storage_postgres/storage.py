@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -24,6 +24,7 @@ from evalhub_server.plugins import (
 from evalhub_storage_postgres import jobs, resources
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.database import Database
+from evalhub_storage_postgres.faults import Refused
 
 if TYPE_CHECKING:
     import asyncpg
@@ -66,7 +67,6 @@ class PostgresStorage(Storage):
         self._refuses = False
         self._closing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def open(self) -> None:
         if self._database is not None:
@@ -106,8 +106,7 @@ class PostgresStorage(Storage):
         )
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
-        total, rows = await self._page("Listing jobs", lambda: jobs.listing(query))
-        items = [jobs.decode(row["id"], row["definition"], row["progress"]) for row in rows]
+        total, items = await self._page("Listing jobs", lambda: jobs.listing(query), jobs.decode)
         return JobPage(items=items, total_count=total)
 
     async def open_jobs(self) -> list[JobRecord]:
@@ -140,8 +139,9 @@ class PostgresStorage(Storage):
         )
 
     async def list_resources(self, query: ResourceQuery) -> ResourcePage:
-        total, rows = await self._page(f"Listing {query.kind}s", lambda: resources.listing(query))
-        items = [resources.decode(query.kind, row["id"], row["run_count"], row["doc"]) for row in rows]
+        total, items = await self._page(
+            f"Listing {query.kind}s", lambda: resources.listing(query), partial(resources.decode, query.kind)
+        )
         return ResourcePage(items=items, total_count=total)
 
     async def delete_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> None:
@@ -157,14 +157,16 @@ class PostgresStorage(Storage):
         )
 
     async def _page(
-        self, doing: str, listing: Callable[[], tuple[str, list[Any]]]
-    ) -> tuple[int, list[asyncpg.Record]]:
+        self, doing: str, listing: Callable[[], tuple[str, list[Any]]], decode: Callable[..., T]
+    ) -> tuple[int, list[T]]:
         async def read(session: Session) -> list[asyncpg.Record]:
             sql, values = listing()
             return await session.fetch(sql, *values)
 
         rows = await self._read(doing, read)
-        return rows[0]["total"], [row for row in rows if row["place"] is not None]
+        documents = [tuple(row)[2:] for row in rows if row["place"] is not None]
+        # In a thread, so that a long page does not hold the event loop.
+        return rows[0]["total"], await asyncio.to_thread(lambda: [decode(*each) for each in documents])
 
     async def _write_resource(self, doing: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         # Replacing the system's may touch any of them, and they are few and rarely written: one turn for all.
@@ -174,10 +176,13 @@ class PostgresStorage(Storage):
         database = self._opened()
 
         async def write() -> T:
-            async with self._turn(turn), database.writing(doing) as session:
+            async with database.writing(doing, turn) as session:
                 return await work(session)
 
-        return await self._whole(database, write())
+        try:
+            return await self._whole(write())
+        except Refused as refused:
+            raise refused.reason from None
 
     async def _read(self, doing: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         database = self._opened()
@@ -186,20 +191,15 @@ class PostgresStorage(Storage):
             async with database.reading(doing) as session:
                 return await work(session)
 
-        return await self._whole(database, read())
+        return await self._whole(read())
 
-    async def _whole(self, database: Database, work: Coroutine[Any, Any, T]) -> T:
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it to its end, even if the caller is cancelled meanwhile."""
         # A task of its own at once: turns are taken in the order of the calls.
         task = asyncio.create_task(work, name="postgres")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
-
-    def _turn(self, name: str) -> asyncio.Lock:
-        return self._turns.setdefault(
-            name, asyncio.Lock()
-        )  # it lives for as long as somebody has or wants it
 
     def _opened(self) -> Database:
         if self._database is None or self._refuses:
