@@ -411,3 +411,22 @@ def test_the_card_of_a_job_is_there_at_once_and_says_how_far_the_job_is(server: 
     assert card["results"]["benchmarks"][0]["metrics"] == {"acc": 1.0}
     unknown = server.call("GET", f"{API}/jobs/nope/card")
     assert (unknown.status, unknown.body["message_code"]) == (404, "resource_not_found")
+
+
+@pytest.mark.parametrize(
+    ("otel", "told"),
+    [
+        ({"enabled": True, "exporter_type": "otlp-http", "exporter_endpoint": "c:4318"}, "http://c:4318"),
+        ({"enabled": True, "exporter_type": "stdout"}, "nowhere"),
+        ({"exporter_type": "otlp-grpc", "exporter_endpoint": "c:4317"}, "nowhere"),
+    ],
+)
+def test_adapters_are_told_of_the_collector(tmp_path: Path, otel: dict[str, Any], told: str):
+    config = Config(tmp_path / "config", otel=otel)
+    config.provider('echo "${OTEL_EXPORTER_OTLP_ENDPOINT:-nowhere} $OTEL_SERVICE_NAME"; exit 1')
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "", "OTEL_SERVICE_NAME": ""}
+    with RunningServer(config.folder, env=environment) as server:
+        job_id = server.submit()
+        server.finished(job_id)
+        text = server.logs(job_id).splitlines()[-1]
+    assert text.split() == [told, "evalhub-adapter"][: 1 if told == "nowhere" else 2]

@@ -146,7 +146,10 @@ class Server:
         self._stack.push_async_callback(finalizer.close)
         credentials = credentials_of(settings)
         callback_path = credentials.callback_path if credentials else None
-        runs = RunBuilder(self.url, runtime.provider_key, trackers, callback_path)
+        telemetry = (
+            settings.otel.adapter_environment if settings.local else {}
+        )  # pods have networks of their own
+        runs = RunBuilder(self.url, runtime.provider_key, trackers, callback_path, telemetry)
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
         resource_store = ResourceStore(storage)

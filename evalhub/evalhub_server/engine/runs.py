@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from evalhub_server.domain.jobspec import job_spec
 from evalhub_server.domain.record import JobRecord
@@ -13,7 +14,8 @@ from evalhub_server.plugins.tracking import Tracker
 class RunBuilder:
     """Knows what every run has in common: the callback address, the runtime's key, the trackers' environment.
 
-    ``callback_path``, where there is one, adds to the address what a job's adapters need to be let in.
+    ``callback_path``, where there is one, adds to the address what a job's adapters need to be let in. ``environment``
+    is for every adapter; what a tracker wants goes before it.
     """
 
     def __init__(
@@ -22,14 +24,16 @@ class RunBuilder:
         provider_key: str,
         trackers: Sequence[Tracker],
         callback_path: Callable[[str], str] | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._callback_url = callback_url
         self._provider_key = provider_key
         self._trackers = list(trackers)
         self._callback_path = callback_path
+        self._environment = dict(environment)
 
     def __call__(self, job: JobRecord, index: int) -> BenchmarkRun:
-        environment: dict[str, str] = {}
+        environment = dict(self._environment)
         for tracker in self._trackers:
             environment.update(tracker.environment(job.tenant))
         path = self._callback_path(job.id) if self._callback_path else ""

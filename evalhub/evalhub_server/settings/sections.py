@@ -100,7 +100,10 @@ class PrometheusSettings(Struct, kw_only=True, frozen=True):
 
 
 class OtelSettings(Struct, kw_only=True, frozen=True):
-    """``otel:`` OpenTelemetry. ``exporter_type`` is otlp-grpc, otlp-http or stdout."""
+    """``otel:`` OpenTelemetry. ``exporter_type`` is otlp-grpc, otlp-http or stdout.
+
+    The server itself sends nothing yet; adapters on this host are told where the collector is.
+    """
 
     enabled: bool = False
     exporter_type: str = ""
@@ -120,3 +123,17 @@ class OtelSettings(Struct, kw_only=True, frozen=True):
     enable_ecs_resource_detection: bool = False
     disable_redirect_otel_logs: bool = False
     disable_database_otel_scan: bool = False
+
+    @property
+    def adapter_environment(self) -> dict[str, str]:
+        """Variables that make the SDK's adapters report to the collector, as the released server gives them."""
+        if (
+            not self.enabled
+            or self.exporter_type not in ("otlp-grpc", "otlp-http")
+            or not self.exporter_endpoint
+        ):
+            return {}
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.exporter_endpoint}",
+            "OTEL_SERVICE_NAME": "evalhub-adapter",
+        }
