@@ -23,6 +23,8 @@ from harness import Config, RunningServer
 from harness.server import API, TERMINAL, Answer
 
 MODEL = {"url": "http://model.test/v1", "name": "m"}
+COMMAND = "sleep 6000 # until the test says more"
+RUNTIME = {"local": {"command": COMMAND}}
 TENANTS = st.sampled_from(["red", "blue"])
 NAMES = st.text("abc é", min_size=1, max_size=8)
 TAGS = st.lists(st.sampled_from(["x", "y", "z"]), max_size=3)
@@ -32,7 +34,7 @@ STATUSES = st.sampled_from(["pending", "running", "completed", "failed"])
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     config = Config(tmp_path_factory.mktemp("machine"), local={"max_parallel": 1000})
-    config.provider("sleep 600 # until the test says more", "b")
+    config.provider(COMMAND, "b")
     with RunningServer(config.folder) as running:
         yield running
 
@@ -77,8 +79,7 @@ class Client(RuleBasedStateMachine):
     @rule(target=providers, tenant=TENANTS, name=NAMES, tags=TAGS)
     def create_provider(self, tenant: str, name: str, tags: list[str]):
         benchmarks = [{"id": "b", "domains": tags}]
-        runtime = {"local": {"command": "sleep 600 # until the test says more"}}
-        body = {"name": name, "tags": tags, "benchmarks": benchmarks, "runtime": runtime}
+        body = {"name": name, "tags": tags, "benchmarks": benchmarks, "runtime": RUNTIME}
         return self.note("providers", self.call(tenant, "POST", "providers", body), 201)
 
     @rule(provider=providers, tags=TAGS)
@@ -92,7 +93,7 @@ class Client(RuleBasedStateMachine):
     @rule(provider=providers, name=NAMES)
     def replace_provider(self, provider: tuple[str, str], name: str) -> None:
         tenant, key = provider
-        body = {"name": name, "benchmarks": [{"id": "b"}]}
+        body = {"name": name, "benchmarks": [{"id": "b"}], "runtime": RUNTIME}
         self.note("providers", self.call(tenant, "PUT", f"providers/{key}", body), 200)
 
     @rule(provider=consumes(providers))
