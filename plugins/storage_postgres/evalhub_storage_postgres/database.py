@@ -88,7 +88,7 @@ class Database:
             await asyncio.sleep(_RETRY_S)
         self._pool = await asyncpg.create_pool(
             self.address.dsn,
-            min_size=1,
+            min_size=0,  # connections are made when they are needed, and not tried for again and again in an outage
             max_size=self._max_connections,
             timeout=self._connect_timeout_s,
             command_timeout=self._timeout_s,
@@ -172,8 +172,9 @@ class Database:
     async def _own(self) -> bool:
         if not await self._still_owned():
             if self._owner is not None:
-                log.warning("the connection that holds the database's lock was lost; locking again")
+                log.warning("the connection that holds the database's lock was lost")
                 self._owner.terminate()
+                self._owner = None
             self._owner = await self._locked()
         self._owned_until = time.monotonic() + _CHECK_S
         return self._owner is not None

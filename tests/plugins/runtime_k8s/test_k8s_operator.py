@@ -118,6 +118,17 @@ def test_the_operators_environment_and_configuration_are_accepted(config_dir: Pa
     assert found["providers"] == 1
 
 
+def test_a_postgresql_database_is_accepted(config_dir: Path, tmp_path: Path):
+    (tmp_path / "secrets" / "db-url").unlink()
+    (tmp_path / "secrets" / "db-url").write_text("postgres://u:p@db.test:5432/evalhub?sslmode=require")
+    file = config_dir / "config.yaml"
+    text = file.read_text()
+    file.unlink()
+    file.write_text(text.replace("driver: sqlite", "driver: pgx"))
+    found = checked(config_dir)
+    assert [finding["severity"] for finding in found["findings"]] == ["warning"]
+
+
 def test_what_it_maps_to_keys_that_we_do_not_have_is_no_error(config_dir: Path):
     checked(config_dir, DISABLE_AUTH="true", MLFLOW_INSECURE_SKIP_VERIFY="true")
 

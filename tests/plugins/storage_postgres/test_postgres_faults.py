@@ -8,6 +8,7 @@ import threading
 
 import asyncpg
 import msgspec
+import psutil
 import pytest
 
 from evalhub_server.domain.record import JobRecord
@@ -15,9 +16,10 @@ from evalhub_server.domain.resource import Kind
 from evalhub_server.errors import StartupError, StorageError
 from evalhub_server.models.common import Message
 from evalhub_server.testing.builders import a_collection, a_job
+from evalhub_storage_postgres import database
 from evalhub_storage_postgres.address import locate
 from evalhub_storage_postgres.storage import PostgresStorage
-from harness import free_port
+from harness import free_port, wait_until
 from harness.postgres import RunningPostgres
 
 
@@ -186,6 +188,17 @@ async def _writers(postgres: RunningPostgres) -> list[int]:
     return [row["pid"] for row in rows]
 
 
+async def test_what_a_cancelled_caller_asked_for_is_done_before_a_close(opened) -> None:
+    storage = await opened()
+    job = a_job()
+    writing = asyncio.create_task(storage.add_job(job))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await storage.close()
+    assert writing.cancelled()
+    assert await (await opened()).open_jobs() == [job]
+
+
 async def test_after_a_close_nothing_is_asked(opened) -> None:
     storage = await opened()
     writing = asyncio.create_task(storage.add_job(a_job(id="last")))
@@ -248,6 +261,27 @@ async def test_a_server_that_lost_the_database_to_another_writes_no_more(
     with pytest.raises(StorageError, match="another server has taken the database over"):
         await first.add_job(a_job())
     assert await second.open_jobs() == []
+
+
+async def test_a_lock_that_cannot_be_confirmed_stops_all_writing_until_it_is_taken_again(
+    postgres: RunningPostgres, opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_CHECK_S", 0.0)
+    storage = await opened(timeout_s=0.5)
+    await storage.add_job(a_job())
+    locks = "SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
+    (row,) = await postgres.sql(locks)
+    holder = psutil.Process(row["pid"])
+    holder.suspend()  # as if the machine at the other end were gone: nothing closes the connection
+    try:
+        with pytest.raises(StorageError, match="another server has taken the database over"):
+            await storage.add_job(a_job())
+    finally:
+        holder.resume()
+    await asyncio.to_thread(wait_until, lambda: not holder.is_running(), "the end of the old connection")
+    await storage.add_job(a_job())
+    assert len(await postgres.sql(locks)) == 1
+    assert len(await storage.open_jobs()) == 2
 
 
 # --- starts that fail
