@@ -39,9 +39,13 @@ needs_postgres = pytest.mark.skipif(
 
 
 class RunningPostgres:
-    """A context manager. Its data are not synced to the disk, which makes it quick; they survive :meth:`restart`."""
+    """A context manager. Its data are not synced to the disk, which makes it quick; :meth:`stop` keeps them.
 
-    def __init__(self) -> None:
+    ``certificate``: a folder with ``crt`` and ``key``, to speak TLS with.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        self._certificate = certificate
         self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="evalhub-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,6 +91,11 @@ class RunningPostgres:
                 "initdb", "-D", "data", "-U", USER, "--pwfile=password", "-A", "scram-sha-256", "-E", "UTF8",
                 "--no-locale", "--no-sync",
             )  # fmt: skip
+            for name in ("crt", "key") if self._certificate else ():
+                copy = Path(shutil.copy(self._certificate / name, self._folder / name))
+                copy.chmod(0o600)
+                if self._as:
+                    os.chown(copy, self._as["user"], self._as["group"])
             self.start()
         except BaseException:
             self.__exit__(None, None, None)
@@ -104,6 +113,8 @@ class RunningPostgres:
         options = (
             f"port={self.port} listen_addresses=127.0.0.1 fsync=off unix_socket_directories={self._folder}"
         )
+        if self._certificate:
+            options += f" ssl=on ssl_cert_file={self._folder}/crt ssl_key_file={self._folder}/key"
         command = [PROGRAMS / "postgres", "-D", "data", *(f"--{option}" for option in options.split())]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -43,6 +44,12 @@ def fix_for(error: BaseException) -> str:
         return _FIXES.get(state[:2], "Look at the log of the database server.")
     if isinstance(error, UnicodeError):
         return "Correct what was sent."
+    if isinstance(error, ssl.SSLError):
+        return "Check sslmode and sslrootcert in database.url, and the certificate of the database server."
+    if isinstance(error, FileNotFoundError):
+        return "Check the files that database.url names: sslrootcert, sslcert, sslkey, a socket's directory as host."
+    if isinstance(error, ValueError):  # of asyncpg's, about the url
+        return "Correct database.url."
     return _UNREACHABLE
 
 
