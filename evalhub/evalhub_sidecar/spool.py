@@ -62,6 +62,8 @@ class _Waiting:
         self.event = event
         self.file = file
         self.told: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self.filing = asyncio.Lock()
+        self.delivered = False
 
     def tell(self, answer: Answer | None) -> None:
         if not self.told.done():
@@ -110,10 +112,10 @@ class Spool:
         lane = self._add(waiting)
         if not lane.stuck:
             await asyncio.wait([waiting.told], timeout=ANSWER_WITHIN_S)
-        if waiting.told.done():
-            return waiting.told.result()
+        if waiting.told.done() and (answer := waiting.told.result()) is not None:
+            return answer
         waiting.tell(None)
-        await self._keep(waiting)
+        await self._keep(waiting)  # before the adapter hears that it is kept, whoever decided that
         return None
 
     def hurry(self) -> None:
@@ -171,8 +173,10 @@ class Spool:
         if late and answer is not None:
             log = logs.info if answer.status < 400 else logs.error
             log("kept event answered", target=waiting.event.target, status=answer.status)
-        if waiting.file is not None:
-            await asyncio.to_thread(waiting.file.unlink, missing_ok=True)
+        async with waiting.filing:
+            waiting.delivered = True
+            if waiting.file is not None:
+                await asyncio.to_thread(waiting.file.unlink, missing_ok=True)
 
     async def _pause(self, attempts: int, answer: Answer | None) -> None:
         asked_s = min(answer.retry_after_s, LONGEST_PAUSE_S) if answer else 0.0
@@ -188,14 +192,18 @@ class Spool:
             return
 
     async def _keep(self, waiting: _Waiting) -> None:
-        if self._directory is None or waiting.file is not None:
+        """Returns when the event lies in its file, or needs none any more."""
+        if self._directory is None:
             return
-        self._numbers += 1
-        waiting.file = self._directory / f"{self._numbers:08d}.json"
-        try:
-            await asyncio.to_thread(_write, waiting.file, waiting.event)
-        except OSError as error:
-            logs.warning("a kept event cannot be written", path=str(waiting.file), error=str(error))
+        async with waiting.filing:
+            if waiting.file is not None or waiting.delivered:
+                return
+            self._numbers += 1
+            waiting.file = self._directory / f"{self._numbers:08d}.json"
+            try:
+                await asyncio.to_thread(_write, waiting.file, waiting.event)
+            except OSError as error:
+                logs.warning("a kept event cannot be written", path=str(waiting.file), error=str(error))
 
     def _left_behind(self) -> list[tuple[Path, Event]]:
         found: list[tuple[Path, Event]] = []
