@@ -193,7 +193,7 @@ def test_credentials_that_are_mended_later_serve_the_export_that_waits(tmp_path:
 
 def test_what_cannot_be_pushed_anywhere_is_said_at_once_and_the_job_is_none_the_worse(tmp_path: Path):
     with a_server(tmp_path) as server:
-        coordinates = {"oci_host": "quay.io", "oci_repository": "Not A Repository"}
+        coordinates = {"oci_host": "registry.example", "oci_repository": "Not A Repository"}
         job_id = server.submit(exports={"oci": {"coordinates": coordinates}})
         job = settled(server, job_id)
     assert job["status"]["state"] == "completed"
@@ -203,7 +203,7 @@ def test_what_cannot_be_pushed_anywhere_is_said_at_once_and_the_job_is_none_the_
 
 def test_a_server_without_the_exporter_says_so(tmp_path: Path):
     with a_server(tmp_path, plugins={"exporters": []}) as server:
-        coordinates = {"oci_host": "quay.io", "oci_repository": "r"}
+        coordinates = {"oci_host": "registry.example", "oci_repository": "r"}
         job = server.finished(server.submit(exports={"oci": {"coordinates": coordinates}}))
         assert "oci" not in server.finished(server.submit())["results"]
     assert "exports" not in job["results"]

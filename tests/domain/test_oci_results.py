@@ -14,7 +14,7 @@ from evalhub_server.models.common import State
 from evalhub_server.models.job import Exports, OciCoordinates, OciExport
 from evalhub_server.testing.builders import EPOCH, a_job
 
-ASKED = Exports(oci=OciExport(coordinates=OciCoordinates(oci_host="quay.io", oci_repository="r")))
+ASKED = Exports(oci=OciExport(coordinates=OciCoordinates(oci_host="registry.example", oci_repository="r")))
 
 
 def a_job_that_asks(job_state: State = State.COMPLETED, **export: Any) -> JobRecord:
@@ -51,10 +51,10 @@ def test_the_status_says_how_it_stands(export: dict[str, Any], state: str, text:
 
 @pytest.mark.parametrize("state", ["succeeded", "pending"])
 def test_the_card_is_where_the_last_success_put_it(state: str):
-    outcome = ExportOutcome(reference="quay.io/r:t@sha256:1", digest="sha256:1")
+    outcome = ExportOutcome(reference="registry.example/r:t@sha256:1", digest="sha256:1")
     assert oci_of(a_job_that_asks(state=state, outcome=outcome))["evaluation_card"] == {
         "oci_digest": "sha256:1",
-        "oci_reference": "quay.io/r:t@sha256:1",
+        "oci_reference": "registry.example/r:t@sha256:1",
     }
     assert "evaluation_card" not in oci_of(a_job_that_asks(state=state))
 

@@ -49,7 +49,7 @@ def found(auths: dict[str, Any], host: str, repository: str = "team/results") ->
     ],
 )
 def test_every_way_in_which_a_configuration_keeps_a_secret(entry: dict[str, str], credentials: Credentials):
-    assert found({"quay.io": entry}, "quay.io") == credentials
+    assert found({"registry.example": entry}, "registry.example") == credentials
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def test_docker_hub_is_found_by_the_name_that_docker_login_writes():
 
 def test_the_entry_that_is_nearest_to_the_repository_wins():
     auths = {
-        "quay.io/teams": encoded("no-parent:x"),
-        "quay.io": encoded("whole-host:x"),
-        "quay.io/team": encoded("parent:x"),
-        "quay.io/team/results": encoded("itself:x"),
+        "registry.example/teams": encoded("no-parent:x"),
+        "registry.example": encoded("whole-host:x"),
+        "registry.example/team": encoded("parent:x"),
+        "registry.example/team/results": encoded("itself:x"),
     }
-    assert found(auths, "quay.io", "team/results").username == "itself"
-    assert found(auths, "quay.io", "team/other").username == "parent"
-    assert found(auths, "quay.io", "lonely").username == "whole-host"
-    assert found({"quay.io/teams": encoded("any:x")}, "quay.io", "lonely").username == "any"
+    assert found(auths, "registry.example", "team/results").username == "itself"
+    assert found(auths, "registry.example", "team/other").username == "parent"
+    assert found(auths, "registry.example", "lonely").username == "whole-host"
+    assert found({"registry.example/teams": encoded("any:x")}, "registry.example", "lonely").username == "any"
 
 
 @pytest.mark.parametrize("document", [b"", b"no json", b"[]", b'{"auths": {"a": "secret"}}', b"\xff"])
@@ -88,8 +88,10 @@ def test_what_is_no_configuration_is_refused_without_showing_it(document: bytes)
 
 
 def test_an_auth_that_is_not_base64_is_refused_without_showing_it():
-    with pytest.raises(ExportRefused, match=r"has an auth for quay.io that is not base64") as refused:
-        found({"quay.io": {"auth": "s3cret!"}}, "quay.io")
+    with pytest.raises(
+        ExportRefused, match=r"has an auth for registry.example that is not base64"
+    ) as refused:
+        found({"registry.example": {"auth": "s3cret!"}}, "registry.example")
     assert "s3cret" not in str(refused.value)
 
 
@@ -98,7 +100,7 @@ def test_no_text_of_any_of_them_has_the_secret():
     credentials = Credentials(
         username="me", password="s3cret", identity_token="s3cret", registry_token="s3cret"
     )
-    assert "s3cret" not in repr((entry, DockerConfig({"quay.io": entry}), credentials))
+    assert "s3cret" not in repr((entry, DockerConfig({"registry.example": entry}), credentials))
 
 
 def test_the_configuration_is_the_settings_file_or_where_docker_has_it(
@@ -110,12 +112,12 @@ def test_the_configuration_is_the_settings_file_or_where_docker_has_it(
     assert config_file("", {}) == tmp_path / ".docker" / "config.json"
 
 
-PLACE = location(OciCoordinates(oci_host="quay.io", oci_repository="team/results"), "a-job")
+PLACE = location(OciCoordinates(oci_host="registry.example", oci_repository="team/results"), "a-job")
 
 
 def a_config(folder: Path, name: str, user: str) -> Path:
     file = folder / name
-    file.write_text(json.dumps({"auths": {"quay.io": {"username": user, "password": "p"}}}), "utf-8")
+    file.write_text(json.dumps({"auths": {"registry.example": {"username": user, "password": "p"}}}), "utf-8")
     return file
 
 
@@ -171,16 +173,16 @@ async def test_a_helper_is_asked_as_docker_asks_it(a_helper: MakeHelper):
 
 async def test_a_helper_that_says_nonsense_or_is_not_there_is_refused(a_helper: MakeHelper):
     with pytest.raises(ExportRefused, match="docker-credential-test did not answer with JSON"):
-        await a_helper("print('hello')")("quay.io")
+        await a_helper("print('hello')")("registry.example")
     for name in ("gone", "../test", "test;ls"):
         with pytest.raises(ExportRefused, match="is not on the server's PATH"):
-            await helper.ask(name, "quay.io")
+            await helper.ask(name, "registry.example")
 
 
 async def test_a_helper_that_does_not_end_is_stopped(a_helper: MakeHelper):
     a_helper("time.sleep(600)")
     with pytest.raises(TimeoutError, match=r"docker-credential-test did not end within 0\.2 s"):
-        await helper.ask("test", "quay.io", timeout_s=0.2)
+        await helper.ask("test", "registry.example", timeout_s=0.2)
 
 
 async def test_what_the_helper_does_not_know_may_be_in_the_file(a_helper: MakeHelper, tmp_path: Path):
@@ -191,6 +193,6 @@ async def test_what_the_helper_does_not_know_may_be_in_the_file(a_helper: MakeHe
 
 
 def test_the_helper_of_a_host_comes_before_the_store():
-    config = parse(b'{"credsStore": "store", "credHelpers": {"https://quay.io": "own"}}', "a file")
-    assert (config.helper("quay.io"), config.helper("ghcr.io")) == ("own", "store")
-    assert DockerConfig().helper("quay.io") == ""
+    config = parse(b'{"credsStore": "store", "credHelpers": {"https://registry.example": "own"}}', "a file")
+    assert (config.helper("registry.example"), config.helper("ghcr.io")) == ("own", "store")
+    assert DockerConfig().helper("registry.example") == ""

@@ -17,9 +17,9 @@ def placed(host: str, repository: str = "team/results", tag: str = "", **allowed
 @pytest.mark.parametrize(
     ("host", "url"),
     [
-        ("quay.io", "https://quay.io"),
+        ("registry.example", "https://registry.example"),
         ("Registry.Example:5000", "https://registry.example:5000"),
-        ("https://quay.io/", "https://quay.io"),
+        ("https://registry.example/", "https://registry.example"),
         ("docker.io", "https://registry-1.docker.io"),
         ("index.docker.io", "https://registry-1.docker.io"),
         ("[::1]:5000", "https://[::1]:5000"),
@@ -61,9 +61,9 @@ def test_for_the_jobs_of_others_this_computer_is_like_any_host(host: str):
     "host",
     [
         "",
-        "quay.io/team",
-        "user:password@quay.io",
-        "ftp://quay.io",
+        "registry.example/team",
+        "user:password@registry.example",
+        "ftp://registry.example",
         "a b",
         "a#b",
         "a?b",
@@ -84,25 +84,25 @@ def test_a_host_that_is_none_is_refused(host: str):
 )
 def test_a_repository_that_is_none_is_refused(repository: str):
     with pytest.raises(ExportRefused, match=r"oci_repository .* is no repository"):
-        placed("quay.io", repository)
+        placed("registry.example", repository)
 
 
 def test_the_tag_is_the_clients_with_the_id_of_the_job_or_says_what_it_is():
-    assert placed("quay.io", tag="nightly").text == "quay.io/team/results:nightly-1-2-3"
-    assert placed("quay.io").text == "quay.io/team/results:evaluation-card-1-2-3"
+    assert placed("registry.example", tag="nightly").text == "registry.example/team/results:nightly-1-2-3"
+    assert placed("registry.example").text == "registry.example/team/results:evaluation-card-1-2-3"
 
 
 @pytest.mark.parametrize("tag", ["a b", "a/b", ".a", "x" * 128])
 def test_a_tag_that_is_none_is_refused(tag: str):
     with pytest.raises(ExportRefused, match=r"oci_tag .* makes no tag"):
-        placed("quay.io", tag=tag)
+        placed("registry.example", tag=tag)
 
 
 @pytest.mark.parametrize(
     ("text", "host"),
     [
-        ("Quay.IO", "quay.io"),
-        ("https://quay.io/v2/team", "quay.io"),
+        ("Registry.Example", "registry.example"),
+        ("https://registry.example/v2/team", "registry.example"),
         ("registry.test:5000/a", "registry.test:5000"),
         ("https://index.docker.io/v1/", "docker.io"),
         ("registry-1.docker.io", "docker.io"),

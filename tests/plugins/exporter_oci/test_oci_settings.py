@@ -68,7 +68,7 @@ def test_only_jobs_that_ask_are_exported():
     assert exporter.wants(a_job_that_asks())
 
 
-def a_job_that_asks(host: str = "quay.io") -> JobRecord:
+def a_job_that_asks(host: str = "registry.example") -> JobRecord:
     job = a_job()
     coordinates = OciCoordinates(oci_host=host, oci_repository="team/results")
     return replace(job, request=replace(job.request, exports=Exports(oci=OciExport(coordinates=coordinates))))
