@@ -97,7 +97,7 @@ def write(folder: Path, text: str) -> str:
         ),
         (
             "service: {port: 0}\ndatabase: {driver: tape}",
-            ["storage 'tape'", "Installed storages: sqlite", "pip install"],
+            ["storage 'tape'", "Installed storages: postgres, sqlite", "pip install"],
         ),
         ("service: {port: 0}\ndatabase: {url: 'postgres://u:secret@h/d'}", ["config.yaml:2: database.url"]),
         ("service: {port: 0}\nplugins: {runtime: slurm}", ["runtime 'slurm'", "pip install"]),
