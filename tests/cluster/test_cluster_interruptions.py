@@ -11,6 +11,8 @@ from harness import Config, RunningServer, wait_until
 from harness.kube import FakeCluster
 from harness.server import API
 
+pytestmark = pytest.mark.slow
+
 NewServer = Callable[..., RunningServer]
 STEPS = [("create", "configmaps", True), ("create", "jobs", False), ("create", "jobs", True)]
 """(verb, resource, whether it has taken effect). The others are tried at the runtime's own door."""

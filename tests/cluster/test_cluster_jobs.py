@@ -12,6 +12,8 @@ from harness.kube import TENANT, FakeCluster
 from harness.kube.kinds import EVENTS, HARDWARE_PROFILES, PODS, Object
 from harness.server import API, Answer
 
+pytestmark = pytest.mark.slow
+
 PHASE = "trustyai.opendatahub.io/evaluation-phase"
 STOPS = "stops"
 

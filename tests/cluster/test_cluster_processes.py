@@ -16,6 +16,8 @@ from harness.server import API
 
 from .conftest import QUICK, NewServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def config(tmp_path: Path, cluster: FakeCluster) -> Config:

@@ -16,7 +16,10 @@ from harness.browser import CHROMIUM, browse
 from harness.server import API
 from harness.upstream import Received, Reply, Upstream
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
 
 SCRIPT = """<body><script>
 const server = "http://127.0.0.1:PORT/api/v1", seen = {};
