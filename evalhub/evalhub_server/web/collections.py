@@ -11,13 +11,13 @@ from litestar.types import ControllerRouterHandler
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.configs import read_collection
-from evalhub_server.domain.derived import offered
 from evalhub_server.domain.lifecycle import CloneOverrides, read_overrides
 from evalhub_server.domain.patch import read_patch
 from evalhub_server.domain.resource import TAXONOMY, CollectionRecord, Kind, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.resources import ResourceService
+from evalhub_server.engine.resourcestore import index
 from evalhub_server.models.collection import CollectionConfig, CollectionResource
 from evalhub_server.models.common import Page
 from evalhub_server.web.body import read_body
@@ -235,4 +235,4 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
 
 
 def _resource(record: CollectionRecord, *providers: ProviderRecord) -> CollectionResource:
-    return collection_resource(record, offered({provider.id: provider.config for provider in providers}))
+    return collection_resource(record, index(providers))
