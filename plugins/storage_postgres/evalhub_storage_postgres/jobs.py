@@ -11,15 +11,21 @@ from msgspec import Struct
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     ExportRecord,
-    JobPlan,
     JobRecord,
     TrackedExperiment,
 )
 from evalhub_server.errors import AlreadyExists, NotFound
 from evalhub_server.models.common import Message, State
-from evalhub_server.models.job import JobRequest, JobTest
+from evalhub_server.models.job import JobTest
 from evalhub_server.plugins import JobChange, JobQuery
-from evalhub_storage_postgres.documents import check_identity, decoding, encode, encoding
+from evalhub_server.plugins.documents import (
+    UNWRITABLE,
+    JobDefinition,
+    check_identity,
+    decoding,
+    encode,
+    unwritable,
+)
 from evalhub_storage_postgres.faults import changed
 from evalhub_storage_postgres.search import Conditions, searchable, searchables
 
@@ -39,15 +45,8 @@ _DELETE = "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenan
 OPEN = "SELECT id, definition, progress FROM evalhub_jobs WHERE is_open ORDER BY created_at, id"
 
 
-class Definition(Struct, kw_only=True, frozen=True):
-    """What the job was made with; hardly ever changes."""
-
-    request: JobRequest
-    plan: JobPlan
-
-
 class Progress(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Everything else of a :class:`JobRecord`, by the same names."""
+    """Everything of a :class:`JobRecord` but its definition, by the same names."""
 
     id: str
     tenant: str = ""
@@ -63,7 +62,7 @@ class Progress(Struct, kw_only=True, frozen=True, omit_defaults=True):
     benchmarks: tuple[BenchmarkRecord, ...]
 
 
-_decode_definition = msgspec.json.Decoder(Definition).decode
+_decode_definition = msgspec.json.Decoder(JobDefinition).decode
 _decode_progress = msgspec.json.Decoder(Progress).decode
 _PROGRESS = Progress.__struct_fields__
 
@@ -85,7 +84,7 @@ def _progress(record: JobRecord) -> tuple[Any, ...]:
 
 
 def _definition(record: JobRecord) -> tuple[Any, ...]:
-    document = Definition(request=record.request, plan=record.plan)
+    document = JobDefinition(request=record.request, plan=record.plan)
     return (
         searchable(record.request.name),
         searchables(record.request.tags),
@@ -94,9 +93,11 @@ def _definition(record: JobRecord) -> tuple[Any, ...]:
 
 
 async def add(session: Session, record: JobRecord) -> None:
-    with encoding("job", record.id):
+    try:
         identity = (*map(searchable, (record.id, record.tenant, record.owner)), record.created_at)
         row = (*identity, *_progress(record), *_definition(record))
+    except UNWRITABLE as error:
+        raise unwritable("job", record.id, error) from error
     if not await session.fetchval(_INSERT, *row):
         raise AlreadyExists(f"A job {record.id} is stored already; give the new one another id.")
 
@@ -117,9 +118,11 @@ async def update(session: Session, job_id: str, tenant: str | None, change: JobC
     check_identity("job", before, after)
     key = searchable(job_id)
     redefined = after.request is not before.request or after.plan is not before.plan
-    with encoding("job", job_id):
+    try:
         progress = _progress(after)
         definition = _definition(after) if redefined else ()
+    except UNWRITABLE as error:
+        raise unwritable("job", job_id, error) from error
     await session.execute(_UPDATE, key, *progress)
     if definition:
         await session.execute(_REDEFINE, key, *definition)

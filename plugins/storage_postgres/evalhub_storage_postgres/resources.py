@@ -19,7 +19,7 @@ from evalhub_server.domain.resource import (
 from evalhub_server.errors import AlreadyExists, NotFound, StorageError
 from evalhub_server.models.provider import SYSTEM_OWNER
 from evalhub_server.plugins import ResourceChange, ResourceQuery, Sort
-from evalhub_storage_postgres.documents import check_identity, decoding, encode, encoding
+from evalhub_server.plugins.documents import UNWRITABLE, check_identity, decoding, encode, unwritable
 from evalhub_storage_postgres.faults import changed
 from evalhub_storage_postgres.search import Conditions, labelled, searchable
 
@@ -85,8 +85,8 @@ def _runs(record: AnyResource) -> int:
 
 def _row(record: AnyResource) -> tuple[Any, ...]:
     kind = kind_of(record)
-    with encoding(kind, record.id):
-        collection = record if isinstance(record, CollectionRecord) else None
+    collection = record if isinstance(record, CollectionRecord) else None
+    try:
         return (
             kind.value,
             searchable(record.id),
@@ -103,6 +103,8 @@ def _row(record: AnyResource) -> tuple[Any, ...]:
             # Runs are counted in the column, so that one more does not write the document again.
             encode(_with_runs(record, 0), _decoders[kind]),
         )
+    except UNWRITABLE as error:
+        raise unwritable(kind, record.id, error) from error
 
 
 async def add(session: Session, record: AnyResource) -> None:

@@ -5,25 +5,12 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from evalhub_server.errors import StorageError
+from evalhub_server.plugins.documents import UNWRITABLE, Record, check_identity, unwritable
 from evalhub_storage_sqlite.transaction import Transaction
-
-
-class Record(Protocol):
-    @property
-    def id(self) -> str: ...
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def owner(self) -> str: ...
-    @property
-    def created_at(self) -> datetime: ...
-
 
 R = TypeVar("R", bound=Record)
 
@@ -100,25 +87,15 @@ class Family(ABC, Generic[R, C]):
         """Encode what is different; everything if there is no ``before``.
 
         Raises:
-            StorageError: the change gave the record another id, tenant, owner or creation time.
+            StorageError: the change gave the record another kind, id, tenant, owner or creation time.
             StorageError: something in the record cannot be written as JSON or text, or read back.
         """
-        if before is not None and (before.id != after.id or type(before) is not type(after)):
-            raise StorageError(
-                f"{self._name(before)} cannot become {after.id}: a change must keep kind and id."
-            )
-        if before is not None and _identity(before) != _identity(after):
-            raise StorageError(f"{self._name(before)}: a change must keep tenant, owner and creation time.")
+        if before is not None:
+            check_identity(self.word, before, after)
         try:
             return self._changes(before, after)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise StorageError(
-                f"{self._name(after)} cannot be stored, since a part of it cannot be written: {error}. "
-                f"Correct what was sent."
-            ) from error
-
-    def _name(self, record: R) -> str:
-        return f"{self.word.capitalize()} {record.id}"
+        except UNWRITABLE as error:
+            raise unwritable(self.word, after.id, error) from error
 
     @abstractmethod
     def _changes(self, before: R | None, after: R) -> C: ...
@@ -134,7 +111,3 @@ class Family(ABC, Generic[R, C]):
     @abstractmethod
     def delete(self, transaction: Transaction, seq: int) -> None:
         """Remove all rows. Of a ``seq``, a transaction has at most one of these three."""
-
-
-def _identity(record: Record) -> tuple[object, ...]:
-    return record.tenant, record.owner, record.created_at

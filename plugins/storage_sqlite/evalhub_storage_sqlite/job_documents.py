@@ -14,14 +14,14 @@ from msgspec import Struct
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     ExportRecord,
-    JobPlan,
     JobRecord,
     TrackedExperiment,
 )
 from evalhub_server.models.common import Message, State
-from evalhub_server.models.job import JobRequest, JobTest
+from evalhub_server.models.job import JobTest
+from evalhub_server.plugins.documents import JobDefinition, decoding, encode
+from evalhub_storage_sqlite.columns import check_columns, microseconds, moment
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.documents import check_columns, decoding, encode, microseconds, moment
 from evalhub_storage_sqlite.family import Rows
 
 
@@ -34,13 +34,6 @@ class Head(Struct, kw_only=True, frozen=True, omit_defaults=True):
     cancelled: bool = False
     experiment: TrackedExperiment | None = None
     exports: tuple[ExportRecord, ...] = ()
-
-
-class Definition(Struct, kw_only=True, frozen=True):
-    """What the job was made with; hardly ever changes."""
-
-    request: JobRequest
-    plan: JobPlan
 
 
 class Columns(Struct, kw_only=True, frozen=True):
@@ -113,7 +106,7 @@ class Changes(Struct, kw_only=True):
 
 
 _decode_head = msgspec.json.Decoder(Head).decode
-_decode_definition = msgspec.json.Decoder(Definition).decode
+_decode_definition = msgspec.json.Decoder(JobDefinition).decode
 _decode_benchmark = msgspec.json.Decoder(BenchmarkRecord).decode
 
 
@@ -140,7 +133,7 @@ def changes(before: JobRecord | None, after: JobRecord) -> Changes:
             _decode_head,
         )
     if before is None or before.request is not after.request or before.plan is not after.plan:
-        found.definition = encode(Definition(request=after.request, plan=after.plan), _decode_definition)
+        found.definition = encode(JobDefinition(request=after.request, plan=after.plan), _decode_definition)
     old: tuple[Any, ...] = () if before is None else before.benchmarks
     new = after.benchmarks
     if old is not new:

@@ -13,8 +13,9 @@ from msgspec import Struct
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord, kind_of
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.plugins.documents import decoding, encode
+from evalhub_storage_sqlite.columns import check_columns, microseconds, moment
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.documents import check_columns, decoding, encode, microseconds, moment
 from evalhub_storage_sqlite.family import Rows
 
 

@@ -11,7 +11,7 @@ import msgspec
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, kind_of, renewed
 from evalhub_server.errors import StorageError
 from evalhub_server.models.provider import SYSTEM_OWNER
-from evalhub_storage_sqlite.documents import moment
+from evalhub_storage_sqlite.columns import moment
 from evalhub_storage_sqlite.draft import Draft, Drafts
 from evalhub_storage_sqlite.family import Rows
 from evalhub_storage_sqlite.reads import Key

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from msgspec import Struct, field
 
 from evalhub_server.plugins import JobQuery, ResourceQuery, Terms
-from evalhub_storage_sqlite.documents import MAX_INTEGER
+from evalhub_storage_sqlite.columns import MAX_INTEGER
 
 
 class ListQuery(Struct, kw_only=True, frozen=True):

@@ -238,7 +238,7 @@ async def test_a_change_keeps_what_identifies_the_resource(
         await storage.update_resource(
             Kind.PROVIDER, provider.id, None, lambda now: msgspec.structs.replace(now, **other)
         )
-    with pytest.raises(StorageError, match="must keep kind and id"):
+    with pytest.raises(StorageError, match="must keep kind, id"):
         await storage.update_resource(
             Kind.PROVIDER, provider.id, None, lambda now: a_collection(id=now.id, created_at=now.created_at)
         )
