@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from evalhub_runtime_k8s import paths
+from harness.mcp import PROGRAM, REQUIREMENT
 
 ROOT = Path(__file__).parents[2]
 RECIPE = (ROOT / "Containerfile").read_text("utf-8")
@@ -21,10 +22,17 @@ def instruction(word: str) -> str:
     return re.findall(rf"^{word} (.+)$", RECIPE, re.MULTILINE)[-1]
 
 
+LINKS = {target: script for script, target in re.findall(r"ln -s venv/bin/(\S+) (\S+)", RECIPE)}
+
+
 @pytest.mark.parametrize("program", ["/app/eval-hub", paths.SIDECAR_PROGRAM, paths.INIT_PROGRAM])
 def test_every_program_is_a_script_of_the_distribution(program: str):
-    links = {target: script for script, target in re.findall(r"ln -s venv/bin/(\S+) (\S+)", RECIPE)}
-    assert links[program] in PROJECT["project"]["scripts"]
+    assert LINKS[program] in PROJECT["project"]["scripts"]
+
+
+def test_the_mcp_server_is_the_one_that_works_with_this_server():
+    assert LINKS["/app/evalhub-mcp"] == PROGRAM
+    assert f" {REQUIREMENT}\n" in RECIPE
 
 
 def test_the_server_is_what_runs_by_default():
