@@ -18,8 +18,9 @@ from evalhub_server.domain.resource import (
 )
 from evalhub_server.errors import AlreadyExists, NotFound, StorageError
 from evalhub_server.models.provider import SYSTEM_OWNER
-from evalhub_server.plugins import ResourceChange, ResourceQuery, Sort
+from evalhub_server.plugins import ResourceChange, ResourceQuery
 from evalhub_server.plugins.documents import UNWRITABLE, check_identity, decoding, encode, unwritable
+from evalhub_server.plugins.queries import RESOURCE_ORDERS
 from evalhub_storage_postgres.faults import changed
 from evalhub_storage_postgres.search import Conditions, labelled, searchable
 
@@ -48,20 +49,6 @@ _DELETE = """
     WHERE kind = $1 AND id = $2 AND owner <> $3 AND ($4::text IS NULL OR tenant = $4) RETURNING true
 """
 _DROP = "DELETE FROM evalhub_resources WHERE kind = $1 AND id = $2"
-
-_TIES = "created_at DESC, id"
-_ORDERS: dict[tuple[Sort, bool], str] = {
-    ("created_at", False): "created_at, id",
-    ("created_at", True): _TIES,
-    ("updated_at", False): f"updated_at, {_TIES}",
-    ("updated_at", True): f"updated_at DESC, {_TIES}",
-    ("name", False): f"name, {_TIES}",
-    ("name", True): f"name DESC, {_TIES}",
-    # A zero is no place. Descending it comes last by itself.
-    ("curation_order", False): f"curation_order = 0, curation_order, pinned_order = 0, pinned_order, {_TIES}",
-    ("curation_order", True): f"curation_order DESC, pinned_order DESC, {_TIES}",
-}
-"""By the sort, and whether it descends."""
 
 _decoders = {kind: msgspec.json.Decoder(type_).decode for kind, type_ in RECORD_TYPES.items()}
 
@@ -184,5 +171,5 @@ def listing(query: ResourceQuery) -> tuple[str, list[Any]]:
     for label, terms in query.labels.items():
         found.array("labels", labelled(label, terms.values), terms)
     return found.listing(
-        "evalhub_resources", "id, run_count, doc", _ORDERS[query.sort, query.descending], query
+        "evalhub_resources", "id, run_count, doc", RESOURCE_ORDERS[query.sort, query.descending], query
     )

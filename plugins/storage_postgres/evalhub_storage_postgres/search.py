@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from evalhub_server.plugins import JobQuery, ResourceQuery, Terms
+from evalhub_server.plugins.queries import single
 
 MAX_INTEGER = 2**63 - 1
 _LONGEST_BYTES, _KEPT_BYTES = 500, 400
@@ -52,15 +53,12 @@ class Conditions:
 
     def text(self, column: str, terms: Terms | None) -> None:
         """A column of which a record has one value."""
+        terms = single(terms)
         if terms is None:
             return
         values = searchables(terms.values)
         if terms.negated:
             self.clauses.append(f"{column} <> ALL({self.mark(values)}::text[])")
-        elif terms.every and not values:
-            return
-        elif terms.every and len(values) > 1:
-            self.clauses.append("false")
         elif len(values) == 1:  # so that an index gives the order, too
             self.clauses.append(f"{column} = {self.mark(values[0])}")
         else:

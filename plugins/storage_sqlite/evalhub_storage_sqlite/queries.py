@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from evalhub_server.models.common import State
 from evalhub_server.plugins import JobQuery, Terms
-from evalhub_storage_sqlite.terms import Clauses, ListQuery, first_searchable, given, marks, several, single
+from evalhub_server.plugins.queries import single
+from evalhub_storage_sqlite.terms import Clauses, ListQuery, first_searchable, given, marks, several
 
 _BY_SELECTIVITY = ("experiment_id", "name", "owner", "state")
 """The first of these that is asked for chooses the index."""

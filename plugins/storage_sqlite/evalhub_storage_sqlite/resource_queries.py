@@ -7,28 +7,12 @@ from collections.abc import Hashable
 from msgspec.structs import astuple
 
 from evalhub_server.models.provider import SYSTEM_OWNER
-from evalhub_server.plugins import ResourceQuery, Sort, Terms
-from evalhub_storage_sqlite.terms import Clauses, ListQuery, first_searchable, given, marks, several, single
+from evalhub_server.plugins import ResourceQuery, Terms
+from evalhub_server.plugins.queries import RESOURCE_ORDERS, single
+from evalhub_storage_sqlite.terms import Clauses, ListQuery, first_searchable, given, marks, several
 
 _BY_SELECTIVITY = ("name", "category", "owner")
 """The first of these that is asked for chooses the index, unless there are labels."""
-
-_TIES = "r.created_at DESC, r.id"
-_ORDERS: dict[tuple[Sort, bool], str] = {
-    ("created_at", False): "r.created_at, r.id",
-    ("created_at", True): "r.created_at DESC, r.id",
-    ("updated_at", False): f"r.updated_at, {_TIES}",
-    ("updated_at", True): f"r.updated_at DESC, {_TIES}",
-    ("name", False): f"r.name, {_TIES}",
-    ("name", True): f"r.name DESC, {_TIES}",
-    # A zero is no place. Descending it comes last by itself.
-    (
-        "curation_order",
-        False,
-    ): f"r.curation_order = 0, r.curation_order, r.pinned_order = 0, r.pinned_order, {_TIES}",
-    ("curation_order", True): f"r.curation_order DESC, r.pinned_order DESC, {_TIES}",
-}
-"""By the sort, and whether it descends."""
 
 _LABELLED = "SELECT seq FROM resource_labels WHERE label = ? AND value IN ({marks})"
 
@@ -49,7 +33,7 @@ def build_resources(query: ResourceQuery) -> ListQuery | None:
         clauses.add_in(f"r.{name}", terms)
     for label, terms in labels.items():
         _add_label(clauses, label, terms)
-    return clauses.query("r.id", _ORDERS[query.sort, query.descending], query)
+    return clauses.query("r.id", RESOURCE_ORDERS[query.sort, query.descending], query)
 
 
 def key_of(query: ResourceQuery) -> Hashable:

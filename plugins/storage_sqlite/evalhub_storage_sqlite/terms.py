@@ -59,17 +59,6 @@ def first_searchable(filters: dict[str, Terms], order: Iterable[str]) -> str | N
     return next((name for name in order if name in filters and not filters[name].negated), None)
 
 
-def single(terms: Terms | None) -> Terms | None:
-    """Normalise a filter on a column, of which a record has one value: it cannot be two at a time."""
-    if terms is None or terms.negated:
-        return terms
-    values = tuple(dict.fromkeys(terms.values))
-    if terms.every:
-        # All of nothing is no condition; all of several is impossible.
-        return None if not values else Terms(values=values if len(values) == 1 else ())
-    return Terms(values=values)
-
-
 def several(terms: Terms | None) -> Terms | None:
     """Normalise a filter on tags or the like, of which a record has any number."""
     if terms is None or (terms.every and not terms.negated and not terms.values):
