@@ -11,6 +11,7 @@
     ├── RuntimeUnavailable        a runtime cannot do it just now; it is asked again
     ├── ExportRefused             an export cannot succeed, however often it is tried
     └── StorageError              a storage could not read or write
+        ├── StorageUnavailable    it cannot just now, whatever it is asked: full, locked, away
         ├── NotFound              the record is not there (any more), or belongs to another tenant
         └── AlreadyExists         a record with that id is stored already
 
@@ -95,6 +96,14 @@ class RuntimeUnavailable(EvalHubError):
 
 class StorageError(EvalHubError):
     """A storage could not read or write; nothing of the failed operation is stored."""
+
+
+class StorageUnavailable(StorageError):
+    """A storage cannot read or write just now, whatever it is asked; once that is mended, it can be asked again.
+
+    Where it broke in the very moment of a commit, nobody knows whether that is stored: what is repeated must be
+    something that may happen twice.
+    """
 
 
 class NotFound(StorageError):

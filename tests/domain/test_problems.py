@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evalhub_server.domain import problems
-from evalhub_server.errors import ApiError, EvalHubError
+from evalhub_server.errors import ApiError, EvalHubError, StorageError, StorageUnavailable
 from evalhub_server.models.common import State
 
 SAMPLES = Path(__file__).parent.parent / "fixtures" / "rest"
@@ -108,10 +108,28 @@ SAMPLES = Path(__file__).parent.parent / "fixtures" / "rest"
             "An internal server error occurred: 'x'.",
         ),
         (
-            problems.storage_failed("provider", "p", "x"),
+            problems.from_storage("provider", "p", StorageError("x")),
             500,
             "database_operation_failed",
             "The request for the provider resource p failed: 'x'.",
+        ),
+        (
+            problems.from_storage("provider", "p", StorageUnavailable("full")),
+            503,
+            "database_operation_failed",
+            "The request for the provider resource p failed: 'full'.",
+        ),
+        (
+            problems.query_failed("providers", StorageError("x")),
+            500,
+            "query_failed",
+            "The request for the providers failed: 'x'.",
+        ),
+        (
+            problems.query_failed("providers", StorageUnavailable("full")),
+            503,
+            "query_failed",
+            "The request for the providers failed: 'full'.",
         ),
     ],
 )

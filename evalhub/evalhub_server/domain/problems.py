@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evalhub_server.errors import ApiError, NotFound, StorageError
+from evalhub_server.errors import ApiError, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.common import State
 
 
@@ -198,18 +198,20 @@ def internal_error(error: str) -> ApiError:
     return ApiError(500, "internal_server_error", f"An internal server error occurred: '{error}'.")
 
 
-def storage_failed(kind: str, resource_id: str, error: str) -> ApiError:
-    text = f"The request for the {kind} resource {resource_id} failed: '{error}'."
-    return ApiError(500, "database_operation_failed", text)
-
-
-def query_failed(what: str, error: str) -> ApiError:
+def query_failed(what: str, error: StorageError) -> ApiError:
     """``what`` is the plural of what was listed."""
-    return ApiError(500, "query_failed", f"The request for the {what} failed: '{error}'.")
+    text = f"The request for the {what} failed: '{error}'."
+    return ApiError(_status(error), "query_failed", text)
 
 
 def from_storage(kind: str, resource_id: str, error: StorageError) -> ApiError:
     """What the storage raised, told of the resource that was asked for."""
     if isinstance(error, NotFound):
         return not_found(kind, resource_id)
-    return storage_failed(kind, resource_id, str(error))
+    text = f"The request for the {kind} resource {resource_id} failed: '{error}'."
+    return ApiError(_status(error), "database_operation_failed", text)
+
+
+def _status(error: StorageError) -> int:
+    # The contract knows only 500. Who keeps what was refused, as the sidecar does with events, repeats a 503 for longer.
+    return 503 if isinstance(error, StorageUnavailable) else 500

@@ -83,7 +83,7 @@ class JobService:
         try:
             job = await self._store.add(job)
         except StorageError as error:
-            raise problems.storage_failed(KIND, job_id, str(error)) from error
+            raise problems.from_storage(KIND, job_id, error) from error
         self._supervisor.submit(job)
         log.info("Created evaluation job", job_id=job_id, benchmarks=len(job.benchmarks))
         if collection is not None:
@@ -115,7 +115,7 @@ class JobService:
         try:
             return await self._store.list(query)
         except StorageError as error:
-            raise problems.query_failed(f"{KIND}s", str(error)) from error
+            raise problems.query_failed(f"{KIND}s", error) from error
 
     async def report(self, job_id: str, event: BenchmarkEvent, identity: Identity) -> JobRecord:
         """Apply an adapter's event."""

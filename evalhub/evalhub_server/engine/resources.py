@@ -61,7 +61,7 @@ class ResourceService:
         try:
             return await self._store.list(query)
         except StorageError as error:
-            raise problems.query_failed(f"{query.kind.value}s", str(error)) from error
+            raise problems.query_failed(f"{query.kind.value}s", error) from error
 
     async def member_providers(
         self, collection: CollectionRecord, identity: Identity

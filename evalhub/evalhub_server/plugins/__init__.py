@@ -19,6 +19,7 @@ from evalhub_server.errors import (
     SettingsError,
     StartupError,
     StorageError,
+    StorageUnavailable,
 )
 from evalhub_server.models.common import Json
 from evalhub_server.models.job import JobRequest
@@ -81,6 +82,7 @@ __all__ = [
     "StartupError",
     "Storage",
     "StorageError",
+    "StorageUnavailable",
     "Terms",
     "Timespan",
     "TrackedExperiment",

@@ -91,7 +91,9 @@ class Storage(ABC):
 
     Methods are called from one event loop, concurrently. A caller that is cancelled never leaves a transaction
     open and never undoes another caller's write: a write either happens whole or not at all. ``tenant`` None means
-    "whoever's"; otherwise a record of another tenant is as good as absent. Faults raise :class:`StorageError`.
+    "whoever's"; otherwise a record of another tenant is as good as absent. Faults raise :class:`StorageError`:
+    :class:`StorageUnavailable` if nothing is wrong with what was asked, so that it is worth being asked again (a full
+    disk, a lock, a database server that is away).
     """
 
     durable: bool

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import asyncpg
 import structlog
 
-from evalhub_server.errors import StartupError, StorageError
+from evalhub_server.errors import StartupError, StorageUnavailable
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.faults import FAULTS, faults, fix_for, reason_of
 from evalhub_storage_postgres.schema import migrate
@@ -132,7 +132,7 @@ class Database:
         with faults(doing, self.address):
             async with self._turn(turn):
                 if not await self._owned():
-                    raise StorageError(
+                    raise StorageUnavailable(
                         f"{doing} failed: the connection was lost, and another server has taken the database over "
                         f"({self.address.shown}). Stop one of the two servers."
                     )

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from evalhub_server.errors import StorageError
+from evalhub_server.errors import StorageError, StorageUnavailable
 from evalhub_storage_postgres.address import Address
 
 R = TypeVar("R")
@@ -35,6 +35,10 @@ _FIXES = {
     "57": "The database server is starting, stopping or busy; try again.",
 }
 """By the class of the SQLSTATE."""
+
+_TRANSIENT = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
+"""SQLSTATEs, and classes of them, that have nothing to do with what was asked: the database is away, full, locked, a
+standby, or shuts the server out."""
 
 
 def fix_for(error: BaseException) -> str:
@@ -81,6 +85,15 @@ def faults(doing: str, address: Address) -> Generator[None]:
     try:
         yield
     except FAULTS as error:
-        raise StorageError(
+        kind = StorageUnavailable if _is_transient(error) else StorageError
+        raise kind(
             f"{doing} failed: {reason_of(error, address)} ({address.shown}). {fix_for(error)}"
         ) from error
+
+
+def _is_transient(error: Exception) -> bool:
+    state: str | None = getattr(error, "sqlstate", None)
+    if state:
+        return state.startswith(_TRANSIENT)
+    # asyncpg's InterfaceError is a connection that was closed, unless it is about a value: then it is a ValueError, too.
+    return isinstance(error, OSError | asyncpg.InterfaceError) and not isinstance(error, ValueError)

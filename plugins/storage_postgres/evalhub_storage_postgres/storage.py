@@ -11,7 +11,7 @@ import structlog
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource, Kind, kind_of
-from evalhub_server.errors import StorageError
+from evalhub_server.errors import StorageError, StorageUnavailable
 from evalhub_server.plugins import (
     JobChange,
     JobPage,
@@ -203,5 +203,5 @@ class PostgresStorage(Storage):
 
     def _opened(self) -> Database:
         if self._database is None or self._refuses:
-            raise StorageError(f"The storage is not open ({self.description}).")
+            raise StorageUnavailable(f"The storage is not open ({self.description}).")
         return self._database

@@ -14,7 +14,7 @@ import structlog
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource, Kind, kind_of
-from evalhub_server.errors import StartupError, StorageError
+from evalhub_server.errors import StartupError, StorageError, StorageUnavailable
 from evalhub_server.plugins import (
     JobChange,
     JobPage,
@@ -170,7 +170,7 @@ class SqliteStorage(Storage):
 
     def _opened(self, part: T | None) -> T:
         if part is None:
-            raise StorageError(f"The storage is not open ({self.description}).")
+            raise StorageUnavailable(f"The storage is not open ({self.description}).")
         return part
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from msgspec import Struct
 
 from evalhub_server.domain.resource import AnyResource
-from evalhub_server.errors import StorageError
+from evalhub_server.errors import StorageError, StorageUnavailable
 from evalhub_storage_sqlite.connection import Connection, read, write
 from evalhub_storage_sqlite.draft import Draft, Drafts, load_drafts
 from evalhub_storage_sqlite.family import Family, R
@@ -55,7 +55,7 @@ class Writer:
     """Owns the connection that writes, and the task that it starts, until the end of ``drain``.
 
     Being cancelled while waiting is safe for a caller: its operation is dropped if no batch has taken it yet, and
-    otherwise written whole. If the task dies, everyone who waits and everyone who comes gets a StorageError.
+    otherwise written whole. If the task dies, everyone who waits gets a StorageError, and everyone who comes a StorageUnavailable.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Writer:
         self, doing: str, keys: Sequence[Key], apply: Callable[[Drafts], T], *, system: bool = False
     ) -> T:
         if self._refusal:
-            raise StorageError(f"{doing} failed: {self._refusal}.")
+            raise StorageUnavailable(f"{doing} failed: {self._refusal}.")
         operation = _Operation(doing, keys, apply, asyncio.get_running_loop().create_future(), system)
         self._queue.put_nowait(operation)
         outcome = await operation.outcome

@@ -13,7 +13,7 @@ import pytest
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import Kind
-from evalhub_server.errors import StartupError, StorageError
+from evalhub_server.errors import StartupError, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message
 from evalhub_server.testing.builders import a_collection, a_job
 from evalhub_storage_postgres import database
@@ -53,7 +53,7 @@ async def test_a_restart_of_the_database_is_an_error_and_then_over(postgres: Run
     await storage.add_job(job)
     await asyncio.to_thread(postgres.stop)
     for attempt in (storage.get_job(job.id, None), storage.update_job(job.id, None, say)):
-        with pytest.raises(StorageError, match="Check that the database server runs"):
+        with pytest.raises(StorageUnavailable, match="Check that the database server runs"):
             await attempt
     await asyncio.to_thread(postgres.start)
     assert await storage.get_job(job.id, None) == job
@@ -70,7 +70,7 @@ async def test_an_update_whose_connection_is_cut_is_an_error_and_leaves_nothing(
     storage = await opened()
     job = a_job()
     await storage.add_job(job)
-    with pytest.raises(StorageError, match=f"Updating job {job.id} failed"):
+    with pytest.raises(StorageUnavailable, match=f"Updating job {job.id} failed"):
         await storage.update_job(job.id, None, cut)
     assert await storage.get_job(job.id, None) == job
     assert (await storage.update_job(job.id, None, say)).message.message == "said"
@@ -87,7 +87,7 @@ async def test_a_database_that_does_not_answer_is_an_error_and_not_a_wait(
         attempts = [storage.get_job(job.id, None) for _ in range(30)]
         attempts += [storage.update_job(job.id, None, say) for _ in range(30)]
         results = await asyncio.wait_for(asyncio.gather(*attempts, return_exceptions=True), 30)
-        assert {type(result) for result in results} == {StorageError}
+        assert {type(result) for result in results} == {StorageUnavailable}
         assert all("no answer in time" in str(result) for result in results)
     finally:
         postgres.thaw()
@@ -258,7 +258,7 @@ async def test_a_server_that_lost_the_database_to_another_writes_no_more(
     first = await opened()
     await postgres.cut_connections()
     second = await opened()
-    with pytest.raises(StorageError, match="another server has taken the database over"):
+    with pytest.raises(StorageUnavailable, match="another server has taken the database over"):
         await first.add_job(a_job())
     assert await second.open_jobs() == []
 
@@ -274,7 +274,7 @@ async def test_a_lock_that_cannot_be_confirmed_stops_all_writing_until_it_is_tak
     holder = psutil.Process(row["pid"])
     holder.suspend()  # as if the machine at the other end were gone: nothing closes the connection
     try:
-        with pytest.raises(StorageError, match="another server has taken the database over"):
+        with pytest.raises(StorageUnavailable, match="another server has taken the database over"):
             await storage.add_job(a_job())
     finally:
         holder.resume()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ import msgspec
 import pytest
 
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.errors import AlreadyExists, NotFound, StorageError
+from evalhub_server.errors import AlreadyExists, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.common import State
 from evalhub_server.models.job import JobTest
 from evalhub_server.plugins import JobQuery, Terms
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.storage_contract import count_up, say
+from evalhub_storage_sqlite import connection
 from evalhub_storage_sqlite.connection import Connection
 from evalhub_storage_sqlite.jobs import JOBS
 from evalhub_storage_sqlite.storage import SqliteStorage
@@ -190,7 +191,7 @@ async def test_a_full_disk_fails_everyone_in_the_batch_and_changes_nothing(stora
         return_exceptions=True,
     )
     for result, doing in zip(results, ("Updating", "Deleting", "Adding", "Updating"), strict=True):
-        assert isinstance(result, StorageError)
+        assert isinstance(result, StorageUnavailable)
         assert str(result).startswith(f"{doing} job ")
         assert "disk is full" in str(result)
         assert "Free disk space" in str(result)
@@ -202,6 +203,23 @@ async def test_a_full_disk_fails_everyone_in_the_batch_and_changes_nothing(stora
     await free_the_disk(storage)
     await storage.add_job(a_job(id="large", size=2000))
     assert (await storage.update_job(job.id, None, count_up)).benchmarks[0].attempt == 2
+
+
+async def test_a_lock_of_another_program_is_an_outage_and_then_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.05)
+    storage = SqliteStorage(tmp_path / "jobs.db")
+    await storage.open()
+    job = a_job()
+    await storage.add_job(job)
+    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable, match=r"locked.*end that program's transaction"):
+            await storage.update_job(job.id, None, count_up)
+        assert (await storage.list_jobs(JobQuery())).items == [job]
+    assert (await storage.update_job(job.id, None, count_up)).benchmarks[0].attempt == 2
+    await storage.close()
 
 
 async def test_a_fault_while_reading_fails_the_batch_and_not_the_writer(uncached: SqliteStorage) -> None:
@@ -420,7 +438,7 @@ async def test_the_death_of_the_writer_task_fails_everyone_who_waits_or_comes(
     for result in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(result, StorageError)
         assert "writer task" in str(result)
-    with pytest.raises(StorageError, match=r"has died.*restart the server"):
+    with pytest.raises(StorageUnavailable, match=r"has died.*restart the server"):
         await storage.update_job(job.id, None, count_up)
     assert (await storage.get_job(job.id, None)).id == job.id  # reading goes on
     assert "the writer task has died" in caplog.text

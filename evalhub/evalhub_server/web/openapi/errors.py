@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.patch import OPERATIONS
-from evalhub_server.errors import ApiError
+from evalhub_server.errors import ApiError, StorageError, StorageUnavailable
 from evalhub_server.web.openapi.operation import Operation
 
 ID = "0e0ef8f5-2a37-4a4c-a8f0-5a4c1b3d2f10"
+
+_BROKEN = StorageError("database disk image is malformed")
+_AWAY = StorageUnavailable("database or disk is full. Free disk space and try again.")
 
 EVERY = (
     problems.invalid_header("Authorization", "was sent more than once"),
@@ -31,14 +34,16 @@ CLOSED = (problems.unauthorized(),)
 IDENTIFIED = (
     problems.missing_header("missing_tenant_header", "X-Tenant"),
     problems.missing_header("missing_user_header", "X-User"),
-    problems.storage_failed("evaluation job", ID, "disk I/O error"),
+    problems.from_storage("evaluation job", ID, _BROKEN),
+    problems.from_storage("evaluation job", ID, _AWAY),
 )
 """Of every operation on jobs, collections and providers."""
 
 LIST = (
     problems.query_parameter_invalid("limit", "integer", "ten"),
     problems.query_bad_parameter("colour", ("limit", "offset", "name", "tags", "owner")),
-    problems.query_failed("evaluation jobs", "disk I/O error"),
+    problems.query_failed("evaluation jobs", _BROKEN),
+    problems.query_failed("evaluation jobs", _AWAY),
 )
 """Of every list."""
 
