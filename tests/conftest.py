@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness import processes_with
+from harness.certificates import Certificate, certificate
 from harness.environments import installed
 from harness.mlflow import REQUIREMENT, VERSION, MlflowServer
 
@@ -40,18 +39,6 @@ def mlflow(mlflow_environment: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``crt`` and ``key`` of localhost."""
-    folder = tmp_path_factory.mktemp("certificate")
-    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out crt -days 2"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(["openssl", *words.split(), *subject], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tls_context(certificate: Path) -> ssl.SSLContext:
-    """A server's, with that certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "crt", certificate / "key")
-    return context
+def localhost(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for this name only, not for 127.0.0.1."""
+    return certificate(tmp_path_factory.mktemp("certificate"), subjects="DNS:localhost")

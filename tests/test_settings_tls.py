@@ -12,6 +12,7 @@ import pytest
 from evalhub_server.errors import SettingsError
 from evalhub_server.settings import load_settings
 from harness import Config, RunningServer
+from harness.certificates import certificate
 
 
 @pytest.fixture(scope="module")
@@ -19,20 +20,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``a.crt`` and ``a.key`` belong together; ``b.key`` is another's, ``c.key`` is ``a.key`` with a password."""
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("a", "b"):
-        openssl = [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ]
-        openssl += ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", "/CN=localhost", "-days", "2"]
-        openssl += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-        subprocess.run(openssl, cwd=folder, check=True, capture_output=True)
-    encrypt = ["openssl", "ec", "-in", "a.key", "-aes256", "-passout", "pass:x", "-out", "c.key"]
+        certificate(folder, name)
+    encrypt = ["openssl", "rsa", "-in", "a.key", "-aes256", "-passout", "pass:x", "-out", "c.key"]
     subprocess.run(encrypt, cwd=folder, check=True, capture_output=True)
     (folder / "d.crt").write_text("no certificate", "utf-8")
     return folder

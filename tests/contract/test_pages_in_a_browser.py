@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer
+from harness.answering import AnsweringServer, Reply, Request
 from harness.browser import CHROMIUM, browse
 from harness.server import API
-from harness.upstream import Received, Reply, Upstream
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,11 +51,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def tried(server: RunningServer, host: str, folder: Path) -> dict[str, Any]:
     """What became of everything that a page tries that ``host`` serves."""
 
-    def script(_: Received) -> Reply:
+    def script(_: Request) -> Reply:
         text = SCRIPT.replace("PORT", str(server.port))
         return Reply(200, text.encode(), [("Content-Type", "text/html")])
 
-    with Upstream(script) as site:
+    with AnsweringServer(script) as site:
         page = browse(f"http://{host}:{site.port}/", folder)
     match = re.search(r"<body>(\{.*\})</body>", page.dom)
     assert match, page.dom

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer, free_port
+from harness.answering import AnsweringServer, Reply
 from harness.server import API
 from harness.sidecar import RunningSidecar
-from harness.upstream import Reply, Upstream
 
 SIDECAR = "http://localhost:1"
 
@@ -141,7 +141,7 @@ def test_a_job_runs_through_a_real_sidecar(tmp_path: Path, token: str):
     port = free_port()
     (tmp_path / "token").write_text(token)
     service = {"auth_token_file": str(tmp_path / "token") if token else ""}
-    with Upstream(lambda _: Reply(200, b"an answer")) as model:
+    with AnsweringServer(lambda _: Reply(200, b"an answer")) as model:
         sidecar = RunningSidecar(
             tmp_path / "sidecar",
             {"local_mode": True, "eval_hub": {"base_url": f"http://localhost:{port}"}},
@@ -158,4 +158,4 @@ def test_a_job_runs_through_a_real_sidecar(tmp_path: Path, token: str):
             job = server.finished(job_id)
             assert job["status"]["state"] == "completed"
             assert "an answer" in server.logs(job_id)
-        assert [received.path for received in model.received] == ["/v1/models"]
+        assert [received.path for received in model.requests] == ["/v1/models"]

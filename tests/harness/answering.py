@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import socket
 import ssl
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
+from harness.certificates import Certificate
 from harness.running import Started
-from harness.waiting import wait_until
+from harness.waiting import free_port, wait_until
 
 
 class Request(NamedTuple):
-    """One request. Names of ``headers`` are in lower case."""
+    """One request as it came. ``path`` has the query and is not decoded; names of ``headers`` match in any case."""
 
     method: str
     path: str
-    headers: dict[str, str]
+    headers: Message
     body: bytes
+
+    def header(self, name: str) -> list[str]:
+        """All values of a header, which may repeat."""
+        return self.headers.get_all(name, [])
 
     @property
     def document(self) -> Any:
@@ -29,52 +36,67 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
+    """``body`` as bytes has a Content-Length; anything else is sent in chunks, each as soon as it is there."""
+
     status: int = 200
-    headers: Mapping[str, str] = {}
-    body: bytes = b""
+    body: bytes | Iterable[bytes] = b""
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+
+
+Script = Callable[[Request], "Reply | None"]
 
 
 class AnsweringServer(Started):
-    """A context manager. The port stays over :meth:`stop` and :meth:`start`; ``tls`` is a certificate and its key."""
+    """A context manager. ``answer`` says how; None breaks the connection. ``tls`` is its certificate.
 
-    def __init__(self, answer: Callable[[Request], Reply], *, tls: tuple[Path, Path] | None = None) -> None:
+    The port stays over :meth:`stop` and :meth:`start`.
+    """
+
+    def __init__(
+        self, answer: Script = lambda _: Reply(), *, port: int = 0, tls: Certificate | None = None
+    ) -> None:
         self.answer = answer
         self.requests: list[Request] = []
-        self.port = 0
+        self.arrived: list[bytes] = []
+        """Pieces of chunked request bodies, each as soon as it is there."""
+        self.broken_off = threading.Event()
+        """Set when a client went away before its answer was complete."""
+        self.port = port or free_port()
+        self.host = f"localhost:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{self.host}"
         self._tls = tls
-        self._http: ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{self.host}"
+        self._http: _Server | None = None
 
     def start(self) -> None:
-        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
+        self._http = _Server(self)
         if self._tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self._tls)
             self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self.port = self._http.server_port
         self._thread = threading.Thread(
             target=self._http.serve_forever, args=(0.02,), name="answering-server"
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """Be unreachable, until :meth:`start`. Idempotent."""
-        if self._http is not None and self._thread is not None:
+        """Be unreachable, until :meth:`start`; connections end, too. Idempotent."""
+        if self._http is not None:
             self._http.shutdown()
             self._thread.join()
             self._http.server_close()
+            self._http.end_connections()
             self._http = None
 
     def leave(self) -> None:
         self.stop()
+
+    def anew(self, answer: Script) -> Self:
+        """Forget everything and go on with another answer."""
+        self.answer = answer
+        self.requests.clear()
+        self.arrived.clear()
+        self.broken_off.clear()
+        return self
 
     def until(self, number: int, timeout_s: float = 30.0) -> list[Request]:
         """All requests, once there are ``number``."""
@@ -82,30 +104,88 @@ class AnsweringServer(Started):
         return self.requests
 
 
-def _handler(server: AnsweringServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def parse_request(self) -> bool:
-            if not super().parse_request():
-                return False
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # a test may end while an answer that it holds back is still due
+
+    def __init__(self, asked: AnsweringServer) -> None:
+        self.asked = asked
+        self.connections: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", asked.port), _Handler)
+
+    def end_connections(self) -> None:
+        for connection in list(self.connections):
+            with suppress(OSError):  # the client was faster
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is what some tests are about; anything else is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.connections.discard(self.connection)
+        super().finish()
+
+    def parse_request(self) -> bool:
+        if super().parse_request():
             self._serve()
-            return False  # it is answered already, whatever the method
+        return False  # it is answered already, whatever the method
 
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Request(self.command, self.path, headers, body)
-            server.requests.append(request)
-            reply = server.answer(request)
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                with contextlib.suppress(ConnectionError):  # whoever asked has given up
-                    self.wfile.write(reply.body)
+    def _serve(self) -> None:
+        asked = self.server.asked
+        request = Request(self.command, self.path, self.headers, self._body())
+        asked.requests.append(request)
+        reply = asked.answer(request)
+        if reply is None:
+            self.close_connection = True
+            return
+        self.send_response(reply.status)
+        for name, value in reply.headers.items() if isinstance(reply.headers, Mapping) else reply.headers:
+            self.send_header(name, value)
+        try:
+            if isinstance(reply.body, bytes):
+                self._send(reply.status, reply.body)
+            else:
+                self._stream(reply.body)
+        except OSError:
+            asked.broken_off.set()
+            self.close_connection = True
 
-        def log_message(self, *args: Any) -> None:
-            pass
+    def _send(self, status: int, body: bytes) -> None:
+        if status not in (204, 304):
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-    return Handler
+    def _stream(self, chunks: Iterable[bytes]) -> None:
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in chunks:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        pieces: list[bytes] = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.server.asked.arrived.append(pieces[-1])
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name in the standard library
+        pass

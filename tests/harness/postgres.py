@@ -17,6 +17,7 @@ from typing import Any, Self
 import asyncpg
 import pytest
 
+from harness.certificates import Certificate
 from harness.waiting import free_port, wait_until
 
 USER, PASSWORD = "evalhub", "p:ss/word of a server"
@@ -41,11 +42,11 @@ needs_postgres = pytest.mark.skipif(
 class RunningPostgres:
     """A context manager. Its data are not synced to the disk, which makes it quick; :meth:`stop` keeps them.
 
-    ``certificate``: a folder with ``crt`` and ``key``, to speak TLS with.
+    ``tls``: what to speak TLS with.
     """
 
-    def __init__(self, certificate: Path | None = None) -> None:
-        self._certificate = certificate
+    def __init__(self, tls: Certificate | None = None) -> None:
+        self._tls = tls
         self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="evalhub-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,8 +92,8 @@ class RunningPostgres:
                 "initdb", "-D", "data", "-U", USER, "--pwfile=password", "-A", "scram-sha-256", "-E", "UTF8",
                 "--no-locale", "--no-sync",
             )  # fmt: skip
-            for name in ("crt", "key") if self._certificate else ():
-                copy = Path(shutil.copy(self._certificate / name, self._folder / name))
+            for file in self._tls or ():
+                copy = Path(shutil.copy(file, self._folder))
                 copy.chmod(0o600)
                 if self._as:
                     os.chown(copy, self._as["user"], self._as["group"])
@@ -113,8 +114,9 @@ class RunningPostgres:
         options = (
             f"port={self.port} listen_addresses=127.0.0.1 fsync=off unix_socket_directories={self._folder}"
         )
-        if self._certificate:
-            options += f" ssl=on ssl_cert_file={self._folder}/crt ssl_key_file={self._folder}/key"
+        if self._tls:
+            options += f" ssl=on ssl_cert_file={self._folder / self._tls.crt.name}"
+            options += f" ssl_key_file={self._folder / self._tls.key.name}"
         command = [PROGRAMS / "postgres", "-D", "data", *(f"--{option}" for option in options.split())]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

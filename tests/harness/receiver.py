@@ -18,4 +18,4 @@ class Receiver(AnsweringServer):
         return f"{self.url}/hook"
 
     def _answer(self, request: Request) -> Reply:
-        return Reply(self.status, {"Location": self.location} if self.location else {})
+        return Reply(self.status, headers={"Location": self.location} if self.location else {})

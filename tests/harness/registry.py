@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.certificates import Certificate
 from harness.running import Answer, RunningProcess, call
 from harness.waiting import free_port
 
@@ -27,17 +28,17 @@ class RunningRegistry(RunningProcess):
     """A context manager. ``auth`` is the registry's section of that name; :meth:`basic` makes one."""
 
     def __init__(
-        self, folder: Path, *, auth: Mapping[str, Any] | None = None, tls: tuple[Path, Path] | None = None
+        self, folder: Path, *, auth: Mapping[str, Any] | None = None, tls: Certificate | None = None
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder / "registry.log")
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._folder = folder
-        self._trust = ssl.create_default_context(cafile=str(tls[0])) if tls else None
+        self._trust = ssl.create_default_context(cafile=str(tls.crt)) if tls else None
         http_section: dict[str, Any] = {"addr": self.host, "secret": "shared-over-restarts"}
         if tls:
-            http_section["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
+            http_section["tls"] = {"certificate": str(tls.crt), "key": str(tls.key)}
         config = {
             "version": 0.1,
             "log": {"level": "info"},

@@ -6,10 +6,11 @@ import http.client
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.answering import Request
 from harness.running import Answer, RunningProcess, call
 from harness.waiting import free_port
 
@@ -51,6 +52,11 @@ class RunningSidecar(RunningProcess):
 
     def _healthy(self) -> bool:
         return self.call("GET", "/health").status == 200
+
+
+def events_in(requests: Iterable[Request]) -> list[dict[str, Any]]:
+    """The benchmark events among what a server was asked."""
+    return [each.document["benchmark_status_event"] for each in requests if each.path.endswith("/events")]
 
 
 class Pod:

@@ -11,31 +11,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from harness.answering import AnsweringServer, Reply, Request
+from harness.certificates import certificate
 from harness.registry import PASSWORD, USER
 
 ISSUER, SERVICE = "a-token-server", "a-registry"
 REFRESH_TOKEN = "a-refresh-token"
-
-
-def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, and its key, made by the program ``openssl``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    crt, key = folder / f"{name}.crt", folder / f"{name}.key"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-    ]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(crt)]
-    subprocess.run(command, check=True, capture_output=True)
-    return crt, key
 
 
 class TokenServer(AnsweringServer):

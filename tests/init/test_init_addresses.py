@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from evalhub_init.addresses import is_public, public_addresses
 from evalhub_init.errors import InitError
-from harness.upstream import Received, Reply, Upstream
+from harness.answering import AnsweringServer, Reply, Request
+from harness.certificates import Certificate
 
 
 @pytest.mark.parametrize(
@@ -89,21 +88,21 @@ print(remote.url, remote.authorization, remote.pinned)
 """
 
 
-def test_credentials_stay_with_their_host(certificate: Path, tls_context: ssl.SSLContext):
+def test_credentials_stay_with_their_host(localhost: Certificate):
     service = "/info/refs?service=git-upload-pack"
-    with Upstream(tls=tls_context) as other, Upstream(tls=tls_context) as first:
+    with AnsweringServer(tls=localhost) as other, AnsweringServer(tls=localhost) as first:
 
-        def redirect(received: Received) -> Reply:
+        def redirect(received: Request) -> Reply:
             to = {"/same": f"{first.url}/here", "/other": f"{other.url}/there"}.get(
                 received.path.removesuffix(service)
             )
             return Reply(302, b"", {"Location": f"{to}{service}"}) if to else Reply()
 
-        first.script = redirect
+        first.answer = redirect
 
         def found(path: str) -> list[str]:
             url = first.url.replace("://", "://me:pw@") + path
-            env = {"SSL_CERT_FILE": str(certificate / "crt")}
+            env = {"SSL_CERT_FILE": str(localhost.crt)}
             command = [sys.executable, "-c", FIND, url]
             return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split(
                 " "
@@ -116,4 +115,4 @@ def test_credentials_stay_with_their_host(certificate: Path, tls_context: ssl.SS
             f"localhost:{first.port}:127.0.0.1\n",
         ]
         assert found("/other") == [f"{other.url}/there", "", f"localhost:{other.port}:127.0.0.1\n"]
-        assert [r.header("Authorization") for r in other.received] == [[]]
+        assert [r.header("Authorization") for r in other.requests] == [[]]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
-from harness.upstream import Received, Reply, Upstream
 
 SOMEBODY = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -38,9 +38,9 @@ class GitServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.backend = Path(git(folder, "--exec-path")) / "git-http-backend"
-        self.upstream = Upstream(self.answer)
+        self.upstream = AnsweringServer(self.answer)
 
-    def answer(self, received: Received) -> Reply:
+    def answer(self, received: Request) -> Reply:
         path, _, query = received.path.partition("?")
         env = {
             "GIT_PROJECT_ROOT": str(self.folder),
@@ -212,21 +212,21 @@ def test_hooks_and_filters_of_a_repository_do_not_run(pod: InitPod, server: GitS
 def test_nothing_is_fetched_from_this_host_unless_it_is_allowed(
     pod: InitPod, server: GitServer, repository: Repository, host: str
 ):
-    server.upstream.received.clear()
+    server.upstream.requests.clear()
     url = f"http://{host}:{server.upstream.port}/repo"
     assert f"Test data may not come from '{host.strip('[]')}'" in pod.refused(TEST_DATA_GIT_URL=url)
-    assert server.upstream.received == []
+    assert server.upstream.requests == []
 
 
 def test_redirects_are_followed_to_where_data_may_come_from(
     pod: InitPod, server: GitServer, repository: Repository
 ):
-    def redirect(received: Received) -> Reply:
+    def redirect(received: Request) -> Reply:
         return Reply(
             301, b"", {"Location": f"{server.upstream.url}/repo{received.path.removeprefix('/old')}"}
         )
 
-    with Upstream(redirect) as front:
+    with AnsweringServer(redirect) as front:
         allowed = f"localhost:{front.port}, localhost:{server.upstream.port}"
         where = {"TEST_DATA_GIT_URL": f"{front.url}/old", "TEST_DATA_ALLOWED_HOSTS": allowed}
         assert pod.fetched(**where)["a.txt"] == "new"
@@ -243,7 +243,7 @@ def test_redirects_are_followed_to_where_data_may_come_from(
     ],
 )
 def test_redirects_to_anywhere_else_are_refused(pod: InitPod, location: str, complaint: str):
-    with Upstream(lambda _: Reply(302, b"", {"Location": location})) as front:
+    with AnsweringServer(lambda _: Reply(302, b"", {"Location": location})) as front:
         where = {"TEST_DATA_GIT_URL": f"{front.url}/x", "TEST_DATA_ALLOWED_HOSTS": f"localhost:{front.port}"}
         assert complaint in pod.refused(**where)
 

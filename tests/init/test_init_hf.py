@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
-from harness.upstream import Received, Reply, Upstream
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"README.md": "readme", "data/train.jsonl": "train", "data/deep/a b.txt": "a b"}
@@ -20,10 +20,10 @@ class Hub:
     def __init__(self) -> None:
         self.gated = False
         self.files = dict(FILES)
-        self.storage = Upstream(lambda r: Reply(200, self.files["data/train.jsonl"].encode()))
-        self.upstream = Upstream(self.answer)
+        self.storage = AnsweringServer(lambda r: Reply(200, self.files["data/train.jsonl"].encode()))
+        self.upstream = AnsweringServer(self.answer)
 
-    def answer(self, received: Received) -> Reply:
+    def answer(self, received: Request) -> Reply:
         path = received.path.replace("%20", " ")
         if self.gated and received.header("Authorization") != ["Bearer hf_secret"]:
             return Reply(401, b"", {"X-Error-Message": "Access is restricted."})
@@ -76,7 +76,7 @@ def test_a_token_opens_what_is_gated_and_goes_nowhere_else(pod: InitPod, hub: Hu
     hub.gated = True
     pod.credentials(token="hf_secret\n")
     assert pod.fetched(**at(hub)) == FILES
-    (stored,) = hub.storage.received
+    (stored,) = hub.storage.requests
     assert stored.path == "/blob?X-Signature=a%2Fb"
     assert stored.header("Authorization") == []
 
@@ -110,7 +110,7 @@ def test_no_file_leads_out_of_the_directory(pod: InitPod, hub: Hub):
 
 def test_a_hub_that_is_away_is_asked_again(pod: InitPod, hub: Hub):
     bad = [Reply(503), Reply(200, b"no json"), Reply(429)]
-    hub.upstream.script = lambda received: bad.pop() if bad else hub.answer(received)
+    hub.upstream.answer = lambda received: bad.pop() if bad else hub.answer(received)
     assert pod.fetched(**at(hub)) == FILES
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from evalhub_init.s3 import relative_names
 from evalhub_init.sigv4 import Credentials, encoded, query_of, signed_headers
+from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
-from harness.upstream import Received, Reply, Upstream
 
 PAGE = 2
 FROM_BUCKET = {"TEST_DATA_S3_BUCKET": "my-bucket", "TEST_DATA_S3_KEY": "/data/"}
@@ -23,9 +23,9 @@ class Bucket:
     def __init__(self, **objects: bytes) -> None:
         self.objects = objects
         self.fail_once: list[str] = []
-        self.upstream = Upstream(self.answer)
+        self.upstream = AnsweringServer(self.answer)
 
-    def answer(self, received: Received) -> Reply:
+    def answer(self, received: Request) -> Reply:
         parts = urlsplit(f"{self.upstream.url}{received.path}")
         if received.path in self.fail_once:
             self.fail_once.remove(received.path)
@@ -42,7 +42,7 @@ class Bucket:
             Reply(404, b"<Error><Code>NoSuchKey</Code></Error>") if content is None else Reply(200, content)
         )
 
-    def signed(self, received: Received) -> bool:
+    def signed(self, received: Request) -> bool:
         (host,), (stamp,) = received.header("Host"), received.header("X-Amz-Date")
         now = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         mine = Credentials(access_key="AKIA", secret_key="s3cret/+", region="eu-west-1")
@@ -147,7 +147,6 @@ def test_what_the_server_refuses_is_told_in_its_words_without_credentials(pod: I
 def test_a_server_that_is_not_there_is_told(pod: InitPod):
     bucket = Bucket()
     with_credentials(pod, bucket)
-    bucket.upstream.close()
     assert pod.refused(**FROM_BUCKET).startswith("Listing the bucket 'my-bucket' failed 4 times: ")
 
 

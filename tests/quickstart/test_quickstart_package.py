@@ -16,6 +16,7 @@ from quickstart_kit import PACKAGE_ROOT, CallbackServer, JobDirectory, Recording
 
 import evalhub_quickstart
 from evalhub_quickstart.benchmarks import BENCHMARK_IDS, select_benchmark
+from harness.certificates import Certificate, certificate
 
 CONFIG = Path(__file__).parents[2] / "config"
 MODULES = sorted(
@@ -102,44 +103,24 @@ def test_the_command_of_the_provider_file_works_in_a_shell(
 class SecureServer(RecordingServer):
     """A model endpoint behind TLS."""
 
-    def __init__(self, certificate: Path) -> None:
+    def __init__(self, tls: Certificate) -> None:
         super().__init__(lambda _: chat_answer("Answer: 122"))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(*tls)
         listener = self._server.socket
         self._server.socket = context.wrap_socket(listener, server_side=True)
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1 with its key, in one file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("the openssl program is needed to make a certificate")
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
-    subprocess.run(
-        [
-            openssl,
-            *arguments.split(),
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            file,
-            "-out",
-            file,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return file
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return certificate(tmp_path_factory.mktemp("tls"))
 
 
 def test_https_works_with_a_private_certificate_authority(
-    certificate: Path, job: JobDirectory, callback: CallbackServer, tmp_path: Path
+    tls: Certificate, job: JobDirectory, callback: CallbackServer, tmp_path: Path
 ) -> None:
-    shutil.copy(certificate, tmp_path / "ca_cert")
-    with SecureServer(certificate) as model:
+    shutil.copy(tls.crt, tmp_path / "ca_cert")
+    with SecureServer(tls) as model:
         job.use(model.url.replace("http:", "https:"))
         job.document["model"]["auth"] = {"secret_ref": tmp_path.as_uri()}
         finished = job.run()
@@ -148,9 +129,9 @@ def test_https_works_with_a_private_certificate_authority(
 
 
 def test_an_unknown_certificate_is_not_trusted(
-    certificate: Path, job: JobDirectory, callback: CallbackServer
+    tls: Certificate, job: JobDirectory, callback: CallbackServer
 ) -> None:
-    with SecureServer(certificate) as model:
+    with SecureServer(tls) as model:
         job.use(model.url.replace("http:", "https:"))
         assert job.run().status == 1
     assert "the TLS handshake failed" in callback.error["message"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,28 +10,31 @@ from uuid import uuid4
 
 import pytest
 
+from harness.answering import AnsweringServer, Reply
+from harness.certificates import Certificate
 from harness.sidecar import Pod, RunningSidecar
-from harness.upstream import Reply, Upstream
 
 LocalJob = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def module_server() -> Iterator[Upstream]:
-    with Upstream() as upstream:
+def module_server() -> Iterator[AnsweringServer]:
+    with AnsweringServer() as upstream:
         yield upstream
 
 
 @pytest.fixture
-def server(module_server: Upstream) -> Upstream:
+def server(module_server: AnsweringServer) -> AnsweringServer:
     """In the place of the EvalHub server; takes everything."""
     return module_server.anew(lambda _: Reply(204))
 
 
 @pytest.fixture
-def model() -> Iterator[Upstream]:
+def model() -> Iterator[AnsweringServer]:
     """In the place of a model."""
-    with Upstream(lambda _: Reply(200, b'{"choices": []}', {"Content-Type": "application/json"})) as upstream:
+    with AnsweringServer(
+        lambda _: Reply(200, b'{"choices": []}', {"Content-Type": "application/json"})
+    ) as upstream:
         yield upstream
 
 
@@ -57,7 +59,7 @@ def local_job(data_dir: Path) -> LocalJob:
 
 
 @pytest.fixture(scope="module")
-def sidecar(data_dir: Path, module_server: Upstream) -> Iterator[RunningSidecar]:
+def sidecar(data_dir: Path, module_server: AnsweringServer) -> Iterator[RunningSidecar]:
     """A workstation's."""
     config = {"local_mode": True, "eval_hub": {"base_url": module_server.url}}
     with RunningSidecar(data_dir / "sidecar", config, {"EVALHUB_DATA_DIR": str(data_dir)}) as running:
@@ -65,9 +67,9 @@ def sidecar(data_dir: Path, module_server: Upstream) -> Iterator[RunningSidecar]
 
 
 @pytest.fixture
-def tls_server(tls_context: ssl.SSLContext) -> Iterator[Upstream]:
+def tls_server(localhost: Certificate) -> Iterator[AnsweringServer]:
     """Answers everything, over HTTPS."""
-    with Upstream(lambda _: Reply(200, b"secure"), tls=tls_context) as upstream:
+    with AnsweringServer(lambda _: Reply(200, b"secure"), tls=localhost) as upstream:
         yield upstream
 
 

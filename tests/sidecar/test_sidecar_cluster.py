@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from harness.sidecar import Pod, RunningSidecar
-from harness.upstream import Received, Reply, Upstream
+from harness.answering import AnsweringServer, Reply, Request
+from harness.sidecar import Pod, RunningSidecar, events_in
 
 OK = Reply(200, b"{}", {"Content-Type": "application/json"})
 
 
-def authorizations(upstream: Upstream) -> list[list[str]]:
-    return [received.header("Authorization") for received in upstream.received]
+def authorizations(upstream: AnsweringServer) -> list[list[str]]:
+    return [received.header("Authorization") for received in upstream.requests]
 
 
 class Full(NamedTuple):
@@ -25,15 +25,15 @@ class Full(NamedTuple):
 
     pod: Pod
     sidecar: RunningSidecar
-    model: Upstream
-    judge: Upstream
-    tracker: Upstream
+    model: AnsweringServer
+    judge: AnsweringServer
+    tracker: AnsweringServer
 
 
 @pytest.fixture(scope="module")
-def everything(module_server: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
+def everything(module_server: AnsweringServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
     pod = Pod(tmp_path_factory.mktemp("pod"))
-    with Upstream() as model, Upstream() as judge, Upstream() as tracker:
+    with AnsweringServer() as model, AnsweringServer() as judge, AnsweringServer() as tracker:
         pod.credentials(
             **{
                 "api-key": "sk-real\n",
@@ -63,19 +63,19 @@ def full(everything: Full) -> Full:
     return everything
 
 
-def test_events_are_sent_with_the_token_of_the_pod(pod: Pod, server: Upstream):
+def test_events_are_sent_with_the_token_of_the_pod(pod: Pod, server: AnsweringServer):
     with pod.sidecar(server.url) as sidecar:
         headers = {"X-Tenant": "red", "Authorization": "Bearer of the adapter"}
         assert sidecar.call("POST", pod.events, {"a": 1}, headers).status == 204
-    (received,) = server.received
-    assert (received.path, received.json) == (pod.events, {"a": 1})
+    (received,) = server.requests
+    assert (received.path, received.document) == (pod.events, {"a": 1})
     assert received.header("X-Tenant") == ["red"]
     assert received.header("Authorization") == ["Bearer pod-token"]
 
 
-def test_a_token_that_is_refused_is_read_again(pod: Pod, server: Upstream):
+def test_a_token_that_is_refused_is_read_again(pod: Pod, server: AnsweringServer):
     good = "pod-token"
-    server.script = lambda r: Reply(204 if r.header("Authorization") == [f"Bearer {good}"] else 401)
+    server.answer = lambda r: Reply(204 if r.header("Authorization") == [f"Bearer {good}"] else 401)
     with pod.sidecar(server.url) as sidecar:
         assert sidecar.call("POST", pod.events, {}).status == 204
         good = "renewed"
@@ -86,7 +86,7 @@ def test_a_token_that_is_refused_is_read_again(pod: Pod, server: Upstream):
     assert authorizations(server) == [["Bearer pod-token"]] * 2 + [["Bearer renewed"]] * 3
 
 
-def test_without_a_token_the_adapters_own_counts(pod: Pod, server: Upstream):
+def test_without_a_token_the_adapters_own_counts(pod: Pod, server: AnsweringServer):
     (pod.folder / "token").unlink()
     with pod.sidecar(server.url) as sidecar:
         sidecar.call("POST", pod.events, {}, {"Authorization": "Bearer mine"})
@@ -106,20 +106,20 @@ def test_without_a_token_the_adapters_own_counts(pod: Pod, server: Upstream):
         ("GET", "/api/v1/evaluations/jobs/another/logs"),
     ],
 )
-def test_what_is_not_this_jobs_is_refused(full: Full, server: Upstream, method: str, path: str):
+def test_what_is_not_this_jobs_is_refused(full: Full, server: AnsweringServer, method: str, path: str):
     answer = full.sidecar.call(method, path.replace("{own}", full.pod.job_id), {})
     assert (answer.status, answer.body["message_code"]) == (403, "not_this_job")
-    assert server.received == []
+    assert server.requests == []
 
 
-def test_the_job_itself_and_what_everybody_may_see_is_read(full: Full, server: Upstream):
-    server.script = lambda _: OK
+def test_the_job_itself_and_what_everybody_may_see_is_read(full: Full, server: AnsweringServer):
+    server.answer = lambda _: OK
     for path in (f"jobs/{Pod.job_id}", f"jobs/{Pod.job_id}/logs?tail_lines=5", "providers", "collections/c"):
         assert full.sidecar.call("GET", f"/api/v1/evaluations/{path}").status == 200
     assert authorizations(server) == [["Bearer pod-token"]] * 4
 
 
-def test_the_kubelet_can_reach_it(pod: Pod, server: Upstream):
+def test_the_kubelet_can_reach_it(pod: Pod, server: AnsweringServer):
     with pod.sidecar(server.url) as sidecar:
         listening = {
             c.laddr.ip for c in psutil.Process(sidecar.pid).net_connections() if c.status == "LISTEN"
@@ -138,17 +138,19 @@ def test_the_kubelet_can_reach_it(pod: Pod, server: Upstream):
 )
 def test_the_tracker_gets_its_requests_with_its_token(full: Full, path: str):
     assert full.sidecar.call("POST", path, {}, {"X-MLFLOW-WORKSPACE": "red"}).status == 200
-    (received,) = full.tracker.received
+    (received,) = full.tracker.requests
     assert received.path == f"/base{path}"
     assert received.header("Authorization") == ["Basic dTpw"]
     assert received.header("X-MLFLOW-WORKSPACE") == ["red"]
 
 
-def test_requests_for_a_tracker_that_there_is_not_go_nowhere(pod: Pod, server: Upstream, model: Upstream):
+def test_requests_for_a_tracker_that_there_is_not_go_nowhere(
+    pod: Pod, server: AnsweringServer, model: AnsweringServer
+):
     with pod.sidecar(server.url, model={"url": model.url}) as sidecar:
         answer = sidecar.call("POST", "/api/2.0/mlflow/runs/create", {})
     assert (answer.status, answer.body["message_code"]) == (400, "no_route")
-    assert model.received == []
+    assert model.requests == []
 
 
 def asked(full: Full, header: str | None) -> int:
@@ -161,7 +163,7 @@ def asked(full: Full, header: str | None) -> int:
 def test_a_request_without_a_token_gets_the_pods(full: Full, header: str | None):
     assert asked(full, header) == 200
     assert authorizations(full.model) == [["Bearer pod-token"]]
-    assert full.model.received[0].path == "/v1/chat/completions?a=b"
+    assert full.model.requests[0].path == "/v1/chat/completions?a=b"
 
 
 @pytest.mark.parametrize("header", ["Bearer sk-own", "Basic dTpw", "Bearer refer"])
@@ -179,8 +181,8 @@ def test_a_prefixed_reference_goes_to_the_host_that_it_is_for(full: Full):
     for key in ("judge_api-key", "own_sa_token"):
         assert asked(full, f"Bearer {key}:ref") == 200
     assert authorizations(full.judge) == [["Bearer sk-judge"], ["Bearer pod-token"]]
-    assert full.judge.received[0].path == "/v1/chat/completions?a=b"
-    assert full.model.received == []
+    assert full.judge.requests[0].path == "/v1/chat/completions?a=b"
+    assert full.model.requests == []
 
 
 @pytest.mark.parametrize(
@@ -199,26 +201,26 @@ def test_a_reference_to_nothing_is_refused(full: Full, key: str, problem: str):
     answer = full.sidecar.call("GET", "/v1/models", headers={"Authorization": f"Bearer {key}:ref"})
     assert (answer.status, answer.body["message_code"]) == (400, "invalid_credential_reference")
     assert problem in answer.body["message"]
-    assert full.model.received == full.judge.received == []
+    assert full.model.requests == full.judge.requests == []
 
 
-def sent_without_a_token(pod: Pod, model: Upstream, **config: Any) -> list[list[str]]:
+def sent_without_a_token(pod: Pod, model: AnsweringServer, **config: Any) -> list[list[str]]:
     with pod.sidecar("http://localhost:1", model={"url": model.url, **config}) as sidecar:
         assert sidecar.call("GET", "/v1/models").status == 200
     return authorizations(model)
 
 
 @pytest.mark.parametrize("hosts", [["elsewhere.test"], ["localhost"]], ids=["another", "without TLS"])
-def test_named_hosts_keep_the_pods_token_from_all_others(pod: Pod, model: Upstream, hosts: list[str]):
+def test_named_hosts_keep_the_pods_token_from_all_others(pod: Pod, model: AnsweringServer, hosts: list[str]):
     assert sent_without_a_token(pod, model, sa_token_hosts=hosts) == [[]]
 
 
-def test_a_named_host_gets_the_pods_token_over_tls(pod: Pod, tls_server: Upstream):
+def test_a_named_host_gets_the_pods_token_over_tls(pod: Pod, tls_server: AnsweringServer):
     sent = sent_without_a_token(pod, tls_server, sa_token_hosts=["LOCALHOST"], insecure_skip_verify=True)
     assert sent == [["Bearer pod-token"]]
 
 
-def test_without_a_model_the_rest_has_no_route(pod: Pod, server: Upstream):
+def test_without_a_model_the_rest_has_no_route(pod: Pod, server: AnsweringServer):
     with pod.sidecar(server.url) as sidecar:
         assert sidecar.call("GET", "/v1/models").body["message_code"] == "no_route"
 
@@ -231,29 +233,29 @@ def event(**fields: Any) -> dict[str, Any]:
     "sent", [{}, {"job_meta": {"resolved_sha": "a lie", "other": 1}}, {"job_meta": None}]
 )
 def test_the_revision_of_the_test_data_is_what_the_init_program_found(
-    pod: Pod, server: Upstream, sent: dict[str, Any]
+    pod: Pod, server: AnsweringServer, sent: dict[str, Any]
 ):
     (pod.folder / "revision").write_text("0123abc\n")
     with pod.sidecar(server.url, init_container={"is_git_job": True}) as sidecar:
         assert sidecar.call("POST", pod.events, event(**sent)).status == 204
-    (told,) = server.events
+    (told,) = events_in(server.requests)
     assert told["job_meta"]["resolved_sha"] == "0123abc"
     assert told["status"] == "running"
 
 
-def test_a_revision_that_nobody_found_is_not_the_adapters_to_say(pod: Pod, server: Upstream):
+def test_a_revision_that_nobody_found_is_not_the_adapters_to_say(pod: Pod, server: AnsweringServer):
     with pod.sidecar(server.url, init_container={"is_git_job": True}) as sidecar:
         sidecar.call("POST", pod.events, event(job_meta={"resolved_sha": "a lie"}))
         assert sidecar.call("POST", pod.events, b"no json").status == 204
-    assert server.received[0].json == event(job_meta={})
-    assert server.received[1].body == b"no json"
+    assert server.requests[0].document == event(job_meta={})
+    assert server.requests[1].body == b"no json"
 
 
-def test_other_jobs_events_are_passed_as_they_are(pod: Pod, server: Upstream):
+def test_other_jobs_events_are_passed_as_they_are(pod: Pod, server: AnsweringServer):
     body = b'{ "benchmark_status_event": {"job_meta": {"resolved_sha": "mine"}} }'
     with pod.sidecar(server.url) as sidecar:
         sidecar.call("POST", pod.events, body)
-    assert server.received[0].body == body
+    assert server.requests[0].body == body
 
 
 class FakeRegistry:
@@ -262,9 +264,9 @@ class FakeRegistry:
     def __init__(self, scheme: str = "Bearer") -> None:
         self.scheme = scheme
         self.asked: list[str] = []
-        self.upstream = Upstream(self.answer)
+        self.upstream = AnsweringServer(self.answer)
 
-    def answer(self, received: Received) -> Reply:
+    def answer(self, received: Request) -> Reply:
         url = self.upstream.url
         if received.path.startswith("/token"):
             self.asked.append(received.path)
@@ -303,7 +305,9 @@ def to(pod: Pod, registry: FakeRegistry) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
-def test_a_push_goes_through_with_the_jobs_registry_login(exporting: Pod, server: Upstream, scheme: str):
+def test_a_push_goes_through_with_the_jobs_registry_login(
+    exporting: Pod, server: AnsweringServer, scheme: str
+):
     registry = FakeRegistry(scheme)
     to(exporting, registry)
     with registry.upstream, exporting.sidecar(server.url) as sidecar:
@@ -320,20 +324,20 @@ def test_a_push_goes_through_with_the_jobs_registry_login(exporting: Pod, server
         assert relative.headers["location"] == "/v2/org/repo/blobs/uploads/1"
     scope = "/token?service=registry&scope=repository:org/repo:pull,push"
     assert registry.asked == ([scope] if scheme == "Bearer" else []), "one login serves many requests"
-    assert registry.upstream.received[-1].body == b"blob"
+    assert registry.upstream.requests[-1].body == b"blob"
 
 
-def test_other_repositories_are_not_reached(exporting: Pod, server: Upstream, model: Upstream):
+def test_other_repositories_are_not_reached(exporting: Pod, server: AnsweringServer, model: AnsweringServer):
     registry = FakeRegistry()
     to(exporting, registry)
     with registry.upstream, exporting.sidecar(server.url, model={"url": model.url}) as sidecar:
         for path in ("/v2/org/other/blobs/uploads/", "/v2/", "/v2/org/repository/x"):
             assert sidecar.call("POST", path, b"blob").status == 200
-    assert registry.upstream.received == []
-    assert len(model.received) == 3
+    assert registry.upstream.requests == []
+    assert len(model.requests) == 3
 
 
-def test_a_registry_that_refuses_the_login_is_a_bad_gateway(exporting: Pod, server: Upstream):
+def test_a_registry_that_refuses_the_login_is_a_bad_gateway(exporting: Pod, server: AnsweringServer):
     registry = FakeRegistry()
     to(exporting, registry)
     (exporting.folder / "docker.json").unlink()
@@ -343,7 +347,7 @@ def test_a_registry_that_refuses_the_login_is_a_bad_gateway(exporting: Pod, serv
     assert "the registry: it refused to log in with 403" in answer.body["message"]
 
 
-def test_a_broken_configuration_leaves_its_reason_behind(pod: Pod, server: Upstream):
+def test_a_broken_configuration_leaves_its_reason_behind(pod: Pod, server: AnsweringServer):
     (pod.folder / "job.json").write_text("{}")
     sidecar = pod.sidecar(server.url)
     with pytest.raises(AssertionError, match="the sidecar ended with 1"):

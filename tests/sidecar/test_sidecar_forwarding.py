@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness import free_port, wait_until
+from harness.answering import AnsweringServer, Reply, Request
 from harness.sidecar import RunningSidecar
-from harness.upstream import Received, Reply, Upstream
 
 EVENTS = "/api/v1/evaluations/jobs/j/events"
 TRANSACTION_ID = "x-global-transaction-id"
@@ -26,12 +26,12 @@ def test_health_needs_nobody_else(sidecar: RunningSidecar):
     assert sidecar.call("POST", "/health").body["message_code"] == "method_not_allowed"
 
 
-def test_an_event_reaches_the_server_as_it_was_sent(sidecar: RunningSidecar, server: Upstream):
+def test_an_event_reaches_the_server_as_it_was_sent(sidecar: RunningSidecar, server: AnsweringServer):
     event = {"benchmark_status_event": {"id": "b", "status": "running"}}
     headers = {"X-Tenant": "red", "Authorization": "Bearer mine", "Content-Type": "application/json"}
     assert sidecar.call("POST", EVENTS, event, headers).status == 204
-    (received,) = server.received
-    assert (received.method, received.path, received.json) == ("POST", EVENTS, event)
+    (received,) = server.requests
+    assert (received.method, received.path, received.document) == ("POST", EVENTS, event)
     assert received.header("X-Tenant") == ["red"]
     assert received.header("Authorization") == ["Bearer mine"]
     assert received.header("Content-Length") == [str(len(received.body))]
@@ -39,29 +39,29 @@ def test_an_event_reaches_the_server_as_it_was_sent(sidecar: RunningSidecar, ser
 
 
 def test_a_report_at_a_jobs_own_callback_address_reaches_the_server(
-    sidecar: RunningSidecar, server: Upstream
+    sidecar: RunningSidecar, server: AnsweringServer
 ):
     path = f"/callback/{'x' * 43}{EVENTS}"
     assert sidecar.call("POST", path, {}).status == 204
-    assert server.received[0].path == path
+    assert server.requests[0].path == path
     for other in (f"/callback/x{EVENTS}/more", "/callback/x/api/v1/evaluations/jobs", f"/callback{EVENTS}"):
         assert sidecar.call("POST", other, {}).body["message_code"] == "no_route", other
 
 
-def test_path_and_query_stay_as_the_client_wrote_them(sidecar: RunningSidecar, server: Upstream):
+def test_path_and_query_stay_as_the_client_wrote_them(sidecar: RunningSidecar, server: AnsweringServer):
     path = "/api/v1/evaluations/collections/a%2Fb%20c?tags=x%7Cy&name=%C3%A4+b&empty="
     sidecar.call("GET", path)
-    assert server.received[0].path == path
+    assert server.requests[0].path == path
 
 
-def test_the_answer_comes_back_as_the_server_gave_it(sidecar: RunningSidecar, server: Upstream):
+def test_the_answer_comes_back_as_the_server_gave_it(sidecar: RunningSidecar, server: AnsweringServer):
     headers = [
         ("Content-Type", "application/json"),
         ("Set-Cookie", "a=1"),
         ("Set-Cookie", "b=2"),
         ("X-Own", "x"),
     ]
-    server.script = lambda _: Reply(409, b'{"message_code": "job_can_not_be_updated"}', headers)
+    server.answer = lambda _: Reply(409, b'{"message_code": "job_can_not_be_updated"}', headers)
     connection = sidecar.connection()
     connection.request("POST", EVENTS, b"{}")
     answer = connection.getresponse()
@@ -72,23 +72,23 @@ def test_the_answer_comes_back_as_the_server_gave_it(sidecar: RunningSidecar, se
     connection.close()
 
 
-def test_what_belongs_to_one_connection_stays_there(sidecar: RunningSidecar, server: Upstream):
-    server.script = lambda _: Reply(200, b"", {"Connection": "X-Hop", "X-Hop": "1", "X-End": "2"})
+def test_what_belongs_to_one_connection_stays_there(sidecar: RunningSidecar, server: AnsweringServer):
+    server.answer = lambda _: Reply(200, b"", {"Connection": "X-Hop", "X-Hop": "1", "X-End": "2"})
     answer = sidecar.call("GET", "/api/v1/evaluations/jobs", headers={"Connection": "X-Mine", "X-Mine": "1"})
     assert "x-hop" not in answer.headers
     assert answer.headers["x-end"] == "2"
-    assert server.received[0].header("X-Mine") == []
+    assert server.requests[0].header("X-Mine") == []
 
 
-def test_a_transaction_id_is_made_once_and_kept(sidecar: RunningSidecar, server: Upstream):
+def test_a_transaction_id_is_made_once_and_kept(sidecar: RunningSidecar, server: AnsweringServer):
     answer = sidecar.call("POST", EVENTS, {})
-    assert server.received[0].header(TRANSACTION_ID) == [answer.headers[TRANSACTION_ID]]
+    assert server.requests[0].header(TRANSACTION_ID) == [answer.headers[TRANSACTION_ID]]
     kept = sidecar.call("POST", EVENTS, {}, {TRANSACTION_ID: "mine"})
     assert kept.headers[TRANSACTION_ID] == "mine"
-    assert server.received[1].header(TRANSACTION_ID) == ["mine"]
+    assert server.requests[1].header(TRANSACTION_ID) == ["mine"]
 
 
-def test_an_answer_is_passed_on_while_it_is_made(sidecar: RunningSidecar, server: Upstream):
+def test_an_answer_is_passed_on_while_it_is_made(sidecar: RunningSidecar, server: AnsweringServer):
     more = threading.Event()
 
     def tokens() -> Iterator[bytes]:
@@ -96,7 +96,7 @@ def test_an_answer_is_passed_on_while_it_is_made(sidecar: RunningSidecar, server
         assert more.wait(30)
         yield b"data: two\n\n"
 
-    server.script = lambda _: Reply(200, tokens(), {"Content-Type": "text/event-stream"})
+    server.answer = lambda _: Reply(200, tokens(), {"Content-Type": "text/event-stream"})
     connection = sidecar.connection()
     connection.request("GET", "/api/v1/evaluations/stream")
     answer = connection.getresponse()
@@ -106,7 +106,7 @@ def test_an_answer_is_passed_on_while_it_is_made(sidecar: RunningSidecar, server
     connection.close()
 
 
-def test_a_request_is_passed_on_while_it_is_sent(sidecar: RunningSidecar, server: Upstream):
+def test_a_request_is_passed_on_while_it_is_sent(sidecar: RunningSidecar, server: AnsweringServer):
     connection = sidecar.connection()
     connection.putrequest("PUT", "/api/v1/evaluations/upload")
     connection.putheader("Transfer-Encoding", "chunked")
@@ -114,55 +114,55 @@ def test_a_request_is_passed_on_while_it_is_sent(sidecar: RunningSidecar, server
     wait_until(lambda: server.arrived == [b"first"], "the first piece, before there is a second")
     connection.send(b"6\r\nsecond\r\n0\r\n\r\n")
     assert connection.getresponse().status == 204
-    assert server.received[0].body == b"firstsecond"
+    assert server.requests[0].body == b"firstsecond"
     connection.close()
 
 
-def test_a_large_body_keeps_its_length(sidecar: RunningSidecar, server: Upstream):
+def test_a_large_body_keeps_its_length(sidecar: RunningSidecar, server: AnsweringServer):
     body = bytes(range(256)) * 40_000
-    server.script = lambda received: Reply(200, received.body)
+    server.answer = lambda received: Reply(200, received.body)
     connection = sidecar.connection()
     connection.request("PUT", "/api/v1/evaluations/upload", body)
     answer = connection.getresponse()
     assert answer.headers["Content-Length"] == str(len(body))
     assert answer.read() == body
-    assert server.received[0].header("Content-Length") == [str(len(body))]
-    assert server.received[0].header("Transfer-Encoding") == []
+    assert server.requests[0].header("Content-Length") == [str(len(body))]
+    assert server.requests[0].header("Transfer-Encoding") == []
     connection.close()
 
 
-def test_what_is_compressed_stays_compressed(sidecar: RunningSidecar, server: Upstream):
+def test_what_is_compressed_stays_compressed(sidecar: RunningSidecar, server: AnsweringServer):
     packed = gzip.compress(b'{"a": 1}')
-    server.script = lambda _: Reply(200, packed, {"Content-Encoding": "gzip"})
+    server.answer = lambda _: Reply(200, packed, {"Content-Encoding": "gzip"})
     connection = sidecar.connection()
     connection.request("POST", EVENTS, packed, {"Content-Encoding": "gzip"})
     answer = connection.getresponse()
     assert answer.headers["Content-Encoding"] == "gzip"
     assert answer.read() == packed
-    assert server.received[0].body == packed
+    assert server.requests[0].body == packed
     connection.close()
 
 
-def test_a_head_request_stays_one(sidecar: RunningSidecar, server: Upstream):
-    server.script = lambda _: Reply(200, b"12345")
+def test_a_head_request_stays_one(sidecar: RunningSidecar, server: AnsweringServer):
+    server.answer = lambda _: Reply(200, b"12345")
     answer = sidecar.call("HEAD", "/api/v1/evaluations/jobs")
     assert (answer.status, answer.headers["content-length"], answer.body) == (200, "5", "")
-    assert server.received[0].method == "HEAD"
+    assert server.requests[0].method == "HEAD"
 
 
-def test_a_redirect_is_the_clients_to_follow(sidecar: RunningSidecar, server: Upstream):
-    server.script = lambda _: Reply(307, b"", {"Location": "http://elsewhere.test/"})
+def test_a_redirect_is_the_clients_to_follow(sidecar: RunningSidecar, server: AnsweringServer):
+    server.answer = lambda _: Reply(307, b"", {"Location": "http://elsewhere.test/"})
     answer = sidecar.call("GET", "/api/v1/evaluations/jobs")
     assert (answer.status, answer.headers["location"]) == (307, "http://elsewhere.test/")
-    assert len(server.received) == 1
+    assert len(server.requests) == 1
 
 
-def test_half_an_answer_is_not_taken_for_a_whole_one(sidecar: RunningSidecar, server: Upstream):
+def test_half_an_answer_is_not_taken_for_a_whole_one(sidecar: RunningSidecar, server: AnsweringServer):
     def breaks_off() -> Iterator[bytes]:
         yield b"half"
         raise OSError
 
-    server.script = lambda _: Reply(200, breaks_off())
+    server.answer = lambda _: Reply(200, breaks_off())
     connection = sidecar.connection()
     connection.request("GET", "/api/v1/evaluations/jobs")
     answer = connection.getresponse()
@@ -171,12 +171,12 @@ def test_half_an_answer_is_not_taken_for_a_whole_one(sidecar: RunningSidecar, se
     connection.close()
 
 
-def test_who_leaves_is_not_waited_for(sidecar: RunningSidecar, server: Upstream):
+def test_who_leaves_is_not_waited_for(sidecar: RunningSidecar, server: AnsweringServer):
     def endless() -> Iterator[bytes]:
         while True:
             yield b"x" * 10_000
 
-    server.script = lambda _: Reply(200, endless())
+    server.answer = lambda _: Reply(200, endless())
     connection = sidecar.connection()
     connection.request("GET", "/api/v1/evaluations/jobs")
     connection.getresponse().read(10)
@@ -186,8 +186,8 @@ def test_who_leaves_is_not_waited_for(sidecar: RunningSidecar, server: Upstream)
     assert server.broken_off.wait(30)
 
 
-def test_a_server_that_hangs_up_is_a_bad_gateway(sidecar: RunningSidecar, server: Upstream):
-    server.script = lambda _: None
+def test_a_server_that_hangs_up_is_a_bad_gateway(sidecar: RunningSidecar, server: AnsweringServer):
+    server.answer = lambda _: None
     answer = sidecar.call("GET", "/api/v1/evaluations/jobs")
     assert (answer.status, answer.body["message_code"]) == (502, "bad_gateway")
     assert answer.body["message"] == (
@@ -208,20 +208,20 @@ def test_a_server_that_hangs_up_is_a_bad_gateway(sidecar: RunningSidecar, server
     ],
 )
 def test_a_path_that_two_could_read_differently_is_refused(
-    sidecar: RunningSidecar, server: Upstream, path: str
+    sidecar: RunningSidecar, server: AnsweringServer, path: str
 ):
     answer = sidecar.call("GET", path)
     assert (answer.status, answer.body["message_code"]) == (400, "invalid_path")
-    assert server.received == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/api/v1/health", "/api/2.0/mlflow/runs/create", "/v2/repo/blobs/uploads/"]
 )
-def test_what_has_no_route_is_a_bad_request(sidecar: RunningSidecar, server: Upstream, path: str):
+def test_what_has_no_route_is_a_bad_request(sidecar: RunningSidecar, server: AnsweringServer, path: str):
     answer = sidecar.call("GET", path)
     assert (answer.status, answer.body["message_code"]) == (400, "no_route")
-    assert server.received == []
+    assert server.requests == []
 
 
 def test_a_server_that_is_not_there_is_a_bad_gateway(tmp_path: Path):
@@ -233,11 +233,11 @@ def test_a_server_that_is_not_there_is_a_bad_gateway(tmp_path: Path):
 
 
 def test_a_server_may_be_reached_below_a_path_and_with_a_token(tmp_path: Path):
-    def script(received: Received) -> Reply:
+    def script(received: Request) -> Reply:
         return Reply(200 if received.header("Authorization") == ["Bearer t"] else 401)
 
-    with Upstream(script) as server:
+    with AnsweringServer(script) as server:
         config = {"local_mode": True, "eval_hub": {"base_url": f"{server.url}/hub/", "token": "t"}}
         with RunningSidecar(tmp_path, config) as sidecar:
             assert sidecar.call("POST", EVENTS, {}, {"Authorization": "Bearer of the adapter"}).status == 200
-        assert server.received[0].path == f"/hub{EVENTS}"
+        assert server.requests[0].path == f"/hub{EVENTS}"

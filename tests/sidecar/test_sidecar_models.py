@@ -10,53 +10,54 @@ from pathlib import Path
 
 import pytest
 
+from harness.answering import AnsweringServer, Reply, Request
+from harness.certificates import Certificate
 from harness.sidecar import RunningSidecar
-from harness.upstream import Received, Reply, Upstream
 
 LocalJob = Callable[..., str]
 FIVE_SECONDS_NS = 5_000_000_000
 
 
 def test_a_request_reaches_the_model_of_its_job(
-    sidecar: RunningSidecar, model: Upstream, local_job: LocalJob
+    sidecar: RunningSidecar, model: AnsweringServer, local_job: LocalJob
 ):
     job = local_job(f"{model.url}/v1")
     headers = {"Authorization": "Bearer sk-1", "Content-Type": "application/json"}
     prompt = {"messages": [{"role": "user", "content": "ä"}]}
     answer = sidecar.call("POST", f"/model/{job}/v1/chat/completions?key=a%20b", prompt, headers)
     assert (answer.status, answer.body) == (200, {"choices": []})
-    (received,) = model.received
+    (received,) = model.requests
     assert received.path == "/v1/chat/completions?key=a%20b"
-    assert received.json == prompt
+    assert received.document == prompt
     assert received.header("Authorization") == ["Bearer sk-1"]
 
 
-def test_each_job_has_its_own_model(sidecar: RunningSidecar, model: Upstream, local_job: LocalJob):
-    with Upstream(lambda _: Reply(200, b"other")) as other:
+def test_each_job_has_its_own_model(sidecar: RunningSidecar, model: AnsweringServer, local_job: LocalJob):
+    with AnsweringServer(lambda _: Reply(200, b"other")) as other:
         first, second = local_job(model.url), local_job(other.url)
         assert sidecar.call("GET", f"/model/{first}/models").body == {"choices": []}
         assert sidecar.call("GET", f"/model/{second}/models").body == "other"
         assert sidecar.call("GET", f"/model/{second}").body == "other"
-        assert [received.path for received in other.received] == ["/models", "/"]
+        assert [received.path for received in other.requests] == ["/models", "/"]
 
 
 def test_nothing_is_added_to_a_request_without_credentials(
-    sidecar: RunningSidecar, model: Upstream, local_job: LocalJob, tmp_path: Path
+    sidecar: RunningSidecar, model: AnsweringServer, local_job: LocalJob, tmp_path: Path
 ):
     (tmp_path / "api-key").write_text("s3cret")
     job = local_job(model.url, auth_secret_mount_path=str(tmp_path))
     sidecar.call("GET", f"/model/{job}/models")
-    assert model.received[0].header("Authorization") == []
+    assert model.requests[0].header("Authorization") == []
 
 
 def test_a_password_in_the_address_is_sent_as_credentials(
-    sidecar: RunningSidecar, model: Upstream, local_job: LocalJob
+    sidecar: RunningSidecar, model: AnsweringServer, local_job: LocalJob
 ):
     job = local_job(model.url.replace("://", "://me:p%40ss@"))
     sidecar.call("GET", f"/model/{job}/models")
     sidecar.call("GET", f"/model/{job}/models", headers={"Authorization": "Bearer mine"})
-    assert model.received[0].header("Authorization") == ["Basic bWU6cEBzcw=="]
-    assert model.received[1].header("Authorization") == ["Bearer mine"]
+    assert model.requests[0].header("Authorization") == ["Basic bWU6cEBzcw=="]
+    assert model.requests[1].header("Authorization") == ["Bearer mine"]
 
 
 def test_a_model_that_is_not_there_is_a_bad_gateway(sidecar: RunningSidecar, local_job: LocalJob):
@@ -66,15 +67,15 @@ def test_a_model_that_is_not_there_is_a_bad_gateway(sidecar: RunningSidecar, loc
 
 
 def test_a_model_that_is_silent_for_too_long_is_a_bad_gateway(
-    sidecar: RunningSidecar, model: Upstream, local_job: LocalJob
+    sidecar: RunningSidecar, model: AnsweringServer, local_job: LocalJob
 ):
     job, over = local_job(model.url, http_timeout="50ms"), threading.Event()
 
-    def late(_: Received) -> Reply:
+    def late(_: Request) -> Reply:
         over.wait(30)
         return Reply()
 
-    model.script = late
+    model.answer = late
     answer = sidecar.call("GET", f"/model/{job}/models")
     over.set()
     assert answer.status == 502
@@ -82,8 +83,8 @@ def test_a_model_that_is_silent_for_too_long_is_a_bad_gateway(
 
 
 @pytest.mark.parametrize("job", ["nope", "..", "a.b", "%2e", "a" * 200, ""])
-def test_a_job_that_is_not_there_is_not_found(sidecar: RunningSidecar, server: Upstream, job: str):
-    server.script = lambda _: Reply(404, b"{}")
+def test_a_job_that_is_not_there_is_not_found(sidecar: RunningSidecar, server: AnsweringServer, job: str):
+    server.answer = lambda _: Reply(404, b"{}")
     answer = sidecar.call("GET", f"/model/{job}/v1/models")
     assert answer.status == 400 if job in ("..", "%2e") else 404
     assert answer.body["message_code"] == "invalid_path" if job in ("..", "%2e") else "resource_not_found"
@@ -95,52 +96,64 @@ def test_a_job_without_a_model_has_no_route(sidecar: RunningSidecar, local_job: 
 
 
 def test_the_server_knows_the_jobs_that_are_kept_elsewhere(
-    sidecar: RunningSidecar, server: Upstream, model: Upstream
+    sidecar: RunningSidecar, server: AnsweringServer, model: AnsweringServer
 ):
     job = {"model": {"url": f"{model.url}/v1", "name": "m", "auth": {"secret_ref": "file:///nowhere"}}}
-    server.script = lambda _: Reply(200, json.dumps(job).encode())
+    server.answer = lambda _: Reply(200, json.dumps(job).encode())
     assert sidecar.call("GET", "/model/elsewhere/v1/models").status == 200
     assert sidecar.call("GET", "/model/elsewhere/v1/models").status == 200
-    assert [received.path for received in server.received] == ["/api/v1/evaluations/jobs/elsewhere"]
-    assert [received.path for received in model.received] == ["/v1/models"] * 2
+    assert [received.path for received in server.requests] == ["/api/v1/evaluations/jobs/elsewhere"]
+    assert [received.path for received in model.requests] == ["/v1/models"] * 2
 
 
 @pytest.mark.parametrize("answer", [Reply(500), Reply(200, b"no json"), None])
 def test_a_server_that_cannot_say_is_a_bad_gateway(
-    sidecar: RunningSidecar, server: Upstream, answer: Reply | None
+    sidecar: RunningSidecar, server: AnsweringServer, answer: Reply | None
 ):
-    server.script = lambda _: answer
+    server.answer = lambda _: answer
     refused = sidecar.call("GET", "/model/elsewhere-2/v1/models")
     assert (refused.status, refused.body["message_code"]) == (502, "bad_gateway")
 
 
 def test_a_link_in_a_jobs_place_is_not_followed(
-    sidecar: RunningSidecar, server: Upstream, model: Upstream, local_job: LocalJob, data_dir: Path
+    sidecar: RunningSidecar,
+    server: AnsweringServer,
+    model: AnsweringServer,
+    local_job: LocalJob,
+    data_dir: Path,
 ):
-    server.script = lambda _: Reply(404)
+    server.answer = lambda _: Reply(404)
     real = data_dir / "jobs" / local_job(model.url) / "sidecar-job-info.json"
     folder = data_dir / "jobs" / "linked"
     folder.mkdir()
     (folder / real.name).symlink_to(real)
     assert sidecar.call("GET", "/model/linked/models").status == 404
-    assert model.received == []
+    assert model.requests == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user_does_not_count(
-    sidecar: RunningSidecar, server: Upstream, model: Upstream, local_job: LocalJob, data_dir: Path
+    sidecar: RunningSidecar,
+    server: AnsweringServer,
+    model: AnsweringServer,
+    local_job: LocalJob,
+    data_dir: Path,
 ):
-    server.script = lambda _: Reply(404)
+    server.answer = lambda _: Reply(404)
     job = local_job(model.url)
     os.chown(data_dir / "jobs" / job / "sidecar-job-info.json", 65534, 65534)
     assert sidecar.call("GET", f"/model/{job}/models").status == 404
-    assert model.received == []
+    assert model.requests == []
 
 
 def test_what_is_known_of_a_job_is_kept(
-    sidecar: RunningSidecar, server: Upstream, model: Upstream, local_job: LocalJob, data_dir: Path
+    sidecar: RunningSidecar,
+    server: AnsweringServer,
+    model: AnsweringServer,
+    local_job: LocalJob,
+    data_dir: Path,
 ):
-    server.script = lambda _: Reply(404)
+    server.answer = lambda _: Reply(404)
     job = local_job(model.url)
     assert sidecar.call("GET", f"/model/{job}/models").status == 200
     (data_dir / "jobs" / job / "sidecar-job-info.json").unlink()
@@ -149,9 +162,14 @@ def test_what_is_known_of_a_job_is_kept(
 
 @pytest.mark.parametrize("ttl", ["1ns", 1])
 def test_what_is_known_of_a_job_grows_old(
-    tmp_path: Path, server: Upstream, model: Upstream, local_job: LocalJob, data_dir: Path, ttl: object
+    tmp_path: Path,
+    server: AnsweringServer,
+    model: AnsweringServer,
+    local_job: LocalJob,
+    data_dir: Path,
+    ttl: object,
 ):
-    server.script = lambda _: Reply(404)
+    server.answer = lambda _: Reply(404)
     local = {"job_cache_entry_ttl": ttl, "job_cache_sweep_interval": "10ms"}
     config = {"local_mode": True, "local": local, "eval_hub": {"base_url": server.url}}
     job = local_job(model.url)
@@ -162,15 +180,19 @@ def test_what_is_known_of_a_job_grows_old(
 
 
 def test_the_certificate_in_the_secret_directory_is_trusted(
-    sidecar: RunningSidecar, tls_server: Upstream, local_job: LocalJob, certificate: Path, tmp_path: Path
+    sidecar: RunningSidecar,
+    tls_server: AnsweringServer,
+    local_job: LocalJob,
+    localhost: Certificate,
+    tmp_path: Path,
 ):
-    (tmp_path / "ca_cert").write_bytes((certificate / "crt").read_bytes())
+    (tmp_path / "ca_cert").write_bytes(localhost.crt.read_bytes())
     trusting = local_job(tls_server.url, auth_secret_mount_path=str(tmp_path), http_timeout=FIVE_SECONDS_NS)
     assert sidecar.call("GET", f"/model/{trusting}/models").body == "secure"
 
 
 def test_a_certificate_of_nobody_known_is_refused_unless_told_otherwise(
-    sidecar: RunningSidecar, tls_server: Upstream, local_job: LocalJob
+    sidecar: RunningSidecar, tls_server: AnsweringServer, local_job: LocalJob
 ):
     answer = sidecar.call("GET", f"/model/{local_job(tls_server.url)}/models")
     assert answer.status == 502

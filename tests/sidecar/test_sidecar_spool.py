@@ -14,16 +14,16 @@ from evalhub_sidecar import spool as spool_module
 from evalhub_sidecar.errors import Refused
 from evalhub_sidecar.spool import Answer, Event, Spool
 from harness import free_port, wait_until
-from harness.sidecar import Pod, RunningSidecar
-from harness.upstream import Received, Reply, Upstream
+from harness.answering import AnsweringServer, Reply, Request
+from harness.sidecar import Pod, RunningSidecar, events_in
 
 
 def number(value: int) -> dict[str, object]:
     return {"benchmark_status_event": {"number": value}}
 
 
-def numbers(server: Upstream) -> list[int]:
-    return [event["number"] for event in server.events]
+def numbers(requests: list[Request]) -> list[int]:
+    return [event["number"] for event in events_in(requests)]
 
 
 def post(sidecar: RunningSidecar, pod: Pod, value: int) -> int:
@@ -36,41 +36,41 @@ def test_events_wait_for_the_server_and_arrive_in_order(pod: Pod):
         answer = sidecar.call("POST", pod.events, number(1))
         assert (answer.status, answer.body["message_code"]) == (202, "event_kept")
         assert [post(sidecar, pod, value) for value in (2, 3, 4)] == [202] * 3
-        with Upstream(lambda _: Reply(204), port=port) as server:
-            wait_until(lambda: len(server.received) == 4, "all events")
-            assert numbers(server) == [1, 2, 3, 4]
-            assert {tuple(r.header("Authorization")) for r in server.received} == {("Bearer pod-token",)}
+        with AnsweringServer(lambda _: Reply(204), port=port) as server:
+            wait_until(lambda: len(server.requests) == 4, "all events")
+            assert numbers(server.requests) == [1, 2, 3, 4]
+            assert {tuple(r.header("Authorization")) for r in server.requests} == {("Bearer pod-token",)}
             wait_until(lambda: not list(pod.spool.glob("*")), "an empty spool")
             assert post(sidecar, pod, 5) == 204, "what comes later gets the server's own answer again"
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
-def test_a_server_that_cannot_answer_is_asked_again(pod: Pod, server: Upstream, status: int):
+def test_a_server_that_cannot_answer_is_asked_again(pod: Pod, server: AnsweringServer, status: int):
     broken = True
-    server.script = lambda _: Reply(status if broken else 204)
+    server.answer = lambda _: Reply(status if broken else 204)
     with pod.sidecar(server.url) as sidecar:
         assert post(sidecar, pod, 1) == 202
         broken = False
         wait_until(lambda: not list(pod.spool.glob("*.json")), "the event's delivery")
-        assert set(numbers(server)) == {1}
+        assert set(numbers(server.requests)) == {1}
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413])
-def test_what_the_server_refuses_is_the_adapters_to_know(pod: Pod, server: Upstream, status: int):
-    server.script = lambda _: Reply(status, b'{"message_code": "x"}', {"Content-Type": "application/json"})
+def test_what_the_server_refuses_is_the_adapters_to_know(pod: Pod, server: AnsweringServer, status: int):
+    server.answer = lambda _: Reply(status, b'{"message_code": "x"}', {"Content-Type": "application/json"})
     with pod.sidecar(server.url) as sidecar:
         answer = sidecar.call("POST", pod.events, number(1))
         assert (answer.status, answer.body) == (status, {"message_code": "x"})
         assert post(sidecar, pod, 2) == status
-    assert numbers(server) == [1, 2]
+    assert numbers(server.requests) == [1, 2]
 
 
 def test_what_is_refused_later_does_not_hold_up_the_rest(pod: Pod):
     port = free_port()
     with pod.sidecar(f"http://localhost:{port}") as sidecar:
         assert [post(sidecar, pod, value) for value in (1, 2)] == [202, 202]
-        with Upstream(lambda r: Reply(409 if b"1" in r.body else 204), port=port) as server:
-            wait_until(lambda: numbers(server) == [1, 2], "both events")
+        with AnsweringServer(lambda r: Reply(409 if b"1" in r.body else 204), port=port) as server:
+            wait_until(lambda: numbers(server.requests) == [1, 2], "both events")
     assert {"msg": "kept event answered", "status": 409, "level": "error"}.items() <= next(
         line for line in sidecar.log_lines() if line["msg"] == "kept event answered"
     ).items()
@@ -83,9 +83,9 @@ def test_the_end_waits_for_what_is_kept(pod: Pod):
         assert sidecar.process is not None
         sidecar.process.terminate()
         wait_until(lambda: "Sidecar stopping" in sidecar.log_text(), "the signal")
-        with Upstream(lambda _: Reply(204), port=port) as server:
+        with AnsweringServer(lambda _: Reply(204), port=port) as server:
             assert sidecar.process.wait(40) == 0
-            assert numbers(server) == [1]
+            assert numbers(server.requests) == [1]
     assert list(pod.spool.glob("*")) == []
 
 
@@ -98,13 +98,13 @@ def test_a_sidecar_that_died_is_followed_by_one_that_knows(pod: Pod):
     (first, second) = sorted(pod.spool.glob("*.json"))
     assert "of the adapter" not in first.read_text() + second.read_text()
     (pod.spool / "00000000.json").write_text("damaged")
-    with Upstream(lambda _: Reply(204), port=port) as server, pod.sidecar(f"http://localhost:{port}"):
-        wait_until(lambda: numbers(server) == [1, 2], "both events")
-        assert server.received[0].header("X-Tenant") == ["red"]
+    with AnsweringServer(lambda _: Reply(204), port=port) as server, pod.sidecar(f"http://localhost:{port}"):
+        wait_until(lambda: numbers(server.requests) == [1, 2], "both events")
+        assert server.requests[0].header("X-Tenant") == ["red"]
         wait_until(lambda: not first.exists() and not second.exists(), "an empty spool")
 
 
-def test_files_that_an_adapter_leaves_are_no_way_around_the_rules(pod: Pod, server: Upstream):
+def test_files_that_an_adapter_leaves_are_no_way_around_the_rules(pod: Pod, server: AnsweringServer):
     pod.spool.mkdir()
 
     def left(name: str, target: str) -> None:
@@ -121,52 +121,48 @@ def test_files_that_an_adapter_leaves_are_no_way_around_the_rules(pod: Pod, serv
     with pod.sidecar(server.url) as sidecar:
         wait_until(lambda: not (pod.spool / "00000005.json").exists(), "the job's own event")
         assert post(sidecar, pod, 1) == 204
-    assert [received.path for received in server.received] == [pod.events] * 2
+    assert [received.path for received in server.requests] == [pod.events] * 2
 
 
-def test_one_jobs_trouble_is_not_anothers(tmp_path: Path, server: Upstream):
-    server.script = lambda r: Reply(503 if "/jobs/a/" in r.path else 204)
+def test_one_jobs_trouble_is_not_anothers(tmp_path: Path, server: AnsweringServer):
+    server.answer = lambda r: Reply(503 if "/jobs/a/" in r.path else 204)
     with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
         for job, status in (("a", 202), ("b", 204), ("a", 202), ("b", 204)):
             assert sidecar.call("POST", f"/api/v1/evaluations/jobs/{job}/events", {}).status == status
 
 
-def test_events_at_a_jobs_own_address_are_kept_too(tmp_path: Path, server: Upstream):
-    server.script = lambda _: Reply(503)
+def test_events_at_a_jobs_own_address_are_kept_too(tmp_path: Path, server: AnsweringServer):
+    server.answer = lambda _: Reply(503)
     path = "/callback/t0ken/api/v1/evaluations/jobs/a/events"
     with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
         assert sidecar.call("POST", path, {}).status == 202
-        server.script = lambda _: Reply(204)
+        server.answer = lambda _: Reply(204)
         assert sidecar.terminate() == 0
-    assert {received.path for received in server.received} == {path}
+    assert {received.path for received in server.requests} == {path}
 
 
-def test_an_event_of_an_adapter_that_has_gone_is_delivered(pod: Pod, server: Upstream):
+def test_an_event_of_an_adapter_that_has_gone_is_delivered(pod: Pod, server: AnsweringServer):
     go_on = threading.Event()
 
-    def slow(_: Received) -> Reply:
+    def slow(_: Request) -> Reply:
         go_on.wait(30)
-        return Reply(503 if len(server.received) == 1 else 204)
+        return Reply(503 if len(server.requests) == 1 else 204)
 
-    server.script = slow
+    server.answer = slow
     with pod.sidecar(server.url) as sidecar:
         connection = sidecar.connection()
         connection.request("POST", pod.events, json.dumps(number(1)).encode())
-        server.wait_for(1)
+        server.until(1)
         connection.close()
         go_on.set()
-        assert numbers_of(server.wait_for(2)) == [1, 1]
+        assert numbers(server.until(2)) == [1, 1]
 
 
-def numbers_of(received: list[Received]) -> list[int]:
-    return [r.json["benchmark_status_event"]["number"] for r in received]
-
-
-def test_an_event_that_is_too_large_is_refused(pod: Pod, server: Upstream):
+def test_an_event_that_is_too_large_is_refused(pod: Pod, server: AnsweringServer):
     with pod.sidecar(server.url) as sidecar:
         answer = sidecar.call("POST", pod.events, b"x" * (10 * 2**20 + 1))
     assert (answer.status, answer.body["message_code"]) == (413, "request_body_too_large")
-    assert server.received == []
+    assert server.requests == []
 
 
 def an_event(text: str = "x", target: str = "/t") -> Event:

@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from harness.answering import AnsweringServer
+from harness.certificates import Certificate
 from harness.sidecar import PROGRAM, RunningSidecar
-from harness.upstream import Upstream
 
 EVENTS = "/api/v1/evaluations/jobs/j/events"
 GOOD = {
@@ -63,7 +64,7 @@ def test_an_unknown_flag_is_wrong_usage():
     assert run("-nope").returncode == 2
 
 
-def test_a_taken_port_is_named(tmp_path: Path, server: Upstream):
+def test_a_taken_port_is_named(tmp_path: Path, server: AnsweringServer):
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**GOOD, "base_url": f"http://127.0.0.1:{server.port}"}), "utf-8")
     done = run("-sidecarconfig", str(file))
@@ -71,13 +72,13 @@ def test_a_taken_port_is_named(tmp_path: Path, server: Upstream):
     assert f"cannot listen at http://127.0.0.1:{server.port}: " in done.stderr
 
 
-def test_unknown_keys_are_for_others(tmp_path: Path, server: Upstream):
+def test_unknown_keys_are_for_others(tmp_path: Path, server: AnsweringServer):
     config = {"local_mode": True, "eval_hub": {"base_url": server.url, "more": 1}, "otel": {"enabled": False}}
     with RunningSidecar(tmp_path, config) as sidecar:
         assert sidecar.call("POST", EVENTS, {}).status == 204
 
 
-def test_a_signal_ends_it_well(tmp_path: Path, server: Upstream):
+def test_a_signal_ends_it_well(tmp_path: Path, server: AnsweringServer):
     with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
         idle = sidecar.connection()
         idle.request("GET", "/health")
@@ -108,28 +109,28 @@ def test_a_workstations_sidecar_listens_on_loopback_only(sidecar: RunningSidecar
     ],
 )
 def test_web_pages_are_kept_out(
-    sidecar: RunningSidecar, server: Upstream, path: str, header: str, value: str, code: str
+    sidecar: RunningSidecar, server: AnsweringServer, path: str, header: str, value: str, code: str
 ):
     answer = sidecar.call("POST", path, {}, {header: value})
     assert (answer.status, answer.body["message_code"]) == (403, code)
-    assert server.received == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
     "headers", [{"Host": "127.0.0.1"}, {"Host": "[::1]:1"}, {"Origin": "http://localhost:3000"}]
 )
 def test_pages_and_programs_of_this_host_are_let_in(
-    sidecar: RunningSidecar, server: Upstream, headers: dict[str, str]
+    sidecar: RunningSidecar, server: AnsweringServer, headers: dict[str, str]
 ):
     assert sidecar.call("POST", EVENTS, {}, headers).status == 204
 
 
 @pytest.mark.parametrize("variable", ["EVALHUB_CA_CERT_PATH", "EVALHUB_INSECURE_SKIP_VERIFY"])
 def test_the_servers_variables_say_how_it_is_trusted(
-    tmp_path: Path, tls_server: Upstream, certificate: Path, variable: str
+    tmp_path: Path, tls_server: AnsweringServer, localhost: Certificate, variable: str
 ):
     config = {"local_mode": True, "eval_hub": {"base_url": tls_server.url}}
-    value = str(certificate / "crt") if variable == "EVALHUB_CA_CERT_PATH" else "true"
+    value = str(localhost.crt) if variable == "EVALHUB_CA_CERT_PATH" else "true"
     with RunningSidecar(tmp_path, config, {variable: value}) as sidecar:
         assert sidecar.call("GET", "/api/v1/evaluations/jobs").body == "secure"
 

@@ -16,8 +16,9 @@ from evalhub_exporter_oci.push import push
 from evalhub_exporter_oci.session import RegistryError, RegistrySession
 from evalhub_server.models.job import OciCoordinates
 from evalhub_server.plugins import ExportRefused
+from harness.certificates import certificate
 from harness.registry import PASSWORD, USER, RunningRegistry, needs_registry
-from harness.tokens import REFRESH_TOKEN, SERVICE, TokenServer, certificate
+from harness.tokens import REFRESH_TOKEN, SERVICE, TokenServer
 from harness.waiting import free_port
 
 pytestmark = needs_registry
@@ -188,7 +189,7 @@ async def test_a_registry_with_a_certificate_of_its_own_needs_the_authority_that
         place = location(coordinates, "a-job")
         with pytest.raises(RegistryError, match="certificate verify failed"):
             await pushed(place, an_artifact(place))
-        await pushed(place, an_artifact(place), ca_cert_path=str(tls[0]))
+        await pushed(place, an_artifact(place), ca_cert_path=str(tls.crt))
         assert registry.tags("team/results") == [place.tag]
 
 

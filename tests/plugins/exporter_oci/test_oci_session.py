@@ -18,7 +18,7 @@ from evalhub_exporter_oci.session import RegistryError, RegistrySession
 from evalhub_server.models.job import OciCoordinates
 from evalhub_server.plugins import ExportRefused
 from harness.answering import AnsweringServer, Reply, Request
-from harness.tokens import certificate
+from harness.certificates import certificate
 
 ME = Credentials(username="me", password="s3cret-of-mine")
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="x"'}
@@ -53,11 +53,11 @@ class Registry(AnsweringServer):
         if (reply := self.override(request)) is not None:
             return reply
         if request.headers.get("authorization") != ME.basic:
-            return Reply(401, CHALLENGE)
+            return Reply(401, headers=CHALLENGE)
         if request.method == "HEAD":
             return Reply(404)
         if request.method in ("POST", "PATCH"):
-            return Reply(202, {"Location": self.uploads, **self.chunk_headers})
+            return Reply(202, headers={"Location": self.uploads, **self.chunk_headers})
         return Reply(201)
 
 
@@ -101,7 +101,7 @@ async def test_pieces_are_as_large_as_the_registry_wants_them():
 
 async def test_a_blob_behind_a_redirect_is_there_and_the_redirect_is_not_followed():
     with AnsweringServer(lambda request: Reply()) as store:
-        reply = Reply(307, {"Location": f"{store.url}/blob"})
+        reply = Reply(307, headers={"Location": f"{store.url}/blob"})
         with Registry(only("HEAD", "/blobs/", reply)) as registry:
             await pushed(place_at(registry.host))
     assert store.requests == []
@@ -111,7 +111,7 @@ async def test_a_blob_behind_a_redirect_is_there_and_the_redirect_is_not_followe
 @pytest.mark.parametrize(
     ("reply", "expected", "text"),
     [
-        (Reply(301, {"Location": "https://elsewhere.test/"}), ExportRefused, "301 Moved Permanently"),
+        (Reply(301, headers={"Location": "https://elsewhere.test/"}), ExportRefused, "301 Moved Permanently"),
         (Reply(413), ExportRefused, "413"),
         (
             Reply(429, body=b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'),
@@ -125,7 +125,7 @@ async def test_a_blob_behind_a_redirect_is_there_and_the_redirect_is_not_followe
         ),
         (Reply(404, body=b'{"errors":[{"code":"NAME_UNKNOWN"}]}'), RegistryError, "NAME_UNKNOWN"),
         (Reply(502, body=b"<html>" + b"x" * 3_000_000), RegistryError, "502 Bad Gateway"),
-        (Reply(202, {"Location": "ftp://a.test/"}), RegistryError, "cannot be reached"),
+        (Reply(202, headers={"Location": "ftp://a.test/"}), RegistryError, "cannot be reached"),
     ],
 )
 async def test_an_upload_that_is_not_taken(reply: Reply, expected: type[Exception], text: str):
@@ -141,7 +141,7 @@ async def test_an_upload_that_is_not_taken(reply: Reply, expected: type[Exceptio
 async def test_a_registry_that_makes_something_else_of_a_manifest_is_not_believed():
     other = {"Docker-Content-Digest": "sha256:other"}
     with (
-        Registry(only("PUT", "/manifests/", Reply(201, other))) as registry,
+        Registry(only("PUT", "/manifests/", Reply(201, headers=other))) as registry,
         pytest.raises(RegistryError, match="became sha256:other instead of sha256:"),
     ):
         await pushed(place_at(registry.host))
@@ -159,7 +159,7 @@ async def test_a_token_server_that_gives_no_token(answer: Reply, text: str):
     with AnsweringServer(lambda request: answer) as tokens:
         challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.url}/token"'}
         with (
-            AnsweringServer(lambda request: Reply(401, challenge)) as registry,
+            AnsweringServer(lambda request: Reply(401, headers=challenge)) as registry,
             pytest.raises(RegistryError, match=text),
         ):
             await pushed(place_at(registry.host))
@@ -175,10 +175,10 @@ async def test_credentials_go_to_no_token_server_but_one_with_tls(tmp_path: Path
         realm = tokens.url if realm == "HTTP_SERVER" else realm
         challenge = {"WWW-Authenticate": f'Bearer realm="{realm}"'}
         with (
-            AnsweringServer(lambda request: Reply(401, challenge), tls=tls) as registry,
+            AnsweringServer(lambda request: Reply(401, headers=challenge), tls=tls) as registry,
             pytest.raises(ExportRefused, match="is not a place for credentials"),
         ):
-            await pushed(place_at(registry.host, insecure=False), ca_cert_path=str(tls[0]))
+            await pushed(place_at(registry.host, insecure=False), ca_cert_path=str(tls.crt))
     assert tokens.requests == []
 
 
@@ -187,7 +187,7 @@ async def test_an_upload_does_not_leave_tls(tmp_path: Path):
     with AnsweringServer(lambda request: Reply(201)) as store, Registry(tls=tls) as registry:
         registry.uploads = f"{store.url}/put"
         with pytest.raises(RegistryError, match="sends an upload to 'http'; expected https"):
-            await pushed(place_at(registry.host, insecure=False), ca_cert_path=str(tls[0]))
+            await pushed(place_at(registry.host, insecure=False), ca_cert_path=str(tls.crt))
     assert store.requests == []
 
 

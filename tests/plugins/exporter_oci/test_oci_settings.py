@@ -76,7 +76,7 @@ def a_job_that_asks(host: str = "registry.example") -> JobRecord:
 
 async def test_a_tenant_s_secret_is_used_alone_and_runs_no_program(tmp_path: Path):
     """The registry sees who pushes: never the server's user, who has credentials too, and a helper."""
-    refusal = Reply(401, {"WWW-Authenticate": 'Basic realm="x"'})
+    refusal = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
     secret: dict[str, Any] = {}
 
     async def docker_config(job: JobRecord) -> bytes | None:

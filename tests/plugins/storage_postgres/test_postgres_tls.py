@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,23 +11,22 @@ from evalhub_server.errors import StartupError
 from evalhub_server.testing.builders import a_job
 from evalhub_storage_postgres.address import locate
 from evalhub_storage_postgres.storage import PostgresStorage
+from harness.certificates import Certificate, certificate
 from harness.postgres import RunningPostgres, needs_postgres
 
 pytestmark = needs_postgres
 
 
 @pytest.fixture(scope="module")
-def server(certificate: Path) -> Iterator[RunningPostgres]:
-    with RunningPostgres(certificate) as running:
+def server(localhost: Certificate) -> Iterator[RunningPostgres]:
+    with RunningPostgres(localhost) as running:
         yield running
 
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Path:
     """A certificate that has nothing to do with the server."""
-    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj /CN=another -out"
-    subprocess.run(["openssl", *words.split(), str(tmp_path / "crt")], check=True, capture_output=True)
-    return tmp_path / "crt"
+    return certificate(tmp_path, "another").crt
 
 
 def storage_at(server: RunningPostgres, options: str, host: str = "127.0.0.1") -> PostgresStorage:
@@ -47,9 +45,9 @@ def storage_at(server: RunningPostgres, options: str, host: str = "127.0.0.1") -
     ],
 )
 async def test_what_sslmode_asks_for_is_what_there_is(
-    server: RunningPostgres, certificate: Path, options: str, encrypted: bool
+    server: RunningPostgres, localhost: Certificate, options: str, encrypted: bool
 ) -> None:
-    storage = storage_at(server, options.format(crt=certificate / "crt"), "localhost")
+    storage = storage_at(server, options.format(crt=localhost.crt), "localhost")
     await storage.open()
     try:
         await storage.add_job(a_job())
@@ -71,9 +69,14 @@ async def test_what_sslmode_asks_for_is_what_there_is(
     ],
 )
 async def test_a_certificate_that_cannot_be_trusted_keeps_the_server_from_starting(
-    server: RunningPostgres, certificate: Path, stranger: Path, tmp_path: Path, options: str, fragment: str
+    server: RunningPostgres,
+    localhost: Certificate,
+    stranger: Path,
+    tmp_path: Path,
+    options: str,
+    fragment: str,
 ) -> None:
-    files = {"crt": certificate / "crt", "other": stranger, "folder": tmp_path}
+    files = {"crt": localhost.crt, "other": stranger, "folder": tmp_path}
     storage = storage_at(server, options.format(**files))
     with pytest.raises(StartupError, match=fragment):
         await storage.open()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from evalhub_tracking_mlflow.settings import MlflowSettings, tls_context
 from evalhub_tracking_mlflow.workspaces import Workspaces
 from harness import free_port
 from harness.answering import AnsweringServer, Reply, Request
+from harness.certificates import certificate
 
 BODY = b'{"error_code": "INTERNAL_ERROR",\n "message": "bad"}'
 
@@ -40,7 +40,9 @@ class Stranger:
         if word == "hang":
             self.released.wait(30)
         if word == "echo":
-            return Reply(body=json.dumps(request.headers).encode())
+            return Reply(
+                body=json.dumps({name.lower(): value for name, value in request.headers.items()}).encode()
+            )
         return Reply(int(word) if word.isdecimal() else 200, body=BODY)
 
 
@@ -50,15 +52,6 @@ def server() -> Iterator[AnsweringServer]:
     with AnsweringServer(stranger) as made:
         yield made
         stranger.released.set()
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """The folder of ``crt`` and ``key``."""
-    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "crt"]
-    openssl += ["-subj", "/CN=localhost", "-days", "2", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(openssl, cwd=tmp_path, check=True, capture_output=True)
-    return tmp_path
 
 
 def client_of(port: int, scheme: str = "http", **settings: Any) -> Client:
@@ -113,10 +106,11 @@ async def test_requests_carry_token_and_workspace(server: AnsweringServer):
 
 
 async def test_the_certificates_that_the_settings_name_are_trusted_and_no_others(
-    certificate: Path,
+    tmp_path: Path,
 ):
-    with AnsweringServer(Stranger(), tls=(certificate / "crt", certificate / "key")) as server:
-        trusting = client_of(server.port, "https", ca_cert_path=str(certificate / "crt"))
+    tls = certificate(tmp_path)
+    with AnsweringServer(Stranger(), tls=tls) as server:
+        trusting = client_of(server.port, "https", ca_cert_path=str(tls.crt))
         assert "user-agent" in await trusting.get("/echo", dict[str, str])
         await trusting.close()
         assert "certificate" in str(await failure(client_of(server.port, "https"), "/echo"))
