@@ -62,7 +62,7 @@ def test_a_refused_cancel_keeps_logs_and_results(server: RunningServer, config: 
     job_id = server.submit(provider="quick")
     server.finished(job_id)
     answer = cancel(server, job_id)
-    assert (answer.status, answer.body["message_code"]) == (409, "job_can_not_be_updated")
+    assert answer.refusal == (409, "job_can_not_be_updated")
     assert answer.body["message"] == f"The job {job_id} can not be cancelled because it is 'completed'."
     assert "hello" in server.logs(job_id)
     assert server.job(job_id)["status"]["state"] == "completed"
@@ -71,7 +71,7 @@ def test_a_refused_cancel_keeps_logs_and_results(server: RunningServer, config: 
 def test_a_bad_parameter_touches_nothing(server: RunningServer):
     job_id = started(server)
     answer = cancel(server, job_id, "?hard_delete=foo")
-    assert (answer.status, answer.body["message_code"]) == (400, "query_parameter_invalid")
+    assert answer.refusal == (400, "query_parameter_invalid")
     assert server.job(job_id)["status"]["state"] == "running"
     assert len(processes_with(job_id)) >= 3
 
@@ -113,5 +113,5 @@ def test_a_benchmark_id_with_dots_stays_below_its_job(tmp_path: Path):
 def test_unknown_jobs_are_404(server: RunningServer):
     for method, path in [("GET", ""), ("DELETE", ""), ("GET", "/logs"), ("GET", "/benchmarks/0/logs")]:
         answer = server.call(method, f"{API}/jobs/nope{path}")
-        assert (answer.status, answer.body["message_code"]) == (404, "resource_not_found")
+        assert answer.refusal == (404, "resource_not_found")
         assert answer.body["message"] == "The evaluation job resource 'nope' was not found."

@@ -100,7 +100,7 @@ def test_a_late_result_replaces_the_servers_provisional_failure(server: RunningS
     event = {"provider_id": "silent", "id": "b", "benchmark_index": 0}
     path = f"/api/v1/evaluations/jobs/{job_id}/events"
     running = server.call("POST", path, {"benchmark_status_event": {**event, "status": "running"}})
-    assert (running.status, running.body["message_code"]) == (409, "job_can_not_be_updated")
+    assert running.refusal == (409, "job_can_not_be_updated")
     completed = {**event, "status": "completed", "metrics": {"acc": 1}}
     assert server.call("POST", path, {"benchmark_status_event": completed}).status == 204
     job = server.job(job_id)

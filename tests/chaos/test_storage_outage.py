@@ -59,7 +59,7 @@ def test_a_full_disk_is_503_to_everybody_who_changes_something(server: RunningSe
         jobs = server.get(f"{API}/jobs")
         assert server.get(f"{API}/providers/{provider}")["name"] == "p"
     for answer in answers:
-        assert (answer.status, answer.body["message_code"]) == (503, "database_operation_failed")
+        assert answer.refusal == (503, "database_operation_failed")
         assert "disk" in answer.body["message"]
         assert answer.body["detail"] == answer.body["message"]
     assert jobs["total_count"] == 1

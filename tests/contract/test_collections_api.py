@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from contract.resources import Resources, as_tenant
 from harness import Config, RunningServer
-from harness.server import API, Answer
+from harness.server import API
 
 COLLECTIONS = f"{API}/collections"
 MEMBER = {"id": "b", "provider_id": "scripted"}
+resources = Resources(COLLECTIONS, {"name": "c", "category": "x", "benchmarks": [MEMBER]})
+config_of, create, one, names = resources.config_of, resources.create, resources.one, resources.names
 
 
 def configured(folder: Path) -> Config:
@@ -39,34 +42,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-def config_of(**fields: Any) -> dict[str, Any]:
-    return {"name": "c", "category": "x", "benchmarks": [MEMBER], **fields}
-
-
-def create(server: RunningServer, tenant: str = "", **fields: Any) -> dict[str, Any]:
-    answer = server.call("POST", COLLECTIONS, config_of(**fields), as_tenant(tenant))
-    assert answer.status == 201, answer
-    return answer.body
-
-
-def as_tenant(tenant: str) -> dict[str, str]:
-    return {"X-Tenant": tenant} if tenant else {}
-
-
-def one(collection: dict[str, Any]) -> str:
-    return f"{COLLECTIONS}/{collection['resource']['id']}"
-
-
-def refusal(answer: Answer) -> tuple[int, str]:
-    return answer.status, answer.body["message_code"]
-
-
-def names(server: RunningServer, query: str = "", tenant: str = "") -> list[str]:
-    answer = server.call("GET", f"{COLLECTIONS}?{query}", headers=as_tenant(tenant))
-    assert answer.status == 200, answer
-    return [item["name"] for item in answer.body["items"]]
-
-
 def test_a_created_collection_shows_what_its_providers_say(server: RunningServer):
     created = create(server, benchmarks=[{**MEMBER, "url": "http://ignored"}])
     assert created["benchmarks"] == [{**MEMBER, "url": "http://b"}]
@@ -79,7 +54,7 @@ def test_members_need_not_exist_until_a_job_runs_them(server: RunningServer):
     created = create(server, benchmarks=[{"id": "x", "provider_id": "nobody"}])
     assert "url" not in created["benchmarks"][0]
     answer = server.call("POST", f"{API}/jobs", job_over(created))
-    assert refusal(answer) == (404, "resource_not_found")
+    assert answer.refusal == (404, "resource_not_found")
     assert any("not there (yet)" in line["msg"] for line in server.log_lines())
 
 
@@ -142,14 +117,14 @@ def test_a_patch_is_validated_as_a_whole(server: RunningServer):
         ({"name": None}, "unallowed_patch"),
     ]  # fmt: skip
     for body, code in bad:
-        assert refusal(server.call("PATCH", one(created), body)) == (400, code), body
+        assert server.call("PATCH", one(created), body).refusal == (400, code), body
     assert server.get(one(created)) == patched
 
 
 def test_a_curated_collection_can_only_be_cloned_and_deleted(server: RunningServer):
     curated = create(server, curation_order=2)
     for method, body in (("PUT", config_of()), ("PATCH", []), ("PATCH", {"pinned_order": 1})):
-        assert refusal(server.call(method, one(curated), body)) == (400, "read_only_collection")
+        assert server.call(method, one(curated), body).refusal == (400, "read_only_collection")
     clone = server.call("POST", f"{one(curated)}/clones", {"curation_order": 9, "name": "mine"})
     assert clone.status == 201
     assert "curation_order" not in clone.body
@@ -160,7 +135,7 @@ def test_what_comes_from_a_file_can_be_cloned_but_not_changed(server: RunningSer
     path = f"{COLLECTIONS}/from-a-file"
     assert server.get(path)["benchmarks"][0]["parameters"] == {"CamelKey": 1}
     for method, body in (("PUT", config_of()), ("PATCH", []), ("DELETE", None)):
-        assert refusal(server.call(method, path, body)) == (400, "read_only_collection")
+        assert server.call(method, path, body).refusal == (400, "read_only_collection")
     clone = server.call("POST", f"{path}/clones", b"")
     assert (clone.status, clone.body["derived_from"], clone.body["status"]) == (201, "from-a-file", {})
     assert "owner" not in clone.body["resource"]
@@ -176,15 +151,15 @@ def test_what_comes_from_a_file_can_be_cloned_but_not_changed(server: RunningSer
 )
 def test_a_wrong_override_makes_no_clone(server: RunningServer, body: Any, status: int, code: str):
     before = server.get(COLLECTIONS)["total_count"]
-    assert refusal(server.call("POST", f"{COLLECTIONS}/from-a-file/clones", body)) == (status, code)
+    assert server.call("POST", f"{COLLECTIONS}/from-a-file/clones", body).refusal == (status, code)
     assert server.get(COLLECTIONS)["total_count"] == before
 
 
 def test_nothing_can_be_done_to_what_is_not_there(server: RunningServer):
     path = f"{COLLECTIONS}/nobody"
     for method, body in (("GET", None), ("PUT", config_of()), ("PATCH", []), ("DELETE", None)):
-        assert refusal(server.call(method, path, body)) == (404, "resource_not_found")
-    assert refusal(server.call("POST", f"{path}/clones", {})) == (404, "resource_not_found")
+        assert server.call(method, path, body).refusal == (404, "resource_not_found")
+    assert server.call("POST", f"{path}/clones", {}).refusal == (404, "resource_not_found")
     assert server.call("GET", f"{COLLECTIONS}/").status == 404
 
 
@@ -199,7 +174,7 @@ def test_a_tenants_collection_is_nobody_elses(server: RunningServer):
         ("POST", f"{one(collection)}/clones", {}),
         ("POST", f"{API}/jobs", job_over(collection)),
     ):
-        assert refusal(server.call(method, path, body, other)) == (404, "resource_not_found"), (method, path)
+        assert server.call(method, path, body, other).refusal == (404, "resource_not_found"), (method, path)
     assert "secret" in names(server, tenant="t1")
     assert "secret" not in names(server, tenant="t2")
 
@@ -227,11 +202,11 @@ def test_lists_filter_and_sort(server: RunningServer):
     assert names(server, f"{mine}category=two", "lists") == ["a", "c"]
     assert names(server, f"{mine}industries=steel", "lists") == ["b"]
     assert names(server, f"{mine}domains=law", "lists") == ["a", "c", "b"]
-    assert refusal(server.call("GET", f"{COLLECTIONS}?sort_by=size")) == (
+    assert server.call("GET", f"{COLLECTIONS}?sort_by=size").refusal == (
         400,
         "query_parameter_value_invalid",
     )
-    assert refusal(server.call("GET", f"{COLLECTIONS}?benchmarks=true")) == (400, "query_bad_parameter")
+    assert server.call("GET", f"{COLLECTIONS}?benchmarks=true").refusal == (400, "query_bad_parameter")
 
 
 def test_a_job_keeps_what_its_collection_said_and_counts_as_its_run(server: RunningServer):

@@ -135,7 +135,7 @@ def test_a_packed_body_is_not_unpacked(
     method, path, body = write
     packed = gzip.compress(json.dumps(body).encode().replace(b'"@"', b"{}"))
     answer = server.call(method, path.format(**ids), packed, {"Content-Encoding": "gzip"})
-    assert (answer.status, answer.body["message_code"]) == (400, "invalid_json_request")
+    assert answer.refusal == (400, "invalid_json_request")
 
 
 def test_the_server_is_well_after_all_that(server: RunningServer, ids: dict[str, str]):

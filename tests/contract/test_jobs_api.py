@@ -96,7 +96,7 @@ def test_bad_creates_are_refused_and_store_nothing(
 ):
     before = server.get(f"{API}/jobs")["total_count"]
     answer = post(server, request_body)
-    assert (answer.status, answer.body["message_code"]) == (status, code)
+    assert answer.refusal == (status, code)
     assert set(answer.body) == {"message_code", "message", "detail", "trace"}
     assert answer.body["detail"] == answer.body["message"]
     assert answer.body["trace"] == answer.headers["x-global-transaction-id"]
@@ -168,7 +168,7 @@ def test_bad_events_are_refused_and_change_nothing(
     job_id = post(server, body()).body["resource"]["id"]
     full = {"provider_id": "scripted", "id": "b", "benchmark_index": 0, **event}
     answer = server.call("POST", f"{API}/jobs/{job_id}/events", {"benchmark_status_event": full})
-    assert (answer.status, answer.body["message_code"]) == (status, code)
+    assert answer.refusal == (status, code)
     assert server.job(job_id)["status"]["state"] == "pending"
 
 
@@ -322,7 +322,7 @@ def test_bad_log_requests_are_refused_before_the_stream_starts(
 ):
     job_id = post(server, body()).body["resource"]["id"]
     answer = server.call("GET", f"{API}/jobs/{job_id}{path}")
-    assert (answer.status, answer.body["message_code"]) == (status, code)
+    assert answer.refusal == (status, code)
 
 
 def test_methods_paths_and_ids(server: RunningServer):
@@ -410,7 +410,7 @@ def test_the_card_of_a_job_is_there_at_once_and_says_how_far_the_job_is(server: 
     assert card["results"]["status"]["state"] == "completed"
     assert card["results"]["benchmarks"][0]["metrics"] == {"acc": 1.0}
     unknown = server.call("GET", f"{API}/jobs/nope/card")
-    assert (unknown.status, unknown.body["message_code"]) == (404, "resource_not_found")
+    assert unknown.refusal == (404, "resource_not_found")
 
 
 @pytest.mark.parametrize(

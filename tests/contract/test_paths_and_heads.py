@@ -68,7 +68,7 @@ def test_an_odd_segment_is_an_id_that_nobody_has(
     server: RunningServer, kind: str, segment: str, resource: str
 ):
     answer = ask(server.port, "GET", f"{API}/{kind}/{segment}")
-    assert (answer.status, answer.body["message_code"]) == (404, "resource_not_found")
+    assert answer.refusal == (404, "resource_not_found")
     assert f"'{resource}'" in answer.body["message"]
 
 
@@ -176,4 +176,4 @@ def test_heads_that_leave_the_length_of_the_body_open_are_not_read(
 def test_a_path_has_a_limit(server: RunningServer):
     assert ask(server.port, "GET", f"{JOBS}/{'x' * 10_000}").status == 404
     answer = ask(server.port, "GET", f"{JOBS}/{'x' * 20_000}")
-    assert (answer.status, answer.body["message_code"]) == (414, "uri_too_long")
+    assert answer.refusal == (414, "uri_too_long")

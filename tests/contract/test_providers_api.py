@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from contract.resources import Resources, as_tenant
 from harness import Config, RunningServer
-from harness.server import API, Answer
+from harness.server import API
 
 PROVIDERS = f"{API}/providers"
 COMMAND = {"local": {"command": "true", "env": [{"name": "A", "value": "1"}]}}
+resources = Resources(PROVIDERS, {"name": "p", "benchmarks": [{"id": "b"}]})
+config_of, create, one, names = resources.config_of, resources.create, resources.one, resources.names
 
 
 @pytest.fixture(scope="module")
@@ -20,35 +23,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     config.provider("exit 1", "b", provider_id="from-a-file")
     with RunningServer(config.folder) as running:
         yield running
-
-
-def config_of(**fields: Any) -> dict[str, Any]:
-    return {"name": "p", "benchmarks": [{"id": "b"}], **fields}
-
-
-def create(server: RunningServer, tenant: str = "", **fields: Any) -> dict[str, Any]:
-    answer = server.call("POST", PROVIDERS, config_of(**fields), as_tenant(tenant))
-    assert answer.status == 201, answer
-    return answer.body
-
-
-def as_tenant(tenant: str, user: str = "") -> dict[str, str]:
-    headers = {"X-Tenant": tenant, "X-User": user}
-    return {name: value for name, value in headers.items() if value}
-
-
-def one(provider: dict[str, Any]) -> str:
-    return f"{PROVIDERS}/{provider['resource']['id']}"
-
-
-def refusal(answer: Answer) -> tuple[int, str]:
-    return answer.status, answer.body["message_code"]
-
-
-def names(server: RunningServer, query: str = "", tenant: str = "") -> list[str]:
-    answer = server.call("GET", f"{PROVIDERS}?{query}", headers=as_tenant(tenant))
-    assert answer.status == 200, answer
-    return [item["name"] for item in answer.body["items"]]
 
 
 def test_a_created_provider_is_read_as_it_was_created(server: RunningServer):
@@ -101,7 +75,7 @@ def test_a_deleted_provider_is_gone(server: RunningServer):
     assert answer.headers["content-type"] == "application/json"
     for method in ("GET", "PUT", "PATCH", "DELETE"):
         body = {"PUT": config_of(), "PATCH": []}.get(method)
-        assert refusal(server.call(method, one(provider), body)) == (404, "resource_not_found")
+        assert server.call(method, one(provider), body).refusal == (404, "resource_not_found")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +108,7 @@ def test_bad_requests_are_refused_and_change_nothing(
     provider = create(server)
     before = names(server)
     path = PROVIDERS if method == "POST" else one(provider)
-    assert refusal(server.call(method, path, body)) == (status, code)
+    assert server.call(method, path, body).refusal == (status, code)
     assert server.get(one(provider)) == provider
     assert names(server) == before
 
@@ -142,16 +116,16 @@ def test_bad_requests_are_refused_and_change_nothing(
 def test_what_comes_from_a_file_is_read_only_and_a_wrong_body_is_told_first(server: RunningServer):
     path = f"{PROVIDERS}/from-a-file"
     assert server.get(path)["resource"]["owner"] == "system"
-    assert refusal(server.call("PUT", path, {})) == (400, "request_validation_failed")
+    assert server.call("PUT", path, {}).refusal == (400, "request_validation_failed")
     for method, body in (("PUT", config_of()), ("PATCH", []), ("PATCH", {"title": "t"}), ("DELETE", None)):
-        assert refusal(server.call(method, path, body)) == (400, "read_only_provider")
+        assert server.call(method, path, body).refusal == (400, "read_only_provider")
 
 
 def test_a_tenants_provider_is_nobody_elses(server: RunningServer):
     provider = create(server, tenant="t1", name="secret")
     other = as_tenant("t2")
     for method, body in (("GET", None), ("PUT", config_of()), ("PATCH", []), ("DELETE", None)):
-        assert refusal(server.call(method, one(provider), body, other)) == (404, "resource_not_found")
+        assert server.call(method, one(provider), body, other).refusal == (404, "resource_not_found")
     assert "secret" in names(server, tenant="t1")
     assert "secret" not in names(server, tenant="t2")
     assert "from-a-file" in names(server, tenant="t2")
@@ -160,7 +134,7 @@ def test_a_tenants_provider_is_nobody_elses(server: RunningServer):
         "model": {"url": "http://m", "name": "m"},
         "benchmarks": [{"id": "b", "provider_id": provider["resource"]["id"]}],
     }
-    assert refusal(server.call("POST", f"{API}/jobs", job, other)) == (404, "resource_not_found")
+    assert server.call("POST", f"{API}/jobs", job, other).refusal == (404, "resource_not_found")
     assert server.call("GET", one(provider)).status == 200  # nobody was named: local mode sees everything
 
 
@@ -197,7 +171,7 @@ def test_a_list_without_benchmarks_has_empty_ones(server: RunningServer):
     ],
 )
 def test_wrong_parameters_are_named(server: RunningServer, query: str, code: str):
-    assert refusal(server.call("GET", f"{PROVIDERS}?{query}")) == (400, code)
+    assert server.call("GET", f"{PROVIDERS}?{query}").refusal == (400, code)
 
 
 def test_a_job_runs_what_a_client_has_made_and_outlives_it(server: RunningServer):

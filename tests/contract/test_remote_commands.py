@@ -38,7 +38,7 @@ def test_where_others_reach_the_server_no_write_of_a_provider_brings_a_command(t
             ("PATCH", one, {"runtime": runtime}),
         ]:
             answer = server.call(method, path, body)
-            assert (answer.status, answer.body["message_code"]) == (403, "remote_commands_not_allowed"), body
+            assert answer.refusal == (403, "remote_commands_not_allowed"), body
         assert server.call("PATCH", one, {"title": "t"}).body["runtime"] == created.body["runtime"]
         # What comes from the provider files runs as ever.
         assert server.finished(server.submit())["status"]["state"] == "completed"

@@ -102,7 +102,7 @@ def test_credentials_that_are_no_directory_are_refused_and_nothing_is_stored(
 ):
     before = server.get(f"{API}/jobs")["total_count"]
     answer = submit(server, auth={"secret_ref": secret_ref})
-    assert (answer.status, answer.body["message_code"]) == (400, code)
+    assert answer.refusal == (400, code)
     assert text in answer.body["message"]
     assert server.get(f"{API}/jobs")["total_count"] == before
 

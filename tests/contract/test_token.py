@@ -76,7 +76,7 @@ def server(config: Config) -> Iterator[RunningServer]:
 def test_without_the_token_nobody_gets_in(server: RunningServer, method: str, path: str, credentials: str):
     fields = [f"Authorization: {credentials}"] if credentials else []
     answer = ask(server.port, method, path, *fields, body=b"{}" if method == "POST" else b"")
-    assert (answer.status, answer.body["message_code"]) == (401, "unauthorized")
+    assert answer.refusal == (401, "unauthorized")
     assert answer.headers["www-authenticate"] == 'Bearer realm="evalhub"'
     assert answer.body["detail"] == answer.body["message"]
 

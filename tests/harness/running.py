@@ -23,6 +23,11 @@ class Answer(NamedTuple):
     headers: dict[str, str]
     body: Any
 
+    @property
+    def refusal(self) -> tuple[int, str]:
+        """Of an error answer: its status and its code."""
+        return self.status, self.body["message_code"]
+
 
 def call(
     port: int,

@@ -108,7 +108,7 @@ def test_without_a_token_the_adapters_own_counts(pod: Pod, server: AnsweringServ
 )
 def test_what_is_not_this_jobs_is_refused(full: Full, server: AnsweringServer, method: str, path: str):
     answer = full.sidecar.call(method, path.replace("{own}", full.pod.job_id), {})
-    assert (answer.status, answer.body["message_code"]) == (403, "not_this_job")
+    assert answer.refusal == (403, "not_this_job")
     assert server.requests == []
 
 
@@ -149,7 +149,7 @@ def test_requests_for_a_tracker_that_there_is_not_go_nowhere(
 ):
     with pod.sidecar(server.url, model={"url": model.url}) as sidecar:
         answer = sidecar.call("POST", "/api/2.0/mlflow/runs/create", {})
-    assert (answer.status, answer.body["message_code"]) == (400, "no_route")
+    assert answer.refusal == (400, "no_route")
     assert model.requests == []
 
 
@@ -199,7 +199,7 @@ def test_a_prefixed_reference_goes_to_the_host_that_it_is_for(full: Full):
 )
 def test_a_reference_to_nothing_is_refused(full: Full, key: str, problem: str):
     answer = full.sidecar.call("GET", "/v1/models", headers={"Authorization": f"Bearer {key}:ref"})
-    assert (answer.status, answer.body["message_code"]) == (400, "invalid_credential_reference")
+    assert answer.refusal == (400, "invalid_credential_reference")
     assert problem in answer.body["message"]
     assert full.model.requests == full.judge.requests == []
 

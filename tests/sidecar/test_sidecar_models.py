@@ -62,7 +62,7 @@ def test_a_password_in_the_address_is_sent_as_credentials(
 
 def test_a_model_that_is_not_there_is_a_bad_gateway(sidecar: RunningSidecar, local_job: LocalJob):
     answer = sidecar.call("GET", f"/model/{local_job('http://localhost:1')}/models")
-    assert (answer.status, answer.body["message_code"]) == (502, "bad_gateway")
+    assert answer.refusal == (502, "bad_gateway")
     assert answer.body["message"] == "The sidecar could not get an answer from the model: Connection refused."
 
 
@@ -92,7 +92,7 @@ def test_a_job_that_is_not_there_is_not_found(sidecar: RunningSidecar, server: A
 
 def test_a_job_without_a_model_has_no_route(sidecar: RunningSidecar, local_job: LocalJob):
     answer = sidecar.call("GET", f"/model/{local_job('')}/models")
-    assert (answer.status, answer.body["message_code"]) == (400, "model_url_required")
+    assert answer.refusal == (400, "model_url_required")
 
 
 def test_the_server_knows_the_jobs_that_are_kept_elsewhere(
@@ -112,7 +112,7 @@ def test_a_server_that_cannot_say_is_a_bad_gateway(
 ):
     server.answer = lambda _: answer
     refused = sidecar.call("GET", "/model/elsewhere-2/v1/models")
-    assert (refused.status, refused.body["message_code"]) == (502, "bad_gateway")
+    assert refused.refusal == (502, "bad_gateway")
 
 
 def test_a_link_in_a_jobs_place_is_not_followed(

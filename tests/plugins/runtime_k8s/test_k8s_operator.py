@@ -198,6 +198,6 @@ def test_a_profile_that_cannot_be_used_refuses_the_job(server: RunningServer, cl
             "benchmarks": [{"id": "b1", "provider_id": "plain"}],
         }
         answer = server.call("POST", f"{API}/jobs", request)
-        assert (answer.status, answer.body["message_code"]) == (status, code)
+        assert answer.refusal == (status, code)
     assert server.get(f"{API}/jobs")["total_count"] == 0
     assert cluster.jobs() == []

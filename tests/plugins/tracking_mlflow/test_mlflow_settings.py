@@ -109,7 +109,7 @@ def test_a_server_starts_beside_such_a_variable_and_says_so(tmp_path: Path):
             "experiment": {"name": "e"},
         }
         answer = server.call("POST", f"{API}/jobs", job)
-        assert (answer.status, answer.body["message_code"]) == (400, "mlflow_required_for_experiment")
+        assert answer.refusal == (400, "mlflow_required_for_experiment")
     assert any("'databricks' is not the http" in line["msg"] for line in server.log_lines())
 
 

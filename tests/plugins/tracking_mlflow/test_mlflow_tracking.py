@@ -177,7 +177,7 @@ def test_an_mlflow_that_is_down_refuses_creates_and_stores_nothing(
             "experiment": {"name": "e"},
         }
         answer = server.call("POST", f"{API}/jobs", body)
-        assert (answer.status, answer.body["message_code"]) == (400, "mlflow_request_failed")
+        assert answer.refusal == (400, "mlflow_request_failed")
         assert server.get(f"{API}/jobs")["total_count"] == 0
         assert server.finished(server.submit())["status"]["state"] == "completed"
 
@@ -193,7 +193,7 @@ def test_an_experiment_that_is_deleted_in_mlflow_is_refused(server: RunningServe
         "experiment": {"name": "gone"},
     }
     answer = server.call("POST", f"{API}/jobs", body)
-    assert (answer.status, answer.body["message_code"]) == (400, "mlflow_request_failed")
+    assert answer.refusal == (400, "mlflow_request_failed")
     assert "'gone' is deleted in MLflow; restore it there" in answer.body["message"]
 
 
