@@ -17,6 +17,7 @@ from quickstart_kit import PACKAGE_ROOT, CallbackServer, JobDirectory, Recording
 import evalhub_quickstart
 from evalhub_quickstart.benchmarks import BENCHMARK_IDS, select_benchmark
 from harness.certificates import Certificate, certificate
+from harness.imports import loaded_by
 
 CONFIG = Path(__file__).parents[2] / "config"
 MODULES = sorted(
@@ -24,22 +25,15 @@ MODULES = sorted(
 )
 
 
-def loaded_by(*modules: str) -> set[str]:
+def top_level_after(*modules: str) -> set[str]:
     """The top-level modules that a bare interpreter without site-packages has after importing ``modules``."""
-    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-S", "-s", "-c", code],
-        env={"PYTHONPATH": PACKAGE_ROOT},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return {name.partition(".")[0] for name in run.stdout.split()}
+    loaded = loaded_by(f"import {', '.join(modules)}", "-S", "-s", env={"PYTHONPATH": PACKAGE_ROOT})
+    return {name.partition(".")[0] for name in loaded}
 
 
 def test_only_the_standard_library_is_imported() -> None:
     assert "evalhub_quickstart.benchmarks.latency" in MODULES
-    assert loaded_by(*MODULES) - sys.stdlib_module_names == {"evalhub_quickstart", "__main__"}
+    assert top_level_after(*MODULES) - sys.stdlib_module_names == {"evalhub_quickstart", "__main__"}
 
 
 def test_the_adapter_starts_without_what_it_does_not_need() -> None:
@@ -52,7 +46,7 @@ def test_the_adapter_starts_without_what_it_does_not_need() -> None:
         "socketserver",
         "subprocess",
     }
-    assert not loaded_by("evalhub_quickstart.__main__") & unneeded
+    assert not top_level_after("evalhub_quickstart.__main__") & unneeded
 
 
 def test_the_provider_file_describes_what_the_package_does() -> None:

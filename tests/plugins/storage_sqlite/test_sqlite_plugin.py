@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from evalhub_server.plugins import PluginContext
-from evalhub_storage_sqlite import plugin
 from evalhub_storage_sqlite.plugin import DatabaseSettings, evalhub_storages, make_storage
 from evalhub_storage_sqlite.storage import SqliteStorage
+from harness.imports import loaded_by
 
 
 def test_the_descriptor_names_the_storage_and_its_section() -> None:
@@ -49,16 +47,5 @@ def test_a_data_directory_makes_it_durable(tmp_path: Path) -> None:
 
 
 def test_naming_the_plugin_imports_nothing_heavy() -> None:
-    program = (
-        f"import sys, {plugin.__name__} as plugin\n"
-        "plugin.evalhub_storages()\n"
-        "print([name for name in ('sqlite3', 'aiosqlite') if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": ":".join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "[]"
+    loaded = loaded_by("from evalhub_storage_sqlite.plugin import evalhub_storages; evalhub_storages()")
+    assert not {"sqlite3", "aiosqlite"} & loaded
