@@ -10,7 +10,7 @@ import pytest
 from harness import RunningServer, wait_until
 from harness.kube import TENANT, FakeCluster
 from harness.kube.kinds import EVENTS, HARDWARE_PROFILES, PODS, Object
-from harness.server import API, Answer
+from harness.server import API, Answer, job_request
 
 pytestmark = pytest.mark.slow
 
@@ -200,12 +200,7 @@ def test_a_hardware_profile_is_checked_before_anything_is_stored(
     kind = {"apiVersion": HARDWARE_PROFILES.api_version, "kind": "HardwareProfile"}
     cluster.seed({**kind, "metadata": metadata, "spec": {}})
     stored = server.get(f"{API}/jobs")["total_count"]
-    request = {
-        "name": "j",
-        "model": {"url": "http://m", "name": "m"},
-        "hardware_config": {"hardware_profile_name": name},
-        "benchmarks": [{"id": "b", "provider_id": STOPS}],
-    }
+    request = job_request(provider=STOPS, hardware_config={"hardware_profile_name": name})
     answer = server.call("POST", f"{API}/jobs", request)
     assert answer.refusal == (status, code)
     assert server.get(f"{API}/jobs")["total_count"] == stored

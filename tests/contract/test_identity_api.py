@@ -9,13 +9,9 @@ import pytest
 
 from harness import Config, RunningServer
 from harness.raw import ask
-from harness.server import API
+from harness.server import API, job_request
 
-REQUEST = {
-    "name": "j",
-    "model": {"url": "http://m", "name": "m"},
-    "benchmarks": [{"id": "b", "provider_id": "scripted"}],
-}
+REQUEST = job_request()
 EVENT = {
     "benchmark_status_event": {
         "provider_id": "scripted",

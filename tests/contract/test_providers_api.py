@@ -9,7 +9,7 @@ import pytest
 
 from contract.resources import Resources, as_tenant
 from harness import Config, RunningServer
-from harness.server import API
+from harness.server import API, job_request
 
 PROVIDERS = f"{API}/providers"
 COMMAND = {"local": {"command": "true", "env": [{"name": "A", "value": "1"}]}}
@@ -129,11 +129,7 @@ def test_a_tenants_provider_is_nobody_elses(server: RunningServer):
     assert "secret" in names(server, tenant="t1")
     assert "secret" not in names(server, tenant="t2")
     assert "from-a-file" in names(server, tenant="t2")
-    job = {
-        "name": "j",
-        "model": {"url": "http://m", "name": "m"},
-        "benchmarks": [{"id": "b", "provider_id": provider["resource"]["id"]}],
-    }
+    job = job_request(provider=provider["resource"]["id"])
     assert server.call("POST", f"{API}/jobs", job, other).refusal == (404, "resource_not_found")
     assert server.call("GET", one(provider)).status == 200  # nobody was named: local mode sees everything
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness import Config, RunningServer
 from harness.raw import ask
-from harness.server import API, Answer
+from harness.server import API, Answer, job_request
 
 HOSTS = {
     "localhost:{port}": True,
@@ -32,11 +32,7 @@ ORIGINS = {
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 # What a page may send without a preflight, and what it may not.
 CONTENT_TYPES = ["", "text/plain", "application/x-www-form-urlencoded", "application/json"]
-JOB = {
-    "name": "from a page",
-    "model": {"url": "http://m", "name": "m"},
-    "benchmarks": [{"id": "b", "provider_id": "scripted"}],
-}
+JOB = job_request()
 PROVIDER = {"name": "p", "runtime": {"local": {"command": "id"}}, "benchmarks": [{"id": "b"}]}
 EVENT = {
     "benchmark_status_event": {

@@ -12,7 +12,7 @@ import pytest
 
 from harness import Config, RunningServer, free_port
 from harness.answering import AnsweringServer, Reply
-from harness.server import API
+from harness.server import API, job_request
 from harness.sidecar import RunningSidecar
 
 SIDECAR = "http://localhost:1"
@@ -30,12 +30,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 def submit(server: RunningServer, provider: str = "scripted", **model: Any):
-    body = {
-        "name": "j",
-        "model": {"url": "https://me:pw@model.test:9/v1/?a=b", "name": "m", **model},
-        "benchmarks": [{"id": "b", "provider_id": provider}],
-    }
-    return server.call("POST", f"{API}/jobs", body)
+    model = {"url": "https://me:pw@model.test:9/v1/?a=b", "name": "m", **model}
+    return server.call("POST", f"{API}/jobs", job_request(provider=provider, model=model))
 
 
 def job_dir(server: RunningServer, job_id: str) -> Path:

@@ -16,6 +16,16 @@ API = "/api/v1/evaluations"
 TERMINAL = {"completed", "failed", "cancelled", "partially_failed"}
 
 
+def job_request(*benchmarks: str, provider: str = "scripted", **fields: Any) -> dict[str, Any]:
+    """The body of a create: a job over benchmarks of one provider."""
+    return {
+        "name": "a job",
+        "model": {"url": "http://model.test/v1", "name": "m"},
+        "benchmarks": [{"id": each, "provider_id": provider} for each in benchmarks or ["b"]],
+        **fields,
+    }
+
+
 class RunningServer(RunningProcess):
     """A context manager. ``port`` stays the same over :meth:`restart`, as it does for adapters that live on."""
 
@@ -77,13 +87,7 @@ class RunningServer(RunningProcess):
 
     def submit(self, *benchmarks: str, provider: str = "scripted", **fields: Any) -> str:
         """Submit a job over benchmarks of one provider; returns its id."""
-        body: dict[str, Any] = {
-            "name": "a job",
-            "model": {"url": "http://model.test/v1", "name": "m"},
-            "benchmarks": [{"id": b, "provider_id": provider} for b in benchmarks or ["b"]],
-            **fields,
-        }
-        answer = self.call("POST", f"{API}/jobs", body)
+        answer = self.call("POST", f"{API}/jobs", job_request(*benchmarks, provider=provider, **fields))
         assert answer.status == 202, answer
         return answer.body["resource"]["id"]
 

@@ -16,7 +16,7 @@ import yaml
 from harness import RunningServer
 from harness.kube import FakeCluster
 from harness.manifests import FOLDER, acceptable, as_recorded, objects_of_cluster, recorded
-from harness.server import API
+from harness.server import API, job_request
 from harness.waiting import wait_until
 
 ENVIRONMENT = {
@@ -191,12 +191,7 @@ def test_a_profile_that_cannot_be_used_refuses_the_job(server: RunningServer, cl
         ("missing", 404, "hardware_profile_not_found"),
         ("off", 400, "hardware_profile_disabled"),
     ):
-        request = {
-            "name": "j",
-            "model": {"url": "http://m/v1", "name": "m"},
-            "hardware_config": {"hardware_profile_name": name},
-            "benchmarks": [{"id": "b1", "provider_id": "plain"}],
-        }
+        request = job_request("b1", provider="plain", hardware_config={"hardware_profile_name": name})
         answer = server.call("POST", f"{API}/jobs", request)
         assert answer.refusal == (status, code)
     assert server.get(f"{API}/jobs")["total_count"] == 0

@@ -17,7 +17,7 @@ from evalhub_tracking_mlflow.credentials import Credentials
 from evalhub_tracking_mlflow.settings import MlflowSettings
 from harness import RunningServer
 from harness.imports import loaded_by
-from harness.server import API
+from harness.server import API, job_request
 
 URI = "http://mlflow.test:5000"
 
@@ -103,12 +103,7 @@ def test_a_variable_that_is_meant_for_other_programs_is_a_warning(tmp_path: Path
 def test_a_server_starts_beside_such_a_variable_and_says_so(tmp_path: Path):
     load(tmp_path, "service: {port: 0}")
     with RunningServer(tmp_path, env={"MLFLOW_TRACKING_URI": "databricks"}) as server:
-        job = {
-            "name": "j",
-            "model": {"url": "http://m", "name": "m"},
-            "benchmarks": [{"id": "arithmetic", "provider_id": "quickstart"}],
-            "experiment": {"name": "e"},
-        }
+        job = job_request("arithmetic", provider="quickstart", experiment={"name": "e"})
         answer = server.call("POST", f"{API}/jobs", job)
         assert answer.refusal == (400, "mlflow_required_for_experiment")
     assert any("'databricks' is not the http" in line["msg"] for line in server.log_lines())

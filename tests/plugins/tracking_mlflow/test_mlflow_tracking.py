@@ -18,7 +18,7 @@ from evalhub_tracking_mlflow.plugin import make_tracker
 from evalhub_tracking_mlflow.settings import MlflowSettings
 from harness import Config, RunningServer, free_port, wait_until
 from harness.mlflow import MlflowServer, pairs
-from harness.server import API
+from harness.server import API, job_request
 
 pytestmark = pytest.mark.slow
 
@@ -128,12 +128,7 @@ def test_a_finished_job_is_a_run_with_what_the_released_server_puts_there_and_mo
 
 
 def test_the_answer_to_a_create_has_no_key_that_the_released_servers_has_not(server: RunningServer):
-    body = {
-        "name": "j",
-        "model": {"url": "http://m", "name": "m"},
-        "benchmarks": [{"id": "b", "provider_id": "scripted"}],
-        "experiment": {"name": "strict"},
-    }
+    body = job_request(experiment={"name": "strict"})
     answer = server.call("POST", f"{API}/jobs", body)
     assert answer.status == 202
     assert answer.body["results"].keys() == {"mlflow_experiment_url"}
@@ -170,12 +165,7 @@ def test_an_mlflow_that_is_down_refuses_creates_and_stores_nothing(
         config.folder, env={"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}"}
     ) as server:
         assert any("MLflow does not answer" in line["msg"] for line in server.log_lines())
-        body = {
-            "name": "j",
-            "model": {"url": "http://m", "name": "m"},
-            "benchmarks": [{"id": "b", "provider_id": "scripted"}],
-            "experiment": {"name": "e"},
-        }
+        body = job_request(experiment={"name": "e"})
         answer = server.call("POST", f"{API}/jobs", body)
         assert answer.refusal == (400, "mlflow_request_failed")
         assert server.get(f"{API}/jobs")["total_count"] == 0
@@ -186,12 +176,7 @@ def test_an_experiment_that_is_deleted_in_mlflow_is_refused(server: RunningServe
     exported(server, server.submit(experiment={"name": "gone"}))
     gone = mlflow.experiment("gone")["experiment_id"]
     mlflow.request("POST", "/api/2.0/mlflow/experiments/delete", {"experiment_id": gone})
-    body = {
-        "name": "j",
-        "model": {"url": "http://m", "name": "m"},
-        "benchmarks": [{"id": "b", "provider_id": "scripted"}],
-        "experiment": {"name": "gone"},
-    }
+    body = job_request(experiment={"name": "gone"})
     answer = server.call("POST", f"{API}/jobs", body)
     assert answer.refusal == (400, "mlflow_request_failed")
     assert "'gone' is deleted in MLflow; restore it there" in answer.body["message"]
@@ -307,12 +292,7 @@ def test_tenants_have_workspaces_where_mlflow_has_them(
         RunningServer(config.folder, env={"MLFLOW_TRACKING_URI": mlflow.url}) as server,
     ):
         for tenant in ("team-a", "team-b"):
-            body = {
-                "name": "j",
-                "model": {"url": "http://m", "name": "m"},
-                "benchmarks": [{"id": "b", "provider_id": "tells"}],
-                "experiment": {"name": "e"},
-            }
+            body = job_request(provider="tells", experiment={"name": "e"})
             answer = server.call("POST", f"{API}/jobs", body, {"X-Tenant": tenant})
             assert answer.status == 202, answer
             job_id = answer.body["resource"]["id"]
