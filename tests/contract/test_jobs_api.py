@@ -200,6 +200,22 @@ def test_lists_are_newest_first_and_paged(server: RunningServer):
         ("status=!pending&name=f1", set()),
         ("status=pending&name=f1", {"f1"}),
         ("owner=somebody", {"f3"}),
+        ("owner=!somebody&tags=green|red", {"f1", "f2"}),
+        ("owner=!nobody,!somebody&tags=green|red", {"f1", "f2"}),
+        ("owner=!nobody&owner=!somebody&tags=green|red", {"f1", "f2"}),
+        ("owner=!nobody,somebody", {"f3"}),
+        ("owner=somebody,!somebody", set()),
+        ("owner=somebody|!nobody&tags=green|red", {"f1", "f2", "f3"}),
+        ("owner=!nobody|!somebody&tags=green|red", {"f1", "f2", "f3"}),
+        ("owner=somebody|&tags=green|red", {"f1", "f2", "f3"}),
+        ("owner=!&tags=green|red", {"f3"}),
+        ("status=!running,!pending&name=f1", set()),
+        ("status=!running,!completed&name=f1", {"f1"}),
+        ("name=%20f4%20", {" f4 "}),
+        ("name=f4", set()),
+        ("tags=red,", set()),
+        ("tags=red|", {"f1", "f2"}),
+        ("tags=red%20,%20blue", {"f2"}),
         ("name=", {"f1", "f2", "f3", "a+b"}),
     ],
 )
@@ -208,6 +224,7 @@ def test_lists_are_filtered(server: RunningServer, query: str, names: set[str]):
         post(server, body(name="f1", tags=["red"]))
         post(server, body(name="f2", tags=["red", "blue"]))
         post(server, body(name="f3", tags=["green"]), **{"X-User": "somebody"})
+        post(server, body(name=" f4 "))
         post(server, body(name="a+b"))
     found = {item["name"] for item in server.get(f"{API}/jobs?limit=1000&{query}")["items"]}
     assert found >= names if query == "name=" else found == names

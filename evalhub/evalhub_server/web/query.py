@@ -63,15 +63,23 @@ class Query:
                 raise problems.query_bad_parameter(name, names)
 
     def terms(self, name: str, *, negatable: bool = False) -> Terms | None:
-        """``a,b`` all, ``a|b`` any, ``!a`` not (where that is allowed); None where nothing is asked."""
+        """``a,b`` all, ``a|b`` any; None where nothing is asked. Blanks around the parts of several are none of theirs.
+
+        ``negatable``: a part may begin with ``!``, and the field has one value.
+        """
         text = ",".join(value for value in self._values.get(name, ()) if value)
-        negated = negatable and text.startswith("!")
-        if negated:
-            text = text[1:]
+        if not text:
+            return None
         every = "," in text
-        parts = text.split("," if every else "|")
-        values = tuple(part.strip() for part in parts if part.strip())
-        return Terms(values=values, every=every, negated=negated) if values else None
+        separator = "," if every else "|"
+        parts = [part.strip() for part in text.split(separator)] if separator in text else [text]
+        if not negatable:
+            return Terms(values=tuple(parts), every=every)
+        return _of_one_value(
+            {part for part in parts if not part.startswith("!")},
+            {part[1:] for part in parts if part.startswith("!")},
+            every=every,
+        )
 
     def page(self) -> tuple[int, int]:
         """(limit, offset): no limit, 0 and anything above 1000 mean a page of 1000."""
@@ -88,3 +96,17 @@ class Query:
         pairs = (f"{quote(n, safe='')}={quote(v, safe='')}" for n in sorted(values) for v in values[n])
         path = request_uri(self._scope).partition("?")[0]
         return first, Link(href=f"{path}?{'&'.join(pairs)}")
+
+
+def _of_one_value(wanted: set[str], unwanted: set[str], *, every: bool) -> Terms | None:
+    """What a mixture of values and negated values comes to, for a field that has exactly one; None is anything."""
+    if every:
+        if not wanted:
+            return Terms(values=tuple(sorted(unwanted)), negated=True)
+        return Terms(values=() if len(wanted) > 1 or wanted & unwanted else tuple(wanted))
+    if not unwanted:
+        return Terms(values=tuple(sorted(wanted)))
+    # Every value differs from one of two values, and from one value or is it.
+    if len(unwanted) > 1 or wanted & unwanted:
+        return None
+    return Terms(values=tuple(unwanted), negated=True)

@@ -14,7 +14,9 @@ NOT_KEPT = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "n
 def terms(name: str, text: str, *, negatable: bool = False) -> Parameter:
     """A filter of a list, in the grammar that the document's introduction explains."""
     return Parameter(
-        name=name, text=f"{text} `!` in front: not." if negatable else text, schema={"type": "string"}
+        name=name,
+        text=f"{text} `!` in front of a value: any other." if negatable else text,
+        schema={"type": "string"},
     )
 
 
