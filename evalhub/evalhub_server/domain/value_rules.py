@@ -21,6 +21,14 @@ from evalhub_server.models.runtime import PULL_POLICY
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.*)", re.DOTALL)
 _BAD_URL_CHARACTER = re.compile(r"[\x00-\x20\x7f]")
+_AUTHORITY = re.compile(
+    r"(?:[\w.~!$&'()*+,;=%:@-]*@)?"
+    r"(?:\[([0-9A-Fa-f:.]+)(?:%25[^\[\]]+)?\]|[^\[\]:%@\\|{}^`]*)"
+    r"(?::[0-9]*)?",
+    re.ASCII,
+)
+"""User, host and port. The group is an address in brackets, without its zone."""
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 # Addresses that a clone inside a cluster must never reach. The init container checks again after DNS.
@@ -38,6 +46,8 @@ def _broken_url(value: str) -> bool:
         return True
     scheme, rest = match[1].lower(), match[2]
     rest, _, fragment = rest.partition("#")
+    if _BAD_ESCAPE.search(fragment) or (rest.startswith("//") and _malformed(rest)):
+        return True
     if scheme == "file":
         return len(rest.removeprefix("//")) < 2
     if rest.startswith("//"):
@@ -46,9 +56,32 @@ def _broken_url(value: str) -> bool:
     return not ((opaque and not opaque.startswith("/")) or fragment)
 
 
+def _malformed(rest: str) -> bool:
+    """Is there an impossible host, port or escape in ``//user@host:port/path``?"""
+    authority, path = _split(rest)
+    match = _AUTHORITY.fullmatch(authority)
+    return (
+        match is None or (match[1] is not None and not _is_ipv6(match[1])) or bool(_BAD_ESCAPE.search(path))
+    )
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """(authority, path) of ``//authority/path?query``."""
+    authority, slash, path = rest.partition("?")[0][2:].partition("/")
+    return authority, slash + path
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _host(rest: str) -> str:
     """Host of ``//user@host:port/path``, lower case, without brackets and port."""
-    authority = re.split(r"[/?#]", rest[2:], maxsplit=1)[0].rpartition("@")[2]
+    authority = _split(rest)[0].rpartition("@")[2]
     if authority.startswith("["):
         return authority[1:].partition("]")[0].lower()
     return authority.partition(":")[0].lower()
@@ -58,7 +91,8 @@ def _broken_git_url(value: str) -> bool | str:
     match = _SCHEME.fullmatch(value)
     if match is None or match[1].lower() not in ("http", "https") or _BAD_URL_CHARACTER.search(value):
         return "http_url"
-    host = _host(match[2]).removesuffix(".") if match[2].startswith("//") else ""
+    rest = match[2].partition("#")[0]
+    host = _host(rest).removesuffix(".") if rest.startswith("//") and not _malformed(rest) else ""
     if not host:
         return "http_url"
     if host in _BLOCKED_HOSTS or host.endswith(_BLOCKED_SUFFIXES):
