@@ -81,6 +81,7 @@ def test_create_answers_202_with_the_resource_and_get_says_the_same(server: Runn
         (b"[" * 100_000, 400, "invalid_json_request"),
         (b"\xff\xfe", 400, "invalid_json_request"),
         (body(name=5), 400, "invalid_json_request"),
+        (body(hardware_config={"gpu": {"count": 2**63}}), 400, "invalid_json_request"),
         (body(name=""), 400, "request_validation_failed"),
         (body(benchmarks=[]), 400, "request_validation_failed"),
         (body(benchmarks=[{"id": "b", "provider_id": "nope"}]), 404, "resource_not_found"),
@@ -159,6 +160,7 @@ def test_events_move_the_job_and_results_are_kept(server: RunningServer):
         ({"status": "running", "benchmark_index": -1}, 404, "resource_not_found"),
         ({"status": "running", "id": "c"}, 404, "resource_not_found"),
         ({"status": "running", "benchmark_index": "0"}, 400, "invalid_json_request"),
+        ({"status": "running", "benchmark_index": 2**63}, 400, "invalid_json_request"),
         ({}, 400, "request_validation_failed"),
     ],
 )

@@ -84,6 +84,12 @@ def test_a_deleted_provider_is_gone(server: RunningServer):
         ("POST", {}, 400, "request_validation_failed"),
         ("POST", b"", 400, "invalid_json_request"),
         ("POST", {"name": 1}, 400, "invalid_json_request"),
+        (
+            "POST",
+            {"name": "p", "benchmarks": [{"id": "b", "dataset_size": 2**63}]},
+            400,
+            "invalid_json_request",
+        ),
         ("POST", {"name": "p", "benchmarks": [{"name": "no id"}]}, 400, "request_validation_failed"),
         ("POST", {"name": "p", "tags": ["a,b"]}, 400, "request_validation_failed"),
         (

@@ -142,7 +142,7 @@ JOB_RULES: list[tuple[dict[str, Any], str, str]] = [
         "rfc1123_dns_label",
     ),
     (some_data(s3={"bucket": "b", "key": "k"}), "benchmarks[0].test_data_ref.s3.secret_ref", "required"),
-    (some_data(hf={}), "benchmarks[0].test_data_ref.hf.repo_id", "required"),
+    (some_data(hf={}), "benchmarks[0].test_data_ref.hf.repo_id", "notblank"),
     (some_data(hf={"repo_id": " "}), "benchmarks[0].test_data_ref.hf.repo_id", "notblank"),
     (
         some_data(hf={"repo_id": "o/d", "secret_ref": "A"}),
@@ -195,6 +195,7 @@ EXCLUSIVE = "hardware_config: hardware_profile_name cannot be combined with queu
         (some_data(), "test_data_ref: one of s3, pvc, git, or hf must be set"),
         (some_data(type="data_set"), "test_data_ref: one of s3, pvc, git, or hf must be set"),
         (some_data(s3=S3, hf=HF), "test_data_ref: exactly one of s3, pvc, git, or hf must be set"),
+        (some_data(s3={}, git={}), "test_data_ref: exactly one of s3, pvc, git, or hf must be set"),
         (some_data(hf=HF, type="x"), "type must be one of: data_set, pre_recorded_data"),
         (
             some_data(git={"url": "http://h.com", "ref": "r", "secret_ref": "s"}),
@@ -217,9 +218,21 @@ def test_the_short_sentence_of_a_first_failure_stands_alone() -> None:
 
 
 def test_a_short_sentence_that_is_not_first_is_an_ordinary_line() -> None:
-    lines = complaint(some_data() | {"name": ""}).splitlines()
-    assert lines[0] == failed("EvaluationJobConfig.name", "required")
-    assert "benchmarks[0].test_data_ref" in lines[1]
+    config = {"hardware_profile_name": "p", "cpu": {}}
+    assert complaint(some_data(hf=HF, s3={}) | {"name": "", "hardware_config": config}).splitlines() == [
+        failed("EvaluationJobConfig.name", "required"),
+        failed("EvaluationJobConfig.benchmarks[0].test_data_ref.s3", "excluded_with"),
+        failed("EvaluationJobConfig.benchmarks[0].test_data_ref.hf", "excluded_with"),
+        failed("EvaluationJobConfig.hardware_config.hardware_profile_name", "hardware_config_exclusive"),
+    ]
+    assert failed("EvaluationJobConfig.benchmarks[0].test_data_ref.pvc", "required_without_all") in complaint(
+        some_data() | {"name": ""}
+    )
+
+
+def test_what_is_below_a_broken_rule_is_not_looked_at() -> None:
+    experiment = {"name": "e", "tags": [{}] * 21}
+    assert complaint(a_job(experiment=experiment)) == failed("EvaluationJobConfig.experiment.tags", "max")
 
 
 @pytest.mark.parametrize(
@@ -268,8 +281,8 @@ EVENT_RULES: list[tuple[dict[str, Any], str, str]] = [
     (an_event(metrics={"a": 1}, metrics_schema=[{"type": "numeric"}]), "metrics_schema[0].name", "required"),
     (an_event(metrics={"a": 1}, metrics_schema=[{"name": "a"}]), "metrics_schema[0].type", "required"),
     (
-        an_event(metrics={"a": 1}, metrics_schema=[{"name": "b", "type": "numeric"}]),
-        "metrics_schema",
+        an_event(metrics={"a": 1}, metrics_schema=[{"name": n, "type": "numeric"} for n in "ab"]),
+        "metrics_schema[1].name",
         "metrics_schema_name_not_in_metrics",
     ),
     (

@@ -132,14 +132,21 @@ def describe(failures: list[Failure]) -> str:
 
 
 def failed_rules(value: msgspec.Struct, path: str) -> Iterator[Failure]:
-    """Yield every failed rule below ``value``, in the order of the fields; rules between fields come last."""
+    """Yield every failed rule below ``value``, in the order of the fields; rules between fields come last.
+
+    What is below a field that fails itself is not looked at.
+    """
+    check = STRUCT_CHECKS.get(type(value))
+    between = list(check(value)) if check else []
+    refused = {suffix for suffix, _ in between}
     for field in checked_fields_of(type(value)):
         item = getattr(value, field.name)
         where = f"{path}.{field.path_name}"
         if (rule := _broken(item, field.rules)) is not None:
             yield Failure(where, rule)
-        if isinstance(item, msgspec.Struct):
-            yield from failed_rules(item, where)
+        elif isinstance(item, msgspec.Struct):
+            if field.path_name not in refused:
+                yield from failed_rules(item, where)
         elif isinstance(item, tuple):
             for index, element in enumerate(cast("tuple[Any, ...]", item)):
                 here = f"{where}[{index}]"
@@ -147,9 +154,8 @@ def failed_rules(value: msgspec.Struct, path: str) -> Iterator[Failure]:
                     yield Failure(here, rule)
                 if isinstance(element, msgspec.Struct):
                     yield from failed_rules(element, here)
-    check = STRUCT_CHECKS.get(type(value))
-    for suffix, rule in check(value) if check else ():
-        yield Failure(f"{path}.{suffix}" if suffix else path, rule)
+    for suffix, rule in between:
+        yield Failure(f"{path}.{suffix}", rule)
 
 
 def _broken(value: Any, rules: tuple[Rule, ...]) -> Rule | None:

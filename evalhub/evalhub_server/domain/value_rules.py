@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -34,6 +33,7 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\
 # Addresses that a clone inside a cluster must never reach. The init container checks again after DNS.
 _BLOCKED_HOSTS = {"localhost", "localhost.localdomain", "metadata", "metadata.google.internal"}
 _BLOCKED_SUFFIXES = (".cluster.local", ".svc", ".local")
+TEST_DATA_SOURCES = ("s3", "pvc", "git", "hf")
 
 
 def _empty(value: Any) -> bool:
@@ -179,10 +179,10 @@ def _sentence(text: str) -> Callable[[str, Any], str]:
 
 SHORT_TEXTS: dict[str, Callable[[str, Any], str]] = {
     "oneof": _choice,
-    "test_data_ref_many": _sentence("test_data_ref: exactly one of s3, pvc, git, or hf must be set"),
-    "test_data_ref_none": _sentence("test_data_ref: one of s3, pvc, git, or hf must be set"),
-    "git_https": _sentence("git url with credentials must use https scheme"),
-    "hardware_exclusive": _sentence(
+    "excluded_with": _sentence("test_data_ref: exactly one of s3, pvc, git, or hf must be set"),
+    "required_without_all": _sentence("test_data_ref: one of s3, pvc, git, or hf must be set"),
+    "git_http_with_secret": _sentence("git url with credentials must use https scheme"),
+    "hardware_config_exclusive": _sentence(
         "hardware_config: hardware_profile_name cannot be combined with queue, cpu, memory, or gpu"
     ),
 }
@@ -200,31 +200,31 @@ def _job(job: JobRequest) -> _Broken:
 
 
 def _test_data(ref: TestDataRef) -> _Broken:
-    sources = sum(source is not None for source in (ref.s3, ref.pvc, ref.git, ref.hf))
-    if sources > 1:
-        yield "", Rule("test_data_ref_many")
-    elif sources == 0:
-        yield "", Rule("test_data_ref_none")
+    given = [name for name in TEST_DATA_SOURCES if getattr(ref, name) is not None]
+    if len(given) > 1:
+        yield from ((name, Rule("excluded_with")) for name in given)
+    elif not given:
+        yield from ((name, Rule("required_without_all")) for name in TEST_DATA_SOURCES)
 
 
 def _git(ref: GitRef) -> _Broken:
     if ref.secret_ref and not ref.url.lower().startswith("https:"):
-        yield "url", Rule("git_https")
+        yield "url", Rule("git_http_with_secret")
 
 
 def _hardware(config: HardwareConfig) -> _Broken:
     direct = (config.queue, config.cpu, config.memory, config.gpu)
     if config.hardware_profile_name and any(value is not None for value in direct):
-        yield "", Rule("hardware_exclusive")
+        yield "hardware_profile_name", Rule("hardware_config_exclusive")
 
 
 def _event(event: BenchmarkEvent) -> _Broken:
     names = [schema.name for schema in event.metrics_schema]
-    for name, count in Counter(names).items():
-        if count > 1:
-            yield "metrics_schema", Rule("metrics_schema_duplicate_name")
+    if len(set(names)) < len(names):
+        yield "metrics_schema", Rule("metrics_schema_duplicate_name")
+    for index, name in enumerate(names):
         if name and name not in event.metrics:
-            yield "metrics_schema", Rule("metrics_schema_name_not_in_metrics")
+            yield f"metrics_schema[{index}].name", Rule("metrics_schema_name_not_in_metrics")
 
 
 def _provider(config: ProviderConfig) -> _Broken:

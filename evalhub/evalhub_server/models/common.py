@@ -87,7 +87,7 @@ class GitRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class HuggingFaceRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A repository of the Hugging Face hub. ``secret_ref`` names the Kubernetes secret with the token."""
 
-    repo_id: Annotated[str, REQUIRED, NOT_BLANK] = ""
+    repo_id: Annotated[str, NOT_BLANK] = ""
     revision: str = ""
     sub_path: str = ""
     secret_ref: Annotated[str, DNS_LABEL] = ""
@@ -124,7 +124,7 @@ class Gpu(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """GPUs of one kind."""
 
     name: str = ""
-    count: int = 0
+    count: Int64 = 0
 
 
 class HardwareConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):

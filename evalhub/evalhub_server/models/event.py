@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from evalhub_server.models.common import Json, Message
+from evalhub_server.models.common import Int64, Json, Message
 from evalhub_server.models.job import MetricSchema
 from evalhub_server.models.rules import REQUIRED, TIMESTAMP, one_of
 
@@ -38,7 +38,7 @@ class BenchmarkEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
     provider_id: Annotated[str, REQUIRED] = ""
     id: Annotated[str, REQUIRED] = ""
-    benchmark_index: int = 0
+    benchmark_index: Int64 = 0
     status: Annotated[str, REQUIRED, one_of("pending", "running", "completed", "failed")] = ""
     phase: Annotated[str, one_of(*PHASES)] = ""
     metrics: Json = {}

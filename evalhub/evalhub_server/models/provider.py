@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType
 
-from evalhub_server.models.common import Json, PassCriteria, PrimaryScore
+from evalhub_server.models.common import Int64, Json, PassCriteria, PrimaryScore
 from evalhub_server.models.rules import ALSO_REQUIRED, REQUIRED, TAG_NAME, max_length, one_of
 
 SYSTEM_OWNER = "system"
@@ -64,8 +64,8 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
     description: Annotated[str | UnsetType, max_length(1024)] = UNSET
     url: str | UnsetType = UNSET
     metrics: tuple[str, ...] | UnsetType = UNSET
-    num_few_shot: int = 0
-    dataset_size: int = 0
+    num_few_shot: Int64 = 0
+    dataset_size: Int64 = 0
     tags: tuple[str, ...] | UnsetType = UNSET
     primary_score: PrimaryScore | UnsetType = UNSET
     pass_criteria: PassCriteria | UnsetType = UNSET

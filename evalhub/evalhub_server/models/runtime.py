@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType
 
+from evalhub_server.models.common import Int64
 from evalhub_server.models.rules import one_of
 
 PULL_POLICY = one_of("if_not_present", "always")
@@ -22,7 +23,7 @@ class KubernetesGpu(Struct, kw_only=True, frozen=True):
     """``resource`` is the name of an extended resource, such as ``nvidia.com/gpu``."""
 
     resource: str | UnsetType = UNSET
-    count: int = 0
+    count: Int64 = 0
     node_selector: dict[str, str] | UnsetType = UNSET
 
 
