@@ -145,6 +145,7 @@ def test_what_comes_from_a_file_can_be_cloned_but_not_changed(server: RunningSer
     ("body", "status", "code"),
     [
         ({"nope": 1}, 400, "invalid_json_request"),
+        ({"pinned_order": 1}, 400, "invalid_json_request"),
         ({"benchmarks": [{"id": "b", "provider_id": "p", "nope": 1}]}, 400, "invalid_json_request"),
         ({"category": "x" * 129}, 400, "request_validation_failed"),
     ],
@@ -159,7 +160,8 @@ def test_nothing_can_be_done_to_what_is_not_there(server: RunningServer):
     path = f"{COLLECTIONS}/nobody"
     for method, body in (("GET", None), ("PUT", config_of()), ("PATCH", []), ("DELETE", None)):
         assert server.call(method, path, body).refusal == (404, "resource_not_found")
-    assert server.call("POST", f"{path}/clones", {}).refusal == (404, "resource_not_found")
+    for body in ({}, {"nope": 1}, b"{"):
+        assert server.call("POST", f"{path}/clones", body).refusal == (404, "resource_not_found")
     assert server.call("GET", f"{COLLECTIONS}/").status == 404
 
 

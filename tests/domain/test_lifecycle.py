@@ -163,8 +163,8 @@ def cloned(body: bytes, source: CollectionRecord = SOURCE) -> CollectionRecord:
         b"null and more",
         b"{} and more",
         b'{"name":null,"tags":[],"description":"","benchmarks":[]}',
-        b'{"curation_order":-2,"pinned_order":9}',
-        b'{"curation_order":5,"pinned_order":null}',
+        b'{"curation_order":-2}',
+        b'{"curation_order":5}',
     ],
 )
 def test_a_clone_without_overrides_is_the_source_of_another_owner(body: bytes) -> None:

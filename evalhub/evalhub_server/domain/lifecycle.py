@@ -90,13 +90,12 @@ class OverridingBenchmark(BenchmarkRef, kw_only=True, frozen=True):
 
 
 class CloneOverrides(CollectionConfig, kw_only=True, frozen=True):
-    """The fields that the body of a clone may have; ``curation_order`` and ``pinned_order`` have no effect."""
+    """The fields that the body of a clone may have; ``curation_order`` has no effect."""
 
     name: str = ""
     category: Annotated[str, max_length(128)] = ""
     benchmarks: tuple[OverridingBenchmark, ...] = ()
     curation_order: Int64 = 0
-    pinned_order: Any = None
 
 
 def read_overrides(body: bytes) -> CollectionConfig:

@@ -104,9 +104,8 @@ class ResourceService:
         )
 
     async def clone_collection(
-        self, source_id: str, overrides: CollectionConfig, identity: Identity
+        self, source: CollectionRecord, overrides: CollectionConfig, identity: Identity
     ) -> CollectionRecord:
-        source = await self.get_collection(source_id, identity)
         return await self._add_collection(
             identity,
             lambda available: lifecycle.clone(source, overrides, available, self._creation(identity)),

@@ -216,11 +216,12 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
         What the body has and is not empty takes the place of what the source has; a field that no collection has is refused.
         The clone is the caller's own, neither curated nor pinned, and says in `derived_from` where it comes from.
         """
-        overrides = read_overrides(await read_body(request, body_limit_bytes))
+        body = await read_body(request, body_limit_bytes)
+        identity = context(request).identity
+        # Unlike elsewhere in the contract, a source that is not there comes before what is wrong with the body.
+        source = await resources.get_collection(collection_id, identity)
         return await answer(
-            await resources.clone_collection(collection_id, overrides, context(request).identity),
-            request,
-            201,
+            await resources.clone_collection(source, read_overrides(body), identity), request, 201
         )
 
     return [
