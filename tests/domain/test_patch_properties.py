@@ -37,6 +37,7 @@ AVAILABLE = offering(
 texts = st.text(st.characters(codec="utf-8", exclude_characters=",|"), min_size=1, max_size=8)
 maybe = st.text(st.characters(codec="utf-8"), max_size=8)
 lists = st.lists(texts, max_size=3)
+counts = st.integers(-(2**63), 2**63 - 1)
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
 values = st.recursive(
     st.none() | st.booleans() | numbers | maybe,
@@ -59,7 +60,7 @@ runtimes = st.fixed_dictionaries(
                 "cpu_request": maybe,
                 "Env": variables | st.none(),
                 "image_pull_policy": st.sampled_from(["always", "if_not_present", ""]),
-                "gpu": st.fixed_dictionaries({}, optional={"Count": st.integers(), "resource": st.none()}),
+                "gpu": st.fixed_dictionaries({}, optional={"Count": counts, "resource": st.none()}),
             },
         ),
         "local": st.fixed_dictionaries({"command": maybe}, optional={"env": variables, "cwd": maybe}),
@@ -72,7 +73,7 @@ offers = st.fixed_dictionaries(
         "name": maybe,
         "url": maybe | st.none(),
         "metrics": lists,
-        "num_few_shot": st.integers(),
+        "num_few_shot": counts,
         "primary_score": scores | st.none(),
         "pass_criteria": criteria,
         "agent": st.fixed_dictionaries({}, optional={"result_interpretation": maybe}),
