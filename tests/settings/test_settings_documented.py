@@ -8,7 +8,7 @@ from pathlib import Path
 from evalhub_server.plugins.manager import load_plugins
 from evalhub_server.settings import CORE_SECTIONS, ENVIRONMENT, NO_EFFECT, key_paths
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 REFERENCE = README.partition("### config.yaml")[2].partition("### Providers")[0]
 WORDS_OF_THE_CORE = {"env_mappings", "secrets.dir", "secrets.mappings"}
 
