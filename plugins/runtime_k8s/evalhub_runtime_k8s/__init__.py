@@ -1,0 +1,1 @@
+"""Runs adapters as Jobs of a Kubernetes cluster."""

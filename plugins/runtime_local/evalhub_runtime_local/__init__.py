@@ -1,0 +1,1 @@
+"""Runs adapters as processes of this host."""

@@ -18,7 +18,6 @@ from harness.kube.kinds import (
 from harness.kube.store import Store, now
 
 FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
 
 
 def delete(store: Store, thing: Object, policy: str) -> Object | None:
