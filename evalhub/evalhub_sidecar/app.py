@@ -19,6 +19,7 @@ from evalhub_sidecar import logs
 from evalhub_sidecar.cluster import ClusterRoutes
 from evalhub_sidecar.config import TOKEN_CACHE, EvalHub, Local, Model, Oci, SidecarConfig
 from evalhub_sidecar.errors import ConfigError, Refused
+from evalhub_sidecar.eventfiles import EventFiles
 from evalhub_sidecar.events import EventProxy, EventSender, job_of_events, with_revision
 from evalhub_sidecar.forward import Forwarder, new_session
 from evalhub_sidecar.guard import Guard
@@ -104,8 +105,7 @@ def _cluster(config: SidecarConfig, environ: Mapping[str, str], session: ClientS
     cache = eval_hub.token_cache_timeout
     service_token = TokenFile(str(places.service_token), TOKEN_CACHE if cache is None else cache)
     server = Server(eval_hub, environ, service_token)
-    own = partial(_is_own, job.id)
-    spool = Spool(EventSender(session, server), _spool_dir(places.event_spool), own)
+    spool = Spool(EventSender(session, server), _event_files(places.event_spool, job.id))
     events = EventProxy(spool)
     if config.init_container and config.init_container.is_git_job:
         events = EventProxy(spool, with_revision(_revision(places.revision)))
@@ -134,9 +134,11 @@ def _is_own(job_id: str, target: str) -> bool:
         return False
 
 
-def _spool_dir(directory: Path) -> Path | None:
-    """None without a volume for it; events are then kept in memory alone."""
-    return directory if directory.parent.is_dir() and os.access(directory.parent, os.W_OK) else None
+def _event_files(directory: Path, job_id: str) -> EventFiles | None:
+    """None without a volume for them; events are then kept in memory alone."""
+    if not directory.parent.is_dir() or not os.access(directory.parent, os.W_OK):
+        return None
+    return EventFiles(directory, partial(_is_own, job_id))
 
 
 def _revision(file: Path) -> str:

@@ -13,10 +13,11 @@ from multidict import CIMultiDict
 
 from evalhub_sidecar.answers import json_answer
 from evalhub_sidecar.errors import Refused
+from evalhub_sidecar.eventfiles import Event
 from evalhub_sidecar.headers import TRANSACTION_ID, passed_on
 from evalhub_sidecar.paths import Target
 from evalhub_sidecar.server import EVALUATIONS, Server
-from evalhub_sidecar.spool import Answer, Event, Spool
+from evalhub_sidecar.spool import Answer, Spool
 
 LARGEST_EVENT_BYTES = 10 << 20
 """What the server takes unless it is told otherwise."""

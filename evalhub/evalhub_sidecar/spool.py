@@ -7,18 +7,16 @@ included. So an event that the server cannot take is accepted in its place, and 
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from evalhub_sidecar import logs
 from evalhub_sidecar.errors import Refused
+from evalhub_sidecar.eventfiles import Event, EventFiles, write
 
 ANSWER_WITHIN_S = 8.0
 """After that the event counts as accepted, so that the SDK does not give up first."""
@@ -26,20 +24,10 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 HURRIED_PAUSE_S = 0.5
 LARGEST_SPOOL_BYTES = 32 << 20
-LARGEST_FILE_BYTES = 16 << 20
-"""An event of the largest size that is taken, as a file has it."""
 GIVE_UP_AFTER = 30
 """Attempts for an event that a reachable server answers with an error of its own: five minutes."""
 AWAY = frozenset((408, 425, 429, 502, 503, 504))
 """What servers and proxies answer that could not look at the event."""
-
-
-class Event(Struct, kw_only=True, frozen=True):
-    """A request to repeat. ``target`` names the job, and so the lane."""
-
-    target: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 class Answer(Struct, kw_only=True, frozen=True):
@@ -80,24 +68,18 @@ class _Lane:
 class Spool:
     """One lane for each target, each delivered by one task from its first event on.
 
-    ``directory``: where accepted events also lie, for a sidecar that is started again; None: in memory only. The adapter
-    can write there too, so a file is read as if the adapter had just sent it: only for a target that ``allowed`` accepts.
+    ``files``: where accepted events also lie; None: in memory only.
     """
 
-    def __init__(
-        self, send: Send, directory: Path | None = None, allowed: Callable[[str], bool] = lambda _: True
-    ) -> None:
+    def __init__(self, send: Send, files: EventFiles | None = None) -> None:
         self._send = send
-        self._directory = directory
-        self._allowed = allowed
+        self._files = files
         self._lanes: dict[str, _Lane] = {}
         self._hurry = asyncio.Event()
-        self._numbers = 0
 
     async def open(self) -> None:
         """Go on with what an earlier sidecar of this pod has left."""
-        for file, event in await asyncio.to_thread(self._left_behind):
-            self._numbers = max(self._numbers, int(file.stem))
+        for file, event in await self._files.left_behind() if self._files else ():
             self._add(_Waiting(event, file))
 
     async def deliver(self, event: Event) -> Answer | None:
@@ -193,62 +175,19 @@ class Spool:
 
     async def _keep(self, waiting: _Waiting) -> None:
         """Returns when the event lies in its file, or needs none any more."""
-        if self._directory is None:
+        if self._files is None:
             return
         async with waiting.filing:
             if waiting.file is not None or waiting.delivered:
                 return
-            self._numbers += 1
-            waiting.file = self._directory / f"{self._numbers:08d}.json"
+            waiting.file = self._files.next()
             try:
-                await asyncio.to_thread(_write, waiting.file, waiting.event)
+                await asyncio.to_thread(write, waiting.file, waiting.event)
             except OSError as error:
                 logs.warning("a kept event cannot be written", path=str(waiting.file), error=str(error))
-
-    def _left_behind(self) -> list[tuple[Path, Event]]:
-        found: list[tuple[Path, Event]] = []
-        if self._directory is None or self._directory.is_symlink() or not self._directory.is_dir():
-            return found
-        for file in sorted(self._directory.glob("*.json")):
-            try:
-                event = _read(file)
-            except (OSError, ValueError, msgspec.MsgspecError) as error:
-                logs.error("a kept event cannot be read", path=str(file), error=str(error))
-                continue
-            if self._allowed(event.target):
-                found.append((file, event))
-            else:
-                logs.error("a kept event is not this job's", path=str(file), target=event.target)
-        return found
 
 
 def _final(answer: Answer | None, attempts: int) -> bool:
     if answer is None or answer.status in AWAY:
         return False
     return answer.status < 500 or attempts >= GIVE_UP_AFTER
-
-
-def _write(file: Path, event: Event) -> None:
-    file.parent.mkdir(mode=0o700, exist_ok=True)
-    if file.parent.is_symlink():
-        raise OSError(errno.ELOOP, "the directory is a link", str(file.parent))
-    unfinished = file.with_suffix(".tmp")
-    unfinished.unlink(missing_ok=True)
-    # Credentials are added anew when it is sent; none of them lies about in a file.
-    headers = tuple(pair for pair in event.headers if pair[0].lower() != "authorization")
-    with unfinished.open("xb") as out:
-        out.write(msgspec.json.encode(msgspec.structs.replace(event, headers=headers)))
-    unfinished.replace(file)
-
-
-def _read(file: Path) -> Event:
-    if not file.stem.isdecimal():
-        raise ValueError("its name is not a number")
-    with open(file, "rb", opener=_not_following_links) as stream:
-        if os.fstat(stream.fileno()).st_size > LARGEST_FILE_BYTES:
-            raise ValueError("it is too large")
-        return msgspec.json.decode(stream.read(), type=Event)
-
-
-def _not_following_links(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
