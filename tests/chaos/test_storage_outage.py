@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness import Config, RunningServer, free_port, wait_until
-from harness.disk import full_disk, needs_a_full_disk
+from harness import Config, RunningServer, free_port, processes_with, wait_until
+from harness.disk import fill, full_disk, needs_a_full_disk, needs_mounts, small_disk
 from harness.server import API
 from harness.sidecar import RunningSidecar
 
@@ -23,21 +23,20 @@ JOB = {
 PROVIDER = {"name": "p", "runtime": {"local": {"command": "true"}}}
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    return tmp_path / "gate"
-
-
-@pytest.fixture
-def server(tmp_path: Path, gate: Path) -> Iterator[RunningServer]:
-    config = Config(tmp_path / "config", supervisor={"stop_grace": "300ms"})
-    config.scripted("say:hello", "running", "say:ready", f"await:{gate}", "completed")
-    with RunningServer(config.folder, data_dir=tmp_path / "data") as running:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("outage")
+    config = Config(folder / "config", supervisor={"stop_grace": "300ms"})
+    config.scripted("say:hello", "running", "say:ready", "hang")
+    config.scripted("running", "say:ready", f"await:{folder}/config/gate", "completed", provider_id="gated")
+    config.scripted("completed", provider_id="quick")
+    with RunningServer(config.folder, data_dir=folder / "data") as running:
         yield running
+    assert processes_with(str(folder)) == []
 
 
-def running_job(server: RunningServer) -> str:
-    job_id = server.submit()
+def running_job(server: RunningServer, provider: str = "scripted") -> str:
+    job_id = server.submit(provider=provider)
     wait_until(lambda: "ready" in server.logs(job_id), "the adapter's last step")
     return job_id
 
@@ -54,22 +53,24 @@ def test_a_full_disk_is_503_to_everybody_who_changes_something(server: RunningSe
         ("POST", f"{API}/collections", {"name": "c", "category": "x", "benchmarks": JOB["benchmarks"]}),
     )
     with full_disk(server.pid):
+        assert server.report(job_id, "running", benchmark="another").status == 404
+        assert server.report("no-such-job", "running").status == 404
         answers = [server.call(*request) for request in requests]
         answers.append(server.report(job_id, "running", phase="loading_data"))
-        jobs = server.get(f"{API}/jobs")
+        jobs = server.get(f"{API}/jobs?status=running")
         assert server.get(f"{API}/providers/{provider}")["name"] == "p"
     for answer in answers:
         assert answer.refusal == (503, "database_operation_failed")
         assert "disk" in answer.body["message"]
         assert answer.body["detail"] == answer.body["message"]
-    assert jobs["total_count"] == 1
+    assert [job["resource"]["id"] for job in jobs["items"]] == [job_id]
     assert server.get(f"{API}/providers?scope=tenant")["total_count"] == 1
     assert server.report(job_id, "running", phase="loading_data").status == 204
     assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
 
 
-def test_a_sidecar_keeps_a_result_until_there_is_room_for_it(tmp_path: Path, gate: Path):
-    port = free_port()
+def test_a_sidecar_keeps_a_result_until_there_is_room_for_it(tmp_path: Path):
+    port, gate = free_port(), tmp_path / "gate"
     hub = {"base_url": f"http://localhost:{port}"}
     with RunningSidecar(tmp_path / "sidecar", {"local_mode": True, "eval_hub": hub}) as sidecar:
         config = Config(
@@ -89,3 +90,104 @@ def test_a_sidecar_keeps_a_result_until_there_is_room_for_it(tmp_path: Path, gat
                 job_id
             )  # neither refused nor lost, for all that the adapter knows
     assert job["results"]["benchmarks"][0]["metrics"] == {"acc": 0.75}
+
+
+def test_a_result_that_could_not_be_stored_is_stored_when_there_is_room(server: RunningServer):
+    job_id = running_job(server, "gated")
+    with full_disk(server.pid):
+        (server.configdir / "gate").touch()
+        wait_until(lambda: "event refused 503" in server.logs(job_id), "the refusal")
+        wait_until(lambda: processes_with(job_id) == [], "the adapter's end")
+        assert server.job(job_id)["status"]["state"] == "running"
+    job = server.finished(job_id)
+    assert job["status"]["state"] == "completed"
+    assert job["results"]["benchmarks"][0]["metrics"] == {"acc": 0.5}
+
+
+def test_a_cancel_that_cannot_be_stored_stops_everything_and_is_stored_later(server: RunningServer):
+    job_id = running_job(server)
+    with full_disk(server.pid):
+        for _ in range(2):
+            answer = server.call("DELETE", f"{API}/jobs/{job_id}")
+            assert (answer.status, answer.body["message_code"]) == (503, "database_operation_failed")
+            assert "Nothing of the job runs any more" in answer.body["message"]
+            assert processes_with(job_id) == []
+    job = server.in_state(job_id, "cancelled")
+    assert job["status"]["benchmarks"][0]["error_message"]["message_code"] == "evaluation_job_cancelled"
+    assert "hello" in server.logs(job_id)
+    assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+
+
+def test_a_refused_cancel_is_refused_without_storage_too(server: RunningServer):
+    job_id = server.submit(provider="quick")
+    server.finished(job_id)
+    with full_disk(server.pid):
+        assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 409
+        assert server.call("DELETE", f"{API}/jobs/no-such-job").status == 404
+        assert server.call("DELETE", f"{API}/jobs/no-such-job?hard_delete=true").status == 404
+
+
+def test_waiting_benchmarks_of_such_a_job_never_start(tmp_path: Path):
+    config = Config(tmp_path / "config", supervisor={"stop_grace": "300ms"}, local={"max_parallel": 1})
+    config.scripted("running", "say:ready", "hang")
+    config.scripted("completed", provider_id="quick")
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
+        job_id = server.submit("b", "b", "b")
+        wait_until(lambda: "ready" in server.logs(job_id), "the adapter's last step")
+        after = server.submit(provider="quick")
+        with full_disk(server.pid):
+            assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 503
+        assert server.finished(after)["status"]["state"] == "completed"
+        job = server.job(job_id)
+        assert {b["status"] for b in job["status"]["benchmarks"]} == {"cancelled"}
+        assert [path.name for path in (config.jobs_dir / job_id).iterdir()] == ["0"]
+
+
+def test_a_delete_that_cannot_be_stored_leaves_nothing_but_the_record(server: RunningServer):
+    job_id = running_job(server)
+    folder = server.configdir / "jobs" / job_id
+    assert folder.exists()
+    with full_disk(server.pid):
+        answer = server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true")
+        assert (answer.status, answer.body["message_code"]) == (503, "database_operation_failed")
+        assert "its record is not" in answer.body["message"]
+        assert processes_with(job_id) == []
+        assert not folder.exists()
+        assert server.job(job_id)["resource"]["id"] == job_id
+    assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true").status == 204
+    assert server.call("GET", f"{API}/jobs/{job_id}").status == 404
+
+
+@needs_mounts
+def test_a_delete_makes_the_room_that_it_needs(tmp_path: Path):
+    config = Config(tmp_path / "config", local={"jobs_dir": str(tmp_path / "disk" / "jobs")})
+    config.scripted("running", "say:ready", "hang")
+    with (
+        small_disk(tmp_path / "disk") as disk,
+        RunningServer(config.folder, data_dir=disk / "data") as server,
+    ):
+        job_id = running_job(server)
+        fill(disk / "jobs" / job_id / "results")
+        answer = server.call("POST", f"{API}/jobs", JOB)
+        assert answer.status == 503
+        assert "Free disk space" in answer.body["message"]
+        assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true").status == 204
+        assert server.get(f"{API}/jobs")["total_count"] == 0
+        assert server.call("POST", f"{API}/providers", PROVIDER).status == 201
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_a_server_that_ends_meanwhile_leaves_nothing_that_runs_or_waits(server: RunningServer, crash: bool):
+    job_id = running_job(server)
+    with full_disk(server.pid):
+        assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 503
+        if crash:
+            server.kill()
+        else:
+            assert server.terminate() == 0
+    server.start()
+    job = server.finished(
+        job_id
+    )  # the cancel is forgotten, as the answer said; that the adapter ended is not
+    assert job["status"]["state"] == "failed"
+    assert processes_with(job_id) == []

@@ -13,7 +13,7 @@ from evalhub_server.domain.record import Exit, JobRecord
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.runs import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import LaunchError, RuntimeUnavailable, StorageError
+from evalhub_server.errors import LaunchError, RuntimeUnavailable, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.plugins import BenchmarkRun, Handle, JobChange, Limits, LogOptions, Notice, Runtime
@@ -288,6 +288,39 @@ async def test_a_storage_that_fails_for_a_while_loses_nothing(world: World, monk
     world.runtime.end(0, Exit(code=3))
     assert (await world.until(job, settled)).state is State.FAILED
     assert failures == []
+
+
+async def test_a_launch_that_cannot_be_noted_is_watched_and_can_be_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    write, launch = world.storage.update_job, world.runtime.launch
+    full = False
+
+    async def failing(job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
+        if full:
+            raise StorageUnavailable("disk full")
+        return await write(job_id, tenant, change)
+
+    async def then_full(run: BenchmarkRun) -> Handle:
+        nonlocal full
+        full = True
+        return await launch(run)
+
+    monkeypatch.setattr(world.storage, "update_job", failing)
+    monkeypatch.setattr(world.runtime, "launch", then_full)
+    job = await world.submit()
+    async with asyncio.timeout(30):
+        while not full:
+            await asyncio.sleep(0.01)
+    assert world.supervisor.known(job.id) is not None
+    world.store.defer(b"cancel", job.id, None, lambda job: transitions.cancel(job, NOW))
+    assert await world.supervisor.halt(job.id)
+    assert world.runtime.stopped == [0]
+    assert not (await world.store.get(job.id, None)).state.terminal
+    full = False
+    done = await world.until(job, settled)
+    assert (done.state, done.benchmarks[0].handle) == (State.CANCELLED, {"index": 0})
+    await world.until(job, lambda job: job.benchmarks[0].exit == Exit(signal="SIGTERM"))
 
 
 async def test_no_more_workloads_run_than_the_runtime_wants():

@@ -1,10 +1,14 @@
-"""A disk on which a running program can write nothing more, without being root and without filling a real one."""
+"""Disks that are full: one for a single process, as any user may have it, and a small real one for root."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -23,4 +27,37 @@ def full_disk(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def _may_mount() -> bool:
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("unshare"):
+        return False
+    # In a name space of its own, so that asking leaves nothing behind.
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(
+    not _may_mount(), reason="only root may mount a file system, and not everywhere"
+)
+
+
+@contextmanager
+def small_disk(folder: Path, size_mb: int = 8) -> Iterator[Path]:
+    """A file system of its own at ``folder``."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(file: Path) -> None:
+    """Make a file of all that is free where it lies."""
+    with file.open("wb", buffering=0) as out, suppress(OSError):
+        while True:
+            out.write(bytes(4096))
+    assert shutil.disk_usage(file.parent).free == 0

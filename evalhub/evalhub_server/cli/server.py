@@ -152,6 +152,7 @@ class Server:
         runs = RunBuilder(self.url, runtime.provider_key, trackers, callback_path, telemetry)
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
+        self._stack.push_async_callback(store.close)
         resource_store = ResourceStore(storage)
         resources = ResourceService(
             resource_store,

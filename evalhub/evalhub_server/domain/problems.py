@@ -204,11 +204,12 @@ def query_failed(what: str, error: StorageError) -> ApiError:
     return ApiError(_status(error), "query_failed", text)
 
 
-def from_storage(kind: str, resource_id: str, error: StorageError) -> ApiError:
-    """What the storage raised, told of the resource that was asked for."""
+def from_storage(kind: str, resource_id: str, error: StorageError, note: str = "") -> ApiError:
+    """What the storage raised, told of the resource that was asked for. ``note``: what else the client should know."""
     if isinstance(error, NotFound):
         return not_found(kind, resource_id)
     text = f"The request for the {kind} resource {resource_id} failed: '{error}'."
+    text = f"{text} {note}" if note else text
     return ApiError(_status(error), "database_operation_failed", text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -23,7 +24,7 @@ from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import RuntimeUnavailable, StorageError
+from evalhub_server.errors import RuntimeUnavailable, StorageError, StorageUnavailable
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.runtime import LogOptions, Runtime
@@ -33,6 +34,19 @@ from evalhub_server.plugins.tracking import Tracker
 log = structlog.get_logger()
 
 KIND = "evaluation job"
+# What a client learns beside the storage's fault.
+KEPT = (
+    "The server keeps the event in memory and stores it when it can; a restart forgets it, so send it again."
+)
+HALTED = (
+    "Nothing of the job runs any more. That it is cancelled is kept in memory and stored when that can be; a restart "
+    "forgets it, so ask again."
+)
+REMOVED = "Nothing of the job runs any more and its files are removed, but its record is not: ask again."
+NOT_STOPPED = (
+    "the job {} is {}, but not all of it could be stopped yet; the server keeps trying. "
+    "Ask again, and see the server's log for what hinders it"
+)
 
 
 class JobService:
@@ -127,6 +141,9 @@ class JobService:
 
         try:
             return await self._store.update(job_id, identity.scope, applied)
+        except StorageUnavailable as error:
+            kept = self._store.defer(msgspec.json.encode(event), job_id, identity.scope, applied)
+            raise problems.from_storage(KIND, job_id, error, KEPT if kept else "") from error
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
 
@@ -135,6 +152,12 @@ class JobService:
         now = self._clock()
         try:
             job = await self._store.update(job_id, identity.scope, lambda job: transitions.cancel(job, now))
+        except StorageUnavailable as error:
+            job = await self._known(job_id, identity)
+            if job is not None:
+                transitions.cancel(job, now)  # raises what the client must know anyway
+            note = HALTED if await self._halt(job_id, job, identity) else ""
+            raise problems.from_storage(KIND, job_id, error, note) from error
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
         await self._stopped(job)
@@ -142,20 +165,53 @@ class JobService:
 
     async def delete(self, job_id: str, identity: Identity) -> None:
         """End a job if it runs, then remove every trace of it."""
-        now = self._clock()
+        note = ""
         try:
-            job = await self._store.update(
-                job_id,
-                identity.scope,
-                lambda job: without_debts(job if job.state.terminal else transitions.cancel(job, now)),
-                owing=False,  # nobody wants to hear of the end of a job that is deleted
-            )
-            await self._stopped(job)
-            await self._remove(job)
-            await self._store.delete(job, identity.scope)
+            try:
+                await self._delete(job_id, identity)
+            except StorageUnavailable:
+                job = await self._known(job_id, identity)
+                if not await self._halt(job_id, job, identity) or job is None:
+                    raise
+                await self._remove(job)  # it may be what the disk has no more room for
+                note = REMOVED
+                await self._delete(job_id, identity)
         except StorageError as error:
-            raise problems.from_storage(KIND, job_id, error) from error
+            raise problems.from_storage(KIND, job_id, error, note) from error
         log.info("Deleted evaluation job", job_id=job_id)
+
+    async def _delete(self, job_id: str, identity: Identity) -> None:
+        now = self._clock()
+        job = await self._store.update(
+            job_id,
+            identity.scope,
+            lambda job: without_debts(job if job.state.terminal else transitions.cancel(job, now)),
+            owing=False,  # nobody wants to hear of the end of a job that is deleted
+        )
+        await self._stopped(job)
+        await self._remove(job)
+        await self._store.delete(job, identity.scope)
+
+    async def _known(self, job_id: str, identity: Identity) -> JobRecord | None:
+        """A job that cannot be changed now; None if nobody can tell whether there is one. Raises :class:`NotFound`."""
+        try:
+            return await self._store.get(job_id, identity.scope)
+        except StorageUnavailable:
+            job = self._supervisor.known(job_id)
+            return job if job is not None and identity.scope in (None, job.tenant) else None
+
+    async def _halt(self, job_id: str, job: JobRecord | None, identity: Identity) -> bool:
+        """End what runs of a job whose cancel cannot be stored now but later; False if nobody can promise that."""
+        now = self._clock()
+        if job is None or not job.state.terminal:
+            kept = self._store.defer(
+                b"cancel", job_id, identity.scope, lambda job: transitions.cancel(job, now)
+            )
+            if job is None or not kept:
+                return False
+        if not await self._supervisor.halt(job_id):
+            raise problems.internal_error(NOT_STOPPED.format(job_id, "not cancelled yet"))
+        return True
 
     async def _remove(self, job: JobRecord) -> None:
         try:
@@ -166,10 +222,7 @@ class JobService:
 
     async def _stopped(self, job: JobRecord) -> None:
         if not await self._supervisor.stop_job(job):
-            raise problems.internal_error(
-                f"the job {job.id} is {job.state.value}, but not all of it could be stopped yet; the server keeps trying. "
-                "Ask again, and see the server's log for what hinders it"
-            )
+            raise problems.internal_error(NOT_STOPPED.format(job.id, job.state.value))
 
     async def logs(
         self, job_id: str, index: int | None, options: LogOptions, identity: Identity

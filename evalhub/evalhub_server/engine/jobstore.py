@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from evalhub_server.domain.exports import Debt, with_debts
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.engine.deferred import Deferred, DeferredChanges
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.storage import JobChange, JobPage, JobQuery, Storage
 
@@ -24,6 +25,9 @@ class JobStore:
         self._storage = storage
         self._debts = debts
         self._listeners: list[Listener] = []
+        self._deferred = DeferredChanges(
+            lambda each: self._update(each.job_id, each.tenant, each.change, owing=each.owing)
+        )
 
     @property
     def durable(self) -> bool:
@@ -53,8 +57,26 @@ class JobStore:
     ) -> JobRecord:
         """Like :meth:`Storage.update_job`, and announces the change if there was one.
 
-        Unless ``owing``, the change owes nothing to anybody.
+        Unless ``owing``, the change owes nothing to anybody. What :meth:`defer` keeps for the job is stored before.
         """
+        if job_id in self._deferred:
+            await self._deferred.settle(job_id)
+        return await self._update(job_id, tenant, change, owing=owing)
+
+    def defer(
+        self, key: bytes, job_id: str, tenant: str | None, change: JobChange, *, owing: bool = True
+    ) -> bool:
+        """Keep, in memory, a change that :class:`StorageUnavailable` has refused, to be stored when that is over.
+
+        It takes the place of what is kept by the same ``key`` for the job. False if too much is kept already.
+        """
+        return self._deferred.keep(key, Deferred(job_id, tenant, change, owing))
+
+    async def close(self) -> None:
+        """Try to store what is kept, once more."""
+        await self._deferred.close()
+
+    async def _update(self, job_id: str, tenant: str | None, change: JobChange, *, owing: bool) -> JobRecord:
         seen: list[JobRecord] = []
 
         def noted(job: JobRecord) -> JobRecord | None:

@@ -95,6 +95,27 @@ class Supervisor:
         _, late = await asyncio.wait(tasks, timeout=self._settings.stop_grace + STOP_PATIENCE_S)
         return not late
 
+    def known(self, job_id: str) -> JobRecord | None:
+        """A job that something may run of, as it was when that was launched; also while the storage is away."""
+        workloads = self._workloads.get(job_id, {}).values()
+        return next((workload.job for workload in workloads if workload.job is not None), None)
+
+    async def halt(self, job_id: str) -> bool:
+        """Like :meth:`stop_job`, but without the storage: what becomes of it is stored later.
+
+        That the job is cancelled must be deferred before, so that nothing starts again.
+        """
+        workloads = list(self._workloads.get(job_id, {}).values())
+        for workload in workloads:
+            workload.stop()
+        gone = [asyncio.create_task(workload.gone.wait()) for workload in workloads]
+        if not gone:
+            return True
+        _, late = await asyncio.wait(gone, timeout=self._settings.stop_grace + STOP_PATIENCE_S)
+        for waiting in late:
+            waiting.cancel()
+        return not late
+
     async def close(self) -> None:
         """Let go of every workload. With a durable store they run on and are found again; otherwise they end.
 
@@ -105,8 +126,8 @@ class Supervisor:
         ending = [workload for workload in workloads if workload.stopping or not self._store.durable]
         if ending:
             stops = [workload.stop(SHUTDOWN_GRACE_S) for workload in ending]
-            _, late = await asyncio.wait(stops, timeout=SHUTDOWN_STOP_S)
-            if late:
+            await asyncio.wait(stops, timeout=SHUTDOWN_STOP_S)
+            if late := [workload for workload in ending if not workload.gone.is_set()]:
                 log.error("workloads not stopped at shutdown", count=len(late))
         for task in self._tasks:
             task.cancel()

@@ -17,13 +17,20 @@ from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.runs import RunBuilder
-from evalhub_server.errors import LaunchError, NotFound, RuntimeUnavailable, StorageError
+from evalhub_server.errors import (
+    LaunchError,
+    NotFound,
+    RuntimeUnavailable,
+    StorageError,
+    StorageUnavailable,
+)
 from evalhub_server.models.common import Message, State
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
 from evalhub_server.settings import SupervisorSettings
 
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 15.0
+STORE_RETRY_MOST_S = 5.0
 LOG_TAIL_BYTES = 16 * 1024
 
 
@@ -56,8 +63,11 @@ class Workload:
         self._settings = settings
         self._clock = clock
         self._benchmark: BenchmarkRecord | None = None
-        self._job: JobRecord | None = None
+        self.job: JobRecord | None = None
         self.stopping = False
+        self.gone = asyncio.Event()
+        """Nothing of the workload runs. Before :meth:`run` is over, since that waits for the storage."""
+        self.gone.set()
         self._grace_s: float = settings.stop_grace
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -67,8 +77,9 @@ class Workload:
 
     def found(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
         """Start from what an earlier server stored instead of from a launch."""
-        self._job, self._benchmark = job, benchmark
+        self.job, self._benchmark = job, benchmark
         self.handle = benchmark.handle
+        self.gone.clear()
         self.stopping = job.cancelled
 
     def changed(self, benchmark: BenchmarkRecord) -> None:
@@ -112,7 +123,7 @@ class Workload:
     async def _end_anyhow(self, error: BaseException) -> None:
         """Something that nobody thought of: end what runs and fail the benchmark, whatever it takes."""
         self._log.error("supervision failed", exc_info=error)
-        job = self._job or await self._persist(lambda job: job)
+        job = self.job or await self._persist(lambda job: job)
         index = self.slot.index
         await self._stop_hidden(self._runs(job, index))
         text = f"The server failed to supervise this benchmark: {type(error).__name__}: {error}"
@@ -128,15 +139,17 @@ class Workload:
                 self._log.error("runtime cannot tell what a failed launch left", error=str(error))
         if handle is not None:
             await self._stop(handle)
+        self.gone.set()
 
     async def _launch(self) -> bool:
         """Start the workload, or find the one that a crash hid; False if there is none to watch."""
         index = self.slot.index
         job = await self._persist(lambda job: transitions.launch_intended(job, index, self._clock()))
         benchmark = job.benchmarks[index]
-        self._job, self._benchmark = job, benchmark
+        self.job, self._benchmark = job, benchmark
         if not benchmark.has_workload:
             return False
+        self.gone.clear()
         run = self._runs(job, index)
         try:
             handle = await self._started(run)
@@ -150,15 +163,18 @@ class Workload:
                 benchmark_id=run.spec.benchmark_id,
                 error=str(error),
             )
+            self.gone.set()
             text = str(error) or type(error).__name__
             await self._persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
             return False
         if handle is None:
-            gone = Exit(lost=True)
-            await self._persist(lambda job: transitions.exited(job, index, gone, "", self._clock()))
+            self.gone.set()
+            await self._persist(
+                lambda job: transitions.exited(job, index, Exit(lost=True), "", self._clock())
+            )
             return False
         self.handle = handle
-        await self._persist(lambda job: transitions.launched(job, index, handle))
+        await self._note("handle", lambda job: transitions.launched(job, index, handle))
         return True
 
     async def _started(self, run: BenchmarkRun) -> Handle | None:
@@ -221,8 +237,9 @@ class Workload:
             message=notice.message, message_code=notice.reason, message_origin=transitions.SERVER
         )
         index = self.slot.index
-        job = await self._persist(lambda job: transitions.noticed(job, index, message, self._clock()))
-        self._benchmark = job.benchmarks[index]
+        job = await self._note("notice", lambda job: transitions.noticed(job, index, message, self._clock()))
+        if job is not None:
+            self._benchmark = job.benchmarks[index]
 
     async def _watch(self, handle: Handle) -> None:
         name = f"{self.slot.job_id}-{self.slot.index}"
@@ -343,6 +360,7 @@ class Workload:
                 continue
             error = "it was cancelled" if stopping.cancelled() else stopping.exception()
             if error is None:
+                self.gone.set()
                 return
             self._log.error("workload could not be stopped; trying again", error=str(error))
             await asyncio.sleep(pause)
@@ -357,6 +375,15 @@ class Workload:
             return f"(the log cannot be read: {error})"
         return tail.decode("utf-8", "replace")
 
+    async def _note(self, what: str, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
+        """Store a change, or None: while the storage is away that is left for later, since what runs must be watched."""
+        try:
+            return await self._store.update(self.slot.job_id, None, change)
+        except StorageUnavailable as error:
+            self._log.error("failed to update benchmark status", error=str(error))
+            self._store.defer(f"{what} {self.slot.index}".encode(), self.slot.job_id, None, change)
+            return None
+
     async def _persist(self, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord:
         """Store a change; while the storage fails, keep trying: nobody else knows what happened here."""
         pause = RETRY_FIRST_S
@@ -368,4 +395,4 @@ class Workload:
             except StorageError as error:
                 self._log.error("failed to update benchmark status", error=str(error))
             await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_MOST_S)
+            pause = min(pause * 2, STORE_RETRY_MOST_S)

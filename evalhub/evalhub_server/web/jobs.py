@@ -183,6 +183,9 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
 
         What runs of it is asked to end, and forced to a little later. Without `hard_delete` the job and its logs stay, and
         only a job that has not ended can be cancelled; cancelling it again changes nothing.
+
+        If the storage is away (503), what runs is stopped even so, and with `hard_delete` the files are removed if it can be
+        read. That the job is cancelled is stored when the storage is back, unless the server is restarted before.
         """
         identity = context(request).identity
         if Query(request.scope).boolean("hard_delete", default=False):
@@ -217,6 +220,9 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
 
         Fields that are absent keep what is known. A repeat is a success, a step back is ignored, and a benchmark or job that
         has ended refuses anything else with 409.
+
+        If the storage is away (503), the server keeps the event in memory and stores it later; a restart forgets it, so it
+        should be sent again.
         """
         body = decode(await read_body(request, body_limit_bytes), StatusEvent)
         validate(body, "StatusEvent")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import Config, RunningServer
+from harness import Config, RunningServer, processes_with
 from harness.postgres import RunningPostgres
 from harness.server import API
 
@@ -50,7 +50,9 @@ def test_jobs_survive_a_crash_of_the_server(configured: Config, tmp_path: Path) 
         assert server.terminate() == 0
 
 
-def test_a_database_that_is_away_is_503_to_everybody(configured: Config, postgres: RunningPostgres) -> None:
+def test_a_database_that_is_away_is_503_to_everybody_and_what_was_said_is_stored_later(
+    configured: Config, postgres: RunningPostgres
+) -> None:
     configured.scripted("running", "hang")
     with RunningServer(configured.folder) as server:
         job_id = server.submit()
@@ -62,16 +64,19 @@ def test_a_database_that_is_away_is_503_to_everybody(configured: Config, postgre
                 server.call("GET", f"{API}/jobs"),
                 server.call("GET", f"{API}/providers"),
                 server.report(job_id, "running", phase="loading_data"),
+                server.call("DELETE", f"{API}/jobs/{job_id}"),
             ]
+            assert processes_with(job_id) == []
         finally:
             postgres.start()
         codes = ["database_operation_failed", "query_failed", "query_failed", "database_operation_failed"]
+        codes.append("database_operation_failed")
         assert [answer.body["message_code"] for answer in answers] == codes
         for answer in answers:
             assert answer.status == 503
             assert "Check that the database server runs" in answer.body["message"]
-        assert server.report(job_id, "running", phase="loading_data").status == 204
-        assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+        job = server.in_state(job_id, "cancelled")
+        assert job["status"]["benchmarks"][0]["phase"] == "loading_data"
 
 
 def test_a_database_that_cannot_be_used_is_status_1_and_says_why(
