@@ -132,6 +132,9 @@ def test_an_adapter_has_a_way_in_that_opens_nothing_else(server: RunningServer, 
         assert server.call(method, path, {}).status == status, (method, path)
     headers = {"Authorization": f"Bearer {secret}"}
     assert server.call("POST", f"{API}/jobs/{job_id}/events", {}, headers).status == 401
+    events = f"{way_in}{API}/jobs/{job_id}/events"
+    assert ask(server.port, "POST", events, "Origin: https://evil.example").status == 403
+    assert ask(server.port, "POST", events, "X-Tenant: a", "X-Tenant: b").status == 400
     server.headers = bearer(TOKEN)
     assert server.call("DELETE", f"{API}/jobs/{other}").status == 204
     assert TOKEN not in server.log_text()

@@ -84,13 +84,17 @@ class Gateway:
 
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=trace)
+        token = b""
+        if scope["raw_path"].startswith(CALLBACK):
+            # Before anything is refused: neither a log nor an answer shows the token.
+            token, scope["raw_path"] = split_callback(scope["raw_path"])
         error, routed_scope = "", scope
         self._metrics.started(scope["method"])
         try:
             try:
                 if len(fields) != len(headers):
                     refuse_repeated(headers)
-                entered = self._enter(scope, fields, trace, own)
+                entered = self._enter(scope, fields, trace, own, token)
             except ApiError as refusal:
                 error = refusal.message
                 entered = _refused(refusal, trace)
@@ -116,11 +120,17 @@ class Gateway:
         _log_request(scope, status, duration_s, error)
 
     def _enter(
-        self, scope: HTTPScope, fields: Mapping[bytes, bytes], trace: str, own: list[Header]
+        self,
+        scope: HTTPScope,
+        fields: Mapping[bytes, bytes],
+        trace: str,
+        own: list[Header],
+        callback_token: bytes,
     ) -> HTTPScope | Reply:
         """Check the request; returns the scope for the routes. Raises :class:`ApiError`.
 
-        ``own`` are the headers of the answer, whichever it will be.
+        ``own`` are the headers of the answer, whichever it will be. ``callback_token`` is what the path had before its
+        own.
         """
         method: Any = scope["method"]
         path: str = scope["path"]
@@ -130,15 +140,12 @@ class Gateway:
             return Reply(204, [])
         if len(raw_path) > LONGEST_BYTES:
             raise problems.uri_too_long(LONGEST_BYTES)
-        token = b""
-        if raw_path.startswith(CALLBACK):
-            token, raw_path = split_callback(raw_path)
-            scope["raw_path"] = raw_path  # neither the log nor an answer shows the token
-            path = routed(raw_path)
-        elif b"%" in raw_path:
+        if callback_token or b"%" in raw_path or raw_path.startswith(CALLBACK):
             path = routed(raw_path)
         if self._credentials is not None and path not in OPEN and not path.startswith(DOCS):
-            self._authenticate(self._credentials, method, path, fields.get(b"authorization", b""), token)
+            self._authenticate(
+                self._credentials, method, path, fields.get(b"authorization", b""), callback_token
+            )
         if not is_clean(raw_path):
             location = cleaned(raw_path)
             if location.encode() != raw_path:
