@@ -432,12 +432,16 @@ def test_the_card_of_a_job_is_there_at_once_and_says_how_far_the_job_is(server: 
     assert unknown.refusal == (404, "resource_not_found")
 
 
+COLLECTOR = {"enabled": True, "exporter_type": "otlp-http", "exporter_endpoint": "c:4318"}
+
+
 @pytest.mark.parametrize(
     ("otel", "told"),
     [
-        ({"enabled": True, "exporter_type": "otlp-http", "exporter_endpoint": "c:4318"}, "http://c:4318"),
+        ({**COLLECTOR, "exporter_insecure": True}, "http://c:4318"),
+        (COLLECTOR, "https://c:4318"),
         ({"enabled": True, "exporter_type": "stdout"}, "nowhere"),
-        ({"exporter_type": "otlp-grpc", "exporter_endpoint": "c:4317"}, "nowhere"),
+        ({**COLLECTOR, "enabled": False}, "nowhere"),
     ],
 )
 def test_adapters_are_told_of_the_collector(tmp_path: Path, otel: dict[str, Any], told: str):

@@ -16,9 +16,10 @@ from evalhub_server.cli.selection import (
     storage_name,
     tracker_names,
 )
+from evalhub_server.cli.telemetry import require_telemetry
 from evalhub_server.engine.catalogfiles import read_folder
 from evalhub_server.engine.references import dangling_references
-from evalhub_server.errors import EvalHubError, PluginError, SettingsError
+from evalhub_server.errors import EvalHubError, PluginError, SettingsError, StartupError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.descriptors import PluginContext
@@ -102,6 +103,11 @@ def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
         *((Tracker, name) for name in tracker_names(settings)),
         *((Exporter, name) for name in exporter_names(settings)),
     ]
+    if settings.otel.enabled:
+        try:
+            require_telemetry(settings.otel)
+        except StartupError as error:
+            findings.append(_finding(error, settings))
     for kind, name in selected:
         try:
             # Made and dropped: what a factory makes does nothing before it is opened.

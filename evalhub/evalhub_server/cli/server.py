@@ -25,6 +25,7 @@ from evalhub_server.cli.selection import (
     storage_name,
     tracker_names,
 )
+from evalhub_server.cli.telemetry import ServerTelemetry
 from evalhub_server.engine.broadcast import Broadcast
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import utc_now
@@ -115,6 +116,8 @@ class Server:
         self._stack.callback(self._socket.close)
         port: int = self._socket.getsockname()[1]
         self.url = settings.callback_url(port)
+        telemetry = ServerTelemetry(settings.otel, runtime_name(settings))
+        self._stack.push_async_callback(telemetry.close)
         context = PluginContext(
             data_dir=_made(settings.data_dir),
             callback_url=self.url,
@@ -142,14 +145,15 @@ class Server:
         broadcast.start()
         self._stack.push_async_callback(broadcast.close)
         store.listen(broadcast.publish)
+        telemetry.listen(store)
         finalizer = Finalizer(store, destinations, settings.finalizer, random.random, settings.secrets.redact)
         self._stack.push_async_callback(finalizer.close)
         credentials = credentials_of(settings)
         callback_path = credentials.callback_path if credentials else None
-        telemetry = (
-            settings.otel.adapter_environment if settings.local else {}
-        )  # pods have networks of their own
-        runs = RunBuilder(self.url, runtime.provider_key, trackers, callback_path, telemetry)
+        collector = settings.otel.adapter_environment if settings.local else {}  # pods have other networks
+        runs = RunBuilder(
+            self.url, runtime.provider_key, trackers, callback_path, collector, telemetry.environment_of
+        )
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
         self._stack.push_async_callback(store.close)
@@ -169,8 +173,8 @@ class Server:
         self._stack.push_async_callback(reloader.close)
         jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
         metrics = self._metrics(store, supervisor, finalizer, runtime, port)
-        app = make_app(settings, jobs, resources, metrics, credentials)
-        self._http = http_server(settings.service, app, tls=True)
+        app = make_app(settings, jobs, resources, metrics, credentials, telemetry.around_routes)
+        self._http = http_server(settings.service, telemetry.around(app, settings.host, port), tls=True)
         await supervisor.start()
         await finalizer.start()
         metrics_port = self._listen_for_metrics(metrics)

@@ -22,7 +22,7 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
     """One workload to start: benchmark ``spec.benchmark_index`` of job ``spec.id``, ``attempt`` counted from 1.
 
     ``config`` is the provider's entry for this runtime (``runtime.<provider_key>`` of the provider file), or None
-    if it has none. ``environment`` is what trackers ask the adapter to have.
+    if it has none. ``environment`` is what trackers and telemetry ask the adapter to have.
 
     The rest is for runtimes that provide hardware and data: ``hardware`` is what the benchmark (else its job) asks
     for, ``queue`` the job's own, used where ``hardware`` leads to none; ``test_data`` names the data to put at

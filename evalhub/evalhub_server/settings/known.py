@@ -80,20 +80,19 @@ class _Database(Struct, kw_only=True, frozen=True):
 OTHER_SECTIONS: Mapping[str, type[Struct]] = {"mlflow": _Mlflow, "database": _Database}
 """The released server's sections that belong to plugins here, for when no installed plugin claims them."""
 
-NO_TELEMETRY = "the server itself sends no telemetry yet; /metrics has its figures"
+NO_TELEMETRY = "the server sends traces only; /metrics has its figures"
 
 NO_EFFECT: Mapping[str, str] = {
     "database.max_idle_conns": "a connection that nobody uses is closed after a while",
     "service.local_mode": "the flag --local decides, as in the released server",
     "service.write_timeout": "answers are short, and logs have log_stream_timeout",
-    "otel.additional_attributes": NO_TELEMETRY,
-    "otel.disable_*": NO_TELEMETRY,
-    "otel.enable_*": NO_TELEMETRY,
-    "otel.exporter_insecure": NO_TELEMETRY,
+    "otel.disable_database_otel_scan": "the database has no spans",
+    "otel.disable_redirect_otel_logs": "what keeps telemetry from being sent is in the log, once",
+    "otel.enable_ecs_resource_detection": "additional_attributes can say where the server runs",
+    "otel.enable_job_container_logs": NO_TELEMETRY,
+    "otel.enable_logs": NO_TELEMETRY,
+    "otel.enable_metrics": NO_TELEMETRY,
     "otel.metric_export_interval": NO_TELEMETRY,
-    "otel.sampling_ratio": NO_TELEMETRY,
-    "otel.service_*": NO_TELEMETRY,
-    "otel.tracer_*": NO_TELEMETRY,
     "sidecar.eval_hub.token": "in a cluster sidecars have the tokens of their pods",
     "sidecar.init_container.*": "each Job says it",
     "sidecar.local.*": "for the sidecar's own file",

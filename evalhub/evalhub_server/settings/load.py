@@ -65,7 +65,8 @@ def load_settings(
     for name, type_ in OTHER_SECTIONS.items():
         if name not in (plugin_sections or {}):  # a plugin looks at its own
             _converted(document.get(name), type_, name, found)
-    found += broken_rules(values["service"], values["prometheus"], values["sidecar"], values["finalizer"])
+    ruled = ("service", "prometheus", "sidecar", "finalizer", "otel")
+    found += broken_rules(*(values[name] for name in ruled))
     found = [document.error(SettingsError(secrets.redact(e.message), e.source, e.line)) for e in found]
     if errors is not None:
         errors += found

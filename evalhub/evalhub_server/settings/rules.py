@@ -8,7 +8,13 @@ from urllib.parse import urlsplit
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
-from evalhub_server.settings.sections import FinalizerSettings, PrometheusSettings, ServiceSettings
+from evalhub_server.settings.sections import (
+    OTLP,
+    FinalizerSettings,
+    OtelSettings,
+    PrometheusSettings,
+    ServiceSettings,
+)
 from evalhub_server.settings.tls import check_tls
 from evalhub_server.settings.token import read_token, token_path
 
@@ -18,6 +24,7 @@ def broken_rules(
     prometheus: PrometheusSettings,
     sidecar: SidecarSettings,
     finalizer: FinalizerSettings,
+    otel: OtelSettings,
 ) -> Iterator[SettingsError]:
     """An error for each rule that the sections break; its text begins with the key."""
     for key, port in (("service.port", service.port), ("prometheus.port", prometheus.port)):
@@ -40,6 +47,8 @@ def broken_rules(
         yield SettingsError(
             "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."
         )
+    if otel.enabled:
+        yield from _broken_telemetry(otel)
     if service.auth_token_file:
         try:
             read_token(token_path(service.auth_token_file))
@@ -51,12 +60,36 @@ def broken_rules(
         yield error
 
 
+def _broken_telemetry(otel: OtelSettings) -> Iterator[SettingsError]:
+    if otel.exporter_type not in (*OTLP, "stdout"):
+        yield SettingsError(
+            f"otel.exporter_type: {otel.exporter_type!r} is not a way to send telemetry; "
+            "write otlp-grpc, otlp-http or stdout."
+        )
+    elif otel.exporter_type in OTLP and not _is_host_and_port(otel.exporter_endpoint):
+        yield SettingsError(
+            f"otel.exporter_endpoint: {otel.exporter_endpoint!r} is not host:port of a collector, such as "
+            "localhost:4317 for otlp-grpc or localhost:4318 for otlp-http."
+        )
+    if not 0 <= otel.sampling_ratio <= 1:
+        yield SettingsError(
+            f"otel.sampling_ratio: {otel.sampling_ratio:g} is not a part; write 0 for none to 1 for all."
+        )
+    for name in ("tracer_batch_interval", "metric_export_interval"):
+        if getattr(otel, name) <= 0:
+            yield SettingsError(f"otel.{name}: must be above 0, such as 5s.")
+
+
 def _entries(key: str, entries: tuple[str, ...], read: Callable[[str, str], str]) -> Iterator[SettingsError]:
     for index, entry in enumerate(entries):
         try:
             read(entry, f"{key}[{index}]")
         except SettingsError as error:
             yield error
+
+
+def _is_host_and_port(text: str) -> bool:
+    return _has_port(f"http://{text}") and not set(text) & set("/?#@ ")
 
 
 def _has_port(url: str) -> bool:

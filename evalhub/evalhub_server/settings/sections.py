@@ -10,6 +10,8 @@ from msgspec import Struct, field
 from evalhub_server.plugins.sections import Duration, Timespan
 
 MIB = 1024 * 1024
+OTLP = ("otlp-grpc", "otlp-http")
+"""Types of exporters that send to a collector."""
 
 
 class ServiceSettings(Struct, kw_only=True, frozen=True):
@@ -102,7 +104,9 @@ class PrometheusSettings(Struct, kw_only=True, frozen=True):
 class OtelSettings(Struct, kw_only=True, frozen=True):
     """``otel:`` OpenTelemetry. ``exporter_type`` is otlp-grpc, otlp-http or stdout.
 
-    The server itself sends nothing yet; adapters on this host are told where the collector is.
+    ``exporter_endpoint`` is host:port of a collector, which is spoken to over TLS unless ``exporter_insecure``.
+    ``sampling_ratio`` is the part of traces that is kept, where the caller has not decided it. ``tracer_timeout`` is how
+    long the collector may take for spans.
     """
 
     enabled: bool = False
@@ -127,13 +131,16 @@ class OtelSettings(Struct, kw_only=True, frozen=True):
     @property
     def adapter_environment(self) -> dict[str, str]:
         """Variables that make the SDK's adapters report to the collector, as the released server gives them."""
-        if (
-            not self.enabled
-            or self.exporter_type not in ("otlp-grpc", "otlp-http")
-            or not self.exporter_endpoint
-        ):
+        if not self.enabled or self.exporter_type not in OTLP:
             return {}
         return {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.exporter_endpoint}",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.collector,
             "OTEL_SERVICE_NAME": "evalhub-adapter",
         }
+
+    @property
+    def collector(self) -> str:
+        """Its URL, or ``stdout``."""
+        if self.exporter_type not in OTLP:
+            return self.exporter_type
+        return f"{'http' if self.exporter_insecure else 'https'}://{self.exporter_endpoint}"

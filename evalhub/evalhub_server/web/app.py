@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from litestar import Litestar
 from litestar.types import ASGIApp
 
@@ -27,10 +29,12 @@ def make_app(
     resources: ResourceService,
     metrics: Metrics,
     credentials: Credentials | None = None,
+    around_routes: Callable[[ASGIApp], ASGIApp] | None = None,
 ) -> ASGIApp:
     """Routes inside, one middleware around them.
 
     ``metrics`` are among the routes in local mode only. Without ``credentials`` nobody is asked for a token.
+    ``around_routes`` wraps the routes inside the middleware.
     """
     service = settings.service
     body_limit_bytes = service.body_limit_bytes
@@ -50,4 +54,5 @@ def make_app(
         logging_config=None,
         request_max_body_size=None,  # read_body has the contract's answer
     )
-    return Gateway(app, settings, metrics.http, credentials)
+    routes = around_routes(app) if around_routes else app
+    return Gateway(routes, settings, metrics.http, credentials)

@@ -24,7 +24,7 @@ NOT_FOUND = "not_found"
 """The route of a request that has none: a path would be a label value that clients choose."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
-_OTHER_METHOD = "_OTHER"  # OpenTelemetry's word for it
+OTHER_METHOD = "_OTHER"  # OpenTelemetry's word for it
 
 # OpenTelemetry's bounds: those of its HTTP conventions for durations, its defaults for sizes.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -86,7 +86,7 @@ class HttpMetrics:
         )
 
     def started(self, method: str) -> None:
-        self._active[_known(method)] += 1
+        self._active[known_method(method)] += 1
 
     def ended(
         self,
@@ -99,7 +99,7 @@ class HttpMetrics:
         sent_bytes: int,
     ) -> None:
         """``route`` is the pattern, such as ``/jobs/{job_id}``; ``received`` the ``Content-Length`` of the request."""
-        method = _known(method)  # clients can invent any number of them
+        method = known_method(method)
         self._active[method] -= 1
         key = (method, route, status, version)
         seconds, received_bytes, answer_bytes = self._ended.get(key) or self._begin(key)
@@ -200,5 +200,6 @@ def metrics_route(metrics: Metrics) -> HTTPRouteHandler:
     return show_metrics
 
 
-def _known(method: str) -> str:
-    return method if method in _METHODS else _OTHER_METHOD
+def known_method(method: str) -> str:
+    """The method, or :data:`OTHER_METHOD`: clients can invent any number of them."""
+    return method if method in _METHODS else OTHER_METHOD

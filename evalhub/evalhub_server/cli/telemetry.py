@@ -1,0 +1,65 @@
+"""OpenTelemetry, where it is switched on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from litestar.types import ASGIApp
+
+from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.runs import EnvironmentOf
+from evalhub_server.errors import StartupError
+from evalhub_server.settings import OtelSettings
+
+if TYPE_CHECKING:
+    from evalhub_server.telemetry.telemetry import Telemetry
+
+
+class ServerTelemetry:
+    """Connects the server's parts with OpenTelemetry; without ``otel.enabled`` it does and costs nothing.
+
+    Raises :class:`StartupError` if what it needs is not installed, or a certificate cannot be used.
+    """
+
+    def __init__(self, otel: OtelSettings, runtime: str) -> None:
+        self._telemetry = require_telemetry(otel)(otel, runtime) if otel.enabled else None
+        self._requests = self._telemetry.requests if self._telemetry else None
+        self._benchmarks = self._telemetry.benchmarks if self._telemetry else None
+
+    def listen(self, store: JobStore) -> None:
+        if self._benchmarks is not None:
+            store.listen(self._benchmarks.on_change)
+
+    @property
+    def environment_of(self) -> EnvironmentOf | None:
+        """What the adapter of a benchmark is told, beside the address of the collector."""
+        return self._benchmarks.environment if self._benchmarks else None
+
+    @property
+    def around_routes(self) -> Callable[[ASGIApp], ASGIApp] | None:
+        return self._requests.around_routes if self._requests else None
+
+    def around(self, app: ASGIApp, address: str, port: int) -> ASGIApp:
+        """``app`` with a span for each request; the very same if there are none."""
+        return self._requests.around(app, address, port) if self._requests else app
+
+    async def close(self) -> None:
+        """Send what is left. Waits for a bounded time only."""
+        if self._telemetry is not None:
+            await self._telemetry.close()
+
+
+def require_telemetry(otel: OtelSettings) -> type[Telemetry]:
+    """Import OpenTelemetry. Raises :class:`StartupError` if it is not installed."""
+    try:
+        from evalhub_server.telemetry.exporters import import_exporters
+        from evalhub_server.telemetry.telemetry import Telemetry
+
+        import_exporters(otel)
+    except ImportError as error:
+        raise StartupError(
+            f"otel.enabled: OpenTelemetry cannot be imported: {error}. Install it with: "
+            "pip install 'eval-hub-server[otel]', or set otel.enabled: false."
+        ) from error
+    return Telemetry

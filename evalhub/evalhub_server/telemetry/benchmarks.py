@@ -1,0 +1,107 @@
+"""Spans of benchmarks, from launch to the end of the workload, and how adapters join them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.models.common import State
+from evalhub_server.plugins.hookspecs import JobChanged
+
+_propagator = TraceContextTextMapPropagator()
+
+
+class BenchmarkSpans:
+    """Hears of every committed change.
+
+    A benchmark's span is a child of the request that created the job, in the same trace. Nobody but this process knows
+    the spans: those of benchmarks that run when the server ends are ended with it, and the next one has none of them.
+    """
+
+    def __init__(self, tracer: Tracer, runtime: str) -> None:
+        self._tracer = tracer
+        self._runtime = runtime
+        self._requests: dict[str, SpanContext] = {}
+        self._spans: dict[tuple[str, int], Span] = {}
+
+    def on_change(self, change: JobChanged) -> None:
+        before, after = change.before, change.after
+        if after is None:
+            if before is not None:
+                self._forget(before)
+            return
+        if before is None:
+            self._requests[after.id] = get_current_span().get_span_context()
+            return
+        for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
+            if old is not new:
+                if old.launched_at is None and new.launched_at is not None:
+                    self._begin(after, new)
+                if old.exit is None and new.exit is not None:
+                    self._end(after, new)
+        if not after.unfinished:
+            self._requests.pop(after.id, None)
+
+    def environment(self, job: JobRecord, index: int) -> Mapping[str, str]:
+        """``TRACEPARENT`` and ``TRACESTATE`` for the adapter, whose own spans then belong to the benchmark's."""
+        span = self._spans.get((job.id, index))
+        carrier: dict[str, str] = {}
+        if span is not None:
+            _propagator.inject(carrier, set_span_in_context(span, Context()))
+        return {name.upper(): value for name, value in carrier.items()}
+
+    def close(self) -> None:
+        """End what is open: nobody else could."""
+        for span in self._spans.values():
+            span.set_attribute("benchmark.interrupted", value=True)
+            span.end()
+        self._spans.clear()
+
+    def _begin(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
+        context = Context()
+        request = self._requests.get(job.id)
+        if request is not None and request.is_valid:
+            context = set_span_in_context(NonRecordingSpan(request), context)
+        planned = job.plan.benchmarks[benchmark.index]
+        self._spans[job.id, benchmark.index] = self._tracer.start_span(
+            f"{self._runtime}.run_benchmark",
+            context,
+            attributes={
+                "evalhub.job.id": job.id,
+                "benchmark.id": planned.id,
+                "benchmark.index": benchmark.index,
+                "provider.id": planned.provider_id,
+            },
+        )
+
+    def _end(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
+        span = self._spans.pop((job.id, benchmark.index), None)
+        if span is None:
+            return
+        span.set_attribute("benchmark.state", benchmark.state.value)
+        if benchmark.exit is not None and benchmark.exit.code is not None:
+            span.set_attribute("process.exit.code", benchmark.exit.code)
+        if benchmark.state is State.FAILED:
+            text = benchmark.error.message.partition("\n")[0] if benchmark.error else None  # a log may follow
+            span.set_status(Status(StatusCode.ERROR, text))
+        span.end()
+
+    def _forget(self, job: JobRecord) -> None:
+        self._requests.pop(job.id, None)
+        for benchmark in job.benchmarks:
+            span = self._spans.pop((job.id, benchmark.index), None)
+            if span is not None:
+                span.end()

@@ -1,0 +1,32 @@
+"""OTLP over gRPC."""
+
+from __future__ import annotations
+
+import grpc
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from evalhub_server.settings import OtelSettings
+from evalhub_server.telemetry.trust import own_authority, pem_of, system_authorities
+
+
+class GrpcExporters:
+    """Headers, compression, client certificates and timeouts come from the standard ``OTEL_EXPORTER_OTLP_*``."""
+
+    def __init__(self, otel: OtelSettings) -> None:
+        self._otel = otel
+        self._credentials = None if otel.exporter_insecure or own_authority() else _of_the_system()
+
+    def spans(self) -> SpanExporter:
+        return OTLPSpanExporter(
+            endpoint=self._otel.collector,
+            insecure=self._otel.exporter_insecure,
+            credentials=self._credentials,
+            timeout=self._otel.tracer_timeout or None,
+        )
+
+
+def _of_the_system() -> grpc.ChannelCredentials | None:
+    """The authorities that everything else here trusts, too; gRPC brings others. None: those."""
+    trusted = system_authorities()
+    return grpc.ssl_channel_credentials(root_certificates=pem_of(trusted)) if trusted else None

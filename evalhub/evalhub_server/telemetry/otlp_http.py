@@ -1,0 +1,37 @@
+"""OTLP over HTTP, as protobuf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from evalhub_server.settings import OtelSettings
+from evalhub_server.telemetry.trust import own_authority, system_authorities
+
+
+class HttpExporters:
+    """Headers, compression, client certificates and timeouts come from the standard ``OTEL_EXPORTER_OTLP_*``."""
+
+    def __init__(self, otel: OtelSettings) -> None:
+        self._otel = otel
+        trusted = None if otel.exporter_insecure or own_authority() else system_authorities()
+        self._certificate_file = str(trusted) if trusted else None
+
+    def spans(self) -> SpanExporter:
+        return OTLPSpanExporter(
+            endpoint=f"{self._otel.collector}/v1/traces",
+            certificate_file=self._certificate_file,
+            timeout=self._otel.tracer_timeout or None,
+            session=_Session(),
+        )
+
+
+class _Session(requests.Session):
+    """Trusts what it was told to: ``REQUESTS_CA_BUNDLE``, for other programs, would go before that."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        verify = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)

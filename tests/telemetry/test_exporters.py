@@ -1,0 +1,198 @@
+"""How telemetry is sent: every exporter, TLS, collectors that are not there, and without the extra."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Config, RunningServer, free_port, wait_until
+from harness.collector import GrpcCollector, HttpCollector
+from harness.server import API
+from harness.tokens import certificate
+
+MakeConfig = Callable[..., Config]
+UNTRUSTED = {
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": "",
+    "SSL_CERT_FILE": "",
+    "SSL_CERT_DIR": "",
+    "REQUESTS_CA_BUNDLE": "",
+}
+NOT_TAKEN = "OpenTelemetry collector does not take traces"
+SIGNALS = {"traces"}
+
+
+def warnings(server: RunningServer) -> list[dict[str, Any]]:
+    return [line for line in server.log_lines() if line["level"] in ("warning", "error")]
+
+
+def signals(collector: HttpCollector | GrpcCollector) -> set[str]:
+    return {signal for signal, _ in list(collector.exports)}
+
+
+@pytest.mark.parametrize("kind", [HttpCollector, GrpcCollector])
+def test_a_collector_gets_every_signal_and_the_standard_headers(
+    config_for: MakeConfig, kind: type[HttpCollector | GrpcCollector]
+):
+    with kind() as collector:
+        exporter = "otlp-grpc" if kind is GrpcCollector else "otlp-http"
+        config = config_for(collector.host, exporter_type=exporter)
+        with RunningServer(config.folder, env={"OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret"}) as server:
+            assert server.finished(server.submit())["status"]["state"] == "completed"
+            collector.span("local.run_benchmark")
+            wait_until(lambda: signals(collector) == SIGNALS, "all signals")
+            assert server.terminate() == 0
+            assert warnings(server) == []
+            assert "secret" not in server.log_text()
+        fields = (
+            [r.headers for r in collector.requests]
+            if isinstance(collector, HttpCollector)
+            else collector.metadata
+        )
+        assert {item["api-key"] for item in fields} == {"secret"}
+
+
+@pytest.mark.parametrize("trust", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("kind", [HttpCollector, GrpcCollector])
+def test_over_tls_the_collector_has_to_be_trusted(
+    config_for: MakeConfig, tmp_path: Path, kind: type[HttpCollector | GrpcCollector], trust: str
+):
+    tls = certificate(tmp_path / "tls", "collector")
+    with kind(tls=tls) as collector:
+        exporter = "otlp-grpc" if kind is GrpcCollector else "otlp-http"
+        config = config_for(collector.host, exporter_type=exporter, exporter_insecure=False)
+        # The HTTP client's own variable, which is for other programs, does not go before.
+        other = str(certificate(tmp_path / "tls", "other")[0])
+        env = {**UNTRUSTED, "REQUESTS_CA_BUNDLE": other, trust: str(tls[0])}
+        with RunningServer(config.folder, env=env) as server:
+            server.get(f"{API}/jobs")
+            collector.span(f"GET {API}/jobs")
+            assert warnings(server) == []
+
+
+@pytest.mark.parametrize("kind", [HttpCollector, GrpcCollector])
+def test_a_collector_that_nobody_vouches_for_gets_nothing(
+    config_for: MakeConfig, tmp_path: Path, kind: type[HttpCollector | GrpcCollector]
+):
+    with kind(tls=certificate(tmp_path / "tls", "collector")) as collector:
+        exporter = "otlp-grpc" if kind is GrpcCollector else "otlp-http"
+        config = config_for(collector.host, exporter_type=exporter, exporter_insecure=False)
+        with RunningServer(config.folder, env=UNTRUSTED) as server:
+            server.get(f"{API}/jobs")
+            (warning,) = wait_until(lambda: warnings(server), "the warning")
+            assert NOT_TAKEN in warning["msg"]
+            assert server.terminate() == 0
+            assert collector.exports == []
+            # gRPC writes lines of its own to standard error, if it is let.
+            assert all(line.startswith("{") for line in server.log_text().splitlines())
+
+
+def test_a_missing_certificate_stops_the_start(config_for: MakeConfig, tmp_path: Path):
+    config = config_for("localhost:4317", exporter_type="otlp-grpc", exporter_insecure=False)
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(AssertionError, match=r"ended with 1") as raised:
+        RunningServer(config.folder, env={"OTEL_EXPORTER_OTLP_CERTIFICATE": str(missing)}).start()
+    assert f"OTEL_EXPORTER_OTLP_CERTIFICATE: {missing} cannot be used: No such file" in str(raised.value)
+
+
+@pytest.mark.parametrize("exporter", ["otlp-http", "otlp-grpc"])
+def test_a_collector_that_is_away_is_named_once_and_holds_up_nothing(config_for: MakeConfig, exporter: str):
+    config = config_for(f"127.0.0.1:{free_port()}", exporter_type=exporter)
+    with RunningServer(config.folder) as server:
+        for _ in range(3):
+            assert server.finished(server.submit())["status"]["state"] == "completed"
+        (warning,) = wait_until(lambda: warnings(server), "the warning")
+        assert NOT_TAKEN in warning["msg"]
+        assert "otel.exporter_endpoint" in warning["msg"]
+        assert warning["error"]
+        assert server.terminate(timeout_s=8.0) == 0
+        late = "telemetry not sent at shutdown"
+        assert {line["msg"] for line in warnings(server)} - {late} == {warning["msg"]}
+        assert len([line for line in warnings(server) if line["msg"] != late]) == 1
+        assert all(line.startswith("{") for line in server.log_text().splitlines())
+
+
+def test_a_collector_that_never_answers_delays_the_end_only_a_little(config_for: MakeConfig):
+    with HttpCollector() as collector:
+        released = collector.hold()
+        try:
+            with RunningServer(config_for(collector.host).folder) as server:
+                server.get(f"{API}/jobs")
+                wait_until(lambda: collector.requests, "a request that is not answered")
+                assert server.terminate(timeout_s=8.0) == 0
+                assert "telemetry not sent at shutdown" in server.log_text()
+        finally:
+            released.set()
+
+
+def test_a_collector_that_comes_back_gets_telemetry_again(config_for: MakeConfig):
+    with HttpCollector() as collector:
+        collector.status = 400  # which is not tried again
+        with RunningServer(config_for(collector.host).folder) as server:
+            server.get(f"{API}/jobs")
+            (warning,) = wait_until(lambda: warnings(server), "the warning")
+            assert "400" in warning["error"]
+            collector.status = 200
+            server.get(f"{API}/providers")
+            collector.span(f"GET {API}/providers")
+            again = "OpenTelemetry collector takes telemetry again"
+            wait_until(lambda: again in server.log_text(), "the good news")
+            assert len(warnings(server)) == 1
+
+
+def test_stdout_gets_one_object_per_line(config_for: MakeConfig):
+    with RunningServer(config_for("", exporter_type="stdout").folder) as server:
+        server.get(f"{API}/jobs")
+        spans = wait_until(lambda: [x for x in printed(server) if "context" in x], "a span")
+    assert spans[0]["name"] == f"GET {API}/jobs"
+    assert spans[0]["resource"]["attributes"]["service.name"] == "eval-hub-server"
+
+
+def printed(server: RunningServer) -> list[dict[str, Any]]:
+    """What is no line of the log."""
+    lines = [json.loads(line) for line in server.log_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [line for line in lines if "msg" not in line]
+
+
+def test_without_the_extra_the_start_says_what_to_install(config_for: MakeConfig, tmp_path: Path):
+    config = config_for("localhost:4317", exporter_type="otlp-grpc")
+    with pytest.raises(AssertionError, match=r"ended with 1") as raised:
+        RunningServer(config.folder, env={"PYTHONPATH": str(without_opentelemetry(tmp_path))}).start()
+    assert "pip install 'eval-hub-server[otel]'" in str(raised.value)
+
+
+def test_check_finds_that_the_extra_is_missing(config_for: MakeConfig, tmp_path: Path):
+    config = config_for("localhost:4317", exporter_type="otlp-grpc")
+    command = [sys.executable, "-m", "evalhub_server", "check", "--local", "--configdir", str(config.folder)]
+    env = {**os.environ, "PYTHONPATH": str(without_opentelemetry(tmp_path))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'eval-hub-server[otel]'" in done.stdout
+
+
+def test_a_server_without_telemetry_needs_no_extra_and_imports_none(config_for: MakeConfig, tmp_path: Path):
+    config = config_for("localhost:4317", enabled=False)
+    with RunningServer(config.folder, env={"PYTHONPATH": str(without_opentelemetry(tmp_path))}) as server:
+        assert server.finished(server.submit())["status"]["state"] == "completed"
+
+
+def without_opentelemetry(tmp_path: Path) -> Path:
+    """A folder that, on the path of Python, makes it find no OpenTelemetry: as if it were not installed."""
+    folder = tmp_path / "without"
+    folder.mkdir()
+    finder = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('opentelemetry', 'grpc'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+    )
+    (folder / "sitecustomize.py").write_text(finder, "utf-8")
+    return folder

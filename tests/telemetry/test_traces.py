@@ -1,0 +1,185 @@
+"""Spans of requests and benchmarks, as a collector gets them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evalhub_server import __version__
+from harness import Config, RunningServer
+from harness.collector import HttpCollector
+from harness.raw import ask
+from harness.server import API
+
+MakeConfig = Callable[..., Config]
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SERVER, INTERNAL = 2, 1
+ERROR = 2
+
+
+def traceparent(sampled: bool = True) -> dict[str, str]:
+    return {"traceparent": f"00-{TRACE}-{PARENT}-0{int(sampled)}"}
+
+
+def test_a_request_is_a_server_span_with_the_http_conventions(
+    collector: HttpCollector, config_for: MakeConfig
+):
+    with RunningServer(config_for(collector.host).folder) as server:
+        headers = {"X-Global-Transaction-Id": "mine", "User-Agent": "a test"}
+        assert server.call("GET", f"{API}/jobs/nope?x=1", headers=headers).status == 404
+        span = collector.span(f"GET {API}/jobs/{{job_id}}")
+    assert span.item.kind == SERVER
+    assert not span.item.parent_span_id
+    assert span.item.status.code != ERROR
+    assert span.item.start_time_unix_nano < span.item.end_time_unix_nano
+    attributes = span.attributes
+    assert attributes.pop("client.port") > 0
+    assert attributes == {
+        "http.request.method": "GET",
+        "http.response.status_code": 404,
+        "http.response.header.x-global-transaction-id": ["mine"],
+        "http.route": f"{API}/jobs/{{job_id}}",
+        "url.path": f"{API}/jobs/nope",
+        "url.query": "x=1",
+        "url.scheme": "http",
+        "client.address": "127.0.0.1",
+        "network.protocol.version": "1.1",
+        "server.address": "127.0.0.1",
+        "server.port": server.port,
+        "user_agent.original": "a test",
+    }
+
+
+def test_what_has_no_route_has_no_name_that_a_client_chose(collector: HttpCollector, config_for: MakeConfig):
+    with RunningServer(config_for(collector.host).folder) as server:
+        assert server.call("GET", "/nowhere").status == 404
+        assert ask(server.port, "BREW", f"{API}/jobs").status == 405
+        assert server.call("HEAD", f"{API}/jobs").status == 200
+        span = collector.span("GET", url__path="/nowhere")
+        odd = collector.span("HTTP", url__path=f"{API}/jobs")
+        head = collector.span(f"HEAD {API}/jobs")
+    assert "http.route" not in span.attributes
+    assert odd.attributes["http.request.method"] == "_OTHER"
+    assert odd.attributes["http.request.method_original"] == "BREW"
+    assert head.attributes["http.request.method"] == "HEAD"
+
+
+def test_a_refused_report_shows_no_token(collector: HttpCollector, config_for: MakeConfig):
+    path = f"/callback/{'x' * 43}{API}/jobs/a/events"
+    with RunningServer(config_for(collector.host).folder) as server:
+        assert ask(server.port, "POST", path, "Origin: https://evil.example").status == 403
+        span = collector.span("POST")
+    assert span.attributes["url.path"] == f"{API}/jobs/a/events"
+
+
+def test_the_trace_of_a_caller_is_continued(collector: HttpCollector, config_for: MakeConfig):
+    with RunningServer(config_for(collector.host, sampling_ratio=0).folder) as server:
+        server.call("GET", "/api/v1/health")
+        server.call("GET", f"{API}/jobs", headers=traceparent(sampled=False))
+        server.call("GET", f"{API}/providers", headers={**traceparent(), "tracestate": "a=b"})
+        span = collector.span(f"GET {API}/providers")
+    assert (span.trace_id, span.item.parent_span_id.hex()) == (TRACE, PARENT)
+    assert span.item.trace_state == "a=b"
+    # A ratio of 0 leaves what callers have decided, and nothing else.
+    assert [found.item.name for found in collector.spans()] == [span.item.name]
+
+
+@pytest.mark.parametrize(
+    "broken", ["", "00-zz-zz-01", f"00-{TRACE}-{PARENT}-01\r\ntraceparent: 00-{TRACE}-{PARENT}-01"]
+)
+def test_a_broken_traceparent_begins_a_new_trace(
+    collector: HttpCollector, config_for: MakeConfig, broken: str
+):
+    with RunningServer(config_for(collector.host).folder) as server:
+        lines = f"traceparent: {broken}".split("\r\n")
+        assert ask(server.port, "GET", f"{API}/jobs", *lines).status == 200
+        span = collector.span(f"GET {API}/jobs")
+    assert span.trace_id != TRACE
+    assert not span.item.parent_span_id
+
+
+def test_a_benchmark_is_a_span_below_the_request_and_its_adapter_joins_it(
+    collector: HttpCollector, config_for: MakeConfig
+):
+    config = config_for(collector.host)
+    config.provider('echo "$TRACEPARENT $TRACESTATE $OTEL_EXPORTER_OTLP_ENDPOINT"; exit 3')
+    headers = {**traceparent(), "tracestate": "a=b"}
+    with RunningServer(config.folder, env={"TRACEPARENT": "another"}) as server:
+        server.headers = headers
+        job_id = server.submit()
+        server.finished(job_id)
+        told, state, endpoint = server.logs(job_id).splitlines()[-1].split()
+        post = collector.span(f"POST {API}/jobs")
+        span = collector.span("local.run_benchmark")
+    assert endpoint == f"http://{collector.host}"
+    assert (told, state) == (f"00-{TRACE}-{span.span_id}-01", "a=b")
+    assert (span.trace_id, span.item.parent_span_id) == (TRACE, post.item.span_id)
+    assert span.item.kind == INTERNAL
+    assert span.attributes == {
+        "evalhub.job.id": job_id,
+        "benchmark.id": "b",
+        "benchmark.index": 0,
+        "benchmark.state": "failed",
+        "provider.id": "scripted",
+        "process.exit.code": 3,
+    }
+    assert span.item.status.code == ERROR
+    assert "exit" in span.item.status.message
+
+
+def test_a_benchmark_that_completes_is_no_error(collector: HttpCollector, config_for: MakeConfig):
+    with RunningServer(config_for(collector.host).folder) as server:
+        assert server.finished(server.submit())["status"]["state"] == "completed"
+        span = collector.span("local.run_benchmark")
+    assert span.attributes["benchmark.state"] == "completed"
+    assert span.item.status.code != ERROR
+
+
+def test_the_end_of_the_server_ends_and_sends_every_span(
+    collector: HttpCollector, config_for: MakeConfig, tmp_path: Path
+):
+    config = config_for(collector.host, tracer_batch_interval="1h")
+    config.scripted("running", "sleep")
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
+        job_id = server.submit()
+        server.in_state(job_id, "running")
+        assert not collector.spans()
+        assert server.terminate() == 0
+        assert collector.span("local.run_benchmark").attributes["benchmark.interrupted"] is True
+        assert {f"POST {API}/jobs", f"POST {API}/jobs/{{job_id}}/events"} <= {
+            span.item.name for span in collector.spans()
+        }
+        server.start()
+        assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+
+
+def test_telemetry_says_who_sends_it(collector: HttpCollector, config_for: MakeConfig):
+    attributes = {"deployment.environment.name": "test"}
+    config = config_for(
+        collector.host, service_name="mine", service_version="7", additional_attributes=attributes
+    )
+    with RunningServer(
+        config.folder, env={"OTEL_RESOURCE_ATTRIBUTES": "team=blue,service.name=theirs"}
+    ) as server:
+        server.call("GET", f"{API}/jobs")
+        resource = collector.span(f"GET {API}/jobs").resource
+    assert (
+        resource.items()
+        >= {**attributes, "service.name": "mine", "service.version": "7", "team": "blue"}.items()
+    )
+    assert resource["service.instance.id"]
+
+
+def test_without_a_name_the_environments_counts_and_then_the_programs(
+    collector: HttpCollector, config_for: MakeConfig
+):
+    config = config_for(collector.host)
+    unnamed = {name: "" for name in os.environ if name.startswith("OTEL_")}
+    for env, name in ({"OTEL_SERVICE_NAME": "theirs"}, "theirs"), ({}, "eval-hub-server"):
+        with RunningServer(config.folder, env={**unnamed, **env}) as server:
+            server.call("GET", f"{API}/jobs")
+            span = collector.span(f"GET {API}/jobs", server__port=server.port)
+        assert (span.resource["service.name"], span.resource["service.version"]) == (name, __version__)
