@@ -13,7 +13,7 @@ from pathlib import Path
 
 from evalhub_server.cli.server import Server
 from evalhub_server.logs import configure_logs
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import bundled_config_dir, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ import pytest
 
 from evalhub_notify_webhook.settings import WebhookSettings
 from evalhub_server.cli.init import FILES, TEMPLATES
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import load_settings
 from harness import RunningServer
 from harness.server import API

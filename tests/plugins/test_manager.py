@@ -9,7 +9,8 @@ import pytest
 
 from evalhub_server.errors import PluginError, SettingsError
 from evalhub_server.plugins import PLUGIN_API, PluginContext, Runtime, Storage
-from evalhub_server.plugins.manager import LOAD_PLUGINS, Plugins, load_plugins
+from evalhub_server.plugins.discovery import load_plugins
+from evalhub_server.plugins.manager import LOAD_PLUGINS, Plugins
 from evalhub_server.testing.memory import MemoryStorage
 
 CONTEXT = PluginContext(callback_url="http://127.0.0.1:1")

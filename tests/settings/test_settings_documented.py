@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import CORE_SECTIONS, ENVIRONMENT, NO_EFFECT, key_paths
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")

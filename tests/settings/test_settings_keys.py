@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import CORE_SECTIONS, NO_EFFECT, Settings, key_paths, load_settings
 
 

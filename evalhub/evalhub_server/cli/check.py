@@ -23,8 +23,9 @@ from evalhub_server.errors import EvalHubError, PluginError, SettingsError, Star
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.descriptors import PluginContext
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.plugins.export import Exporter
-from evalhub_server.plugins.manager import Plugins, load_plugins
+from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker

@@ -23,7 +23,7 @@ from evalhub_server.cli.signals import on_signals
 from evalhub_server.errors import StartupError
 from evalhub_server.logs import configure_logs
 from evalhub_server.models.common import State
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import ENVIRONMENT, bundled_config_dir, load_settings
 
 PROVIDER = "quickstart"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from evalhub_server.cli.output import write
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 
 
 def list_plugins(*, as_json: bool) -> int:

@@ -15,7 +15,7 @@ from evalhub_server.cli.server import Server
 from evalhub_server.cli.signals import ignore_signals, on_signals
 from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.logs import configure_logs
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import load_settings
 
 TERMINATION_FILE = "/opt/evalhub/work/termination-log"

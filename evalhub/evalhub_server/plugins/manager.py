@@ -1,18 +1,14 @@
-"""Finds plugins, checks what they say of themselves, and makes the selected ones."""
+"""The plugins of this environment, and how the selected ones are made. :mod:`.discovery` finds them."""
 
 from __future__ import annotations
 
-import inspect
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import pluggy
 
-from evalhub_server.errors import EvalHubError, PluginError, StartupError
-from evalhub_server.plugins import hookspecs
+from evalhub_server.errors import EvalHubError, PluginError
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, PluginContext
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.runtime import Runtime
@@ -56,7 +52,7 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Plugins:
-    """The plugins of this environment. :func:`load_plugins` makes it."""
+    """What there is of them; :func:`~evalhub_server.plugins.discovery.load_plugins` makes it."""
 
     def __init__(
         self, manager: pluggy.PluginManager, offers: Sequence[Offer], infos: Sequence[PluginInfo]
@@ -148,97 +144,3 @@ class Plugins:
                     f"two plugins provide the {offer.kind} '{offer.descriptor.name}': {other.info.distribution} and "
                     f"{offer.info.distribution}. Uninstall one, or name what to load in {LOAD_PLUGINS}."
                 )
-
-
-def load_plugins(
-    points: Iterable[EntryPoint] | None = None, environ: Mapping[str, str] = os.environ
-) -> Plugins:
-    """Load every plugin of the environment. A broken one becomes a line in ``infos``, never an exception."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    offers: list[Offer] = []
-    infos: list[PluginInfo] = []
-    found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if points is None else points
-    for point in sorted(found, key=_first_party_first):
-        info = _info(point)
-        if not _wanted(info, environ.get(LOAD_PLUGINS)):
-            info.state = "not loaded"
-            info.error = f"{LOAD_PLUGINS} does not name it"
-            infos.append(info)
-            continue
-        try:
-            named = _offers(manager, point, info)
-        except Exception as error:  # noqa: BLE001  a third party's code may raise anything
-            info.state = "broken"
-            info.error = f"{type(error).__name__}: {error}"
-            infos.append(info)
-            continue
-        offers.extend(named)
-        infos.extend([offer.info for offer in named] or [info])
-    return Plugins(manager, offers, infos)
-
-
-def _first_party_first(point: EntryPoint) -> tuple[bool, str]:
-    return _info(point).distribution != DISTRIBUTION, point.name
-
-
-def _info(point: EntryPoint) -> PluginInfo:
-    dist = point.dist
-    return PluginInfo(
-        name=point.name,
-        kind="plugin",
-        distribution=dist.name if dist else "unknown",
-        version=dist.version if dist else "",
-        state="available",
-    )
-
-
-def _wanted(info: PluginInfo, allowed: str | None) -> bool:
-    if allowed is None or info.distribution == DISTRIBUTION:
-        return True
-    return bool({info.name, info.distribution} & {name.strip() for name in allowed.split(",")})
-
-
-def _offers(manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo) -> list[Offer]:
-    plugin = point.load()
-    manager.register(plugin, name=point.name)
-    try:
-        manager.check_pending()  # a misspelt hook is an error, not something never called
-        offers: list[Offer] = []
-        for word, hook in KINDS.values():
-            implementation = _implementation(manager, hook, plugin)
-            if implementation is not None:
-                offers += [_offer(word, item, info) for item in _descriptors(implementation(), hook)]
-    except BaseException:
-        manager.unregister(plugin)
-        raise
-    return offers
-
-
-def _implementation(manager: pluggy.PluginManager, hook: str, plugin: Any) -> Callable[[], Any] | None:
-    caller: pluggy.HookCaller = getattr(manager.hook, hook)
-    return next((impl.function for impl in caller.get_hookimpls() if impl.plugin is plugin), None)
-
-
-def _descriptors(answer: Any, hook: str) -> Sequence[Descriptor]:
-    if inspect.isawaitable(answer):
-        raise StartupError(f"{hook}() must be a plain function, not a coroutine function")
-    if not isinstance(answer, list | tuple):
-        raise StartupError(f"{hook}() returned a {type(answer).__name__}, not a sequence of descriptors")
-    for item in cast("Sequence[Any]", answer):
-        if not isinstance(item, Descriptor):
-            raise StartupError(f"{hook}() returned a {type(item).__name__} where a Descriptor belongs")
-    return cast("Sequence[Descriptor]", answer)
-
-
-def _offer(word: str, descriptor: Descriptor, info: PluginInfo) -> Offer:
-    fits = descriptor.api == PLUGIN_API
-    own = msgspec.structs.replace(
-        info,
-        name=descriptor.name,
-        kind=word,
-        help=descriptor.help,
-        state="available" if fits else "incompatible",
-        error="" if fits else f"made for plugin API {descriptor.api}; this server has {PLUGIN_API}",
-    )
-    return Offer(word, descriptor, own)

@@ -23,7 +23,7 @@ from evalhub_server.plugins import (
     PluginContext,
     SettingsError,
 )
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.testing.builders import EPOCH, a_job
 from harness.answering import AnsweringServer, Reply
 

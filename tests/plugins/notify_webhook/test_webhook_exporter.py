@@ -20,7 +20,7 @@ from evalhub_notify_webhook.settings import WebhookSettings
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.common import State
 from evalhub_server.plugins import Exporter, ExportRecord, ExportRefused, PluginContext, Timespan
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.testing.builders import EPOCH, a_job
 from harness.answering import AnsweringServer, Reply
 from harness.certificates import certificate

@@ -11,7 +11,7 @@ import pytest
 from evalhub_server.cli.selection import selection_warnings, tracker_names
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins import PluginContext, Tracker
-from evalhub_server.plugins.manager import load_plugins
+from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import Settings, load_settings
 from evalhub_tracking_mlflow.credentials import Credentials
 from evalhub_tracking_mlflow.settings import MlflowSettings
