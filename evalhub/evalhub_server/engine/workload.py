@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import structlog
 
 from evalhub_server.domain import transitions
-from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
 from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
 from evalhub_server.engine.clock import Clock
+from evalhub_server.engine.deadlines import Deadline, next_deadline
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.engine.runtimecalls import RETRY_FIRST_S, RETRY_MOST_S, RuntimeCalls
 from evalhub_server.errors import (
     LaunchError,
     NotFound,
@@ -25,21 +26,10 @@ from evalhub_server.errors import (
     StorageUnavailable,
 )
 from evalhub_server.models.common import Message, State
-from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
+from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Notice, Runtime
 from evalhub_server.settings import SupervisorSettings
 
-RETRY_FIRST_S = 0.2
-RETRY_MOST_S = 15.0
 STORE_RETRY_MOST_S = 5.0
-LOG_TAIL_BYTES = 16 * 1024
-
-
-class Deadline(NamedTuple):
-    """``kind`` is start, run or linger; ``moment`` is on the monotonic clock."""
-
-    kind: str
-    limit_s: float
-    moment: float
 
 
 class Workload:
@@ -68,12 +58,11 @@ class Workload:
         self.gone = asyncio.Event()
         """Nothing of the workload runs. Before :meth:`run` is over, since that waits for the storage."""
         self.gone.set()
-        self._grace_s: float = settings.stop_grace
         self._wake = asyncio.Event()
-        self._hurry = asyncio.Event()
         self._log = structlog.get_logger().bind(
             job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
         )
+        self._calls = RuntimeCalls(runtime, settings.stop_grace, self._log)
 
     def found(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
         """Start from what an earlier server stored instead of from a launch."""
@@ -96,8 +85,7 @@ class Workload:
         """
         self.stopping = True
         if grace_s is not None:
-            self._grace_s = grace_s
-            self._hurry.set()
+            self._calls.hurry(grace_s)
         self._wake.set()
         assert self.task is not None  # noqa: S101  the supervisor sets it before anybody can ask
         return self.task
@@ -111,7 +99,7 @@ class Workload:
         except NotFound:
             # Hard-deleted meanwhile. Who deletes waits for this task before it removes files.
             if self.handle is not None:
-                self._grace_s = 0
+                self._calls.hurry(0)
                 await self._stop(self.handle)
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
@@ -131,14 +119,9 @@ class Workload:
 
     async def _stop_hidden(self, run: BenchmarkRun) -> None:
         """Stop what a launch that raised may have started."""
-        handle = self.handle
-        if handle is None:
-            try:
-                handle = await self._runtime.find(run)
-            except Exception as error:  # noqa: BLE001  as above
-                self._log.error("runtime cannot tell what a failed launch left", error=str(error))
+        handle = await self._calls.hidden(run) if self.handle is None else self.handle
         if handle is not None:
-            await self._stop(handle)
+            await self._calls.stop(handle)
         self.gone.set()
 
     async def _launch(self) -> bool:
@@ -243,7 +226,7 @@ class Workload:
 
     async def _watch(self, handle: Handle) -> None:
         name = f"{self.slot.job_id}-{self.slot.index}"
-        waiting = asyncio.create_task(self._exit(handle), name=f"wait-{name}")
+        waiting = asyncio.create_task(self._calls.exit(handle), name=f"wait-{name}")
         listening = asyncio.create_task(self._listen(handle), name=f"notices-{name}")
         try:
             stop = await self._until_exit(handle, waiting)
@@ -256,7 +239,7 @@ class Workload:
             await self._until_reported()
             await self._stop(handle)  # what an adapter that has ended left running
         reported = self._benchmark is not None and self._benchmark.state.terminal
-        tail = "" if reported else await self._log_tail(handle)
+        tail = "" if reported else await self._calls.log_tail(handle)
         index = self.slot.index
         self._log.info("workload ended", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
         if isinstance(stop, Deadline):
@@ -278,7 +261,8 @@ class Workload:
             if self.stopping:
                 await self._stop(handle)
                 return True
-            deadline = self._deadline(started, reported_at)
+            silent = self._benchmark is None or self._benchmark.state is State.PENDING
+            deadline = next_deadline(self._settings, started, reported_at, silent=silent)
             left_s = None if deadline is None else deadline.moment - time.monotonic()
             if deadline is not None and left_s is not None and left_s <= 0:
                 self._log.warning(
@@ -304,18 +288,6 @@ class Workload:
         age = (self._clock() - launched_at).total_seconds() if launched_at else 0.0
         return time.monotonic() - max(age, 0.0)
 
-    def _deadline(self, started: float, reported_at: float | None) -> Deadline | None:
-        """The next one, if there is any."""
-        settings = self._settings
-        if reported_at is not None:
-            kinds = [("linger", settings.linger, reported_at)]
-        else:
-            kinds = [("run", settings.run_timeout, started)]
-            if self._benchmark is None or self._benchmark.state is State.PENDING:
-                kinds.append(("start", settings.start_timeout, started))
-        deadlines = [Deadline(kind, limit_s, since + limit_s) for kind, limit_s, since in kinds if limit_s]
-        return min(deadlines, key=lambda deadline: deadline.moment, default=None)
-
     async def _until_reported(self) -> None:
         """Give a result that is still on its way the time to arrive."""
         until = time.monotonic() + max(self._settings.exit_grace, self._runtime.exit_grace_s)
@@ -324,56 +296,11 @@ class Workload:
             if left <= 0:
                 return
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), left)
-            except TimeoutError:
-                return
-
-    async def _exit(self, handle: Handle) -> Exit:
-        """Wait for the end; a runtime that cannot tell just now is asked again, for ever."""
-        pause = RETRY_FIRST_S
-        while True:
-            try:
-                return await self._runtime.wait(handle)
-            except Exception as error:  # noqa: BLE001  a runtime is a plugin and may raise anything
-                self._log.error(
-                    "runtime cannot tell whether the workload runs; asking again", error=str(error)
-                )
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_MOST_S)
+            await self._wait_for(None, left)
 
     async def _stop(self, handle: Handle) -> None:
-        """Return when nothing of the workload runs. A shorter grace, given meanwhile, counts at once."""
-        pause = RETRY_FIRST_S
-        while True:
-            self._hurry.clear()
-            stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
-            hurried = asyncio.create_task(self._hurry.wait())
-            try:
-                await asyncio.wait((stopping, hurried), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                hurried.cancel()
-                if not stopping.done():
-                    stopping.cancel()
-                    await asyncio.gather(stopping, return_exceptions=True)
-            if stopping.cancelled() and self._hurry.is_set():
-                continue
-            error = "it was cancelled" if stopping.cancelled() else stopping.exception()
-            if error is None:
-                self.gone.set()
-                return
-            self._log.error("workload could not be stopped; trying again", error=str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_MOST_S)
-
-    async def _log_tail(self, handle: Handle) -> str:
-        try:
-            tail = b""
-            async for chunk in self._runtime.logs(handle, LogOptions(tail_lines=LOG_TAIL_LINES)):
-                tail = (tail + chunk)[-LOG_TAIL_BYTES:]  # a line can be as long as the log
-        except Exception as error:  # noqa: BLE001  as above; a missing log must not hide the exit
-            return f"(the log cannot be read: {error})"
-        return tail.decode("utf-8", "replace")
+        await self._calls.stop(handle)
+        self.gone.set()
 
     async def _note(self, what: str, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
         """Store a change, or None: while the storage is away that is left for later, since what runs must be watched."""
