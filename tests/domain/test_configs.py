@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from resource_kit import a_collection, a_provider, as_json, collection_document, reason, refusal
 
 from evalhub_server.domain.configs import provider_config, read_collection, read_provider
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
+from harness.resources import a_collection, a_provider, as_json, collection_document, reason, refusal
 
 PASCAL = {
     "Image": "i",

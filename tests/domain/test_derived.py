@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from resource_kit import (
+
+from evalhub_server.domain.configs import read_collection
+from evalhub_server.domain.derived import derived_taxonomy, offered, unknown_members, with_derived, with_urls
+from evalhub_server.domain.lifecycle import replace_collection
+from evalhub_server.domain.resource import CollectionRecord, labels
+from evalhub_server.domain.resource_view import collection_resource
+from harness.resources import (
     LATER,
     NOTHING,
     a_collection,
@@ -15,12 +21,6 @@ from resource_kit import (
     offering,
     plain,
 )
-
-from evalhub_server.domain.configs import read_collection
-from evalhub_server.domain.derived import derived_taxonomy, offered, unknown_members, with_derived, with_urls
-from evalhub_server.domain.lifecycle import replace_collection
-from evalhub_server.domain.resource import CollectionRecord, labels
-from evalhub_server.domain.resource_view import collection_resource
 
 TWO = [{"id": "a", "provider_id": "p"}, {"id": "b", "provider_id": "p"}]
 TAXED = offering(

@@ -8,19 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from resource_kit import (
-    LATER,
-    MADE,
-    NOON,
-    NOTHING,
-    a_collection,
-    a_provider,
-    as_json,
-    collection_document,
-    offering,
-    reason,
-    refusal,
-)
 
 from evalhub_server.domain.configs import read_collection, read_provider
 from evalhub_server.domain.lifecycle import (
@@ -37,6 +24,19 @@ from evalhub_server.domain.resource import AnyResource, CollectionRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import SYSTEM_OWNER
+from harness.resources import (
+    LATER,
+    MADE,
+    NOON,
+    NOTHING,
+    a_collection,
+    a_provider,
+    as_json,
+    collection_document,
+    offering,
+    reason,
+    refusal,
+)
 
 CLONED = Creation(id="id-2", tenant="team-b", owner="bob", now=LATER)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from resource_kit import as_json, reason, refusal
 
 from evalhub_server.domain.patch import ALLOWED, MAX_OPERATIONS, Patch, read_patch
 from evalhub_server.domain.resource import Kind
 from evalhub_server.domain.validation import MAX_DEPTH
 from evalhub_server.errors import ApiError
+from harness.resources import as_json, reason, refusal
 
 OPS = ("add", "replace", "remove")
 

@@ -9,7 +9,6 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from resource_kit import LATER, MADE, as_json, offering
 
 from evalhub_server.domain.configs import read_collection, read_provider
 from evalhub_server.domain.lifecycle import (
@@ -25,6 +24,7 @@ from evalhub_server.domain.patching import patch_collection, patch_provider
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.errors import ApiError
+from harness.resources import LATER, MADE, as_json, offering
 
 often = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from resource_kit import (
+
+from evalhub_server.domain.derived import Offered
+from evalhub_server.domain.patch import read_patch
+from evalhub_server.domain.patching import patch_collection, patch_provider
+from evalhub_server.domain.resource import CollectionRecord, Kind, ProviderRecord
+from evalhub_server.domain.resource_view import collection_resource
+from evalhub_server.errors import ApiError
+from evalhub_server.models.provider import SYSTEM_OWNER
+from harness.resources import (
     LATER,
     NOTHING,
     a_collection,
@@ -17,14 +25,6 @@ from resource_kit import (
     reason,
     refusal,
 )
-
-from evalhub_server.domain.derived import Offered
-from evalhub_server.domain.patch import read_patch
-from evalhub_server.domain.patching import patch_collection, patch_provider
-from evalhub_server.domain.resource import CollectionRecord, Kind, ProviderRecord
-from evalhub_server.domain.resource_view import collection_resource
-from evalhub_server.errors import ApiError
-from evalhub_server.models.provider import SYSTEM_OWNER
 
 
 def op(op: str, path: str, value: Any = None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from resource_kit import LATER, SAMPLES
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.configs import read_collection, read_provider
@@ -32,6 +31,7 @@ from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, 
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.errors import ApiError
 from evalhub_server.models.provider import SYSTEM_OWNER
+from harness.resources import LATER, SAMPLES
 
 Sample = dict[str, Any]
 

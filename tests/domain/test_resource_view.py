@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from resource_kit import NOTHING, a_collection, a_provider, offering, plain
 
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.models.provider import SYSTEM_OWNER
+from harness.resources import NOTHING, a_collection, a_provider, offering, plain
 
 INFO = {
     "id": "id-1",

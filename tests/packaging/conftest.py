@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# The suite runs in pytest's importlib mode, which does not make neighbouring modules importable.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from packaging_kit import SDK, Built, Environment, build_distributions
+from harness.packaging import SDK, Built, Environment, build_distributions
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from importlib.metadata import PathDistribution
 from pathlib import Path, PurePosixPath
 
 import pytest
-from packaging_kit import PROJECT, Built
+
+from harness.packaging import PROJECT, Built
 
 PACKAGES = sorted(
     folder

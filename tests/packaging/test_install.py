@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from packaging_kit import PROJECT, SDK, Built, Environment
+
+from harness.packaging import PROJECT, SDK, Built, Environment
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from packaging_kit import EXAMPLE, Built, Environment, run
 
 from harness import RunningServer
+from harness.packaging import EXAMPLE, Built, Environment, run
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# The suite runs in pytest's importlib mode, which does not make neighbouring modules importable.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from quickstart_kit import CallbackServer, JobDirectory
-
 from evalhub_quickstart.endpoint import DemoEndpoint
+from harness.quickstart import CallbackServer, JobDirectory
 
 
 @pytest.fixture

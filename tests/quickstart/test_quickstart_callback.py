@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from quickstart_kit import (
+
+from evalhub_quickstart.endpoint import DemoEndpoint
+from evalhub_quickstart.errors import EventRefused
+from evalhub_quickstart.events import EventSender
+from evalhub_quickstart.job import JobAddress
+from evalhub_quickstart.transport import parse_url
+from harness.quickstart import (
     NO_CONTENT,
     Answer,
     CallbackServer,
@@ -17,12 +23,6 @@ from quickstart_kit import (
     error_answer,
     finish,
 )
-
-from evalhub_quickstart.endpoint import DemoEndpoint
-from evalhub_quickstart.errors import EventRefused
-from evalhub_quickstart.events import EventSender
-from evalhub_quickstart.job import JobAddress
-from evalhub_quickstart.transport import parse_url
 
 
 def status_of(received: Received) -> str:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from quickstart_kit import PACKAGE_ROOT, finish
 
 from evalhub_quickstart.benchmarks import select_benchmark
 from evalhub_quickstart.demo import reply_to
 from evalhub_quickstart.endpoint import DemoEndpoint
+from harness.quickstart import PACKAGE_ROOT, finish
 
 CHAT = "/v1/chat/completions"
 

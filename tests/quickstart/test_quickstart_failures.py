@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from quickstart_kit import (
+
+from evalhub_quickstart.endpoint import DemoEndpoint
+from harness.quickstart import (
     Answer,
     CallbackServer,
     JobDirectory,
@@ -23,8 +25,6 @@ from quickstart_kit import (
     prompt_of,
     start_adapter,
 )
-
-from evalhub_quickstart.endpoint import DemoEndpoint
 
 
 def free_port() -> int:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from quickstart_kit import PACKAGE_ROOT, CallbackServer, JobDirectory, RecordingServer, chat_answer
 
 import evalhub_quickstart
 from evalhub_quickstart.benchmarks import BENCHMARK_IDS, select_benchmark
 from harness.certificates import Certificate, certificate
 from harness.imports import loaded_by
+from harness.quickstart import PACKAGE_ROOT, CallbackServer, JobDirectory, RecordingServer, chat_answer
 
 CONFIG = Path(__file__).parents[2] / "config"
 MODULES = sorted(

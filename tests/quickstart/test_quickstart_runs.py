@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from quickstart_kit import (
+
+from evalhub_quickstart.endpoint import DemoEndpoint
+from harness.quickstart import (
     DEADLINE_S,
     Answer,
     CallbackServer,
@@ -22,8 +24,6 @@ from quickstart_kit import (
     is_probe,
     prompt_of,
 )
-
-from evalhub_quickstart.endpoint import DemoEndpoint
 
 CONFIG = Path(__file__).parents[2] / "config"
 PROVIDER = yaml.safe_load((CONFIG / "providers" / "quickstart.yaml").read_text(encoding="utf-8"))
