@@ -12,6 +12,7 @@ from evalhub_server.engine.resources import ResourceService
 from evalhub_server.settings import Settings
 from evalhub_server.web.collections import collection_routes
 from evalhub_server.web.credentials import Credentials
+from evalhub_server.web.dispatch import Dispatch
 from evalhub_server.web.docs import document_routes
 from evalhub_server.web.errors import EXCEPTION_HANDLERS
 from evalhub_server.web.health import health
@@ -19,7 +20,6 @@ from evalhub_server.web.joblogs import log_routes
 from evalhub_server.web.jobs import job_routes
 from evalhub_server.web.metrics import Metrics, metrics_route
 from evalhub_server.web.middleware import Gateway
-from evalhub_server.web.paths import restore_slashes
 from evalhub_server.web.providers import provider_routes
 
 
@@ -39,7 +39,6 @@ def make_app(
     service = settings.service
     body_limit_bytes = service.body_limit_bytes
     app = Litestar(
-        before_request=restore_slashes,
         route_handlers=[
             health,
             *job_routes(jobs, body_limit_bytes),
@@ -49,6 +48,7 @@ def make_app(
             *document_routes(),
             *([metrics_route(metrics)] if settings.local else []),
         ],
+        middleware=[Dispatch],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,

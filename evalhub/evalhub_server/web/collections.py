@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request, delete, get, patch, post, put
-from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
 from evalhub_server.domain import problems
@@ -30,7 +29,7 @@ from evalhub_server.web.openapi.parameters import CATEGORY, LIMIT, NAME, OFFSET,
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
 from evalhub_server.web.resourcelists import SORTS, page_response, resource_query
-from evalhub_server.web.responses import json_response, no_content
+from evalhub_server.web.responses import NO_CONTENT, Reply, json_response
 
 AnyRequest = Request[Any, Any, Any]
 PATH = "/api/v1/evaluations/collections"
@@ -76,7 +75,7 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
     async def shown(record: CollectionRecord, identity: Identity) -> bytes:
         return encoder(record, *await resources.member_providers(record, identity))
 
-    async def answer(record: CollectionRecord, request: AnyRequest, status: int = 200) -> ASGIResponse:
+    async def answer(record: CollectionRecord, request: AnyRequest, status: int = 200) -> Reply:
         return json_response(await shown(record, context(request).identity) + b"\n", status)
 
     @get(
@@ -91,7 +90,7 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
             errors=(*LIST, *SCOPED),
         ),
     )
-    async def list_collections(request: AnyRequest) -> ASGIResponse:
+    async def list_collections(request: AnyRequest) -> Reply:
         """List collections: those that come with the server and the tenant's own."""
         query, identity = Query(request.scope), context(request).identity
         asked = resource_query(query, Kind.COLLECTION, identity, filters=ALLOWED, labels=("tags", *TAXONOMY))
@@ -118,7 +117,7 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
             errors=(BROKEN,),
         ),
     )
-    async def create_collection(request: AnyRequest) -> ASGIResponse:
+    async def create_collection(request: AnyRequest) -> Reply:
         """Create a collection.
 
         Its benchmarks need not be there yet, but jobs of the collection are refused until they are. Lists such as `domains`
@@ -137,12 +136,12 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
             errors=(not_found("collection"),),
         ),
     )
-    async def get_collection(request: AnyRequest, collection_id: str) -> ASGIResponse:
+    async def get_collection(request: AnyRequest, collection_id: str) -> Reply:
         """Read a collection."""
         return await answer(await resources.get_collection(collection_id, context(request).identity), request)
 
     @put(ONE, operation=Operation(body=CONFIG, answer=CHANGED, errors=(BROKEN, *READ_ONLY)))
-    async def replace_collection(request: AnyRequest, collection_id: str) -> ASGIResponse:
+    async def replace_collection(request: AnyRequest, collection_id: str) -> Reply:
         """Replace a collection.
 
         Id, owner, time of creation, origin, pin and number of runs stay; jobs that exist keep what they have.
@@ -169,7 +168,7 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
             errors=(*PATCH, BROKEN, *READ_ONLY),
         ),
     )
-    async def patch_collection(request: AnyRequest, collection_id: str) -> ASGIResponse:
+    async def patch_collection(request: AnyRequest, collection_id: str) -> Reply:
         """Change parts of a collection.
 
         The body is a JSON Patch (RFC 6902) of the operations that the schema lists, or an object to merge (RFC 7396). What
@@ -185,10 +184,10 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
         status_code=200,  # 204 is in the answer; see responses
         operation=Operation(answer=Answer(status=204, text="The collection is gone."), errors=READ_ONLY),
     )
-    async def delete_collection(request: AnyRequest, collection_id: str) -> ASGIResponse:
+    async def delete_collection(request: AnyRequest, collection_id: str) -> Reply:
         """Delete a collection. Jobs that exist keep what they have."""
         await resources.delete_collection(collection_id, context(request).identity)
-        return no_content()
+        return NO_CONTENT
 
     @post(
         f"{ONE}/clones",
@@ -210,7 +209,7 @@ def collection_routes(resources: ResourceService, body_limit_bytes: int) -> list
             errors=(BROKEN, not_found("collection")),
         ),
     )
-    async def clone_collection(request: AnyRequest, collection_id: str) -> ASGIResponse:
+    async def clone_collection(request: AnyRequest, collection_id: str) -> Reply:
         """Copy a collection, with changes.
 
         What the body has and is not empty takes the place of what the source has; a field that no collection has is refused.

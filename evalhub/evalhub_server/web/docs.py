@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from litestar import Request, get
 from litestar.exceptions import NotFoundException
-from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
 from evalhub_server.web.openapi.operation import JSON, Answer, Operation
 from evalhub_server.web.openapi.parameters import NOT_KEPT
+from evalhub_server.web.responses import Header, Reply, reply
 
 if TYPE_CHECKING:
     from evalhub_server.web.openapi.rendering import Rendered
 
 AnyRequest = Request[Any, Any, Any]
-YAML, HTML = "application/yaml", "text/html"
+YAML, HTML = "application/yaml", "text/html; charset=utf-8"
 
 ASSETS = {
-    "docs.js": "text/javascript",
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
+    "docs.js": "text/javascript; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": "text/css; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
 """The files of the page, and what they are."""
 
 # What this server serves, and nothing else: the page works without a network, and no other site learns of it.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY: Header = (
+    b"content-security-policy",
+    (
+        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
 )
 OBJECT: dict[str, Any] = {"type": "object"}
+_NOT_KEPT: list[Header] = [(name.lower().encode(), value.encode()) for name, value in NOT_KEPT.items()]
 
 
 def document_routes() -> list[ControllerRouterHandler]:
@@ -50,7 +53,7 @@ def document_routes() -> list[ControllerRouterHandler]:
             )
         ),
     )
-    async def openapi_yaml(request: AnyRequest) -> ASGIResponse:
+    async def openapi_yaml(request: AnyRequest) -> Reply:
         """Read this document, as YAML or, if `Accept` names it, as JSON."""
         if JSON in request.headers.get("accept", ""):
             return _answer((await document.of(request)).json, JSON)
@@ -60,7 +63,7 @@ def document_routes() -> list[ControllerRouterHandler]:
         "/openapi.json",
         operation=Operation(answer=Answer(text="The document.", schema=OBJECT, headers=kept_by_nobody)),
     )
-    async def openapi_json(request: AnyRequest) -> ASGIResponse:
+    async def openapi_json(request: AnyRequest) -> Reply:
         """Read this document as JSON."""
         return _answer((await document.of(request)).json, JSON)
 
@@ -75,18 +78,17 @@ def document_routes() -> list[ControllerRouterHandler]:
             )
         ),
     )
-    async def docs() -> ASGIResponse:
+    async def docs(request: AnyRequest) -> Reply:
         """Read and try this document in a browser."""
         page = await asyncio.to_thread(_read, "docs.html")
-        return _answer(page, HTML, {"Content-Security-Policy": POLICY})
+        return _answer(page, HTML, POLICY)
 
     @get("/docs/{name:str}", include_in_schema=False)
-    async def docs_asset(name: str) -> ASGIResponse:
+    async def docs_asset(request: AnyRequest, name: str) -> Reply:
         if name not in ASSETS:
             raise NotFoundException
-        headers = {"Cache-Control": "max-age=3600"}
         body = await asyncio.to_thread(_read, name)
-        return ASGIResponse(body=body, media_type=ASSETS[name], headers=headers)
+        return reply(body, ASSETS[name], 200, (b"cache-control", b"max-age=3600"))
 
     return [openapi_yaml, openapi_json, docs, docs_asset]
 
@@ -105,8 +107,8 @@ class _Document:
         return self._rendered
 
 
-def _answer(body: bytes, media_type: str, headers: Mapping[str, str] = {}) -> ASGIResponse:
-    return ASGIResponse(body=body, media_type=media_type, headers={**NOT_KEPT, **headers})
+def _answer(body: bytes, media_type: str, *headers: Header) -> Reply:
+    return reply(body, media_type, 200, *_NOT_KEPT, *headers)
 
 
 def _read(name: str) -> bytes:

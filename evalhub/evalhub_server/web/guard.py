@@ -8,8 +8,7 @@ from functools import lru_cache
 from evalhub_server.domain import problems
 from evalhub_server.settings import Settings
 from evalhub_server.web.origins import HostRule, OriginRule
-
-Header = tuple[bytes, bytes]
+from evalhub_server.web.responses import Header
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OWN_SITES = frozenset({b"same-origin", b"none"})

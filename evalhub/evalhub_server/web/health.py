@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
-from litestar import get
-from litestar.response.base import ASGIResponse
+from litestar import Request, get
 from msgspec import Struct
 
 from evalhub_server import __version__
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.operation import Answer, Operation
-from evalhub_server.web.responses import encode, json_response
+from evalhub_server.web.responses import Reply, encode, json_response
+
+AnyRequest = Request[Any, Any, Any]
 
 
 class Health(Struct, kw_only=True, frozen=True):
@@ -33,6 +34,6 @@ def _health(now: datetime) -> Health:
         answer=Answer(text="It answers.", type=Health, example=lambda: _health(examples.CREATED))
     ),
 )
-async def health() -> ASGIResponse:
+async def health(request: AnyRequest) -> Reply:
     """Ask whether the server answers. It looks at nothing else."""
     return json_response(encode(_health(datetime.now(UTC))))

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from litestar import Request, get
-from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from evalhub_server.domain import problems
@@ -48,13 +47,10 @@ BAD_OPTIONS = (
 TEXT = "text/plain"
 
 
-class LogResponse(ASGIResponse):
+class LogReply:
     """Streams a log. When it has to be cut, a last line says so, and so does the trailer."""
 
-    __slots__ = ("_chunks", "_limit_bytes", "_timeout_s")
-
     def __init__(self, chunks: AsyncGenerator[bytes, None], limit_bytes: int, timeout_s: float) -> None:
-        super().__init__(status_code=200, media_type="text/plain; charset=utf-8")
         self._chunks = chunks
         self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
@@ -115,7 +111,7 @@ def log_routes(jobs: JobService, limit_bytes: int, timeout_s: float) -> list[Con
             errors=(*BAD_OPTIONS, not_found("evaluation job")),
         ),
     )
-    async def job_logs(request: AnyRequest, job_id: str) -> ASGIResponse:
+    async def job_logs(request: AnyRequest, job_id: str) -> LogReply:
         """Read what the adapters of a job have printed.
 
         A line with `===` heads each benchmark's part. Logs over the server's limit of size or time are cut; the last line
@@ -123,7 +119,7 @@ def log_routes(jobs: JobService, limit_bytes: int, timeout_s: float) -> list[Con
         """
         options = _options(Query(request.scope))
         chunks = await jobs.logs(job_id, None, options, context(request).identity)
-        return LogResponse(chunks, limit_bytes, timeout_s)
+        return LogReply(chunks, limit_bytes, timeout_s)
 
     @get(
         "/api/v1/evaluations/jobs/{job_id:str}/benchmarks/{benchmark_index:str}/logs",
@@ -138,13 +134,13 @@ def log_routes(jobs: JobService, limit_bytes: int, timeout_s: float) -> list[Con
             errors=(*BAD_OPTIONS, not_found("evaluation job"), problems.not_found("benchmark", "7")),
         ),
     )
-    async def benchmark_logs(request: AnyRequest, job_id: str, benchmark_index: str) -> ASGIResponse:
+    async def benchmark_logs(request: AnyRequest, job_id: str, benchmark_index: str) -> LogReply:
         """Read what the adapter of one benchmark has printed."""
         options = _options(Query(request.scope))
         if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
             raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)
         chunks = await jobs.logs(job_id, int(benchmark_index), options, context(request).identity)
-        return LogResponse(chunks, limit_bytes, timeout_s)
+        return LogReply(chunks, limit_bytes, timeout_s)
 
     return [job_logs, benchmark_logs]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request, delete, get, post
-from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
 from evalhub_server.domain import problems
@@ -28,7 +27,7 @@ from evalhub_server.web.openapi.errors import ID, LIST, not_found
 from evalhub_server.web.openapi.operation import Answer, Body, Link, Operation, links, names
 from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, TAGS, boolean, terms
 from evalhub_server.web.query import Query
-from evalhub_server.web.responses import encode, json_response, no_content
+from evalhub_server.web.responses import NO_CONTENT, Reply, encode, json_response
 
 AnyRequest = Request[Any, Any, Any]
 FILTERS = (
@@ -105,7 +104,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
             ),
         ),
     )
-    async def create_job(request: AnyRequest) -> ASGIResponse:
+    async def create_job(request: AnyRequest) -> Reply:
         """Submit a job.
 
         It runs the `benchmarks` that it names, or those of a `collection`. Everything is checked before anything is
@@ -128,7 +127,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
             errors=LIST,
         ),
     )
-    async def list_jobs(request: AnyRequest) -> ASGIResponse:
+    async def list_jobs(request: AnyRequest) -> Reply:
         """List jobs, the newest first."""
         query = Query(request.scope)
         limit, offset = query.page()
@@ -148,7 +147,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
             errors=(not_found("evaluation job"),),
         ),
     )
-    async def get_job(request: AnyRequest, job_id: str) -> ASGIResponse:
+    async def get_job(request: AnyRequest, job_id: str) -> Reply:
         """Read a job: its state, that of its benchmarks, and the results so far."""
         job = await jobs.get(job_id, context(request).identity)
         return json_response(encoder(job) + b"\n")
@@ -160,7 +159,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
             errors=(not_found("evaluation job"),),
         ),
     )
-    async def get_card(request: AnyRequest, job_id: str) -> ASGIResponse:
+    async def get_card(request: AnyRequest, job_id: str) -> Reply:
         """Read the evaluation card of a job: what was asked and what came of it, for archives."""
         job = await jobs.get(job_id, context(request).identity)
         return json_response(card_json(job) + b"\n")
@@ -178,7 +177,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
             ),
         ),
     )
-    async def delete_job(request: AnyRequest, job_id: str) -> ASGIResponse:
+    async def delete_job(request: AnyRequest, job_id: str) -> Reply:
         """Cancel a job, or remove it.
 
         What runs of it is asked to end, and forced to a little later. Without `hard_delete` the job and its logs stay, and
@@ -192,7 +191,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
             await jobs.delete(job_id, identity)
         else:
             await jobs.cancel(job_id, identity)
-        return no_content()
+        return NO_CONTENT
 
     @post(
         "/api/v1/evaluations/jobs/{job_id:str}/events",
@@ -215,7 +214,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
             ),
         ),
     )
-    async def report_event(request: AnyRequest, job_id: str) -> ASGIResponse:
+    async def report_event(request: AnyRequest, job_id: str) -> Reply:
         """Report what a benchmark does. Adapters call this.
 
         Fields that are absent keep what is known. A repeat is a success, a step back is ignored, and a benchmark or job that
@@ -228,7 +227,7 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
         validate(body, "StatusEvent")
         assert body.benchmark_status_event is not None  # noqa: S101  required, so validated
         await jobs.report(job_id, body.benchmark_status_event, context(request).identity)
-        return no_content()
+        return NO_CONTENT
 
     return [create_job, list_jobs, get_job, get_card, delete_job, report_event]
 

@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
+from typing import Any
 
-from litestar import get
+from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
 
 from evalhub_server.engine.metrics import JobMetrics
 from evalhub_server.engine.metrics_exports import ExportMetrics
 from evalhub_server.engine.metrics_series import Count, Distribution, Gauge, Labels, Series
 from evalhub_server.web.openapi.operation import Answer, Operation
+from evalhub_server.web.responses import Reply, reply
 
+AnyRequest = Request[Any, Any, Any]
 PATH = "/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 NOT_FOUND = "not_found"
@@ -189,13 +191,12 @@ def metrics_route(metrics: Metrics) -> HTTPRouteHandler:
             answer=Answer(text="All metrics.", media_types=(CONTENT_TYPE,), schema={"type": "string"})
         ),
     )
-    async def show_metrics() -> ASGIResponse:
+    async def show_metrics(request: AnyRequest) -> Reply:
         """Read the metrics of the server, in Prometheus's text format.
 
         In local mode only; elsewhere they have a port of their own.
         """
-        # As a header, since Litestar would add another charset to a media type.
-        return ASGIResponse(body=await metrics.text(), headers={"content-type": CONTENT_TYPE})
+        return reply(await metrics.text(), CONTENT_TYPE)
 
     return show_metrics
 

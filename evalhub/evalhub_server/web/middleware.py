@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -20,11 +20,11 @@ from evalhub_server.settings import Settings
 from evalhub_server.web.context import KEY, RequestContext
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.fields import TRACE_HEADER, refuse_repeated, trace_of
-from evalhub_server.web.guard import Guard, Header
+from evalhub_server.web.guard import Guard
 from evalhub_server.web.identity import Identities
 from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.paths import LONGEST_BYTES, cleaned, is_clean, redirect_page, routed
-from evalhub_server.web.responses import JSON, error_body
+from evalhub_server.web.responses import JSON, Header, Reply, error_body, reply
 
 log = structlog.get_logger()
 
@@ -37,14 +37,6 @@ PLAIN_NOT_FOUND = b"404 page not found\n"
 NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 # Litestar answers OPTIONS by itself and knows no HEAD; the text of a 405 names what was really sent.
 ROUTED_METHODS = {"HEAD": "GET", "OPTIONS": "TRACE"}
-
-
-class Reply(NamedTuple):
-    """An answer that needs no route."""
-
-    status: int
-    headers: list[Header]
-    body: bytes = b""
 
 
 class Gateway:
@@ -99,10 +91,7 @@ class Gateway:
                 error = refusal.message
                 entered = _refused(refusal, trace)
             if isinstance(entered, Reply):
-                await answer(
-                    {"type": "http.response.start", "status": entered.status, "headers": entered.headers}
-                )
-                await answer({"type": "http.response.body", "body": entered.body, "more_body": False})
+                await entered(scope, receive, answer)
             else:
                 routed_scope = entered
                 await self._app(entered, receive, answer)
@@ -137,7 +126,7 @@ class Gateway:
         raw_path: bytes = scope["raw_path"]
         own += self._guard.admit(method, scope["scheme"], scope["http_version"], fields)
         if method == "OPTIONS" and self._guard.cors:
-            return Reply(204, [])
+            return Reply(204)
         if len(raw_path) > LONGEST_BYTES:
             raise problems.uri_too_long(LONGEST_BYTES)
         if callback_token or b"%" in raw_path or raw_path.startswith(CALLBACK):
@@ -152,7 +141,7 @@ class Gateway:
                 return _redirect(location, scope["query_string"])
         if path.endswith("/") and path != "/":
             # Contract: a trailing slash is another path; Litestar would be kinder.
-            return Reply(404, _body_headers("text/plain; charset=utf-8", PLAIN_NOT_FOUND), PLAIN_NOT_FOUND)
+            return reply(PLAIN_NOT_FOUND, "text/plain; charset=utf-8", 404)
         identity = self._identities.of(path, fields)
         context = RequestContext(trace=trace, identity=identity, method=method, preflights=self._guard.cors)
         return {**scope, "method": ROUTED_METHODS.get(method, method), "path": path, KEY: context}  # type: ignore[typeddict-item,return-value]
@@ -167,19 +156,13 @@ class Gateway:
 
 
 def _refused(error: ApiError, trace: str) -> Reply:
-    body = error_body(error, trace)
     headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    return Reply(error.status, [*_body_headers(JSON, body), *headers], body)
+    return reply(error_body(error, trace), JSON, error.status, *headers)
 
 
 def _redirect(location: str, query: bytes) -> Reply:
-    body = redirect_page(location)
     target = location.encode() + (b"?" + query if query else b"")
-    return Reply(307, [(b"location", target), *_body_headers("text/html; charset=utf-8", body)], body)
-
-
-def _body_headers(media_type: str, body: bytes) -> list[Header]:
-    return [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]
+    return reply(redirect_page(location), "text/html; charset=utf-8", 307, (b"location", target))
 
 
 def _log_request(scope: HTTPScope, status: int, duration_s: float, error: str) -> None:

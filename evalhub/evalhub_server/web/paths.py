@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import html
 import posixpath
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import quote, unquote
-
-from litestar import Request
 
 LONGEST_BYTES = 16 * 1024
 """The router remembers the paths that it has seen last, so they may not be of any size."""
@@ -38,11 +36,9 @@ def routed(raw_path: bytes) -> str:
     return "/".join(unquote(segment).replace("/", SLASH) for segment in segments)
 
 
-async def restore_slashes(request: Request[Any, Any, Any]) -> None:
-    """Before a handler runs: its path parameters get back the slashes that they were sent with."""
-    if SLASH in request.scope["path"]:
-        parameters = request.scope["path_params"]
-        request.scope["path_params"] = {name: value.replace(SLASH, "/") for name, value in parameters.items()}
+def restored(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Parameters of a routed path, with the slashes that they were sent with."""
+    return {name: value.replace(SLASH, "/") for name, value in parameters.items()}
 
 
 def redirect_page(location: str) -> bytes:

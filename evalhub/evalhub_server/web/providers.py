@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request, delete, get, patch, post, put
-from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
 from evalhub_server.domain import problems
@@ -27,7 +26,7 @@ from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, SC
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
 from evalhub_server.web.resourcelists import page_response, resource_query
-from evalhub_server.web.responses import json_response, no_content
+from evalhub_server.web.responses import NO_CONTENT, Reply, json_response
 
 AnyRequest = Request[Any, Any, Any]
 PATH = "/api/v1/evaluations/providers"
@@ -57,7 +56,7 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
     encoder = RecordEncoder(provider_resource)
     bare_encoder = RecordEncoder(_without_benchmarks)
 
-    def answer(record: ProviderRecord, status: int = 200) -> ASGIResponse:
+    def answer(record: ProviderRecord, status: int = 200) -> Reply:
         return json_response(encoder(record) + b"\n", status)
 
     @get(
@@ -72,7 +71,7 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
             errors=(*LIST, *SCOPED),
         ),
     )
-    async def list_providers(request: AnyRequest) -> ASGIResponse:
+    async def list_providers(request: AnyRequest) -> Reply:
         """List providers, the newest first: those that come with the server and the tenant's own."""
         query = Query(request.scope)
         asked = resource_query(
@@ -98,7 +97,7 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
             errors=WRITING,
         ),
     )
-    async def create_provider(request: AnyRequest) -> ASGIResponse:
+    async def create_provider(request: AnyRequest) -> Reply:
         """Create a provider."""
         config = read_provider(await read_body(request, body_limit_bytes))
         return answer(await resources.create_provider(config, context(request).identity), 201)
@@ -110,12 +109,12 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
             errors=(not_found("provider"),),
         ),
     )
-    async def get_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
+    async def get_provider(request: AnyRequest, provider_id: str) -> Reply:
         """Read a provider."""
         return answer(await resources.get_provider(provider_id, context(request).identity))
 
     @put(ONE, operation=Operation(body=CONFIG, answer=CHANGED, errors=(*WRITING, *READ_ONLY)))
-    async def replace_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
+    async def replace_provider(request: AnyRequest, provider_id: str) -> Reply:
         """Replace a provider. Id, owner and time of creation stay; jobs that exist keep what they have."""
         config = read_provider(await read_body(request, body_limit_bytes))
         return answer(await resources.replace_provider(provider_id, config, context(request).identity))
@@ -134,7 +133,7 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
             errors=(*PATCH, *WRITING, *READ_ONLY),
         ),
     )
-    async def patch_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
+    async def patch_provider(request: AnyRequest, provider_id: str) -> Reply:
         """Change parts of a provider.
 
         The body is a JSON Patch (RFC 6902) of the operations that the schema lists, or an object to merge (RFC 7396). What
@@ -148,10 +147,10 @@ def provider_routes(resources: ResourceService, body_limit_bytes: int) -> list[C
         status_code=200,  # 204 is in the answer; see responses
         operation=Operation(answer=Answer(status=204, text="The provider is gone."), errors=READ_ONLY),
     )
-    async def delete_provider(request: AnyRequest, provider_id: str) -> ASGIResponse:
+    async def delete_provider(request: AnyRequest, provider_id: str) -> Reply:
         """Delete a provider. Jobs that exist keep what they have."""
         await resources.delete_provider(provider_id, context(request).identity)
-        return no_content()
+        return NO_CONTENT
 
     return [list_providers, create_provider, get_provider, replace_provider, patch_provider, delete_provider]
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import msgspec
-from litestar.response.base import ASGIResponse
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.resource import Kind
@@ -14,7 +13,7 @@ from evalhub_server.engine.identity import Identity
 from evalhub_server.models.common import Page
 from evalhub_server.plugins.storage import ResourceQuery, Sort
 from evalhub_server.web.query import Query
-from evalhub_server.web.responses import encode, json_response
+from evalhub_server.web.responses import Reply, encode, json_response
 
 SCOPES = ("system", "tenant")
 SORTS: tuple[Sort, ...] = get_args(Sort)
@@ -43,7 +42,7 @@ def resource_query(
     )
 
 
-def page_response(query: Query, asked: ResourceQuery, total: int, items: list[msgspec.Raw]) -> ASGIResponse:
+def page_response(query: Query, asked: ResourceQuery, total: int, items: list[msgspec.Raw]) -> Reply:
     first, following = query.links(asked.limit, asked.offset, total)
     return json_response(
         encode(

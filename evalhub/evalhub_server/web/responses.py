@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
-from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
 
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import ErrorBody
 
 JSON = "application/json"
+Header = tuple[bytes, bytes]
 _encoder = msgspec.json.Encoder()
 
 
-def json_response(body: bytes, status: int = 200) -> ASGIResponse:
-    return ASGIResponse(body=body, status_code=status, media_type=JSON)
+class Reply(Struct, frozen=True):
+    """An answer as it is sent. Like every answer it is an ASGI application, which sends itself."""
+
+    status: int
+    headers: Sequence[Header] = ()
+    body: bytes = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-def no_content() -> ASGIResponse:
-    # Contract: even an answer without a body says JSON.
-    return ASGIResponse(body=b"", status_code=204, headers={"content-type": JSON})
+def reply(body: bytes, media_type: str, status: int = 200, *headers: Header) -> Reply:
+    length = b"%d" % len(body)
+    own = (b"content-type", media_type.encode("latin-1")), (b"content-length", length)
+    return Reply(status, (*own, *headers), body)
+
+
+def json_response(body: bytes, status: int = 200) -> Reply:
+    return reply(body, JSON, status)
+
+
+# Contract: even an answer without a body says JSON.
+NO_CONTENT = Reply(204, ((b"content-type", JSON.encode()),))
 
 
 def encode(value: object) -> bytes:
