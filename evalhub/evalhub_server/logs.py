@@ -29,13 +29,7 @@ def configure_logs(level: str, stream: TextIO | None = None, secrets: Iterable[s
     number = _LEVELS.get(level.removesuffix("ing"), logging.INFO)
     out = stream or sys.stderr
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            _redacting(redactor),
-            _render,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, _rendering(redactor)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: _Lines(out),
         cache_logger_on_first_use=True,
@@ -60,16 +54,14 @@ class _Lines:
     log = debug = info = warning = error = critical = exception = msg
 
 
-def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-    level, message = event.pop("level", "info"), event.pop("event", "")
-    return _line(level, message, event)
+def _rendering(redactor: Redactor) -> structlog.typing.Processor:
+    def render(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+        if "exc_info" in event:
+            event = structlog.processors.format_exc_info(logger, method, event)
+        fields = {key: redactor.value(value) for key, value in event.items()}
+        return _line(method, fields.pop("event", ""), fields)
 
-
-def _redacting(redactor: Redactor) -> structlog.typing.Processor:
-    def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        return {key: redactor.value(value) for key, value in event.items()}
-
-    return redact
+    return render
 
 
 class _JsonFormatter(logging.Formatter):

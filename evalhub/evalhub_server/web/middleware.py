@@ -26,8 +26,6 @@ from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.paths import LONGEST_BYTES, cleaned, is_clean, redirect_page, routed
 from evalhub_server.web.responses import JSON, Header, Reply, error_body, reply
 
-log = structlog.get_logger()
-
 HEALTH = "/api/v1/health"
 DOCS = "/docs/"
 # What needs no token: it says nothing about anybody, and a browser that opens a page cannot send one.
@@ -54,6 +52,7 @@ class Gateway:
         self._guard = Guard(settings)
         self._identities = Identities(required=not settings.local)
         self._credentials = credentials
+        self._log = structlog.get_logger().bind()  # the lazy one would be bound anew for every line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +73,6 @@ class Gateway:
                 size_bytes += len(message.get("body", b""))
             await send(message)
 
-        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=trace)
         token = b""
         if scope["raw_path"].startswith(CALLBACK):
@@ -106,7 +104,7 @@ class Gateway:
                 fields.get(b"content-length", b""),
                 size_bytes,
             )
-        _log_request(scope, status, duration_s, error)
+        self._log_request(scope, status, duration_s, error)
 
     def _enter(
         self,
@@ -154,6 +152,22 @@ class Gateway:
         if not credentials.admit(authorization):
             raise problems.unauthorized()
 
+    def _log_request(self, scope: HTTPScope, status: int, duration_s: float, error: str) -> None:
+        # Probes ask for health all the time; nobody wants to read that.
+        level = logging.DEBUG if scope["path"] == HEALTH else logging.INFO
+        if not self._log.is_enabled_for(level):
+            return
+        self._log.log(
+            level,
+            "Request successful" if status < 400 else "Request failed",
+            method=scope["method"],
+            uri=request_uri(scope),
+            code=status,
+            duration=round(duration_s, 6),
+            remote_addr=scope["client"][0] if scope["client"] else "",
+            **({"error": error} if error else {}),
+        )
+
 
 def _refused(error: ApiError, trace: str) -> Reply:
     headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
@@ -163,23 +177,6 @@ def _refused(error: ApiError, trace: str) -> Reply:
 def _redirect(location: str, query: bytes) -> Reply:
     target = location.encode() + (b"?" + query if query else b"")
     return reply(redirect_page(location), "text/html; charset=utf-8", 307, (b"location", target))
-
-
-def _log_request(scope: HTTPScope, status: int, duration_s: float, error: str) -> None:
-    # Probes ask for health all the time; nobody wants to read that.
-    level = logging.DEBUG if scope["path"] == HEALTH else logging.INFO
-    if not log.is_enabled_for(level):
-        return
-    log.log(
-        level,
-        "Request successful" if status < 400 else "Request failed",
-        method=scope["method"],
-        uri=request_uri(scope),
-        code=status,
-        duration=round(duration_s, 6),
-        remote_addr=scope["client"][0] if scope["client"] else "",
-        **({"error": error} if error else {}),
-    )
 
 
 def request_uri(scope: Any) -> str:
