@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 import msgspec
@@ -53,4 +54,4 @@ class RecordEncoder:
 
 
 def _same(known: Parts, parts: Parts) -> bool:
-    return len(known) == len(parts) and all(one is other for one, other in zip(known, parts, strict=True))
+    return len(known) == len(parts) and all(map(is_, known, parts))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
+from random import getrandbits
 
 from evalhub_server.domain import problems
 
@@ -32,6 +32,6 @@ def trace_of(value: bytes | None) -> str:
 
 
 def _new_trace() -> str:
-    """A random UUID, version 4, in half the time of ``uuid.uuid4``: every request gets one."""
-    h = os.urandom(16).hex()
+    """A random UUID, version 4, in a fraction of the time of ``uuid.uuid4``: every request gets one, and it opens nothing."""
+    h = f"{getrandbits(128):032x}"
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"

@@ -135,10 +135,9 @@ def job_routes(jobs: JobService, body_limit_bytes: int) -> list[ControllerRouter
         page = await jobs.list(_job_query(query, limit, offset, context(request).identity))
         first, following = query.links(limit, offset, page.total_count)
         items = [msgspec.Raw(encoder(job)) for job in page.items]
-        envelope = Page[msgspec.Raw](
-            first=first, next=following, limit=limit, total_count=page.total_count, items=items
+        return json_response(
+            encode(Page(first=first, next=following, limit=limit, total_count=page.total_count, items=items))
         )
-        return json_response(encode(envelope))
 
     @get(
         "/api/v1/evaluations/jobs/{job_id:str}",

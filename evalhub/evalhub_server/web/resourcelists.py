@@ -45,9 +45,7 @@ def resource_query(
 def page_response(query: Query, asked: ResourceQuery, total: int, items: list[msgspec.Raw]) -> Reply:
     first, following = query.links(asked.limit, asked.offset, total)
     return json_response(
-        encode(
-            Page[msgspec.Raw](first=first, next=following, limit=asked.limit, total_count=total, items=items)
-        )
+        encode(Page(first=first, next=following, limit=asked.limit, total_count=total, items=items))
     )
 
 
