@@ -191,6 +191,30 @@ def test_every_rule_is_told_as_json_schema():
     assert STRUCT_KEYWORDS.keys() == STRUCT_CHECKS.keys()
 
 
+@pytest.mark.parametrize(
+    ("url", "is_url"),
+    [
+        ("http://model.test:8000/v1?x=100%#f", True),
+        ("http://u%20:p@[fe80::1%25en0]:/%41", True),
+        ("localhost:8000", True),
+        ("mailto:a@b", True),
+        ("file:///etc", True),
+        ("x:/path#f", True),
+        ("http://host:port", False),
+        ("http://[::1", False),
+        ("http://host/%zz", False),
+        ("http://host#%zz", False),
+        ("http://a|b", False),
+        ("http:/x", False),
+        ("file:///", False),
+    ],
+)
+def test_the_pattern_of_a_url_allows_what_the_rule_allows(url: str, is_url: bool):
+    schema = KEYWORDS["url"]({"type": "string"}, None, True)
+    assert jsonschema.Draft202012Validator(schema).is_valid(url) is is_url
+    assert CHECKS["url"](url, None) is not is_url
+
+
 def test_operations_parameters_and_schemas_are_explained(document: dict[str, Any]):
     for method, path, operation in operations(document):
         assert operation["summary"], f"{method} {path}"

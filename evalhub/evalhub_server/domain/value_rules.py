@@ -22,11 +22,10 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.*)", re.DOTALL)
 _BAD_URL_CHARACTER = re.compile(r"[\x00-\x20\x7f]")
 _AUTHORITY = re.compile(
     r"(?:[\w.~!$&'()*+,;=%:@-]*@)?"
-    r"(?:\[([0-9A-Fa-f:.]+)(?:%25[^\[\]]+)?\]|[^\[\]:%@\\|{}^`]*)"
+    r"(?:\[[0-9A-Fa-f:.]+(?:%25[^\[\]]+)?\]|[^\[\]:%@\\|{}^`]*)"
     r"(?::[0-9]*)?",
     re.ASCII,
 )
-"""User, host and port. The group is an address in brackets, without its zone."""
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -59,24 +58,13 @@ def _broken_url(value: str) -> bool:
 def _malformed(rest: str) -> bool:
     """Is there an impossible host, port or escape in ``//user@host:port/path``?"""
     authority, path = _split(rest)
-    match = _AUTHORITY.fullmatch(authority)
-    return (
-        match is None or (match[1] is not None and not _is_ipv6(match[1])) or bool(_BAD_ESCAPE.search(path))
-    )
+    return not _AUTHORITY.fullmatch(authority) or bool(_BAD_ESCAPE.search(path))
 
 
 def _split(rest: str) -> tuple[str, str]:
     """(authority, path) of ``//authority/path?query``."""
     authority, slash, path = rest.partition("?")[0][2:].partition("/")
     return authority, slash + path
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _host(rest: str) -> str:

@@ -20,15 +20,18 @@ from evalhub_server.models.rules import Rule
 FORCING = frozenset({"required", "notblank"})
 """Rules that an absent value does not keep."""
 
-_NO_SPACE = r"[^\x00-\x20\x7f]"
-_AUTHORITY = (
-    r"([^\x00-\x20\x7f/?#]*@)?(\[[^\x00-\x20\x7f/?#@\]]|[^\x00-\x20\x7f/?#@:\[])[^\x00-\x20\x7f/?#@]*"
-    rf"([/?#]{_NO_SPACE}*)?"
-)
-_OPAQUE = rf"[^\x00-\x20\x7f/?#]{_NO_SPACE}*"
-_FRAGMENT = rf"[^\x00-\x20\x7f#]*#{_NO_SPACE}+"
-_URL = rf"[A-Za-z][A-Za-z0-9+.-]*:(//{_AUTHORITY}|{_OPAQUE}|{_FRAGMENT})"
-_GIT_URL = rf"[Hh][Tt][Tt][Pp][Ss]?://{_AUTHORITY}"
+_ESCAPE = "%[0-9A-Fa-f]{2}"
+_HOST = r"(\[[0-9A-Fa-f:.]+(%25[^\x00-\x20\x7f/?#@\[\]]+)?\]|[^\x00-\x20\x7f/?#@:%\[\]\\|{}^`]+)"
+_AUTHORITY = rf"([A-Za-z0-9_.~!$&'()*+,;=%:@-]*@)?{_HOST}(:[0-9]*)?"
+_PATH = rf"(/([^\x00-\x20\x7f?#%]|{_ESCAPE})*)?"
+_QUERY = r"(\?[^\x00-\x20\x7f#]*)?"
+_FRAGMENT = rf"#([^\x00-\x20\x7f%]|{_ESCAPE})"
+_AT_A_HOST = rf"//{_AUTHORITY}{_PATH}{_QUERY}({_FRAGMENT}*)?"
+_OPAQUE = rf"[^\x00-\x20\x7f/?#][^\x00-\x20\x7f#]*({_FRAGMENT}*)?"
+_OF_A_DOCUMENT = rf"/?([^\x00-\x20\x7f/#][^\x00-\x20\x7f#]*)?{_FRAGMENT}+"
+_FILE = rf"[Ff][Ii][Ll][Ee]:///([^\x00-\x20\x7f?#%]|{_ESCAPE})+"
+_URL = rf"[A-Za-z][A-Za-z0-9+.-]*:({_AT_A_HOST}|{_OPAQUE}|{_OF_A_DOCUMENT})|{_FILE}"
+_GIT_URL = rf"[Hh][Tt][Tt][Pp][Ss]?:{_AT_A_HOST}"
 _DNS_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 Keywords = Callable[[Json, Any, bool], Json]
