@@ -55,8 +55,9 @@ async def find_remote(url: str, username: str, password: str, allowed: Collectio
     for _ in range(MOST_REDIRECTS + 1):
         parts = _checked(url)
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-        addresses = await public_addresses(host, port, allowed)
-        if getproxies().get(parts.scheme) and not proxy_bypass(host):
+        proxied = bool(getproxies().get(parts.scheme)) and not proxy_bypass(host)
+        addresses = await public_addresses(host, port, allowed, proxied=proxied)
+        if proxied:
             addresses = []  # the proxy connects, not we
         location = await _redirect(url, addresses, authorization)
         if not location:

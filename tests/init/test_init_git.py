@@ -12,6 +12,7 @@ import pytest
 
 from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
+from harness.proxy import RunningProxy
 
 SOMEBODY = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -270,3 +271,23 @@ def test_credentials_need_tls(pod: InitPod, server: GitServer, in_url: bool):
 def test_too_long_is_too_long(pod: InitPod, server: GitServer, repository: Repository):
     text = pod.refused(**at(server, "main"), TEST_DATA_GIT_TIMEOUT="1ms")
     assert text == "The git test data did not arrive within 0.001 s (TEST_DATA_GIT_TIMEOUT)."
+
+
+def test_a_proxy_knows_hosts_that_nobody_does_here(pod: InitPod, server: GitServer, repository: Repository):
+    with RunningProxy({"git.invalid": server.upstream.port}) as proxy:
+        wanted = {"TEST_DATA_GIT_URL": "http://git.invalid/repo", "TEST_DATA_GIT_REF": "v1"}
+        assert pod.fetched(**wanted, **proxy.environment())["a.txt"] == "old"
+    assert {line.split("/repo")[0] for line in proxy.asked} == {
+        "GET http://git.invalid",
+        "POST http://git.invalid",
+    }
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1", "metadata.google.internal", "evalhub.default.svc"])
+def test_a_proxy_is_not_asked_for_what_only_the_cluster_reaches(
+    pod: InitPod, server: GitServer, repository: Repository, host: str
+):
+    with RunningProxy({host: server.upstream.port}) as proxy:
+        text = pod.refused(TEST_DATA_GIT_URL=f"http://{host}/repo", **proxy.environment())
+    assert f"may not come from '{host}'" in text
+    assert proxy.asked == []

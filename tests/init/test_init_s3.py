@@ -12,6 +12,7 @@ from evalhub_init.s3 import relative_names
 from evalhub_init.sigv4 import Credentials, encoded, query_of, signed_headers
 from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
+from harness.proxy import RunningProxy
 
 PAGE = 2
 FROM_BUCKET = {"TEST_DATA_S3_BUCKET": "my-bucket", "TEST_DATA_S3_KEY": "/data/"}
@@ -72,6 +73,14 @@ def with_credentials(pod: InitPod, bucket: Bucket, **changed: str) -> None:
         "AWS_S3_ENDPOINT": f"{bucket.upstream.url}/",
     }
     pod.credentials(**(files | changed))
+
+
+def test_a_bucket_is_reached_through_a_proxy(pod: InitPod):
+    bucket = Bucket(**{"data/a.txt": b"a"})
+    with bucket.upstream, RunningProxy({"s3.test": bucket.upstream.port}) as proxy:
+        with_credentials(pod, bucket, AWS_S3_ENDPOINT="http://s3.test")
+        assert pod.fetched(**FROM_BUCKET, **proxy.environment()) == {"a.txt": "a"}
+    assert {urlsplit(line.split()[1]).netloc for line in proxy.asked} == {"s3.test"}
 
 
 def test_everything_below_the_key_is_fetched_page_by_page(pod: InitPod):

@@ -27,6 +27,7 @@ from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, DockerConfigOf, PluginContext
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
+from evalhub_server.plugins.proxies import is_loopback, request_options
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Notice, Runtime
 from evalhub_server.plugins.sections import Duration, Timespan, convert_section, find_section
 from evalhub_server.plugins.storage import (
@@ -91,4 +92,6 @@ __all__ = [
     "find_section",
     "hookimpl",
     "hookspec",
+    "is_loopback",
+    "request_options",
 ]

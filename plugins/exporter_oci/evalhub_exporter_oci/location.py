@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from evalhub_server.models.job import OciCoordinates
-from evalhub_server.plugins import ExportRefused
+from evalhub_server.plugins import ExportRefused, is_loopback
 
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_NAMES = frozenset(
@@ -96,11 +95,3 @@ def canonical_host(text: str) -> str:
     """Lower case, without scheme and path, Docker Hub by one of its names: how credentials are found."""
     host = text.strip().lower().rpartition("://")[2].partition("/")[0]
     return DOCKER_HUB if host in _DOCKER_HUB_NAMES else host
-
-
-def is_loopback(host: str) -> bool:
-    """Is the host (without a port) this computer, by its name or number?"""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import urllib.request
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +17,9 @@ from yarl import URL
 
 from evalhub_exporter_oci.challenge import Challenge, parse_challenges
 from evalhub_exporter_oci.dockerconfig import Credentials
-from evalhub_exporter_oci.location import Location, is_loopback
+from evalhub_exporter_oci.location import Location
 from evalhub_server import __version__
-from evalhub_server.plugins import ExportRefused
+from evalhub_server.plugins import ExportRefused, request_options
 
 T = TypeVar("T")
 
@@ -102,10 +101,10 @@ class RegistrySession:
         assert self._http is not None  # noqa: S101  made on entering
         try:
             async with self._http.request(
-                method, url, data=data, headers=headers, allow_redirects=False, proxy=_proxy(url)
+                method, url, data=data, allow_redirects=False, **request_options(str(url), headers)
             ) as answer:
                 yield answer
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError) as error:
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError) as error:
             reason = (
                 f"no answer within {self._timeout.total:g} s" if isinstance(error, TimeoutError) else error
             )
@@ -204,11 +203,3 @@ def _decoded(body: bytes, type_: type[T]) -> T | None:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def _proxy(url: URL) -> str | None:
-    """The proxy that the environment names for this URL, as for Docker; none for this computer."""
-    host = url.host or ""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None
-    return urllib.request.getproxies().get(url.scheme)

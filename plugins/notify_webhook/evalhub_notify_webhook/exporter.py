@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -23,9 +24,11 @@ from evalhub_server.plugins import (
     ExportRefused,
     JobRecord,
     SettingsError,
+    request_options,
 )
 
 _GONE = 410
+_NOT_PUBLIC = "{}; to allow it, set webhook.allow_private_addresses: true"
 PAUSES_S = (0.5, 2.0)
 """Between the tries of a message that nobody keeps, within the time that an observer has."""
 
@@ -99,6 +102,14 @@ class WebhookExporter(Exporter):
         tls = await asyncio.to_thread(self._tls)  # which takes long enough to hold up events
         resolver = None if settings.allow_private_addresses else PublicResolver()
         host = self._url.host
+        headers = {
+            **signed,
+            "Content-Type": "application/json",
+            "User-Agent": f"eval-hub-server/{__version__}",
+        }
+        options = await self._options(headers, resolver)
+        if "proxy" in options:
+            resolver = None  # the proxy connects, and is itself in a private network
         try:
             async with (
                 aiohttp.ClientSession(
@@ -109,12 +120,8 @@ class WebhookExporter(Exporter):
                 session.post(
                     self._url,
                     data=text,
-                    headers={
-                        **signed,
-                        "Content-Type": "application/json",
-                        "User-Agent": f"eval-hub-server/{__version__}",
-                    },
                     allow_redirects=False,  # to where nobody has looked
+                    **options,
                 ) as answer,
             ):
                 status = answer.status
@@ -122,9 +129,7 @@ class WebhookExporter(Exporter):
             raise DeliveryError(f"{host} did not answer within {settings.http_timeout:g} s") from None
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, NotPublicError):
-                raise ExportRefused(
-                    f"{error.os_error}; to allow it, set webhook.allow_private_addresses: true"
-                ) from None
+                raise ExportRefused(_NOT_PUBLIC.format(error.os_error)) from None
             raise DeliveryError(f"{host} cannot be reached: {error.os_error}") from None
         except aiohttp.InvalidURL:
             raise ExportRefused(f"{host} is neither a name nor an address as it is usually written") from None
@@ -134,6 +139,26 @@ class WebhookExporter(Exporter):
             raise ExportRefused(f"{host} answered 410: it wants no messages any more")
         if not 200 <= status < 300:
             raise DeliveryError(f"{host} answered {status} instead of 2xx")
+
+    async def _options(self, headers: dict[str, str], resolver: PublicResolver | None) -> dict[str, Any]:
+        """The headers, and the proxy if there is to be one, which must lead to nothing that is not public.
+
+        Raises :class:`ExportRefused`, and :class:`DeliveryError` for an impossible proxy.
+        """
+        if not self._settings.proxy_from_environment:
+            return {"headers": headers}
+        try:
+            options = request_options(self._settings.url, headers)
+        except ValueError as error:
+            raise DeliveryError(str(error)) from None
+        if "proxy" in options and resolver is not None:
+            try:
+                await resolver.resolve(self._url.host or "")
+            except NotPublicError as error:
+                raise ExportRefused(_NOT_PUBLIC.format(error)) from None
+            except OSError:
+                return options  # behind a proxy, names of the internet are often unknown
+        return options
 
     def _tls(self) -> ssl.SSLContext | bool:
         if not self._settings.ca_cert_path:

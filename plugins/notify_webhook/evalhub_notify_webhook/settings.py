@@ -21,7 +21,8 @@ class WebhookSettings(Struct, kw_only=True, frozen=True):
     ``secret_path``: a file with it instead, read for every message; with two lines, messages have two signatures,
     so that receivers can change over. ``events``: which there are messages for. ``allow_private_addresses``: the
     endpoint may be on this computer or in a private network. ``ca_cert_path``: a PEM file of authorities to trust
-    beside the system's. ``http_timeout``: how long the endpoint may take to answer.
+    beside the system's. ``proxy_from_environment``: post through the proxy that HTTPS_PROXY and its kin name; whom
+    that reaches is then for it to decide, wherever this computer cannot look up the endpoint. ``http_timeout``: how long the endpoint may take to answer.
     """
 
     url: str = ""
@@ -30,6 +31,7 @@ class WebhookSettings(Struct, kw_only=True, frozen=True):
     events: tuple[str, ...] = FINISHED
     allow_private_addresses: bool = False
     ca_cert_path: str = ""
+    proxy_from_environment: bool = False
     http_timeout: Timespan = Timespan(10)
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from evalhub_server.plugins import request_options
 from evalhub_tracking_mlflow.credentials import Credentials
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class _ErrorBody(Struct):
 
 
 class Client:
-    """Opens its connections with the first request."""
+    """Opens its connections with the first request, through the proxy that the environment names, if it does."""
 
     def __init__(self, credentials: Credentials, timeout_s: float, tls: ssl.SSLContext | None) -> None:
         self._credentials = credentials
@@ -77,8 +78,9 @@ class Client:
             headers[WORKSPACE_HEADER] = workspace
         try:
             headers |= self._credentials.headers()
+            url = self._credentials.base_url + path
             async with self._opened().request(
-                method, self._credentials.base_url + path, headers=headers, **options
+                method, url, **request_options(url, headers), **options
             ) as answer:
                 body = await answer.read()
         except TimeoutError as error:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -19,6 +20,7 @@ from evalhub_server.models.job import OciCoordinates
 from evalhub_server.plugins import ExportRefused
 from harness.answering import AnsweringServer, Reply, Request
 from harness.certificates import certificate
+from harness.proxy import RunningProxy
 
 ME = Credentials(username="me", password="s3cret-of-mine")
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="x"'}
@@ -198,17 +200,29 @@ async def test_a_registry_that_does_not_answer_in_time_is_a_passing_trouble():
             await pushed(place, timeout_s=0.2)
 
 
+@pytest.mark.parametrize("login", ["", "me:p%40ss"])
 async def test_the_proxy_of_the_environment_is_used_but_not_for_this_computer(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, login: str
 ):
-    with Registry() as proxy, Registry() as registry:
-        monkeypatch.setenv("http_proxy", proxy.url)
-        for name in ("no_proxy", "NO_PROXY"):
-            monkeypatch.setenv(name, "other.test")
+    with Registry() as registry, RunningProxy({"registry.test": registry.port}, unquote(login)) as proxy:
+        for name, value in proxy.environment(login).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("no_proxy", "other.test")
         await pushed(place_at(registry.host))
-        assert proxy.requests == []
-        proxy.uploads = "http://registry.test/upload"
+        assert proxy.asked == []
+        registry.uploads = "http://registry.test/upload"
         await pushed(place_at("registry.test"))
-    assert {request.path.partition("/v2/")[0] for request in proxy.requests if "/v2/" in request.path} == {
+    assert {line.split()[1].partition("/v2/")[0] for line in proxy.asked if "/v2/" in line} == {
         "http://registry.test"
     }
+
+
+async def test_a_proxy_that_wants_a_password_is_named_without_it(monkeypatch: pytest.MonkeyPatch):
+    with RunningProxy({}, "me:right") as proxy:
+        for name, value in proxy.environment("me:wrong").items():
+            monkeypatch.setenv(name, value)
+        for host, insecure in (("registry.test", True), ("tls.registry.test", False)):
+            with pytest.raises(RegistryError, match="407") as failed:
+                await pushed(place_at(host, insecure=insecure))
+            assert "wrong" not in str(failed.value)
+    assert proxy.asked == []

@@ -24,6 +24,7 @@ from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.testing.builders import EPOCH, a_job
 from harness.answering import AnsweringServer, Reply
 from harness.certificates import certificate
+from harness.proxy import RunningProxy
 from harness.receiver import Receiver
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
@@ -183,6 +184,34 @@ async def test_no_proxy_of_the_environment_gets_to_see_a_message(
         await posted(receiver.hook)
         assert proxy.requests == []
     assert len(receiver.requests) == 1
+
+
+async def test_a_proxy_is_used_if_it_shall_be(receiver: Receiver, monkeypatch: pytest.MonkeyPatch):
+    with RunningProxy({"hooks.test": receiver.port, "hooks.invalid": receiver.port}) as proxy:
+        for name, value in proxy.environment().items():
+            monkeypatch.setenv(name, value)
+        await posted("http://hooks.test/hook", proxy_from_environment=True)
+        # A name that only the proxy can look up: whom it reaches is for the proxy to decide.
+        await posted("http://hooks.invalid/hook", proxy_from_environment=True, allow_private_addresses=False)
+        await posted(receiver.hook, proxy_from_environment=True)  # on this computer
+    assert proxy.asked == ["POST http://hooks.test/hook", "POST http://hooks.invalid/hook"]
+    assert len(receiver.requests) == 3
+
+
+async def test_a_proxy_is_no_way_to_an_address_that_is_not_public(monkeypatch: pytest.MonkeyPatch):
+    def private(host: str, *_: object, **__: object) -> list[Any]:
+        assert host == "inside.test"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 0))]
+
+    with RunningProxy({"inside.test": 9}) as proxy:
+        for name, value in proxy.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(socket, "getaddrinfo", private)
+        with pytest.raises(ExportRefused, match=r"10\.0\.0\.1, which is not public"):
+            await posted(
+                "http://inside.test/hook", proxy_from_environment=True, allow_private_addresses=False
+            )
+    assert proxy.asked == []
 
 
 def test_changes_owe_the_events_that_are_selected():

@@ -25,6 +25,7 @@ from evalhub_tracking_mlflow.workspaces import Workspaces
 from harness import free_port
 from harness.answering import AnsweringServer, Reply, Request
 from harness.certificates import certificate
+from harness.proxy import RunningProxy
 
 BODY = b'{"error_code": "INTERNAL_ERROR",\n "message": "bad"}'
 
@@ -54,9 +55,13 @@ def server() -> Iterator[AnsweringServer]:
         stranger.released.set()
 
 
-def client_of(port: int, scheme: str = "http", **settings: Any) -> Client:
-    made = MlflowSettings(tracking_uri=f"{scheme}://127.0.0.1:{port}", **settings)
+def at(url: str, **settings: Any) -> Client:
+    made = MlflowSettings(tracking_uri=url, **settings)
     return Client(Credentials(made), made.http_timeout, tls_context(made))
+
+
+def client_of(port: int, scheme: str = "http", **settings: Any) -> Client:
+    return at(f"{scheme}://127.0.0.1:{port}", **settings)
 
 
 async def failure(client: Client, path: str) -> MlflowError:
@@ -171,3 +176,51 @@ async def test_behind_an_mlflow_that_hangs_nobody_waits_for_the_others():
         released.set()
         assert await asyncio.gather(*asked) == ["7"] * 5
         await client.close()
+
+
+async def test_the_proxy_of_the_environment_is_used_where_it_is_for(
+    server: AnsweringServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    tls = certificate(tmp_path, "mlflow", "DNS:safe.mlflow.test")
+    with (
+        AnsweringServer(lambda _: Reply(body=b"{}"), tls=tls) as safe,
+        RunningProxy({"mlflow.test": server.port, "safe.mlflow.test": safe.port}, "me:p@ss") as proxy,
+    ):
+        for name, value in proxy.environment("me:p%40ss").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("no_proxy", "other.test,.near.test")
+        plain = at("http://mlflow.test", token="of-mlflow")
+        headers = await plain.get("/echo", dict[str, str])
+        tunnelled = at("https://safe.mlflow.test", ca_cert_path=str(tls.crt))
+        await tunnelled.get("/x", dict[str, str])
+        here, near = client_of(server.port), at("http://mlflow.near.test:1")
+        await here.get("/echo", dict[str, str])
+        with pytest.raises(MlflowError, match=r"mlflow\.near\.test"):
+            await near.get("/echo", dict[str, str])
+        for client in (plain, tunnelled, here, near):
+            await client.close()
+    assert proxy.asked == ["GET http://mlflow.test/echo", "CONNECT safe.mlflow.test:443"]
+    assert headers["authorization"] == "Bearer of-mlflow"
+    assert "proxy-authorization" not in headers
+    assert safe.requests[0].header("Proxy-Authorization") == []
+
+
+async def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch):
+    with RunningProxy({}, "me:right") as proxy:
+        for name, value in proxy.environment("me:wrong").items():
+            monkeypatch.setenv(name, value)
+        for url in ("http://mlflow.test", "https://mlflow.test"):
+            client = at(url)
+            with pytest.raises(MlflowError, match="407") as failed:
+                await client.get("/x", dict[str, str])
+            assert "wrong" not in str(failed.value)
+            await client.close()
+
+
+async def test_a_proxy_without_an_address_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", "socks5://me:secret@proxy.test:1080")
+    monkeypatch.setenv("no_proxy", "")
+    client = at("http://mlflow.test")
+    with pytest.raises(MlflowError, match=r"the proxy 'socks5://proxy\.test:1080'"):
+        await client.get("/x", dict[str, str])
+    await client.close()
