@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
@@ -15,6 +14,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metric
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from harness.answering import AnsweringServer, Reply, Request
+from harness.certificates import Certificate
 from harness.running import Started
 from harness.waiting import wait_until
 
@@ -100,9 +100,9 @@ def _first(
 
 
 class HttpCollector(AnsweringServer, Collected):
-    """OTLP over HTTP; ``tls`` is a certificate and its key. While :attr:`status` is not 200, it takes nothing."""
+    """OTLP over HTTP; ``tls`` is its certificate. While :attr:`status` is not 200, it takes nothing."""
 
-    def __init__(self, *, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, *, tls: Certificate | None = None) -> None:
         AnsweringServer.__init__(self, self._take, tls=tls)
         Collected.__init__(self)
         self.status = 200
@@ -126,9 +126,9 @@ class HttpCollector(AnsweringServer, Collected):
 
 
 class GrpcCollector(Started, Collected):
-    """OTLP over gRPC; ``tls`` is a certificate and its key."""
+    """OTLP over gRPC; ``tls`` is its certificate."""
 
-    def __init__(self, *, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, *, tls: Certificate | None = None) -> None:
         Collected.__init__(self)
         self._tls = tls
         self._server: grpc.Server | None = None

@@ -29,6 +29,8 @@ def config_for(tmp_path: Path) -> Callable[..., Config]:
             "exporter_endpoint": endpoint,
             "exporter_insecure": True,
             "enable_tracing": True,
+            "enable_metrics": True,
+            "metric_export_interval": "100ms",
             "tracer_batch_interval": "50ms",
             **otel,
         }

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer, free_port, wait_until
+from harness.certificates import certificate
 from harness.collector import GrpcCollector, HttpCollector
 from harness.server import API
-from harness.tokens import certificate
 
 MakeConfig = Callable[..., Config]
 UNTRUSTED = {
@@ -24,8 +24,8 @@ UNTRUSTED = {
     "SSL_CERT_DIR": "",
     "REQUESTS_CA_BUNDLE": "",
 }
-NOT_TAKEN = "OpenTelemetry collector does not take traces"
-SIGNALS = {"traces"}
+NOT_TAKEN = "OpenTelemetry collector does not take "
+SIGNALS = {"traces", "metrics"}
 
 
 def warnings(server: RunningServer) -> list[dict[str, Any]]:
@@ -150,8 +150,10 @@ def test_stdout_gets_one_object_per_line(config_for: MakeConfig):
     with RunningServer(config_for("", exporter_type="stdout").folder) as server:
         server.get(f"{API}/jobs")
         spans = wait_until(lambda: [x for x in printed(server) if "context" in x], "a span")
+        metrics = wait_until(lambda: [x for x in printed(server) if "resource_metrics" in x], "metrics")
     assert spans[0]["name"] == f"GET {API}/jobs"
-    assert spans[0]["resource"]["attributes"]["service.name"] == "eval-hub-server"
+    for resource in (spans[0]["resource"], metrics[0]["resource_metrics"][0]["resource"]):
+        assert resource["attributes"]["service.name"] == "eval-hub-server"
 
 
 def printed(server: RunningServer) -> list[dict[str, Any]]:

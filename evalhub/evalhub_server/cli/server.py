@@ -128,6 +128,7 @@ class Server:
         storage = self._make(Storage, storage_name(settings), context)
         await storage.open()
         self._stack.push_async_callback(storage.close)
+        self._stack.push_async_callback(telemetry.stop_looking)
         runtime = self._make(Runtime, runtime_name(settings), context)
         self._stack.push_async_callback(runtime.close)
         await runtime.check()
@@ -178,6 +179,7 @@ class Server:
         await supervisor.start()
         await finalizer.start()
         metrics_port = self._listen_for_metrics(metrics)
+        telemetry.push(metrics)
         log.info(
             "API Server starting",
             url=self.url,

@@ -11,6 +11,7 @@ from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.runs import EnvironmentOf
 from evalhub_server.errors import StartupError
 from evalhub_server.settings import OtelSettings
+from evalhub_server.web.metrics import Metrics
 
 if TYPE_CHECKING:
     from evalhub_server.telemetry.telemetry import Telemetry
@@ -43,6 +44,16 @@ class ServerTelemetry:
     def around(self, app: ASGIApp, address: str, port: int) -> ASGIApp:
         """``app`` with a span for each request; the very same if there are none."""
         return self._requests.around(app, address, port) if self._requests else app
+
+    def push(self, metrics: Metrics) -> None:
+        """Send these from now on."""
+        if self._telemetry is not None and self._telemetry.metrics is not None:
+            self._telemetry.metrics.start(metrics.figures)
+
+    async def stop_looking(self) -> None:
+        """Take the last figures; the storage is still open."""
+        if self._telemetry is not None:
+            await self._telemetry.stop_looking()
 
     async def close(self) -> None:
         """Send what is left. Waits for a bounded time only."""

@@ -111,3 +111,11 @@ class Series(Generic[C]):
                 for is_open, value in zip(self._open, values, strict=True)
             )
         return self._cells.setdefault(values, self._make())
+
+
+class Figures(Struct, kw_only=True, frozen=True):
+    """Everything that is counted, at one moment; the series go on counting."""
+
+    counters: Sequence[Series[Count]]
+    histograms: Sequence[Series[Distribution]]
+    gauges: Sequence[Gauge]

@@ -80,7 +80,7 @@ class _Database(Struct, kw_only=True, frozen=True):
 OTHER_SECTIONS: Mapping[str, type[Struct]] = {"mlflow": _Mlflow, "database": _Database}
 """The released server's sections that belong to plugins here, for when no installed plugin claims them."""
 
-NO_TELEMETRY = "the server sends traces only; /metrics has its figures"
+NO_TELEMETRY = "the log is on standard error"
 
 NO_EFFECT: Mapping[str, str] = {
     "database.max_idle_conns": "a connection that nobody uses is closed after a while",
@@ -91,8 +91,6 @@ NO_EFFECT: Mapping[str, str] = {
     "otel.enable_ecs_resource_detection": "additional_attributes can say where the server runs",
     "otel.enable_job_container_logs": NO_TELEMETRY,
     "otel.enable_logs": NO_TELEMETRY,
-    "otel.enable_metrics": NO_TELEMETRY,
-    "otel.metric_export_interval": NO_TELEMETRY,
     "sidecar.eval_hub.token": "in a cluster sidecars have the tokens of their pods",
     "sidecar.init_container.*": "each Job says it",
     "sidecar.local.*": "for the sidecar's own file",

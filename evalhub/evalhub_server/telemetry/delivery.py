@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
+from enum import Enum
+from typing import TypeVar
 
 import structlog
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 log = structlog.get_logger()
+
+R = TypeVar("R", bound=Enum)
 
 _ADVICE = (
     "What it misses is dropped; evaluations work all the same. Check that a collector listens at "
@@ -43,9 +45,17 @@ class Delivery:
         self._logger.removeHandler(self._handler)
         self._logger.propagate = self._propagated
 
-    def began(self, signal: str) -> None:
-        """This thread exports ``signal`` from now on; what it says comes from that."""
+    def watch(self, signal: str, export: Callable[[], R]) -> R:
+        """Export ``signal``; what its result and this thread's complaints say of the collector is noted."""
         self._local.signal = signal
+        delivered = False
+        try:
+            result = export()
+            delivered = result.name == "SUCCESS"
+        finally:
+            self._local.signal = ""
+            self._ended(signal, delivered=delivered)
+        return result
 
     def complained(self, text: str) -> None:
         """An exporter has something to say."""
@@ -55,8 +65,7 @@ class Delivery:
         else:
             log.debug(text)
 
-    def ended(self, signal: str, *, delivered: bool) -> None:
-        self._local.signal = ""
+    def _ended(self, signal: str, *, delivered: bool) -> None:
         if not delivered:
             self._failed(signal, "")
             return
@@ -90,23 +99,3 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._delivery.complained(record.getMessage())
-
-
-class WatchedSpans(SpanExporter):
-    """Tells ``delivery`` how ``exporter`` gets on."""
-
-    def __init__(self, exporter: SpanExporter, delivery: Delivery) -> None:
-        self._exporter = exporter
-        self._delivery = delivery
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self._delivery.began("traces")
-        result = self._exporter.export(spans)
-        self._delivery.ended("traces", delivered=result is SpanExportResult.SUCCESS)
-        return result
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._exporter.force_flush(timeout_millis)

@@ -8,16 +8,20 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 
 from evalhub_server.settings import OtelSettings
+from evalhub_server.telemetry.metrics import MetricSink
 
 
 class Exporters(Protocol):
     """Makes one exporter for each signal."""
 
     def spans(self) -> SpanExporter: ...
+
+    def metrics(self) -> MetricSink: ...
 
 
 def import_exporters(otel: OtelSettings) -> Callable[[OtelSettings], Exporters]:
@@ -56,8 +60,11 @@ class StdoutExporters:
         """There is nothing to configure."""
 
     def spans(self) -> SpanExporter:
-        return ConsoleSpanExporter(out=sys.stdout, formatter=_span_line)
+        return ConsoleSpanExporter(out=sys.stdout, formatter=_line)
+
+    def metrics(self) -> MetricSink:
+        return ConsoleMetricExporter(out=sys.stdout, formatter=_line)
 
 
-def _span_line(span: ReadableSpan) -> str:
-    return span.to_json(indent=None) + "\n"
+def _line(item: ReadableSpan | MetricsData) -> str:
+    return item.to_json(indent=None) + "\n"

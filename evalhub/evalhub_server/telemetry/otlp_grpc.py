@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import grpc
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from evalhub_server.settings import OtelSettings
+from evalhub_server.telemetry.metrics import POINTS, MetricSink
 from evalhub_server.telemetry.trust import own_authority, pem_of, system_authorities
 
 
@@ -23,6 +25,14 @@ class GrpcExporters:
             insecure=self._otel.exporter_insecure,
             credentials=self._credentials,
             timeout=self._otel.tracer_timeout or None,
+        )
+
+    def metrics(self) -> MetricSink:
+        return OTLPMetricExporter(
+            endpoint=self._otel.collector,
+            insecure=self._otel.exporter_insecure,
+            credentials=self._credentials,
+            max_export_batch_size=POINTS,
         )
 
 

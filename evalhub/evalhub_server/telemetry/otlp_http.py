@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import requests
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from evalhub_server.settings import OtelSettings
+from evalhub_server.telemetry.metrics import POINTS, MetricSink
 from evalhub_server.telemetry.trust import own_authority, system_authorities
 
 
@@ -26,6 +28,14 @@ class HttpExporters:
             certificate_file=self._certificate_file,
             timeout=self._otel.tracer_timeout or None,
             session=_Session(),
+        )
+
+    def metrics(self) -> MetricSink:
+        return OTLPMetricExporter(
+            endpoint=f"{self._otel.collector}/v1/metrics",
+            certificate_file=self._certificate_file,
+            session=_Session(),
+            max_export_batch_size=POINTS,
         )
 
 

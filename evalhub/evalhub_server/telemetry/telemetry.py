@@ -10,15 +10,18 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from evalhub_server import __version__
 from evalhub_server.settings import OtelSettings
 from evalhub_server.telemetry.benchmarks import BenchmarkSpans
-from evalhub_server.telemetry.delivery import Delivery, WatchedSpans
+from evalhub_server.telemetry.delivery import Delivery
 from evalhub_server.telemetry.exporters import import_exporters
+from evalhub_server.telemetry.push import MetricPush
 from evalhub_server.telemetry.requests import RequestSpans
 from evalhub_server.telemetry.resource import resource_of
 from evalhub_server.telemetry.threads import in_thread
+from evalhub_server.telemetry.watched import WatchedSpans
 
 log = structlog.get_logger()
 
@@ -58,6 +61,21 @@ class Telemetry:
             tracer = provider.get_tracer(SCOPE, __version__)
             self.requests, self.benchmarks = RequestSpans(tracer), BenchmarkSpans(tracer, runtime)
             self._closers.append(provider.shutdown)
+        self.metrics: MetricPush | None = None
+        self._last_metrics: asyncio.Future[object] | None = None
+        if otel.enable_metrics:
+            self.metrics = MetricPush(
+                exporters.metrics(),
+                self._delivery,
+                resource,
+                InstrumentationScope(SCOPE, __version__),
+                otel.metric_export_interval,
+            )
+
+    async def stop_looking(self) -> None:
+        """Take the last figures, while there are any."""
+        if self.metrics is not None:
+            self._last_metrics = await self.metrics.last()
 
     async def close(self) -> None:
         """Send what is left; after :data:`SHUTDOWN_S` seconds what the collector has not taken is dropped."""
@@ -65,6 +83,7 @@ class Telemetry:
         if self.benchmarks is not None:
             self.benchmarks.close()
         sending = [in_thread(closer, "telemetry-close") for closer in self._closers]
+        sending += [self._last_metrics] if self._last_metrics else []
         if sending:
             _, late = await asyncio.wait(sending, timeout=until - time.monotonic())
             if late:

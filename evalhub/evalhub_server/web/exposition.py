@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client import REGISTRY, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from evalhub_server.engine.metrics_series import Count, Distribution, Gauge, Series
+from evalhub_server.engine.metrics_series import Figures
 
 
 class Exposition(Collector):
     """What is given, and what is in prometheus-client's own registry: the process's figures, and those of plugins."""
 
-    def __init__(
-        self,
-        counters: Sequence[Series[Count]],
-        histograms: Sequence[Series[Distribution]],
-        gauges: Sequence[Gauge],
-    ) -> None:
-        self._counters = counters
-        self._histograms = histograms
-        self._gauges = gauges
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
 
     def text(self) -> bytes:
         """In the text format 0.0.4."""
         return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
-        for series in self._counters:
+        for series in self._figures.counters:
             counter = CounterMetricFamily(series.name, series.help, labels=series.labels)
             for labels, count in series.cells().items():
                 counter.add_metric(labels, count.value)
             yield counter
-        for series in self._histograms:
+        for series in self._figures.histograms:
             histogram = HistogramMetricFamily(series.name, series.help, labels=series.labels)
             for labels, cell in series.cells().items():
                 bounds = (*(f"{bound:g}" for bound in cell.bounds), "+Inf")
@@ -43,7 +36,7 @@ class Exposition(Collector):
                 buckets = list(zip(bounds, accumulate(cell.counts.copy()), strict=True))
                 histogram.add_metric(labels, buckets, cell.sum)
             yield histogram
-        for gauge in self._gauges:
+        for gauge in self._figures.gauges:
             family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
             for labels, value in gauge.values.items():
                 family.add_metric(labels, value)

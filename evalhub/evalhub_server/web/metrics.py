@@ -15,7 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from evalhub_server.engine.metrics import JobMetrics
 from evalhub_server.engine.metrics_exports import ExportMetrics
-from evalhub_server.engine.metrics_series import Count, Distribution, Gauge, Labels, Series
+from evalhub_server.engine.metrics_series import Count, Distribution, Figures, Gauge, Labels, Series
 from evalhub_server.web.openapi.operation import Answer, Operation
 from evalhub_server.web.responses import Reply, reply
 
@@ -169,17 +169,28 @@ class Metrics:
         self._exports = exports
         self._gauges = gauges
 
+    async def figures(self) -> Figures:
+        """All of them, as they are now."""
+        return await asyncio.to_thread(self._figures, await self._all_gauges())
+
     async def text(self) -> bytes:
-        gauges = [*await self._gauges(), self._exports.gauge(), self.http.gauge()]
         # In a thread: the first call imports prometheus-client, and a thousand series take a while.
-        return await asyncio.to_thread(self._write, gauges)
+        return await asyncio.to_thread(self._write, await self._all_gauges())
+
+    async def _all_gauges(self) -> list[Gauge]:
+        return [*await self._gauges(), self._exports.gauge(), self.http.gauge()]
+
+    def _figures(self, gauges: list[Gauge]) -> Figures:
+        return Figures(
+            counters=[*self._jobs.counters, *self._exports.counters, *self.http.counters()],
+            histograms=[*self._jobs.histograms, *self._exports.histograms, *self.http.histograms()],
+            gauges=gauges,
+        )
 
     def _write(self, gauges: list[Gauge]) -> bytes:
         from evalhub_server.web.exposition import Exposition
 
-        counters = [*self._jobs.counters, *self._exports.counters, *self.http.counters()]
-        histograms = [*self._jobs.histograms, *self._exports.histograms, *self.http.histograms()]
-        return Exposition(counters, histograms, gauges).text()
+        return Exposition(self._figures(gauges)).text()
 
 
 def metrics_route(metrics: Metrics) -> HTTPRouteHandler:

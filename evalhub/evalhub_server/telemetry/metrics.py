@@ -1,0 +1,133 @@
+"""The figures of ``/metrics`` as OpenTelemetry has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, cast
+
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricExportResult,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.util.types import AttributeValue
+
+from evalhub_server.engine.metrics_series import Figures, Labels
+
+_NAMES = {
+    "http_server_active_requests": "http.server.active_requests",
+    "http_server_request_body_size": "http.server.request.body.size",
+    "http_server_request_count": "http.server.request.count",
+    "http_server_request_duration": "http.server.request.duration",
+    "http_server_response_body_size": "http.server.response.body.size",
+}
+"""Those that its conventions name with dots, as they do these attributes."""
+_ATTRIBUTES = {
+    "http_request_method": "http.request.method",
+    "http_response_status_code": "http.response.status_code",
+    "http_route": "http.route",
+    "network_protocol_name": "network.protocol.name",
+    "network_protocol_version": "network.protocol.version",
+    "server_address": "server.address",
+    "server_port": "server.port",
+    "url_scheme": "url.scheme",
+}
+_NUMBERS = {"http_response_status_code", "server_port"}
+_UNITS = {"_seconds": "s", "_bytes": "By"}
+_TOTAL = "_total"
+POINTS = 2000
+"""In one request: with the longest names they are below the 4 MB that a gRPC server takes by default."""
+_CUMULATIVE = AggregationTemporality.CUMULATIVE
+
+
+class MetricSink(Protocol):
+    """What is used of an exporter."""
+
+    def export(self, metrics_data: MetricsData) -> MetricExportResult: ...
+
+
+def metrics_data(
+    figures: Figures, resource: Resource, scope: InstrumentationScope, start_ns: int, now_ns: int
+) -> MetricsData:
+    """``figures`` since ``start_ns`` (both in ns since 1970).
+
+    Prometheus puts a unit and ``_total`` at the end of names, OpenTelemetry beside them: a collector that hands metrics to
+    Prometheus makes the very names of ``/metrics`` of these.
+    """
+    metrics = [
+        *_counters(figures, start_ns, now_ns),
+        *_histograms(figures, start_ns, now_ns),
+        *_gauges(figures, now_ns),
+    ]
+    metrics = [metric for metric in metrics if metric.data.data_points]  # exporters complain of the others
+    of_scope = ScopeMetrics(scope=scope, metrics=metrics, schema_url="")
+    of_resource = ResourceMetrics(resource=resource, scope_metrics=[of_scope], schema_url="")
+    return MetricsData(resource_metrics=[of_resource])
+
+
+def _counters(figures: Figures, start_ns: int, now_ns: int) -> Iterator[Metric]:
+    for series in figures.counters:
+        points = [
+            NumberDataPoint(_attributes(series.labels, values), start_ns, now_ns, cell.value)
+            for values, cell in series.cells().items()
+        ]
+        data = Sum(points, aggregation_temporality=_CUMULATIVE, is_monotonic=True)
+        yield _metric(series.name.removesuffix(_TOTAL), series.help, data)
+
+
+def _histograms(figures: Figures, start_ns: int, now_ns: int) -> Iterator[Metric]:
+    unknown = cast("Any", None)  # which the protocol allows, and the type does not
+    for series in figures.histograms:
+        points: list[HistogramDataPoint] = []
+        for values, cell in series.cells().items():
+            counts = (
+                cell.counts.copy()
+            )  # one copy, or an observation meanwhile would be in one of the two only
+            points.append(
+                HistogramDataPoint(
+                    attributes=_attributes(series.labels, values),
+                    start_time_unix_nano=start_ns,
+                    time_unix_nano=now_ns,
+                    count=sum(counts),
+                    sum=cell.sum,
+                    bucket_counts=counts,
+                    explicit_bounds=cell.bounds,
+                    min=unknown,
+                    max=unknown,
+                )
+            )
+        yield _metric(series.name, series.help, Histogram(points, aggregation_temporality=_CUMULATIVE))
+
+
+def _gauges(figures: Figures, now_ns: int) -> Iterator[Metric]:
+    for gauge in figures.gauges:
+        points = [
+            NumberDataPoint(_attributes(gauge.labels, values), 0, now_ns, value)
+            for values, value in gauge.values.items()
+        ]
+        yield _metric(gauge.name, gauge.help, Gauge(points))
+
+
+def _metric(name: str, help_: str, data: Sum | Histogram | Gauge) -> Metric:
+    unit = ""
+    for suffix, word in _UNITS.items():
+        if name.endswith(suffix):
+            name, unit = name.removesuffix(suffix), word
+    return Metric(_NAMES.get(name, name), help_, unit, data)
+
+
+def _attributes(labels: Labels, values: Labels) -> Mapping[str, AttributeValue]:
+    return {
+        _ATTRIBUTES.get(label, label): int(value) if label in _NUMBERS else value
+        for label, value in zip(labels, values, strict=True)
+    }
