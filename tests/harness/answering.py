@@ -19,12 +19,17 @@ from harness.waiting import free_port, wait_until
 
 
 class Request(NamedTuple):
-    """One request as it came. ``path`` has the query and is not decoded; names of ``headers`` match in any case."""
+    """One request as it came. ``path`` has the query and is not decoded; names of ``headers`` match in any case.
+
+    ``number`` counts from 0; ``client_port`` tells connections apart.
+    """
 
     method: str
     path: str
     headers: Message
     body: bytes
+    number: int
+    client_port: int
 
     def header(self, name: str) -> list[str]:
         """All values of a header, which may repeat."""
@@ -65,6 +70,7 @@ class AnsweringServer(Started):
         self.host = f"localhost:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self._tls = tls
+        self._counting = threading.Lock()
         self._http: _Server | None = None
 
     def start(self) -> None:
@@ -98,6 +104,12 @@ class AnsweringServer(Started):
         self.broken_off.clear()
         return self
 
+    def note(self, method: str, path: str, headers: Message, body: bytes, client_port: int) -> Request:
+        """Remember a request; for the thread that answers it."""
+        with self._counting:
+            self.requests.append(Request(method, path, headers, body, len(self.requests), client_port))
+            return self.requests[-1]
+
     def until(self, number: int, timeout_s: float = 30.0) -> list[Request]:
         """All requests, once there are ``number``."""
         wait_until(lambda: len(self.requests) >= number, f"{number} requests", timeout_s)
@@ -126,6 +138,9 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body leave in one segment; otherwise Nagle's algorithm and delayed acknowledgements add 40 ms.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: _Server
 
     def setup(self) -> None:
@@ -143,8 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         asked = self.server.asked
-        request = Request(self.command, self.path, self.headers, self._body())
-        asked.requests.append(request)
+        request = asked.note(self.command, self.path, self.headers, self._body(), self.client_address[1])
         reply = asked.answer(request)
         if reply is None:
             self.close_connection = True
@@ -157,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(reply.status, reply.body)
             else:
                 self._stream(reply.body)
+            self.wfile.flush()
         except OSError:
             asked.broken_off.set()
             self.close_connection = True

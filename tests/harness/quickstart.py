@@ -6,82 +6,29 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import evalhub_quickstart
-from evalhub_quickstart.loopback import HOST, Handler, LoopbackServer
+from harness.answering import AnsweringServer, Reply, Request, Script
 
 DEADLINE_S = 30
 PACKAGE_ROOT = str(Path(evalhub_quickstart.__file__).parent.parent)
 
 
-Answer = tuple[int, bytes, dict[str, str]]
-NO_CONTENT: Answer = (204, b"", {})
+NO_CONTENT = Reply(204)
 
 
-@dataclass(frozen=True)
-class Received:
-    """One request that a server got. ``number`` counts from 0; ``client_port`` tells connections apart."""
-
-    number: int
-    client_port: int
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-
-
-class RecordingServer(LoopbackServer):
-    """Records every POST and answers what ``script`` returns; None drops the connection."""
-
-    def __init__(self, script: Callable[[Received], Answer | None], *, port: int = 0) -> None:
-        self.received: list[Received] = []
-        self._changed = threading.Condition()
-        server = self
-
-        class Recorder(Handler):
-            def do_POST(self) -> None:  # noqa: N802  the name is fixed
-                content = self.rfile.read(int(self.headers["Content-Length"]))
-                received = server.record(
-                    self.client_address[1], self.path, dict(self.headers), json.loads(content)
-                )
-                answer = script(received)
-                if answer is None:
-                    self.close_connection = True
-                    return
-                status, body, headers = answer
-                self.respond(status, "application/json", body, **headers)
-
-        super().__init__(Recorder, port=port)
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    def record(self, client_port: int, path: str, headers: dict[str, str], body: dict[str, Any]) -> Received:
-        with self._changed:
-            self.received.append(Received(len(self.received), client_port, path, headers, body))
-            self._changed.notify_all()
-            return self.received[-1]
-
-    def wait_for(self, count: int) -> None:
-        """Return when ``count`` requests have come in."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.received) >= count, DEADLINE_S), self.received
-
-
-class CallbackServer(RecordingServer):
+class CallbackServer(AnsweringServer):
     """The server's side of the events: takes them all, unless a script says otherwise."""
 
-    def __init__(self, script: Callable[[Received], Answer] = lambda _: NO_CONTENT, *, port: int = 0) -> None:
-        super().__init__(script, port=port)
+    def __init__(self, answer: Script = lambda _: NO_CONTENT, *, port: int = 0) -> None:
+        super().__init__(answer, port=port)
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [received.body["benchmark_status_event"] for received in self.received]
+        return [request.document["benchmark_status_event"] for request in self.requests]
 
     @property
     def last(self) -> dict[str, Any]:
@@ -95,24 +42,29 @@ class CallbackServer(RecordingServer):
         return terminal[0]["error_message"]
 
 
-def chat_answer(text: str, tokens: int | None = None) -> Answer:
+def chat_answer(text: str, tokens: int | None = None, **headers: str) -> Reply:
     """A chat completion, with a token count only if one is given."""
     usage = {} if tokens is None else {"usage": {"completion_tokens": tokens}}
     document = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}], **usage}
-    return 200, json.dumps(document).encode(), {}
+    return _json(200, document, headers)
 
 
-def error_answer(status: int, message: str, **headers: str) -> Answer:
-    """An error in OpenAI's shape."""
-    return status, json.dumps({"error": {"message": message}}).encode(), headers
+def error_answer(status: int, message: str, **headers: str) -> Reply:
+    """An error in OpenAI's shape. Underscores in the names of ``headers`` stand for dashes."""
+    return _json(status, {"error": {"message": message}}, headers)
 
 
-def prompt_of(received: Received) -> str:
-    return received.body["messages"][0]["content"]
+def _json(status: int, document: object, headers: dict[str, str]) -> Reply:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, json.dumps(document).encode(), {"Content-Type": "application/json", **named})
 
 
-def is_probe(received: Received) -> bool:
-    return prompt_of(received).startswith("Reply with the single word")
+def prompt_of(request: Request) -> str:
+    return request.document["messages"][0]["content"]
+
+
+def is_probe(request: Request) -> bool:
+    return prompt_of(request).startswith("Reply with the single word")
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,19 @@ from evalhub_quickstart.errors import EventRefused
 from evalhub_quickstart.events import EventSender
 from evalhub_quickstart.job import JobAddress
 from evalhub_quickstart.transport import parse_url
+from harness.answering import AnsweringServer, Reply, Request
 from harness.quickstart import (
     NO_CONTENT,
-    Answer,
     CallbackServer,
     JobDirectory,
-    Received,
-    RecordingServer,
     chat_answer,
     error_answer,
     finish,
 )
 
 
-def status_of(received: Received) -> str:
-    return received.body["benchmark_status_event"]["status"]
+def status_of(received: Request) -> str:
+    return received.document["benchmark_status_event"]["status"]
 
 
 def test_a_result_waits_for_a_server_that_comes_back(tmp_path: Path, demo: DemoEndpoint) -> None:
@@ -46,7 +44,7 @@ def test_a_result_waits_for_a_server_that_comes_back(tmp_path: Path, demo: DemoE
 
 
 def test_events_are_repeated_until_the_server_takes_them(tmp_path: Path, demo: DemoEndpoint) -> None:
-    def stumble(received: Received) -> Answer:
+    def stumble(received: Request) -> Reply:
         trouble = {0: error_answer(500, "starting"), 1: error_answer(429, "busy"), 4: error_answer(503, "")}
         return trouble.get(received.number, NO_CONTENT)
 
@@ -62,32 +60,32 @@ def test_events_are_repeated_until_the_server_takes_them(tmp_path: Path, demo: D
 
 
 def test_a_server_that_drops_connections_gets_the_event_again(tmp_path: Path, demo: DemoEndpoint) -> None:
-    def drop_some(received: Received) -> Answer | None:
+    def drop_some(received: Request) -> Reply | None:
         return None if received.number % 3 == 1 else NO_CONTENT
 
-    with RecordingServer(drop_some) as server:
+    with AnsweringServer(drop_some) as server:
         job = JobDirectory(tmp_path / "job", callback_url=server.url)
         job.use(demo.url)
         assert job.run().status == 0
-    assert status_of(server.received[-1]) == "completed"
+    assert status_of(server.requests[-1]) == "completed"
 
 
 @pytest.mark.parametrize("closing", ["running", "completed"])
 def test_a_closed_job_ends_the_adapter_quietly(closing: str, tmp_path: Path) -> None:
-    def close(received: Received) -> Answer:
+    def close(received: Request) -> Reply:
         if status_of(received) == closing:
-            return 409, json.dumps({"message": "the job is cancelled", "message_code": "x"}).encode(), {}
+            return Reply(409, json.dumps({"message": "the job is cancelled", "message_code": "x"}).encode())
         return NO_CONTENT
 
-    with CallbackServer(close) as callback, RecordingServer(lambda _: chat_answer("1")) as model:
+    with CallbackServer(close) as callback, AnsweringServer(lambda _: chat_answer("1")) as model:
         job = JobDirectory(tmp_path / "job", callback_url=callback.url)
         job.use(model.url)
         finished = job.run()
     assert finished.status == 0
     assert finished.errors == ""
     assert "the job is closed: stopping (409: the job is cancelled)" in finished.output
-    assert status_of(callback.received[-1]) == closing
-    assert len(model.received) == (0 if closing == "running" else 51)
+    assert status_of(callback.requests[-1]) == closing
+    assert len(model.requests) == (0 if closing == "running" else 51)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
@@ -98,7 +96,7 @@ def test_a_server_that_refuses_events_ends_the_adapter(status: int, tmp_path: Pa
         finished = job.run()
     assert finished.status == 1
     assert f"answered {status}: not known here" in finished.output
-    assert len(callback.received) == 1
+    assert len(callback.requests) == 1
 
 
 def test_a_path_in_the_callback_url_is_kept(tmp_path: Path, demo: DemoEndpoint) -> None:
@@ -107,7 +105,7 @@ def test_a_path_in_the_callback_url_is_kept(tmp_path: Path, demo: DemoEndpoint) 
         job.use(demo.url)
         job.document["id"] = "a/b c"
         assert job.run().status == 0
-    assert callback.received[0].path == "/sidecar/api/v1/evaluations/jobs/a%2Fb%20c/events"
+    assert callback.requests[0].path == "/sidecar/api/v1/evaluations/jobs/a%2Fb%20c/events"
 
 
 def test_a_token_file_authorises_the_events(
@@ -116,7 +114,7 @@ def test_a_token_file_authorises_the_events(
     (tmp_path / "token").write_text("t0ken\n")
     job.use(demo.url)
     assert job.run(EVALHUB_AUTH_TOKEN_PATH=str(tmp_path / "token")).status == 0
-    assert callback.received[0].headers["Authorization"] == "Bearer t0ken"
+    assert callback.requests[0].headers["Authorization"] == "Bearer t0ken"
 
 
 def test_a_token_file_that_is_missing_is_named(job: JobDirectory, tmp_path: Path) -> None:

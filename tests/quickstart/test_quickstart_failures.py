@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 
 from evalhub_quickstart.endpoint import DemoEndpoint
+from harness.answering import AnsweringServer, Reply, Request
 from harness.quickstart import (
-    Answer,
     CallbackServer,
     JobDirectory,
-    Received,
-    RecordingServer,
     chat_answer,
     error_answer,
     finish,
@@ -25,24 +23,19 @@ from harness.quickstart import (
     prompt_of,
     start_adapter,
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from harness.waiting import free_port
 
 
 @pytest.mark.parametrize(
     "trouble", [error_answer(429, "slow down", Retry_After="0"), error_answer(503, "loading"), None]
 )
 def test_passing_trouble_is_retried(
-    trouble: Answer | None, job: JobDirectory, callback: CallbackServer
+    trouble: Reply | None, job: JobDirectory, callback: CallbackServer
 ) -> None:
-    def script(received: Received) -> Answer | None:
+    def script(received: Request) -> Reply | None:
         return trouble if received.number in (1, 2) else chat_answer("Answer: 122")
 
-    with RecordingServer(script) as model:
+    with AnsweringServer(script) as model:
         job.use(model.url, concurrency=1)
         job.document["num_examples"] = 2
         finished = job.run()
@@ -55,22 +48,22 @@ def test_passing_trouble_is_retried(
 def test_an_endpoint_that_is_busy_at_first_is_probed_again(
     job: JobDirectory, callback: CallbackServer
 ) -> None:
-    def script(received: Received) -> Answer:
+    def script(received: Request) -> Reply:
         return error_answer(503, "model is loading") if received.number < 3 else chat_answer("Answer: 122")
 
-    with RecordingServer(script) as model:
+    with AnsweringServer(script) as model:
         job.use(model.url)
         assert job.run().status == 0
     assert callback.last["status"] == "completed"
 
 
 def test_a_sample_that_fails_scores_zero_and_is_counted(job: JobDirectory, callback: CallbackServer) -> None:
-    def script(received: Received) -> Answer:
+    def script(received: Request) -> Reply:
         if "35 percent" in prompt_of(received):
             return error_answer(400, "percent signs only")
         return chat_answer("Answer: 122")
 
-    with RecordingServer(script) as model:
+    with AnsweringServer(script) as model:
         job.use(model.url, max_retries=0)
         job.document["num_examples"] = 10
         assert job.run().status == 0
@@ -87,10 +80,10 @@ def test_a_sample_that_fails_scores_zero_and_is_counted(job: JobDirectory, callb
 def test_failed_samples_count_against_every_benchmark(
     benchmark_id: str, job: JobDirectory, callback: CallbackServer
 ) -> None:
-    def script(received: Received) -> Answer:
+    def script(received: Request) -> Reply:
         return error_answer(400, "no") if received.number == 1 else chat_answer("{}")
 
-    with RecordingServer(script) as model:
+    with AnsweringServer(script) as model:
         job.use(model.url, benchmark_id, concurrency=1)
         job.document["num_examples"] = 4
         assert job.run().status == 0
@@ -101,10 +94,10 @@ def test_failed_samples_count_against_every_benchmark(
 
 
 def test_a_benchmark_fails_if_every_sample_fails(job: JobDirectory, callback: CallbackServer) -> None:
-    def script(received: Received) -> Answer:
+    def script(received: Request) -> Reply:
         return chat_answer("ready") if is_probe(received) else error_answer(500, "out of memory")
 
-    with RecordingServer(script) as model:
+    with AnsweringServer(script) as model:
         job.use(model.url, max_retries=1)
         job.document["num_examples"] = 3
         finished = job.run()
@@ -142,29 +135,29 @@ def test_an_endpoint_that_cannot_be_used_is_named_with_what_to_check(
     assert not job.samples_file.exists()
 
 
-REFUSALS: list[tuple[Answer | None, list[str]]] = [
+REFUSALS: list[tuple[Reply | None, list[str]]] = [
     (error_answer(403, "not yours."), ["it answered 403: not yours. Check the credentials"]),
     (error_answer(400, "no such model"), ["it answered 400: no such model. Check model.url"]),
     (error_answer(429, "quota", Retry_After="0"), ["429: quota. The endpoint limits requests"]),
-    ((502, b"<html>bad\ngateway</html>", {}), ["it answered 502: <html>bad gateway</html>"]),
-    ((404, b'{"detail": "Not Found"}', {}), ["404: Not Found"]),
-    ((404, b'{"error": "model not found, pull it"}', {}), ["404: model not found, pull it"]),
-    ((301, b"", {"Location": "http://elsewhere/"}), ["it answered 301"]),
-    ((200, b'{"status": "ok"}', {}), ["not with a chat completion"]),
-    ((200, b"hello", {}), ["not with a chat completion", "hello"]),
-    ((200, b'{"choices": []}', {}), ["not with a chat completion"]),
+    (Reply(502, b"<html>bad\ngateway</html>"), ["it answered 502: <html>bad gateway</html>"]),
+    (Reply(404, b'{"detail": "Not Found"}'), ["404: Not Found"]),
+    (Reply(404, b'{"error": "model not found, pull it"}'), ["404: model not found, pull it"]),
+    (Reply(301, headers={"Location": "http://elsewhere/"}), ["it answered 301"]),
+    (Reply(200, b'{"status": "ok"}'), ["not with a chat completion"]),
+    (Reply(200, b"hello"), ["not with a chat completion", "hello"]),
+    (Reply(200, b'{"choices": []}'), ["not with a chat completion"]),
     (None, ["the connection was closed", "Is the model server running"]),
 ]
 
 
 @pytest.mark.parametrize(("answer", "fragments"), REFUSALS)
 def test_a_refused_probe_ends_the_benchmark(
-    answer: Answer | None, fragments: list[str], job: JobDirectory, callback: CallbackServer
+    answer: Reply | None, fragments: list[str], job: JobDirectory, callback: CallbackServer
 ) -> None:
-    with RecordingServer(lambda _: answer) as model:
+    with AnsweringServer(lambda _: answer) as model:
         job.use(model.url, max_retries=1)
         assert job.run().status == 1
-        assert all(is_probe(received) for received in model.received)
+        assert all(is_probe(received) for received in model.requests)
     for fragment in [*fragments, model.url]:
         assert fragment in callback.error["message"]
 
@@ -172,11 +165,11 @@ def test_a_refused_probe_ends_the_benchmark(
 def test_an_endpoint_that_never_answers_times_out(job: JobDirectory, callback: CallbackServer) -> None:
     gate = threading.Event()
 
-    def hang(received: Received) -> Answer:
+    def hang(received: Request) -> Reply:
         gate.wait()
         return chat_answer("late")
 
-    with RecordingServer(hang) as model:
+    with AnsweringServer(hang) as model:
         try:
             job.use(model.url, timeout_s=0.2)
             assert job.run().status == 1
@@ -184,7 +177,7 @@ def test_an_endpoint_that_never_answers_times_out(job: JobDirectory, callback: C
             gate.set()
     assert "no answer (waited up to 0.2 s)" in callback.error["message"]
     assert "parameters.timeout_s" in callback.error["message"]
-    assert len(model.received) == 1
+    assert len(model.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -216,15 +209,15 @@ def test_a_port_that_does_not_speak_proper_http_is_reported(
     assert fragment in callback.error["message"]
 
 
-def key_demanding(key: str, seen: list[str | None]) -> RecordingServer:
-    def script(received: Received) -> Answer:
+def key_demanding(key: str, seen: list[str | None]) -> AnsweringServer:
+    def script(received: Request) -> Reply:
         given = received.headers.get("Authorization")
         seen.append(given)
         if given == f"Bearer {key}":
             return chat_answer("Answer: 122")
         return error_answer(401, f"Incorrect API key provided: {given}")
 
-    return RecordingServer(script)
+    return AnsweringServer(script)
 
 
 @pytest.mark.parametrize("source", ["file", "environment"])
@@ -390,16 +383,16 @@ def test_a_signal_ends_the_adapter_without_a_word_to_the_server(
 ) -> None:
     gate = threading.Event()
 
-    def hang_after_probe(received: Received) -> Answer:
+    def hang_after_probe(received: Request) -> Reply:
         if not is_probe(received):
             gate.wait()
         return chat_answer("Answer: 1")
 
-    with RecordingServer(hang_after_probe) as model:
+    with AnsweringServer(hang_after_probe) as model:
         try:
             job.use(model.url, concurrency=2)
             process = job.start()
-            model.wait_for(3)
+            model.until(3)
             process.send_signal(number)
             finished = finish(process)
         finally:

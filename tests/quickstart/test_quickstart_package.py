@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pkgutil
 import shutil
-import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +14,10 @@ import yaml
 
 import evalhub_quickstart
 from evalhub_quickstart.benchmarks import BENCHMARK_IDS, select_benchmark
+from harness.answering import AnsweringServer
 from harness.certificates import Certificate, certificate
 from harness.imports import loaded_by
-from harness.quickstart import PACKAGE_ROOT, CallbackServer, JobDirectory, RecordingServer, chat_answer
+from harness.quickstart import PACKAGE_ROOT, CallbackServer, JobDirectory, chat_answer
 
 CONFIG = Path(__file__).parents[2] / "config"
 MODULES = sorted(
@@ -94,15 +94,8 @@ def test_the_command_of_the_provider_file_works_in_a_shell(
     assert "model.url cannot be used" in callback.error["message"]
 
 
-class SecureServer(RecordingServer):
-    """A model endpoint behind TLS."""
-
-    def __init__(self, tls: Certificate) -> None:
-        super().__init__(lambda _: chat_answer("Answer: 122"))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*tls)
-        listener = self._server.socket
-        self._server.socket = context.wrap_socket(listener, server_side=True)
+def secure_model(tls: Certificate) -> AnsweringServer:
+    return AnsweringServer(lambda _: chat_answer("Answer: 122"), tls=tls)
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +107,8 @@ def test_https_works_with_a_private_certificate_authority(
     tls: Certificate, job: JobDirectory, callback: CallbackServer, tmp_path: Path
 ) -> None:
     shutil.copy(tls.crt, tmp_path / "ca_cert")
-    with SecureServer(tls) as model:
-        job.use(model.url.replace("http:", "https:"))
+    with secure_model(tls) as model:
+        job.use(model.url)
         job.document["model"]["auth"] = {"secret_ref": tmp_path.as_uri()}
         finished = job.run()
     assert finished.status == 0, finished
@@ -125,12 +118,12 @@ def test_https_works_with_a_private_certificate_authority(
 def test_an_unknown_certificate_is_not_trusted(
     tls: Certificate, job: JobDirectory, callback: CallbackServer
 ) -> None:
-    with SecureServer(tls) as model:
-        job.use(model.url.replace("http:", "https:"))
+    with secure_model(tls) as model:
+        job.use(model.url)
         assert job.run().status == 1
     assert "the TLS handshake failed" in callback.error["message"]
     assert "'ca_cert'" in callback.error["message"]
-    assert model.received == []
+    assert model.requests == []
 
 
 def test_a_ca_file_without_certificates_is_named(

@@ -13,13 +13,11 @@ import pytest
 import yaml
 
 from evalhub_quickstart.endpoint import DemoEndpoint
+from harness.answering import AnsweringServer, Reply, Request
 from harness.quickstart import (
     DEADLINE_S,
-    Answer,
     CallbackServer,
     JobDirectory,
-    Received,
-    RecordingServer,
     chat_answer,
     is_probe,
     prompt_of,
@@ -54,7 +52,7 @@ def test_a_benchmark_reports_its_phases_and_then_its_metrics(
 
     assert finished.status == 0, finished
     assert finished.errors == ""
-    assert {received.path for received in callback.received} == {
+    assert {received.path for received in callback.requests} == {
         f"/api/v1/evaluations/jobs/{job.document['id']}/events"
     }
     assert [(event["status"], event["phase"]) for event in callback.events] == [
@@ -160,7 +158,7 @@ def test_the_latency_benchmark_sends_as_many_requests_as_asked(
 def test_an_endpoint_that_counts_no_tokens_has_no_token_rate(
     job: JobDirectory, callback: CallbackServer
 ) -> None:
-    with RecordingServer(lambda _: chat_answer("yes")) as model:
+    with AnsweringServer(lambda _: chat_answer("yes")) as model:
         job.use(model.url, "latency", requests=3)
         assert job.run().status == 0
     assert "output_tokens_per_s" not in callback.last["metrics"]
@@ -181,42 +179,42 @@ def test_a_parameter_that_means_nothing_is_a_warning(
 def test_workers_keep_their_connections_and_stay_within_the_concurrency(job: JobDirectory) -> None:
     together = threading.Barrier(3)
 
-    def answer_three_at_a_time(received: Received) -> Answer:
+    def answer_three_at_a_time(received: Request) -> Reply:
         if not is_probe(received):
             together.wait(DEADLINE_S)  # broken, and the test failed, if there are never three at once
         return chat_answer("Answer: 1")
 
-    with RecordingServer(answer_three_at_a_time) as model:
+    with AnsweringServer(answer_three_at_a_time) as model:
         job.use(model.url, concurrency=3)
         job.document["num_examples"] = 30
         assert job.run().status == 0
     assert [sample["error"] for sample in job.samples] == [None] * 30
-    assert len(model.received) == 31
+    assert len(model.requests) == 31
     # Three workers, and the main thread's connection for the probe.
-    assert len({received.client_port for received in model.received}) == 4
+    assert len({received.client_port for received in model.requests}) == 4
 
 
 def test_a_connection_that_the_endpoint_closed_is_opened_again(job: JobDirectory) -> None:
-    def close_after_every_answer(received: Received) -> Answer:
-        return (*chat_answer("Answer: 1")[:2], {"Connection": "close"})
+    def close_after_every_answer(received: Request) -> Reply:
+        return chat_answer("Answer: 1", Connection="close")
 
-    with RecordingServer(close_after_every_answer) as model:
+    with AnsweringServer(close_after_every_answer) as model:
         job.use(model.url, concurrency=1)
         job.document["num_examples"] = 5
         assert job.run().status == 0
     assert [sample["attempts"] for sample in job.samples] == [1] * 5
-    assert len({received.client_port for received in model.received}) == 6
+    assert len({received.client_port for received in model.requests}) == 6
 
 
 def test_requests_carry_the_parameters_of_job_and_model(job: JobDirectory) -> None:
-    with RecordingServer(lambda _: chat_answer("Answer: 1")) as model:
+    with AnsweringServer(lambda _: chat_answer("Answer: 1")) as model:
         job.use(model.url + "/v1", max_tokens=99, seed=5)
         job.document["model"]["parameters"] = {"top_p": 0.5, "temperature": None, "max_tokens": 7}
         job.document["num_examples"] = 1
         assert job.run().status == 0
-    body = model.received[-1].body
-    assert model.received[-1].path == "/v1/chat/completions"
-    assert prompt_of(model.received[-1]).startswith("What is 48")
+    body = model.requests[-1].document
+    assert model.requests[-1].path == "/v1/chat/completions"
+    assert prompt_of(model.requests[-1]).startswith("What is 48")
     del body["messages"]
     assert body == {"model": "some-model", "max_tokens": 99, "seed": 5, "top_p": 0.5}
 
@@ -224,30 +222,30 @@ def test_requests_carry_the_parameters_of_job_and_model(job: JobDirectory) -> No
 def test_a_query_in_the_model_url_is_sent_but_never_shown(
     job: JobDirectory, callback: CallbackServer
 ) -> None:
-    with RecordingServer(lambda _: chat_answer("Answer: 1")) as model:
+    with AnsweringServer(lambda _: chat_answer("Answer: 1")) as model:
         job.use(model.url + "/v1?key=very-secret")
         finished = job.run()
     assert finished.status == 0
-    assert {received.path for received in model.received} == {"/v1/chat/completions?key=very-secret"}
+    assert {received.path for received in model.requests} == {"/v1/chat/completions?key=very-secret"}
     assert "very-secret" not in finished.output + str(callback.events)
 
 
 def test_requests_are_reproducible_by_default(job: JobDirectory) -> None:
-    with RecordingServer(lambda _: chat_answer("Answer: 1")) as model:
+    with AnsweringServer(lambda _: chat_answer("Answer: 1")) as model:
         job.use(model.url)
         job.document["num_examples"] = 1
         assert job.run().status == 0
-    body = model.received[-1].body
+    body = model.requests[-1].document
     del body["messages"]
     assert body == {"model": "some-model", "temperature": 0.0, "max_tokens": 512}
-    assert "Authorization" not in model.received[-1].headers
+    assert "Authorization" not in model.requests[-1].headers
 
 
 def test_the_reasoning_before_an_answer_is_not_scored(job: JobDirectory, callback: CallbackServer) -> None:
-    def reason(received: Received) -> Answer:
+    def reason(received: Request) -> Reply:
         return chat_answer("<think>Answer: 1, no, wait.</think>\nAnswer: 122", tokens=9)
 
-    with RecordingServer(reason) as model:
+    with AnsweringServer(reason) as model:
         job.use(model.url)
         job.document["num_examples"] = 1
         assert job.run().status == 0
@@ -255,8 +253,8 @@ def test_the_reasoning_before_an_answer_is_not_scored(job: JobDirectory, callbac
 
 
 def test_the_probe_comes_first_and_alone(job: JobDirectory) -> None:
-    with RecordingServer(lambda _: chat_answer("ready")) as model:
+    with AnsweringServer(lambda _: chat_answer("ready")) as model:
         job.use(model.url)
         job.document["num_examples"] = 5
         assert job.run().status == 0
-    assert [is_probe(received) for received in model.received] == [True, False, False, False, False, False]
+    assert [is_probe(received) for received in model.requests] == [True, False, False, False, False, False]

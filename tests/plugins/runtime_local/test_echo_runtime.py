@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from evalhub_server.plugins import BenchmarkRun, LogOptions, Runtime
 from evalhub_server.testing.echo import EchoRuntime
 from evalhub_server.testing.runs import a_run
 from evalhub_server.testing.runtime_contract import RuntimeContract
+from harness.answering import AnsweringServer, Reply
 
 pytestmark = pytest.mark.asyncio
 
@@ -40,40 +38,11 @@ class TestEchoRuntime(RuntimeContract):
         return a_run({"sleep_s": "long"}, callback_url="")
 
 
-class Receiver(ThreadingHTTPServer):
-    """Takes events; answers 500 when ``broken``."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.received: list[tuple[str, dict[str, object]]] = []
-        self.broken = False
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.received.append((self.path, body["benchmark_status_event"]))
-        self.send_response(500 if self.server.broken else 204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name in the standard library
-        pass
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def server() -> Iterator[AnsweringServer]:
+    """Takes events."""
+    with AnsweringServer(lambda _: Reply(204)) as running:
+        yield running
 
 
 async def ended(run: BenchmarkRun) -> tuple[int | None, str]:
@@ -85,25 +54,26 @@ async def ended(run: BenchmarkRun) -> tuple[int | None, str]:
     return exit_.code, text
 
 
-async def test_it_reports_its_metrics(receiver: Receiver) -> None:
-    run = a_run({"metrics": {"score": 1.0}}, callback_url=receiver.url)
+async def test_it_reports_its_metrics(server: AnsweringServer) -> None:
+    run = a_run({"metrics": {"score": 1.0}}, callback_url=server.url)
     assert await ended(run) == (0, "")
-    path = f"/api/v1/evaluations/jobs/{run.spec.id}/events"
     ids = {"provider_id": "provider-a", "id": "bench-0", "benchmark_index": 0}
-    assert receiver.received == [
-        (path, {**ids, "status": "running"}),
-        (path, {**ids, "status": "completed", "metrics": {"score": 1.0}}),
+    assert [request.document["benchmark_status_event"] for request in server.requests] == [
+        {**ids, "status": "running"},
+        {**ids, "status": "completed", "metrics": {"score": 1.0}},
     ]
+    assert {request.path for request in server.requests} == {f"/api/v1/evaluations/jobs/{run.spec.id}/events"}
 
 
-async def test_a_crash_reports_no_result(receiver: Receiver) -> None:
-    assert await ended(a_run({"exit_code": 7}, callback_url=receiver.url)) == (7, "")
-    assert [event["status"] for _, event in receiver.received] == ["running"]
+async def test_a_crash_reports_no_result(server: AnsweringServer) -> None:
+    assert await ended(a_run({"exit_code": 7}, callback_url=server.url)) == (7, "")
+    (request,) = server.requests
+    assert request.document["benchmark_status_event"]["status"] == "running"
 
 
-async def test_a_report_that_is_refused_is_logged(receiver: Receiver) -> None:
-    receiver.broken = True
-    code, text = await ended(a_run({}, callback_url=receiver.url))
+async def test_a_report_that_is_refused_is_logged(server: AnsweringServer) -> None:
+    server.answer = lambda _: Reply(500)
+    code, text = await ended(a_run({}, callback_url=server.url))
     assert code == 1
     assert "event completed was not accepted: HTTP Error 500" in text
 
