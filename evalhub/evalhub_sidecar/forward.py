@@ -58,7 +58,8 @@ class Forwarder:
     ) -> web.StreamResponse:
         """Send the request to ``target`` (path and query) of the upstream and return its answer, already sent.
 
-        ``authorization`` replaces the client's; None leaves it, and empty takes it away. Raises :class:`Refused` while nothing is sent yet.
+        ``authorization`` replaces the client's; None leaves it, and empty takes it away. Raises :class:`Refused` while
+        nothing is sent yet.
         """
         headers = passed_on(request.headers)
         headers.setdefault(TRANSACTION_ID, transaction_id)

@@ -1,7 +1,8 @@
 """Figures that grow, one cell for each combination of label values, kept as plain numbers.
 
-``evalhub_server/web/exposition.py`` hands them to prometheus-client when somebody asks. Its own counters would be there at every start
-and in every request: the import takes some 40 ms of CPU, an observation several times what one here does.
+``evalhub_server/web/exposition.py`` hands them to prometheus-client when somebody asks. Its own counters would be there
+at every start and in every request: the import takes some 40 ms of CPU, an observation several times what one here
+does.
 """
 
 from __future__ import annotations

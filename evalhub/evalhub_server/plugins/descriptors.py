@@ -44,9 +44,9 @@ class Descriptor(msgspec.Struct, kw_only=True, frozen=True):
 
     ``name`` is what configuration selects. ``factory(settings, context)`` makes the instance; it runs only when
     selected, so import heavy dependencies in it, not beside it. It opens, starts and writes nothing: that is for
-    ``open``, ``check`` and later calls, and ``eval-hub-server check`` makes instances that nobody uses. ``settings`` is a msgspec Struct type; the section
-    ``section`` of the configuration (default: ``name``) is converted to it and unknown keys are refused.
-    ``help`` is one line for ``eval-hub-server plugins``.
+    ``open``, ``check`` and later calls, and ``eval-hub-server check`` makes instances that nobody uses. ``settings`` is
+    a msgspec Struct type; the section ``section`` of the configuration (default: ``name``) is converted to it and
+    unknown keys are refused. ``help`` is one line for ``eval-hub-server plugins``.
     """
 
     name: str

@@ -173,6 +173,6 @@ class Storage(ABC):
 
         What is stored already becomes what :func:`evalhub_server.domain.resource.renewed` says: it keeps its
         ``created_at`` and its ``run_count``, and its ``updated_at`` if its ``config`` is the same. Of several records
-        of one kind and id the last counts. An id that a tenant's resource has already stays the tenant's; the system's record is
-        then left out and returned nowhere: the caller logs what :meth:`get_resource` does not find.
+        of one kind and id the last counts. An id that a tenant's resource has already stays the tenant's; the system's
+        record is then left out and returned nowhere: the caller logs what :meth:`get_resource` does not find.
         """

@@ -14,9 +14,9 @@ from evalhub_server.plugins.sidecar import SidecarSettings
 class OciSettings(Struct, kw_only=True, frozen=True):
     """``auth_config_path``: the docker configuration with the credentials (default: docker's own).
 
-    ``ca_cert_path``: a PEM file of authorities to trust beside the system's (default: ``sidecar.oci.ca_cert_path``). ``insecure``: speak plain HTTP with
-    every registry; ``insecure_registries``: with these, as ``host`` or ``host:port``. ``http_timeout``: how long one
-    request may take.
+    ``ca_cert_path``: a PEM file of authorities to trust beside the system's (default: ``sidecar.oci.ca_cert_path``).
+    ``insecure``: speak plain HTTP with every registry; ``insecure_registries``: with these, as ``host`` or
+    ``host:port``. ``http_timeout``: how long one request may take.
     """
 
     auth_config_path: str = ""

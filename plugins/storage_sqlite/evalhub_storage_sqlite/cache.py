@@ -21,9 +21,10 @@ Touched = set[str]
 class RecordCache(Generic[R]):
     """The records used last: at most ``max_records``, ``max_benchmarks`` of theirs, and ``max_bytes`` of documents.
 
-    In memory a record takes several times its documents, which adapters and clients may fill as they like. ``weigh`` says how many benchmarks a record has. A read takes time: what it brings may be older than what a commit
-    has left here since. So a read runs within :meth:`reading` and fills in only records that no commit touched
-    meanwhile; otherwise the next update would be based on the old record and undo that commit.
+    In memory a record takes several times its documents, which adapters and clients may fill as they like. ``weigh``
+    says how many benchmarks a record has. A read takes time: what it brings may be older than what a commit has left
+    here since. So a read runs within :meth:`reading` and fills in only records that no commit touched meanwhile;
+    otherwise the next update would be based on the old record and undo that commit.
     """
 
     def __init__(

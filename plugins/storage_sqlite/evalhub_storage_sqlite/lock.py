@@ -13,10 +13,10 @@ from evalhub_server.errors import StartupError
 class FileLock:
     """An advisory lock on ``<database>.lock``.
 
-    Records are cached, so a second server on the same file would overwrite what the first one wrote. The kernel
-    drops the lock when its holder ends in whatever way, so a stale one cannot be; the file itself stays, because
-    removing it would let two processes each lock a file of that name. A file of its own, because SQLite's locks on the database
-    are of a kind (POSIX) that any ``close`` of the file in this process drops.
+    Records are cached, so a second server on the same file would overwrite what the first one wrote. The kernel drops
+    the lock when its holder ends in whatever way, so a stale one cannot be; the file itself stays, because removing it
+    would let two processes each lock a file of that name. A file of its own, because SQLite's locks on the database are
+    of a kind (POSIX) that any ``close`` of the file in this process drops.
     """
 
     def __init__(self, database: Path) -> None:

@@ -1,6 +1,7 @@
 """A provider or collection as columns and a document, and what an update has to write.
 
-The document is the config, of a collection with what is derived for it; everything else has a column, so that a run that is counted writes one number.
+The document is the config, of a collection with what is derived for it; everything else has a column, so that a run
+that is counted writes one number.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class Writer:
     """Owns the connection that writes, and the task that it starts, until the end of ``drain``.
 
     Being cancelled while waiting is safe for a caller: its operation is dropped if no batch has taken it yet, and
-    otherwise written whole. If the task dies, everyone who waits gets a StorageError, and everyone who comes a StorageUnavailable.
+    otherwise written whole. If the task dies, everyone who waits gets a StorageError, and everyone who comes a
+    StorageUnavailable.
     """
 
     def __init__(
