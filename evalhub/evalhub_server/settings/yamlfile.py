@@ -104,7 +104,7 @@ def _is_small(root: yaml.Node) -> bool:
         children = _children(node)
         if id(node) not in open_ and id(node) not in sizes:
             open_.add(id(node))
-            fresh = [child for child in children if id(child) not in sizes]
+            fresh = [c for c in children if isinstance(c, yaml.CollectionNode) and id(c) not in sizes]
             if any(id(child) in open_ for child in fresh):
                 return False
             waiting += fresh
@@ -113,7 +113,7 @@ def _is_small(root: yaml.Node) -> bool:
         waiting.pop()
         if id(node) in open_:
             open_.discard(id(node))
-            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
+            sizes[id(node)] = 1 + sum(sizes.get(id(child), 1) for child in children)  # scalars count 1
             if sizes[id(node)] > MOST_YAML_VALUES:
                 return False
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from litestar import Litestar
+from litestar.plugins import PluginProtocol
 from litestar.types import ASGIApp
 
 from evalhub_server.engine.jobs import JobService
@@ -38,7 +39,7 @@ def make_app(
     """
     service = settings.service
     body_limit_bytes = service.body_limit_bytes
-    app = Litestar(
+    app = _Application(
         route_handlers=[
             health,
             *job_routes(jobs, body_limit_bytes),
@@ -56,3 +57,13 @@ def make_app(
     )
     routes = around_routes(app) if around_routes else app
     return Gateway(routes, settings, metrics.http, credentials)
+
+
+class _Application(Litestar):
+    """Litestar without its plugins for other libraries' models: they import pydantic wherever that is installed, beside the
+    SDK for example, which takes as long as everything else of a start.
+    """
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return plugins

@@ -1,0 +1,35 @@
+"""What a start brings into memory."""
+
+from __future__ import annotations
+
+from harness.imports import loaded_by
+
+START = """
+from evalhub_server.cli.serve import run_async
+from evalhub_server.cli.server import Server
+from evalhub_server.logs import configure_logs
+from evalhub_server.plugins.discovery import load_plugins
+from evalhub_server.settings import load_settings
+
+async def start():
+    plugins = load_plugins()
+    settings = load_settings(local=True, configdir=None, data_dir=None, plugin_sections=plugins.sections())
+    async with Server(settings, plugins):
+        pass
+
+configure_logs("error")
+run_async(start())
+"""
+
+
+def test_a_start_imports_nothing_that_only_some_requests_or_other_installs_need() -> None:
+    heavy = {
+        "aiohttp",
+        "asyncpg",
+        "evalhub_server.web.openapi.document",
+        "kubernetes_asyncio",
+        "opentelemetry.sdk",
+        "prometheus_client",
+        "pydantic",
+    }
+    assert not heavy & loaded_by(START, env={"PORT": "0"})
