@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from evalhub_notify_webhook.settings import WebhookSettings
+from evalhub_server.domain.record import JobRecord
 from evalhub_server.plugins import Descriptor, JobChanged, PluginContext, hookimpl
 
 if TYPE_CHECKING:
@@ -29,10 +31,15 @@ class WebhookPlugin:
         ]
 
     @hookimpl
-    async def evalhub_job_changed(self, change: JobChanged) -> None:
-        if change.after is None and change.before is not None:
-            for exporter in self._exporters:
-                await exporter.deleted(change.before)
+    def evalhub_job_changed(self, change: JobChanged) -> Awaitable[None] | None:
+        # A coroutine is a task for the core, and nearly all changes are none of this plugin's business.
+        if change.after is not None or change.before is None:
+            return None
+        return self._deleted(change.before)
+
+    async def _deleted(self, job: JobRecord) -> None:
+        for exporter in self._exporters:
+            await exporter.deleted(job)
 
     def _make(self, settings: WebhookSettings, context: PluginContext) -> WebhookExporter:
         from evalhub_notify_webhook.exporter import WebhookExporter  # only when selected
