@@ -230,6 +230,12 @@ def test_a_short_sentence_that_is_not_first_is_an_ordinary_line() -> None:
     )
 
 
+def test_a_clone_url_that_is_none_is_not_also_unsafe() -> None:
+    for url, rule in (("", "required"), ("git@h.com:x", "http_url")):
+        document = some_data(git={"url": url, "ref": "r", "secret_ref": "s"})
+        assert complaint(document) == failed("EvaluationJobConfig.benchmarks[0].test_data_ref.git.url", rule)
+
+
 def test_what_is_below_a_broken_rule_is_not_looked_at() -> None:
     experiment = {"name": "e", "tags": [{}] * 21}
     assert complaint(a_job(experiment=experiment)) == failed("EvaluationJobConfig.experiment.tags", "max")

@@ -196,7 +196,7 @@ def _test_data(ref: TestDataRef) -> _Broken:
 
 
 def _git(ref: GitRef) -> _Broken:
-    if ref.secret_ref and not ref.url.lower().startswith("https:"):
+    if ref.secret_ref and ref.url.lower().startswith("http:"):
         yield "url", Rule("git_http_with_secret")
 
 
@@ -211,7 +211,7 @@ def _event(event: BenchmarkEvent) -> _Broken:
     if len(set(names)) < len(names):
         yield "metrics_schema", Rule("metrics_schema_duplicate_name")
     for index, name in enumerate(names):
-        if name and name not in event.metrics:
+        if name not in event.metrics:
             yield f"metrics_schema[{index}].name", Rule("metrics_schema_name_not_in_metrics")
 
 
