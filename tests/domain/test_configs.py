@@ -150,6 +150,7 @@ COLLECTION_RULES: list[tuple[dict[str, Any], str, str]] = [
     ({"tags": ["a|b"]}, "tags[0]", "tagname"),
     ({"pass_criteria": {}}, "pass_criteria.threshold", "required"),
     ({"benchmarks": None}, "benchmarks", "required"),
+    ({"BENCHMARKS": None, "benchmarks": []}, "benchmarks", "min"),
     ({"benchmarks": [{"id": "b"}]}, "benchmarks[0].provider_id", "required"),
     ({"benchmarks": [{"id": "b", "provider_id": "p", "weight": -1}]}, "benchmarks[0].weight", "min"),
     ({"agent": {"summary": "x" * 201}}, "agent.summary", "max"),

@@ -9,11 +9,21 @@ from msgspec import UNSET
 from msgspec.structs import fields, replace
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.fields import normalised
 from evalhub_server.domain.providers import spelled_runtime
-from evalhub_server.domain.validation import convert, decode, parse, validate
+from evalhub_server.domain.validation import (
+    Failure,
+    convert,
+    decode,
+    describe,
+    failed_rules,
+    parse,
+    validate,
+)
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.common import Json
 from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
+from evalhub_server.models.rules import REQUIRED, minimum
 from evalhub_server.models.runtime import KnownRuntimes
 
 PROVIDER = "ProviderConfig"
@@ -44,8 +54,18 @@ def read_collection(body: bytes) -> CollectionConfig:
     Raises ``invalid_json_request`` for malformed JSON and wrong types, then ``request_validation_failed``.
     """
     config = decode(body, CollectionConfig)
-    validate(config, COLLECTION)
+    if failures := list(failed_rules(config, COLLECTION)):
+        raise problems.validation_failed(describe(_with_an_empty_list_too_short(failures, body)))
     return config
+
+
+def _with_an_empty_list_too_short(failures: list[Failure], body: bytes) -> list[Failure]:
+    """The contract tells an empty list of benchmarks from none; the model of a collection does not."""
+    given = cast("Json", normalised(parse(body), CollectionConfig) or {})
+    if given.get("benchmarks") != []:
+        return failures
+    missing, too_short = Failure(f"{COLLECTION}.benchmarks", REQUIRED), minimum(1)
+    return [failure._replace(rule=too_short) if failure == missing else failure for failure in failures]
 
 
 def provider_config(raw: Any) -> ProviderConfig:
