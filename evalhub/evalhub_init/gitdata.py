@@ -17,8 +17,9 @@ from evalhub_init.errors import InitError
 from evalhub_init.gitremote import Remote, find_remote
 from evalhub_init.places import Places, clean_sub_path, timeout_of
 
-PRIVATE_FILE = 0o600
-PRIVATE_DIRECTORY = 0o700
+# The adapter may run as another user, whom nobody here knows; the volume itself is the pod's alone.
+FILE = 0o644
+DIRECTORY = 0o755
 SUBMODULE = "160000"
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/@+=,#-]*")
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
@@ -108,7 +109,7 @@ class Repository:
         top = self.work_tree / sub_path
         if top.is_symlink() or not top.resolve().is_relative_to(self.work_tree.resolve()):
             raise InitError(f"sub_path '{sub_path}' of the test data is a link; name what it points to.")
-        count = _make_private(top)
+        count = _make_plain(top)
         for one in sorted(top.iterdir()) if top.is_dir() else [top]:
             target = data / one.name
             if os.path.lexists(target):
@@ -149,15 +150,15 @@ class Repository:
         return output.decode("utf-8", "surrogateescape")
 
 
-def _make_private(top: Path) -> int:
+def _make_plain(top: Path) -> int:
     """Modes, links and what only looks like data. Returns the number of files. Raises :class:`InitError`."""
     if top.is_file():
-        top.chmod(PRIVATE_FILE)
+        top.chmod(FILE)
         return 1
     count = 0
     root = top.resolve()
     for where, folders, files in os.walk(top):
-        Path(where).chmod(PRIVATE_DIRECTORY)
+        Path(where).chmod(DIRECTORY)
         for name in (*folders, *files):
             path = Path(where, name)
             if path.is_symlink():
@@ -168,7 +169,7 @@ def _make_private(top: Path) -> int:
                     )
             elif stat.S_ISREG(path.stat().st_mode):
                 count += 1
-                path.chmod(PRIVATE_FILE)
+                path.chmod(FILE)
                 with path.open("rb") as file:
                     if file.read(len(_LFS)) == _LFS:
                         sys.stderr.write(

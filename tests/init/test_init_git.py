@@ -100,14 +100,14 @@ def at(server: GitServer, ref: str = "", sub_path: str = "", path: str = "/repo"
     }
 
 
-def test_a_branch_is_fetched_without_its_history_and_readable_for_nobody_else(
+def test_a_branch_is_fetched_without_its_history_and_readable_for_every_user_of_the_pod(
     pod: InitPod, server: GitServer, repository: Repository
 ):
     assert pod.fetched(**at(server, "main")) == {"a.txt": "new", "data/deep/x.jsonl": "{}"}
     assert pod.commit == repository.second
     assert [path.name for path in pod.data.iterdir() if path.name.startswith(".")] == []
-    assert stat.S_IMODE((pod.data / "a.txt").stat().st_mode) == 0o600
-    assert stat.S_IMODE((pod.data / "data").stat().st_mode) == 0o700
+    assert stat.S_IMODE((pod.data / "a.txt").stat().st_mode) == 0o644
+    assert stat.S_IMODE((pod.data / "data").stat().st_mode) == 0o755
 
 
 @pytest.mark.parametrize(

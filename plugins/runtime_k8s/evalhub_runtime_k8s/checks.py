@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 from evalhub_runtime_k8s.names import is_object_name
@@ -12,6 +13,7 @@ from evalhub_server.errors import SettingsError
 
 SIDECAR = "sidecar.sidecar_container.resources"
 HARDENING = "kubernetes.hardening"
+_VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 def check(installation: Installation) -> None:
@@ -20,6 +22,7 @@ def check(installation: Installation) -> None:
     if account and not is_object_name(account):
         raise SettingsError(f"kubernetes.service_account: '{account}' cannot be the name of an account.")
     _check_numbers(installation.settings)
+    _check_variables(installation.settings)
     hardening = installation.settings.hardening
     if hardening.volume_size_limit:
         _amount(f"{HARDENING}.volume_size_limit", hardening.volume_size_limit)
@@ -46,6 +49,13 @@ def _check_numbers(settings: KubernetesSettings) -> None:
             raise SettingsError(
                 f"kubernetes.{key}: must be 1 or more, is {value}; leave it out for the default"
             )
+
+
+def _check_variables(settings: KubernetesSettings) -> None:
+    for key, variables in (("init_env", settings.init_env), ("sidecar_env", settings.sidecar_env)):
+        for name in variables:
+            if not _VARIABLE.fullmatch(name):
+                raise SettingsError(f"kubernetes.{key}: '{name}' cannot be the name of a variable.")
 
 
 def _pair(section: str, request: tuple[str, str], limit: tuple[str, str]) -> None:

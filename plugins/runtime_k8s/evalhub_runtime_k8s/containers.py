@@ -111,9 +111,7 @@ def adapter(pod: Pod) -> Container:
         "name": ADAPTER,
         "image": image,
         "imagePullPolicy": "Always" if always else "IfNotPresent",
-        "env": [
-            {"name": name, "value": value} for name, value in _environment(pod, docker=bool(docker)).items()
-        ],
+        "env": _variables(_environment(pod, docker=bool(docker))),
         "resources": pod.resources,
         "securityContext": context,
     }
@@ -177,6 +175,8 @@ def sidecar(pod: Pod) -> Container:
         },
         "terminationMessagePath": paths.SIDECAR_TERMINATION_LOG,
     }
+    if extra := pod.installation.settings.sidecar_env:
+        body["env"] = _variables(extra)
     mounts = [
         pod.job_file(paths.JOB_SPEC),
         pod.job_file(paths.SIDECAR_CONFIG),
@@ -211,13 +211,18 @@ def init(pod: Pod) -> Container | None:
         "image": pod.installation.init_image,
         "imagePullPolicy": "IfNotPresent",
         "command": [paths.INIT_PROGRAM],
-        "env": [{"name": name, "value": value} for name, value in pod.data.variables.items()],
+        # What the operator says of every job does not replace what this one is to fetch.
+        "env": _variables(pod.data.variables | pod.installation.settings.init_env | pod.data.variables),
         "resources": container_resources(INIT, INIT),
         "securityContext": security_context(),
     }
     if pod.hardening.logs_as_message:
         body["terminationMessagePolicy"] = "FallbackToLogsOnError"
     return Container(body, pod.data.init_mounts)
+
+
+def _variables(variables: Mapping[str, str]) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in variables.items()]
 
 
 def _text(value: object) -> str:

@@ -50,7 +50,8 @@ class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_field
     """``kubernetes:`` how benchmarks run in the cluster.
 
     ``ttl``: how long a Job and its pod stay after their end, then Kubernetes removes them. ``service_account``: the
-    Jobs' account (default: the one that the operator makes, else the namespace's default).
+    Jobs' account (default: the one that the operator makes, else the namespace's default). ``init_env``,
+    ``sidecar_env``: variables of these containers, such as proxies, beside those that the server sets.
 
     ``poll_interval``: between two looks at the Jobs of a namespace, where the server may not watch them.
     ``exit_grace``: how long a result may still be on its way after a Job has ended. ``image_pull_timeout``: how long
@@ -62,6 +63,8 @@ class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_field
 
     ttl: Timespan = Timespan(3600)
     service_account: str = ""
+    init_env: dict[str, str] = {}
+    sidecar_env: dict[str, str] = {}
     poll_interval: Timespan = Timespan(15)
     exit_grace: Timespan = Timespan(10)
     image_pull_timeout: Timespan = Timespan(300)

@@ -382,6 +382,31 @@ def test_what_is_fetched_stands_in_the_environment_of_init(data: dict[str, Any],
     assert ("/run/init-metadata" in mounted(built, "sidecar")) == fetched_with_revision
 
 
+def test_init_and_sidecar_get_the_variables_of_the_operator_and_keep_their_own():
+    git = {"git": {"url": "https://git.example.com/r", "ref": "main"}}
+    settings = {
+        "init_env": {
+            "TEST_DATA_ALLOWED_HOSTS": "git.example.com",
+            "HTTPS_PROXY": "http://proxy:3128",
+            "TEST_DATA_GIT_URL": "x",
+        },
+        "sidecar_env": {"HTTPS_PROXY": "http://proxy:3128"},
+    }
+    built = manifests(
+        a_request(benchmark={"test_data_ref": git}),
+        here(OPERATOR, settings, service={"eval_init_image": "i"}),
+    )
+    assert environment(built, "init") == {
+        "TEST_DATA_GIT_URL": "https://git.example.com/r",
+        "TEST_DATA_GIT_REF": "main",
+        "TEST_DATA_ALLOWED_HOSTS": "git.example.com",
+        "HTTPS_PROXY": "http://proxy:3128",
+    }
+    assert environment(built, "sidecar") == {"HTTPS_PROXY": "http://proxy:3128"}
+    assert "HTTPS_PROXY" not in environment(built)
+    assert job_problems(built.job) == []
+
+
 def test_the_token_for_a_dataset_reaches_init_alone():
     data = {"hf": {"repo_id": "o/d", "secret_ref": "hf"}}
     built = manifests(a_request(benchmark={"test_data_ref": data}))

@@ -86,6 +86,8 @@ def test_a_wrong_value_in_another_section_is_named_by_its_path():
     ("kubernetes", "sections", "complaint"),
     [
         ({"service_account": "A/b"}, {}, r"kubernetes\.service_account: 'A/b'"),
+        ({"init_env": {"1st": "x"}}, {}, r"kubernetes\.init_env: '1st'"),
+        ({"sidecar_env": {"A": "", "a b": "x"}}, {}, r"kubernetes\.sidecar_env: 'a b'"),
         (
             {"hardening": {"volume_size_limit": "lots"}},
             {},
