@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
@@ -17,10 +16,11 @@ from evalhub_server.domain.effective import (
     with_trimmed_experiment,
 )
 from evalhub_server.domain.exports import without_debts
-from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
+from evalhub_server.domain.record import JobRecord, TrackedExperiment
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.joblogs import read_logs
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
@@ -229,46 +229,4 @@ class JobService:
     ) -> AsyncGenerator[bytes, None]:
         """The output of one benchmark, or of all of them under header lines. Raises before anything is yielded."""
         job = await self.get(job_id, identity)
-        if index is not None and index >= len(job.benchmarks):
-            raise problems.not_found("benchmark", str(index))
-        chunks = (
-            self._all_logs(job, options)
-            if index is None
-            else self._benchmark_logs(job.benchmarks[index], options)
-        )
-        try:
-            return _after(await anext(chunks, b""), chunks)
-        except RuntimeUnavailable as error:
-            raise problems.internal_error(f"the log of job {job_id} cannot be read now: {error}") from error
-
-    async def _all_logs(self, job: JobRecord, options: LogOptions) -> AsyncGenerator[bytes, None]:
-        for benchmark in job.benchmarks:
-            benchmark_id = job.plan.benchmarks[benchmark.index].id
-            chunks = self._benchmark_logs(benchmark, options)
-            try:
-                pod, container = await self._runtime.log_source(benchmark.handle, job.id, benchmark.index)
-                first = await anext(chunks, b"")
-            except RuntimeUnavailable as error:
-                if benchmark.index == 0:
-                    raise  # the answer has not begun, so the client can still be told
-                pod, container, first = "unknown", "unknown", f"(it cannot be read now: {error})\n".encode()
-            start = "\n" if benchmark.index else ""
-            header = f"{start}=== pod={pod} container={container} benchmark_id={benchmark_id} ===\n"
-            yield header.encode() + first
-            async for chunk in chunks:
-                yield chunk
-
-    async def _benchmark_logs(
-        self, benchmark: BenchmarkRecord, options: LogOptions
-    ) -> AsyncGenerator[bytes, None]:
-        if benchmark.handle is not None:
-            async for chunk in self._runtime.logs(benchmark.handle, options):
-                yield chunk
-
-
-async def _after(first: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(chunks):
-        if first:
-            yield first
-        async for chunk in chunks:
-            yield chunk
+        return await read_logs(self._runtime, job, index, options)

@@ -1,0 +1,62 @@
+"""What the adapters of a job have printed, one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.errors import RuntimeUnavailable
+from evalhub_server.plugins.runtime import LogOptions, Runtime
+
+
+async def read_logs(
+    runtime: Runtime, job: JobRecord, index: int | None, options: LogOptions
+) -> AsyncGenerator[bytes, None]:
+    """The output of one benchmark, or of all of them under header lines.
+
+    Raises:
+        ApiError: before anything is yielded: 404 if there is no such benchmark, 500 if the runtime cannot read it now.
+    """
+    if index is not None and index >= len(job.benchmarks):
+        raise problems.not_found("benchmark", str(index))
+    chunks = _all(runtime, job, options) if index is None else _one(runtime, job.benchmarks[index], options)
+    try:
+        return _after(await anext(chunks, b""), chunks)
+    except RuntimeUnavailable as error:
+        raise problems.internal_error(f"the log of job {job.id} cannot be read now: {error}") from error
+
+
+async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGenerator[bytes, None]:
+    for benchmark in job.benchmarks:
+        benchmark_id = job.plan.benchmarks[benchmark.index].id
+        chunks = _one(runtime, benchmark, options)
+        try:
+            pod, container = await runtime.log_source(benchmark.handle, job.id, benchmark.index)
+            first = await anext(chunks, b"")
+        except RuntimeUnavailable as error:
+            if benchmark.index == 0:
+                raise  # the answer has not begun, so the client can still be told
+            pod, container, first = "unknown", "unknown", f"(it cannot be read now: {error})\n".encode()
+        start = "\n" if benchmark.index else ""
+        header = f"{start}=== pod={pod} container={container} benchmark_id={benchmark_id} ===\n"
+        yield header.encode() + first
+        async for chunk in chunks:
+            yield chunk
+
+
+async def _one(
+    runtime: Runtime, benchmark: BenchmarkRecord, options: LogOptions
+) -> AsyncGenerator[bytes, None]:
+    if benchmark.handle is not None:
+        async for chunk in runtime.logs(benchmark.handle, options):
+            yield chunk
+
+
+async def _after(first: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(chunks):
+        if first:
+            yield first
+        async for chunk in chunks:
+            yield chunk
