@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.running import Answer, RunningProcess, call
-from harness.waiting import wait_until
+from harness.waiting import free_port, wait_until
 
 API = "/api/v1/evaluations"
 TERMINAL = {"completed", "failed", "cancelled", "partially_failed"}
@@ -27,7 +27,7 @@ def job_request(*benchmarks: str, provider: str = "scripted", **fields: Any) -> 
 
 
 class RunningServer(RunningProcess):
-    """A context manager. ``port`` stays the same over :meth:`restart`, as it does for adapters that live on."""
+    """A context manager. ``port`` stays the same for the next :meth:`start`, as adapters that live on need it."""
 
     def __init__(
         self,
@@ -47,7 +47,8 @@ class RunningServer(RunningProcess):
             self._command += ["--data-dir", str(data_dir)]
         self._env = {**{k: v for k, v in os.environ.items() if k not in ("PORT", "API_HOST")}, **(env or {})}
         self.configdir = configdir
-        self.port = port
+        # One that is started again must find its port free.
+        self.port = port or (free_port() if data_dir is not None else 0)
         self.headers: dict[str, str] = {}
         """Sent with every call."""
         self._stderr = stderr

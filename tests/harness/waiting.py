@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -25,9 +26,14 @@ def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0) -
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+    """A loopback port that was free a moment ago, and that the system gives to nobody who does not ask for it."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)  # below the ephemeral ones
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
 
 
 def processes_with(text: str) -> list[int]:
