@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -17,6 +17,11 @@ from evalhub_server.redaction import Redactor
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 DELETE = "\x7f"
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+
+Mirror = Callable[[str, str, Mapping[str, Any]], None]
+"""Called with level, message and fields of each record that is written, after secrets were taken out of it."""
+
+_mirrors: list[Mirror] = []
 
 
 def configure_logs(level: str, stream: TextIO | None = None, secrets: Iterable[str] = ()) -> None:
@@ -38,6 +43,12 @@ def configure_logs(level: str, stream: TextIO | None = None, secrets: Iterable[s
     handler = logging.StreamHandler(out)
     handler.setFormatter(_JsonFormatter(redactor))
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+
+
+def mirror_logs(mirror: Mirror) -> Callable[[], None]:
+    """Let ``mirror`` have every record from now on; returns what ends that. It must be quick and raise nothing."""
+    _mirrors.append(mirror)
+    return lambda: _mirrors.remove(mirror)
 
 
 class _Lines:
@@ -77,6 +88,8 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _line(level: str, message: str, fields: MutableMapping[str, Any]) -> str:
+    for mirror in _mirrors:
+        mirror(level, message, fields)
     ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"level": level, "ts": ts, "msg": message, **fields}
     try:

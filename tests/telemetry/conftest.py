@@ -30,6 +30,7 @@ def config_for(tmp_path: Path) -> Callable[..., Config]:
             "exporter_insecure": True,
             "enable_tracing": True,
             "enable_metrics": True,
+            "enable_logs": True,
             "metric_export_interval": "100ms",
             "tracer_batch_interval": "50ms",
             **otel,

@@ -25,7 +25,7 @@ UNTRUSTED = {
     "REQUESTS_CA_BUNDLE": "",
 }
 NOT_TAKEN = "OpenTelemetry collector does not take "
-SIGNALS = {"traces", "metrics"}
+SIGNALS = {"traces", "metrics", "logs"}
 
 
 def warnings(server: RunningServer) -> list[dict[str, Any]]:
@@ -151,8 +151,13 @@ def test_stdout_gets_one_object_per_line(config_for: MakeConfig):
         server.get(f"{API}/jobs")
         spans = wait_until(lambda: [x for x in printed(server) if "context" in x], "a span")
         metrics = wait_until(lambda: [x for x in printed(server) if "resource_metrics" in x], "metrics")
+        records = wait_until(lambda: [x for x in printed(server) if "body" in x], "a log record")
     assert spans[0]["name"] == f"GET {API}/jobs"
-    for resource in (spans[0]["resource"], metrics[0]["resource_metrics"][0]["resource"]):
+    for resource in (
+        spans[0]["resource"],
+        metrics[0]["resource_metrics"][0]["resource"],
+        records[0]["resource"],
+    ):
         assert resource["attributes"]["service.name"] == "eval-hub-server"
 
 

@@ -33,7 +33,7 @@ def value(collector: HttpCollector, name: str, **wanted: Any) -> Any:
 
 
 def test_jobs_and_requests_are_counted(collector: HttpCollector, config_for: MakeConfig):
-    with RunningServer(config_for(collector.host, enable_tracing=False).folder) as server:
+    with RunningServer(config_for(collector.host, enable_tracing=False, enable_logs=False).folder) as server:
         job_id = server.submit()
         server.finished(job_id)
         completed = wait_until(

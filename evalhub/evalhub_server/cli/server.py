@@ -131,6 +131,7 @@ class Server:
         self._stack.push_async_callback(telemetry.stop_looking)
         runtime = self._make(Runtime, runtime_name(settings), context)
         self._stack.push_async_callback(runtime.close)
+        self._stack.push_async_callback(telemetry.stop_reading)
         await runtime.check()
         log.info("Runtime created", runtime=runtime.name)
         trackers = [await self._checked(Tracker, name, context) for name in tracker_names(settings)]
@@ -146,7 +147,7 @@ class Server:
         broadcast.start()
         self._stack.push_async_callback(broadcast.close)
         store.listen(broadcast.publish)
-        telemetry.listen(store)
+        telemetry.listen(store, runtime)
         finalizer = Finalizer(store, destinations, settings.finalizer, random.random, settings.secrets.redact)
         self._stack.push_async_callback(finalizer.close)
         credentials = credentials_of(settings)

@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.runs import EnvironmentOf
 from evalhub_server.errors import StartupError
+from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import OtelSettings
 from evalhub_server.web.metrics import Metrics
 
@@ -28,9 +29,9 @@ class ServerTelemetry:
         self._requests = self._telemetry.requests if self._telemetry else None
         self._benchmarks = self._telemetry.benchmarks if self._telemetry else None
 
-    def listen(self, store: JobStore) -> None:
-        if self._benchmarks is not None:
-            store.listen(self._benchmarks.on_change)
+    def listen(self, store: JobStore, runtime: Runtime) -> None:
+        if self._telemetry is not None:
+            self._telemetry.listen(store, runtime)
 
     @property
     def environment_of(self) -> EnvironmentOf | None:
@@ -49,6 +50,11 @@ class ServerTelemetry:
         """Send these from now on."""
         if self._telemetry is not None and self._telemetry.metrics is not None:
             self._telemetry.metrics.start(metrics.figures)
+
+    async def stop_reading(self) -> None:
+        """Read no logs of adapters any more; the runtime is still open."""
+        if self._telemetry is not None:
+            await self._telemetry.stop_reading()
 
     async def stop_looking(self) -> None:
         """Take the last figures; the storage is still open."""

@@ -80,8 +80,6 @@ class _Database(Struct, kw_only=True, frozen=True):
 OTHER_SECTIONS: Mapping[str, type[Struct]] = {"mlflow": _Mlflow, "database": _Database}
 """The released server's sections that belong to plugins here, for when no installed plugin claims them."""
 
-NO_TELEMETRY = "the log is on standard error"
-
 NO_EFFECT: Mapping[str, str] = {
     "database.max_idle_conns": "a connection that nobody uses is closed after a while",
     "service.local_mode": "the flag --local decides, as in the released server",
@@ -89,8 +87,6 @@ NO_EFFECT: Mapping[str, str] = {
     "otel.disable_database_otel_scan": "the database has no spans",
     "otel.disable_redirect_otel_logs": "what keeps telemetry from being sent is in the log, once",
     "otel.enable_ecs_resource_detection": "additional_attributes can say where the server runs",
-    "otel.enable_job_container_logs": NO_TELEMETRY,
-    "otel.enable_logs": NO_TELEMETRY,
     "sidecar.eval_hub.token": "in a cluster sidecars have the tokens of their pods",
     "sidecar.init_container.*": "each Job says it",
     "sidecar.local.*": "for the sidecar's own file",

@@ -86,7 +86,7 @@ def load_settings(
         warnings=(
             *warnings,
             *unknown_findings(document, plugin_sections),
-            *idle_findings(document, values["prometheus"]),
+            *idle_findings(document, values["prometheus"], values["otel"]),
         ),
         places=document.places(),
         secrets=secrets,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from evalhub_server.plugins.sections import nearest, unknown_keys
 from evalhub_server.settings.document import Document, Finding
 from evalhub_server.settings.known import CORE_SECTIONS, OTHER_SECTIONS, SecretFiles
-from evalhub_server.settings.sections import PrometheusSettings
+from evalhub_server.settings.sections import OtelSettings, PrometheusSettings
 
 PluginSections = Mapping[str, Sequence[type[Struct]]]
 """Section → the settings types of the plugins that read it; none: anything goes."""
@@ -37,8 +37,14 @@ def unknown_findings(document: Document, plugins: PluginSections | None) -> Iter
             yield document.warning(f"{key}: unknown key{hint}, ignored")
 
 
-def idle_findings(document: Document, prometheus: PrometheusSettings) -> Iterator[Finding]:
+def idle_findings(
+    document: Document, prometheus: PrometheusSettings, otel: OtelSettings
+) -> Iterator[Finding]:
     """A warning for each key that is set for nothing, since another one, which nobody set, switches it on."""
+    if otel.enabled and otel.enable_job_container_logs and not otel.enable_logs:
+        yield document.warning(
+            "otel.enable_job_container_logs: has no effect without otel.enable_logs: true, ignored"
+        )
     if prometheus.enabled or "prometheus.enabled" in document.places():
         return
     for key in ("prometheus.port", "prometheus.host"):

@@ -57,11 +57,14 @@ class BenchmarkSpans:
 
     def environment(self, job: JobRecord, index: int) -> Mapping[str, str]:
         """``TRACEPARENT`` and ``TRACESTATE`` for the adapter, whose own spans then belong to the benchmark's."""
-        span = self._spans.get((job.id, index))
         carrier: dict[str, str] = {}
-        if span is not None:
-            _propagator.inject(carrier, set_span_in_context(span, Context()))
+        _propagator.inject(carrier, self.context(job.id, index))
         return {name.upper(): value for name, value in carrier.items()}
+
+    def context(self, job_id: str, index: int) -> Context:
+        """That of a benchmark's span, while it is not ended."""
+        span = self._spans.get((job_id, index))
+        return Context() if span is None else set_span_in_context(span, Context())
 
     def close(self) -> None:
         """End what is open: nobody else could."""

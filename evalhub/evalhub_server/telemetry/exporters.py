@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter, LogRecordExporter
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
@@ -22,6 +24,8 @@ class Exporters(Protocol):
     def spans(self) -> SpanExporter: ...
 
     def metrics(self) -> MetricSink: ...
+
+    def logs(self) -> LogRecordExporter: ...
 
 
 def import_exporters(otel: OtelSettings) -> Callable[[OtelSettings], Exporters]:
@@ -65,6 +69,9 @@ class StdoutExporters:
     def metrics(self) -> MetricSink:
         return ConsoleMetricExporter(out=sys.stdout, formatter=_line)
 
+    def logs(self) -> LogRecordExporter:
+        return ConsoleLogRecordExporter(out=sys.stdout, formatter=_line)
 
-def _line(item: ReadableSpan | MetricsData) -> str:
+
+def _line(item: ReadableSpan | MetricsData | ReadableLogRecord) -> str:
     return item.to_json(indent=None) + "\n"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import grpc
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from evalhub_server.settings import OtelSettings
@@ -33,6 +35,13 @@ class GrpcExporters:
             insecure=self._otel.exporter_insecure,
             credentials=self._credentials,
             max_export_batch_size=POINTS,
+        )
+
+    def logs(self) -> LogRecordExporter:
+        return OTLPLogExporter(
+            endpoint=self._otel.collector,
+            insecure=self._otel.exporter_insecure,
+            credentials=self._credentials,
         )
 
 

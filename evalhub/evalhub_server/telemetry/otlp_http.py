@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import requests
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from evalhub_server.settings import OtelSettings
@@ -36,6 +38,13 @@ class HttpExporters:
             certificate_file=self._certificate_file,
             session=_Session(),
             max_export_batch_size=POINTS,
+        )
+
+    def logs(self) -> LogRecordExporter:
+        return OTLPLogExporter(
+            endpoint=f"{self._otel.collector}/v1/logs",
+            certificate_file=self._certificate_file,
+            session=_Session(),
         )
 
 
