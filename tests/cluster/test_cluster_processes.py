@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import Config, RunningServer, processes_with, wait_until
+from harness import Config, RunningServer, free_port, processes_with, wait_until
 from harness.config import STEPS
 from harness.kube import FakeCluster
 from harness.kube.programs import processes
 from harness.server import API
 
-from .conftest import QUICK, NewServer
+from .conftest import QUICK, NewServer, a_server
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +90,26 @@ def test_a_cancel_ends_adapter_and_sidecar(serve: NewServer, pods: Path):
     assert len(processes_with(str(pods))) == 2
     assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
     wait_until(lambda: not processes_with(str(pods)), "nothing runs")
+
+
+def test_where_no_proxy_authenticates_a_token_does_and_adapters_report_at_an_address_of_their_own(
+    tmp_path: Path, cluster: FakeCluster, pods: Path
+):
+    port, token = free_port(), "0123456789abcdef0123456789abcdef"
+    (tmp_path / "token").write_text(token)
+    config = Config(
+        tmp_path / "guarded",
+        kubernetes=QUICK,
+        service={"port": port, "auth_token_file": str(tmp_path / "token")},
+        sidecar={"base_url": "http://localhost:8080", "eval_hub": {"base_url": f"http://127.0.0.1:{port}"}},
+    )
+    config.image("adapter.test/steps")
+    steps = (sys.executable, "-S", "-E", str(STEPS), "running", 'completed:{"acc": 0.75}')
+    cluster.script("adapter.test/steps", processes(pods, *steps))
+    with a_server(config, cluster, tmp_path) as server:
+        assert server.call("POST", f"{API}/jobs", {}).status == 401
+        server.headers["Authorization"] = f"Bearer {token}"
+        job = server.finished(server.submit())
+        assert job["status"]["state"] == "completed"
+        assert job["results"]["benchmarks"][0]["metrics"] == {"acc": 0.75}
+        assert server.call("DELETE", f"{API}/jobs/{job['resource']['id']}?hard_delete=true").status == 204

@@ -21,7 +21,7 @@ from evalhub_server.web.context import KEY, RequestContext
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.fields import TRACE_HEADER, refuse_repeated, trace_of
 from evalhub_server.web.guard import Guard
-from evalhub_server.web.identity import Identities
+from evalhub_server.web.identity import NOBODY, Identities
 from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.paths import LONGEST_BYTES, cleaned, is_clean, redirect_page, routed
 from evalhub_server.web.responses import JSON, Header, Reply, error_body, reply
@@ -129,8 +129,9 @@ class Gateway:
             raise problems.uri_too_long(LONGEST_BYTES)
         if callback_token or b"%" in raw_path or raw_path.startswith(CALLBACK):
             path = routed(raw_path)
+        reports = False
         if self._credentials is not None and path not in OPEN and not path.startswith(DOCS):
-            self._authenticate(
+            reports = self._authenticate(
                 self._credentials, method, path, fields.get(b"authorization", b""), callback_token
             )
         if not is_clean(raw_path):
@@ -140,17 +141,20 @@ class Gateway:
         if path.endswith("/") and path != "/":
             # Contract: a trailing slash is another path; Litestar would be kinder.
             return reply(PLAIN_NOT_FOUND, "text/plain; charset=utf-8", 404)
-        identity = self._identities.of(path, fields)
+        # The token of a job's own address says more than a tenant, and no proxy has named a user.
+        identity = NOBODY if reports else self._identities.of(path, fields)
         context = RequestContext(trace=trace, identity=identity, method=method, preflights=self._guard.cors)
         return {**scope, "method": ROUTED_METHODS.get(method, method), "path": path, KEY: context}  # type: ignore[typeddict-item,return-value]
 
     def _authenticate(
         self, credentials: Credentials, method: str, path: str, authorization: bytes, callback_token: bytes
-    ) -> None:
+    ) -> bool:
+        """Is it a report of the job whose own address this is? Raises :class:`ApiError` for who has no token at all."""
         if callback_token and method == "POST" and credentials.admit_report(callback_token, path):
-            return
+            return True
         if not credentials.admit(authorization):
             raise problems.unauthorized()
+        return False
 
     def _log_request(self, scope: HTTPScope, status: int, duration_s: float, error: str) -> None:
         # Probes ask for health all the time; nobody wants to read that.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -134,9 +135,12 @@ def model_secret_name(run: BenchmarkRun) -> str:
 
 
 def job_json(spec: JobSpec, base_url: str) -> str:
-    """What the adapter reads: the sidecar is all that it needs to reach."""
+    """What the adapter reads: the sidecar is all that it needs to reach, at the path that lets its reports in."""
     model: Model = replace(spec.model, url=behind_sidecar(spec.model.url, base_url))
-    return _indented(replace(spec, model=model, callback_url=base_url))
+    path = urlsplit(spec.callback_url).path.rstrip("/")
+    return _indented(
+        replace(spec, model=model, callback_url=f"{base_url.rstrip('/')}{path}" if path else base_url)
+    )
 
 
 def owner_reference(job: Json) -> Json:

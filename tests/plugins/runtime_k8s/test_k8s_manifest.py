@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from evalhub_runtime_k8s.manifest import Facts, Manifests, build, owner_reference
+from evalhub_runtime_k8s.manifest import Facts, Manifests, build, job_json, owner_reference
 from evalhub_server.errors import LaunchError
 from harness.apischema import job_problems, schema_problems
 from harness.manifests import OPERATOR, facts_of, here, manifests, recorded, run_of
@@ -449,6 +450,14 @@ def test_the_port_of_the_sidecar_is_that_of_its_address():
     built = manifests(a_request(), here(sidecar={"base_url": "http://127.0.0.1:9000"}))
     assert container(built, "sidecar")["startupProbe"]["httpGet"]["port"] == 9000
     assert file_of(built, "job.json")["callback_url"] == "http://127.0.0.1:9000"
+
+
+def test_the_path_that_lets_a_jobs_reports_in_stays_behind_the_sidecar():
+    spec = run_of(a_request()).spec
+    own = replace(spec, callback_url="https://evalhub:8443/callback/t0ken")
+    assert json.loads(job_json(own, "http://127.0.0.1:9000/"))["callback_url"] == (
+        "http://127.0.0.1:9000/callback/t0ken"
+    )
 
 
 def test_what_is_configured_for_the_sidecar_reaches_it():
