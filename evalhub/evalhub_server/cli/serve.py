@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -53,6 +54,7 @@ def _leave_behind(text: str, file: Path) -> None:
 async def _serve_until_signal(server: Server) -> None:
     on_signals(server.stop)
     async with server:
+        gc.freeze()  # what a start has made stays, so no collection needs to look at it again
         await server.serve()
 
 
