@@ -152,6 +152,7 @@ def test_logs_that_cannot_be_read_are_an_error_before_the_answer_begins(
     server: RunningServer, cluster: FakeCluster
 ):
     job_id = submitted(server, cluster)
+    wait_until(lambda: "pod=unknown" not in server.logs(job_id), "the server knows where the pod is")
     cluster.outage()
     try:
         for path in ("logs", "benchmarks/0/logs"):
