@@ -18,6 +18,7 @@ from aiohttp import ClientSession, web
 from evalhub_sidecar import logs
 from evalhub_sidecar.cluster import ClusterRoutes
 from evalhub_sidecar.config import TOKEN_CACHE, EvalHub, Local, Model, Oci, SidecarConfig
+from evalhub_sidecar.durations import Duration
 from evalhub_sidecar.errors import ConfigError, Refused
 from evalhub_sidecar.eventfiles import EventFiles
 from evalhub_sidecar.events import EventProxy, EventSender, job_of_events, with_revision
@@ -40,8 +41,10 @@ from evalhub_sidecar.upstream import is_loopback
 
 LOCAL_DRAIN_S = 2.5
 """``evalhub server stop`` forces what has not ended after five seconds."""
-CLUSTER_DRAIN_S = 28.0
-"""A pod's grace is 30 s unless somebody changed it."""
+GRACE = "TERMINATION_GRACE"
+"""The variable with a pod's grace, which is 30 s unless somebody changed it."""
+TO_END_S = 2.0
+"""Of the grace, what is left for the end itself."""
 FOR_REQUESTS = 0.8
 """Of the time to end: open requests get this part of it, events that are kept get what is left."""
 IDLE_S = 60.0
@@ -53,7 +56,7 @@ async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) ->
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     _on_signals(stopping.set)
-    drain_s = LOCAL_DRAIN_S if config.local_mode else CLUSTER_DRAIN_S
+    drain_s = LOCAL_DRAIN_S if config.local_mode else _grace_s(environ) - TO_END_S
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(new_session())
         parts = _local(config, environ, session) if config.local_mode else _cluster(config, environ, session)
@@ -82,6 +85,13 @@ async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) ->
             await runner.cleanup()
             await parts.spool.flush(deadline - loop.time())
     logs.info("Sidecar stopped")
+
+
+def _grace_s(environ: Mapping[str, str]) -> float:
+    try:
+        return max(Duration.parse(environ.get(GRACE) or "30s"), TO_END_S + 1)
+    except ValueError as error:
+        raise ConfigError(f"{GRACE}: {error}.") from None
 
 
 class _Parts(NamedTuple):

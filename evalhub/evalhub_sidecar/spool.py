@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -23,6 +24,8 @@ ANSWER_WITHIN_S = 8.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 HURRIED_PAUSE_S = 0.5
+FOR_LAST_WORDS = 0.15
+"""The part of the time at the end in which everything is sent once more, whatever becomes of what came before it."""
 LARGEST_SPOOL_BYTES = 32 << 20
 GIVE_UP_AFTER = 30
 """Attempts for an event that a reachable server answers with an error of its own: five minutes."""
@@ -107,16 +110,30 @@ class Spool:
     async def flush(self, deadline_s: float) -> int:
         """Deliver what is left, in a hurry; returns how many events could not be delivered in that time."""
         self.hurry()
+        until = asyncio.get_running_loop().time() + deadline_s
         tasks = [lane.task for lane in self._lanes.values() if lane.task]
         if tasks:
-            await asyncio.wait(tasks, timeout=deadline_s)
-        lost = [waiting for lane in self._lanes.values() for waiting in lane.events]
+            await asyncio.wait(tasks, timeout=deadline_s * (1 - FOR_LAST_WORDS))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await asyncio.gather(*(self._last_words(lane) for lane in self._lanes.values()))
+        lost = [waiting for lane in self._lanes.values() for waiting in lane.events]
         for waiting in lost:
             logs.error("event not delivered", target=waiting.event.target, kept=bool(waiting.file))
         return len(lost)
+
+    async def _last_words(self, lane: _Lane) -> None:
+        """Send all of it once, in order: a server whose storage is away refuses events and keeps them in memory."""
+        for waiting in list(lane.events):
+            answer = await self._send(waiting.event)
+            if answer is None:
+                return  # nobody hears it
+            if _final(answer, 1):
+                lane.events.remove(waiting)
+                await self._done(waiting, answer)
 
     def _add(self, waiting: _Waiting) -> _Lane:
         target = waiting.event.target

@@ -68,6 +68,8 @@ class Pod:
         self.folder = folder
         self.secret = folder / "secret"
         self.spool = folder / "data" / "events"
+        self.grace = ""
+        """How long the pod may take to end, if that is not what is usual."""
         for made in (self.secret, self.spool.parent):
             made.mkdir(parents=True)
         self.token("pod-token")
@@ -98,5 +100,6 @@ class Pod:
             "INIT_METADATA_PATH": str(self.folder / "revision"),
             "EVENT_SPOOL_DIR": str(self.spool),
             "TERMINATION_MESSAGE_PATH": str(self.folder / "message"),
+            "TERMINATION_GRACE": self.grace,
         }
         return RunningSidecar(self.folder / "sidecar", {"eval_hub": {"base_url": server}, **config}, env)

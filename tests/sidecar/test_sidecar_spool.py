@@ -90,6 +90,22 @@ def test_the_end_waits_for_what_is_kept(pod: Pod):
     assert list(pod.spool.glob("*")) == []
 
 
+def test_when_the_grace_is_over_a_server_without_storage_has_heard_everything(pod: Pod):
+    pod.grace = "4s"
+    with AnsweringServer(lambda _: Reply(503)) as server, pod.sidecar(server.url) as sidecar:
+        assert [post(sidecar, pod, value) for value in (1, 2)] == [202, 202]
+        assert sidecar.terminate() == 0
+    assert numbers(server.requests)[-2:] == [1, 2]
+    assert set(numbers(server.requests)[:-2]) == {1}
+    assert sidecar.log_text().count("event not delivered") == 2
+
+
+def test_a_grace_that_is_none_is_named(pod: Pod):
+    pod.grace = "soon"
+    with pytest.raises(AssertionError, match="TERMINATION_GRACE: 'soon' is not a duration"):
+        pod.sidecar("http://localhost:1").start()
+
+
 def test_a_sidecar_that_died_is_followed_by_one_that_knows(pod: Pod):
     port = free_port()
     headers = {"X-Tenant": "red", "Authorization": "Bearer of the adapter"}
@@ -214,6 +230,21 @@ async def test_a_server_that_is_away_is_never_given_up(monkeypatch: pytest.Monke
     await spool.deliver(an_event())
     assert await spool.flush(30) == 0
     assert len(sent) == 11
+
+
+async def test_at_the_end_a_server_without_storage_hears_everything_once():
+    sent: list[str] = []
+
+    async def send(event: Event) -> Answer:
+        sent.append(event.body.decode())
+        return Answer(status=204 if event.body == b"good" else 503)
+
+    spool = Spool(send)
+    for text in ("running", "good", "completed"):
+        assert await spool.deliver(an_event(text)) is None
+    assert await spool.flush(1) == 2
+    assert set(sent[:-3]) == {"running"}
+    assert sent[-3:] == ["running", "good", "completed"]
 
 
 async def test_what_cannot_be_kept_any_more_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -175,8 +175,10 @@ def sidecar(pod: Pod) -> Container:
         },
         "terminationMessagePath": paths.SIDECAR_TERMINATION_LOG,
     }
-    if extra := pod.installation.settings.sidecar_env:
-        body["env"] = _variables(extra)
+    own = pod.hardening.termination_grace
+    variables = {"TERMINATION_GRACE": f"{round(own)}s"} if own else {}
+    if variables := variables | pod.installation.settings.sidecar_env | variables:
+        body["env"] = _variables(variables)
     mounts = [
         pod.job_file(paths.JOB_SPEC),
         pod.job_file(paths.SIDECAR_CONFIG),

@@ -542,7 +542,9 @@ def test_a_read_only_adapter_has_a_place_for_temporary_files():
 
 
 def test_the_pod_itself_can_be_restricted():
-    pod = pod_of(hardened(pod_security_context=True, service_links=False, termination_grace="60s"))
+    built = hardened(pod_security_context=True, service_links=False, termination_grace="60s")
+    assert environment(built, "sidecar") == {"TERMINATION_GRACE": "60s"}  # how long it may keep events
+    pod = pod_of(built)
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert (pod["enableServiceLinks"], pod["terminationGracePeriodSeconds"]) == (False, 60)
 
