@@ -20,6 +20,14 @@ def test_a_run_has_the_providers_entry_for_the_runtime():
     assert (run.config, run.tenant, run.key) == ({"image": "i"}, "team-a", (job.id, 0, 1))
 
 
+def test_a_benchmarks_own_environment_goes_before_that_of_all():
+    own = {"TRACEPARENT": "00-1-2-01", "A": "own"}
+    build = RunBuilder(
+        "http://127.0.0.1:1", "k8s", [], environment={"A": "all", "B": "all"}, environment_of=lambda *_: own
+    )
+    assert build(a_job(), 0).environment == {"TRACEPARENT": "00-1-2-01", "A": "own", "B": "all"}
+
+
 def test_hardware_queue_data_and_the_registrys_secret_reach_the_runtime():
     hardware = HardwareConfig(hardware_profile_name="gpu")
     data = TestDataRef(s3=S3Ref(bucket="b", key="k", secret_ref="s"))

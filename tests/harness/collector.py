@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent import futures
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
@@ -15,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from harness.answering import AnsweringServer, Reply, Request
 from harness.certificates import Certificate
+from harness.config import Config
 from harness.running import Started
 from harness.waiting import wait_until
 
@@ -24,6 +26,25 @@ SIGNALS: Mapping[str, type[Message]] = {
     "metrics": metrics_service_pb2.ExportMetricsServiceRequest,
     "logs": logs_service_pb2.ExportLogsServiceRequest,
 }
+
+
+def sending_config(folder: Path, endpoint: str, **otel: Any) -> Config:
+    """A configuration below ``folder`` with which a server sends everything to ``endpoint``, soon."""
+    section = {
+        "enabled": True,
+        "exporter_type": "otlp-http",
+        "exporter_endpoint": endpoint,
+        "exporter_insecure": True,
+        "enable_tracing": True,
+        "tracer_batch_interval": "50ms",
+        "enable_metrics": True,
+        "metric_export_interval": "100ms",
+        "enable_logs": True,
+        **otel,
+    }
+    config = Config(folder / "config", otel=section)
+    config.scripted("running", "completed")
+    return config
 
 
 class Received(NamedTuple):

@@ -58,8 +58,15 @@ def test_a_collector_gets_every_signal_and_the_standard_headers(
         assert {item["api-key"] for item in fields} == {"secret"}
 
 
-@pytest.mark.parametrize("trust", ["OTEL_EXPORTER_OTLP_CERTIFICATE", "SSL_CERT_FILE"])
-@pytest.mark.parametrize("kind", [HttpCollector, GrpcCollector])
+@pytest.mark.parametrize(
+    ("kind", "trust"),
+    [
+        (HttpCollector, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        (HttpCollector, "SSL_CERT_FILE"),
+        (GrpcCollector, "SSL_CERT_FILE"),
+        pytest.param(GrpcCollector, "OTEL_EXPORTER_OTLP_CERTIFICATE", marks=pytest.mark.slow),
+    ],
+)
 def test_over_tls_the_collector_has_to_be_trusted(
     config_for: MakeConfig, tmp_path: Path, kind: type[HttpCollector | GrpcCollector], trust: str
 ):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from evalhub_server import __version__
 from harness import Config, RunningServer
-from harness.collector import HttpCollector
+from harness.collector import HttpCollector, sending_config
 from harness.raw import ask
 from harness.server import API
 
@@ -20,17 +21,31 @@ SERVER, INTERNAL = 2, 1
 ERROR = 2
 
 
+class Observed(NamedTuple):
+    """A server and the collector that it sends everything to."""
+
+    server: RunningServer
+    collector: HttpCollector
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """For tests that only ask the server something, and say which of its spans they mean."""
+    with HttpCollector() as collector:
+        config = sending_config(tmp_path_factory.mktemp("observed"), collector.host)
+        with RunningServer(config.folder) as server:
+            yield Observed(server, collector)
+
+
 def traceparent(sampled: bool = True) -> dict[str, str]:
     return {"traceparent": f"00-{TRACE}-{PARENT}-0{int(sampled)}"}
 
 
-def test_a_request_is_a_server_span_with_the_http_conventions(
-    collector: HttpCollector, config_for: MakeConfig
-):
-    with RunningServer(config_for(collector.host).folder) as server:
-        headers = {"X-Global-Transaction-Id": "mine", "User-Agent": "a test"}
-        assert server.call("GET", f"{API}/jobs/nope?x=1", headers=headers).status == 404
-        span = collector.span(f"GET {API}/jobs/{{job_id}}")
+def test_a_request_is_a_server_span_with_the_http_conventions(observed: Observed):
+    server, collector = observed
+    headers = {"X-Global-Transaction-Id": "mine", "User-Agent": "a test"}
+    assert server.call("GET", f"{API}/jobs/nope?x=1", headers=headers).status == 404
+    span = collector.span(f"GET {API}/jobs/{{job_id}}")
     assert span.item.kind == SERVER
     assert not span.item.parent_span_id
     assert span.item.status.code != ERROR
@@ -53,26 +68,36 @@ def test_a_request_is_a_server_span_with_the_http_conventions(
     }
 
 
-def test_what_has_no_route_has_no_name_that_a_client_chose(collector: HttpCollector, config_for: MakeConfig):
-    with RunningServer(config_for(collector.host).folder) as server:
-        assert server.call("GET", "/nowhere").status == 404
-        assert ask(server.port, "BREW", f"{API}/jobs").status == 405
-        assert server.call("HEAD", f"{API}/jobs").status == 200
-        span = collector.span("GET", url__path="/nowhere")
-        odd = collector.span("HTTP", url__path=f"{API}/jobs")
-        head = collector.span(f"HEAD {API}/jobs")
+def test_what_has_no_route_has_no_name_that_a_client_chose(observed: Observed):
+    server, collector = observed
+    assert server.call("GET", "/nowhere").status == 404
+    assert ask(server.port, "BREW", f"{API}/jobs").status == 405
+    assert server.call("HEAD", f"{API}/jobs").status == 200
+    span = collector.span("GET", url__path="/nowhere")
+    odd = collector.span("HTTP", url__path=f"{API}/jobs")
+    head = collector.span(f"HEAD {API}/jobs")
     assert "http.route" not in span.attributes
     assert odd.attributes["http.request.method"] == "_OTHER"
     assert odd.attributes["http.request.method_original"] == "BREW"
     assert head.attributes["http.request.method"] == "HEAD"
 
 
-def test_a_refused_report_shows_no_token(collector: HttpCollector, config_for: MakeConfig):
+def test_a_refused_report_shows_no_token(observed: Observed):
     path = f"/callback/{'x' * 43}{API}/jobs/a/events"
-    with RunningServer(config_for(collector.host).folder) as server:
-        assert ask(server.port, "POST", path, "Origin: https://evil.example").status == 403
-        span = collector.span("POST")
-    assert span.attributes["url.path"] == f"{API}/jobs/a/events"
+    assert ask(observed.server.port, "POST", path, "Origin: https://evil.example").status == 403
+    observed.collector.span("POST", url__path=f"{API}/jobs/a/events")
+
+
+@pytest.mark.parametrize("fields", [[""], ["00-zz-zz-01"], [f"00-{TRACE}-{PARENT}-01"] * 2])
+def test_a_broken_traceparent_begins_a_new_trace(observed: Observed, fields: list[str]):
+    lines = [f"traceparent: {value}" for value in fields]
+    request_id = f"broken {fields}"
+    answer = ask(observed.server.port, "GET", f"{API}/jobs", f"X-Global-Transaction-Id: {request_id}", *lines)
+    assert answer.status == 200
+    header = {"http__response__header__x-global-transaction-id": [request_id]}
+    span = observed.collector.span(f"GET {API}/jobs", **header)
+    assert span.trace_id != TRACE
+    assert not span.item.parent_span_id
 
 
 def test_the_trace_of_a_caller_is_continued(collector: HttpCollector, config_for: MakeConfig):
@@ -85,20 +110,6 @@ def test_the_trace_of_a_caller_is_continued(collector: HttpCollector, config_for
     assert span.item.trace_state == "a=b"
     # A ratio of 0 leaves what callers have decided, and nothing else.
     assert [found.item.name for found in collector.spans()] == [span.item.name]
-
-
-@pytest.mark.parametrize(
-    "broken", ["", "00-zz-zz-01", f"00-{TRACE}-{PARENT}-01\r\ntraceparent: 00-{TRACE}-{PARENT}-01"]
-)
-def test_a_broken_traceparent_begins_a_new_trace(
-    collector: HttpCollector, config_for: MakeConfig, broken: str
-):
-    with RunningServer(config_for(collector.host).folder) as server:
-        lines = f"traceparent: {broken}".split("\r\n")
-        assert ask(server.port, "GET", f"{API}/jobs", *lines).status == 200
-        span = collector.span(f"GET {API}/jobs")
-    assert span.trace_id != TRACE
-    assert not span.item.parent_span_id
 
 
 def test_a_benchmark_is_a_span_below_the_request_and_its_adapter_joins_it(
@@ -130,10 +141,10 @@ def test_a_benchmark_is_a_span_below_the_request_and_its_adapter_joins_it(
     assert "exit" in span.item.status.message
 
 
-def test_a_benchmark_that_completes_is_no_error(collector: HttpCollector, config_for: MakeConfig):
-    with RunningServer(config_for(collector.host).folder) as server:
-        assert server.finished(server.submit())["status"]["state"] == "completed"
-        span = collector.span("local.run_benchmark")
+def test_a_benchmark_that_completes_is_no_error(observed: Observed):
+    job_id = observed.server.submit()
+    assert observed.server.finished(job_id)["status"]["state"] == "completed"
+    span = observed.collector.span("local.run_benchmark", evalhub__job__id=job_id)
     assert span.attributes["benchmark.state"] == "completed"
     assert span.item.status.code != ERROR
 

@@ -44,7 +44,8 @@ class BenchmarkSpans:
                 self._forget(before)
             return
         if before is None:
-            self._requests[after.id] = get_current_span().get_span_context()
+            if (request := get_current_span().get_span_context()).is_valid:
+                self._requests[after.id] = request
             return
         for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
             if old is not new:
@@ -76,7 +77,7 @@ class BenchmarkSpans:
     def _begin(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
         context = Context()
         request = self._requests.get(job.id)
-        if request is not None and request.is_valid:
+        if request is not None:
             context = set_span_in_context(NonRecordingSpan(request), context)
         planned = job.plan.benchmarks[benchmark.index]
         self._spans[job.id, benchmark.index] = self._tracer.start_span(
