@@ -100,13 +100,15 @@ def test_where_no_proxy_authenticates_a_token_does_and_adapters_report_at_an_add
     config = Config(
         tmp_path / "guarded",
         kubernetes=QUICK,
-        service={"port": port, "auth_token_file": str(tmp_path / "token")},
+        service={"auth_token_file": str(tmp_path / "token")},
         sidecar={"base_url": "http://localhost:8080", "eval_hub": {"base_url": f"http://127.0.0.1:{port}"}},
     )
     config.image("adapter.test/steps")
     steps = (sys.executable, "-S", "-E", str(STEPS), "running", 'completed:{"acc": 0.75}')
     cluster.script("adapter.test/steps", processes(pods, *steps))
-    with a_server(config, cluster, tmp_path) as server:
+    server = a_server(config, cluster, tmp_path)
+    server.port = port
+    with server:
         assert server.call("POST", f"{API}/jobs", {}).status == 401
         server.headers["Authorization"] = f"Bearer {token}"
         job = server.finished(server.submit())
