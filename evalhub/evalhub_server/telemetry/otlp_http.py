@@ -10,6 +10,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.trace.export import SpanExporter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from evalhub_server.settings import OtelSettings
 from evalhub_server.telemetry.metrics import POINTS, MetricSink
@@ -21,8 +22,10 @@ class HttpExporters:
 
     def __init__(self, otel: OtelSettings) -> None:
         self._otel = otel
-        trusted = None if otel.exporter_insecure or own_authority() else system_authorities()
-        self._certificate_file = str(trusted) if trusted else None
+        self._certificate_file: str | None = None
+        if not otel.exporter_insecure and not own_authority():
+            # Never left to the exporter: to some versions a variable that is set and empty means not to verify.
+            self._certificate_file = str(system_authorities() or DEFAULT_CA_BUNDLE_PATH)
 
     def spans(self) -> SpanExporter:
         return OTLPSpanExporter(
