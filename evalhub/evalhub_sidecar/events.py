@@ -92,7 +92,7 @@ class EventProxy:
         event = Event(target=str(target), headers=_plain(headers), body=body)
         answer = await self._spool.deliver(event)
         if answer is None:
-            text = "The server cannot be reached; the sidecar keeps the event and delivers it."
+            text = "The server cannot take the event now; the sidecar keeps it and delivers it."
             return json_answer(202, trace, message_code="event_kept", message=text)
         kept = CIMultiDict(answer.headers)
         kept.setdefault(TRANSACTION_ID, trace)
