@@ -16,7 +16,7 @@ from harness import Config, RunningServer, wait_until
 from harness.registry import PASSWORD, USER, RunningRegistry, needs_registry
 from harness.tokens import TokenServer
 
-pytestmark = needs_registry
+pytestmark = [pytest.mark.slow, needs_registry]
 
 AUTH = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 AS_ROBOT = {"Authorization": f"Basic {AUTH}"}

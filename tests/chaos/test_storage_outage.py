@@ -13,7 +13,7 @@ from harness.disk import fill, full_disk, needs_a_full_disk, needs_mounts, small
 from harness.server import API
 from harness.sidecar import RunningSidecar
 
-pytestmark = needs_a_full_disk
+pytestmark = [pytest.mark.slow, needs_a_full_disk]
 
 JOB = {
     "name": "j",

@@ -14,6 +14,8 @@ from harness import Config, RunningServer, wait_until
 from harness.answering import Request
 from harness.receiver import Receiver
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes ...").decode()
 ALL = ["job.created", "job.running", "job.completed", "job.failed", "job.cancelled", "job.deleted"]
 

@@ -36,6 +36,7 @@ def test_other_files_are_not_served(server: RunningServer, name: str):
     assert server.call("GET", f"/docs/{name}").body == "404 page not found\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 def test_a_browser_shows_every_operation_without_a_network(server: RunningServer, tmp_path: Path):
     page = browse(f"http://127.0.0.1:{server.port}/docs", tmp_path)

@@ -14,6 +14,8 @@ from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
 from harness.proxy import RunningProxy
 
+pytestmark = pytest.mark.slow
+
 SOMEBODY = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 

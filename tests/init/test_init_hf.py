@@ -10,6 +10,8 @@ import pytest
 from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
 
+pytestmark = pytest.mark.slow
+
 SHA = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"README.md": "readme", "data/train.jsonl": "train", "data/deep/a b.txt": "a b"}
 

@@ -14,6 +14,8 @@ from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
 from harness.proxy import RunningProxy
 
+pytestmark = pytest.mark.slow
+
 PAGE = 2
 FROM_BUCKET = {"TEST_DATA_S3_BUCKET": "my-bucket", "TEST_DATA_S3_KEY": "/data/"}
 

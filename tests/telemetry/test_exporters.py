@@ -18,6 +18,8 @@ from harness.collector import GrpcCollector, HttpCollector
 from harness.server import API
 
 MakeConfig = Callable[..., Config]
+pytestmark = pytest.mark.slow
+
 UNTRUSTED = {
     "OTEL_EXPORTER_OTLP_CERTIFICATE": "",
     "SSL_CERT_FILE": "",

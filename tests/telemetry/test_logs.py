@@ -12,6 +12,8 @@ from harness import Config, RunningServer, wait_until
 from harness.collector import HttpCollector
 from harness.server import API
 
+pytestmark = pytest.mark.slow
+
 MakeConfig = Callable[..., Config]
 INFO, WARN = 9, 13
 NO_TIME = 0
