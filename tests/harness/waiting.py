@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import TypeVar
 
 import psutil
 
 T = TypeVar("T")
+
+LOWEST_PORT, PORTS_PER_WORKER = 20_000, 1_500
+"""Ports of servers under test lie below the ephemeral range (from 32,768); each pytest-xdist worker has its own."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_ports = count(secrets.randbelow(PORTS_PER_WORKER))
 
 
 def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
@@ -26,9 +33,9 @@ def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0) -
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago, and that the system gives to nobody who does not ask for it."""
+    """A loopback port that is free, that the system assigns to no outgoing connection, and no other worker returns."""
     while True:
-        port = 20_000 + secrets.randbelow(12_000)  # below the ephemeral ones
+        port = LOWEST_PORT + _WORKER * PORTS_PER_WORKER + next(_ports) % PORTS_PER_WORKER
         try:
             with socket.create_server(("127.0.0.1", port)):
                 return port
