@@ -1,8 +1,9 @@
-"""Tenants over HTTP: every route of jobs, for everybody who may ask."""
+"""Tenants over HTTP: every route, with and without valid identity headers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ EVENT = {
         "status": "running",
     }
 }
-# (method, path, body, status for who may). The last two end the job.
+# (method, path, body, status for the owner). The last two end the job.
 ROUTES: list[tuple[str, str, Any, int]] = [
     ("GET", "{job}", None, 200),
     ("POST", "{job}/events", EVENT, 204),
@@ -37,10 +38,10 @@ OTHERS: list[tuple[str, str, Any, int]] = [
     ("POST", f"{API}/providers", {"name": "p", "benchmarks": []}, 201),
     ("PUT", f"{API}/providers/scripted", {"name": "p"}, 400),
     ("PATCH", f"{API}/providers/scripted", {"name": "p"}, 400),
-    ("DELETE", f"{API}/providers/nobodys", None, 404),
+    ("DELETE", f"{API}/providers/no-such", None, 404),
     ("GET", f"{API}/collections", None, 200),
-    ("GET", f"{API}/collections/nobodys", None, 404),
-    ("POST", f"{API}/collections/nobodys/clones", None, 404),
+    ("GET", f"{API}/collections/no-such", None, 404),
+    ("POST", f"{API}/collections/no-such/clones", None, 404),
     ("PUT", f"{API}/jobs", None, 405),
     ("PATCH", f"{API}/jobs/x", None, 405),
 ]
@@ -80,7 +81,7 @@ def seen(server: RunningServer, tenant: str) -> set[str]:
 
 @pytest.mark.parametrize("asking", ["team-a", "team-b"])
 @pytest.mark.parametrize("mode", ["cluster", "local"])
-def test_every_route_of_a_job_is_there_for_its_tenant_only(
+def test_every_route_of_a_job_exists_for_its_tenant_only(
     request: pytest.FixtureRequest, mode: str, asking: str
 ):
     server: RunningServer = request.getfixturevalue(mode)
@@ -96,43 +97,42 @@ def test_every_route_of_a_job_is_there_for_its_tenant_only(
         assert still_there.body["status"]["state"] == "pending"
 
 
-def test_in_local_mode_who_names_no_tenant_sees_everything(local: RunningServer):
-    job, nobodys = created(local, "team-a"), created(local, "")
-    assert {job, nobodys} <= seen(local, "")
-    assert nobodys not in seen(local, "team-a")
+def test_local_mode_without_a_tenant_sees_every_job(local: RunningServer):
+    job, untenanted = created(local, "team-a"), created(local, "")
+    assert {job, untenanted} <= seen(local, "")
+    assert untenanted not in seen(local, "team-a")
     for method, path, body, status in ROUTES:
         assert local.call(method, path.format(job=job), body).status == status, (method, path)
 
 
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ((), "missing_tenant_header"),
-        (("X-User: u",), "missing_tenant_header"),
-        (("X-Tenant:", "X-User: u"), "missing_tenant_header"),
-        (("X-Tenant: t",), "missing_user_header"),
-        (("X-Tenant: t", "X-User:  "), "missing_user_header"),
-        (("X-Tenant: t", "X-User: system"), "invalid_header"),
-        (("X-Tenant: t", "X-Tenant: t", "X-User: u"), "invalid_header"),
-        (("X-Tenant: t", "X-User: u", "x-user: u"), "invalid_header"),
-        (("X-Tenant: a,b", "X-User: u"), "invalid_header"),
-        (("X-Tenant: Team", "X-User: u"), "invalid_header"),
-        (("X-Tenant: t", "X-User: \xe9"), "invalid_header"),
-        (("X-Tenant: t", "X-User: a\tb"), "invalid_header"),
-        (("X-Tenant: t", f"X-User: {'u' * 254}"), "invalid_header"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("method", "path"), [(m, p.format(job=f"{API}/jobs/x")) for m, p, *_ in ROUTES + OTHERS]
-)
-def test_in_a_cluster_nothing_is_done_for_who_is_not_named_well(
-    cluster: RunningServer, method: str, path: str, fields: tuple[str, ...], code: str
+# Header lines that do not identify a client, and the code of the refusal.
+UNIDENTIFIED: list[tuple[tuple[str, ...], str]] = [
+    ((), "missing_tenant_header"),
+    (("X-User: u",), "missing_tenant_header"),
+    (("X-Tenant:", "X-User: u"), "missing_tenant_header"),
+    (("X-Tenant: t",), "missing_user_header"),
+    (("X-Tenant: t", "X-User:  "), "missing_user_header"),
+    (("X-Tenant: t", "X-User: system"), "invalid_header"),
+    (("X-Tenant: t", "X-Tenant: t", "X-User: u"), "invalid_header"),
+    (("X-Tenant: t", "X-User: u", "x-user: u"), "invalid_header"),
+    (("X-Tenant: a,b", "X-User: u"), "invalid_header"),
+    (("X-Tenant: Team", "X-User: u"), "invalid_header"),
+    (("X-Tenant: t", "X-User: \xe9"), "invalid_header"),
+    (("X-Tenant: t", "X-User: a\tb"), "invalid_header"),
+    (("X-Tenant: t", f"X-User: {'u' * 254}"), "invalid_header"),
+]
+
+
+def test_a_cluster_refuses_every_route_without_valid_identity_headers(
+    subtests: pytest.Subtests, cluster: RunningServer
 ):
-    answer = ask(cluster.port, method, path, *fields)
-    assert answer.refusal == (400, code)
+    routes = [(method, path.format(job=f"{API}/jobs/x")) for method, path, *_ in ROUTES + OTHERS]
+    for (method, path), (fields, code) in product(routes, UNIDENTIFIED):
+        with subtests.test(method=method, path=path, fields=fields):
+            assert ask(cluster.port, method, path, *fields).refusal == (400, code)
 
 
-def test_in_a_cluster_who_is_named_well_gets_answers(cluster: RunningServer):
+def test_a_cluster_answers_every_route_with_valid_identity_headers(cluster: RunningServer):
     for method, path, body, status in OTHERS:
         assert cluster.call(method, path, body, named("team-c")).status == status, (method, path)
 
@@ -155,7 +155,7 @@ def test_no_spelling_of_a_path_gets_around_identity(cluster: RunningServer, path
     assert ask(cluster.port, "GET", path).status in (307, 400, 404)
 
 
-def test_elsewhere_nobody_is_asked(cluster: RunningServer):
+def test_other_paths_need_no_identity(cluster: RunningServer):
     assert ask(cluster.port, "GET", "/api/v1/health").status == 200
     assert ask(cluster.port, "GET", "/api/v1/health", "X-User: system").status == 200
     assert ask(cluster.port, "GET", "/nowhere").status == 404
