@@ -47,7 +47,7 @@ EVENT = {"provider_id": "b7297aed-db20-44a5-80a5-ee8de8bb3722"}
 
 def configured(folder: Path) -> Config:
     """The providers and collections that recordings name, under their recorded ids."""
-    config = Config(folder, local={"max_parallel": 500})
+    config = Config(folder, local={"max_parallel": 500}, supervisor={"stop_grace": "500ms"})
 
     def provider(provider_id: str, document: dict[str, Any], **fields: Any) -> None:
         config.write(
