@@ -258,10 +258,8 @@ class Client(RuleBasedStateMachine):
 def test_no_order_of_requests_confuses_the_server(server: RunningServer):
     Client.server = server
     checks = settings(
-        max_examples=8,
+        max_examples=settings.default.max_examples // 10,
         stateful_step_count=25,
-        deadline=None,
-        database=None,
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(Client, settings=checks)

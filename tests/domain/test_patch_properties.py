@@ -26,7 +26,8 @@ from evalhub_server.domain.resource_view import collection_resource, provider_re
 from evalhub_server.errors import ApiError
 from harness.resources import LATER, MADE, as_json, offering
 
-often = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings.default.max_examples
+slow_to_draw = settings(suppress_health_check=[HealthCheck.too_slow])
 
 AVAILABLE = offering(
     b={"url": "http://b", "domains": ["law", "fin"], "tasks": ["qa"]}, c={"domains": ["med"]}
@@ -160,13 +161,13 @@ def outcome(record: AnyResource, body: bytes) -> Any:
 # --- properties -----------------------------------------------------------------------------------------------
 
 
-@often
+@slow_to_draw
 @given(records)
 def test_a_record_survives_a_round_trip_through_json(record: AnyResource) -> None:
     assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
 
 
-@often
+@slow_to_draw
 @given(records)
 def test_what_a_get_shows_can_be_put_and_changes_only_the_time(record: AnyResource) -> None:
     again = (
@@ -188,7 +189,7 @@ def has_null(value: Any) -> bool:
     return value is None or (isinstance(value, list) and any(map(has_null, cast("list[Any]", value))))
 
 
-@often
+@slow_to_draw
 @given(records)
 def test_a_view_has_no_null_and_always_has_its_lists(record: AnyResource) -> None:
     document = json.loads(view(record))
@@ -250,13 +251,13 @@ bodies = (
 )
 
 
-@settings(often, max_examples=400)
+@settings(slow_to_draw, max_examples=4 * EXAMPLES)
 @given(records, bodies)
 def test_any_patch_is_either_applied_or_a_client_error(record: AnyResource, body: bytes) -> None:
     check(record, body)
 
 
-@settings(often, max_examples=400)
+@settings(slow_to_draw, max_examples=4 * EXAMPLES)
 @given(records, st.lists(fitting_operations, min_size=1, max_size=2).map(as_json))
 def test_a_patch_that_fits_leaves_a_sound_record_or_is_a_client_error(
     record: AnyResource, body: bytes
@@ -311,7 +312,7 @@ mergeable = st.fixed_dictionaries(
 )
 
 
-@settings(often, max_examples=300)
+@settings(slow_to_draw, max_examples=3 * EXAMPLES)
 @given(records, mergeable)
 def test_a_merge_equals_the_json_patch_that_makes_the_same_document(
     record: AnyResource, merge: dict[str, Any]
@@ -335,7 +336,7 @@ def test_a_merge_equals_the_json_patch_that_makes_the_same_document(
     assert outcome(record, as_json(merge)) == outcome(record, as_json(steps))
 
 
-@often
+@slow_to_draw
 @given(collections, st.binary(max_size=30) | merges.map(as_json) | configs.map(as_json))
 def test_any_body_makes_either_a_clone_or_a_client_error(source: CollectionRecord, body: bytes) -> None:
     try:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
@@ -158,7 +158,6 @@ weighted = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, database=None)
 @given(weighted)
 def test_the_mean_lies_between_the_lowest_and_the_highest_score(pairs: list[tuple[float, float]]) -> None:
     plan = JobPlan(benchmarks=tuple(a_benchmark(weight=weight) for weight, _ in pairs))
@@ -167,7 +166,6 @@ def test_the_mean_lies_between_the_lowest_and_the_highest_score(pairs: list[tupl
     assert min(score for _, score in pairs) <= test.score <= max(score for _, score in pairs)
 
 
-@settings(max_examples=100, deadline=None, database=None)
 @given(finite, finite)
 def test_turning_the_direction_turns_the_verdict_except_at_the_threshold(
     value: float, threshold: float

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_server.domain import transitions
@@ -21,7 +21,6 @@ from evalhub_server.models.common import GitRef, Message, PrimaryScore, State, T
 from evalhub_server.models.event import PHASES, BenchmarkEvent, EventMetricSchema, JobMeta
 from evalhub_server.testing.builders import EPOCH, a_job
 
-QUICK = settings(max_examples=150, deadline=None, database=None)
 SIZE = 3
 Step = Callable[[JobRecord, Any], JobRecord]
 
@@ -130,7 +129,6 @@ def may_follow(before: BenchmarkRecord, after: BenchmarkRecord) -> bool:
     return before.provisional and not after.provisional and after.state is State.COMPLETED
 
 
-@QUICK
 @given(histories)
 def test_terminal_states_absorb_except_for_a_real_result_after_a_provisional_failure(
     history: list[Step],
@@ -145,7 +143,6 @@ def test_terminal_states_absorb_except_for_a_real_result_after_a_provisional_fai
             assert any(b.provisional for b in before.benchmarks)
 
 
-@QUICK
 @given(histories)
 def test_the_state_of_a_job_is_the_fold_of_its_benchmarks_unless_it_was_cancelled(
     history: list[Step],
@@ -159,7 +156,6 @@ def test_the_state_of_a_job_is_the_fold_of_its_benchmarks_unless_it_was_cancelle
         assert (job.test is not None) <= (job.state is State.COMPLETED)
 
 
-@QUICK
 @given(histories, events())
 def test_the_second_of_two_equal_reports_changes_nothing(history: list[Step], event: BenchmarkEvent) -> None:
     job = lived_through(history)[-1]
@@ -170,7 +166,6 @@ def test_the_second_of_two_equal_reports_changes_nothing(history: list[Step], ev
     assert transitions.apply_event(once, event, EPOCH + timedelta(days=2)) is once
 
 
-@QUICK
 @given(histories)
 def test_a_step_shares_the_benchmarks_that_it_does_not_touch(history: list[Step]) -> None:
     lives = lived_through(history)
@@ -182,14 +177,12 @@ def test_a_step_shares_the_benchmarks_that_it_does_not_touch(history: list[Step]
             assert len(changed) <= 1
 
 
-@QUICK
 @given(histories)
 def test_records_survive_being_stored_as_json(history: list[Step]) -> None:
     job = lived_through(history)[-1]
     assert msgspec.json.decode(msgspec.json.encode(job), type=JobRecord) == job
 
 
-@QUICK
 @given(histories, events())
 def test_a_stored_job_answers_a_report_as_the_one_in_memory_does(
     history: list[Step], event: BenchmarkEvent
@@ -215,7 +208,6 @@ def has_null(value: Any) -> bool:
     return value is None
 
 
-@QUICK
 @given(histories)
 def test_the_resource_that_clients_read_never_has_a_null(history: list[Step]) -> None:
     for job in lived_through(history):

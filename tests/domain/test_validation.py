@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_server.domain.validation import MAX_DEPTH, convert, decode, validate
@@ -548,7 +548,6 @@ keys = st.sampled_from(["name", "NAME", "model", "Benchmarks", "benchmarks", "id
 documents = st.dictionaries(keys, json_values | st.dictionaries(keys, json_values), max_size=4)
 
 
-@settings(max_examples=150, deadline=None, database=None)
 @given(st.binary(max_size=60) | documents.map(lambda document: json.dumps(document).encode()))
 def test_any_body_is_either_a_job_or_a_client_error(body: bytes) -> None:
     try:

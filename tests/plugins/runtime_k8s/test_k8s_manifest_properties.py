@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -128,7 +128,6 @@ def built(run: BenchmarkRun, where: Installation, known: Facts) -> Manifests | N
 
 
 @given(runs, installations, facts)
-@settings(max_examples=150)
 def test_a_benchmark_is_refused_in_words_or_its_objects_are_what_the_api_takes(
     run: BenchmarkRun, where: Installation, known: Facts
 ):
