@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evalhub_init.errors import InitError
-from evalhub_init.places import Places
+from evalhub_init.pod_paths import Places
 from evalhub_sidecar.termination import leave_behind
 
 PROGRAM = "eval-runtime-init"
@@ -36,7 +36,7 @@ async def _fetch(environ: Mapping[str, str]) -> str:
     """The first source that the environment names; S3 if it names no other."""
     places = Places.of(environ)
     if environ.get("TEST_DATA_GIT_URL", "").strip():
-        from evalhub_init.gitdata import fetch_git
+        from evalhub_init.git_data import fetch_git
 
         return await fetch_git(environ, places)
     if environ.get("TEST_DATA_HF_REPO_ID", "").strip():

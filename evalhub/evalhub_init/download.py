@@ -11,7 +11,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, T
 from aiohttp.abc import AbstractResolver
 
 from evalhub_init.errors import InitError
-from evalhub_init.places import make_parents
+from evalhub_init.pod_paths import make_parents
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from yarl import URL
 
 from evalhub_init.download import Unavailable, all_of, new_session, repeated, save
 from evalhub_init.errors import InitError
-from evalhub_init.places import Places, clean_sub_path, inside, timeout_of
+from evalhub_init.pod_paths import Places, clean_sub_path, inside, timeout_of
 
 ENDPOINT = "https://huggingface.co"
 DEFAULT_REVISION = "main"

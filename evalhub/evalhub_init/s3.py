@@ -16,7 +16,7 @@ from yarl import URL
 
 from evalhub_init.download import Unavailable, all_of, new_session, repeated, save
 from evalhub_init.errors import InitError
-from evalhub_init.places import Places, inside, timeout_of
+from evalhub_init.pod_paths import Places, inside, timeout_of
 from evalhub_init.sigv4 import Credentials, encoded, query_of, signed_headers
 
 SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_S3_ENDPOINT")

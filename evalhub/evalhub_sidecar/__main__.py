@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from evalhub_sidecar import places
+from evalhub_sidecar import pod_paths
 from evalhub_sidecar.config import read_config
 from evalhub_sidecar.errors import ConfigError
 from evalhub_sidecar.termination import leave_behind
@@ -28,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "-sidecarconfig",
         "--sidecarconfig",
         type=Path,
-        default=places.CONFIG,
+        default=pod_paths.CONFIG,
         metavar="FILE",
-        help=f"its configuration, JSON (default: {places.CONFIG})",
+        help=f"its configuration, JSON (default: {pod_paths.CONFIG})",
     )
     file: Path = parser.parse_args(argv).sidecarconfig
     try:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(run(config))
     except ConfigError as error:
         sys.stderr.write(f"{PROGRAM}: {error}\n")
-        leave_behind(str(error), os.environ, in_pod=file == places.CONFIG)
+        leave_behind(str(error), os.environ, in_pod=file == pod_paths.CONFIG)
         return 1
     return 0
 

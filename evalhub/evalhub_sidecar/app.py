@@ -20,20 +20,20 @@ from evalhub_sidecar.cluster import ClusterRoutes
 from evalhub_sidecar.config import TOKEN_CACHE, EvalHub, Local, Model, Oci, SidecarConfig
 from evalhub_sidecar.durations import Duration
 from evalhub_sidecar.errors import ConfigError, Refused
-from evalhub_sidecar.eventfiles import EventFiles
+from evalhub_sidecar.event_files import EventFiles
 from evalhub_sidecar.events import EventProxy, EventSender, job_of_events, with_revision
 from evalhub_sidecar.forward import Forwarder, new_session
 from evalhub_sidecar.guard import Guard
 from evalhub_sidecar.handler import Route, handler
-from evalhub_sidecar.jobspec import read_job_spec
+from evalhub_sidecar.job_spec import read_job_spec
 from evalhub_sidecar.local import LocalRoutes
-from evalhub_sidecar.localjobs import LocalJobs, jobs_dir
+from evalhub_sidecar.local_jobs import LocalJobs, jobs_dir
 from evalhub_sidecar.mlflow import Tracker
 from evalhub_sidecar.model import ModelProxy
 from evalhub_sidecar.oci import Registry
 from evalhub_sidecar.paths import target_of
-from evalhub_sidecar.places import Places
-from evalhub_sidecar.secretdir import read_secret_dir
+from evalhub_sidecar.pod_paths import Places
+from evalhub_sidecar.secret_dir import read_secret_dir
 from evalhub_sidecar.server import Server
 from evalhub_sidecar.spool import Spool
 from evalhub_sidecar.tokens import TokenFile

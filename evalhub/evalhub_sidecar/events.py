@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 
 from evalhub_sidecar.answers import json_answer
 from evalhub_sidecar.errors import Refused
-from evalhub_sidecar.eventfiles import Event
+from evalhub_sidecar.event_files import Event
 from evalhub_sidecar.headers import TRANSACTION_ID, passed_on
 from evalhub_sidecar.paths import Target
 from evalhub_sidecar.server import EVALUATIONS, Server

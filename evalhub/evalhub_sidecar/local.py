@@ -8,7 +8,7 @@ from evalhub_sidecar.events import EventProxy, job_of_events
 from evalhub_sidecar.forward import Forwarder
 from evalhub_sidecar.guard import Guard
 from evalhub_sidecar.handler import no_route
-from evalhub_sidecar.localjobs import PREFIX, LocalJobs, split_job
+from evalhub_sidecar.local_jobs import PREFIX, LocalJobs, split_job
 from evalhub_sidecar.paths import Target
 from evalhub_sidecar.server import Server
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from evalhub_sidecar.config import MODEL_TIMEOUT, Model
 from evalhub_sidecar.errors import Refused
-from evalhub_sidecar.secretdir import CA_CERT, read_secret_dir
+from evalhub_sidecar.secret_dir import CA_CERT, read_secret_dir
 from evalhub_sidecar.tokens import TokenFile
 from evalhub_sidecar.upstream import Upstream
 

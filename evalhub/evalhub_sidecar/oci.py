@@ -18,7 +18,7 @@ from evalhub_sidecar import logs
 from evalhub_sidecar.config import TOKEN_CACHE, UPSTREAM_TIMEOUT, Oci
 from evalhub_sidecar.errors import bad_gateway
 from evalhub_sidecar.forward import problem
-from evalhub_sidecar.jobspec import Coordinates
+from evalhub_sidecar.job_spec import Coordinates
 from evalhub_sidecar.paths import Target
 from evalhub_sidecar.upstream import Upstream
 

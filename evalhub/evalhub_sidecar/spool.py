@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from evalhub_sidecar import logs
 from evalhub_sidecar.errors import Refused
-from evalhub_sidecar.eventfiles import Event, EventFiles, write
+from evalhub_sidecar.event_files import Event, EventFiles, write
 
 ANSWER_WITHIN_S = 8.0
 """After that the event counts as accepted, so that the SDK does not give up first."""

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from evalhub_server.engine.catalog import Catalog
-from evalhub_server.engine.resourcestore import SystemResources
+from evalhub_server.engine.resource_store import SystemResources
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import yaml
 
-from evalhub_server.engine.resourcestore import SystemResources
+from evalhub_server.engine.resource_store import SystemResources
 from evalhub_server.models.provider import ProviderBenchmark
 from evalhub_server.settings import read_yaml
 from provider_sources.frameworks import SOURCES

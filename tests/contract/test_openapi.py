@@ -17,7 +17,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 import evalhub_server
 from evalhub_server.domain.value_rules import CHECKS, STRUCT_CHECKS
 from evalhub_server.web.openapi.document import make_document
-from evalhub_server.web.openapi.rules import KEYWORDS, STRUCT_KEYWORDS
+from evalhub_server.web.openapi.rule_schemas import KEYWORDS, STRUCT_KEYWORDS
 from harness import Config, RunningServer
 
 SOURCES = Path(evalhub_server.__file__).parent

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from evalhub_server.domain.job_view import job_resource
 from evalhub_server.domain.record import ExportOutcome, ExportRecord, JobRecord
-from evalhub_server.domain.view import job_resource
 from evalhub_server.models.common import State
 from evalhub_server.models.job import Exports, OciCoordinates, OciExport
 from evalhub_server.testing.builders import EPOCH, a_job

@@ -12,9 +12,11 @@ import pytest
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.configs import read_collection, read_provider
-from evalhub_server.domain.derived import Offered, offered
-from evalhub_server.domain.lifecycle import (
+from evalhub_server.domain.json_patch import patch_collection, patch_provider, read_patch
+from evalhub_server.domain.provider_normalization import normal_runtime
+from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
+from evalhub_server.domain.resource_requests import read_collection, read_provider
+from evalhub_server.domain.resource_transitions import (
     Creation,
     check_deletable,
     clone,
@@ -24,11 +26,8 @@ from evalhub_server.domain.lifecycle import (
     replace_collection,
     replace_provider,
 )
-from evalhub_server.domain.patch import read_patch
-from evalhub_server.domain.patching import patch_collection, patch_provider
-from evalhub_server.domain.providers import normal_runtime
-from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
+from evalhub_server.domain.taxonomy import Offered, offered
 from evalhub_server.errors import ApiError
 from evalhub_server.models.provider import SYSTEM_OWNER
 from harness.resources import LATER, SAMPLES

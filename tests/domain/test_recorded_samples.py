@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from evalhub_server.domain.effective import plan, with_queue_kinds
+from evalhub_server.domain.job_view import job_resource
+from evalhub_server.domain.planning import plan, with_queue_kinds
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.transitions import apply_event, cancel, new_job
 from evalhub_server.domain.validation import convert, decode, validate
-from evalhub_server.domain.view import job_resource
 from evalhub_server.errors import ApiError
 from evalhub_server.models.event import BenchmarkEvent, StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_server.domain import transitions
+from evalhub_server.domain.job_state import overall
+from evalhub_server.domain.job_view import job_resource
 from evalhub_server.domain.record import BenchmarkRecord, Exit, JobPlan, JobRecord, PlannedBenchmark
-from evalhub_server.domain.state import overall
-from evalhub_server.domain.view import job_resource
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import GitRef, Message, PrimaryScore, State, TestDataRef
 from evalhub_server.models.event import PHASES, BenchmarkEvent, EventMetricSchema, JobMeta

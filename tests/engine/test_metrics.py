@@ -9,7 +9,7 @@ from functools import partial
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import Exit, JobPlan, JobRecord, PlannedBenchmark
 from evalhub_server.engine.metrics import JobMetrics
-from evalhub_server.engine.metrics_series import MAX_LABEL_CHARS, Count, Distribution, Series
+from evalhub_server.engine.series import MAX_LABEL_CHARS, Count, Distribution, Series
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import EPOCH, a_job

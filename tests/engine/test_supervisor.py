@@ -10,8 +10,8 @@ import pytest
 
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import Exit, JobRecord
-from evalhub_server.engine.jobstore import JobStore
-from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import LaunchError, RuntimeUnavailable, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message, State

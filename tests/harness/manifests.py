@@ -15,10 +15,10 @@ from evalhub_runtime_k8s.hardware import profile_name, read_profile
 from evalhub_runtime_k8s.manifest import Facts, Manifests, build, model_secret_name
 from evalhub_runtime_k8s.settings import Installation, KubernetesSettings, installation
 from evalhub_server.domain import transitions
-from evalhub_server.domain.effective import effective_benchmarks, plan, with_queue_kinds
-from evalhub_server.domain.providers import normal_runtime
+from evalhub_server.domain.planning import effective_benchmarks, plan, with_queue_kinds
+from evalhub_server.domain.provider_normalization import normal_runtime
 from evalhub_server.domain.validation import convert, validate
-from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins import BenchmarkRun, PluginContext, convert_section

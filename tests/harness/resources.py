@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from evalhub_server.domain.configs import read_collection, read_provider
-from evalhub_server.domain.derived import Offered, offered
-from evalhub_server.domain.lifecycle import Creation, new_collection, new_provider
 from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
+from evalhub_server.domain.resource_requests import read_collection, read_provider
+from evalhub_server.domain.resource_transitions import Creation, new_collection, new_provider
+from evalhub_server.domain.taxonomy import Offered, offered
 from evalhub_server.errors import ApiError
 
 SAMPLES = Path(__file__).parent.parent / "fixtures" / "rest"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from evalhub_storage_sqlite.connection import Connection
+from evalhub_storage_sqlite.sql_builder import ListQuery
 from evalhub_storage_sqlite.storage import SqliteStorage
-from evalhub_storage_sqlite.terms import ListQuery
 
 
 def connection_of(storage: SqliteStorage) -> Connection:

@@ -82,7 +82,7 @@ async def test_another_port_of_an_allowed_host_is_not_allowed():
 
 FIND = """
 import asyncio, sys
-from evalhub_init.gitremote import find_remote
+from evalhub_init.safe_git_url import find_remote
 remote = asyncio.run(find_remote(sys.argv[1], "", "", {"localhost"}))
 print(remote.url, remote.authorization, remote.pinned)
 """

@@ -12,7 +12,7 @@ import pytest
 
 from evalhub_sidecar import spool as spool_module
 from evalhub_sidecar.errors import Refused
-from evalhub_sidecar.eventfiles import Event
+from evalhub_sidecar.event_files import Event
 from evalhub_sidecar.spool import Answer, Spool
 from harness import free_port, wait_until
 from harness.answering import AnsweringServer, Reply, Request

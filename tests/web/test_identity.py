@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalhub_server.engine.jobs import Identity
 from evalhub_server.errors import ApiError
-from evalhub_server.web.identity import LONGEST, Identities
+from evalhub_server.web.request_context import LONGEST, Identities
 
 PATH = "/api/v1/evaluations/jobs"
 

@@ -11,7 +11,7 @@ from litestar.types import ASGIApp
 
 from evalhub_server.errors import StartupError
 from evalhub_server.settings import MIB, ServiceSettings
-from evalhub_server.web.limits import Limits, limited_protocol
+from evalhub_server.web.uvicorn_protocol import Limits, limited_protocol
 
 DRAIN_S = 1
 BACKLOG = 2048

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from evalhub_server.cli.descriptors import raise_descriptor_limit
+from evalhub_server.cli.rlimits import raise_descriptor_limit
 from evalhub_server.cli.server import Server
 from evalhub_server.cli.signals import ignore_signals, on_signals
 from evalhub_server.errors import EvalHubError, StartupError

@@ -26,19 +26,19 @@ from evalhub_server.cli.selection import (
     tracker_names,
 )
 from evalhub_server.cli.telemetry import ServerTelemetry
-from evalhub_server.engine.broadcast import Broadcast
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import utc_now
-from evalhub_server.engine.destinations import Destinations
-from evalhub_server.engine.finalizer import Finalizer
+from evalhub_server.engine.file_watcher import Reloader
+from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
-from evalhub_server.engine.jobstore import JobStore
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
-from evalhub_server.engine.metrics_exports import ExportMetrics
-from evalhub_server.engine.reload import Reloader
+from evalhub_server.engine.observers import Broadcast
+from evalhub_server.engine.outbox import Finalizer
+from evalhub_server.engine.outbox_metrics import ExportMetrics
+from evalhub_server.engine.outbox_targets import Destinations
+from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
-from evalhub_server.engine.resourcestore import ResourceStore
-from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StartupError
 from evalhub_server.plugins.descriptors import PluginContext
@@ -48,8 +48,8 @@ from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import Settings
+from evalhub_server.web.access_policy import commands_allowed, credentials_of
 from evalhub_server.web.app import make_app
-from evalhub_server.web.exposure import commands_allowed, credentials_of
 from evalhub_server.web.metrics import HttpMetrics, Metrics
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from litestar.types import ASGIApp
 
-from evalhub_server.engine.jobstore import JobStore
-from evalhub_server.engine.runs import EnvironmentOf
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.run_builder import EnvironmentOf
 from evalhub_server.errors import StartupError
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import OtelSettings

@@ -8,8 +8,8 @@ from decimal import Decimal
 import msgspec
 from msgspec import UNSET
 
+from evalhub_server.domain.job_view import described_metrics
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
-from evalhub_server.domain.view import described_metrics
 from evalhub_server.models.card import (
     CardBenchmark,
     CardBenchmarkTest,

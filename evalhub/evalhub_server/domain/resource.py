@@ -45,7 +45,7 @@ class CollectionRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=
     """``derived_from`` is the id of the collection that this one was cloned from; ``run_count`` counts its jobs.
 
     ``derived`` has the taxonomy that the providers give for the lists which ``config`` leaves empty, so that filters
-    find it; readers get it computed anew (:mod:`evalhub_server.domain.derived`).
+    find it; readers get it computed anew (:mod:`evalhub_server.domain.taxonomy`).
     """
 
     config: CollectionConfig

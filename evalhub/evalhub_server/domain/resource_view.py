@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from evalhub_server.domain.derived import Offered, derived_taxonomy, with_urls
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, ProviderRecord
+from evalhub_server.domain.taxonomy import Offered, derived_taxonomy, with_urls
 from evalhub_server.models.collection import CollectionConfig, CollectionResource, CollectionStatus
 from evalhub_server.models.provider import Provider, ResourceInfo
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from evalhub_server.domain import diagnosis, problems
-from evalhub_server.domain.labels import label_value
-from evalhub_server.domain.provenance import with_resolved_sha
+from evalhub_server.domain.job_state import settled
+from evalhub_server.domain.k8s_labels import label_value
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     Exit,
@@ -22,7 +22,7 @@ from evalhub_server.domain.record import (
     TrackedExperiment,
 )
 from evalhub_server.domain.scoring import benchmark_test
-from evalhub_server.domain.state import settled
+from evalhub_server.domain.test_data_revision import with_resolved_sha
 from evalhub_server.models.common import Json, Message, State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest, MetricSchema

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.fields import checked_fields_of, normalised
+from evalhub_server.domain.struct_fields import checked_fields_of, normalised
 from evalhub_server.domain.value_rules import CHECKS, SHORT_TEXTS, STRUCT_CHECKS
 from evalhub_server.errors import ApiError
 from evalhub_server.models.rules import Rule

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 import msgspec
 import structlog
 
-from evalhub_server.engine.catalogfiles import Loaded, files_in, read_folder
-from evalhub_server.engine.resourcestore import SystemResources
+from evalhub_server.engine.catalog_files import Loaded, files_in, read_folder
+from evalhub_server.engine.resource_store import SystemResources
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 

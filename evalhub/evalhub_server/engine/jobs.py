@@ -9,19 +9,19 @@ import structlog
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
-from evalhub_server.domain.effective import (
+from evalhub_server.domain.outbox import without_debts
+from evalhub_server.domain.planning import (
     effective_benchmarks,
     plan,
     with_queue_kinds,
     with_trimmed_experiment,
 )
-from evalhub_server.domain.exports import without_debts
 from evalhub_server.domain.record import JobRecord, TrackedExperiment
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.identity import Identity
-from evalhub_server.engine.joblogs import read_logs
-from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.job_logs import read_logs
+from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import RuntimeUnavailable, StorageError, StorageUnavailable

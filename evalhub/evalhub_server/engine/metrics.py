@@ -12,8 +12,8 @@ import structlog
 
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.transitions import LAUNCH_FAILED
-from evalhub_server.engine.jobstore import JobStore
-from evalhub_server.engine.metrics_series import Count, Distribution, Gauge, Series
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.series import Count, Distribution, Gauge, Series
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StorageError
 from evalhub_server.models.common import State

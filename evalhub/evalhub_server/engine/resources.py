@@ -9,15 +9,15 @@ from typing import TypeVar
 
 import structlog
 
-from evalhub_server.domain import lifecycle, patching, problems
-from evalhub_server.domain.commands import check_commands_allowed
-from evalhub_server.domain.derived import Offered, unknown_members
-from evalhub_server.domain.lifecycle import Creation
-from evalhub_server.domain.patch import Patch
+from evalhub_server.domain import json_patch, problems, resource_transitions
+from evalhub_server.domain.json_patch import Patch
+from evalhub_server.domain.remote_commands import check_commands_allowed
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
+from evalhub_server.domain.resource_transitions import Creation
+from evalhub_server.domain.taxonomy import Offered, unknown_members
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.identity import Identity
-from evalhub_server.engine.resourcestore import KINDS, ResourceStore
+from evalhub_server.engine.resource_store import KINDS, ResourceStore
 from evalhub_server.errors import StorageError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
@@ -73,7 +73,7 @@ class ResourceService:
 
     async def create_provider(self, config: ProviderConfig, identity: Identity) -> ProviderRecord:
         check_commands_allowed(config, allowed=self._commands_allowed)
-        record = lifecycle.new_provider(config, self._creation(identity))
+        record = resource_transitions.new_provider(config, self._creation(identity))
         async with self._store.writing:
             await self._add(record)
         return record
@@ -83,13 +83,13 @@ class ResourceService:
     ) -> ProviderRecord:
         now = self._clock()
         return await self._change_provider(
-            provider_id, identity, lambda stored: lifecycle.replace_provider(stored, config, now)
+            provider_id, identity, lambda stored: resource_transitions.replace_provider(stored, config, now)
         )
 
     async def patch_provider(self, provider_id: str, patch: Patch, identity: Identity) -> ProviderRecord:
         now, limit_bytes = self._clock(), self._body_limit_bytes
         return await self._change_provider(
-            provider_id, identity, lambda stored: patching.patch_provider(stored, patch, now, limit_bytes)
+            provider_id, identity, lambda stored: json_patch.patch_provider(stored, patch, now, limit_bytes)
         )
 
     async def delete_provider(self, provider_id: str, identity: Identity) -> None:
@@ -100,7 +100,10 @@ class ResourceService:
 
     async def create_collection(self, config: CollectionConfig, identity: Identity) -> CollectionRecord:
         return await self._add_collection(
-            identity, lambda available: lifecycle.new_collection(config, available, self._creation(identity))
+            identity,
+            lambda available: resource_transitions.new_collection(
+                config, available, self._creation(identity)
+            ),
         )
 
     async def clone_collection(
@@ -108,7 +111,9 @@ class ResourceService:
     ) -> CollectionRecord:
         return await self._add_collection(
             identity,
-            lambda available: lifecycle.clone(source, overrides, available, self._creation(identity)),
+            lambda available: resource_transitions.clone(
+                source, overrides, available, self._creation(identity)
+            ),
         )
 
     async def replace_collection(
@@ -117,7 +122,9 @@ class ResourceService:
         return await self._change_collection(
             collection_id,
             identity,
-            lambda stored, available, now: lifecycle.replace_collection(stored, config, available, now),
+            lambda stored, available, now: resource_transitions.replace_collection(
+                stored, config, available, now
+            ),
         )
 
     async def patch_collection(
@@ -127,7 +134,7 @@ class ResourceService:
         return await self._change_collection(
             collection_id,
             identity,
-            lambda stored, available, now: patching.patch_collection(
+            lambda stored, available, now: json_patch.patch_collection(
                 stored, patch, available, now, limit_bytes
             ),
         )
@@ -140,7 +147,7 @@ class ResourceService:
         """One more job runs the collection. A failure is logged: that job is stored, which is what counts."""
         try:
             await self._store.update(
-                CollectionRecord, collection.id, collection.tenant, lifecycle.with_run_counted
+                CollectionRecord, collection.id, collection.tenant, resource_transitions.with_run_counted
             )
         except StorageError as error:
             log.warning("run of a collection not counted", collection_id=collection.id, error=str(error))
@@ -204,7 +211,7 @@ class ResourceService:
     async def _delete(self, type_: type[R], resource_id: str, identity: Identity) -> R:
         kind = KINDS[type_]
         record = await self._get(type_, resource_id, identity)
-        lifecycle.check_deletable(record)
+        resource_transitions.check_deletable(record)
         with _told(kind, resource_id):
             await self._store.delete(record, identity.scope)
         log.info(f"Deleted {kind.value}", **{f"{kind.value}_id": resource_id})

@@ -11,9 +11,9 @@ import structlog
 
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.engine.clock import Clock
-from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import LaunchQueue, Slot
-from evalhub_server.engine.runs import RunBuilder
+from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.workload import Workload
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import Runtime

@@ -14,10 +14,10 @@ from evalhub_server.domain import transitions
 from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.deadlines import Deadline, next_deadline
-from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
-from evalhub_server.engine.runs import RunBuilder
-from evalhub_server.engine.runtimecalls import RETRY_FIRST_S, RETRY_MOST_S, RuntimeCalls
+from evalhub_server.engine.run_builder import RunBuilder
+from evalhub_server.engine.runtime_retry import RETRY_FIRST_S, RETRY_MOST_S, RuntimeCalls
 from evalhub_server.errors import (
     LaunchError,
     NotFound,

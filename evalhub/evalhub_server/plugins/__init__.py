@@ -8,7 +8,7 @@ from evalhub_server.domain.record import (
     JobRecord,
     TrackedExperiment,
 )
-from evalhub_server.domain.sidecar_urls import SidecarUrls
+from evalhub_server.domain.url_rewriting import SidecarUrls
 from evalhub_server.errors import (
     AlreadyExists,
     ApiError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from evalhub_server.domain.exports import has_new_outcome
+from evalhub_server.domain.outbox import has_new_outcome
 from evalhub_server.domain.record import ExportOutcome, ExportRecord, JobRecord
 
 CARD = "card"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from msgspec import Struct
 
 from evalhub_server.domain.record import Exit, JobPlan, JobRecord
-from evalhub_server.domain.sidecar_urls import SidecarUrls
+from evalhub_server.domain.url_rewriting import SidecarUrls
 from evalhub_server.models.common import HardwareConfig, Json, Queue, TestDataRef
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.jobspec import JobSpec

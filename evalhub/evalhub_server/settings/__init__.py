@@ -5,23 +5,26 @@ to be shown.
 """
 
 from evalhub_server.plugins.sidecar import SidecarSettings
-from evalhub_server.settings.document import Finding, Place, key_of
 from evalhub_server.settings.environment import place_of
-from evalhub_server.settings.known import CORE_SECTIONS, ENVIRONMENT, NO_EFFECT, key_paths
+from evalhub_server.settings.layers import Finding, Place, key_of
 from evalhub_server.settings.load import load_settings
-from evalhub_server.settings.search import bundled_config_dir
-from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
-from evalhub_server.settings.sections import (
+from evalhub_server.settings.locate import bundled_config_dir
+from evalhub_server.settings.schema import (
+    CORE_SECTIONS,
+    ENVIRONMENT,
     MIB,
+    NO_EFFECT,
     FinalizerSettings,
     OtelSettings,
     PluginSettings,
     PrometheusSettings,
     ServiceSettings,
     SupervisorSettings,
+    key_paths,
 )
+from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
 from evalhub_server.settings.value import Settings
-from evalhub_server.settings.yamlfile import YamlFile, parse_yaml, read_yaml
+from evalhub_server.settings.yaml_file import YamlFile, parse_yaml, read_yaml
 
 __all__ = [
     "CORE_SECTIONS",

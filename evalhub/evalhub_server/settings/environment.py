@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.settings.document import Document, Place
-from evalhub_server.settings.known import ENVIRONMENT
+from evalhub_server.settings.layers import Document, Place
+from evalhub_server.settings.schema import ENVIRONMENT
 
 SECTION = "env_mappings"
 

@@ -15,16 +15,16 @@ from msgspec import Struct
 
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import convert_section, section_errors
-from evalhub_server.settings.document import Document, Finding
+from evalhub_server.settings.auth_token import read_token, token_path
 from evalhub_server.settings.environment import SECTION as ENV_MAPPINGS
 from evalhub_server.settings.environment import apply_environment
-from evalhub_server.settings.known import CORE_SECTIONS, OTHER_SECTIONS
-from evalhub_server.settings.rules import broken_rules
-from evalhub_server.settings.search import as_path, find_config_file
-from evalhub_server.settings.secretfiles import apply_secrets
+from evalhub_server.settings.layers import Document, Finding
+from evalhub_server.settings.lint import PluginSections, idle_findings, unknown_findings
+from evalhub_server.settings.locate import as_path, find_config_file
+from evalhub_server.settings.schema import CORE_SECTIONS, OTHER_SECTIONS
+from evalhub_server.settings.secret_files import apply_secrets
 from evalhub_server.settings.secrets import find_secrets, with_secret
-from evalhub_server.settings.token import read_token, token_path
-from evalhub_server.settings.unknown import PluginSections, idle_findings, unknown_findings
+from evalhub_server.settings.validation import broken_rules
 from evalhub_server.settings.value import Settings
 
 CONFIG_PATH = "CONFIG_PATH"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.settings.sections import ServiceSettings
+from evalhub_server.settings.schema import ServiceSettings
 
 
 def check_tls(service: ServiceSettings) -> None:

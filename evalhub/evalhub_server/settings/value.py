@@ -12,10 +12,9 @@ from msgspec import Struct, field
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import Duration
 from evalhub_server.plugins.sidecar import SidecarSettings
-from evalhub_server.settings.document import Finding, Place, key_of
-from evalhub_server.settings.search import resources_dir
-from evalhub_server.settings.secrets import MAPPINGS, Secrets
-from evalhub_server.settings.sections import (
+from evalhub_server.settings.layers import Finding, Place, key_of
+from evalhub_server.settings.locate import resources_dir
+from evalhub_server.settings.schema import (
     FinalizerSettings,
     OtelSettings,
     PluginSettings,
@@ -23,7 +22,8 @@ from evalhub_server.settings.sections import (
     ServiceSettings,
     SupervisorSettings,
 )
-from evalhub_server.settings.yamlfile import nearest_above
+from evalhub_server.settings.secrets import MAPPINGS, Secrets
+from evalhub_server.settings.yaml_file import nearest_above
 
 
 class Settings(Struct, kw_only=True, frozen=True):

@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
-from evalhub_server.engine.metrics_series import Figures, Labels
+from evalhub_server.engine.series import Figures, Labels
 
 _NAMES = {
     "http_server_active_requests": "http.server.active_requests",

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from evalhub_server.settings import OtelSettings
 from evalhub_server.telemetry.metrics import POINTS, MetricSink
-from evalhub_server.telemetry.trust import own_authority, pem_of, system_authorities
+from evalhub_server.telemetry.tls import own_authority, pem_of, system_authorities
 
 
 class GrpcExporters:

@@ -14,7 +14,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from evalhub_server.settings import OtelSettings
 from evalhub_server.telemetry.metrics import POINTS, MetricSink
-from evalhub_server.telemetry.trust import own_authority, system_authorities
+from evalhub_server.telemetry.tls import own_authority, system_authorities
 
 
 class HttpExporters:

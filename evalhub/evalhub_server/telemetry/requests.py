@@ -11,8 +11,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, use_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from evalhub_server.web.fields import TRACE_HEADER
 from evalhub_server.web.metrics import OTHER_METHOD, known_method
+from evalhub_server.web.request_context import TRACE_HEADER
 
 _KEY = "evalhub_server.telemetry"
 _PROPAGATION = {b"traceparent": "traceparent", b"tracestate": "tracestate"}

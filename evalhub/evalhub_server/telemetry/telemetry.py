@@ -16,20 +16,19 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Tracer
 
 from evalhub_server import __version__
-from evalhub_server.engine.jobstore import JobStore
+from evalhub_server.engine.job_store import JobStore
 from evalhub_server.logs import mirror_logs
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import OtelSettings
+from evalhub_server.telemetry.adapter_logs import ContainerLogs
 from evalhub_server.telemetry.benchmarks import BenchmarkSpans
-from evalhub_server.telemetry.delivery import Delivery
+from evalhub_server.telemetry.export_health import Delivery, WatchedLogs, WatchedSpans
 from evalhub_server.telemetry.exporters import import_exporters
-from evalhub_server.telemetry.joblogs import ContainerLogs
 from evalhub_server.telemetry.logs import LogMirror
-from evalhub_server.telemetry.push import MetricPush
+from evalhub_server.telemetry.metrics_push import MetricPush
 from evalhub_server.telemetry.requests import RequestSpans
 from evalhub_server.telemetry.resource import resource_of
 from evalhub_server.telemetry.threads import in_thread
-from evalhub_server.telemetry.watched import WatchedLogs, WatchedSpans
 
 log = structlog.get_logger()
 

@@ -17,8 +17,8 @@ from evalhub_server.web.dispatch import Dispatch
 from evalhub_server.web.docs import document_routes
 from evalhub_server.web.errors import EXCEPTION_HANDLERS
 from evalhub_server.web.health import health
-from evalhub_server.web.joblogs import log_routes
 from evalhub_server.web.jobs import job_routes
+from evalhub_server.web.log_routes import log_routes
 from evalhub_server.web.metrics import Metrics, metrics_route
 from evalhub_server.web.middleware import Gateway
 from evalhub_server.web.providers import provider_routes

@@ -9,26 +9,26 @@ from litestar import Request, delete, get, patch, post, put
 from litestar.types import ControllerRouterHandler
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.configs import read_collection
-from evalhub_server.domain.lifecycle import CloneOverrides, read_overrides
-from evalhub_server.domain.patch import read_patch
+from evalhub_server.domain.json_patch import read_patch
 from evalhub_server.domain.resource import TAXONOMY, CollectionRecord, Kind, ProviderRecord
+from evalhub_server.domain.resource_requests import read_collection
+from evalhub_server.domain.resource_transitions import CloneOverrides, read_overrides
 from evalhub_server.domain.resource_view import collection_resource
 from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.resource_store import index
 from evalhub_server.engine.resources import ResourceService
-from evalhub_server.engine.resourcestore import index
 from evalhub_server.models.collection import CollectionConfig, CollectionResource
 from evalhub_server.models.common import Page
 from evalhub_server.web.body import read_body
-from evalhub_server.web.context import context
-from evalhub_server.web.encoding import RecordEncoder
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import LIST, PATCH, SCOPED, broken_rule, not_found
 from evalhub_server.web.openapi.operation import Answer, Body, Operation, Parameter, links, names
 from evalhub_server.web.openapi.parameters import CATEGORY, LIMIT, NAME, OFFSET, OWNER, SCOPE, TAGS, terms
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
-from evalhub_server.web.resourcelists import SORTS, page_response, resource_query
+from evalhub_server.web.request_context import context
+from evalhub_server.web.resource_lists import SORTS, page_response, resource_query
+from evalhub_server.web.response_cache import RecordEncoder
 from evalhub_server.web.responses import NO_CONTENT, Reply, json_response
 
 AnyRequest = Request[Any, Any, Any]

@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.settings.token import read_token
+from evalhub_server.settings.auth_token import read_token
 
 log = structlog.get_logger()
 

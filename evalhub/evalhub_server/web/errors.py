@@ -10,8 +10,8 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
-from evalhub_server.web.context import context
 from evalhub_server.web.middleware import PLAIN_NOT_FOUND, request_uri
+from evalhub_server.web.request_context import context
 from evalhub_server.web.responses import JSON, error_body
 
 log = structlog.get_logger()

@@ -10,8 +10,8 @@ from litestar.types import ControllerRouterHandler
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.card import card_json
+from evalhub_server.domain.job_view import job_resource
 from evalhub_server.domain.validation import decode, validate
-from evalhub_server.domain.view import job_resource
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.models.card import EvaluationCard
@@ -20,13 +20,13 @@ from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
 from evalhub_server.plugins.storage import JobQuery
 from evalhub_server.web.body import read_body
-from evalhub_server.web.context import context
-from evalhub_server.web.encoding import RecordEncoder
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, not_found
 from evalhub_server.web.openapi.operation import Answer, Body, Link, Operation, links, names
 from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, TAGS, boolean, terms
 from evalhub_server.web.query import Query
+from evalhub_server.web.request_context import context
+from evalhub_server.web.response_cache import RecordEncoder
 from evalhub_server.web.responses import NO_CONTENT, Reply, encode, json_response
 
 AnyRequest = Request[Any, Any, Any]

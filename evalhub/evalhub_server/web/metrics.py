@@ -14,8 +14,8 @@ from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 
 from evalhub_server.engine.metrics import JobMetrics
-from evalhub_server.engine.metrics_exports import ExportMetrics
-from evalhub_server.engine.metrics_series import Count, Distribution, Figures, Gauge, Labels, Series
+from evalhub_server.engine.outbox_metrics import ExportMetrics
+from evalhub_server.engine.series import Count, Distribution, Figures, Gauge, Labels, Series
 from evalhub_server.web.openapi.operation import Answer, Operation
 from evalhub_server.web.responses import Reply, reply
 
@@ -188,7 +188,7 @@ class Metrics:
         )
 
     def _write(self, gauges: list[Gauge]) -> bytes:
-        from evalhub_server.web.exposition import Exposition
+        from evalhub_server.web.prometheus import Exposition
 
         return Exposition(self._figures(gauges)).text()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from evalhub_server.web.fields import TRACE_HEADER, trace_of
 from evalhub_server.web.metrics import CONTENT_TYPE, PATH, Metrics
 from evalhub_server.web.middleware import NOSNIFF, PLAIN_NOT_FOUND
+from evalhub_server.web.request_context import TRACE_HEADER, trace_of
 
 
 def metrics_app(metrics: Metrics) -> ASGIApp:

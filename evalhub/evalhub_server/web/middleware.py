@@ -17,13 +17,19 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
 from evalhub_server.settings import Settings
-from evalhub_server.web.context import KEY, RequestContext
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
-from evalhub_server.web.fields import TRACE_HEADER, refuse_repeated, trace_of
-from evalhub_server.web.guard import Guard
-from evalhub_server.web.identity import NOBODY, Identities
 from evalhub_server.web.metrics import HttpMetrics
+from evalhub_server.web.origin_policy import Guard
 from evalhub_server.web.paths import LONGEST_BYTES, cleaned, is_clean, redirect_page, routed
+from evalhub_server.web.request_context import (
+    KEY,
+    NOBODY,
+    TRACE_HEADER,
+    Identities,
+    RequestContext,
+    refuse_repeated,
+    trace_of,
+)
 from evalhub_server.web.responses import JSON, Header, Reply, error_body, reply
 
 HEALTH = "/api/v1/health"

@@ -9,23 +9,23 @@ from litestar import Request, delete, get, patch, post, put
 from litestar.types import ControllerRouterHandler
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.configs import read_provider
-from evalhub_server.domain.patch import read_patch
+from evalhub_server.domain.json_patch import read_patch
 from evalhub_server.domain.resource import Kind, ProviderRecord
+from evalhub_server.domain.resource_requests import read_provider
 from evalhub_server.domain.resource_view import provider_resource
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.models.common import Page
 from evalhub_server.models.provider import Provider, ProviderConfig
 from evalhub_server.web.body import read_body
-from evalhub_server.web.context import context
-from evalhub_server.web.encoding import RecordEncoder
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import LIST, PATCH, SCOPED, broken_rule, not_found
 from evalhub_server.web.openapi.operation import Answer, Body, Operation, links, names
 from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, SCOPE, TAGS, boolean
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
-from evalhub_server.web.resourcelists import page_response, resource_query
+from evalhub_server.web.request_context import context
+from evalhub_server.web.resource_lists import page_response, resource_query
+from evalhub_server.web.response_cache import RecordEncoder
 from evalhub_server.web.responses import NO_CONTENT, Reply, json_response
 
 AnyRequest = Request[Any, Any, Any]

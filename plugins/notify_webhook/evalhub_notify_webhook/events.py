@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.exports import has_new_outcome
+from evalhub_server.domain.outbox import has_new_outcome
 from evalhub_server.domain.record import BenchmarkRecord, PlannedBenchmark
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import BenchmarkTest, JobTest

@@ -16,7 +16,7 @@ import msgspec
 from kubernetes_asyncio.client import ApiClient
 from msgspec import Struct
 
-from evalhub_runtime_k8s.answers import (
+from evalhub_runtime_k8s.api_errors import (
     TRANSIENT,
     UNAVAILABLE,
     Refused,
@@ -25,8 +25,8 @@ from evalhub_runtime_k8s.answers import (
     raise_for,
     warnings_of,
 )
+from evalhub_runtime_k8s.api_resources import JOBS, PODS, Resource
 from evalhub_runtime_k8s.connection import load_configuration
-from evalhub_runtime_k8s.kinds import JOBS, PODS, Resource
 from evalhub_server.models.common import Json
 from evalhub_server.plugins import RuntimeUnavailable
 

@@ -11,7 +11,7 @@ from evalhub_runtime_k8s import paths, volumes
 from evalhub_runtime_k8s.names import mlflow_ca_bundle, service_ca
 from evalhub_runtime_k8s.resources import INIT, SIDECAR_DEFAULTS, container_resources
 from evalhub_runtime_k8s.settings import Hardening, Installation
-from evalhub_runtime_k8s.testdata import DataSource, revision_mount
+from evalhub_runtime_k8s.test_data import DataSource, revision_mount
 from evalhub_runtime_k8s.volumes import Mount
 from evalhub_server.errors import LaunchError
 from evalhub_server.models.common import Json

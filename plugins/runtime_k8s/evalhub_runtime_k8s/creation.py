@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import structlog
 
-from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, JOBS, NETWORK_POLICIES, SECRETS, Resource
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.deletion import POLICIES
-from evalhub_runtime_k8s.kinds import CONFIG_MAPS, JOBS, NETWORK_POLICIES, SECRETS, Resource
 from evalhub_runtime_k8s.labels import BENCHMARK_INDEX, JOB_ID
 from evalhub_runtime_k8s.manifest import Manifests, owner_reference
 from evalhub_server.errors import EvalHubError, LaunchError

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 import structlog
 from msgspec import Struct
 
+from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, JOBS, SECRETS, Resource
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.handles import JobHandle
-from evalhub_runtime_k8s.kinds import CONFIG_MAPS, JOBS, SECRETS, Resource
-from evalhub_runtime_k8s.observed import Metadata
+from evalhub_runtime_k8s.object_status import Metadata
 from evalhub_server.plugins import RuntimeUnavailable
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ import signal
 
 from msgspec import Struct
 
-from evalhub_runtime_k8s.observed import ContainerStatus, Job, Pod, Terminated
+from evalhub_runtime_k8s.object_status import ContainerStatus, Job, Pod, Terminated
 from evalhub_server.plugins import Exit
 
 ADAPTER = "adapter"

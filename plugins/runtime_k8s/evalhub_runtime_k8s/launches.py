@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import structlog
 
-from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, JOBS, SECRETS
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.creation import Creation
-from evalhub_runtime_k8s.gathering import facts_for
 from evalhub_runtime_k8s.handles import JobHandle, handle_of
-from evalhub_runtime_k8s.kinds import CONFIG_MAPS, JOBS, SECRETS
 from evalhub_runtime_k8s.manifest import Manifests, build
 from evalhub_runtime_k8s.names import names_of
+from evalhub_runtime_k8s.prerequisites import facts_for
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
 

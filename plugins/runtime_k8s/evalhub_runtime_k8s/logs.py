@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 
-from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_resources import PODS
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.diagnosis import ADAPTER
 from evalhub_runtime_k8s.handles import JobHandle
-from evalhub_runtime_k8s.kinds import PODS
-from evalhub_runtime_k8s.observed import Pod
+from evalhub_runtime_k8s.object_status import Pod
 from evalhub_server.errors import EvalHubError
 from evalhub_server.plugins import LogOptions, RuntimeUnavailable
 

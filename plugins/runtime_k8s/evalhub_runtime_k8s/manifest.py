@@ -10,16 +10,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evalhub_runtime_k8s.containers import Pod
+from evalhub_runtime_k8s.credential_refs import references
 from evalhub_runtime_k8s.hardware import HardwareProfile, Placement, placement
 from evalhub_runtime_k8s.job import job_manifest
 from evalhub_runtime_k8s.labels import BENCHMARK_INDEX, JOB_ID, annotations_of, labels_of
-from evalhub_runtime_k8s.modelurl import behind_sidecar
+from evalhub_runtime_k8s.model_url import behind_sidecar
 from evalhub_runtime_k8s.names import Names, names_of
 from evalhub_runtime_k8s.resources import adapter_resources
-from evalhub_runtime_k8s.secrets import references
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_runtime_k8s.sidecarconfig import mlflow_ca_file, sidecar_config
-from evalhub_runtime_k8s.testdata import data_source, object_name
+from evalhub_runtime_k8s.sidecar_config import mlflow_ca_file, sidecar_config
+from evalhub_runtime_k8s.test_data import data_source, object_name
 from evalhub_server.errors import LaunchError
 from evalhub_server.models.common import Json
 from evalhub_server.models.job import Model

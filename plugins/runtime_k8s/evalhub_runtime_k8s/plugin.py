@@ -16,8 +16,8 @@ def make_runtime(settings: KubernetesSettings, context: PluginContext) -> Kubern
     """Make the runtime, not yet connected. Raises :class:`SettingsError` for a bad value."""
     import os
 
-    from evalhub_runtime_k8s.checks import check
     from evalhub_runtime_k8s.settings import installation
+    from evalhub_runtime_k8s.validation import check
 
     try:
         from evalhub_runtime_k8s.runtime import KubernetesRuntime  # only when selected

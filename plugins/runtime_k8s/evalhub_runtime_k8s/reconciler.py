@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 
 import structlog
 
-from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_resources import JOBS, PODS
 from evalhub_runtime_k8s.client import KubernetesApi
-from evalhub_runtime_k8s.followed import Followed
 from evalhub_runtime_k8s.handles import JobHandle
-from evalhub_runtime_k8s.kinds import JOBS, PODS
-from evalhub_runtime_k8s.observed import Job, Pod
-from evalhub_runtime_k8s.verdict import ABSENT, Graces, judge
+from evalhub_runtime_k8s.job_status import ABSENT, Graces, judge
+from evalhub_runtime_k8s.object_status import Job, Pod
+from evalhub_runtime_k8s.subscription import Followed
 from evalhub_runtime_k8s.watches import Alarm, NamespaceWatch
 from evalhub_server.errors import EvalHubError
 from evalhub_server.plugins import Exit, Notice

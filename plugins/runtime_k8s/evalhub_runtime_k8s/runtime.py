@@ -10,23 +10,23 @@ from typing import Any, cast
 
 import msgspec
 
-from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_resources import JOBS, SECRETS
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.deletion import delete_benchmark, delete_evaluation
 from evalhub_runtime_k8s.diagnosis import ADAPTER
-from evalhub_runtime_k8s.gathering import hardware_profile
 from evalhub_runtime_k8s.handles import parse
 from evalhub_runtime_k8s.hardware import profile_name
-from evalhub_runtime_k8s.kinds import JOBS, SECRETS
+from evalhub_runtime_k8s.job_status import Graces
 from evalhub_runtime_k8s.labels import APP, COMPONENT, job_selector, selector_text
 from evalhub_runtime_k8s.launches import Launches
 from evalhub_runtime_k8s.logs import Logs
-from evalhub_runtime_k8s.observed import Job
+from evalhub_runtime_k8s.object_status import Job
+from evalhub_runtime_k8s.prerequisites import hardware_profile
 from evalhub_runtime_k8s.reconciler import Reconciler
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_runtime_k8s.sidecarconfig import sidecar_urls
-from evalhub_runtime_k8s.signals import Signals
-from evalhub_runtime_k8s.verdict import Graces
+from evalhub_runtime_k8s.sidecar_config import sidecar_urls
+from evalhub_runtime_k8s.status_events import Signals
 from evalhub_server.domain import problems
 from evalhub_server.domain.record import JobPlan, JobRecord
 from evalhub_server.errors import ExportRefused

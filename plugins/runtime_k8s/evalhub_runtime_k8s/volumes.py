@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from evalhub_runtime_k8s import paths
-from evalhub_runtime_k8s.secrets import FOR_ADAPTERS
+from evalhub_runtime_k8s.credential_refs import FOR_ADAPTERS
 from evalhub_server.models.common import Json
 
 TOKEN_LIFETIME_S = 3600

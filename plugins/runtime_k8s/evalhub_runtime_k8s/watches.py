@@ -7,9 +7,9 @@ import time
 
 import structlog
 
-from evalhub_runtime_k8s.answers import Refused
+from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_resources import Resource
 from evalhub_runtime_k8s.client import KubernetesApi
-from evalhub_runtime_k8s.kinds import Resource
 from evalhub_server.errors import EvalHubError
 
 log = structlog.get_logger()

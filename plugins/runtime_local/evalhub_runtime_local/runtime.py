@@ -11,16 +11,16 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from evalhub_runtime_local.attempt import Attempt, LocalHandle, attempt_of
-from evalhub_runtime_local.census import Census
+from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, attempt_of
 from evalhub_runtime_local.command import Command, command_of
-from evalhub_runtime_local.follow import Followers
-from evalhub_runtime_local.kill import Stopper
+from evalhub_runtime_local.exit_watcher import Followers
+from evalhub_runtime_local.launcher import Starter, find_shell
 from evalhub_runtime_local.logs import tail
 from evalhub_runtime_local.paths import JobsDir
-from evalhub_runtime_local.proctable import (
+from evalhub_runtime_local.process_tree import (
     NOBODY,
     SHORTAGES,
+    Census,
     Identity,
     ProcessTable,
     boot_id,
@@ -28,8 +28,7 @@ from evalhub_runtime_local.proctable import (
 )
 from evalhub_runtime_local.settings import LocalSettings, directory, jobs_dir, limits
 from evalhub_runtime_local.sidecar import local_sidecar
-from evalhub_runtime_local.spawn import find_shell
-from evalhub_runtime_local.start import Starter
+from evalhub_runtime_local.terminate import Stopper
 from evalhub_server.domain.record import Exit
 from evalhub_server.errors import LaunchError, RuntimeUnavailable, SettingsError, StartupError
 from evalhub_server.plugins import (

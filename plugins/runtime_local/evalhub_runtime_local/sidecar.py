@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from evalhub_runtime_local.attempt import write_private
+from evalhub_runtime_local.attempt_files import write_private
 from evalhub_server.domain import problems
 from evalhub_server.models.job import Model
 from evalhub_server.models.jobspec import JobSpec

@@ -12,7 +12,7 @@ from typing import Generic
 
 from msgspec import Struct
 
-from evalhub_storage_sqlite.family import R, Stored
+from evalhub_storage_sqlite.record_mapper import R, Stored
 
 Touched = set[str]
 """Ids of the records that were written while a read was under way."""

@@ -22,7 +22,7 @@ from evalhub_server.models.job import JobTest
 from evalhub_server.plugins.documents import JobDefinition, decoding, encode
 from evalhub_storage_sqlite.columns import check_columns, microseconds, moment
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.family import Rows
+from evalhub_storage_sqlite.record_mapper import Rows
 
 
 class Head(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.family import Family, Rows
 from evalhub_storage_sqlite.job_documents import Changes, Columns, JobRows, changes, identity
-from evalhub_storage_sqlite.reads import select_in
-from evalhub_storage_sqlite.transaction import Transaction
+from evalhub_storage_sqlite.record_mapper import Family, Rows, Transaction
+from evalhub_storage_sqlite.select import select_in
 
 _SELECT = (
     "SELECT j.seq, j.id, j.tenant, j.owner, j.state, j.created_at, j.head, d.doc"

@@ -17,7 +17,7 @@ from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.documents import decoding, encode
 from evalhub_storage_sqlite.columns import check_columns, microseconds, moment
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.family import Rows
+from evalhub_storage_sqlite.record_mapper import Rows
 
 
 class ResourceRows(Rows[AnyResource], kw_only=True, frozen=True):

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from evalhub_server.domain.resource import AnyResource, Kind, labels
 from evalhub_server.models.provider import SYSTEM_OWNER
-from evalhub_storage_sqlite.family import Family, Rows
-from evalhub_storage_sqlite.reads import select_in
+from evalhub_storage_sqlite.record_mapper import Family, Rows, Transaction
 from evalhub_storage_sqlite.resource_documents import ResourceChanges, ResourceRows, changes, identity
-from evalhub_storage_sqlite.transaction import Transaction
+from evalhub_storage_sqlite.select import select_in
 
 _SELECT = (
     "SELECT seq, id, tenant, owner, created_at, updated_at, derived_from, pinned_order, run_count, doc"

@@ -24,16 +24,14 @@ from evalhub_server.plugins import (
     ResourceQuery,
     Storage,
 )
-from evalhub_storage_sqlite import reads
-from evalhub_storage_sqlite.connection import Connection, connect_reader, connect_writer
+from evalhub_storage_sqlite import select
+from evalhub_storage_sqlite.connection import Connection, FileLock, connect_reader, connect_writer
 from evalhub_storage_sqlite.faults import fix_for
 from evalhub_storage_sqlite.jobs import JOBS
-from evalhub_storage_sqlite.lock import FileLock
-from evalhub_storage_sqlite.queries import build
-from evalhub_storage_sqlite.resource_queries import build_resources, key_of
+from evalhub_storage_sqlite.repository import Shelf
 from evalhub_storage_sqlite.resources import RESOURCES
 from evalhub_storage_sqlite.schema import migrate
-from evalhub_storage_sqlite.shelf import Shelf
+from evalhub_storage_sqlite.sql_builder import build, build_resources, key_of
 from evalhub_storage_sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -83,7 +81,7 @@ class SqliteStorage(Storage):
             self._lock = _claim(path)
         self._main = await connect_writer(path)
         await self._main.call(migrate, path)
-        last_seq = await self._main.call(reads.last_seq)
+        last_seq = await self._main.call(select.last_seq)
         self._reader = self._main if path is None else await connect_reader(path)
         settings = self._reader, self.description, self._cached_records
         self._jobs = Shelf(JOBS, *settings)
@@ -130,7 +128,7 @@ class SqliteStorage(Storage):
 
     async def open_jobs(self) -> list[JobRecord]:
         jobs, doing = self._opened(self._jobs), "Listing open jobs"
-        ids = await jobs.read(doing, reads.open_ids)
+        ids = await jobs.read(doing, select.open_ids)
         try:
             return await jobs.get_all(ids, doing)
         except StorageError as error:

@@ -1,29 +1,77 @@
-"""The one task that writes.
-
-Callers put an operation on a queue and wait for its outcome. The task takes all that are queued, works out on the
-event loop what they come to (records are immutable and cached, so this is quick), and writes it as one transaction in
-one hop: while the disk is busy with it, the next batch gathers. Outcomes go out after the commit.
-"""
+"""The writer: one task that collects changes into batches and commits each batch as one transaction."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
+import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.resource import AnyResource
+from evalhub_server.domain.resource import AnyResource, CollectionRecord, kind_of, renewed
 from evalhub_server.errors import StorageError, StorageUnavailable
+from evalhub_server.models.provider import SYSTEM_OWNER
+from evalhub_storage_sqlite.columns import moment
 from evalhub_storage_sqlite.connection import Connection, read, write
-from evalhub_storage_sqlite.draft import Draft, Drafts, load_drafts
-from evalhub_storage_sqlite.family import Family, R
 from evalhub_storage_sqlite.faults import UNUSABLE, storage_error
-from evalhub_storage_sqlite.reads import Key, system_keys
-from evalhub_storage_sqlite.shelf import Shelf
-from evalhub_storage_sqlite.system import by_key, replace_system
-from evalhub_storage_sqlite.transaction import Transaction
+from evalhub_storage_sqlite.pending_write import Draft, Drafts, load_drafts
+from evalhub_storage_sqlite.record_mapper import Family, R, Rows, Transaction
+from evalhub_storage_sqlite.repository import Shelf
+from evalhub_storage_sqlite.resource_documents import ResourceRows
+from evalhub_storage_sqlite.resources import ResourceFamily
+from evalhub_storage_sqlite.select import Key, system_keys
+
+
+def by_key(records: Sequence[AnyResource]) -> dict[Key, AnyResource]:
+    return {(kind_of(record).value, record.id): record for record in records}
+
+
+def replace_system(drafts: Drafts, records: Mapping[Key, AnyResource], next_seq: Callable[[], int]) -> None:
+    """Make ``records`` all that the system has. ``drafts`` have these, and all that the system has now.
+
+    Raises:
+        StorageError: a record cannot be written; no draft has changed.
+    """
+    steps: list[Callable[[], None]] = []
+    for key, draft in drafts.items():
+        if not isinstance(draft.family, ResourceFamily):
+            continue
+        if key in records:
+            steps += _renewal(draft, records[key], next_seq)
+        elif draft.current is not None and draft.current.owner == SYSTEM_OWNER:
+            steps.append(draft.drop)
+    for step in steps:
+        step()
+
+
+def _renewal(
+    draft: Draft[AnyResource], record: AnyResource, next_seq: Callable[[], int]
+) -> Sequence[Callable[[], None]]:
+    before = draft.current
+    if before is None:
+        return [partial(draft.put, record, draft.family.changes(None, record), next_seq())]
+    if before.owner != SYSTEM_OWNER:
+        return []
+    if isinstance(before, Rows):
+        try:
+            before = before.decode()
+        except StorageError:
+            # Written by a version whose configs had another shape: what has a column is kept, the rest is replaced.
+            record = _with_columns(cast("ResourceRows", before), record)
+            return [partial(draft.put, record, draft.family.changes(None, record))]
+    after = renewed(before, record)
+    return [] if after is before else [partial(draft.put, after, draft.family.changes(before, after))]
+
+
+def _with_columns(rows: ResourceRows, record: AnyResource) -> AnyResource:
+    kept: dict[str, Any] = {"created_at": moment(rows.created_at)}
+    if isinstance(record, CollectionRecord):
+        kept["run_count"] = rows.run_count
+    return msgspec.structs.replace(record, **kept)
+
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evalhub_runtime_k8s.labels import benchmark_selector, job_selector, labels_of, selector, selector_text
 from evalhub_runtime_k8s.names import is_object_name, names_of, service_account
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_server.domain.labels import label_value
+from evalhub_server.domain.k8s_labels import label_value
 from evalhub_server.testing.runs import a_spec
 
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")

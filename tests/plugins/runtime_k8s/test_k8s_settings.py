@@ -10,7 +10,7 @@ import pytest
 
 from evalhub_runtime_k8s import plugin
 from evalhub_runtime_k8s.settings import Installation, KubernetesSettings, MlflowSection, installation
-from evalhub_runtime_k8s.sidecarconfig import sidecar_urls
+from evalhub_runtime_k8s.sidecar_config import sidecar_urls
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.common import Message
 from evalhub_server.models.event import BenchmarkEvent

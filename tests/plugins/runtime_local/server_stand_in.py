@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from evalhub_runtime_local import start
+from evalhub_runtime_local import launcher
+from evalhub_runtime_local.launcher import spawn
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.settings import LocalSettings
-from evalhub_runtime_local.spawn import spawn
 from evalhub_server.plugins import BenchmarkRun, PluginContext
 
 
@@ -38,7 +38,7 @@ async def main(action: str, jobs_dir: str, argument: str) -> None:
         print("stopped", flush=True)
         return
     if action == "crash":
-        start.spawn = spawn_and_die
+        launcher.spawn = spawn_and_die
     handle = await runtime.launch(msgspec.json.decode(argument, type=BenchmarkRun))
     # structlog writes to stdout as well, so the handle gets a prefix.
     print("handle " + msgspec.json.encode(handle).decode(), flush=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from evalhub_runtime_local.attempt import Attempt
+from evalhub_runtime_local.attempt_files import Attempt
 from evalhub_runtime_local.command import Command
+from evalhub_runtime_local.launcher import spawn
 from evalhub_runtime_local.runtime import LocalRuntime
-from evalhub_runtime_local.spawn import spawn
 from evalhub_server.domain.record import Exit
 from evalhub_server.plugins import BenchmarkRun, Handle
 from evalhub_server.testing.runs import a_run

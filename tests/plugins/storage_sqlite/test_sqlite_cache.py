@@ -13,8 +13,8 @@ from evalhub_server.models.common import Message
 from evalhub_server.plugins import JobQuery
 from evalhub_server.testing.builders import a_job
 from evalhub_storage_sqlite.cache import Listing, ListingCache, RecordCache
-from evalhub_storage_sqlite.family import Stored
 from evalhub_storage_sqlite.jobs import JOBS
+from evalhub_storage_sqlite.record_mapper import Stored
 from evalhub_storage_sqlite.storage import SqliteStorage
 
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from evalhub_server.plugins import PluginContext
-from evalhub_storage_sqlite.plugin import DatabaseSettings, evalhub_storages, make_storage
+from evalhub_storage_sqlite.plugin import evalhub_storages, make_storage
+from evalhub_storage_sqlite.settings import DatabaseSettings
 from evalhub_storage_sqlite.storage import SqliteStorage
 from harness.imports import loaded_by
 

@@ -14,7 +14,7 @@ from evalhub_server.models.common import State
 from evalhub_server.plugins import JobQuery, Terms
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.memory import MemoryStorage
-from evalhub_storage_sqlite.queries import build
+from evalhub_storage_sqlite.sql_builder import build
 from evalhub_storage_sqlite.storage import SqliteStorage
 from harness.sqlite import explain
 

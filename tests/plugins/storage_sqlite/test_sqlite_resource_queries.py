@@ -17,7 +17,7 @@ from evalhub_server.domain.resource import TAXONOMY, Kind
 from evalhub_server.plugins import ResourceQuery, Sort, Terms
 from evalhub_server.testing.builders import EPOCH, a_collection, a_provider, all_of, any_of, none_of
 from evalhub_server.testing.memory import MemoryStorage
-from evalhub_storage_sqlite.resource_queries import build_resources, key_of
+from evalhub_storage_sqlite.sql_builder import build_resources, key_of
 from evalhub_storage_sqlite.storage import SqliteStorage
 from harness.sqlite import explain
 

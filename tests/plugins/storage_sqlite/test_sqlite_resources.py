@@ -20,9 +20,9 @@ from evalhub_server.testing.builders import EPOCH, a_collection, a_job, a_provid
 from evalhub_server.testing.resource_contract import COLLECTIONS, PROVIDERS, count_run, kept, rename
 from evalhub_server.testing.storage_contract import count_up
 from evalhub_storage_sqlite.connection import Connection, write
+from evalhub_storage_sqlite.record_mapper import Transaction
 from evalhub_storage_sqlite.resources import RESOURCES
 from evalhub_storage_sqlite.storage import SqliteStorage
-from evalhub_storage_sqlite.transaction import Transaction
 from harness.sqlite import connection_of, count_hops, fill_the_disk, free_the_disk
 
 

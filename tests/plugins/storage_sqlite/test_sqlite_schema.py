@@ -15,9 +15,9 @@ from evalhub_server.plugins import JobQuery
 from evalhub_server.testing.builders import a_job, a_provider, any_of
 from evalhub_storage_sqlite.connection import write
 from evalhub_storage_sqlite.jobs import JOBS
+from evalhub_storage_sqlite.record_mapper import Transaction
 from evalhub_storage_sqlite.schema import MIGRATIONS, migrate
 from evalhub_storage_sqlite.storage import SqliteStorage
-from evalhub_storage_sqlite.transaction import Transaction
 
 ADD_NOTES = ("CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('from the second step')")
 BROKEN = ("CREATE TABLE half (way TEXT)", "CREATE TABLE half (way TEXT)")

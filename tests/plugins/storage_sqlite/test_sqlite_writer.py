@@ -22,8 +22,8 @@ from evalhub_server.testing.storage_contract import count_up, say
 from evalhub_storage_sqlite import connection
 from evalhub_storage_sqlite.connection import Connection
 from evalhub_storage_sqlite.jobs import JOBS
+from evalhub_storage_sqlite.record_mapper import Transaction
 from evalhub_storage_sqlite.storage import SqliteStorage
-from evalhub_storage_sqlite.transaction import Transaction
 from harness.sqlite import connection_of, count_hops, fill_the_disk, free_the_disk, pragma
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.patch import OPERATIONS
+from evalhub_server.domain.json_patch import OPERATIONS
 from evalhub_server.errors import ApiError, StorageError, StorageUnavailable
 from evalhub_server.web.openapi.operation import Operation
 

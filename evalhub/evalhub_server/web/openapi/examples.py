@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from evalhub_server.domain.card import evaluation_card
-from evalhub_server.domain.effective import effective_benchmarks, plan
-from evalhub_server.domain.lifecycle import Creation, new_collection, new_provider
-from evalhub_server.domain.lifecycle import clone as clone_of
+from evalhub_server.domain.job_view import job_resource
+from evalhub_server.domain.planning import effective_benchmarks, plan
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import CollectionRecord
+from evalhub_server.domain.resource_transitions import Creation, new_collection, new_provider
+from evalhub_server.domain.resource_transitions import clone as clone_of
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.domain.transitions import apply_event, new_job
-from evalhub_server.domain.view import job_resource
 from evalhub_server.models.card import EvaluationCard
 from evalhub_server.models.collection import CollectionConfig, CollectionResource
 from evalhub_server.models.common import Json, Link, Page, PassCriteria

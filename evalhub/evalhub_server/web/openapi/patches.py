@@ -1,4 +1,4 @@
-"""The bodies of PATCH as JSON Schema: what :data:`~evalhub_server.domain.patch.ALLOWED` allows, in both forms."""
+"""The bodies of PATCH as JSON Schema: what :data:`~evalhub_server.domain.json_patch.ALLOWED` allows, in both forms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from evalhub_server.domain.patch import ALLOWED, MAX_OPERATIONS
+from evalhub_server.domain.json_patch import ALLOWED, MAX_OPERATIONS
 from evalhub_server.domain.resource import Kind
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.common import Json

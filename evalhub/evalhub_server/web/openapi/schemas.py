@@ -17,11 +17,11 @@ from typing import Any, NamedTuple, cast, get_args, get_origin
 import msgspec
 from msgspec import UNSET, Struct
 
-from evalhub_server.domain.fields import Field, fields_of
+from evalhub_server.domain.struct_fields import Field, fields_of
 from evalhub_server.models.common import Json, Link, Page
 from evalhub_server.models.provider import Provider, ProviderConfig
 from evalhub_server.models.runtime import KnownRuntimes
-from evalhub_server.web.openapi.rules import STRUCT_KEYWORDS, forced, with_rules
+from evalhub_server.web.openapi.rule_schemas import STRUCT_KEYWORDS, forced, with_rules
 
 PREFIX = "#/components/schemas/"
 WITH_RUNTIMES = (Provider, ProviderConfig)

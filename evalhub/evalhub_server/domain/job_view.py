@@ -1,0 +1,164 @@
+"""The job resource that clients read, made from a record."""
+
+from __future__ import annotations
+
+from evalhub_server.domain.record import (
+    BenchmarkRecord,
+    ExportOutcome,
+    ExportRecord,
+    JobRecord,
+    PlannedBenchmark,
+    ResultRecord,
+)
+from evalhub_server.models.common import Message, State
+from evalhub_server.models.job import (
+    BenchmarkResult,
+    BenchmarkStatus,
+    JobExport,
+    JobResource,
+    JobResourceInfo,
+    JobResults,
+    JobStatus,
+    MetricSchema,
+    Model,
+    OciArtifact,
+    OciResults,
+    OciStatus,
+)
+
+
+def job_resource(job: JobRecord) -> JobResource:
+    """Benchmarks come in the order of their index; one that has ended also has an entry in the results."""
+    request = job.request
+    planned = job.plan.benchmarks
+    return JobResource(
+        resource=JobResourceInfo(
+            id=job.id,
+            tenant=job.tenant,
+            created_at=job.created_at,
+            updated_at=job.updated_at,
+            owner=job.owner,
+            mlflow_experiment_id=job.experiment.id if job.experiment else "",
+        ),
+        status=JobStatus(
+            state=job.state,
+            message=job.message,
+            benchmarks=tuple(_status(planned[b.index], b) for b in job.benchmarks),
+        ),
+        results=JobResults(
+            test=job.test,
+            benchmarks=tuple(
+                _result(planned[b.index], b.index, b.result) for b in job.benchmarks if b.result
+            ),
+            mlflow_experiment_url=job.experiment.url if job.experiment else "",
+            mlflow_experiment_link=job.experiment.link
+            if job.experiment and job.state is not State.PENDING
+            else "",
+            exports=tuple(_export(export) for export in job.exports if export.asked)
+            if job.state.terminal
+            else (),
+            oci=oci_results(job),
+        ),
+        name=request.name,
+        description=request.description,
+        tags=request.tags,
+        model=request.model or Model(),
+        pass_criteria=request.pass_criteria,
+        benchmarks=request.benchmarks,
+        collection=request.collection,
+        experiment=request.experiment,
+        custom=request.custom,
+        exports=request.exports,
+        hardware_config=request.hardware_config,
+        queue=request.queue,
+    )
+
+
+def _export(export: ExportRecord) -> JobExport:
+    outcome = export.outcome or ExportOutcome()
+    return JobExport(
+        kind=export.kind,
+        name=export.name,
+        state=export.state,
+        attempts=export.attempts,
+        error=export.error,
+        reference=outcome.reference,
+        digest=outcome.digest,
+        link=outcome.link,
+        details=outcome.details,
+    )
+
+
+def _status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkStatus:
+    return BenchmarkStatus(
+        provider_id=planned.provider_id,
+        id=planned.id,
+        benchmark_index=benchmark.index,
+        status=benchmark.state,
+        phase=benchmark.phase,
+        error_message=benchmark.error,
+        warning_message=benchmark.warning,
+        started_at=benchmark.started_at,
+        completed_at=benchmark.completed_at,
+    )
+
+
+def described_metrics(result: ResultRecord) -> tuple[MetricSchema, ...]:
+    """Contract: a metric that nobody described is called numeric."""
+    described = {schema.name for schema in result.metrics_schema}
+    missing = sorted(result.metrics.keys() - described)
+    return (*result.metrics_schema, *(MetricSchema(name=name, type="numeric") for name in missing))
+
+
+def _result(planned: PlannedBenchmark, index: int, result: ResultRecord) -> BenchmarkResult:
+    return BenchmarkResult(
+        id=planned.id,
+        provider_id=planned.provider_id,
+        benchmark_index=index,
+        metrics=result.metrics,
+        metrics_schema=described_metrics(result),
+        additional_info=result.additional_info,
+        artifacts=result.artifacts,
+        mlflow_run_id=result.mlflow_run_id,
+        logs_path=result.logs_path,
+        test=result.test,
+    )
+
+
+EXPORTER = "oci"
+
+
+def oci_results(job: JobRecord) -> OciResults | None:
+    """None until the job has ended, and for one that did not ask. Nobody who asked is left without an answer."""
+    if not job.state.terminal or job.request.exports is None or job.request.exports.oci is None:
+        return None
+    export = next((e for e in job.exports if (e.kind, e.name) == ("exporter", EXPORTER)), None)
+    state, text = _oci_status(export)
+    outcome = export.outcome if export else None
+    return OciResults(
+        status=OciStatus(
+            state=state,
+            message=Message(message=text, message_code=f"oci_export_{state}", message_origin="server"),
+        ),
+        evaluation_card=OciArtifact(oci_digest=outcome.digest, oci_reference=outcome.reference)
+        if outcome
+        else None,
+    )
+
+
+def _oci_status(export: ExportRecord | None) -> tuple[str, str]:
+    if export is None:
+        return (
+            "failed",
+            "The server has no exporter for it: plugins.exporters of its configuration leaves oci out",
+        )
+    if export.state == "succeeded":
+        return export.state, "Evaluation card pushed"
+    if export.state == "failed":
+        return export.state, f"Evaluation card not pushed: {export.error}"
+    if export.attempts:
+        return (
+            export.state,
+            f"Evaluation card not pushed yet, after attempt {export.attempts}: {export.error}",
+        )
+    return export.state, "Evaluation card is to be pushed"

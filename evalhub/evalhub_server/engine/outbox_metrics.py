@@ -1,0 +1,45 @@
+"""What metrics say of exports: attempts as they are made, and what is owed when somebody asks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from evalhub_server.engine.outbox import ExportAttempt, Finalizer
+from evalhub_server.engine.series import Count, Distribution, Gauge, Series
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+"""Bounds of durations; an attempt has two minutes."""
+
+
+class ExportMetrics:
+    """Listens to a :class:`Finalizer`."""
+
+    def __init__(self, finalizer: Finalizer) -> None:
+        self._finalizer = finalizer
+        self.attempts = Series(
+            "evalhub_export_attempts_total",
+            "Attempts to send results of jobs to a tracker or exporter, by what became of them.",
+            ("kind", "name", "result"),
+            Count,
+        )
+        self.seconds = Series(
+            "evalhub_export_attempt_duration_seconds",
+            "How long attempts took.",
+            ("kind", "name"),
+            partial(Distribution, SECONDS),
+        )
+        self.counters = (self.attempts,)
+        self.histograms = (self.seconds,)
+        finalizer.listen(self._on_attempt)
+
+    def gauge(self) -> Gauge:
+        return Gauge(
+            name="evalhub_exports_owed",
+            help="Jobs that owe something to a tracker or exporter.",
+            labels=("kind", "name"),
+            values=dict(self._finalizer.owing),
+        )
+
+    def _on_attempt(self, attempt: ExportAttempt) -> None:
+        self.attempts.cell(attempt.kind, attempt.name, attempt.result).inc()
+        self.seconds.cell(attempt.kind, attempt.name).observe(attempt.seconds)

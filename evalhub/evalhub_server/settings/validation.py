@@ -1,0 +1,100 @@
+"""What a type cannot say about the core's sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+from evalhub_server.errors import SettingsError
+from evalhub_server.plugins.sidecar import SidecarSettings
+from evalhub_server.settings.auth_token import read_token, token_path
+from evalhub_server.settings.hosts import allowed_host, allowed_origin
+from evalhub_server.settings.schema import (
+    OTLP,
+    FinalizerSettings,
+    OtelSettings,
+    PrometheusSettings,
+    ServiceSettings,
+)
+from evalhub_server.settings.tls import check_tls
+
+
+def broken_rules(
+    service: ServiceSettings,
+    prometheus: PrometheusSettings,
+    sidecar: SidecarSettings,
+    finalizer: FinalizerSettings,
+    otel: OtelSettings,
+) -> Iterator[SettingsError]:
+    """An error for each rule that the sections break; its text begins with the key."""
+    for key, port in (("service.port", service.port), ("prometheus.port", prometheus.port)):
+        if not 0 <= port <= 65535:
+            yield SettingsError(f"{key}: {port} is not a port; choose 1 to 65535, or 0 for a free one.")
+    if service.max_header_bytes < 0:
+        yield SettingsError(
+            f"service.max_header_bytes: {service.max_header_bytes} is below 0; leave it out for 1 MiB."
+        )
+    for name in ("max_request_body_bytes", "max_log_response_bytes"):
+        value: int = getattr(service, name)
+        if value < -1:
+            yield SettingsError(f"service.{name}: {value} is below 0; write -1 for no limit.")
+    yield from _entries("service.allowed_hosts", service.allowed_hosts, allowed_host)
+    yield from _entries("service.allowed_origins", service.allowed_origins, allowed_origin)
+    for name in ("max_parallel", "max_attempts"):
+        if (value := getattr(finalizer, name)) < 1:
+            yield SettingsError(f"finalizer.{name}: {value} is below 1, and nothing would be exported.")
+    if sidecar.base_url and not _has_port(sidecar.base_url):
+        yield SettingsError(
+            "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."
+        )
+    if otel.enabled:
+        yield from _broken_telemetry(otel)
+    if service.auth_token_file:
+        try:
+            read_token(token_path(service.auth_token_file))
+        except SettingsError as error:
+            yield error
+    try:
+        check_tls(service)
+    except SettingsError as error:
+        yield error
+
+
+def _broken_telemetry(otel: OtelSettings) -> Iterator[SettingsError]:
+    if otel.exporter_type not in (*OTLP, "stdout"):
+        yield SettingsError(
+            f"otel.exporter_type: {otel.exporter_type!r} is not a way to send telemetry; "
+            "write otlp-grpc, otlp-http or stdout."
+        )
+    elif otel.exporter_type in OTLP and not _is_host_and_port(otel.exporter_endpoint):
+        yield SettingsError(
+            f"otel.exporter_endpoint: {otel.exporter_endpoint!r} is not host:port of a collector, such as "
+            "localhost:4317 for otlp-grpc or localhost:4318 for otlp-http."
+        )
+    if not 0 <= otel.sampling_ratio <= 1:
+        yield SettingsError(
+            f"otel.sampling_ratio: {otel.sampling_ratio:g} is not a part; write 0 for none to 1 for all."
+        )
+    for name in ("tracer_batch_interval", "metric_export_interval"):
+        if getattr(otel, name) <= 0:
+            yield SettingsError(f"otel.{name}: must be above 0, such as 5s.")
+
+
+def _entries(key: str, entries: tuple[str, ...], read: Callable[[str, str], str]) -> Iterator[SettingsError]:
+    for index, entry in enumerate(entries):
+        try:
+            read(entry, f"{key}[{index}]")
+        except SettingsError as error:
+            yield error
+
+
+def _is_host_and_port(text: str) -> bool:
+    return _has_port(f"http://{text}") and not set(text) & set("/?#@ ")
+
+
+def _has_port(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        return False

@@ -1,0 +1,164 @@
+"""The two log endpoints: plain text in chunks, capped in size and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from litestar import Request, get
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+from evalhub_server.domain import problems
+from evalhub_server.engine.jobs import JobService
+from evalhub_server.plugins.runtime import LogOptions
+from evalhub_server.web.openapi.errors import not_found
+from evalhub_server.web.openapi.operation import Answer, Operation, Parameter
+from evalhub_server.web.openapi.parameters import boolean
+from evalhub_server.web.query import Query
+from evalhub_server.web.request_context import context
+from evalhub_server.web.uvicorn_protocol import EXTENSION
+
+AnyRequest = Request[Any, Any, Any]
+TRAILER = b"X-Log-Truncated"
+LAST_WORDS_S = 5.0
+_CHUNK_BYTES = 64 * 1024
+
+OPTIONS = (
+    Parameter(
+        name="tail_lines",
+        text="The number of lines from the end of each benchmark's log; -1 means all.",
+        schema={"type": "integer", "minimum": -1, "maximum": 10_000, "default": 1000, "not": {"const": 0}},
+    ),
+    boolean("timestamps", "Begin lines with the time, where the runtime keeps it.", default=False),
+    Parameter(
+        name="since_seconds",
+        text="Only what is younger than this, where the runtime keeps times.",
+        schema={"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
+        may_be_empty=False,
+    ),
+)
+BAD_OPTIONS = (
+    problems.query_parameter_invalid("tail_lines", "integer between 1 and 10000, or -1 for all lines", "0"),
+    problems.query_parameter_required("since_seconds"),
+)
+TEXT = "text/plain"
+
+
+class LogReply:
+    """Streams a log. When it has to be cut, a last line says so, and so does the trailer."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], limit_bytes: int, timeout_s: float) -> None:
+        self._chunks = chunks
+        self._limit_bytes = limit_bytes
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"trailer", TRAILER)]
+        extensions: Any = scope.get("extensions")  # pyright: ignore[reportUnknownMemberType]  # Litestar types it loosely
+        trailers = EXTENSION in (extensions or {})
+        start: Any = {"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers}
+        await send(start)
+        why = await self._stream(send)
+        # A reader that has stopped reading keeps nothing open: what it does not take in this time, it does not get.
+        async with asyncio.timeout(LAST_WORDS_S):
+            if why:
+                notice = f"\n=== log truncated after {why}; ask for fewer lines with tail_lines ===\n"
+                await _send_body(send, notice.encode())
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if trailers:
+                message: Any = {"type": EXTENSION, "headers": [(TRAILER, b"true")] if why else []}
+                await send(message)
+
+    async def _stream(self, send: Send) -> str:
+        """Send the log; returns why it was cut, or nothing."""
+        left = self._limit_bytes
+        try:
+            async with asyncio.timeout(self._timeout_s or None), contextlib.aclosing(self._chunks) as chunks:
+                async for chunk in chunks:
+                    if self._limit_bytes >= 0 and left < len(chunk):
+                        await _send_body(send, chunk[:left])
+                        return f"{self._limit_bytes} bytes"
+                    left -= len(chunk)
+                    await _send_body(send, chunk)
+        except TimeoutError:
+            return f"{self._timeout_s:g} seconds"
+        return ""
+
+
+async def _send_body(send: Send, chunk: bytes) -> None:
+    for start in range(0, len(chunk), _CHUNK_BYTES):
+        await send(
+            {"type": "http.response.body", "body": chunk[start : start + _CHUNK_BYTES], "more_body": True}
+        )
+
+
+def log_routes(jobs: JobService, limit_bytes: int, timeout_s: float) -> list[ControllerRouterHandler]:
+    """The handlers. ``limit_bytes`` -1 means no limit, ``timeout_s`` 0 no time limit."""
+
+    @get(
+        "/api/v1/evaluations/jobs/{job_id:str}/logs",
+        operation=Operation(
+            query=OPTIONS,
+            answer=Answer(
+                text="The logs as they are now.",
+                media_types=(TEXT,),
+                schema={"type": "string"},
+                headers=("Trailer",),
+            ),
+            errors=(*BAD_OPTIONS, not_found("evaluation job")),
+        ),
+    )
+    async def job_logs(request: AnyRequest, job_id: str) -> LogReply:
+        """Read what the adapters of a job have printed.
+
+        A line with `===` heads each benchmark's part. Logs over the server's limit of size or time are cut; the last line
+        says so.
+        """
+        options = _options(Query(request.scope))
+        chunks = await jobs.logs(job_id, None, options, context(request).identity)
+        return LogReply(chunks, limit_bytes, timeout_s)
+
+    @get(
+        "/api/v1/evaluations/jobs/{job_id:str}/benchmarks/{benchmark_index:str}/logs",
+        operation=Operation(
+            query=OPTIONS,
+            answer=Answer(
+                text="The log as it is now.",
+                media_types=(TEXT,),
+                schema={"type": "string"},
+                headers=("Trailer",),
+            ),
+            errors=(*BAD_OPTIONS, not_found("evaluation job"), problems.not_found("benchmark", "7")),
+        ),
+    )
+    async def benchmark_logs(request: AnyRequest, job_id: str, benchmark_index: str) -> LogReply:
+        """Read what the adapter of one benchmark has printed."""
+        options = _options(Query(request.scope))
+        if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
+            raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)
+        chunks = await jobs.logs(job_id, int(benchmark_index), options, context(request).identity)
+        return LogReply(chunks, limit_bytes, timeout_s)
+
+    return [job_logs, benchmark_logs]
+
+
+def _options(query: Query) -> LogOptions:
+    text = query.text("tail_lines") or "1000"
+    lines = int(text) if re.fullmatch(r"-1|[0-9]{1,18}", text, re.ASCII) else 0
+    if lines != -1 and not 1 <= lines <= 10_000:
+        raise problems.query_parameter_invalid(
+            "tail_lines", "integer between 1 and 10000, or -1 for all lines", text
+        )
+    since: int | None = None
+    if query.given("since_seconds"):
+        if not query.text("since_seconds"):
+            raise problems.query_parameter_required("since_seconds")
+        since = query.integer("since_seconds", 1)
+        if since < 1:
+            raise problems.query_parameter_invalid("since_seconds", "positive integer", str(since))
+    return LogOptions(
+        tail_lines=lines, timestamps=query.boolean("timestamps", default=False), since_seconds=since
+    )

@@ -1,0 +1,32 @@
+"""The kinds of objects that the server deals with, and their paths."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.names import is_object_name
+
+
+class Resource(Struct, frozen=True):
+    """A kind of object. ``api`` is the beginning of its path."""
+
+    api: str
+    plural: str
+    kind: str
+
+    def path(self, namespace: str, name: str = "", sub: str = "") -> str:
+        """Raises :class:`Refused` for what cannot be a name, and would lead elsewhere as a part of a path."""
+        for given in filter(None, (namespace, name)):
+            if not is_object_name(given):
+                raise Refused(404, "NotFound", f"nothing can be called '{given}' in a cluster")
+        parts = [self.api, "namespaces", namespace, self.plural, name, sub]
+        return "/" + "/".join(part for part in parts if part)
+
+
+JOBS = Resource("apis/batch/v1", "jobs", "Job")
+CONFIG_MAPS = Resource("api/v1", "configmaps", "ConfigMap")
+SECRETS = Resource("api/v1", "secrets", "Secret")
+PODS = Resource("api/v1", "pods", "Pod")
+EVENTS = Resource("api/v1", "events", "Event")
+NETWORK_POLICIES = Resource("apis/networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")

@@ -1,0 +1,91 @@
+"""Reading in the cluster what the objects of a benchmark depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import structlog
+
+from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, SECRETS, Resource
+from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.hardware import (
+    PROFILE_GROUP,
+    PROFILE_PLURAL,
+    PROFILE_VERSION,
+    HardwareProfile,
+    profile_name,
+    read_profile,
+)
+from evalhub_runtime_k8s.manifest import Facts, model_secret_name
+from evalhub_runtime_k8s.names import mlflow_ca_bundle
+from evalhub_runtime_k8s.settings import Installation
+from evalhub_server.domain import problems
+from evalhub_server.errors import ApiError, EvalHubError, LaunchError
+from evalhub_server.models.common import Json
+from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
+
+log = structlog.get_logger()
+
+PROFILES = Resource(f"apis/{PROFILE_GROUP}/{PROFILE_VERSION}", PROFILE_PLURAL, "HardwareProfile")
+CA_KEY = "ca-bundle.crt"
+
+
+async def facts_for(run: BenchmarkRun, installation: Installation, api: KubernetesApi) -> Facts:
+    """Read them, in the order of the released server. Raises :class:`LaunchError` or :class:`RuntimeUnavailable`."""
+    namespace = installation.tenant_namespace(run.tenant)
+    profile: HardwareProfile | None = None
+    if name := profile_name(run.hardware):
+        try:
+            profile = await hardware_profile(name, installation, api)
+        except ApiError as error:
+            raise LaunchError(str(error)) from error
+    bundle = await _has_mlflow_bundle(installation, namespace, api)
+    secret: Mapping[str, str] | None = None
+    if name := model_secret_name(run):
+        secret = await _secret(name, namespace, api)
+    return Facts(mlflow_bundle=bundle, model_secret=secret, profile=profile)
+
+
+async def hardware_profile(name: str, installation: Installation, api: KubernetesApi) -> HardwareProfile:
+    """Raises :class:`ApiError` with the contract's codes, or :class:`RuntimeUnavailable`."""
+    if not installation.profiles_namespace:
+        log.error("EVALHUB_HARDWARE_PROFILES_NAMESPACE does not say where hardware profiles are")
+        raise problems.hardware_profile_fetch_failed(name)
+    try:
+        found = await api.get(PROFILES, installation.profiles_namespace, name)
+    except Refused as error:
+        if error.missing:
+            raise problems.hardware_profile_not_found(name) from error
+        log.error("hardware profile cannot be read", profile=name, error=str(error))
+        raise problems.hardware_profile_fetch_failed(name) from error
+    return read_profile(name, found)
+
+
+async def _has_mlflow_bundle(installation: Installation, namespace: str, api: KubernetesApi) -> bool:
+    """Whatever keeps it from being read, the certificate authority of the cluster's services does instead."""
+    if not installation.mlflow.tracking_uri or not installation.instance:
+        return False
+    name = mlflow_ca_bundle(installation.instance)
+    try:
+        found = await api.find(CONFIG_MAPS, namespace, name)
+    except EvalHubError as error:
+        log.warning("MLflow's certificate authorities cannot be read", config_map=name, error=str(error))
+        return False
+    return bool(str(_data(found).get(CA_KEY, "")).strip())
+
+
+async def _secret(name: str, namespace: str, api: KubernetesApi) -> Mapping[str, str] | None:
+    try:
+        found = await api.find(SECRETS, namespace, name)
+    except RuntimeUnavailable:
+        raise
+    except EvalHubError as error:
+        raise LaunchError(f"The secret '{name}' of model.auth.secret_ref cannot be read: {error}.") from error
+    return None if found is None else {key: str(value) for key, value in _data(found).items()}
+
+
+def _data(found: Json | None) -> dict[str, Any]:
+    data = (found or {}).get("data")
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else {}

@@ -1,0 +1,180 @@
+"""Telling the cluster how a benchmark is: a label and an annotation on its Job, and an event. Best effort."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from evalhub_runtime_k8s.api_resources import EVENTS, JOBS
+from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.deletion import Named
+from evalhub_runtime_k8s.labels import PHASE, STATUS, benchmark_selector, selector_text
+from evalhub_runtime_k8s.settings import Installation
+from evalhub_server.domain.record import BenchmarkRecord
+from evalhub_server.errors import EvalHubError
+from evalhub_server.models.common import Json, State
+from evalhub_server.plugins import JobChanged
+
+log = structlog.get_logger()
+
+BUDGET_S = 10.0
+AT_ONCE = 4
+COMPONENT = "evalhub-server"
+PHASES = {State.RUNNING: "Running", State.COMPLETED: "Completed", State.FAILED: "Failed"}
+VIOLATED = "ThresholdViolated"
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """One transition of one benchmark. ``phase`` is the label's value."""
+
+    namespace: str
+    job_id: str
+    index: int
+    phase: str
+    reason: str
+    message: str
+    warning: bool = False
+
+
+class Signals:
+    """Sends signals in the order of the transitions of each benchmark, off everybody's way."""
+
+    def __init__(self, api: KubernetesApi, installation: Installation) -> None:
+        self._api = api
+        self._installation = installation
+        self._last: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._sending = asyncio.Semaphore(AT_ONCE)
+
+    def changed(self, change: JobChanged) -> None:
+        """An observer of committed changes."""
+        before, after = change.before, change.after
+        if before is None or after is None:
+            return
+        namespace = self._installation.tenant_namespace(after.tenant)
+        for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
+            if old.state is not new.state:
+                for signal in signals_of(namespace, after.id, new):
+                    self._queue(signal)
+
+    async def close(self) -> None:
+        tasks = list(self._last.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _queue(self, signal: Signal) -> None:
+        key = signal.job_id, signal.index
+        task = asyncio.create_task(
+            self._send(signal, self._last.get(key)), name=f"signal-{signal.job_id}-{signal.index}"
+        )
+        self._last[key] = task
+        task.add_done_callback(lambda done: self._done(key, done))
+
+    def _done(self, key: tuple[str, int], task: asyncio.Task[None]) -> None:
+        if self._last.get(key) is task:
+            del self._last[key]
+
+    async def _send(self, signal: Signal, earlier: asyncio.Task[None] | None) -> None:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        try:
+            async with self._sending, asyncio.timeout(BUDGET_S):
+                await self._tell(signal)
+        except (EvalHubError, TimeoutError) as error:
+            log.warning(
+                "the cluster was not told of a transition",
+                job_id=signal.job_id,
+                benchmark_index=signal.index,
+                phase=signal.phase,
+                error=str(error) or type(error).__name__,
+            )
+
+    async def _tell(self, signal: Signal) -> None:
+        selector = selector_text(benchmark_selector(signal.job_id, signal.index))
+        jobs, _ = await self._api.list(JOBS, signal.namespace, selector, Named)
+        moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        for job in jobs:
+            name = job.metadata.name
+            await self._api.patch(
+                JOBS, signal.namespace, name, {"metadata": {"labels": {PHASE: signal.phase}}}
+            )
+            annotations = {STATUS: _status(signal, moment)}
+            changed = await self._api.patch(
+                JOBS, signal.namespace, name, {"metadata": {"annotations": annotations}}
+            )
+            await self._api.create(EVENTS, signal.namespace, _event(signal, changed, moment))
+
+
+def signals_of(namespace: str, job_id: str, benchmark: BenchmarkRecord) -> list[Signal]:
+    """What the cluster hears of a benchmark's new state; nothing of pending and cancelled ones."""
+    phase = PHASES.get(benchmark.state)
+    if phase is None:
+        return []
+    signals = [
+        Signal(
+            namespace=namespace,
+            job_id=job_id,
+            index=benchmark.index,
+            phase=phase,
+            reason=f"Evaluation{phase}",
+            message=f"benchmark {benchmark.index} phase transition: {phase}",
+            warning=benchmark.state is State.FAILED,
+        )
+    ]
+    test = benchmark.result.test if benchmark.result else None
+    if benchmark.state is State.COMPLETED and test is not None and not test.passed:
+        signals.append(
+            Signal(
+                namespace=namespace,
+                job_id=job_id,
+                index=benchmark.index,
+                phase=VIOLATED,
+                reason=f"Evaluation{VIOLATED}",
+                message=f"metric={test.primary_score_metric} actual={test.primary_score} threshold={test.threshold}",
+                warning=True,
+            )
+        )
+    return signals
+
+
+def _status(signal: Signal, moment: str) -> str:
+    """Compact JSON with sorted keys."""
+    return msgspec.json.encode(
+        {
+            "benchmark_index": signal.index,
+            "evaluation_id": signal.job_id,
+            "phase": signal.phase,
+            "timestamp": moment,
+        },
+        order="sorted",
+    ).decode()
+
+
+def _event(signal: Signal, job: Json, moment: str) -> Json:
+    metadata: Json = job["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{metadata['name']}.{time.time_ns():x}", "namespace": signal.namespace},
+        "involvedObject": {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": metadata["name"],
+            "namespace": signal.namespace,
+            "resourceVersion": metadata.get("resourceVersion", ""),
+            "uid": metadata["uid"],
+        },
+        "reason": signal.reason,
+        "message": signal.message,
+        "type": "Warning" if signal.warning else "Normal",
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "count": 1,
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+    }

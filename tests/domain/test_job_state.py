@@ -1,0 +1,133 @@
+"""The state of a job follows from the states of its benchmarks (rest-api §4.4)."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from evalhub_server.domain.job_state import overall, settled
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord, ResultRecord
+from evalhub_server.models.common import Message, State
+from evalhub_server.models.job import BenchmarkTest
+from evalhub_server.testing.builders import a_job
+
+P, R, C, F, X = State.PENDING, State.RUNNING, State.COMPLETED, State.FAILED, State.CANCELLED
+PARTLY = State.PARTIALLY_FAILED
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([P], P),
+        ([P, P, P], P),
+        ([R], R),
+        ([P, R], R),
+        ([C, P], R),
+        ([F, P], R),
+        ([X, P], R),
+        ([C, R], R),
+        ([F, F, R], R),
+        ([C, F, X, P], R),
+        ([C], C),
+        ([C, C, C], C),
+        ([F], F),
+        ([F, F], F),
+        ([C, F], PARTLY),
+        ([F, C, C], PARTLY),
+        ([X], X),
+        ([X, X], X),
+        ([C, X], PARTLY),
+        ([F, X], PARTLY),
+        ([C, F, X], PARTLY),
+    ],
+)
+def test_the_first_fitting_row_decides_the_state(states: list[State], expected: State) -> None:
+    assert overall(states) is expected
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_only_pending_and_running_are_not_terminal(state: State) -> None:
+    assert state.terminal is (state not in (P, R))
+
+
+def a_job_of(*states: State, errors: tuple[str, ...] = ()) -> JobRecord:
+    benchmarks = tuple(
+        BenchmarkRecord(
+            index=index,
+            state=state,
+            error=Message(message=errors[index], message_code="x")
+            if index < len(errors) and errors[index]
+            else None,
+        )
+        for index, state in enumerate(states)
+    )
+    return a_job(size=len(states), benchmarks=benchmarks)
+
+
+@pytest.mark.parametrize(
+    ("job", "text"),
+    [
+        (a_job_of(R, P), "Evaluation job is running"),
+        (a_job_of(C, C), "Evaluation job is completed"),
+        (
+            a_job_of(F, errors=("boom",)),
+            "Evaluation job is failed. \nBenchmark bench-0 failed with message: boom\n",
+        ),
+        (
+            a_job_of(F, F, errors=("one", "two")),
+            (
+                "Evaluation job is failed. \nBenchmark bench-0 failed with message: one\n"
+                "Benchmark bench-1 failed with message: two\n"
+            ),
+        ),
+        (a_job_of(F, F), "Evaluation job is failed. \n"),
+        (
+            a_job_of(C, F, errors=("", "two")),
+            "Some of the benchmarks failed. \nBenchmark bench-1 failed with message: two\n",
+        ),
+        (
+            a_job_of(X, F, errors=("cancelled", "two")),
+            "Some of the benchmarks failed or cancelled. \nBenchmark bench-1 failed with message: two\n",
+        ),
+        (a_job_of(C, X), "Some of the benchmarks failed or cancelled. \n"),
+        (a_job_of(X, X), "Evaluation job is cancelled"),
+    ],
+)
+def test_the_message_says_what_the_state_is(job: JobRecord, text: str) -> None:
+    assert settled(job).message == Message(
+        message=text, message_code="evaluation_job_updated", message_origin="server"
+    )
+
+
+def test_a_completed_benchmark_with_an_error_message_is_not_listed_as_a_failure() -> None:
+    assert "ignored" not in settled(a_job_of(C, F, errors=("ignored", "boom"))).message.message
+
+
+def test_a_job_that_stays_open_in_the_same_state_is_the_same_object() -> None:
+    job = settled(a_job_of(R, P))
+    assert settled(job) is job
+
+
+def test_a_cancelled_job_is_not_folded_again() -> None:
+    job = replace(a_job_of(C, C), state=X, cancelled=True)
+    assert settled(job) is job
+
+
+def with_a_test(job: JobRecord) -> JobRecord:
+    test = BenchmarkTest(primary_score=0.9, primary_score_metric="acc", threshold=0.5, passed=True)
+    return replace(job, benchmarks=tuple(replace(b, result=ResultRecord(test=test)) for b in job.benchmarks))
+
+
+def test_a_completed_job_has_an_overall_test() -> None:
+    test = settled(with_a_test(a_job_of(C, C))).test
+    assert test is not None
+    assert (test.score, test.threshold, test.passed) == (0.9, 0.5, True)
+
+
+@pytest.mark.parametrize("states", [(C, F), (F, F), (C, X), (C, R)])
+def test_a_job_that_is_not_completed_has_no_overall_test(states: tuple[State, ...]) -> None:
+    assert settled(with_a_test(a_job_of(*states))).test is None
+
+
+def test_a_completed_job_without_any_benchmark_test_has_no_overall_test() -> None:
+    assert settled(a_job_of(C, C)).test is None

@@ -1,0 +1,44 @@
+"""Encoded answers are remembered, within bounds."""
+
+from __future__ import annotations
+
+from evalhub_server.domain.job_view import job_resource
+from evalhub_server.domain.record import JobRecord
+from evalhub_server.models.job import JobResource
+from evalhub_server.testing.builders import a_job
+from evalhub_server.web.response_cache import RecordEncoder
+
+
+class Counted:
+    """A view that notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, job: JobRecord) -> JobResource:
+        self.asked.append(job.id)
+        return job_resource(job)
+
+
+def test_the_same_record_is_encoded_once():
+    view, job = Counted(), a_job()
+    encoder = RecordEncoder(view)
+    assert encoder(job) == encoder(job)
+    assert view.asked == [job.id]
+
+
+def test_answers_are_kept_up_to_a_number_of_bytes():
+    view, jobs = Counted(), [a_job() for _ in range(3)]
+    length = max(len(RecordEncoder(job_resource)(job)) for job in jobs)
+    encoder = RecordEncoder(view, limit_bytes=2 * length)
+    for job in (*jobs, jobs[1], jobs[2], jobs[0]):
+        encoder(job)
+    first, second, third = (job.id for job in jobs)
+    assert view.asked == [first, second, third, first]
+
+
+def test_an_answer_that_is_larger_than_all_room_is_not_kept():
+    view, job = Counted(), a_job()
+    encoder = RecordEncoder(view, limit_bytes=10)
+    assert encoder(job) == encoder(job)
+    assert view.asked == [job.id, job.id]

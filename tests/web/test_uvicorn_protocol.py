@@ -1,0 +1,146 @@
+"""Answers on the wire: one piece, trailers, and whatever an application does wrong, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from evalhub_server.web.uvicorn_protocol import EXTENSION, Protocol
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+CHUNKED = {"type": "http.response.start", "status": 200, "headers": []}
+
+
+def body(data: bytes, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[int]:
+    config = uvicorn.Config(app, port=0, http=Protocol, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    server.capture_signals = _nothing  # type: ignore[method-assign]
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await task
+
+
+def _nothing() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+async def exchange(port: int, request: bytes, *, pieces: list[bytes] | None = None) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    received = b""
+    async with asyncio.timeout(10):
+        while piece := await reader.read(65536):
+            received += piece
+            if pieces is not None:
+                pieces.append(piece)
+    writer.close()
+    await writer.wait_closed()
+    return received
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+async def test_head_and_body_leave_in_one_piece():
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(START)
+        await asyncio.sleep(0)
+        await send(body(b"ok"))
+
+    pieces: list[bytes] = []
+    async with served(app) as port:
+        received = await exchange(port, GET, pieces=pieces)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert received.endswith(b"\r\n\r\nok")
+    assert len(pieces) == 1
+
+
+async def test_pipelined_requests_are_answered_in_order():
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        await send(CHUNKED)
+        await send(body(scope["path"].encode()))
+
+    requests = b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n" + GET.replace(b"/ ", b"/two ")
+    async with served(app) as port:
+        received = await exchange(port, requests)
+    assert received.count(b"HTTP/1.1 200 OK") == 2
+    assert received.index(b"4\r\n/one\r\n0\r\n\r\n") < received.index(b"4\r\n/two\r\n0\r\n\r\n")
+
+
+async def test_head_requests_have_no_body():
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(START)
+        await send(body(b"ok"))
+
+    async with served(app) as port:
+        received = await exchange(port, GET.replace(b"GET", b"HEAD"))
+    assert received.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "end"),
+    [([(b"x-a", b"1"), (b"x-b", b"2")], b"0\r\nx-a: 1\r\nx-b: 2\r\n\r\n"), ([], b"0\r\n\r\n")],
+)
+async def test_trailers_follow_the_last_chunk(fields: list[tuple[bytes, bytes]], end: bytes):
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        assert EXTENSION in scope["extensions"]
+        await send({**CHUNKED, "trailers": True})
+        await send(body(b"abc", more=True))
+        await send(body(b""))
+        await send({"type": EXTENSION, "headers": fields})
+
+    async with served(app) as port:
+        received = await exchange(port, GET)
+    assert received.endswith(b"\r\n\r\n3\r\nabc\r\n" + end)
+
+
+async def test_a_stream_is_sent_as_it_comes():
+    seen = asyncio.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(CHUNKED)
+        await send(body(b"first", more=True))
+        async with asyncio.timeout(10):
+            await seen.wait()
+        await send(body(b"second"))
+
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        async with asyncio.timeout(10):
+            assert b"first" in await reader.readuntil(b"first\r\n")
+            seen.set()
+            assert b"second" in await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("step", ["before", "between", "without"])
+async def test_an_application_that_fails_before_its_body_gives_a_clean_500(step: str):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        if step != "before":
+            await send(START)
+        if step != "without":
+            raise RuntimeError("a defect")
+
+    async with served(app) as port:
+        received = await exchange(port, GET)
+    assert received.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert received.count(b"HTTP/1.1") == 1
+    assert received.endswith(b"\r\n\r\nInternal Server Error")
