@@ -1,7 +1,7 @@
-"""``python -m evalhub_quickstart``: run the benchmark that the job specification names.
+"""``python -m evalhub_quickstart``: runs the benchmark of the job specification.
 
-Exit status: 0 the result was reported, or the job was closed meanwhile; 1 the benchmark failed, or could not
-be reported; 2 the job specification is unusable; 143 or 130 stopped by a signal.
+Exit status: 0 the result was reported, or the job was closed meanwhile; 1 the benchmark failed, or could not be
+reported; 2 the job specification is unusable; 143 or 130 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from evalhub_quickstart.runner import failure_note, run_samples
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Run one benchmark and return the exit status."""
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
     try:
         address, document = open_job(environ)
         events = EventSender(address, environ)
@@ -40,10 +40,10 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     try:
         return _report(address, document, events, environ)
     except JobClosed as error:
-        say(f"the server says that the job is closed: stopping ({error})")
+        say(f"the job is closed: stopping ({error})")
         return 0
     except EventRefused as error:
-        say(f"giving up: the result cannot be reported: {error}")
+        say(f"the result cannot be reported: {error}")
         return 1
     finally:
         events.close()
@@ -59,8 +59,8 @@ def _report(
         raise
     except BenchmarkFailed as error:
         failure = error
-    except Exception as error:  # noqa: BLE001  whatever it is, the server is to hear of it
-        import traceback  # an expensive import that hardly any run needs
+    except Exception as error:  # noqa: BLE001  every failure is reported to the server
+        import traceback  # an expensive import that few runs need
 
         traceback.print_exc(file=sys.stdout)
         failure = AdapterError(
@@ -72,7 +72,7 @@ def _report(
 
 
 class AdapterError(BenchmarkFailed):
-    """Something that nobody foresaw."""
+    """Unexpected error in the adapter itself."""
 
     code = "adapter_error"
 
@@ -109,7 +109,7 @@ def _evaluate(
     metrics["num_errors"] = sum(outcome.error is not None for outcome in outcomes)
 
     events.running("persisting_artifacts")
-    # Kept beside the samples, so that the result outlives a server that never takes the last event.
+    # Written beside the samples, so that the result survives if the last event is never accepted.
     (samples_file.parent / "metrics.json").write_text(dump(metrics) + "\n", encoding="utf-8")
     notes = [failure_note(outcomes)]
     if job.ignored:
@@ -137,8 +137,8 @@ def _evaluate(
     say("reported")
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End at once: the server is waiting, and everything worth keeping is on disk already."""
+def _exit(number: int, frame: FrameType | None) -> None:
+    """Exit at once: the server is waiting, and all outcomes are on disk."""
     os.write(1, f"stopped by {signal.Signals(number).name}\n".encode())
     os._exit(128 + number)
 

@@ -1,4 +1,4 @@
-"""Asking the model: chat completions with retries, on one kept-alive connection per thread."""
+"""Client of the model: chat completions with retries, over one persistent connection per thread."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import time
 from dataclasses import dataclass
 from types import TracebackType
 
+from evalhub_common.backoff import Backoff, retry_after_s
 from evalhub_quickstart import __version__
 from evalhub_quickstart.errors import ConnectionFailed, JobInvalid, ModelUnusable, RequestFailed
-from evalhub_quickstart.hints import what_to_check
 from evalhub_quickstart.jsonvalue import dump
 from evalhub_quickstart.model import Model
 from evalhub_quickstart.options import Options
 from evalhub_quickstart.transport import Answer, JsonConnection, tls_context
 from evalhub_quickstart.wire import error_message, read_completion, request_body
 
-FIRST_RETRY_S = 0.2
-LONGEST_RETRY_S = 10.0
-LONGEST_RETRY_AFTER_S = 30.0
+RETRY = Backoff(first_s=0.2, max_s=10.0, jitter=0.5)
+MAX_RETRY_AFTER_S = 30.0
 PROBE_PROMPT = "Reply with the single word: ready"
 
 
@@ -27,8 +26,8 @@ PROBE_PROMPT = "Reply with the single word: ready"
 class Completion:
     """One answered request.
 
-    ``latency_s`` is the time of the last attempt alone, without the waits between attempts; ``output_tokens``
-    is None if the endpoint does not count.
+    ``latency_s`` is the duration of the last attempt, without the delays between attempts; ``output_tokens``
+    is None if the endpoint does not report it.
     """
 
     text: str
@@ -40,7 +39,7 @@ class Completion:
 class ChatClient:
     """A client for one model, for any number of threads.
 
-    A context manager; leaving it closes every connection.
+    A context manager; exiting closes all connections.
     """
 
     def __init__(self, model: Model, options: Options, *, default_max_tokens: int) -> None:
@@ -72,27 +71,27 @@ class ChatClient:
                 connection.close()
 
     def probe(self) -> None:
-        """Ask one trivial question, so that an endpoint that cannot work is found before the whole run.
+        """Send one trivial prompt, so that an unusable endpoint is found before the run.
 
         Raises:
-            ModelUnusable: saying what happened at which URL and what to check.
+            ModelUnusable: the text names the URL, the failure and what to check.
         """
         try:
             self.complete(PROBE_PROMPT, retry_refused=False)
         except RequestFailed as failure:
             url = self._model.target.url
-            hint = what_to_check(failure, self._model)
+            hint = _advice(failure, self._model)
             raise ModelUnusable(f"the model endpoint {url} cannot be used: {failure}. {hint}") from failure
 
     def complete(self, prompt: str, *, retry_refused: bool = True) -> Completion:
-        """Ask once, repeating on 429, on 5xx and on broken connections as often as the options allow.
+        """Send one prompt; retry on 429, 5xx and broken connections, at most ``max_retries`` times.
 
         Raises:
-            RequestFailed: no usable answer; the text never holds the API key.
+            RequestFailed: no usable response; the text does not contain the API key.
         """
-        jitter = random.Random(f"{self._options.seed or 0} {prompt}")  # noqa: S311  no secret
+        jitter = random.Random(f"{self._options.seed or 0} {prompt}")  # noqa: S311  not a secret
         body = dump({**self._fixed_body, "messages": [{"role": "user", "content": prompt}]}).encode()
-        repeatable = {"reset", "refused"} if retry_refused else {"reset"}
+        retryable = {"reset", "refused"} if retry_refused else {"reset"}
         attempt = 0
         while True:
             attempt += 1
@@ -100,7 +99,7 @@ class ChatClient:
             try:
                 answer = self._connection().post(body)
             except ConnectionFailed as failure:
-                if last or failure.kind not in repeatable:
+                if last or failure.kind not in retryable:
                     raise RequestFailed(
                         str(failure), attempts=attempt, status=None, kind=failure.kind
                     ) from failure
@@ -140,32 +139,46 @@ class ChatClient:
         return RequestFailed(text, attempts=attempt, status=status, kind=None)
 
     def _error_text(self, answer: Answer) -> str:
-        """What the endpoint says about its error, shortened, behind a colon; nothing if it says nothing."""
+        """The endpoint's error message, shortened, after a colon; empty if there is none."""
         text = error_message(answer.body)
-        if self._model.secret.api_key:  # some endpoints repeat the key that they refuse
+        if self._model.secret.api_key:  # some endpoints quote the key that they reject
             text = text.replace(self._model.secret.api_key, "***")
         return f": {text[:300]}" if text else ""
 
 
 def retry_delay_s(attempt: int, retry_after: str | None, jitter: random.Random) -> float:
-    """How long to wait after failed attempt number ``attempt`` (from 1).
+    """The delay after failed attempt number ``attempt`` (from 1).
 
-    ``Retry-After`` (seconds or a date, RFC 9110 section 10.2.3) is honoured up to 30 s. Otherwise 0.2 s
-    doubled per attempt up to 10 s, of which a random half is taken away so that parallel workers do not
-    return in step.
+    A ``Retry-After`` header takes precedence over the backoff, up to 30 s.
     """
-    asked = _retry_after_s(retry_after) if retry_after else None
-    if asked is not None:
-        return min(max(asked, 0.0), LONGEST_RETRY_AFTER_S)
-    return min(FIRST_RETRY_S * 2 ** (attempt - 1), LONGEST_RETRY_S) * (0.5 + jitter.random() / 2)
+    requested_s = retry_after_s(retry_after)
+    if requested_s is not None:
+        return min(requested_s, MAX_RETRY_AFTER_S)
+    return RETRY.delay_s(attempt, jitter.random())
 
 
-def _retry_after_s(value: str) -> float | None:
-    if value.strip().isdecimal():
-        return float(value)
-    from email.utils import parsedate_to_datetime  # hardly any endpoint sends a date
-
-    try:
-        return parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
+def _advice(failure: RequestFailed, model: Model) -> str:
+    """One sentence of advice for a model endpoint whose first request failed."""
+    address = f"{model.target.host}:{model.target.port}"
+    if failure.status in (401, 403):
+        return f"Check the credentials: {model.secret.origin}."
+    if failure.status == 404:
+        base = f"{model.target.scheme}://{address}/v1"
+        return (
+            f"Is the path in model.url right (is /v1 missing? Most servers want {base}), "
+            f"and does the endpoint serve a model named '{model.name}'?"
+        )
+    if failure.status == 429:
+        return "The endpoint limits requests: wait, or raise parameters.max_retries."
+    if failure.status is not None:
+        return "Check model.url, model.name and model.parameters, and the log of the model server."
+    if failure.kind == "name":
+        return "Check the spelling of the host in model.url and the name resolution of this machine."
+    if failure.kind == "tls":
+        return (
+            "Is the endpoint really https? For a private certificate authority put its certificate "
+            "as 'ca_cert' into the directory of model.auth.secret_ref."
+        )
+    if failure.kind == "timeout":
+        return "Is the model still loading, or overloaded? parameters.timeout_s sets how long to wait."
+    return f"Is the model server running, and does it listen on {address} with this scheme (http or https)?"

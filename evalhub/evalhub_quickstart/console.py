@@ -1,4 +1,4 @@
-"""Lines for people. The server captures both streams in the benchmark's ``jobrun.log``."""
+"""Console output of the adapter. The server captures both streams in the benchmark's ``jobrun.log``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def say(line: str) -> None:
-    """Print one line of progress at once: a log that lags behind is of no use to somebody who watches it."""
+    """Print one line of progress, without buffering, so that the log can be followed."""
     print(line, flush=True)  # noqa: T201  the log is standard output
 
 

@@ -1,6 +1,6 @@
-"""A demo model endpoint: OpenAI's chat completions API on the loopback interface, answered by fixed rules.
+"""The demo model endpoint: OpenAI's chat completions API on the loopback interface, served by :mod:`evalhub_quickstart.demo`.
 
-It is a stand-in for trying the pipeline, not a language model; see ``evalhub_quickstart.demo``.
+A stand-in to try the pipeline, not a language model.
 
 In a program::
 
@@ -30,20 +30,20 @@ _METHODS = {"/v1/chat/completions": "POST", "/v1/models": "GET", "/health": "GET
 
 
 class DemoEndpoint(LoopbackServer):
-    """The endpoint as a context manager; it takes a free port unless one is given."""
+    """The endpoint as a context manager, on a free port unless one is given."""
 
     def __init__(self, *, port: int = 0) -> None:
-        """Raises OSError if the port is taken."""
+        """Raises OSError if the port is in use."""
         super().__init__(_DemoHandler, port=port)
 
     @property
     def url(self) -> str:
-        """The base URL, which is what a job's ``model.url`` wants."""
+        """The base URL, for the ``model.url`` of a job."""
         return f"http://{HOST}:{self.port}/v1"
 
 
-class _Refused(Exception):
-    """A request that is answered with an error in OpenAI's shape."""
+class _RequestError(Exception):
+    """An error response in OpenAI's shape."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, **headers: str) -> None:
         super().__init__(message)
@@ -56,21 +56,21 @@ class _DemoHandler(Handler):
     server_version = "evalhub-quickstart-demo"
 
     def answer(self) -> None:
-        """Answer any request."""
+        """Handle any request."""
         try:
             body = self._body()
             path = urlsplit(self.path).path
             method = _METHODS.get(path)
             if method is None:
-                raise _Refused(404, f"Unknown path {path}. This endpoint has {', '.join(_METHODS)}.")
+                raise _RequestError(404, f"Unknown path {path}. This endpoint has {', '.join(_METHODS)}.")
             if self.command != method and not (method == "GET" and self.command == "HEAD"):
-                raise _Refused(405, f"{path} takes {method}, not {self.command}.", Allow=method)
+                raise _RequestError(405, f"{path} takes {method}, not {self.command}.", Allow=method)
             self._send(
                 200,
                 _chat(body) if method == "POST" else _models() if path == "/v1/models" else {"status": "ok"},
             )
-        except _Refused as refusal:
-            self._send(refusal.status, _error(str(refusal), refusal.param), **refusal.headers)
+        except _RequestError as error:
+            self._send(error.status, _error(str(error), error.param), **error.headers)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815  fixed names
 
@@ -84,11 +84,11 @@ class _DemoHandler(Handler):
         )
 
     def _body(self) -> bytes:
-        # Read before anything is refused: what is left on the connection would be taken for the next request.
+        # Read before any refusal: the rest of a body would be parsed as the next request.
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > BODY_LIMIT_BYTES:
             self.close_connection = True
-            raise _Refused(
+            raise _RequestError(
                 400,
                 f"The body needs a Content-Length of at most {BODY_LIMIT_BYTES} bytes.",
                 Connection="close",
@@ -103,19 +103,21 @@ def _chat(body: bytes) -> JsonObject:
     try:
         request = as_object(parse(body))
     except ValueError as error:
-        raise _Refused(400, f"The body is not valid JSON: {error}.") from error
+        raise _RequestError(400, f"The body is not valid JSON: {error}.") from error
     if request is None:
-        raise _Refused(400, "The body must be a JSON object.")
+        raise _RequestError(400, "The body must be a JSON object.")
     model = request.get("model")
     if not isinstance(model, str) or not model:
-        raise _Refused(400, f"model is {describe(model)}: it must be a non-empty string.", param="model")
+        raise _RequestError(400, f"model is {describe(model)}: it must be a non-empty string.", param="model")
     if request.get("stream"):
-        raise _Refused(400, "This demo endpoint does not stream: leave stream out.", param="stream")
+        raise _RequestError(400, "This demo endpoint does not stream: leave stream out.", param="stream")
     max_tokens = request.get("max_completion_tokens", request.get("max_tokens"))
     if max_tokens is not None and (
         not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1
     ):
-        raise _Refused(400, f"max_tokens is {describe(max_tokens)}: it must be from 1.", param="max_tokens")
+        raise _RequestError(
+            400, f"max_tokens is {describe(max_tokens)}: it must be at least 1.", param="max_tokens"
+        )
     prompt = _last_user_message(request.get("messages"))
     reply = reply_to(prompt, max_tokens)
     return {
@@ -142,7 +144,7 @@ def _last_user_message(value: object) -> str:
     messages = [as_object(item) or {} for item in as_list(value) or []]
     texts = [message.get("content") for message in messages if message.get("role") == "user"]
     if not texts or not isinstance(texts[-1], str):
-        raise _Refused(
+        raise _RequestError(
             400, "messages must be a list with a user message whose content is a string.", param="messages"
         )
     return texts[-1]
@@ -158,24 +160,24 @@ def _error(message: str, param: str | None) -> JsonObject:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; the URL is the only line on standard output."""
+    """Serve until SIGINT or SIGTERM. Prints the URL, and nothing else, on standard output."""
     import argparse
 
     parser = argparse.ArgumentParser(
         prog="python -m evalhub_quickstart.endpoint",
-        description="A rule-based stand-in for a model server, for trying EvalHub. Not a language model.",
+        description="Serve a rule-based stand-in for a language model, to try EvalHub.",
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="port on 127.0.0.1; 0 (the default) takes a free one"
+        "--port", type=int, default=0, help="port on 127.0.0.1; 0 (the default) selects a free port"
     )
     port: int = parser.parse_args(arguments).port
     stop = threading.Event()
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGINT, leave)
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
     try:
         endpoint = DemoEndpoint(port=port)
     except (OSError, OverflowError) as error:

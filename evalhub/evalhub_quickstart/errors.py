@@ -1,17 +1,17 @@
-"""Every exception that the adapter raises on purpose, and what each one leads to.
+"""Exceptions of the adapter, and what each one results in.
 
 ::
 
     QuickstartError
-    ├── JobSpecUnusable      nobody can be told: message on stderr, exit status 2
+    ├── JobSpecUnusable      cannot be reported: message on stderr, exit status 2
     ├── BenchmarkFailed      a ``failed`` event with a message and a code, exit status 1
     │   ├── NoResult           every sample failed
     │   ├── JobInvalid         a value in job.json is wrong
-    │   └── ModelUnusable      the model endpoint cannot be used at all
-    ├── RequestFailed        one request to the model failed for good: its sample scores 0
-    ├── JobClosed            the server says that the job is over (409): stop quietly, exit status 0
-    ├── EventRefused         the server refuses our events for another reason: exit status 1
-    └── ConnectionFailed     one HTTP exchange failed below HTTP; the callers above translate it
+    │   └── ModelUnusable      the model endpoint cannot be used
+    ├── RequestFailed        one request to the model failed finally: its sample scores 0
+    ├── JobClosed            the job is closed (409): exit status 0
+    ├── EventRefused         the server refuses events for another reason: exit status 1
+    └── ConnectionFailed     no HTTP response; callers translate it
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ class QuickstartError(Exception):
 
 
 class JobSpecUnusable(QuickstartError):
-    """job.json is missing, unreadable or does not say where to report."""
+    """job.json is missing, unreadable or without a usable callback URL."""
 
 
 class BenchmarkFailed(QuickstartError):
     """The benchmark cannot produce a result.
 
-    ``code`` is a stable word for programs, the text is for people.
+    ``code`` is a stable identifier for programs, the text is for people.
     """
 
     code = "benchmark_failed"
 
 
 class NoResult(BenchmarkFailed):
-    """Not one sample was answered."""
+    """All samples failed."""
 
     code = "all_samples_failed"
 
 
 class JobInvalid(BenchmarkFailed):
-    """A value in job.json has a wrong type or is out of range, or names something that does not exist."""
+    """A value in job.json has a wrong type or is out of range, or refers to something that does not exist."""
 
     code = "job_invalid"
 
 
 class ModelUnusable(BenchmarkFailed):
-    """The model endpoint does not answer, or refuses us; the text says what to check."""
+    """The model endpoint does not respond or refuses requests; the text names what to check."""
 
     code = "model_unusable"
 
 
 class RequestFailed(QuickstartError):
-    """A request to the model failed after all its attempts.
+    """A request to the model failed in all attempts.
 
-    ``status`` is the HTTP status of the last attempt, or None if there was none; ``kind`` says then what went
-    wrong.
+    ``status`` is the HTTP status of the last attempt, or None without a response; ``kind`` is then the
+    cause.
     """
 
     def __init__(self, text: str, *, attempts: int, status: int | None, kind: FailureKind | None) -> None:
@@ -71,15 +71,15 @@ class RequestFailed(QuickstartError):
 
 
 class JobClosed(QuickstartError):
-    """The job was cancelled or finished while we worked (HTTP 409)."""
+    """The job was cancelled or finished meanwhile (HTTP 409)."""
 
 
 class EventRefused(QuickstartError):
-    """The server answered an event with an error that repeating cannot cure."""
+    """The server refused an event, and a retry would not help."""
 
 
 class ConnectionFailed(QuickstartError):
-    """No HTTP answer was received. ``kind`` is the cause in one word."""
+    """No HTTP response was received. ``kind`` is the cause."""
 
     def __init__(self, kind: FailureKind, text: str) -> None:
         super().__init__(text)

@@ -1,8 +1,7 @@
-"""Reporting to the server: one POST per change of state or phase, repeated while the server is away."""
+"""Status events to the server: one POST per change of state or phase, retried while the server is unavailable."""
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from evalhub_common.backoff import Backoff
 from evalhub_quickstart.console import say
 from evalhub_quickstart.errors import BenchmarkFailed, ConnectionFailed, EventRefused, JobClosed
 from evalhub_quickstart.job import JobAddress
@@ -30,16 +30,15 @@ Phase = Literal[
 EVENT_TIMEOUT_S = 10.0
 TERMINAL_PATIENCE_S = 120.0
 PHASE_PATIENCE_S = 2.0
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
+RETRY = Backoff(first_s=0.1, max_s=5.0, jitter=0.5)
 
 
 class EventSender:
     """Sends the events of one benchmark, in order, over one connection.
 
-    A terminal event is repeated for two minutes, because the server may be restarting and the result is all
-    that counts. An event that only names a phase is given up after two seconds, and the next ones are tried
-    once, until one arrives.
+    A terminal event is retried for two minutes, because the server may be restarting and the result must not be
+    lost. An event that only names a phase is abandoned after two seconds, and the following ones are tried once
+    until one is delivered.
     """
 
     def __init__(self, address: JobAddress, environ: Mapping[str, str]) -> None:
@@ -66,17 +65,17 @@ class EventSender:
         )
 
     def running(self, phase: Phase) -> None:
-        """Say that work goes on. Losing this event is tolerated.
+        """Report the current phase. The loss of this event is tolerated.
 
         Raises:
-            JobClosed, EventRefused: there is no point in going on.
+            JobClosed, EventRefused: the benchmark need not continue.
         """
         event = self._event("running", phase=phase)
         if self._deliver(event, self._phase_patience_s):
             self._phase_patience_s = PHASE_PATIENCE_S
         else:
             self._phase_patience_s = 0.0
-            say(f"event '{phase}' was not delivered: going on without it")
+            say(f"event '{phase}' was not delivered: continuing without it")
 
     def completed(
         self,
@@ -89,7 +88,7 @@ class EventSender:
         """Report the result. All metrics are finite numbers.
 
         Raises:
-            JobClosed, EventRefused: it was not accepted, or the server stayed away for two minutes.
+            JobClosed, EventRefused: it was not accepted, or the server was unavailable for two minutes.
         """
         event = self._event("completed", phase="completed")
         event["completed_at"] = _now()
@@ -100,14 +99,14 @@ class EventSender:
         event["logs_path"] = str(samples_file)
         if warning:
             event["warning_message"] = _message(warning, "completed_with_warnings")
-        self._insist(event)
+        self._deliver_or_raise(event)
 
     def failed(self, error: BenchmarkFailed) -> None:
-        """Report that there is no result, and why. Raises as ``completed`` does."""
+        """Report a failure. Raises as :meth:`completed`."""
         event = self._event("failed")
         event["completed_at"] = _now()
         event["error_message"] = _message(str(error), error.code)
-        self._insist(event)
+        self._deliver_or_raise(event)
 
     def close(self) -> None:
         """Close the connection to the server."""
@@ -125,44 +124,43 @@ class EventSender:
             event["phase"] = phase
         return event
 
-    def _insist(self, event: JsonObject) -> None:
+    def _deliver_or_raise(self, event: JsonObject) -> None:
         if not self._deliver(event, TERMINAL_PATIENCE_S):
             say(f"the result was not reported; it was: {dump(event)}")
             raise EventRefused(f"{self._url} could not be reached for {TERMINAL_PATIENCE_S:g} s")
 
     def _deliver(self, event: JsonObject, patience_s: float) -> bool:
-        """Post until the server takes it; False when patience ran out.
+        """Post until the server accepts it; False after ``patience_s``.
 
-        Repeating is safe: the server treats an identical repeat as a success.
+        Retries are safe: the server treats an identical event as a success.
         """
         body = dump({"benchmark_status_event": event}).encode()
         deadline = time.monotonic() + patience_s
-        pause_s = FIRST_PAUSE_S
+        delays = RETRY.delays()
         while True:
             problem = self._post(body)
             if problem is None:
                 return True
-            wait_s = pause_s * (0.5 + random.random() / 2)  # noqa: S311  no secret
+            wait_s = next(delays)
             if time.monotonic() + wait_s > deadline:
                 return False
-            say(f"event '{event.get('phase', event['status'])}' not delivered yet ({problem}): trying again")
+            say(f"event '{event.get('phase', event['status'])}' not delivered yet ({problem}): retrying")
             time.sleep(wait_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     def _post(self, body: bytes) -> str | None:
-        """One attempt: None if accepted, else what to say about a problem that may pass."""
+        """One attempt: None if accepted, else the text of a temporary problem."""
         try:
             answer = self._connection.post(body)
         except ConnectionFailed as failure:
             return str(failure)
         if 200 <= answer.status < 300:
             return None
-        said = f"{answer.status}: {error_message(answer.body)[:500]}"
+        message = f"{answer.status}: {error_message(answer.body)[:500]}"
         if answer.status == 409:
-            raise JobClosed(said)
+            raise JobClosed(message)
         if answer.status == 429 or answer.status >= 500:
-            return said
-        raise EventRefused(f"{self._url} answered {said}")
+            return message
+        raise EventRefused(f"{self._url} answered {message}")
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""Reading ``job.json``: first the part without which nobody can be told anything, then the rest."""
+"""The job specification ``job.json``: first the part that is needed to report anything, then the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPEC_VARIABLE = "EVALHUB_JOB_SPEC_PATH"
 
 @dataclass(frozen=True, kw_only=True)
 class JobAddress:
-    """Which benchmark of which job this process works on, where it reports, and its directory."""
+    """The benchmark and job of this process, its callback URL and its directory."""
 
     job_id: str
     provider_id: str
@@ -29,9 +29,9 @@ class JobAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to do.
+    """The evaluation to run.
 
-    ``num_examples`` None means all samples; ``ignored`` are parameters that mean nothing to us.
+    ``num_examples`` None means all samples; ``ignored`` are the names of unknown parameters.
     """
 
     model: Model
@@ -44,10 +44,10 @@ def open_job(environ: Mapping[str, str]) -> tuple[JobAddress, JsonObject]:
     """Find and parse job.json.
 
     Returns:
-        Where to report, and the parsed document for ``read_job``.
+        The address of the job, and the parsed document for :func:`read_job`.
 
     Raises:
-        JobSpecUnusable: there is no such file, it is not a JSON object, or an identifying field is missing.
+        JobSpecUnusable: the file is missing, is not a JSON object, or lacks an identifying field.
     """
     name = environ.get(SPEC_VARIABLE)
     if not name:
@@ -70,10 +70,10 @@ def open_job(environ: Mapping[str, str]) -> tuple[JobAddress, JsonObject]:
 
 
 def read_job(document: JsonObject, benchmark_id: str, environ: Mapping[str, str]) -> Job:
-    """Check everything else in job.json and read the model's credentials.
+    """Validate the rest of job.json and read the model's credentials.
 
     Raises:
-        JobInvalid: naming the field, the value and what is allowed.
+        JobInvalid: the text names the field, its value and the allowed ones.
     """
     parameters = document.get("parameters")
     options = as_object(parameters) if parameters is not None else {}

@@ -1,4 +1,4 @@
-"""Strict JSON in and out: no NaN, no infinities, and objects narrowed to a type that a checker can follow."""
+"""Strict JSON (no NaN, no infinities), and narrowing of JSON values for the type checker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def parse(text: str | bytes) -> object:
     """Parse one JSON value.
 
     Raises:
-        ValueError: it is not JSON in the sense of RFC 8259 (``NaN``, ``Infinity`` and ``1e999`` are refused,
-            as is nesting that is too deep to read, and bytes that are not UTF-8).
+        ValueError: it is not JSON as RFC 8259 defines it (``NaN``, ``Infinity`` and ``1e999`` are refused, as are
+            nesting that is too deep and bytes that are not UTF-8).
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
@@ -23,7 +23,7 @@ def parse(text: str | bytes) -> object:
 
 
 def dump(value: object) -> str:
-    """Serialise on one line. Raises ValueError for NaN and infinities."""
+    """Serialize to one line. Raises ValueError for NaN and infinities."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""A small threaded HTTP server on the loopback interface that leaves nothing behind when it is closed."""
+"""A threaded HTTP server on the loopback interface that closes all its connections and threads on exit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, Self
 HOST = "127.0.0.1"
 IDLE_S = 75
 
-Request = socket.socket | tuple[bytes, socket.socket]  # as socketserver has it, which serves UDP too
+Request = socket.socket | tuple[bytes, socket.socket]  # socketserver's type, which covers UDP
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Base of the request handlers: HTTP/1.1 with keep-alive, no access log, answers without delay."""
+    """Base of the request handlers: HTTP/1.1 with keep-alive, no access log, responses without delay."""
 
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
@@ -25,10 +25,10 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name in the base class
-        """Keep quiet."""
+        """Write nothing."""
 
     def respond(self, status: int, content_type: str, body: bytes, **headers: str) -> None:
-        """Send a complete answer. Underscores in the names of ``headers`` stand for dashes."""
+        """Send a complete response. Underscores in the names of ``headers`` become hyphens."""
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -42,11 +42,11 @@ class Handler(BaseHTTPRequestHandler):
 class LoopbackServer:
     """Serves in background threads between ``__enter__`` and ``__exit__``.
 
-    Leaving ends every connection, also the idle ones, and returns when all threads are gone.
+    Exiting closes all connections, idle ones too, and returns when all threads have exited.
     """
 
     def __init__(self, handler: type[Handler], *, port: int = 0) -> None:
-        """Port 0 takes a free one. Raises OSError if the port is taken."""
+        """Port 0 selects a free port. Raises OSError if the port is in use."""
         self._server = _Server((HOST, port), handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="loopback-server"
@@ -65,7 +65,7 @@ class LoopbackServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.shutdown()
-        self._server.end_connections()
+        self._server.close_connections()
         self._server.server_close()
         self._thread.join()
 
@@ -89,8 +89,8 @@ class _Server(ThreadingHTTPServer):
             self._connections.discard(request)
         super().shutdown_request(request)
 
-    def end_connections(self) -> None:
-        """Wake the threads that wait for another request on a kept-alive connection."""
+    def close_connections(self) -> None:
+        """Close all connections, which wakes the threads that wait for another request."""
         with self._lock:
             for connection in self._connections:
                 if not isinstance(connection, socket.socket):
@@ -98,9 +98,9 @@ class _Server(ThreadingHTTPServer):
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    continue  # the peer was faster
+                    continue  # the peer has closed it
 
     def handle_error(self, request: Request, client_address: Any) -> None:
-        """A client that goes away in the middle is not worth a traceback."""
+        """Write no traceback for a client that disconnects early."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)

@@ -12,12 +12,12 @@ from evalhub_quickstart.jsonvalue import JsonObject, as_object, describe
 from evalhub_quickstart.transport import Target, parse_url
 
 KEY_VARIABLE = "OPENAI_API_KEY"
-OWN_FIELDS = ("messages", "model", "stream")
+RESERVED_FIELDS = ("messages", "model", "stream")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """An API key, and where it came from in words for an error message. The key never appears in a repr.
+    """An API key, and a description of its source for error messages. The key is not part of the repr.
 
     ``ca_file`` is the path of a CA bundle beside the key, or None.
     """
@@ -29,7 +29,7 @@ class Secret:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One chat model. ``parameters`` are passed through into every request body."""
+    """One chat model. ``parameters`` are added to every request body."""
 
     name: str
     target: Target
@@ -38,10 +38,10 @@ class Model:
 
 
 def read_model(value: object, environ: Mapping[str, str]) -> Model:
-    """Check the ``model`` object and read its secret.
+    """Validate the ``model`` object and read its secret.
 
     Raises:
-        JobInvalid: naming the field, the value and what is allowed.
+        JobInvalid: the text names the field, its value and the allowed ones.
     """
     model = as_object(value)
     if model is None:
@@ -89,7 +89,7 @@ def _request_parameters(value: object) -> JsonObject:
     parameters = as_object(value)
     if parameters is None:
         raise JobInvalid(f"model.parameters is {describe(value)}: it must be an object")
-    for name in OWN_FIELDS:
+    for name in RESERVED_FIELDS:
         if name in parameters:
             raise JobInvalid(f"model.parameters.{name} cannot be set: the adapter sets it itself")
     return parameters
@@ -130,10 +130,10 @@ def _secret(auth: object, environ: Mapping[str, str]) -> Secret:
 
 
 def _sendable(key: str, origin: str) -> str:
-    """``key`` if it can stand in an HTTP header. The text of the error does not repeat it."""
+    """``key`` if an HTTP header can carry it. The text of the error does not contain it."""
     if not key or any(character <= " " or character > "~" for character in key):
         raise JobInvalid(
-            f"the API key from {origin} is empty or holds characters that an HTTP header cannot carry "
+            f"the API key from {origin} is empty or contains characters that an HTTP header cannot carry "
             "(only printable ASCII without spaces can be sent)"
         )
     return key

@@ -1,4 +1,4 @@
-"""The ``parameters`` object of a benchmark: which names exist, their ranges and their defaults."""
+"""The ``parameters`` object of a benchmark: names, ranges and defaults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Default = TypeVar("Default")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Checked parameters.
+    """Validated parameters.
 
     None means "not given": the model's own parameters or the benchmark's default apply.
     """
@@ -30,7 +30,7 @@ class Options:
 
 
 def read_options(parameters: JsonObject, benchmark_id: str) -> Options:
-    """Check ``parameters``. A null counts as not given; names unknown to us are left to ``unknown_names``.
+    """Validate ``parameters``. A null counts as not given; unknown names are left to :func:`unknown_names`.
 
     Raises:
         JobInvalid: a value has a wrong type or is out of range.
@@ -49,8 +49,8 @@ def read_options(parameters: JsonObject, benchmark_id: str) -> Options:
 def unknown_names(parameters: JsonObject, benchmark_id: str) -> tuple[str, ...]:
     """The parameters that this benchmark does not have, sorted.
 
-    They are worth a warning but not an error: a collection may hand the same parameters to benchmarks of
-    several providers.
+    They cause a warning, not an error: a collection may pass the same parameters to benchmarks of several
+    providers.
     """
     known = {field.name for field in fields(Options)}
     if benchmark_id != LATENCY:
@@ -62,7 +62,7 @@ def _whole(parameters: JsonObject, name: str, low: int, high: int, *, default: D
     value = parameters.get(name)
     if value is None:
         return default
-    # JSON has one kind of number: what was written as 4 may arrive as 4.0.
+    # JSON has one type of number: 4 may arrive as 4.0.
     if (
         isinstance(value, (int, float))
         and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Running a benchmark: every sample through the model, at most ``concurrency`` at a time, and onto disk."""
+"""Execution of a benchmark: sends all samples to the model, at most ``concurrency`` at a time, and records the outcomes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def run_samples(
     concurrency: int,
     samples_file: Path,
 ) -> tuple[list[Outcome], float]:
-    """Ask and score all ``samples``.
+    """Send all ``samples`` to the model and score the responses.
 
     Each outcome is appended to ``samples_file`` (JSON Lines, in the order of the samples) as soon as those
-    before it are there.
+    before it are written.
 
     Returns:
         The outcomes in the order of the samples, and the duration in seconds.
 
     Raises:
-        NoResult: not one sample was answered.
+        NoResult: all samples failed.
         OSError: ``samples_file`` cannot be written.
     """
 
@@ -72,7 +72,7 @@ def run_samples(
 
 
 def failure_note(outcomes: Sequence[Outcome]) -> str | None:
-    """What to say about failed samples beside a result; None if there were none."""
+    """The warning about failed samples beside a result; None if there were none."""
     errors = [outcome.error for outcome in outcomes if outcome.error]
     if not errors:
         return None

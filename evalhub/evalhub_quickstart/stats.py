@@ -14,7 +14,7 @@ def mean(values: Sequence[float]) -> float:
 def mean_stderr(values: Sequence[float]) -> float | None:
     """The standard error of the mean: the sample standard deviation (divisor n - 1) over sqrt(n).
 
-    For 0/1 scores with mean p this equals ``sqrt(p * (1 - p) / (n - 1))``, the binomial form, and it is what
+    For 0/1 scores with mean p this equals ``sqrt(p * (1 - p) / (n - 1))``, the binomial form, and is what
     lm-evaluation-harness reports as ``acc_stderr`` (``lm_eval/api/metrics.py``: ``mean_stderr``). It is
     undefined for a single value: None.
     """

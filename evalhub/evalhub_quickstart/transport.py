@@ -1,7 +1,7 @@
-"""One keep-alive HTTP connection that posts JSON, with its failures sorted into a few kinds.
+"""A persistent HTTP connection that posts JSON, with failures classified into a few kinds.
 
-Built on ``http.client`` because that is what starts fast. It follows no redirects, and proxy settings of the
-environment are not used: the adapter talks to local servers first of all.
+Built on ``http.client``, which is imported quickly. Redirects are not followed, and the proxy settings of the
+environment are not used: the adapter mostly connects to local servers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Target:
-    """Where to post: the parts of an absolute http or https URL. ``path`` may be empty."""
+    """The parts of an absolute http or https URL. ``path`` may be empty."""
 
     scheme: str
     host: str
@@ -35,7 +35,7 @@ class Target:
 
     @property
     def url(self) -> str:
-        """The URL for people, without its query, which holds a key for some services."""
+        """The URL without its query, which is a key for some services."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
@@ -44,8 +44,8 @@ def parse_url(url: str) -> Target:
     """Split ``url``.
 
     Raises:
-        ValueError: it is not an absolute http(s) URL, or it carries a user name or a password. The text never
-            repeats the URL, so that a password in it cannot reach a log.
+        ValueError: it is not an absolute http(s) URL, or it has a user name or a password. The text does not
+            contain the URL, so that no password reaches a log.
     """
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -63,14 +63,14 @@ def parse_url(url: str) -> Target:
 
 
 def tls_context(target: Target, ca_file: str | None, *, verify: bool = True) -> ssl.SSLContext | None:
-    """The TLS settings for ``target``, to be shared by its connections; None for plain http.
+    """The TLS settings for all connections to ``target``; None for plain http.
 
     Raises:
-        OSError: ``ca_file`` cannot be read or holds no certificate.
+        OSError: ``ca_file`` cannot be read or contains no certificate.
     """
     if target.scheme != "https":
         return None
-    import ssl  # not needed for plain http
+    import ssl  # an expensive import that plain http does not need
 
     context = ssl.create_default_context(cafile=ca_file)
     if not verify:
@@ -81,7 +81,7 @@ def tls_context(target: Target, ca_file: str | None, *, verify: bool = True) -> 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer. ``elapsed_s`` runs from sending the request to the last byte of the body."""
+    """One HTTP response. ``elapsed_s`` runs from sending the request to the last byte of the body."""
 
     status: int
     retry_after: str | None
@@ -90,9 +90,9 @@ class Answer:
 
 
 class JsonConnection:
-    """A connection to one target, opened when first used and again when the peer closed it. For one thread.
+    """A connection to one target, opened at the first request, reopened after the peer closed it. For one thread.
 
-    ``timeout_s`` bounds every single wait for the peer (connecting: at most 10 s), not the sum of them.
+    ``timeout_s`` limits each wait for the peer (connecting: at most 10 s), not their sum.
     """
 
     def __init__(
@@ -116,16 +116,16 @@ class JsonConnection:
             self._http = http.client.HTTPConnection(target.host, target.port, timeout=connect_timeout_s)
 
     def post(self, body: bytes) -> Answer:
-        """Send ``body`` and read the whole answer, whatever its status.
+        """Send ``body`` and read the whole response, whatever its status.
 
         Raises:
-            ConnectionFailed: there was no answer; the connection is closed and the next call opens a new one.
+            ConnectionFailed: there was no response; the connection is closed, and the next call opens a new one.
         """
         reused = bool(self._http.sock)
         try:
             return self._exchange(body)
         except ConnectionFailed as failure:
-            # A server may close an idle connection at any time: that is no failure of this request.
+            # A server may close an idle connection at any time: not a failure of this request.
             if not reused or failure.kind != "reset":
                 raise
             return self._exchange(body)
@@ -147,18 +147,18 @@ class JsonConnection:
             elapsed_s = time.monotonic() - started
             if len(content) > ANSWER_LIMIT_BYTES:
                 raise ConnectionFailed("protocol", f"the answer is larger than {ANSWER_LIMIT_BYTES} bytes")
-            if response.length:  # what Content-Length announced and the peer did not send
+            if response.length:  # Content-Length announced more than the peer sent
                 raise http.client.IncompleteRead(content, response.length)
             answered = True
             return Answer(response.status, response.getheader("Retry-After"), content, elapsed_s)
         except (OSError, http.client.HTTPException) as error:
-            raise _sorted_failure(error, self._target, self._timeout_s) from error
+            raise _classified(error, self._target, self._timeout_s) from error
         finally:
             if not answered:
                 self._http.close()
 
 
-def _sorted_failure(
+def _classified(
     error: OSError | http.client.HTTPException, target: Target, timeout_s: float
 ) -> ConnectionFailed:
     import ssl  # http.client has imported it already

@@ -1,4 +1,4 @@
-"""The chat completions format: building a request body, reading an answer or an error.
+"""The chat completions format: request bodies, responses and errors.
 
 Field names and shapes follow OpenAI's API reference, as most model servers do.
 """
@@ -15,10 +15,10 @@ DEFAULT_TEMPERATURE = 0.0
 
 
 def request_body(model: Model, options: Options, default_max_tokens: int) -> JsonObject:
-    """Everything in the request but the messages.
+    """The request body without the messages.
 
-    Explicit benchmark parameters beat ``model.parameters``, which beat the defaults. A null in
-    ``model.parameters`` leaves the field out of the request: some endpoints refuse a temperature, for
+    Explicit benchmark parameters take precedence over ``model.parameters``, and these over the defaults. A null in
+    ``model.parameters`` omits the field from the request: some endpoints refuse a temperature, for
     example.
     """
     explicit: Mapping[str, object] = {
@@ -27,7 +27,7 @@ def request_body(model: Model, options: Options, default_max_tokens: int) -> Jso
         "seed": options.seed,
     }
     body: JsonObject = {"temperature": DEFAULT_TEMPERATURE, "max_tokens": default_max_tokens}
-    # The newer name of the same limit; endpoints refuse both at once.
+    # The newer name of the same limit; endpoints refuse requests with both.
     if "max_completion_tokens" in model.parameters:
         del body["max_tokens"]
     body.update(model.parameters)
@@ -38,8 +38,8 @@ def request_body(model: Model, options: Options, default_max_tokens: int) -> Jso
 def read_completion(body: bytes) -> tuple[str, int | None] | None:
     """The text and the number of output tokens in a chat completion.
 
-    The text of a message without content is empty. The count is None if the endpoint does not say it. None as
-    a whole: the body is not a chat completion.
+    The text of a message without content is empty. The count is None if the endpoint does not report it. The
+    result is None if the body is not a chat completion.
     """
     try:
         document = as_object(parse(body)) or {}
@@ -56,8 +56,8 @@ def read_completion(body: bytes) -> tuple[str, int | None] | None:
 
 
 def error_message(body: bytes) -> str:
-    """The human part of an error body: OpenAI's ``error.message``, a plain ``error``, ``message`` or
-    ``detail``, else the text itself; on one line."""
+    """The readable part of an error body: OpenAI's ``error.message``, a plain ``error``, ``message`` or
+    ``detail``, else the text itself; in one line."""
     text = body[:2000].decode("utf-8", "replace")
     try:
         document = as_object(parse(body)) or {}

@@ -148,7 +148,7 @@ def test_a_result_that_nobody_takes_ends_up_in_the_log(
         sender.completed({"accuracy": 0.5}, additional_info={}, samples_file=Path("/s"), warning=None)
     sender.close()
     output = capsys.readouterr().out
-    assert "event 'completed' not delivered yet (connection refused): trying again" in output
+    assert "event 'completed' not delivered yet (connection refused): retrying" in output
     assert '"metrics": {"accuracy": 0.5}' in output.splitlines()[-1]
 
 
@@ -158,9 +158,9 @@ def test_phase_events_do_not_hold_up_the_work(
     monkeypatch.setattr("evalhub_quickstart.events.PHASE_PATIENCE_S", 0.2)
     sender = EventSender(unreachable, {})
     sender.running("initializing")
-    assert "trying again" in capsys.readouterr().out
+    assert "retrying" in capsys.readouterr().out
     sender.running("loading_data")  # only tried once after the first was lost
-    assert capsys.readouterr().out == "event 'loading_data' was not delivered: going on without it\n"
+    assert capsys.readouterr().out == "event 'loading_data' was not delivered: continuing without it\n"
     with CallbackServer(port=unreachable.callback.port) as callback:
         sender.running("running_evaluation")
         assert [event["phase"] for event in callback.events] == ["running_evaluation"]

@@ -315,7 +315,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(
     job.use("http://127.0.0.1:9/v1")
     job.document["model"]["auth"] = {"secret_ref": tmp_path.as_uri()}
     assert job.run().status == 1
-    assert "is empty or holds characters" in callback.error["message"]
+    assert "is empty or contains characters" in callback.error["message"]
     assert "sk-" not in callback.error["message"]
 
 

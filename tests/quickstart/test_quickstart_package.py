@@ -31,9 +31,13 @@ def top_level_after(*modules: str) -> set[str]:
     return {name.partition(".")[0] for name in loaded}
 
 
-def test_only_the_standard_library_is_imported() -> None:
+def test_only_the_standard_library_and_evalhub_common_are_imported() -> None:
     assert "evalhub_quickstart.benchmarks.latency" in MODULES
-    assert top_level_after(*MODULES) - sys.stdlib_module_names == {"evalhub_quickstart", "__main__"}
+    assert top_level_after(*MODULES) - sys.stdlib_module_names == {
+        "__main__",
+        "evalhub_common",
+        "evalhub_quickstart",
+    }
 
 
 def test_the_adapter_starts_without_what_it_does_not_need() -> None:

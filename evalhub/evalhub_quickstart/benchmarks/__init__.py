@@ -1,7 +1,4 @@
-"""The benchmarks.
-
-Only the selected one is imported, since ``json_format`` needs nothing of what ``latency`` needs.
-"""
+"""Registry of the benchmarks. Only the selected one is imported."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ def select_benchmark(benchmark_id: str) -> Benchmark:
     """The benchmark with that id.
 
     Raises:
-        JobInvalid: there is none; the text lists those that exist.
+        JobInvalid: there is none; the text lists the existing ones.
     """
     if benchmark_id not in BENCHMARK_IDS:
         raise JobInvalid(

@@ -1,6 +1,6 @@
 """Number and word problems with one exact answer.
 
-Written for this project. Every row of the data also has the ``expression`` that its answer was computed from.
+The data were written for this project. Each row also has the ``expression`` that its answer was computed from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
 class Arithmetic(Benchmark):
-    """Scores 1 if the number that an answer gives is exactly the right one."""
+    """Scores 1 if the number in the answer is exactly right."""
 
     primary_mark = "accuracy"
     max_tokens = 512
@@ -45,11 +45,11 @@ class Arithmetic(Benchmark):
 
 
 def read_number(answer: str) -> Fraction | None:
-    """The number that an answer gives as its result; None if there is none.
+    """The number that an answer states as its result; None if there is none.
 
     It is the first number after the last word "answer" (behind the last equals sign of that line, if there is
     one), else the one in ``\\boxed{}``, else the last number of the text. Thousands separators, currency
-    signs, units, Markdown emphasis and ratios such as 7/2 are understood.
+    signs, units, Markdown emphasis and ratios such as 7/2 are recognized.
     """
     marked = answer.lower().rfind("answer")
     if marked >= 0:

@@ -1,4 +1,4 @@
-"""What every benchmark is made of: samples, a score per answer, and metrics over all answers."""
+"""Base class of benchmarks: samples, judgements of each answer, and metrics over all answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Sample:
-    """One question. ``expected`` is what the scorer compares with: an answer, constraints or a schema."""
+    """One prompt. ``expected`` is the reference of the scorer: an answer, constraints or a schema."""
 
     index: int
     id: str
@@ -28,10 +28,10 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one sample.
+    """The outcome of one sample.
 
-    ``marks`` are named yes/no judgements of the answer; they are empty if there was no answer, and a missing
-    mark counts as no. ``error`` is None if there was an answer.
+    ``marks`` are named yes/no judgements of the answer; they are empty without an answer, and a missing mark
+    counts as no. ``error`` is None if there was an answer.
     """
 
     sample: Sample
@@ -50,13 +50,13 @@ class Benchmark(ABC):
     """The mark that is the score of a sample."""
 
     max_tokens: int
-    """How long an answer may get unless the job says otherwise, in tokens."""
+    """Default limit of an answer, in tokens."""
 
     @abstractmethod
     def samples(self, requests: int | None) -> list[Sample]:
         """All samples in their fixed order.
 
-        ``requests`` is how many the job asks for, where the benchmark has such a parameter.
+        ``requests`` is their number, for benchmarks with such a parameter.
         """
 
     @abstractmethod
@@ -78,7 +78,7 @@ def load_rows(name: str) -> list[JsonObject]:
 
 
 def visible_answer(response: str) -> str:
-    """The answer without the reasoning that some models put in front of it in a ``<think>`` block."""
+    """The answer without the leading ``<think>`` block of reasoning models."""
     return _THINKING.sub("", response, count=1).strip()
 
 

@@ -10,16 +10,16 @@ kind            fields                           holds when
 ``include``     ``word``                         the word occurs, in any case
 ``avoid``       ``word``                         the word does not occur, in any case
 ``repeat``      ``word``, ``times``              the word occurs exactly that often, in any case
-``bullets``     ``count``                        exactly that many lines begin with ``- ``
+``bullets``     ``count``                        exactly that many lines start with ``- ``
 ``lines``       ``count``                        exactly that many lines are not blank
-``starts_with`` ``text``                         the text begins so
-``ends_with``   ``text``                         the text ends so
+``starts_with`` ``text``                         the text starts with it
+``ends_with``   ``text``                         the text ends with it
 ``no_commas``                                    there is no comma
 ``quoted``                                       a double quotation mark at both ends
 =============== ================================ ===========================================
 
-A word is a run of characters without white space that has at least one letter or digit, so that the dash of
-a bullet is none.
+A word is a run of characters without white space that has at least one letter or digit, so the dash of
+a bullet is not a word.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def holds(constraint: JsonObject, text: str) -> bool:
     """Whether ``text`` (stripped) satisfies ``constraint``. An empty text satisfies nothing.
 
     Raises:
-        KeyError: the kind does not exist or a field is missing; the bundled data are at fault then.
+        KeyError: unknown kind or missing field, an error in the bundled data.
     """
     check = _CHECKS[str(constraint["kind"])]
     return bool(text) and check(constraint, text)
@@ -46,7 +46,7 @@ def count_words(text: str) -> int:
 
 
 def count_of(word: str, text: str) -> int:
-    """How often ``word`` stands in ``text`` as a whole word, in any case."""
+    """The number of occurrences of ``word`` in ``text`` as a whole word, in any case."""
     return len(re.findall(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE))
 
 

@@ -1,7 +1,7 @@
-"""Short writing tasks whose instructions code can verify.
+"""Short writing tasks with instructions that code can verify.
 
-Written for this project. The idea of scoring instructions by code, per prompt and per instruction, is that of
-IFEval (Zhou et al. 2023, arXiv:2311.07911); prompts, constraints and checks are our own.
+The data were written for this project. Scoring instructions by code, per prompt and per instruction, follows IFEval
+(Zhou et al. 2023, arXiv:2311.07911).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _constraints(sample: Sample) -> list[JsonObject]:
 
 
 def _name(index: int, constraint: JsonObject) -> str:
-    """The mark of one constraint; the index keeps two constraints of one kind apart."""
+    """The mark of one constraint; the index distinguishes constraints of one kind."""
     return f"{index}:{constraint['kind']}"
 
 

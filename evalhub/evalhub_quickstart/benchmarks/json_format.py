@@ -1,6 +1,6 @@
 """Requests for a JSON object with given keys and types.
 
-Written for this project. A ``schema`` maps every key to ``string``, ``integer``, ``number``, ``boolean``,
+The data were written for this project. A ``schema`` maps every key to ``string``, ``integer``, ``number``, ``boolean``,
 ``list of strings``, ``list of integers``, or to the list of strings that are allowed.
 """
 
@@ -65,7 +65,7 @@ def _fits(value: object, kind: object) -> bool:
         return isinstance(value, bool)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    # As in JSON Schema, 3.0 is an integer: JSON has one kind of number.
+    # As in JSON Schema, 3.0 is an integer: JSON has one type of number.
     return kind == "number" or float(value).is_integer()
 
 

@@ -1,8 +1,8 @@
-"""How fast the endpoint answers under the job's concurrency. What it answers does not matter.
+"""Response times of the endpoint under the job's concurrency, whatever the content of the responses.
 
-Latency is the time from sending a request to the last byte of its answer, without retries' waits and, after
-the first request of each worker, without connecting. Prompts were written for this project; they repeat if
-more requests are asked for.
+Latency is the time from sending a request to the last byte of its response, without the delays of retries and, after
+the first request of each worker, without connecting. The prompts were written for this project; they repeat
+if the job has more requests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from evalhub_quickstart.stats import mean, mean_stderr, percentile
 
 
 class Latency(Benchmark):
-    """Scores 1 if there is an answer; the latencies are metrics of their own."""
+    """Scores 1 for each response; latencies are separate metrics."""
 
     primary_mark = "success_rate"
     max_tokens = 128
@@ -39,7 +39,7 @@ class Latency(Benchmark):
         if stderr is not None:
             metrics["latency_mean_stderr_s"] = stderr
         metrics["requests_per_s"] = len(latencies_s) / wall_s
-        # Without token counts there is no rate: leaving the metric out is more honest than 0.
+        # Without token counts the rate is unknown, not 0.
         counts = [outcome.output_tokens for outcome in outcomes if outcome.output_tokens is not None]
         if counts:
             metrics["output_tokens_per_s"] = sum(counts) / wall_s
