@@ -1,21 +1,21 @@
-"""Every error that the server raises on purpose.
+"""The server's exceptions.
 
 ::
 
     EvalHubError
-    ├── ApiError                  becomes an HTTP answer: status, message_code, message
+    ├── ApiError                  an HTTP error response: status, message_code, message
     ├── StartupError              the server cannot start; exit status 1
     │   ├── SettingsError         a configuration value is wrong
     │   └── PluginError           a plugin is missing, broken, incompatible or duplicated
-    ├── LaunchError               a runtime could not start a workload
-    ├── RuntimeUnavailable        a runtime cannot do it just now; it is asked again
-    ├── ExportRefused             an export cannot succeed, however often it is tried
+    ├── LaunchError               a runtime could not start a workload; final
+    ├── RuntimeUnavailable        a runtime is temporarily unable to do something; retried
+    ├── ExportRefused             an export cannot succeed; not retried
     └── StorageError              a storage could not read or write
-        ├── StorageUnavailable    it cannot just now, whatever it is asked: full, locked, away
-        ├── NotFound              the record is not there (any more), or belongs to another tenant
-        └── AlreadyExists         a record with that id is stored already
+        ├── StorageUnavailable    temporary: full, locked, unreachable
+        ├── NotFound              there is no such record, or it belongs to another tenant
+        └── AlreadyExists         a record with that id exists
 
-Texts say what happened, to which object, and what to do next.
+A text states what happened, to which object, and what to do next.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from collections.abc import Mapping
 
 
 class EvalHubError(Exception):
-    """Base of all of them."""
+    """Base class of the server's exceptions."""
 
 
 class ApiError(EvalHubError):
-    """An answer that is not a success.
+    """An HTTP error response.
 
-    ``code`` is the contract's ``message_code``; ``message`` is for people; ``headers`` are added to the answer.
+    ``code`` is the contract's ``message_code``, ``message`` its text; ``headers`` are added to the response.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class ApiError(EvalHubError):
 
 
 class StartupError(EvalHubError):
-    """The server cannot start; the text is shown to the user as it is."""
+    """The server cannot start; the text is shown to the user unchanged."""
 
 
 class SettingsError(StartupError):
     """A configuration value is wrong.
 
-    ``message`` begins with the key path and says what is wrong and how to mend it. ``source`` is the file (or
-    variable) that set the value and ``line`` its line from 1, 0 if unknown; who knows neither leaves them out, and
-    the core looks the key up. The text of the exception has all of it.
+    ``message`` begins with the key path and states what is wrong and how to fix it. ``source`` is the file or the
+    environment variable that set the value, ``line`` its line from 1. If both are left out (``""`` and 0), the core
+    looks the key up. The text of the exception contains all three.
     """
 
     def __init__(self, message: str, source: str = "", line: int = 0) -> None:
@@ -63,9 +63,9 @@ class SettingsError(StartupError):
 
 
 def located(source: str, line: int, message: str) -> str:
-    """``source:line: message``, in which source and line may be unknown."""
-    place = f"{source}:{line}" if line else source
-    return f"{place}: {message}" if place else message
+    """``source:line: message``, without the line if it is 0 and without the source if it is empty."""
+    location = f"{source}:{line}" if line else source
+    return f"{location}: {message}" if location else message
 
 
 class PluginError(StartupError):
@@ -77,16 +77,16 @@ class LaunchError(EvalHubError):
 
 
 class ExportRefused(EvalHubError):
-    """An export cannot succeed, however often it is tried: what the job asks for is wrong or not allowed.
+    """An export cannot succeed, because what the job requests is wrong or not allowed; it is not retried.
 
-    The text is shown to the client with the job's results.
+    Clients see the text in the job's results.
     """
 
 
 class RuntimeUnavailable(EvalHubError):
-    """A runtime cannot do what it was asked just now, and nobody knows more; it is asked again.
+    """A runtime is temporarily unable to do what was requested; the call is retried.
 
-    ``reason`` is a stable word; with the text it becomes the benchmark's warning while it waits.
+    ``reason`` is a stable code; with the text it becomes the warning of the waiting benchmark.
     """
 
     def __init__(self, message: str, reason: str = "runtime_unavailable") -> None:
@@ -95,20 +95,19 @@ class RuntimeUnavailable(EvalHubError):
 
 
 class StorageError(EvalHubError):
-    """A storage could not read or write; nothing of the failed operation is stored."""
+    """A storage could not read or write; the failed operation stored nothing."""
 
 
 class StorageUnavailable(StorageError):
-    """A storage cannot read or write just now, whatever it is asked; once that is mended, it can be asked again.
+    """A storage temporarily cannot read or write: it is full, locked or unreachable. The operation may be retried.
 
-    Where it broke in the very moment of a commit, nobody knows whether that is stored: what is repeated must be
-    something that may happen twice.
+    If the connection was lost during a commit, the outcome is unknown: retry only what may happen twice.
     """
 
 
 class NotFound(StorageError):
-    """The record is not there (any more), or belongs to another tenant."""
+    """There is no such record, or it belongs to another tenant."""
 
 
 class AlreadyExists(StorageError):
-    """A record with that id is stored already."""
+    """A record with that id exists already."""

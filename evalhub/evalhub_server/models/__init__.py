@@ -1,1 +1,1 @@
-"""Wire types: one module per resource, msgspec Structs, no behaviour beyond (de)serialisation."""
+"""Wire types: msgspec Structs, one module per resource, no behaviour beyond (de)serialisation."""

@@ -1,4 +1,4 @@
-"""The evaluation card: what a finished job leaves in trackers and registries, and what ``GET …/jobs/{id}/card`` answers."""
+"""The evaluation card: the summary of a job that ``GET …/jobs/{id}/card`` returns and that exporters send."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CardModel(Struct, kw_only=True, frozen=True):
 
 
 class CardContextBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What the request said of a benchmark."""
+    """A benchmark as the request configured it."""
 
     id: str
     provider_id: str
@@ -36,7 +36,7 @@ class CardContextBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True
 
 
 class CardContext(Struct, kw_only=True, frozen=True):
-    """What was evaluated: a collection, or the benchmarks that the job named itself."""
+    """The subject of the evaluation: the model with a collection or with the benchmarks that the request lists."""
 
     model: CardModel
     collection_id: str | UnsetType = UNSET
@@ -44,7 +44,7 @@ class CardContext(Struct, kw_only=True, frozen=True):
 
 
 class CardBenchmarkTest(Struct, kw_only=True, frozen=True):
-    """Numbers are texts here, as ``%g`` of C and Go writes them with as many digits as they have."""
+    """A benchmark's pass criteria applied to its primary score; numbers are strings, as Go's ``%g`` formats them."""
 
     primary_score: str
     threshold: str
@@ -52,7 +52,7 @@ class CardBenchmarkTest(Struct, kw_only=True, frozen=True):
 
 
 class CardBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What became of a benchmark."""
+    """The outcome of a benchmark."""
 
     id: str
     provider_id: str
@@ -69,20 +69,20 @@ class CardBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class CardStatus(Struct, kw_only=True, frozen=True):
-    """How far the job was when the card was made."""
+    """The state of the job when the card was created."""
 
     state: State
     message: Message
 
 
 class CardCollection(Struct, kw_only=True, frozen=True):
-    """The verdict on a collection as a whole."""
+    """The overall test of a collection."""
 
     test: JobTest
 
 
 class CardResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The job's overall test stands in ``collection.test`` if it ran a collection, otherwise in ``test``."""
+    """The outcome of a job. Its overall test is ``collection.test`` if it ran a collection, otherwise ``test``."""
 
     status: CardStatus
     benchmarks: tuple[CardBenchmark, ...] = ()
@@ -91,7 +91,7 @@ class CardResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class EvaluationCard(Struct, kw_only=True, frozen=True):
-    """What was asked of a job and what came of it."""
+    """A job's configuration and its results in one document."""
 
     card_version: str = "1.0"
     schema_version: str = "1.0"

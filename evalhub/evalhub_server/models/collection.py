@@ -1,4 +1,4 @@
-"""A collection: benchmarks of one or more providers that are run and scored together."""
+"""The collection resource: benchmarks of one or more providers that are run and scored together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalhub_server.models.rules import REQUIRED, TAG_NAME, max_length, minimum
 
 
 class CollectionConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What a collection file or request sets. ``curation_order`` above 0 marks a curated collection."""
+    """A collection as files and requests define it. ``curation_order`` above 0 marks a curated collection."""
 
     name: Annotated[str, REQUIRED] = ""
     category: Annotated[str, REQUIRED, max_length(128)] = ""
@@ -32,7 +32,7 @@ class CollectionConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class CollectionBenchmark(BenchmarkRef, kw_only=True, frozen=True, omit_defaults=True):
-    """A member as clients read it; ``url`` comes from its provider."""
+    """A benchmark of a collection in responses; ``url`` comes from its provider."""
 
     url: str = ""
 
@@ -44,10 +44,10 @@ class CollectionStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class CollectionResource(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A collection as clients read it.
+    """A collection in responses.
 
     ``derived_from`` is the id of the collection that it was cloned from. A collection with a ``curation_order`` above 0
-    is curated: it cannot be changed any more.
+    is curated: it can no longer be changed.
     """
 
     resource: ResourceInfo

@@ -37,7 +37,7 @@ class State(StrEnum):
 
 
 class Message(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A text for people with a code for programs; ``message_origin`` is server, runtime, adapter or sdk."""
+    """A human-readable text with a stable code; ``message_origin`` is server, runtime, adapter or sdk."""
 
     message: Annotated[str, REQUIRED] = ""
     message_code: Annotated[str, REQUIRED] = ""
@@ -45,14 +45,14 @@ class Message(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class PrimaryScore(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The metric that decides. Of losses and the like, lower is better."""
+    """The metric that is compared with the threshold; ``lower_is_better`` suits losses and error rates."""
 
     metric: Annotated[str, REQUIRED] = ""
     lower_is_better: bool = False
 
 
 class PassCriteria(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The least that passes; the most, where lower is better."""
+    """The minimum score that passes; the maximum where lower is better."""
 
     threshold: Annotated[float | None, REQUIRED] = None
 
@@ -66,16 +66,16 @@ class S3Ref(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class PvcRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A persistent volume claim, and what of it."""
+    """A persistent volume claim, or the directory ``sub_path`` of it."""
 
     claim_name: Annotated[str, REQUIRED, DNS_LABEL] = ""
     sub_path: str = ""
 
 
 class GitRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A repository over HTTP or HTTPS, not of this computer or a private network, at a branch, tag or commit.
+    """A Git repository at a branch, tag or commit, cloned over HTTP or HTTPS from a public host.
 
-    With a ``secret_ref``, the name of a Kubernetes secret, the URL must be HTTPS.
+    ``secret_ref`` names the Kubernetes secret with the credentials; with it, the URL must be HTTPS.
     """
 
     url: Annotated[str, REQUIRED, GIT_CLONE_URL] = ""
@@ -85,7 +85,7 @@ class GitRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class HuggingFaceRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A repository of the Hugging Face hub. ``secret_ref`` names the Kubernetes secret with the token."""
+    """A repository on the Hugging Face Hub. ``secret_ref`` names the Kubernetes secret with the token."""
 
     repo_id: Annotated[str, NOT_BLANK] = ""
     revision: str = ""
@@ -94,7 +94,7 @@ class HuggingFaceRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class TestDataRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Where a benchmark's data come from: exactly one of ``s3``, ``pvc``, ``git``, ``hf``."""
+    """The source of a benchmark's test data: exactly one of ``s3``, ``pvc``, ``git``, ``hf``."""
 
     __test__ = False  # the name starts with "Test"; pytest must not collect it
 
@@ -107,14 +107,14 @@ class TestDataRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Queue(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The queue that admits the work; the only ``kind`` is kueue."""
+    """The queue that admits the workload; the only ``kind`` is kueue."""
 
     kind: Annotated[str, one_of("kueue")] = ""
     name: Annotated[str, REQUIRED, DNS_LABEL] = ""
 
 
 class ResourceAmount(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A Kubernetes quantity for the request and for the limit."""
+    """The request and the limit of a resource, as Kubernetes quantities."""
 
     request: str = ""
     limit: str = ""
@@ -128,7 +128,7 @@ class Gpu(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class HardwareConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Either a hardware profile or direct values; only the Kubernetes runtime acts on it."""
+    """Either a hardware profile or explicit values; only the Kubernetes runtime uses it."""
 
     hardware_profile_name: Annotated[str, DNS_LABEL] = ""
     queue: Queue | None = None
@@ -138,13 +138,13 @@ class HardwareConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Link(Struct, kw_only=True, frozen=True):
-    """An address, relative to the server."""
+    """A URL relative to the server."""
 
     href: str
 
 
 class Page(Struct, Generic[T], kw_only=True, frozen=True, omit_defaults=True):
-    """One page of a list. ``first`` is its own address; the last page has no ``next``."""
+    """One page of a list. ``first`` is the page's own URL; the last page has no ``next``."""
 
     first: Link
     next: Link | None = None
@@ -154,9 +154,9 @@ class Page(Struct, Generic[T], kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ErrorBody(Struct, kw_only=True, frozen=True):
-    """Body of every error answer.
+    """Body of every error response.
 
-    ``message_code`` is for programs and stable, ``message`` for people; ``detail`` repeats it. ``trace`` is the request's id.
+    ``message_code`` is stable, ``message`` is human-readable, ``detail`` repeats it. ``trace`` is the request id.
     """
 
     message_code: str

@@ -1,4 +1,4 @@
-"""What an adapter reports: the body of ``POST …/jobs/{id}/events``."""
+"""Status events: the reports of adapters to ``POST …/jobs/{id}/events``."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ METRIC_TYPES = ("numeric", "categorical", "array_ordered", "array_unordered", "t
 
 
 class EventMetricSchema(MetricSchema, kw_only=True, frozen=True):
-    """What a metric of the same event is. No name comes twice."""
+    """The type of a metric in the same event. Names are unique."""
 
     type: Annotated[str, REQUIRED, one_of(*METRIC_TYPES)] = ""
 
 
 class JobMeta(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """``resolved_sha`` is the commit that the test data were read from, 7 to 40 hexadecimal digits; others are ignored."""
+    """``resolved_sha`` is the commit of the test data, 7 to 40 hexadecimal digits; any other value is ignored."""
 
     resolved_sha: str = ""
 
 
 class BenchmarkEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """One report about one benchmark. Fields that are absent leave what is known unchanged."""
+    """A report about one benchmark. Absent fields leave the recorded values unchanged."""
 
     provider_id: Annotated[str, REQUIRED] = ""
     id: Annotated[str, REQUIRED] = ""

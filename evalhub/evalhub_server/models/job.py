@@ -1,4 +1,4 @@
-"""The evaluation job: what a client submits, and the resource that it reads back."""
+"""The evaluation job: the request that creates it and the resource in responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evalhub_server.models.rules import NOT_BLANK, REQUIRED, TAG_NAME, URL, max_
 
 
 class ModelAuth(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Where the credentials for the model are: the name of a secret or, on a workstation, ``file:///path``."""
+    """The credentials for the model: the name of a Kubernetes secret or, in local mode, ``file:///path``."""
 
     secret_ref: Annotated[str, REQUIRED] = ""
 
@@ -29,7 +29,7 @@ class ModelAuth(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class Model(Struct, kw_only=True, frozen=True):
     """The model under test. ``url`` may be empty if all benchmarks have pre-recorded data."""
 
-    # No omit_defaults: the URL is written even when it is empty.
+    # No omit_defaults: the URL is written even if it is empty.
     url: Annotated[str, URL] = ""
     name: Annotated[str, REQUIRED] = ""
     auth: ModelAuth | UnsetType = UNSET
@@ -38,7 +38,7 @@ class Model(Struct, kw_only=True, frozen=True):
 
 
 class BenchmarkRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A benchmark of a provider as a job or a collection names it, with what it sets for it."""
+    """A reference from a job or a collection to a benchmark of a provider, with settings for this use."""
 
     id: Annotated[str, REQUIRED] = ""
     provider_id: Annotated[str, REQUIRED] = ""
@@ -51,7 +51,7 @@ class BenchmarkRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class CollectionRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The collection that a job runs. ``benchmarks`` override single members."""
+    """The collection that a job runs; ``benchmarks`` override settings of individual members."""
 
     id: Annotated[str, REQUIRED] = ""
     benchmarks: tuple[BenchmarkRef, ...] = ()
@@ -59,14 +59,14 @@ class CollectionRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ExperimentTag(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A tag that is written when the experiment is created."""
+    """A tag that the experiment gets when it is created."""
 
     key: Annotated[str, REQUIRED, max_length(250)] = ""
     value: Annotated[str, REQUIRED, max_length(5000)] = ""
 
 
 class Experiment(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The experiment of the tracker (MLflow) that the results go to; it is created if there is none of that name."""
+    """The experiment in the tracker (MLflow) that receives the results; it is created if the name is new."""
 
     name: Annotated[str, NOT_BLANK] = ""
     tags: Annotated[tuple[ExperimentTag, ...], max_items(20)] = ()
@@ -74,7 +74,10 @@ class Experiment(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class OciCoordinates(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Where in an OCI registry the evaluation card goes; the tag is ``oci_tag``, or evaluation-card, with the job's id."""
+    """The destination of the evaluation card in an OCI registry.
+
+    The card's tag is ``oci_tag`` (default: evaluation-card), a hyphen and the job's id.
+    """
 
     oci_host: Annotated[str, REQUIRED] = ""
     oci_repository: Annotated[str, REQUIRED] = ""
@@ -97,13 +100,13 @@ class OciExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Exports(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Where the evaluation card goes when the job has ended."""
+    """The destinations of the evaluation card once the job has ended."""
 
     oci: OciExport | None = None
 
 
 class JobRequest(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Body of ``POST …/jobs``; echoed in the resource as it came."""
+    """Body of ``POST …/jobs``; the resource repeats its fields."""
 
     name: Annotated[str, REQUIRED] = ""
     description: str | None = None
@@ -120,14 +123,14 @@ class JobRequest(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class MetricSchema(Struct, kw_only=True, frozen=True):
-    """What a metric is."""
+    """The type of a metric."""
 
     name: Annotated[str, REQUIRED] = ""
     type: Annotated[str, REQUIRED] = ""
 
 
 class BenchmarkTest(Struct, kw_only=True, frozen=True):
-    """Did the primary score reach the threshold?"""
+    """The comparison of a benchmark's primary score with its threshold."""
 
     primary_score: float
     primary_score_metric: str
@@ -136,7 +139,7 @@ class BenchmarkTest(Struct, kw_only=True, frozen=True):
 
 
 class JobTest(Struct, kw_only=True, frozen=True):
-    """Weighted mean of the benchmarks' primary scores against the job's threshold."""
+    """The comparison of the weighted mean of the benchmarks' primary scores with the job's threshold."""
 
     score: float
     threshold: float
@@ -144,7 +147,7 @@ class JobTest(Struct, kw_only=True, frozen=True):
 
 
 class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """How far a benchmark is. Times are the adapter's own where it told them."""
+    """The progress of a benchmark. Times are the adapter's own if it reported them."""
 
     provider_id: str
     id: str
@@ -158,7 +161,7 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What a benchmark that has ended reported, and the verdict on it."""
+    """The results that a benchmark reported, and its test."""
 
     id: str
     provider_id: str
@@ -173,7 +176,7 @@ class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The job's id, whose it is and since when it is there."""
+    """The job's id, owner and times."""
 
     id: str
     tenant: str = ""
@@ -184,7 +187,7 @@ class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """How far the job is, and each of its benchmarks."""
+    """The progress of the job and of each of its benchmarks."""
 
     state: State
     message: Message
@@ -192,11 +195,11 @@ class JobStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What became of one export that the job asked for.
+    """The status of one export that the job requests.
 
-    ``kind`` is tracker or exporter, ``name`` which one. ``state`` is pending (also between two attempts: ``error``
-    is the last one's), succeeded or failed. ``reference`` is a tracker's run id, or where the export is; ``link`` a
-    page for people.
+    ``kind`` is tracker or exporter, ``name`` that of the plugin. ``state`` is pending, succeeded or failed; between
+    two attempts it is pending and ``error`` is that of the last one. ``reference`` is the run id of a tracker or the
+    location of an export, ``link`` a web page about it.
     """
 
     kind: str
@@ -211,30 +214,31 @@ class JobExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class OciStatus(Struct, kw_only=True, frozen=True):
-    """``state`` is pending, succeeded or failed."""
+    """The status of the export; ``state`` is pending, succeeded or failed."""
 
     state: str
     message: Message
 
 
 class OciArtifact(Struct, kw_only=True, frozen=True):
-    """``oci_reference`` is ``host/repository:tag@digest``."""
+    """The pushed artifact; ``oci_reference`` is ``host/repository:tag@digest``."""
 
     oci_digest: str
     oci_reference: str
 
 
 class OciResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What became of ``exports.oci``, as the SDK's model has it; ``evaluation_card`` once there is one."""
+    """The outcome of ``exports.oci``, in the shape of the SDK's model."""
 
     status: OciStatus
     evaluation_card: OciArtifact | None = None
 
 
 class JobResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """``mlflow_experiment_url`` is the base of the tracker's API; ``mlflow_experiment_link`` is for people.
+    """The results of a job.
 
-    The link, ``exports`` and ``oci`` come later than the answer to the create: strict clients know all of that.
+    ``mlflow_experiment_url`` is the base URL of the tracker's API, ``mlflow_experiment_link`` a web page. The link,
+    ``exports`` and ``oci`` are absent from the response to a create: some clients reject unknown fields there.
     """
 
     test: JobTest | None = None
@@ -246,7 +250,7 @@ class JobResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobResource(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """An evaluation job as clients read it: the request's fields beside what the server knows."""
+    """An evaluation job in responses: the fields of the request, with status and results."""
 
     resource: JobResourceInfo
     status: JobStatus

@@ -1,4 +1,4 @@
-"""``job.json``: all that an adapter is told. Field order is the order in the file."""
+"""The job specification passed to adapters (``job.json``). Field order is the order in the file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from evalhub_server.models.job import ExperimentTag, Model, OciCoordinates
 
 
 class JobSpecOci(Struct, kw_only=True, frozen=True):
+    """``exports.oci``, without the credentials."""
+
     coordinates: OciCoordinates
 
 
 class JobSpecExports(Struct, kw_only=True, frozen=True):
+    """Destinations that an adapter may push artifacts to itself."""
+
     oci: JobSpecOci
 
 
 class JobSpec(Struct, kw_only=True, frozen=True):
+    """One benchmark of a job; the adapter reports to ``callback_url``."""
+
     id: str
     provider_id: str
     benchmark_id: str

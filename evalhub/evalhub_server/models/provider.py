@@ -1,4 +1,4 @@
-"""A provider: an evaluation framework, its benchmarks, and how each runtime starts its adapter."""
+"""The provider resource: an evaluation framework, its benchmarks, and how each runtime starts its adapter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SYSTEM_OWNER = "system"
 
 
 class ResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Who owns a provider or collection and since when it stands; system ones belong to ``system``."""
+    """Id, owner and times of a provider or collection; those from files are owned by ``system``."""
 
     id: str
     tenant: str = ""
@@ -35,13 +35,13 @@ class Agent(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ProviderAgent(Agent, kw_only=True, frozen=True, omit_defaults=True):
-    """Hints for agents that choose an evaluation, and what it evaluates."""
+    """Hints for agents that choose an evaluation; ``target_type`` is the kind of system it evaluates."""
 
     target_type: Annotated[str, one_of("model", "agent", "inference_server")] = ""
 
 
 class ScoreRange(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What scores of a range mean."""
+    """The meaning of scores in a range."""
 
     range: Annotated[str, REQUIRED] = ""
     meaning: Annotated[str, REQUIRED] = ""
@@ -57,7 +57,7 @@ class BenchmarkAgent(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class ProviderBenchmark(Struct, kw_only=True, frozen=True):
     """A benchmark that a provider offers."""
 
-    # No omit_defaults: what is not UNSET is written even when it is empty.
+    # No omit_defaults: a field that is not UNSET is written even if it is empty.
     id: Annotated[str, ALSO_REQUIRED] = ""
     name: str = ""
     category: str = ""
@@ -77,9 +77,9 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
 
 
 class ProviderConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What a provider file or request sets.
+    """A provider as files and requests define it.
 
-    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to what that runtime needs.
+    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to its settings for this provider.
     """
 
     name: Annotated[str, ALSO_REQUIRED] = ""
@@ -93,7 +93,7 @@ class ProviderConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Provider(Struct, kw_only=True, frozen=True):
-    """A provider as clients read it."""
+    """A provider in responses."""
 
     resource: ResourceInfo
     name: str

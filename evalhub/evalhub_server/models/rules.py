@@ -1,7 +1,7 @@
-"""Markers that say, beside a field's type, what the contract demands of its value.
+"""Validation rules of the contract, as annotations on the fields of the models.
 
-They only describe. :mod:`evalhub_server.domain.validation` walks a decoded Struct and checks them. The
-names are the ones that clients find in the message of ``request_validation_failed``.
+:mod:`evalhub_server.domain.validation` checks a decoded Struct against them. Clients see the rules' names in the
+message of ``request_validation_failed``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 
 class Rule(NamedTuple):
-    """One demand on a value; ``limit`` is a number or a tuple of allowed strings where the rule needs one.
+    """One rule; ``limit`` is the number or the tuple of allowed strings that the rule needs, if any.
 
-    ``added``: the released server does not have it. Such failures are reported last, so that a request which that
-    server refuses too is refused in the same words.
+    ``added`` marks a rule that the released server lacks. Its failures are reported last, so that a request which
+    the released server refuses as well gets the same message.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a provider says about how the two well-known runtimes start its adapter."""
+"""The settings of a provider for the runtimes ``k8s`` and ``local``: how each starts the adapter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PULL_POLICY = one_of("if_not_present", "always")
 
 
 class Variable(Struct, kw_only=True, frozen=True):
-    """One variable of an adapter's environment."""
+    """An environment variable of an adapter."""
 
     name: str = ""
     value: str = ""
@@ -28,7 +28,7 @@ class KubernetesGpu(Struct, kw_only=True, frozen=True):
 
 
 class KubernetesRuntime(Struct, kw_only=True, frozen=True):
-    """``runtime.k8s``. Quantities are Kubernetes' own, such as ``500m`` or ``4Gi``."""
+    """``runtime.k8s`` of a provider. Quantities are those of Kubernetes, such as ``500m`` or ``4Gi``."""
 
     image: str | UnsetType = UNSET
     entrypoint: tuple[str, ...] | UnsetType = UNSET
@@ -42,14 +42,14 @@ class KubernetesRuntime(Struct, kw_only=True, frozen=True):
 
 
 class LocalRuntime(Struct, kw_only=True, frozen=True):
-    """``runtime.local``."""
+    """``runtime.local`` of a provider: a shell command and variables for its environment."""
 
     command: str | UnsetType = UNSET
     env: tuple[Variable, ...] | UnsetType = UNSET
 
 
 class KnownRuntimes(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The entries of a provider's ``runtime`` whose keys the server knows."""
+    """The entries of a provider's ``runtime`` that the server validates."""
 
     k8s: KubernetesRuntime | None = None
     local: LocalRuntime | None = None
