@@ -1,1 +1,1 @@
-"""Runs adapters as processes of this host."""
+"""Runtime plugin ``local``: runs adapters as processes of this host."""

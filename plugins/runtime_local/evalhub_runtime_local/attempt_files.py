@@ -1,16 +1,16 @@
-"""The files of one attempt to run a benchmark, and what they prove.
+"""Files of one attempt to run a benchmark: job specification, log, pid, exit status and handle.
 
 Beside ``meta/job.json`` and ``jobrun.log``, attempt n has in ``meta/``:
 
 =====================  =======================  ==========================================================
 attempt-n.handle.json  by the server            the handle, right after the start
-attempt-n.pid          by the leader            its process id, before anything else; made exclusively, so of
-                                                two leaders one runs the command and the other ends
+attempt-n.pid          by the leader            its process id, before anything else; created exclusively, so that
+                                                of two leaders one runs the command and the other exits
 attempt-n.exit         by the leader            the command's exit status and a newline; or by the server, when
                                                 the leader itself was killed: minus the signal's number
 =====================  =======================  ==========================================================
 
-A status without its newline is one that was not written completely, and counts as none.
+A status without its final newline was not written completely and is ignored.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from evalhub_server.errors import LaunchError
 from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins import Handle
 
-MARK = "EVALHUB_LOCAL_RUN"
+MARKER = "EVALHUB_LOCAL_RUN"
 """Set last in an adapter's environment and inherited by what it starts: ``<directory>#<attempt>``."""
 
 JOB_SPEC_PATH = "EVALHUB_JOB_SPEC_PATH"
 
 
 class LocalHandle(Struct, kw_only=True, frozen=True):
-    """``pid`` and ``started`` are 0 for a workload that ended before anybody noted them."""
+    """Handle of a workload. ``pid`` and ``started`` are 0 if it exited before they were recorded."""
 
     dir: str
     attempt: int
@@ -72,7 +72,7 @@ class Attempt(Struct, kw_only=True, frozen=True):
         return self.directory / "jobrun.log"
 
     @property
-    def mark(self) -> str:
+    def marker(self) -> str:
         return f"{self.directory}#{self.number}"
 
     @property
@@ -87,18 +87,18 @@ class Attempt(Struct, kw_only=True, frozen=True):
     def handle_file(self) -> Path:
         return self.meta / f"attempt-{self.number}.handle.json"
 
-    def carries(self, environ: bytes) -> bool:
+    def owns(self, environ: bytes) -> bool:
         """Does a process with this environment belong to this attempt?"""
-        mark = _value(environ, MARK)
-        if mark is None:
-            # Something between may have cleaned the environment and kept what adapters are documented to need.
+        marker = _value(environ, MARKER)
+        if marker is None:
+            # A wrapper may have cleaned the environment but kept the variable that adapters need.
             return _value(environ, JOB_SPEC_PATH) == os.fsencode(self.job_spec)
-        return mark == os.fsencode(self.mark)
+        return marker == os.fsencode(self.marker)
 
-    def any_carries(self, environ: bytes) -> bool:
-        """Does it belong to any attempt in this directory?"""
-        mark = _value(environ, MARK)
-        return mark is not None and mark.rpartition(b"#")[0] == os.fsencode(self.directory)
+    def any_attempt_owns(self, environ: bytes) -> bool:
+        """Does a process with this environment belong to any attempt in this directory?"""
+        marker = _value(environ, MARKER)
+        return marker is not None and marker.rpartition(b"#")[0] == os.fsencode(self.directory)
 
     def write_job_spec(self, spec: JobSpec) -> None:
         """Raises :class:`OSError`, or :class:`LaunchError` if the spec holds what JSON cannot."""
@@ -114,14 +114,14 @@ class Attempt(Struct, kw_only=True, frozen=True):
         write_private(self.handle_file, msgspec.json.encode(handle))
 
     def read_handle(self) -> LocalHandle | None:
-        """None also for one that was not written completely."""
+        """Return the stored handle; None if there is none or it was not written completely."""
         try:
             return msgspec.json.decode(self.handle_file.read_bytes(), type=LocalHandle)
         except (OSError, msgspec.MsgspecError):
             return None
 
     def read_pid(self) -> int | None:
-        """What the leader wrote: 0 if it has begun to, None if no leader has been here. Raises :class:`OSError`."""
+        """Return the leader's pid; 0 if the file is incomplete, None if there is none. Raises :class:`OSError`."""
         text = _text(self.pid_file)
         if text is None:
             return None
@@ -131,9 +131,9 @@ class Attempt(Struct, kw_only=True, frozen=True):
         write_private(self.exit_file, b"-%d\n" % signum)
 
     def read_exit(self) -> Exit | None:
-        """None if there is none. Raises :class:`OSError`, for there may be one.
+        """Return the recorded exit, or None. Raises :class:`OSError` if the file exists but cannot be read.
 
-        A status above 128 that names a signal is taken for one: that is how a shell tells.
+        A status of 128 + n means signal n: the convention of shells.
         """
         text = _text(self.exit_file)
         if text is None or not re.fullmatch(r"-?\d+\n", text):
@@ -148,12 +148,12 @@ class Attempt(Struct, kw_only=True, frozen=True):
         return Exit(signal=name) if name else Exit(code=status)
 
 
-def attempt_of(handle: LocalHandle) -> Attempt:
+def attempt_from(handle: LocalHandle) -> Attempt:
     return Attempt(directory=Path(handle.dir), number=handle.attempt)
 
 
 def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9; empty if there is no such signal."""
+    """Return the name of a signal, such as ``SIGKILL`` for 9; empty if there is no such signal."""
     try:
         return signal.Signals(number).name
     except ValueError:

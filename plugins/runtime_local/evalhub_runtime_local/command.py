@@ -1,4 +1,4 @@
-"""What a provider file says about its adapter: ``runtime.local``."""
+"""The adapter command of a provider (``runtime.local``) and the environment that it runs in."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from evalhub_server.plugins import BenchmarkRun
 
 
 class Command(Struct, kw_only=True, frozen=True):
-    """``env`` is literal: no ``$VAR`` in it is expanded. ``cwd`` is absolute, or empty for the server's own."""
+    """A shell command. ``env`` is literal (no ``$VAR`` is expanded); ``cwd`` is absolute, empty: the server's own."""
 
     text: str
     env: Mapping[str, str] = {}
     cwd: str = ""
 
 
-def command_of(run: BenchmarkRun, default_cwd: str = "") -> Command:
-    """Read ``run.config``. Raises :class:`LaunchError` naming the provider and the key."""
+def parse_command(run: BenchmarkRun, default_cwd: str = "") -> Command:
+    """Parse ``run.config``. Raises :class:`LaunchError` naming the provider and the key."""
     provider = run.spec.provider_id
     config = run.config or {}
     text = config.get("command")
@@ -34,49 +34,50 @@ def command_of(run: BenchmarkRun, default_cwd: str = "") -> Command:
             "Please configure a local runtime command for this provider and try again."
         )
     if not isinstance(text, str) or "\0" in text:
-        raise _malformed(provider, "command", "must be a text without NUL characters")
+        raise _invalid(provider, "command", "must be a text without NUL characters")
     return Command(text=text, env=_env(provider, config.get("env")), cwd=_cwd(run, default_cwd))
 
 
 def adapter_environment(
     run: BenchmarkRun, command: Command, job_spec: Path, secrets: frozenset[str]
 ) -> dict[str, str]:
-    """The adapter's environment; what comes later wins.
+    """Return the adapter's environment.
 
-    The server's own without ``secrets``, what every adapter is told, what trackers want, what the provider sets.
+    In order of precedence, lowest first: the server's environment without ``secrets``, the variables of every
+    adapter, those of trackers, those of the provider.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in secrets}
-    told = {
+    common = {
         "EVALHUB_JOB_SPEC_PATH": str(job_spec),
         "EVALHUB_MODE": "local",
         "EVALHUB_PYTHON": sys.executable,
     }
-    return {**inherited, **told, **run.environment, **command.env}
+    return {**inherited, **common, **run.environment, **command.env}
 
 
 def _env(provider: str, entries: object) -> dict[str, str]:
     if entries is None:
         return {}
     if not isinstance(entries, list):
-        raise _malformed(provider, "env", "must be a list of {name, value}")
+        raise _invalid(provider, "env", "must be a list of {name, value}")
     env: dict[str, str] = {}
     for index, entry in enumerate(cast("list[Any]", entries)):
         key = f"env[{index}]"
         if not isinstance(entry, dict):
-            raise _malformed(provider, key, "must be {name, value}")
+            raise _invalid(provider, key, "must be {name, value}")
         # The released server also writes and reads Name and Value.
         fields = {str(field).lower(): value for field, value in cast("dict[Any, Any]", entry).items()}
         name = _scalar(provider, f"{key}.name", fields.get("name"))
         value = _scalar(provider, f"{key}.value", fields.get("value"))
         if "=" in name:
-            raise _malformed(provider, f"{key}.name", f"must not contain '=', is {name!r}")
+            raise _invalid(provider, f"{key}.name", f"must not contain '=', is {name!r}")
         if name:
             env[name] = value
     return env
 
 
 def _scalar(provider: str, key: str, value: object) -> str:
-    """As the released server writes it: ``true`` becomes ``1``, ``1.0`` becomes ``1``."""
+    """Format a YAML scalar as the released server does: ``true`` becomes ``1``, ``1.0`` becomes ``1``."""
     match value:
         case None:
             return ""
@@ -90,7 +91,7 @@ def _scalar(provider: str, key: str, value: object) -> str:
         case str() if "\0" not in value:
             return value
         case _:
-            raise _malformed(provider, key, "must be a text without NUL characters, a number or a boolean")
+            raise _invalid(provider, key, "must be a text without NUL characters, a number or a boolean")
 
 
 def _cwd(run: BenchmarkRun, default: str) -> str:
@@ -99,17 +100,17 @@ def _cwd(run: BenchmarkRun, default: str) -> str:
     if given is None or given == "":
         return default
     if not isinstance(given, str) or "\0" in given:
-        raise _malformed(provider, "cwd", "must be the path of a directory")
+        raise _invalid(provider, "cwd", "must be the path of a directory")
     try:
         path = Path(given).expanduser().absolute()
     except RuntimeError as error:
-        raise _malformed(provider, "cwd", f"{given!r}: {error}") from None
+        raise _invalid(provider, "cwd", f"{given!r}: {error}") from None
     if not path.is_dir():
-        raise _malformed(provider, "cwd", f"{path} is not a directory")
+        raise _invalid(provider, "cwd", f"{path} is not a directory")
     return str(path)
 
 
-def _malformed(provider: str, key: str, problem: str) -> LaunchError:
+def _invalid(provider: str, key: str, problem: str) -> LaunchError:
     return LaunchError(
         f"Provider '{provider}': runtime.local.{key} {problem}. Correct the provider and submit the job again."
     )

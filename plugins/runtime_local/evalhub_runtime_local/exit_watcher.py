@@ -18,40 +18,40 @@ from evalhub_server.domain.record import Exit
 POLL_S = 0.05
 
 
-async def ended(who: Identity, table: ProcessTable, *, pidfd: bool = True) -> int | None:
-    """Return when the process has ended, at once if it already has; a zombie has.
+async def wait_for_exit(process: Identity, table: ProcessTable, *, pidfd: bool = True) -> int | None:
+    """Return when the process has exited; at once if it already has. A zombie counts as exited.
 
-    Works for any process, not only for children. A child of this process is reaped; the returned value is then
-    its raw wait status, else None. Cancel-safe: the process is not touched. Raises :class:`OSError` if nobody can
-    tell just now, such as without a file descriptor left.
+    Works for any process, not only for children. A child of this process is reaped and its raw wait status
+    returned; for any other process the result is None. Cancel-safe: the process is not touched. Raises
+    :class:`OSError` if its state cannot be read now, for example when no file descriptor is left.
     """
-    if who.pid <= 0:
+    if process.pid <= 0:
         return None
     fd = None
     if pidfd:
         try:
-            fd = os.pidfd_open(who.pid)
+            fd = os.pidfd_open(process.pid)
         except ProcessLookupError:
             return None
         except (AttributeError, OSError):
-            # Not Linux, an old kernel, a sandbox without it, or no file descriptor left: a thread will do.
+            # Not Linux, an old kernel, a sandbox without pidfd, or no file descriptor left: wait in a thread instead.
             fd = None
     try:
-        # Compared after opening: from then on the descriptor means this process and no later one.
-        found = table.find(who.pid)
-        if found is None or found.identity != who:
+        # Compared after opening: the descriptor refers to this process, even if its id is reused later.
+        found = table.find(process.pid)
+        if found is None or found.identity != process:
             return None
         if fd is None:
-            return await _ended_in_thread(who, table)
+            return await _wait_in_thread(process, table)
         await _readable(fd)
-        return reap(who.pid)
+        return reap(process.pid)
     finally:
         if fd is not None:
             os.close(fd)
 
 
 def reap(pid: int) -> int | None:
-    """Take the exit status of a child that has ended; None if it is none, still runs or was reaped before."""
+    """Reap a child that has exited and return its raw wait status; None if it still runs or is not a child."""
     try:
         reaped, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
@@ -69,43 +69,46 @@ async def _readable(fd: int) -> None:
         loop.remove_reader(fd)
 
 
-async def _ended_in_thread(who: Identity, table: ProcessTable) -> int | None:
-    """One thread of its own for each: the event loop's pool is small and a workload can run for days."""
+async def _wait_in_thread(process: Identity, table: ProcessTable) -> int | None:
+    """Wait in a dedicated thread: the event loop's pool is small, and a workload can run for days."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[int | None] = loop.create_future()
 
     def watch() -> None:
-        status = _wait_blocking(who, table)
+        status = _wait_blocking(process, table)
         # The loop may be closed by the time the process ends.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_settle, result, status)
 
-    threading.Thread(target=watch, name=f"exit-of-{who.pid}", daemon=True).start()
+    threading.Thread(target=watch, name=f"exit-of-{process.pid}", daemon=True).start()
     return await result
 
 
-def _wait_blocking(who: Identity, table: ProcessTable) -> int | None:
+def _wait_blocking(process: Identity, table: ProcessTable) -> int | None:
     with suppress(ChildProcessError):
-        return os.waitpid(who.pid, 0)[1]
+        return os.waitpid(process.pid, 0)[1]
     if sys.platform == "darwin":
         with suppress(ProcessLookupError), contextlib.closing(select.kqueue()) as queue:
             exits = select.kevent(
-                who.pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD | select.KQ_EV_ONESHOT, select.KQ_NOTE_EXIT
+                process.pid,
+                select.KQ_FILTER_PROC,
+                select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
+                select.KQ_NOTE_EXIT,
             )
             queue.control([exits], 1, None)
         return None
-    # Somebody else's child on a Linux without pidfd: nothing tells about it.
-    while _lives(who, table):
+    # Not a child, on a Linux without pidfd: there is no notification, so poll.
+    while _is_alive(process, table):
         time.sleep(POLL_S)
     return None
 
 
-def _lives(who: Identity, table: ProcessTable) -> bool:
+def _is_alive(process: Identity, table: ProcessTable) -> bool:
     try:
-        found = table.find(who.pid)
+        found = table.find(process.pid)
     except OSError:
-        return True  # nobody can tell just now
-    return found is not None and found.identity == who and not found.zombie
+        return True  # unknown now
+    return found is not None and found.identity == process and not found.zombie
 
 
 def _settle(future: asyncio.Future[int | None], value: int | None) -> None:
@@ -116,43 +119,43 @@ def _settle(future: asyncio.Future[int | None], value: int | None) -> None:
 RETRY_S = 0.2
 
 
-class Followers:
-    """Owns the tasks; a workload's leader is reaped here and nowhere else, so no zombie stays."""
+class ExitWatcher:
+    """One task for each leader, which reaps it. A leader is reaped nowhere else, so no zombie remains."""
 
     def __init__(self, table: ProcessTable, *, pidfd: bool = True) -> None:
         self._table = table
         self._pidfd = pidfd
         self._tasks: dict[Identity, asyncio.Task[Exit]] = {}
 
-    def follow(self, attempt: Attempt, leader: Identity) -> asyncio.Task[Exit]:
-        """The task that ends with the leader; made if there is none."""
+    def watch(self, attempt: Attempt, leader: Identity) -> asyncio.Task[Exit]:
+        """Return the task that waits for the leader to exit; start it if there is none."""
         task = self._tasks.get(leader)
         if task is None:
-            task = asyncio.create_task(self._follow(attempt, leader), name=f"follow-{leader.pid}")
+            task = asyncio.create_task(self._watch(attempt, leader), name=f"exit-of-{leader.pid}")
             self._tasks[leader] = task
             task.add_done_callback(lambda task: self._done(leader, task))
         return task
 
     async def exit_of(self, attempt: Attempt, leader: Identity) -> Exit:
-        """Cancel-safe: the task goes on."""
-        return await asyncio.shield(self.follow(attempt, leader))
+        """Wait for the leader and return its exit. Cancel-safe: the task continues."""
+        return await asyncio.shield(self.watch(attempt, leader))
 
-    async def until_ended(self, who: Identity) -> None:
-        """For anybody of a workload. A leader is left to its task."""
-        task = self._tasks.get(who)
+    async def until_exited(self, process: Identity) -> None:
+        """Return when a process of a workload has exited. A leader is reaped by its own task only."""
+        task = self._tasks.get(process)
         if task is None:
-            await ended(who, self._table, pidfd=self._pidfd)
+            await wait_for_exit(process, self._table, pidfd=self._pidfd)
         else:
             await asyncio.wait([task])
 
-    async def settled(self, leader: Identity) -> None:
-        """Return when a leader that has ended is reaped."""
+    async def reaped(self, leader: Identity) -> None:
+        """Return when a leader that has exited is reaped."""
         task = self._tasks.get(leader)
         if task is not None:
             await asyncio.wait([task])
 
     async def close(self) -> None:
-        """End the tasks; the workloads go on."""
+        """Cancel the tasks; the workloads continue."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -161,28 +164,28 @@ class Followers:
     def _done(self, leader: Identity, task: asyncio.Task[Exit]) -> None:
         del self._tasks[leader]
         if not task.cancelled():
-            task.exception()  # seen, even if nobody waits at this time
+            task.exception()  # retrieved, so that asyncio does not report it as never retrieved
 
-    async def _follow(self, attempt: Attempt, leader: Identity) -> Exit:
-        status = await ended(leader, self._table, pidfd=self._pidfd)
+    async def _watch(self, attempt: Attempt, leader: Identity) -> Exit:
+        status = await wait_for_exit(leader, self._table, pidfd=self._pidfd)
         while True:
             try:
                 return await asyncio.to_thread(self._outcome, attempt, leader, status)
             except OSError as error:
                 if error.errno not in SHORTAGES:
-                    return Exit(lost=True, message=f"what was noted of its end cannot be read: {error}")
-            # Here and not by whoever asks: a wait status is given out only once.
+                    return Exit(lost=True, message=f"its exit file cannot be read: {error}")
+            # Retried here and not by callers: the kernel returns a wait status only once.
             await asyncio.sleep(RETRY_S)
 
     def _outcome(self, attempt: Attempt, leader: Identity, status: int | None) -> Exit:
-        """What the leader noted; else its own wait status, which only its parent has; else nothing is known."""
-        noted = attempt.read_exit()
-        if noted is not None:
-            return noted
+        """Return the recorded exit, else one from the wait status (known to the parent only), else a lost one."""
+        recorded = attempt.read_exit()
+        if recorded is not None:
+            return recorded
         if status is None:
-            return Exit(lost=True, message=f"nothing was noted in {attempt.meta}")
+            return Exit(lost=True, message=f"there is no exit file in {attempt.meta}")
         if os.WIFSIGNALED(status):
-            with suppress(OSError):  # for who asks after a restart; now it is known anyhow
+            with suppress(OSError):  # recorded for a server that is restarted; this one knows it already
                 attempt.record_signal(os.WTERMSIG(status))
             name = signal_name(os.WTERMSIG(status))
             return Exit(signal=name, message="the shell that ran the command was killed")

@@ -12,10 +12,10 @@ from functools import cache
 
 import structlog
 
-from evalhub_runtime_local.attempt_files import MARK, Attempt, LocalHandle
+from evalhub_runtime_local.attempt_files import MARKER, Attempt, LocalHandle
 from evalhub_runtime_local.command import Command, adapter_environment
 from evalhub_runtime_local.paths import JobsDir, make_private
-from evalhub_runtime_local.process_tree import Census, Identity, ProcessTable
+from evalhub_runtime_local.process_tree import Identity, ProcessScanner, ProcessTable
 from evalhub_runtime_local.sidecar import LocalSidecar
 from evalhub_server.errors import ApiError, LaunchError
 from evalhub_server.models.jobspec import JobSpec
@@ -23,11 +23,11 @@ from evalhub_server.plugins import BenchmarkRun
 
 # The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "".
 #
-# It outlives the SIGTERM that goes to its whole group, so that the command's own answer to it is recorded. Its
-# traps do that, while ignored signals would be ignored by the command, too. For the same reason the command runs in
-# the foreground: POSIX shells start background commands with SIGINT and SIGQUIT ignored. Only built-in commands
-# are used, because a provider may set any PATH. No temporary file either: one write of a few bytes that ends in
-# a newline is complete when the newline is there. The shell's own remarks ("Terminated") stay out of the log.
+# It survives the SIGTERM that goes to its whole process group, so that the exit status of the command is recorded.
+# It traps signals instead of ignoring them, because the command would inherit ignored ones. For the same reason the
+# command runs in the foreground: POSIX shells start background commands with SIGINT and SIGQUIT ignored. Only shell
+# built-ins are used, because a provider may set any PATH. No temporary file is needed: a status file is complete
+# when its final newline is there. The shell's own messages ("Terminated") stay out of the log.
 LEADER = """\
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 set -C
@@ -42,16 +42,16 @@ exit $status
 
 
 def find_shell() -> str | None:
-    """The POSIX shell, on PATH as the released server finds it, or where POSIX systems have it."""
+    """Return the path of the POSIX shell: from PATH, else /bin/sh; None if there is none."""
     return shutil.which("sh") or shutil.which("/bin/sh")
 
 
 def spawn(shell: str, command: Command, attempt: Attempt, environment: Mapping[str, str]) -> int:
-    """Start the leader and return its process id; it is a child of this process and has to be reaped.
+    """Start the leader and return its process id. It is a child of this process and must be reaped.
 
-    ``posix_spawn`` does not copy this process, however large it is, unlike ``fork`` and unlike asyncio's
-    subprocesses under uvloop. Raises :class:`OSError` (also for a command or environment that is too long) or
-    :class:`ValueError` (for one that cannot be encoded); then nothing runs.
+    ``posix_spawn`` does not copy the memory of this process, unlike ``fork`` and asyncio's subprocesses under
+    uvloop. Raises :class:`OSError` (also if command or environment are too long) or :class:`ValueError` (if they
+    cannot be encoded); then nothing runs.
     """
     fd = os.open(
         attempt.log,
@@ -81,7 +81,7 @@ def spawn(shell: str, command: Command, attempt: Attempt, environment: Mapping[s
             ],
             setsid=True,
             setsigmask=(),
-            # Somebody may have ignored some for us: nohup SIGHUP, a script's "&" SIGINT, Python SIGPIPE.
+            # This process may have inherited ignored signals: SIGHUP from nohup, SIGINT from "&" in a script.
             setsigdef=_settable_signals(),
         )
     finally:
@@ -96,21 +96,21 @@ def _settable_signals() -> Set[int]:
 log = structlog.get_logger()
 
 
-class Starter:
-    """Knows the files and the process of an attempt; that there is only one start at a time is the runtime's care."""
+class Launcher:
+    """Starts attempts. The caller serialises starts of the same attempt."""
 
     def __init__(
         self,
         jobs_dir: JobsDir,
         table: ProcessTable,
-        census: Census,
+        scanner: ProcessScanner,
         boot_id: str,
         secrets: frozenset[str],
         sidecar: LocalSidecar | None,
     ) -> None:
         self._jobs_dir = jobs_dir
         self._table = table
-        self._census = census
+        self._scanner = scanner
         self._boot_id = boot_id
         self._secrets = secrets
         self._sidecar = sidecar
@@ -130,9 +130,9 @@ class Starter:
         fresh = not attempt.directory.exists()
         try:
             make_private(attempt.meta)
-            attempt.write_job_spec(self._told(run.spec))
+            attempt.write_job_spec(self._adapter_spec(run.spec))
             environment = adapter_environment(run, command, attempt.job_spec, self._secrets)
-            pid = spawn(shell, command, attempt, {**environment, MARK: attempt.mark})
+            pid = spawn(shell, command, attempt, {**environment, MARKER: attempt.marker})
             leader = self._started(pid)
         except BaseException:
             if fresh:
@@ -140,26 +140,26 @@ class Starter:
             raise
         handle = self._handle(attempt, leader)
         with suppress(OSError):
-            # Only a shortcut: without it a crash before the core stores the handle costs a look at all processes.
+            # An optimisation: without this file, recovery after a crash scans all processes.
             attempt.write_handle(handle)
         return handle
 
-    def _told(self, spec: JobSpec) -> JobSpec:
+    def _adapter_spec(self, spec: JobSpec) -> JobSpec:
         if self._sidecar is None:
             return spec
         try:
             path = self._sidecar.write_job_info(self._jobs_dir.job(spec.id), spec.model)
-        except ApiError as error:  # a job that was accepted while there was no sidecar
+        except ApiError as error:  # the job was accepted before the sidecar was configured
             raise LaunchError(error.message) from error
         log.info("sidecar job info written", job_id=spec.id, path=str(path))
-        return self._sidecar.behind(spec)
+        return self._sidecar.rewrite(spec)
 
     def _started(self, pid: int) -> Identity:
-        """Who a child is that nobody has reaped yet, so that its id is surely its own."""
+        """Return the identity of a child that is not reaped yet, so that its id is not reused."""
         try:
             process = self._table.find(pid)
         except OSError:
-            # Nobody would find it again.
+            # Without its start time the process could not be identified later.
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -167,23 +167,25 @@ class Starter:
         return process.identity if process else Identity(pid, 0)
 
     async def recover(self, attempt: Attempt) -> LocalHandle | None:
-        """What an earlier launch of this attempt started, also if the server died before it noted anything."""
+        """Return the handle of an earlier launch of this attempt, also if the server died before storing it."""
         handle = await asyncio.to_thread(attempt.read_handle)
         if handle is not None:
             return handle
         if not await asyncio.to_thread(attempt.meta.is_dir):
             return None
-        snapshot = await self._census.take()
-        # In this order: a leader that has ended by the time of the look has left its id before.
-        carriers = await asyncio.to_thread(snapshot.carriers, attempt.carries)
-        noted = await asyncio.to_thread(attempt.read_pid)
+        snapshot = await self._scanner.scan()
+        # In this order: a leader that exited before the scan has written its pid file before.
+        marked = await asyncio.to_thread(snapshot.marked, attempt.owns)
+        recorded_pid = await asyncio.to_thread(attempt.read_pid)
         leaders = [
-            process for process in carriers if process.pid == process.sid and noted in (None, 0, process.pid)
+            process
+            for process in marked
+            if process.pid == process.sid and recorded_pid in (None, 0, process.pid)
         ]
         if leaders:
             leader = min(leaders, key=lambda process: process.started)
             return self._handle(attempt, leader.identity)
-        return None if noted is None else self._handle(attempt, Identity(noted, 0))
+        return None if recorded_pid is None else self._handle(attempt, Identity(recorded_pid, 0))
 
     def _handle(self, attempt: Attempt, leader: Identity) -> LocalHandle:
         return LocalHandle(

@@ -1,4 +1,4 @@
-"""Reading the end of a file of any size."""
+"""The last lines of a log file, read from its end in blocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK_BYTES = 1 << 16
 async def tail(path: Path, lines: int) -> AsyncIterator[bytes]:
     """Yield the last ``lines`` lines, joined by newlines without a final one; the raw file if ``lines`` is negative.
 
-    What is written while this runs is left out. Nothing for a missing file. Never holds more than one block.
+    Bytes written after the call are left out; a missing file yields nothing. Holds at most one block in memory.
     """
     fd = await asyncio.to_thread(_open, path)
     if fd is None:
@@ -32,7 +32,7 @@ async def tail(path: Path, lines: int) -> AsyncIterator[bytes]:
 
 
 def extent(fd: int, lines: int, block_bytes: int = BLOCK_BYTES) -> tuple[int, int]:
-    """(start, end) of the last lines of an open file, found from its end."""
+    """Return the offsets (start, end) of the last lines of an open file."""
     end = os.fstat(fd).st_size
     if lines < 0:
         return 0, end
@@ -41,22 +41,22 @@ def extent(fd: int, lines: int, block_bytes: int = BLOCK_BYTES) -> tuple[int, in
     if os.pread(fd, 1, end - 1) == b"\n":
         end -= 1
     position = end
-    wanted = lines
+    remaining = lines
     while position > 0:
         size = min(block_bytes, position)
         position -= size
         block = os.pread(fd, size, position)
         cut = len(block)
         while (cut := block.rfind(b"\n", 0, cut)) >= 0:
-            wanted -= 1
-            if wanted == 0:
+            remaining -= 1
+            if remaining == 0:
                 return position + cut + 1, end
     return 0, end
 
 
 def _open(path: Path) -> int | None:
     try:
-        # An adapter can put anything in the place of its log; a pipe would block here.
+        # An adapter can replace its log with anything; a pipe would block here.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None

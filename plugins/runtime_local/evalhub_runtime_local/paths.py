@@ -1,8 +1,8 @@
-"""Where a job's files are. No id, whatever it contains, leads out of its own directory.
+"""Directories of jobs. No id, whatever it contains, leads out of its own directory.
 
-``<jobs_dir>/<job_id>/<benchmark_index>/<provider_id>/<benchmark_id>/``, the ids as they are as long as they are
-harmless. A ``/`` in a benchmark id makes a nested directory (``inspect/petri-x``), any other odd part is encoded,
-see :func:`path_part`. The index is unique in a job, so two benchmarks never share a directory.
+``<jobs_dir>/<job_id>/<benchmark_index>/<provider_id>/<benchmark_id>/``, with ids unchanged where they
+are safe. A ``/`` in a benchmark id makes a nested directory (``inspect/petri-x``); other unsafe parts are encoded by
+:func:`path_part`. The index is unique in a job, so two benchmarks never share a directory.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ LONGEST_PART_BYTES = 255
 KEPT_CHARACTERS = 40
 PRIVATE = 0o700
 
-_ODD = re.compile(r"[%/\\\x00-\x1f\x7f\ud800-\udfff]")
+_UNSAFE = re.compile(r"[%/\\\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def path_part(text: str) -> str:
-    """One directory name for ``text``; different texts have different names.
+    """Return a directory name for ``text``; different texts have different names.
 
     Separators, control characters, lone surrogates and ``%`` itself are percent-encoded; ``.`` and ``..`` wholly;
-    nothing becomes ``%``; what is too long for a file system keeps its start, then ``%~`` and its SHA-256.
+    the empty text becomes ``%``; a part too long for a file system keeps its start, then ``%~`` and its SHA-256.
     """
     if text in (".", ".."):
         return "%2E" * len(text)
-    part = _ODD.sub(_percent, text) or "%"
+    part = _UNSAFE.sub(_percent, text) or "%"
     if len(part.encode()) > LONGEST_PART_BYTES:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         part = f"{part[:KEPT_CHARACTERS]}%~{digest}"
@@ -60,9 +60,9 @@ class JobsDir:
         return self.job(spec.id).joinpath(str(spec.benchmark_index), path_part(spec.provider_id), *parts)
 
     def ensure(self) -> None:
-        """Make the base if it is missing and see that nobody else can write there.
+        """Create the base directory if it is missing, and check that no other user can write to it.
 
-        What lies there is run and read as this user, so another user's directory is never taken over. Raises
+        Files in it are read and run as this user, so another user's directory is never used. Raises
         :class:`StartupError`.
         """
         fix = "Set local.jobs_dir or --data-dir to a directory of your own."
@@ -71,7 +71,7 @@ class JobsDir:
             found = self.base.lstat()
         except OSError as error:
             raise StartupError(
-                f"The jobs directory {self.base} cannot be made: {error.strerror}. {fix}"
+                f"The jobs directory {self.base} cannot be created: {error.strerror}. {fix}"
             ) from error
         if stat.S_ISLNK(found.st_mode):
             raise StartupError(

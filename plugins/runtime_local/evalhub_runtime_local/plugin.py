@@ -1,4 +1,4 @@
-"""What the core imports to learn about this plugin; the runtime itself is imported when it is made."""
+"""Plugin descriptor of the local runtime; the runtime itself is imported when it is selected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def make_runtime(settings: LocalSettings, context: PluginContext) -> LocalRuntime:
-    """Make the runtime, not yet checked. Raises :class:`SettingsError` for a bad value."""
+    """Create the runtime, not yet checked. Raises :class:`SettingsError` for a bad value."""
     from evalhub_runtime_local.runtime import LocalRuntime  # only when selected
 
     return LocalRuntime(settings, context)

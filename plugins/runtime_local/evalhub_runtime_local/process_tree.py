@@ -12,31 +12,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-# include/linux/sched.h
-PF_KTHREAD = 0x00200000
+PF_KTHREAD = 0x00200000  # include/linux/sched.h
 
 
 UNREADABLE = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""No file descriptor or no memory left: nothing is known then, and a process is not to be taken for gone."""
+"""No file descriptor or no memory left: the state is unknown, so a process must not be taken for gone."""
 
 
 class Identity(NamedTuple):
-    """A process for certain. Ids are used again; an id together with its start is not.
+    """A process, identified beyond reuse of its id: the id together with its start time.
 
-    ``started`` is in whatever unit the table counts (clock ticks since boot on Linux, seconds since the epoch
-    elsewhere) and only compared. ``Identity(0, 0)`` is no process.
+    ``started`` has the unit of the process table (clock ticks since boot on Linux, seconds since the epoch
+    elsewhere) and is only compared.
     """
 
     pid: int
     started: float
 
 
-NOBODY = Identity(0, 0)
+NO_PROCESS = Identity(0, 0)
+"""Stands for a process that has exited already or was never recorded."""
 
 
 class Process(NamedTuple):
-    """``zombie``: it has ended and only waits to be reaped."""
+    """One row of the process table. ``zombie``: it has exited and waits to be reaped."""
 
     pid: int
     started: float
@@ -52,9 +52,9 @@ class Process(NamedTuple):
 
 
 class ProcessTable(Protocol):
-    """How a platform tells about processes. What cannot be read (gone, another user's) is left out.
+    """Access to the processes of a platform. A process that cannot be read (gone, another user's) is left out.
 
-    All raise :class:`OSError` if they cannot tell just now; see :data:`SHORTAGES`.
+    Every method raises :class:`OSError` when the state cannot be read now; see :data:`SHORTAGES`.
     """
 
     def all(self) -> list[Process]: ...
@@ -62,7 +62,7 @@ class ProcessTable(Protocol):
     def find(self, pid: int) -> Process | None: ...
 
     def environ(self, pid: int) -> bytes:
-        """``NAME=value`` entries, each followed by NUL; empty if it cannot be read."""
+        """Return ``NAME=value`` entries, each followed by NUL; empty if they cannot be read."""
         ...
 
 
@@ -134,14 +134,14 @@ def process_table() -> ProcessTable:
 
 
 def boot_id() -> str:
-    """Changes with every start of the host. Empty where no such id is known: there, starts are absolute times."""
+    """Return an id that changes with every boot of the host; empty where start times are absolute anyway."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     return ""
 
 
 def _read(path: str) -> bytes:
-    """The whole of a file below /proc, whose size is not known beforehand; empty if it is gone or another user's."""
+    """Read a whole file below /proc (its size is unknown); empty if it is gone or another user's."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -161,50 +161,50 @@ def _read(path: str) -> bytes:
 ENVIRON_TRIES = 3
 ENVIRON_PAUSE_S = 0.001
 
-Belongs = Callable[[bytes], bool]
-"""Says from a process's environment whether it carries the mark of a workload."""
+Ownership = Callable[[bytes], bool]
+"""Predicate on a process's environment: does it carry the marker of a workload?"""
 
 
 class Snapshot:
-    """All processes at one moment. Blocks while it is made and asked: use it in a thread."""
+    """All processes at one moment. Construction and methods block: use it in a thread."""
 
     def __init__(self, table: ProcessTable) -> None:
         self._table = table
         self._environs: dict[int, bytes] = {}
         self._processes = {process.pid: process for process in table.all()}
-        self._off_limits = self._own_kind()
+        self._protected = self._protected_pids()
 
-    def carriers(self, belongs: Belongs, since: float = 0) -> list[Process]:
-        """The living whose environment carries the mark and that started at ``since`` or later."""
+    def marked(self, owned: Ownership, since: float = 0) -> list[Process]:
+        """Return the live processes whose environment carries the marker and that started at ``since`` or later."""
         return [
             process
             for process in self._processes.values()
             if process.started >= since
             and not process.zombie
             and not process.kernel
-            and process.pid not in self._off_limits
-            and belongs(self._environ(process.pid))
+            and process.pid not in self._protected
+            and owned(self._environ(process.pid))
         ]
 
-    def members(self, leader: Identity, belongs: Belongs) -> list[Process]:
-        """Everybody of a workload, the leader included, also those that left its group or lost their parents.
+    def members(self, leader: Identity, owned: Ownership) -> list[Process]:
+        """Return every process of a workload, also those that left its process group or lost their parents.
 
-        That is: the leader itself, all that carry the mark, all descendants of these, and the leader's session
-        as far as it is proven to be still the leader's. Never this process, its ancestors or its session.
+        These are the leader, all processes that carry the marker, all descendants of these, and the leader's session
+        if it is proven to be still the leader's. Never this process, its ancestors or its session.
         """
-        # Nothing of a workload is older than its leader; that saves reading most environments.
-        found = {process.pid: process for process in self.carriers(belongs, leader.started)}
+        # No process of a workload is older than its leader; that saves reading most environments.
+        found = {process.pid: process for process in self.marked(owned, leader.started)}
         head = self._processes.get(leader.pid)
-        if head is not None and head.identity == leader and head.pid not in self._off_limits:
+        if head is not None and head.identity == leader and head.pid not in self._protected:
             found[head.pid] = head
         size = -1
         while size != len(found):
             size = len(found)
-            # A session's id is not used again while a member lives. One member proves that it is the same session.
+            # A session id is not reused while a member lives: one known member proves that it is the same session.
             same_session = leader.pid > 0 and any(process.sid == leader.pid for process in found.values())
             for process in self._processes.values():
                 belongs_here = process.ppid in found or (same_session and process.sid == leader.pid)
-                if belongs_here and process.pid not in self._off_limits:
+                if belongs_here and process.pid not in self._protected:
                     found[process.pid] = process
         return list(found.values())
 
@@ -215,7 +215,7 @@ class Snapshot:
             for _ in range(ENVIRON_TRIES):
                 if environ or self._gone(pid):
                     break
-                # Empty for a moment while a process executes another program.
+                # Empty for a moment while a process is in execve().
                 time.sleep(ENVIRON_PAUSE_S)
                 environ = self._table.environ(pid)
             self._environs[pid] = environ
@@ -225,8 +225,8 @@ class Snapshot:
         found = self._table.find(pid)
         return found is None or found.zombie
 
-    def _own_kind(self) -> set[int]:
-        """The server may itself run in somebody's workload and carry its mark; it must not stop itself."""
+    def _protected_pids(self) -> set[int]:
+        """Pids of this server: it may itself run in a workload and carry its marker, and must not stop itself."""
         ancestry: set[int] = set()
         pid = os.getpid()
         while pid > 0 and pid not in ancestry:
@@ -238,18 +238,18 @@ class Snapshot:
         return {0, 1} | ancestry | session_mates
 
 
-class Census:
-    """Takes snapshots off the event loop; callers at the same time share one."""
+class ProcessScanner:
+    """Takes snapshots off the event loop; concurrent callers share one."""
 
     def __init__(self, table: ProcessTable) -> None:
         self._table = table
         self._current: asyncio.Task[Snapshot] | None = None
         self._next: asyncio.Task[Snapshot] | None = None
 
-    async def take(self) -> Snapshot:
-        """A snapshot that was begun after this call. Cancel-safe."""
+    async def scan(self) -> Snapshot:
+        """Return a snapshot that was started after this call. Cancel-safe."""
         if self._next is None:
-            self._next = asyncio.create_task(self._after(self._current), name="process-census")
+            self._next = asyncio.create_task(self._after(self._current), name="process-scan")
         return await asyncio.shield(self._next)
 
     async def _after(self, current: asyncio.Task[Snapshot] | None) -> Snapshot:

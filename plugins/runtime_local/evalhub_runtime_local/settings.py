@@ -10,8 +10,8 @@ from msgspec import Struct
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins import Limits, PluginContext
 
-DEFAULT_JOBS_DIR = "/tmp/evalhub-jobs"  # noqa: S108  the released server's; used only if safe, see paths.py
-FEWEST_PARALLEL = 4
+DEFAULT_JOBS_DIR = "/tmp/evalhub-jobs"  # noqa: S108  the released server's; used only if safe: JobsDir.ensure()
+MIN_DEFAULT_PARALLEL = 4
 
 
 class LocalSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +33,7 @@ class LocalSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 
 
 def limits(settings: LocalSettings) -> Limits:
-    """Raises :class:`SettingsError` for a limit below 1: nothing would ever run."""
+    """Return the limits on concurrent adapters. Raises :class:`SettingsError` for one below 1."""
     for key in ("max_parallel", "max_parallel_per_provider", "max_parallel_per_model"):
         value: int | None = getattr(settings, key)
         if value is not None and value < 1:
@@ -42,14 +42,14 @@ def limits(settings: LocalSettings) -> Limits:
             )
     total = settings.max_parallel
     return Limits(
-        total=max(FEWEST_PARALLEL, usable_cpus()) if total is None else total,
+        total=max(MIN_DEFAULT_PARALLEL, usable_cpus()) if total is None else total,
         per_provider=settings.max_parallel_per_provider,
         per_model=settings.max_parallel_per_model,
     )
 
 
 def jobs_dir(settings: LocalSettings, context: PluginContext) -> Path:
-    """The absolute base directory; raises :class:`SettingsError` if the setting names none."""
+    """Return the absolute base directory of jobs. Raises :class:`SettingsError` if the setting is no path."""
     if settings.jobs_dir:
         return directory("local.jobs_dir", settings.jobs_dir)
     if context.data_dir is not None:
@@ -58,7 +58,7 @@ def jobs_dir(settings: LocalSettings, context: PluginContext) -> Path:
 
 
 def directory(key: str, text: str) -> Path:
-    """An absolute path from a setting, ``~`` expanded."""
+    """Return an absolute path from a setting, with ``~`` expanded."""
     if "\0" in text:
         raise SettingsError(f"{key}: {text!r} is not a path; take the NUL character out")
     try:
@@ -68,7 +68,7 @@ def directory(key: str, text: str) -> Path:
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use; on Linux its affinity mask can be smaller than the machine."""
+    """Return the number of CPUs of this process: on Linux its affinity mask can be smaller than the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,8 +1,7 @@
-"""What changes for adapters when a sidecar stands between them and everything else.
+"""Local runtime behind a sidecar: adapters report to the sidecar and reach the model through it.
 
-Active with ``sidecar.local_mode: true`` and ``sidecar.base_url``, which ``evalhub server start`` sets. Adapters report
-to the sidecar and reach the model through it; where the model really is, the sidecar reads from a file in the job's
-directory.
+Active with ``sidecar.local_mode: true`` and ``sidecar.base_url``, which ``evalhub server start`` sets. The sidecar
+reads the real address of the model from a file in the job directory.
 """
 
 from __future__ import annotations
@@ -46,30 +45,30 @@ class JobInfo(Struct, kw_only=True, frozen=True):
 
 
 class LocalSidecar(Struct, kw_only=True, frozen=True):
-    """``base_url`` is where adapters reach it, without a trailing slash; the rest is how it is to reach models."""
+    """``base_url`` is the sidecar's address without a trailing slash; the rest is how it connects to models."""
 
     base_url: str
     model_timeout_s: float = DEFAULT_MODEL_TIMEOUT_S
     insecure_skip_verify: bool = False
 
     def check(self, model: Model | None) -> None:
-        """Raises :class:`ApiError` for credentials that the sidecar could not read."""
+        """Raise :class:`ApiError` for a credential reference that the sidecar could not read."""
         if model is not None and model.auth is not UNSET:
             secret_dir(model.auth.secret_ref)
 
-    def behind(self, spec: JobSpec) -> JobSpec:
-        """The specification as the adapter gets it."""
+    def rewrite(self, spec: JobSpec) -> JobSpec:
+        """Return the specification with the addresses of callback and model replaced by the sidecar's."""
         model = spec.model
         if model.url:
             parts = urlsplit(model.url)
             query = f"?{parts.query}" if parts.query else ""
             model = replace(model, url=f"{self.base_url}/model/{spec.id}{parts.path}{query}")
-        # The path is what lets the job's reports in where the server asks for a token.
+        # The path holds the callback token, which authenticates the job's events where the server requires one.
         callback_url = self.base_url + urlsplit(spec.callback_url).path
         return replace(spec, callback_url=callback_url, model=model)
 
     def write_job_info(self, directory: Path, model: Model) -> Path:
-        """Tell the sidecar about a job's model. Raises :class:`OSError`."""
+        """Write the file from which the sidecar reads a job's model. Raises :class:`OSError`."""
         auth = model.auth
         info = ModelInfo(
             url=model.url,
@@ -78,15 +77,15 @@ class LocalSidecar(Struct, kw_only=True, frozen=True):
             insecure_skip_verify=self.insecure_skip_verify,
         )
         file = directory / JOB_INFO
-        # The benchmarks of a job start side by side, and the sidecar may be reading.
-        unfinished = file.with_name(f"{JOB_INFO}.{os.urandom(4).hex()}")
-        write_private(unfinished, msgspec.json.format(msgspec.json.encode(JobInfo(model=info)), indent=2))
-        unfinished.replace(file)
+        # Benchmarks of a job start concurrently, and the sidecar may be reading: replace the file in one step.
+        temporary = file.with_name(f"{JOB_INFO}.{os.urandom(4).hex()}")
+        write_private(temporary, msgspec.json.format(msgspec.json.encode(JobInfo(model=info)), indent=2))
+        temporary.replace(file)
         return file
 
 
 def local_sidecar(context: PluginContext) -> LocalSidecar | None:
-    """None unless the configuration has one."""
+    """Return the configured sidecar, or None."""
     section = find_section(context.sections, "sidecar")
     settings = convert_section(section, SidecarSettings, "sidecar", strict=False)
     if not (settings.local_mode and settings.base_url):
@@ -100,15 +99,15 @@ def local_sidecar(context: PluginContext) -> LocalSidecar | None:
 
 
 def secret_dir(secret_ref: str) -> str:
-    """The directory that ``file:///path`` names. Raises :class:`ApiError` for anything else."""
-    parts = _parsed(secret_ref)
+    """Return the path of a ``file:///path`` reference. Raises :class:`ApiError` for anything else."""
+    parts = _split(secret_ref)
     path = unquote(parts.path)
     if parts.scheme != "file" or parts.netloc or not path.startswith("/") or "\0" in path:
         raise problems.invalid_secret_ref_uri(secret_ref)
     return path
 
 
-def _parsed(secret_ref: str) -> SplitResult:
+def _split(secret_ref: str) -> SplitResult:
     found = _NOT_IN_A_URI.search(secret_ref)
     if found is not None:
         raise problems.invalid_secret_ref_uri_parse(secret_ref, f"{found[0]!r} is not allowed in it")

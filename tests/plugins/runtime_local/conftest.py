@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 import uvloop
 
-from evalhub_runtime_local.attempt_files import MARK
+from evalhub_runtime_local.attempt_files import MARKER
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.settings import LocalSettings
 from evalhub_server.plugins import PluginContext
@@ -33,8 +33,8 @@ def children() -> set[int]:
 
 
 def marked(directory: Path) -> list[int]:
-    """Processes that carry the mark of a workload below a directory."""
-    prefix = f"{MARK}={directory}".encode()
+    """Processes that carry the marker of a workload below a directory."""
+    prefix = f"{MARKER}={directory}".encode()
     found: list[int] = []
     for pid in psutil.pids():
         try:

@@ -1,7 +1,7 @@
 """A process in the role of a server, to be killed; run with an action, the jobs directory and JSON.
 
 ``launch``: launch the run, print its handle, wait for ever. ``crash``: the same, but killed right after the spawn, before
-anything is noted; prints the process id. ``stop``: stop the handle. ``stop-as-nobody``: the same as a user who may not.
+anything is recorded; prints the process id. ``stop``: stop the handle. ``stop-as-other-user``: the same without the right to signal it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def spawn_and_die(*args: Any) -> int:
 
 async def main(action: str, jobs_dir: str, argument: str) -> None:
     runtime = LocalRuntime(LocalSettings(jobs_dir=jobs_dir), PluginContext())
-    if action == "stop-as-nobody":
+    if action == "stop-as-other-user":
         # Whatever is imported on first use may be out of this user's reach.
         await asyncio.to_thread(sys.stdout.flush)
         os.setuid(65534)

@@ -45,7 +45,7 @@ def server() -> Iterator[AnsweringServer]:
         yield running
 
 
-async def ended(run: BenchmarkRun) -> tuple[int | None, str]:
+async def wait_for_exit(run: BenchmarkRun) -> tuple[int | None, str]:
     runtime = EchoRuntime()
     handle = await runtime.launch(run)
     exit_ = await runtime.wait(handle)
@@ -56,7 +56,7 @@ async def ended(run: BenchmarkRun) -> tuple[int | None, str]:
 
 async def test_it_reports_its_metrics(server: AnsweringServer) -> None:
     run = a_run({"metrics": {"score": 1.0}}, callback_url=server.url)
-    assert await ended(run) == (0, "")
+    assert await wait_for_exit(run) == (0, "")
     ids = {"provider_id": "provider-a", "id": "bench-0", "benchmark_index": 0}
     assert [request.document["benchmark_status_event"] for request in server.requests] == [
         {**ids, "status": "running"},
@@ -66,19 +66,19 @@ async def test_it_reports_its_metrics(server: AnsweringServer) -> None:
 
 
 async def test_a_crash_reports_no_result(server: AnsweringServer) -> None:
-    assert await ended(a_run({"exit_code": 7}, callback_url=server.url)) == (7, "")
+    assert await wait_for_exit(a_run({"exit_code": 7}, callback_url=server.url)) == (7, "")
     (request,) = server.requests
     assert request.document["benchmark_status_event"]["status"] == "running"
 
 
 async def test_a_report_that_is_refused_is_logged(server: AnsweringServer) -> None:
     server.answer = lambda _: Reply(500)
-    code, text = await ended(a_run({}, callback_url=server.url))
+    code, text = await wait_for_exit(a_run({}, callback_url=server.url))
     assert code == 1
     assert "event completed was not accepted: HTTP Error 500" in text
 
 
 async def test_a_server_that_is_not_there_is_logged() -> None:
-    code, text = await ended(a_run({}))
+    code, text = await wait_for_exit(a_run({}))
     assert code == 1
     assert "Connection refused" in text

@@ -1,4 +1,4 @@
-"""Without a file descriptor left nobody can look at a process; that is no reason to call it gone."""
+"""Without a free file descriptor the state of a process is unknown; it is not reported as lost."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ class Blind:
         return process_table().environ(pid)
 
 
-async def test_a_workload_that_nobody_could_find_again_is_ended_and_launched_later(
+async def test_a_workload_that_could_not_be_identified_later_is_killed_and_launched_again(
     new_runtime: Callable[..., LocalRuntime],
 ):
     runtime = new_runtime(table=Blind())
     with pytest.raises(RuntimeUnavailable, match="Too many open files"):
         await runtime.launch(a_run({"command": "sleep 600"}))
-    # That nothing of it runs is what every test here is asked at its end.
+    # The fixture checks at the end of every test that nothing of it runs.
     await runtime.close()
 
 

@@ -23,7 +23,7 @@ from evalhub_server.testing.runs import a_run
 pytestmark = pytest.mark.asyncio
 
 
-async def ended(runtime: LocalRuntime, run: BenchmarkRun) -> tuple[Handle, Exit]:
+async def wait_for_exit(runtime: LocalRuntime, run: BenchmarkRun) -> tuple[Handle, Exit]:
     handle = await runtime.launch(run)
     exit_ = await runtime.wait(handle)
     await runtime.stop(handle, 1)
@@ -39,7 +39,7 @@ def names_in(directory: Path) -> list[str]:
 
 
 async def output(runtime: LocalRuntime, command: str, **options: object) -> str:
-    handle, _ = await ended(runtime, a_run({"command": command, **options}))
+    handle, _ = await wait_for_exit(runtime, a_run({"command": command, **options}))
     return b"".join([chunk async for chunk in runtime.logs(handle, LogOptions(tail_lines=-1))]).decode()
 
 
@@ -60,11 +60,11 @@ async def output(runtime: LocalRuntime, command: str, **options: object) -> str:
         ("\nif true\nthen\n  exit 4\nfi\n", Exit(code=4)),
     ],
 )
-async def test_the_end_of_a_command_is_told(runtime: LocalRuntime, command: str, exit_: Exit) -> None:
-    assert (await ended(runtime, a_run({"command": command})))[1] == exit_
+async def test_the_exit_of_a_command_is_reported(runtime: LocalRuntime, command: str, exit_: Exit) -> None:
+    assert (await wait_for_exit(runtime, a_run({"command": command})))[1] == exit_
 
 
-async def test_a_killed_shell_is_told_and_its_command_is_taken_by_stop(
+async def test_a_killed_shell_is_reported_and_stop_ends_its_command(
     runtime: LocalRuntime, new_runtime: Callable[..., LocalRuntime]
 ) -> None:
     handle = await runtime.launch(a_run({"command": "sleep 600; exit 1"}))
@@ -77,7 +77,7 @@ async def test_a_killed_shell_is_told_and_its_command_is_taken_by_stop(
 
 async def test_sixty_start_at_once(runtime: LocalRuntime) -> None:
     runs = [a_run({"command": f"exit {index}"}) for index in range(60)]
-    exits = await asyncio.gather(*(ended(runtime, run) for run in runs))
+    exits = await asyncio.gather(*(wait_for_exit(runtime, run) for run in runs))
     assert [exit_.code for _, exit_ in exits] == list(range(60))
 
 
@@ -101,7 +101,7 @@ async def test_the_environment_is_layered(
     run = a_run(
         {"command": show, "env": env}, environment={"TRACKED": "from-tracker", "PROVIDED": "from-tracker"}
     )
-    handle, exit_ = await ended(runtime, run)
+    handle, exit_ = await wait_for_exit(runtime, run)
     seen = json.loads(log_text(handle))
     await runtime.close()
     assert exit_.code == 0
@@ -128,7 +128,7 @@ async def test_a_provider_may_override_anything_and_still_be_stopped(runtime: Lo
     run = a_run(
         {"command": 'echo "$EVALHUB_JOB_SPEC_PATH"; /usr/bin/setsid /bin/sleep 600 & exit 3', "env": env}
     )
-    handle, exit_ = await ended(runtime, run)
+    handle, exit_ = await wait_for_exit(runtime, run)
     assert exit_.code == 3
     assert log_text(handle) == "/elsewhere\n"
 
@@ -152,7 +152,7 @@ async def test_an_adapter_starts_where_the_server_was_started(runtime: LocalRunt
     assert await output(runtime, "pwd -P") == f"{Path.cwd().resolve()}\n"
 
 
-async def test_an_adapter_starts_where_it_is_told(
+async def test_an_adapter_starts_in_the_configured_directory(
     new_runtime: Callable[..., LocalRuntime], tmp_path: Path
 ) -> None:
     default, own = tmp_path / "the default", tmp_path / "-own"
@@ -167,7 +167,7 @@ async def test_an_adapter_starts_where_it_is_told(
 
 async def test_files_are_private_and_as_documented(runtime: LocalRuntime, jobs: Path) -> None:
     run = a_run({"command": "true"}, benchmark_id="inspect/petri-x", benchmark_index=7, num_examples=3)
-    handle, _ = await ended(runtime, run)
+    handle, _ = await wait_for_exit(runtime, run)
     leaf = jobs / run.spec.id / "7" / "provider-a" / "inspect" / "petri-x"
     assert handle["dir"] == str(leaf)
     assert handle["job_spec"] == str(leaf / "meta" / "job.json")
@@ -204,7 +204,7 @@ async def test_a_new_attempt_starts_a_new_log_and_stops_what_the_last_one_left(
     await eventually(
         lambda: log_text(first), "it is past the shell's first steps, where a signal can get lost"
     )
-    second, exit_ = await ended(runtime, a_run({"command": "echo two"}, id="job", attempt=2))
+    second, exit_ = await wait_for_exit(runtime, a_run({"command": "echo two"}, id="job", attempt=2))
     assert exit_.code == 0
     assert (await runtime.wait(first)).signal == "SIGTERM"
     assert log_text(second) == "two\n"
@@ -268,7 +268,7 @@ async def test_a_jobs_directory_that_became_unsafe_is_not_used(runtime: LocalRun
 async def test_the_steps_of_a_launch_are_logged(runtime: LocalRuntime) -> None:
     run = a_run({"command": "true", "env": [{"name": "KEY", "value": "s3cret"}]})
     with capture_logs() as lines:
-        handle, _ = await ended(runtime, run)
+        handle, _ = await wait_for_exit(runtime, run)
         await runtime.remove(run.spec.id, "")
     ids = {
         "job_id": run.spec.id,

@@ -1,4 +1,4 @@
-"""No id leads out of its job's directory, and nobody else's directory is used."""
+"""No id leads out of its job's directory, and no other user's directory is used."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 
 from evalhub_runtime_local import plugin
 from evalhub_runtime_local.runtime import LocalRuntime
-from evalhub_runtime_local.settings import FEWEST_PARALLEL, LocalSettings, usable_cpus
+from evalhub_runtime_local.settings import MIN_DEFAULT_PARALLEL, LocalSettings, usable_cpus
 from evalhub_server.errors import SettingsError, StartupError
 from evalhub_server.plugins import Limits, PluginContext
 from evalhub_server.plugins.sections import convert_section
@@ -39,7 +39,7 @@ def test_the_plugin_imports_nothing_heavy() -> None:
 def test_defaults() -> None:
     runtime = made(None)
     assert runtime.jobs_dir.base == Path("/tmp/evalhub-jobs")
-    assert runtime.limits == Limits(total=max(FEWEST_PARALLEL, usable_cpus()))
+    assert runtime.limits == Limits(total=max(MIN_DEFAULT_PARALLEL, usable_cpus()))
     assert not runtime.allow_remote_commands
 
 

@@ -1,4 +1,4 @@
-"""Stopping takes everybody of a workload and nobody else."""
+"""Stopping ends every process of a workload and no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import pytest
 
-from evalhub_runtime_local.attempt_files import JOB_SPEC_PATH, MARK
+from evalhub_runtime_local.attempt_files import JOB_SPEC_PATH, MARKER
 from evalhub_runtime_local.process_tree import PsutilProcesses, process_table
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.testing.runs import a_run
@@ -190,13 +190,13 @@ async def test_a_process_that_got_the_id_later_is_left_alone(
 
 async def test_a_server_inside_of_a_workload_does_not_stop_itself(runtime: LocalRuntime, jobs: Path) -> None:
     handle = await runtime.launch(a_run({"command": "exec sleep 600"}))
-    marks = {MARK: f"{handle['dir']}#1", JOB_SPEC_PATH: handle["job_spec"]}
+    variables = {MARKER: f"{handle['dir']}#1", JOB_SPEC_PATH: handle["job_spec"]}
     # The outer shell is an ancestor in another session than the server.
     command = 'setsid -w "$0" "$@"; status=$?; echo survived; exit $status'
     process = await asyncio.to_thread(
         subprocess.run,
         ["sh", "-c", command, sys.executable, str(STAND_IN), "stop", str(jobs), msgspec.json.encode(handle)],
-        env=os.environ | marks,
+        env=os.environ | variables,
         start_new_session=True,
         capture_output=True,
         text=True,
@@ -226,13 +226,13 @@ async def test_processes_of_another_user_are_left_and_not_waited_for(
     handle = await runtime.launch(a_run({"command": "sleep 600"}))
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, str(STAND_IN), "stop-as-nobody", str(jobs), msgspec.json.encode(handle)],
+        [sys.executable, str(STAND_IN), "stop-as-other-user", str(jobs), msgspec.json.encode(handle)],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert "processes of another user left running" in done.stdout, done.stderr
+    assert "Processes of another user left running" in done.stdout, done.stderr
     assert done.stdout.endswith("stopped\n")
     assert alive(handle["pid"])
     await runtime.stop(handle, 10)
