@@ -10,6 +10,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 LOOPBACK_NAME = "localhost"
+_LOOPBACK_IPV6 = IPv6Address("::1")
 
 _NOT_PUBLIC_IPV4 = tuple(
     map(
@@ -105,14 +106,14 @@ def is_address(host: str) -> bool:
 def is_loopback(host: str) -> bool:
     """Whether a host (without a port, IPv6 with or without brackets) means this computer without asking a name server.
 
-    ``localhost`` and all names below it do (RFC 6761).
+    ``localhost`` and all names below it do (RFC 6761); IPv4-mapped addresses, which no browser or client uses, do not.
     """
     name = host.lower().strip("[]").removesuffix(".")
     if name == LOOPBACK_NAME or name.endswith("." + LOOPBACK_NAME):
         return True
     address = _parsed(name)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    if isinstance(address, IPv6Address):
+        return address == _LOOPBACK_IPV6
     return address is not None and address.is_loopback
 
 

@@ -13,6 +13,8 @@ from evalhub_common.http_auth import basic_auth
 
 DOCKER_HUB = "docker.io"
 DOCKER_HUB_API = "registry-1.docker.io"
+_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+"""The key of ``docker login``."""
 _DOCKER_HUB_NAMES = frozenset({DOCKER_HUB, "index.docker.io", DOCKER_HUB_API, "registry.hub.docker.com"})
 
 
@@ -21,7 +23,7 @@ class DockerConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Credentials:
+class RegistryCredentials:
     """User and password, or a refresh token (``identity_token``), or a ready ``registry_token``, or nothing."""
 
     username: str = ""
@@ -35,7 +37,7 @@ class Credentials:
         return basic_auth(self.username, self.password) if self.username or self.password else ""
 
 
-ANONYMOUS = Credentials()
+NO_CREDENTIALS = RegistryCredentials()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +74,13 @@ class DockerConfig:
         names = (name for key, name in self.helpers.items() if canonical_host(key) == canonical_host(host))
         return next(names, self.default_helper)
 
-    def credentials(self, host: str, repository: str) -> Credentials:
-        """The credentials that ``auths`` has for a repository; :data:`ANONYMOUS` if none.
+    def credentials(self, host: str, repository: str) -> RegistryCredentials:
+        """The credentials that ``auths`` has for a repository; :data:`NO_CREDENTIALS` if none.
 
         Raises:
             DockerConfigError: the matching entry is not base64.
         """
-        return next((_credentials(entry, host) for entry in self._entries(host, repository)), ANONYMOUS)
+        return next((_credentials(entry, host) for entry in self._entries(host, repository)), NO_CREDENTIALS)
 
     def _entries(self, host: str, repository: str) -> Iterator[Mapping[str, str]]:
         """Entries for the host, best first: with a path above the repository, as the kubelet and podman match them,
@@ -101,6 +103,16 @@ def canonical_host(text: str) -> str:
     return DOCKER_HUB if host in _DOCKER_HUB_NAMES else host
 
 
+def registry_api_host(host: str) -> str:
+    """The host that serves the API of a registry: Docker Hub has one of its own."""
+    return DOCKER_HUB_API if canonical_host(host) == DOCKER_HUB else host
+
+
+def credential_helper_key(host: str) -> str:
+    """The name under which credential helpers keep the secret of a registry."""
+    return _DOCKER_HUB_KEY if canonical_host(host) == DOCKER_HUB else host
+
+
 _FIELDS = ("username", "password", "auth", "identitytoken", "registrytoken")
 
 
@@ -108,7 +120,7 @@ def _usable(entry: Mapping[str, str]) -> bool:
     return any(entry.get(name) for name in _FIELDS)
 
 
-def _credentials(entry: Mapping[str, str], host: str) -> Credentials:
+def _credentials(entry: Mapping[str, str], host: str) -> RegistryCredentials:
     username, password = entry.get("username", ""), entry.get("password", "")
     if auth := entry.get("auth"):
         try:
@@ -117,7 +129,7 @@ def _credentials(entry: Mapping[str, str], host: str) -> Credentials:
             raise DockerConfigError(f"the auth entry for {host} is not base64; log in again") from None
         # Docker pads passwords that it encrypted long ago with NUL, and still strips it.
         username, _, password = text.rstrip("\0").partition(":")
-    return Credentials(
+    return RegistryCredentials(
         username=username,
         password=password,
         identity_token=entry.get("identitytoken", ""),

@@ -37,7 +37,10 @@ def host_of(authority: str) -> str | None:
     if match is None:
         return None
     address, name, _port = match.groups()
-    return address or name.removesuffix(".")
+    if address:
+        return address
+    host = name.removesuffix(".")
+    return None if host.endswith(".") else host
 
 
 def normalize_origin(text: str) -> str | None:

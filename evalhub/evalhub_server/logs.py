@@ -6,17 +6,12 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
-import msgspec
 import structlog
 
+from evalhub_common.json_log import LEVELS, json_line
 from evalhub_server.redaction import Redactor
-
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-DELETE = "\x7f"
-_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 Mirror = Callable[[str, str, Mapping[str, Any]], None]
 """Called with level, message and fields of each record that is written, after secrets were taken out of it."""
@@ -31,7 +26,7 @@ def configure_logs(level: str, stream: TextIO | None = None, secrets: Iterable[s
     ``secrets`` is written, whoever puts it in.
     """
     redactor = Redactor(secrets)
-    number = _LEVELS.get(level.removesuffix("ing"), logging.INFO)
+    number = LEVELS.get(level.removesuffix("ing"), logging.INFO)
     out = stream or sys.stderr
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _rendering(redactor)],
@@ -90,23 +85,4 @@ class _JsonFormatter(logging.Formatter):
 def _line(level: str, message: str, fields: MutableMapping[str, Any]) -> str:
     for mirror in _mirrors:
         mirror(level, message, fields)
-    ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    line = {"level": level, "ts": ts, "msg": message, **fields}
-    try:
-        text = _encode(line).decode()
-    except (UnicodeError, TypeError, ValueError, OverflowError):
-        # Such as a file name that is no UTF-8.
-        text = _encode({str(key): _printable(value) for key, value in line.items()}).decode()
-    return text if text.isascii() and DELETE not in text else "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    """What could still move a terminal's cursor or hide text goes as JSON's escape; msgspec has escaped the rest."""
-    if character.isprintable():
-        return character
-    units = character.encode("utf-16-be").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
-
-
-def _printable(value: object) -> str:
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    return json_line(level, message, fields)

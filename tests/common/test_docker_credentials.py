@@ -8,11 +8,13 @@ import json
 import pytest
 
 from evalhub_common.docker_credentials import (
-    ANONYMOUS,
-    Credentials,
+    NO_CREDENTIALS,
     DockerConfig,
     DockerConfigError,
+    RegistryCredentials,
     canonical_host,
+    credential_helper_key,
+    registry_api_host,
 )
 
 
@@ -37,6 +39,13 @@ def test_canonical_hosts(text: str, host: str):
     assert canonical_host(text) == host
 
 
+def test_docker_hub_has_an_api_host_and_a_helper_key():
+    assert registry_api_host("docker.io") == "registry-1.docker.io"
+    assert registry_api_host("a.example:5000") == "a.example:5000"
+    assert credential_helper_key("index.docker.io") == "https://index.docker.io/v1/"
+    assert credential_helper_key("a.example:5000") == "a.example:5000"
+
+
 def test_all_forms_of_an_entry():
     docker = config(
         auths={
@@ -48,13 +57,13 @@ def test_all_forms_of_an_entry():
             "f.example": None,
         }
     )
-    assert docker.credentials("a.example", "r") == Credentials(username="u", password="p:w")
+    assert docker.credentials("a.example", "r") == RegistryCredentials(username="u", password="p:w")
     assert docker.credentials("https://b.example/", "r").basic == "Basic dTpw"
-    assert docker.credentials("c.example", "r") == Credentials(identity_token="refresh")
-    assert docker.credentials("d.example", "r") == Credentials(registry_token="ready")
+    assert docker.credentials("c.example", "r") == RegistryCredentials(identity_token="refresh")
+    assert docker.credentials("d.example", "r") == RegistryCredentials(registry_token="ready")
     for host in ("e.example", "f.example", "g.example"):
-        assert docker.credentials(host, "r") == ANONYMOUS
-    assert ANONYMOUS.basic == ""
+        assert docker.credentials(host, "r") == NO_CREDENTIALS
+    assert NO_CREDENTIALS.basic == ""
 
 
 def test_the_most_specific_entry_is_used():
@@ -96,7 +105,9 @@ def test_an_entry_that_is_not_base64_is_refused_without_its_content():
 def test_no_representation_shows_a_secret():
     docker = config(auths={"a.example": auth("u", "s3cret")})
     shown = (
-        repr(docker) + repr(docker.credentials("a.example", "r")) + repr(Credentials(registry_token="s3cret"))
+        repr(docker)
+        + repr(docker.credentials("a.example", "r"))
+        + repr(RegistryCredentials(registry_token="s3cret"))
     )
     assert "s3cret" not in shown
     assert auth("u", "s3cret")["auth"] not in shown

@@ -68,6 +68,7 @@ def test_user_and_password_become_a_header_and_leave_the_url():
         ("a:b", None),
         ("::1", None),
         ("a:123456", None),
+        ("localhost..", None),
     ],
 )
 def test_the_host_of_an_authority(authority: str, host: str | None):

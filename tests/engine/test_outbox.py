@@ -16,7 +16,7 @@ from evalhub_server.domain import transitions
 from evalhub_server.domain.outbox import without_debts
 from evalhub_server.domain.record import ExportOutcome, ExportRecord, JobRecord, TrackedExperiment
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.outbox import ExportAttempt, Finalizer, pause_s
+from evalhub_server.engine.outbox import ExportAttempt, Finalizer, retry_backoff
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 from evalhub_server.engine.outbox_targets import Destinations
 from evalhub_server.errors import ExportRefused
@@ -376,8 +376,8 @@ async def test_what_waits_for_a_plugin_that_is_not_selected_is_said_once_at_star
 
 def test_attempts_go_on_for_about_a_week():
     settings = FinalizerSettings()
-    pauses = (pause_s(attempts, settings.retry_most, 0.5) for attempts in range(1, settings.max_attempts))
-    assert 6 < sum(pauses) / 86400 < 8
+    delays = (retry_backoff(settings).delay_s(attempts, 0.5) for attempts in range(1, settings.max_attempts))
+    assert 6 < sum(delays) / 86400 < 8
 
 
 @pytest.mark.parametrize(
@@ -385,4 +385,5 @@ def test_attempts_go_on_for_about_a_week():
     [(1, 0.0, 0.5), (1, 1.0, 1), (4, 0.0, 4), (4, 1.0, 8), (10**6, 1.0, 60)],
 )
 def test_pauses_grow_up_to_the_most_and_spread(attempts: int, chance: float, expected_s: float):
-    assert math.isclose(pause_s(attempts, 60.0, chance), expected_s)
+    settings = FinalizerSettings(retry_most=Timespan(60))
+    assert math.isclose(retry_backoff(settings).delay_s(attempts, chance), expected_s)

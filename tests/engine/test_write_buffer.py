@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from evalhub_common.backoff import Backoff
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.engine import write_buffer
 from evalhub_server.engine.job_store import JobStore
@@ -62,7 +63,7 @@ class World:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(write_buffer, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(write_buffer, "RETRY", Backoff(0.01, 5.0))
     made = World()
     await made.outage()
     return made
@@ -136,7 +137,7 @@ async def test_there_is_a_limit(world: World, monkeypatch: pytest.MonkeyPatch):
 
 
 async def test_the_end_tries_once_more_and_says_what_is_lost(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(write_buffer, "RETRY_FIRST_S", 60)
+    monkeypatch.setattr(write_buffer, "RETRY", Backoff(60.0, 60.0))
     world.defer(b"1", said("one"))
     world.storage.full = False
     await world.store.close()

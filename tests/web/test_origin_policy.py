@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalhub_common.urls import host_of
 from evalhub_server.errors import SettingsError
-from evalhub_server.settings.hosts import host_of
 from evalhub_server.web.origin_policy import HostRule, OriginRule
 
 OURS = [

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from evalhub_common.backoff import Backoff
 from evalhub_server.domain import outbox
 from evalhub_server.domain.record import ExportKind, ExportOutcome, ExportRecord, JobRecord
 from evalhub_server.engine.job_store import JobStore
@@ -59,10 +60,9 @@ def _text(error: Exception, redact: Callable[[str], str]) -> str:
     return text if len(text) <= ERROR_CHARACTERS else text[:ERROR_CHARACTERS] + " …"
 
 
-def pause_s(attempts: int, most_s: float, chance: float) -> float:
-    """Twice as long after each failure, up to ``most_s``; half of it is ``chance`` (0 to 1), so that jobs spread out."""
-    longest = min(RETRY_FIRST_S * 2.0 ** min(attempts - 1, 60), most_s)
-    return longest * (0.5 + chance / 2)
+def retry_backoff(settings: FinalizerSettings) -> Backoff:
+    """The delays between the attempts of one export."""
+    return Backoff(RETRY_FIRST_S, settings.retry_most, jitter=0.5)
 
 
 log = structlog.get_logger()
@@ -252,7 +252,7 @@ class Finalizer:
                 result = "failed"
                 log.error("export failed", **lane._asdict(), attempt=attempts, error=text)
             else:
-                result, wait_s = "retrying", pause_s(attempts, self._settings.retry_most, self._chance())
+                result, wait_s = "retrying", retry_backoff(self._settings).delay_s(attempts, self._chance())
                 log.warning(
                     "export failed; trying again",
                     **lane._asdict(),

@@ -6,12 +6,12 @@ import asyncio
 
 from structlog.typing import FilteringBoundLogger
 
+from evalhub_common.backoff import Backoff
 from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
 from evalhub_server.domain.record import Exit
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Runtime
 
-RETRY_FIRST_S = 0.2
-RETRY_MOST_S = 15.0
+RETRY = Backoff(first_s=0.2, max_s=15.0)
 LOG_TAIL_BYTES = 16 * 1024
 
 
@@ -31,7 +31,7 @@ class RuntimeCalls:
 
     async def exit(self, handle: Handle) -> Exit:
         """Wait for the end."""
-        pause = RETRY_FIRST_S
+        delays = RETRY.delays()
         while True:
             try:
                 return await self._runtime.wait(handle)
@@ -39,12 +39,11 @@ class RuntimeCalls:
                 self._log.error(
                     "runtime cannot tell whether the workload runs; asking again", error=str(error)
                 )
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_MOST_S)
+            await asyncio.sleep(next(delays))
 
     async def stop(self, handle: Handle) -> None:
         """Return when nothing of the workload runs."""
-        pause = RETRY_FIRST_S
+        delays = RETRY.delays()
         while True:
             self._hurry.clear()
             stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
@@ -62,8 +61,7 @@ class RuntimeCalls:
             if error is None:
                 return
             self._log.error("workload could not be stopped; trying again", error=str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_MOST_S)
+            await asyncio.sleep(next(delays))
 
     async def hidden(self, run: BenchmarkRun) -> Handle | None:
         """What a launch that raised may have started; None too if the runtime cannot tell: it is asked once."""

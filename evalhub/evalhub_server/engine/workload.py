@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from evalhub_common.backoff import Backoff
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
 from evalhub_server.engine.clock import Clock
@@ -17,7 +18,7 @@ from evalhub_server.engine.deadlines import Deadline, next_deadline
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
-from evalhub_server.engine.runtime_retry import RETRY_FIRST_S, RETRY_MOST_S, RuntimeCalls
+from evalhub_server.engine.runtime_retry import RETRY, RuntimeCalls
 from evalhub_server.errors import (
     LaunchError,
     NotFound,
@@ -29,7 +30,7 @@ from evalhub_server.models.common import Message, State
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Notice, Runtime
 from evalhub_server.settings import SupervisorSettings
 
-STORE_RETRY_MOST_S = 5.0
+STORE_RETRY = Backoff(first_s=0.2, max_s=5.0)
 
 
 class Workload:
@@ -165,7 +166,7 @@ class Workload:
 
         Over means that a stop was asked for, or that the benchmark was cancelled before a restart.
         """
-        pause = RETRY_FIRST_S
+        delays = RETRY.delays()
         while True:
             over = self.stopping or (self._benchmark is not None and self._benchmark.state.terminal)
             try:
@@ -184,11 +185,10 @@ class Workload:
             except RuntimeUnavailable as error:
                 self._log.warning("runtime cannot launch now; asking again", error=str(error))
                 if over:
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(next(delays))
                 else:
                     await self._noticed(Notice(reason=error.reason, message=str(error)))
-                    await self._until_stopping(timeout_s=pause)
-                pause = min(pause * 2, RETRY_MOST_S)
+                    await self._until_stopping(timeout_s=next(delays))
 
     async def _until_stopping(
         self, other: asyncio.Future[Any] | None = None, timeout_s: float | None = None
@@ -313,7 +313,7 @@ class Workload:
 
     async def _persist(self, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord:
         """Store a change; while the storage fails, keep trying: nobody else knows what happened here."""
-        pause = RETRY_FIRST_S
+        delays = STORE_RETRY.delays()
         while True:
             try:
                 return await self._store.update(self.slot.job_id, None, change)
@@ -321,5 +321,4 @@ class Workload:
                 raise
             except StorageError as error:
                 self._log.error("failed to update benchmark status", error=str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, STORE_RETRY_MOST_S)
+            await asyncio.sleep(next(delays))

@@ -14,11 +14,11 @@ from contextvars import Context
 import structlog
 from msgspec import Struct
 
+from evalhub_common.backoff import Backoff
 from evalhub_server.errors import EvalHubError, StorageUnavailable
 from evalhub_server.plugins.storage import JobChange
 
-RETRY_FIRST_S = 0.2
-RETRY_MOST_S = 5.0
+RETRY = Backoff(first_s=0.2, max_s=5.0)
 LAST_TRY_S = 1.0
 LARGEST_BYTES = 32 << 20
 OVERHEAD_BYTES = 1024
@@ -106,10 +106,10 @@ class DeferredChanges:
             log.error("the storage stayed away: changes are lost", job_id=job_id, changes=len(line.changes))
 
     async def _retry(self) -> None:
-        pause_s = RETRY_FIRST_S
+        failures = 1
         while self._lines:
-            await asyncio.sleep(pause_s)
-            pause_s = RETRY_FIRST_S if await self._settle_all() else min(pause_s * 2, RETRY_MOST_S)
+            await asyncio.sleep(RETRY.delay_s(failures))
+            failures = 1 if await self._settle_all() else failures + 1
 
     async def _settle_all(self) -> bool:
         """False if the storage is still away."""

@@ -14,8 +14,8 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
+from evalhub_common.durations import Duration, Timespan
 from evalhub_server.errors import SettingsError
-from evalhub_server.plugins.durations import Duration, Timespan
 
 T = TypeVar("T", bound=msgspec.Struct)
 

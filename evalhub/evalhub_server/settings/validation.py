@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
+from evalhub_common.urls import split_http_url
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.auth_token import read_token, token_path
@@ -93,8 +93,5 @@ def _is_host_and_port(text: str) -> bool:
 
 
 def _has_port(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
-    except ValueError:
-        return False
+    parts = split_http_url(url)
+    return parts is not None and parts.port is not None

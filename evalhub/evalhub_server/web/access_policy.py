@@ -5,11 +5,11 @@ from __future__ import annotations
 import structlog
 from msgspec import Struct
 
+from evalhub_common.addresses import is_loopback
 from evalhub_server.domain.remote_commands import LOCAL
 from evalhub_server.plugins.sections import convert_section, find_section
 from evalhub_server.settings import Settings
 from evalhub_server.settings.auth_token import token_path
-from evalhub_server.settings.hosts import is_loopback
 from evalhub_server.web.credentials import Credentials
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ class _LocalSection(Struct, kw_only=True, frozen=True):
 
 def is_exposed(settings: Settings) -> bool:
     """Can other computers reach it? A name that is not known to mean this computer counts as yes."""
-    return not is_loopback(settings.host.strip("[]").lower())
+    return not is_loopback(settings.host)
 
 
 def credentials_of(settings: Settings) -> Credentials | None:

@@ -10,17 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from evalhub_common.addresses import is_address, is_loopback
+from evalhub_common.urls import DEFAULT_PORTS, host_of, normalize_origin
 from evalhub_server.domain import problems
 from evalhub_server.settings import Settings
-from evalhub_server.settings.hosts import (
-    DEFAULT_PORTS,
-    allowed_host,
-    allowed_origin,
-    host_of,
-    is_address,
-    is_loopback,
-    normal_origin,
-)
+from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.web.responses import Header
 
 WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  compared, not bound
@@ -59,7 +53,7 @@ class OriginRule:
         self._configured = {allowed_origin(entry) for entry in configured}
 
     def allows(self, origin: str) -> bool:
-        text = normal_origin(origin)
+        text = normalize_origin(origin)
         if text is None:
             return False
         if text in self._configured:

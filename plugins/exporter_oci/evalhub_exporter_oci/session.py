@@ -19,7 +19,7 @@ from evalhub_exporter_oci.challenge import Challenge, parse_challenges
 from evalhub_exporter_oci.dockerconfig import Credentials
 from evalhub_exporter_oci.location import Location
 from evalhub_server import __version__
-from evalhub_server.plugins import ExportRefused, request_options
+from evalhub_server.plugins import ExportRefused, proxy_options
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class RegistrySession:
         assert self._http is not None  # noqa: S101  made on entering
         try:
             async with self._http.request(
-                method, url, data=data, allow_redirects=False, **request_options(str(url), headers)
+                method, url, data=data, allow_redirects=False, **proxy_options(str(url), headers)
             ) as answer:
                 yield answer
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError) as error:

@@ -24,7 +24,7 @@ from evalhub_server.plugins import (
     ExportRefused,
     JobRecord,
     SettingsError,
-    request_options,
+    proxy_options,
 )
 
 _GONE = 410
@@ -148,7 +148,7 @@ class WebhookExporter(Exporter):
         if not self._settings.proxy_from_environment:
             return {"headers": headers}
         try:
-            options = request_options(self._settings.url, headers)
+            options = proxy_options(self._settings.url, headers)
         except ValueError as error:
             raise DeliveryError(str(error)) from None
         if "proxy" in options and resolver is not None:

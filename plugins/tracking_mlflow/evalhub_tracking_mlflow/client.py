@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.plugins import request_options
+from evalhub_server.plugins import proxy_options
 from evalhub_tracking_mlflow.credentials import Credentials
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class Client:
             headers |= self._credentials.headers()
             url = self._credentials.base_url + path
             async with self._opened().request(
-                method, url, **request_options(url, headers), **options
+                method, url, **proxy_options(url, headers), **options
             ) as answer:
                 body = await answer.read()
         except TimeoutError as error:
