@@ -38,6 +38,8 @@ class ResourceRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ProviderRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=True):
+    """A provider as the server keeps it."""
+
     config: ProviderConfig
 
 
@@ -67,6 +69,7 @@ TAXONOMY = ("domains", "tasks", "modalities", "industries", "evaluation_targets"
 
 
 def kind_of(record: AnyResource) -> Kind:
+    """Return the kind of a record."""
     return Kind.PROVIDER if isinstance(record, ProviderRecord) else Kind.COLLECTION
 
 

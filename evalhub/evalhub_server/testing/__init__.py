@@ -1,1 +1,44 @@
-"""For plugin authors: contract suites that every runtime and storage passes, and small ones to test against."""
+"""Test kit for plugin authors: contract suites, small reference implementations, and builders.
+
+The suites (:class:`RuntimeContract`, :class:`StorageContract`) need pytest and pytest-asyncio and are imported on
+first use; everything else works without.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from evalhub_server.testing.builders import EPOCH, a_collection, a_job, a_provider, all_of, any_of, none_of
+from evalhub_server.testing.echo import EchoConfig, EchoRuntime
+from evalhub_server.testing.memory import MemoryStorage
+from evalhub_server.testing.runs import a_run, a_spec
+
+if TYPE_CHECKING:
+    from evalhub_server.testing.runtime_contract import RuntimeContract
+    from evalhub_server.testing.storage_contract import StorageContract
+
+__all__ = [
+    "EPOCH",
+    "EchoConfig",
+    "EchoRuntime",
+    "MemoryStorage",
+    "RuntimeContract",
+    "StorageContract",
+    "a_collection",
+    "a_job",
+    "a_provider",
+    "a_run",
+    "a_spec",
+    "all_of",
+    "any_of",
+    "none_of",
+]
+
+_SUITES = {"RuntimeContract": "runtime_contract", "StorageContract": "storage_contract"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUITES:
+        return getattr(import_module(f"{__name__}.{_SUITES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

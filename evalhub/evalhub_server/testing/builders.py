@@ -103,14 +103,17 @@ def a_collection(
 
 
 def any_of(*values: str) -> Terms:
+    """Return a filter for records that have at least one of the values."""
     return Terms(values=values)
 
 
 def all_of(*values: str) -> Terms:
+    """Return a filter for records that have all of the values."""
     return Terms(values=values, every=True)
 
 
 def none_of(*values: str) -> Terms:
+    """Return a filter for records that have none of the values."""
     return Terms(values=values, negated=True)
 
 

@@ -32,6 +32,8 @@ HTTP_TIMEOUT_S = 10
 
 
 class EchoConfig(Struct, kw_only=True, frozen=True):
+    """``runtime.echo`` of a provider file."""
+
     metrics: Json = {}
     text: str = ""
     sleep_s: float = 0.0

@@ -16,10 +16,8 @@ import pytest
 from evalhub_runtime_thread import runtime as thread_runtime
 from evalhub_runtime_thread.runtime import ThreadRuntime
 from evalhub_runtime_thread.workload import Task
-from evalhub_server.errors import StartupError
-from evalhub_server.plugins import BenchmarkRun, Runtime
-from evalhub_server.testing.runs import a_run
-from evalhub_server.testing.runtime_contract import RuntimeContract
+from evalhub_server.plugins import BenchmarkRun, Runtime, StartupError
+from evalhub_server.testing import RuntimeContract, a_run
 
 
 def say(task: Task) -> dict[str, Any]:

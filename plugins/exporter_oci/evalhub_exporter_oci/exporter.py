@@ -12,9 +12,15 @@ from evalhub_exporter_oci.dockerconfig import parse, stored
 from evalhub_exporter_oci.location import location
 from evalhub_exporter_oci.login import login
 from evalhub_exporter_oci.settings import OciSettings
-from evalhub_server.domain.card import card_json
-from evalhub_server.models.job import OciCoordinates
-from evalhub_server.plugins import Exporter, ExportOutcome, ExportRecord, JobRecord, PluginContext
+from evalhub_server.plugins import (
+    Exporter,
+    ExportOutcome,
+    ExportRecord,
+    JobRecord,
+    OciCoordinates,
+    PluginContext,
+    card_json,
+)
 
 
 class OciExporter(Exporter):

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from evalhub_server.models.job import OciCoordinates
-from evalhub_server.plugins import ExportRefused, is_loopback
+from evalhub_server.plugins import ExportRefused, OciCoordinates, is_loopback
 
 DOCKER_HUB = "docker.io"
 _DOCKER_HUB_NAMES = frozenset(

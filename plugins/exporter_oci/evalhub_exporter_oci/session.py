@@ -18,8 +18,7 @@ from yarl import URL
 from evalhub_exporter_oci.challenge import Challenge, parse_challenges
 from evalhub_exporter_oci.dockerconfig import Credentials
 from evalhub_exporter_oci.location import Location
-from evalhub_server import __version__
-from evalhub_server.plugins import ExportRefused, proxy_options
+from evalhub_server.plugins import SERVER_VERSION, ExportRefused, proxy_options
 
 T = TypeVar("T")
 
@@ -63,7 +62,7 @@ class RegistrySession:
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls),
             timeout=self._timeout,
-            headers={"User-Agent": f"eval-hub-server/{__version__}"},
+            headers={"User-Agent": f"eval-hub-server/{SERVER_VERSION}"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self

@@ -7,8 +7,14 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evalhub_server.plugins import PluginContext, SettingsError, Timespan, convert_section, find_section
-from evalhub_server.plugins.sidecar import SidecarSettings
+from evalhub_server.plugins import (
+    PluginContext,
+    SettingsError,
+    SidecarSettings,
+    Timespan,
+    convert_section,
+    find_section,
+)
 
 
 class OciSettings(Struct, kw_only=True, frozen=True):

@@ -8,11 +8,16 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.outbox import has_new_outcome
-from evalhub_server.domain.record import BenchmarkRecord, PlannedBenchmark
-from evalhub_server.models.common import Message, State
-from evalhub_server.models.job import BenchmarkTest, JobTest
-from evalhub_server.plugins import JobRecord
+from evalhub_server.plugins import (
+    BenchmarkRecord,
+    BenchmarkTest,
+    JobRecord,
+    JobTest,
+    Message,
+    PlannedBenchmark,
+    State,
+    has_new_outcome,
+)
 
 CREATED, RUNNING, DELETED = "job.created", "job.running", "job.deleted"
 FINISHED = ("job.completed", "job.partially_failed", "job.failed", "job.cancelled")

@@ -16,8 +16,8 @@ from evalhub_notify_webhook.events import DELETED, body, event_of, message_id
 from evalhub_notify_webhook.resolver import NotPublicError, PublicResolver
 from evalhub_notify_webhook.settings import WebhookSettings, checked
 from evalhub_notify_webhook.signature import parse_secrets, sign
-from evalhub_server import __version__
 from evalhub_server.plugins import (
+    SERVER_VERSION,
     Exporter,
     ExportOutcome,
     ExportRecord,
@@ -105,7 +105,7 @@ class WebhookExporter(Exporter):
         headers = {
             **signed,
             "Content-Type": "application/json",
-            "User-Agent": f"eval-hub-server/{__version__}",
+            "User-Agent": f"eval-hub-server/{SERVER_VERSION}",
         }
         options = await self._options(headers, resolver)
         if "proxy" in options:

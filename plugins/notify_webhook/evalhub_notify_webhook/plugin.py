@@ -6,8 +6,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from evalhub_notify_webhook.settings import WebhookSettings
-from evalhub_server.domain.record import JobRecord
-from evalhub_server.plugins import Descriptor, JobChanged, PluginContext, hookimpl
+from evalhub_server.plugins import Descriptor, JobChanged, JobRecord, PluginContext, hookimpl
 
 if TYPE_CHECKING:
     from evalhub_notify_webhook.exporter import WebhookExporter

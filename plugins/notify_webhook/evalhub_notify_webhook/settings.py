@@ -11,8 +11,7 @@ from msgspec import Struct
 from evalhub_notify_webhook.addresses import is_public
 from evalhub_notify_webhook.events import EVENTS, FINISHED
 from evalhub_notify_webhook.signature import parse_secrets
-from evalhub_server.errors import SettingsError
-from evalhub_server.plugins import Timespan
+from evalhub_server.plugins import SettingsError, Timespan
 
 
 class WebhookSettings(Struct, kw_only=True, frozen=True):

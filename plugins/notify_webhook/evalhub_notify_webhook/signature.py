@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from evalhub_server.errors import SettingsError
+from evalhub_server.plugins import SettingsError
 
 PREFIX = "whsec_"
 FEWEST_BYTES, MOST_BYTES = 24, 64

@@ -8,8 +8,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.errors import EvalHubError
-from evalhub_server.plugins import RuntimeUnavailable
+from evalhub_server.plugins import EvalHubError, RuntimeUnavailable
 
 TRANSIENT = frozenset({401, 429, 500, 502, 503, 504})
 """To be asked again; 401 because a token is replaced while it is in use."""

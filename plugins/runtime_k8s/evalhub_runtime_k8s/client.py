@@ -27,8 +27,7 @@ from evalhub_runtime_k8s.api_errors import (
 )
 from evalhub_runtime_k8s.api_resources import JOBS, PODS, Resource
 from evalhub_runtime_k8s.connection import load_configuration
-from evalhub_server.models.common import Json
-from evalhub_server.plugins import RuntimeUnavailable
+from evalhub_server.plugins import Json, RuntimeUnavailable
 
 S = TypeVar("S", bound=Struct)
 

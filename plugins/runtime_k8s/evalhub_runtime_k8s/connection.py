@@ -9,7 +9,7 @@ from kubernetes_asyncio import config
 from kubernetes_asyncio.client import Configuration
 
 from evalhub_runtime_k8s.paths import SERVICE_ACCOUNT
-from evalhub_server.errors import StartupError
+from evalhub_server.plugins import StartupError
 
 
 async def load_configuration() -> Configuration:

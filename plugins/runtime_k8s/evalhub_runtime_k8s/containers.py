@@ -13,10 +13,7 @@ from evalhub_runtime_k8s.resources import INIT, SIDECAR_DEFAULTS, container_reso
 from evalhub_runtime_k8s.settings import Hardening, Installation
 from evalhub_runtime_k8s.test_data import DataSource, revision_mount
 from evalhub_runtime_k8s.volumes import Mount
-from evalhub_server.errors import LaunchError
-from evalhub_server.models.common import Json
-from evalhub_server.models.runtime import KubernetesRuntime
-from evalhub_server.plugins import BenchmarkRun
+from evalhub_server.plugins import BenchmarkRun, Json, KubernetesRuntime, LaunchError
 
 ADAPTER = "adapter"
 SIDECAR = "sidecar"

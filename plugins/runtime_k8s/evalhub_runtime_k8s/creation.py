@@ -10,9 +10,7 @@ from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.deletion import POLICIES
 from evalhub_runtime_k8s.labels import BENCHMARK_INDEX, JOB_ID
 from evalhub_runtime_k8s.manifest import Manifests, owner_reference
-from evalhub_server.errors import EvalHubError, LaunchError
-from evalhub_server.models.common import Json
-from evalhub_server.plugins import RuntimeUnavailable
+from evalhub_server.plugins import EvalHubError, Json, LaunchError, RuntimeUnavailable
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 
 from evalhub_runtime_k8s.model_url import behind_sidecar
-from evalhub_server.errors import LaunchError
+from evalhub_server.plugins import LaunchError
 
 API_KEY = "api-key"
 CREDENTIAL_ENDINGS = ("_api-key", "_sa_token")

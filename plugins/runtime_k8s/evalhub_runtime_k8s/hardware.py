@@ -8,10 +8,16 @@ from msgspec import UNSET, Struct, UnsetType
 
 from evalhub_runtime_k8s.quantities import quantity
 from evalhub_runtime_k8s.resources import Demand
-from evalhub_server.domain import problems
-from evalhub_server.errors import ApiError
-from evalhub_server.models.common import HardwareConfig, Json, Queue, ResourceAmount
-from evalhub_server.models.runtime import KubernetesGpu, KubernetesRuntime
+from evalhub_server.plugins import (
+    ApiError,
+    HardwareConfig,
+    Json,
+    KubernetesGpu,
+    KubernetesRuntime,
+    Queue,
+    ResourceAmount,
+    problems,
+)
 
 PROFILE_GROUP = "infrastructure.opendatahub.io"
 PROFILE_VERSION = "v1"

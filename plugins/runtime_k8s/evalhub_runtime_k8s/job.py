@@ -6,7 +6,7 @@ from evalhub_runtime_k8s.containers import Pod, adapter, init, sidecar
 from evalhub_runtime_k8s.hardware import Placement
 from evalhub_runtime_k8s.names import service_account
 from evalhub_runtime_k8s.volumes import merged
-from evalhub_server.models.common import Json
+from evalhub_server.plugins import Json
 
 
 def job_manifest(pod: Pod, place: Placement, metadata: Json) -> Json:

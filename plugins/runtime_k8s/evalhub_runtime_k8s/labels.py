@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_server.domain.k8s_labels import label_value
-from evalhub_server.models.jobspec import JobSpec
+from evalhub_server.plugins import JobSpec, label_value
 
 APP = "evalhub"
 COMPONENT = "evaluation-job"

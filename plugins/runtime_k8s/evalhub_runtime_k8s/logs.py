@@ -11,8 +11,7 @@ from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.diagnosis import ADAPTER
 from evalhub_runtime_k8s.handles import JobHandle
 from evalhub_runtime_k8s.object_status import Pod
-from evalhub_server.errors import EvalHubError
-from evalhub_server.plugins import LogOptions, RuntimeUnavailable
+from evalhub_server.plugins import EvalHubError, LogOptions, RuntimeUnavailable
 
 KEPT_LOGS = 256
 KEPT_LINES = 200

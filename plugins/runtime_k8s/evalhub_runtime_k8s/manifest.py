@@ -20,12 +20,7 @@ from evalhub_runtime_k8s.resources import adapter_resources
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_runtime_k8s.sidecar_config import mlflow_ca_file, sidecar_config
 from evalhub_runtime_k8s.test_data import data_source, object_name
-from evalhub_server.errors import LaunchError
-from evalhub_server.models.common import Json
-from evalhub_server.models.job import Model
-from evalhub_server.models.jobspec import JobSpec
-from evalhub_server.models.runtime import KubernetesRuntime
-from evalhub_server.plugins import BenchmarkRun
+from evalhub_server.plugins import BenchmarkRun, JobSpec, Json, KubernetesRuntime, LaunchError, Model
 
 CONFIG_MAP_LIMIT_BYTES = 1024 * 1024
 ANNOTATIONS_LIMIT_BYTES = 256 * 1024

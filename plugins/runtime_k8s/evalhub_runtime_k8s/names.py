@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from msgspec import Struct
 
-from evalhub_server.domain.k8s_labels import LONGEST
+from evalhub_server.plugins import LONGEST
 
 # Names this server's objects only; any fixed value will do, as long as it stays.
 _GUIDS = UUID("6f1f3f5c-5c0e-5f0a-9a59-0c3b6f6f7a51")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evalhub_runtime_k8s.settings import KubernetesSettings
-from evalhub_server.errors import StartupError
-from evalhub_server.plugins import Descriptor, PluginContext, hookimpl
+from evalhub_server.plugins import Descriptor, PluginContext, StartupError, hookimpl
 
 if TYPE_CHECKING:
     from evalhub_runtime_k8s.runtime import KubernetesRuntime

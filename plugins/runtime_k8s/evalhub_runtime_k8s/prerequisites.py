@@ -21,10 +21,15 @@ from evalhub_runtime_k8s.hardware import (
 from evalhub_runtime_k8s.manifest import Facts, model_secret_name
 from evalhub_runtime_k8s.names import mlflow_ca_bundle
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_server.domain import problems
-from evalhub_server.errors import ApiError, EvalHubError, LaunchError
-from evalhub_server.models.common import Json
-from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
+from evalhub_server.plugins import (
+    ApiError,
+    BenchmarkRun,
+    EvalHubError,
+    Json,
+    LaunchError,
+    RuntimeUnavailable,
+    problems,
+)
 
 log = structlog.get_logger()
 

@@ -24,8 +24,7 @@ from evalhub_runtime_k8s.job_status import ABSENT, Graces, judge
 from evalhub_runtime_k8s.object_status import Job, Pod
 from evalhub_runtime_k8s.subscription import Followed
 from evalhub_runtime_k8s.watches import Alarm, NamespaceWatch
-from evalhub_server.errors import EvalHubError
-from evalhub_server.plugins import Exit, Notice
+from evalhub_server.plugins import EvalHubError, Exit, Notice
 
 log = structlog.get_logger()
 

@@ -8,9 +8,7 @@ from msgspec import Struct
 
 from evalhub_runtime_k8s.quantities import quantity
 from evalhub_runtime_k8s.settings import Hardening
-from evalhub_server.errors import LaunchError
-from evalhub_server.models.common import Json
-from evalhub_server.plugins.sidecar import Amounts, Resources
+from evalhub_server.plugins import Amounts, Json, LaunchError, Resources
 
 SIDECAR_DEFAULTS = Resources(
     requests=Amounts(cpu="100m", memory="128Mi"), limits=Amounts(cpu="200m", memory="256Mi")

@@ -27,19 +27,20 @@ from evalhub_runtime_k8s.reconciler import Reconciler
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_runtime_k8s.sidecar_config import sidecar_urls
 from evalhub_runtime_k8s.status_events import Signals
-from evalhub_server.domain import problems
-from evalhub_server.domain.record import JobPlan, JobRecord
-from evalhub_server.errors import ExportRefused
-from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins import (
     BenchmarkRun,
     Exit,
+    ExportRefused,
     Handle,
+    JobPlan,
+    JobRecord,
+    JobRequest,
     Limits,
     LogOptions,
     Notice,
     Runtime,
     RuntimeUnavailable,
+    problems,
 )
 
 DOCKER_CONFIG = ".dockerconfigjson"

@@ -9,8 +9,14 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evalhub_server.plugins import Duration, PluginContext, Timespan, convert_section, find_section
-from evalhub_server.plugins.sidecar import SidecarSettings
+from evalhub_server.plugins import (
+    Duration,
+    PluginContext,
+    SidecarSettings,
+    Timespan,
+    convert_section,
+    find_section,
+)
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE = "default"

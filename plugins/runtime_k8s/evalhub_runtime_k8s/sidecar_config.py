@@ -6,8 +6,7 @@ from typing import Any
 
 from evalhub_runtime_k8s import paths
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_server.models.common import Json
-from evalhub_server.plugins import Duration, SidecarUrls
+from evalhub_server.plugins import Duration, Json, SidecarUrls
 
 MODEL_TIMEOUT_S = 300
 MLFLOW_TIMEOUT_S = 30

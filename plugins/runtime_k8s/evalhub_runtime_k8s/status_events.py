@@ -15,10 +15,7 @@ from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.deletion import Named
 from evalhub_runtime_k8s.labels import PHASE, STATUS, benchmark_selector, selector_text
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_server.domain.record import BenchmarkRecord
-from evalhub_server.errors import EvalHubError
-from evalhub_server.models.common import Json, State
-from evalhub_server.plugins import JobChanged
+from evalhub_server.plugins import BenchmarkRecord, EvalHubError, JobChanged, Json, State
 
 log = structlog.get_logger()
 

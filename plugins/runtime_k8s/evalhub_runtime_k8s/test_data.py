@@ -9,8 +9,7 @@ from msgspec import Struct
 from evalhub_runtime_k8s import paths, volumes
 from evalhub_runtime_k8s.names import is_object_name
 from evalhub_runtime_k8s.volumes import Mount
-from evalhub_server.errors import LaunchError
-from evalhub_server.models.common import GitRef, HuggingFaceRef, PvcRef, S3Ref, TestDataRef
+from evalhub_server.plugins import GitRef, HuggingFaceRef, LaunchError, PvcRef, S3Ref, TestDataRef
 
 SIZE_LIMIT = "5Gi"
 NAME = "test-data"

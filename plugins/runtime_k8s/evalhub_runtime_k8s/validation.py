@@ -9,7 +9,7 @@ from evalhub_runtime_k8s.names import is_object_name
 from evalhub_runtime_k8s.quantities import quantity
 from evalhub_runtime_k8s.resources import SIDECAR_DEFAULTS, container_resources
 from evalhub_runtime_k8s.settings import Installation, KubernetesSettings
-from evalhub_server.errors import SettingsError
+from evalhub_server.plugins import SettingsError
 
 SIDECAR = "sidecar.sidecar_container.resources"
 HARDENING = "kubernetes.hardening"

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from evalhub_runtime_k8s import paths
 from evalhub_runtime_k8s.credential_refs import FOR_ADAPTERS
-from evalhub_server.models.common import Json
+from evalhub_server.plugins import Json
 
 TOKEN_LIFETIME_S = 3600
 

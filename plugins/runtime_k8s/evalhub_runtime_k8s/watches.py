@@ -10,7 +10,7 @@ import structlog
 from evalhub_runtime_k8s.api_errors import Refused
 from evalhub_runtime_k8s.api_resources import Resource
 from evalhub_runtime_k8s.client import KubernetesApi
-from evalhub_server.errors import EvalHubError
+from evalhub_server.plugins import EvalHubError
 
 log = structlog.get_logger()
 

@@ -24,10 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from evalhub_runtime_local.process_tree import Identity
-from evalhub_server.domain.record import Exit
-from evalhub_server.errors import LaunchError
-from evalhub_server.models.jobspec import JobSpec
-from evalhub_server.plugins import Handle
+from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError
 
 MARKER = "EVALHUB_LOCAL_RUN"
 """Set last in an adapter's environment and inherited by what it starts: ``<directory>#<attempt>``."""

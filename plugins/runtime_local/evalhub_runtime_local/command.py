@@ -11,8 +11,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from evalhub_server.errors import LaunchError
-from evalhub_server.plugins import BenchmarkRun
+from evalhub_server.plugins import BenchmarkRun, LaunchError
 
 
 class Command(Struct, kw_only=True, frozen=True):

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from evalhub_runtime_local.attempt_files import Attempt, signal_name
 from evalhub_runtime_local.process_tree import SHORTAGES, Identity, ProcessTable
-from evalhub_server.domain.record import Exit
+from evalhub_server.plugins import Exit
 
 POLL_S = 0.05
 

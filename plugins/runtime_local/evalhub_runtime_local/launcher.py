@@ -17,9 +17,7 @@ from evalhub_runtime_local.command import Command, adapter_environment
 from evalhub_runtime_local.paths import JobsDir, make_private
 from evalhub_runtime_local.process_tree import Identity, ProcessScanner, ProcessTable
 from evalhub_runtime_local.sidecar import LocalSidecar
-from evalhub_server.errors import ApiError, LaunchError
-from evalhub_server.models.jobspec import JobSpec
-from evalhub_server.plugins import BenchmarkRun
+from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError
 
 # The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "".
 #

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from evalhub_server.errors import StartupError
-from evalhub_server.models.jobspec import JobSpec
+from evalhub_server.plugins import JobSpec, StartupError
 
 LONGEST_PART_BYTES = 255
 KEPT_CHARACTERS = 40

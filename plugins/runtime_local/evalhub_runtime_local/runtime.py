@@ -29,17 +29,20 @@ from evalhub_runtime_local.process_tree import (
 from evalhub_runtime_local.settings import LocalSettings, directory, jobs_dir, limits
 from evalhub_runtime_local.sidecar import local_sidecar
 from evalhub_runtime_local.terminate import Terminator
-from evalhub_server.domain.record import Exit
-from evalhub_server.errors import LaunchError, RuntimeUnavailable, SettingsError, StartupError
 from evalhub_server.plugins import (
     BenchmarkRun,
+    Exit,
     Handle,
     JobPlan,
     JobRequest,
+    LaunchError,
     LogOptions,
     PluginContext,
     Runtime,
+    RuntimeUnavailable,
+    SettingsError,
     SidecarUrls,
+    StartupError,
 )
 
 log = structlog.get_logger()

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from evalhub_server.errors import SettingsError
-from evalhub_server.plugins import Limits, PluginContext
+from evalhub_server.plugins import Limits, PluginContext, SettingsError
 
 DEFAULT_JOBS_DIR = "/tmp/evalhub-jobs"  # noqa: S108  the released server's; used only if safe: JobsDir.ensure()
 MIN_DEFAULT_PARALLEL = 4

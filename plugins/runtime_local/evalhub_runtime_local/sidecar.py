@@ -16,11 +16,15 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from evalhub_runtime_local.attempt_files import write_private
-from evalhub_server.domain import problems
-from evalhub_server.models.job import Model
-from evalhub_server.models.jobspec import JobSpec
-from evalhub_server.plugins import PluginContext, convert_section, find_section
-from evalhub_server.plugins.sidecar import SidecarSettings
+from evalhub_server.plugins import (
+    JobSpec,
+    Model,
+    PluginContext,
+    SidecarSettings,
+    convert_section,
+    find_section,
+    problems,
+)
 
 JOB_INFO = "sidecar-job-info.json"
 DEFAULT_MODEL_TIMEOUT_S = 300.0

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from msgspec import Struct
 
-from evalhub_server.errors import SettingsError
+from evalhub_server.plugins import SettingsError
 
 _FIX = "Write it as postgres://user:password@host:5432/name?sslmode=require."
 _CLIENTS_OWN = frozenset(

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import asyncpg
 import structlog
 
-from evalhub_server.errors import StartupError, StorageUnavailable
+from evalhub_server.plugins import StartupError, StorageUnavailable
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.faults import FAULTS, faults, fix_for, reason_of
 from evalhub_storage_postgres.schema import migrate

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from evalhub_server.errors import StorageError, StorageUnavailable
+from evalhub_server.plugins import StorageError, StorageUnavailable
 from evalhub_storage_postgres.address import Address
 
 R = TypeVar("R")

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.record import (
+from evalhub_server.plugins import (
+    UNWRITABLE,
+    AlreadyExists,
     BenchmarkRecord,
     ExportRecord,
-    JobRecord,
-    TrackedExperiment,
-)
-from evalhub_server.errors import AlreadyExists, NotFound
-from evalhub_server.models.common import Message, State
-from evalhub_server.models.job import JobTest
-from evalhub_server.plugins import JobChange, JobQuery
-from evalhub_server.plugins.documents import (
-    UNWRITABLE,
+    JobChange,
     JobDefinition,
+    JobQuery,
+    JobRecord,
+    JobTest,
+    Message,
+    NotFound,
+    State,
+    TrackedExperiment,
     check_identity,
     decoding,
     encode,

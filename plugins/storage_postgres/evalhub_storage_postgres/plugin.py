@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from evalhub_server.errors import PluginError
-from evalhub_server.plugins import Descriptor, Duration, PluginContext, hookimpl
+from evalhub_server.plugins import Descriptor, Duration, PluginContext, PluginError, hookimpl
 from evalhub_storage_postgres.address import locate
 
 if TYPE_CHECKING:

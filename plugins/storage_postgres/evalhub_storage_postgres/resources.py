@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evalhub_server.domain.resource import (
+from evalhub_server.plugins import (
     RECORD_TYPES,
+    RESOURCE_ORDERS,
+    SYSTEM_OWNER,
+    UNWRITABLE,
+    AlreadyExists,
     AnyResource,
     CollectionRecord,
     Kind,
+    NotFound,
+    ResourceChange,
+    ResourceQuery,
+    StorageError,
+    check_identity,
+    decoding,
+    encode,
     kind_of,
     labels,
     renewed,
+    unwritable,
 )
-from evalhub_server.errors import AlreadyExists, NotFound, StorageError
-from evalhub_server.models.provider import SYSTEM_OWNER
-from evalhub_server.plugins import ResourceChange, ResourceQuery
-from evalhub_server.plugins.documents import UNWRITABLE, check_identity, decoding, encode, unwritable
-from evalhub_server.plugins.queries import RESOURCE_ORDERS
 from evalhub_storage_postgres.faults import changed
 from evalhub_storage_postgres.search import Conditions, labelled, searchable
 

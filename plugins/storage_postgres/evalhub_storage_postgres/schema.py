@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evalhub_server.errors import StartupError
+from evalhub_server.plugins import StartupError
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.database import Session

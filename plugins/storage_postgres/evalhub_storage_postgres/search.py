@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from evalhub_server.plugins import JobQuery, ResourceQuery, Terms
-from evalhub_server.plugins.queries import single
+from evalhub_server.plugins import JobQuery, ResourceQuery, Terms, single
 
 MAX_INTEGER = 2**63 - 1
 _LONGEST_BYTES, _KEPT_BYTES = 500, 400

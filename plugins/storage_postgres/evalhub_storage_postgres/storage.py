@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from evalhub_server.domain.record import JobRecord
-from evalhub_server.domain.resource import AnyResource, Kind, kind_of
-from evalhub_server.errors import StorageError, StorageUnavailable
 from evalhub_server.plugins import (
+    AnyResource,
     JobChange,
     JobPage,
     JobQuery,
+    JobRecord,
+    Kind,
     ResourceChange,
     ResourcePage,
     ResourceQuery,
     Storage,
+    StorageError,
+    StorageUnavailable,
+    kind_of,
 )
 from evalhub_storage_postgres import jobs, resources
 from evalhub_storage_postgres.address import Address

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import aiosqlite
 
-from evalhub_server.errors import StartupError
+from evalhub_server.plugins import StartupError
 
 FILE_NAME = "evalhub.db"
 """Name of the database in the data directory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from evalhub_server.errors import StorageError, StorageUnavailable
+from evalhub_server.plugins import StorageError, StorageUnavailable
 
 _FIXES = {
     sqlite3.SQLITE_FULL: "Free disk space and try again.",

@@ -11,15 +11,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.record import (
+from evalhub_server.plugins import (
     BenchmarkRecord,
     ExportRecord,
+    JobDefinition,
     JobRecord,
+    JobTest,
+    Message,
+    State,
     TrackedExperiment,
+    decoding,
+    encode,
 )
-from evalhub_server.models.common import Message, State
-from evalhub_server.models.job import JobTest
-from evalhub_server.plugins.documents import JobDefinition, decoding, encode
 from evalhub_storage_sqlite.columns import check_columns, microseconds, moment
 from evalhub_storage_sqlite.connection import Row
 from evalhub_storage_sqlite.record_mapper import Rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.plugins import JobRecord
 from evalhub_storage_sqlite.connection import Row
 from evalhub_storage_sqlite.job_documents import Changes, Columns, JobRows, changes, identity
 from evalhub_storage_sqlite.record_mapper import Family, Rows, Transaction

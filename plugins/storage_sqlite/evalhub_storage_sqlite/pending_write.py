@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic
 
-from evalhub_server.errors import AlreadyExists, NotFound
+from evalhub_server.plugins import AlreadyExists, NotFound
 from evalhub_storage_sqlite.connection import Connection, read
 from evalhub_storage_sqlite.record_mapper import Family, R, Rows, Stored, Transaction
 from evalhub_storage_sqlite.repository import Shelf

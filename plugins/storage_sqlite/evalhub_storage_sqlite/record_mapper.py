@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from evalhub_server.plugins.documents import UNWRITABLE, Record, check_identity, unwritable
+from evalhub_server.plugins import UNWRITABLE, Record, check_identity, unwritable
 from evalhub_storage_sqlite.connection import Row
 
 R = TypeVar("R", bound=Record)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from evalhub_server.errors import NotFound
+from evalhub_server.plugins import NotFound
 from evalhub_storage_sqlite import select
 from evalhub_storage_sqlite.cache import ListingCache, RecordCache
 from evalhub_storage_sqlite.connection import Connection, read

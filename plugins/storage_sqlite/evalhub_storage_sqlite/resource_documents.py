@@ -11,10 +11,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord, kind_of
-from evalhub_server.models.collection import CollectionConfig
-from evalhub_server.models.provider import ProviderConfig
-from evalhub_server.plugins.documents import decoding, encode
+from evalhub_server.plugins import (
+    AnyResource,
+    CollectionConfig,
+    CollectionRecord,
+    Kind,
+    ProviderConfig,
+    ProviderRecord,
+    decoding,
+    encode,
+    kind_of,
+)
 from evalhub_storage_sqlite.columns import check_columns, microseconds, moment
 from evalhub_storage_sqlite.connection import Row
 from evalhub_storage_sqlite.record_mapper import Rows

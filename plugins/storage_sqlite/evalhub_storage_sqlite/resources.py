@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from evalhub_server.domain.resource import AnyResource, Kind, labels
-from evalhub_server.models.provider import SYSTEM_OWNER
+from evalhub_server.plugins import SYSTEM_OWNER, AnyResource, Kind, labels
 from evalhub_storage_sqlite.record_mapper import Family, Rows, Transaction
 from evalhub_storage_sqlite.resource_documents import ResourceChanges, ResourceRows, changes, identity
 from evalhub_storage_sqlite.select import select_in

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from evalhub_server.errors import StartupError
+from evalhub_server.plugins import StartupError
 
 APPLICATION_ID = 0x45564842
 """``EVHB`` in the file's header: says that the file is ours."""

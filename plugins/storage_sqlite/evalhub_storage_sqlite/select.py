@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from evalhub_server.models.provider import SYSTEM_OWNER
+from evalhub_server.plugins import SYSTEM_OWNER
 from evalhub_storage_sqlite.cache import Listing
 from evalhub_storage_sqlite.connection import Row
 from evalhub_storage_sqlite.record_mapper import Family, R, Stored

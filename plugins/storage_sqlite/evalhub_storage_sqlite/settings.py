@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote
 
 from msgspec import Struct
 
-from evalhub_server.errors import SettingsError
+from evalhub_server.plugins import SettingsError
 
 FILE_NAME = "evalhub.db"
 """Name of the database in the data directory."""

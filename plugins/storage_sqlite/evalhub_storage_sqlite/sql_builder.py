@@ -12,10 +12,15 @@ from collections.abc import Hashable, Iterable
 from msgspec import Struct, field
 from msgspec.structs import astuple
 
-from evalhub_server.models.common import State
-from evalhub_server.models.provider import SYSTEM_OWNER
-from evalhub_server.plugins import JobQuery, ResourceQuery, Terms
-from evalhub_server.plugins.queries import RESOURCE_ORDERS, single
+from evalhub_server.plugins import (
+    RESOURCE_ORDERS,
+    SYSTEM_OWNER,
+    JobQuery,
+    ResourceQuery,
+    State,
+    Terms,
+    single,
+)
 from evalhub_storage_sqlite.columns import MAX_INTEGER
 
 

@@ -12,17 +12,21 @@ from typing import TypeVar
 
 import structlog
 
-from evalhub_server.domain.record import JobRecord
-from evalhub_server.domain.resource import AnyResource, Kind, kind_of
-from evalhub_server.errors import StartupError, StorageError, StorageUnavailable
 from evalhub_server.plugins import (
+    AnyResource,
     JobChange,
     JobPage,
     JobQuery,
+    JobRecord,
+    Kind,
     ResourceChange,
     ResourcePage,
     ResourceQuery,
+    StartupError,
     Storage,
+    StorageError,
+    StorageUnavailable,
+    kind_of,
 )
 from evalhub_storage_sqlite import select
 from evalhub_storage_sqlite.connection import Connection, FileLock, connect_reader, connect_writer

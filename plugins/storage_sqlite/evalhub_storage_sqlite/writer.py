@@ -11,9 +11,15 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.resource import AnyResource, CollectionRecord, kind_of, renewed
-from evalhub_server.errors import StorageError, StorageUnavailable
-from evalhub_server.models.provider import SYSTEM_OWNER
+from evalhub_server.plugins import (
+    SYSTEM_OWNER,
+    AnyResource,
+    CollectionRecord,
+    StorageError,
+    StorageUnavailable,
+    kind_of,
+    renewed,
+)
 from evalhub_storage_sqlite.columns import moment
 from evalhub_storage_sqlite.connection import Connection, read, write
 from evalhub_storage_sqlite.faults import UNUSABLE, storage_error

@@ -12,9 +12,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.record import JobRecord
-from evalhub_server.models.common import Json, State
-from evalhub_server.models.job import JobRequest
+from evalhub_server.plugins import JobRecord, JobRequest, Json, State
 
 T = TypeVar("T")
 

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from evalhub_server.errors import SettingsError
-from evalhub_server.plugins.sections import Duration
+from evalhub_server.plugins import Duration, SettingsError
 
 
 class MlflowSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

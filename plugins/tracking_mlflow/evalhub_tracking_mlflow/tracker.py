@@ -9,10 +9,17 @@ from urllib.parse import quote
 
 import structlog
 
-from evalhub_server.domain import problems
-from evalhub_server.domain.card import CARD_FILE, card_json
-from evalhub_server.models.job import JobRequest
-from evalhub_server.plugins import ExportOutcome, ExportRefused, JobRecord, TrackedExperiment, Tracker
+from evalhub_server.plugins import (
+    CARD_FILE,
+    ExportOutcome,
+    ExportRefused,
+    JobRecord,
+    JobRequest,
+    TrackedExperiment,
+    Tracker,
+    card_json,
+    problems,
+)
 from evalhub_tracking_mlflow.client import API, Client, MlflowError
 from evalhub_tracking_mlflow.content import experiment_tags, run_content, run_tags
 from evalhub_tracking_mlflow.credentials import Credentials

@@ -25,9 +25,16 @@ from typing import cast
 import msgspec
 
 from evalhub_runtime_thread.workload import Function, Workload
-from evalhub_server.domain.record import Exit
-from evalhub_server.errors import LaunchError, StartupError
-from evalhub_server.plugins import BenchmarkRun, Handle, Limits, LogOptions, Runtime
+from evalhub_server.plugins import (
+    BenchmarkRun,
+    Exit,
+    Handle,
+    LaunchError,
+    Limits,
+    LogOptions,
+    Runtime,
+    StartupError,
+)
 
 LAST_WAIT_S = 5.0
 """How long ``stop`` waits after the grace, where other runtimes use force."""

@@ -11,10 +11,7 @@ from typing import Any
 
 import msgspec
 
-from evalhub_server.domain.record import Exit
-from evalhub_server.models.common import Json
-from evalhub_server.models.jobspec import JobSpec
-from evalhub_server.plugins import BenchmarkRun
+from evalhub_server.plugins import BenchmarkRun, Exit, JobSpec, Json
 
 HTTP_TIMEOUT_S = 30
 
