@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from harness import Config, RunningServer, wait_until
 from harness.imports import loaded_by
 from harness.server import API
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -169,17 +167,6 @@ def test_a_request_is_active_until_its_answer_has_ended(server: RunningServer):
     # The scrape is the only request just now, and it is still being answered.
     assert scrape(server)("http_server_active_requests", http_request_method="GET", url_scheme="http") == 1
     assert scrape(server)("http_server_active_requests", http_request_method="GET", url_scheme="http") == 1
-
-
-def test_the_readme_names_every_metric_of_the_server_and_no_other(server: RunningServer):
-    section = README.partition("### Metrics")[2].partition("\n## ")[0].partition("\n### ")[0]
-    named = set(re.findall(r"^\| `([a-z_]+)`", section, re.MULTILINE))
-    own = {
-        f"{name}_total" if family.type == "counter" else name
-        for name, family in scrape(server).families.items()
-        if name.startswith(("evalhub_", "http_"))
-    }
-    assert named == own
 
 
 def test_a_start_does_not_wait_for_prometheus_client():

@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar, Union, cast, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
@@ -90,11 +91,15 @@ def unknown_keys(value: Any, type_: type[msgspec.Struct], path: str) -> Iterator
             yield from unknown_keys(item, struct, where)
 
 
+@cache
 def _fields(type_: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    # Cached: msgspec evaluates the annotations, which hold the descriptions, at each call.
     return {field.encode_name.lower(): field for field in msgspec.structs.fields(type_)}
 
 
 def _arms(hint: Any) -> tuple[Any, ...]:
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 

@@ -1,26 +1,24 @@
 """The configuration: files, environment, secret files and flags made into one frozen value.
 
-``load.py`` has the order of precedence, ``known.py`` which keys and variables there are, ``secrets.py`` what is not
+``load.py`` has the order of precedence, ``schema.py`` the keys, ``environment.py`` the variables, ``secrets.py`` what is not
 to be shown.
 """
 
 from evalhub_server.plugins.sidecar import SidecarSettings
-from evalhub_server.settings.environment import place_of
+from evalhub_server.settings.environment import ENVIRONMENT, place_of
+from evalhub_server.settings.keys import NO_EFFECT, Key, all_keys, key_paths
 from evalhub_server.settings.layers import Finding, Place, key_of
 from evalhub_server.settings.load import load_settings
 from evalhub_server.settings.locate import bundled_config_dir
 from evalhub_server.settings.schema import (
     CORE_SECTIONS,
-    ENVIRONMENT,
     MIB,
-    NO_EFFECT,
     FinalizerSettings,
     OtelSettings,
     PluginSettings,
     PrometheusSettings,
     ServiceSettings,
     SupervisorSettings,
-    key_paths,
 )
 from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
 from evalhub_server.settings.value import Settings
@@ -34,6 +32,7 @@ __all__ = [
     "SECRET_VARIABLES",
     "FinalizerSettings",
     "Finding",
+    "Key",
     "OtelSettings",
     "Place",
     "PluginSettings",
@@ -44,6 +43,7 @@ __all__ = [
     "SidecarSettings",
     "SupervisorSettings",
     "YamlFile",
+    "all_keys",
     "bundled_config_dir",
     "key_of",
     "key_paths",

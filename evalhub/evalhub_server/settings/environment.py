@@ -7,9 +7,31 @@ from typing import Any, cast
 
 from evalhub_server.errors import SettingsError
 from evalhub_server.settings.layers import Document, Place
-from evalhub_server.settings.schema import ENVIRONMENT
 
 SECTION = "env_mappings"
+
+ENVIRONMENT: Mapping[str, str] = {
+    "PORT": "service.port",
+    "API_HOST": "service.host",
+    "TLS_CERT_FILE": "service.tls_cert_file",
+    "TLS_KEY_FILE": "service.tls_key_file",
+    "DB_DRIVER": "database.driver",
+    "DB_URL": "database.url",
+    "MLFLOW_TRACKING_URI": "mlflow.tracking_uri",
+    "MLFLOW_CA_CERT_PATH": "mlflow.ca_cert_path",
+    "MLFLOW_TOKEN_PATH": "mlflow.token_path",
+    "MLFLOW_WORKSPACE": "mlflow.workspace",
+    "MLFLOW_TOKEN_CACHE_TIMEOUT": "sidecar.mlflow.token_cache_timeout",
+    "EVALHUB_CA_CERT_PATH": "sidecar.eval_hub.ca_cert_path",
+    "EVALHUB_INSECURE_SKIP_VERIFY": "sidecar.eval_hub.insecure_skip_verify",
+    "EVALHUB_TOKEN_CACHE_TIMEOUT": "sidecar.eval_hub.token_cache_timeout",
+    "OCI_AUTH_CONFIG_PATH": "oci.auth_config_path",
+    "OCI_INSECURE": "oci.insecure",
+    "METRICS_PORT": "prometheus.port",
+    "METRICS_HOST": "prometheus.host",
+    "OTEL_METRIC_EXPORT_INTERVAL": "otel.metric_export_interval",
+}
+"""Variables that work with any configuration file; ``env_mappings`` in the file adds others."""
 
 
 def mappings(document: Document) -> dict[str, str]:

@@ -1,16 +1,17 @@
 """The sections of the configuration that belong to the core, as types.
 
-A field is a key; the docstrings say what the keys mean. Sections of plugins have their types in the plugins.
+A field is a key, and its description is the only text about it: the reference, the file that ``init`` writes and the
+hints of ``check`` are generated from it. Sections of plugins have their types in the plugins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
-import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
-from evalhub_server.plugins.sections import Duration, Timespan, struct_in
+from evalhub_server.plugins.sections import Duration, Timespan
 from evalhub_server.plugins.sidecar import SidecarSettings
 
 MIB = 1024 * 1024
@@ -19,34 +20,93 @@ OTLP = ("otlp-grpc", "otlp-http")
 
 
 class ServiceSettings(Struct, kw_only=True, frozen=True):
-    """``service:`` the HTTP server. Port 0 takes a free one; a limit of time of 0 is none.
+    """Section ``service``: the HTTP server."""
 
-    ``read_header_timeout`` ends a connection whose request's head does not come, ``read_timeout`` one whose body
-    does not, ``idle_timeout`` one on which no further request comes. ``allowed_hosts`` and ``allowed_origins`` are names
-    that clients may use for this server, and web pages that may use it, beside those of this computer.
-    ``auth_token_file`` is a file with a token that every request must carry.
-    ``termination_file`` gets the text of a failed start, outside local mode. ``eval_init_image`` is for runtimes,
-    which read it from the sections.
-    """
-
-    host: str = ""
-    port: int = 8080
-    tls_cert_file: str = ""
-    tls_key_file: str = ""
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
-    auth_token_file: str = ""
-    read_header_timeout: Duration = Duration(15)
-    read_timeout: Duration = Duration(15)
-    write_timeout: Duration = Duration(15)
-    idle_timeout: Duration = Duration(60)
-    max_header_bytes: int = MIB
-    max_request_body_bytes: int = 10 * MIB
-    max_log_response_bytes: int = 50 * MIB
-    log_stream_timeout: Duration = Duration(300)
-    termination_file: str = ""
-    eval_init_image: str = ""
-    local_mode: bool = False
+    host: Annotated[
+        str,
+        Meta(
+            description="Address that the API listens on. Default: `127.0.0.1`. `0.0.0.0` and `::` are all addresses; other computers can then reach the server.",
+            examples=["192.168.1.20"],
+        ),
+    ] = ""
+    port: Annotated[int, Meta(description="Port of the API. 0 takes a free one.", examples=[9090])] = 8080
+    tls_cert_file: Annotated[
+        str,
+        Meta(
+            description="PEM file with the certificate. With `service.tls_key_file`, the server speaks HTTPS.",
+            examples=["/etc/evalhub/cert.pem"],
+        ),
+    ] = ""
+    tls_key_file: Annotated[
+        str,
+        Meta(
+            description="PEM file with the private key of `service.tls_cert_file`.",
+            examples=["/etc/evalhub/key.pem"],
+        ),
+    ] = ""
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Additional names under which clients may reach this server, beside those of this computer.",
+            examples=[["evalhub.example.org"]],
+        ),
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Additional origins whose web pages may use the API, beside those of this computer.",
+            examples=[["https://ui.example.org"]],
+        ),
+    ] = ()
+    auth_token_file: Annotated[
+        str,
+        Meta(
+            description="File with a token that every request must carry as `Authorization: Bearer TOKEN`. It is read again when it changes.",
+            examples=["~/.evalhub-token"],
+        ),
+    ] = ""
+    read_header_timeout: Annotated[
+        Duration, Meta(description="Time limit for the head of a request. `0s`: none.")
+    ] = Duration(15)
+    read_timeout: Annotated[
+        Duration, Meta(description="Time limit for the body of a request. `0s`: none.")
+    ] = Duration(15)
+    write_timeout: Annotated[Duration, Meta(description="Accepted for compatibility; has no effect.")] = (
+        Duration(15)
+    )
+    idle_timeout: Annotated[
+        Duration, Meta(description="How long a connection may wait for its next request. `0s`: no limit.")
+    ] = Duration(60)
+    max_header_bytes: Annotated[
+        int, Meta(description="Maximum size of the head of a request. 0: the default.")
+    ] = MIB
+    max_request_body_bytes: Annotated[
+        int, Meta(description="Maximum size of a request body. -1: no limit; 0: the default.")
+    ] = 10 * MIB
+    max_log_response_bytes: Annotated[
+        int, Meta(description="Maximum size of one answer with logs. -1: no limit; 0: the default.")
+    ] = 50 * MIB
+    log_stream_timeout: Annotated[Duration, Meta(description="Time limit for one answer with logs.")] = (
+        Duration(300)
+    )
+    termination_file: Annotated[
+        str,
+        Meta(
+            description="File that receives the message of a failed start, outside local mode. Default: the variable `TERMINATION_FILE`, else `/opt/evalhub/work/termination-log`.",
+            examples=["/dev/termination-log"],
+        ),
+    ] = ""
+    eval_init_image: Annotated[
+        str,
+        Meta(
+            description="Image of the init container, which fetches test data. For runtimes that run containers.",
+            examples=["registry.example/evalhub:1.1.0"],
+        ),
+    ] = ""
+    local_mode: Annotated[
+        bool,
+        Meta(description="Accepted for compatibility; has no effect. The flag `--local` selects the mode."),
+    ] = False
 
     @property
     def body_limit_bytes(self) -> int:
@@ -55,82 +115,173 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
 
 
 class PluginSettings(Struct, kw_only=True, frozen=True):
-    """``plugins:`` which implementations are used. Empty means: what the mode and the sections suggest.
+    """Section ``plugins``: which implementations are used."""
 
-    So do ``trackers`` and ``exporters`` when they are not given; an empty list is none.
-    """
-
-    runtime: str = ""
-    storage: str = ""
-    trackers: tuple[str, ...] | None = None
-    exporters: tuple[str, ...] | None = None
+    runtime: Annotated[
+        str,
+        Meta(
+            description="Runtime plugin. Default: `local` with `--local`, else `kubernetes`.",
+            examples=["local"],
+        ),
+    ] = ""
+    storage: Annotated[
+        str,
+        Meta(
+            description="Storage plugin. Default: the one that `database.driver` names.", examples=["sqlite"]
+        ),
+    ] = ""
+    trackers: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Tracker plugins. Default: those whose section is configured. An empty list switches tracking off.",
+            examples=[["mlflow"]],
+        ),
+    ] = None
+    exporters: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Exporter plugins. Default: `oci`, and `webhook` if it is configured. An empty list switches exports off.",
+            examples=[["oci", "webhook"]],
+        ),
+    ] = None
 
 
 class SupervisorSettings(Struct, kw_only=True, frozen=True):
-    """``supervisor:`` how long things may take. 0 switches a deadline off.
+    """Section ``supervisor``: deadlines and grace periods of adapters."""
 
-    ``exit_grace``: how long a result may still be on its way after the adapter has ended. ``stop_grace``: between
-    asking an adapter to end and forcing it. ``start_timeout``: from launch to the first report. ``run_timeout``:
-    from launch to the result. ``linger``: how long an adapter may stay alive after it has reported its result.
-    """
-
-    exit_grace: Timespan = Timespan(1)
-    stop_grace: Timespan = Timespan(10)
-    start_timeout: Timespan = Timespan(0)
-    run_timeout: Timespan = Timespan(7 * 24 * 3600)
-    linger: Timespan = Timespan(120)
+    exit_grace: Annotated[
+        Timespan, Meta(description="How long a result may still arrive after its adapter has exited.")
+    ] = Timespan(1)
+    stop_grace: Annotated[
+        Timespan, Meta(description="Grace period between SIGTERM and SIGKILL when an adapter is stopped.")
+    ] = Timespan(10)
+    start_timeout: Annotated[
+        Timespan,
+        Meta(
+            description="Deadline from the launch of an adapter to its first report. `0s`: none.",
+            examples=["10m"],
+        ),
+    ] = Timespan(0)
+    run_timeout: Annotated[
+        Timespan,
+        Meta(
+            description="Deadline from the launch of an adapter to its result. `0s`: none.", examples=["24h"]
+        ),
+    ] = Timespan(7 * 24 * 3600)
+    linger: Annotated[
+        Timespan,
+        Meta(
+            description="How long an adapter may keep running after it has reported its result. `0s`: no limit."
+        ),
+    ] = Timespan(120)
 
 
 class FinalizerSettings(Struct, kw_only=True, frozen=True):
-    """``finalizer:`` how results of jobs are sent to trackers and exporters.
+    """Section ``finalizer``: delivery of results to trackers and exporters."""
 
-    ``max_parallel``: exports that run at once, for each tracker and exporter. A failed one is tried again after a
-    second, then after twice as long each time up to ``retry_most``, at most ``max_attempts`` times in all: with the
-    defaults about a week, so that an outage over a long weekend loses nothing.
-    """
-
-    max_parallel: int = 8
-    retry_most: Timespan = Timespan(300)
-    max_attempts: int = 2700
+    max_parallel: Annotated[
+        int, Meta(description="Maximum number of concurrent exports, for each tracker and exporter.")
+    ] = 8
+    retry_most: Annotated[
+        Timespan,
+        Meta(
+            description="Maximum pause between two attempts of an export. The first pause is a second; each further one is twice as long."
+        ),
+    ] = Timespan(300)
+    max_attempts: Annotated[
+        int,
+        Meta(
+            description="Maximum number of attempts of an export. With the defaults they last about a week."
+        ),
+    ] = 2700
 
 
 class PrometheusSettings(Struct, kw_only=True, frozen=True):
-    """``prometheus:`` a listener of its own for ``/metrics``. Port 0 takes a free one.
+    """Section ``prometheus``: a listener of its own for ``/metrics``."""
 
-    ``host`` empty: all addresses, since scrapers are on other hosts; in local mode those of the API.
-    """
-
-    enabled: bool = False
-    port: int = 8081
-    host: str = ""
+    enabled: Annotated[bool, Meta(description="Serve `/metrics` on a port of its own, over plain HTTP.")] = (
+        False
+    )
+    port: Annotated[int, Meta(description="Port of the metrics. 0 takes a free one.")] = 8081
+    host: Annotated[
+        str,
+        Meta(
+            description="Address that the metrics listen on. Default: all addresses; with `--local` the API's.",
+            examples=["127.0.0.1"],
+        ),
+    ] = ""
 
 
 class OtelSettings(Struct, kw_only=True, frozen=True):
-    """``otel:`` OpenTelemetry. ``exporter_type`` is otlp-grpc, otlp-http or stdout.
+    """Section ``otel``: OpenTelemetry."""
 
-    ``exporter_endpoint`` is host:port of a collector, which is spoken to over TLS unless ``exporter_insecure``.
-    ``sampling_ratio`` is the part of traces that is kept, where the caller has not decided it. ``tracer_timeout`` is how
-    long the collector may take for spans.
-    """
-
-    enabled: bool = False
-    exporter_type: str = ""
-    exporter_endpoint: str = ""
-    exporter_insecure: bool = False
-    sampling_ratio: float = 1.0
-    enable_tracing: bool = False
-    enable_metrics: bool = False
-    enable_logs: bool = False
-    enable_job_container_logs: bool = False
-    tracer_timeout: Duration = Duration(30)
-    tracer_batch_interval: Duration = Duration(5)
-    metric_export_interval: Duration = Duration(60)
-    service_name: str = ""
-    service_version: str = ""
-    additional_attributes: dict[str, str] = field(default_factory=dict[str, str])
-    enable_ecs_resource_detection: bool = False
-    disable_redirect_otel_logs: bool = False
-    disable_database_otel_scan: bool = False
+    enabled: Annotated[
+        bool, Meta(description="Send telemetry to an OpenTelemetry collector. Needs the extra `otel`.")
+    ] = False
+    exporter_type: Annotated[
+        str,
+        Meta(
+            description="Protocol: `otlp-grpc`, `otlp-http`, or `stdout` for lines of JSON.",
+            examples=["otlp-grpc"],
+        ),
+    ] = ""
+    exporter_endpoint: Annotated[
+        str, Meta(description="`host:port` of the collector.", examples=["localhost:4317"])
+    ] = ""
+    exporter_insecure: Annotated[bool, Meta(description="Speak to the collector without TLS.")] = False
+    sampling_ratio: Annotated[
+        float,
+        Meta(
+            description="Share of traces to send, from 0 to 1, unless the caller's `traceparent` decides.",
+            examples=[0.1],
+        ),
+    ] = 1.0
+    enable_tracing: Annotated[bool, Meta(description="Send traces of requests and benchmarks.")] = False
+    enable_metrics: Annotated[bool, Meta(description="Send metrics.")] = False
+    enable_logs: Annotated[bool, Meta(description="Send the server's log.")] = False
+    enable_job_container_logs: Annotated[
+        bool,
+        Meta(description="Send the last 1000 lines of each adapter's output, too. Needs `otel.enable_logs`."),
+    ] = False
+    tracer_timeout: Annotated[Duration, Meta(description="Time limit for one transmission of spans.")] = (
+        Duration(30)
+    )
+    tracer_batch_interval: Annotated[
+        Duration, Meta(description="Interval between transmissions of spans.")
+    ] = Duration(5)
+    metric_export_interval: Annotated[
+        Duration, Meta(description="Interval between transmissions of metrics.")
+    ] = Duration(60)
+    service_name: Annotated[
+        str,
+        Meta(
+            description="Resource attribute `service.name`. Default: `OTEL_SERVICE_NAME`, else `eval-hub-server`.",
+            examples=["evalhub-staging"],
+        ),
+    ] = ""
+    service_version: Annotated[
+        str,
+        Meta(
+            description="Resource attribute `service.version`. Default: the server's version.",
+            examples=["1.1.0"],
+        ),
+    ] = ""
+    additional_attributes: Annotated[
+        dict[str, str],
+        Meta(
+            description="Further resource attributes. They take precedence over `OTEL_RESOURCE_ATTRIBUTES`.",
+            examples=[{"deployment.environment.name": "staging"}],
+        ),
+    ] = field(default_factory=dict[str, str])
+    enable_ecs_resource_detection: Annotated[
+        bool, Meta(description="Accepted for compatibility; has no effect.")
+    ] = False
+    disable_redirect_otel_logs: Annotated[
+        bool, Meta(description="Accepted for compatibility; has no effect.")
+    ] = False
+    disable_database_otel_scan: Annotated[
+        bool, Meta(description="Accepted for compatibility; has no effect.")
+    ] = False
 
     @property
     def adapter_environment(self) -> dict[str, str]:
@@ -150,29 +301,6 @@ class OtelSettings(Struct, kw_only=True, frozen=True):
         return f"{'http' if self.exporter_insecure else 'https'}://{self.exporter_endpoint}"
 
 
-ENVIRONMENT: Mapping[str, str] = {
-    "PORT": "service.port",
-    "API_HOST": "service.host",
-    "TLS_CERT_FILE": "service.tls_cert_file",
-    "TLS_KEY_FILE": "service.tls_key_file",
-    "DB_DRIVER": "database.driver",
-    "DB_URL": "database.url",
-    "MLFLOW_TRACKING_URI": "mlflow.tracking_uri",
-    "MLFLOW_CA_CERT_PATH": "mlflow.ca_cert_path",
-    "MLFLOW_TOKEN_PATH": "mlflow.token_path",
-    "MLFLOW_WORKSPACE": "mlflow.workspace",
-    "MLFLOW_TOKEN_CACHE_TIMEOUT": "sidecar.mlflow.token_cache_timeout",
-    "EVALHUB_CA_CERT_PATH": "sidecar.eval_hub.ca_cert_path",
-    "EVALHUB_INSECURE_SKIP_VERIFY": "sidecar.eval_hub.insecure_skip_verify",
-    "EVALHUB_TOKEN_CACHE_TIMEOUT": "sidecar.eval_hub.token_cache_timeout",
-    "OCI_AUTH_CONFIG_PATH": "oci.auth_config_path",
-    "OCI_INSECURE": "oci.insecure",
-    "METRICS_PORT": "prometheus.port",
-    "METRICS_HOST": "prometheus.host",
-    "OTEL_METRIC_EXPORT_INTERVAL": "otel.metric_export_interval",
-}
-"""Variables that work with any configuration file; ``env_mappings`` in the file adds others."""
-
 CORE_SECTIONS: Mapping[str, type[Struct]] = {
     "service": ServiceSettings,
     "plugins": PluginSettings,
@@ -186,10 +314,18 @@ CORE_SECTIONS: Mapping[str, type[Struct]] = {
 
 
 class SecretFiles(Struct, kw_only=True, frozen=True):
-    """``secrets:`` a directory, and which of its files sets which key; ``file:optional`` may be missing."""
+    """Section ``secrets``: files whose contents are values."""
 
-    dir: str = ""
-    mappings: dict[str, str] = field(default_factory=dict[str, str])
+    dir: Annotated[
+        str, Meta(description="Directory with secret files.", examples=["/run/secrets/evalhub"])
+    ] = ""
+    mappings: Annotated[
+        dict[str, str],
+        Meta(
+            description="File name → key that its contents set. A file name with `:optional` may be missing. One newline at the end of a file is not part of the value.",
+            examples=[{"db_url": "database.url", "mlflow_token:optional": "mlflow.token"}],
+        ),
+    ] = field(default_factory=dict[str, str])
 
 
 class _Mlflow(Struct, kw_only=True, frozen=True):
@@ -211,30 +347,3 @@ class _Database(Struct, kw_only=True, frozen=True):
 
 OTHER_SECTIONS: Mapping[str, type[Struct]] = {"mlflow": _Mlflow, "database": _Database}
 """The released server's sections that belong to plugins here, for when no installed plugin claims them."""
-
-NO_EFFECT: Mapping[str, str] = {
-    "database.max_idle_conns": "a connection that nobody uses is closed after a while",
-    "service.local_mode": "the flag --local decides, as in the released server",
-    "service.write_timeout": "answers are short, and logs have log_stream_timeout",
-    "otel.disable_database_otel_scan": "the database has no spans",
-    "otel.disable_redirect_otel_logs": "what keeps telemetry from being sent is in the log, once",
-    "otel.enable_ecs_resource_detection": "additional_attributes can say where the server runs",
-    "sidecar.eval_hub.token": "in a cluster sidecars have the tokens of their pods",
-    "sidecar.init_container.*": "each Job says it",
-    "sidecar.local.*": "for the sidecar's own file",
-    "sidecar.mlflow.token_path": "in a cluster sidecars have the tokens of their pods",
-    "sidecar.mlflow.workspace": "the tenant is the workspace",
-    "sidecar.model.auth_secret_mount_path": "each Job says it",
-    "sidecar.model.url": "each Job says it",
-}
-"""Keys (a final ``*`` stands for all below) that are checked, accepted in silence and do nothing; and why."""
-
-
-def key_paths(type_: type[Struct], path: str) -> list[str]:
-    """Every key below ``path``, dotted, as the fields of ``type_`` have them."""
-    paths: list[str] = []
-    for item in msgspec.structs.fields(type_):
-        below = f"{path}.{item.encode_name}"
-        nested = struct_in(item.type)
-        paths += key_paths(nested, below) if nested else [below]
-    return paths

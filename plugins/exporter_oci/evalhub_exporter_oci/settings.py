@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from evalhub_server.plugins import (
@@ -18,18 +19,33 @@ from evalhub_server.plugins import (
 
 
 class OciSettings(Struct, kw_only=True, frozen=True):
-    """``auth_config_path``: the docker configuration with the credentials (default: docker's own).
+    """Section ``oci``: pushes to OCI registries."""
 
-    ``ca_cert_path``: a PEM file of authorities to trust beside the system's (default: ``sidecar.oci.ca_cert_path``).
-    ``insecure``: speak plain HTTP with every registry; ``insecure_registries``: with these, as ``host`` or
-    ``host:port``. ``http_timeout``: how long one request may take.
-    """
-
-    auth_config_path: str = ""
-    ca_cert_path: str = ""
-    insecure: bool = False
-    insecure_registries: tuple[str, ...] = ()
-    http_timeout: Timespan = Timespan(30)
+    auth_config_path: Annotated[
+        str,
+        Meta(
+            description="Docker configuration with the credentials of registries. Default: `config.json` in `DOCKER_CONFIG`, else in `~/.docker`.",
+            examples=["/etc/evalhub/docker.json"],
+        ),
+    ] = ""
+    ca_cert_path: Annotated[
+        str,
+        Meta(
+            description="PEM file with authorities to trust beside the system's. Default: `sidecar.oci.ca_cert_path`.",
+            examples=["/etc/evalhub/ca.pem"],
+        ),
+    ] = ""
+    insecure: Annotated[bool, Meta(description="Speak plain HTTP with every registry.")] = False
+    insecure_registries: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Registries to speak plain HTTP with, as `host` or `host:port`.",
+            examples=[["registry.lan:5000"]],
+        ),
+    ] = ()
+    http_timeout: Annotated[Timespan, Meta(description="Time limit for one answer of a registry.")] = (
+        Timespan(30)
+    )
 
 
 def complete(settings: OciSettings, context: PluginContext) -> OciSettings:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_notify_webhook.addresses import is_public
 from evalhub_notify_webhook.events import EVENTS, FINISHED
@@ -15,23 +16,55 @@ from evalhub_server.plugins import SettingsError, Timespan
 
 
 class WebhookSettings(Struct, kw_only=True, frozen=True):
-    """``url``: where messages are posted. ``secret``: what they are signed with, ``whsec_`` and base64.
+    """Section ``webhook``: messages about jobs."""
 
-    ``secret_path``: a file with it instead, read for every message; with two lines, messages have two signatures,
-    so that receivers can change over. ``events``: which there are messages for. ``allow_private_addresses``: the
-    endpoint may be on this computer or in a private network. ``ca_cert_path``: a PEM file of authorities to trust
-    beside the system's. ``proxy_from_environment``: post through the proxy that HTTPS_PROXY and its kin name; whom
-    that reaches is then for it to decide, wherever this computer cannot look up the endpoint. ``http_timeout``: how long the endpoint may take to answer.
-    """
-
-    url: str = ""
-    secret: str = ""
-    secret_path: str = ""
-    events: tuple[str, ...] = FINISHED
-    allow_private_addresses: bool = False
-    ca_cert_path: str = ""
-    proxy_from_environment: bool = False
-    http_timeout: Timespan = Timespan(10)
+    url: Annotated[
+        str,
+        Meta(
+            description="Endpoint that messages about jobs are posted to.",
+            examples=["https://hooks.example.com/evaluations"],
+        ),
+    ] = ""
+    secret: Annotated[
+        str,
+        Meta(
+            description="Key that messages are signed with: `whsec_` and base64.",
+            examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+        ),
+    ] = ""
+    secret_path: Annotated[
+        str,
+        Meta(
+            description="File with the key instead, read for every message. A second line adds a second signature, to change the key without a gap.",
+            examples=["/etc/evalhub/webhook-secret"],
+        ),
+    ] = ""
+    events: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Events to send messages about. There are also `job.created`, `job.running` and `job.deleted`.",
+            examples=[["job.completed", "job.partially_failed", "job.failed", "job.cancelled"]],
+        ),
+    ] = FINISHED
+    allow_private_addresses: Annotated[
+        bool, Meta(description="Permit an endpoint on this computer or in a private network.")
+    ] = False
+    ca_cert_path: Annotated[
+        str,
+        Meta(
+            description="PEM file with authorities to trust beside the system's.",
+            examples=["/etc/evalhub/ca.pem"],
+        ),
+    ] = ""
+    proxy_from_environment: Annotated[
+        bool,
+        Meta(
+            description="Post through the proxy that `HTTPS_PROXY` and related variables name. The proxy then decides about names that cannot be resolved here."
+        ),
+    ] = False
+    http_timeout: Annotated[Timespan, Meta(description="Time limit for an answer of the endpoint.")] = (
+        Timespan(10)
+    )
 
     def __repr__(self) -> str:
         """Short, because the fields hold secrets."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from evalhub_server.plugins import (
@@ -24,61 +24,127 @@ DEFAULT_BASE_URL = "http://localhost:8080"
 
 
 class Hardening(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """``kubernetes.hardening``: each key changes the Jobs that others can see, so all are off.
+    """Section ``kubernetes.hardening``."""
 
-    ``deadline``: from the start of a Job until Kubernetes ends it. ``restart_disrupted``: start an adapter from
-    scratch when its pod was evicted or preempted, instead of failing the benchmark; a provider's ``runtime.k8s`` can
-    say so with a key of the same name. ``logs_as_message``: the end of the log is the termination message of a container that
-    left none. ``termination_grace``: between asking a pod to end and forcing it. ``pod_security_context``: say for
-    the pod, too, what is said for its containers. ``read_only_root``: the adapter can write only to ``/data``,
-    ``/shared`` and ``/tmp``. ``service_links``: variables for every service of the namespace, as Kubernetes makes
-    them. ``docker_config_in_adapter``: the adapter sees the registry credentials that the sidecar uses.
-    ``ephemeral_storage_request``, ``ephemeral_storage_limit``: of the adapter. ``volume_size_limit``: of the pod's
-    own volumes. ``network_policy``: nobody may open a connection to the pod; needs the right to create network
-    policies, and does nothing without it.
-    """
-
-    deadline: Timespan = Timespan(0)
-    restart_disrupted: bool = False
-    logs_as_message: bool = False
-    termination_grace: Timespan = Timespan(0)
-    pod_security_context: bool = False
-    read_only_root: bool = False
-    service_links: bool = True
-    docker_config_in_adapter: bool = True
-    ephemeral_storage_request: str = ""
-    ephemeral_storage_limit: str = ""
-    volume_size_limit: str = ""
-    network_policy: bool = False
+    deadline: Annotated[
+        Timespan,
+        Meta(description="Deadline of a Job, after which Kubernetes ends it. `0s`: none.", examples=["24h"]),
+    ] = Timespan(0)
+    restart_disrupted: Annotated[
+        bool,
+        Meta(
+            description="Restart an adapter from scratch when its pod was evicted or preempted, instead of failing the benchmark. `runtime.k8s.restart_disrupted` of a provider takes precedence."
+        ),
+    ] = False
+    logs_as_message: Annotated[
+        bool, Meta(description="Use the end of a container's log as its termination message if it left none.")
+    ] = False
+    termination_grace: Annotated[
+        Timespan,
+        Meta(
+            description="Grace period between SIGTERM and SIGKILL for a pod; also how long its sidecar keeps delivering events after the adapter has exited. `0s`: Kubernetes' 30 seconds.",
+            examples=["60s"],
+        ),
+    ] = Timespan(0)
+    pod_security_context: Annotated[
+        bool, Meta(description="Declare for the pod, too, that it does not run as root.")
+    ] = False
+    read_only_root: Annotated[
+        bool, Meta(description="Let adapters write to `/data`, `/shared` and `/tmp` only.")
+    ] = False
+    service_links: Annotated[
+        bool,
+        Meta(
+            description="Give pods variables for every service of the namespace, as Kubernetes does by default."
+        ),
+    ] = True
+    docker_config_in_adapter: Annotated[
+        bool, Meta(description="Show adapters the registry credentials that their sidecar uses.")
+    ] = True
+    ephemeral_storage_request: Annotated[
+        str, Meta(description="Ephemeral storage that an adapter requests.", examples=["1Gi"])
+    ] = ""
+    ephemeral_storage_limit: Annotated[
+        str, Meta(description="Maximum ephemeral storage of an adapter.", examples=["2Gi"])
+    ] = ""
+    volume_size_limit: Annotated[
+        str,
+        Meta(
+            description="Maximum size of each of the volumes `/data`, `/shared` and `/tmp` of a pod.",
+            examples=["10Gi"],
+        ),
+    ] = ""
+    network_policy: Annotated[
+        bool,
+        Meta(
+            description="Deny ingress to job pods. Needs the right to create network policies, and has no effect without it."
+        ),
+    ] = False
 
 
 class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """``kubernetes:`` how benchmarks run in the cluster.
+    """Section ``kubernetes``: benchmarks as Jobs of a cluster."""
 
-    ``ttl``: how long a Job and its pod stay after their end, then Kubernetes removes them. ``service_account``: the
-    Jobs' account (default: the one that the operator makes, else the namespace's default). ``init_env``,
-    ``sidecar_env``: variables of these containers, such as proxies, beside those that the server sets.
-
-    ``poll_interval``: between two looks at the Jobs of a namespace, where the server may not watch them.
-    ``exit_grace``: how long a result may still be on its way after a Job has ended. ``image_pull_timeout``: how long
-    an image may fail to be pulled; ``container_error_timeout``: how long a container may be impossible to make, before
-    the benchmark fails. ``unschedulable_notice``: how long a pod may be without a node before the benchmark says so.
-    ``parallel_launches``: how many Jobs are made at once. ``max_parallel``: how many benchmarks run at once (default:
-    any number; the cluster decides).
-    """
-
-    ttl: Timespan = Timespan(3600)
-    service_account: str = ""
-    init_env: dict[str, str] = {}
-    sidecar_env: dict[str, str] = {}
-    poll_interval: Timespan = Timespan(15)
-    exit_grace: Timespan = Timespan(10)
-    image_pull_timeout: Timespan = Timespan(300)
-    container_error_timeout: Timespan = Timespan(60)
-    unschedulable_notice: Timespan = Timespan(120)
-    parallel_launches: int = 8
-    max_parallel: int | None = None
-    hardening: Hardening = Hardening()
+    ttl: Annotated[Timespan, Meta(description="How long a finished Job and its pod stay in the cluster.")] = (
+        Timespan(3600)
+    )
+    service_account: Annotated[
+        str,
+        Meta(
+            description="Service account of the Jobs. Default: the operator's, else the namespace's.",
+            examples=["evalhub-job"],
+        ),
+    ] = ""
+    init_env: Annotated[
+        dict[str, str],
+        Meta(
+            description="Additional variables of the init container, which fetches test data.",
+            examples=[{"HTTPS_PROXY": "http://proxy:3128"}],
+        ),
+    ] = {}
+    sidecar_env: Annotated[
+        dict[str, str],
+        Meta(
+            description="Additional variables of the sidecar.",
+            examples=[{"HTTPS_PROXY": "http://proxy:3128"}],
+        ),
+    ] = {}
+    poll_interval: Annotated[
+        Timespan,
+        Meta(
+            description="Interval between two looks at the Jobs of a namespace where the server may not watch them."
+        ),
+    ] = Timespan(15)
+    exit_grace: Annotated[
+        Timespan, Meta(description="How long a result may still arrive after its Job has ended.")
+    ] = Timespan(10)
+    image_pull_timeout: Annotated[
+        Timespan,
+        Meta(
+            description="How long an image may fail to be pulled, or a sidecar crash, before the benchmark fails."
+        ),
+    ] = Timespan(300)
+    container_error_timeout: Annotated[
+        Timespan,
+        Meta(
+            description="How long a container may fail to be created, for example because of a missing secret, before the benchmark fails."
+        ),
+    ] = Timespan(60)
+    unschedulable_notice: Annotated[
+        Timespan,
+        Meta(description="How long a pod may be without a node before its benchmark carries a warning."),
+    ] = Timespan(120)
+    parallel_launches: Annotated[int, Meta(description="Maximum number of concurrent Job creations.")] = 8
+    max_parallel: Annotated[
+        int | None,
+        Meta(
+            description="Maximum number of benchmarks that run at the same time. Default: no limit; the cluster decides.",
+            examples=[50],
+        ),
+    ] = None
+    hardening: Annotated[
+        Hardening, Meta(description="Changes to Jobs that others can see; all off by default.")
+    ] = Hardening()
 
 
 class MlflowSection(Struct, kw_only=True, frozen=True):

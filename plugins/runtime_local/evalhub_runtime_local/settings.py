@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.plugins import Limits, PluginContext, SettingsError
 
@@ -14,21 +15,46 @@ MIN_DEFAULT_PARALLEL = 4
 
 
 class LocalSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """``jobs_dir``: where jobs keep their files (default: ``jobs`` below ``--data-dir``, else /tmp/evalhub-jobs).
+    """Section ``local``: adapters as processes of this computer."""
 
-    ``max_parallel``: how many adapters run at once (default: as many as this process may use CPUs, at least 4),
-    of them ``max_parallel_per_provider`` of one provider and ``max_parallel_per_model`` against one model URL.
-    ``cwd``: where adapters start (default: where the server was started).
-    ``allow_remote_commands``: accept providers with commands over REST although the server listens on more than
-    loopback; the web layer reads it.
-    """
-
-    jobs_dir: str = ""
-    max_parallel: int | None = None
-    max_parallel_per_provider: int | None = None
-    max_parallel_per_model: int | None = None
-    allow_remote_commands: bool = False
-    cwd: str = ""
+    jobs_dir: Annotated[
+        str,
+        Meta(
+            description="Directory of job directories. Default: `jobs` in the data directory, else `/tmp/evalhub-jobs`.",
+            examples=["/var/lib/evalhub/jobs"],
+        ),
+    ] = ""
+    max_parallel: Annotated[
+        int | None,
+        Meta(
+            description="Maximum number of adapters that run at the same time; further benchmarks wait in order of arrival. Default: the number of usable CPUs, at least 4.",
+            examples=[4],
+        ),
+    ] = None
+    max_parallel_per_provider: Annotated[
+        int | None,
+        Meta(
+            description="Maximum number of adapters of one provider at the same time. Default: no limit.",
+            examples=[2],
+        ),
+    ] = None
+    max_parallel_per_model: Annotated[
+        int | None,
+        Meta(
+            description="Maximum number of adapters against one model URL at the same time. Default: no limit.",
+            examples=[1],
+        ),
+    ] = None
+    allow_remote_commands: Annotated[
+        bool,
+        Meta(
+            description="Accept providers with commands over REST although other computers can reach this server."
+        ),
+    ] = False
+    cwd: Annotated[
+        str,
+        Meta(description="Working directory of adapters. Default: the server's.", examples=["/srv/adapters"]),
+    ] = ""
 
 
 def limits(settings: LocalSettings) -> Limits:

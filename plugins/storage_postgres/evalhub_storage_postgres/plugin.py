@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.plugins import Descriptor, Duration, PluginContext, PluginError, hookimpl
 from evalhub_storage_postgres.address import locate
@@ -16,20 +16,36 @@ DEFAULT_CONNECTIONS = 10
 
 
 class DatabaseSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """The configuration section ``database`` where the driver is ``pgx`` (or ``postgres``).
+    """Section ``database`` with the driver ``pgx`` or ``postgres``: PostgreSQL."""
 
-    ``url``: as for libpq, ``postgres://user:password@host:5432/name?sslmode=require``.
-
-    ``max_open_conns``: connections at most, 10 if it is not given or not positive; one more holds the lock on the
-    database. ``conn_max_lifetime``: connections that are older are replaced. ``max_idle_conns`` has no effect: a connection
-    that nobody used for five minutes is closed.
-    """
-
-    driver: str = "pgx"
-    url: str = ""
-    max_open_conns: int | None = None
-    max_idle_conns: int | None = None
-    conn_max_lifetime: Duration | None = None
+    driver: Annotated[str, Meta(description="`pgx` or `postgres`.")] = "pgx"
+    url: Annotated[
+        str,
+        Meta(
+            description="URL of the database, as for libpq. `search_path` in it selects a schema.",
+            examples=["postgres://user:password@db.example.org:5432/evalhub?sslmode=require"],
+        ),
+    ] = ""
+    max_open_conns: Annotated[
+        int | None,
+        Meta(
+            description="Maximum number of connections; one more holds the lock on the database. Default: 10.",
+            examples=[20],
+        ),
+    ] = None
+    max_idle_conns: Annotated[
+        int | None,
+        Meta(
+            description="Accepted for compatibility; has no effect: a connection is closed after five minutes without use."
+        ),
+    ] = None
+    conn_max_lifetime: Annotated[
+        Duration | None,
+        Meta(
+            description="Maximum age of a connection; older ones are replaced. Default: no limit.",
+            examples=["30m"],
+        ),
+    ] = None
 
 
 def make_storage(settings: DatabaseSettings, context: PluginContext) -> PostgresStorage:

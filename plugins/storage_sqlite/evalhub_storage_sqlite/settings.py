@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import parse_qs, unquote
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.plugins import SettingsError
 
@@ -18,22 +19,26 @@ _FIX = "Write database.url as file:/path/to/evalhub.db, as a plain path, or leav
 
 
 class DatabaseSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """The configuration section ``database``.
+    """Section ``database``: SQLite."""
 
-    ``url`` names the database: empty, ``:memory:`` or ``file::name:?mode=memory`` is memory; ``file:/path.db``,
-    ``file:///path.db``, ``file:relative.db`` or a plain path is a file, made (with its directory) if missing. Options
-    after a ``?`` other than ``mode`` are ignored. When the user asked for durable data (``--data-dir``), a database
-    in memory becomes the file ``evalhub.db`` there.
-
-    ``max_open_conns``, ``max_idle_conns`` and ``conn_max_lifetime`` are accepted because upstream's files have
-    them. They have no effect: one connection writes and one reads.
-    """
-
-    driver: str = "sqlite"
-    url: str = ""
-    max_open_conns: int | None = None
-    max_idle_conns: int | None = None
-    conn_max_lifetime: str | int | None = None
+    driver: Annotated[str, Meta(description="`sqlite`, or `pgx` for PostgreSQL.")] = "sqlite"
+    url: Annotated[
+        str,
+        Meta(
+            description="Database: a file such as `file:/path/evalhub.db`, which is created if it is missing. Default: `evalhub.db` in the data directory, else memory.",
+            examples=["file:/var/lib/evalhub/evalhub.db"],
+        ),
+    ] = ""
+    max_open_conns: Annotated[
+        int | None,
+        Meta(description="Accepted for compatibility; has no effect: one connection writes and one reads."),
+    ] = None
+    max_idle_conns: Annotated[int | None, Meta(description="Accepted for compatibility; has no effect.")] = (
+        None
+    )
+    conn_max_lifetime: Annotated[
+        str | int | None, Meta(description="Accepted for compatibility; has no effect.")
+    ] = None
 
 
 def locate(url: str, data_dir: Path | None) -> Path | None:

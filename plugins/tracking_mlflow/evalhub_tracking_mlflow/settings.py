@@ -4,27 +4,55 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.plugins import Duration, SettingsError
 
 
 class MlflowSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """``tracking_uri`` is the URL of an MLflow server; it may carry a user and a password.
+    """Section ``mlflow``: an MLflow tracking server."""
 
-    ``token`` goes into the header ``Authorization``, as it is if it begins with ``Bearer`` or ``Basic``. ``token_path``
-    is a file with the token, read again for every request, and preferred. ``ca_cert_path`` replaces the system's
-    certificates. ``workspace`` is that of jobs without a tenant, on servers with workspaces; a tenant has its own.
-    """
-
-    tracking_uri: str = ""
-    http_timeout: Duration = Duration(30)
-    ca_cert_path: str = ""
-    token: str = ""
-    token_path: str = ""
-    workspace: str = ""
+    tracking_uri: Annotated[
+        str,
+        Meta(
+            description="URL of an MLflow server; may contain a user and a password.",
+            examples=["http://localhost:5000"],
+        ),
+    ] = ""
+    http_timeout: Annotated[Duration, Meta(description="Time limit for one request to MLflow.")] = Duration(
+        30
+    )
+    ca_cert_path: Annotated[
+        str,
+        Meta(
+            description="PEM file with authorities to trust instead of the system's.",
+            examples=["/etc/evalhub/ca.pem"],
+        ),
+    ] = ""
+    token: Annotated[
+        str,
+        Meta(
+            description="Token for MLflow, sent in `Authorization`; unchanged if it begins with `Bearer` or `Basic`.",
+            examples=["secret"],
+        ),
+    ] = ""
+    token_path: Annotated[
+        str,
+        Meta(
+            description="File with the token, read for every request; takes precedence over `mlflow.token`.",
+            examples=["/etc/evalhub/mlflow-token"],
+        ),
+    ] = ""
+    workspace: Annotated[
+        str,
+        Meta(
+            description="Workspace of jobs without a tenant, on MLflow servers with workspaces; a tenant has its own.",
+            examples=["default"],
+        ),
+    ] = ""
 
 
 def check_settings(settings: MlflowSettings) -> None:
