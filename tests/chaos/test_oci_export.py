@@ -210,7 +210,7 @@ def test_a_server_without_the_exporter_says_so(tmp_path: Path):
     assert job["results"]["oci"]["status"] == {
         "state": "failed",
         "message": {
-            "message": "The server has no exporter for it: plugins.exporters of its configuration leaves oci out",
+            "message": "The server has no OCI exporter: plugins.exporters in its configuration does not contain oci",
             "message_code": "oci_export_failed",
             "message_origin": "server",
         },

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evalhub_server.domain.card import as_g, card_json, evaluation_card
+from evalhub_server.domain.card import card_json, evaluation_card, format_g
 from evalhub_server.domain.record import JobPlan, JobRecord, PlannedBenchmark
 from evalhub_server.domain.transitions import apply_event, cancel, new_job
 from evalhub_server.models.common import Message, PassCriteria, PrimaryScore
@@ -153,5 +153,5 @@ def test_a_card_says_of_every_job_how_far_it_is() -> None:
     ],
 )
 def test_numbers_are_written_as_percent_g_does_and_can_be_read_back(number: float, text: str) -> None:
-    assert as_g(number) == text
+    assert format_g(number) == text
     assert float(text) == number

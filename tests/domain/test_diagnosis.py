@@ -11,12 +11,12 @@ from evalhub_server.domain.record import Exit
 @pytest.mark.parametrize(
     ("exit_", "reason", "fragment"),
     [
-        (Exit(lost=True), "workload_lost", "left no exit status"),
-        (Exit(lost=True, code=127), "workload_lost", "left no exit status"),
+        (Exit(lost=True), "workload_lost", "without leaving an exit status"),
+        (Exit(lost=True, code=127), "workload_lost", "without leaving an exit status"),
         (Exit(code=127), "command_not_found", "not found (exit code 127)"),
         (Exit(code=126), "command_not_executable", "could not be executed (exit code 126)"),
         (Exit(signal="SIGKILL"), "adapter_killed", "killed by SIGKILL"),
-        (Exit(signal="SIGSEGV"), "adapter_killed", "ended by SIGSEGV"),
+        (Exit(signal="SIGSEGV"), "adapter_killed", "terminated by SIGSEGV"),
         (Exit(code=0), "results_not_reported", "exit code 0 without reporting a result"),
         (Exit(code=3), "adapter_failed", "exit code 3 before it reported"),
         (Exit(), "adapter_failed", "exit code unknown"),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from evalhub_server.domain.json_patch import patch_collection, patch_provider, read_patch
 from evalhub_server.domain.resource import CollectionRecord, Kind, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource
-from evalhub_server.domain.taxonomy import Offered
+from evalhub_server.domain.taxonomy import VisibleBenchmarks
 from evalhub_server.errors import ApiError
 from evalhub_server.models.provider import SYSTEM_OWNER
 from harness.resources import (
@@ -34,8 +34,10 @@ def of_provider(patch: Any, record: ProviderRecord) -> ProviderRecord:
     return patch_provider(record, read_patch(as_json(patch), Kind.PROVIDER), LATER)
 
 
-def of_collection(patch: Any, record: CollectionRecord, available: Offered = NOTHING) -> CollectionRecord:
-    return patch_collection(record, read_patch(as_json(patch), Kind.COLLECTION), available, LATER)
+def of_collection(
+    patch: Any, record: CollectionRecord, visible: VisibleBenchmarks = NOTHING
+) -> CollectionRecord:
+    return patch_collection(record, read_patch(as_json(patch), Kind.COLLECTION), visible, LATER)
 
 
 def refused_collection(patch: Any, **fields: Any) -> ApiError:
@@ -173,14 +175,14 @@ def test_protected_collections_are_not_even_pinned() -> None:
 
 
 def test_what_clients_read_as_derived_can_be_patched() -> None:
-    available = offering(b={"url": "http://b", "domains": ["fin", "law"]})
-    record = a_collection(available)
-    extended = of_collection([op("add", "/domains/-", "med")], record, available)
+    visible = offering(b={"url": "http://b", "domains": ["fin", "law"]})
+    record = a_collection(visible)
+    extended = of_collection([op("add", "/domains/-", "med")], record, visible)
     assert extended.config.domains == ("fin", "law", "med")
-    other = of_collection([op("replace", "/name", "n")], record, available)
+    other = of_collection([op("replace", "/name", "n")], record, visible)
     assert (other.config.domains, other.derived) == ((), {"domains": ("fin", "law")})
-    same = of_collection([op("replace", "/benchmarks/0/url", "http://mine")], record, available)
-    assert plain(collection_resource(same, available))["benchmarks"][0]["url"] == "http://b"
+    same = of_collection([op("replace", "/benchmarks/0/url", "http://mine")], record, visible)
+    assert plain(collection_resource(same, visible))["benchmarks"][0]["url"] == "http://b"
 
 
 def test_origin_and_count_stay() -> None:

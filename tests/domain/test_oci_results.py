@@ -31,7 +31,7 @@ def oci_of(job: JobRecord) -> Any:
 @pytest.mark.parametrize(
     ("export", "state", "text"),
     [
-        ({"state": "pending"}, "pending", "is to be pushed"),
+        ({"state": "pending"}, "pending", "not pushed yet"),
         (
             {"state": "pending", "attempts": 2, "error": "down"},
             "pending",
@@ -39,8 +39,8 @@ def oci_of(job: JobRecord) -> Any:
         ),
         ({"state": "failed", "attempts": 1, "error": "no tag"}, "failed", "not pushed: no tag"),
         ({"state": "succeeded", "attempts": 1}, "succeeded", "pushed"),
-        ({}, "failed", "plugins.exporters of its configuration leaves oci out"),
-        ({"name": "another"}, "failed", "plugins.exporters of its configuration leaves oci out"),
+        ({}, "failed", "plugins.exporters in its configuration does not contain oci"),
+        ({"name": "another"}, "failed", "plugins.exporters in its configuration does not contain oci"),
     ],
 )
 def test_the_status_says_how_it_stands(export: dict[str, Any], state: str, text: str):

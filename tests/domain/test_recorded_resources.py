@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.json_patch import patch_collection, patch_provider, read_patch
-from evalhub_server.domain.provider_normalization import normal_runtime
+from evalhub_server.domain.provider_normalization import normalize_runtime
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
 from evalhub_server.domain.resource_requests import read_collection, read_provider
 from evalhub_server.domain.resource_transitions import (
@@ -27,7 +27,7 @@ from evalhub_server.domain.resource_transitions import (
     replace_provider,
 )
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
-from evalhub_server.domain.taxonomy import Offered, offered
+from evalhub_server.domain.taxonomy import VisibleBenchmarks, visible_benchmarks
 from evalhub_server.errors import ApiError
 from evalhub_server.models.provider import SYSTEM_OWNER
 from harness.resources import LATER, SAMPLES
@@ -76,11 +76,11 @@ def record_of(document: dict[str, Any], kind: Kind) -> AnyResource:
     )
 
 
-def providers() -> Offered:
+def providers() -> VisibleBenchmarks:
     """As they were when the collections were recorded; one benchmark had got its URL after its provider's sample."""
     samples = [recorded(name)["response"]["body"] for name in ("provider-create", "provider-create-taxonomy")]
     samples[1]["benchmarks"][0]["url"] = "http://u"
-    return offered({s["resource"]["id"]: read_provider(json.dumps(s).encode()) for s in samples})
+    return visible_benchmarks({s["resource"]["id"]: read_provider(json.dumps(s).encode()) for s in samples})
 
 
 PROVIDERS = providers()
@@ -91,7 +91,7 @@ def comparable(document: Any, name: str) -> Any:
     shown = dict(document)
     shown["resource"] = {k: v for k, v in shown["resource"].items() if not k.endswith("_at")}
     if "runtime" in shown:  # decision 1: documented keys, absent when empty
-        runtime = normal_runtime(shown["runtime"])
+        runtime = normalize_runtime(shown["runtime"])
         if "k8s" in runtime:
             runtime["k8s"] = {key: value for key, value in runtime["k8s"].items() if value not in ("", None)}
         shown["runtime"] = runtime

@@ -72,15 +72,15 @@ def test_what_a_get_shows_can_be_put_and_changes_only_the_time() -> None:
     )
     shown = msgspec.json.encode(provider_resource(provider))
     assert replace_provider(provider, read_provider(shown), LATER) == replace(provider, updated_at=LATER)
-    available = offering(b={"url": "http://b", "domains": ["law", "fin"]})
+    visible = offering(b={"url": "http://b", "domains": ["law", "fin"]})
     collection = replace(
-        a_collection(available, custom={}, pass_criteria={"threshold": 0}, agent={}, tasks=["t"]),
+        a_collection(visible, custom={}, pass_criteria={"threshold": 0}, agent={}, tasks=["t"]),
         derived_from="source",
         pinned_order=1,
         run_count=1,
     )
-    shown = msgspec.json.encode(collection_resource(collection, available))
-    put = replace_collection(collection, read_collection(shown), available, LATER)
+    shown = msgspec.json.encode(collection_resource(collection, visible))
+    put = replace_collection(collection, read_collection(shown), visible, LATER)
     assert put == replace(collection, updated_at=LATER)
 
 
@@ -248,11 +248,11 @@ def test_system_collections_can_be_cloned_and_the_clone_changed() -> None:
 
 
 def test_records_survive_a_round_trip_through_json() -> None:
-    available = offering(b={"domains": ["law"]})
+    visible = offering(b={"domains": ["law"]})
     provider = a_provider(
         custom={"a": [None]}, benchmarks=[{"id": "b"}], runtime={"local": {"env": [{"name": "A"}]}}
     )
-    for record in (provider, replace(a_collection(available), run_count=3, pinned_order=2)):
+    for record in (provider, replace(a_collection(visible), run_count=3, pinned_order=2)):
         assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
 
 

@@ -10,7 +10,13 @@ from evalhub_server.domain.resource import CollectionRecord, labels
 from evalhub_server.domain.resource_requests import read_collection
 from evalhub_server.domain.resource_transitions import replace_collection
 from evalhub_server.domain.resource_view import collection_resource
-from evalhub_server.domain.taxonomy import derived_taxonomy, offered, unknown_members, with_derived, with_urls
+from evalhub_server.domain.taxonomy import (
+    derived_taxonomy,
+    unknown_members,
+    visible_benchmarks,
+    with_derived,
+    with_urls,
+)
 from harness.resources import (
     LATER,
     NOTHING,
@@ -73,7 +79,7 @@ def test_urls_come_from_visible_benchmarks_that_have_one() -> None:
 
 def test_of_benchmarks_with_the_same_id_the_first_counts() -> None:
     provider = a_provider(benchmarks=[{"id": "b", "url": "1"}, {"id": "b", "url": "2"}])
-    assert offered({"p": provider.config})["p", "b"].url == "1"
+    assert visible_benchmarks({"p": provider.config})["p", "b"].url == "1"
 
 
 def test_unknown_members_are_told_apart() -> None:

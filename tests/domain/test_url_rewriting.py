@@ -29,7 +29,7 @@ def an_event(text: str, **fields: Any) -> BenchmarkEvent:
 
 
 def seen(text: str, request: JobRequest | None = None, urls: SidecarUrls = URLS) -> str:
-    event = urls.replaced(an_event(text), a_job(request=request or a_request(), id="job-1"))
+    event = urls.rewrite(an_event(text), a_job(request=request or a_request(), id="job-1"))
     assert event.error_message is not None
     return event.error_message.message
 
@@ -79,7 +79,7 @@ def test_what_nobody_knows_keeps_its_path():
 def test_a_warning_is_treated_alike_and_everything_else_stays():
     warning = Message(message=f"slow: {SIDECAR}/v1", message_code="slow")
     event = an_event("plain", warning_message=warning, artifacts={"url": SIDECAR})
-    real = URLS.replaced(event, a_job(request=a_request()))
+    real = URLS.rewrite(event, a_job(request=a_request()))
     assert real.warning_message == Message(message="slow: https://model.test/v1", message_code="slow")
     assert real.error_message is event.error_message
     assert real.artifacts == {"url": SIDECAR}
@@ -87,4 +87,4 @@ def test_a_warning_is_treated_alike_and_everything_else_stays():
 
 def test_an_event_without_the_address_stays_the_same_object():
     event = an_event("plain")
-    assert URLS.replaced(event, a_job()) is event
+    assert URLS.rewrite(event, a_job()) is event

@@ -16,7 +16,7 @@ from evalhub_runtime_k8s.manifest import Facts, Manifests, build, model_secret_n
 from evalhub_runtime_k8s.settings import Installation, KubernetesSettings, installation
 from evalhub_server.domain import transitions
 from evalhub_server.domain.planning import effective_benchmarks, plan, with_queue_kinds
-from evalhub_server.domain.provider_normalization import normal_runtime
+from evalhub_server.domain.provider_normalization import normalize_runtime
 from evalhub_server.domain.validation import convert, validate
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.models.job import JobRequest
@@ -39,7 +39,7 @@ def providers() -> dict[str, ProviderConfig]:
     found: dict[str, ProviderConfig] = {}
     for file in sorted((FOLDER / "config" / "providers").iterdir()):
         document = yaml.safe_load(file.read_text("utf-8"))
-        document["runtime"] = normal_runtime(document["runtime"])
+        document["runtime"] = normalize_runtime(document["runtime"])
         found[document["id"]] = convert(document, ProviderConfig)
     return found
 

@@ -14,14 +14,14 @@ import pytest
 from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
 from evalhub_server.domain.resource_requests import read_collection, read_provider
 from evalhub_server.domain.resource_transitions import Creation, new_collection, new_provider
-from evalhub_server.domain.taxonomy import Offered, offered
+from evalhub_server.domain.taxonomy import VisibleBenchmarks, visible_benchmarks
 from evalhub_server.errors import ApiError
 
 SAMPLES = Path(__file__).parent.parent / "fixtures" / "rest"
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
 MADE = Creation(id="id-1", tenant="team-a", owner="ada", now=NOON)
-NOTHING: Offered = {}
+NOTHING: VisibleBenchmarks = {}
 A_MEMBER: dict[str, Any] = {"id": "b", "provider_id": "p"}
 
 
@@ -42,14 +42,14 @@ def collection_document(**fields: Any) -> dict[str, Any]:
     return {"name": "c", "category": "x", "benchmarks": [A_MEMBER]} | fields
 
 
-def a_collection(available: Offered = NOTHING, **fields: Any) -> CollectionRecord:
-    return new_collection(read_collection(as_json(collection_document(**fields))), available, MADE)
+def a_collection(visible: VisibleBenchmarks = NOTHING, **fields: Any) -> CollectionRecord:
+    return new_collection(read_collection(as_json(collection_document(**fields))), visible, MADE)
 
 
-def offering(**benchmarks: dict[str, Any]) -> Offered:
+def offering(**benchmarks: dict[str, Any]) -> VisibleBenchmarks:
     """What provider ``p`` offers: the fields of each benchmark by its id."""
     document = {"name": "p", "benchmarks": [{"id": key} | fields for key, fields in benchmarks.items()]}
-    return offered({"p": read_provider(as_json(document))})
+    return visible_benchmarks({"p": read_provider(as_json(document))})
 
 
 def refusal(call: Callable[..., Any], *arguments: Any) -> ApiError:

@@ -1,1 +1,1 @@
-"""The rules: pure functions over frozen records. No I/O, no clock, no await."""
+"""Domain rules: pure functions over frozen records. No I/O, no clock, no await."""

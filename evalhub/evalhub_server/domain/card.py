@@ -1,4 +1,4 @@
-"""The evaluation card of a job."""
+"""Evaluation card: a job record converted to the document that clients and exporters get."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import UNSET
 
-from evalhub_server.domain.job_view import described_metrics
+from evalhub_server.domain.job_view import complete_metrics_schema
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
 from evalhub_server.models.card import (
     CardBenchmark,
@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def evaluation_card(job: JobRecord) -> EvaluationCard:
-    """The card as the job stands; ``results.status`` says whether it has ended."""
+    """The card of a job in its current state, which ``results.status`` gives."""
     collection = job.request.collection
     return EvaluationCard(
         metadata=CardMetadata(
@@ -53,7 +53,7 @@ def evaluation_card(job: JobRecord) -> EvaluationCard:
 
 
 def card_json(job: JobRecord) -> bytes:
-    """The card as exporters send it. The same outcome of a job has the same bytes, whenever it is asked for."""
+    """The card as exporters send it; equal records have equal bytes."""
     return _encode(evaluation_card(job))
 
 
@@ -86,7 +86,7 @@ def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> CardBen
     return msgspec.structs.replace(
         card,
         metrics=result.metrics,
-        metrics_schema=described_metrics(result),
+        metrics_schema=complete_metrics_schema(result),
         additional_info=result.additional_info,
         artifacts=result.artifacts,
         mlflow_run_id=result.mlflow_run_id,
@@ -97,12 +97,12 @@ def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> CardBen
 
 def _test(test: BenchmarkTest) -> CardBenchmarkTest:
     return CardBenchmarkTest(
-        primary_score=as_g(test.primary_score), threshold=as_g(test.threshold), passed=test.passed
+        primary_score=format_g(test.primary_score), threshold=format_g(test.threshold), passed=test.passed
     )
 
 
-def as_g(number: float) -> str:
-    """A finite double as Go's ``%g`` writes it: the fewest digits that give it back, an exponent from 1e6 or below 1e-4."""
+def format_g(number: float) -> str:
+    """Format a finite double like Go's ``%g``: shortest exact digits, an exponent from 1e6 and below 1e-4."""
     shortest = Decimal(repr(number)).normalize()
     if not shortest or -5 < shortest.adjusted() < 6:
         return format(shortest, "f")

@@ -1,6 +1,6 @@
-"""Why a workload ended without a result: a table from facts to a reason, an explanation and a hint.
+"""Diagnosis of workloads that exited without a result: a table from exit facts to reason, explanation and hint.
 
-The reasons are a stable vocabulary: they are the ``message_code`` of the benchmark's error message.
+The reasons are stable: each becomes the ``message_code`` of the benchmark's error message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOG_TAIL_CHARACTERS = 2000
 
 
 class Diagnosis(Struct, kw_only=True, frozen=True):
-    """``explanation`` and ``hint`` are sentences; ``{code}`` and ``{signal}`` in them are filled in."""
+    """One row of the table. ``explanation`` is a format string with the fields ``{code}`` and ``{signal}``."""
 
     reason: str
     applies: Callable[[Exit], bool]
@@ -29,14 +29,14 @@ TABLE = (
     Diagnosis(
         reason="workload_lost",
         applies=lambda exit_: exit_.lost,
-        explanation="The adapter is gone and left no exit status",
-        hint="The host may have been restarted or the process killed; submit the job again.",
+        explanation="The adapter disappeared without leaving an exit status",
+        hint="The host may have restarted, or the process was killed; submit the job again.",
     ),
     Diagnosis(
         reason="command_not_found",
         applies=lambda exit_: exit_.code == 127,
         explanation="The adapter's command was not found (exit code 127)",
-        hint="Check the provider's runtime command and that what it starts is installed and on PATH.",
+        hint="Check the provider's runtime command, and that the program is installed and on PATH.",
     ),
     Diagnosis(
         reason="command_not_executable",
@@ -48,31 +48,34 @@ TABLE = (
         reason="adapter_killed",
         applies=lambda exit_: exit_.signal == "SIGKILL",
         explanation="The adapter was killed by SIGKILL before it reported a result",
-        hint="Often the kernel, out of memory: run fewer benchmarks at once (local.max_parallel) or free memory.",
+        hint="The usual cause is lack of memory: run fewer benchmarks at once (local.max_parallel) or free memory.",
     ),
     Diagnosis(
         reason="adapter_killed",
         applies=lambda exit_: bool(exit_.signal),
-        explanation="The adapter was ended by {signal} before it reported a result",
-        hint="Somebody stopped it, or it crashed; see the log.",
+        explanation="The adapter was terminated by {signal} before it reported a result",
+        hint="It crashed or was stopped; see the log.",
     ),
     Diagnosis(
         reason="results_not_reported",
         applies=lambda exit_: exit_.code == 0,
-        explanation="The adapter ended with exit code 0 without reporting a result",
-        hint="Check that it posts a completed event to callback_url and waits for the answer.",
+        explanation="The adapter exited with exit code 0 without reporting a result",
+        hint="Check that it posts a completed event to callback_url and waits for the response.",
     ),
     Diagnosis(
         reason="adapter_failed",
         applies=lambda _: True,
-        explanation="The adapter ended with exit code {code} before it reported a result",
-        hint="See the log for the reason.",
+        explanation="The adapter exited with exit code {code} before it reported a result",
+        hint="See the log for the cause.",
     ),
 )
 
 
 def explain(exit_: Exit, log_tail: str) -> Message:
-    """The error message of a benchmark whose workload ended without a terminal report."""
+    """The error message of a benchmark whose workload exited without a terminal report.
+
+    The runtime's own reason, message and hint take precedence over the table's.
+    """
     row = next(row for row in TABLE if row.applies(exit_))
     code = "unknown" if exit_.code is None else exit_.code
     text = row.explanation.format(code=code, signal=exit_.signal)
@@ -88,10 +91,10 @@ def explain(exit_: Exit, log_tail: str) -> Message:
 
 
 def deadline(kind: str, seconds: float, log_tail: str) -> Message:
-    """The error message of a benchmark that was stopped because it took too long; ``kind`` is start or run."""
-    what = "reported nothing" if kind == "start" else "did not finish"
+    """The error message of a benchmark that was stopped at a deadline; ``kind`` is start or run."""
+    failure = "reported nothing" if kind == "start" else "did not finish"
     text = (
-        f"The adapter {what} within {seconds:.12g} seconds and was stopped. "
+        f"The adapter {failure} within {seconds:.12g} seconds and was stopped. "
         f"If it needs longer, raise supervisor.{kind}_timeout."
     )
     return Message(
@@ -100,7 +103,7 @@ def deadline(kind: str, seconds: float, log_tail: str) -> Message:
 
 
 def with_log(text: str, log_tail: str) -> str:
-    """Append the last lines of a log, cut to what a person reads."""
+    """Append the last lines of a log, at most :data:`LOG_TAIL_LINES` and :data:`LOG_TAIL_CHARACTERS`."""
     lines = log_tail.rstrip().splitlines()[-LOG_TAIL_LINES:]
     tail = "\n".join(lines)[-LOG_TAIL_CHARACTERS:]
     return f"{text} Last log lines:\n{tail}" if tail else f"{text} The log is empty."

@@ -1,4 +1,4 @@
-"""The job resource that clients read, made from a record."""
+"""Job records converted to the resource in responses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from evalhub_server.models.job import (
 
 
 def job_resource(job: JobRecord) -> JobResource:
-    """Benchmarks come in the order of their index; one that has ended also has an entry in the results."""
+    """The resource of a job: a status for every benchmark by index, and results for those that reported some."""
     request = job.request
     planned = job.plan.benchmarks
     return JobResource(
@@ -103,8 +103,8 @@ def _status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkS
     )
 
 
-def described_metrics(result: ResultRecord) -> tuple[MetricSchema, ...]:
-    """Contract: a metric that nobody described is called numeric."""
+def complete_metrics_schema(result: ResultRecord) -> tuple[MetricSchema, ...]:
+    """The schema of all metrics. Contract: a metric that the adapter does not describe is numeric."""
     described = {schema.name for schema in result.metrics_schema}
     missing = sorted(result.metrics.keys() - described)
     return (*result.metrics_schema, *(MetricSchema(name=name, type="numeric") for name in missing))
@@ -116,7 +116,7 @@ def _result(planned: PlannedBenchmark, index: int, result: ResultRecord) -> Benc
         provider_id=planned.provider_id,
         benchmark_index=index,
         metrics=result.metrics,
-        metrics_schema=described_metrics(result),
+        metrics_schema=complete_metrics_schema(result),
         additional_info=result.additional_info,
         artifacts=result.artifacts,
         mlflow_run_id=result.mlflow_run_id,
@@ -125,14 +125,14 @@ def _result(planned: PlannedBenchmark, index: int, result: ResultRecord) -> Benc
     )
 
 
-EXPORTER = "oci"
+OCI_EXPORTER = "oci"
 
 
 def oci_results(job: JobRecord) -> OciResults | None:
-    """None until the job has ended, and for one that did not ask. Nobody who asked is left without an answer."""
+    """The status of ``exports.oci``, also without such an exporter; None until the job has ended or if unrequested."""
     if not job.state.terminal or job.request.exports is None or job.request.exports.oci is None:
         return None
-    export = next((e for e in job.exports if (e.kind, e.name) == ("exporter", EXPORTER)), None)
+    export = next((e for e in job.exports if (e.kind, e.name) == ("exporter", OCI_EXPORTER)), None)
     state, text = _oci_status(export)
     outcome = export.outcome if export else None
     return OciResults(
@@ -150,7 +150,7 @@ def _oci_status(export: ExportRecord | None) -> tuple[str, str]:
     if export is None:
         return (
             "failed",
-            "The server has no exporter for it: plugins.exporters of its configuration leaves oci out",
+            "The server has no OCI exporter: plugins.exporters in its configuration does not contain oci",
         )
     if export.state == "succeeded":
         return export.state, "Evaluation card pushed"
@@ -161,4 +161,4 @@ def _oci_status(export: ExportRecord | None) -> tuple[str, str]:
             export.state,
             f"Evaluation card not pushed yet, after attempt {export.attempts}: {export.error}",
         )
-    return export.state, "Evaluation card is to be pushed"
+    return export.state, "Evaluation card not pushed yet"

@@ -1,7 +1,7 @@
-"""PATCH bodies: JSON Patch (RFC 6902) or merge patch (RFC 7396), the paths they may change, and their application.
+"""PATCH of providers and collections: JSON Patch (RFC 6902) and merge patch (RFC 7396).
 
-Which operation is allowed on which path is data; it holds for both forms. A patch is applied to the document that a GET
-returns, and the result is validated like the body of a PUT.
+:data:`ALLOWED` lists the permitted operations per path, for both forms. A patch is applied to the document that a GET
+returns; the result is validated like the body of a PUT.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.provider_normalization import spelled_path, spelled_runtime
+from evalhub_server.domain.provider_normalization import normalize_runtime_keys, normalize_runtime_path
 from evalhub_server.domain.resource import CollectionRecord, Kind, ProviderRecord
 from evalhub_server.domain.resource_requests import read_collection, read_provider
 from evalhub_server.domain.resource_transitions import check_changeable, replace_collection, replace_provider
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
-from evalhub_server.domain.taxonomy import Offered
+from evalhub_server.domain.taxonomy import VisibleBenchmarks
 from evalhub_server.domain.validation import MAX_DEPTH, conform, parse
 from evalhub_server.models.common import Int64, Json
+
+DEFAULT_LIMIT_BYTES = 10 * 1024 * 1024
+"""Default limit of a patched document: that of request bodies, so that PATCH creates nothing that PUT would refuse."""
 
 MAX_OPERATIONS = 1000
 OPERATIONS = ("replace", "add", "remove")
 
 
 class Operation(Struct, kw_only=True, frozen=True):
-    """One operation; a missing ``value`` is null."""
+    """One JSON Patch operation; a missing ``value`` is null."""
 
     op: str = ""
     path: str = ""
@@ -38,14 +41,14 @@ class Operation(Struct, kw_only=True, frozen=True):
 
 
 class Patch(Struct, kw_only=True, frozen=True):
-    """An allowed patch: ``operations``, or ``members`` of an object to merge, by their names in the document."""
+    """A patch whose operations are all permitted: either ``operations`` or the ``members`` of a merge patch."""
 
     operations: tuple[Operation, ...] = ()
     members: Json = {}
 
 
 class Allowed(NamedTuple):
-    """Operations on a member as a whole, and on what is below it."""
+    """The operations permitted on a member itself and on paths below it."""
 
     whole: tuple[str, ...]
     below: tuple[str, ...] = ()
@@ -86,7 +89,7 @@ ALLOWED: dict[Kind, dict[str, Allowed]] = {
 
 
 def read_patch(body: bytes, kind: Kind) -> Patch:
-    """Decode the body and check each operation in turn, before the resource is looked up.
+    """Decode a body and check each operation in turn, before the resource is read.
 
     ``[]``, ``{}`` and ``null`` change nothing. Raises ``invalid_json_request``, ``invalid_patch_operation`` and
     ``unallowed_patch``.
@@ -97,17 +100,17 @@ def read_patch(body: bytes, kind: Kind) -> Patch:
     if isinstance(raw, dict):
         return Patch(members=_members(cast("Json", raw), kind))
     if not isinstance(raw, list):
-        raise problems.invalid_json("a patch is a list of operations, or an object to merge")
+        raise problems.invalid_json("a patch is a list of operations or an object to merge")
     items = cast("list[Any]", raw)
     if len(items) > MAX_OPERATIONS:
         raise problems.invalid_json(f"a patch has at most {MAX_OPERATIONS} operations")
     operations = tuple(conform(item, Operation) for item in items)
     for operation in operations:
-        _check(operation, kind)
+        _check_operation(operation, kind)
     return Patch(operations=operations)
 
 
-def _check(operation: Operation, kind: Kind) -> None:
+def _check_operation(operation: Operation, kind: Kind) -> None:
     op, path = operation.op, operation.path
     if op not in OPERATIONS:
         raise problems.invalid_patch_operation(op, OPERATIONS)
@@ -122,7 +125,7 @@ def _check(operation: Operation, kind: Kind) -> None:
 
 
 def _members(patch: Json, kind: Kind) -> Json:
-    """The members to merge: null removes one, everything else replaces it, and must be allowed to."""
+    """The members of a merge patch by lower-case name; null counts as remove, any other value as replace."""
     members: Json = {}
     for key, value in patch.items():
         name = key.lower()
@@ -134,19 +137,13 @@ def _members(patch: Json, kind: Kind) -> Json:
     return members
 
 
-DEFAULT_LIMIT_BYTES = 10 * 1024 * 1024
-"""The default limit of request bodies: a document that could not be put is not patched together either."""
-
-_ERRORS = (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, LookupError, TypeError, ValueError)
-
-
 def patch_provider(
     record: ProviderRecord, patch: Patch, now: datetime, limit_bytes: int = DEFAULT_LIMIT_BYTES
 ) -> ProviderRecord:
-    """Apply a patch from :func:`~evalhub_server.domain.json_patch.read_patch`; ``limit_bytes`` -1 means any size.
+    """Apply a patch from :func:`read_patch` to a provider; ``limit_bytes`` -1 means no limit.
 
-    Raises ``invalid_json_request`` if it cannot be applied or leads to wrong types, ``request_validation_failed``
-    if it leads to a document that breaks a rule, then ``read_only_provider``.
+    Raises, in this order: ``invalid_json_request`` if the patch cannot be applied or leads to wrong types,
+    ``request_validation_failed`` if the result breaks a rule, ``read_only_provider``.
     """
     document = _patched(provider_resource(record), patch)
     return replace_provider(record, read_provider(_bytes(document, limit_bytes)), now)
@@ -155,19 +152,19 @@ def patch_provider(
 def patch_collection(
     record: CollectionRecord,
     patch: Patch,
-    available: Offered,
+    visible: VisibleBenchmarks,
     now: datetime,
     limit_bytes: int = DEFAULT_LIMIT_BYTES,
 ) -> CollectionRecord:
-    """Apply a patch to a collection. ``available`` are the benchmarks that the caller can see.
+    """Apply a patch from :func:`read_patch` to a collection; ``visible`` are the benchmarks that the client can see.
 
-    Raises ``read_only_collection``, then the same as :func:`patch_provider`.
+    Raises ``read_only_collection`` first, then as :func:`patch_provider`.
     """
     check_changeable(record)
-    document = _patched(collection_resource(record, available), patch)
+    document = _patched(collection_resource(record, visible), patch)
     pinned_order = _pinned_order(document.pop("pinned_order", None))
     config = read_collection(_bytes(document, limit_bytes))
-    return replace(replace_collection(record, config, available, now), pinned_order=pinned_order)
+    return replace(replace_collection(record, config, visible, now), pinned_order=pinned_order)
 
 
 def _pinned_order(value: Any) -> int:
@@ -195,36 +192,42 @@ def _patched(resource: msgspec.Struct, patch: Patch) -> Json:
 
 
 def _plain(value: Any) -> Any:
-    """A copy that can be changed, of JSON's own types."""
+    """A mutable copy, made of JSON types only."""
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _apply(document: Json, operation: Operation) -> None:
-    """Apply one operation in place. Like the released server's, ``replace`` adds a member that is not there."""
+    """Apply one operation in place. As in the released server, ``replace`` adds a missing member."""
     op, path = operation.op, operation.path
     try:
-        path = _spelled(path)
+        path = _normalized(path)
         parent, key = jsonpatch.JsonPointer(path).to_last(document)
         if op == "replace" and isinstance(parent, dict) and key not in parent:
             op = "add"
-        # The patch may be applied again, to a newer record: its values are not shared with the document.
+        # A patch can be applied more than once (to a newer record): the document gets a copy of its values.
         change = {"op": op, "path": path, "value": _plain(operation.value)}
         jsonpatch.apply_patch(document, [change], in_place=True)
-    except _ERRORS as error:
+    except (
+        jsonpatch.JsonPatchException,
+        jsonpatch.JsonPointerException,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise problems.invalid_json(f"{op} {operation.path}: {error}") from None
 
 
-def _spelled(path: str) -> str:
-    """Released servers show ``/runtime/k8s/Image``, we show ``/runtime/k8s/image``; both are taken."""
+def _normalized(path: str) -> str:
+    """Accept ``/runtime/k8s/Image``, as released servers spell it, for ``/runtime/k8s/image``."""
     root, member, *keys = path.split("/")
-    return "/".join((root, member, *spelled_path(keys))) if member == "runtime" and keys else path
+    return "/".join((root, member, *normalize_runtime_path(keys))) if member == "runtime" and keys else path
 
 
 def _merge_operations(document: Json, members: Json) -> Iterator[Operation]:
-    """The operations that are equivalent to a merge, each on a member as a whole."""
+    """The JSON Patch operations equivalent to a merge patch, one for each member."""
     for name, value in members.items():
         if value is not None:
-            patch = spelled_runtime(cast("Json", value)) if _is_runtime(name, value) else value
+            patch = normalize_runtime_keys(cast("Json", value)) if _is_runtime(name, value) else value
             yield Operation(op="replace", path=f"/{name}", value=_merged(document.get(name), patch))
         elif name in document:
             yield Operation(op="remove", path=f"/{name}")
@@ -235,7 +238,7 @@ def _is_runtime(name: str, value: Any) -> bool:
 
 
 def _merged(target: Any, patch: Any) -> Any:
-    """RFC 7396: objects are merged, null removes, all else replaces."""
+    """RFC 7396: objects are merged, null removes, any other value replaces."""
     if not isinstance(patch, dict):
         return patch
     merged: Json = dict(cast("Json", target)) if isinstance(target, dict) else {}

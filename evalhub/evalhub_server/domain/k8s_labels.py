@@ -1,15 +1,15 @@
-"""Ids as the labels of Kubernetes objects have them, which is how the operator and others name them in events."""
+"""Kubernetes label values for ids: the operator reports events with ids in this form."""
 
 from __future__ import annotations
 
 import re
 
-LONGEST = 63
-"""Characters of a label's value."""
+MAX_LABEL_CHARACTERS = 63
+"""The maximum length of a label value."""
 
-_OTHERS = re.compile(r"[^a-z0-9._-]+")
+_INVALID = re.compile(r"[^a-z0-9._-]+")
 
 
 def label_value(text: str) -> str:
-    """``text`` as the value of a label: ``MMLU_Pro`` becomes ``mmlu_pro``."""
-    return _OTHERS.sub("-", text.lower())[:LONGEST].strip("-_.") or "x"
+    """Convert ``text`` to a valid label value: ``MMLU_Pro`` becomes ``mmlu_pro``."""
+    return _INVALID.sub("-", text.lower())[:MAX_LABEL_CHARACTERS].strip("-_.") or "x"

@@ -1,4 +1,4 @@
-"""Which benchmarks a job runs, and with what: collection, overrides and provider defaults merged into a plan."""
+"""Job planning: collection, overrides and provider defaults merged into the list of benchmarks to run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_QUEUE_KIND = "kueue"
 
 
 def with_queue_kinds(request: JobRequest) -> JobRequest:
-    """Write the default kind into every queue that names none, so that clients read what will be used."""
+    """Fill in the default kind of every queue without one, so that responses show the effective value."""
     collection = request.collection
     if collection is not None:
         collection = replace(collection, benchmarks=_with_kinds(collection.benchmarks))
@@ -34,7 +34,7 @@ def with_queue_kinds(request: JobRequest) -> JobRequest:
 
 
 def with_trimmed_experiment(request: JobRequest) -> JobRequest:
-    """The name without blanks around it, once for all: an adapter that saw them would make a second experiment."""
+    """Trim the experiment's name, since an adapter given the untrimmed one would create a second experiment."""
     experiment = request.experiment
     if experiment is None or experiment.name == experiment.name.strip():
         return request
@@ -58,10 +58,10 @@ def _queue(queue: Queue | None) -> Queue | None:
 def effective_benchmarks(
     request: JobRequest, collection: CollectionRecord | None
 ) -> tuple[BenchmarkRef, ...]:
-    """Merge the job's overrides into the collection's benchmarks, or take the job's own list.
+    """The benchmarks of the job's collection with its overrides applied, or the job's own list without a collection.
 
-    Raises ``resource_does_not_exist`` for an override outside the collection, ``collection_empty`` and
-    ``resolved_sha_read_only``, in this order.
+    Raises, in this order: ``resource_does_not_exist`` for an override outside the collection, ``collection_empty``,
+    ``resolved_sha_read_only``.
     """
     overrides = request.collection.benchmarks if request.collection else ()
     own = request.benchmarks
@@ -90,32 +90,32 @@ def _check_overrides(overrides: tuple[BenchmarkRef, ...], members: tuple[Benchma
 
 def _overridden(member: BenchmarkRef, overrides: tuple[BenchmarkRef, ...]) -> BenchmarkRef:
     parameters: Json = {}
-    mine: BenchmarkRef | None = None
+    own: BenchmarkRef | None = None
     for override in overrides:
         if override.provider_id == member.provider_id:
             parameters.update(override.parameters)
             if override.id == member.id:
-                mine = override
+                own = override
     for key, value in member.parameters.items():
-        # Contract: the collection's value wins over the user's; null or "" takes the parameter away.
+        # Contract: the collection's value takes precedence over the override's; null or "" removes the parameter.
         if value is None or value == "":
             parameters.pop(key, None)
         else:
             parameters[key] = value
-    if mine is None:
+    if own is None:
         return replace(member, parameters=parameters)
-    # A threshold belongs to a metric: the member's does not judge another one that the override asks for.
+    # A threshold belongs to one metric: the member's does not apply to a different metric of the override.
     same_metric = (
-        None in (mine.primary_score, member.primary_score) or mine.primary_score == member.primary_score
+        None in (own.primary_score, member.primary_score) or own.primary_score == member.primary_score
     )
     return replace(
         member,
         parameters=parameters,
-        weight=mine.weight or member.weight,
-        primary_score=mine.primary_score or member.primary_score,
-        pass_criteria=mine.pass_criteria or (member.pass_criteria if same_metric else None),
-        test_data_ref=mine.test_data_ref or member.test_data_ref,
-        hardware_config=mine.hardware_config or member.hardware_config,
+        weight=own.weight or member.weight,
+        primary_score=own.primary_score or member.primary_score,
+        pass_criteria=own.pass_criteria or (member.pass_criteria if same_metric else None),
+        test_data_ref=own.test_data_ref or member.test_data_ref,
+        hardware_config=own.hardware_config or member.hardware_config,
     )
 
 
@@ -125,10 +125,10 @@ def plan(
     benchmarks: tuple[BenchmarkRef, ...],
     providers: Mapping[str, ProviderConfig],
 ) -> JobPlan:
-    """Fill in what providers say and snapshot it.
+    """Complete ``benchmarks`` with the providers' defaults and take a snapshot of the providers' runtimes.
 
-    ``providers`` has an entry for every ``provider_id`` in ``benchmarks``. Raises ``resource_does_not_exist`` for a
-    benchmark that its provider lacks and ``model_url_required``.
+    ``providers`` has an entry for every ``provider_id`` in ``benchmarks``. Raises ``resource_does_not_exist`` if a
+    provider lacks a benchmark, then ``model_url_required``.
     """
     planned = tuple(_planned(ref, providers[ref.provider_id], request.hardware_config) for ref in benchmarks)
     recorded = all(
@@ -151,7 +151,7 @@ def _planned(
     offered = next((b for b in provider.benchmarks if b.id == ref.id), None)
     if offered is None:
         raise problems.does_not_exist("benchmark", ref.id)
-    score = ref.primary_score or _given(offered.primary_score)
+    score = ref.primary_score or _none_if_unset(offered.primary_score)
     return PlannedBenchmark(
         id=ref.id,
         provider_id=ref.provider_id,
@@ -165,21 +165,21 @@ def _planned(
 
 
 def _threshold(ref: BenchmarkRef, score: PrimaryScore | None, offered: ProviderBenchmark) -> float | None:
-    """The benchmark's own threshold, else the provider's if it is about the same metric."""
+    """The reference's own threshold; otherwise the provider's if it applies to the same metric."""
     if ref.pass_criteria is not None:
         return ref.pass_criteria.threshold
-    default, metric = _given(offered.pass_criteria), _given(offered.primary_score)
+    default, metric = _none_if_unset(offered.pass_criteria), _none_if_unset(offered.primary_score)
     if default is None or metric is None or score is None or score.metric != metric.metric:
         return None
     return default.threshold
 
 
-def _given(value: Any) -> Any:
+def _none_if_unset(value: Any) -> Any:
     return None if value is msgspec.UNSET else value
 
 
 def materialised(collection: CollectionRef, job_plan: JobPlan) -> CollectionRef:
-    """The collection reference with the whole effective list written into it."""
+    """The collection reference with all effective benchmarks of the plan as overrides."""
     benchmarks = tuple(
         BenchmarkRef(
             id=b.id,
@@ -189,7 +189,7 @@ def materialised(collection: CollectionRef, job_plan: JobPlan) -> CollectionRef:
             parameters=b.parameters,
             hardware_config=b.hardware_config,
             test_data_ref=b.test_data_ref,
-            # 1 is what an absent weight means. Left out, since an equal 0.0 is not the default to msgspec.
+            # An absent weight means 1. Left out rather than 0.0: msgspec omits a default by identity, not equality.
             **({} if b.weight == 1.0 else {"weight": b.weight}),
         )
         for b in job_plan.benchmarks

@@ -1,4 +1,4 @@
-"""Every error answer of the contract, one function each: the only place that knows codes, statuses and texts."""
+"""The error responses of the REST API: one function for each code, with its status and text."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def job_closed(job_id: str, new_state: str, state: State) -> ApiError:
 def benchmark_closed(job_id: str, benchmark_id: str, index: int, state: State) -> ApiError:
     text = (
         f"The job {job_id} can not be running because its benchmark '{benchmark_id}' at index {index} "
-        f"is '{state.value}' and the event says something else."
+        f"is '{state.value}', which the event contradicts."
     )
     return ApiError(409, "job_can_not_be_updated", text)
 
@@ -131,45 +131,47 @@ def missing_header(code: str, header: str) -> ApiError:
     return ApiError(400, code, f"The request is missing a required header {header}.")
 
 
-def invalid_header(header: str, why: str) -> ApiError:
-    return ApiError(400, "invalid_header", f"The header {header} {why}. Send it once, with a plain value.")
+def invalid_header(header: str, problem: str) -> ApiError:
+    return ApiError(
+        400, "invalid_header", f"The header {header} {problem}. Send it once, with a plain value."
+    )
 
 
 def host_not_allowed(host: str) -> ApiError:
     text = (
-        f"This server does not answer to the host name '{_shown(host)}', so that web pages cannot reach it under a name "
-        "of their own. Use localhost, or add the name to service.allowed_hosts in the server's config.yaml."
+        f"The host '{_shortened(host)}' is not allowed (protection against DNS rebinding). Use localhost, or add the host "
+        "to service.allowed_hosts in the server's config.yaml."
     )
     return ApiError(403, "host_not_allowed", text)
 
 
 def origin_not_allowed(origin: str) -> ApiError:
     text = (
-        f"Web pages of the origin '{_shown(origin)}' may not change anything on this server. If the page is yours, add its "
+        f"Web pages of the origin '{_shortened(origin)}' may not send requests that change data. To allow them, add the "
         "origin to service.allowed_origins in the server's config.yaml."
     )
     return ApiError(403, "origin_not_allowed", text)
 
 
 def unauthorized() -> ApiError:
-    text = "This server asks for a bearer token: send the header 'Authorization: Bearer TOKEN' with the right token."
+    text = "This server requires a bearer token: send the header 'Authorization: Bearer TOKEN' with a valid token."
     return ApiError(401, "unauthorized", text, {"WWW-Authenticate": 'Bearer realm="evalhub"'})
 
 
 def remote_commands_not_allowed() -> ApiError:
     text = (
-        "Other computers can reach this server, so clients may not tell it which commands to run (runtime.local). Put the "
-        "provider into a file below providers/ of the server's configuration, or set local.allow_remote_commands: true there."
+        "Clients may not set commands (runtime.local) on this server, because other computers can reach it. Put the "
+        "provider into a file in providers/ of the server's configuration, or set local.allow_remote_commands: true there."
     )
     return ApiError(403, "remote_commands_not_allowed", text)
 
 
 def uri_too_long(limit_bytes: int) -> ApiError:
-    text = f"The path of the request is longer than {limit_bytes} bytes; no resource has such an address."
+    text = f"The path of the request is longer than {limit_bytes} bytes; no resource has such a path."
     return ApiError(414, "uri_too_long", text)
 
 
-def _shown(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= 100 else text[:100] + "…"
 
 
@@ -198,14 +200,14 @@ def internal_error(error: str) -> ApiError:
     return ApiError(500, "internal_server_error", f"An internal server error occurred: '{error}'.")
 
 
-def query_failed(what: str, error: StorageError) -> ApiError:
-    """``what`` is the plural of what was listed."""
-    text = f"The request for the {what} failed: '{error}'."
+def query_failed(resources: str, error: StorageError) -> ApiError:
+    """A list request that the storage failed; ``resources`` is the plural, such as evaluation jobs."""
+    text = f"The request for the {resources} failed: '{error}'."
     return ApiError(_status(error), "query_failed", text)
 
 
 def from_storage(kind: str, resource_id: str, error: StorageError, note: str = "") -> ApiError:
-    """What the storage raised, told of the resource that was asked for. ``note``: what else the client should know."""
+    """A storage error as the response about one resource; ``note`` is a sentence to append."""
     if isinstance(error, NotFound):
         return not_found(kind, resource_id)
     text = f"The request for the {kind} resource {resource_id} failed: '{error}'."
@@ -214,5 +216,5 @@ def from_storage(kind: str, resource_id: str, error: StorageError, note: str = "
 
 
 def _status(error: StorageError) -> int:
-    # The contract knows only 500. Who keeps what was refused, as the sidecar does with events, repeats a 503 for longer.
+    # The contract has only 500. Clients that retry, such as the sidecar with events, retry a 503 for longer.
     return 503 if isinstance(error, StorageUnavailable) else 500

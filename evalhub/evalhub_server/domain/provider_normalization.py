@@ -1,4 +1,4 @@
-"""One spelling for what provider files and requests spell in several ways."""
+"""Normalization of the ``runtime`` of providers, whose keys and values have several spellings in files and requests."""
 
 from __future__ import annotations
 
@@ -15,48 +15,51 @@ _KEYS = {
     "imagepullpolicy": "image_pull_policy",
 }
 _PULL_POLICIES = {"ifnotpresent": "if_not_present", "always": "always"}
-_WELL_KNOWN = ("local", "k8s")
+_FIRST_PARTY = ("local", "k8s")
 
 
-def normal_runtime(runtime: Json) -> Json:
-    """Spell the entries ``local`` and ``k8s`` in snake_case with ``{name, value}`` environments.
+def normalize_runtime(runtime: Json) -> Json:
+    """Normalize the entries ``local`` and ``k8s``: keys in snake_case, ``env`` as a list of ``{name, value}``.
 
-    The released server writes Go field names (``CPURequest``, ``Env``) and community files use Kubernetes' own
-    (``Always``). Entries that are empty or null mean: not for this runtime. Other runtimes' entries stay as they are.
+    The released server writes Go field names (``CPURequest``, ``Env``), and community files use Kubernetes' values
+    (``Always``). Empty and null entries are dropped: the provider does not support that runtime. The entries of other
+    runtimes are left unchanged.
     """
     normal: Json = {}
-    for name, entry in spelled_runtime(runtime).items():
+    for name, entry in normalize_runtime_keys(runtime).items():
         if not entry:
             continue
-        if name in _WELL_KNOWN and isinstance(entry, dict):
+        if name in _FIRST_PARTY and isinstance(entry, dict):
             normal[name] = _normal_entry(cast("Json", entry))
         else:
-            normal[name] = entry  # decoding names the wrong type
+            normal[name] = entry  # decoding reports the wrong type
     return normal
 
 
-def spelled_runtime(runtime: Json) -> Json:
-    """Spell only the keys of ``local`` and ``k8s`` as the server writes them; values stay, null ones too."""
-    spelled: Json = {}
+def normalize_runtime_keys(runtime: Json) -> Json:
+    """Normalize only the keys of ``local`` and ``k8s``; values, null included, are left unchanged."""
+    normal: Json = {}
     for name, entry in runtime.items():
-        name, *_ = spelled_path((str(name),))  # noqa: PLW2901  YAML's keys may be numbers
-        if name in _WELL_KNOWN and isinstance(entry, dict):
+        name, *_ = normalize_runtime_path((str(name),))  # noqa: PLW2901  YAML's keys may be numbers
+        if name in _FIRST_PARTY and isinstance(entry, dict):
             fields = cast("Json", entry)
-            entry = {spelled_path((name, str(key)))[1]: value for key, value in fields.items()}  # noqa: PLW2901
-        spelled[name] = entry
-    return spelled
+            entry = {  # noqa: PLW2901
+                normalize_runtime_path((name, str(key)))[1]: value for key, value in fields.items()
+            }
+        normal[name] = entry
+    return normal
 
 
-def spelled_path(path: Sequence[str]) -> tuple[str, ...]:
-    """Spell the keys of a path below ``runtime`` as the server writes them: ``k8s/Image`` becomes ``k8s/image``."""
+def normalize_runtime_path(path: Sequence[str]) -> tuple[str, ...]:
+    """Normalize the keys of a path below ``runtime``: ``("k8s", "Image")`` becomes ``("k8s", "image")``."""
     name, *keys = path
-    if name.lower() not in _WELL_KNOWN:
+    if name.lower() not in _FIRST_PARTY:
         return tuple(path)
     for level, key in enumerate(keys):
         lower = key.lower()
         keys[level] = _KEYS.get(lower.replace("_", ""), lower) if level == 0 else lower
         if level == 1 and keys[0] != "env" and lower == "node_selector":
-            break  # labels of nodes follow
+            break  # the next key is a node label, which is case-sensitive
     return name.lower(), *keys
 
 
@@ -75,7 +78,7 @@ def _normal_entry(entry: Json) -> Json:
 
 
 def _variable(item: Any) -> Any:
-    """``{name, value}`` with the value as text, YAML's true as "1" like the released server."""
+    """``{name, value}`` with the value as a string; as in the released server, YAML's true becomes "1"."""
     if not isinstance(item, dict):
         return item
     entry = cast("Json", item)

@@ -1,4 +1,4 @@
-"""Commands in providers, which the local runtime gives to a shell of this computer."""
+"""Access rule for provider commands, which the local runtime passes to a shell on this host."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from evalhub_server.domain import problems
 from evalhub_server.models.provider import ProviderConfig
 
 LOCAL = "local"
+"""The name of the local runtime."""
 
 
 def check_commands_allowed(
     config: ProviderConfig, *, allowed: bool, stored: ProviderConfig | None = None
 ) -> None:
-    """For every write of a provider by a client, with what would be stored, and with what is stored so far.
+    """Check a provider that a client writes; ``stored`` is its current configuration, if there is one.
 
-    Raises ``remote_commands_not_allowed`` (403) unless that is ``allowed``, or says no more about the local runtime
-    than before: its environment counts, too, since it can make a shell run something.
+    Raises ``remote_commands_not_allowed`` (403) unless commands are ``allowed`` or ``runtime.local`` is empty or
+    unchanged. Its ``env`` counts as well as its ``command``: variables can make a shell run programs.
     """
     entry = config.runtime.get(LOCAL)
     if not allowed and entry and not (stored and stored.runtime.get(LOCAL) == entry):

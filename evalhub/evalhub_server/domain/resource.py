@@ -1,4 +1,4 @@
-"""Providers and collections as the server keeps them."""
+"""Records of providers and collections, as the server stores them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from evalhub_server.models.provider import SYSTEM_OWNER, ProviderConfig
 
 
 class Kind(StrEnum):
-    """``value`` is the word of the contract's messages."""
+    """The kinds of resources; the values appear in messages of the contract."""
 
     PROVIDER = "provider"
     COLLECTION = "collection"
 
 
 class ResourceRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What both kinds have in common. System resources come from files: owner ``system``, no tenant, read-only.
+    """Fields of both kinds. Times are UTC with microseconds.
 
-    Times are UTC with microseconds.
+    System resources come from files: their owner is ``system``, they have no tenant and are read-only.
     """
 
     id: str
@@ -38,16 +38,17 @@ class ResourceRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ProviderRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=True):
-    """A provider as the server keeps it."""
+    """A stored provider."""
 
     config: ProviderConfig
 
 
 class CollectionRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=True):
-    """``derived_from`` is the id of the collection that this one was cloned from; ``run_count`` counts its jobs.
+    """A stored collection.
 
-    ``derived`` has the taxonomy that the providers give for the lists which ``config`` leaves empty, so that filters
-    find it; readers get it computed anew (:mod:`evalhub_server.domain.taxonomy`).
+    ``derived_from`` is the id of the collection that it was cloned from, ``run_count`` the number of its jobs.
+    ``derived`` has the taxonomy of the providers for the lists that are empty in ``config``. It is stored for filters
+    only: responses compute it (:mod:`evalhub_server.domain.taxonomy`).
     """
 
     config: CollectionConfig
@@ -65,7 +66,7 @@ RECORD_TYPES: dict[Kind, type[AnyResource]] = {
 }
 
 TAXONOMY = ("domains", "tasks", "modalities", "industries", "evaluation_targets")
-"""Lists of a collection that lists can be filtered by."""
+"""The taxonomy lists of a collection; list requests can filter by them."""
 
 
 def kind_of(record: AnyResource) -> Kind:
@@ -74,7 +75,7 @@ def kind_of(record: AnyResource) -> Kind:
 
 
 def labels(record: AnyResource) -> dict[str, tuple[str, ...]]:
-    """The lists that a filter asks for membership in, by their names; ``tags`` for both kinds."""
+    """The lists that a filter can match, by name: ``tags`` for both kinds, the taxonomy for collections."""
     if isinstance(record, ProviderRecord):
         return {"tags": record.config.tags}
     config = record.config
@@ -82,11 +83,11 @@ def labels(record: AnyResource) -> dict[str, tuple[str, ...]]:
     return {"tags": config.tags, **lists}
 
 
-def renewed(stored: AnyResource, record: AnyResource) -> AnyResource:
-    """Return what the system's ``stored`` resource becomes when its files now say ``record``.
+def merge_system_resource(stored: AnyResource, record: AnyResource) -> AnyResource:
+    """Update a stored system resource to ``record``, which was read from its file.
 
-    It keeps its creation time and its runs, and if its config is the same, its time of update too. Where that leaves
-    nothing to change, it is ``stored`` itself.
+    The creation time and the run count are kept, and the update time if the configuration is unchanged. Returns
+    ``stored`` itself if nothing changes.
     """
     kept: dict[str, Any] = {"created_at": stored.created_at}
     if isinstance(stored, CollectionRecord):

@@ -1,4 +1,4 @@
-"""What requests and files say about a provider or a collection, decoded and checked."""
+"""Decoding and validation of providers and collections in request bodies and files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from msgspec import UNSET
 from msgspec.structs import fields, replace
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.provider_normalization import spelled_runtime
-from evalhub_server.domain.struct_fields import normalised
+from evalhub_server.domain.provider_normalization import normalize_runtime_keys
+from evalhub_server.domain.struct_fields import normalize_keys
 from evalhub_server.domain.validation import (
     Failure,
     convert,
@@ -28,13 +28,13 @@ from evalhub_server.models.runtime import KnownRuntimes
 
 PROVIDER = "ProviderConfig"
 COLLECTION = "CollectionConfig"
-"""The released server's names, which head the paths in its texts."""
+"""The released server's type names, with which the paths in validation messages start."""
 
 _OPTIONAL = tuple(field.name for field in fields(ProviderBenchmark) if field.default is UNSET)
 
 
 def read_provider(body: bytes) -> ProviderConfig:
-    """The body of a provider's POST or PUT. What the server manages (``resource``) is ignored.
+    """Decode the body of a provider's POST or PUT. ``resource``, which the server manages, is ignored.
 
     Raises ``invalid_json_request`` for malformed JSON and wrong types, then ``request_validation_failed``.
     """
@@ -48,70 +48,72 @@ def read_provider(body: bytes) -> ProviderConfig:
 
 
 def read_collection(body: bytes) -> CollectionConfig:
-    """The body of a collection's POST or PUT. What the server manages (``resource``, ``derived_from``, ``status``,
-    ``pinned_order``, the benchmarks' ``url``) is ignored; its members need not exist.
+    """Decode the body of a collection's POST or PUT. Its benchmarks need not exist.
+
+    Fields that the server manages are ignored: ``resource``, ``derived_from``, ``status``, ``pinned_order`` and the
+    benchmarks' ``url``.
 
     Raises ``invalid_json_request`` for malformed JSON and wrong types, then ``request_validation_failed``.
     """
     config = decode(body, CollectionConfig)
     if failures := list(failed_rules(config, COLLECTION)):
-        raise problems.validation_failed(describe(_with_an_empty_list_too_short(failures, body)))
+        raise problems.validation_failed(describe(_distinguish_empty_list(failures, body)))
     return config
 
 
-def _with_an_empty_list_too_short(failures: list[Failure], body: bytes) -> list[Failure]:
-    """The contract tells an empty list of benchmarks from none; the model of a collection does not."""
-    given = cast("Json", normalised(parse(body), CollectionConfig) or {})
-    if given.get("benchmarks") != []:
+def _distinguish_empty_list(failures: list[Failure], body: bytes) -> list[Failure]:
+    """Report an empty list of benchmarks as too short, not as missing, which the decoded model cannot distinguish."""
+    document = cast("Json", normalize_keys(parse(body), CollectionConfig) or {})
+    if document.get("benchmarks") != []:
         return failures
     missing, too_short = Failure(f"{COLLECTION}.benchmarks", REQUIRED), minimum(1)
     return [failure._replace(rule=too_short) if failure == missing else failure for failure in failures]
 
 
 def provider_config(raw: Any) -> ProviderConfig:
-    """Shape a parsed document, its runtimes too; not validated yet. Raises :class:`msgspec.ValidationError`."""
-    config = convert(_with_spelled_runtimes(raw), ProviderConfig)
+    """Convert a parsed document, without checking its rules. Raises :class:`msgspec.ValidationError`."""
+    config = convert(_with_normalized_runtime(raw), ProviderConfig)
     return replace(
         config,
         benchmarks=tuple(_without_empty(benchmark) for benchmark in config.benchmarks),
-        runtime=_typed(config.runtime),
+        runtime=_checked_runtime(config.runtime),
     )
 
 
-def _with_spelled_runtimes(raw: Any) -> Any:
-    """The document with its ``runtime``, in whatever case, spelled in one way; empty entries are dropped."""
+def _with_normalized_runtime(raw: Any) -> Any:
+    """Normalize the keys of ``runtime``, itself in any case, and drop its empty entries."""
     if not isinstance(raw, dict):
         return raw
     document = cast("Json", raw)
     runtime = next((value for key, value in reversed(document.items()) if key.lower() == "runtime"), None)
     if not isinstance(runtime, dict):
         return document
-    entries = spelled_runtime(cast("Json", runtime))
+    entries = normalize_runtime_keys(cast("Json", runtime))
     kept = {name: entry for name, entry in entries.items() if entry is not None and entry != {}}
     return {key: value for key, value in document.items() if key.lower() != "runtime"} | {"runtime": kept}
 
 
-def _typed(runtime: dict[str, Json]) -> dict[str, Json]:
-    """Check the types of the known keys and drop nulls; a plugin's further keys pass."""
+def _checked_runtime(runtime: dict[str, Json]) -> dict[str, Json]:
+    """Check the types of ``local`` and ``k8s`` and drop nulls; keys that only a plugin knows are kept."""
     known = [field.name for field in fields(KnownRuntimes) if field.name in runtime]
     if not known:
         return runtime
     try:
-        shaped = convert({name: runtime[name] for name in known}, KnownRuntimes)
+        converted = convert({name: runtime[name] for name in known}, KnownRuntimes)
     except msgspec.ValidationError as error:
         raise msgspec.ValidationError(str(error).replace("$.", "$.runtime.", 1)) from None
-    plain: dict[str, Json] = msgspec.json.decode(msgspec.json.encode(shaped))
-    typed = dict(runtime)
+    plain: dict[str, Json] = msgspec.json.decode(msgspec.json.encode(converted))
+    checked = dict(runtime)
     for name in known:
-        ours = getattr(shaped, name).__struct_fields__
-        further = {
-            key: value for key, value in runtime[name].items() if key not in ours and value is not None
+        fields_ = getattr(converted, name).__struct_fields__
+        extra = {
+            key: value for key, value in runtime[name].items() if key not in fields_ and value is not None
         }
-        typed[name] = plain[name] | further
-    return {name: entry for name, entry in typed.items() if entry}
+        checked[name] = plain[name] | extra
+    return {name: entry for name, entry in checked.items() if entry}
 
 
 def _without_empty(benchmark: ProviderBenchmark) -> ProviderBenchmark:
-    """The SDK's CLI sends every field, empty ones too; they are not shown again."""
+    """Unset empty optional fields: the SDK's command line sends every field, and responses leave empty ones out."""
     empty = {name: UNSET for name in _OPTIONAL if getattr(benchmark, name) in ("", ())}
     return replace(benchmark, **empty) if empty else benchmark

@@ -1,4 +1,4 @@
-"""What happens to a provider or a collection: it is created, replaced, cloned, run and deleted."""
+"""Transitions of providers and collections: create, replace, clone, count a run, check for deletion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evalhub_server.domain import problems
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, ProviderRecord, kind_of
 from evalhub_server.domain.resource_requests import COLLECTION
 from evalhub_server.domain.struct_fields import unknown_key
-from evalhub_server.domain.taxonomy import Offered, with_derived, without_echo
+from evalhub_server.domain.taxonomy import VisibleBenchmarks, with_derived, without_echo
 from evalhub_server.domain.validation import conform, first_value, parse, validate
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.common import Int64
@@ -22,7 +22,7 @@ from evalhub_server.models.rules import max_length
 
 
 class Creation(Struct, kw_only=True, frozen=True):
-    """Who creates what, and when (UTC)."""
+    """Id, tenant, owner and time (UTC) of a resource to be created."""
 
     id: str
     tenant: str = ""
@@ -30,67 +30,72 @@ class Creation(Struct, kw_only=True, frozen=True):
     now: datetime
 
 
-def new_provider(config: ProviderConfig, made: Creation) -> ProviderRecord:
-    return ProviderRecord(**_identity(made), config=config)
+def new_provider(config: ProviderConfig, creation: Creation) -> ProviderRecord:
+    return ProviderRecord(**_common_fields(creation), config=config)
 
 
-def new_collection(config: CollectionConfig, available: Offered, made: Creation) -> CollectionRecord:
-    return with_derived(CollectionRecord(**_identity(made), config=config), available)
+def new_collection(
+    config: CollectionConfig, visible: VisibleBenchmarks, creation: Creation
+) -> CollectionRecord:
+    return with_derived(CollectionRecord(**_common_fields(creation), config=config), visible)
 
 
-def _identity(made: Creation) -> dict[str, Any]:
+def _common_fields(creation: Creation) -> dict[str, Any]:
     return {
-        "id": made.id,
-        "tenant": made.tenant,
-        "owner": made.owner,
-        "created_at": made.now,
-        "updated_at": made.now,
+        "id": creation.id,
+        "tenant": creation.tenant,
+        "owner": creation.owner,
+        "created_at": creation.now,
+        "updated_at": creation.now,
     }
 
 
 def check_deletable(record: AnyResource) -> None:
-    """Raise ``read_only_provider`` or ``read_only_collection`` for what comes from files.
+    """Raise ``read_only_provider`` or ``read_only_collection`` for a system resource.
 
-    A curated collection may be deleted, since nothing else would get rid of it.
+    A curated collection may be deleted: there is no other way to remove it.
     """
     if record.system:
         raise problems.read_only(kind_of(record).value, record.id)
 
 
 def check_changeable(record: AnyResource) -> None:
-    """Raise ``read_only_provider`` or ``read_only_collection`` for what comes from files and for what is curated."""
+    """Raise ``read_only_provider`` or ``read_only_collection`` for system resources and curated collections."""
     if record.system or (isinstance(record, CollectionRecord) and record.config.curation_order > 0):
         raise problems.read_only(kind_of(record).value, record.id)
 
 
 def replace_provider(record: ProviderRecord, config: ProviderConfig, now: datetime) -> ProviderRecord:
-    """PUT: all but the identity is new. Raises ``read_only_provider``."""
+    """Replace the configuration of a provider. Raises ``read_only_provider``."""
     check_changeable(record)
     return replace(record, config=config, updated_at=now)
 
 
 def replace_collection(
-    record: CollectionRecord, config: CollectionConfig, available: Offered, now: datetime
+    record: CollectionRecord, config: CollectionConfig, visible: VisibleBenchmarks, now: datetime
 ) -> CollectionRecord:
-    """PUT: the configuration is new; identity, origin, pin and count stay. Raises ``read_only_collection``."""
+    """Replace the configuration of a collection; origin, pin and run count are kept.
+
+    Raises ``read_only_collection``.
+    """
     check_changeable(record)
-    config = without_echo(config, record.config, available)
-    return with_derived(replace(record, config=config, updated_at=now), available)
+    config = without_echo(config, record.config, visible)
+    return with_derived(replace(record, config=config, updated_at=now), visible)
 
 
 def with_run_counted(record: CollectionRecord) -> CollectionRecord:
-    """One more job runs the collection. That is no change of it, so ``updated_at`` stays."""
+    """Count a job of the collection; ``updated_at`` is unchanged, since the collection itself is."""
     return replace(record, run_count=record.run_count + 1)
 
 
 class OverridingBenchmark(BenchmarkRef, kw_only=True, frozen=True):
-    """A benchmark of a clone; ``url`` has no effect."""
+    """A benchmark in the body of a clone request; ``url`` has no effect."""
 
     url: Any = None
 
 
 class CloneOverrides(CollectionConfig, kw_only=True, frozen=True):
-    """The fields that the body of a clone may have; ``curation_order`` has no effect."""
+    """The fields permitted in the body of a clone request; ``curation_order`` has no effect."""
 
     name: str = ""
     category: Annotated[str, max_length(128)] = ""
@@ -99,9 +104,10 @@ class CloneOverrides(CollectionConfig, kw_only=True, frozen=True):
 
 
 def read_overrides(body: bytes) -> CollectionConfig:
-    """The body of a clone: a partial configuration, or nothing. What follows the first JSON value is not read.
+    """Decode the body of a clone request: empty, or a partial configuration.
 
-    Raises ``invalid_json_request``, also for an unknown field at any depth. Rules are checked by :func:`clone`.
+    As in the released server, anything after the first JSON value is ignored. Raises ``invalid_json_request``, also
+    for an unknown field at any depth; :func:`clone` checks the rules.
     """
     if not body.strip():
         return CollectionConfig()
@@ -112,18 +118,17 @@ def read_overrides(body: bytes) -> CollectionConfig:
 
 
 def clone(
-    source: CollectionRecord, overrides: CollectionConfig, available: Offered, made: Creation
+    source: CollectionRecord, overrides: CollectionConfig, visible: VisibleBenchmarks, creation: Creation
 ) -> CollectionRecord:
-    """Copy a collection, system and curated ones too, with whole fields replaced where ``overrides`` are not empty.
+    """Copy any collection, with every field that is not empty in ``overrides`` replaced as a whole.
 
-    Empty texts and lists mean: as in the source. A clone is neither curated nor pinned.
-    Raises ``request_validation_failed`` for the merged configuration.
+    A clone is neither curated nor pinned. Raises ``request_validation_failed`` for the merged configuration.
     """
-    given = {
+    changes = {
         name: value
         for name in CollectionConfig.__struct_fields__
         if (value := getattr(overrides, name)) is not None and value not in ("", ())
     }
-    config = replace(source.config, **{**given, "curation_order": 0})
+    config = replace(source.config, **{**changes, "curation_order": 0})
     validate(config, COLLECTION)
-    return replace(new_collection(config, available, made), derived_from=source.id)
+    return replace(new_collection(config, visible, creation), derived_from=source.id)

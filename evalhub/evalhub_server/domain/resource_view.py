@@ -1,4 +1,4 @@
-"""The provider and collection resources that clients read, made from records."""
+"""Provider and collection records converted to the resources in responses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import UNSET
 
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, ProviderRecord
-from evalhub_server.domain.taxonomy import Offered, derived_taxonomy, with_urls
+from evalhub_server.domain.taxonomy import VisibleBenchmarks, derived_taxonomy, with_urls
 from evalhub_server.models.collection import CollectionConfig, CollectionResource, CollectionStatus
 from evalhub_server.models.provider import Provider, ResourceInfo
 
@@ -27,20 +27,20 @@ def provider_resource(record: ProviderRecord) -> Provider:
     )
 
 
-def collection_resource(record: CollectionRecord, available: Offered) -> CollectionResource:
-    """``available`` are the benchmarks that the reader can see; the others have no URL."""
+def collection_resource(record: CollectionRecord, visible: VisibleBenchmarks) -> CollectionResource:
+    """The resource of a collection; benchmarks that are not ``visible`` to the client get no URL."""
     config = record.config
-    own: dict[str, Any] = {name: getattr(config, name) for name in CollectionConfig.__struct_fields__}
-    own |= derived_taxonomy(config, available)
-    own["benchmarks"] = with_urls(config, available)
-    # A clone has a status from the start, like the released server's.
-    told = record.run_count or record.derived_from
+    fields: dict[str, Any] = {name: getattr(config, name) for name in CollectionConfig.__struct_fields__}
+    fields |= derived_taxonomy(config, visible)
+    fields["benchmarks"] = with_urls(config, visible)
+    # As in the released server, a clone has a status even before its first run.
+    has_status = record.run_count or record.derived_from
     return CollectionResource(
         resource=_info(record),
         derived_from=record.derived_from,
         pinned_order=record.pinned_order,
-        **own,
-        status=CollectionStatus(run_count=record.run_count) if told else None,
+        **fields,
+        status=CollectionStatus(run_count=record.run_count) if has_status else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Scores and verdicts. Doubles throughout; what is not a finite number is no score."""
+"""Scoring: primary scores compared with thresholds, for a benchmark and for a job. Only finite numbers are scores."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from evalhub_server.models.job import BenchmarkTest, JobTest
 
 
 def benchmark_test(benchmark: PlannedBenchmark, metrics: Json) -> BenchmarkTest | None:
-    """Compare the primary score with the threshold; None if there is no such metric, number or threshold.
+    """Compare the primary score with the threshold; None without a threshold or a finite score.
 
-    Passes when the score is at least the threshold, or at most when lower is better.
+    A score passes if it is at least the threshold or, where lower is better, at most.
     """
     score = benchmark.primary_score
     if score is None or benchmark.threshold is None:
@@ -37,9 +37,9 @@ def benchmark_test(benchmark: PlannedBenchmark, metrics: Json) -> BenchmarkTest 
 def job_test(plan: JobPlan, tests: Sequence[BenchmarkTest | None]) -> JobTest | None:
     """Weighted mean over the benchmarks that have a test; ``tests`` is aligned with ``plan.benchmarks``.
 
-    A benchmark contributes w·s, or w·(1 - s) when lower is better; the sum is divided by the sum of the weights
-    and is not clamped. None when no benchmark has a test. The mean is exact before its one rounding: three scores
-    of 0.7 must reach a threshold of 0.7, and their sum in doubles does not.
+    A benchmark contributes w·s, or w·(1 - s) where lower is better; the sum is divided by the sum of the weights
+    and is not clamped. None if no benchmark has a test. The mean is computed exactly and rounded once: three scores
+    of 0.7 must reach a threshold of 0.7, and their mean in doubles does not.
     """
     total = weights = Fraction(0)
     for benchmark, test in zip(plan.benchmarks, tests, strict=True):

@@ -1,4 +1,4 @@
-"""The fields of the models, as requests spell them and as rules are declared on them."""
+"""Introspection of the models: their fields with validation rules, and case-insensitive matching of keys to fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from evalhub_server.models.rules import Rule
 
 
 class Field(NamedTuple):
-    """``struct`` is the model below the field, or below each of its ``many`` items."""
+    """A field of a model.
+
+    ``path_name`` is its name in validation messages. ``struct`` is the model of its value or, if ``many``, of each item.
+    """
 
     name: str
     path_name: str
@@ -31,7 +34,7 @@ def fields_of(type_: type[msgspec.Struct]) -> tuple[Field, ...]:
         item = next((get_args(part)[0] for part in _union(bare) if get_origin(part) is tuple), None)
         item_rules, item_bare = _peel(item)
         struct = next((part for part in (*_union(bare), item_bare) if is_struct(part)), None)
-        # The released server embeds a "Ref" in the benchmarks of jobs and collections, and its texts show it.
+        # In the released server the id is a field of an embedded "Ref", which its messages show.
         path_name = "Ref.id" if type_ is BenchmarkRef and field.name == "id" else field.encode_name
         fields.append(Field(field.name, path_name, rules, item_rules, struct, item is not None))
     return tuple(fields)
@@ -39,7 +42,7 @@ def fields_of(type_: type[msgspec.Struct]) -> tuple[Field, ...]:
 
 @cache
 def checked_fields_of(type_: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """Those that have rules, or something below them that may; each event comes through here."""
+    """The fields that have rules or nested models; cached, since every event is validated."""
     return tuple(field for field in fields_of(type_) if field.rules or field.item_rules or field.struct)
 
 
@@ -47,10 +50,10 @@ def is_struct(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
 
-def normalised(raw: Any, type_: type[Any]) -> Any:
-    """Spell the keys as the fields are spelled, drop nulls and unknown keys; free-form objects stay untouched."""
+def normalize_keys(raw: Any, type_: type[Any]) -> Any:
+    """Rename keys to their fields' names and drop nulls and unknown keys; free-form objects are left unchanged."""
     if not isinstance(raw, dict) or not is_struct(type_):
-        return cast("Any", raw)  # convert() names the wrong type
+        return cast("Any", raw)  # convert() reports the wrong type
     by_key = _by_key(type_)
     normal: dict[str, Any] = {}
     for key, value in cast("dict[str, Any]", raw).items():
@@ -61,14 +64,16 @@ def normalised(raw: Any, type_: type[Any]) -> Any:
             normal[field.name] = value
         elif field.many and isinstance(value, list):
             items = cast("list[Any]", value)
-            normal[field.name] = [normalised({} if item is None else item, field.struct) for item in items]
+            normal[field.name] = [
+                normalize_keys({} if item is None else item, field.struct) for item in items
+            ]
         else:
-            normal[field.name] = normalised(value, field.struct)
+            normal[field.name] = normalize_keys(value, field.struct)
     return normal
 
 
 def unknown_key(raw: Any, type_: type[msgspec.Struct]) -> str | None:
-    """The first key at any depth that no field of ``type_`` has, in any case; free-form objects have all keys."""
+    """The first key, at any depth, that matches no field of ``type_`` in any case; free-form objects accept all keys."""
     if not isinstance(raw, dict):
         return None
     by_key = _by_key(type_)
@@ -87,8 +92,8 @@ def unknown_key(raw: Any, type_: type[msgspec.Struct]) -> str | None:
 
 def _peel(hint: Any) -> tuple[tuple[Rule, ...], Any]:
     if get_origin(hint) is Annotated:
-        bare, *marks = get_args(hint)
-        return tuple(mark for mark in marks if isinstance(mark, Rule)), bare
+        bare, *metadata = get_args(hint)
+        return tuple(item for item in metadata if isinstance(item, Rule)), bare
     return (), hint
 
 

@@ -1,6 +1,6 @@
-"""What a collection gets from the providers of its benchmarks: their URLs and, where it has none, their taxonomy.
+"""Taxonomy and URLs of a collection that are derived from the providers of its benchmarks.
 
-Lists are sorted and computed from the providers of the moment, so that every reader of a collection sees the same.
+They are computed from the current providers; the lists are sorted, so that all readers get the same result.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from evalhub_server.models.job import BenchmarkRef
 from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
 
 DERIVED_TAXONOMY = ("domains", "tasks", "modalities", "evaluation_targets")
-"""Providers' benchmarks have no ``industries``."""
+"""The lists that a collection can derive; benchmarks of providers have no ``industries``."""
 
-Offered = Mapping[tuple[str, str], ProviderBenchmark]
-"""The benchmarks that a caller can see, by provider id and benchmark id."""
+VisibleBenchmarks = Mapping[tuple[str, str], ProviderBenchmark]
+"""The benchmarks that a tenant can see, by provider id and benchmark id."""
 
 Taxonomy = dict[str, tuple[str, ...]]
 
 
-def offered(providers: Mapping[str, ProviderConfig]) -> Offered:
-    """Index the providers that the caller can see, by their ids. Of benchmarks with the same id the first counts."""
+def visible_benchmarks(providers: Mapping[str, ProviderConfig]) -> VisibleBenchmarks:
+    """Index the benchmarks of ``providers`` (by id). Of benchmarks with the same id, the first counts."""
     return {
         (provider_id, benchmark.id): benchmark
         for provider_id, config in providers.items()
@@ -33,14 +33,14 @@ def offered(providers: Mapping[str, ProviderConfig]) -> Offered:
     }
 
 
-def unknown_members(config: CollectionConfig, available: Offered) -> tuple[BenchmarkRef, ...]:
-    """The members that no visible provider offers: they are accepted, and jobs of the collection refused."""
-    return tuple(ref for ref in config.benchmarks if (ref.provider_id, ref.id) not in available)
+def unknown_members(config: CollectionConfig, visible: VisibleBenchmarks) -> tuple[BenchmarkRef, ...]:
+    """The benchmarks that no visible provider has: the collection is accepted, its jobs are refused."""
+    return tuple(ref for ref in config.benchmarks if (ref.provider_id, ref.id) not in visible)
 
 
-def with_urls(config: CollectionConfig, available: Offered) -> tuple[CollectionBenchmark, ...]:
-    """The members as clients read them, with the URLs that their providers give."""
-    return tuple(_with_url(ref, available.get((ref.provider_id, ref.id))) for ref in config.benchmarks)
+def with_urls(config: CollectionConfig, visible: VisibleBenchmarks) -> tuple[CollectionBenchmark, ...]:
+    """The collection's benchmarks for a response, with the URLs from their providers."""
+    return tuple(_with_url(ref, visible.get((ref.provider_id, ref.id))) for ref in config.benchmarks)
 
 
 def _with_url(ref: BenchmarkRef, benchmark: ProviderBenchmark | None) -> CollectionBenchmark:
@@ -50,9 +50,9 @@ def _with_url(ref: BenchmarkRef, benchmark: ProviderBenchmark | None) -> Collect
     )
 
 
-def derived_taxonomy(config: CollectionConfig, available: Offered) -> Taxonomy:
-    """Sorted unions for the lists that the collection leaves empty; without those that stay empty."""
-    members = [available.get((ref.provider_id, ref.id)) for ref in config.benchmarks]
+def derived_taxonomy(config: CollectionConfig, visible: VisibleBenchmarks) -> Taxonomy:
+    """The unions of the benchmarks' terms, for the lists that are empty in ``config``; empty unions are left out."""
+    members = [visible.get((ref.provider_id, ref.id)) for ref in config.benchmarks]
     derived: Taxonomy = {}
     for name in DERIVED_TAXONOMY:
         if getattr(config, name):
@@ -60,25 +60,27 @@ def derived_taxonomy(config: CollectionConfig, available: Offered) -> Taxonomy:
         terms = {
             term
             for member in members
-            if member is not None and (own := getattr(member, name)) is not UNSET
-            for term in own
+            if member is not None and (listed := getattr(member, name)) is not UNSET
+            for term in listed
         }
         if terms:
             derived[name] = tuple(sorted(terms))
     return derived
 
 
-def with_derived(record: CollectionRecord, available: Offered) -> CollectionRecord:
-    """Note the derived taxonomy for filters; the same record if nothing of it changes.
+def with_derived(record: CollectionRecord, visible: VisibleBenchmarks) -> CollectionRecord:
+    """Store the derived taxonomy in a record, for filters; returns the same record if it is up to date.
 
-    To be called for the collections of a provider that changed; creating and replacing a collection do it themselves.
+    Call it for every collection of a provider that changed. Creating or replacing a collection includes it.
     """
-    derived = derived_taxonomy(record.config, available)
+    derived = derived_taxonomy(record.config, visible)
     return record if derived == record.derived else replace(record, derived=derived)
 
 
-def without_echo(config: CollectionConfig, before: CollectionConfig, available: Offered) -> CollectionConfig:
-    """Drop the lists that a client read as derived and sends back: they stay derived."""
-    shown = derived_taxonomy(before, available)
-    echoed = {name: () for name, terms in shown.items() if getattr(config, name) == terms}
+def without_echo(
+    config: CollectionConfig, before: CollectionConfig, visible: VisibleBenchmarks
+) -> CollectionConfig:
+    """Clear lists that only repeat the derived ones, which a client has read and sends back, so that they stay derived."""
+    derived = derived_taxonomy(before, visible)
+    echoed = {name: () for name, terms in derived.items() if getattr(config, name) == terms}
     return replace(config, **echoed) if echoed else config

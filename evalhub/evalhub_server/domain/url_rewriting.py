@@ -1,4 +1,4 @@
-"""Adapters that talk through a sidecar put its address into their messages; people want the real ones."""
+"""Rewriting of sidecar URLs in adapters' messages to the URLs of the services behind the sidecar."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from evalhub_server.models.event import BenchmarkEvent
 MLFLOW_PATHS = ("/api/2.0/mlflow", "/api/3.0/mlflow", "/api/2.0/mlflow-artifacts")
 
 _CALLBACK_TOKEN = re.compile(r"\A/callback/[^/]+(?=/api/v1/evaluations/)")
-"""What lets a job's adapters in; not for people."""
+"""The path prefix that authenticates an adapter's callbacks; it must not appear in messages."""
 
 
 class SidecarUrls:
-    """``base_url`` is the sidecar's, the others are whom it stands for; empty where there is nobody."""
+    """The URLs of a sidecar and of the services behind it; an empty URL means no such service."""
 
     def __init__(self, base_url: str, eval_hub_url: str = "", mlflow_url: str = "") -> None:
         self.base_url = base_url.rstrip("/")
@@ -27,24 +27,27 @@ class SidecarUrls:
         self._mlflow_url = mlflow_url
 
     @cached_property
-    def _found(self) -> re.Pattern[str]:
+    def _pattern(self) -> re.Pattern[str]:
         return re.compile(re.escape(self.base_url) + r"(?!\d)(?P<path>/[^\s'\"<>()\[\]{},;]*)?")
 
-    def replaced(self, event: BenchmarkEvent, job: JobRecord) -> BenchmarkEvent:
-        """The event with real addresses in its error and its warning; the same object if there is nothing to do."""
-        error, warning = self._message(event.error_message, job), self._message(event.warning_message, job)
+    def rewrite(self, event: BenchmarkEvent, job: JobRecord) -> BenchmarkEvent:
+        """Return the event with rewritten error and warning messages; the same object if nothing changes."""
+        error, warning = (
+            self._rewritten(event.error_message, job),
+            self._rewritten(event.warning_message, job),
+        )
         if error is event.error_message and warning is event.warning_message:
             return event
         return replace(event, error_message=error, warning_message=warning)
 
-    def _message(self, message: Message | None, job: JobRecord) -> Message | None:
+    def _rewritten(self, message: Message | None, job: JobRecord) -> Message | None:
         if message is None or self.base_url not in message.message:
             return message
-        text = self._found.sub(lambda match: self._real(match["path"] or "", job), message.message)
+        text = self._pattern.sub(lambda match: self._target(match["path"] or "", job), message.message)
         return replace(message, message=text)
 
-    def _real(self, path: str, job: JobRecord) -> str:
-        """Where the sidecar sends this path; the path alone if nobody knows."""
+    def _target(self, path: str, job: JobRecord) -> str:
+        """The URL to which the sidecar forwards ``path``; only the path if that is unknown."""
         path = _CALLBACK_TOKEN.sub("", path)
         if path.startswith("/api/v1/evaluations/"):
             return self._eval_hub_url.rstrip("/") + path

@@ -1,7 +1,7 @@
-"""From the bytes of a request to a value that keeps the contract's rules.
+"""Decoding and validation of JSON requests.
 
-:func:`decode` is as lenient as the contract: unknown fields are ignored, keys match in any case, null is absent.
-:func:`validate` walks the rules that the models declare beside their types and reports every failure at once.
+:func:`decode` is as lenient as the contract: unknown fields are ignored, keys match in any case, null means absent.
+:func:`validate` checks the rules that the models declare on their fields and reports all failures at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.struct_fields import checked_fields_of, normalised
+from evalhub_server.domain.struct_fields import checked_fields_of, normalize_keys
 from evalhub_server.domain.value_rules import CHECKS, SHORT_TEXTS, STRUCT_CHECKS
 from evalhub_server.errors import ApiError
 from evalhub_server.models.rules import Rule
@@ -21,15 +21,17 @@ from evalhub_server.models.rules import Rule
 T = TypeVar("T")
 
 # A key with a capital letter may be another spelling of a field; only then is the slower path needed.
-# Possessive, because backtracking over a long text in capitals would take quadratic time.
+# The quantifiers are possessive: backtracking over a long string of capitals would take quadratic time.
 _CAPITAL_KEY = re.compile(rb'"[^"\\A-Z]*+[A-Z][^"\\]*+"\s*+:')
 
 MAX_DEPTH = 200
+"""Far below Python's recursion limit: a document that one call stack can decode, a deeper one may fail to encode, and
+a stored job that cannot be encoded would break every list that contains it."""
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class Failure(NamedTuple):
-    """One rule that a value at ``path`` does not keep."""
+    """A rule that the value at ``path`` violates."""
 
     path: str
     rule: Rule
@@ -41,12 +43,12 @@ def decode(body: bytes, type_: type[T]) -> T:
         try:
             return msgspec.json.decode(body, type=type_)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            pass  # perhaps only a null, which the lenient path takes as absent; if not, it says what is wrong
+            pass  # perhaps only a null, which the lenient path accepts as absent; if not, it reports the error
     return conform(parse(body), type_)
 
 
 def parse(body: bytes) -> Any:
-    """The JSON value of a request. Raises ``invalid_json_request`` (400) for what is malformed or too deep."""
+    """Parse JSON. Raises ``invalid_json_request`` (400) if it is malformed or nested too deeply."""
     if not body.strip():
         raise problems.invalid_json("unexpected end of JSON input")
     if _too_deep(body):
@@ -58,7 +60,7 @@ def parse(body: bytes) -> Any:
 
 
 def conform(raw: Any, type_: type[T]) -> T:
-    """Read a parsed request as leniently as :func:`decode`. Raises ``invalid_json_request`` for wrong types."""
+    """Convert a parsed request as leniently as :func:`decode`. Raises ``invalid_json_request`` for wrong types."""
     try:
         return convert({} if raw is None else raw, type_)
     except msgspec.ValidationError as error:
@@ -71,11 +73,7 @@ def _invalid(error: Exception) -> ApiError:
 
 
 def _too_deep(body: bytes) -> bool:
-    """Is it nested deeper than :data:`MAX_DEPTH`?
-
-    Far below Python's recursion limit: what one stack depth could decode, another could later fail to encode, and
-    a stored job that cannot be encoded would break every list that it is in.
-    """
+    """Whether a document is nested deeper than :data:`MAX_DEPTH`."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return False
     depth = 0
@@ -91,7 +89,7 @@ def _too_deep(body: bytes) -> bool:
 
 
 def first_value(body: bytes) -> bytes:
-    """Cut off what follows the object or the null that a body begins with; other bodies come back whole."""
+    """The object or null at the start of a body, without what follows it; any other body is returned unchanged."""
     start = body.lstrip()
     if start.startswith(b"null"):
         return b"null"
@@ -107,19 +105,19 @@ def first_value(body: bytes) -> bytes:
 
 
 def convert(raw: Any, type_: type[T]) -> T:
-    """Like :func:`decode`, for a value that is already parsed (YAML). Raises :class:`msgspec.ValidationError`."""
-    return msgspec.convert(normalised(raw, type_), type_)
+    """Like :func:`decode`, for a parsed value (from YAML). Raises :class:`msgspec.ValidationError`."""
+    return msgspec.convert(normalize_keys(raw, type_), type_)
 
 
 def validate(value: msgspec.Struct, name: str) -> None:
-    """Raise ``request_validation_failed`` (400) unless ``value`` keeps all rules; ``name`` heads the paths."""
+    """Raise ``request_validation_failed`` (400) if ``value`` violates a rule; paths in the message start with ``name``."""
     failures = list(failed_rules(value, name))
     if failures:
         raise problems.validation_failed(describe(failures))
 
 
 def describe(failures: list[Failure]) -> str:
-    """The contract's text for failed rules: one line each, or the short text of the first if it has one."""
+    """The contract's message for failed rules: one line each, or only the first's short text if it has one."""
     failures = sorted(failures, key=lambda failure: failure.rule.added)
     first = failures[0]
     short = SHORT_TEXTS.get(first.rule.name)
@@ -132,39 +130,39 @@ def describe(failures: list[Failure]) -> str:
 
 
 def failed_rules(value: msgspec.Struct, path: str) -> Iterator[Failure]:
-    """Yield every failed rule below ``value``, in the order of the fields; rules between fields come last.
+    """Yield the failed rules of ``value`` in the order of its fields, then those that concern several fields.
 
-    What is below a field that fails itself is not looked at.
+    A value whose own rule fails is not searched for further failures.
     """
     check = STRUCT_CHECKS.get(type(value))
-    between = list(check(value)) if check else []
-    refused = {suffix for suffix, _ in between}
+    across_fields = list(check(value)) if check else []
+    failed = {suffix for suffix, _ in across_fields}
     for field in checked_fields_of(type(value)):
         item = getattr(value, field.name)
-        where = f"{path}.{field.path_name}"
-        if (rule := _broken(item, field.rules)) is not None:
-            yield Failure(where, rule)
+        item_path = f"{path}.{field.path_name}"
+        if (rule := _violated(item, field.rules)) is not None:
+            yield Failure(item_path, rule)
         elif isinstance(item, msgspec.Struct):
-            if field.path_name not in refused:
-                yield from failed_rules(item, where)
+            if field.path_name not in failed:
+                yield from failed_rules(item, item_path)
         elif isinstance(item, tuple):
             for index, element in enumerate(cast("tuple[Any, ...]", item)):
-                here = f"{where}[{index}]"
-                if (rule := _broken(element, field.item_rules)) is not None:
-                    yield Failure(here, rule)
+                element_path = f"{item_path}[{index}]"
+                if (rule := _violated(element, field.item_rules)) is not None:
+                    yield Failure(element_path, rule)
                 if isinstance(element, msgspec.Struct):
-                    yield from failed_rules(element, here)
-    for suffix, rule in between:
+                    yield from failed_rules(element, element_path)
+    for suffix, rule in across_fields:
         yield Failure(f"{path}.{suffix}", rule)
 
 
-def _broken(value: Any, rules: tuple[Rule, ...]) -> Rule | None:
-    """The first of the rules that the value does not keep."""
+def _violated(value: Any, rules: tuple[Rule, ...]) -> Rule | None:
+    """The first rule that the value violates."""
     for rule in rules:
-        broken = CHECKS[rule.name](value, rule.limit)
-        if broken:
-            # A check may name a finer rule than its own (a clone URL that is no URL at all).
-            return Rule(broken, rule.limit) if isinstance(broken, str) else rule
+        violated = CHECKS[rule.name](value, rule.limit)
+        if violated:
+            # A check may return the name of a more specific rule (a clone URL that is no URL at all).
+            return Rule(violated, rule.limit) if isinstance(violated, str) else rule
     return None
 
 

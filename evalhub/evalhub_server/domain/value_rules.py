@@ -1,4 +1,7 @@
-"""What each rule of :mod:`evalhub_server.models.rules` demands. A check returns True (or a rule's name) if broken."""
+"""Checks of the rules in :mod:`evalhub_server.models.rules`.
+
+A check returns True, or the name of a more specific rule, if the value violates the rule.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _AUTHORITY = re.compile(
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-# Addresses that a clone inside a cluster must never reach. The init container checks again after DNS.
+# Hosts that a clone inside a cluster must never reach. The init program checks addresses again after name resolution.
 _BLOCKED_HOSTS = {"localhost", "localhost.localdomain", "metadata", "metadata.google.internal"}
 _BLOCKED_SUFFIXES = (".cluster.local", ".svc", ".local")
 TEST_DATA_SOURCES = ("s3", "pvc", "git", "hf")
@@ -39,7 +42,7 @@ def _empty(value: Any) -> bool:
     return value is None or value is msgspec.UNSET or value in ("", (), {})
 
 
-def _broken_url(value: str) -> bool:
+def _invalid_url(value: str) -> bool:
     match = _SCHEME.fullmatch(value)
     if match is None or _BAD_URL_CHARACTER.search(value):
         return True
@@ -56,7 +59,7 @@ def _broken_url(value: str) -> bool:
 
 
 def _malformed(rest: str) -> bool:
-    """Is there an impossible host, port or escape in ``//user@host:port/path``?"""
+    """Whether host, port or an escape in ``//user@host:port/path`` is invalid."""
     authority, path = _split(rest)
     return not _AUTHORITY.fullmatch(authority) or bool(_BAD_ESCAPE.search(path))
 
@@ -68,14 +71,14 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _host(rest: str) -> str:
-    """Host of ``//user@host:port/path``, lower case, without brackets and port."""
+    """The host of ``//user@host:port/path`` in lower case, without brackets and port."""
     authority = _split(rest)[0].rpartition("@")[2]
     if authority.startswith("["):
         return authority[1:].partition("]")[0].lower()
     return authority.partition(":")[0].lower()
 
 
-def _broken_git_url(value: str) -> bool | str:
+def _invalid_git_url(value: str) -> bool | str:
     match = _SCHEME.fullmatch(value)
     if match is None or match[1].lower() not in ("http", "https") or _BAD_URL_CHARACTER.search(value):
         return "http_url"
@@ -98,7 +101,7 @@ def _broken_git_url(value: str) -> bool | str:
     )
 
 
-def _broken_timestamp(value: str) -> bool:
+def _invalid_timestamp(value: str) -> bool:
     if not _TIMESTAMP.fullmatch(value):
         return True
     try:
@@ -119,7 +122,7 @@ def _blank(value: str, _limit: Any) -> bool:
     return not value.strip()
 
 
-def _broken_tag(value: str, _limit: Any) -> bool:
+def _invalid_tag(value: str, _limit: Any) -> bool:
     return not 1 <= len(value) <= 128 or "," in value or "|" in value
 
 
@@ -135,7 +138,7 @@ def _not_allowed(value: Any, allowed: tuple[str, ...]) -> bool:
     return not _empty(value) and value not in allowed
 
 
-def _no_dns_label(value: str) -> bool:
+def _invalid_dns_label(value: str) -> bool:
     return not _DNS_LABEL.fullmatch(value)
 
 
@@ -146,11 +149,11 @@ def _unless_empty(check: Callable[[str], bool | str]) -> Check:
 CHECKS: dict[str, Check] = {
     "required": _required,
     "notblank": _blank,
-    "tagname": _broken_tag,
-    "rfc1123_dns_label": _unless_empty(_no_dns_label),
-    "url": _unless_empty(_broken_url),
-    "git_clone_url": _unless_empty(_broken_git_url),
-    "datetime": _unless_empty(_broken_timestamp),
+    "tagname": _invalid_tag,
+    "rfc1123_dns_label": _unless_empty(_invalid_dns_label),
+    "url": _unless_empty(_invalid_url),
+    "git_clone_url": _unless_empty(_invalid_git_url),
+    "datetime": _unless_empty(_invalid_timestamp),
     "max": _too_long,
     "min": _too_small,
     "oneof": _not_allowed,
@@ -174,12 +177,12 @@ SHORT_TEXTS: dict[str, Callable[[str, Any], str]] = {
         "hardware_config: hardware_profile_name cannot be combined with queue, cpu, memory, or gpu"
     ),
 }
-"""Failures that are reported alone, in a sentence of their own, when they come first."""
+"""Rules whose failure, if it comes first, is reported alone and as a sentence."""
 
-_Broken = Iterator[tuple[str, Rule]]
+_Violations = Iterator[tuple[str, Rule]]
 
 
-def _job(job: JobRequest) -> _Broken:
+def _job(job: JobRequest) -> _Violations:
     wants_collection = job.collection is not None and bool(job.collection.id)
     if wants_collection and job.benchmarks:
         yield "benchmarks", Rule("benchmarks or collection")
@@ -187,7 +190,7 @@ def _job(job: JobRequest) -> _Broken:
         yield "benchmarks", Rule("minimum one benchmark")
 
 
-def _test_data(ref: TestDataRef) -> _Broken:
+def _test_data(ref: TestDataRef) -> _Violations:
     given = [name for name in TEST_DATA_SOURCES if getattr(ref, name) is not None]
     if len(given) > 1:
         yield from ((name, Rule("excluded_with")) for name in given)
@@ -195,18 +198,18 @@ def _test_data(ref: TestDataRef) -> _Broken:
         yield from ((name, Rule("required_without_all")) for name in TEST_DATA_SOURCES)
 
 
-def _git(ref: GitRef) -> _Broken:
+def _git(ref: GitRef) -> _Violations:
     if ref.secret_ref and ref.url.lower().startswith("http:"):
         yield "url", Rule("git_http_with_secret")
 
 
-def _hardware(config: HardwareConfig) -> _Broken:
+def _hardware(config: HardwareConfig) -> _Violations:
     direct = (config.queue, config.cpu, config.memory, config.gpu)
     if config.hardware_profile_name and any(value is not None for value in direct):
         yield "hardware_profile_name", Rule("hardware_config_exclusive")
 
 
-def _event(event: BenchmarkEvent) -> _Broken:
+def _event(event: BenchmarkEvent) -> _Violations:
     names = [schema.name for schema in event.metrics_schema]
     if len(set(names)) < len(names):
         yield "metrics_schema", Rule("metrics_schema_duplicate_name")
@@ -215,13 +218,13 @@ def _event(event: BenchmarkEvent) -> _Broken:
             yield f"metrics_schema[{index}].name", Rule("metrics_schema_name_not_in_metrics")
 
 
-def _provider(config: ProviderConfig) -> _Broken:
+def _provider(config: ProviderConfig) -> _Violations:
     policy = config.runtime.get("k8s", {}).get("image_pull_policy")
     if _not_allowed(policy, PULL_POLICY.limit):
         yield "runtime.k8s.image_pull_policy", PULL_POLICY
 
 
-STRUCT_CHECKS: Mapping[type[msgspec.Struct], Callable[[Any], _Broken]] = {
+STRUCT_CHECKS: Mapping[type[msgspec.Struct], Callable[[Any], _Violations]] = {
     JobRequest: _job,
     TestDataRef: _test_data,
     GitRef: _git,
@@ -229,4 +232,4 @@ STRUCT_CHECKS: Mapping[type[msgspec.Struct], Callable[[Any], _Broken]] = {
     BenchmarkEvent: _event,
     ProviderConfig: _provider,
 }
-"""Rules between the fields of one object: (path below it, rule) for each that is broken."""
+"""Rules about several fields of one object: checks that yield (path below the object, rule) for each violation."""

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from evalhub_server.domain.provider_normalization import normal_runtime
+from evalhub_server.domain.provider_normalization import normalize_runtime
 from evalhub_server.domain.validation import Failure, convert, describe, failed_rules
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.provider import ProviderConfig
@@ -84,7 +84,7 @@ def _read(parsed: YamlFile, type_: type[T]) -> Loaded[T]:
     if not isinstance(resource_id, str) or not 1 <= len(resource_id) <= 36:
         raise _Wrong("id: a text of 1 to 36 characters is required")
     if type_ is ProviderConfig and isinstance(document.get("runtime"), dict):
-        document = {**document, "runtime": normal_runtime(document["runtime"])}
+        document = {**document, "runtime": normalize_runtime(document["runtime"])}
     try:
         config = convert(document, type_)
     except msgspec.ValidationError as error:

@@ -136,7 +136,7 @@ class JobService:
         now, sidecar = self._clock(), self._runtime.sidecar
 
         def applied(job: JobRecord) -> JobRecord:
-            real = sidecar.replaced(event, job) if sidecar else event
+            real = sidecar.rewrite(event, job) if sidecar else event
             return transitions.apply_event(job, real, now)
 
         try:

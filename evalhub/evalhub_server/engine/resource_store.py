@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from evalhub_server.domain import resource_transitions
 from evalhub_server.domain.resource import RECORD_TYPES, AnyResource, CollectionRecord, ProviderRecord
 from evalhub_server.domain.resource_transitions import Creation
-from evalhub_server.domain.taxonomy import Offered, offered, with_derived
+from evalhub_server.domain.taxonomy import VisibleBenchmarks, visible_benchmarks, with_derived
 from evalhub_server.errors import NotFound
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import SYSTEM_OWNER, ProviderConfig
@@ -80,7 +80,7 @@ class ResourceStore:
                 continue
         return found
 
-    async def offered(self, tenant: str | None) -> Offered:
+    async def visible_benchmarks(self, tenant: str | None) -> VisibleBenchmarks:
         """Every benchmark that the tenant can see."""
         return index([provider async for provider in self._all(ProviderRecord, tenant)])
 
@@ -94,24 +94,24 @@ class ResourceStore:
             named = {benchmark.provider_id for benchmark in collection.config.benchmarks}
             if provider is not None and provider.id not in named:
                 continue
-            available = index(await self.visible(named, collection.tenant))
-            if with_derived(collection, available) is not collection:
+            visible = index(await self.visible(named, collection.tenant))
+            if with_derived(collection, visible) is not collection:
                 await self.update(
                     CollectionRecord,
                     collection.id,
                     collection.tenant,
-                    lambda stored, available=available: with_derived(stored, available),
+                    lambda stored, visible=visible: with_derived(stored, visible),
                 )
 
     async def replace_system(self, system: SystemResources, now: datetime) -> None:
         """Make ``system`` all that the system has."""
-        available = offered(system.providers)
+        visible = visible_benchmarks(system.providers)
         records: list[AnyResource] = [
             resource_transitions.new_provider(config, _made(key, now))
             for key, config in system.providers.items()
         ]
         records += [
-            resource_transitions.new_collection(config, available, _made(key, now))
+            resource_transitions.new_collection(config, visible, _made(key, now))
             for key, config in system.collections.items()
         ]
         async with self.writing:
@@ -141,9 +141,9 @@ class ResourceStore:
             query = replace(query, offset=query.offset + _PAGE)
 
 
-def index(providers: Iterable[ProviderRecord]) -> Offered:
+def index(providers: Iterable[ProviderRecord]) -> VisibleBenchmarks:
     """Their benchmarks."""
-    return offered({provider.id: provider.config for provider in providers})
+    return visible_benchmarks({provider.id: provider.config for provider in providers})
 
 
 def _made(resource_id: str, now: datetime) -> Creation:

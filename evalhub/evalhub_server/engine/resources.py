@@ -14,7 +14,7 @@ from evalhub_server.domain.json_patch import Patch
 from evalhub_server.domain.remote_commands import check_commands_allowed
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
 from evalhub_server.domain.resource_transitions import Creation
-from evalhub_server.domain.taxonomy import Offered, unknown_members
+from evalhub_server.domain.taxonomy import VisibleBenchmarks, unknown_members
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.resource_store import KINDS, ResourceStore
@@ -24,7 +24,7 @@ from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.storage import ResourcePage, ResourceQuery
 
 R = TypeVar("R", ProviderRecord, CollectionRecord)
-CollectionChange = Callable[[CollectionRecord, Offered, datetime], CollectionRecord]
+CollectionChange = Callable[[CollectionRecord, VisibleBenchmarks, datetime], CollectionRecord]
 
 log = structlog.get_logger()
 
@@ -101,9 +101,7 @@ class ResourceService:
     async def create_collection(self, config: CollectionConfig, identity: Identity) -> CollectionRecord:
         return await self._add_collection(
             identity,
-            lambda available: resource_transitions.new_collection(
-                config, available, self._creation(identity)
-            ),
+            lambda visible: resource_transitions.new_collection(config, visible, self._creation(identity)),
         )
 
     async def clone_collection(
@@ -111,9 +109,7 @@ class ResourceService:
     ) -> CollectionRecord:
         return await self._add_collection(
             identity,
-            lambda available: resource_transitions.clone(
-                source, overrides, available, self._creation(identity)
-            ),
+            lambda visible: resource_transitions.clone(source, overrides, visible, self._creation(identity)),
         )
 
     async def replace_collection(
@@ -122,8 +118,8 @@ class ResourceService:
         return await self._change_collection(
             collection_id,
             identity,
-            lambda stored, available, now: resource_transitions.replace_collection(
-                stored, config, available, now
+            lambda stored, visible, now: resource_transitions.replace_collection(
+                stored, config, visible, now
             ),
         )
 
@@ -134,8 +130,8 @@ class ResourceService:
         return await self._change_collection(
             collection_id,
             identity,
-            lambda stored, available, now: json_patch.patch_collection(
-                stored, patch, available, now, limit_bytes
+            lambda stored, visible, now: json_patch.patch_collection(
+                stored, patch, visible, now, limit_bytes
             ),
         )
 
@@ -176,26 +172,26 @@ class ResourceService:
         now = self._clock()
         async with self._store.writing:
             with _told(Kind.COLLECTION, collection_id):
-                available = await self._store.offered(identity.scope)
+                visible = await self._store.visible_benchmarks(identity.scope)
                 record = await self._store.update(
                     CollectionRecord,
                     collection_id,
                     identity.scope,
-                    lambda stored: change(stored, available, now),
+                    lambda stored: change(stored, visible, now),
                 )
         log.info("Updated collection", collection_id=collection_id)
-        _name_unknown_members(record, available)
+        _name_unknown_members(record, visible)
         return record
 
     async def _add_collection(
-        self, identity: Identity, make: Callable[[Offered], CollectionRecord]
+        self, identity: Identity, make: Callable[[VisibleBenchmarks], CollectionRecord]
     ) -> CollectionRecord:
         async with self._store.writing:
             with _told(Kind.COLLECTION, ""):
-                available = await self._store.offered(identity.scope)
-            record = make(available)
+                visible = await self._store.visible_benchmarks(identity.scope)
+            record = make(visible)
             await self._add(record)
-        _name_unknown_members(record, available)
+        _name_unknown_members(record, visible)
         return record
 
     async def _add(self, record: AnyResource) -> None:
@@ -227,8 +223,8 @@ def _told(kind: Kind, resource_id: str) -> Generator[None]:
         raise problems.from_storage(kind.value, resource_id, error) from error
 
 
-def _name_unknown_members(record: CollectionRecord, available: Offered) -> None:
-    for member in unknown_members(record.config, available):
+def _name_unknown_members(record: CollectionRecord, visible: VisibleBenchmarks) -> None:
+    for member in unknown_members(record.config, visible):
         log.warning(
             "The collection names a benchmark that is not there (yet); its jobs are refused until it is",
             collection_id=record.id,

@@ -35,7 +35,7 @@ from evalhub_server.domain.resource import (
     ResourceRecord,
     kind_of,
     labels,
-    renewed,
+    merge_system_resource,
 )
 from evalhub_server.domain.url_rewriting import SidecarUrls
 from evalhub_server.errors import (
@@ -129,7 +129,7 @@ if TYPE_CHECKING:
     from evalhub_common.proxies import proxy_options
     from evalhub_common.urls import host_of, port_of, split_http_url, without_userinfo
     from evalhub_server.domain.card import CARD_FILE, card_json
-    from evalhub_server.domain.k8s_labels import LONGEST, label_value
+    from evalhub_server.domain.k8s_labels import MAX_LABEL_CHARACTERS, label_value
     from evalhub_server.models.runtime import KubernetesGpu, KubernetesRuntime, Variable
     from evalhub_server.plugins.documents import (
         UNWRITABLE,
@@ -157,7 +157,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CARD",
     "CARD_FILE",
-    "LONGEST",
+    "MAX_LABEL_CHARACTERS",
     "NO_CREDENTIALS",
     "PLUGIN_API",
     "RECORD_TYPES",
@@ -295,12 +295,12 @@ __all__ = [
     "kind_of",
     "label_value",
     "labels",
+    "merge_system_resource",
     "parse_challenges",
     "port_of",
     "problems",
     "proxy_options",
     "registry_api_host",
-    "renewed",
     "retry_after_s",
     "single",
     "split_http_url",
@@ -344,7 +344,7 @@ _LAZY = {
         "card_json",
     ),
     "evalhub_server.domain.k8s_labels": (
-        "LONGEST",
+        "MAX_LABEL_CHARACTERS",
         "label_value",
     ),
     "evalhub_server.models.runtime": (

@@ -171,7 +171,7 @@ class Storage(ABC):
     async def replace_system(self, records: Sequence[AnyResource]) -> None:
         """Make ``records``, of both kinds, all that the system has, in one step that no read sees half done.
 
-        What is stored already becomes what :func:`evalhub_server.domain.resource.renewed` says: it keeps its
+        What is stored already becomes what :func:`evalhub_server.domain.resource.merge_system_resource` says: it keeps its
         ``created_at`` and its ``run_count``, and its ``updated_at`` if its ``config`` is the same. Of several records
         of one kind and id the last counts. An id that a tenant's resource has already stays the tenant's; the system's
         record is then left out and returned nowhere: the caller logs what :meth:`get_resource` does not find.

@@ -7,7 +7,14 @@ from math import inf
 from typing import Any, TypeVar
 
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, kind_of, labels, renewed
+from evalhub_server.domain.resource import (
+    AnyResource,
+    CollectionRecord,
+    Kind,
+    kind_of,
+    labels,
+    merge_system_resource,
+)
 from evalhub_server.errors import AlreadyExists, NotFound
 from evalhub_server.plugins.storage import (
     JobChange,
@@ -105,7 +112,7 @@ class MemoryStorage(Storage):
         for record in records:
             key = kind_of(record), record.id
             if key not in tenants:
-                self._resources[key] = renewed(old[key], record) if key in old else record
+                self._resources[key] = merge_system_resource(old[key], record) if key in old else record
 
 
 def matches(record: JobRecord, query: JobQuery) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from msgspec import Struct
 
-from evalhub_server.plugins import LONGEST
+from evalhub_server.plugins import MAX_LABEL_CHARACTERS
 
 # Names this server's objects only; any fixed value will do, as long as it stays.
 _GUIDS = UUID("6f1f3f5c-5c0e-5f0a-9a59-0c3b6f6f7a51")
@@ -36,7 +36,7 @@ def names_of(job_id: str, benchmark_index: int, attempt: int) -> Names:
 
 def _name(job_id: str, guid: UUID, suffix: str) -> str:
     tail = f"-{guid}{suffix}"
-    head = _sanitised(_NOT_IN_NAMES, job_id, "-")[: LONGEST - len(tail)].strip("-") or "x"
+    head = _sanitised(_NOT_IN_NAMES, job_id, "-")[: MAX_LABEL_CHARACTERS - len(tail)].strip("-") or "x"
     return head + tail
 
 
@@ -47,9 +47,9 @@ def _sanitised(others: re.Pattern[str], text: str, trimmed: str) -> str:
 def service_account(instance: str, own_namespace: str) -> str:
     """The account that the operator makes for Jobs, shortened as the operator shortens it."""
     name = f"{instance}-{own_namespace}-job"
-    if len(name) <= LONGEST:
+    if len(name) <= MAX_LABEL_CHARACTERS:
         return name
-    return f"{name[: LONGEST - 11].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+    return f"{name[: MAX_LABEL_CHARACTERS - 11].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
 
 
 def service_ca(instance: str) -> str:

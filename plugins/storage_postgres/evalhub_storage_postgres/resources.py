@@ -25,7 +25,7 @@ from evalhub_server.plugins import (
     encode,
     kind_of,
     labels,
-    renewed,
+    merge_system_resource,
     unwritable,
 )
 from evalhub_storage_postgres.faults import changed
@@ -159,7 +159,7 @@ def _renewal(row: asyncpg.Record, record: AnyResource) -> AnyResource | None:
     except StorageError:
         # Written by a version whose configs had another shape: what has a column is kept, the rest is replaced.
         return _with_runs(msgspec.structs.replace(record, created_at=row["created_at"]), row["run_count"])
-    after = renewed(before, record)
+    after = merge_system_resource(before, record)
     return None if after is before else after
 
 

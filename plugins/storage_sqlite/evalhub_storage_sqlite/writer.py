@@ -18,7 +18,7 @@ from evalhub_server.plugins import (
     StorageError,
     StorageUnavailable,
     kind_of,
-    renewed,
+    merge_system_resource,
 )
 from evalhub_storage_sqlite.columns import moment
 from evalhub_storage_sqlite.connection import Connection, read, write
@@ -68,7 +68,7 @@ def _renewal(
             # Written by a version whose configs had another shape: what has a column is kept, the rest is replaced.
             record = _with_columns(cast("ResourceRows", before), record)
             return [partial(draft.put, record, draft.family.changes(None, record))]
-    after = renewed(before, record)
+    after = merge_system_resource(before, record)
     return [] if after is before else [partial(draft.put, after, draft.family.changes(before, after))]
 
 

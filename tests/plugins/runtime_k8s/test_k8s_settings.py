@@ -138,7 +138,7 @@ def test_messages_name_whom_the_sidecar_stands_for():
         message_code="c",
     )
     event = BenchmarkEvent(provider_id="p", id="b", status="failed", error_message=message)
-    real = sidecar_urls(facts).replaced(event, a_job()).error_message
+    real = sidecar_urls(facts).rewrite(event, a_job()).error_message
     assert real is not None
     assert real.message == (
         "https://hub.system.svc.cluster.local:8443/api/v1/evaluations/x https://mlflow.test/api/2.0/mlflow/y"
