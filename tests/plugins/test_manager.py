@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from evalhub_server.errors import PluginError, SettingsError
 from evalhub_server.plugins import PLUGIN_API, PluginContext, Runtime, Storage
+from evalhub_server.plugins.descriptors import RESERVED_SECTIONS
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.plugins.manager import LOAD_PLUGINS, Plugins
+from evalhub_server.settings.schema import CORE_SECTIONS
 from evalhub_server.testing.memory import MemoryStorage
 
 CONTEXT = PluginContext(callback_url="http://127.0.0.1:1")
@@ -30,7 +33,7 @@ def make(settings, context):
 
 @hookimpl
 def evalhub_storages():
-    return [Descriptor(name="NAME", factory=make, settings=Settings, help="a storage", api=API)]
+    return [Descriptor(api=API, name="NAME", factory=make, settings=Settings, help="a storage")]
 """
 
 
@@ -163,18 +166,57 @@ def test_another_plugin_api_is_listed_and_refused_only_when_selected(site: Site)
     assert next(i for i in plugins.infos if i.name == "shelf-old").state == "incompatible"
     assert isinstance(make(plugins, "sqlite"), Storage)
     with pytest.raises(
-        PluginError, match=f"made for plugin API {PLUGIN_API + 1}; this server has {PLUGIN_API}"
+        PluginError,
+        match=f"is written for plugin API {PLUGIN_API + 1}; this server accepts {PLUGIN_API}. Upgrade one of the two",
     ):
         make(plugins, "shelf-old")
 
 
-def test_two_plugins_of_one_name_keep_the_server_from_starting(site: Site):
+def test_two_plugins_of_one_name_are_refused_when_it_is_selected(site: Site):
     site.storage("third-a", "shelf-twice")
     site.storage("third-b", "shelf-twice")
+    assert isinstance(make(load_plugins(environ={}), "sqlite"), Storage)
     with pytest.raises(
         PluginError, match="two plugins provide the storage 'shelf-twice': third-a and third-b"
     ):
-        load_plugins(environ={}).require_unique()
+        make(load_plugins(environ={}), "shelf-twice")
+
+
+def test_a_descriptor_without_an_api_is_refused_with_the_fix(site: Site):
+    site.install("third-no-api", GOOD.replace('"NAME"', '"shelf"').replace("api=API, ", ""))
+    plugins = load_plugins(environ={})
+    (info,) = [info for info in plugins.infos if info.distribution == "third-no-api"]
+    fix = f"a Descriptor has no api; write api={PLUGIN_API}, "
+    assert info.state == "broken"
+    assert info.error.startswith(fix)
+    with pytest.raises(PluginError, match=fix):
+        make(plugins, "shelf")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ('name=""', "the name '' of a descriptor is not valid"),
+        ('name="Shelf"', "the name 'Shelf' of a descriptor is not valid"),
+        ('name="a shelf"', "the name 'a shelf' of a descriptor is not valid"),
+        ('name="1st"', "the name '1st' of a descriptor is not valid"),
+        ('name="none"', "the name 'none' of a descriptor is reserved"),
+        ('name="shelf", section="a.b"', "the section 'a.b' of a descriptor is not valid"),
+        ('name="shelf", section="service"', "the section 'service' of a descriptor belongs to the server"),
+        ('name="otel"', "the section 'otel' of a descriptor belongs to the server"),
+    ],
+)
+def test_an_unusable_name_or_section_is_refused(site: Site, wrong: str, complaint: str):
+    # Not the name of another test's module, which Python would not import again.
+    dist = f"third-names-{crc32(wrong.encode())}"
+    site.install(dist, GOOD.replace('name="NAME"', wrong).replace("API", str(PLUGIN_API)))
+    (info,) = [info for info in load_plugins(environ={}).infos if info.distribution == dist]
+    assert info.state == "broken"
+    assert info.error.startswith(complaint)
+
+
+def test_every_section_of_the_server_is_reserved():
+    assert {*CORE_SECTIONS, "env_mappings", "secrets"} == RESERVED_SECTIONS
 
 
 @pytest.mark.parametrize(
@@ -206,15 +248,18 @@ def test_a_factory_that_makes_something_else_is_refused(site: Site):
     site.install(
         "third-wrong",
         """
-        from evalhub_server.plugins import Descriptor, hookimpl
+        from evalhub_server.plugins import Descriptor, NoSettings, hookimpl
 
         @hookimpl
         def evalhub_storages():
-            return [Descriptor(name="wrong", factory=lambda settings, context: 42)]
+            return [Descriptor(api=1, name="wrong", factory=lambda settings, context: 42, settings=NoSettings)]
 
         @hookimpl
         def evalhub_runtimes():
-            return [Descriptor(name="unimportable", factory=lambda settings, context: __import__("no_such_lib"))]
+            def make(settings, context):
+                import no_such_lib
+
+            return [Descriptor(api=1, name="unimportable", factory=make, settings=NoSettings)]
         """,
     )
     plugins = load_plugins(environ={})

@@ -19,7 +19,7 @@ from evalhub_server.cli.selection import (
 from evalhub_server.cli.telemetry import require_telemetry
 from evalhub_server.engine.catalog_files import read_folder
 from evalhub_server.engine.catalog_lint import dangling_references
-from evalhub_server.errors import EvalHubError, PluginError, SettingsError, StartupError
+from evalhub_server.errors import EvalHubError, SettingsError, StartupError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.descriptors import PluginContext
@@ -91,10 +91,6 @@ def _printable(finding: Finding) -> Finding:
 
 def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
-    try:
-        plugins.require_unique()
-    except PluginError as error:
-        findings.append(_finding(error))
     context = PluginContext(
         data_dir=settings.data_dir, secrets=settings.secrets.variables, sections=settings.sections
     )

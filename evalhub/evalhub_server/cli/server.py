@@ -111,7 +111,6 @@ class Server:
         for warning in (*settings.warnings, *selection_warnings(settings)):
             log.warning(str(warning))
         log.info("End reading configuration", file=str(settings.config_file), config=settings.shown())
-        self._plugins.require_unique()
         self._socket = listen(settings.host, settings.service.port, _ADVICE)
         self._stack.callback(self._socket.close)
         port: int = self._socket.getsockname()[1]

@@ -96,7 +96,14 @@ from evalhub_server.models.provider import (
     ProviderConfig,
     ScoreRange,
 )
-from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, DockerConfigOf, PluginContext
+from evalhub_server.plugins.descriptors import (
+    OLDEST_PLUGIN_API,
+    PLUGIN_API,
+    Descriptor,
+    DockerConfigOf,
+    NoSettings,
+    PluginContext,
+)
 from evalhub_server.plugins.export import CARD, Exporter
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Notice, Runtime
@@ -159,6 +166,7 @@ __all__ = [
     "CARD_FILE",
     "MAX_LABEL_CHARACTERS",
     "NO_CREDENTIALS",
+    "OLDEST_PLUGIN_API",
     "PLUGIN_API",
     "RECORD_TYPES",
     "RESOURCE_ORDERS",
@@ -228,6 +236,7 @@ __all__ = [
     "MetricSchema",
     "Model",
     "ModelAuth",
+    "NoSettings",
     "NotFound",
     "Notice",
     "OciConnection",

@@ -1,31 +1,58 @@
-"""What a plugin says about itself before anything heavy is imported."""
+"""Descriptors: what a plugin offers, known before anything heavy is imported."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.errors import PluginError
 
-PLUGIN_API = 1
-"""Version of the plugin contracts. A descriptor made for another one is refused."""
+PLUGIN_API: Final = 1
+"""The newest version of the plugin API that this server has."""
 
+OLDEST_PLUGIN_API: Final = 1
+"""The oldest version of the plugin API that this server still accepts."""
+
+RESERVED_NAMES = frozenset({"all", "default", "none"})
+"""Names that no plugin may have: words that configuration files may need to mean something else."""
+
+RESERVED_SECTIONS = frozenset(
+    {
+        "env_mappings",
+        "finalizer",
+        "otel",
+        "plugins",
+        "prometheus",
+        "secrets",
+        "service",
+        "sidecar",
+        "supervisor",
+    }
+)
+"""Sections of the configuration that belong to the server."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+Instance_co = TypeVar("Instance_co", covariant=True)
+Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 DockerConfigOf = Callable[[JobRecord], Awaitable[bytes | None]]
-"""How the registry credentials of a job are found: :meth:`Runtime.docker_config`."""
+"""Looks up the registry credentials of a job: :meth:`Runtime.docker_config` of the selected runtime."""
 
 
 class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
-    """What the core tells every plugin that it makes.
+    """What the server passes to every factory.
 
-    ``data_dir`` is where durable data belong, or None when the user did not ask for any. ``callback_url`` is the
-    address at which an adapter on this host reaches the server, without a trailing slash. ``secrets`` are the
-    names of environment variables that no adapter may inherit. ``docker_config`` is for exporters: it asks the
-    selected runtime for a job's registry credentials. ``sections`` is the whole configuration, for a plugin that
-    needs more than its own section (with :func:`find_section` and :func:`convert_section`); it holds secrets.
+    ``data_dir`` is the directory for durable data, or None if the user wants nothing durable. ``callback_url`` is the
+    URL at which an adapter on this host reaches the server, without a trailing slash. ``secrets`` are names of
+    environment variables that adapters must not inherit. ``docker_config`` is for exporters: it looks up a job's
+    registry credentials. ``sections`` is the whole configuration, for a plugin that needs more than its own section
+    (use :func:`find_section` and :func:`convert_section`); it contains secrets.
     """
 
     data_dir: Path | None = None
@@ -35,27 +62,77 @@ class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
     sections: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:
-        """Short, because the configuration holds secrets."""
+        """Short, because the configuration contains secrets."""
         return f"PluginContext(data_dir={self.data_dir!r}, callback_url={self.callback_url!r})"
 
 
-class Descriptor(msgspec.Struct, kw_only=True, frozen=True):
+class NoSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """``settings`` of a plugin that has none: any key in its section is refused."""
+
+
+class Descriptor(msgspec.Struct, Generic[Instance_co, Settings], kw_only=True, frozen=True):
     """One runtime, storage, tracker or exporter that a plugin offers.
 
-    ``name`` is what configuration selects. ``factory(settings, context)`` makes the instance; it runs only when
-    selected, so import heavy dependencies in it, not beside it. It opens, starts and writes nothing: that is for
-    ``open``, ``check`` and later calls, and ``eval-hub-server check`` makes instances that nobody uses. ``settings`` is
-    a msgspec Struct type; the section ``section`` of the configuration (default: ``name``) is converted to it and
-    unknown keys are refused. ``help`` is one line for ``eval-hub-server plugins``.
+    ``api`` is the version of the plugin API that the plugin is written for. Write the number, not :data:`PLUGIN_API`,
+    which grows with the server: a server accepts :data:`OLDEST_PLUGIN_API` to :data:`PLUGIN_API` and refuses a selected
+    plugin of another version.
+
+    ``name`` selects it in the configuration; it is a lower-case letter followed by at most 62 lower-case letters, digits,
+    ``-`` and ``_``, and not ``all``, ``default`` or ``none``. Two plugins may offer the same name as long as neither is
+    selected.
+
+    ``factory(settings, context)`` returns the instance. It is called only if the plugin is selected: import heavy
+    dependencies in it. It opens, starts and writes nothing, which is for ``open``, ``check`` and later calls;
+    ``eval-hub-server check`` creates instances that are never opened.
+
+    ``settings`` is a msgspec Struct type (or :class:`NoSettings`). The section ``section`` of the configuration
+    (default: ``name``; same pattern; not one of the server's own) is converted to it; unknown keys are refused.
+
+    ``help`` is one line for ``eval-hub-server plugins``.
     """
 
+    api: Literal[1]
     name: str
-    factory: Callable[[Any, PluginContext], Any]
-    settings: type[msgspec.Struct] | None = None
+    factory: Callable[[Settings, PluginContext], Instance_co]
+    settings: type[Settings]
     section: str = ""
     help: str = ""
-    api: int = PLUGIN_API
 
     @property
     def settings_section(self) -> str:
+        """The section of the configuration that ``settings`` is read from."""
         return self.section or self.name
+
+
+def check_descriptor(descriptor: Descriptor[Any, Any]) -> None:
+    """Raise :class:`PluginError` if a name or a section is not usable."""
+    names = {"name": descriptor.name, "section": descriptor.settings_section}
+    for field, value in names.items():
+        if not _NAME.fullmatch(value):
+            raise PluginError(
+                f"the {field} {value!r} of a descriptor is not valid; use a lower-case letter followed by at most 62 "
+                "lower-case letters, digits, '-' and '_'"
+            )
+    if descriptor.name in RESERVED_NAMES:
+        raise PluginError(f"the name '{descriptor.name}' of a descriptor is reserved; choose another one")
+    if descriptor.settings_section in RESERVED_SECTIONS:
+        raise PluginError(
+            f"the section '{descriptor.settings_section}' of a descriptor belongs to the server; choose another one"
+        )
+
+
+def incompatibility(api: object) -> str:
+    """Return why this server does not accept a descriptor's ``api``, as a predicate; empty if it does.
+
+    Plugins that no type checker has seen pass anything.
+    """
+    if isinstance(api, int) and OLDEST_PLUGIN_API <= api <= PLUGIN_API:
+        return ""
+    return f"is written for plugin API {api}; this server accepts {accepted_apis()}"
+
+
+def accepted_apis() -> str:
+    """The accepted versions of the plugin API, as messages show them."""
+    if OLDEST_PLUGIN_API == PLUGIN_API:
+        return str(PLUGIN_API)
+    return f"{OLDEST_PLUGIN_API} to {PLUGIN_API}"

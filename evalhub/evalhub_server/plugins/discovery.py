@@ -1,4 +1,4 @@
-"""Finds plugins, and checks what they say of themselves."""
+"""Discovery of installed plugins through entry points, and validation of their descriptors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, cast
 import msgspec
 import pluggy
 
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import PluginError
 from evalhub_server.plugins import hookspecs
-from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor
+from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, check_descriptor, incompatibility
 from evalhub_server.plugins.manager import DISTRIBUTION, KINDS, LOAD_PLUGINS, Offer, PluginInfo, Plugins
 
 
@@ -37,7 +37,7 @@ def load_plugins(
             named = _offers(manager, point, info)
         except Exception as error:  # noqa: BLE001  a third party's code may raise anything
             info.state = "broken"
-            info.error = f"{type(error).__name__}: {error}"
+            info.error = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             infos.append(info)
             continue
         offers.extend(named)
@@ -75,7 +75,7 @@ def _offers(manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo) 
         for word, hook in KINDS.values():
             implementation = _implementation(manager, hook, plugin)
             if implementation is not None:
-                offers += [_offer(word, item, info) for item in _descriptors(implementation(), hook)]
+                offers += [_offer(word, item, info) for item in _descriptors(_call(implementation), hook)]
     except BaseException:
         manager.unregister(plugin)
         raise
@@ -87,25 +87,37 @@ def _implementation(manager: pluggy.PluginManager, hook: str, plugin: Any) -> Ca
     return next((impl.function for impl in caller.get_hookimpls() if impl.plugin is plugin), None)
 
 
-def _descriptors(answer: Any, hook: str) -> Sequence[Descriptor]:
+def _call(implementation: Callable[[], Any]) -> Any:
+    try:
+        return implementation()
+    except TypeError as error:
+        if str(error) == "Missing required argument 'api'":
+            raise PluginError(
+                f"a Descriptor has no api; write api={PLUGIN_API}, the version of the plugin API that it is written for"
+            ) from error
+        raise
+
+
+def _descriptors(answer: Any, hook: str) -> Sequence[Descriptor[Any, Any]]:
     if inspect.isawaitable(answer):
-        raise StartupError(f"{hook}() must be a plain function, not a coroutine function")
+        raise PluginError(f"{hook}() must be a plain function, not a coroutine function")
     if not isinstance(answer, list | tuple):
-        raise StartupError(f"{hook}() returned a {type(answer).__name__}, not a sequence of descriptors")
+        raise PluginError(f"{hook}() returned a {type(answer).__name__}, not a sequence of descriptors")
     for item in cast("Sequence[Any]", answer):
         if not isinstance(item, Descriptor):
-            raise StartupError(f"{hook}() returned a {type(item).__name__} where a Descriptor belongs")
-    return cast("Sequence[Descriptor]", answer)
+            raise PluginError(f"{hook}() returned a {type(item).__name__} where a Descriptor belongs")
+        check_descriptor(cast("Descriptor[Any, Any]", item))
+    return cast("Sequence[Descriptor[Any, Any]]", answer)
 
 
-def _offer(word: str, descriptor: Descriptor, info: PluginInfo) -> Offer:
-    fits = descriptor.api == PLUGIN_API
+def _offer(word: str, descriptor: Descriptor[Any, Any], info: PluginInfo) -> Offer:
+    error = incompatibility(descriptor.api)
     own = msgspec.structs.replace(
         info,
         name=descriptor.name,
         kind=word,
         help=descriptor.help,
-        state="available" if fits else "incompatible",
-        error="" if fits else f"made for plugin API {descriptor.api}; this server has {PLUGIN_API}",
+        state="incompatible" if error else "available",
+        error=error,
     )
     return Offer(word, descriptor, own)

@@ -13,12 +13,19 @@ abstract classes :class:`Runtime`, :class:`Storage`, :class:`Tracker` and :class
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pluggy
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.plugins.descriptors import Descriptor
+
+if TYPE_CHECKING:
+    from evalhub_server.plugins.export import Exporter
+    from evalhub_server.plugins.runtime import Runtime
+    from evalhub_server.plugins.storage import Storage
+    from evalhub_server.plugins.tracking import Tracker
 
 PROJECT = "evalhub"
 ENTRY_POINT_GROUP = "evalhub.plugins"
@@ -35,7 +42,7 @@ class JobChanged(msgspec.Struct, kw_only=True, frozen=True):
 
 
 @hookspec
-def evalhub_runtimes() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnType]
+def evalhub_runtimes() -> Sequence[Descriptor[Runtime, Any]]:  # pyright: ignore[reportReturnType]
     """Name the runtimes of this plugin: ways to run a benchmark's adapter.
 
     Called once, when the server starts, from the main thread. Keep it cheap: no heavy import, no I/O.
@@ -45,7 +52,7 @@ def evalhub_runtimes() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnT
 
 
 @hookspec
-def evalhub_storages() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnType]
+def evalhub_storages() -> Sequence[Descriptor[Storage, Any]]:  # pyright: ignore[reportReturnType]
     """Name the storages of this plugin: where jobs are kept.
 
     Called like :func:`evalhub_runtimes`. Factories make :class:`~evalhub_server.plugins.Storage` objects; the one
@@ -54,7 +61,7 @@ def evalhub_storages() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnT
 
 
 @hookspec
-def evalhub_trackers() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnType]
+def evalhub_trackers() -> Sequence[Descriptor[Tracker, Any]]:  # pyright: ignore[reportReturnType]
     """Name the trackers of this plugin: experiment tracking servers that jobs report into.
 
     Called like :func:`evalhub_runtimes`. Factories make :class:`~evalhub_server.plugins.Tracker` objects, one for
@@ -63,7 +70,7 @@ def evalhub_trackers() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnT
 
 
 @hookspec
-def evalhub_exporters() -> Sequence[Descriptor]:  # pyright: ignore[reportReturnType]
+def evalhub_exporters() -> Sequence[Descriptor[Exporter, Any]]:  # pyright: ignore[reportReturnType]
     """Name the exporters of this plugin: places that results of jobs, or news of them, are sent to.
 
     Called like :func:`evalhub_runtimes`. Factories make :class:`~evalhub_server.plugins.Exporter` objects, one for

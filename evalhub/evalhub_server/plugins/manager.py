@@ -1,4 +1,4 @@
-"""The plugins of this environment, and how the selected ones are made. :mod:`.discovery` finds them."""
+"""The installed plugins, and creation of the selected ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 import pluggy
 
 from evalhub_server.errors import EvalHubError, PluginError
-from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, PluginContext
+from evalhub_server.plugins.descriptors import Descriptor, PluginContext, incompatibility
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import convert_section, find_section
@@ -47,7 +47,7 @@ class Offer(msgspec.Struct, frozen=True):
     """A descriptor and where it comes from."""
 
     kind: str
-    descriptor: Descriptor
+    descriptor: Descriptor[Any, Any]
     info: PluginInfo
 
 
@@ -74,10 +74,8 @@ class Plugins:
         word = KINDS[kind][0]
         offer = self._select(word, name)
         descriptor = offer.descriptor
-        settings = None
-        if descriptor.settings is not None:
-            section = descriptor.settings_section
-            settings = convert_section(find_section(sections, section), descriptor.settings, section)
+        section = descriptor.settings_section
+        settings = convert_section(find_section(sections, section), descriptor.settings, section)
         try:
             made = descriptor.factory(settings, context)
         except EvalHubError:
@@ -112,11 +110,16 @@ class Plugins:
             raise PluginError(
                 text + (" Plugins that could not be loaded: " + "; ".join(failed) if failed else "")
             )
-        offer = named[0]
-        if offer.descriptor.api != PLUGIN_API:
+        if len(named) > 1:
             raise PluginError(
-                f"{word} '{name}' of {offer.info.distribution} {offer.info.version} is made for plugin API "
-                f"{offer.descriptor.api}; this server has {PLUGIN_API}. Upgrade one of the two with pip."
+                f"two plugins provide the {word} '{name}': {named[0].info.distribution} and "
+                f"{named[1].info.distribution}. Uninstall one, or name what to load in {LOAD_PLUGINS}."
+            )
+        offer = named[0]
+        if error := incompatibility(offer.descriptor.api):
+            raise PluginError(
+                f"{word} '{name}' of {offer.info.distribution} {offer.info.version} {error}. "
+                f"Upgrade one of the two with pip."
             )
         return offer
 
@@ -124,23 +127,10 @@ class Plugins:
         """The configuration section of each plugin, with the settings types of all plugins that read it."""
         found: dict[str, list[type[msgspec.Struct]]] = {}
         for offer in self._offers:
-            types = found.setdefault(offer.descriptor.settings_section, [])
-            if offer.descriptor.settings is not None:
-                types.append(offer.descriptor.settings)
+            found.setdefault(offer.descriptor.settings_section, []).append(offer.descriptor.settings)
         return found
 
     def observers(self) -> list[tuple[str, Callable[..., Any]]]:
         """(plugin, function) of every implementation of ``evalhub_job_changed``."""
         caller: pluggy.HookCaller = self.manager.hook.evalhub_job_changed
         return [(impl.plugin_name, impl.function) for impl in caller.get_hookimpls()]
-
-    def require_unique(self) -> None:
-        """Raise :class:`PluginError` if two plugins give the same name to something of the same kind."""
-        seen: dict[tuple[str, str], Offer] = {}
-        for offer in self._offers:
-            other = seen.setdefault((offer.kind, offer.descriptor.name), offer)
-            if other is not offer:
-                raise PluginError(
-                    f"two plugins provide the {offer.kind} '{offer.descriptor.name}': {other.info.distribution} and "
-                    f"{offer.info.distribution}. Uninstall one, or name what to load in {LOAD_PLUGINS}."
-                )

@@ -20,9 +20,10 @@ def make_exporter(settings: OciSettings, context: PluginContext) -> OciExporter:
 
 
 @hookimpl
-def evalhub_exporters() -> list[Descriptor]:
+def evalhub_exporters() -> list[Descriptor[OciExporter, OciSettings]]:
     return [
         Descriptor(
+            api=1,
             name="oci",
             factory=make_exporter,
             settings=OciSettings,

@@ -19,9 +19,10 @@ class WebhookPlugin:
         self._exporters: list[WebhookExporter] = []
 
     @hookimpl
-    def evalhub_exporters(self) -> list[Descriptor]:
+    def evalhub_exporters(self) -> list[Descriptor[WebhookExporter, WebhookSettings]]:
         return [
             Descriptor(
+                api=1,
                 name="webhook",
                 factory=self._make,
                 settings=WebhookSettings,

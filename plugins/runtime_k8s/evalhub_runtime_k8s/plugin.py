@@ -30,9 +30,10 @@ def make_runtime(settings: KubernetesSettings, context: PluginContext) -> Kubern
 
 
 @hookimpl
-def evalhub_runtimes() -> list[Descriptor]:
+def evalhub_runtimes() -> list[Descriptor[KubernetesRuntime, KubernetesSettings]]:
     return [
         Descriptor(
+            api=1,
             name="kubernetes",
             factory=make_runtime,
             settings=KubernetesSettings,

@@ -19,9 +19,10 @@ def make_runtime(settings: LocalSettings, context: PluginContext) -> LocalRuntim
 
 
 @hookimpl
-def evalhub_runtimes() -> list[Descriptor]:
+def evalhub_runtimes() -> list[Descriptor[LocalRuntime, LocalSettings]]:
     return [
         Descriptor(
+            api=1,
             name="local",
             factory=make_runtime,
             settings=LocalSettings,

@@ -71,9 +71,10 @@ def make_storage(settings: DatabaseSettings, context: PluginContext) -> Postgres
 
 
 @hookimpl
-def evalhub_storages() -> list[Descriptor]:
+def evalhub_storages() -> list[Descriptor[PostgresStorage, DatabaseSettings]]:
     return [
         Descriptor(
+            api=1,
             name="postgres",
             factory=make_storage,
             settings=DatabaseSettings,

@@ -19,9 +19,10 @@ def make_storage(settings: DatabaseSettings, context: PluginContext) -> SqliteSt
 
 
 @hookimpl
-def evalhub_storages() -> list[Descriptor]:
+def evalhub_storages() -> list[Descriptor[SqliteStorage, DatabaseSettings]]:
     return [
         Descriptor(
+            api=1,
             name="sqlite",
             factory=make_storage,
             settings=DatabaseSettings,

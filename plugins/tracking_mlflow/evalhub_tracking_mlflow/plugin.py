@@ -20,9 +20,10 @@ def make_tracker(settings: MlflowSettings, context: PluginContext) -> MlflowTrac
 
 
 @hookimpl
-def evalhub_trackers() -> list[Descriptor]:
+def evalhub_trackers() -> list[Descriptor[MlflowTracker, MlflowSettings]]:
     return [
         Descriptor(
+            api=1,
             name="mlflow",
             factory=make_tracker,
             settings=MlflowSettings,

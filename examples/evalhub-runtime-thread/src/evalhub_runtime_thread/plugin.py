@@ -17,9 +17,10 @@ class ThreadSettings(Struct, kw_only=True, frozen=True):
 
 
 @hookimpl
-def evalhub_runtimes() -> Sequence[Descriptor]:
+def evalhub_runtimes() -> Sequence[Descriptor[Runtime, ThreadSettings]]:
     return [
         Descriptor(
+            api=1,
             name="thread",
             factory=_make,
             settings=ThreadSettings,
