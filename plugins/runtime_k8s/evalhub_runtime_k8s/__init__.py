@@ -1,1 +1,1 @@
-"""Runs adapters as Jobs of a Kubernetes cluster."""
+"""Runtime plugin ``kubernetes``: runs adapters as Jobs of a Kubernetes cluster."""

@@ -1,4 +1,4 @@
-"""What the Kubernetes API answers when it does not do what it was asked."""
+"""Errors of the Kubernetes API: refusals, and failures that a retry can overcome."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from msgspec import Struct
 from evalhub_server.plugins import EvalHubError, RuntimeUnavailable
 
 TRANSIENT = frozenset({401, 429, 500, 502, 503, 504})
-"""To be asked again; 401 because a token is replaced while it is in use."""
+"""Statuses that are retried; 401, because tokens are rotated while in use."""
 UNAVAILABLE = "cluster_unavailable"
 
 
 class Status(Struct, frozen=True):
-    """What is read of the API's ``Status`` objects."""
+    """Fields of the API's ``Status`` objects that are read."""
 
     message: str = ""
     reason: str = ""
 
 
-class Refused(EvalHubError):
-    """The API's answer is not a success. ``reason`` is its own word for that, such as ``AlreadyExists``."""
+class ApiRefusal(EvalHubError):
+    """The API refused a request. ``reason`` is the API's, such as ``AlreadyExists``."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -52,11 +52,11 @@ class Refused(EvalHubError):
 
 
 class Transient(RuntimeUnavailable):
-    """An answer that says: not now."""
+    """The API cannot serve the request now; ``retry_after_s`` is the delay that it requests."""
 
     def __init__(self, host: str, status: int, raw: bytes, headers: Mapping[str, str]) -> None:
         text = read_status(raw).message or f"status {status}"
-        super().__init__(f"the cluster's API at {host} cannot answer: {text}", UNAVAILABLE)
+        super().__init__(f"the Kubernetes API at {host} is unavailable: {text}", UNAVAILABLE)
         after = headers.get("Retry-After", "")
         self.retry_after_s = float(after) if after.isdecimal() else 0.0
 
@@ -71,8 +71,10 @@ def read_status(raw: bytes) -> Status:
 def raise_for(status: int, raw: bytes) -> None:
     if 200 <= status < 300:
         return
-    said = read_status(raw)
-    raise Refused(status, said.reason, said.message or f"the cluster's API answered with status {status}")
+    parsed = read_status(raw)
+    raise ApiRefusal(
+        status, parsed.reason, parsed.message or f"the Kubernetes API answered with status {status}"
+    )
 
 
 async def check(response: aiohttp.ClientResponse) -> None:
@@ -81,7 +83,7 @@ async def check(response: aiohttp.ClientResponse) -> None:
 
 
 def warnings_of(response: aiohttp.ClientResponse) -> tuple[str, ...]:
-    """The texts of ``Warning`` headers: ``299 - "text"``."""
+    """Return the texts of ``Warning`` headers, which are of the form ``299 - "text"``."""
     return tuple(
         header.partition('"')[2].rpartition('"')[0].replace('\\"', '"') or header
         for header in response.headers.getall("Warning", [])

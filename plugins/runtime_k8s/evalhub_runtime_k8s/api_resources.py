@@ -1,25 +1,25 @@
-"""The kinds of objects that the server deals with, and their paths."""
+"""Resources of the Kubernetes API that the server uses, and their paths."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.names import is_object_name
 
 
 class Resource(Struct, frozen=True):
-    """A kind of object. ``api`` is the beginning of its path."""
+    """A kind of object. ``api`` is the prefix of its path."""
 
     api: str
     plural: str
     kind: str
 
     def path(self, namespace: str, name: str = "", sub: str = "") -> str:
-        """Raises :class:`Refused` for what cannot be a name, and would lead elsewhere as a part of a path."""
+        """Return the path of an object. Raises :class:`ApiRefusal` for an invalid name, which could lead elsewhere."""
         for given in filter(None, (namespace, name)):
             if not is_object_name(given):
-                raise Refused(404, "NotFound", f"nothing can be called '{given}' in a cluster")
+                raise ApiRefusal(404, "NotFound", f"'{given}' is not a valid name of a Kubernetes object")
         parts = [self.api, "namespaces", namespace, self.plural, name, sub]
         return "/" + "/".join(part for part in parts if part)
 

@@ -1,47 +1,49 @@
-"""The Kubernetes API as this plugin uses it: JSON in, JSON out, and every refusal with its reason.
+"""Client of the Kubernetes API: JSON in, JSON out, and every refusal with its reason.
 
-Authentication, TLS and kubeconfig are those of ``kubernetes_asyncio``. Its models are not used: a list of pods would take
-the event loop many times longer to build than the few fields that are read of it.
+Authentication, TLS and kubeconfig are those of ``kubernetes_asyncio``. Its models are not used: building them for a list
+of pods blocks the event loop many times longer than decoding the few fields that are needed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar, cast
 
 import aiohttp
 import msgspec
-from kubernetes_asyncio.client import ApiClient
+from kubernetes_asyncio import config
+from kubernetes_asyncio.client import ApiClient, Configuration
 from msgspec import Struct
 
 from evalhub_runtime_k8s.api_errors import (
     TRANSIENT,
     UNAVAILABLE,
-    Refused,
+    ApiRefusal,
     Transient,
     check,
     raise_for,
     warnings_of,
 )
 from evalhub_runtime_k8s.api_resources import JOBS, PODS, Resource
-from evalhub_runtime_k8s.connection import load_configuration
-from evalhub_server.plugins import Json, RuntimeUnavailable
+from evalhub_runtime_k8s.paths import SERVICE_ACCOUNT
+from evalhub_server.plugins import Json, RuntimeUnavailable, StartupError
 
 S = TypeVar("S", bound=Struct)
 
 REQUEST_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 PAGE = 500
-TRIES = 3
+MAX_TRIES = 3
 FIRST_PAUSE_S = 0.2
-MOST_PAUSE_S = 5.0
+MAX_PAUSE_S = 5.0
 MERGE_PATCH = "application/merge-patch+json"
 
 
-class Answer(Struct, frozen=True):
-    """``warnings`` are what the API says beside a success, such as that a policy would refuse the pod."""
+class Response(Struct, frozen=True):
+    """A successful response. ``warnings``: for example that a policy would refuse the pod."""
 
     body: Json
     warnings: tuple[str, ...] = ()
@@ -50,16 +52,16 @@ class Answer(Struct, frozen=True):
 class KubernetesApi:
     """A connection to one cluster. :meth:`open` first, :meth:`close` last.
 
-    Methods raise :class:`Refused`, or :class:`RuntimeUnavailable` when the API did not answer, or answered that it
-    cannot just now, several times in a row. A write may have happened then.
+    Methods raise :class:`ApiRefusal`, or :class:`RuntimeUnavailable` after several failed attempts; a write may have
+    been carried out then.
     """
 
     def __init__(self) -> None:
-        self._client: Any = None  # an ApiClient, whose types are half unknown
+        self._client: Any = None  # an ApiClient; it is only partly typed
         self.host = ""
 
     async def open(self) -> None:
-        """Find the cluster: that of this pod, else kubeconfig's. Raises :class:`StartupError`."""
+        """Connect to the cluster of this pod, else to kubeconfig's. Raises :class:`StartupError`."""
         configuration = await load_configuration()
         self.host = str(configuration.host)
         self._client = ApiClient(configuration)
@@ -73,17 +75,17 @@ class KubernetesApi:
         return (await self._call("GET", resource.path(namespace, name))).body
 
     async def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
-        """None if there is no such object."""
+        """Return the object, or None if it does not exist."""
         try:
             return await self.get(resource, namespace, name)
-        except Refused as error:
+        except ApiRefusal as error:
             if error.missing:
                 return None
             raise
 
     async def create(
         self, resource: Resource, namespace: str, body: Json, *, dry_run: bool = False
-    ) -> Answer:
+    ) -> Response:
         query = {"dryRun": "All"} if dry_run else {}
         return await self._call("POST", resource.path(namespace), query, body)
 
@@ -92,30 +94,30 @@ class KubernetesApi:
         return (await self._call("PUT", resource.path(namespace, name), body=body)).body
 
     async def patch(self, resource: Resource, namespace: str, name: str, patch: Json) -> Json:
-        """A merge patch (RFC 7386)."""
+        """Apply a merge patch (RFC 7386)."""
         path = resource.path(namespace, name)
         return (await self._call("PATCH", path, body=patch, content_type=MERGE_PATCH)).body
 
     async def delete(self, resource: Resource, namespace: str, name: str, policy: str = "") -> None:
-        """Ask for the deletion; an object that is not there (any more) is deleted."""
+        """Request the deletion. An object that does not exist counts as deleted."""
         version = "batch/v1" if resource is JOBS else "v1"
         options: Json = {"apiVersion": version, "kind": "DeleteOptions"}
         if policy:
             options["propagationPolicy"] = policy
         try:
             await self._call("DELETE", resource.path(namespace, name), body=options)
-        except Refused as error:
+        except ApiRefusal as error:
             if not error.missing:
                 raise
 
     async def list(
-        self, resource: Resource, namespace: str, selector: str, item: type[S], *, tries: int = TRIES
+        self, resource: Resource, namespace: str, selector: str, item: type[S], *, tries: int = MAX_TRIES
     ) -> tuple[list[S], str]:
-        """All objects with these labels, read as ``item``, and the resource version of the list."""
+        """Return all objects with these labels, decoded as ``item``, and the resource version of the list."""
         query = {"labelSelector": selector, "limit": str(PAGE)}
         found: list[S] = []
         while True:
-            raw, _ = await self._retried("GET", resource.path(namespace), query, None, "", tries)
+            raw, _ = await self._request("GET", resource.path(namespace), query, None, "", tries)
             page: _Page[S] = msgspec.json.decode(raw, type=cast("Any", _Page)[item])
             found += page.items or []
             if not page.metadata.continue_:
@@ -127,7 +129,7 @@ class KubernetesApi:
     ) -> AsyncGenerator[str, None]:
         """Yield the type of every change since ``version``; ends when the API ends it.
 
-        Raises :class:`Refused`: 403 without the right, 410 for a version that is too old.
+        Raises :class:`ApiRefusal`: 403 without the right, 410 for a version that is too old.
         """
         query = {
             "labelSelector": selector,
@@ -142,11 +144,11 @@ class KubernetesApi:
             async for line in response.content:
                 event = msgspec.json.decode(line, type=_Event)
                 if event.type == "ERROR":
-                    raise Refused(event.object.code or 500, event.object.reason, event.object.message)
+                    raise ApiRefusal(event.object.code or 500, event.object.reason, event.object.message)
                 yield event.type
 
     async def log(self, namespace: str, pod: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
-        """Yield what a container has printed so far."""
+        """Yield the output of a container so far."""
         timeout = aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S)
         async with self._response(
             "GET", PODS.path(namespace, pod, "log"), query, None, "", timeout
@@ -162,20 +164,20 @@ class KubernetesApi:
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
         content_type: str = "application/json",
-    ) -> Answer:
-        raw, warnings = await self._retried(method, path, query or {}, body, content_type)
-        return Answer(msgspec.json.decode(raw, type=dict[str, Any]), warnings)
+    ) -> Response:
+        raw, warnings = await self._request(method, path, query or {}, body, content_type)
+        return Response(msgspec.json.decode(raw, type=dict[str, Any]), warnings)
 
-    async def _retried(
+    async def _request(
         self,
         method: str,
         path: str,
         query: Mapping[str, str],
         body: Json | None,
         content_type: str,
-        tries: int = TRIES,
+        tries: int = MAX_TRIES,
     ) -> tuple[bytes, tuple[str, ...]]:
-        """Ask a few times. Asking again for what has happened is safe: names are fixed, and deletions repeat."""
+        """Send a request, with retries. A repeated write is safe: names are fixed, and deletions are idempotent."""
         pause_s = FIRST_PAUSE_S
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         problem = ""
@@ -191,7 +193,7 @@ class KubernetesApi:
             except RuntimeUnavailable as error:
                 problem = str(error)
             if attempt < tries - 1:
-                await asyncio.sleep(min(wait_s, MOST_PAUSE_S))
+                await asyncio.sleep(min(wait_s, MAX_PAUSE_S))
                 pause_s *= 2
         raise RuntimeUnavailable(problem, UNAVAILABLE)
 
@@ -203,9 +205,9 @@ class KubernetesApi:
         query: Mapping[str, str],
         body: Json | None,
         content_type: str,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  the client's own, which tells connecting from reading
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's, with separate limits for connecting and reading
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        assert self._client is not None, "open() comes first"  # noqa: S101
+        assert self._client is not None, "call open() first"  # noqa: S101
         headers = {"Accept": "application/json"}
         if content_type:
             headers["Content-Type"] = content_type
@@ -227,7 +229,7 @@ class KubernetesApi:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = str(error) or type(error).__name__
             raise RuntimeUnavailable(
-                f"the cluster's API at {self.host} does not answer: {text}", UNAVAILABLE
+                f"the Kubernetes API at {self.host} is unavailable: {text}", UNAVAILABLE
             ) from error
 
 
@@ -250,3 +252,25 @@ class _EventObject(Struct, frozen=True):
 class _Event(Struct, frozen=True):
     type: str
     object: _EventObject = _EventObject()
+
+
+async def load_configuration() -> Configuration:
+    """Load the service account of this pod, else kubeconfig. Raises :class:`StartupError`."""
+    configuration = Configuration()
+    loader = cast("Any", config)  # untyped functions
+    try:
+        loader.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException as not_in_cluster:
+        try:
+            # Passed here because the client reads the variable only once, at import.
+            await loader.load_kube_config(
+                config_file=os.environ.get("KUBECONFIG") or None, client_configuration=configuration
+            )
+        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            named = os.environ.get("KUBECONFIG") or "~/.kube/config"
+            raise StartupError(
+                f"runtime 'kubernetes': no cluster found. This process is not in a pod ({str(not_in_cluster).rstrip('.')}; a pod has "
+                f"its token in {SERVICE_ACCOUNT}), and {named} is not a usable kubeconfig: {error}. Set KUBECONFIG, "
+                "or start with --local to run adapters as processes of this computer."
+            ) from error
+    return configuration

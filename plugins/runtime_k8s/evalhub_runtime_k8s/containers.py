@@ -1,4 +1,4 @@
-"""The three containers of a benchmark's pod: adapter, sidecar, and init where data have to be fetched."""
+"""Containers of a benchmark's pod: adapter, sidecar, and an init container that fetches test data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_SIDECAR_PORT = 8080
 
 
 class Container(Struct, frozen=True):
-    """``body`` without its mounts, which also say what volumes the pod needs."""
+    """A container without its mounts, and the mounts, from which the pod's volumes are derived."""
 
     body: Json
     mounts: tuple[Mount, ...]
@@ -34,7 +34,7 @@ class Container(Struct, frozen=True):
 
 
 class Pod(Struct, kw_only=True, frozen=True):
-    """What the containers of one benchmark have in common.
+    """Values that the containers of one benchmark share.
 
     ``spec_config_map``: the ConfigMap with ``job.json`` and ``sidecar_config.json``. ``reference_secret``: the Secret
     with references, or empty. ``model_secret``: the tenant's, or empty.
@@ -64,7 +64,7 @@ class Pod(Struct, kw_only=True, frozen=True):
         return Mount(volume, path, sub_path=path.rpartition("/")[2])
 
     def shared_mounts(self) -> list[Mount]:
-        """What adapter and sidecar both write to."""
+        """Return the mounts that adapter and sidecar both write to."""
         limit = self.hardening.volume_size_limit
         return [
             Mount(volumes.empty("data", limit), paths.DATA, read_only=False),
@@ -84,7 +84,7 @@ class Pod(Struct, kw_only=True, frozen=True):
 
 
 def security_context() -> Json:
-    """What Pod Security ``restricted`` demands. No user: OpenShift chooses one, else the image must."""
+    """Return the context that Pod Security ``restricted`` requires. The user is set by OpenShift or by the image."""
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -94,7 +94,7 @@ def security_context() -> Json:
 
 
 def adapter(pod: Pod) -> Container:
-    """The provider's own image. It sees neither the service account's token nor a model's credentials."""
+    """Return the adapter container. It has neither the service account token nor the model's credentials."""
     provider, hardening = pod.provider, pod.hardening
     image = _text(provider.image)
     if not image:
@@ -136,7 +136,7 @@ def adapter(pod: Pod) -> Container:
 
 
 def _environment(pod: Pod, *, docker: bool) -> Mapping[str, str]:
-    """The first who names a variable decides, so a provider cannot replace what the server sets."""
+    """Return the adapter's variables. The server's take precedence over the provider's."""
     variables = {"EVALHUB_MODE": "k8s"}
     if pod.tracked:
         variables["MLFLOW_TRACKING_URI"] = pod.installation.base_url
@@ -146,7 +146,7 @@ def _environment(pod: Pod, *, docker: bool) -> Mapping[str, str]:
     if pod.tracked and pod.mlflow_ca_file:
         variables["MLFLOW_TRACKING_SERVER_CERT_PATH"] = pod.mlflow_ca_file
     for name, value in pod.run.environment.items():
-        if not name.startswith("MLFLOW_"):  # meant for adapters that reach MLflow without a sidecar
+        if not name.startswith("MLFLOW_"):  # for adapters that reach MLflow without a sidecar
             variables.setdefault(name, value)
     for variable in () if pod.provider.env is UNSET else pod.provider.env:
         if variable.name:
@@ -155,7 +155,7 @@ def _environment(pod: Pod, *, docker: bool) -> Mapping[str, str]:
 
 
 def sidecar(pod: Pod) -> Container:
-    """A native sidecar: an init container that goes on until the adapter has ended."""
+    """Return the native sidecar: an init container that runs until the adapter has exited."""
     settings = pod.installation.sidecar.sidecar_container
     body: Json = {
         "name": SIDECAR,
@@ -198,19 +198,19 @@ def _port(base_url: str) -> int:
 
 
 def init(pod: Pod) -> Container | None:
-    """Fetches the test data before the other two start; None if there is nothing to fetch."""
+    """Return the init container that fetches test data; None if there is nothing to fetch."""
     if pod.data is None or not pod.data.variables:
         return None
     if not pod.installation.init_image:
         raise LaunchError(
-            "Test data have to be fetched, but no image is configured for that; set service.eval_init_image."
+            "The benchmark has test data to fetch, but the image for that is not configured; set service.eval_init_image."
         )
     body: Json = {
         "name": INIT_NAME,
         "image": pod.installation.init_image,
         "imagePullPolicy": "IfNotPresent",
         "command": [paths.INIT_PROGRAM],
-        # What the operator says of every job does not replace what this one is to fetch.
+        # Configured variables do not override those that say what to fetch.
         "env": _variables(pod.data.variables | pod.installation.settings.init_env | pod.data.variables),
         "resources": container_resources(INIT, INIT),
         "securityContext": security_context(),

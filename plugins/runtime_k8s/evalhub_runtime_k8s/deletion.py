@@ -1,4 +1,4 @@
-"""Deleting a benchmark's or a whole evaluation's objects, until there are none."""
+"""Deletion of the objects of a benchmark or of a whole evaluation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from evalhub_server.plugins import RuntimeUnavailable
 log = structlog.get_logger()
 
 POLICIES = {JOBS: "Foreground", CONFIG_MAPS: "", SECRETS: "Foreground"}
-"""How each kind is deleted: a Job only after its pods, so that it is there as long as anything of it runs."""
+"""Propagation policy of each kind: a Job is deleted after its pods, so it exists as long as one of them runs."""
 
-FIRST_LOOK_S = 0.1
-MOST_BETWEEN_LOOKS_S = 1.0
-ROUNDS_AGAINST_NEWCOMERS = 10
+FIRST_PAUSE_S = 0.1
+MAX_PAUSE_S = 1.0
+MAX_ROUNDS = 10
 
 
 class Named(Struct, frozen=True):
-    """What is read of an object that is only to be deleted."""
+    """An object of which only the metadata are read."""
 
     metadata: Metadata = Metadata()
 
@@ -34,10 +34,10 @@ class Named(Struct, frozen=True):
 Found = list[tuple[Resource, Metadata]]
 
 
-async def delete_benchmark(api: KubernetesApi, handle: JobHandle, patience_s: float) -> None:
+async def delete_benchmark(api: KubernetesApi, handle: JobHandle, timeout_s: float) -> None:
     """Delete the objects of one attempt; see :func:`_delete_all`."""
 
-    async def look() -> Found:
+    async def find_objects() -> Found:
         found: Found = []
         for resource, name in (
             (JOBS, handle.job),
@@ -50,44 +50,46 @@ async def delete_benchmark(api: KubernetesApi, handle: JobHandle, patience_s: fl
                 found.append((resource, Metadata(name=name, deletion_timestamp=ending)))
         return found
 
-    await _delete_all(api, handle.namespace, look, patience_s)
+    await _delete_all(api, handle.namespace, find_objects, timeout_s)
 
 
-async def delete_evaluation(api: KubernetesApi, namespace: str, selector: str, patience_s: float) -> None:
+async def delete_evaluation(api: KubernetesApi, namespace: str, selector: str, timeout_s: float) -> None:
     """Delete everything with these labels; see :func:`_delete_all`."""
 
-    async def look() -> Found:
+    async def find_objects() -> Found:
         found: Found = []
         for resource in POLICIES:
-            things, _ = await api.list(resource, namespace, selector, Named)
-            found += [(resource, thing.metadata) for thing in things]
+            objects, _ = await api.list(resource, namespace, selector, Named)
+            found += [(resource, thing.metadata) for thing in objects]
         return found
 
-    await _delete_all(api, namespace, look, patience_s)
+    await _delete_all(api, namespace, find_objects, timeout_s)
 
 
 async def _delete_all(
-    api: KubernetesApi, namespace: str, look: Callable[[], Awaitable[Found]], patience_s: float
+    api: KubernetesApi, namespace: str, find_objects: Callable[[], Awaitable[Found]], timeout_s: float
 ) -> None:
-    """Delete what ``look`` finds, again and again until it finds nothing.
+    """Delete the objects that ``find_objects`` returns until there are none.
 
-    Returns also when all that is left is being deleted, which nothing can take back, and ``patience_s`` is over: a pod
-    may take its time to end. Raises :class:`RuntimeUnavailable` if objects keep appearing, or nobody answers.
+    Also returns when every remaining object is being deleted and ``timeout_s`` has passed: a pod may take long to
+    terminate. Raises :class:`RuntimeUnavailable` if objects keep appearing or the API is unavailable.
     """
-    until = time.monotonic() + patience_s
-    pause_s = FIRST_LOOK_S
+    until = time.monotonic() + timeout_s
+    pause_s = FIRST_PAUSE_S
     rounds = 0
-    while found := await look():
+    while found := await find_objects():
         remaining = [(resource, thing) for resource, thing in found if not thing.deletion_timestamp]
         for resource, thing in remaining:
             await api.delete(resource, namespace, thing.name, POLICIES[resource])
         rounds += bool(remaining)
-        if rounds > ROUNDS_AGAINST_NEWCOMERS:
+        if rounds > MAX_ROUNDS:
             names = ", ".join(thing.name for _, thing in remaining)
-            raise RuntimeUnavailable(f"in namespace '{namespace}' these do not go: {names}", "not_deleted")
+            raise RuntimeUnavailable(
+                f"objects in namespace '{namespace}' cannot be deleted: {names}", "not_deleted"
+            )
         if not remaining and time.monotonic() >= until:
             names = [thing.name for _, thing in found]
-            log.info("still ending, and cannot be stopped from it", namespace=namespace, objects=names)
+            log.info("Objects still terminating", namespace=namespace, objects=names)
             return
         await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, MOST_BETWEEN_LOOKS_S)
+        pause_s = min(pause_s * 2, MAX_PAUSE_S)

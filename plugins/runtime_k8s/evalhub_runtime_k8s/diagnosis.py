@@ -1,6 +1,6 @@
-"""Why a benchmark waits, and what ended it: tables from what the cluster shows to a reason, a text and a hint.
+"""Diagnosis of waiting and failed benchmarks: tables from the state of pods to a reason, an explanation and a hint.
 
-The reasons are a stable vocabulary: they become the ``message_code`` of a benchmark's error or warning.
+The reasons are a stable contract: they become the ``message_code`` of a benchmark's error or warning.
 """
 
 from __future__ import annotations
@@ -18,78 +18,84 @@ SIDECAR = "sidecar"
 
 
 class Trouble(Struct, frozen=True, kw_only=True):
-    """A state that a container does not leave by itself, or seldom.
+    """A container state that rarely resolves by itself.
 
-    ``patience`` names the setting that says how long it may last. ``explanation`` may use ``{container}`` and
+    ``timeout`` names the setting that limits its duration. ``explanation`` may use ``{container}`` and
     ``{reason}``.
     """
 
-    words: frozenset[str]
+    kubelet_reasons: frozenset[str]
     reason: str
-    patience: str
+    timeout: str
     explanation: str
     hint: str
 
 
 CRASHES = Trouble(
-    words=frozenset({"CrashLoopBackOff"}),
+    kubelet_reasons=frozenset({"CrashLoopBackOff"}),
     reason="container_crashes",
-    patience="image_pull_timeout",
-    explanation="The container '{container}' ends again and again",
+    timeout="image_pull_timeout",
+    explanation="The container '{container}' is in a crash loop",
     hint="See its log with kubectl; for the sidecar, check the section 'sidecar' of the server's configuration.",
 )
 WAITING = (
     CRASHES,
     Trouble(
-        words=frozenset({"ImagePullBackOff", "ErrImagePull", "ImageInspectError", "RegistryUnavailable"}),
+        kubelet_reasons=frozenset(
+            {"ImagePullBackOff", "ErrImagePull", "ImageInspectError", "RegistryUnavailable"}
+        ),
         reason="image_pull_failed",
-        patience="image_pull_timeout",
+        timeout="image_pull_timeout",
         explanation="The image of the container '{container}' cannot be pulled ({reason})",
         hint="Check runtime.k8s.image of the provider, and that the namespace may pull it.",
     ),
     Trouble(
-        words=frozenset({"InvalidImageName", "ErrImageNeverPull"}),
+        kubelet_reasons=frozenset({"InvalidImageName", "ErrImageNeverPull"}),
         reason="image_invalid",
-        patience="container_error_timeout",
+        timeout="container_error_timeout",
         explanation="The container '{container}' has an image that cannot be used ({reason})",
         hint="Correct runtime.k8s.image of the provider.",
     ),
     Trouble(
-        words=frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}),
+        kubelet_reasons=frozenset(
+            {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+        ),
         reason="container_config_error",
-        patience="container_error_timeout",
-        explanation="The container '{container}' cannot be made ({reason})",
-        hint="Check that the secrets and config maps that the job names exist in its namespace, and the provider's entrypoint.",
+        timeout="container_error_timeout",
+        explanation="The container '{container}' cannot be created ({reason})",
+        hint="Check that the secrets and config maps of the job exist in its namespace, and the provider's entrypoint.",
     ),
 )
 
 
 class Loss(Struct, frozen=True, kw_only=True):
-    """A way in which a pod ends that is not its adapter's doing."""
+    """A cause of the end of a pod other than its adapter."""
 
     reason: str
     explanation: str
     hint: str
 
 
-AGAIN = "Submit the job again; hardening.restart_disrupted lets the cluster do that by itself."
+RESUBMIT = "Submit the job again; with hardening.restart_disrupted the cluster restarts it by itself."
 EVICTED = Loss(
     reason="evicted",
     explanation="The node evicted the pod",
-    hint="It ran short of memory or disk; raise the provider's requests so that the pod is placed where there is room.",
+    hint="The node was short of memory or disk; raise the provider's requests, so that the pod is placed on a node with enough.",
 )
 DISRUPTIONS = {
     "PreemptionByScheduler": Loss(
-        reason="preempted", explanation="The pod had to give way to one of higher priority", hint=AGAIN
+        reason="preempted", explanation="The pod was preempted by one of higher priority", hint=RESUBMIT
     ),
     "EvictionByEvictionAPI": Loss(
-        reason="evicted", explanation="The pod was evicted, as when a node is drained", hint=AGAIN
+        reason="evicted",
+        explanation="The pod was evicted, for example because its node was drained",
+        hint=RESUBMIT,
     ),
     "DeletionByTaintManager": Loss(
-        reason="node_lost", explanation="The pod's node did not answer any more", hint=AGAIN
+        reason="node_lost", explanation="The pod's node became unreachable", hint=RESUBMIT
     ),
     "TerminationByKubelet": EVICTED,
-    "DeletionByPodGC": Loss(reason="node_lost", explanation="The pod's node is gone", hint=AGAIN),
+    "DeletionByPodGC": Loss(reason="node_lost", explanation="The pod's node is gone", hint=RESUBMIT),
 }
 OUT_OF_MEMORY = Loss(
     reason="oom_killed",
@@ -104,17 +110,17 @@ CANNOT_START = Loss(
 DEADLINE = Loss(
     reason="deadline_exceeded",
     explanation="The Job ran longer than its deadline",
-    hint="If it needs longer, raise kubernetes.hardening.deadline.",
+    hint="Raise kubernetes.hardening.deadline if the benchmark needs longer.",
 )
 NO_POD = Loss(
     reason="pod_lost",
     explanation="The pod is gone and left no exit status",
-    hint="Somebody deleted it, or its node is gone; submit the job again.",
+    hint="It was deleted, or its node is gone; submit the job again.",
 )
 DISAPPEARED = Loss(
     reason="job_disappeared",
     explanation="The Job is gone from the cluster before it reported a result",
-    hint="Somebody deleted it, or it ended while no server was there to see it; submit the job again.",
+    hint="It was deleted, or it ended while no server was running; submit the job again.",
 )
 INIT_FAILED = Loss(
     reason="test_data_failed",
@@ -123,21 +129,21 @@ INIT_FAILED = Loss(
 )
 SIDECAR_FAILED = Loss(
     reason="sidecar_failed",
-    explanation="The sidecar ended with exit code {code}",
+    explanation="The sidecar exited with code {code}",
     hint="Check the section 'sidecar' of the server's configuration.",
 )
 
 
-def exit_of(loss: Loss, detail: str = "", *, lost: bool = False, code: int | None = None) -> Exit:
-    """The loss as an exit whose text and hint say all there is to say."""
+def exit_for(loss: Loss, detail: str = "", *, lost: bool = False, code: int | None = None) -> Exit:
+    """Return the exit for a loss, with its explanation and hint."""
     text = loss.explanation.format(code=code)
     if detail:
         text += f": {detail.strip().rstrip('.')}"
     return Exit(code=code, reason=loss.reason, message=text, hint=loss.hint, lost=lost)
 
 
-def ending(job: Job, pods: list[Pod]) -> Exit | None:
-    """What a Job that is over came to; None for one that is not."""
+def exit_of_job(job: Job, pods: list[Pod]) -> Exit | None:
+    """Return the exit of a finished Job; None for one that is not finished."""
     outcome = job.outcome
     if outcome is None:
         return None
@@ -145,64 +151,64 @@ def ending(job: Job, pods: list[Pod]) -> Exit | None:
     if outcome.type == "Complete":
         return Exit(code=0)
     if outcome.reason == "DeadlineExceeded":
-        return exit_of(DEADLINE)
+        return exit_for(DEADLINE)
     if pod is None:
-        return exit_of(NO_POD, outcome.message or "", lost=True)
-    return _failure(pod) or exit_of(NO_POD, outcome.message or "", lost=True)
+        return exit_for(NO_POD, outcome.message or "", lost=True)
+    return _failure(pod) or exit_for(NO_POD, outcome.message or "", lost=True)
 
 
 def _failure(pod: Pod) -> Exit | None:
-    """Why a pod failed: what was done to it, else which of its containers did it."""
+    """Return why a pod failed: a disruption, else the container that failed."""
     status = pod.status
     if status.reason == "Evicted":
-        return exit_of(EVICTED, status.message or "")
+        return exit_for(EVICTED, status.message or "")
     disrupted = pod.condition("DisruptionTarget")
     if disrupted is not None and disrupted.status == "True":
         loss = DISRUPTIONS.get(disrupted.reason or "", DISRUPTIONS["EvictionByEvictionAPI"])
-        return exit_of(loss, disrupted.message or "")
+        return exit_for(loss, disrupted.message or "")
     adapter = _terminated(pod.container(ADAPTER))
     if adapter is not None and (adapter.exit_code != 0 or adapter.reason == "OOMKilled"):
         return _adapter_exit(adapter)
     init = _terminated(pod.container(INIT))
     if init is not None and init.exit_code != 0:
-        return exit_of(INIT_FAILED, init.message or f"exit code {init.exit_code}")
+        return exit_for(INIT_FAILED, init.message or f"exit code {init.exit_code}")
     sidecar = _terminated(pod.container(SIDECAR))
     if sidecar is not None and sidecar.exit_code != 0:
-        return exit_of(SIDECAR_FAILED, sidecar.message or "", code=sidecar.exit_code)
+        return exit_for(SIDECAR_FAILED, sidecar.message or "", code=sidecar.exit_code)
     return Exit(code=adapter.exit_code) if adapter is not None else None
 
 
 def _adapter_exit(ended: Terminated) -> Exit:
     message = (ended.message or "").strip()
     if ended.reason == "OOMKilled":
-        return exit_of(OUT_OF_MEMORY, message)
+        return exit_for(OUT_OF_MEMORY, message)
     if ended.reason in ("ContainerCannotRun", "StartError"):
-        return exit_of(CANNOT_START, message or f"exit code {ended.exit_code}")
+        return exit_for(CANNOT_START, message or f"exit code {ended.exit_code}")
     name = signal_name(ended.signal or ended.exit_code - 128)
     if name:
-        text = f"The adapter's container was ended by {name} (exit code {ended.exit_code})"
-        hint = "Somebody stopped it, its node shut down, or it crashed; see the log."
+        text = f"The adapter's container was terminated by {name} (exit code {ended.exit_code})"
+        hint = "It was stopped, its node shut down, or it crashed; see the log."
         return Exit(
             signal=name, reason="adapter_killed", message=f"{text}: {message}" if message else text, hint=hint
         )
     return Exit(code=ended.exit_code, message=message)
 
 
-def trouble_of(pod: Pod) -> tuple[Trouble, ContainerStatus] | None:
-    """The first container that waits for what will hardly come."""
+def find_trouble(pod: Pod) -> tuple[Trouble, ContainerStatus] | None:
+    """Return the first container in trouble."""
     for container in pod.containers:
         waiting = container.state.waiting if container.state else None
         for trouble in WAITING:
-            if waiting is not None and waiting.reason in trouble.words:
+            if waiting is not None and waiting.reason in trouble.kubelet_reasons:
                 return trouble, container
-        # Between two crashes it runs for a moment; the adapter waits for it all the same.
+        # Between two crashes it runs for a moment, but the adapter still waits for it.
         if container.restart_count and pod.status.phase == "Pending":
             return CRASHES, container
     return None
 
 
-def explained(trouble: Trouble, container: ContainerStatus) -> str:
-    """The trouble as a text without a full stop, with what the kubelet says of it."""
+def explain(trouble: Trouble, container: ContainerStatus) -> str:
+    """Return the explanation without full stop, with the kubelet's message."""
     waiting = container.state.waiting if container.state else None
     text = trouble.explanation.format(container=container.name, reason=waiting.reason if waiting else "")
     message = (waiting.message if waiting else "") or ""
@@ -213,7 +219,7 @@ def explained(trouble: Trouble, container: ContainerStatus) -> str:
 
 
 def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9; empty if there is no such signal."""
+    """Return the name of a signal, such as ``SIGKILL`` for 9; empty if there is no such signal."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""How a benchmark's objects are found again."""
+"""Handle of a benchmark: the names by which its objects are found again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JobHandle(Struct, kw_only=True, frozen=True):
         return msgspec.to_builtins(self)
 
 
-def handle_of(names: Names, namespace: str, job_id: str, uid: str) -> JobHandle:
+def handle_for(names: Names, namespace: str, job_id: str, uid: str) -> JobHandle:
     return JobHandle(
         namespace=namespace,
         job_id=job_id,
@@ -38,7 +38,7 @@ def handle_of(names: Names, namespace: str, job_id: str, uid: str) -> JobHandle:
 
 
 def parse(handle: Handle) -> JobHandle | None:
-    """None for a handle of an unknown form, perhaps of another runtime or of a newer server."""
+    """Parse a handle; None for an unknown format, perhaps of another runtime or a newer server."""
     try:
         return msgspec.convert(handle, JobHandle)
     except msgspec.ValidationError:

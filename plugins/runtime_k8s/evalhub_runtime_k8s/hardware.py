@@ -1,4 +1,4 @@
-"""Which hardware a benchmark gets and where it waits for it: provider, request and hardware profile put together."""
+"""Hardware and queue of a benchmark, merged from provider, request and hardware profile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any, cast
 
 from msgspec import UNSET, Struct, UnsetType
 
-from evalhub_runtime_k8s.quantities import quantity
-from evalhub_runtime_k8s.resources import Demand
+from evalhub_runtime_k8s.resources import Demand, quantity
 from evalhub_server.plugins import (
     ApiError,
     HardwareConfig,
@@ -30,7 +29,7 @@ NO_PRIORITY = "None"
 
 
 class HardwareProfile(Struct, kw_only=True, frozen=True):
-    """What a ``HardwareProfile`` object says; empty where it says nothing."""
+    """Contents of a ``HardwareProfile`` object; empty where it sets nothing."""
 
     cpu: ResourceAmount | None = None
     memory: ResourceAmount | None = None
@@ -44,7 +43,7 @@ class HardwareProfile(Struct, kw_only=True, frozen=True):
 
 
 class Placement(Struct, kw_only=True, frozen=True):
-    """What the pod asks for. With a queue it names no nodes: the queue's resource flavour does."""
+    """Requirements of the pod. With a queue there are no node constraints: the queue's resource flavour has them."""
 
     demand: Demand
     node_selector: dict[str, str] = {}
@@ -54,12 +53,12 @@ class Placement(Struct, kw_only=True, frozen=True):
 
 
 def profile_name(hardware: HardwareConfig | None) -> str:
-    """The profile to read before a benchmark can be placed, or empty."""
+    """Return the name of the hardware profile, or an empty string."""
     return hardware.hardware_profile_name if hardware else ""
 
 
 def read_profile(name: str, obj: Json) -> HardwareProfile:
-    """Read an object of the API. Raises ``hardware_profile_disabled`` and ``hardware_profile_invalid`` (400)."""
+    """Convert an API object. Raises ``hardware_profile_disabled`` and ``hardware_profile_invalid`` (400)."""
     annotations = _map(name, obj.get("metadata"), "metadata").get("annotations")
     if str(_map(name, annotations, "metadata.annotations").get(DISABLED, "")).lower() == "true":
         raise problems.hardware_profile_disabled(name)
@@ -125,24 +124,24 @@ def _scheduling(name: str, scheduling: Json) -> dict[str, Any]:
     raise _invalid(name, f"the scheduling type '{kind}' is neither Node nor Queue")
 
 
-def _map(name: str, value: Any, where: str) -> Json:
+def _map(name: str, value: Any, path: str) -> Json:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _invalid(name, f"{where} is not a map")
+        raise _invalid(name, f"{path} is not a map")
     return cast("Json", value)
 
 
-def _list(name: str, value: Any, where: str) -> list[Any]:
+def _list(name: str, value: Any, path: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise _invalid(name, f"{where} is not a list")
+        raise _invalid(name, f"{path} is not a list")
     return cast("list[Any]", value)
 
 
-def _invalid(name: str, why: str) -> ApiError:
-    return problems.hardware_profile_invalid(name, why)
+def _invalid(name: str, reason: str) -> ApiError:
+    return problems.hardware_profile_invalid(name, reason)
 
 
 def placement(
@@ -151,27 +150,29 @@ def placement(
     profile: HardwareProfile | None,
     job_queue: Queue | None,
 ) -> Placement:
-    """What the benchmark gets: the profile's values or the request's, else the provider's, else the defaults.
+    """Return the placement: from the profile or else the request, then the provider, then the defaults.
 
-    The queue is the profile's, else that of ``hardware``, else the job's own (deprecated).
+    The queue is the profile's, else that of ``hardware``, else the job's (deprecated).
     """
     direct = hardware or HardwareConfig()
-    asked = profile or HardwareProfile(cpu=direct.cpu, memory=direct.memory)
-    own = _given(provider.gpu, KubernetesGpu())
-    gpu, count = _given(own.resource, "").strip(), own.count
-    node_selector: dict[str, str] = _given(own.node_selector, {}) if gpu and count > 0 else {}
+    requested = profile or HardwareProfile(cpu=direct.cpu, memory=direct.memory)
+    provider_gpu = _given(provider.gpu, KubernetesGpu())
+    gpu, count = _given(provider_gpu.resource, "").strip(), provider_gpu.count
+    node_selector: dict[str, str] = _given(provider_gpu.node_selector, {}) if gpu and count > 0 else {}
     if profile is not None and profile.gpu:
         gpu, count = profile.gpu, profile.gpu_count
     elif direct.gpu is not None:
         other = direct.gpu.name.strip()
         if other and other != gpu:
-            gpu, node_selector = other, {}  # the provider's nodes have its own kind of accelerator
+            gpu, node_selector = other, {}  # the provider's node selector is for its own accelerator
         count = direct.gpu.count
-    if asked.on_nodes:
-        node_selector = asked.node_selector
-    queue = asked.queue or _queue_name(direct.queue) or _queue_name(job_queue)
-    cpu_request, cpu_limit = _pair(asked.cpu, provider.cpu_request, provider.cpu_limit, CPU)
-    memory_request, memory_limit = _pair(asked.memory, provider.memory_request, provider.memory_limit, MEMORY)
+    if requested.on_nodes:
+        node_selector = requested.node_selector
+    queue = requested.queue or _queue_name(direct.queue) or _queue_name(job_queue)
+    cpu_request, cpu_limit = _pair(requested.cpu, provider.cpu_request, provider.cpu_limit, CPU)
+    memory_request, memory_limit = _pair(
+        requested.memory, provider.memory_request, provider.memory_limit, MEMORY
+    )
     return Placement(
         demand=Demand(
             cpu_request=cpu_request,
@@ -182,9 +183,9 @@ def placement(
             gpu_count=count,
         ),
         node_selector={} if queue else dict(node_selector),
-        tolerations=() if queue else asked.tolerations,
+        tolerations=() if queue else requested.tolerations,
         queue=queue,
-        priority=asked.priority if queue else "",
+        priority=requested.priority if queue else "",
     )
 
 
@@ -197,22 +198,25 @@ def _given(value: Any, default: Any) -> Any:
 
 
 def _pair(
-    asked: ResourceAmount | None, request: str | UnsetType, limit: str | UnsetType, default: ResourceAmount
+    requested: ResourceAmount | None,
+    request: str | UnsetType,
+    limit: str | UnsetType,
+    default: ResourceAmount,
 ) -> tuple[str, str]:
-    """Request and limit, each of the first who names it: ``asked``, the provider, the default.
+    """Return request and limit, each from the first source that sets it: ``requested``, the provider, the default.
 
-    If that makes a request above its limit, the one that was named later gives way, since the API would refuse both.
+    If the request exceeds the limit, the value from the later source is replaced, since the API would refuse both.
     """
-    asked = asked or ResourceAmount()
-    requests = [asked.request.strip(), _given(request, "").strip(), default.request]
-    limits = [asked.limit.strip(), _given(limit, "").strip(), default.limit]
+    requested = requested or ResourceAmount()
+    requests = [requested.request.strip(), _given(request, "").strip(), default.request]
+    limits = [requested.limit.strip(), _given(limit, "").strip(), default.limit]
     request_from = next(rank for rank, text in enumerate(requests) if text)
     limit_from = next(rank for rank, text in enumerate(limits) if text)
     chosen = requests[request_from], limits[limit_from]
     try:
         fits = quantity(chosen[0]) <= quantity(chosen[1])
     except ValueError:
-        return chosen  # refused by name where the container is built
+        return chosen  # the container builder refuses it with its key
     if fits or request_from == limit_from:
         return chosen
     return (chosen[0], chosen[0]) if request_from < limit_from else (chosen[1], chosen[1])

@@ -1,4 +1,4 @@
-"""Labels and annotations of a benchmark's objects: how the server, the operator and people find them."""
+"""Labels and annotations of a benchmark's objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ APP = "evalhub"
 COMPONENT = "evaluation-job"
 PHASE = "trustyai.opendatahub.io/evaluation-phase"
 STATUS = "trustyai.opendatahub.io/evaluation-status"
-"""Annotation of the Job: what the server knows of the benchmark, as JSON."""
+"""Annotation of the Job: the state of the benchmark as JSON."""
 PENDING = "Pending"
 QUEUE_NAME = "kueue.x-k8s.io/queue-name"
 QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
@@ -20,10 +20,10 @@ INSTANCE_NAME = "evalhub_instance_name"
 INSTANCE_NAMESPACE = "evalhub_instance_namespace"
 
 
-def labels_of(
+def labels_for(
     spec: JobSpec, tenant: str, installation: Installation, queue: str = "", priority: str = ""
 ) -> dict[str, str]:
-    """The labels of Job, pod, ConfigMap and Secret. ``queue`` and ``priority`` are Kueue's, or empty."""
+    """Return the labels of Job, pod, ConfigMap and Secret. ``queue`` and ``priority`` are Kueue's, or empty."""
     labels = {
         **selector(installation, tenant),
         **benchmark_selector(spec.id, spec.benchmark_index),
@@ -32,14 +32,14 @@ def labels_of(
         PHASE: PENDING,
     }
     if queue:
-        labels[QUEUE_NAME] = queue  # a name of an object: Kueue compares it as it is
+        labels[QUEUE_NAME] = queue  # an object name: Kueue compares it unchanged
         if priority:
             labels[QUEUE_PRIORITY] = label_value(priority)
     return labels
 
 
 def selector(installation: Installation, tenant: str) -> dict[str, str]:
-    """The labels that all objects of this server in the tenant's namespace have."""
+    """Return the labels of all objects of this server in the tenant's namespace."""
     labels = {"app": APP, "component": COMPONENT}
     if installation.instance:
         labels[INSTANCE_NAME] = installation.instance
@@ -48,22 +48,22 @@ def selector(installation: Installation, tenant: str) -> dict[str, str]:
 
 
 def benchmark_selector(job_id: str, benchmark_index: int) -> dict[str, str]:
-    """The labels that all objects of one benchmark have, whatever the attempt."""
+    """Return the labels of all objects of one benchmark, whatever the attempt."""
     return {**job_selector(job_id), BENCHMARK_INDEX: str(benchmark_index)}
 
 
 def job_selector(job_id: str) -> dict[str, str]:
-    """The labels that all objects of a job have."""
+    """Return the labels of all objects of a job."""
     return {JOB_ID: label_value(job_id)}
 
 
 def selector_text(labels: dict[str, str]) -> str:
-    """Labels as the API takes them in ``labelSelector``."""
+    """Format labels as a ``labelSelector``."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def annotations_of(spec: JobSpec) -> dict[str, str]:
-    """Ids as they are, which labels cannot always hold."""
+def annotations_for(spec: JobSpec) -> dict[str, str]:
+    """Return the unchanged ids, which labels cannot always hold."""
     return {
         "eval-hub.github.io/job_id": spec.id,
         "eval-hub.github.io/provider_id": spec.provider_id,

@@ -1,4 +1,4 @@
-"""Launches under way: one for each workload, shared by who asks twice, bounded in number."""
+"""Launches in progress: one for each workload, shared by repeated calls, limited in number."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import structlog
 
-from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, JOBS, SECRETS
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.creation import Creation
-from evalhub_runtime_k8s.handles import JobHandle, handle_of
+from evalhub_runtime_k8s.handles import JobHandle, handle_for
 from evalhub_runtime_k8s.manifest import Manifests, build
-from evalhub_runtime_k8s.names import names_of
-from evalhub_runtime_k8s.prerequisites import facts_for
+from evalhub_runtime_k8s.names import names_for
+from evalhub_runtime_k8s.prerequisites import read_facts
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
 
@@ -25,54 +25,54 @@ CLOSE_S = 2.0
 
 
 class _Launch:
-    """A launch and who waits for it. It ends between two calls of the API when nobody does any more."""
+    """A launch and the number of its waiters. Without any, it is cancelled between two API calls."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[JobHandle] | None = None
         self.creation: Creation | None = None
         self.waiting = 0
         self.cancelled = False
-        self.begun = False
+        self.started = False
 
     def cancel(self) -> None:
         self.cancelled = True
         if self.creation is not None:
             self.creation.cancel()
-        elif not self.begun and self.task is not None:
-            self.task.cancel()  # it still waits for its turn
+        elif not self.started and self.task is not None:
+            self.task.cancel()  # it still waits for a slot
 
 
 class Launches:
-    """Starts workloads, at most ``at_once`` at the same time.
+    """Starts workloads, at most ``max_concurrent`` at the same time.
 
-    ``on_warnings(job, texts)`` hears what the cluster said when it made a Job, such as that a policy would refuse its pod.
+    ``on_warnings(job, texts)`` gets the API's warnings about a created Job, such as that a policy would refuse its pod.
     """
 
     def __init__(
         self,
         api: KubernetesApi,
         installation: Installation,
-        at_once: int,
+        max_concurrent: int,
         on_warnings: Callable[[str, tuple[str, ...]], None],
     ) -> None:
         self._on_warnings = on_warnings
         self._api = api
         self._installation = installation
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(max_concurrent)
         self._launches: dict[Key, _Launch] = {}
 
     async def launch(self, run: BenchmarkRun) -> JobHandle:
         """As :meth:`Runtime.launch`."""
         while (launch := self._launches.get(run.key)) is not None and launch.cancelled:
-            await self._settled(launch)
+            await self._wait_for(launch)
         if launch is None:
             launch = self._launches[run.key] = _Launch()
             launch.task = asyncio.create_task(self._run(launch, run), name=f"launch-{run.key}")
             launch.task.add_done_callback(lambda task: self._done(run.key, launch, task))
-        assert launch.task is not None  # noqa: S101  set right after it was made
+        assert launch.task is not None  # noqa: S101  set above
         launch.waiting += 1
         try:
-            # Shielded: half a call cannot be taken back, and its effect has to be known.
+            # Shielded: an API call cannot be undone, and its result must be recorded.
             return await asyncio.shield(launch.task)
         except asyncio.CancelledError:
             launch.waiting -= 1
@@ -81,26 +81,24 @@ class Launches:
             raise
 
     async def find(self, run: BenchmarkRun) -> JobHandle | None:
-        """As :meth:`Runtime.find`: after a launch under way has come to its end."""
+        """As :meth:`Runtime.find`, after a launch in progress has finished."""
         launch = self._launches.get(run.key)
         if launch is not None:
-            await self._settled(launch)
-        namespace, names = self._installation.tenant_namespace(run.tenant), names_of(*run.key)
+            await self._wait_for(launch)
+        namespace, names = self._installation.tenant_namespace(run.tenant), names_for(*run.key)
         try:
             job = await self._api.find(JOBS, namespace, names.job)
             if job is not None:
-                return handle_of(names, namespace, run.spec.id, job["metadata"]["uid"])
+                return handle_for(names, namespace, run.spec.id, job["metadata"]["uid"])
             for resource, name in ((CONFIG_MAPS, names.config_map), (SECRETS, names.secret)):
                 if await self._api.find(resource, namespace, name) is not None:
-                    return handle_of(names, namespace, run.spec.id, "")
-        except Refused as error:
-            raise RuntimeUnavailable(
-                f"the cluster does not say what there is of the benchmark: {error}"
-            ) from error
+                    return handle_for(names, namespace, run.spec.id, "")
+        except ApiRefusal as error:
+            raise RuntimeUnavailable(f"the objects of the benchmark cannot be read: {error}") from error
         return None
 
     async def close(self) -> None:
-        """Let what is under way come to the end of its present step, unless that takes too long to shut down."""
+        """Let each launch finish its current step, for at most :data:`CLOSE_S` seconds."""
         launches = list(self._launches.values())
         for launch in launches:
             launch.cancel()
@@ -111,7 +109,7 @@ class Launches:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _settled(self, launch: _Launch) -> None:
+    async def _wait_for(self, launch: _Launch) -> None:
         if launch.task is not None:
             await asyncio.wait([launch.task])
 
@@ -119,12 +117,12 @@ class Launches:
         if self._launches.get(key) is launch:
             del self._launches[key]
         if not task.cancelled():
-            task.exception()  # seen, even if everybody who asked was cancelled
+            task.exception()  # retrieved, even if every caller was cancelled
 
     async def _run(self, launch: _Launch, run: BenchmarkRun) -> JobHandle:
         async with self._slots:
-            launch.begun = True
-            manifests = build(run, self._installation, await facts_for(run, self._installation, self._api))
+            launch.started = True
+            manifests = build(run, self._installation, await read_facts(run, self._installation, self._api))
             launch.creation = Creation(self._api, manifests)
             if launch.cancelled:
                 launch.creation.cancel()
@@ -134,7 +132,7 @@ class Launches:
         self._log(run, manifests)
         if launch.creation.warnings:
             self._on_warnings(manifests.names.job, launch.creation.warnings)
-        return handle_of(manifests.names, manifests.namespace, run.spec.id, uid)
+        return handle_for(manifests.names, manifests.namespace, run.spec.id, uid)
 
     def _log(self, run: BenchmarkRun, manifests: Manifests) -> None:
         log.info(

@@ -1,11 +1,11 @@
-"""What an adapter has printed: from its pod, and from memory once the server itself has deleted that."""
+"""Logs of adapters: from the pod, or from memory after the server has deleted the pod."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 
-from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import PODS
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.diagnosis import ADAPTER
@@ -13,20 +13,20 @@ from evalhub_runtime_k8s.handles import JobHandle
 from evalhub_runtime_k8s.object_status import Pod
 from evalhub_server.plugins import EvalHubError, LogOptions, RuntimeUnavailable
 
-KEPT_LOGS = 256
+MAX_KEPT_LOGS = 256
 KEPT_LINES = 200
 KEPT_BYTES = 32 * 1024
 
 
 class Logs:
-    """Reads logs, and keeps the ends of some."""
+    """Reads logs, and keeps the last lines of those whose pod was deleted."""
 
     def __init__(self, api: KubernetesApi) -> None:
         self._api = api
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     async def source(self, handle: JobHandle) -> tuple[str, str]:
-        """(pod, container) for a header; the Job's name stands for a pod that there is not."""
+        """Return (pod, container) for a header; the Job's name if there is no pod."""
         pod = await self._pod(handle)
         return (pod.metadata.name if pod else handle.job), ADAPTER
 
@@ -38,7 +38,7 @@ class Logs:
             async for chunk in chunks:
                 yield chunk
             return
-        newline = b""  # the last lines come without a final one
+        newline = b""  # the last lines are returned without a final newline
         async for chunk in chunks:
             chunk = newline + chunk  # noqa: PLW2901
             newline = b"\n" if chunk.endswith(b"\n") else b""
@@ -46,7 +46,7 @@ class Logs:
                 yield body
 
     async def keep(self, handle: JobHandle) -> None:
-        """Remember the end of a log whose pod is about to be deleted. Best effort."""
+        """Keep the end of a log whose pod is about to be deleted. Best effort."""
         text = b""
         try:
             async for chunk in self.read(handle, LogOptions(tail_lines=KEPT_LINES)):
@@ -57,7 +57,7 @@ class Logs:
             key = handle.job_id, handle.job
             self._kept[key] = text
             self._kept.move_to_end(key)
-            while len(self._kept) > KEPT_LOGS:
+            while len(self._kept) > MAX_KEPT_LOGS:
                 self._kept.popitem(last=False)
 
     def forget(self, job_id: str) -> None:
@@ -82,17 +82,17 @@ class Logs:
         try:
             async for chunk in self._api.log(handle.namespace, pod.metadata.name, query):
                 yield chunk
-        except Refused as error:
-            # A container that has not started has printed nothing, and neither has a pod that is gone by now.
+        except ApiRefusal as error:
+            # No output: the container has not started (400), or the pod is gone by now (404).
             if error.status not in (400, 404):
                 raise RuntimeUnavailable(
                     f"the log of pod '{pod.metadata.name}' cannot be read: {error}"
                 ) from error
 
     async def _pod(self, handle: JobHandle) -> Pod | None:
-        """The newest of the Job's pods."""
+        """Return the newest pod of the Job."""
         try:
             pods, _ = await self._api.list(PODS, handle.namespace, f"job-name={handle.job}", Pod)
-        except Refused as error:
+        except ApiRefusal as error:
             raise RuntimeUnavailable(f"the pods of Job '{handle.job}' cannot be read: {error}") from error
         return max(pods, key=lambda pod: pod.metadata.creation_timestamp or "", default=None)

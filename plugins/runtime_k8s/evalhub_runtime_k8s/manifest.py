@@ -1,4 +1,4 @@
-"""All objects of one benchmark in the cluster, from facts alone: nothing here asks or tells the API anything."""
+"""Manifests of all objects of one benchmark, built without access to the API."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evalhub_runtime_k8s.containers import Pod
+from evalhub_runtime_k8s.containers import Pod, adapter, init, sidecar
 from evalhub_runtime_k8s.credential_refs import references
 from evalhub_runtime_k8s.hardware import HardwareProfile, Placement, placement
-from evalhub_runtime_k8s.job import job_manifest
-from evalhub_runtime_k8s.labels import BENCHMARK_INDEX, JOB_ID, annotations_of, labels_of
-from evalhub_runtime_k8s.model_url import behind_sidecar
-from evalhub_runtime_k8s.names import Names, names_of
+from evalhub_runtime_k8s.labels import BENCHMARK_INDEX, JOB_ID, annotations_for, labels_for
+from evalhub_runtime_k8s.names import Names, names_for, service_account
 from evalhub_runtime_k8s.resources import adapter_resources
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_runtime_k8s.sidecar_config import mlflow_ca_file, sidecar_config
+from evalhub_runtime_k8s.sidecar_config import mlflow_ca_file, sidecar_config, sidecar_url
 from evalhub_runtime_k8s.test_data import data_source, object_name
+from evalhub_runtime_k8s.volumes import unique_volumes
 from evalhub_server.plugins import BenchmarkRun, JobSpec, Json, KubernetesRuntime, LaunchError, Model
 
 CONFIG_MAP_LIMIT_BYTES = 1024 * 1024
@@ -27,11 +26,10 @@ ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 
 
 class Facts(Struct, kw_only=True, frozen=True):
-    """What was read in the cluster for one benchmark.
+    """Prerequisites of one benchmark, read from the cluster.
 
-    ``mlflow_bundle``: the tenant's namespace has a bundle of authorities for MLflow. ``model_secret``: ``data`` of
-    the secret that the model names (key to base64), None if there is no such secret. ``profile``: the hardware
-    profile that the benchmark names.
+    ``mlflow_bundle``: the tenant's namespace has a CA bundle for MLflow. ``model_secret``: ``data`` of the model's
+    secret (key to base64), None if it does not exist. ``profile``: the hardware profile.
     """
 
     mlflow_bundle: bool = False
@@ -40,7 +38,7 @@ class Facts(Struct, kw_only=True, frozen=True):
 
 
 class Manifests(Struct, kw_only=True, frozen=True):
-    """The objects, in the order of their creation, as the API takes them. ``warnings`` are for the log.
+    """Objects in the order of their creation. ``warnings`` are logged.
 
     ``network_policy`` is created with the Job as its owner.
     """
@@ -55,19 +53,19 @@ class Manifests(Struct, kw_only=True, frozen=True):
 
 
 def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manifests:
-    """Raises :class:`LaunchError` for whatever the API would refuse or the pod could not use."""
+    """Build the manifests. Raises :class:`LaunchError` for values that the API or the pod could not use."""
     provider = _provider(run)
     place = placement(provider, run.hardware, facts.profile, run.queue)
     namespace = installation.tenant_namespace(run.tenant)
-    names = names_of(*run.key)
-    labels = labels_of(run.spec, run.tenant, installation, place.queue, place.priority)
+    names = names_for(*run.key)
+    labels = labels_for(run.spec, run.tenant, installation, place.queue, place.priority)
     metadata: Json = {"namespace": namespace, "labels": labels}
-    annotated: Json = {**metadata, "annotations": annotations_of(run.spec)}
+    annotated: Json = {**metadata, "annotations": annotations_for(run.spec)}
     _check_size("the ids of the benchmark", annotated["annotations"], ANNOTATIONS_LIMIT_BYTES)
 
     secret_name = model_secret_name(run)
     data = _references(run, installation, facts, secret_name)
-    bundle = facts.mlflow_bundle and bool(installation.instance)  # it is called after the instance
+    bundle = facts.mlflow_bundle and bool(installation.instance)  # its name contains the instance
     ca_file = mlflow_ca_file(installation, bundle=bundle)
     source = data_source(run.test_data)
     pod = Pod(
@@ -120,9 +118,9 @@ def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manife
 
 
 def model_secret_name(run: BenchmarkRun) -> str:
-    """The tenant's secret with the model's credentials, to be read before :func:`build`; empty if there is none.
+    """Return the name of the tenant's secret with the model's credentials; empty if there is none.
 
-    Raises :class:`LaunchError` for a name that no secret can have.
+    Raises :class:`LaunchError` for an invalid name.
     """
     model = run.spec.model
     secret_ref = model.auth.secret_ref if model.auth else ""
@@ -130,8 +128,8 @@ def model_secret_name(run: BenchmarkRun) -> str:
 
 
 def job_json(spec: JobSpec, base_url: str) -> str:
-    """What the adapter reads: the sidecar is all that it needs to reach, at the path that lets its reports in."""
-    model: Model = replace(spec.model, url=behind_sidecar(spec.model.url, base_url))
+    """Return the adapter's job.json, with the addresses of model and callback replaced by the sidecar's."""
+    model: Model = replace(spec.model, url=sidecar_url(spec.model.url, base_url))
     path = urlsplit(spec.callback_url).path.rstrip("/")
     return _indented(
         replace(spec, model=model, callback_url=f"{base_url.rstrip('/')}{path}" if path else base_url)
@@ -139,9 +137,9 @@ def job_json(spec: JobSpec, base_url: str) -> str:
 
 
 def owner_reference(job: Json) -> Json:
-    """For ConfigMap and Secret, from the Job as the API returned it: they go when it goes.
+    """Return the owner reference of ConfigMap and Secret: they are garbage-collected with the Job.
 
-    Not ``blockOwnerDeletion``: for that the API may ask for rights on finalizers that the server does not have.
+    Without ``blockOwnerDeletion``, which can need rights on finalizers that the server does not have.
     """
     return {
         "apiVersion": "batch/v1",
@@ -153,7 +151,7 @@ def owner_reference(job: Json) -> Json:
 
 
 def _provider(run: BenchmarkRun) -> KubernetesRuntime:
-    where = f"runtime.k8s of provider '{run.spec.provider_id}'"
+    key = f"runtime.k8s of provider '{run.spec.provider_id}'"
     if run.config is None:
         raise LaunchError(
             f"Kubernetes runtime is not enabled for provider '{run.spec.provider_id}': it has no runtime.k8s."
@@ -161,7 +159,7 @@ def _provider(run: BenchmarkRun) -> KubernetesRuntime:
     try:
         return msgspec.convert(run.config, KubernetesRuntime, strict=False)
     except msgspec.ValidationError as error:
-        raise LaunchError(f"{where} cannot be used: {error}") from None
+        raise LaunchError(f"{key} cannot be used: {error}") from None
 
 
 def _references(
@@ -180,7 +178,7 @@ def _references(
 
 
 def _network_policy(metadata: Json) -> Json:
-    """Lets nobody connect to the pod; its containers find each other on its loopback all the same."""
+    """Deny ingress to the pod; its containers still reach each other on loopback."""
     labels = {key: metadata["labels"][key] for key in ("app", JOB_ID, BENCHMARK_INDEX)}
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -193,7 +191,7 @@ def _network_policy(metadata: Json) -> Json:
 def _warnings(provider: KubernetesRuntime, place: Placement) -> tuple[str, ...]:
     if not place.queue or not provider.gpu or not provider.gpu.node_selector:
         return ()
-    text = f"The queue '{place.queue}' decides on which nodes the benchmark runs; the provider's node selector is left out."
+    text = f"The queue '{place.queue}' decides on which nodes the benchmark runs; the provider's node selector is ignored."
     return (text,)
 
 
@@ -201,7 +199,65 @@ def _indented(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
-def _check_size(what: str, texts: Mapping[str, str], limit_bytes: int) -> None:
+def _check_size(subject: str, texts: Mapping[str, str], limit_bytes: int) -> None:
     size = sum(len(key.encode()) + len(text.encode()) for key, text in texts.items())
     if size > limit_bytes:
-        raise LaunchError(f"{what} take {size} bytes; Kubernetes allows {limit_bytes}. Make them smaller.")
+        raise LaunchError(f"{subject} take {size} bytes; Kubernetes allows {limit_bytes}. Make them smaller.")
+
+
+def job_manifest(pod: Pod, place: Placement, metadata: Json) -> Json:
+    """Return the Job. ``metadata``: name, namespace, labels and annotations; the pod gets the last two as well."""
+    settings, hardening = pod.installation.settings, pod.hardening
+    spec: Json = {
+        "backoffLimit": 0,
+        "ttlSecondsAfterFinished": round(settings.ttl),
+        "template": {
+            "metadata": {"labels": metadata["labels"], "annotations": metadata["annotations"]},
+            "spec": _pod_spec(pod, place),
+        },
+    }
+    if hardening.deadline:
+        spec["activeDeadlineSeconds"] = max(1, round(hardening.deadline))
+    if _restarts(pod):
+        spec["podFailurePolicy"] = {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+            ]
+        }
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def _restarts(pod: Pod) -> bool:
+    own = (pod.run.config or {}).get("restart_disrupted")
+    return own if isinstance(own, bool) else pod.hardening.restart_disrupted
+
+
+def _pod_spec(pod: Pod, place: Placement) -> Json:
+    containers = [adapter(pod)]
+    before = [container for container in (init(pod), sidecar(pod)) if container is not None]
+    # The order of the volumes; the sidecar shares most of the adapter's.
+    naming = [*containers, *before]
+    spec: Json = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "initContainers": [container.plain() for container in before],
+        "containers": [container.plain() for container in containers],
+        "volumes": unique_volumes(mount for container in naming for mount in container.mounts),
+    }
+    installation, hardening = pod.installation, pod.hardening
+    account = installation.settings.service_account
+    if not account and installation.instance:
+        account = service_account(installation.instance, installation.own_namespace(pod.run.tenant))
+    if account:
+        spec["serviceAccountName"] = account
+    if place.node_selector:
+        spec["nodeSelector"] = place.node_selector
+    if place.tolerations:
+        spec["tolerations"] = list(place.tolerations)
+    if hardening.termination_grace:
+        spec["terminationGracePeriodSeconds"] = round(hardening.termination_grace)
+    if hardening.pod_security_context:
+        spec["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    if not hardening.service_links:
+        spec["enableServiceLinks"] = False
+    return spec

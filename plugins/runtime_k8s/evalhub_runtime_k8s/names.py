@@ -1,4 +1,4 @@
-"""Names of the objects of a benchmark, and of what others put beside them."""
+"""Names of a benchmark's objects, and of objects that the operator creates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from evalhub_server.plugins import MAX_LABEL_CHARACTERS
 
-# Names this server's objects only; any fixed value will do, as long as it stays.
+# Namespace of the UUIDs in object names; any value, but it must never change.
 _GUIDS = UUID("6f1f3f5c-5c0e-5f0a-9a59-0c3b6f6f7a51")
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9-]+")
@@ -18,17 +18,17 @@ _DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z
 
 
 class Names(Struct, frozen=True):
-    """The objects of one attempt at one benchmark."""
+    """Names of the objects of one attempt."""
 
     job: str
     config_map: str
     secret: str
 
 
-def names_of(job_id: str, benchmark_index: int, attempt: int) -> Names:
-    """The names for a run's key; always the same, so that a second launch meets the objects of the first.
+def names_for(job_id: str, benchmark_index: int, attempt: int) -> Names:
+    """Return the names for a run's key; deterministic, so that a repeated launch finds the objects of the first.
 
-    They look like those of the released server, whose middle part is random.
+    They have the form of the released server's, whose middle part is random.
     """
     guid = uuid5(_GUIDS, f"{job_id}/{benchmark_index}/{attempt}")
     return Names(*(_name(job_id, guid, suffix) for suffix in ("", "-spec", "-model-ref")))
@@ -36,16 +36,15 @@ def names_of(job_id: str, benchmark_index: int, attempt: int) -> Names:
 
 def _name(job_id: str, guid: UUID, suffix: str) -> str:
     tail = f"-{guid}{suffix}"
-    head = _sanitised(_NOT_IN_NAMES, job_id, "-")[: MAX_LABEL_CHARACTERS - len(tail)].strip("-") or "x"
+    head = (
+        _NOT_IN_NAMES.sub("-", job_id.lower()).strip("-")[: MAX_LABEL_CHARACTERS - len(tail)].strip("-")
+        or "x"
+    )
     return head + tail
 
 
-def _sanitised(others: re.Pattern[str], text: str, trimmed: str) -> str:
-    return others.sub("-", text.lower()).strip(trimmed)
-
-
 def service_account(instance: str, own_namespace: str) -> str:
-    """The account that the operator makes for Jobs, shortened as the operator shortens it."""
+    """Return the service account that the operator creates for Jobs, shortened as the operator does."""
     name = f"{instance}-{own_namespace}-job"
     if len(name) <= MAX_LABEL_CHARACTERS:
         return name
@@ -53,15 +52,15 @@ def service_account(instance: str, own_namespace: str) -> str:
 
 
 def service_ca(instance: str) -> str:
-    """The ConfigMap with the certificate authority of the cluster's services."""
+    """Return the name of the ConfigMap with the CA of the cluster's services."""
     return f"{instance}-service-ca"
 
 
 def mlflow_ca_bundle(instance: str) -> str:
-    """The ConfigMap with MLflow's certificate authorities."""
+    """Return the name of the ConfigMap with the CA bundle for MLflow."""
     return f"{instance}-mlflow-ca-bundle"
 
 
 def is_object_name(text: str) -> bool:
-    """May an object of the cluster be called so (DNS-1123 subdomain)?"""
+    """Is this a valid name of an object (DNS-1123 subdomain)?"""
     return _DNS_SUBDOMAIN.fullmatch(text) is not None

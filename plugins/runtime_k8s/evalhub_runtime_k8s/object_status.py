@@ -1,4 +1,4 @@
-"""What is read of Jobs and Pods: the few fields that say how a benchmark is."""
+"""Fields of Jobs and pods from which the state of a benchmark is derived."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class Pod(Struct, frozen=True):
 
     @property
     def containers(self) -> list[ContainerStatus]:
-        """All of them, those that start first first."""
+        """Status of every container, in the order of their start."""
         return [*(self.status.init_container_statuses or []), *(self.status.container_statuses or [])]
 
     def container(self, name: str) -> ContainerStatus | None:
         return next((status for status in self.containers if status.name == name), None)
 
     def condition(self, type_: str) -> Condition | None:
-        return _true_or_false(self.status.conditions, type_)
+        return _condition(self.status.conditions, type_)
 
 
 class JobSpec(Struct, frozen=True):
@@ -92,15 +92,15 @@ class Job(Struct, frozen=True):
     status: JobStatus = field(default_factory=JobStatus)
 
     def condition(self, type_: str) -> Condition | None:
-        """The condition if it holds."""
-        found = _true_or_false(self.status.conditions, type_)
+        """Return the condition if its status is True."""
+        found = _condition(self.status.conditions, type_)
         return found if found is not None and found.status == "True" else None
 
     @property
     def outcome(self) -> Condition | None:
-        """The condition ``Complete`` or ``Failed`` of a Job that is over: then all its containers are, too."""
+        """Condition ``Complete`` or ``Failed`` of a finished Job: all its containers have ended."""
         return self.condition("Complete") or self.condition("Failed")
 
 
-def _true_or_false(conditions: list[Condition] | None, type_: str) -> Condition | None:
+def _condition(conditions: list[Condition] | None, type_: str) -> Condition | None:
     return next((condition for condition in conditions or [] if condition.type == type_), None)

@@ -1,4 +1,4 @@
-"""Where things are inside the containers of a benchmark's pod. Adapters and sidecar rely on every one of them."""
+"""Paths inside the containers of a benchmark's pod; adapters and sidecar rely on each of them."""
 
 from __future__ import annotations
 

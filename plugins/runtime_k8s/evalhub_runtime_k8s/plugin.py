@@ -1,4 +1,4 @@
-"""What the core imports to learn about this plugin; the Kubernetes client is imported when the runtime is made."""
+"""Plugin descriptor of the Kubernetes runtime; its client is imported when the runtime is selected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def make_runtime(settings: KubernetesSettings, context: PluginContext) -> KubernetesRuntime:
-    """Make the runtime, not yet connected. Raises :class:`SettingsError` for a bad value."""
+    """Create the runtime, not yet connected. Raises :class:`SettingsError` for a bad value."""
     import os
 
     from evalhub_runtime_k8s.settings import installation

@@ -1,4 +1,4 @@
-"""Reading in the cluster what the objects of a benchmark depend on."""
+"""Prerequisites of a benchmark that are read from the cluster: hardware profile, secret, CA bundle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import structlog
 
-from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, SECRETS, Resource
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.hardware import (
@@ -37,8 +37,8 @@ PROFILES = Resource(f"apis/{PROFILE_GROUP}/{PROFILE_VERSION}", PROFILE_PLURAL, "
 CA_KEY = "ca-bundle.crt"
 
 
-async def facts_for(run: BenchmarkRun, installation: Installation, api: KubernetesApi) -> Facts:
-    """Read them, in the order of the released server. Raises :class:`LaunchError` or :class:`RuntimeUnavailable`."""
+async def read_facts(run: BenchmarkRun, installation: Installation, api: KubernetesApi) -> Facts:
+    """Read the prerequisites, in the order of the released server. Raises :class:`LaunchError` or :class:`RuntimeUnavailable`."""
     namespace = installation.tenant_namespace(run.tenant)
     profile: HardwareProfile | None = None
     if name := profile_name(run.hardware):
@@ -54,29 +54,29 @@ async def facts_for(run: BenchmarkRun, installation: Installation, api: Kubernet
 
 
 async def hardware_profile(name: str, installation: Installation, api: KubernetesApi) -> HardwareProfile:
-    """Raises :class:`ApiError` with the contract's codes, or :class:`RuntimeUnavailable`."""
+    """Read a hardware profile. Raises :class:`ApiError` (contract codes) or :class:`RuntimeUnavailable`."""
     if not installation.profiles_namespace:
-        log.error("EVALHUB_HARDWARE_PROFILES_NAMESPACE does not say where hardware profiles are")
+        log.error("EVALHUB_HARDWARE_PROFILES_NAMESPACE is not set")
         raise problems.hardware_profile_fetch_failed(name)
     try:
         found = await api.get(PROFILES, installation.profiles_namespace, name)
-    except Refused as error:
+    except ApiRefusal as error:
         if error.missing:
             raise problems.hardware_profile_not_found(name) from error
-        log.error("hardware profile cannot be read", profile=name, error=str(error))
+        log.error("Hardware profile cannot be read", profile=name, error=str(error))
         raise problems.hardware_profile_fetch_failed(name) from error
     return read_profile(name, found)
 
 
 async def _has_mlflow_bundle(installation: Installation, namespace: str, api: KubernetesApi) -> bool:
-    """Whatever keeps it from being read, the certificate authority of the cluster's services does instead."""
+    """Is there a CA bundle for MLflow? If it cannot be read, the CA of the cluster's services is used."""
     if not installation.mlflow.tracking_uri or not installation.instance:
         return False
     name = mlflow_ca_bundle(installation.instance)
     try:
         found = await api.find(CONFIG_MAPS, namespace, name)
     except EvalHubError as error:
-        log.warning("MLflow's certificate authorities cannot be read", config_map=name, error=str(error))
+        log.warning("CA bundle of MLflow cannot be read", config_map=name, error=str(error))
         return False
     return bool(str(_data(found).get(CA_KEY, "")).strip())
 

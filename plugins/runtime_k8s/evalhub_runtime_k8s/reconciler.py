@@ -1,7 +1,7 @@
-"""Looks after all workloads of a server: one task for each namespace lists Jobs and pods and judges what it sees.
+"""The reconciler: one task for each namespace lists Jobs and pods and derives the state of every workload.
 
-Lists are the truth. A watch, where the server has the right to one, only says when to look again; without it, looks
-come at intervals. While the API does not answer, what was known last stays, and people are told since when.
+Lists are authoritative. A watch, where the server is allowed one, only triggers the next list; without it, the server
+polls. While the API is unavailable the last known state is kept, and a notice says since when.
 """
 
 from __future__ import annotations
@@ -16,60 +16,102 @@ from datetime import UTC, datetime
 
 import structlog
 
-from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import JOBS, PODS
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.handles import JobHandle
-from evalhub_runtime_k8s.job_status import ABSENT, Graces, judge
+from evalhub_runtime_k8s.job_status import ABSENT, Assessment, Observation, Timeouts, assess
 from evalhub_runtime_k8s.object_status import Job, Pod
-from evalhub_runtime_k8s.subscription import Followed
-from evalhub_runtime_k8s.watches import Alarm, NamespaceWatch
+from evalhub_runtime_k8s.watches import NamespaceWatch, Trigger
 from evalhub_server.plugins import EvalHubError, Exit, Notice
+
+
+class Subscription:
+    """State of one workload: updated by the reconciler, awaited by any number of callers."""
+
+    def __init__(self, handle: JobHandle) -> None:
+        self.handle = handle
+        self.observation = Observation()
+        self.listeners = 0
+        self.warning = ""
+        """Warnings of the API from the creation of the Job."""
+        self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._notice: Notice | None = None
+        self._known = False
+        self._changed = asyncio.Event()
+
+    def update(self, verdict: Assessment) -> None:
+        self.observation = verdict.observation
+        if verdict.exit is not None:
+            self.end(verdict.exit)
+        else:
+            self.notify(verdict.notice)
+
+    def end(self, exit_: Exit) -> None:
+        if not self.exit.done():
+            self.exit.set_result(exit_)
+
+    def notify(self, notice: Notice | None) -> None:
+        """Publish a notice if its reason is new; texts alone change with every poll."""
+        before = self._notice.reason if self._notice else ""
+        if not self._known or before != (notice.reason if notice else ""):
+            self._notice, self._known = notice, True
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def notices(self) -> AsyncGenerator[Notice | None]:
+        """Yield the current notice as soon as one is known, then every later one."""
+        while True:
+            changed = self._changed
+            if self._known:
+                yield self._notice
+            await changed.wait()
+
 
 log = structlog.get_logger()
 
 JITTER = 0.2
-LOOKS_APART_S = 0.5
-"""Between two looks, however often something changes."""
-FAILURES_TO_TELL = 2
-KEPT_WARNINGS = 1000
+MIN_INTERVAL_S = 0.5
+"""Least time between two lists, however often something changes."""
+FAILURES_BEFORE_WARNING = 2
+MAX_WARNINGS = 1000
 
 
 class Reconciler:
-    """:meth:`following` makes a workload known for as long as somebody waits for it. :meth:`close` last."""
+    """:meth:`following` observes a workload for as long as a caller waits for it. Call :meth:`close` last."""
 
-    def __init__(self, api: KubernetesApi, selector: str, poll_interval_s: float, graces: Graces) -> None:
+    def __init__(self, api: KubernetesApi, selector: str, poll_interval_s: float, timeouts: Timeouts) -> None:
         self._api = api
         self._selector = selector
         self._poll_interval_s = poll_interval_s
-        self._graces = graces
+        self._timeouts = timeouts
         self._namespaces: dict[str, _Namespace] = {}
         self._warnings: OrderedDict[str, str] = OrderedDict()
 
     def warned(self, job: str, texts: tuple[str, ...]) -> None:
-        """Remember what the cluster said when it made a Job, for the case that no pod comes of it."""
+        """Keep the API's warnings about a Job: they explain it if no pod appears."""
         self._warnings[job] = "; ".join(texts)
-        while len(self._warnings) > KEPT_WARNINGS:
+        while len(self._warnings) > MAX_WARNINGS:
             self._warnings.popitem(last=False)
 
     @asynccontextmanager
-    async def following(self, handle: JobHandle) -> AsyncGenerator[Followed]:
+    async def subscribed(self, handle: JobHandle) -> AsyncGenerator[Subscription]:
         namespace = self._namespaces.get(handle.namespace)
         if namespace is None:
             namespace = _Namespace(
-                self._api, handle.namespace, self._selector, self._poll_interval_s, self._graces
+                self._api, handle.namespace, self._selector, self._poll_interval_s, self._timeouts
             )
             self._namespaces[handle.namespace] = namespace
-        followed = namespace.add(handle)
-        followed.warning = self._warnings.get(handle.job, "")
+        subscription = namespace.add(handle)
+        subscription.warning = self._warnings.get(handle.job, "")
         try:
-            yield followed
+            yield subscription
         finally:
-            if namespace.drop(followed):
+            if namespace.drop(subscription):
                 self._namespaces.pop(handle.namespace, None)
 
     def stopped(self, handle: JobHandle) -> None:
-        """Somebody asked for the end, so nothing has to be found out."""
+        """Record that the workload was stopped on request."""
         namespace = self._namespaces.get(handle.namespace)
         if namespace is not None:
             namespace.stopped(handle)
@@ -80,39 +122,39 @@ class Reconciler:
 
 
 class _Namespace:
-    """The workloads of one namespace and the task that looks at them."""
+    """The workloads of one namespace and the task that observes them."""
 
     def __init__(
-        self, api: KubernetesApi, name: str, selector: str, poll_interval_s: float, graces: Graces
+        self, api: KubernetesApi, name: str, selector: str, poll_interval_s: float, timeouts: Timeouts
     ) -> None:
         self._api = api
         self._name = name
         self._selector = selector
         self._poll_interval_s = poll_interval_s
-        self._graces = graces
-        self._followed: dict[tuple[str, str], Followed] = {}
-        self._alarm = Alarm()
-        self._watches = [NamespaceWatch(api, kind, name, selector, self._alarm) for kind in (JOBS, PODS)]
+        self._timeouts = timeouts
+        self._subscriptions: dict[tuple[str, str], Subscription] = {}
+        self._trigger = Trigger()
+        self._watches = [NamespaceWatch(api, kind, name, selector, self._trigger) for kind in (JOBS, PODS)]
         self._failures = 0
         self._unknown_since: datetime | None = None
         self._task = asyncio.create_task(self._run(), name=f"reconcile-{name}")
 
-    def add(self, handle: JobHandle) -> Followed:
+    def add(self, handle: JobHandle) -> Subscription:
         key = handle.job, handle.uid
-        followed = self._followed.get(key)
-        if followed is None or followed.exit.done():
-            followed = self._followed[key] = Followed(handle)
-            self._alarm.ring()
-        followed.listeners += 1
-        return followed
+        subscription = self._subscriptions.get(key)
+        if subscription is None or subscription.exit.done():
+            subscription = self._subscriptions[key] = Subscription(handle)
+            self._trigger.fire()
+        subscription.listeners += 1
+        return subscription
 
-    def drop(self, followed: Followed) -> bool:
-        """True when nobody waits for anything here any more."""
-        followed.listeners -= 1
-        key = followed.handle.job, followed.handle.uid
-        if not followed.listeners and self._followed.get(key) is followed:
-            del self._followed[key]
-        if self._followed:
+    def drop(self, subscription: Subscription) -> bool:
+        """Remove a listener. Returns True when the namespace has none left."""
+        subscription.listeners -= 1
+        key = subscription.handle.job, subscription.handle.uid
+        if not subscription.listeners and self._subscriptions.get(key) is subscription:
+            del self._subscriptions[key]
+        if self._subscriptions:
             return False
         self._task.cancel()
         for watch in self._watches:
@@ -120,9 +162,9 @@ class _Namespace:
         return True
 
     def stopped(self, handle: JobHandle) -> None:
-        for followed in self._followed.values():
-            if followed.handle.job == handle.job:
-                followed.end(
+        for subscription in self._subscriptions.values():
+            if subscription.handle.job == handle.job:
+                subscription.end(
                     Exit(signal="SIGTERM", reason="stopped", message="its Job was deleted on request")
                 )
 
@@ -135,19 +177,23 @@ class _Namespace:
 
     async def _run(self) -> None:
         while True:
-            self._alarm.clear()
-            await self._look()
-            await asyncio.sleep(min(LOOKS_APART_S, self._poll_interval_s))
+            self._trigger.clear()
+            await self._reconcile()
+            await asyncio.sleep(min(MIN_INTERVAL_S, self._poll_interval_s))
             spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  only spreads load
-            await self._alarm.rung(self._pause_s() * spread)
+            await self._trigger.wait(self._pause_s() * spread)
 
     def _pause_s(self) -> float:
-        """Until the next look; a Job that was not there is looked for again sooner."""
-        missing = any(followed.memory.trouble == ABSENT for followed in self._followed.values())
-        return self._graces.absent if missing else self._poll_interval_s
+        """Return the time until the next list; shorter while a Job is missing."""
+        missing = any(
+            subscription.observation.trouble == ABSENT for subscription in self._subscriptions.values()
+        )
+        return self._timeouts.absent if missing else self._poll_interval_s
 
-    async def _look(self) -> None:
-        waiting = [followed for followed in self._followed.values() if not followed.exit.done()]
+    async def _reconcile(self) -> None:
+        waiting = [
+            subscription for subscription in self._subscriptions.values() if not subscription.exit.done()
+        ]
         if not waiting:
             return
         try:
@@ -156,7 +202,7 @@ class _Namespace:
         except EvalHubError as error:
             self._unknown(waiting, error)
             return
-        except Exception as error:  # noqa: BLE001  an answer that nobody thought of must not end the looks
+        except Exception as error:  # noqa: BLE001  an unexpected answer must not end the task
             self._unknown(waiting, error)
             return
         self._known()
@@ -167,34 +213,36 @@ class _Namespace:
         for pod in pods:
             pods_by_job[pod.job_name].append(pod)
         now_s = time.monotonic()
-        for followed in waiting:
-            name = followed.handle.job
+        for subscription in waiting:
+            name = subscription.handle.job
             job = jobs_by_name.get(name)
-            pods_of_it = pods_by_job.get(name, [])
-            followed.take(judge(job, pods_of_it, followed.memory, now_s, self._graces, followed.warning))
+            own_pods = pods_by_job.get(name, [])
+            subscription.update(
+                assess(job, own_pods, subscription.observation, now_s, self._timeouts, subscription.warning)
+            )
 
-    def _unknown(self, waiting: list[Followed], error: Exception) -> None:
-        """Nobody fails for what is not known."""
+    def _unknown(self, waiting: list[Subscription], error: Exception) -> None:
+        """Record that the state is unknown: no workload fails for that."""
         self._failures += 1
         if self._unknown_since is None:
             self._unknown_since = datetime.now(UTC)
-        if self._failures < FAILURES_TO_TELL:
+        if self._failures < FAILURES_BEFORE_WARNING:
             return
         since = self._unknown_since.isoformat(timespec="seconds").replace("+00:00", "Z")
-        if self._failures == FAILURES_TO_TELL:
-            log.warning("state of workloads unknown", namespace=self._name, since=since, error=str(error))
-        what = (
+        if self._failures == FAILURES_BEFORE_WARNING:
+            log.warning("State of workloads unknown", namespace=self._name, since=since, error=str(error))
+        problem = (
             "The server may not list Jobs and pods" if _is_forbidden(error) else "The cluster does not answer"
         )
-        text = f"Unknown since {since}; what was known before is shown. {what}: {error}"
-        for followed in waiting:
-            followed.say(Notice(reason="state_unknown", message=text))
+        text = f"Unknown since {since}; the last known state is shown. {problem}: {error}"
+        for subscription in waiting:
+            subscription.notify(Notice(reason="state_unknown", message=text))
 
     def _known(self) -> None:
-        if self._failures >= FAILURES_TO_TELL:
-            log.info("state of workloads known again", namespace=self._name)
+        if self._failures >= FAILURES_BEFORE_WARNING:
+            log.info("State of workloads known again", namespace=self._name)
         self._failures, self._unknown_since = 0, None
 
 
 def _is_forbidden(error: Exception) -> bool:
-    return isinstance(error, Refused) and error.forbidden
+    return isinstance(error, ApiRefusal) and error.forbidden

@@ -1,4 +1,4 @@
-"""Adapters as Jobs of a Kubernetes cluster."""
+"""The Kubernetes runtime: runs adapters as Jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import msgspec
 
-from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import JOBS, SECRETS
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.deletion import delete_benchmark, delete_evaluation
 from evalhub_runtime_k8s.diagnosis import ADAPTER
 from evalhub_runtime_k8s.handles import parse
 from evalhub_runtime_k8s.hardware import profile_name
-from evalhub_runtime_k8s.job_status import Graces
+from evalhub_runtime_k8s.job_status import Timeouts
 from evalhub_runtime_k8s.labels import APP, COMPONENT, job_selector, selector_text
 from evalhub_runtime_k8s.launches import Launches
 from evalhub_runtime_k8s.logs import Logs
@@ -26,7 +26,7 @@ from evalhub_runtime_k8s.prerequisites import hardware_profile
 from evalhub_runtime_k8s.reconciler import Reconciler
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_runtime_k8s.sidecar_config import sidecar_urls
-from evalhub_runtime_k8s.status_events import Signals
+from evalhub_runtime_k8s.status_events import StatusPublisher
 from evalhub_server.plugins import (
     BenchmarkRun,
     Exit,
@@ -44,14 +44,14 @@ from evalhub_server.plugins import (
 )
 
 DOCKER_CONFIG = ".dockerconfigjson"
-UNKNOWN_HANDLE = "its handle is of an unknown form, perhaps of a newer server"
-REMOVE_PATIENCE_S = 10.0
+UNKNOWN_HANDLE = "its handle has an unknown format, perhaps of a newer server"
+REMOVE_TIMEOUT_S = 10.0
 
 
 class KubernetesRuntime(Runtime):
-    """Each benchmark is a Job in the namespace of its tenant; what is known of it is what the API shows.
+    """Each benchmark is a Job in the namespace of its tenant; its state is read from the API only.
 
-    Names are made from job, benchmark and attempt, so a launch that is repeated meets what the first one made.
+    Names are derived from job, benchmark and attempt, so a repeated launch finds the objects of the first one.
     """
 
     name = "kubernetes"
@@ -65,23 +65,23 @@ class KubernetesRuntime(Runtime):
         self.exit_grace_s = settings.exit_grace
         self._api = KubernetesApi()
         self._logs = Logs(self._api)
-        self._signals = Signals(self._api, installation)
-        self.observe = self._signals.changed
+        self._status_publisher = StatusPublisher(self._api, installation)
+        self.observe = self._status_publisher.changed
         self._parts: tuple[Launches, Reconciler] | None = None
 
     async def check(self) -> None:
         await self._api.open()
         settings = self.installation.settings
-        graces = Graces(
+        timeouts = Timeouts(
             image_pull_timeout=settings.image_pull_timeout,
             container_error_timeout=settings.container_error_timeout,
             notice_after=settings.unschedulable_notice,
-            absent=min(settings.poll_interval, Graces().absent),
+            absent=min(settings.poll_interval, Timeouts().absent),
         )
         labels = {"app": APP, "component": COMPONENT}
-        reconciler = Reconciler(self._api, selector_text(labels), settings.poll_interval, graces)
-        at_once = settings.parallel_launches
-        self._parts = Launches(self._api, self.installation, at_once, reconciler.warned), reconciler
+        reconciler = Reconciler(self._api, selector_text(labels), settings.poll_interval, timeouts)
+        max_concurrent = settings.parallel_launches
+        self._parts = Launches(self._api, self.installation, max_concurrent, reconciler.warned), reconciler
 
     async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
         names = {profile_name(benchmark.hardware_config): None for benchmark in plan.benchmarks}
@@ -100,58 +100,62 @@ class KubernetesRuntime(Runtime):
         return found.plain() if found else None
 
     async def wait(self, handle: Handle) -> Exit:
-        known = parse(handle)
-        if known is None:
+        parsed = parse(handle)
+        if parsed is None:
             return Exit(lost=True, message=UNKNOWN_HANDLE)
-        async with self._reconciler.following(known) as followed:
-            return await asyncio.shield(followed.exit)
+        async with self._reconciler.subscribed(parsed) as subscription:
+            return await asyncio.shield(subscription.exit)
 
     async def notices(self, handle: Handle) -> AsyncGenerator[Notice | None]:
-        known = parse(handle)
-        if known is not None:
-            async with self._reconciler.following(known) as followed:
-                async for notice in followed.notices():
+        parsed = parse(handle)
+        if parsed is not None:
+            async with self._reconciler.subscribed(parsed) as subscription:
+                async for notice in subscription.notices():
                     yield notice
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
-        known = parse(handle)
-        if known is None:
+        parsed = parse(handle)
+        if parsed is None:
             return
         try:
-            found = await self._api.find(JOBS, known.namespace, known.job)
+            found = await self._api.find(JOBS, parsed.namespace, parsed.job)
             if found is not None and msgspec.convert(found, Job).outcome is not None:
-                return  # nothing of it runs, and its log is read from its pod
+                return  # it has ended, and its log is still read from its pod
             if found is not None:
-                await self._logs.keep(known)
-            await delete_benchmark(self._api, known, grace_s)
-        except Refused as error:
-            raise RuntimeUnavailable(f"the Job '{known.job}' cannot be deleted: {error}") from error
-        self._reconciler.stopped(known)
+                await self._logs.keep(parsed)
+            await delete_benchmark(self._api, parsed, grace_s)
+        except ApiRefusal as error:
+            raise RuntimeUnavailable(f"the Job '{parsed.job}' cannot be deleted: {error}") from error
+        self._reconciler.stopped(parsed)
 
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncGenerator[bytes]:
-        known = parse(handle)
-        if known is not None:
-            async for chunk in self._logs.read(known, options):
+        parsed = parse(handle)
+        if parsed is not None:
+            async for chunk in self._logs.read(parsed, options):
                 yield chunk
 
     async def log_source(self, handle: Handle | None, job_id: str, benchmark_index: int) -> tuple[str, str]:
-        known = parse(handle) if handle is not None else None
-        return ("unknown", ADAPTER) if known is None else await self._logs.source(known)
+        parsed = parse(handle) if handle is not None else None
+        return ("unknown", ADAPTER) if parsed is None else await self._logs.source(parsed)
 
     async def remove(self, job_id: str, tenant: str) -> None:
         namespace = self.installation.tenant_namespace(tenant)
         labels = {"app": APP, "component": COMPONENT, **job_selector(job_id)}
         try:
-            await delete_evaluation(self._api, namespace, selector_text(labels), REMOVE_PATIENCE_S)
-        except Refused as error:
-            raise RuntimeUnavailable(f"its objects in namespace '{namespace}' stay: {error}") from error
+            await delete_evaluation(self._api, namespace, selector_text(labels), REMOVE_TIMEOUT_S)
+        except ApiRefusal as error:
+            raise RuntimeUnavailable(
+                f"its objects in namespace '{namespace}' cannot be deleted: {error}"
+            ) from error
         self._logs.forget(job_id)
 
     async def docker_config(self, job: JobRecord) -> bytes | None:
         oci = job.request.exports.oci if job.request.exports else None
         name = oci.k8s.connection if oci and oci.k8s else ""
         if not name:
-            raise ExportRefused("exports.oci.k8s.connection names no secret with the registry's credentials.")
+            raise ExportRefused(
+                "exports.oci.k8s.connection is empty; set it to the secret with the registry credentials."
+            )
         namespace = self.installation.tenant_namespace(job.tenant)
         found = await self._api.find(SECRETS, namespace, name)
         data = cast("dict[str, Any]", (found or {}).get("data") or {})
@@ -160,17 +164,17 @@ class KubernetesRuntime(Runtime):
         except (KeyError, TypeError, binascii.Error) as error:
             raise ExportRefused(
                 f"The secret '{name}' of exports.oci.k8s.connection in namespace '{namespace}' has no {DOCKER_CONFIG}; "
-                "make it with: kubectl create secret docker-registry."
+                "create it with: kubectl create secret docker-registry."
             ) from error
 
     @property
     def _launches(self) -> Launches:
-        assert self._parts is not None, "check() comes first"  # noqa: S101
+        assert self._parts is not None, "call check() first"  # noqa: S101
         return self._parts[0]
 
     @property
     def _reconciler(self) -> Reconciler:
-        assert self._parts is not None, "check() comes first"  # noqa: S101
+        assert self._parts is not None, "call check() first"  # noqa: S101
         return self._parts[1]
 
     async def close(self) -> None:
@@ -178,5 +182,5 @@ class KubernetesRuntime(Runtime):
             launches, reconciler = self._parts
             await launches.close()
             await reconciler.close()
-        await self._signals.close()
+        await self._status_publisher.close()
         await self._api.close()

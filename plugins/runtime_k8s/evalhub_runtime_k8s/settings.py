@@ -1,4 +1,4 @@
-"""The configuration section ``kubernetes``, and what the server's surroundings say about its installation."""
+"""The configuration section ``kubernetes``, and the installation as read from the environment."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_field
 
 
 class MlflowSection(Struct, kw_only=True, frozen=True):
-    """What of the section ``mlflow`` matters to Jobs."""
+    """Keys of the section ``mlflow`` that affect Jobs."""
 
     tracking_uri: str = ""
     ca_cert_path: str = ""
@@ -156,13 +156,13 @@ class MlflowSection(Struct, kw_only=True, frozen=True):
 
 
 class ServiceSection(Struct, kw_only=True, frozen=True):
-    """What of the section ``service`` matters to Jobs."""
+    """Keys of the section ``service`` that affect Jobs."""
 
     eval_init_image: str = ""
 
 
 class Installation(Struct, kw_only=True, frozen=True):
-    """Everything about this server that shapes Jobs, read once at start.
+    """Properties of this server that affect Jobs, read once at start.
 
     ``instance``: the name that the operator gave the server, or empty. ``namespace``: the server's own, or empty
     outside a cluster. ``profiles_namespace``: where hardware profiles are read, or empty. ``server_url``: where
@@ -181,15 +181,15 @@ class Installation(Struct, kw_only=True, frozen=True):
 
     @property
     def base_url(self) -> str:
-        """Where adapters reach their sidecar."""
+        """Address at which adapters reach their sidecar."""
         return self.sidecar.base_url or DEFAULT_BASE_URL
 
     def tenant_namespace(self, tenant: str) -> str:
-        """The namespace of a tenant's Jobs; without a tenant the server's own, else ``default``."""
+        """Return the namespace of a tenant's Jobs; without a tenant the server's own, else ``default``."""
         return tenant or self.namespace or DEFAULT_NAMESPACE
 
     def own_namespace(self, tenant: str) -> str:
-        """The server's namespace, as Jobs of this tenant know it."""
+        """Return the server's namespace from the point of view of this tenant's Jobs."""
         return self.namespace or self.tenant_namespace(tenant)
 
 
@@ -199,9 +199,9 @@ def installation(
     environ: Mapping[str, str],
     namespace_file: Path = NAMESPACE_FILE,
 ) -> Installation:
-    """Read the surroundings. Raises :class:`SettingsError` for a wrong value in a section that is read here."""
+    """Read the installation from settings and environment. Raises :class:`SettingsError` for a wrong value in a section that is read here."""
     mlflow: MlflowSection = _section(context, "mlflow", MlflowSection)
-    # The variable counts as it is, since a configuration can map others and leave this one out.
+    # The variable is read directly, since a configuration can map others and leave this one out.
     sidecar: SidecarSettings = _section(context, "sidecar", SidecarSettings)
     uris = (sidecar.mlflow.tracking_uri, environ.get("MLFLOW_TRACKING_URI", ""), mlflow.tracking_uri)
     tracking_uri = next((uri.strip() for uri in uris if uri.strip()), "")
@@ -218,7 +218,7 @@ def installation(
 
 
 def _section(context: PluginContext, name: str, type_: type[Any]) -> Any:
-    """The part of a section that ``type_`` knows; its other keys are for others."""
+    """Convert the keys of a section that ``type_`` declares; other keys belong to other plugins."""
     return convert_section(find_section(context.sections, name), type_, name, strict=False)
 
 

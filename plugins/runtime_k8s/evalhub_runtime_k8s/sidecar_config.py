@@ -1,8 +1,9 @@
-"""``sidecar_config.json``: what the sidecar of one benchmark is told."""
+"""``sidecar_config.json``: the configuration of a benchmark's sidecar, and the URLs that lead to it."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from evalhub_runtime_k8s import paths
 from evalhub_runtime_k8s.settings import Installation
@@ -45,7 +46,7 @@ def sidecar_config(
             http_timeout=_ns(settings.model.http_timeout or Duration(MODEL_TIMEOUT_S)),
             insecure_skip_verify=settings.model.insecure_skip_verify,
         )
-        if settings.model.sa_token_hosts is not None:  # none and an empty list are not the same
+        if settings.model.sa_token_hosts is not None:  # absent and an empty list differ
             config["model"]["sa_token_hosts"] = list(settings.model.sa_token_hosts)
     if has_revision:
         config["init_container"] = {
@@ -57,7 +58,7 @@ def sidecar_config(
 
 
 def sidecar_urls(installation: Installation) -> SidecarUrls:
-    """For whom a pod's sidecar stands, to people who read what adapters report."""
+    """Return the real addresses behind a pod's sidecar, for messages that adapters report."""
     server = _eval_hub(installation, "").get("base_url", "")
     return SidecarUrls(installation.base_url, server, installation.mlflow.tracking_uri)
 
@@ -80,11 +81,11 @@ def _eval_hub(installation: Installation, tenant: str) -> Json:
 
 
 def mlflow_ca_file(installation: Installation, *, bundle: bool) -> str:
-    """The certificate authorities for MLflow: the tenant's bundle, the configured file, the cluster's, or none."""
+    """Return the CA file for MLflow: the tenant's bundle, the configured file, the cluster's, or an empty string."""
     if bundle:
         return paths.MLFLOW_CA_FILE
     configured = installation.sidecar.mlflow.ca_cert_path or installation.mlflow.ca_cert_path
-    # The operator configures the place of the bundle always; without the bundle there is nothing in the pod.
+    # The operator always configures the path of the bundle; without the bundle the file does not exist.
     if configured and configured != paths.MLFLOW_CA_FILE:
         return configured
     return paths.SERVICE_CA_FILE if installation.instance else ""
@@ -96,3 +97,11 @@ def _ns(duration: Duration | None) -> int:
 
 def _without_empty(**fields: Any) -> Json:
     return {name: value for name, value in fields.items() if value}
+
+
+def sidecar_url(url: str, base_url: str) -> str:
+    """Return ``url`` with the sidecar's scheme and host and its own path and query, without trailing slash."""
+    if not url.strip():
+        return ""
+    sidecar, parts = urlsplit(base_url), urlsplit(url.strip())
+    return urlunsplit((sidecar.scheme, sidecar.netloc, parts.path, parts.query, "")).removesuffix("/")

@@ -1,4 +1,4 @@
-"""Telling the cluster how a benchmark is: a label and an annotation on its Job, and an event. Best effort."""
+"""Status of benchmarks in the cluster: a label and an annotation on the Job, and an event. Best effort."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from evalhub_server.plugins import BenchmarkRecord, EvalHubError, JobChanged, Js
 
 log = structlog.get_logger()
 
-BUDGET_S = 10.0
-AT_ONCE = 4
+TIMEOUT_S = 10.0
+MAX_CONCURRENT = 4
 COMPONENT = "evalhub-server"
 PHASES = {State.RUNNING: "Running", State.COMPLETED: "Completed", State.FAILED: "Failed"}
 VIOLATED = "ThresholdViolated"
 
 
-class Signal(Struct, frozen=True, kw_only=True):
+class StatusEvent(Struct, frozen=True, kw_only=True):
     """One transition of one benchmark. ``phase`` is the label's value."""
 
     namespace: str
@@ -38,24 +38,24 @@ class Signal(Struct, frozen=True, kw_only=True):
     warning: bool = False
 
 
-class Signals:
-    """Sends signals in the order of the transitions of each benchmark, off everybody's way."""
+class StatusPublisher:
+    """Publishes status events in the background, in the order of each benchmark's transitions."""
 
     def __init__(self, api: KubernetesApi, installation: Installation) -> None:
         self._api = api
         self._installation = installation
         self._last: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._sending = asyncio.Semaphore(AT_ONCE)
+        self._sending = asyncio.Semaphore(MAX_CONCURRENT)
 
     def changed(self, change: JobChanged) -> None:
-        """An observer of committed changes."""
+        """Observer of committed changes."""
         before, after = change.before, change.after
         if before is None or after is None:
             return
         namespace = self._installation.tenant_namespace(after.tenant)
         for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
             if old.state is not new.state:
-                for signal in signals_of(namespace, after.id, new):
+                for signal in status_events_of(namespace, after.id, new):
                     self._queue(signal)
 
     async def close(self) -> None:
@@ -64,10 +64,10 @@ class Signals:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _queue(self, signal: Signal) -> None:
+    def _queue(self, signal: StatusEvent) -> None:
         key = signal.job_id, signal.index
         task = asyncio.create_task(
-            self._send(signal, self._last.get(key)), name=f"signal-{signal.job_id}-{signal.index}"
+            self._send(signal, self._last.get(key)), name=f"status-event-{signal.job_id}-{signal.index}"
         )
         self._last[key] = task
         task.add_done_callback(lambda done: self._done(key, done))
@@ -76,22 +76,22 @@ class Signals:
         if self._last.get(key) is task:
             del self._last[key]
 
-    async def _send(self, signal: Signal, earlier: asyncio.Task[None] | None) -> None:
+    async def _send(self, signal: StatusEvent, earlier: asyncio.Task[None] | None) -> None:
         if earlier is not None:
             await asyncio.wait([earlier])
         try:
-            async with self._sending, asyncio.timeout(BUDGET_S):
-                await self._tell(signal)
+            async with self._sending, asyncio.timeout(TIMEOUT_S):
+                await self._publish(signal)
         except (EvalHubError, TimeoutError) as error:
             log.warning(
-                "the cluster was not told of a transition",
+                "Status of a benchmark not published",
                 job_id=signal.job_id,
                 benchmark_index=signal.index,
                 phase=signal.phase,
                 error=str(error) or type(error).__name__,
             )
 
-    async def _tell(self, signal: Signal) -> None:
+    async def _publish(self, signal: StatusEvent) -> None:
         selector = selector_text(benchmark_selector(signal.job_id, signal.index))
         jobs, _ = await self._api.list(JOBS, signal.namespace, selector, Named)
         moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -107,13 +107,13 @@ class Signals:
             await self._api.create(EVENTS, signal.namespace, _event(signal, changed, moment))
 
 
-def signals_of(namespace: str, job_id: str, benchmark: BenchmarkRecord) -> list[Signal]:
-    """What the cluster hears of a benchmark's new state; nothing of pending and cancelled ones."""
+def status_events_of(namespace: str, job_id: str, benchmark: BenchmarkRecord) -> list[StatusEvent]:
+    """Return the status events of a benchmark's new state; none for pending and cancelled."""
     phase = PHASES.get(benchmark.state)
     if phase is None:
         return []
     signals = [
-        Signal(
+        StatusEvent(
             namespace=namespace,
             job_id=job_id,
             index=benchmark.index,
@@ -126,7 +126,7 @@ def signals_of(namespace: str, job_id: str, benchmark: BenchmarkRecord) -> list[
     test = benchmark.result.test if benchmark.result else None
     if benchmark.state is State.COMPLETED and test is not None and not test.passed:
         signals.append(
-            Signal(
+            StatusEvent(
                 namespace=namespace,
                 job_id=job_id,
                 index=benchmark.index,
@@ -139,7 +139,7 @@ def signals_of(namespace: str, job_id: str, benchmark: BenchmarkRecord) -> list[
     return signals
 
 
-def _status(signal: Signal, moment: str) -> str:
+def _status(signal: StatusEvent, moment: str) -> str:
     """Compact JSON with sorted keys."""
     return msgspec.json.encode(
         {
@@ -152,7 +152,7 @@ def _status(signal: Signal, moment: str) -> str:
     ).decode()
 
 
-def _event(signal: Signal, job: Json, moment: str) -> Json:
+def _event(signal: StatusEvent, job: Json, moment: str) -> Json:
     metadata: Json = job["metadata"]
     return {
         "apiVersion": "v1",

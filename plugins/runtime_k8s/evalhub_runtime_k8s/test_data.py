@@ -1,4 +1,4 @@
-"""Test data of a benchmark: what fetches them, and where they are mounted."""
+"""Test data of a benchmark: variables of the init container that fetches them, and their mounts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NAME = "test-data"
 
 
 class DataSource(Struct, kw_only=True, frozen=True):
-    """``variables`` tell the init container what to fetch; without any there is none.
+    """``variables``: what the init container fetches; without any there is no init container.
 
-    ``has_revision``: the init container notes which revision it fetched, and the sidecar reports it.
+    ``has_revision``: the init container records the fetched revision, and the sidecar reports it.
     """
 
     mount: Mount
@@ -28,7 +28,7 @@ class DataSource(Struct, kw_only=True, frozen=True):
 
 
 def data_source(ref: TestDataRef | None) -> DataSource | None:
-    """Raises :class:`LaunchError` for names that no object of the cluster can have, and paths that lead outside."""
+    """Return the source of test data. Raises :class:`LaunchError` for invalid object names and paths."""
     if ref is None:
         return None
     if ref.pvc is not None:
@@ -43,7 +43,7 @@ def data_source(ref: TestDataRef | None) -> DataSource | None:
 def _claim(ref: PvcRef) -> DataSource:
     path = posixpath.normpath(ref.sub_path.strip().lstrip("/") or ".")
     if path == ".." or path.startswith("../"):
-        raise LaunchError(f"test_data_ref.pvc.sub_path: '{ref.sub_path}' leads out of the volume.")
+        raise LaunchError(f"test_data_ref.pvc.sub_path: '{ref.sub_path}' is outside the volume.")
     volume = volumes.claim(NAME, object_name("test_data_ref.pvc.claim_name", ref.claim_name))
     return DataSource(mount=Mount(volume, paths.TEST_DATA, sub_path="" if path == "." else path))
 
@@ -90,12 +90,12 @@ def _fetched(
 
 
 def revision_mount(*, read_only: bool) -> Mount:
-    """Where the init container notes which revision it fetched."""
+    """Return the mount in which the init container records the fetched revision."""
     return Mount(volumes.empty("init-metadata"), paths.INIT_METADATA, read_only=read_only)
 
 
-def object_name(where: str, name: str) -> str:
-    """``name``, if an object can be called so; raises :class:`LaunchError` otherwise."""
+def object_name(key: str, name: str) -> str:
+    """Return ``name`` if it is a valid object name. Raises :class:`LaunchError` otherwise."""
     if not is_object_name(name):
-        raise LaunchError(f"{where}: '{name}' cannot be the name of an object in the cluster.")
+        raise LaunchError(f"{key}: '{name}' is not a valid name of a Kubernetes object.")
     return name

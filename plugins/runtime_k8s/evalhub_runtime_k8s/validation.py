@@ -1,4 +1,4 @@
-"""What a type cannot say about the settings that Jobs are made of: found at start instead of in every Job."""
+"""Validation of the Kubernetes settings at start, beyond their types."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import re
 from decimal import Decimal
 
 from evalhub_runtime_k8s.names import is_object_name
-from evalhub_runtime_k8s.quantities import quantity
-from evalhub_runtime_k8s.resources import SIDECAR_DEFAULTS, container_resources
+from evalhub_runtime_k8s.resources import SIDECAR_DEFAULTS, container_resources, quantity
 from evalhub_runtime_k8s.settings import Installation, KubernetesSettings
 from evalhub_server.plugins import SettingsError
 
@@ -17,10 +16,12 @@ _VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 def check(installation: Installation) -> None:
-    """Raises :class:`SettingsError` for what no cluster would accept."""
+    """Raise :class:`SettingsError` for values that no cluster accepts."""
     account = installation.settings.service_account
     if account and not is_object_name(account):
-        raise SettingsError(f"kubernetes.service_account: '{account}' cannot be the name of an account.")
+        raise SettingsError(
+            f"kubernetes.service_account: '{account}' is not a valid name of a service account."
+        )
     _check_numbers(installation.settings)
     _check_variables(installation.settings)
     hardening = installation.settings.hardening
@@ -55,7 +56,9 @@ def _check_variables(settings: KubernetesSettings) -> None:
     for key, variables in (("init_env", settings.init_env), ("sidecar_env", settings.sidecar_env)):
         for name in variables:
             if not _VARIABLE.fullmatch(name):
-                raise SettingsError(f"kubernetes.{key}: '{name}' cannot be the name of a variable.")
+                raise SettingsError(
+                    f"kubernetes.{key}: '{name}' is not a valid name of an environment variable."
+                )
 
 
 def _pair(section: str, request: tuple[str, str], limit: tuple[str, str]) -> None:

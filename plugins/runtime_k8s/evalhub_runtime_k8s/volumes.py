@@ -1,4 +1,4 @@
-"""Volumes of the pod, each with the place where a container mounts it."""
+"""Volumes of the pod and their mounts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOKEN_LIFETIME_S = 3600
 
 
 class Mount(Struct, frozen=True):
-    """One mount of a container; ``volume`` is what the pod must have for it."""
+    """A mount of a container and the pod volume that it needs."""
 
     volume: Json
     path: str
@@ -30,8 +30,8 @@ class Mount(Struct, frozen=True):
         return mount
 
 
-def merged(mounts: Iterable[Mount]) -> list[Json]:
-    """The volumes of all mounts; of several with one name the first counts."""
+def unique_volumes(mounts: Iterable[Mount]) -> list[Json]:
+    """Return the volumes of all mounts; of several with one name, the first."""
     volumes: dict[str, Json] = {}
     for mount in mounts:
         volumes.setdefault(mount.volume["name"], mount.volume)
@@ -55,19 +55,19 @@ def claim(name: str, claim_name: str) -> Json:
 
 
 def token(name: str) -> Json:
-    """A token of the pod's service account, renewed by the kubelet; without an audience, so the cluster's own."""
+    """A projected service account token with the cluster's default audience, renewed by the kubelet."""
     source = {"serviceAccountToken": {"expirationSeconds": TOKEN_LIFETIME_S, "path": "token"}}
     return {"name": name, "projected": {"sources": [source]}}
 
 
 def pod_namespace() -> Json:
-    """Stands where adapters look for the namespace, without the token that is there in other pods."""
+    """The namespace file at its usual path, without the token that other pods have there."""
     item = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
     return {"name": "pod-namespace", "projected": {"sources": [{"downwardAPI": {"items": [item]}}]}}
 
 
 def model_references(reference_secret: str, secret_ref: str) -> Json:
-    """References in place of credentials, and the few keys that adapters get as they are."""
+    """Credential references, and the keys whose values adapters get unchanged."""
     items = [{"key": key, "path": key} for key in FOR_ADAPTERS]
     sources: list[Json] = [{"secret": {"name": reference_secret}}] if reference_secret else []
     sources.append({"secret": {"name": secret_ref, "items": items, "optional": True}})

@@ -1,4 +1,4 @@
-"""Watches as alarm clocks: a change, or the end of a watch, says that it is time to look again."""
+"""Watches that trigger the reconciler: on a change, and when a watch ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import structlog
 
-from evalhub_runtime_k8s.api_errors import Refused
+from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import Resource
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_server.plugins import EvalHubError
@@ -16,23 +16,23 @@ log = structlog.get_logger()
 
 WATCH_S = 300.0
 SHORTEST_S = 10.0
-"""A watch that ends sooner than this, and says nothing of why, is not begun again before the next look is due."""
+"""A watch that ends sooner than this without an error is restarted only with the next regular list."""
 
 
-class Alarm:
-    """Rings until it is cleared."""
+class Trigger:
+    """An event that stays set until it is cleared, with a timeout on waiting."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
-    def ring(self) -> None:
+    def fire(self) -> None:
         self._event.set()
 
     def clear(self) -> None:
         self._event.clear()
 
-    async def rung(self, timeout_s: float) -> None:
-        """Return when it rings, at the latest after ``timeout_s``."""
+    async def wait(self, timeout_s: float) -> None:
+        """Return when it fires, at the latest after ``timeout_s`` seconds."""
         try:
             await asyncio.wait_for(self._event.wait(), timeout_s)
         except TimeoutError:
@@ -40,20 +40,20 @@ class Alarm:
 
 
 class NamespaceWatch:
-    """A watch on one kind of object that is begun anew with every look, unless it still runs.
+    """A watch on one kind of object, restarted after every list unless it still runs.
 
-    Its end, also for a version that is too old (410), rings the alarm: the next look lists and starts it again from
-    there. Without the right to watch it gives up for good, and looks come at intervals only.
+    Its end, also for a resource version that is too old (410), fires the trigger: the next list restarts it from there.
+    Without the right to watch it stays off, and the server polls.
     """
 
     def __init__(
-        self, api: KubernetesApi, resource: Resource, namespace: str, selector: str, alarm: Alarm
+        self, api: KubernetesApi, resource: Resource, namespace: str, selector: str, trigger: Trigger
     ) -> None:
         self._api = api
         self._resource = resource
         self._namespace = namespace
         self._selector = selector
-        self._alarm = alarm
+        self._trigger = trigger
         self._forbidden = False
         self.task: asyncio.Task[None] | None = None
 
@@ -68,23 +68,23 @@ class NamespaceWatch:
             self.task.cancel()
 
     async def _run(self, version: str) -> None:
-        begun = time.monotonic()
+        started_s = time.monotonic()
         try:
             async for type_ in self._api.watch(
                 self._resource, self._namespace, self._selector, version, WATCH_S
             ):
                 if type_ != "BOOKMARK":
-                    self._alarm.ring()
-        except Refused as error:
+                    self._trigger.fire()
+        except ApiRefusal as error:
             self._forbidden = error.forbidden
             if error.forbidden:
                 log.info(
-                    "no right to watch, polling", namespace=self._namespace, resource=self._resource.plural
+                    "No right to watch, polling", namespace=self._namespace, resource=self._resource.plural
                 )
                 return
-            self._alarm.ring()
+            self._trigger.fire()
         except EvalHubError:
-            return  # the next look finds out how the cluster is
+            return  # the next list reports the state of the API
         else:
-            if time.monotonic() - begun >= SHORTEST_S:
-                self._alarm.ring()
+            if time.monotonic() - started_s >= SHORTEST_S:
+                self._trigger.fire()

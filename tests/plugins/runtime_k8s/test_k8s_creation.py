@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evalhub_runtime_k8s.names import names_of
+from evalhub_runtime_k8s.names import names_for
 from evalhub_runtime_k8s.settings import Hardening
 from evalhub_server.errors import LaunchError
 from evalhub_server.models.job import Model, ModelAuth
@@ -151,7 +151,7 @@ async def test_what_an_earlier_launch_made_is_adopted(cluster: FakeCluster):
 
 async def test_an_object_of_somebody_else_is_an_error_and_stays(cluster: FakeCluster):
     run = with_secret()
-    name = names_of(*run.key).config_map
+    name = names_for(*run.key).config_map
     foreign = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -160,7 +160,7 @@ async def test_an_object_of_somebody_else_is_an_error_and_stays(cluster: FakeClu
     }
     cluster.seed(foreign)
     async with opened() as runtime:
-        with pytest.raises(LaunchError, match="not of this evaluation"):
+        with pytest.raises(LaunchError, match="does not belong to this evaluation"):
             await runtime.launch(run)
     assert cluster.leftovers() == [f"configmaps/{name}"]
 
@@ -268,7 +268,7 @@ async def test_whoever_asks_again_while_a_cancelled_launch_comes_to_its_end_gets
 
 def test_names_do_not_depend_on_anything_but_the_key():
     run = msgspec.structs.replace(a_run("runs"), tenant="other")
-    assert names_of(*run.key) == names_of(run.spec.id, 0, 1)
+    assert names_for(*run.key) == names_for(run.spec.id, 0, 1)
 
 
 async def test_a_pod_can_be_cut_off_from_whoever_would_connect_to_it(cluster: FakeCluster):

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_runtime_k8s.hardware import HardwareProfile, Placement, placement, read_profile
-from evalhub_runtime_k8s.quantities import quantity
-from evalhub_runtime_k8s.resources import adapter_resources
+from evalhub_runtime_k8s.resources import adapter_resources, quantity
 from evalhub_runtime_k8s.settings import Hardening
 from evalhub_server.errors import ApiError, LaunchError
 from evalhub_server.models.common import HardwareConfig, Queue

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from evalhub_runtime_k8s.job_status import Graces, Memory, Verdict, judge
+from evalhub_runtime_k8s.job_status import Assessment, Observation, Timeouts, assess
 from evalhub_runtime_k8s.object_status import Job, Pod
 
-GRACES = Graces(image_pull_timeout=300, container_error_timeout=60, notice_after=120, absent=10)
+TIMEOUTS = Timeouts(image_pull_timeout=300, container_error_timeout=60, notice_after=120, absent=10)
 
 
 def a_job(*conditions: dict[str, Any], labels: dict[str, str] | None = None, **fields: Any) -> Job:
@@ -39,12 +39,12 @@ FAILED = {"type": "Failed", "reason": "BackoffLimitExceeded", "message": "limit 
 COMPLETE = {"type": "Complete", "reason": "CompletionsReached"}
 
 
-def over(job: Job, *pods: Pod) -> Verdict:
-    return judge(job, list(pods), Memory(), 0, GRACES)
+def over(job: Job, *pods: Pod) -> Assessment:
+    return assess(job, list(pods), Observation(), 0, TIMEOUTS)
 
 
-def at(seconds: float, verdict: Verdict, job: Job | None, *pods: Pod) -> Verdict:
-    return judge(job, list(pods), verdict.memory, seconds, GRACES)
+def at(seconds: float, verdict: Assessment, job: Job | None, *pods: Pod) -> Assessment:
+    return assess(job, list(pods), verdict.observation, seconds, TIMEOUTS)
 
 
 def terminated(code: int, reason: str = "Error", **fields: Any) -> Pod:
@@ -114,7 +114,7 @@ def test_a_sidecar_that_failed_alone_is_named():
     exit_ = over(a_job(FAILED), pod).exit
     assert exit_ is not None
     assert (exit_.reason, exit_.code) == ("sidecar_failed", 2)
-    assert "exit code 2: no base_url" in exit_.message
+    assert "exited with code 2: no base_url" in exit_.message
 
 
 def test_a_failed_job_without_a_pod_has_lost_it():
@@ -204,13 +204,13 @@ def test_a_job_without_a_pod_is_a_warning_after_a_while():
     assert (first.notice, late.exit) == (None, None)
     assert late.notice is not None
     assert late.notice.reason == "no_pod"
-    told = judge(a_job(), [], first.memory, 120, GRACES, "would violate PodSecurity").notice
+    told = assess(a_job(), [], first.observation, 120, TIMEOUTS, "would violate PodSecurity").notice
     assert told is not None
-    assert told.message.endswith("it warned: would violate PodSecurity")
+    assert told.message.endswith("creation of the Job: would violate PodSecurity")
 
 
 @pytest.mark.parametrize(
-    ("word", "reason", "patience_s"),
+    ("word", "reason", "timeout_s"),
     [
         ("ImagePullBackOff", "image_pull_failed", 300),
         ("ErrImagePull", "image_pull_failed", 300),
@@ -222,13 +222,13 @@ def test_a_job_without_a_pod_is_a_warning_after_a_while():
         ("RunContainerError", "container_config_error", 60),
     ],
 )
-def test_a_container_that_cannot_start_is_given_its_time(word: str, reason: str, patience_s: float):
+def test_a_container_that_cannot_start_is_given_its_time(word: str, reason: str, timeout_s: float):
     job, pod = a_job(), waiting(word, "the kubelet's words")
     first = over(job, pod)
     assert first.notice is not None
     assert first.notice.reason == reason
-    assert at(patience_s - 1, first, job, pod).exit is None
-    late = at(patience_s, first, job, pod).exit
+    assert at(timeout_s - 1, first, job, pod).exit is None
+    late = at(timeout_s, first, job, pod).exit
     assert late is not None
     assert (late.reason, "the kubelet's words" in late.message) == (reason, True)
 
@@ -284,4 +284,4 @@ def test_nulls_in_an_answer_are_absent_fields():
         type=Job,
     )
     pod = msgspec.json.decode(b'{"status":{"phase":"Running","containerStatuses":null}}', type=Pod)
-    assert judge(job, [pod], Memory(), 0, GRACES).exit is None
+    assert assess(job, [pod], Observation(), 0, TIMEOUTS).exit is None

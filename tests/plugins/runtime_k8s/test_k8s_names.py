@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evalhub_runtime_k8s.labels import benchmark_selector, job_selector, labels_of, selector, selector_text
-from evalhub_runtime_k8s.names import is_object_name, names_of, service_account
+from evalhub_runtime_k8s.labels import benchmark_selector, job_selector, labels_for, selector, selector_text
+from evalhub_runtime_k8s.names import is_object_name, names_for, service_account
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_server.domain.k8s_labels import label_value
 from evalhub_server.testing.runs import a_spec
@@ -27,7 +27,7 @@ TEXTS = st.text() | st.text("_.-/ ÄМ漢", max_size=5) | st.text("a-", min_size
 @example(("漢字/..\n", 3, 2))
 @example(("a" * 24 + "--" + "b" * 40, 0, 1))
 def test_every_name_is_a_dns_label_of_at_most_63_characters(key: tuple[str, int, int]):
-    names = names_of(*key)
+    names = names_for(*key)
     for name in (names.job, names.config_map, names.secret):
         assert len(name) <= 63
         assert DNS_LABEL.fullmatch(name)
@@ -37,7 +37,7 @@ def test_every_name_is_a_dns_label_of_at_most_63_characters(key: tuple[str, int,
 
 @given(KEYS, KEYS)
 def test_names_are_the_same_exactly_for_the_same_run(one: tuple[str, int, int], other: tuple[str, int, int]):
-    assert (names_of(*one) == names_of(*other)) == (one == other)
+    assert (names_for(*one) == names_for(*other)) == (one == other)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_runs_that_look_alike_have_names_of_their_own(one: tuple[str, int, int],
 
 
 def _all(key: tuple[str, int, int]) -> tuple[str, str, str]:
-    names = names_of(*key)
+    names = names_for(*key)
     return names.job, names.config_map, names.secret
 
 
 def test_the_parts_of_names_are_as_long_as_the_released_servers():
     job_id = "ea0b6c49-efb6-4f75-93f8-0b9a1d8322ec"
-    names = names_of(job_id, 0, 1)
+    names = names_for(job_id, 0, 1)
     guid = names.job[-36:]
     assert names.job == f"ea0b6c49-efb6-4f75-93f8-0b-{guid}"
     assert names.config_map == f"ea0b6c49-efb6-4f75-93-{guid}-spec"
@@ -64,7 +64,7 @@ def test_the_parts_of_names_are_as_long_as_the_released_servers():
 
 def test_names_stay_from_release_to_release():
     """Another name for the same run would start it a second time."""
-    assert names_of("job", 0, 1).job == "job-6c098552-56d9-57f2-bc7a-184570324246"
+    assert names_for("job", 0, 1).job == "job-6c098552-56d9-57f2-bc7a-184570324246"
 
 
 @given(TEXTS)
@@ -102,14 +102,14 @@ def test_a_label_of_a_label_is_the_same(text: str):
 @given(TEXTS.filter(bool), TEXTS.filter(bool), st.integers(0, 999))
 def test_all_labels_are_valid_whatever_the_ids(provider: str, benchmark: str, index: int):
     spec = a_spec(provider_id=provider, benchmark_id=benchmark, benchmark_index=index)
-    labels = labels_of(spec, "team-a", Installation(instance="evalhub"), "queue", "High Priority")
+    labels = labels_for(spec, "team-a", Installation(instance="evalhub"), "queue", "High Priority")
     assert [value for value in labels.values() if not LABEL_VALUE.fullmatch(value) or len(value) > 63] == []
     assert labels["benchmark_index"] == str(index)
 
 
 def test_objects_are_found_by_server_job_and_benchmark():
     here = Installation(instance="evalhub", namespace="system")
-    labels = labels_of(a_spec(id="Job.1", benchmark_index=3), "team-a", here)
+    labels = labels_for(a_spec(id="Job.1", benchmark_index=3), "team-a", here)
     for selected in (selector(here, "team-a"), job_selector("Job.1"), benchmark_selector("Job.1", 3)):
         assert selected.items() <= labels.items()
     assert selector_text(benchmark_selector("Job.1", 3)) == "job_id=job.1,benchmark_index=3"
@@ -120,7 +120,7 @@ def test_without_an_instance_its_labels_are_left_out():
 
 
 def test_a_queues_name_is_as_it_is_and_a_priority_is_sanitised():
-    labels = labels_of(a_spec(), "t", Installation(), "My.Queue", "High Prio")
+    labels = labels_for(a_spec(), "t", Installation(), "My.Queue", "High Prio")
     assert labels["kueue.x-k8s.io/queue-name"] == "My.Queue"
     assert labels["kueue.x-k8s.io/priority-class"] == "high-prio"
 
