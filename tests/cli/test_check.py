@@ -104,6 +104,15 @@ def test_text_has_one_line_for_each_problem(tmp_path: Path):
     ]
 
 
+def test_a_wrong_value_is_explained_with_the_description_of_its_setting(tmp_path: Path):
+    config = Config(tmp_path / "c", service={"port": "abc"}, supervisor={"stop_grace": "soon"})
+    port, grace = findings(config)
+    assert port["hint"] == "Port of the API. 0 takes a free one."
+    assert grace["hint"].startswith("Grace period between SIGTERM and SIGKILL")
+    done = check("--local", "--configdir", str(config.folder))
+    assert "write a whole number. Port of the API. 0 takes a free one.\n" in done.stdout
+
+
 def test_a_bad_file_with_a_name_that_is_no_text_is_named_all_the_same(tmp_path: Path):
     config = Config(tmp_path / "c")
     Path(os.fsdecode(os.fsencode(config.folder / "providers") + b"/\xff.yaml")).write_text("x: 1", "utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalhub_notify_webhook.settings import WebhookSettings
-from evalhub_server.cli.init import FILES, TEMPLATES
+from evalhub_server.cli.init import FILES, template_text
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import load_settings
 from harness import RunningServer
@@ -68,11 +68,17 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path):
     assert "cannot be written" in done.stderr
 
 
-def test_the_keys_in_the_comments_of_the_template_exist(tmp_path: Path):
-    text = (TEMPLATES / "config.yaml").read_text("utf-8")
-    uncommented = re.sub(r"(?m)^( *)# (?=[a-z_]+:( |$)|  )", r"\1", text)  # prose begins with a capital
-    assert uncommented.count("\n  #") == text.count("\n  # In memory")
-    values = re.sub(r"/path/(cert.pem|key.pem|token)\b", "", uncommented)
+def test_each_setting_of_the_template_has_its_description_above(tmp_path: Path):
+    text = template_text("config.yaml")
+    assert "@" not in text
+    assert "  # Port of the API. 0 takes a free one.\n  port: 8080\n" in text
+    assert "#   # Endpoint that messages about jobs are posted to.\n#   url: https://hooks" in text
+
+
+def test_the_commented_settings_of_the_template_exist(tmp_path: Path):
+    uncommented = re.sub(r"(?m)^( *)# (?=[a-z_]+:( |$)|  )", r"\1", template_text("config.yaml"))
+    assert len(re.findall(r"^ *# [a-z_]+:( |$)", uncommented, re.MULTILINE)) == 0
+    values = re.sub(r"(/etc/evalhub/(cert|key).pem|~/.evalhub-token)$", "", uncommented, flags=re.MULTILINE)
     (tmp_path / "config.yaml").write_text(values, "utf-8")
     settings = load_settings(
         local=True, configdir=tmp_path, environ={}, plugin_sections=load_plugins().sections()

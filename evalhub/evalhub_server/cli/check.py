@@ -29,7 +29,7 @@ from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
-from evalhub_server.settings import Finding, Settings, load_settings
+from evalhub_server.settings import Finding, Settings, all_keys, key_of, load_settings
 
 
 class Report(Struct, kw_only=True):
@@ -49,7 +49,8 @@ def check(*, local: bool, configdir: Path | None, data_dir: Path | None, as_json
         write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
     else:
         for finding in report.findings:
-            write(f"{finding.severity}: {' '.join(str(finding).split())}\n")
+            text = f"{str(finding).rstrip('.')}. {finding.hint}" if finding.hint else str(finding)
+            write(f"{finding.severity}: {' '.join(text.split())}\n")
         write(_summary(report) + "\n")
     return 0 if report.ok else 1
 
@@ -71,6 +72,7 @@ def examine(*, local: bool, configdir: Path | None, data_dir: Path | None) -> Re
     findings = [_finding(error) for error in errors]
     findings += [*settings.warnings, *selection_warnings(settings)]
     findings += _selection(plugins, settings)
+    findings = _with_hints(findings, plugins)
     providers, wrong_providers = read_folder(settings.providers_dir, ProviderConfig)
     collections, wrong_collections = read_folder(settings.collections_dir, CollectionConfig)
     findings += [*wrong_providers, *wrong_collections, *dangling_references(providers, collections)]
@@ -81,6 +83,15 @@ def examine(*, local: bool, configdir: Path | None, data_dir: Path | None) -> Re
         collections=len(collections),
         findings=[_printable(finding) for finding in findings],
     )
+
+
+def _with_hints(findings: list[Finding], plugins: Plugins) -> list[Finding]:
+    keys = all_keys(plugins.sections())
+    hints = {path: found[-1].description for path, found in keys.items()}
+    return [
+        msgspec.structs.replace(finding, hint=hints.get(key_of(finding.message).lower(), ""))
+        for finding in findings
+    ]
 
 
 def _printable(finding: Finding) -> Finding:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import textwrap
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from evalhub_server.cli.output import write
 from evalhub_server.errors import StartupError
+from evalhub_server.plugins.discovery import load_plugins
+from evalhub_server.settings import all_keys
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = {
@@ -17,6 +24,8 @@ FILES = {
     "adapter.py": "sample_adapter.py",
 }
 """Template → file below the directory."""
+_SETTING = re.compile(r"^(?P<before>[# ]*)@(?P<path>[\w.]+)(?:=(?P<value>.+))?@$", re.MULTILINE)
+"""A line of the template that stands for a setting, with its description above; ``value`` overrides default and example."""
 
 _NEXT = """\
 {files} are made in {folder}. Next:
@@ -48,7 +57,7 @@ def init(folder: Path) -> int:
     try:
         for template, target in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
-            text = (TEMPLATES / template).read_text("utf-8").replace("@COMMAND@", command)
+            text = template_text(template).replace("@COMMAND@", command)
             with target.open("x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
@@ -62,3 +71,27 @@ def init(folder: Path) -> int:
         )
     )
     return 0
+
+
+def template_text(template: str) -> str:
+    """A template with its settings filled in from their descriptions."""
+    text = (TEMPLATES / template).read_text("utf-8")
+    if not _SETTING.search(text):
+        return text
+    keys = all_keys(load_plugins(environ={"EVALHUB_LOAD_PLUGINS": ""}).sections())
+
+    def filled(match: re.Match[str]) -> str:
+        key = keys[match["path"]][-1]
+        before = match["before"]
+        # A section that is commented as a whole keeps its descriptions as comments when a user uncomments it.
+        margin = f"{before}# " if before.startswith("#") else f"{before.rstrip('# ')}{' ' * 2}# "
+        value = match["value"] or _flow(key.example if key.default is None else key.default)
+        description = textwrap.wrap(key.description.replace("`", ""), 100 - len(margin))
+        lines = [f"{margin}{line}" for line in description]
+        return "\n".join([*lines, f"{before}{key.path.rpartition('.')[2]}: {value}"])
+
+    return _SETTING.sub(filled, text)
+
+
+def _flow(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).partition("\n")[0]

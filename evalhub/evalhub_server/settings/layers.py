@@ -22,13 +22,17 @@ class Place(Struct, frozen=True):
         return located(self.source, self.line, "").removesuffix(": ")
 
 
-class Finding(Struct, frozen=True):
-    """Something that is wrong with a file. Only an ``error`` keeps the server from starting, or the file out."""
+class Finding(Struct, frozen=True, omit_defaults=True):
+    """Something that is wrong with a file. Only an ``error`` keeps the server from starting, or the file out.
+
+    ``hint`` is the description of the setting that the message begins with.
+    """
 
     severity: str
     source: str
     line: int
     message: str
+    hint: str = ""
 
     def __str__(self) -> str:
         return located(self.source, self.line, self.message)
