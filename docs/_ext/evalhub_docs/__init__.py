@@ -15,16 +15,18 @@ from evalhub_docs.diagnoses import diagnoses
 from evalhub_docs.metrics import metrics
 from evalhub_docs.plugin_api import plugin_api
 from evalhub_docs.problems import error_codes
-from evalhub_docs.rest_api import operations
+from evalhub_docs.rest_api import headers, operations, schemas
 from evalhub_docs.settings import no_effect, settings, variables
 
 GENERATORS: Mapping[str, Callable[[str], str]] = {
     "diagnoses": diagnoses,
     "error-codes": error_codes,
+    "headers": headers,
     "metrics": metrics,
     "no-effect": no_effect,
     "operations": operations,
     "plugin-api": plugin_api,
+    "schemas": schemas,
     "settings": settings,
     "variables": variables,
 }
