@@ -1,4 +1,4 @@
-"""Send this server and the released one the same requests, most of them broken, and tell where the answers differ.
+"""Send this server and the released one the same requests, most of them broken, and list the differences between the answers.
 
     python benchmarks/differences.py --released EXECUTABLE [--requests 2000] [--seed 1]
 
@@ -148,7 +148,7 @@ class Client:
         self.ids: dict[str, str] = {"JOB": subject.submit("sleeps")}
 
     def renew(self) -> None:
-        """Make what is replaced and cloned anew: a curated collection cannot be changed any more."""
+        """Recreate the resources that are replaced and cloned: a curated collection cannot be changed any more."""
         for word, path, document in (
             ("COLLECTION", f"{API}/collections", COLLECTION),
             ("PROVIDER", f"{API}/providers", PROVIDER),

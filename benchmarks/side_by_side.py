@@ -4,10 +4,10 @@
 
 ``--released`` names the executable of the released server, for example ``eval-hub-server`` from an environment with
 ``pip install eval-hub-server==1.0.2``; without it only this server is measured. Both get the same provider files and
-a database file each, and are visited in turn, in each round in the other order. The figure is the server's CPU time per
+a database file each, and are measured in turn, in reverse order in each second round. The figure is the server's CPU time per
 request (user and system, in microseconds), median of the rounds; times are wall clock. Machines are noisy: only the
-ratios (released / ours, above 1 is better) mean something. Systems count CPU time in steps of 10 ms, so each figure is of
-enough requests to take some tenths of a second.
+ratios (released / ours, above 1 is better) are meaningful. CPU time is counted in steps of 10 ms, so each measurement
+covers enough requests to take some tenths of a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the published description of the REST API anew: what a server of this checkout answers.
+"""Write docs/openapi.yaml from the answer of a server of this checkout.
 
 python scripts/refresh_openapi.py [--output docs/openapi.yaml]
 """

@@ -1,4 +1,4 @@
-"""What a framework's registry tells about one benchmark, and how that becomes an entry of a provider file."""
+"""One benchmark of a framework's registry, and its entry in a provider file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-#: Metrics that are fractions between 0 and 1. Only these get a threshold: 0.5 says nothing about a perplexity.
+#: Metrics that are fractions between 0 and 1. Only these get a threshold: 0.5 is meaningless for a perplexity.
 FRACTIONS = frozenset(
     {
         "4096", "acc", "acc_norm", "accuracy", "attack_success_rate", "classification_score", "consistency_rate", "em",
@@ -44,7 +44,7 @@ class Framework:
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """One entry of a provider file. Empty and zero mean: the registry does not say."""
+    """One entry of a provider file. Empty and zero mean that the registry has no value."""
 
     id: str
     name: str = ""
@@ -61,9 +61,9 @@ class Benchmark:
     threshold: float | None = None
 
     def entry(self) -> dict[str, Any]:
-        """The YAML of the provider file, in the order in which people read it.
+        """Return the entry for the provider file, with its keys in reading order.
 
-        What a reader takes for granted is left out: every server reads these files at its start.
+        Default values are left out: every server reads these files at its start.
         """
         entry: dict[str, Any] = {
             "id": self.id,
@@ -87,7 +87,7 @@ class Benchmark:
 
 
 def starting_threshold(metric: str, *, lower_is_better: bool = False, choices: int = 0) -> float | None:
-    """Where to start: half of what is possible, more where guessing between two gets there; None if unbounded."""
+    """Return a default threshold: 0.5, or 0.65 where guessing between two choices reaches 0.5; None if unbounded."""
     if metric.partition(":")[0] not in FRACTIONS:  # lighteval appends parameters
         return None
     if lower_is_better:
@@ -96,7 +96,7 @@ def starting_threshold(metric: str, *, lower_is_better: bool = False, choices: i
 
 
 def readable(identifier: str) -> str:
-    """``arc_challenge`` as ``ARC Challenge``. Small words stay small, known abbreviations get their usual spelling."""
+    """Return ``ARC Challenge`` for ``arc_challenge``: short words stay lower-case, known abbreviations are spelled as usual."""
     words = [word for word in re.split(r"[\s_:/-]+", identifier) if word]
     return " ".join(_SPELLING.get(word.lower(), _capital(word, first=not n)) for n, word in enumerate(words))
 

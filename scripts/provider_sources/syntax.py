@@ -1,4 +1,4 @@
-"""Small questions to Python source, answered from its syntax tree."""
+"""Queries on the syntax tree of Python source."""
 
 from __future__ import annotations
 

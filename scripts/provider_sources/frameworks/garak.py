@@ -1,4 +1,4 @@
-"""garak: its wheel carries an index of all probe classes, made from the loaded modules."""
+"""garak: its wheel carries an index of all probe classes, generated from the loaded modules."""
 
 from __future__ import annotations
 

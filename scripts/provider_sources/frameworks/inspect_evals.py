@@ -1,4 +1,4 @@
-"""Inspect: ``eval.yaml`` per evaluation lists the tasks; the scorers in the task's code say which metrics come out."""
+"""Inspect: ``eval.yaml`` per evaluation lists the tasks; the scorers in the task's code define the metrics."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _scorer_metrics(name: str, functions: Functions) -> Iterator[str]:
 
 
 def _metric_names(node: ast.expr | None) -> Iterator[str]:
-    """Plain metrics only: the names of grouped ones are made at run time."""
+    """Plain metrics only: the names of grouped ones are composed at run time."""
     for item in syntax.items(node):
         if isinstance(item, ast.Call) and syntax.called(item) != "grouped":
             yield syntax.called(item)

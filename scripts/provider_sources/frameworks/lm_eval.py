@@ -23,7 +23,7 @@ _KINDS = {
     "loglikelihood": "Log-likelihood of a continuation",
     "loglikelihood_rolling": "Log-likelihood of whole texts",
 }
-#: What a group says about itself; every other key is a setting of its tasks.
+#: Keys of a group itself; every other key is a setting of its tasks.
 _GROUP_KEYS = {
     "aggregate_metric_list",
     "group",
@@ -49,7 +49,7 @@ _Loader.add_multi_constructor("!", _function)  # pyright: ignore[reportUnknownMe
 
 
 class Registry:
-    """Tasks and groups by name. Files are parsed when asked for: there are fourteen thousand."""
+    """Tasks and groups by name. Files are parsed on demand: there are fourteen thousand."""
 
     def __init__(self, wheel: Wheel) -> None:
         self._files = wheel.under(_TASKS, "yaml")
@@ -140,7 +140,7 @@ def _benchmark(name: str, category: str, registry: Registry, table: Table) -> Be
         directions |= _metrics(leaf, registry)
     if "group" in config:
         listed = [str(item["metric"]) for item in _maps(config.get("aggregate_metric_list"))]
-        # A group says only what is averaged; the direction is its tasks'.
+        # A group defines only what is averaged; the direction comes from its tasks.
         metrics = list(dict.fromkeys(metric.removeprefix("function:") for metric in listed))
     else:
         metrics = list(_metrics(config, registry))
@@ -166,7 +166,7 @@ def _benchmark(name: str, category: str, registry: Registry, table: Table) -> Be
 
 
 def _answers(task: Config) -> int:
-    """How many answers there are to choose from; 0 if it differs or the registry does not say."""
+    """Return the number of answer choices; 0 if it varies or the registry has none."""
     choices = task.get("doc_to_choice")
     return len(cast("list[Any]", choices)) if isinstance(choices, list) else 0
 

@@ -59,7 +59,7 @@ def _name(class_: ast.ClassDef) -> str | None:
 
 
 def _range(class_: ast.ClassDef, siblings: dict[str, ast.ClassDef]) -> tuple[float, float]:
-    """The base class allows 0 to 1; some say otherwise to it, and some inherit from those in the same file."""
+    """Return the range: 0 to 1 in the base class; some metrics override it, and some inherit from those."""
     parents = [siblings[base] for base in map(syntax.called, class_.bases) if base in siblings]
     for call in (call for origin in (class_, *parents) for call in syntax.calls(origin, "__init__")):
         limits = syntax.keyword(call, "allowed_values")
