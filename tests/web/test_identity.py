@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from evalhub_server.engine.jobs import Identity
 from evalhub_server.errors import ApiError
-from evalhub_server.web.request_context import LONGEST, Identities
+from evalhub_server.web.request_context import MAX_LENGTH, IdentityReader
 
 PATH = "/api/v1/evaluations/jobs"
 
 
 def of(tenant: bytes | None, user: bytes | None, *, cluster: bool, path: str = PATH) -> Identity:
     fields = {name: value for name, value in ((b"x-tenant", tenant), (b"x-user", user)) if value is not None}
-    return Identities(required=cluster).of(path, fields)
+    return IdentityReader(required=cluster).read(path, fields)
 
 
 def refused(tenant: bytes | None, user: bytes | None, *, cluster: bool) -> str:
@@ -58,7 +58,7 @@ def test_in_a_cluster_both_are_required_the_tenant_first():
         b"\xc2\x9b",
         b"\xa0a",
         "a\u202eb".encode(),
-        b"x" * (LONGEST + 1),
+        b"x" * (MAX_LENGTH + 1),
     ],
 )
 @pytest.mark.parametrize("cluster", [True, False])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalhub_server.web.paths import SLASH, cleaned, is_clean, redirect_page, routed
+from evalhub_server.web.paths import SLASH, clean, is_clean, redirect_page, routing_path
 
 PIECES = st.sampled_from(
     ["/", "//", ".", "..", "a", "%2F", "%2e", "%00", "\\", "?", "evil.example", '"', "<"]
@@ -14,7 +14,7 @@ PIECES = st.sampled_from(
 
 
 @pytest.mark.parametrize(
-    ("path", "clean"),
+    ("path", "cleaned"),
     [
         (b"//", "/"),
         (b"//evil.example/x", "/evil.example/x"),
@@ -33,8 +33,8 @@ PIECES = st.sampled_from(
         (b'//<b>"', "/%3Cb%3E%22"),
     ],
 )
-def test_cleaned(path: bytes, clean: str):
-    assert cleaned(path) == clean
+def test_clean(path: bytes, cleaned: str):
+    assert clean(path) == cleaned
 
 
 @pytest.mark.parametrize(
@@ -49,21 +49,21 @@ def test_cleaned(path: bytes, clean: str):
         (b"/jobs/100%", "/jobs/100%"),
     ],
 )
-def test_routed(path: bytes, decoded: str):
-    assert routed(path) == decoded
+def test_routing_path(path: bytes, decoded: str):
+    assert routing_path(path) == decoded
 
 
 @given(st.lists(PIECES))
 def test_a_location_never_leads_to_another_host(pieces: list[str]):
-    location = cleaned(("/" + "".join(pieces)).encode())
+    location = clean(("/" + "".join(pieces)).encode())
     assert location.startswith("/")
     assert not location.startswith(("//", "/\\"))
     assert is_clean(location.encode()) or "/." in location
-    assert cleaned(location.encode()) == location
+    assert clean(location.encode()) == location
     assert "<b>" not in redirect_page("<b>").decode()
 
 
 @given(st.lists(PIECES))
 def test_decoding_makes_no_new_segment(pieces: list[str]):
     path = "/" + "".join(pieces)
-    assert routed(path.encode()).count("/") == path.count("/")
+    assert routing_path(path.encode()).count("/") == path.count("/")

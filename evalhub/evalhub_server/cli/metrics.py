@@ -11,7 +11,7 @@ from evalhub_server.cli.http import HttpServer, http_server, listen
 from evalhub_server.errors import StartupError
 from evalhub_server.settings import Settings
 from evalhub_server.web.metrics import Metrics
-from evalhub_server.web.metrics_listener import metrics_app
+from evalhub_server.web.metrics_routes import metrics_app
 
 log = structlog.get_logger()
 

@@ -6,12 +6,14 @@ import contextlib
 import random
 import socket
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import structlog
+from litestar.types import OnAppInitHandler
 from msgspec.structs import replace
 
 from evalhub_server import __version__
@@ -67,11 +69,14 @@ class Server:
     """An async context manager: entering opens everything, leaving closes it in the right order.
 
     Between the two, :meth:`serve` answers requests until :meth:`stop` is called. Raises :class:`StartupError` for
-    whatever keeps it from starting; nothing is left open then.
+    whatever keeps it from starting; nothing is left open then. ``on_app_init`` are hooks of :func:`make_app`.
     """
 
-    def __init__(self, settings: Settings, plugins: Plugins) -> None:
+    def __init__(
+        self, settings: Settings, plugins: Plugins, on_app_init: Sequence[OnAppInitHandler] = ()
+    ) -> None:
         self.settings = settings
+        self._on_app_init = on_app_init
         self.url = ""
         self._plugins = plugins
         self._stack = contextlib.AsyncExitStack()
@@ -174,7 +179,9 @@ class Server:
         self._stack.push_async_callback(reloader.close)
         jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
         metrics = self._metrics(store, supervisor, finalizer, runtime, port)
-        app = make_app(settings, jobs, resources, metrics, credentials, telemetry.around_routes)
+        app = make_app(
+            settings, jobs, resources, metrics, credentials, telemetry.around_routes, self._on_app_init
+        )
         self._http = http_server(settings.service, telemetry.around(app, settings.host, port), tls=True)
         await supervisor.start()
         await finalizer.start()

@@ -1,27 +1,44 @@
-"""The ASGI application, made from the services it serves."""
+"""The ASGI application: Litestar's routes, and the middleware around them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
 from litestar.plugins import PluginProtocol
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, OnAppInitHandler
 
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.settings import Settings
-from evalhub_server.web.collections import collection_routes
+from evalhub_server.web.collections import collection_router
 from evalhub_server.web.credentials import Credentials
-from evalhub_server.web.dispatch import Dispatch
-from evalhub_server.web.docs import document_routes
-from evalhub_server.web.errors import EXCEPTION_HANDLERS
+from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
+from evalhub_server.web.errors import EXCEPTION_HANDLERS, OPTIONS_KEY, refuse_options
 from evalhub_server.web.health import health
-from evalhub_server.web.jobs import job_routes
-from evalhub_server.web.log_routes import log_routes
-from evalhub_server.web.metrics import Metrics, metrics_route
-from evalhub_server.web.middleware import Gateway
-from evalhub_server.web.providers import provider_routes
+from evalhub_server.web.jobs import job_router
+from evalhub_server.web.log_routes import log_router
+from evalhub_server.web.metrics import Metrics
+from evalhub_server.web.metrics_routes import show_metrics
+from evalhub_server.web.middleware import RequestMiddleware
+from evalhub_server.web.origin_policy import OriginPolicy
+from evalhub_server.web.providers import provider_router
+from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.services import Services
+
+HANDLERS = (
+    health,
+    job_router,
+    log_router,
+    provider_router,
+    collection_router,
+    openapi_yaml,
+    openapi_json,
+    docs,
+    docs_asset,
+)
 
 
 def make_app(
@@ -31,37 +48,37 @@ def make_app(
     metrics: Metrics,
     credentials: Credentials | None = None,
     around_routes: Callable[[ASGIApp], ASGIApp] | None = None,
+    on_app_init: Sequence[OnAppInitHandler] = (),
 ) -> ASGIApp:
-    """Routes inside, one middleware around them.
+    """Build the application.
 
-    ``metrics`` are among the routes in local mode only. Without ``credentials`` nobody is asked for a token.
-    ``around_routes`` wraps the routes inside the middleware.
+    Without ``credentials`` clients are not authenticated. ``around_routes`` wraps the routes inside the middleware.
+    ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins.
     """
-    service = settings.service
-    body_limit_bytes = service.body_limit_bytes
-    app = _Application(
-        route_handlers=[
-            health,
-            *job_routes(jobs, body_limit_bytes),
-            *log_routes(jobs, service.max_log_response_bytes, service.log_stream_timeout),
-            *provider_routes(resources, body_limit_bytes),
-            *collection_routes(resources, body_limit_bytes),
-            *document_routes(),
-            *([metrics_route(metrics)] if settings.local else []),
-        ],
-        middleware=[Dispatch],
+    services = Services(settings.service, jobs, resources, metrics)
+    policy = OriginPolicy(settings)
+    limit_bytes = settings.service.body_limit_bytes  # -1: no limit
+    routes: ASGIApp = _Litestar(
+        route_handlers=[*HANDLERS, *([show_metrics] if settings.local else [])],
+        request_class=ApiRequest,
+        dependencies={"services": Provide(lambda: services, use_cache=True, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
+        before_request=None if policy.cors else refuse_options,
+        request_max_body_size=None if limit_bytes < 0 else limit_bytes,
+        state=State({OPTIONS_KEY: policy.cors}),
+        on_app_init=[*on_app_init],
         openapi_config=None,
         logging_config=None,
-        request_max_body_size=None,  # read_body has the contract's answer
     )
-    routes = around_routes(app) if around_routes else app
-    return Gateway(routes, settings, metrics.http, credentials)
+    if around_routes is not None:
+        routes = around_routes(routes)
+    return RequestMiddleware(routes, policy, metrics.http, credentials, identity_required=not settings.local)
 
 
-class _Application(Litestar):
-    """Litestar without its plugins for other libraries' models: they import pydantic wherever that is installed, beside the
-    SDK for example, which takes as long as everything else of a start.
+class _Litestar(Litestar):
+    """Litestar without its default plugins.
+
+    They import pydantic wherever it is installed, for example beside the SDK, which doubles the start-up time.
     """
 
     @staticmethod

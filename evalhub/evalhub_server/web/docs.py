@@ -6,18 +6,18 @@ import asyncio
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from litestar import Request, get
+from litestar import route
 from litestar.exceptions import NotFoundException
-from litestar.types import ControllerRouterHandler
+from litestar.params import FromPath
 
 from evalhub_server.web.openapi.operation import JSON, Answer, Operation
-from evalhub_server.web.openapi.parameters import NOT_KEPT
+from evalhub_server.web.openapi.parameters import NO_STORE
+from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import Header, Reply, reply
 
 if TYPE_CHECKING:
     from evalhub_server.web.openapi.rendering import Rendered
 
-AnyRequest = Request[Any, Any, Any]
 YAML, HTML = "application/yaml", "text/html; charset=utf-8"
 
 ASSETS = {
@@ -37,78 +37,68 @@ POLICY: Header = (
     ),
 )
 OBJECT: dict[str, Any] = {"type": "object"}
-_NOT_KEPT: list[Header] = [(name.lower().encode(), value.encode()) for name, value in NOT_KEPT.items()]
+DOCUMENT_KEY = "openapi"
+_NO_STORE: list[Header] = [(name.lower().encode(), value.encode()) for name, value in NO_STORE.items()]
 
 
-def document_routes() -> list[ControllerRouterHandler]:
-    """The handlers. The document is made at the first request for it."""
-    document = _Document()
-    kept_by_nobody = (*NOT_KEPT,)
+OPENAPI_YAML = Operation(
+    answer=Answer(text="The document.", media_types=(YAML, JSON), schema=OBJECT, headers=(*NO_STORE,))
+)
 
-    @get(
-        "/openapi.yaml",
-        operation=Operation(
-            answer=Answer(
-                text="The document.", media_types=(YAML, JSON), schema=OBJECT, headers=kept_by_nobody
-            )
-        ),
+
+@route("/openapi.yaml", http_method=READ_METHODS, operation=OPENAPI_YAML)
+async def openapi_yaml(request: ApiRequest) -> Reply:
+    """Read this document, as YAML or, if `Accept` names it, as JSON."""
+    document = await _document(request)
+    if JSON in request.headers.get("accept", ""):
+        return _no_store(document.json, JSON)
+    return _no_store(document.yaml, YAML)
+
+
+OPENAPI_JSON = Operation(answer=Answer(text="The document.", schema=OBJECT, headers=(*NO_STORE,)))
+
+
+@route("/openapi.json", http_method=READ_METHODS, operation=OPENAPI_JSON)
+async def openapi_json(request: ApiRequest) -> Reply:
+    """Read this document as JSON."""
+    return _no_store((await _document(request)).json, JSON)
+
+
+async def _document(request: ApiRequest) -> Rendered:
+    """The OpenAPI document of the application, generated on the first request for it."""
+    state = request.app.state
+    if DOCUMENT_KEY not in state:
+        from evalhub_server.web.openapi.rendering import render
+
+        state[DOCUMENT_KEY] = await asyncio.to_thread(render, request.app.routes)
+    return state[DOCUMENT_KEY]
+
+
+DOCS = Operation(
+    answer=Answer(
+        text="The page.", media_types=("text/html",), schema={"type": "string"}, headers=(*NO_STORE,)
     )
-    async def openapi_yaml(request: AnyRequest) -> Reply:
-        """Read this document, as YAML or, if `Accept` names it, as JSON."""
-        if JSON in request.headers.get("accept", ""):
-            return _answer((await document.of(request)).json, JSON)
-        return _answer((await document.of(request)).yaml, YAML)
-
-    @get(
-        "/openapi.json",
-        operation=Operation(answer=Answer(text="The document.", schema=OBJECT, headers=kept_by_nobody)),
-    )
-    async def openapi_json(request: AnyRequest) -> Reply:
-        """Read this document as JSON."""
-        return _answer((await document.of(request)).json, JSON)
-
-    @get(
-        "/docs",
-        operation=Operation(
-            answer=Answer(
-                text="The page.",
-                media_types=("text/html",),
-                schema={"type": "string"},
-                headers=kept_by_nobody,
-            )
-        ),
-    )
-    async def docs(request: AnyRequest) -> Reply:
-        """Read and try this document in a browser."""
-        page = await asyncio.to_thread(_read, "docs.html")
-        return _answer(page, HTML, POLICY)
-
-    @get("/docs/{name:str}", include_in_schema=False)
-    async def docs_asset(request: AnyRequest, name: str) -> Reply:
-        if name not in ASSETS:
-            raise NotFoundException
-        body = await asyncio.to_thread(_read, name)
-        return reply(body, ASSETS[name], 200, (b"cache-control", b"max-age=3600"))
-
-    return [openapi_yaml, openapi_json, docs, docs_asset]
+)
 
 
-class _Document:
-    """The rendered document of the application, once it is asked for."""
-
-    def __init__(self) -> None:
-        self._rendered: Rendered | None = None
-
-    async def of(self, request: AnyRequest) -> Rendered:
-        if self._rendered is None:
-            from evalhub_server.web.openapi.rendering import render
-
-            self._rendered = await asyncio.to_thread(render, request.app.routes)
-        return self._rendered
+@route("/docs", http_method=READ_METHODS, operation=DOCS)
+async def docs() -> Reply:
+    """Read and try this document in a browser."""
+    page = await asyncio.to_thread(_read, "docs.html")
+    return _no_store(page, HTML, POLICY)
 
 
-def _answer(body: bytes, media_type: str, *headers: Header) -> Reply:
-    return reply(body, media_type, 200, *_NOT_KEPT, *headers)
+@route("/docs/{name:str}", http_method=READ_METHODS, include_in_schema=False)
+async def docs_asset(name: FromPath[str]) -> Reply:
+    """A file of the page."""
+    if name not in ASSETS:
+        raise NotFoundException
+    body = await asyncio.to_thread(_read, name)
+    return reply(body, ASSETS[name], 200, (b"cache-control", b"max-age=3600"))
+
+
+def _no_store(body: bytes, media_type: str, *headers: Header) -> Reply:
+    return reply(body, media_type, 200, *_NO_STORE, *headers)
 
 
 def _read(name: str) -> bytes:

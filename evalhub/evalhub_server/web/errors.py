@@ -1,7 +1,8 @@
-"""Whatever goes wrong becomes the contract's error body."""
+"""Exception handlers: every error becomes the contract's error body."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -10,51 +11,60 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
-from evalhub_server.web.middleware import PLAIN_NOT_FOUND, request_uri
-from evalhub_server.web.request_context import context
-from evalhub_server.web.responses import JSON, error_body
+from evalhub_server.web.paths import request_uri
+from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.responses import JSON, NOT_FOUND, error_body
 
 log = structlog.get_logger()
 
-AnyRequest = Request[Any, Any, Any]
-Answer = Response[bytes]
+OPTIONS_KEY = "answers_options"
+"""Key of the application's state: whether the middleware answers OPTIONS."""
 
 
-def _answer(request: AnyRequest, error: ApiError) -> Answer:
-    body = error_body(error, context(request).trace)
-    return Response(body, status_code=error.status, media_type=JSON, headers=error.headers)
-
-
-def on_api_error(request: AnyRequest, error: ApiError) -> Answer:
+def on_api_error(request: ApiRequest, error: ApiError) -> Response[bytes]:
     if error.status >= 500:
         log.error("Request failed", error=error.message, exc_info=error)
-    return _answer(request, error)
+    return _response(request, error)
 
 
-def on_not_found(_request: AnyRequest, _error: NotFoundException) -> Answer:
-    return Response(PLAIN_NOT_FOUND, status_code=404, media_type="text/plain")
+def on_not_found(_request: ApiRequest, _error: NotFoundException) -> Response[bytes]:
+    return Response(NOT_FOUND, status_code=404, media_type="text/plain")
 
 
-def on_method_not_allowed(request: AnyRequest, error: MethodNotAllowedException) -> Answer:
-    allowed = set((error.headers or {}).get("allow", "").split(", "))
-    if "GET" in allowed:
-        allowed.add("HEAD")
-    sent = context(request)
-    if not sent.preflights:
-        allowed.discard("OPTIONS")  # Litestar would answer it, and the middleware does not let it
+def on_method_not_allowed(request: ApiRequest, error: MethodNotAllowedException) -> Response[bytes]:
+    allowed = set((error.headers or {})["allow"].split(", "))
+    if not request.app.state[OPTIONS_KEY]:
+        allowed.discard("OPTIONS")
     uri = request_uri(request.scope)
-    return _answer(request, problems.method_not_allowed(sent.method, uri, sorted(allowed)))
+    return _response(request, problems.method_not_allowed(request.method, uri, sorted(allowed)))
 
 
-def on_http_error(request: AnyRequest, error: HTTPException) -> Answer:
-    if error.status_code < 500:
-        return _answer(request, problems.invalid_json(error.detail))
-    return on_unexpected(request, error)
+async def refuse_options(request: Request[Any, Any, Any]) -> None:
+    """A ``before_request`` hook: Litestar adds OPTIONS to every route, which the contract has only with CORS."""
+    if request.method == "OPTIONS":
+        path = request.scope["path_template"]
+        methods = next(route.methods for route in request.app.routes if route.path_format == path)
+        raise MethodNotAllowedException(headers={"allow": ", ".join(methods)})
 
 
-def on_unexpected(request: AnyRequest, error: Exception) -> Answer:
+def on_http_error(request: ApiRequest, error: HTTPException) -> Response[bytes]:
+    """Litestar's own exceptions, for example from guards."""
+    if error.status_code >= 500:
+        return on_unexpected(request, error)
+    if error.status_code == 400:
+        return _response(request, problems.invalid_json(error.detail))
+    code = HTTPStatus(error.status_code).name.lower()
+    return _response(request, ApiError(error.status_code, code, error.detail, headers=error.headers or {}))
+
+
+def on_unexpected(request: ApiRequest, error: Exception) -> Response[bytes]:
     log.error("Request failed", error=str(error), exc_info=error)
-    return _answer(request, problems.internal_error(f"{type(error).__name__}; see the server's log"))
+    return _response(request, problems.internal_error(f"{type(error).__name__}; see the server's log"))
+
+
+def _response(request: ApiRequest, error: ApiError) -> Response[bytes]:
+    body = error_body(error, request.trace_id)
+    return Response(body, status_code=error.status, media_type=JSON, headers=error.headers)
 
 
 EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
-from litestar import Request, get
+from litestar import route
 from msgspec import Struct
 
 from evalhub_server import __version__
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.operation import Answer, Operation
+from evalhub_server.web.request import READ_METHODS
 from evalhub_server.web.responses import Reply, encode, json_response
-
-AnyRequest = Request[Any, Any, Any]
 
 
 class Health(Struct, kw_only=True, frozen=True):
@@ -28,12 +27,10 @@ def _health(now: datetime) -> Health:
     return Health(status="healthy", timestamp=now, build=__version__)
 
 
-@get(
-    "/api/v1/health",
-    operation=Operation(
-        answer=Answer(text="It answers.", type=Health, example=lambda: _health(examples.CREATED))
-    ),
-)
-async def health(request: AnyRequest) -> Reply:
+HEALTH = Operation(answer=Answer(text="It answers.", type=Health, example=lambda: _health(examples.CREATED)))
+
+
+@route("/api/v1/health", http_method=READ_METHODS, operation=HEALTH)
+async def health() -> Reply:
     """Ask whether the server answers. It looks at nothing else."""
     return json_response(encode(_health(datetime.now(UTC))))

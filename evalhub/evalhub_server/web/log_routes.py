@@ -8,20 +8,22 @@ import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from litestar import Request, get
-from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+from litestar import Router, route
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.types import Receive, Scope, Send
 
 from evalhub_server.domain import problems
-from evalhub_server.engine.jobs import JobService
 from evalhub_server.plugins.runtime import LogOptions
+from evalhub_server.settings import ServiceSettings
 from evalhub_server.web.openapi.errors import not_found
 from evalhub_server.web.openapi.operation import Answer, Operation, Parameter
 from evalhub_server.web.openapi.parameters import boolean
 from evalhub_server.web.query import Query
-from evalhub_server.web.request_context import context
+from evalhub_server.web.request import READ_METHODS, ApiRequest
+from evalhub_server.web.services import Services
 from evalhub_server.web.uvicorn_protocol import EXTENSION
 
-AnyRequest = Request[Any, Any, Any]
 TRAILER = b"X-Log-Truncated"
 LAST_WORDS_S = 5.0
 _CHUNK_BYTES = 64 * 1024
@@ -40,20 +42,20 @@ OPTIONS = (
         may_be_empty=False,
     ),
 )
-BAD_OPTIONS = (
+INVALID_OPTIONS = (
     problems.query_parameter_invalid("tail_lines", "integer between 1 and 10000, or -1 for all lines", "0"),
     problems.query_parameter_required("since_seconds"),
 )
 TEXT = "text/plain"
 
 
-class LogReply:
+class LogResponse:
     """Streams a log. When it has to be cut, a last line says so, and so does the trailer."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], limit_bytes: int, timeout_s: float) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes, None], settings: ServiceSettings) -> None:
         self._chunks = chunks
-        self._limit_bytes = limit_bytes
-        self._timeout_s = timeout_s
+        self._limit_bytes = settings.max_log_response_bytes  # -1: no limit
+        self._timeout_s = settings.log_stream_timeout  # 0: no limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"trailer", TRAILER)]
@@ -95,54 +97,53 @@ async def _send_body(send: Send, chunk: bytes) -> None:
         )
 
 
-def log_routes(jobs: JobService, limit_bytes: int, timeout_s: float) -> list[ControllerRouterHandler]:
-    """The handlers. ``limit_bytes`` -1 means no limit, ``timeout_s`` 0 no time limit."""
+JOB_LOGS = Operation(
+    query=OPTIONS,
+    answer=Answer(
+        text="The logs as they are now.", media_types=(TEXT,), schema={"type": "string"}, headers=("Trailer",)
+    ),
+    errors=(*INVALID_OPTIONS, not_found("evaluation job")),
+)
 
-    @get(
-        "/api/v1/evaluations/jobs/{job_id:str}/logs",
-        operation=Operation(
-            query=OPTIONS,
-            answer=Answer(
-                text="The logs as they are now.",
-                media_types=(TEXT,),
-                schema={"type": "string"},
-                headers=("Trailer",),
-            ),
-            errors=(*BAD_OPTIONS, not_found("evaluation job")),
-        ),
-    )
-    async def job_logs(request: AnyRequest, job_id: str) -> LogReply:
-        """Read what the adapters of a job have printed.
 
-        A line with `===` heads each benchmark's part. Logs over the server's limit of size or time are cut; the last line
-        says so.
-        """
-        options = _options(Query(request.scope))
-        chunks = await jobs.logs(job_id, None, options, context(request).identity)
-        return LogReply(chunks, limit_bytes, timeout_s)
+@route("/{job_id:str}/logs", http_method=READ_METHODS, operation=JOB_LOGS)
+async def job_logs(
+    request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
+) -> LogResponse:
+    """Read what the adapters of a job have printed.
 
-    @get(
-        "/api/v1/evaluations/jobs/{job_id:str}/benchmarks/{benchmark_index:str}/logs",
-        operation=Operation(
-            query=OPTIONS,
-            answer=Answer(
-                text="The log as it is now.",
-                media_types=(TEXT,),
-                schema={"type": "string"},
-                headers=("Trailer",),
-            ),
-            errors=(*BAD_OPTIONS, not_found("evaluation job"), problems.not_found("benchmark", "7")),
-        ),
-    )
-    async def benchmark_logs(request: AnyRequest, job_id: str, benchmark_index: str) -> LogReply:
-        """Read what the adapter of one benchmark has printed."""
-        options = _options(Query(request.scope))
-        if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
-            raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)
-        chunks = await jobs.logs(job_id, int(benchmark_index), options, context(request).identity)
-        return LogReply(chunks, limit_bytes, timeout_s)
+    A line with `===` heads each benchmark's part. Logs over the server's limit of size or time are cut; the last line
+    says so.
+    """
+    options = _options(Query(request.scope))
+    chunks = await services.jobs.logs(job_id, None, options, request.identity)
+    return LogResponse(chunks, services.settings)
 
-    return [job_logs, benchmark_logs]
+
+BENCHMARK_LOGS = Operation(
+    query=OPTIONS,
+    answer=Answer(
+        text="The log as it is now.", media_types=(TEXT,), schema={"type": "string"}, headers=("Trailer",)
+    ),
+    errors=(*INVALID_OPTIONS, not_found("evaluation job"), problems.not_found("benchmark", "7")),
+)
+
+
+@route(
+    "/{job_id:str}/benchmarks/{benchmark_index:str}/logs", http_method=READ_METHODS, operation=BENCHMARK_LOGS
+)
+async def benchmark_logs(
+    request: ApiRequest,
+    job_id: FromPath[str],
+    benchmark_index: FromPath[str],
+    services: NamedDependency[Services],
+) -> LogResponse:
+    """Read what the adapter of one benchmark has printed."""
+    options = _options(Query(request.scope))
+    if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
+        raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)
+    chunks = await services.jobs.logs(job_id, int(benchmark_index), options, request.identity)
+    return LogResponse(chunks, services.settings)
 
 
 def _options(query: Query) -> LogOptions:
@@ -162,3 +163,6 @@ def _options(query: Query) -> LogOptions:
     return LogOptions(
         tail_lines=lines, timestamps=query.boolean("timestamps", default=False), since_seconds=since
     )
+
+
+log_router = Router("/api/v1/evaluations/jobs", route_handlers=[job_logs, benchmark_logs])

@@ -1,4 +1,4 @@
-"""``/metrics``: what the middleware counts of requests, and everything that is counted as text."""
+"""The metrics of the server: those of requests, which the middleware records, and all of them together."""
 
 from __future__ import annotations
 
@@ -8,20 +8,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
-from typing import Any
-
-from litestar import Request, get
-from litestar.handlers import HTTPRouteHandler
 
 from evalhub_server.engine.metrics import JobMetrics
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 from evalhub_server.engine.series import Count, Distribution, Figures, Gauge, Labels, Series
-from evalhub_server.web.openapi.operation import Answer, Operation
-from evalhub_server.web.responses import Reply, reply
 
-AnyRequest = Request[Any, Any, Any]
-PATH = "/metrics"
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 NOT_FOUND = "not_found"
 """The route of a request that has none: a path would be a label value that clients choose."""
 
@@ -191,25 +182,6 @@ class Metrics:
         from evalhub_server.web.prometheus import Exposition
 
         return Exposition(self._figures(gauges)).text()
-
-
-def metrics_route(metrics: Metrics) -> HTTPRouteHandler:
-    """``/metrics`` among the routes of the API."""
-
-    @get(
-        PATH,
-        operation=Operation(
-            answer=Answer(text="All metrics.", media_types=(CONTENT_TYPE,), schema={"type": "string"})
-        ),
-    )
-    async def show_metrics(request: AnyRequest) -> Reply:
-        """Read the metrics of the server, in Prometheus's text format.
-
-        In local mode only; elsewhere they have a port of their own.
-        """
-        return reply(await metrics.text(), CONTENT_TYPE)
-
-    return show_metrics
 
 
 def known_method(method: str) -> str:

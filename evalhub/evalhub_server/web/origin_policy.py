@@ -83,7 +83,7 @@ PREFLIGHT: tuple[Header, ...] = (
 PRIVATE_NETWORK: Header = (b"access-control-allow-private-network", b"true")
 
 
-class Guard:
+class OriginPolicy:
     """Local mode checks both headers and answers CORS; otherwise each is checked if the configuration names some.
 
     ``cors``: are browsers answered, preflights included?
@@ -99,7 +99,7 @@ class Guard:
         self._host_allowed = _remembering(hosts.allows)
         self._origin_allowed = _remembering(origins.allows)
 
-    def admit(
+    def cors_headers(
         self, method: str, scheme: str, http_version: str, fields: Mapping[bytes, bytes]
     ) -> Sequence[Header]:
         """Return the CORS headers for the answer.

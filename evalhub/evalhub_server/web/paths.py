@@ -1,45 +1,54 @@
-"""Request paths, as they were sent and as they are routed."""
+"""Request paths: as they were sent, cleaned, and as Litestar routes them."""
 
 from __future__ import annotations
 
 import html
 import posixpath
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, unquote
 
-LONGEST_BYTES = 16 * 1024
-"""The router remembers the paths that it has seen last, so they may not be of any size."""
+MAX_PATH_BYTES = 16 * 1024
+"""The longest path: Litestar's router caches the last paths, so their size has a limit."""
 
 SLASH = "\udc2f"
-"""Stands for an encoded slash while a path is routed; no decoded text has it."""
+"""Stands for an encoded slash, which is part of an id, while Litestar splits a path at ``/``. No decoded text has it."""
 
-_AS_SENT = "/%:@!$&'()*+,;=-._~"
+_UNQUOTED = "/%:@!$&'()*+,;=-._~"
+
+
+def request_uri(scope: Any) -> str:
+    """Path and query exactly as they were sent."""
+    path = scope.get("raw_path") or scope["path"].encode()
+    query = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")
 
 
 def is_clean(raw_path: bytes) -> bool:
-    """Has it neither ``//`` nor a segment of dots? Says no to a few clean ones, too: see :func:`cleaned`."""
+    """Whether a path has neither ``//`` nor a segment that begins with a dot. A few clean paths have such a segment."""
     return b"//" not in raw_path and b"/." not in raw_path
 
 
-def cleaned(raw_path: bytes) -> str:
-    """``//`` and dot segments resolved; escapes stay as they are. It starts with one slash, never with two."""
+def clean(raw_path: bytes) -> str:
+    """The path with ``//`` and dot segments resolved and escapes as they are. It starts with exactly one slash."""
     path = raw_path.decode("latin-1")
     # normpath keeps two leading slashes, which would name another host.
-    clean = posixpath.normpath("/" + path.lstrip("/"))
-    slash = clean != "/" and path.endswith("/")
-    return quote(clean + "/" * slash, safe=_AS_SENT, encoding="latin-1")
+    cleaned = posixpath.normpath("/" + path.lstrip("/"))
+    slash = cleaned != "/" and path.endswith("/")
+    return quote(cleaned + "/" * slash, safe=_UNQUOTED, encoding="latin-1")
 
 
-def routed(raw_path: bytes) -> str:
-    """Decoded segment by segment: an encoded slash is part of an id, as :data:`SLASH`, and does not separate."""
+def routing_path(raw_path: bytes) -> str:
+    """The path for Litestar's router: decoded segment by segment, with :data:`SLASH` for encoded slashes."""
     segments = raw_path.decode("latin-1").split("/")
     return "/".join(unquote(segment).replace("/", SLASH) for segment in segments)
 
 
-def restored(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Parameters of a routed path, with the slashes that they were sent with."""
+def restore_slashes(parameters: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of a :func:`routing_path` with real slashes."""
     return {name: value.replace(SLASH, "/") for name, value in parameters.items()}
 
 
 def redirect_page(location: str) -> bytes:
+    """The body of a redirect."""
     return f'<a href="{html.escape(location)}">Temporary Redirect</a>.\n\n'.encode()

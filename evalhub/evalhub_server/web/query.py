@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote
 from evalhub_server.domain import problems
 from evalhub_server.models.common import Link
 from evalhub_server.plugins.storage import Terms
-from evalhub_server.web.middleware import request_uri
+from evalhub_server.web.paths import request_uri
 
 DEFAULT_LIMIT = 50
 MOST = 1000

@@ -6,93 +6,86 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from random import getrandbits
-from typing import Any
 
-from litestar import Request
 from msgspec import Struct
 
 from evalhub_server.domain import problems
 from evalhub_server.engine.identity import Identity
 from evalhub_server.models.provider import SYSTEM_OWNER
 
-KEY = "evalhub"
+CONTEXT_KEY = "evalhub"
+"""The key of the context in the ASGI scope."""
 
 
 class RequestContext(Struct, kw_only=True, frozen=True):
-    """``trace`` is the request id; it comes back in the header and in error bodies.
+    """``trace_id`` is the request id; responses return it in a header and in error bodies."""
 
-    ``method`` is what was really sent; ``preflights`` says whether OPTIONS is answered.
-    """
-
-    trace: str
+    trace_id: str
     identity: Identity
-    method: str
-    preflights: bool
-
-
-def context(request: Request[Any, Any, Any]) -> RequestContext:
-    return request.scope[KEY]  # type: ignore[literal-required]  # ours, beside ASGI's own keys
 
 
 TRACE_HEADER = b"x-global-transaction-id"
-ONCE = {
+SINGLE_VALUED = {
     name.lower().encode(): name
     for name in ("Host", "Origin", "Authorization", "X-Tenant", "X-User", "Sec-Fetch-Site")
 }
-_TRACE = re.compile(rb"[ -~]{1,256}")
+_TRACE_ID = re.compile(rb"[ -~]{1,256}")
 
 
 def refuse_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Two values of one of these would let this server read one and a proxy in front of it the other."""
+    """Raise :class:`ApiError` if a header of :data:`SINGLE_VALUED` occurs twice.
+
+    This server might read one value, and a proxy in front of it the other.
+    """
     seen: set[bytes] = set()
     for name, _value in headers:
-        if name in ONCE:
+        if name in SINGLE_VALUED:
             if name in seen:
-                raise problems.invalid_header(ONCE[name], "was sent more than once")
+                raise problems.invalid_header(SINGLE_VALUED[name], "was sent more than once")
             seen.add(name)
 
 
-def trace_of(value: bytes | None) -> str:
-    """The request id: the client's, if that is up to 256 printable ASCII characters, else a new one."""
-    return value.decode("ascii") if value and _TRACE.fullmatch(value) else _new_trace()
+def trace_id_of(value: bytes | None) -> str:
+    """The request id: the client's, if that is up to 256 printable ASCII characters, otherwise a new one."""
+    return value.decode("ascii") if value and _TRACE_ID.fullmatch(value) else _new_trace_id()
 
 
-def _new_trace() -> str:
-    """A random UUID, version 4, in a fraction of the time of ``uuid.uuid4``: every request gets one, and it opens nothing."""
+def _new_trace_id() -> str:
+    """A random UUID, version 4, in a fraction of the time of ``uuid.uuid4``. It protects nothing."""
     h = f"{getrandbits(128):032x}"
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
 
 
 TENANT, USER = b"x-tenant", b"x-user"
 PREFIX = "/api/v1/evaluations/"
-NOBODY = Identity()
-LONGEST = 253
-REMEMBERED = 1024
+ANONYMOUS = Identity()
+MAX_LENGTH = 253
+CACHE_SIZE = 1024
 
 # A tenant of a cluster is a namespace, so its name is an RFC 1123 label.
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-class Identities:
-    """Reads the two headers; outside of ``…/evaluations/`` they say nothing.
+class IdentityReader:
+    """Reads the identity from ``X-Tenant`` and ``X-User``, which count below ``/api/v1/evaluations/`` only.
 
-    ``required``: cluster mode, where both must be there and the tenant is the name of a namespace.
+    ``required``: cluster mode, where both are mandatory and the tenant is the name of a namespace.
     """
 
     def __init__(self, *, required: bool) -> None:
         self._required = required
-        self._checked = lru_cache(REMEMBERED)(self._check)
+        self._validated = lru_cache(CACHE_SIZE)(self._validate)
 
-    def of(self, path: str, fields: Mapping[bytes, bytes]) -> Identity:
+    def read(self, path: str, fields: Mapping[bytes, bytes]) -> Identity:
         """Raises :class:`ApiError` for a header that is missing or malformed."""
         if not path.startswith(PREFIX):
-            return NOBODY
+            return ANONYMOUS
         tenant, user = fields.get(TENANT), fields.get(USER)
         if tenant is None and user is None and not self._required:
-            return NOBODY
-        return self._checked(tenant or b"", user or b"")
+            return ANONYMOUS
+        return self._validated(tenant or b"", user or b"")
 
-    def _check(self, tenant_field: bytes, user_field: bytes) -> Identity:
+    def _validate(self, tenant_field: bytes, user_field: bytes) -> Identity:
         tenant, user = _plain("X-Tenant", tenant_field), _plain("X-User", user_field)
         if self._required:
             if not tenant:
@@ -111,12 +104,13 @@ class Identities:
 
 
 def _plain(name: str, field: bytes) -> str:
+    """The text of a header field without surrounding blanks. Raises :class:`ApiError` if it is not printable."""
     try:
         text = field.strip(b" \t").decode()
     except UnicodeDecodeError:
         raise problems.invalid_header(name, "is not UTF-8 text") from None
-    if len(text) > LONGEST:
-        raise problems.invalid_header(name, f"is longer than {LONGEST} characters")
+    if len(text) > MAX_LENGTH:
+        raise problems.invalid_header(name, f"is longer than {MAX_LENGTH} characters")
     if not text.isprintable():
         raise problems.invalid_header(name, "has characters that cannot be printed")
     return text

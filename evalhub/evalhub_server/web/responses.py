@@ -12,7 +12,13 @@ from evalhub_server.errors import ApiError
 from evalhub_server.models.common import ErrorBody
 
 JSON = "application/json"
+NOT_FOUND = b"404 page not found\n"
+"""The body of the response to a path without a route."""
+
 Header = tuple[bytes, bytes]
+NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
+"""On every response: a log is any text that an adapter prints, and a browser must not take it for a page or a script."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -46,6 +52,6 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value) + b"\n"
 
 
-def error_body(error: ApiError, trace: str) -> bytes:
-    body = ErrorBody(message_code=error.code, message=error.message, detail=error.message, trace=trace)
+def error_body(error: ApiError, trace_id: str) -> bytes:
+    body = ErrorBody(message_code=error.code, message=error.message, detail=error.message, trace=trace_id)
     return encode(body)

@@ -10,7 +10,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 
 from evalhub_server import __version__
 from evalhub_server.models.common import ErrorBody, Json
-from evalhub_server.web.middleware import OPEN
+from evalhub_server.web.middleware import PUBLIC_PATHS
 from evalhub_server.web.openapi.content import refusals, request_body, success
 from evalhub_server.web.openapi.errors import errors_of
 from evalhub_server.web.openapi.operation import Operation
@@ -59,7 +59,7 @@ def routes(all_routes: Iterable[BaseRoute]) -> Iterator[Route]:
             continue
         for handler in route.route_handlers:
             if handler.resolve_include_in_schema():
-                for method in handler.http_methods:
+                for method in handler.http_methods - {"HEAD"}:
                     yield _route(route, handler, method)
 
 
@@ -140,12 +140,15 @@ def _operation(route: Route, schemas: Schemas) -> Json:
     if operation.body is not None:
         made["requestBody"] = request_body(operation.body, schemas)
     errors = errors_of(
-        operation, closed=route.path not in OPEN, identified=identified, changing=route.method != "get"
+        operation,
+        closed=route.path not in PUBLIC_PATHS,
+        identified=identified,
+        changing=route.method != "get",
     )
     made["responses"] = {str(operation.answer.status): success(operation.answer, schemas)} | refusals(
         errors, schemas
     )
-    made["security"] = [] if route.path in OPEN else [{}, {BEARER: []}]
+    made["security"] = [] if route.path in PUBLIC_PATHS else [{}, {BEARER: []}]
     return made
 
 

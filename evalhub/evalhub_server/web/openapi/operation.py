@@ -70,6 +70,10 @@ class Operation(Struct, kw_only=True, frozen=True):
     answer: Answer
     errors: tuple[ApiError, ...] = ()
 
+    def __deepcopy__(self, _memo: Any) -> Operation:
+        """The same object: Litestar copies the handlers of a router, and this never changes."""
+        return self
+
 
 def names(query: tuple[Parameter, ...]) -> tuple[str, ...]:
     """The parameters that a list allows, in the order of its complaint about others."""

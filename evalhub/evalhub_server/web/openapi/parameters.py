@@ -7,7 +7,7 @@ from evalhub_server.web.openapi.operation import Parameter
 
 _LARGEST = 10**18 - 1
 
-NOT_KEPT = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
+NO_STORE = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
 """Headers of answers that change with the server's version."""
 
 
@@ -121,7 +121,7 @@ HEADERS: dict[str, Json] = {
             "schema": {"const": value},
             "required": True,
         }
-        for name, value in NOT_KEPT.items()
+        for name, value in NO_STORE.items()
     },
 }
 """Headers of answers by their names."""

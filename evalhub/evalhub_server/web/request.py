@@ -1,0 +1,75 @@
+"""The request class of the API: identity, request id, and a body up to the configured limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from litestar import HttpMethod, Request
+from litestar.datastructures import State
+from litestar.types import Empty
+
+from evalhub_server.domain import problems
+from evalhub_server.engine.identity import Identity
+from evalhub_server.web.paths import SLASH, restore_slashes
+from evalhub_server.web.request_context import CONTEXT_KEY, RequestContext
+
+READ_METHODS = (HttpMethod.GET, HttpMethod.HEAD)
+"""Methods of routes that read: Litestar routes HEAD only where it is declared."""
+
+# A client that is still sending sees a broken connection instead of the response, so a little more is read and dropped.
+DRAIN_BYTES = 16 * 1024 * 1024
+
+
+class ApiRequest(Request[Any, Any, State]):
+    """A request that has passed the middleware."""
+
+    __slots__ = ()
+
+    @property
+    def identity(self) -> Identity:
+        return self._context.identity
+
+    @property
+    def trace_id(self) -> str:
+        return self._context.trace_id
+
+    @property
+    def _context(self) -> RequestContext:
+        return self.scope[CONTEXT_KEY]  # type: ignore[literal-required]  # ours, beside ASGI's own keys
+
+    @property
+    def path_params(self) -> dict[str, Any]:
+        """Path parameters; an encoded slash is part of the value, as in the contract."""
+        parameters = self.scope["path_params"]
+        return restore_slashes(parameters) if SLASH in self.scope["path"] else parameters
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises :class:`ApiError` ``request_body_too_large`` (413) above Litestar's ``request_max_body_size``; Litestar's
+        own method raises before it has read the rest, and takes twice as many steps.
+        """
+        if self._body is Empty:
+            self._body = await _read_body(self.receive, self.route_handler.resolve_request_max_body_size())
+        return self._body  # pyright: ignore[reportReturnType]
+
+
+async def _read_body(receive: Callable[[], Any], limit_bytes: int | None) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise problems.invalid_json("the connection was closed before the whole body had come")
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if limit_bytes is None or size <= limit_bytes:
+            chunks.append(chunk)
+        elif size > limit_bytes + DRAIN_BYTES:
+            break
+    if limit_bytes is not None and size > limit_bytes:
+        raise problems.body_too_large(limit_bytes)
+    return b"".join(chunks)

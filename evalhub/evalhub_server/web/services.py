@@ -1,0 +1,49 @@
+"""The services that handlers use."""
+
+from __future__ import annotations
+
+import msgspec
+
+from evalhub_server.domain.job_view import job_resource
+from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
+from evalhub_server.domain.resource_view import collection_resource, provider_resource
+from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.resource_store import index
+from evalhub_server.engine.resources import ResourceService
+from evalhub_server.models.collection import CollectionResource
+from evalhub_server.models.provider import Provider
+from evalhub_server.settings import ServiceSettings
+from evalhub_server.web.metrics import Metrics
+from evalhub_server.web.response_cache import RecordEncoder
+
+
+class Services:
+    """The services of one application, and the encoders of its resources: the Litestar dependency ``services``.
+
+    It is the only dependency of a handler: Litestar resolves several in a task group, about 50 µs for each request.
+    """
+
+    def __init__(
+        self, settings: ServiceSettings, jobs: JobService, resources: ResourceService, metrics: Metrics
+    ) -> None:
+        self.settings = settings
+        self.jobs = jobs
+        self.resources = resources
+        self.metrics = metrics
+        self.encode_job = RecordEncoder(job_resource)
+        self.encode_provider = RecordEncoder(provider_resource)
+        self.encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)
+        self._encode_collection = RecordEncoder(_collection)
+
+    async def encode_collection(self, record: CollectionRecord, identity: Identity) -> bytes:
+        """The JSON of a collection, with the taxonomy of its benchmarks' providers."""
+        return self._encode_collection(record, *await self.resources.member_providers(record, identity))
+
+
+def _provider_without_benchmarks(record: ProviderRecord) -> Provider:
+    return msgspec.structs.replace(provider_resource(record), benchmarks=())
+
+
+def _collection(record: CollectionRecord, *providers: ProviderRecord) -> CollectionResource:
+    return collection_resource(record, index(providers))
