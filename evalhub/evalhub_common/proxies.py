@@ -7,9 +7,10 @@ proxy, and does not know networks (``10.0.0.0/8``) in NO_PROXY, which clusters u
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from evalhub_common.addresses import is_loopback
@@ -18,10 +19,32 @@ from evalhub_common.urls import split_http_url, without_userinfo
 
 
 class Proxy(NamedTuple):
-    """``url`` has no user and password, which error messages would show; ``authorization`` is a header or empty."""
+    """``url`` has no user and password, which error messages would show; ``userinfo`` is ``user:password`` or empty.
+
+    ``tunnel``: requests are sent in a tunnel, because the target is an https URL.
+    """
 
     url: str
-    authorization: str
+    userinfo: str = ""
+    tunnel: bool = False
+
+    @property
+    def url_with_userinfo(self) -> str:
+        """For programs that take the credentials in the URL, such as git."""
+        scheme, _, host = self.url.partition("://")
+        return f"{scheme}://{self.userinfo}@{host}" if self.userinfo else self.url
+
+    def options(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Keyword arguments of an aiohttp request with these headers."""
+        authorization = userinfo_auth(urlsplit(self.url_with_userinfo))
+        if not authorization:
+            return {"headers": headers, "proxy": self.url}
+        if self.tunnel:  # the proxy reads the headers of the tunnel only
+            tunnel_headers = {"Proxy-Authorization": authorization}
+            return {"headers": headers, "proxy": self.url, "proxy_headers": tunnel_headers}
+        extended: Any = copy(headers)  # of the same type, because a multidict repeats headers
+        extended["Proxy-Authorization"] = authorization
+        return {"headers": extended, "proxy": self.url}
 
 
 def find_proxy(url: str) -> Proxy | None:
@@ -35,13 +58,14 @@ def find_proxy(url: str) -> Proxy | None:
     value = proxies.get(parts.scheme, "")
     if not value or _bypasses(parts.hostname or "", parts.port, proxies.get("no", "")):
         return None
-    value = value if "://" in value else f"http://{value}"
-    proxy = split_http_url(value)
+    scheme, separator, rest = value.rpartition("://")
+    scheme = scheme if separator else "http"
+    proxy = split_http_url(f"{scheme}://{rest}")
     if proxy is None:
-        shown = value.partition("://")[0] + "://" + value.partition("://")[2].rpartition("@")[2]
+        shown = f"{scheme}://{rest.rpartition('@')[2]}"
         raise ValueError(f"the proxy {shown!r} of the environment is not an http or https URL")
-    bare = urlunsplit(without_userinfo(proxy)._replace(path="", query="", fragment=""))
-    return Proxy(bare, userinfo_auth(proxy))
+    bare = without_userinfo(proxy)._replace(path="", query="", fragment="")
+    return Proxy(bare.geturl(), proxy.netloc.rpartition("@")[0], parts.scheme == "https")
 
 
 def proxy_options(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -51,15 +75,7 @@ def proxy_options(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
         ValueError: as :func:`find_proxy`.
     """
     proxy = find_proxy(url)
-    if proxy is None:
-        return {"headers": headers}
-    if not proxy.authorization:
-        return {"headers": headers, "proxy": proxy.url}
-    # A proxy that tunnels TLS reads the headers of the tunnel only; any other reads those of the request.
-    authorization = {"Proxy-Authorization": proxy.authorization}
-    if urlsplit(url).scheme == "https":
-        return {"headers": headers, "proxy": proxy.url, "proxy_headers": authorization}
-    return {"headers": {**headers, **authorization}, "proxy": proxy.url}
+    return {"headers": headers} if proxy is None else proxy.options(headers)
 
 
 def _bypasses(host: str, port: int | None, no_proxy: str) -> bool:

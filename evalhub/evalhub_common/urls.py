@@ -43,6 +43,12 @@ def host_of(authority: str) -> str | None:
     return None if host.endswith(".") else host
 
 
+def origin_host(origin: str) -> str | None:
+    """The host of an http or https origin, as :func:`host_of` returns it; None for other text."""
+    scheme, _, authority = (normalize_origin(origin) or "").partition("://")
+    return host_of(authority) if scheme in DEFAULT_PORTS else None
+
+
 def normalize_origin(text: str) -> str | None:
     """A web origin in lower case and without its scheme's default port; None for anything else, such as ``null``."""
     match = _ORIGIN.fullmatch(text.strip(" \t").lower())

@@ -1,4 +1,4 @@
-"""``eval-runtime-init``: exit status 0 when the test data are there, 1 with the reason in the termination message."""
+"""``eval-runtime-init``: fetches test data. Exit status 0 on success, 1 with the reason in the termination message."""
 
 from __future__ import annotations
 
@@ -9,48 +9,50 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from evalhub_common.termination import write_termination_message
 from evalhub_init.errors import InitError
-from evalhub_init.pod_paths import Places
-from evalhub_sidecar.termination import leave_behind
+from evalhub_init.pod_paths import PodPaths
 
 PROGRAM = "eval-runtime-init"
 TERMINATION_LOG = "/dev/termination-log"
 
 
 def main() -> int:
-    """Fetch what the environment names; returns the exit status."""
+    """Fetch the test data that the environment names, and return the exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        done = asyncio.run(_fetch(os.environ))
+        summary = asyncio.run(_fetch(os.environ))
     except InitError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
         return _failed("The pod was stopped before the test data had arrived.")
-    except Exception as error:  # noqa: BLE001  whoever submitted the job sees this text and nothing else
+    except Exception as error:  # noqa: BLE001  the job's message is all that users see of it
         return _failed(f"The test data cannot be fetched: {type(error).__name__}: {error}")
-    sys.stderr.write(f"{PROGRAM}: {done}\n")
+    sys.stderr.write(f"{PROGRAM}: {summary}\n")
     return 0
 
 
 async def _fetch(environ: Mapping[str, str]) -> str:
-    """The first source that the environment names; S3 if it names no other."""
-    places = Places.of(environ)
+    """Fetch from the source that the environment names, else from S3."""
+    paths = PodPaths.from_environ(environ)
     if environ.get("TEST_DATA_GIT_URL", "").strip():
         from evalhub_init.git_data import fetch_git
 
-        return await fetch_git(environ, places)
+        return await fetch_git(environ, paths)
     if environ.get("TEST_DATA_HF_REPO_ID", "").strip():
         from evalhub_init.hf import fetch_hf
 
-        return await fetch_hf(environ, places)
+        return await fetch_hf(environ, paths)
     from evalhub_init.s3 import fetch_s3
 
-    return await fetch_s3(environ, places)
+    return await fetch_s3(environ, paths)
 
 
 def _failed(text: str) -> int:
     sys.stderr.write(f"{PROGRAM}: {text}\n")
-    leave_behind(text, os.environ, in_pod=Path(TERMINATION_LOG).exists(), default=TERMINATION_LOG)
+    write_termination_message(
+        text, os.environ, default=TERMINATION_LOG, in_pod=Path(TERMINATION_LOG).exists()
+    )
     return 1
 
 

@@ -1,7 +1,7 @@
-"""The one error of this program."""
+"""The exception of the init program."""
 
 from __future__ import annotations
 
 
 class InitError(Exception):
-    """The test data cannot be fetched. The text is shown to whoever submitted the job, and holds no credentials."""
+    """The test data cannot be fetched. The text is shown to users and has no credentials in it."""

@@ -14,53 +14,53 @@ from pathlib import Path
 
 from evalhub_init.addresses import allowed_hosts
 from evalhub_init.errors import InitError
-from evalhub_init.pod_paths import Places, clean_sub_path, timeout_of
+from evalhub_init.pod_paths import PodPaths, clean_sub_path, timeout_of
 from evalhub_init.safe_git_url import Remote, find_remote
 
-# The adapter may run as another user, whom nobody here knows; the volume itself is the pod's alone.
-FILE = 0o644
-DIRECTORY = 0o755
+# Readable for all: the adapter may run as any user. The volume belongs to the pod.
+FILE_MODE = 0o644
+DIRECTORY_MODE = 0o755
 SUBMODULE = "160000"
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/@+=,#-]*")
 _COMMIT = re.compile(r"[0-9a-fA-F]{7,40}")
 _LFS = b"version https://git-lfs.github.com/spec/"
-ERRORS_SHOWN = 500
-"""Characters of git's own words in an error."""
+MAX_ERROR_CHARACTERS = 500
+"""Of git's output in an error message."""
 
 
-async def fetch_git(environ: Mapping[str, str], places: Places) -> str:
-    """Fetch the repository; returns what was done. Raises :class:`InitError`."""
+async def fetch_git(environ: Mapping[str, str], paths: PodPaths) -> str:
+    """Fetch the repository and return a summary. Raises :class:`InitError`."""
     ref = environ.get("TEST_DATA_GIT_REF", "").strip()
     if ref and (not _REF.fullmatch(ref) or ".." in ref or ref.endswith((".lock", "/", "."))):
-        raise InitError(f"The ref {ref!r} of the test data is no name of a branch, a tag or a commit.")
+        raise InitError(f"The ref {ref!r} of the test data is not the name of a branch, a tag or a commit.")
     sub_path = clean_sub_path(environ.get("TEST_DATA_GIT_SUBPATH", ""))
     timeout = timeout_of(environ, "TEST_DATA_GIT_TIMEOUT")
     try:
         async with asyncio.timeout(timeout):
             remote = await find_remote(
                 environ["TEST_DATA_GIT_URL"].strip(),
-                places.credential("username"),
-                places.credential("password"),
+                paths.credential("username"),
+                paths.credential("password"),
                 allowed_hosts(environ),
             )
-            # Beside the data, so that what is fetched counts as part of them and is moved, not copied.
-            with tempfile.TemporaryDirectory(prefix=".git-", dir=places.data) as folder:
+            # Within the data directory: the same volume, so that files can be renamed instead of copied.
+            with tempfile.TemporaryDirectory(prefix=".git-", dir=paths.data) as folder:
                 repository = Repository(Path(folder), remote, environ)
                 commit = await repository.fetch(ref)
                 await repository.check_out(commit, sub_path)
-                count = await asyncio.to_thread(repository.move, sub_path, places.data)
+                count = await asyncio.to_thread(repository.move, sub_path, paths.data)
     except TimeoutError:
         raise InitError(
             f"The git test data did not arrive within {timeout:g} s (TEST_DATA_GIT_TIMEOUT)."
         ) from None
     except OSError as error:
-        raise InitError(f"The git test data cannot be written to {places.data}: {error.strerror}.") from None
-    places.write_commit(commit)
+        raise InitError(f"The git test data cannot be written to {paths.data}: {error.strerror}.") from None
+    paths.write_commit(commit)
     return f"{count} files of commit {commit}"
 
 
 class Repository:
-    """A clone in a directory of its own. git runs without anybody's configuration, hooks, filters or prompts."""
+    """A clone in a directory of its own. git runs without other configuration, hooks, filters and prompts."""
 
     def __init__(self, folder: Path, remote: Remote, environ: Mapping[str, str]) -> None:
         self.work_tree = folder / "tree"
@@ -68,7 +68,7 @@ class Repository:
         self._environ = _environment(folder, remote, environ)
 
     async def fetch(self, ref: str) -> str:
-        """Get what ``ref`` names (a branch, else a tag, else a commit; empty: the default branch); returns the commit."""
+        """Fetch ``ref`` (a branch, else a tag, else a commit; empty: the default branch) and return the commit."""
         self.work_tree.mkdir()
         await self._git("init", "--quiet")
         name = await self._advertised(ref)
@@ -77,7 +77,7 @@ class Repository:
             return (await self._git("rev-parse", "--verify", "FETCH_HEAD^{commit}")).strip()
         if not _COMMIT.fullmatch(ref):
             raise InitError(
-                f"The repository of the test data has no branch or tag '{ref}', and it is no commit."
+                f"The repository of the test data has no branch or tag '{ref}', and it is not a commit."
             )
         everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
         await self._git("fetch", "--quiet", "--no-tags", self._remote.url, *everything)
@@ -89,7 +89,7 @@ class Repository:
             ) from None
 
     async def check_out(self, commit: str, sub_path: str) -> None:
-        """Write the files of a commit. Raises :class:`InitError` for submodules, whose addresses nobody has looked at."""
+        """Write the files of a commit. Raises :class:`InitError` for submodules, because their URLs are not checked."""
         listed = await self._git(
             "ls-tree", "-r", "-z", "--full-tree", commit, "--", *([sub_path] if sub_path else [])
         )
@@ -104,32 +104,32 @@ class Repository:
         await self._git("checkout", "--quiet", "--force", "--detach", commit)
 
     def move(self, sub_path: str, data: Path) -> int:
-        """Put the files (of a folder, or the single one) into ``data``; returns how many. Blocks."""
+        """Move the files (of a directory, or a single one) to ``data`` and return their number. Blocks."""
         shutil.rmtree(self.work_tree / ".git")
         top = self.work_tree / sub_path
         if top.is_symlink() or not top.resolve().is_relative_to(self.work_tree.resolve()):
             raise InitError(f"sub_path '{sub_path}' of the test data is a link; name what it points to.")
-        count = _make_plain(top)
-        for one in sorted(top.iterdir()) if top.is_dir() else [top]:
-            target = data / one.name
+        count = _normalize(top)
+        for entry in sorted(top.iterdir()) if top.is_dir() else [top]:
+            target = data / entry.name
             if os.path.lexists(target):
-                raise InitError(f"'{one.name}' is in the directory for the test data already.")
-            one.rename(target)
+                raise InitError(f"'{entry.name}' exists already in the directory of the test data.")
+            entry.rename(target)
         return count
 
     async def _advertised(self, ref: str) -> str:
-        """The full name of a branch or a tag; empty if there is neither."""
+        """The full name of a branch or a tag; empty without such a one."""
         if not ref:
             return "HEAD"
         listed = await self._git("ls-remote", self._remote.url, f"refs/heads/{ref}", f"refs/tags/{ref}")
         names = {line.partition("\t")[2] for line in listed.splitlines()}
         return next((name for name in (f"refs/heads/{ref}", f"refs/tags/{ref}") if name in names), "")
 
-    async def _git(self, *words: str) -> str:
+    async def _git(self, *arguments: str) -> str:
         try:
             process = await asyncio.create_subprocess_exec(
                 "git",
-                *words,
+                *arguments,
                 cwd=self.work_tree,
                 env=self._environ,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -145,22 +145,24 @@ class Repository:
             await process.wait()
             raise
         if process.returncode:
-            said = self._remote.redacted(errors.decode("utf-8", "replace").strip())[-ERRORS_SHOWN:]
-            raise InitError(f"The repository of the test data cannot be fetched: git {words[0]}: {said}")
+            output = self._remote.redacted(errors.decode("utf-8", "replace").strip())[-MAX_ERROR_CHARACTERS:]
+            raise InitError(
+                f"The repository of the test data cannot be fetched: git {arguments[0]}: {output}"
+            )
         return output.decode("utf-8", "surrogateescape")
 
 
-def _make_plain(top: Path) -> int:
-    """Modes, links and what only looks like data. Returns the number of files. Raises :class:`InitError`."""
+def _normalize(top: Path) -> int:
+    """Set modes, check links, and warn of Git LFS pointers. Returns the number of files. Raises :class:`InitError`."""
     if top.is_file():
-        top.chmod(FILE)
+        top.chmod(FILE_MODE)
         return 1
     count = 0
     root = top.resolve()
-    for where, folders, files in os.walk(top):
-        Path(where).chmod(DIRECTORY)
+    for directory, folders, files in os.walk(top):
+        Path(directory).chmod(DIRECTORY_MODE)
         for name in (*folders, *files):
-            path = Path(where, name)
+            path = Path(directory, name)
             if path.is_symlink():
                 inside = not path.readlink().is_absolute() and path.resolve().is_relative_to(root)
                 if not inside:
@@ -169,11 +171,11 @@ def _make_plain(top: Path) -> int:
                     )
             elif stat.S_ISREG(path.stat().st_mode):
                 count += 1
-                path.chmod(FILE)
+                path.chmod(FILE_MODE)
                 with path.open("rb") as file:
                     if file.read(len(_LFS)) == _LFS:
                         sys.stderr.write(
-                            f"'{path.relative_to(top)}' is in Git LFS: only its pointer is here\n"
+                            f"'{path.relative_to(top)}' is in Git LFS: only its pointer was fetched\n"
                         )
     return count
 
@@ -184,6 +186,7 @@ def _environment(folder: Path, remote: Remote, environ: Mapping[str, str]) -> di
         "credential.helper": "",
         "http.curloptResolve": remote.pinned,
         "http.followRedirects": "false",
+        "http.proxy": remote.proxy,
         "http.lowSpeedLimit": "1",
         "http.lowSpeedTime": "60",
         "protocol.allow": "never",
@@ -192,15 +195,9 @@ def _environment(folder: Path, remote: Remote, environ: Mapping[str, str]) -> di
         "transfer.bundleURI": "false",
     }
     if remote.authorization:
-        # In the environment, where other users of the host do not see it as they see arguments.
+        # In the environment, which other users cannot read, unlike arguments.
         settings["http.extraHeader"] = f"Authorization: {remote.authorization}"
-    proxies = {
-        name: value
-        for name, value in environ.items()
-        if name.lower() in ("http_proxy", "https_proxy", "no_proxy")
-    }
     return {
-        **proxies,
         "PATH": environ.get("PATH", os.defpath),
         "HOME": str(folder),
         "LC_ALL": "C",

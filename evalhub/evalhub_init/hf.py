@@ -1,4 +1,4 @@
-"""Test data in a dataset repository of Hugging Face, at one commit of it."""
+"""Test data in a dataset repository of Hugging Face, at a commit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from aiohttp import ClientResponse, ClientSession
 from msgspec import Struct
 from yarl import URL
 
-from evalhub_init.download import Unavailable, all_of, new_session, repeated, save
+from evalhub_init.download import Unavailable, get, in_parallel, new_session, retrying, save
 from evalhub_init.errors import InitError
-from evalhub_init.pod_paths import Places, clean_sub_path, inside, timeout_of
+from evalhub_init.pod_paths import PodPaths, clean_sub_path, inside, timeout_of
 
 ENDPOINT = "https://huggingface.co"
 DEFAULT_REVISION = "main"
@@ -37,35 +37,35 @@ class Revision(Struct, kw_only=True, frozen=True):
     siblings: tuple[File, ...] = ()
 
 
-async def fetch_hf(environ: Mapping[str, str], places: Places) -> str:
-    """Fetch the files of a dataset; returns what was done. Raises :class:`InitError`."""
+async def fetch_hf(environ: Mapping[str, str], paths: PodPaths) -> str:
+    """Fetch the files of a dataset and return a summary. Raises :class:`InitError`."""
     repository = environ["TEST_DATA_HF_REPO_ID"].strip()
     if not _REPOSITORY.fullmatch(repository) or ".." in repository:
-        raise InitError(f"'{repository}' is no dataset of Hugging Face; write owner/name.")
+        raise InitError(f"'{repository}' is not a dataset of Hugging Face; write owner/name.")
     revision = environ.get("TEST_DATA_HF_REVISION", "").strip() or DEFAULT_REVISION
     sub_path = clean_sub_path(environ.get("TEST_DATA_HF_SUBPATH", ""))
     timeout = timeout_of(environ, "TEST_DATA_HF_TIMEOUT")
     endpoint = (environ.get("HF_ENDPOINT", "").strip() or ENDPOINT).rstrip("/")
     try:
         async with asyncio.timeout(timeout), new_session() as session:
-            dataset = Dataset(session, endpoint, repository, places.credential("token"))
+            dataset = Dataset(session, endpoint, repository, paths.credential("token"))
             found = await dataset.at(revision)
             files = _below(found, sub_path)
             if not files:
                 raise InitError(f"There is nothing at '{sub_path or '/'}' in the dataset '{repository}'.")
-            targets = {name: inside(places.data, relative) for name, relative in files.items()}
-            await all_of(
-                [partial(dataset.get, found.sha, name, places.data, file) for name, file in targets.items()]
+            targets = {name: inside(paths.data, relative) for name, relative in files.items()}
+            await in_parallel(
+                [partial(dataset.get, found.sha, name, paths.data, file) for name, file in targets.items()]
             )
     except TimeoutError:
         text = f"The dataset '{repository}' did not arrive within {timeout:g} s (TEST_DATA_HF_TIMEOUT)."
         raise InitError(text) from None
-    places.write_commit(found.sha)
+    paths.write_commit(found.sha)
     return f"{len(files)} files of commit {found.sha}"
 
 
 def _below(revision: Revision, sub_path: str) -> dict[str, str]:
-    """File → path relative to ``sub_path``; a file itself has its name."""
+    """Path relative to ``sub_path`` by file; the name if ``sub_path`` is a file."""
     names = [file.rfilename for file in revision.siblings]
     if not sub_path:
         return {name: name for name in names}
@@ -84,39 +84,38 @@ class Dataset:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def at(self, revision: str) -> Revision:
-        """The commit that a branch, a tag or a commit means now, and its files."""
+        """The commit of a branch, a tag or a commit, and its files."""
         path = f"/api/datasets/{self._repository}/revision/{quote(revision, safe='')}"
-        found = await repeated(
+        found = await retrying(
             f"Looking up the dataset '{self._repository}'", partial(self._at, path, revision)
         )
         if not _COMMIT.fullmatch(found.sha):
-            raise InitError(f"The hub does not say which commit '{revision}' of '{self._repository}' is.")
+            raise InitError(f"The hub does not return the commit of '{revision}' of '{self._repository}'.")
         return found
 
     async def get(self, commit: str, name: str, data: Path, file: Path) -> None:
         """Write one file."""
         path = f"/datasets/{self._repository}/resolve/{commit}/{quote(name)}"
-        await repeated(f"Fetching the file '{name}'", partial(self._get, path, name, data, file))
+        await retrying(f"Fetching the file '{name}'", partial(self._get, path, name, data, file))
 
     async def _at(self, path: str, revision: str) -> Revision:
-        async with self._session.get(self._url(path), headers=self._headers) as answer:
+        async with get(self._session, self._url(path), self._headers) as answer:
             self._check(answer, f"revision '{revision}'")
             text = await answer.read()
         try:
             return msgspec.json.decode(text, type=Revision)
         except msgspec.MsgspecError as error:
-            raise Unavailable(f"the hub's answer cannot be understood: {error}") from None
+            raise Unavailable(f"the hub's response is invalid: {error}") from None
 
     async def _get(self, path: str, name: str, data: Path, file: Path) -> None:
-        # aiohttp takes the token away when a redirect leads to another host, as those to storage do.
-        async with self._session.get(self._url(path), headers=self._headers) as answer:
+        async with get(self._session, self._url(path), self._headers) as answer:
             self._check(answer, f"file '{name}'")
             await save(answer, data, file)
 
     def _url(self, path: str) -> URL:
         return URL(self._endpoint + path, encoded=True)
 
-    def _check(self, answer: ClientResponse, what: str) -> None:
+    def _check(self, answer: ClientResponse, item: str) -> None:
         if answer.status == 200:
             return
         if answer.status >= 500 or answer.status == 429:
@@ -126,8 +125,8 @@ class Dataset:
             403: "It is gated, or not for this token.",
             404: "It does not exist, or is private.",
         }.get(answer.status, "")
-        said = answer.headers.get("X-Error-Message", "")
+        message = answer.headers.get("X-Error-Message", "")
         raise InitError(
-            f"The hub does not give {what} of the dataset '{self._repository}': "
-            f"{answer.status} {said or answer.reason}. {hint}".rstrip()
+            f"The hub does not provide {item} of the dataset '{self._repository}': "
+            f"{answer.status} {message or answer.reason}. {hint}".rstrip()
         )

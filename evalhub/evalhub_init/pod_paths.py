@@ -1,4 +1,4 @@
-"""Where a pod has what this program reads and writes. Each can be elsewhere, for runs outside of a pod."""
+"""Paths of a pod's files, each with an environment variable for runs outside of a pod, and path checks."""
 
 from __future__ import annotations
 
@@ -8,34 +8,32 @@ from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
+from evalhub_common.durations import Duration
 from evalhub_init.errors import InitError
-from evalhub_sidecar.durations import Duration
 
 DEFAULT_TIMEOUT = Duration(600)
 
 
-class Places(Struct, kw_only=True, frozen=True):
-    """``data``: gets the files. ``secret``: has one file for each credential. ``metadata``: gets the commit."""
+class PodPaths(Struct, kw_only=True, frozen=True):
+    """``data`` is the directory for the files, ``secret`` that of the credentials, ``metadata`` the file for the commit."""
 
     data: Path
     secret: Path
     metadata: Path
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Places:
-        """The pod's, unless a variable says otherwise."""
-
-        def place(variable: str, default: str) -> Path:
+    def from_environ(cls, environ: Mapping[str, str]) -> PodPaths:
+        def path(variable: str, default: str) -> Path:
             return Path(environ.get(variable) or default)
 
         return cls(
-            data=place("TEST_DATA_DIR", "/test_data"),
-            secret=place("TEST_DATA_SECRET_DIR", "/var/run/secrets/test-data"),
-            metadata=place("INIT_METADATA_PATH", "/run/init-metadata/.git-metadata"),
+            data=path("TEST_DATA_DIR", "/test_data"),
+            secret=path("TEST_DATA_SECRET_DIR", "/var/run/secrets/test-data"),
+            metadata=path("INIT_METADATA_PATH", "/run/init-metadata/.git-metadata"),
         )
 
     def credential(self, name: str) -> str:
-        """The content of a file of the secret without the whitespace around it; empty if it is not there."""
+        """The content of a file of the secret, stripped; empty without such a file."""
         try:
             return (self.secret / name).read_text("utf-8").strip()
         except FileNotFoundError:
@@ -46,7 +44,7 @@ class Places(Struct, kw_only=True, frozen=True):
             ) from None
 
     def write_commit(self, commit: str) -> None:
-        """Tell the sidecar which revision the data are of."""
+        """Write the commit of the data, which the sidecar adds to events."""
         try:
             self.metadata.write_text(commit + "\n", "utf-8")
         except OSError as error:
@@ -54,7 +52,7 @@ class Places(Struct, kw_only=True, frozen=True):
 
 
 def timeout_of(environ: Mapping[str, str], variable: str) -> Duration:
-    """Raises :class:`InitError` for what is no duration, or none at all."""
+    """The duration in an environment variable. Raises :class:`InitError` unless it is a positive one."""
     text = environ.get(variable, "").strip()
     try:
         timeout = Duration.parse(text) if text else DEFAULT_TIMEOUT
@@ -66,7 +64,7 @@ def timeout_of(environ: Mapping[str, str], variable: str) -> Duration:
 
 
 def inside(data: Path, relative: str) -> Path:
-    """Where a file of the source goes. Raises :class:`InitError` for a name that would lead out of ``data``."""
+    """The path of a downloaded file. Raises :class:`InitError` for a name that leads out of ``data``."""
     parts = PurePosixPath(relative).parts
     if not parts or relative.startswith("/") or ".." in parts or "\0" in relative or "\\" in relative:
         raise InitError(
@@ -76,7 +74,7 @@ def inside(data: Path, relative: str) -> Path:
 
 
 def clean_sub_path(text: str) -> str:
-    """``sub_path`` without slashes at its ends. Raises :class:`InitError` if it leads out."""
+    """``sub_path`` in normal form. Raises :class:`InitError` if it leads out of the repository."""
     path = text.strip().strip("/")
     if ".." in path.split("/") or "\\" in path or "\0" in path:
         raise InitError(f"sub_path {text!r} leads out of the repository; give a path inside it.")
@@ -84,9 +82,9 @@ def clean_sub_path(text: str) -> str:
 
 
 def make_parents(data: Path, file: Path) -> None:
-    """Make the directories of a file below ``data``. Raises :class:`InitError`, such as for a full volume."""
+    """Create the parent directories of a file. Raises :class:`InitError`."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         name = os.path.relpath(file, data)
-        raise InitError(f"The directory of '{name}' cannot be made: {error.strerror}.") from None
+        raise InitError(f"The directory of '{name}' cannot be created: {error.strerror}.") from None

@@ -1,7 +1,6 @@
-"""The sidecar: the only program that an adapter has to reach.
+"""The sidecar: a proxy between adapters and the EvalHub server, models, MLflow and registries.
 
-It passes events to the server and model calls to the model, adds the credentials that an adapter must not see, and
-keeps events that the server cannot take yet. In a cluster it runs beside the adapter in its pod; on a workstation
-``evalhub server start`` runs one for all jobs. It stands alone: aiohttp, msgspec and the standard library, so that it
-is up within two seconds on a fifth of a CPU.
+It adds the credentials that an adapter must not have, and stores events while the server is unavailable. In a cluster it
+runs beside the adapter in its pod; on a workstation ``evalhub server start`` runs one for all jobs. It imports aiohttp,
+msgspec, :mod:`evalhub_common` and the standard library only, and so starts within two seconds on a fifth of a CPU.
 """

@@ -1,4 +1,4 @@
-"""The running sidecar: listens, serves, and ends when it is told to."""
+"""The sidecar process: wiring, listening sockets and shutdown."""
 
 from __future__ import annotations
 
@@ -15,38 +15,37 @@ from typing import NamedTuple
 
 from aiohttp import ClientSession, web
 
+from evalhub_common.addresses import is_loopback
+from evalhub_common.durations import Duration
 from evalhub_sidecar import logs
 from evalhub_sidecar.cluster import ClusterRoutes
 from evalhub_sidecar.config import TOKEN_CACHE, EvalHub, Local, Model, Oci, SidecarConfig
-from evalhub_sidecar.durations import Duration
 from evalhub_sidecar.errors import ConfigError, Refused
 from evalhub_sidecar.event_files import EventFiles
 from evalhub_sidecar.events import EventProxy, EventSender, job_of_events, with_revision
 from evalhub_sidecar.forward import Forwarder, new_session
-from evalhub_sidecar.guard import Guard
 from evalhub_sidecar.handler import Route, handler
 from evalhub_sidecar.job_spec import read_job_spec
-from evalhub_sidecar.local import LocalRoutes
+from evalhub_sidecar.local import Guard, LocalRoutes
 from evalhub_sidecar.local_jobs import LocalJobs, jobs_dir
 from evalhub_sidecar.mlflow import Tracker
 from evalhub_sidecar.model import ModelProxy
 from evalhub_sidecar.oci import Registry
 from evalhub_sidecar.paths import target_of
-from evalhub_sidecar.pod_paths import Places
+from evalhub_sidecar.pod_paths import PodPaths
 from evalhub_sidecar.secret_dir import read_secret_dir
 from evalhub_sidecar.server import Server
 from evalhub_sidecar.spool import Spool
 from evalhub_sidecar.tokens import TokenFile
-from evalhub_sidecar.upstream import is_loopback
 
 LOCAL_DRAIN_S = 2.5
-"""``evalhub server stop`` forces what has not ended after five seconds."""
+"""``evalhub server stop`` kills the process after five seconds."""
 GRACE = "TERMINATION_GRACE"
-"""The variable with a pod's grace, which is 30 s unless somebody changed it."""
-TO_END_S = 2.0
-"""Of the grace, what is left for the end itself."""
-FOR_REQUESTS = 0.8
-"""Of the time to end: open requests get this part of it, events that are kept get what is left."""
+"""The environment variable with a pod's termination grace period, 30 s by default."""
+EXIT_S = 2.0
+"""The part of the grace period that is reserved for the exit itself."""
+REQUESTS_SHARE = 0.8
+"""The share of the shutdown time for open requests; the rest is for stored events."""
 IDLE_S = 60.0
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -56,7 +55,7 @@ async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) ->
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     _on_signals(stopping.set)
-    drain_s = LOCAL_DRAIN_S if config.local_mode else _grace_s(environ) - TO_END_S
+    drain_s = LOCAL_DRAIN_S if config.local_mode else _grace_s(environ) - EXIT_S
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(new_session())
         parts = _local(config, environ, session) if config.local_mode else _cluster(config, environ, session)
@@ -66,12 +65,12 @@ async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) ->
         runner = web.ServerRunner(
             web.Server(  # pyright: ignore[reportArgumentType]  # its handlers return StreamResponse, as documented
                 handler(parts.route),
-                handler_cancellation=True,  # a model need not go on thinking for a client that has left
+                handler_cancellation=True,  # a model need not compute for a client that has disconnected
                 auto_decompress=False,
                 access_log=None,
                 keepalive_timeout=IDLE_S,
             ),
-            shutdown_timeout=drain_s * FOR_REQUESTS,
+            shutdown_timeout=drain_s * REQUESTS_SHARE,
         )
         await runner.setup()
         try:
@@ -81,7 +80,7 @@ async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) ->
             logs.info("Sidecar stopping")
         finally:
             deadline = loop.time() + drain_s
-            parts.spool.hurry()
+            parts.spool.stop()
             await runner.cleanup()
             await parts.spool.flush(deadline - loop.time())
     logs.info("Sidecar stopped")
@@ -89,7 +88,7 @@ async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) ->
 
 def _grace_s(environ: Mapping[str, str]) -> float:
     try:
-        return max(Duration.parse(environ.get(GRACE) or "30s"), TO_END_S + 1)
+        return max(Duration.parse(environ.get(GRACE) or "30s"), EXIT_S + 1)
     except ValueError as error:
         raise ConfigError(f"{GRACE}: {error}.") from None
 
@@ -109,19 +108,19 @@ def _local(config: SidecarConfig, environ: Mapping[str, str], session: ClientSes
 
 
 def _cluster(config: SidecarConfig, environ: Mapping[str, str], session: ClientSession) -> _Parts:
-    places = Places.of(environ)
-    job = read_job_spec(places.job_spec)
+    paths = PodPaths.from_environ(environ)
+    job = read_job_spec(paths.job_spec)
     eval_hub, model = config.eval_hub or EvalHub(), config.model or Model()
     cache = eval_hub.token_cache_timeout
-    service_token = TokenFile(str(places.service_token), TOKEN_CACHE if cache is None else cache)
+    service_token = TokenFile(str(paths.service_token), TOKEN_CACHE if cache is None else cache)
     server = Server(eval_hub, environ, service_token)
-    spool = Spool(EventSender(session, server), _event_files(places.event_spool, job.id))
+    spool = Spool(EventSender(session, server), _event_files(paths.event_spool, job.id))
     events = EventProxy(spool)
     if config.init_container and config.init_container.is_git_job:
-        events = EventProxy(spool, with_revision(_revision(places.revision)))
+        events = EventProxy(spool, with_revision(_revision(paths.revision)))
     registry = None
     if job.registry is not None:
-        registry = Registry(config.oci or Oci(), job.registry, places.docker_config, session)
+        registry = Registry(config.oci or Oci(), job.registry, paths.docker_config, session)
     route = ClusterRoutes(
         job.id,
         Forwarder(session),
@@ -145,7 +144,7 @@ def _is_own(job_id: str, target: str) -> bool:
 
 
 def _event_files(directory: Path, job_id: str) -> EventFiles | None:
-    """None without a volume for them; events are then kept in memory alone."""
+    """None without a volume for them; events are then stored in memory only."""
     if not directory.parent.is_dir() or not os.access(directory.parent, os.W_OK):
         return None
     return EventFiles(directory, partial(_is_own, job_id))
@@ -155,7 +154,7 @@ def _revision(file: Path) -> str:
     try:
         return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        logs.error("the revision of the test data is not known", path=str(file), error=str(error))
+        logs.error("revision of the test data cannot be read", path=str(file), error=str(error))
         return ""
 
 
@@ -175,18 +174,18 @@ def _from_thread(
 
 
 async def _listen(runner: web.ServerRunner, config: SidecarConfig) -> None:
-    """In a pod on all interfaces, for the kubelet's probe; on a workstation where ``base_url`` says and nowhere else."""
+    """In a pod on all interfaces, for the kubelet's probe; on a workstation at the address of ``base_url`` only."""
     host, port = config.address.hostname or "", config.address.port or 0
     hosts: list[str | None] = [None]
     if config.local_mode:
         by_name = is_loopback(host) and not host[-1].isdigit()
         hosts = ["127.0.0.1", "::1"] if by_name else [host]
-    for one in hosts:
+    for address in hosts:
         try:
-            await web.TCPSite(runner, one, port).start()
+            await web.TCPSite(runner, address, port).start()
         except OSError as error:
-            if one == "::1" and len(hosts) > 1 and error.errno in _NO_IPV6:
-                continue  # whoever asks for "localhost" comes to the other address
+            if address == "::1" and len(hosts) > 1 and error.errno in _NO_IPV6:
+                continue  # clients of "localhost" reach the other address
             raise ConfigError(
                 f"cannot listen at {config.base_url}: {error.strerror or error}. Choose another port in base_url, or "
                 "an address of this host."

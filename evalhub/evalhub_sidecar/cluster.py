@@ -1,4 +1,4 @@
-"""The routes of a pod's sidecar."""
+"""Routes of a pod's sidecar."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNAUTHORIZED = 401
 
 
 class ClusterRoutes:
-    """First match: the server, MLflow, the job's repository, and everything else to the model."""
+    """The first that matches: the server, MLflow, the job's repository; all other requests go to the model."""
 
     def __init__(
         self,
@@ -42,15 +42,16 @@ class ClusterRoutes:
         self._model = model
 
     async def __call__(self, request: web.BaseRequest, target: Target, trace: str) -> web.StreamResponse:
-        """A :data:`Route`."""
+        """A :data:`~evalhub_sidecar.handler.Route`."""
         if self._server.serves(target):
             return await self._to_server(request, target, trace)
         if is_mlflow(target):
             if self._tracker is None:
-                raise no_route(target)  # nothing about experiments is for a model to see
+                raise no_route(target)  # rather than to the model
             header = await self._tracker.authorization()
-            where = self._tracker.target(target)
-            return await self._forward(request, self._tracker.upstream, where, trace, authorization=header)
+            return await self._forward(
+                request, self._tracker.upstream, self._tracker.target(target), trace, authorization=header
+            )
         if self._registry is not None and self._registry.serves(target):
             return await self._to_registry(request, self._registry, target, trace)
         if self._model is not None:
@@ -59,7 +60,7 @@ class ClusterRoutes:
         raise no_route(target)
 
     async def _to_server(self, request: web.BaseRequest, target: Target, trace: str) -> web.StreamResponse:
-        self._only_own(request.method, target)
+        self._check_job(request.method, target)
         if request.method == "POST" and job_of_events(target) is not None:
             return await self._events(request, target, trace)
         answer = await self._forward(
@@ -70,7 +71,7 @@ class ClusterRoutes:
             authorization=await self._server.authorization(),
         )
         if answer.status == UNAUTHORIZED:
-            self._server.refused()
+            self._server.forget_credentials()
         return answer
 
     async def _to_registry(
@@ -83,19 +84,22 @@ class ClusterRoutes:
             str(target),
             trace,
             authorization=header,
-            change_answer=partial(registry.change_answer, f"http://{request.host}"),
+            change_headers=partial(registry.change_headers, f"http://{request.host}"),
         )
         if answer.status == UNAUTHORIZED:
-            registry.forget()
+            registry.forget_credentials()
         return answer
 
-    def _only_own(self, method: str, target: Target) -> None:
-        """The pod's token may do more in its tenant than an adapter should: post for other jobs, and read them."""
+    def _check_job(self, method: str, target: Target) -> None:
+        """Limits a request to the pod's own job: the pod's token has rights on all jobs of the tenant.
+
+        Raises :class:`Refused`, 403.
+        """
         if not self._job_id or (method == "POST" and job_of_events(target) == self._job_id):
             return
-        jobs, _, rest = target.path.removeprefix(f"{EVALUATIONS}/").partition("/")
+        resource, _, rest = target.path.removeprefix(f"{EVALUATIONS}/").partition("/")
         own = unquote(rest.partition("/")[0]) == self._job_id
-        if method in ("GET", "HEAD") and (jobs != "jobs" or own):
+        if method in ("GET", "HEAD") and (resource != "jobs" or own):
             return
-        text = f"The sidecar of job {self._job_id} passes on its events, and reads nothing of other jobs."
+        text = f"The sidecar of job {self._job_id} forwards events of this job only, and does not read other jobs."
         raise Refused(403, "not_this_job", text)

@@ -1,4 +1,4 @@
-"""``sidecar_config.json``: written by the server for each pod, by ``evalhub server start`` for a workstation."""
+"""The configuration ``sidecar_config.json``, written by the server for a pod, by ``evalhub server start`` for a workstation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import Struct
 
-from evalhub_sidecar.durations import Duration
+from evalhub_common.durations import Duration
+from evalhub_common.urls import split_http_url
 from evalhub_sidecar.errors import ConfigError
 
 T = TypeVar("T")
@@ -20,14 +21,14 @@ TOKEN_CACHE = Duration(300)
 
 
 class Local(Struct, kw_only=True, frozen=True):
-    """How long what is known of a job's model is kept, and how often what is older is dropped."""
+    """Cache of the jobs' models: lifetime of an entry, and interval of removing expired ones."""
 
     job_cache_sweep_interval: Duration = Duration(5400)
     job_cache_entry_ttl: Duration = Duration(7200)
 
 
 class EvalHub(Struct, kw_only=True, frozen=True):
-    """The server. ``token``, if given, is sent instead of the pod's own."""
+    """The EvalHub server. ``token``, if given, is sent instead of the pod's own."""
 
     base_url: str = ""
     ca_cert_path: str = ""
@@ -38,7 +39,7 @@ class EvalHub(Struct, kw_only=True, frozen=True):
 
 
 class Mlflow(Struct, kw_only=True, frozen=True):
-    """The tracking server."""
+    """The MLflow tracking server."""
 
     tracking_uri: str = ""
     token_path: str = ""
@@ -49,7 +50,7 @@ class Mlflow(Struct, kw_only=True, frozen=True):
 
 
 class Oci(Struct, kw_only=True, frozen=True):
-    """The registry that a job exports to; its host and repository stand in ``job.json``."""
+    """The registry that a job exports to; host and repository are in ``job.json``."""
 
     ca_cert_path: str = ""
     insecure_skip_verify: bool = False
@@ -59,7 +60,7 @@ class Oci(Struct, kw_only=True, frozen=True):
 class Model(Struct, kw_only=True, frozen=True):
     """The model under test. ``auth_secret_mount_path`` is the directory with its credentials.
 
-    With ``sa_token_hosts`` (even an empty list), the pod's own token goes to cluster-local hosts and to these only.
+    With ``sa_token_hosts`` (even an empty list), the pod's own token is sent to cluster-local hosts and these hosts only.
     """
 
     url: str = ""
@@ -70,13 +71,13 @@ class Model(Struct, kw_only=True, frozen=True):
 
 
 class InitContainer(Struct, kw_only=True, frozen=True):
-    """``is_git_job``: the init program has left the commit of its data, for events to carry. True for Hugging Face, too."""
+    """``is_git_job``: the init program has recorded the commit of its data, which is added to events. Also true for Hugging Face."""
 
     is_git_job: bool = False
 
 
 class SidecarConfig(Struct, kw_only=True, frozen=True):
-    """All of it. ``base_url`` is where adapters reach the sidecar."""
+    """The whole file. ``base_url`` is the sidecar's own URL."""
 
     base_url: str
     local_mode: bool = False
@@ -89,7 +90,7 @@ class SidecarConfig(Struct, kw_only=True, frozen=True):
 
     @property
     def address(self) -> SplitResult:
-        """``base_url`` in its parts; it has a host and a port."""
+        """The parts of ``base_url``, host and port included."""
         return urlsplit(self.base_url)
 
 
@@ -118,15 +119,10 @@ def decode_json(text: bytes, type_: type[T]) -> T:
 
 
 def _check_url(file: Path, key: str, url: str, *, needs_port: bool = False) -> None:
-    wanted = "must be an http or https address with a host" + (" and a port" if needs_port else "")
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-        good = good and (parts.port is not None or not needs_port)
-    except ValueError:
-        good = False
-    if not good:
-        raise ConfigError(f"{file}: {key}: {wanted}, such as http://localhost:8080, is {url!r}")
+    required = "must be an http or https address with a host" + (" and a port" if needs_port else "")
+    parts = split_http_url(url)
+    if parts is None or (needs_port and parts.port is None):
+        raise ConfigError(f"{file}: {key}: {required}, such as http://localhost:8080, is {url!r}")
 
 
 def _decode(type_: type[Any], value: Any) -> Any:

@@ -1,17 +1,17 @@
-"""Every error that the sidecar raises on purpose.
+"""Exceptions of the sidecar.
 
 ::
 
     SidecarError
     ├── ConfigError    it cannot start: exit status 1
-    └── Refused        a request is answered by the sidecar itself: status, message_code, message
+    └── Refused        an error response of the sidecar itself: status, message_code, message
 """
 
 from __future__ import annotations
 
 
 class SidecarError(Exception):
-    """Base of all of them."""
+    """Base of all errors below."""
 
 
 class ConfigError(SidecarError):
@@ -19,7 +19,7 @@ class ConfigError(SidecarError):
 
 
 class Refused(SidecarError):
-    """An answer that comes from here and not from where the request wanted to go."""
+    """The sidecar refuses a request instead of forwarding it."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -28,6 +28,6 @@ class Refused(SidecarError):
         self.message = message
 
 
-def bad_gateway(whom: str, problem: str) -> Refused:
-    """``whom`` is what the request was for, such as ``the model``; its address stays out of the answer."""
-    return Refused(502, "bad_gateway", f"The sidecar could not get an answer from {whom}: {problem}.")
+def bad_gateway(upstream: str, problem: str) -> Refused:
+    """``upstream`` is a name such as ``the model``; its address is not part of the response."""
+    return Refused(502, "bad_gateway", f"The sidecar could not get an answer from {upstream}: {problem}.")

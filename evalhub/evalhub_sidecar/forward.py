@@ -1,4 +1,4 @@
-"""Passing a request on and its answer back, both as they come."""
+"""Forwarding of requests to an upstream, with streamed bodies in both directions."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from multidict import CIMultiDict
 
 from evalhub_sidecar import logs
 from evalhub_sidecar.errors import bad_gateway
-from evalhub_sidecar.headers import TRANSACTION_ID, passed_on
-from evalhub_sidecar.upstream import Upstream
+from evalhub_sidecar.headers import TRANSACTION_ID, forwarded_headers
+from evalhub_sidecar.upstream import ProxyError, Upstream
 
 IDLE_CONNECTION_S = 4.0
-"""Shorter than the five seconds after which common Python servers close an idle connection under a new request."""
+"""Shorter than the five seconds after which common Python servers close an idle connection, possibly during a new request."""
 
 ChangeHeaders = Callable[[CIMultiDict[str]], None]
 
 
 def new_session() -> ClientSession:
-    """The connections to all upstreams: as many as adapters ask for, nothing decoded, no cookies, no redirects."""
+    """The connections to all upstreams: unlimited in number, without decoding and cookies."""
     return ClientSession(
         connector=TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S),
         auto_decompress=False,
@@ -41,7 +41,7 @@ def new_session() -> ClientSession:
 
 
 class Forwarder:
-    """Streams. A request with a body of gigabytes, or an answer that trickles for hours, takes no memory to speak of."""
+    """Streams requests and responses, whatever their size and duration, with constant memory."""
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
@@ -54,14 +54,14 @@ class Forwarder:
         transaction_id: str,
         *,
         authorization: str | None = None,
-        change_answer: ChangeHeaders | None = None,
+        change_headers: ChangeHeaders | None = None,
     ) -> web.StreamResponse:
-        """Send the request to ``target`` (path and query) of the upstream and return its answer, already sent.
+        """Send the request to ``target`` (path and query) of the upstream, and return its response after it was sent.
 
-        ``authorization`` replaces the client's; None leaves it, and empty takes it away. Raises :class:`Refused` while
-        nothing is sent yet.
+        ``authorization`` replaces the client's header; None keeps it, and an empty one removes it.
+        ``change_headers`` modifies the headers of the response. Raises :class:`Refused` before anything was sent.
         """
-        headers = passed_on(request.headers)
+        headers = forwarded_headers(request.headers)
         headers.setdefault(TRANSACTION_ID, transaction_id)
         if authorization is not None:
             headers.popall("Authorization", None)
@@ -73,27 +73,24 @@ class Forwarder:
             answer = await self._session.request(
                 request.method,
                 upstream.url(target),
-                headers=headers,
                 data=request.content if request.body_exists else None,
                 allow_redirects=False,
-                ssl=upstream.tls,
-                proxy=upstream.proxy,
-                timeout=upstream.timeout,
+                **upstream.options(headers),
             )
         except (ClientError, TimeoutError, OSError, ValueError) as error:
             logs.warning(
-                "upstream failed",
-                whom=upstream.whom,
+                "upstream request failed",
+                upstream=upstream.name,
                 method=request.method,
                 path=request.path,
                 error=str(error) or problem(error),
             )
-            raise bad_gateway(upstream.whom, problem(error)) from error
+            raise bad_gateway(upstream.name, problem(error)) from error
         async with answer:
-            kept = passed_on(answer.headers)
+            kept = forwarded_headers(answer.headers)
             kept.setdefault(TRANSACTION_ID, transaction_id)
-            if change_answer is not None:
-                change_answer(kept)
+            if change_headers is not None:
+                change_headers(kept)
             response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=kept)
             await response.prepare(request)
             try:
@@ -101,13 +98,13 @@ class Forwarder:
                     await response.write(chunk)
             except (ClientError, TimeoutError, OSError) as error:
                 logs.warning(
-                    "answer broke off",
-                    whom=upstream.whom,
+                    "upstream response was incomplete",
+                    upstream=upstream.name,
                     method=request.method,
                     path=request.path,
                     error=problem(error),
                 )
-                # The client must not take half an answer for a whole one.
+                # A regular end would make the response look complete.
                 if request.transport is not None:
                     request.transport.abort()
                 return response
@@ -116,8 +113,10 @@ class Forwarder:
 
 
 def problem(error: BaseException) -> str:
-    """What went wrong, for people; never the address, which the adapter need not know."""
+    """Description of an error, without the upstream's address, which the adapter need not know."""
     match error:
+        case ProxyError():
+            return str(error)
         case TimeoutError():
             return "it did not answer in time"
         case ClientConnectorDNSError():

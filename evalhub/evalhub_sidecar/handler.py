@@ -1,4 +1,4 @@
-"""Around every route: the transaction id, the path, and the sidecar's own refusals as answers."""
+"""Request handling around the routes: transaction id, path, health check, and error responses."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from evalhub_sidecar.answers import refusal
 from evalhub_sidecar.errors import Refused
 from evalhub_sidecar.headers import TRANSACTION_ID, transaction_id
 from evalhub_sidecar.paths import Target, target_of
+from evalhub_sidecar.responses import error_response
 
 Route = Callable[[web.BaseRequest, Target, str], Awaitable[web.StreamResponse]]
-"""(request, its target, the transaction id) → the answer. May raise :class:`Refused` before anything is sent."""
+"""(request, its target, the transaction id) → the response. May raise :class:`Refused` before anything was sent."""
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def handler(route: Route) -> Handler:
-    """What aiohttp's server calls."""
+    """The handler of aiohttp's server."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         trace = transaction_id(request.headers)
@@ -27,14 +27,14 @@ def handler(route: Route) -> Handler:
                 return _health(request, trace)
             return await route(request, target, trace)
         except Refused as refused:
-            return refusal(refused, trace)
+            return error_response(refused, trace)
 
     return handle
 
 
 def no_route(target: Target) -> Refused:
-    """For what no rule knows."""
-    return Refused(400, "no_route", f"The sidecar has no place to send '{target.path}' to.")
+    """The error for a target without a route."""
+    return Refused(400, "no_route", f"The sidecar has no route for '{target.path}'.")
 
 
 def _health(request: web.BaseRequest, trace: str) -> web.Response:

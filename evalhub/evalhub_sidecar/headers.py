@@ -1,4 +1,4 @@
-"""Which headers go through, and which belong to one connection only."""
+"""Headers: those that are forwarded, and those of a single connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 TRANSACTION_ID = "X-Global-Transaction-Id"
 
-_OF_ONE_CONNECTION = frozenset(
+_CONNECTION_HEADERS = frozenset(
     (
         "connection",
         "expect",
@@ -24,16 +24,16 @@ _OF_ONE_CONNECTION = frozenset(
         "upgrade",
     )
 )
-"""RFC 9110, section 7.6.1, and what each side has to say for itself."""
+"""RFC 9110, section 7.6.1, and those that each client sets itself."""
 
 
-def passed_on(headers: CIMultiDictProxy[str], without: Collection[str] = ()) -> CIMultiDict[str]:
-    """All that may go to the other side, repeated headers included. ``without`` is in lower case."""
+def forwarded_headers(headers: CIMultiDictProxy[str], without: Collection[str] = ()) -> CIMultiDict[str]:
+    """The headers to forward, repeated ones included, except those of ``without`` (lower case)."""
     named = {name.strip().lower() for value in headers.getall("Connection", ()) for name in value.split(",")}
-    dropped = _OF_ONE_CONNECTION | named | set(without)
+    dropped = _CONNECTION_HEADERS | named | set(without)
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
 
 
 def transaction_id(headers: CIMultiDictProxy[str]) -> str:
-    """The client's, or a new one."""
+    """The client's id, or a new one."""
     return headers.get(TRANSACTION_ID) or str(uuid.uuid4())

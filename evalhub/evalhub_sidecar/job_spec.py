@@ -1,4 +1,4 @@
-"""What the sidecar of a pod has to know of ``job.json``."""
+"""The parts of the job specification ``job.json`` that a pod's sidecar needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evalhub_sidecar.errors import ConfigError
 
 
 class Coordinates(Struct, kw_only=True, frozen=True):
-    """Where the adapter's artifact goes."""
+    """Destination of the adapter's artifact."""
 
     oci_host: str = ""
     oci_repository: str = ""
@@ -31,25 +31,26 @@ class Exports(Struct, kw_only=True, frozen=True):
 
 
 class JobSpec(Struct, kw_only=True, frozen=True):
-    """The job that this pod is for."""
+    """The job of this pod."""
 
     id: str = ""
     exports: Exports | None = None
 
     @property
     def registry(self) -> Coordinates | None:
-        """None if the job exports nothing to a registry."""
+        """None without an export to a registry."""
         oci = self.exports.oci if self.exports else None
         return oci.coordinates if oci and oci.coordinates.oci_host else None
 
 
 def read_job_spec(file: Path) -> JobSpec:
-    """An empty one if there is no such file, which no pod is without. Raises :class:`ConfigError`."""
+    """An empty one without such a file, which every pod has. Raises :class:`ConfigError`."""
     try:
         spec = msgspec.json.decode(file.read_bytes(), type=JobSpec)
     except FileNotFoundError:
         logs.warning(
-            "no job specification: events of any job are passed, and nothing to a registry", path=str(file)
+            "no job specification: events of all jobs are forwarded, registry requests are not",
+            path=str(file),
         )
         return JobSpec()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The tracking server, as adapters reach it."""
+"""The MLflow tracking server as an upstream."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ PATHS = ("/api/2.0/mlflow", "/api/3.0/mlflow", "/api/2.0/mlflow-artifacts")
 
 
 def is_mlflow(target: Target) -> bool:
-    """Is this a request of MLflow's REST API?"""
+    """Whether the request is one of MLflow's REST API."""
     return any(target.below(path) for path in PATHS)
 
 
 class Tracker:
-    """Its address, and the token that it wants."""
+    """Address and token of the tracking server."""
 
     def __init__(self, config: Mlflow) -> None:
         self.upstream = Upstream(
@@ -30,9 +30,9 @@ class Tracker:
         self._token = TokenFile(config.token_path, TOKEN_CACHE if cache is None else cache)
 
     def target(self, target: Target) -> str:
-        """The request target there: the tracking server may be below a path."""
+        """The request target at the tracking server, which may have a path prefix."""
         return f"{self.upstream.path}{target}"
 
     async def authorization(self) -> str | None:
-        """None for the client's own."""
+        """The header to send; None keeps the client's."""
         return await self._token.authorization()

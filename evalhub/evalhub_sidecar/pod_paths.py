@@ -1,4 +1,4 @@
-"""Where a pod has the sidecar's files. Each can be elsewhere, for runs outside of a pod."""
+"""Paths of a pod's files, each with an environment variable for runs outside of a pod."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from msgspec import Struct
 CONFIG = Path("/meta/sidecar_config.json")
 
 
-class Places(Struct, kw_only=True, frozen=True):
-    """``event_spool``: a directory in which events wait that the server could not take yet."""
+class PodPaths(Struct, kw_only=True, frozen=True):
+    """``event_spool`` is the directory of stored events."""
 
     job_spec: Path
     docker_config: Path
@@ -20,16 +20,16 @@ class Places(Struct, kw_only=True, frozen=True):
     event_spool: Path
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Places:
+    def from_environ(cls, environ: Mapping[str, str]) -> PodPaths:
         """The first two variables are the released server's."""
 
-        def place(variable: str, default: str) -> Path:
+        def path(variable: str, default: str) -> Path:
             return Path(environ.get(variable) or default)
 
         return cls(
-            job_spec=place("JOB_SPEC_PATH", "/meta/job.json"),
-            docker_config=place("OCI_AUTH_CONFIG_PATH", "/etc/evalhub/.docker/config.json"),
-            service_token=place("SERVICE_TOKEN_PATH", "/var/run/secrets/kubernetes.io/serviceaccount/token"),
-            revision=place("INIT_METADATA_PATH", "/run/init-metadata/.git-metadata"),
-            event_spool=place("EVENT_SPOOL_DIR", "/data/.evalhub-events"),
+            job_spec=path("JOB_SPEC_PATH", "/meta/job.json"),
+            docker_config=path("OCI_AUTH_CONFIG_PATH", "/etc/evalhub/.docker/config.json"),
+            service_token=path("SERVICE_TOKEN_PATH", "/var/run/secrets/kubernetes.io/serviceaccount/token"),
+            revision=path("INIT_METADATA_PATH", "/run/init-metadata/.git-metadata"),
+            event_spool=path("EVENT_SPOOL_DIR", "/data/.evalhub-events"),
         )

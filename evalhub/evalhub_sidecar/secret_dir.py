@@ -1,4 +1,4 @@
-"""A directory with the credentials of a model: one file each, as Kubernetes mounts a secret."""
+"""The directory of a model's credentials: one file each, as Kubernetes mounts a secret."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from evalhub_sidecar import logs
 
 CA_CERT = "ca_cert"
-LARGEST_BYTES = 1 << 20
-"""What Kubernetes allows a secret."""
+MAX_BYTES = 1 << 20
+"""The limit of Kubernetes for a secret."""
 
 
 def read_secret_dir(path: str) -> Mapping[str, str]:
-    """File name → content without the whitespace around it. What cannot be read is left out and named in the log."""
+    """Content by file name, stripped. Unreadable files are skipped, with a warning in the log."""
     if not path:
         return {}
     secrets: dict[str, str] = {}
@@ -27,7 +27,7 @@ def read_secret_dir(path: str) -> Mapping[str, str]:
     for file in files:
         try:
             with file.open("rb") as stream:
-                secrets[file.name] = stream.read(LARGEST_BYTES).decode().strip()
+                secrets[file.name] = stream.read(MAX_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
-            logs.warning("a model credential cannot be read", path=str(file), error=str(error))
+            logs.warning("model credential cannot be read", path=str(file), error=str(error))
     return secrets

@@ -1,4 +1,4 @@
-"""The EvalHub server, as requests reach it."""
+"""The EvalHub server as an upstream."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CALLBACK = re.compile(rf"/callback/[^/]+{EVALUATIONS}/jobs/[^/]+/events")
 
 
 class Server:
-    """Its address, and what makes it trust the sidecar."""
+    """Address of the server, and the sidecar's credentials for it."""
 
     def __init__(
         self, config: EvalHub, environ: Mapping[str, str], service_token: TokenFile | None = None
     ) -> None:
-        """The variables are the released server's; they matter where the configuration says nothing."""
+        """The environment variables of the released sidecar apply where the configuration has no value."""
         skip = environ.get("EVALHUB_INSECURE_SKIP_VERIFY", "").lower() in ("1", "t", "true")
         self.upstream = Upstream(
             SERVER,
@@ -34,20 +34,20 @@ class Server:
         self._service_token = service_token
 
     def serves(self, target: Target) -> bool:
-        """Is this a request of the REST API, or a report at a job's own callback address?"""
+        """Whether the request is one of the REST API, or an event for a job's own callback URL."""
         return target.path.startswith(f"{EVALUATIONS}/") or bool(_CALLBACK.fullmatch(target.path))
 
     def target(self, target: Target | str) -> str:
-        """The request target at the server, which may have its API below a path."""
+        """The request target at the server, which may have a path prefix."""
         return f"{self.upstream.path}{target}"
 
     async def authorization(self) -> str | None:
-        """The header that the server wants, or None for the client's own."""
+        """The header to send; None keeps the client's."""
         if self._token:
             return f"Bearer {self._token}"
         return await self._service_token.authorization() if self._service_token else None
 
-    def refused(self) -> None:
-        """The server did not accept the credentials; read them anew."""
+    def forget_credentials(self) -> None:
+        """Read the token again for the next request, because this one was refused."""
         if self._service_token:
             self._service_token.forget()

@@ -1,13 +1,12 @@
-"""Events that are delivered in order, however long the server is away.
+"""The spool of events: accepts events for an unavailable server, and delivers them in order.
 
-The SDK sends each event once, waits ten seconds and forgets it: what is not accepted then is lost, the result of hours
-included. So an event that the server cannot take is accepted in its place, and sent again until the server has it.
+The SDK sends each event once and waits ten seconds; an event that is not accepted by then is lost, even the result of
+hours. So the sidecar accepts an event that the server cannot take, and retries until the server has it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,26 +14,27 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from evalhub_common.backoff import Backoff
 from evalhub_sidecar import logs
 from evalhub_sidecar.errors import Refused
-from evalhub_sidecar.event_files import Event, EventFiles, write
+from evalhub_sidecar.event_files import Event, EventFiles, write_event
 
 ANSWER_WITHIN_S = 8.0
-"""After that the event counts as accepted, so that the SDK does not give up first."""
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 10.0
-HURRIED_PAUSE_S = 0.5
-FOR_LAST_WORDS = 0.15
-"""The part of the time at the end in which everything is sent once more, whatever becomes of what came before it."""
-LARGEST_SPOOL_BYTES = 32 << 20
-GIVE_UP_AFTER = 30
-"""Attempts for an event that a reachable server answers with an error of its own: five minutes."""
-AWAY = frozenset((408, 425, 429, 502, 503, 504))
-"""What servers and proxies answer that could not look at the event."""
+"""Then the event is accepted, before the SDK's timeout."""
+RETRY = Backoff(first_s=0.24, max_s=12.0, jitter=0.33)
+SHUTDOWN_DELAY_S = 0.5
+"""The longest delay once the sidecar stops."""
+FINAL_ATTEMPT_SHARE = 0.15
+"""The share of the time for shutdown in which each remaining event is sent once more, regardless of earlier failures."""
+MAX_SPOOL_BYTES = 32 << 20
+MAX_ATTEMPTS = 30
+"""Attempts for an event that the server itself answers with an error (5xx): about five minutes."""
+UNAVAILABLE = frozenset((408, 425, 429, 502, 503, 504))
+"""Status codes of servers and proxies that did not process the event."""
 
 
 class Answer(Struct, kw_only=True, frozen=True):
-    """What the server said."""
+    """The server's response."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -43,168 +43,170 @@ class Answer(Struct, kw_only=True, frozen=True):
 
 
 Send = Callable[[Event], Awaitable[Answer | None]]
-"""Sends an event once; None if the server could not be reached."""
+"""Sends an event once; returns None if the server could not be reached."""
 
 
-class _Waiting:
-    """An event in its lane. ``told`` gets the answer, or None when the client is told that the event is kept."""
+class _Entry:
+    """An event in its queue. ``answer`` is for the client: the server's, or None if the event is stored."""
 
     def __init__(self, event: Event, file: Path | None = None) -> None:
         self.event = event
         self.file = file
-        self.told: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-        self.filing = asyncio.Lock()
+        self.answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self.file_lock = asyncio.Lock()
         self.delivered = False
 
-    def tell(self, answer: Answer | None) -> None:
-        if not self.told.done():
-            self.told.set_result(answer)
+    def resolve(self, answer: Answer | None) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
 
 
-class _Lane:
+class _Queue:
     def __init__(self) -> None:
-        self.events: deque[_Waiting] = deque()
-        self.stuck = False
+        self.events: deque[_Entry] = deque()
+        self.blocked = False
         self.task: asyncio.Task[None] | None = None
 
 
 class Spool:
-    """One lane for each target, each delivered by one task from its first event on.
+    """One queue per target, each with a task that delivers its events in order.
 
-    ``files``: where accepted events also lie; None: in memory only.
+    ``files`` stores accepted events, too; None: in memory only.
     """
 
     def __init__(self, send: Send, files: EventFiles | None = None) -> None:
         self._send = send
         self._files = files
-        self._lanes: dict[str, _Lane] = {}
-        self._hurry = asyncio.Event()
+        self._queues: dict[str, _Queue] = {}
+        self._stopping = asyncio.Event()
 
     async def open(self) -> None:
-        """Go on with what an earlier sidecar of this pod has left."""
-        for file, event in await self._files.left_behind() if self._files else ():
-            self._add(_Waiting(event, file))
+        """Load the events that an earlier process in this pod has stored."""
+        for file, event in await self._files.read_all() if self._files else ():
+            self._add(_Entry(event, file))
 
     async def deliver(self, event: Event) -> Answer | None:
-        """The server's answer, or None if the event is kept to be delivered later.
+        """The server's answer; None if the event is stored and delivered later, even if the client disconnects.
 
-        Raises :class:`Refused`, 503, when too much is kept already. A client that goes away changes nothing.
+        Raises :class:`Refused`, 503, when the spool is full.
         """
-        kept = sum(len(w.event.body) for lane in self._lanes.values() for w in lane.events)
-        if kept + len(event.body) > LARGEST_SPOOL_BYTES:
-            raise Refused(503, "spool_full", "The server is away and the sidecar cannot keep more events.")
-        waiting = _Waiting(event)
-        lane = self._add(waiting)
-        if not lane.stuck:
-            await asyncio.wait([waiting.told], timeout=ANSWER_WITHIN_S)
-        if waiting.told.done() and (answer := waiting.told.result()) is not None:
+        stored = sum(len(entry.event.body) for queue in self._queues.values() for entry in queue.events)
+        if stored + len(event.body) > MAX_SPOOL_BYTES:
+            raise Refused(
+                503, "spool_full", "The server is unavailable and the sidecar cannot store more events."
+            )
+        entry = _Entry(event)
+        queue = self._add(entry)
+        if not queue.blocked:
+            await asyncio.wait([entry.answer], timeout=ANSWER_WITHIN_S)
+        if entry.answer.done() and (answer := entry.answer.result()) is not None:
             return answer
-        waiting.tell(None)
-        await self._keep(waiting)  # before the adapter hears that it is kept, whoever decided that
+        entry.resolve(None)
+        await self._store(entry)  # before the adapter gets the response
         return None
 
-    def hurry(self) -> None:
-        """The end is near: no more long pauses."""
-        self._hurry.set()
+    def stop(self) -> None:
+        """Shorten all delays, because the sidecar stops."""
+        self._stopping.set()
 
     async def flush(self, deadline_s: float) -> int:
-        """Deliver what is left, in a hurry; returns how many events could not be delivered in that time."""
-        self.hurry()
+        """Deliver the remaining events; returns the number of those that could not be delivered in that time."""
+        self.stop()
         until = asyncio.get_running_loop().time() + deadline_s
-        tasks = [lane.task for lane in self._lanes.values() if lane.task]
+        tasks = [queue.task for queue in self._queues.values() if queue.task]
         if tasks:
-            await asyncio.wait(tasks, timeout=deadline_s * (1 - FOR_LAST_WORDS))
+            await asyncio.wait(tasks, timeout=deadline_s * (1 - FINAL_ATTEMPT_SHARE))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                await asyncio.gather(*(self._last_words(lane) for lane in self._lanes.values()))
-        lost = [waiting for lane in self._lanes.values() for waiting in lane.events]
-        for waiting in lost:
-            logs.error("event not delivered", target=waiting.event.target, kept=bool(waiting.file))
+                await asyncio.gather(*(self._final_attempt(queue) for queue in self._queues.values()))
+        lost = [entry for queue in self._queues.values() for entry in queue.events]
+        for entry in lost:
+            logs.error("event not delivered", target=entry.event.target, stored=bool(entry.file))
         return len(lost)
 
-    async def _last_words(self, lane: _Lane) -> None:
-        """Send all of it once, in order: a server whose storage is away refuses events and keeps them in memory."""
-        for waiting in list(lane.events):
-            answer = await self._send(waiting.event)
+    async def _final_attempt(self, queue: _Queue) -> None:
+        """Send each event once, in order: a server whose storage is unavailable refuses events, but buffers them."""
+        for entry in list(queue.events):
+            answer = await self._send(entry.event)
             if answer is None:
-                return  # nobody hears it
-            if _final(answer, 1):
-                lane.events.remove(waiting)
-                await self._done(waiting, answer)
+                return  # the server is unreachable
+            if _is_final(answer, 1):
+                queue.events.remove(entry)
+                await self._done(entry, answer)
 
-    def _add(self, waiting: _Waiting) -> _Lane:
-        target = waiting.event.target
-        lane = self._lanes.setdefault(target, _Lane())
-        lane.events.append(waiting)
-        if lane.task is None:
-            lane.task = asyncio.create_task(self._run(target, lane), name=f"events {target}")
-        return lane
+    def _add(self, entry: _Entry) -> _Queue:
+        target = entry.event.target
+        queue = self._queues.setdefault(target, _Queue())
+        queue.events.append(entry)
+        if queue.task is None:
+            queue.task = asyncio.create_task(self._run(target, queue), name=f"events {target}")
+        return queue
 
-    async def _run(self, target: str, lane: _Lane) -> None:
+    async def _run(self, target: str, queue: _Queue) -> None:
         attempts = 0
-        while lane.events:
-            waiting = lane.events[0]
-            answer = await self._send(waiting.event)
+        while queue.events:
+            entry = queue.events[0]
+            answer = await self._send(entry.event)
             attempts += 1
-            if _final(answer, attempts):
-                lane.events.popleft()
-                lane.stuck, attempts = False, 0
-                await self._done(waiting, answer)
+            if _is_final(answer, attempts):
+                queue.events.popleft()
+                queue.blocked, attempts = False, 0
+                await self._done(entry, answer)
                 continue
-            if not lane.stuck:
+            if not queue.blocked:
                 logs.warning(
-                    "server is away, events are kept", target=target, status=answer and answer.status
+                    "server is unavailable, events are stored", target=target, status=answer and answer.status
                 )
-            lane.stuck = True
-            for other in list(lane.events):
-                if not other.told.done():
-                    other.tell(None)
-                    await self._keep(other)
-            await self._pause(attempts, answer)
-        del self._lanes[target]
+            queue.blocked = True
+            for other in list(queue.events):
+                if not other.answer.done():
+                    other.resolve(None)
+                    await self._store(other)
+            await self._delay(attempts, answer)
+        del self._queues[target]
 
-    async def _done(self, waiting: _Waiting, answer: Answer | None) -> None:
-        late = waiting.told.done()
-        waiting.tell(answer)
-        if late and answer is not None:
+    async def _done(self, entry: _Entry, answer: Answer | None) -> None:
+        was_stored = entry.answer.done()
+        entry.resolve(answer)
+        if was_stored and answer is not None:
             log = logs.info if answer.status < 400 else logs.error
-            log("kept event answered", target=waiting.event.target, status=answer.status)
-        async with waiting.filing:
-            waiting.delivered = True
-            if waiting.file is not None:
-                await asyncio.to_thread(waiting.file.unlink, missing_ok=True)
+            log("stored event answered", target=entry.event.target, status=answer.status)
+        async with entry.file_lock:
+            entry.delivered = True
+            if entry.file is not None:
+                await asyncio.to_thread(entry.file.unlink, missing_ok=True)
 
-    async def _pause(self, attempts: int, answer: Answer | None) -> None:
-        asked_s = min(answer.retry_after_s, LONGEST_PAUSE_S) if answer else 0.0
-        pause_s = max(asked_s, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempts - 1, 10)))
-        pause_s *= random.uniform(0.8, 1.2)  # noqa: S311  only spreads the load
-        if self._hurry.is_set():
-            await asyncio.sleep(min(pause_s, HURRIED_PAUSE_S))
+    async def _delay(self, attempts: int, answer: Answer | None) -> None:
+        delay_s = RETRY.delay_s(attempts)
+        if answer is not None:
+            delay_s = max(delay_s, min(answer.retry_after_s, RETRY.max_s))
+        if self._stopping.is_set():
+            await asyncio.sleep(min(delay_s, SHUTDOWN_DELAY_S))
             return
         try:
-            async with asyncio.timeout(pause_s):
-                await self._hurry.wait()
+            async with asyncio.timeout(delay_s):
+                await self._stopping.wait()
         except TimeoutError:
             return
 
-    async def _keep(self, waiting: _Waiting) -> None:
-        """Returns when the event lies in its file, or needs none any more."""
+    async def _store(self, entry: _Entry) -> None:
+        """Write the event to its file, unless it was delivered meanwhile."""
         if self._files is None:
             return
-        async with waiting.filing:
-            if waiting.file is not None or waiting.delivered:
+        async with entry.file_lock:
+            if entry.file is not None or entry.delivered:
                 return
-            waiting.file = self._files.next()
+            entry.file = self._files.next_path()
             try:
-                await asyncio.to_thread(write, waiting.file, waiting.event)
+                await asyncio.to_thread(write_event, entry.file, entry.event)
             except OSError as error:
-                logs.warning("a kept event cannot be written", path=str(waiting.file), error=str(error))
+                logs.warning("stored event cannot be written", path=str(entry.file), error=str(error))
 
 
-def _final(answer: Answer | None, attempts: int) -> bool:
-    if answer is None or answer.status in AWAY:
+def _is_final(answer: Answer | None, attempts: int) -> bool:
+    if answer is None or answer.status in UNAVAILABLE:
         return False
-    return answer.status < 500 or attempts >= GIVE_UP_AFTER
+    return answer.status < 500 or attempts >= MAX_ATTEMPTS

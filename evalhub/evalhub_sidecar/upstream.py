@@ -1,32 +1,39 @@
-"""The places that requests go to."""
+"""Upstreams of the sidecar: the server, models, MLflow and the registry."""
 
 from __future__ import annotations
 
-import base64
-import ipaddress
 import ssl
+from collections.abc import Mapping
 from functools import cached_property
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Any
+from urllib.parse import urlsplit
 
-from aiohttp import ClientTimeout
+from aiohttp import ClientError, ClientTimeout
 from yarl import URL
 
+from evalhub_common.http_auth import userinfo_auth
+from evalhub_common.proxies import Proxy, find_proxy
+from evalhub_common.urls import without_userinfo
 from evalhub_sidecar import logs
 
 CONNECT_TIMEOUT_S = 30.0
 
 
-class Upstream:
-    """A server, a model, a registry: its address, how it is trusted, and how long it may be silent.
+class ProxyError(ClientError):
+    """The environment names an unusable proxy."""
 
-    ``timeout_s`` is the longest wait for the next bytes of an answer, not for all of it: answers may stream for
-    hours. ``ca_file`` and ``ca_text`` (PEM) are trusted beside the system's authorities.
+
+class Upstream:
+    """Address, TLS settings and timeout of an HTTP server.
+
+    ``name`` is for messages, such as ``the model``. ``timeout_s`` limits the wait for the next bytes of a response, not
+    for all of it: responses may stream for hours. ``ca_file`` and ``ca_text`` (PEM) are trusted in addition to the
+    system's authorities.
     """
 
     def __init__(
         self,
-        whom: str,
+        name: str,
         url: str,
         *,
         timeout_s: float,
@@ -35,32 +42,34 @@ class Upstream:
         verify: bool = True,
     ) -> None:
         parts = urlsplit(url)
-        self.whom = whom
+        self.name = name
         self.host = (parts.hostname or "").lower()
         self.secure = parts.scheme == "https"
-        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.origin = f"{parts.scheme}://{without_userinfo(parts).netloc}"
         self.path = parts.path.rstrip("/")
-        self.basic = _basic(parts.username, parts.password)
-        """What user and password in the address mean as a header, or empty."""
-        self.timeout = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=timeout_s)
+        self.basic = userinfo_auth(parts)
+        """The ``Authorization`` header for user and password of the URL, or empty."""
+        self._timeout = ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=timeout_s)
         self._ca_file = ca_file
         self._ca_text = ca_text
         self._verify = verify
 
     def url(self, target: str) -> URL:
-        """The address of a request target (path and query), which stays as the client wrote it."""
+        """The URL of a request target (path and query), which stays as the client wrote it."""
         return URL(self.origin + target, encoded=True)
 
-    @cached_property
-    def proxy(self) -> str | None:
-        """The proxy that the environment names for this place; none for this host itself."""
-        if is_loopback(self.host) or proxy_bypass(self.host):
-            return None
-        return getproxies().get("https" if self.secure else "http")
+    def options(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Keyword arguments of an aiohttp request: headers, proxy, TLS settings and timeout.
+
+        Raises:
+            ProxyError
+        """
+        options = {"headers": headers} if self._proxy is None else self._proxy.options(headers)
+        return {**options, "ssl": self.tls, "timeout": self._timeout}
 
     @cached_property
     def tls(self) -> ssl.SSLContext | bool:
-        """Made when it is first needed: reading the system's authorities takes a while on a slow CPU."""
+        """Created for the first request: loading the system's authorities takes a while on a slow CPU."""
         if not self.secure:
             return True
         context = ssl.create_default_context()
@@ -74,26 +83,15 @@ class Upstream:
             if self._ca_text:
                 context.load_verify_locations(cadata=self._ca_text)
         except (OSError, ssl.SSLError) as error:
-            # A cluster without a service CA mounts none; the system's authorities may do.
+            # A cluster without a service CA mounts no file; the system's authorities may suffice.
             logs.warning(
-                "CA certificates cannot be used", whom=self.whom, file=self._ca_file, error=str(error)
+                "CA certificates cannot be loaded", upstream=self.name, file=self._ca_file, error=str(error)
             )
         return context
 
-
-def is_loopback(host: str) -> bool:
-    """Is this a name or an address of this very host?"""
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _basic(user: str | None, password: str | None) -> str:
-    if user is None:
-        return ""
-    pair = f"{unquote(user)}:{unquote(password or '')}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+    @cached_property
+    def _proxy(self) -> Proxy | None:
+        try:
+            return find_proxy(self.origin)
+        except ValueError as error:
+            raise ProxyError(str(error)) from None

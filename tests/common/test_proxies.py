@@ -19,9 +19,17 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_scheme_selects_the_proxy():
-    assert find_proxy("http://a.example") == Proxy("http://proxy.example:3128", "")
-    assert find_proxy("https://a.example") == Proxy("http://secure.example:3129", "Basic dXNlcjpwQHNz")
+    assert find_proxy("http://a.example") == Proxy("http://proxy.example:3128")
+    assert find_proxy("https://a.example") == Proxy("http://secure.example:3129", "user:p%40ss", True)
     assert find_proxy("ftp://a.example") is None
+
+
+def test_the_url_with_credentials_is_for_other_programs():
+    secure, plain = find_proxy("https://a.example"), find_proxy("http://a.example")
+    assert secure is not None
+    assert plain is not None
+    assert secure.url_with_userinfo == "http://user:p%40ss@secure.example:3129"
+    assert plain.url_with_userinfo == plain.url
 
 
 def test_this_computer_is_reached_directly():
@@ -67,7 +75,7 @@ def test_no_proxy_does_not_match(no_proxy: str, url: str, monkeypatch: pytest.Mo
 
 def test_a_proxy_without_a_scheme_speaks_http(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HTTP_PROXY", "proxy.example:3128")
-    assert find_proxy("http://a.example") == Proxy("http://proxy.example:3128", "")
+    assert find_proxy("http://a.example") == Proxy("http://proxy.example:3128")
 
 
 def test_an_unusable_proxy_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch):

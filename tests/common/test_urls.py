@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from evalhub_common.http_auth import basic_auth, parse_challenges, userinfo_auth
-from evalhub_common.urls import host_of, normalize_origin, port_of, split_http_url, without_userinfo
+from evalhub_common.urls import (
+    host_of,
+    normalize_origin,
+    origin_host,
+    port_of,
+    split_http_url,
+    without_userinfo,
+)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +96,20 @@ def test_the_host_of_an_authority(authority: str, host: str | None):
 )
 def test_origins_are_normalized(text: str, origin: str | None):
     assert normalize_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("HTTP://Localhost.:3000", "localhost"),
+        ("https://[::1]", "::1"),
+        ("chrome-extension://abc", None),
+        ("null", None),
+        ("", None),
+    ],
+)
+def test_the_host_of_an_origin(origin: str, host: str | None):
+    assert origin_host(origin) == host
 
 
 def test_challenges_of_several_headers():

@@ -7,44 +7,10 @@ import sys
 
 import pytest
 
-from evalhub_init.addresses import is_public, public_addresses
+from evalhub_init.addresses import public_addresses
 from evalhub_init.errors import InitError
 from harness.answering import AnsweringServer, Reply, Request
 from harness.certificates import Certificate
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1",
-        "127.9.9.9",
-        "0.0.0.0",
-        "10.1.2.3",
-        "172.16.0.1",
-        "192.168.0.1",
-        "100.64.0.1",
-        "169.254.169.254",
-        "224.0.0.1",
-        "255.255.255.255",
-        "::1",
-        "::",
-        "fe80::1",
-        "fe80::1%eth0",
-        "fd00::1",
-        "ff02::1",
-        "::ffff:127.0.0.1",
-        "::ffff:10.0.0.1",
-        "64:ff9b::a9fe:a9fe",
-        "2002:7f00:1::",
-    ],
-)
-def test_addresses_that_are_not_for_everybody(address: str):
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["140.82.121.3", "2606:50c0:8000::153", "::ffff:140.82.121.3"])
-def test_addresses_of_the_internet(address: str):
-    assert is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +32,9 @@ async def test_names_of_the_host_and_of_the_cluster(name: str):
 
 
 async def test_a_name_that_nobody_knows_is_named():
-    with pytest.raises(InitError, match=r"The host 'no-such-host\.invalid' of the test data is not known"):
+    with pytest.raises(
+        InitError, match=r"The host 'no-such-host\.invalid' of the test data cannot be resolved"
+    ):
         await public_addresses("no-such-host.invalid", 443, ())
 
 

@@ -147,10 +147,10 @@ def test_a_part_of_it_is_fetched(
 @pytest.mark.parametrize(
     ("ref", "sub_path", "complaint"),
     [
-        ("nope", "", "has no branch or tag 'nope', and it is no commit."),
+        ("nope", "", "has no branch or tag 'nope', and it is not a commit."),
         ("0123abc", "", "has no commit '0123abc', or more than one."),
-        ("--upload-pack=x", "", "The ref '--upload-pack=x' of the test data is no name"),
-        ("a..b", "", "The ref 'a..b' of the test data is no name"),
+        ("--upload-pack=x", "", "The ref '--upload-pack=x' of the test data is not the name"),
+        ("a..b", "", "The ref 'a..b' of the test data is not the name"),
         ("main", "nope", "There is nothing at 'nope' in the repository"),
         ("main", "../etc", "sub_path '../etc' leads out"),
         ("main", "data/../../x", "leads out"),
@@ -241,7 +241,7 @@ def test_redirects_are_followed_to_where_data_may_come_from(
         ("http://127.0.0.1:1/x/info/refs?service=git-upload-pack", "may not come from '127.0.0.1'"),
         ("http://169.254.169.254/info/refs?service=git-upload-pack", "may not come from '169.254.169.254'"),
         ("file:///etc/info/refs?service=git-upload-pack", "has no http or https address"),
-        ("/latest/meta-data", "redirects to what is no repository"),
+        ("/latest/meta-data", "redirects to a URL that is not a repository"),
         ("/info/refs?service=git-upload-pack", "redirects more than 10 times"),
     ],
 )

@@ -94,11 +94,11 @@ def test_what_is_gated_is_told(pod: InitPod, hub: Hub):
 @pytest.mark.parametrize(
     ("where", "complaint"),
     [
-        ({"revision": "nope"}, "The hub does not give revision 'nope' of the dataset 'me/set': 404"),
+        ({"revision": "nope"}, "The hub does not provide revision 'nope' of the dataset 'me/set': 404"),
         ({"sub_path": "nope"}, "There is nothing at 'nope' in the dataset 'me/set'."),
         ({"sub_path": "../x"}, "sub_path '../x' leads out"),
-        ({"repository": "me/set/more"}, "'me/set/more' is no dataset"),
-        ({"repository": "../../etc"}, "'../../etc' is no dataset"),
+        ({"repository": "me/set/more"}, "'me/set/more' is not a dataset"),
+        ({"repository": "../../etc"}, "'../../etc' is not a dataset"),
     ],
 )
 def test_what_is_not_there_is_named(pod: InitPod, hub: Hub, where: dict[str, str], complaint: str):

@@ -8,8 +8,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
-from evalhub_init.s3 import relative_names
-from evalhub_init.sigv4 import Credentials, encoded, query_of, signed_headers
+from evalhub_init.s3 import Credentials, encoded, query_of, relative_names, signed_headers
 from harness.answering import AnsweringServer, Reply, Request
 from harness.init import InitPod
 from harness.proxy import RunningProxy
@@ -164,10 +163,10 @@ def test_a_server_that_is_not_there_is_told(pod: InitPod):
 @pytest.mark.parametrize(
     ("environ", "secret", "complaint"),
     [
-        ({"TEST_DATA_S3_BUCKET": ""}, {}, "TEST_DATA_S3_BUCKET and TEST_DATA_S3_KEY have to say"),
-        ({"TEST_DATA_S3_KEY": "/"}, {}, "TEST_DATA_S3_BUCKET and TEST_DATA_S3_KEY have to say"),
+        ({"TEST_DATA_S3_BUCKET": ""}, {}, "TEST_DATA_S3_BUCKET and TEST_DATA_S3_KEY must name"),
+        ({"TEST_DATA_S3_KEY": "/"}, {}, "TEST_DATA_S3_BUCKET and TEST_DATA_S3_KEY must name"),
         ({}, {"AWS_DEFAULT_REGION": " "}, "The secret of the S3 test data lacks AWS_DEFAULT_REGION."),
-        ({}, {"AWS_S3_ENDPOINT": "ftp://x"}, "AWS_S3_ENDPOINT of the test data's secret is no http"),
+        ({}, {"AWS_S3_ENDPOINT": "ftp://x"}, "AWS_S3_ENDPOINT of the test data's secret is not an http"),
         ({"TEST_DATA_S3_TIMEOUT": "soon"}, {}, "TEST_DATA_S3_TIMEOUT: 'soon' is not a duration"),
         ({"TEST_DATA_S3_TIMEOUT": "0"}, {}, "TEST_DATA_S3_TIMEOUT: must be more than 0"),
         ({"TEST_DATA_S3_TIMEOUT": "1ms"}, {}, "did not arrive within 0.001 s"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from evalhub_common.backoff import Backoff
 from evalhub_sidecar import spool as spool_module
 from evalhub_sidecar.errors import Refused
 from evalhub_sidecar.event_files import Event
@@ -72,8 +73,8 @@ def test_what_is_refused_later_does_not_hold_up_the_rest(pod: Pod):
         assert [post(sidecar, pod, value) for value in (1, 2)] == [202, 202]
         with AnsweringServer(lambda r: Reply(409 if b"1" in r.body else 204), port=port) as server:
             wait_until(lambda: numbers(server.requests) == [1, 2], "both events")
-    assert {"msg": "kept event answered", "status": 409, "level": "error"}.items() <= next(
-        line for line in sidecar.log_lines() if line["msg"] == "kept event answered"
+    assert {"msg": "stored event answered", "status": 409, "level": "error"}.items() <= next(
+        line for line in sidecar.log_lines() if line["msg"] == "stored event answered"
     ).items()
 
 
@@ -212,8 +213,8 @@ async def test_a_slow_server_does_not_make_the_adapter_give_up(monkeypatch: pyte
 
 
 async def test_an_event_that_the_server_fails_on_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(spool_module, "LONGEST_PAUSE_S", 0.0)
-    monkeypatch.setattr(spool_module, "GIVE_UP_AFTER", 3)
+    monkeypatch.setattr(spool_module, "RETRY", Backoff(0.0, 0.0))
+    monkeypatch.setattr(spool_module, "MAX_ATTEMPTS", 3)
     sent, send = answering(*[Answer(status=500)] * 3, Answer(status=204))
     spool = Spool(send)
     assert await spool.deliver(an_event("poison")) is None
@@ -223,8 +224,8 @@ async def test_an_event_that_the_server_fails_on_is_given_up_in_the_end(monkeypa
 
 
 async def test_a_server_that_is_away_is_never_given_up(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(spool_module, "LONGEST_PAUSE_S", 0.0)
-    monkeypatch.setattr(spool_module, "GIVE_UP_AFTER", 3)
+    monkeypatch.setattr(spool_module, "RETRY", Backoff(0.0, 0.0))
+    monkeypatch.setattr(spool_module, "MAX_ATTEMPTS", 3)
     sent, send = answering(None, *[Answer(status=503)] * 9, Answer(status=204))
     spool = Spool(send)
     await spool.deliver(an_event())
@@ -248,7 +249,7 @@ async def test_at_the_end_a_server_without_storage_hears_everything_once():
 
 
 async def test_what_cannot_be_kept_any_more_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(spool_module, "LARGEST_SPOOL_BYTES", 10)
+    monkeypatch.setattr(spool_module, "MAX_SPOOL_BYTES", 10)
     _, send = answering(None)
     spool = Spool(send)
     assert await spool.deliver(an_event("12345")) is None

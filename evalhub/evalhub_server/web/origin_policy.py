@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from evalhub_common.addresses import is_address, is_loopback
-from evalhub_common.urls import DEFAULT_PORTS, host_of, normalize_origin
+from evalhub_common.urls import host_of, normalize_origin, origin_host
 from evalhub_server.domain import problems
 from evalhub_server.settings import Settings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
@@ -60,8 +60,7 @@ class OriginRule:
             return True
         if not self._loopback:
             return False
-        scheme, _, authority = text.partition("://")
-        host = host_of(authority) if scheme in DEFAULT_PORTS else None
+        host = origin_host(text)
         return host is not None and is_loopback(host)
 
 

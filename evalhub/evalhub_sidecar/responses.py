@@ -1,4 +1,4 @@
-"""The sidecar's own answers: JSON in the shape of the server's."""
+"""Responses of the sidecar itself: JSON in the shape of the server's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from evalhub_sidecar.errors import Refused
 from evalhub_sidecar.headers import TRANSACTION_ID
 
 
-def refusal(refused: Refused, transaction_id: str) -> web.Response:
-    """Error bodies carry ``detail`` beside the contract's three members, since the SDK's command line prints it."""
-    return json_answer(
+def error_response(refused: Refused, transaction_id: str) -> web.Response:
+    """Beside the contract's three members the body has ``detail``, which the SDK's command line prints."""
+    return json_response(
         refused.status,
         transaction_id,
         message_code=refused.code,
@@ -21,8 +21,8 @@ def refusal(refused: Refused, transaction_id: str) -> web.Response:
     )
 
 
-def json_answer(status: int, transaction_id: str, **members: str) -> web.Response:
-    """One flat object."""
+def json_response(status: int, transaction_id: str, **members: str) -> web.Response:
+    """A flat object."""
     return web.Response(
         status=status,
         body=msgspec.json.encode(members) + b"\n",
