@@ -13,6 +13,7 @@ import pytest
 
 from evalhub_server import __version__
 from harness import Config, RunningServer, free_port
+from harness.terminal import run_in_terminal
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -21,11 +22,15 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
+def in_terminal(*arguments: str, **environ: str) -> tuple[int, str]:
+    return run_in_terminal([sys.executable, "-m", "evalhub_server", *arguments], {**os.environ, **environ})
+
+
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("flag", ["--version", "-version"])
+@pytest.mark.parametrize("flag", ["--version", "-version", "-V"])
 def test_version(flag: str):
     done = run(flag)
     assert (done.returncode, done.stdout) == (0, f"eval-hub-server {__version__}\n")
@@ -54,7 +59,67 @@ def test_help_names_flags_and_variables(flag: str):
 def test_wrong_usage_is_status_2(arguments: list[str]):
     done = run(*arguments)
     assert done.returncode == 2
-    assert "usage:" in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("Usage: eval-hub-server")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["chek"], "'check'"),
+        (["--configdri", "x"], "--configdir"),
+        (["-data-dirr=x"], "--data-dir"),
+        (["demo", "--num-exampels", "1"], "--num-examples"),
+        (["check", "--jsn"], "--json"),
+    ],
+)
+def test_an_unknown_command_or_option_is_answered_with_a_suggestion(arguments: list[str], suggestion: str):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert f"Did you mean {suggestion}" in done.stderr.replace("'--", "--")
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["init"], ["demo"], ["plugins"]])
+def test_help_fits_into_80_columns(command: list[str]):
+    plain = run(*command, "--help", COLUMNS="80").stdout
+    status, shown = in_terminal(*command, "--help")
+    assert status == 0
+    for text in (plain, shown):
+        assert max(len(line) for line in text.splitlines()) <= 80
+    options = {word for word in plain.split() if word.startswith("--")}
+    assert [option for option in options if option not in shown] == []
+
+
+def test_help_and_errors_are_framed_on_a_terminal_and_plain_elsewhere():
+    assert "╭" in in_terminal("--help")[1]
+    assert "╭" not in run("--help").stdout
+    status, shown = in_terminal("chek")
+    assert status == 2
+    assert "╭" in shown
+    assert "Did you mean 'check'?" in shown
+
+
+def test_options_of_the_command_take_precedence_over_those_before_it(tmp_path: Path):
+    write(tmp_path, "service: {port: 0}")
+    done = run("--configdir", str(tmp_path / "nope"), "check", "--local", "--configdir", str(tmp_path))
+    assert done.returncode == 0
+    assert "0 errors" in done.stdout
+
+
+def test_host_and_port_take_precedence_over_variables_and_files(tmp_path: Path):
+    config = Config(tmp_path / "c", service={"port": 1, "host": "192.0.2.1"})
+    port = free_port()
+    flags = ("serve", "--local", "--configdir", str(config.folder), "-host", "127.0.0.1", f"--port={port}")
+    with RunningServer(config.folder, flags=flags, env={"PORT": "2", "API_HOST": "192.0.2.2"}) as server:
+        assert server.port == port
+        assert server.get("/api/v1/health")["status"] == "healthy"
+
+
+def test_a_wrong_host_is_reported_with_its_option():
+    done = run("--local", "--host", "192.0.2.1", "--port", "0")
+    assert done.returncode == 1
+    assert "192.0.2.1" in last_line(done)
+    assert "--host" in last_line(done)
 
 
 @pytest.mark.parametrize("local", ["-local", "--local", "--local=true", "-local=1"])
@@ -117,11 +182,12 @@ def test_a_wrong_configuration_is_status_1_and_one_line(tmp_path: Path, text: st
     assert "secret" not in done.stderr
 
 
-def test_without_local_the_kubernetes_runtime_is_asked_for(tmp_path: Path):
-    done = run("--configdir", write(tmp_path, "service: {port: 0}"))
+def test_without_a_cluster_the_first_advice_is_to_add_local(tmp_path: Path):
+    environ = {"KUBECONFIG": str(tmp_path / "none")}
+    done = run("--configdir", write(tmp_path, "service: {port: 0}"), **environ)
     assert done.returncode == 1
+    assert last_line(done).startswith("eval-hub-server: add --local to run evaluations")
     assert "runtime 'kubernetes'" in last_line(done)
-    assert "--local" in last_line(done)
 
 
 def test_a_port_in_use_is_named_with_the_ways_out():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import processes_with, wait_until
+from harness.terminal import run_in_terminal
 
 COMMAND = [sys.executable, "-m", "evalhub_server", "demo"]
 
@@ -101,38 +101,19 @@ def test_an_interrupt_cancels_the_job_and_leaves_nothing_running(env: dict[str, 
     assert processes_with(str(tmp_path)) == []
 
 
-def test_in_a_terminal_the_results_are_a_table(env: dict[str, str]):
-    leader, follower = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, "--num-examples", "3"],
-        env={**env, "TERM": "xterm", "COLUMNS": "120"},
-        stdin=follower,
-        stdout=follower,
-        stderr=subprocess.PIPE,
-    ) as process:
-        os.close(follower)
-        shown = b""
-        while chunk := _read(leader):
-            shown += chunk
-        assert process.wait(60) == 0
-        assert process.stderr is not None
-        assert process.stderr.read() == b""
-    os.close(leader)
-    text = shown.decode()
+def test_in_a_terminal_the_results_are_a_table(env: dict[str, str], tmp_path: Path):
+    with (tmp_path / "stderr").open("w+b") as errors:
+        status, text = run_in_terminal(
+            [*COMMAND, "--num-examples", "3"], env, columns=120, stderr=errors.fileno()
+        )
+        assert (status, errors.read()) == (0, b"")
     assert "Benchmark" in text
     assert "┃" in text
     assert "is completed; score" in text
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # Linux's way of saying that nobody has the other side open
-        return b""
 
 
 @pytest.mark.parametrize("flag", ["--model-url", "--model-name"])
 def test_an_empty_flag_does_not_mean_the_stand_in(env: dict[str, str], flag: str):
     done = demo(env, f"{flag}=", "--num-examples", "1")
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"argument {flag}: is empty; leave it out to evaluate the stand-in" in done.stderr
+    assert f"Invalid value for '{flag}': is empty; leave it out to evaluate the stand-in" in done.stderr

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 from harness.imports import loaded_by
 
 START = """
@@ -33,3 +37,29 @@ def test_a_start_imports_nothing_that_only_some_requests_or_other_installs_need(
         "pydantic",
     }
     assert not heavy & loaded_by(START, env={"PORT": "0"})
+
+
+SERVE = """
+import atexit, sys
+from evalhub_server.cli import main
+atexit.register(lambda: print(*sys.modules))
+sys.exit(main(["--local"]))
+"""
+
+
+def test_a_running_server_has_imported_neither_rich_nor_rich_click() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        env={**os.environ, "PORT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any("API Server starting" in line for line in process.stderr)
+        process.terminate()
+        loaded, _ = process.communicate(timeout=60)
+    packages = {module.partition(".")[0] for module in loaded.split()}
+    assert process.returncode == 0
+    assert {"click", "litestar", "structlog"} <= packages
+    assert not {"argparse", "rich", "rich_click"} & packages

@@ -86,5 +86,5 @@ def test_a_server_that_starts_during_an_outage_waits_for_its_end(new_server: New
 
 
 def test_without_a_cluster_the_start_fails_and_says_how_to_mend_it(new_server: NewServer):
-    with pytest.raises(AssertionError, match=r"(?s)ended with 1: .*finds no cluster.*KUBECONFIG=.*--local"):
+    with pytest.raises(AssertionError, match=r"(?s)ended with 1: .*--local.*no cluster found.*KUBECONFIG"):
         new_server(KUBECONFIG="/no/such/file").start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Unpack
 
 import msgspec
 from msgspec import Struct
@@ -29,7 +29,7 @@ from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
-from evalhub_server.settings import Finding, Settings, all_keys, key_of, load_settings
+from evalhub_server.settings import Finding, ServerFlags, Settings, all_keys, key_of, load_settings
 
 
 class Report(Struct, kw_only=True):
@@ -42,9 +42,9 @@ class Report(Struct, kw_only=True):
     findings: list[Finding]
 
 
-def check(*, local: bool, configdir: Path | None, data_dir: Path | None, as_json: bool) -> int:
+def check(*, as_json: bool, **flags: Unpack[ServerFlags]) -> int:
     """Print every problem; returns 1 if one of them is an error. Opens no socket and writes nothing."""
-    report = examine(local=local, configdir=configdir, data_dir=data_dir)
+    report = examine(**flags)
     if as_json:
         write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
     else:
@@ -55,18 +55,12 @@ def check(*, local: bool, configdir: Path | None, data_dir: Path | None, as_json
     return 0 if report.ok else 1
 
 
-def examine(*, local: bool, configdir: Path | None, data_dir: Path | None) -> Report:
+def examine(**flags: Unpack[ServerFlags]) -> Report:
     """Look at the configuration, the plugins that it selects, and every provider and collection file."""
     plugins = load_plugins()
     errors: list[SettingsError] = []
     try:
-        settings = load_settings(
-            local=local,
-            configdir=configdir,
-            data_dir=data_dir,
-            plugin_sections=plugins.sections(),
-            errors=errors,
-        )
+        settings = load_settings(**flags, plugin_sections=plugins.sections(), errors=errors)
     except SettingsError as error:
         return Report(ok=False, findings=[_finding(error)])
     findings = [_finding(error) for error in errors]

@@ -1,73 +1,53 @@
-"""Arguments in, exit status out: 0 done, 1 failed, 2 wrong usage."""
+"""Command tree of ``eval-hub-server``. Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupt."""
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
 
 from evalhub_server import __version__
+from evalhub_server.cli.help import Command, Group, show_error
 from evalhub_server.cli.output import OutputError
 from evalhub_server.errors import EvalHubError
 
+if TYPE_CHECKING:
+    from evalhub_server.settings import ServerFlags  # at run time only what a command needs is imported
+
 PROGRAM = "eval-hub-server"
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # it has no public name
 
-_EPILOG = """\
-environment:
-  PORT, API_HOST          where to listen (default 127.0.0.1:8080)
-  EVAL_HUB_CONFIG_DIR     like --configdir
-  EVALHUB_DATA_DIR        like --data-dir
-  LOG_LEVEL               debug, info, warn or error
+_ENVIRONMENT = """\
+\b
+Environment:
+  PORT, API_HOST          same as --port and --host
+  EVAL_HUB_CONFIG_DIR     same as --configdir
+  EVALHUB_DATA_DIR        same as --data-dir
   DB_URL                  database, such as file:/var/lib/evalhub/evalhub.db
-  EVALHUB_LOAD_PLUGINS    third-party plugins to load, comma-separated (default: all)
+  LOG_LEVEL               debug, info (default), warning, error or critical
+  LOG_FORMAT              console or json (default: console if standard error
+                          is a terminal, JSON lines otherwise)
+  EVALHUB_LOAD_PLUGINS    third-party plugins to load, comma-separated
+                          (default: all)
 
-Flags may be written with one dash or two, and with a blank or "=" before the value.
+Options may be written with one dash or two, and with a space or "=" before
+the value. Options take precedence over variables.
 """
+
+F = TypeVar("F", bound=Callable[..., Any])
+_DIRECTORY = click.Path(path_type=Path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status."""
-    arguments = _parser().parse_args(_two_dashes(sys.argv[1:] if argv is None else argv))
     try:
-        # Each command imports what it needs: "plugins" must not wait for the web server's imports.
-        if arguments.command == "plugins":
-            from evalhub_server.cli.plugins import list_plugins
-
-            return list_plugins(as_json=arguments.json)
-        if arguments.command == "demo":
-            from evalhub_server.cli.demo import DemoOptions, run_demo
-
-            return run_demo(
-                DemoOptions(
-                    model_url=arguments.model_url,
-                    model_name=arguments.model_name,
-                    num_examples=arguments.num_examples,
-                    timeout_s=arguments.timeout,
-                    as_json=arguments.json,
-                )
-            )
-        if arguments.command == "init":
-            from evalhub_server.cli.init import init
-
-            return init(arguments.dir)
-        if arguments.command == "check":
-            from evalhub_server.cli.check import check
-
-            return check(
-                local=arguments.local,
-                configdir=arguments.configdir,
-                data_dir=arguments.data_dir,
-                as_json=arguments.json,
-            )
-        from evalhub_server.cli.signals import end_on_signals
-
-        end_on_signals()
-        from evalhub_server.cli.serve import serve
-
-        return serve(local=arguments.local, configdir=arguments.configdir, data_dir=arguments.data_dir)
+        return cli.main(argv, prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        show_error(error)
+        return error.exit_code
     except OutputError as error:
         if not error.closed:
             sys.stderr.write(f"{PROGRAM}: {error}\n")
@@ -75,122 +55,207 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EvalHubError as error:
         sys.stderr.write(f"{PROGRAM}: {' '.join(str(error).split())}\n")
         return 1
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Runs LLM evaluations. Without a command: serve the REST API.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def server_options(function: F) -> F:
+    """Options of the commands that read a server's configuration."""
+    options = (
+        click.option(
+            "--local",
+            type=bool,
+            metavar="[=BOOL]",
+            help="Run adapters as processes on this computer, without a cluster and without authentication.",
+        ),
+        click.option(
+            "--configdir",
+            type=_DIRECTORY,
+            metavar="DIR",
+            show_default="./config if it exists, else the bundled one",
+            help="Directory with config.yaml, providers/ and collections/.",
+        ),
+        click.option(
+            "--data-dir",
+            type=_DIRECTORY,
+            metavar="DIR",
+            show_default="in memory, lost at exit",
+            help="Directory for the database and job directories.",
+        ),
+        click.option(
+            "--host",
+            metavar="HOST",
+            callback=_not_blank("is empty"),
+            show_default="service.host, else 127.0.0.1",
+            help="Address to listen on.",
+        ),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            metavar="PORT",
+            show_default="service.port, else 8080",
+            help="Port to listen on; 0 selects a free one.",
+        ),
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    _add_server_flags(parser)
-    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
-    _add_demo(commands)
-    _add_check(commands)
-    init = commands.add_parser(
-        "init", help="write a first configuration with a sample provider", allow_abbrev=False
-    )
-    init.add_argument("dir", type=Path, metavar="DIR", help="directory to write into; made if missing")
-    plugins = commands.add_parser("plugins", help="list installed plugins", allow_abbrev=False)
-    plugins.add_argument("--json", action="store_true", help="print JSON")
-    return parser
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
-def _add_server_flags(parser: argparse.ArgumentParser, default: Mapping[str, Any] | None = None) -> None:
-    """``default`` is an argument of every flag."""
-    default = default or {}
-    parser.add_argument(
-        "--local",
-        type=_boolean,
-        metavar="BOOL",
-        help="run adapters as processes of this computer, without authentication (--local alone means true)",
-        **{"default": False, **default},  # pyright: ignore[reportArgumentType]
-    )
-    parser.add_argument(
-        "--configdir",
-        type=Path,
-        metavar="DIR",
-        help="directory with config.yaml, providers/ and collections/ (default: ./config, else the bundled one)",
-        **default,
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="keep the database and job directories here, so that everything survives a restart",
-        **default,
-    )
+def json_option(help_text: str) -> Callable[[F], F]:
+    """``--json``, passed as ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help=help_text)
 
 
-def _add_check(commands: Commands) -> None:
-    check = commands.add_parser(
-        "check",
-        help="say what is wrong with configuration, providers and collections",
-        description="Look at everything that a start would read, with the same flags and environment. Starts nothing.",
-        epilog="The exit status is 1 if there is an error; warnings do not count.",
-        allow_abbrev=False,
-    )
-    # Suppressed, or the defaults would win over flags that stand before the command.
-    _add_server_flags(check, {"default": argparse.SUPPRESS})
-    check.add_argument("--json", action="store_true", help="print JSON")
+def _not_blank(message: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        # Usually ``--option "$VARIABLE"`` with a variable that is not set.
+        if value is not None and not value.strip():
+            raise click.BadParameter(message)
+        return value
+
+    return check
 
 
-def _add_demo(commands: Commands) -> None:
-    demo = commands.add_parser(
-        "demo",
-        help="run a small evaluation from start to end and show its results",
-        description="Start the server and a small stand-in model, run the quickstart benchmarks, print the results.",
-        epilog="An API key for --model-url is taken from OPENAI_API_KEY.",
-        allow_abbrev=False,
-    )
-    demo.add_argument(
-        "--model-url", type=_not_empty, metavar="URL", help="evaluate this OpenAI-compatible endpoint instead"
-    )
-    demo.add_argument("--model-name", type=_not_empty, metavar="NAME", help="its model, such as llama3.2:3b")
-    demo.add_argument(
-        "--num-examples", type=_positive, metavar="N", help="samples per benchmark (default: all)"
-    )
-    demo.add_argument(
-        "--timeout",
-        type=_positive,
-        default=3600,
-        metavar="SECONDS",
-        help="give up after this long (default: 3600)",
-    )
-    demo.add_argument("--json", action="store_true", help="print the final job resource alone")
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    epilog=_ENVIRONMENT,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+@server_options
+@click.version_option(__version__, "--version", "-V", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context, **_options: Any) -> int:
+    """Run, track and score LLM evaluations.
+
+    Without a command, serves the REST API, as "serve" does. On a workstation: eval-hub-server --local
+    """
+    if context.invoked_subcommand is None:
+        return _serve(context)
+    return 0
 
 
-def _two_dashes(argv: Sequence[str]) -> list[str]:
-    """Go's flag style: one dash is as good as two, and a switch needs no value."""
-    words: list[str] = []
-    for word in argv:
-        if word.startswith("-") and not word.startswith("--") and len(word) > 2:
-            word = f"-{word}"  # noqa: PLW2901
-        words.append("--local=true" if word == "--local" else word)
-    return words
+@cli.command("serve", cls=Command)
+@server_options
+@click.pass_context
+def serve_command(context: click.Context, **_options: Any) -> int:
+    """Serve the REST API (the default command).
+
+    Runs until SIGINT or SIGTERM. "eval-hub-server --help" lists the environment variables.
+    """
+    return _serve(context)
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() in ("1", "t", "true"):
-        return True
-    if text.lower() in ("0", "f", "false"):
-        return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+@cli.command("check", cls=Command)
+@server_options
+@json_option("Print the report as JSON.")
+@click.pass_context
+def check_command(context: click.Context, *, as_json: bool, **_options: Any) -> int:
+    """Validate configuration, providers and collections.
+
+    Reads everything that "serve" reads, with the same options and environment, and reports every problem by
+    file and line. Starts nothing and writes nothing. Exits with 1 if there is an error; warnings do not count.
+    """
+    from evalhub_server.cli.check import check
+
+    return check(as_json=as_json, **_flags(context))
 
 
-def _not_empty(text: str) -> str:
-    if not text.strip():
-        # Mostly a variable that is not set; the stand-in is not what they mean to evaluate.
-        raise argparse.ArgumentTypeError("is empty; leave it out to evaluate the stand-in")
-    return text
+@cli.command("init", cls=Command)
+@click.argument("directory", type=_DIRECTORY, metavar="DIR")
+def init_command(*, directory: Path) -> int:
+    """Create a configuration with a sample provider in DIR.
+
+    DIR is created if it does not exist. Existing files are not overwritten.
+    """
+    from evalhub_server.cli.init import init
+
+    return init(directory)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+@cli.command("demo", cls=Command)
+@click.option(
+    "--model-url",
+    metavar="URL",
+    callback=_not_blank("is empty; leave it out to evaluate the stand-in"),
+    help="Evaluate the model at this OpenAI-compatible endpoint. Its API key is read from OPENAI_API_KEY.",
+)
+@click.option(
+    "--model-name",
+    metavar="NAME",
+    callback=_not_blank("is empty; leave it out to evaluate the stand-in"),
+    help="Name of the model at --model-url, such as llama3.2:3b.",
+)
+@click.option(
+    "--num-examples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="all",
+    help="Samples per benchmark.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.IntRange(min=1),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Cancel the job after this time.",
+)
+@json_option("Print only the final job resource, as JSON.")
+def demo_command(**options: Any) -> int:
+    """Run a small evaluation and print its results.
+
+    Starts a server and a small stand-in model, runs the quickstart benchmarks and stops both.
+    """
+    from evalhub_server.cli.demo import DemoOptions, run_demo
+
+    return run_demo(DemoOptions(**options))
+
+
+@cli.command("plugins", cls=Command)
+@json_option("Print the list as JSON.")
+def plugins_command(*, as_json: bool) -> int:
+    """List installed plugins.
+
+    Runtimes, storages, trackers, exporters and observers, each with its distribution, version and state.
+    """
+    from evalhub_server.cli.plugins import list_plugins
+
+    return list_plugins(as_json=as_json)
+
+
+def _serve(context: click.Context) -> int:
+    from evalhub_server.cli.signals import exit_on_signals
+
+    exit_on_signals()
+    _import_structlog()
+    from evalhub_server.cli.serve import serve
+
+    return serve(**_flags(context))
+
+
+def _import_structlog() -> None:
+    """Import structlog without rich, which it imports if it is installed: half of its time, and not used here."""
+    if "structlog" in sys.modules or "rich" in sys.modules:
+        return
+    sys.modules["rich"] = cast("Any", None)  # makes "import rich" raise ImportError
+    try:
+        importlib.import_module("structlog")
+    finally:
+        del sys.modules["rich"]
+
+
+def _flags(context: click.Context) -> ServerFlags:
+    """Options of :func:`server_options`. Those after the command take precedence over those before it."""
+    values = dict(context.params)
+    if context.parent is not None:
+        values |= {name: value for name, value in context.parent.params.items() if values[name] is None}
+    return {
+        "local": bool(values["local"]),
+        "configdir": values["configdir"],
+        "data_dir": values["data_dir"],
+        "host": values["host"],
+        "port": values["port"],
+    }

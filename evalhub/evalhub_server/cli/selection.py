@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from evalhub_server.errors import PluginError, SettingsError
+from evalhub_server.errors import PluginError, SettingsError, StartupError
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import find_section
 from evalhub_server.settings import Finding, Settings, place_of
 
@@ -75,11 +76,22 @@ def _section(settings: Settings, name: str) -> dict[str, Any]:
 def make_selected(
     plugins: Plugins, settings: Settings, kind: type[T], name: str, context: PluginContext
 ) -> T:
-    """:meth:`Plugins.make` with errors that say where the wrong value is, and of ``--local``."""
+    """Build a plugin. Errors name the file and line of the wrong value, and ``--local`` if the runtime is missing."""
     try:
         return plugins.make(kind, name, settings.sections, context)
     except SettingsError as error:
         raise settings.error(error) from None
     except PluginError as error:
-        hint = "" if settings.local else " To run adapters as processes of this computer, start with --local."
-        raise PluginError(f"{error}{hint}") from error
+        if kind is Runtime:
+            raise suggest_local(settings, error) from error
+        raise
+
+
+def suggest_local(settings: Settings, error: StartupError) -> StartupError:
+    """``error`` of the runtime, preceded by the most likely fix if the server was started without ``--local``."""
+    if settings.local or isinstance(error, SettingsError):
+        return error
+    return StartupError(
+        "add --local to run evaluations as processes on this computer. Without it, the server needs a runtime for "
+        f"clusters: {error}"
+    )

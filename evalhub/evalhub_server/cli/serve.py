@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from evalhub_server.cli.rlimits import raise_descriptor_limit
 from evalhub_server.cli.server import Server
@@ -17,19 +17,17 @@ from evalhub_server.cli.signals import ignore_signals, on_signals
 from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.logs import configure_logs
 from evalhub_server.plugins.discovery import load_plugins
-from evalhub_server.settings import load_settings
+from evalhub_server.settings import ServerFlags, load_settings
 
 TERMINATION_FILE = "/opt/evalhub/work/termination-log"
 
 
-def serve(*, local: bool, configdir: Path | None, data_dir: Path | None) -> int:
+def serve(**flags: Unpack[ServerFlags]) -> int:
     """Serve the API; returns 0 after SIGINT or SIGTERM. Raises :class:`StartupError`."""
     termination_file = os.environ.get("TERMINATION_FILE", "")
     try:
         plugins = load_plugins()
-        settings = load_settings(
-            local=local, configdir=configdir, data_dir=data_dir, plugin_sections=plugins.sections()
-        )
+        settings = load_settings(**flags, plugin_sections=plugins.sections())
         termination_file = settings.service.termination_file or termination_file
         configure_logs(settings.log_level, secrets=settings.secrets.values)
         raise_descriptor_limit()
@@ -39,7 +37,7 @@ def serve(*, local: bool, configdir: Path | None, data_dir: Path | None) -> int:
             raise StartupError(settings.secrets.redact(str(error))) from None
         ignore_signals()
     except EvalHubError as error:
-        if not local:
+        if not flags["local"]:
             _leave_behind(str(error), Path(termination_file or TERMINATION_FILE))
         raise
     return 0

@@ -25,6 +25,7 @@ from evalhub_server.cli.selection import (
     runtime_name,
     selection_warnings,
     storage_name,
+    suggest_local,
     tracker_names,
 )
 from evalhub_server.cli.telemetry import ServerTelemetry
@@ -60,8 +61,8 @@ P = TypeVar("P", Tracker, Exporter)
 log = structlog.get_logger()
 
 _ADVICE = (
-    "Perhaps another server runs there: stop it, or choose another port with PORT=… or service.port, another address "
-    "with API_HOST=… or service.host."
+    "Perhaps another server runs there: stop it, or choose another port with --port, PORT=… or service.port, "
+    "another address with --host, API_HOST=… or service.host."
 )
 
 
@@ -136,7 +137,10 @@ class Server:
         runtime = self._make(Runtime, runtime_name(settings), context)
         self._stack.push_async_callback(runtime.close)
         self._stack.push_async_callback(telemetry.stop_reading)
-        await runtime.check()
+        try:
+            await runtime.check()
+        except StartupError as error:
+            raise suggest_local(settings, error) from error
         log.info("Runtime created", runtime=runtime.name)
         trackers = [await self._checked(Tracker, name, context) for name in tracker_names(settings)]
         context = replace(context, docker_config=runtime.docker_config)

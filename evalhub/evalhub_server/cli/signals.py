@@ -20,7 +20,7 @@ def stop_signals() -> list[signal.Signals]:
     return numbers
 
 
-def end_on_signals() -> None:
+def exit_on_signals() -> None:
     """End with status 0 as long as there is nothing to end properly, such as during the imports."""
     for number in stop_signals():
         signal.signal(number, _leave)

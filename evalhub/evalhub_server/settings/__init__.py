@@ -8,7 +8,7 @@ from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.environment import ENVIRONMENT, place_of
 from evalhub_server.settings.keys import NO_EFFECT, Key, all_keys, key_paths
 from evalhub_server.settings.layers import Finding, Place, key_of
-from evalhub_server.settings.load import load_settings
+from evalhub_server.settings.load import ServerFlags, load_settings
 from evalhub_server.settings.locate import bundled_config_dir
 from evalhub_server.settings.schema import (
     CORE_SECTIONS,
@@ -38,6 +38,7 @@ __all__ = [
     "PluginSettings",
     "PrometheusSettings",
     "Secrets",
+    "ServerFlags",
     "ServiceSettings",
     "Settings",
     "SidecarSettings",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from msgspec import Struct
 
@@ -18,7 +18,7 @@ from evalhub_server.plugins.sections import convert_section, section_errors
 from evalhub_server.settings.auth_token import read_token, token_path
 from evalhub_server.settings.environment import SECTION as ENV_MAPPINGS
 from evalhub_server.settings.environment import apply_environment
-from evalhub_server.settings.layers import Document, Finding
+from evalhub_server.settings.layers import Document, Finding, Place
 from evalhub_server.settings.lint import PluginSections, idle_findings, unknown_findings
 from evalhub_server.settings.locate import as_path, find_config_file
 from evalhub_server.settings.schema import CORE_SECTIONS, OTHER_SECTIONS
@@ -30,11 +30,23 @@ from evalhub_server.settings.value import Settings
 CONFIG_PATH = "CONFIG_PATH"
 
 
+class ServerFlags(TypedDict):
+    """Options of the command line that :func:`load_settings` takes; None is one that is not given."""
+
+    local: bool
+    configdir: Path | None
+    data_dir: Path | None
+    host: str | None
+    port: int | None
+
+
 def load_settings(
     *,
     local: bool,
     configdir: Path | None = None,
     data_dir: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
     environ: Mapping[str, str] = os.environ,
     plugin_sections: PluginSections | None = None,
     errors: list[SettingsError] | None = None,
@@ -56,6 +68,9 @@ def load_settings(
         secret_keys = apply_secrets(document, warnings)
     except SettingsError as error:
         raise document.error(error) from None
+    for key, flag, value in (("service.host", "--host", host), ("service.port", "--port", port)):
+        if value is not None:
+            document.set(key, value, Place(flag))
     secrets = find_secrets(document.values, secret_keys, applied, environ)
 
     found: list[SettingsError] = []

@@ -270,7 +270,6 @@ async def load_configuration() -> Configuration:
             named = os.environ.get("KUBECONFIG") or "~/.kube/config"
             raise StartupError(
                 f"runtime 'kubernetes': no cluster found. This process is not in a pod ({str(not_in_cluster).rstrip('.')}; a pod has "
-                f"its token in {SERVICE_ACCOUNT}), and {named} is not a usable kubeconfig: {error}. Set KUBECONFIG, "
-                "or start with --local to run adapters as processes of this computer."
+                f"its token in {SERVICE_ACCOUNT}), and {named} is not a usable kubeconfig: {error}. Set KUBECONFIG."
             ) from error
     return configuration
