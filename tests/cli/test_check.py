@@ -80,14 +80,14 @@ def test_every_problem_is_named_with_its_line_and_its_fix(tmp_path: Path):
         ("error", "config.yaml", 0, "storage 'tape' is selected but no installed plugin provides it"),
         ("error", "config.yaml", 6, "local.max_parallel: must be 1 or more"),
         ("error", "config.yaml", 0, "exporter 'fax' is selected"),
-        ("error", "a.yaml", 4, "benchmarks[1].id: is required; add it"),
+        ("error", "a.yaml", 4, "benchmarks[1].id: is required"),
         ("error", "b.yaml", 5, "benchmarks[0].num_few_shot: expected `int`, got `str`; write a whole number"),
         ("error", "c.yaml", 3, "not valid YAML"),
-        ("error", "same.yaml", 2, "id: 'good' is taken by another file, good.yaml"),
-        ("error", "c.yaml", 0, "category: is required; add it"),
-        ("error", "c.yaml", 0, "benchmarks: is required; add it"),
+        ("error", "same.yaml", 2, "id: 'good' is already used in good.yaml"),
+        ("error", "c.yaml", 0, "category: is required"),
+        ("error", "c.yaml", 0, "benchmarks: is required"),
         ("warning", "d.yaml", 6, "benchmarks[1].id: provider 'good' has no benchmark 'onne'; did you mean 'one'?"),
-        ("warning", "d.yaml", 8, "benchmarks[2].provider_id: there is no provider 'goood' in the files; did you"),
+        ("warning", "d.yaml", 8, "benchmarks[2].provider_id: no file defines a provider 'goood'; did you"),
     ]  # fmt: skip
     assert [(*f[:3], f[3][: len(e[3])]) for f, e in zip(found, expected, strict=True)] == expected
 

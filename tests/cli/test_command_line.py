@@ -226,7 +226,7 @@ def test_bad_provider_files_are_skipped_and_named(tmp_path: Path):
     assert set(found) == {"scripted", "c"}
     assert found["c"]["runtime"] == {"k8s": {"image_pull_policy": "always"}}
     assert set(skipped) == {"noid.yaml", "broken.yaml", "scripted.yaml", "empty.yaml"}
-    assert "id: a text of 1 to 36 characters" in skipped["noid.yaml"]
+    assert "id: a string of 1 to 36 characters" in skipped["noid.yaml"]
     assert "line 2" in skipped["broken.yaml"]
     assert "taken by another file" in skipped["scripted.yaml"]
     assert "benchmarks" in skipped["empty.yaml"]

@@ -62,7 +62,7 @@ def test_a_file_that_goes_bad_keeps_its_last_good_version_and_is_named(config: C
     config.provider("true", "x", provider_id="second")
     wait_until(lambda: "second" in ids(server, "providers"), "the other file")
     assert server.get(f"{API}/providers/scripted")["benchmarks"][0]["id"] == "b"
-    warned = [line for line in server.log_lines() if "last good version" in line["msg"]]
+    warned = [line for line in server.log_lines() if "last valid version" in line["msg"]]
     assert warned[-1]["file"].endswith("scripted.yaml")
     server.submit()
     config.provider("true", "mended")

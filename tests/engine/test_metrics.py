@@ -8,8 +8,8 @@ from functools import partial
 
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import Exit, JobPlan, JobRecord, PlannedBenchmark
+from evalhub_server.engine.metric_family import MAX_LABEL_CHARS, CounterValue, HistogramValue, MetricFamily
 from evalhub_server.engine.metrics import JobMetrics
-from evalhub_server.engine.series import MAX_LABEL_CHARS, Count, Distribution, Series
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import EPOCH, a_job
@@ -42,12 +42,12 @@ class Story:
         return self.then(lambda job: transitions.exited(job, index, Exit(code=3), "", LATER))
 
 
-def counts(series: Series[Count]) -> dict[tuple[str, ...], int]:
-    return {labels: cell.value for labels, cell in series.cells().items()}
+def counts(family: MetricFamily[CounterValue]) -> dict[tuple[str, ...], int]:
+    return {labels: series.value for labels, series in family.series().items()}
 
 
-def observed(series: Series[Distribution]) -> dict[tuple[str, ...], tuple[int, float]]:
-    return {labels: (sum(cell.counts), cell.sum) for labels, cell in series.cells().items()}
+def observed(family: MetricFamily[HistogramValue]) -> dict[tuple[str, ...], tuple[int, float]]:
+    return {labels: (sum(series.counts), series.sum) for labels, series in family.series().items()}
 
 
 def with_providers(*providers: str) -> JobRecord:
@@ -133,10 +133,12 @@ def test_a_benchmark_that_ends_before_it_starts_has_no_duration():
 
 
 def test_names_beyond_the_limit_and_very_long_ones_count_together():
-    series = Series("a", "", ("provider", "status"), Count, open_labels=("provider",), max_series=3)
+    family = MetricFamily(
+        "a", "", ("provider", "status"), CounterValue, open_labels=("provider",), max_series=3
+    )
     for provider in ("one", "two", "x" * (MAX_LABEL_CHARS + 1), "three", "four", "one"):
-        series.cell(provider, "completed").inc()
-    assert counts(series) == {
+        family.labels(provider, "completed").inc()
+    assert counts(family) == {
         ("one", "completed"): 2,
         ("two", "completed"): 1,
         ("other", "completed"): 3,
@@ -144,14 +146,14 @@ def test_names_beyond_the_limit_and_very_long_ones_count_together():
 
 
 def test_a_value_at_a_bound_belongs_below_it():
-    distribution = Distribution((1.0, 2.0))
+    distribution = HistogramValue((1.0, 2.0))
     for value in (0.5, 1.0, 1.5, 2.0, 2.5):
         distribution.observe(value)
     assert (distribution.counts, distribution.sum) == ([2, 2, 1], 7.5)
 
 
 def test_a_series_makes_a_cell_of_its_own_for_each_set_of_labels():
-    series = Series("a", "", ("state",), partial(Distribution, (1.0,)))
-    series.cell("one").observe(0.5)
-    series.cell("two").observe(3)
-    assert observed(series) == {("one",): (1, 0.5), ("two",): (1, 3.0)}
+    family = MetricFamily("a", "", ("state",), partial(HistogramValue, (1.0,)))
+    family.labels("one").observe(0.5)
+    family.labels("two").observe(3)
+    assert observed(family) == {("one",): (1, 0.5), ("two",): (1, 3.0)}

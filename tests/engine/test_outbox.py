@@ -193,12 +193,12 @@ async def test_what_fails_is_tried_again_and_the_job_stays_what_it_was(world: Wo
     ended = await world.ended()
     job = await world.settled(ended)
     assert len(box.sent) == 1
-    attempts = world.metrics.attempts.cells()
+    attempts = world.metrics.attempts.series()
     assert {labels: count.value for labels, count in attempts.items()} == {
         ("exporter", "box", "retrying"): 3,
         ("exporter", "box", "succeeded"): 1,
     }
-    assert sum(world.metrics.seconds.cell("exporter", "box").counts) == 4
+    assert sum(world.metrics.seconds.labels("exporter", "box").counts) == 4
     assert (job.state, job.updated_at) == (ended.state, ended.updated_at)
     assert Counter(a.result for a in world.attempts) == {"retrying": 3, "succeeded": 1}
     assert job.exports[0].attempts == 4

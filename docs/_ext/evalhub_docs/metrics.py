@@ -18,17 +18,17 @@ class _EmptyStore:
 
 def metrics(_: str) -> str:
     """One section per metric of the server: type, labels, buckets and help text."""
-    figures = asyncio.run(_metrics().figures())
+    snapshot = asyncio.run(_metrics().snapshot())
     sections: dict[str, str] = {}
-    for series in figures.counters:
-        sections[series.name] = _section(series.name, "Counter", series.labels, series.help)
-    for series in figures.histograms:
-        # A cell of empty labels knows the bounds; nothing else declares them.
-        bounds = ", ".join(f"{bound:g}" for bound in series.cell(*[""] * len(series.labels)).bounds)
-        text = f"{series.help}\n\nBuckets: {bounds}."
-        sections[series.name] = _section(series.name, "Histogram", series.labels, text)
-    for gauge in figures.gauges:
-        sections[gauge.name] = _section(gauge.name, "Gauge", gauge.labels, gauge.help)
+    for family in snapshot.counters:
+        sections[family.name] = _section(family.name, "Counter", family.label_names, family.help)
+    for family in snapshot.histograms:
+        # A series with empty labels has the bounds; nothing else declares them.
+        bounds = ", ".join(f"{bound:g}" for bound in family.labels(*[""] * len(family.label_names)).bounds)
+        text = f"{family.help}\n\nBuckets: {bounds}."
+        sections[family.name] = _section(family.name, "Histogram", family.label_names, text)
+    for gauge in snapshot.gauges:
+        sections[gauge.name] = _section(gauge.name, "Gauge", gauge.label_names, gauge.help)
     return "\n".join(sections[name] for name in sorted(sections))
 
 

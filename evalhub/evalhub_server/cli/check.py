@@ -17,8 +17,7 @@ from evalhub_server.cli.selection import (
     tracker_names,
 )
 from evalhub_server.cli.telemetry import require_telemetry
-from evalhub_server.engine.catalog_files import read_folder
-from evalhub_server.engine.catalog_lint import dangling_references
+from evalhub_server.engine.catalog_files import dangling_references, read_folder
 from evalhub_server.errors import EvalHubError, SettingsError, StartupError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig

@@ -31,7 +31,7 @@ from evalhub_server.cli.selection import (
 from evalhub_server.cli.telemetry import ServerTelemetry
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import utc_now
-from evalhub_server.engine.file_watcher import Reloader
+from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
@@ -175,12 +175,12 @@ class Server:
             settings.service.body_limit_bytes,
             commands_allowed=commands_allowed(settings),
         )
-        reloader = Reloader(
+        file_watcher = FileWatcher(
             Catalog(lambda: settings.providers_dir, lambda: settings.collections_dir), resource_store, utc_now
         )
-        await reloader.load()
-        reloader.start()
-        self._stack.push_async_callback(reloader.close)
+        await file_watcher.load()
+        file_watcher.start()
+        self._stack.push_async_callback(file_watcher.close)
         jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
         metrics = self._metrics(store, supervisor, finalizer, runtime, port)
         app = make_app(

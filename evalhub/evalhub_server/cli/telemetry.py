@@ -49,7 +49,7 @@ class ServerTelemetry:
     def push(self, metrics: Metrics) -> None:
         """Send these from now on."""
         if self._telemetry is not None and self._telemetry.metrics is not None:
-            self._telemetry.metrics.start(metrics.figures)
+            self._telemetry.metrics.start(metrics.snapshot)
 
     async def stop_reading(self) -> None:
         """Read no logs of adapters any more; the runtime is still open."""

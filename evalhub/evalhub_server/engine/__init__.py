@@ -1,1 +1,1 @@
-"""What happens: jobs are created, supervised, changed and announced. The only code that awaits plugins."""
+"""Services and background tasks for jobs, providers and collections. The only package that awaits plugins."""

@@ -1,4 +1,4 @@
-"""The system's providers and collections: what the files say, as far as they can be used."""
+"""Catalog of system providers and collections, read from files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ log = structlog.get_logger()
 
 
 class Catalog:
-    """Reads both folders, wherever they are at the time, as often as one likes. Problems are logged, none is raised.
+    """The files of both folders, whose current paths the two callables return.
 
-    A file that went bad counts as it was when it was last good; one that never was is left out.
+    Errors in files are logged, not raised. A file that became invalid keeps its last valid content; one that was
+    never valid is skipped.
     """
 
     def __init__(self, providers_dir: Callable[[], Path], collections_dir: Callable[[], Path]) -> None:
@@ -31,12 +32,13 @@ class Catalog:
         self._collections = _Folder(collections_dir, CollectionConfig, "collection")
 
     def files(self) -> list[Path]:
-        """All that :meth:`read` would read now."""
+        """The files that :meth:`read` would read now."""
         return [file for folder in self._folders for file in files_in(folder())]
 
     def read(self) -> SystemResources:
+        """Read all files again."""
         providers = {
-            # The contract lets provider files go without a name.
+            # Contract: provider files may lack a name.
             key: config if config.name else msgspec.structs.replace(config, name=key)
             for key, config in self._providers.read().items()
         }
@@ -44,33 +46,38 @@ class Catalog:
 
 
 class _Folder(Generic[T]):
-    def __init__(self, path: Callable[[], Path], type_: type[T], word: str) -> None:
+    def __init__(self, path: Callable[[], Path], type_: type[T], kind: str) -> None:
         self._path = path
         self._type = type_
-        self._word = word
-        self._good: dict[str, Loaded[T]] = {}
-        """By file, each as it was when it was last good."""
+        self._kind = kind
+        self._valid: dict[str, Loaded[T]] = {}
+        """The last valid content of each file."""
 
     def read(self) -> dict[str, T]:
-        """The configurations by id, in the order of the ids."""
+        """The configurations by id, sorted."""
         loaded, findings = read_folder(self._path(), self._type)
-        good = {str(one.file): one for one in loaded}
-        taken = {one.id for one in loaded}
+        valid = {str(resource.file): resource for resource in loaded}
+        loaded_ids = {resource.id for resource in loaded}
         for finding in findings:
             if finding.severity != "error":
                 log.warning(finding.message, directory=finding.source)
                 continue
-            last = self._good.get(finding.source)
-            if last is not None and last.id not in taken:
-                good[finding.source] = last
-                what = f"{self._word.capitalize()} file is wrong; its last good version stays in use"
+            last = self._valid.get(finding.source)
+            if last is not None and last.id not in loaded_ids:
+                valid[finding.source] = last
+                message = f"{self._kind.capitalize()} file is invalid; its last valid version stays in use"
             else:
-                what = f"{self._word.capitalize()} skipped"
+                message = f"{self._kind.capitalize()} skipped"
             line = f"line {finding.line}: " if finding.line else ""
-            log.warning(what, file=finding.source, error=line + finding.message)
-        for file, one in good.items():
-            before = self._good.get(file)
-            if before is None or before.id != one.id or before.config != one.config:
-                log.info(f"{self._word.capitalize()} loaded", **{f"{self._word}_id": one.id, "file": file})
-        self._good = good
-        return {one.id: one.config for one in sorted(good.values(), key=lambda one: one.id)}
+            log.warning(message, file=finding.source, error=line + finding.message)
+        for file, resource in valid.items():
+            before = self._valid.get(file)
+            if before is None or before.id != resource.id or before.config != resource.config:
+                log.info(
+                    f"{self._kind.capitalize()} loaded", **{f"{self._kind}_id": resource.id, "file": file}
+                )
+        self._valid = valid
+        return {
+            resource.id: resource.config
+            for resource in sorted(valid.values(), key=lambda resource: resource.id)
+        }

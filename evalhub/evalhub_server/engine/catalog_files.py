@@ -1,7 +1,9 @@
-"""Provider and collection files: what is in them, and what is wrong with those that cannot be used."""
+"""Provider and collection files: reading, validation and findings."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -10,23 +12,24 @@ import msgspec
 from evalhub_server.domain.provider_normalization import normalize_runtime
 from evalhub_server.domain.validation import Failure, convert, describe, failed_rules
 from evalhub_server.errors import SettingsError
+from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.sections import readable
 from evalhub_server.settings import Finding, YamlFile, key_of, parse_yaml
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-_DEMANDS = {
-    "required": "is required; add it",
-    "max": "is too long; at most {limit} are allowed",
-    "min": "is too small; write {limit} or more",
-    "tagname": "is no tag; write 1 to 128 characters without ',' and '|'",
+_HINTS = {
+    "required": "is required",
+    "max": "is too long; the maximum is {limit}",
+    "min": "is too small; the minimum is {limit}",
+    "tagname": "is not a valid tag; use 1 to 128 characters without ',' and '|'",
 }
-"""What to do about a rule that is not kept; the contract's own texts are for clients."""
+"""Messages for failed rules in files, by rule; the contract's own texts are for clients."""
 
 
 class Loaded(Generic[T]):
-    """One good file."""
+    """A valid file with its resource."""
 
     def __init__(self, file: Path, resource_id: str, config: T) -> None:
         self.file = file
@@ -35,7 +38,7 @@ class Loaded(Generic[T]):
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files that count, by name; none if there is no such folder."""
+    """The ``*.yaml`` and ``*.yml`` files of a folder by name; none if the folder does not exist."""
     try:
         found = sorted(folder.iterdir())
     except OSError:
@@ -44,7 +47,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def read_folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
-    """Read every ``*.yaml`` and ``*.yml`` of a folder, by name. An id belongs to the first file that has it."""
+    """Read all files of a folder by name. Of files with the same id, the first is loaded."""
     if not folder.is_dir():
         return [], [Finding("warning", str(folder), 0, "No config files found")]
     loaded: dict[str, Loaded[T]] = {}
@@ -56,19 +59,19 @@ def read_folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Fin
             findings.append(Finding("error", error.source, error.line, error.message))
             continue
         try:
-            one = _read(parsed, type_)
-        except _Wrong as wrong:
-            findings += [Finding("error", str(file), parsed.line(key_of(m)), m) for m in wrong.messages]
+            resource = _read(parsed, type_)
+        except _InvalidFile as invalid:
+            findings += [Finding("error", str(file), parsed.line(key_of(m)), m) for m in invalid.messages]
             continue
-        first = loaded.setdefault(one.id, one)
-        if first is not one:
-            text = f"id: '{one.id}' is taken by another file, {first.file.name}; choose another id"
+        first = loaded.setdefault(resource.id, resource)
+        if first is not resource:
+            text = f"id: '{resource.id}' is already used in {first.file.name}; choose another id"
             findings.append(Finding("error", str(file), parsed.line("id"), text))
     return list(loaded.values()), findings
 
 
-class _Wrong(Exception):
-    """Messages that begin with the key path."""
+class _InvalidFile(Exception):
+    """A file that cannot be loaded; each message begins with the key path."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__(*messages)
@@ -78,26 +81,51 @@ class _Wrong(Exception):
 def _read(parsed: YamlFile, type_: type[T]) -> Loaded[T]:
     raw: Any = parsed.value
     if not isinstance(raw, dict):
-        raise _Wrong("expected a map with an id, found nothing of the kind")
+        raise _InvalidFile("expected a mapping with an id")
     document = cast("dict[str, Any]", raw)
     resource_id = document.get("id")
     if not isinstance(resource_id, str) or not 1 <= len(resource_id) <= 36:
-        raise _Wrong("id: a text of 1 to 36 characters is required")
+        raise _InvalidFile("id: a string of 1 to 36 characters is required")
     if type_ is ProviderConfig and isinstance(document.get("runtime"), dict):
         document = {**document, "runtime": normalize_runtime(document["runtime"])}
     try:
         config = convert(document, type_)
     except msgspec.ValidationError as error:
-        raise _Wrong(readable(str(error), "")) from None
+        raise _InvalidFile(readable(str(error), "")) from None
     failures = list(failed_rules(config, type_.__name__))
-    # The contract lets provider files go without a name; their id serves.
+    # Contract: provider files may lack a name; the id is used instead.
     failures = [f for f in failures if (type_, f.path) != (ProviderConfig, "ProviderConfig.name")]
     if failures:
-        raise _Wrong(*(_message(failure) for failure in failures))
+        raise _InvalidFile(*(_message(failure) for failure in failures))
     return Loaded(parsed.file, resource_id, config)
 
 
 def _message(failure: Failure) -> str:
     path = failure.path.partition(".")[2].replace("Ref.id", "id")
-    demand = _DEMANDS.get(failure.rule.name)
-    return f"{path}: {demand.format(limit=failure.rule.limit) if demand else describe([failure])}"
+    hint = _HINTS.get(failure.rule.name)
+    return f"{path}: {hint.format(limit=failure.rule.limit) if hint else describe([failure])}"
+
+
+def dangling_references(
+    providers: Iterable[Loaded[ProviderConfig]], collections: Iterable[Loaded[CollectionConfig]]
+) -> Iterator[Finding]:
+    """A warning for each benchmark of a collection that no file defines; clients may still add it over REST.
+
+    A job of such a collection is refused.
+    """
+    benchmark_ids = {one.id: [benchmark.id for benchmark in one.config.benchmarks] for one in providers}
+    for collection in collections:
+        for index, benchmark in enumerate(collection.config.benchmarks):
+            path = f"benchmarks[{index}]"
+            if benchmark.provider_id not in benchmark_ids:
+                key, value, known = "provider_id", benchmark.provider_id, list(benchmark_ids)
+                error = f"no file defines a provider '{value}'"
+            elif benchmark.id not in benchmark_ids[benchmark.provider_id]:
+                key, value, known = "id", benchmark.id, benchmark_ids[benchmark.provider_id]
+                error = f"provider '{benchmark.provider_id}' has no benchmark '{value}'"
+            else:
+                continue
+            similar = difflib.get_close_matches(value, known, n=1)
+            hint = f"; did you mean '{similar[0]}'?" if similar else ""
+            line = parse_yaml(collection.file).line(f"{path}.{key}")
+            yield Finding("warning", str(collection.file), line, f"{path}.{key}: {error}{hint}")

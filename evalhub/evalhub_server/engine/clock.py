@@ -1,4 +1,4 @@
-"""The time, passed in so that rules can be tested at any hour."""
+"""The clock that services are given; tests give them another."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Now, UTC, microseconds."""
+    """The current time in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Keeps the system's providers and collections as the files say while the server runs."""
+"""Watcher of the provider and collection files: reloads them while the server runs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ log = structlog.get_logger()
 
 POLL_S = 0.5
 
-State = tuple[tuple[str, int, int, int], ...]
+FileStates = tuple[tuple[str, int, int, int], ...]
+"""Path, inode, size in bytes and modification time in ns of each file."""
 
 
-class Reloader:
-    """:meth:`load` once, then :meth:`start`; :meth:`close` last.
+class FileWatcher:
+    """Call :meth:`load` once, then :meth:`start`; :meth:`close` last.
 
-    It looks every ``poll_s`` seconds instead of being told: that works on every file system, sees folders that are
-    made later and ConfigMaps that are swapped by a link, and a few dozen files cost next to nothing. Only provider
-    and collection files count, so that a log in the same folder does not start an endless round.
+    It polls every ``poll_s`` seconds, because that works on every file system, notices folders that are created later
+    and ConfigMaps that are replaced through a symbolic link, and is cheap for a few dozen files. Only provider and
+    collection files count: a log in the same folder must not cause endless reloads.
     """
 
     def __init__(self, catalog: Catalog, store: ResourceStore, clock: Clock, poll_s: float = POLL_S) -> None:
@@ -33,18 +34,18 @@ class Reloader:
         self._store = store
         self._clock = clock
         self._poll_s = poll_s
-        self._loaded: State = ()
+        self._loaded: FileStates = ()
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """Read the files and store what they say. Raises :class:`StorageError`."""
-        # Looked at first: what changes while it is read is read again.
-        state = self._look()
+        """Read the files and store their resources. Raises :class:`StorageError`."""
+        # Taken before reading, so that a file that changes meanwhile is read again.
+        states = self._file_states()
         await self._store.replace_system(self._catalog.read(), self._clock())
-        self._loaded = state
+        self._loaded = states
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._watch(), name="reload")
+        self._task = asyncio.create_task(self._watch(), name="file-watcher")
 
     async def close(self) -> None:
         if self._task is not None:
@@ -57,34 +58,34 @@ class Reloader:
         before = self._loaded
         while True:
             await asyncio.sleep(self._poll_s)
-            now = await asyncio.to_thread(self._look)
-            # Whoever writes several files, or a long one, is let finish: two looks must agree.
+            now = await asyncio.to_thread(self._file_states)
+            # Two polls must agree: another program may still be writing.
             if now != self._loaded and now == before:
                 await self._reload(now)
             before = now
 
-    async def _reload(self, state: State) -> None:
+    async def _reload(self, states: FileStates) -> None:
         log.info("Provider or collection files changed")
         system = await asyncio.to_thread(self._catalog.read)
         try:
             await self._store.replace_system(system, self._clock())
         except StorageError as error:
-            log.error("Providers and collections not reloaded; trying again", error=str(error))
+            log.error("Providers and collections not reloaded; retrying", error=str(error))
             return
-        self._loaded = state
+        self._loaded = states
         log.info(
             "Providers and collections reloaded",
             providers=len(system.providers),
             collections=len(system.collections),
         )
 
-    def _look(self) -> State:
-        return tuple(mark for file in self._catalog.files() if (mark := _mark(file)))
+    def _file_states(self) -> FileStates:
+        return tuple(state for file in self._catalog.files() if (state := _state(file)))
 
 
-def _mark(file: Path) -> tuple[str, int, int, int] | None:
+def _state(file: Path) -> tuple[str, int, int, int] | None:
     try:
         stat = file.stat()
-    except OSError:  # gone since it was listed
+    except OSError:  # deleted since it was listed
         return None
     return str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns

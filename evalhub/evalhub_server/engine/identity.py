@@ -1,4 +1,4 @@
-"""Who asks."""
+"""Identity of a request: tenant and user."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from msgspec import Struct
 
 
 class Identity(Struct, kw_only=True, frozen=True):
-    """Who asks. ``tenant`` empty: nobody was named, which only local mode allows and which sees everything."""
+    """The tenant and user of a request. An empty ``tenant``, permitted in local mode only, sees all tenants."""
 
     tenant: str = ""
     user: str = ""
 
     @property
     def scope(self) -> str | None:
-        """The tenant that storage is asked for; None means all."""
+        """The tenant to pass to the storage; None means all tenants."""
         return self.tenant or None

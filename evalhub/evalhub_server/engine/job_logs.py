@@ -1,4 +1,4 @@
-"""What the adapters of a job have printed, one after the other."""
+"""Log output of a job's adapters, concatenated by benchmark."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from evalhub_server.plugins.runtime import LogOptions, Runtime
 async def read_logs(
     runtime: Runtime, job: JobRecord, index: int | None, options: LogOptions
 ) -> AsyncGenerator[bytes, None]:
-    """The output of one benchmark, or of all of them under header lines.
+    """The output of benchmark ``index``; of all benchmarks, each below a header line, if that is None.
 
     Raises:
-        ApiError: before anything is yielded: 404 if there is no such benchmark, 500 if the runtime cannot read it now.
+        ApiError: before the first chunk: 404 if there is no such benchmark, 500 if the runtime cannot read the log now.
     """
     if index is not None and index >= len(job.benchmarks):
         raise problems.not_found("benchmark", str(index))
@@ -37,8 +37,8 @@ async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGe
             first = await anext(chunks, b"")
         except RuntimeUnavailable as error:
             if benchmark.index == 0:
-                raise  # the answer has not begun, so the client can still be told
-            pod, container, first = "unknown", "unknown", f"(it cannot be read now: {error})\n".encode()
+                raise  # the response has not started, so an error status is still possible
+            pod, container, first = "unknown", "unknown", f"(the log cannot be read now: {error})\n".encode()
         start = "\n" if benchmark.index else ""
         header = f"{start}=== pod={pod} container={container} benchmark_id={benchmark_id} ===\n"
         yield header.encode() + first

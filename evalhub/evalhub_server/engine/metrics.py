@@ -13,7 +13,7 @@ import structlog
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.transitions import LAUNCH_FAILED
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.series import Count, Distribution, Gauge, Series
+from evalhub_server.engine.metric_family import CounterValue, Gauge, HistogramValue, MetricFamily
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StorageError
 from evalhub_server.models.common import State
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 SECONDS = tuple(float(2**n) for n in range(14))
 """Bounds of durations of jobs and benchmarks: 1, 2, 4 … 8192."""
 
-_distribution = partial(Distribution, SECONDS)
+_distribution = partial(HistogramValue, SECONDS)
 
 
 class JobMetrics:
@@ -37,53 +37,53 @@ class JobMetrics:
 
     def __init__(self, runtime: str) -> None:
         self._runtime = runtime
-        self.jobs = Series(
+        self.jobs = MetricFamily(
             "evalhub_evaluation_jobs_total",
             "Evaluation jobs by the state they reached, once for each of their providers.",
             ("provider", "collection", "status"),
-            Count,
+            CounterValue,
             open_labels=("provider", "collection"),
         )
-        self.errors = Series(
+        self.errors = MetricFamily(
             "evalhub_evaluation_errors_total",
             "Evaluation errors: jobs that ended as failed or partially_failed, benchmarks that could not be started.",
             ("error_type", "provider"),
-            Count,
+            CounterValue,
             open_labels=("provider",),
         )
-        self.benchmarks = Series(
+        self.benchmarks = MetricFamily(
             "evalhub_benchmark_completions_total",
             "Benchmarks of jobs that have ended, by their final state.",
             ("benchmark_name", "provider", "status"),
-            Count,
+            CounterValue,
             open_labels=("benchmark_name", "provider"),
         )
-        self.actions = Series(
+        self.actions = MetricFamily(
             "evalhub_evaluation_job_actions_total",
             "Evaluation jobs that were created, were cancelled, or had a benchmark that could not be started.",
             ("action", "runtime"),
-            Count,
+            CounterValue,
         )
-        self.completions = Series(
+        self.completions = MetricFamily(
             "evalhub_evaluation_job_completions_total",
             "Evaluation jobs that have ended, by their final state.",
             ("state",),
-            Count,
+            CounterValue,
         )
-        self.runtime_errors = Series(
+        self.runtime_errors = MetricFamily(
             "evalhub_benchmark_runtime_errors_total",
             "Benchmarks that the runtime could not start.",
             ("runtime",),
-            Count,
+            CounterValue,
         )
-        self.job_seconds = Series(
+        self.job_seconds = MetricFamily(
             "evalhub_evaluation_job_duration_seconds",
             "From the creation of an evaluation job to its end.",
             ("provider", "collection"),
             _distribution,
             open_labels=("provider", "collection"),
         )
-        self.benchmark_seconds = Series(
+        self.benchmark_seconds = MetricFamily(
             "evalhub_benchmark_duration_seconds",
             "From the start of a benchmark to its end, as the job's results have them.",
             ("benchmark_name", "provider"),
@@ -101,12 +101,12 @@ class JobMetrics:
         self.histograms = (self.job_seconds, self.benchmark_seconds)
 
     def on_change(self, change: JobChanged) -> None:
-        """Count a committed change."""
+        """CounterValue a committed change."""
         before, after = change.before, change.after
         if after is None:
             return
         if before is None:
-            self.actions.cell("created", self._runtime).inc()
+            self.actions.labels("created", self._runtime).inc()
             self._reached(after, (), first_end=False)
             return
         # Records share what did not change, and one event of a large job changes one benchmark.
@@ -115,7 +115,7 @@ class JobMetrics:
         if not_started:
             self._not_started(before, after, not_started)
         if after.cancelled and not before.cancelled:
-            self.actions.cell("cancelled", self._runtime).inc()
+            self.actions.labels("cancelled", self._runtime).inc()
         if after.state is not before.state:
             ended = after.state.terminal and not before.state.terminal
             self._reached(after, after.benchmarks if ended else changed, first_end=ended)
@@ -128,28 +128,28 @@ class JobMetrics:
         """A state was reached. One end can follow another: a late result replaces what the server had assumed."""
         collection = _collection(job)
         for provider in _providers(job):
-            self.jobs.cell(provider, collection, job.state.value).inc()
+            self.jobs.labels(provider, collection, job.state.value).inc()
             if first_end:
                 seconds = (job.updated_at - job.created_at).total_seconds()
-                self.job_seconds.cell(provider, collection).observe(max(seconds, 0.0))
+                self.job_seconds.labels(provider, collection).observe(max(seconds, 0.0))
         if not job.state.terminal:
             return
-        self.completions.cell(job.state.value).inc()
+        self.completions.labels(job.state.value).inc()
         if job.state in (State.FAILED, State.PARTIALLY_FAILED):
             failed = {
                 job.plan.benchmarks[b.index].provider_id for b in job.benchmarks if b.state is State.FAILED
             }
             for provider in failed:
-                self.errors.cell("job_failed", provider).inc()
+                self.errors.labels("job_failed", provider).inc()
         self._benchmarks_ended(job, ended)
 
     def _benchmarks_ended(self, job: JobRecord, benchmarks: Iterable[BenchmarkRecord]) -> None:
         for benchmark in benchmarks:
             planned = job.plan.benchmarks[benchmark.index]
-            self.benchmarks.cell(planned.id, planned.provider_id, benchmark.state.value).inc()
+            self.benchmarks.labels(planned.id, planned.provider_id, benchmark.state.value).inc()
             seconds = _seconds(benchmark)
             if seconds is not None:
-                self.benchmark_seconds.cell(planned.id, planned.provider_id).observe(seconds)
+                self.benchmark_seconds.labels(planned.id, planned.provider_id).observe(seconds)
 
     def _not_started(
         self, before: JobRecord, after: JobRecord, not_started: Iterable[BenchmarkRecord]
@@ -157,10 +157,10 @@ class JobMetrics:
         for benchmark in not_started:
             if not _launch_failed(before.benchmarks[benchmark.index]):
                 provider = after.plan.benchmarks[benchmark.index].provider_id
-                self.errors.cell("runtime_start_failed", provider).inc()
-                self.runtime_errors.cell(self._runtime).inc()
+                self.errors.labels("runtime_start_failed", provider).inc()
+                self.runtime_errors.labels(self._runtime).inc()
         if not any(_launch_failed(b) for b in before.benchmarks):
-            self.actions.cell("runtime_start_failed", self._runtime).inc()
+            self.actions.labels("runtime_start_failed", self._runtime).inc()
 
 
 async def job_gauges(store: JobStore, supervisor: Supervisor) -> list[Gauge]:

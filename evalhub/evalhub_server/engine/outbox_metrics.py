@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from evalhub_server.engine.metric_family import CounterValue, Gauge, HistogramValue, MetricFamily
 from evalhub_server.engine.outbox import ExportAttempt, Finalizer
-from evalhub_server.engine.series import Count, Distribution, Gauge, Series
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Bounds of durations; an attempt has two minutes."""
@@ -16,17 +16,17 @@ class ExportMetrics:
 
     def __init__(self, finalizer: Finalizer) -> None:
         self._finalizer = finalizer
-        self.attempts = Series(
+        self.attempts = MetricFamily(
             "evalhub_export_attempts_total",
             "Attempts to send results of jobs to a tracker or exporter, by what became of them.",
             ("kind", "name", "result"),
-            Count,
+            CounterValue,
         )
-        self.seconds = Series(
+        self.seconds = MetricFamily(
             "evalhub_export_attempt_duration_seconds",
             "How long attempts took.",
             ("kind", "name"),
-            partial(Distribution, SECONDS),
+            partial(HistogramValue, SECONDS),
         )
         self.counters = (self.attempts,)
         self.histograms = (self.seconds,)
@@ -36,10 +36,10 @@ class ExportMetrics:
         return Gauge(
             name="evalhub_exports_owed",
             help="Jobs that owe something to a tracker or exporter.",
-            labels=("kind", "name"),
+            label_names=("kind", "name"),
             values=dict(self._finalizer.owing),
         )
 
     def _on_attempt(self, attempt: ExportAttempt) -> None:
-        self.attempts.cell(attempt.kind, attempt.name, attempt.result).inc()
-        self.seconds.cell(attempt.kind, attempt.name).observe(attempt.seconds)
+        self.attempts.labels(attempt.kind, attempt.name, attempt.result).inc()
+        self.seconds.labels(attempt.kind, attempt.name).observe(attempt.seconds)

@@ -1,4 +1,4 @@
-"""The figures of ``/metrics`` as OpenTelemetry has them."""
+"""The metrics of ``/metrics`` in OpenTelemetry's data model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
-from evalhub_server.engine.series import Figures, Labels
+from evalhub_server.engine.metric_family import Labels, MetricsSnapshot
 
 _NAMES = {
     "http_server_active_requests": "http.server.active_requests",
@@ -57,17 +57,17 @@ class MetricSink(Protocol):
 
 
 def metrics_data(
-    figures: Figures, resource: Resource, scope: InstrumentationScope, start_ns: int, now_ns: int
+    snapshot: MetricsSnapshot, resource: Resource, scope: InstrumentationScope, start_ns: int, now_ns: int
 ) -> MetricsData:
-    """``figures`` since ``start_ns`` (both in ns since 1970).
+    """``snapshot`` since ``start_ns`` (both in ns since 1970).
 
     Prometheus puts a unit and ``_total`` at the end of names, OpenTelemetry beside them: a collector that hands metrics to
     Prometheus makes the very names of ``/metrics`` of these.
     """
     metrics = [
-        *_counters(figures, start_ns, now_ns),
-        *_histograms(figures, start_ns, now_ns),
-        *_gauges(figures, now_ns),
+        *_counters(snapshot, start_ns, now_ns),
+        *_histograms(snapshot, start_ns, now_ns),
+        *_gauges(snapshot, now_ns),
     ]
     metrics = [metric for metric in metrics if metric.data.data_points]  # exporters complain of the others
     of_scope = ScopeMetrics(scope=scope, metrics=metrics, schema_url="")
@@ -75,44 +75,44 @@ def metrics_data(
     return MetricsData(resource_metrics=[of_resource])
 
 
-def _counters(figures: Figures, start_ns: int, now_ns: int) -> Iterator[Metric]:
-    for series in figures.counters:
+def _counters(snapshot: MetricsSnapshot, start_ns: int, now_ns: int) -> Iterator[Metric]:
+    for family in snapshot.counters:
         points = [
-            NumberDataPoint(_attributes(series.labels, values), start_ns, now_ns, cell.value)
-            for values, cell in series.cells().items()
+            NumberDataPoint(_attributes(family.label_names, values), start_ns, now_ns, series.value)
+            for values, series in family.series().items()
         ]
         data = Sum(points, aggregation_temporality=_CUMULATIVE, is_monotonic=True)
-        yield _metric(series.name.removesuffix(_TOTAL), series.help, data)
+        yield _metric(family.name.removesuffix(_TOTAL), family.help, data)
 
 
-def _histograms(figures: Figures, start_ns: int, now_ns: int) -> Iterator[Metric]:
+def _histograms(snapshot: MetricsSnapshot, start_ns: int, now_ns: int) -> Iterator[Metric]:
     unknown = cast("Any", None)  # which the protocol allows, and the type does not
-    for series in figures.histograms:
+    for family in snapshot.histograms:
         points: list[HistogramDataPoint] = []
-        for values, cell in series.cells().items():
+        for values, series in family.series().items():
             counts = (
-                cell.counts.copy()
+                series.counts.copy()
             )  # one copy, or an observation meanwhile would be in one of the two only
             points.append(
                 HistogramDataPoint(
-                    attributes=_attributes(series.labels, values),
+                    attributes=_attributes(family.label_names, values),
                     start_time_unix_nano=start_ns,
                     time_unix_nano=now_ns,
                     count=sum(counts),
-                    sum=cell.sum,
+                    sum=series.sum,
                     bucket_counts=counts,
-                    explicit_bounds=cell.bounds,
+                    explicit_bounds=series.bounds,
                     min=unknown,
                     max=unknown,
                 )
             )
-        yield _metric(series.name, series.help, Histogram(points, aggregation_temporality=_CUMULATIVE))
+        yield _metric(family.name, family.help, Histogram(points, aggregation_temporality=_CUMULATIVE))
 
 
-def _gauges(figures: Figures, now_ns: int) -> Iterator[Metric]:
-    for gauge in figures.gauges:
+def _gauges(snapshot: MetricsSnapshot, now_ns: int) -> Iterator[Metric]:
+    for gauge in snapshot.gauges:
         points = [
-            NumberDataPoint(_attributes(gauge.labels, values), 0, now_ns, value)
+            NumberDataPoint(_attributes(gauge.label_names, values), 0, now_ns, value)
             for values, value in gauge.values.items()
         ]
         yield _metric(gauge.name, gauge.help, Gauge(points))

@@ -9,9 +9,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
 
+from evalhub_server.engine.metric_family import (
+    CounterValue,
+    Gauge,
+    HistogramValue,
+    Labels,
+    MetricFamily,
+    MetricsSnapshot,
+)
 from evalhub_server.engine.metrics import JobMetrics
 from evalhub_server.engine.outbox_metrics import ExportMetrics
-from evalhub_server.engine.series import Count, Distribution, Figures, Gauge, Labels, Series
 
 NOT_FOUND = "not_found"
 """The route of a request that has none: a path would be a label value that clients choose."""
@@ -58,24 +65,26 @@ class HttpMetrics:
         self._scheme = scheme
         self._server = (address, str(port), scheme)
         self._active: Counter[str] = Counter()
-        self._ended: dict[tuple[str, str, int, str], tuple[Distribution, Distribution, Distribution]] = {}
-        self._seconds = Series(
+        self._ended: dict[
+            tuple[str, str, int, str], tuple[HistogramValue, HistogramValue, HistogramValue]
+        ] = {}
+        self._seconds = MetricFamily(
             "http_server_request_duration_seconds",
             "From the head of a request to the end of its answer.",
             _LABELS,
-            partial(Distribution, _SECONDS),
+            partial(HistogramValue, _SECONDS),
         )
-        self._received = Series(
+        self._received = MetricFamily(
             "http_server_request_body_size_bytes",
             "Bodies of requests, as their heads announce them.",
             _LABELS,
-            partial(Distribution, _BYTES),
+            partial(HistogramValue, _BYTES),
         )
-        self._sent = Series(
+        self._sent = MetricFamily(
             "http_server_response_body_size_bytes",
             "Bodies of answers.",
             _LABELS,
-            partial(Distribution, _BYTES),
+            partial(HistogramValue, _BYTES),
         )
 
     def started(self, method: str) -> None:
@@ -100,12 +109,12 @@ class HttpMetrics:
         received_bytes.observe(int(received) if received.isdigit() else 0)
         answer_bytes.observe(0 if method == "HEAD" else sent_bytes)
 
-    def _begin(self, key: tuple[str, str, int, str]) -> tuple[Distribution, Distribution, Distribution]:
+    def _begin(self, key: tuple[str, str, int, str]) -> tuple[HistogramValue, HistogramValue, HistogramValue]:
         method, route, status, version = key
         values = (method, route or NOT_FOUND, str(status), "http", version, *self._server)
-        cells = self._seconds.cell(*values), self._received.cell(*values), self._sent.cell(*values)
-        self._ended[key] = cells
-        return cells
+        children = self._seconds.labels(*values), self._received.labels(*values), self._sent.labels(*values)
+        self._ended[key] = children
+        return children
 
     def gauge(self) -> Gauge:
         values: Counter[Labels] = Counter()
@@ -114,34 +123,34 @@ class HttpMetrics:
         return Gauge(
             name="http_server_active_requests",
             help="Requests that are being answered.",
-            labels=("http_request_method", "url_scheme"),
+            label_names=("http_request_method", "url_scheme"),
             values=values,
         )
 
-    def counters(self) -> list[Series[Count]]:
-        requests = Series(
-            "http_server_request_count_total", "Requests that were answered.", _COUNT_LABELS, Count
+    def counters(self) -> list[MetricFamily[CounterValue]]:
+        requests = MetricFamily(
+            "http_server_request_count_total", "Requests that were answered.", _COUNT_LABELS, CounterValue
         )
-        for (method, route, status, *_), cell in self._seconds.cells().items():
-            requests.cell(method, route, status).value += sum(cell.counts)
+        for (method, route, status, *_), series in self._seconds.series().items():
+            requests.labels(method, route, status).value += sum(series.counts)
         return [requests]
 
-    def histograms(self) -> list[Series[Distribution]]:
+    def histograms(self) -> list[MetricFamily[HistogramValue]]:
         return [self._seconds, self._received, self._sent, self._api_seconds()]
 
-    def _api_seconds(self) -> Series[Distribution]:
+    def _api_seconds(self) -> MetricFamily[HistogramValue]:
         """The same durations under the contract's older name, whose last two labels are always empty."""
-        api = Series(
+        api = MetricFamily(
             "evalhub_api_request_duration_seconds",
             "From the head of a request to the end of its answer, by route.",
             ("endpoint", "method", "collection", "provider"),
-            partial(Distribution, _API_SECONDS),
+            partial(HistogramValue, _API_SECONDS),
         )
-        for (method, route, *_), cell in self._seconds.cells().items():
-            merged = api.cell("" if route == NOT_FOUND else route, method, "", "")
-            for bound, count in zip((*_SECONDS, inf), cell.counts, strict=True):
+        for (method, route, *_), series in self._seconds.series().items():
+            merged = api.labels("" if route == NOT_FOUND else route, method, "", "")
+            for bound, count in zip((*_SECONDS, inf), series.counts, strict=True):
                 merged.counts[bisect_left(_API_SECONDS, bound)] += count
-            merged.sum += cell.sum
+            merged.sum += series.sum
         return api
 
 
@@ -160,9 +169,9 @@ class Metrics:
         self._exports = exports
         self._gauges = gauges
 
-    async def figures(self) -> Figures:
+    async def snapshot(self) -> MetricsSnapshot:
         """All of them, as they are now."""
-        return await asyncio.to_thread(self._figures, await self._all_gauges())
+        return await asyncio.to_thread(self._snapshot, await self._all_gauges())
 
     async def text(self) -> bytes:
         # In a thread: the first call imports prometheus-client, and a thousand series take a while.
@@ -171,8 +180,8 @@ class Metrics:
     async def _all_gauges(self) -> list[Gauge]:
         return [*await self._gauges(), self._exports.gauge(), self.http.gauge()]
 
-    def _figures(self, gauges: list[Gauge]) -> Figures:
-        return Figures(
+    def _snapshot(self, gauges: list[Gauge]) -> MetricsSnapshot:
+        return MetricsSnapshot(
             counters=[*self._jobs.counters, *self._exports.counters, *self.http.counters()],
             histograms=[*self._jobs.histograms, *self._exports.histograms, *self.http.histograms()],
             gauges=gauges,
@@ -181,7 +190,7 @@ class Metrics:
     def _write(self, gauges: list[Gauge]) -> bytes:
         from evalhub_server.web.prometheus import Exposition
 
-        return Exposition(self._figures(gauges)).text()
+        return Exposition(self._snapshot(gauges)).text()
 
 
 def known_method(method: str) -> str:
