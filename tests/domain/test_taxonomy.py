@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evalhub_server.domain.resource import CollectionRecord, labels
+from evalhub_server.domain.resource import CollectionRecord, resource_labels
 from evalhub_server.domain.resource_requests import read_collection
 from evalhub_server.domain.resource_transitions import replace_collection
 from evalhub_server.domain.resource_view import collection_resource
@@ -56,8 +56,8 @@ def test_a_list_of_its_own_is_kept_and_industries_are_never_derived() -> None:
 
 
 def test_filters_find_derived_lists() -> None:
-    assert labels(a_collection(TAXED, benchmarks=TWO))["domains"] == ("fin", "law", "med")
-    assert labels(a_collection(TAXED, benchmarks=TWO, domains=["z"]))["domains"] == ("z",)
+    assert resource_labels(a_collection(TAXED, benchmarks=TWO))["domains"] == ("fin", "law", "med")
+    assert resource_labels(a_collection(TAXED, benchmarks=TWO, domains=["z"]))["domains"] == ("z",)
 
 
 def test_the_taxonomy_follows_the_providers() -> None:
@@ -66,7 +66,7 @@ def test_the_taxonomy_follows_the_providers() -> None:
     assert plain(collection_resource(record, changed))["domains"] == ["new"]
     assert with_derived(record, TAXED) is record
     followed = with_derived(record, changed)
-    assert labels(followed)["domains"] == ("new",)
+    assert resource_labels(followed)["domains"] == ("new",)
     assert followed.updated_at == record.updated_at
 
 
@@ -102,4 +102,4 @@ def test_other_members_give_other_lists_even_if_the_old_ones_are_sent_back() -> 
     sent = collection_document(benchmarks=[{"id": "c", "provider_id": "p"}], domains=["fin", "law", "med"])
     replaced = replace_collection(record, read_collection(as_json(sent)), TAXED, LATER)
     assert shown(replaced) == ["other"]
-    assert labels(replaced)["domains"] == ("other",)
+    assert resource_labels(replaced)["domains"] == ("other",)

@@ -64,7 +64,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def make(plugins: Plugins, name: str, sections: dict[str, object] | None = None) -> Storage:
-    return plugins.make(Storage, name, sections or {}, CONTEXT)
+    return plugins.create(Storage, name, sections or {}, CONTEXT)
 
 
 def test_first_party_plugins_come_through_the_same_door():
@@ -263,7 +263,7 @@ def test_a_factory_that_makes_something_else_is_refused(site: Site):
         """,
     )
     plugins = load_plugins(environ={})
-    with pytest.raises(PluginError, match="made a int, not a Storage"):
+    with pytest.raises(PluginError, match="returned a int, not a Storage"):
         make(plugins, "wrong")
     with pytest.raises(PluginError, match=r"no_such_lib.*pip install"):
-        plugins.make(Runtime, "unimportable", {}, CONTEXT)
+        plugins.create(Runtime, "unimportable", {}, CONTEXT)

@@ -78,7 +78,7 @@ def make_selected(
 ) -> T:
     """Build a plugin. Errors name the file and line of the wrong value, and ``--local`` if the runtime is missing."""
     try:
-        return plugins.make(kind, name, settings.sections, context)
+        return plugins.create(kind, name, settings.sections, context)
     except SettingsError as error:
         raise settings.error(error) from None
     except PluginError as error:

@@ -83,11 +83,6 @@ def hardware_profile_fetch_failed(name: str) -> ApiError:
     return ApiError(500, "hardware_profile_fetch_failed", f"Failed to fetch hardware profile '{name}'.")
 
 
-def mlflow_request_failed(error: str) -> ApiError:
-    text = f"The MLflow request failed: '{error}'. Please check the MLflow configuration and try again."
-    return ApiError(400, "mlflow_request_failed", text)
-
-
 def job_closed(job_id: str, new_state: str, state: State) -> ApiError:
     text = f"The job {job_id} can not be {new_state} because it is '{state.value}'."
     return ApiError(409, "job_can_not_be_updated", text)

@@ -74,7 +74,7 @@ def kind_of(record: AnyResource) -> Kind:
     return Kind.PROVIDER if isinstance(record, ProviderRecord) else Kind.COLLECTION
 
 
-def labels(record: AnyResource) -> dict[str, tuple[str, ...]]:
+def resource_labels(record: AnyResource) -> dict[str, tuple[str, ...]]:
     """The lists that a filter can match, by name: ``tags`` for both kinds, the taxonomy for collections."""
     if isinstance(record, ProviderRecord):
         return {"tags": record.config.tags}

@@ -34,8 +34,8 @@ from evalhub_server.domain.resource import (
     ProviderRecord,
     ResourceRecord,
     kind_of,
-    labels,
     merge_system_resource,
+    resource_labels,
 )
 from evalhub_server.domain.url_rewriting import SidecarUrls
 from evalhub_server.errors import (
@@ -303,13 +303,13 @@ __all__ = [
     "is_public",
     "kind_of",
     "label_value",
-    "labels",
     "merge_system_resource",
     "parse_challenges",
     "port_of",
     "problems",
     "proxy_options",
     "registry_api_host",
+    "resource_labels",
     "retry_after_s",
     "single",
     "split_http_url",

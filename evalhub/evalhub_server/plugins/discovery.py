@@ -20,7 +20,7 @@ from evalhub_server.plugins.manager import DISTRIBUTION, KINDS, LOAD_PLUGINS, Of
 def load_plugins(
     points: Iterable[EntryPoint] | None = None, environ: Mapping[str, str] = os.environ
 ) -> Plugins:
-    """Load every plugin of the environment. A broken one becomes a line in ``infos``, never an exception."""
+    """Load all installed plugins. A broken one is reported in :attr:`Plugins.infos`, never by an exception."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     offers: list[Offer] = []
@@ -28,7 +28,7 @@ def load_plugins(
     found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if points is None else points
     for point in sorted(found, key=_first_party_first):
         info = _info(point)
-        if not _wanted(info, environ.get(LOAD_PLUGINS)):
+        if not _allowed(info, environ.get(LOAD_PLUGINS)):
             info.state = "not loaded"
             info.error = f"{LOAD_PLUGINS} does not name it"
             infos.append(info)
@@ -60,7 +60,7 @@ def _info(point: EntryPoint) -> PluginInfo:
     )
 
 
-def _wanted(info: PluginInfo, allowed: str | None) -> bool:
+def _allowed(info: PluginInfo, allowed: str | None) -> bool:
     if allowed is None or info.distribution == DISTRIBUTION:
         return True
     return bool({info.name, info.distribution} & {name.strip() for name in allowed.split(",")})
@@ -70,12 +70,12 @@ def _offers(manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo) 
     plugin = point.load()
     manager.register(plugin, name=point.name)
     try:
-        manager.check_pending()  # a misspelt hook is an error, not something never called
+        manager.check_pending()  # otherwise a misspelt hook is never called
         offers: list[Offer] = []
-        for word, hook in KINDS.values():
+        for kind, hook in KINDS.values():
             implementation = _implementation(manager, hook, plugin)
             if implementation is not None:
-                offers += [_offer(word, item, info) for item in _descriptors(_call(implementation), hook)]
+                offers += [_offer(kind, item, info) for item in _descriptors(_call(implementation), hook)]
     except BaseException:
         manager.unregister(plugin)
         raise
@@ -98,26 +98,26 @@ def _call(implementation: Callable[[], Any]) -> Any:
         raise
 
 
-def _descriptors(answer: Any, hook: str) -> Sequence[Descriptor[Any, Any]]:
-    if inspect.isawaitable(answer):
+def _descriptors(returned: Any, hook: str) -> Sequence[Descriptor[Any, Any]]:
+    if inspect.isawaitable(returned):
         raise PluginError(f"{hook}() must be a plain function, not a coroutine function")
-    if not isinstance(answer, list | tuple):
-        raise PluginError(f"{hook}() returned a {type(answer).__name__}, not a sequence of descriptors")
-    for item in cast("Sequence[Any]", answer):
+    if not isinstance(returned, list | tuple):
+        raise PluginError(f"{hook}() returned a {type(returned).__name__}, not a sequence of descriptors")
+    for item in cast("Sequence[Any]", returned):
         if not isinstance(item, Descriptor):
             raise PluginError(f"{hook}() returned a {type(item).__name__} where a Descriptor belongs")
         check_descriptor(cast("Descriptor[Any, Any]", item))
-    return cast("Sequence[Descriptor[Any, Any]]", answer)
+    return cast("Sequence[Descriptor[Any, Any]]", returned)
 
 
-def _offer(word: str, descriptor: Descriptor[Any, Any], info: PluginInfo) -> Offer:
+def _offer(kind: str, descriptor: Descriptor[Any, Any], info: PluginInfo) -> Offer:
     error = incompatibility(descriptor.api)
     own = msgspec.structs.replace(
         info,
         name=descriptor.name,
-        kind=word,
+        kind=kind,
         help=descriptor.help,
         state="incompatible" if error else "available",
         error=error,
     )
-    return Offer(word, descriptor, own)
+    return Offer(kind, descriptor, own)

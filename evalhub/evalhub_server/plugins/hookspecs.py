@@ -6,8 +6,8 @@ group ``evalhub.plugins``::
     [project.entry-points."evalhub.plugins"]
     my_plugin = "my_package.plugin"
 
-pluggy has no async, so a hook never returns something awaitable that the caller needs. Behaviour lives in the
-abstract classes :class:`Runtime`, :class:`Storage`, :class:`Tracker` and :class:`Exporter`; a hook only names them.
+pluggy has no async, so no hook returns an awaitable whose result the server needs. Behaviour lives in the abstract
+classes :class:`Runtime`, :class:`Storage`, :class:`Tracker` and :class:`Exporter`; hooks return descriptors of them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ PROJECT = "evalhub"
 ENTRY_POINT_GROUP = "evalhub.plugins"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+"""Marks the hooks of this module; plugins do not need it."""
+
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function as the implementation of the hook with its name: ``@hookimpl``."""
 
 
 class JobChanged(msgspec.Struct, kw_only=True, frozen=True):
-    """A committed change. ``before`` is None for a new job, ``after`` is None for a deleted one."""
+    """A committed change of a job. ``before`` is None for a new job, ``after`` is None for a deleted one."""
 
     before: JobRecord | None
     after: JobRecord | None
@@ -43,49 +46,51 @@ class JobChanged(msgspec.Struct, kw_only=True, frozen=True):
 
 @hookspec
 def evalhub_runtimes() -> Sequence[Descriptor[Runtime, Any]]:  # pyright: ignore[reportReturnType]
-    """Name the runtimes of this plugin: ways to run a benchmark's adapter.
+    """Return the runtimes of this plugin: ways to run the adapter of a benchmark.
 
-    Called once, when the server starts, from the main thread. Keep it cheap: no heavy import, no I/O.
-    Return a sequence of descriptors whose factories make :class:`~evalhub_server.plugins.Runtime` objects.
-    The one that ``plugins.runtime`` (or ``--local``) selects is made; the others stay names.
+    Called once in the main thread when the server starts, and by commands that list plugins. Keep it cheap: no heavy
+    imports, no I/O. An exception marks the plugin as broken; the server starts without it unless it is selected.
+
+    Returns descriptors whose factories create :class:`~evalhub_server.plugins.Runtime` objects. Only the factory of the
+    runtime that ``plugins.runtime`` (or ``--local``) selects is called.
     """
 
 
 @hookspec
 def evalhub_storages() -> Sequence[Descriptor[Storage, Any]]:  # pyright: ignore[reportReturnType]
-    """Name the storages of this plugin: where jobs are kept.
+    """Return the storages of this plugin: databases for jobs, providers and collections.
 
-    Called like :func:`evalhub_runtimes`. Factories make :class:`~evalhub_server.plugins.Storage` objects; the one
-    that ``plugins.storage`` (or ``database.driver``) selects is made.
+    Called like :func:`evalhub_runtimes`. Factories create :class:`~evalhub_server.plugins.Storage` objects. Only the
+    factory of the storage that ``plugins.storage`` (or ``database.driver``) selects is called.
     """
 
 
 @hookspec
 def evalhub_trackers() -> Sequence[Descriptor[Tracker, Any]]:  # pyright: ignore[reportReturnType]
-    """Name the trackers of this plugin: experiment tracking servers that jobs report into.
+    """Return the trackers of this plugin: experiment tracking servers that jobs report to.
 
-    Called like :func:`evalhub_runtimes`. Factories make :class:`~evalhub_server.plugins.Tracker` objects, one for
+    Called like :func:`evalhub_runtimes`. Factories create :class:`~evalhub_server.plugins.Tracker` objects, one for
     each name in ``plugins.trackers``.
     """
 
 
 @hookspec
 def evalhub_exporters() -> Sequence[Descriptor[Exporter, Any]]:  # pyright: ignore[reportReturnType]
-    """Name the exporters of this plugin: places that results of jobs, or news of them, are sent to.
+    """Return the exporters of this plugin: targets for results of jobs, or for messages about them.
 
-    Called like :func:`evalhub_runtimes`. Factories make :class:`~evalhub_server.plugins.Exporter` objects, one for
+    Called like :func:`evalhub_runtimes`. Factories create :class:`~evalhub_server.plugins.Exporter` objects, one for
     each name in ``plugins.exporters``.
     """
 
 
 @hookspec
 def evalhub_job_changed(change: JobChanged) -> Awaitable[None] | None:
-    """Observe a change of a job after it is committed.
+    """Observe a change of a job after its commit.
 
-    ``change`` holds the frozen record before and after. Called for every create, event, exit, cancel, attempt
-    of an export, and delete, in the order of the commits of one job; what happens while the server is down or the
-    queue of a slow observer is full, nobody tells it. What must not miss anything is an exporter: see
-    :meth:`Exporter.owes`. May be a plain function (keep it under a millisecond: it runs on the
-    server's event loop) or a coroutine function (time-boxed). What it raises is logged and affects nothing and
-    nobody: no job, no other observer.
+    ``change`` holds the frozen records before and after. Called for every create, event, exit, cancel, export attempt and
+    delete, in the order of the commits of one job. Changes are not delivered while the server is down, nor to an observer
+    whose queue is full; for guaranteed delivery write an exporter (:class:`~evalhub_server.plugins.Exporter`).
+
+    May be a plain function, which runs on the server's event loop and should return within a millisecond, or a coroutine
+    function, which is cancelled after a timeout. An exception is logged; it affects no job and no other observer.
     """

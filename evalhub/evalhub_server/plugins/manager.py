@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 DISTRIBUTION = "eval-hub-server"
 LOAD_PLUGINS = "EVALHUB_LOAD_PLUGINS"
-"""Comma-separated entry points or distributions; set, it is all of third parties that is loaded (empty: nothing)."""
+"""Environment variable with the third-party plugins to load, by entry point or distribution; unset loads all."""
 
 KINDS: Mapping[type[Any], tuple[str, str]] = {
     Runtime: ("runtime", "evalhub_runtimes"),
@@ -28,7 +28,7 @@ KINDS: Mapping[type[Any], tuple[str, str]] = {
     Tracker: ("tracker", "evalhub_trackers"),
     Exporter: ("exporter", "evalhub_exporters"),
 }
-"""Abstract class → (kind, hook that names implementations)."""
+"""Abstract class → (kind, hook that returns its descriptors)."""
 
 
 class PluginInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -44,7 +44,7 @@ class PluginInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """A descriptor and where it comes from."""
+    """A descriptor and its origin."""
 
     kind: str
     descriptor: Descriptor[Any, Any]
@@ -52,7 +52,7 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Plugins:
-    """What there is of them; :func:`~evalhub_server.plugins.discovery.load_plugins` makes it."""
+    """The installed plugins, as :func:`~evalhub_server.plugins.discovery.load_plugins` found them."""
 
     def __init__(
         self, manager: pluggy.PluginManager, offers: Sequence[Offer], infos: Sequence[PluginInfo]
@@ -61,48 +61,46 @@ class Plugins:
         self.infos = list(infos)
         self._offers = list(offers)
 
-    def make(self, kind: type[T], name: str, sections: Mapping[str, Any], context: PluginContext) -> T:
-        """Make the implementation of ``kind`` (one of :data:`KINDS`) that is called ``name``.
-
-        ``sections`` is the parsed configuration; the descriptor says which section is the plugin's.
+    def create(self, kind: type[T], name: str, sections: Mapping[str, Any], context: PluginContext) -> T:
+        """Create the implementation ``name`` of ``kind`` (one of :data:`KINDS`) from the parsed configuration.
 
         Raises:
-            PluginError: nothing of that name is installed, two are, it is made for another plugin API, or its
-                factory fails; the text lists what there is.
-            SettingsError: its section is wrong.
+            PluginError: no plugin or several plugins provide the name, the plugin is written for another plugin API, or
+                its factory fails.
+            SettingsError: the plugin's section is wrong.
         """
-        word = KINDS[kind][0]
-        offer = self._select(word, name)
+        kind_name = KINDS[kind][0]
+        offer = self._select(kind_name, name)
         descriptor = offer.descriptor
         section = descriptor.settings_section
         settings = convert_section(find_section(sections, section), descriptor.settings, section)
         try:
-            made = descriptor.factory(settings, context)
+            instance = descriptor.factory(settings, context)
         except EvalHubError:
             raise
         except ImportError as error:
             raise PluginError(
-                f"{word} '{name}' of {offer.info.distribution} cannot be imported: {error}. "
+                f"{kind_name} '{name}' of {offer.info.distribution} cannot be imported: {error}. "
                 f"Install what it needs, for example: pip install '{offer.info.distribution}[{name}]'"
             ) from error
         except Exception as error:
             raise PluginError(
-                f"{word} '{name}' of {offer.info.distribution} failed to start: {type(error).__name__}: {error}"
+                f"{kind_name} '{name}' of {offer.info.distribution} failed to start: {type(error).__name__}: {error}"
             ) from error
-        if not isinstance(made, kind):
+        if not isinstance(instance, kind):
             raise PluginError(
-                f"{word} '{name}' of {offer.info.distribution}: its factory made a {type(made).__name__}, "
+                f"{kind_name} '{name}' of {offer.info.distribution}: its factory returned a {type(instance).__name__}, "
                 f"not a {kind.__name__}. Report this to its author."
             )
-        return made
+        return instance
 
-    def _select(self, word: str, name: str) -> Offer:
-        named = [offer for offer in self._offers if offer.kind == word and offer.descriptor.name == name]
+    def _select(self, kind: str, name: str) -> Offer:
+        named = [offer for offer in self._offers if offer.kind == kind and offer.descriptor.name == name]
         if not named:
-            known = sorted(offer.descriptor.name for offer in self._offers if offer.kind == word)
+            known = sorted(offer.descriptor.name for offer in self._offers if offer.kind == kind)
             text = (
-                f"{word} '{name}' is selected but no installed plugin provides it. "
-                f"Installed {word}s: {', '.join(known) or 'none'}. "
+                f"{kind} '{name}' is selected but no installed plugin provides it. "
+                f"Installed {kind}s: {', '.join(known) or 'none'}. "
                 f"pip install a distribution that has it ({DISTRIBUTION} brings its own as extras: "
                 f"k8s, mlflow, postgres), or select another one under plugins: in config.yaml."
             )
@@ -112,25 +110,25 @@ class Plugins:
             )
         if len(named) > 1:
             raise PluginError(
-                f"two plugins provide the {word} '{name}': {named[0].info.distribution} and "
+                f"two plugins provide the {kind} '{name}': {named[0].info.distribution} and "
                 f"{named[1].info.distribution}. Uninstall one, or name what to load in {LOAD_PLUGINS}."
             )
         offer = named[0]
         if error := incompatibility(offer.descriptor.api):
             raise PluginError(
-                f"{word} '{name}' of {offer.info.distribution} {offer.info.version} {error}. "
+                f"{kind} '{name}' of {offer.info.distribution} {offer.info.version} {error}. "
                 f"Upgrade one of the two with pip."
             )
         return offer
 
     def sections(self) -> dict[str, list[type[msgspec.Struct]]]:
-        """The configuration section of each plugin, with the settings types of all plugins that read it."""
+        """Return the settings types of all plugins by the section that they are read from."""
         found: dict[str, list[type[msgspec.Struct]]] = {}
         for offer in self._offers:
             found.setdefault(offer.descriptor.settings_section, []).append(offer.descriptor.settings)
         return found
 
     def observers(self) -> list[tuple[str, Callable[..., Any]]]:
-        """(plugin, function) of every implementation of ``evalhub_job_changed``."""
+        """Return (plugin, function) for every implementation of ``evalhub_job_changed``."""
         caller: pluggy.HookCaller = self.manager.hook.evalhub_job_changed
         return [(impl.plugin_name, impl.function) for impl in caller.get_hookimpls()]

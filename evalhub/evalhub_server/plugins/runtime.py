@@ -1,4 +1,4 @@
-"""The contract of a runtime: how a benchmark's adapter is started, watched and stopped."""
+"""The contract of a runtime: how the adapter of a benchmark is started, watched and stopped."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins.hookspecs import JobChanged
 
 Handle = Json
-"""How a runtime finds a workload again, also after a restart of the server. Plain JSON; the core only stores it."""
+"""Identifies a workload, also after a restart of the server. Plain JSON that only the runtime interprets."""
 
 
 class BenchmarkRun(Struct, kw_only=True, frozen=True):
-    """One workload to start: benchmark ``spec.benchmark_index`` of job ``spec.id``, ``attempt`` counted from 1.
+    """One workload to start: benchmark ``spec.benchmark_index`` of job ``spec.id``; ``attempt`` counts from 1.
 
     ``config`` is the provider's entry for this runtime (``runtime.<provider_key>`` of the provider file), or None
-    if it has none. ``environment`` is what trackers and telemetry ask the adapter to have.
+    without one. ``environment`` has the variables that trackers and telemetry need in the adapter.
 
-    The rest is for runtimes that provide hardware and data: ``hardware`` is what the benchmark (else its job) asks
-    for, ``queue`` the job's own, used where ``hardware`` leads to none; ``test_data`` names the data to put at
-    ``/test_data``; ``oci_connection`` the secret with the registry credentials of the export.
+    The other fields are for runtimes that provide hardware and data. ``hardware`` is the benchmark's request, else the
+    job's. ``queue`` is the job's own, for hardware that implies none. ``test_data`` describes the data to mount at
+    ``/test_data``. ``oci_connection`` is the secret with the registry credentials of the export.
     """
 
     spec: JobSpec
@@ -41,12 +41,16 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """(job id, benchmark index, attempt): names the workload, once and for ever."""
+        """(job id, benchmark index, attempt): identifies the workload; never reused."""
         return self.spec.id, self.spec.benchmark_index, self.attempt
 
 
 class LogOptions(Struct, kw_only=True, frozen=True):
-    """``tail_lines``: how many of the last lines, -1 for all. The other two are for runtimes that can."""
+    """Which part of a log to return.
+
+    ``tail_lines`` is the number of lines from the end; -1 returns all. Runtimes that cannot support ``timestamps`` and
+    ``since_seconds`` ignore them.
+    """
 
     tail_lines: int = 1000
     timestamps: bool = False
@@ -54,7 +58,7 @@ class LogOptions(Struct, kw_only=True, frozen=True):
 
 
 class Limits(Struct, kw_only=True, frozen=True):
-    """How many workloads this runtime wants to run at once; None means any number."""
+    """Maximum numbers of workloads that run at the same time; None is no limit."""
 
     total: int | None = None
     per_provider: int | None = None
@@ -62,9 +66,9 @@ class Limits(Struct, kw_only=True, frozen=True):
 
 
 class Notice(Struct, kw_only=True, frozen=True):
-    """Something that people should know about a workload that has not ended.
+    """A warning about a workload that has not ended.
 
-    ``reason`` is a stable word for programs; ``message`` says what is the matter and what can be done.
+    ``reason`` is a stable word for programs; ``message`` describes the cause and the remedy.
     """
 
     reason: str
@@ -72,39 +76,47 @@ class Notice(Struct, kw_only=True, frozen=True):
 
 
 class Runtime(ABC):
-    """A way to run adapters. About 200 lines make a new one.
+    """A way to run adapters. A small one takes about 200 lines.
 
     Methods are called from one event loop, concurrently for different workloads. None may block that loop.
     """
 
     name: str
-    """What logs and metrics call it."""
+    """Its name in logs and metrics, and in the records of the benchmarks that it launched."""
 
     provider_key: str
     """Its entry under ``runtime:`` in a provider file, such as ``local``."""
 
     limits: Limits = Limits()
+    """How many workloads it can run at the same time."""
 
     sidecar: SidecarUrls | None = None
-    """Where adapters find server, model, tracker and registry, if that is another place than for everybody else.
+    """URLs at which its adapters find server, model, tracker and registry, if they differ from the configured ones.
 
-    People get to read the real addresses: texts that adapters report are changed back.
+    The server replaces these URLs by the configured ones in what adapters report.
     """
 
     exit_grace_s: float = 0.0
-    """How long a result may still be on its way after ``wait`` has returned, where that is longer than usual."""
+    """Seconds for which a result may still arrive after :meth:`wait` has returned, if more than the server's own grace."""
 
     observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
-    """Called with every committed change, as the hook ``evalhub_job_changed`` is; None: no interest."""
+    """Called with every committed change, like the hook ``evalhub_job_changed``; None if not needed."""
 
     @abstractmethod
     async def check(self) -> None:
-        """Called once before anything else. Raise :class:`StartupError` with a hint if this host cannot run it."""
+        """Check that this host can run adapters. Called once, before all other methods.
+
+        Raises:
+            StartupError: it cannot; the text names the remedy.
+        """
 
     async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
-        """Called before a job is stored. Raise :class:`ApiError` to refuse what this runtime could never run.
+        """Refuse a job that this runtime could never run. Called before a job is stored, while the client waits.
 
-        Nothing is started or kept here. The client waits, so look only at what can be known at once.
+        Starts and stores nothing. Check only what can be known immediately.
+
+        Raises:
+            ApiError: the response for the client.
         """
         return
 
@@ -112,80 +124,93 @@ class Runtime(ABC):
     async def launch(self, run: BenchmarkRun) -> Handle:
         """Start the workload and return its handle.
 
-        Idempotent per ``run.key``: when a crash hid an earlier launch from the core, this finds that workload,
-        whether it still runs or has ended, and returns its handle instead of starting a second one. Raise
-        :class:`LaunchError` if it cannot be started; then nothing of it may be left. Raise
-        :class:`RuntimeUnavailable` if that cannot be said now (no quota, nobody answers): the core launches again,
-        after a while, until the job is cancelled.
+        Idempotent per ``run.key``: if a workload with that key exists, running or ended, because the server crashed
+        after an earlier launch, its handle is returned and no second workload is started.
 
-        If the caller is cancelled, end as soon as you can; whatever is there by then may stay, since the core
-        launches again and gets the same handle or, if the job was cancelled, finds and stops it.
+        Cancellation: return as soon as possible. Whatever exists by then may stay: the server launches again and gets
+        the same handle or, if the job was cancelled, finds the workload with :meth:`find` and stops it.
+
+        Raises:
+            LaunchError: the workload cannot be started; nothing of it is left. The text becomes the benchmark's error.
+            RuntimeUnavailable: unknown at present (no quota, no connection). The server retries until the job is
+                cancelled, and shows the text as the benchmark's warning.
         """
 
     @abstractmethod
     async def find(self, run: BenchmarkRun) -> Handle | None:
         """Return the handle of the workload that an earlier launch of ``run.key`` started, running or ended.
 
-        None if there was none, and none will come of a launch that was cancelled. A part of a workload counts as one:
-        :meth:`stop` gets its handle. Starts nothing: it is asked for a benchmark that was cancelled during its launch,
-        or while a crash hid whether it had been launched. Raise :class:`RuntimeUnavailable` to be asked again.
+        None if there is none and a cancelled launch cannot create one any more. A partly created workload counts:
+        its handle is passed to :meth:`stop`. Starts nothing. Called for a benchmark that was cancelled during its
+        launch, or if a crash left open whether it was launched.
+
+        Raises:
+            RuntimeUnavailable: unknown at present; the server retries.
         """
 
     @abstractmethod
     async def wait(self, handle: Handle) -> Exit:
-        """Return when the workload has ended, or at once if it already has.
+        """Return when the workload has ended; immediately if it already has.
 
         Works after a restart of the server, for a workload that ended meanwhile, and for one that is gone without
-        a trace (``Exit(lost=True)``). Cancel-safe: a cancelled wait leaves the workload alone.
+        a trace (``Exit(lost=True)``). Several callers may wait for one handle. Cancel-safe: a cancelled wait leaves the
+        workload running.
         """
 
     async def notices(self, handle: Handle) -> AsyncIterator[Notice | None]:
-        """Yield what is to be said of a workload that has not ended, whenever that changes; None: nothing any more.
+        """Yield a warning about a workload that has not ended whenever it changes; None withdraws it.
 
-        Such as why it does not start, or that nobody knows just now how it is. The core shows the latest as the
-        benchmark's warning, stops listening when the workload has ended, and listens anew after a restart.
+        For example why it does not start, or that its state is unknown at present. The server shows the latest as the
+        benchmark's warning, closes the iterator when the workload has ended, and calls this again after a restart.
         """
         return
         yield
 
     @abstractmethod
     async def stop(self, handle: Handle, grace_s: float) -> None:
-        """Ask the workload to end, give it ``grace_s`` seconds, then force it.
+        """Terminate the workload: request it, wait up to ``grace_s`` seconds, then force it.
 
-        Idempotent. Returns when nothing of it is alive, its descendants included; also takes what a workload that
-        has already ended left running, but not its log. A handle whose process id now belongs to another process
-        harms nobody. Where others end workloads (a cluster), it may return when that can no longer be stopped and
+        Idempotent. Returns when no process of the workload is alive, descendants included. Also terminates what an ended
+        workload left running, and keeps its log. Must not affect another process that has got the process id of the
+        workload. Where other systems terminate workloads (a cluster), it may return when termination is irrevocable and
         ``grace_s`` is over.
         """
 
     @abstractmethod
     def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
-        """Yield the workload's output so far, also when it is gone; nothing if there is none.
+        """Yield the workload's output so far, also after its end; nothing if there is none.
 
-        Raise :class:`RuntimeUnavailable` before the first chunk if it cannot be read now: clients get an error.
+        Raises:
+            RuntimeUnavailable: before the first chunk, if the log cannot be read at present; clients get an error.
         """
 
     @abstractmethod
     async def remove(self, job_id: str, tenant: str) -> None:
-        """Remove every trace of a tenant's job (files, logs, cluster objects).
+        """Remove every trace of a tenant's job: files, logs, cluster objects. Nothing of it runs any more.
 
-        Idempotent. Nothing of it runs any more. Raise :class:`RuntimeUnavailable` if it cannot be done now: the
-        client gets an error, and the record stays, so that it can be asked again.
+        Idempotent.
+
+        Raises:
+            RuntimeUnavailable: it cannot be done at present. The client gets an error, and the record of the job is kept
+                so that the request can be repeated.
         """
 
     async def log_source(self, handle: Handle | None, job_id: str, benchmark_index: int) -> tuple[str, str]:
-        """Names for the header of a benchmark's log: (pod, container). Raises as :meth:`logs` does."""
+        """Return the (pod, container) names in the header of a benchmark's log. Raises as :meth:`logs` does."""
         return f"{job_id}-{benchmark_index}", self.name
 
     async def docker_config(self, job: JobRecord) -> bytes | None:
         """Return the docker configuration (JSON) with which the job's artifacts are pushed to its registry.
 
-        For a runtime that keeps its tenants' secrets: read the one that ``exports.oci.k8s.connection`` names; raise
-        :class:`ExportRefused` if there is none, anything else to be asked again. None: that of the server's user,
-        which is right where submitting a job means to be that user, as on this host.
+        For a runtime with a store of its tenants' secrets: read the one that ``exports.oci.k8s.connection`` names. None
+        selects the configuration of the server's user, which is right where clients act as that user, as on a
+        workstation. Any exception except :class:`ExportRefused` is retried.
+
+        Raises:
+            ExportRefused: the secret does not exist.
         """
         return None
 
     async def close(self) -> None:
-        """Let go of what the runtime holds. Workloads are left as they are."""
+        """Release connections and tasks. Workloads keep running."""
         return

@@ -1,8 +1,7 @@
-"""A section of the configuration made into a plugin's (or the core's) settings Struct.
+"""Conversion of a configuration section to the settings Struct of a plugin or of the server.
 
-As lenient as the released server: keys match in any case, null means absent, and a scalar may be of another type
-where the meaning is clear ("9125" for a number, 42 for a text, "a, b" for a list). The keys and the values of maps
-that belong to the user stay as they are.
+As lenient as the released server: keys match in any case, null means absent, and a scalar may have another type if the
+meaning is clear (``"9125"`` for a number, 42 for a text, ``"a, b"`` for a list). User-defined maps are kept as they are.
 """
 
 from __future__ import annotations
@@ -31,15 +30,16 @@ _ADVICE = {
 
 
 def convert_section(section: Any, type_: type[T], path: str, *, strict: bool = True) -> T:
-    """Convert parsed YAML at ``path`` (such as ``local``) to ``type_``. Unknown keys are refused unless ``strict`` is off.
+    """Convert parsed YAML at ``path`` (such as ``local``) to ``type_``. ``strict``: refuse unknown keys.
 
     Raises:
-        SettingsError: names the key path, the value's problem and, for an unknown key, the nearest known one.
+        SettingsError: a value or a key is wrong; the text has the key path, the problem and, for an unknown key, the most
+            similar known one.
     """
     value: Any = {} if section is None else section
     if strict:
-        for where, hint in unknown_keys(value, type_, path):
-            raise SettingsError(f"{where}: unknown key{hint}")
+        for key_path, hint in unknown_keys(value, type_, path):
+            raise SettingsError(f"{key_path}: unknown key{hint}")
     try:
         return msgspec.convert(_normal(value, type_, path), type_, strict=False, dec_hook=_decode_hook)
     except msgspec.ValidationError as error:
@@ -47,7 +47,7 @@ def convert_section(section: Any, type_: type[T], path: str, *, strict: bool = T
 
 
 def section_errors(section: Any, type_: type[msgspec.Struct], path: str) -> list[SettingsError]:
-    """What :func:`convert_section` raises, for every key of the section instead of the first alone."""
+    """Return the errors of all keys of a section, where :func:`convert_section` raises the first."""
     errors: list[SettingsError] = []
     items = cast("dict[Any, Any]", section).items() if isinstance(section, dict) else ()
     for one in [{key: item} for key, item in items]:
@@ -64,31 +64,31 @@ def section_errors(section: Any, type_: type[msgspec.Struct], path: str) -> list
 
 
 def find_section(sections: Mapping[str, Any], name: str) -> Any:
-    """The section called ``name`` in any case, or None."""
+    """Return the section with the name, in any case, or None."""
     if name in sections:
         return sections[name]
     return next((value for key, value in sections.items() if str(key).lower() == name.lower()), None)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint for a word that is none of the ``known`` ones."""
+    """Return a hint for an unknown word: the most similar known one, or all."""
     names = list(known)
     near = difflib.get_close_matches(word.lower(), names, n=1)
     return f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(names)})"
 
 
 def unknown_keys(value: Any, type_: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str]]:
-    """Yield (key path, hint) for each key below ``value`` that ``type_`` does not know."""
+    """Yield (key path, hint) for each key below ``value`` that is not a field of ``type_``."""
     if not isinstance(value, dict):
         return
     fields = _fields(type_)
     for key, item in cast("dict[Any, Any]", value).items():
-        where = f"{path}.{key}" if path else str(key)
+        key_path = f"{path}.{key}" if path else str(key)
         field = fields.get(str(key).lower())
         if field is None:
-            yield where, nearest(str(key), (field.encode_name for field in fields.values()))
+            yield key_path, nearest(str(key), (field.encode_name for field in fields.values()))
         elif (struct := struct_in(field.type)) is not None:
-            yield from unknown_keys(item, struct, where)
+            yield from unknown_keys(item, struct, key_path)
 
 
 @cache
@@ -104,14 +104,14 @@ def _arms(hint: Any) -> tuple[Any, ...]:
 
 
 def struct_in(hint: Any) -> type[msgspec.Struct] | None:
-    """The Struct that a type is, or that is one of the types of a union."""
+    """Return the Struct of a type hint: the type itself, or a member of the union."""
     return next(
         (arm for arm in _arms(hint) if isinstance(arm, type) and issubclass(arm, msgspec.Struct)), None
     )
 
 
 def _normal(value: Any, hint: Any, path: str) -> Any:
-    """Fields spelled as ``hint`` spells them, nulls dropped, scalars of the type that is wanted."""
+    """Return the value with keys as in ``hint``, without nulls, and with scalars of the expected types."""
     struct = struct_in(hint)
     if isinstance(value, dict):
         items = cast("dict[Any, Any]", value)
@@ -135,10 +135,12 @@ def _normal_map(items: dict[Any, Any], struct: type[msgspec.Struct], path: str) 
         if field is None or item is None:
             continue
         name = field.encode_name
-        where = f"{path}.{name}" if path else name
+        key_path = f"{path}.{name}" if path else name
         if name in normal:
-            raise SettingsError(f"{where}: given twice, as {spelled[name]!r} and {key!r}; keep one of them")
-        normal[name] = _normal(item, field.type, where)
+            raise SettingsError(
+                f"{key_path}: given twice, as {spelled[name]!r} and {key!r}; keep one of them"
+            )
+        normal[name] = _normal(item, field.type, key_path)
         spelled[name] = key
     return normal
 
@@ -150,12 +152,12 @@ def _decode_hook(type_: type[Any], value: Any) -> Any:
 
 
 def readable(error: str, path: str) -> str:
-    """msgspec says "… - at `$.a.b`"; people look for ``path.a.b: …``, and for what to write instead."""
-    text, _, where = error.partition(" - at `$")
-    below = where.rstrip("`")
-    text = f"{text[0].lower()}{text[1:]}".replace(" | null`", "`")  # null is as good as nothing there
-    wanted = text.removeprefix("expected ").partition(",")[0].partition(" | ")[0]
-    text += f"; {_ADVICE[wanted]}" if wanted in _ADVICE else ""
+    """Return an error of msgspec (``… - at $.a.b``) as ``path.a.b: …``, with advice on what to write."""
+    text, _, location = error.partition(" - at `$")
+    below = location.rstrip("`")
+    text = f"{text[0].lower()}{text[1:]}".replace(" | null`", "`")  # null means absent
+    expected = text.removeprefix("expected ").partition(",")[0].partition(" | ")[0]
+    text += f"; {_ADVICE[expected]}" if expected in _ADVICE else ""
     return f"{path}{below}: {text}" if path else f"{below.lstrip('.')}: {text}"
 
 

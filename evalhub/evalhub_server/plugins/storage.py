@@ -12,19 +12,20 @@ from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource, Kind
 
 JobChange = Callable[[JobRecord], JobRecord | None]
-"""A pure function of the domain. Returning the same object, or None, means: nothing to write."""
+"""A pure function that returns the changed record; the same object or None leaves it unchanged."""
 
 ResourceChange = Callable[[AnyResource], AnyResource | None]
-"""The same for a provider or collection."""
+"""Like :data:`JobChange`, for a provider or collection."""
 
 
 Sort = Literal["created_at", "updated_at", "name", "curation_order"]
+"""Sort keys of :class:`ResourceQuery`."""
 
 
 class Terms(Struct, kw_only=True, frozen=True):
-    """One filter: the values that match. ``every``: all of them must (tags); otherwise any. ``negated``: none may.
+    """One filter. A record matches if its field has any of ``values``; ``every``: all of them; ``negated``: none.
 
-    ``every`` with several values on a field that has one value matches nothing.
+    ``every`` with several values matches nothing on a field that has one value.
     """
 
     values: tuple[str, ...]
@@ -33,9 +34,9 @@ class Terms(Struct, kw_only=True, frozen=True):
 
 
 class JobQuery(Struct, kw_only=True, frozen=True):
-    """Which jobs, newest first (``created_at`` descending, then id descending). ``tenant`` None sees all tenants.
+    """A page of a list of jobs, newest first (``created_at`` descending, then id descending).
 
-    ``limit`` and ``offset`` are not negative.
+    ``tenant`` None selects all tenants. ``limit`` and ``offset`` are not negative. A job must match all filters.
     """
 
     tenant: str | None = None
@@ -49,21 +50,22 @@ class JobQuery(Struct, kw_only=True, frozen=True):
 
 
 class JobPage(Struct, kw_only=True, frozen=True):
-    """``items`` of the page and ``total_count`` of all that match the query."""
+    """``items`` of the page, and ``total_count`` of all records that match the query."""
 
     items: list[JobRecord]
     total_count: int
 
 
 class ResourceQuery(Struct, kw_only=True, frozen=True):
-    """Which providers or collections. ``tenant`` None sees all; otherwise that tenant's and the system's.
+    """A page of a list of providers or collections. A resource must match all filters.
 
-    ``system`` True or False: only, or none, of the system's. ``category``: a provider's is empty. ``labels``: terms by
-    the names of :func:`evalhub_server.domain.resource.labels`; a resource has none by any other name.
+    ``tenant`` None selects all resources; otherwise that tenant's and the system's. ``system`` True selects only the
+    system's, False all others. ``category`` of a provider is empty. ``labels`` has filters by the keys of
+    :func:`resource_labels`; a resource has no values for other keys.
 
-    ``sort``: names by code point. ``curation_order`` is that and then ``pinned_order``, both in the direction of
-    ``descending``; zero is no place, so it comes last in either direction (a provider has none). Ties by
-    ``created_at`` descending, then id ascending, whatever the direction. ``limit`` and ``offset`` are not negative.
+    ``sort`` compares names by code point. ``curation_order`` sorts by that and then by ``pinned_order``, both in the
+    direction of ``descending``; zero means unranked and comes last in either direction (providers are unranked). Ties are
+    sorted by ``created_at`` descending, then id ascending, in either direction. ``limit`` and ``offset`` are not negative.
     """
 
     kind: Kind
@@ -80,51 +82,67 @@ class ResourceQuery(Struct, kw_only=True, frozen=True):
 
 
 class ResourcePage(Struct, kw_only=True, frozen=True):
-    """``items`` of the page and ``total_count`` of all that match the query."""
+    """``items`` of the page, and ``total_count`` of all records that match the query."""
 
     items: list[AnyResource]
     total_count: int
 
 
 class Storage(ABC):
-    """Keeps jobs, providers and collections.
+    """A database of jobs, providers and collections.
 
-    Methods are called from one event loop, concurrently. A caller that is cancelled never leaves a transaction
-    open and never undoes another caller's write: a write either happens whole or not at all. ``tenant`` None means
-    "whoever's"; otherwise a record of another tenant is as good as absent. Faults raise :class:`StorageError`:
-    :class:`StorageUnavailable` if nothing is wrong with what was asked, so that it is worth being asked again (a full
-    disk, a lock, a database server that is away).
+    Methods are called from one event loop, concurrently. A cancelled call never leaves a transaction open and never
+    undoes another caller's write: a write happens either completely or not at all. ``tenant`` None is any tenant;
+    otherwise a record of another tenant is treated as absent.
+
+    Failures raise :class:`StorageError`; :class:`StorageUnavailable` if the same request may succeed later (a full
+    disk, a lock, a database server that is down).
     """
 
     durable: bool
-    """Does what is stored outlive the process?"""
+    """Whether records survive the end of the process."""
 
     description: str
-    """Where it is, for the start-up log, without secrets."""
+    """The location of the database, for the start-up log, without secrets."""
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect and bring the schema up to date. Raise :class:`StartupError` with a hint if that cannot be."""
+        """Connect and migrate the schema. Called once, before all other methods.
+
+        Raises:
+            StartupError: that is not possible; the text names the remedy.
+        """
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish what is being written, then disconnect. Idempotent."""
+        """Finish pending writes and disconnect. Idempotent."""
 
     @abstractmethod
     async def add_job(self, record: JobRecord) -> None:
-        """Store a new job; returns when it is as safe as this storage makes it. Raises :class:`AlreadyExists`."""
+        """Store a new job. Returns when it is as durable as this storage makes it.
+
+        Raises:
+            AlreadyExists: a job with that id is stored.
+        """
 
     @abstractmethod
     async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
-        """Return the job. Raises :class:`NotFound`. May return the very object that a write left."""
+        """Return the job; the object of an earlier write may be returned again.
+
+        Raises:
+            NotFound: no such job of that tenant is stored.
+        """
 
     @abstractmethod
     async def update_job(self, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
-        """Read, change, write, as one step that no other update of this job can come between.
+        """Read, change and write a job atomically, and return the new record.
 
-        ``change`` is called once with the current record, on the event loop; what it raises is raised here and
-        nothing is written. It must keep ``id``, ``tenant``, ``owner`` and ``created_at``. Returns the record as it
-        is now. Raises :class:`NotFound`, and :class:`StorageError` for a record that cannot be stored.
+        ``change`` is called once with the current record, on the event loop. If it raises, nothing is written and the
+        exception propagates. It must keep ``id``, ``tenant``, ``owner`` and ``created_at``.
+
+        Raises:
+            NotFound: no such job of that tenant is stored.
+            StorageError: the changed record cannot be stored.
         """
 
     @abstractmethod
@@ -133,46 +151,59 @@ class Storage(ABC):
 
     @abstractmethod
     async def open_jobs(self) -> list[JobRecord]:
-        """Return every job whose ``record.open`` is true, of all tenants, oldest first."""
+        """Return all jobs with ``record.open``, of all tenants, oldest first. Called once, at start-up."""
 
     @abstractmethod
     async def delete_job(self, job_id: str, tenant: str | None) -> None:
-        """Forget the job. Raises :class:`NotFound`."""
+        """Delete the job.
+
+        Raises:
+            NotFound: no such job of that tenant is stored.
+        """
 
     @abstractmethod
     async def add_resource(self, record: AnyResource) -> None:
-        """Store a new provider or collection. Raises :class:`AlreadyExists` if its kind has one of that id."""
+        """Store a new provider or collection.
+
+        Raises:
+            AlreadyExists: a resource of that kind and id is stored.
+        """
 
     @abstractmethod
     async def get_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> AnyResource:
-        """Return it if it is the tenant's or the system's. Raises :class:`NotFound`."""
+        """Return a provider or collection of the tenant or the system.
+
+        Raises:
+            NotFound: there is none.
+        """
 
     @abstractmethod
     async def update_resource(
         self, kind: Kind, resource_id: str, tenant: str | None, change: ResourceChange
     ) -> AnyResource:
-        """Like :meth:`update_job`. The system's are visible to every tenant; whether they may change, ``change`` says.
+        """Change a resource like :meth:`update_job`. A ``change`` that is not allowed for the system's raises.
 
-        A change that keeps ``config`` and what lists sort by, such as one more run, is cheap.
+        A change that keeps ``config`` and the sort keys, such as of ``run_count``, is cheap.
         """
 
     @abstractmethod
     async def list_resources(self, query: ResourceQuery) -> ResourcePage:
-        """Return one page of providers or collections, all of one state: of a :meth:`replace_system`, all or nothing."""
+        """Return one page of providers or collections, from one consistent state: before or after :meth:`replace_system`."""
 
     @abstractmethod
     async def delete_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> None:
-        """Forget it. Raises :class:`NotFound`, for the system's too: they go with :meth:`replace_system` only.
+        """Delete a resource of a tenant. Jobs that ran with it are kept.
 
-        Jobs that ran with it are not touched.
+        Raises:
+            NotFound: there is none, or it is the system's: only :meth:`replace_system` deletes those.
         """
 
     @abstractmethod
     async def replace_system(self, records: Sequence[AnyResource]) -> None:
-        """Make ``records``, of both kinds, all that the system has, in one step that no read sees half done.
+        """Replace all resources of the system, of both kinds, by ``records``, atomically.
 
-        What is stored already becomes what :func:`evalhub_server.domain.resource.merge_system_resource` says: it keeps its
-        ``created_at`` and its ``run_count``, and its ``updated_at`` if its ``config`` is the same. Of several records
-        of one kind and id the last counts. An id that a tenant's resource has already stays the tenant's; the system's
-        record is then left out and returned nowhere: the caller logs what :meth:`get_resource` does not find.
+        A stored resource is replaced as :func:`merge_system_resource` defines it: it keeps its ``created_at`` and
+        ``run_count``, and its ``updated_at`` if its ``config`` is the same. The last of several records with one kind and
+        id counts. If a tenant's resource has the id of a record, the tenant's is kept and the record is skipped; the caller
+        finds skipped records with :meth:`get_resource`.
         """

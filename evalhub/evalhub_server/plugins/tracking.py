@@ -1,4 +1,4 @@
-"""The contract of a tracker: an experiment tracking server that jobs report into."""
+"""The contract of a tracker: an experiment tracking server that jobs report to."""
 
 from __future__ import annotations
 
@@ -10,27 +10,40 @@ from evalhub_server.models.job import JobRequest
 
 
 class Tracker(ABC):
-    """Resolves experiments and records finished jobs in them."""
+    """Resolves the experiments of jobs, and records finished jobs in them.
+
+    Methods are called from one event loop, concurrently.
+    """
 
     name: str
+    """Its name in the configuration, in records and in the results of jobs."""
 
     @abstractmethod
     async def check(self) -> None:
-        """Called once at start. Raise :class:`StartupError` if the settings cannot work; a server that is down can."""
+        """Check the settings. Called once at start. A server that is down is no error: it may be up when needed.
+
+        Raises:
+            StartupError: the settings cannot work; the text names the remedy.
+        """
 
     @abstractmethod
     async def resolve_experiment(self, request: JobRequest, job_id: str, tenant: str) -> TrackedExperiment:
-        """Find or create the experiment that ``request.experiment`` names; there are no blanks around the name.
+        """Find or create the experiment that ``request.experiment`` names. The name has no surrounding whitespace.
 
-        Concurrent calls for one name give one experiment. Raises :class:`ApiError` ``mlflow_request_failed`` (400)
-        when the tracking server refuses or does not answer.
+        Called before a job is stored, while the client waits. Concurrent calls for one name return one experiment.
+        Cancel-safe: an experiment that a cancelled call has created is found by the next one.
+
+        Raises:
+            ApiError: the tracking server refuses or does not respond. Status, code and text are the response for the
+                client; no job is created.
         """
 
     @abstractmethod
     def environment(self, tenant: str) -> Mapping[str, str]:
-        """Environment variables that an adapter on this host needs to reach the same tracking server.
+        """Return environment variables with which an adapter on this host reaches the same tracking server.
 
-        They may hold secrets and paths of this host: a runtime that starts adapters elsewhere chooses among them.
+        They may contain secrets and paths of this host: a runtime that starts adapters elsewhere selects among them.
+        Must not block.
         """
 
     @abstractmethod
@@ -38,11 +51,13 @@ class Tracker(ABC):
         """Record a terminal job that has an experiment; ``reference`` of the outcome is the tracker's run id.
 
         Called in the background like :meth:`Exporter.export`, and again if the job's outcome changes after its end.
-        Idempotent per job: a second call, also after a restart, finds the first one's run. May be cancelled.
+        Idempotent per job: a repeated call, also after a restart, updates the run of the first. May be cancelled at any
+        time. Any exception except :class:`ExportRefused` is retried.
 
-        Raises :class:`ExportRefused` when another try cannot help; anything else means: try again later.
+        Raises:
+            ExportRefused: a retry cannot succeed. The text is shown in the job's results.
         """
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         return

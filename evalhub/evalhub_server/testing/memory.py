@@ -12,8 +12,8 @@ from evalhub_server.domain.resource import (
     CollectionRecord,
     Kind,
     kind_of,
-    labels,
     merge_system_resource,
+    resource_labels,
 )
 from evalhub_server.errors import AlreadyExists, NotFound
 from evalhub_server.plugins.storage import (
@@ -137,7 +137,7 @@ def matches_resource(record: AnyResource, query: ResourceQuery) -> bool:
         and _allows(query.name, [record.config.name])
         and _allows(query.owner, [record.owner])
         and _allows(query.category, [category])
-        and all(_allows(terms, labels(record).get(name, ())) for name, terms in query.labels.items())
+        and all(_allows(terms, resource_labels(record).get(name, ())) for name, terms in query.labels.items())
     )
 
 

@@ -11,6 +11,7 @@ from evalhub_server.domain import problems
 from evalhub_server.domain.card import card_json
 from evalhub_server.domain.validation import decode, validate
 from evalhub_server.engine.identity import Identity
+from evalhub_server.errors import ApiError
 from evalhub_server.models.card import EvaluationCard
 from evalhub_server.models.common import Page, State
 from evalhub_server.models.event import StatusEvent
@@ -61,7 +62,11 @@ CREATE_JOB = Operation(
         problems.does_not_exist("benchmark", "no_such_benchmark"),
         problems.model_url_required(),
         problems.mlflow_required(),
-        problems.mlflow_request_failed("connection refused"),
+        ApiError(
+            400,
+            "mlflow_request_failed",
+            "The MLflow request failed: 'connection refused'. Please check the MLflow configuration and try again.",
+        ),
         problems.invalid_secret_ref_uri("my-secret"),
         problems.invalid_secret_ref_uri_parse("file://%zz", "invalid URL escape"),
         problems.not_found("provider", "no_such_provider"),

@@ -24,8 +24,8 @@ from evalhub_server.plugins import (
     decoding,
     encode,
     kind_of,
-    labels,
     merge_system_resource,
+    resource_labels,
     unwritable,
 )
 from evalhub_storage_postgres.faults import changed
@@ -91,7 +91,7 @@ def _row(record: AnyResource) -> tuple[Any, ...]:
             record.created_at,
             searchable(record.config.name),
             searchable(collection.config.category if collection else ""),
-            [each for label, values in labels(record).items() for each in labelled(label, values)],
+            [each for label, values in resource_labels(record).items() for each in labelled(label, values)],
             collection.config.curation_order if collection else 0,
             collection.pinned_order if collection else 0,
             # Runs are counted in the column, so that one more does not write the document again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from evalhub_server.plugins import SYSTEM_OWNER, AnyResource, Kind, labels
+from evalhub_server.plugins import SYSTEM_OWNER, AnyResource, Kind, resource_labels
 from evalhub_storage_sqlite.record_mapper import Family, Rows, Transaction
 from evalhub_storage_sqlite.resource_documents import ResourceChanges, ResourceRows, changes, identity
 from evalhub_storage_sqlite.select import select_in
@@ -118,5 +118,5 @@ RESOURCES = {kind: ResourceFamily(kind) for kind in Kind}
 
 
 def _put_labels(transaction: Transaction, seq: int, record: AnyResource) -> None:
-    for label, values in labels(record).items():
+    for label, values in resource_labels(record).items():
         transaction.add(_INSERT_LABEL, *((label, value, seq) for value in dict.fromkeys(values)))

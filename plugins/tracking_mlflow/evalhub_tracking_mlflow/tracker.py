@@ -11,6 +11,7 @@ import structlog
 
 from evalhub_server.plugins import (
     CARD_FILE,
+    ApiError,
     ExportOutcome,
     ExportRefused,
     JobRecord,
@@ -18,7 +19,6 @@ from evalhub_server.plugins import (
     TrackedExperiment,
     Tracker,
     card_json,
-    problems,
 )
 from evalhub_tracking_mlflow.client import API, Client, MlflowError
 from evalhub_tracking_mlflow.content import experiment_tags, run_content, run_tags
@@ -72,7 +72,11 @@ class MlflowTracker(Tracker):
             location = request.experiment.artifact_location
             experiment_id = await self._experiments.resolve(name, tags, location, workspace)
         except MlflowError as error:
-            raise problems.mlflow_request_failed(str(error)) from error
+            # Contract: 400, even if MLflow is down.
+            text = (
+                f"The MLflow request failed: '{error}'. Please check the MLflow configuration and try again."
+            )
+            raise ApiError(400, "mlflow_request_failed", text) from error
         base = self._credentials.base_url
         return TrackedExperiment(
             id=experiment_id, url=f"{base}{API}/experiments", link=self._link(experiment_id, workspace)

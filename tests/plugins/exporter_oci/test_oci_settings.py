@@ -31,7 +31,7 @@ OWED = ExportRecord(kind="exporter", name="oci", event="card", since=EPOCH)
 
 
 def make(section: dict[str, Any], **context: Any) -> Exporter:
-    return load_plugins(environ={"EVALHUB_LOAD_PLUGINS": ""}).make(
+    return load_plugins(environ={"EVALHUB_LOAD_PLUGINS": ""}).create(
         Exporter, "oci", {"oci": section}, PluginContext(**context)
     )
 

@@ -259,7 +259,7 @@ def test_a_section_that_cannot_work_is_refused(section: dict[str, Any], complain
     plugins = load_plugins(environ={"EVALHUB_LOAD_PLUGINS": ""})
     whole = {"url": "https://a.test/hook", "secret": SECRET, **section}
     with pytest.raises(SettingsError, match=complaint) as refused:
-        plugins.make(Exporter, "webhook", {"webhook": whole}, PluginContext())
+        plugins.create(Exporter, "webhook", {"webhook": whole}, PluginContext())
     assert "hunter2" not in str(refused.value)
 
 

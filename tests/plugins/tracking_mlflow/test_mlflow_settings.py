@@ -30,7 +30,7 @@ def load(folder: Path, text: str = "service: {port: 0}", **environ: str) -> Sett
 
 
 def make(settings: Settings) -> Tracker:
-    return load_plugins().make(Tracker, "mlflow", settings.sections, PluginContext())
+    return load_plugins().create(Tracker, "mlflow", settings.sections, PluginContext())
 
 
 @pytest.mark.parametrize(
