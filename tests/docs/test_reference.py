@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from evalhub_docs import GENERATORS, MARKER, fill
 from evalhub_docs.settings import has_no_effect, keys
+from evalhub_server.cli.main import PROGRAM, cli
 from evalhub_server.domain.diagnosis import TABLE
 from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.settings import ENVIRONMENT, NO_EFFECT
@@ -88,6 +90,14 @@ def test_the_job_specification_page_has_every_field():
     assert {name.partition(".")[0] for name in re.findall(r"`([\w.]+)`", cells)} == set(
         JobSpec.__struct_fields__
     )
+
+
+def test_the_command_line_page_has_every_command_and_option():
+    text = fill((DOCS / "reference" / "command-line.md").read_text("utf-8"))
+    for name, command in cli.commands.items():
+        section = text.partition(f"## `{PROGRAM} {name}`")[2].partition("\n## ")[0]
+        for option in command.params:
+            assert option.opts[-1] in section or isinstance(option, click.Argument), (name, option.name)
 
 
 def test_every_reason_of_a_failed_benchmark_is_explained():

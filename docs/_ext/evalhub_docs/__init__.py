@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from evalhub_docs.command_line import command_line
 from evalhub_docs.diagnoses import diagnoses
 from evalhub_docs.metrics import metrics
 from evalhub_docs.plugin_api import plugin_api
@@ -19,6 +20,7 @@ from evalhub_docs.rest_api import headers, operations, schemas
 from evalhub_docs.settings import no_effect, settings, variables
 
 GENERATORS: Mapping[str, Callable[[str], str]] = {
+    "command-line": command_line,
     "diagnoses": diagnoses,
     "error-codes": error_codes,
     "headers": headers,
