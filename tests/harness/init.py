@@ -22,9 +22,9 @@ class InitPod:
         for name, text in files.items():
             (self.secret / name).write_text(text, "utf-8")
 
-    def fetch(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run the program to its end."""
-        env = {
+    def environment(self, **environ: str) -> dict[str, str]:
+        """The variables of the program."""
+        return {
             **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
             "TEST_DATA_DIR": str(self.data),
             "TEST_DATA_SECRET_DIR": str(self.secret),
@@ -32,7 +32,11 @@ class InitPod:
             "TERMINATION_MESSAGE_PATH": str(self.folder / "message"),
             **environ,
         }
+
+    def fetch(self, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run the program to its end."""
         command = [sys.executable, "-m", "evalhub_init"]
+        env = self.environment(**environ)
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
     def fetched(self, **environ: str) -> dict[str, str]:
