@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from evalhub_server.domain.job_state import overall, settled
-from evalhub_server.domain.record import BenchmarkRecord, JobRecord, ResultRecord
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord, ResultRecord, with_changes
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import BenchmarkTest
 from evalhub_server.testing.builders import a_job
@@ -94,13 +94,13 @@ def a_job_of(*states: State, errors: tuple[str, ...] = ()) -> JobRecord:
     ],
 )
 def test_the_message_says_what_the_state_is(job: JobRecord, text: str) -> None:
-    assert settled(job).message == Message(
+    assert settled(job).progress.message == Message(
         message=text, message_code="evaluation_job_updated", message_origin="server"
     )
 
 
 def test_a_completed_benchmark_with_an_error_message_is_not_listed_as_a_failure() -> None:
-    assert "ignored" not in settled(a_job_of(C, F, errors=("ignored", "boom"))).message.message
+    assert "ignored" not in settled(a_job_of(C, F, errors=("ignored", "boom"))).progress.message.message
 
 
 def test_a_job_that_stays_open_in_the_same_state_is_the_same_object() -> None:
@@ -109,25 +109,27 @@ def test_a_job_that_stays_open_in_the_same_state_is_the_same_object() -> None:
 
 
 def test_a_cancelled_job_is_not_folded_again() -> None:
-    job = replace(a_job_of(C, C), state=X, cancelled=True)
+    job = with_changes(a_job_of(C, C), state=X, cancelled=True)
     assert settled(job) is job
 
 
 def with_a_test(job: JobRecord) -> JobRecord:
     test = BenchmarkTest(primary_score=0.9, primary_score_metric="acc", threshold=0.5, passed=True)
-    return replace(job, benchmarks=tuple(replace(b, result=ResultRecord(test=test)) for b in job.benchmarks))
+    return with_changes(
+        job, benchmarks=tuple(replace(b, result=ResultRecord(test=test)) for b in job.benchmarks)
+    )
 
 
 def test_a_completed_job_has_an_overall_test() -> None:
-    test = settled(with_a_test(a_job_of(C, C))).test
+    test = settled(with_a_test(a_job_of(C, C))).progress.test
     assert test is not None
     assert (test.score, test.threshold, test.passed) == (0.9, 0.5, True)
 
 
 @pytest.mark.parametrize("states", [(C, F), (F, F), (C, X), (C, R)])
 def test_a_job_that_is_not_completed_has_no_overall_test(states: tuple[State, ...]) -> None:
-    assert settled(with_a_test(a_job_of(*states))).test is None
+    assert settled(with_a_test(a_job_of(*states))).progress.test is None
 
 
 def test_a_completed_job_without_any_benchmark_test_has_no_overall_test() -> None:
-    assert settled(a_job_of(C, C)).test is None
+    assert settled(a_job_of(C, C)).progress.test is None

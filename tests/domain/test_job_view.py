@@ -49,7 +49,7 @@ def test_times_have_microseconds() -> None:
 
 
 def test_owner_tenant_and_experiment_are_shown_when_there_are_any() -> None:
-    job = a_job(tenant="t", owner="o", experiment=TrackedExperiment(id="7", url="http://mlflow"))
+    job = a_job(tenant="t", owner="o", experiments={"mlflow": TrackedExperiment(id="7", url="http://mlflow")})
     resource = read(job)
     assert resource["resource"]["tenant"] == "t"
     assert resource["resource"]["owner"] == "o"

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from evalhub_server.domain.job_view import job_resource
-from evalhub_server.domain.record import ExportOutcome, ExportRecord, JobRecord
+from evalhub_server.domain.record import ExportOutcome, JobRecord, OutboxEntry, with_changes
 from evalhub_server.models.common import State
 from evalhub_server.models.job import Exports, OciCoordinates, OciExport
 from evalhub_server.testing.builders import EPOCH, a_job
@@ -20,8 +20,8 @@ ASKED = Exports(oci=OciExport(coordinates=OciCoordinates(oci_host="registry.exam
 def a_job_that_asks(job_state: State = State.COMPLETED, **export: Any) -> JobRecord:
     job = a_job(state=job_state)
     fields = {"kind": "exporter", "name": "oci", "event": "card", "since": EPOCH, **export}
-    exports = (ExportRecord(**fields),) if export else ()
-    return replace(job, request=replace(job.request, exports=ASKED), exports=exports)
+    exports = (OutboxEntry(**fields),) if export else ()
+    return with_changes(job, request=replace(job.request, exports=ASKED), outbox=exports)
 
 
 def oci_of(job: JobRecord) -> Any:

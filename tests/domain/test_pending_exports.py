@@ -9,22 +9,22 @@ from msgspec.structs import replace
 from evalhub_server.domain import transitions
 from evalhub_server.domain.job_view import job_resource
 from evalhub_server.domain.outbox import (
-    Debt,
+    PendingExport,
     attempt_failed,
     delivered,
     has_new_outcome,
-    next_owed,
-    with_debts,
-    without_debts,
+    next_pending,
+    with_pending_exports,
+    without_pending_exports,
 )
-from evalhub_server.domain.record import Exit, ExportOutcome, ExportRecord, JobRecord
+from evalhub_server.domain.record import Exit, ExportOutcome, JobRecord, OutboxEntry, with_changes
 from evalhub_server.models.common import State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.testing.builders import a_job
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-CARD = Debt(kind="exporter", name="oci", event="card")
-RUN = Debt(kind="tracker", name="mlflow", event="run")
+CARD = PendingExport(kind="exporter", name="oci", event="card")
+RUN = PendingExport(kind="tracker", name="mlflow", event="run")
 
 
 def report(job: JobRecord, status: str, index: int = 0) -> JobRecord:
@@ -34,8 +34,8 @@ def report(job: JobRecord, status: str, index: int = 0) -> JobRecord:
     return transitions.apply_event(job, event, NOW)
 
 
-def owed_by(job: JobRecord, debt: Debt = CARD) -> ExportRecord:
-    owed = next_owed(job, debt.kind, debt.name)
+def owed_by(job: JobRecord, debt: PendingExport = CARD) -> OutboxEntry:
+    owed = next_pending(job, debt.kind, debt.name)
     assert owed is not None
     return owed
 
@@ -51,7 +51,9 @@ def test_an_outcome_is_new_when_the_job_ends_and_not_before() -> None:
 
 
 def test_the_end_of_the_process_after_the_result_is_no_new_outcome() -> None:
-    job = transitions.launched(transitions.launch_intended(a_job(), 0, NOW), 0, {"pid": 1})
+    job = transitions.launched(
+        transitions.launch_intended(a_job(), 0, NOW, runtime="local"), 0, {"pid": 1}, runtime="local"
+    )
     done = report(job, "completed")
     assert not has_new_outcome(done, transitions.exited(done, 0, Exit(code=0), "", NOW))
 
@@ -66,9 +68,9 @@ def test_a_result_that_replaces_a_provisional_failure_is_a_new_outcome() -> None
 
 
 def test_debts_are_paid_in_the_order_in_which_they_came_up() -> None:
-    job = with_debts(a_job(updated_at=NOW), [replace(CARD, event="first")])
-    job = with_debts(
-        replace(job, updated_at=NOW + timedelta(seconds=1)), [replace(CARD, event="second"), RUN]
+    job = with_pending_exports(a_job(updated_at=NOW), [replace(CARD, event="first")])
+    job = with_pending_exports(
+        with_changes(job, updated_at=NOW + timedelta(seconds=1)), [replace(CARD, event="second"), RUN]
     )
     assert owed_by(job).event == "first"
     assert owed_by(job, RUN).event == "run"
@@ -79,55 +81,60 @@ def test_debts_are_paid_in_the_order_in_which_they_came_up() -> None:
 
 def test_nothing_owed_is_nothing_changed() -> None:
     job = a_job()
-    assert with_debts(job, []) is job
-    assert without_debts(job) is job
+    assert with_pending_exports(job, []) is job
+    assert without_pending_exports(job) is job
 
 
 def test_a_success_is_noted_with_where_the_export_is_and_leaves_the_time_of_the_last_update() -> None:
-    job = with_debts(a_job(state=State.COMPLETED), [CARD])
+    job = with_pending_exports(a_job(state=State.COMPLETED), [CARD])
     assert job.open
     done = delivered(job, owed_by(job), ExportOutcome(reference="r", digest="d"))
     assert not done.open
-    (export,) = done.exports
+    (export,) = done.progress.outbox
     assert (export.state, export.attempts, export.outcome) == (
         "succeeded",
         1,
         ExportOutcome(reference="r", digest="d"),
     )
-    assert done.updated_at == job.updated_at
+    assert done.progress.updated_at == job.progress.updated_at
 
 
 def test_a_failure_is_tried_again_until_it_is_final() -> None:
-    job = with_debts(a_job(state=State.COMPLETED), [CARD])
+    job = with_pending_exports(a_job(state=State.COMPLETED), [CARD])
     once = attempt_failed(job, owed_by(job), "down", final=False)
     assert (owed_by(once).attempts, owed_by(once).error) == (1, "down")
     twice = attempt_failed(once, owed_by(once), "not allowed", final=True)
-    assert next_owed(twice, "exporter", "oci") is None
-    assert (twice.exports[0].state, twice.exports[0].error) == ("failed", "not allowed")
+    assert next_pending(twice, "exporter", "oci") is None
+    assert (twice.progress.outbox[0].state, twice.progress.outbox[0].error) == ("failed", "not allowed")
 
 
 def test_what_becomes_owed_anew_during_an_attempt_stays_owed() -> None:
-    job = with_debts(a_job(state=State.COMPLETED), [CARD])
+    job = with_pending_exports(a_job(state=State.COMPLETED), [CARD])
     under_way = owed_by(job)
-    again = with_debts(job, [CARD])
+    again = with_pending_exports(job, [CARD])
     assert attempt_failed(again, under_way, "late", final=True) is again
     after = delivered(again, under_way, ExportOutcome(reference="r"))
     assert owed_by(after).revision == 2
     assert owed_by(after).outcome == ExportOutcome(reference="r")
-    assert with_debts(delivered(after, owed_by(after), ExportOutcome()), [CARD]).exports[0].revision == 3
+    assert (
+        with_pending_exports(delivered(after, owed_by(after), ExportOutcome()), [CARD])
+        .progress.outbox[0]
+        .revision
+        == 3
+    )
 
 
 def test_the_outcome_of_an_attempt_on_a_forgotten_debt_changes_nothing() -> None:
-    job = with_debts(a_job(state=State.COMPLETED), [CARD])
-    forgotten = without_debts(job)
-    assert forgotten.exports == ()
+    job = with_pending_exports(a_job(state=State.COMPLETED), [CARD])
+    forgotten = without_pending_exports(job)
+    assert forgotten.progress.outbox == ()
     assert delivered(forgotten, owed_by(job), ExportOutcome()) is forgotten
 
 
 def test_clients_see_what_became_of_what_they_asked_for_once_the_job_has_ended() -> None:
-    hidden = Debt(kind="exporter", name="hook", event="created", asked=False)
-    job = with_debts(a_job(), [hidden, CARD])
+    hidden = PendingExport(kind="exporter", name="hook", event="created", requested=False)
+    job = with_pending_exports(a_job(), [hidden, CARD])
     assert job_resource(job).results.exports == ()
-    ended = attempt_failed(replace(job, state=State.COMPLETED), owed_by(job), "down", final=False)
+    ended = attempt_failed(with_changes(job, state=State.COMPLETED), owed_by(job), "down", final=False)
     (shown,) = job_resource(ended).results.exports
     assert (shown.kind, shown.name, shown.state, shown.error) == ("exporter", "oci", "pending", "down")

@@ -13,7 +13,7 @@ import pytest
 
 from evalhub_server.domain.job_view import job_resource
 from evalhub_server.domain.planning import plan, with_queue_kinds
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.domain.transitions import apply_event, cancel, new_job
 from evalhub_server.domain.validation import convert, decode, validate
 from evalhub_server.errors import ApiError
@@ -134,7 +134,7 @@ def test_a_report_to_a_closed_job_is_refused_in_the_recorded_words(
 ) -> None:
     recording = recorded(sample)
     job = lived(recorded("job-get-pending")["response"]["body"])
-    job = msgspec.structs.replace(job, id=recording["request"]["path"].split("/")[-2])
+    job = with_changes(job, id=recording["request"]["path"].split("/")[-2])
     for index, status in enumerate(statuses):
         ref = job.plan.benchmarks[index]
         event = BenchmarkEvent(provider_id=ref.provider_id, id=ref.id, benchmark_index=index, status=status)

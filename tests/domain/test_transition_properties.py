@@ -90,11 +90,11 @@ def a_failed_launch(index: int) -> Step:
 
 
 def an_intention(index: int) -> Step:
-    return lambda job, now: transitions.launch_intended(job, index, now)
+    return lambda job, now: transitions.launch_intended(job, index, now, runtime="local")
 
 
 def a_launch(index: int) -> Step:
-    return lambda job, _: transitions.launched(job, index, {"pid": index})
+    return lambda job, _: transitions.launched(job, index, {"pid": index}, runtime="local")
 
 
 steps = st.one_of(
@@ -137,7 +137,7 @@ def test_terminal_states_absorb_except_for_a_real_result_after_a_provisional_fai
     for before, after in pairwise(lives):
         assert all(map(may_follow, before.benchmarks, after.benchmarks))
         assert after.state.terminal or not before.state.terminal
-        if before.cancelled or before.state is State.COMPLETED:
+        if before.progress.cancelled or before.state is State.COMPLETED:
             assert after.state is before.state
         if before.state.terminal and after.state is not before.state:
             assert any(b.provisional for b in before.benchmarks)
@@ -148,12 +148,12 @@ def test_the_state_of_a_job_is_the_fold_of_its_benchmarks_unless_it_was_cancelle
     history: list[Step],
 ) -> None:
     for job in lived_through(history):
-        if job.cancelled:
+        if job.progress.cancelled:
             assert job.state is State.CANCELLED
             assert all(b.state.terminal for b in job.benchmarks)
         else:
             assert job.state is overall([b.state for b in job.benchmarks])
-        assert (job.test is not None) <= (job.state is State.COMPLETED)
+        assert (job.progress.test is not None) <= (job.state is State.COMPLETED)
 
 
 @given(histories, events())
@@ -172,7 +172,7 @@ def test_a_step_shares_the_benchmarks_that_it_does_not_touch(history: list[Step]
     for before, after in pairwise(lives):
         for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
             assert new is old or new != old
-        if after is not before and not (after.cancelled and not before.cancelled):
+        if after is not before and not (after.progress.cancelled and not before.progress.cancelled):
             changed = [b for b, a in zip(before.benchmarks, after.benchmarks, strict=True) if a is not b]
             assert len(changed) <= 1
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evalhub_server.domain.record import Exit, JobPlan, JobRecord, PlannedBenchmark, TrackedExperiment
+from evalhub_server.domain.record import (
+    Exit,
+    JobPlan,
+    JobRecord,
+    PlannedBenchmark,
+    TrackedExperiment,
+    with_changes,
+)
 from evalhub_server.domain.transitions import (
     CANCELLED,
     apply_event,
@@ -59,13 +66,13 @@ def test_a_new_job_lists_every_benchmark_as_pending() -> None:
         NOON,
         tenant="t",
         owner="o",
-        experiment=TrackedExperiment(id="7"),
+        experiments={"mlflow": TrackedExperiment(id="7")},
     )
     assert job.state is State.PENDING
-    assert job.message.message == "Evaluation job created"
-    assert job.message.message_code == "evaluation_job_created"
+    assert job.progress.message.message == "Evaluation job created"
+    assert job.progress.message.message_code == "evaluation_job_created"
     assert [(b.index, b.state) for b in job.benchmarks] == [(i, State.PENDING) for i in range(3)]
-    assert job.created_at == job.updated_at == NOON
+    assert job.created_at == job.progress.updated_at == NOON
     assert (job.tenant, job.owner, job.experiment) == ("t", "o", TrackedExperiment(id="7"))
     assert job.open
 
@@ -76,8 +83,8 @@ def test_a_new_job_lists_every_benchmark_as_pending() -> None:
 def test_a_running_report_makes_benchmark_and_job_run() -> None:
     job = after(a_job(size=2), an_event("running", phase="initializing", started_at="2026-01-12T10:45:32Z"))
     assert job.state is State.RUNNING
-    assert job.message.message == "Evaluation job is running"
-    assert job.updated_at == NOON
+    assert job.progress.message.message == "Evaluation job is running"
+    assert job.progress.updated_at == NOON
     assert job.benchmarks[0].phase == "initializing"
     assert job.benchmarks[0].started_at == "2026-01-12T10:45:32Z"
     assert job.benchmarks[1].state is State.PENDING
@@ -106,7 +113,7 @@ def test_times_that_nobody_reported_are_the_servers() -> None:
 
 
 def test_a_benchmark_that_only_reports_its_end_started_when_it_was_launched() -> None:
-    job = launch_intended(a_job(), 0, NOON)
+    job = launch_intended(a_job(), 0, NOON, runtime="local")
     assert apply_event(job, an_event("completed"), LATER).benchmarks[0].started_at == "2026-05-01T12:00:00Z"
 
 
@@ -165,7 +172,7 @@ def test_a_failed_report_with_metrics_is_scored() -> None:
     assert result is not None
     assert result.test is not None
     assert result.test.passed
-    assert job.test is None
+    assert job.progress.test is None
 
 
 def test_duplicates_of_one_benchmark_are_told_apart_and_scored_by_their_index() -> None:
@@ -184,8 +191,8 @@ def test_duplicates_of_one_benchmark_are_told_apart_and_scored_by_their_index() 
         (0.6, 0.5, True),
         (0.7, 0.9, False),
     ]
-    assert job.test is not None
-    assert job.test.score == pytest.approx(0.65)
+    assert job.progress.test is not None
+    assert job.progress.test.score == pytest.approx(0.65)
 
 
 def test_other_benchmarks_stay_the_same_objects() -> None:
@@ -298,24 +305,24 @@ def test_a_closed_benchmark_of_an_open_job_refuses_another_result() -> None:
 
 
 def test_an_exit_without_a_report_fails_the_benchmark_provisionally() -> None:
-    job = exited(launch_intended(a_job(), 0, NOON), 0, Exit(code=3), "Traceback: x", LATER)
+    job = exited(launch_intended(a_job(), 0, NOON, runtime="local"), 0, Exit(code=3), "Traceback: x", LATER)
     benchmark = job.benchmarks[0]
     assert job.state is benchmark.state is State.FAILED
     assert benchmark.provisional
     assert benchmark.error is not None
     assert benchmark.error.message_code == "adapter_failed"
-    assert "Traceback: x" in job.message.message
+    assert "Traceback: x" in job.progress.message.message
     assert benchmark.completed_at == "2026-05-01T12:05:00Z"
     assert benchmark.result is not None
     assert not job.open
 
 
 def test_an_exit_after_a_report_is_only_noted() -> None:
-    job = after(launch_intended(a_job(), 0, NOON), an_event("completed"))
+    job = after(launch_intended(a_job(), 0, NOON, runtime="local"), an_event("completed"))
     assert job.open
     ended = exited(job, 0, Exit(code=1), "", LATER)
     assert ended.benchmarks[0] == replace(job.benchmarks[0], exit=Exit(code=1))
-    assert (ended.state, ended.updated_at) == (job.state, job.updated_at)
+    assert (ended.state, ended.progress.updated_at) == (job.state, job.progress.updated_at)
     assert not ended.open
     assert exited(ended, 0, Exit(code=2), "", LATER) is ended
 
@@ -329,13 +336,13 @@ def test_a_late_real_result_replaces_a_provisional_failure() -> None:
     assert not benchmark.provisional
     assert benchmark.completed_at == "2026-05-01T12:05:00Z"
     assert benchmark.exit == Exit(code=1)
-    assert late.message.message == "Evaluation job is completed"
+    assert late.progress.message.message == "Evaluation job is completed"
     assert apply_event(late, an_event("completed", metrics={"a": 1}), LATER) is late
 
 
 def test_a_late_real_failure_replaces_a_provisional_one_for_good() -> None:
     job = apply_event(a_provisionally_failed_job(), an_event("failed", error_message=BOOM), LATER)
-    assert job.message.message.endswith("Benchmark bench-0 failed with message: boom\n")
+    assert job.progress.message.message.endswith("Benchmark bench-0 failed with message: boom\n")
     assert refusal(job, an_event("completed")).status == 409
 
 
@@ -383,23 +390,23 @@ def test_a_workload_that_could_not_be_started_fails_for_good() -> None:
 
 
 def test_a_launch_is_noted_once() -> None:
-    job = launch_intended(a_job(), 0, NOON)
+    job = launch_intended(a_job(), 0, NOON, runtime="local")
     assert job.benchmarks[0].launched_at == NOON
     assert job.benchmarks[0].has_workload
-    assert launch_intended(job, 0, LATER) is job
-    found = launched(job, 0, {"pid": 1})
+    assert launch_intended(job, 0, LATER, runtime="local") is job
+    found = launched(job, 0, {"pid": 1}, runtime="local")
     assert found.benchmarks[0].handle == {"pid": 1}
-    assert launched(found, 0, {"pid": 1}) is found
+    assert launched(found, 0, {"pid": 1}, runtime="local") is found
 
 
 def test_nothing_is_launched_for_a_benchmark_that_is_over() -> None:
     job = cancel(a_job(), NOON)
-    assert launch_intended(job, 0, LATER) is job
+    assert launch_intended(job, 0, LATER, runtime="local") is job
 
 
 def test_a_handle_is_kept_even_if_the_benchmark_was_over_first() -> None:
-    job = after(launch_intended(a_job(), 0, NOON), an_event("completed"))
-    assert launched(job, 0, {"pid": 1}).benchmarks[0].handle == {"pid": 1}
+    job = after(launch_intended(a_job(), 0, NOON, runtime="local"), an_event("completed"))
+    assert launched(job, 0, {"pid": 1}, runtime="local").benchmarks[0].handle == {"pid": 1}
 
 
 # --- cancellation ---------------------------------------------------------------------------------------------
@@ -416,8 +423,8 @@ def test_cancelling_ends_what_has_not_ended_and_keeps_the_rest() -> None:
     )
     cancelled = cancel(job, LATER)
     assert cancelled.state is State.CANCELLED
-    assert cancelled.message.message == "Evaluation job cancelled"
-    assert cancelled.message.message_code == "evaluation_job_cancelled"
+    assert cancelled.progress.message.message == "Evaluation job cancelled"
+    assert cancelled.progress.message.message_code == "evaluation_job_cancelled"
     assert cancelled.benchmarks[0] is job.benchmarks[0]
     for benchmark in cancelled.benchmarks[1:]:
         assert (benchmark.state, benchmark.error) == (State.CANCELLED, CANCELLED)
@@ -428,8 +435,8 @@ def test_cancelling_ends_what_has_not_ended_and_keeps_the_rest() -> None:
         "2026-01-12T10:45:32Z",
         warning,
     )
-    assert cancelled.test is None
-    assert cancelled.updated_at == LATER
+    assert cancelled.progress.test is None
+    assert cancelled.progress.updated_at == LATER
 
 
 def test_cancelling_twice_is_cancelling_once() -> None:
@@ -467,7 +474,7 @@ def test_a_cancelled_job_accepts_the_repeat_of_an_earlier_result() -> None:
 
 
 def test_a_cancelled_job_is_watched_until_its_workload_has_ended() -> None:
-    job = cancel(launch_intended(a_job(), 0, NOON), NOON)
+    job = cancel(launch_intended(a_job(), 0, NOON, runtime="local"), NOON)
     assert job.open
     ended = exited(job, 0, Exit(signal="SIGTERM"), "", LATER)
     assert not ended.open
@@ -495,7 +502,7 @@ def a_job_with_test_data(ref: TestDataRef | None = GIT, collection: CollectionRe
         benchmarks=() if collection else (own[0], replace(own[1], test_data_ref=ref)),
     )
     planned = (replace(first, weight=4.0), replace(second, test_data_ref=ref))
-    return replace(job, request=request, plan=JobPlan(benchmarks=planned))
+    return with_changes(job, request=request, plan=JobPlan(benchmarks=planned))
 
 
 @pytest.mark.parametrize("sha", [SHA, "0" * 40, "ABCDEF1"])
@@ -531,7 +538,7 @@ def test_a_sha_without_test_data_is_ignored() -> None:
 def test_a_sha_on_an_otherwise_repeated_report_is_a_change() -> None:
     job = after(a_job_with_test_data(), an_event("running", 1))
     changed = apply_event(job, sha_event(SHA, index=1), LATER)
-    assert changed.updated_at == LATER
+    assert changed.progress.updated_at == LATER
     assert changed.benchmarks == job.benchmarks
     assert apply_event(changed, sha_event(SHA, index=1), LATER + timedelta(minutes=1)) is changed
 
@@ -588,7 +595,7 @@ WAITS = Message(message="waits", message_code="suspended", message_origin="serve
 def test_a_notice_is_shown_until_it_is_taken_back() -> None:
     job = noticed(a_job(), 0, WAITS, LATER)
     assert job.benchmarks[0].warning == WAITS
-    assert job.updated_at == LATER
+    assert job.progress.updated_at == LATER
     assert noticed(job, 0, WAITS, LATER) is job
     assert noticed(job, 0, None, LATER).benchmarks[0].warning is None
 

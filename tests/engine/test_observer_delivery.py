@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine import observers
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.observers import Broadcast
@@ -101,9 +101,8 @@ async def test_create_change_and_delete_are_announced_after_they_are_stored() ->
     await store.add(job)
 
     def rename(now: JobRecord) -> JobRecord:
-        from msgspec.structs import replace
 
-        return replace(now, owner=now.owner, updated_at=now.created_at, cancelled=True)
+        return with_changes(now, owner=now.owner, updated_at=now.created_at, cancelled=True)
 
     after = await store.update(job.id, None, rename)
     assert await store.update(job.id, None, lambda now: now) is after

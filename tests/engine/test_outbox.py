@@ -1,4 +1,4 @@
-"""The finalizer over a storage, with exporters and a tracker at the door that plugins use."""
+"""The outbox over a storage, with exporters and a tracker at the door that plugins use."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from evalhub_server.domain import transitions
-from evalhub_server.domain.outbox import without_debts
-from evalhub_server.domain.record import ExportOutcome, ExportRecord, JobRecord, TrackedExperiment
+from evalhub_server.domain.outbox import without_pending_exports
+from evalhub_server.domain.record import ExportOutcome, JobRecord, OutboxEntry, TrackedExperiment
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.outbox import ExportAttempt, Finalizer, retry_backoff
+from evalhub_server.engine.outbox import ExportAttempt, Outbox, retry_backoff
 from evalhub_server.engine.outbox_metrics import ExportMetrics
-from evalhub_server.engine.outbox_targets import Destinations
+from evalhub_server.engine.outbox_targets import ExportTargets
 from evalhub_server.errors import ExportRefused
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
@@ -50,7 +50,7 @@ class Box(Exporter):
     def wants(self, job: JobRecord) -> bool:
         return True
 
-    async def export(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
+    async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -75,9 +75,9 @@ class News(Box):
     def owes(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
         return () if before is not None and before.state is after.state else (after.state.value,)
 
-    async def export(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
-        await super().export(job, owed)
-        self.sent[-1] = (job.id, owed.event)
+    async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
+        await super().export(job, entry)
+        self.sent[-1] = (job.id, entry.event)
         return ExportOutcome()
 
 
@@ -102,27 +102,27 @@ class Notebook(Tracker):
 
 
 class World:
-    """A storage, and a finalizer over it that :meth:`restart` replaces."""
+    """A storage, and an outbox over it that :meth:`restart` replaces."""
 
     def __init__(self, storage: Storage | None = None, settings: FinalizerSettings = QUICK) -> None:
         self.storage = storage or MemoryStorage()
         self.settings = settings
         self.attempts: list[ExportAttempt] = []
-        self.finalizer: Finalizer | None = None
+        self.outbox: Outbox | None = None
 
     async def start(self, *exporters: Exporter, trackers: Sequence[Tracker] = ()) -> None:
-        destinations = Destinations(trackers, exporters)
-        self.store = JobStore(self.storage, destinations.debts)
-        self.finalizer = Finalizer(
-            self.store, destinations, self.settings, lambda: 0.5, lambda text: text.replace("hunter2", "***")
+        targets = ExportTargets(trackers, exporters)
+        self.store = JobStore(self.storage, targets.pending_exports)
+        self.outbox = Outbox(
+            self.store, targets, self.settings, lambda: 0.5, lambda text: text.replace("hunter2", "***")
         )
-        self.finalizer.listen(self.attempts.append)
-        self.metrics = ExportMetrics(self.finalizer)
-        await self.finalizer.start()
+        self.outbox.listen(self.attempts.append)
+        self.metrics = ExportMetrics(self.outbox)
+        await self.outbox.start()
 
     async def close(self) -> None:
-        if self.finalizer is not None:
-            await self.finalizer.close()
+        if self.outbox is not None:
+            await self.outbox.close()
 
     async def ended(self, job: JobRecord | None = None) -> JobRecord:
         """A job that is stored and then ends."""
@@ -133,7 +133,7 @@ class World:
         planned = job.plan.benchmarks[0]
         event = BenchmarkEvent(provider_id=planned.provider_id, id=planned.id, status=status)
         return await self.store.update(
-            job.id, None, lambda now: transitions.apply_event(now, event, now.updated_at)
+            job.id, None, lambda now: transitions.apply_event(now, event, now.progress.updated_at)
         )
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -160,7 +160,7 @@ async def test_a_job_that_ends_is_exported_once_and_says_where(world: World):
     await world.start(box)
     job = await world.settled(await world.ended())
     assert box.sent == [(job.id, "completed")]
-    (export,) = job.exports
+    (export,) = job.progress.outbox
     assert (export.state, export.attempts) == ("succeeded", 1)
     assert export.outcome == ExportOutcome(reference=f"box/{job.id}")
     assert [(a.kind, a.name, a.event, a.result) for a in world.attempts] == [
@@ -172,10 +172,10 @@ async def test_a_tracker_gets_the_jobs_that_have_an_experiment(world: World):
     notebook = Notebook()
     await world.start(trackers=[notebook])
     without = await world.ended()
-    assert without.exports == ()
-    job = await world.settled(await world.ended(a_job(experiment_id="7")))
+    assert without.progress.outbox == ()
+    job = await world.settled(await world.ended(a_job(experiment_id="7", tracker="notebook")))
     assert notebook.runs == [job.id]
-    assert job.exports[0].outcome == ExportOutcome(reference=f"run-of-{job.id}")
+    assert job.progress.outbox[0].outcome == ExportOutcome(reference=f"run-of-{job.id}")
 
 
 async def test_a_cancelled_job_is_exported_too(world: World):
@@ -199,10 +199,10 @@ async def test_what_fails_is_tried_again_and_the_job_stays_what_it_was(world: Wo
         ("exporter", "box", "succeeded"): 1,
     }
     assert sum(world.metrics.seconds.labels("exporter", "box").counts) == 4
-    assert (job.state, job.updated_at) == (ended.state, ended.updated_at)
+    assert (job.state, job.progress.updated_at) == (ended.state, ended.progress.updated_at)
     assert Counter(a.result for a in world.attempts) == {"retrying": 3, "succeeded": 1}
-    assert job.exports[0].attempts == 4
-    assert job.exports[0].error == ""
+    assert job.progress.outbox[0].attempts == 4
+    assert job.progress.outbox[0].error == ""
 
 
 async def test_a_refusal_is_not_tried_again_and_is_shown_without_secrets(world: World):
@@ -210,7 +210,7 @@ async def test_a_refusal_is_not_tried_again_and_is_shown_without_secrets(world: 
     await world.start(box)
     job = await world.settled(await world.ended())
     assert box.sent == []
-    assert (job.exports[0].state, job.exports[0].error) == (
+    assert (job.progress.outbox[0].state, job.progress.outbox[0].error) == (
         "failed",
         "user:*** may not write here \\ud800",
     )
@@ -221,13 +221,13 @@ async def test_what_never_succeeds_is_given_up_some_day(world: World):
     box = Box(faults=[OSError("down")] * 100)
     await world.start(box)
     job = await world.settled(await world.ended())
-    assert (job.exports[0].state, job.exports[0].attempts) == ("failed", QUICK.max_attempts)
+    assert (job.progress.outbox[0].state, job.progress.outbox[0].attempts) == ("failed", QUICK.max_attempts)
 
 
 async def test_an_outcome_that_cannot_be_stored_is_a_failure_like_any_other(world: World):
     class Broken(Box):
-        async def export(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
-            await super().export(job, owed)
+        async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
+            await super().export(job, entry)
             return ExportOutcome(details={"event": object()} if len(self.sent) == 1 else {})
 
     box = Broken()
@@ -243,15 +243,15 @@ async def test_an_exporter_that_hangs_holds_up_no_event_and_no_other_exporter(wo
     jobs = [await world.ended() for _ in range(5)]
     await world.until(lambda: len(box.sent) == 5)
     await world.until(lambda: stuck.now == QUICK.max_parallel)
-    finalizer = world.finalizer
-    assert finalizer is not None
-    await world.until(lambda: finalizer.owing == {("exporter", "stuck"): 5})
+    outbox = world.outbox
+    assert outbox is not None
+    await world.until(lambda: outbox.pending == {("exporter", "stuck"): 5})
     assert world.metrics.gauge().values == {("exporter", "stuck"): 5}
     stuck.gate.set()
     for job in jobs:
         await world.settled(job)
     assert stuck.most == QUICK.max_parallel
-    await world.until(lambda: finalizer.owing == {})
+    await world.until(lambda: outbox.pending == {})
 
 
 async def test_an_exporter_that_cannot_say_what_it_is_owed_is_owed_nothing(world: World):
@@ -261,7 +261,7 @@ async def test_an_exporter_that_cannot_say_what_it_is_owed_is_owed_nothing(world
 
     await world.start(Broken(), Box("other"))
     job = await world.settled(await world.ended())
-    assert [export.name for export in job.exports] == ["other"]
+    assert [export.name for export in job.progress.outbox] == ["other"]
 
 
 async def test_news_of_one_job_arrive_in_order_and_are_not_shown(world: World):
@@ -272,7 +272,7 @@ async def test_news_of_one_job_arrive_in_order_and_are_not_shown(world: World):
     await world.report(job, "completed")
     done = await world.settled(job)
     assert news.sent == [(job.id, state) for state in ("pending", "running", "completed")]
-    assert not any(export.asked for export in done.exports)
+    assert not any(export.requested for export in done.progress.outbox)
 
 
 async def test_a_result_that_replaces_a_failure_is_exported_again(world: World):
@@ -285,7 +285,7 @@ async def test_a_result_that_replaces_a_failure_is_exported_again(world: World):
     await world.report(job, "completed")
     done = await world.settled(job)
     assert [state for _, state in box.sent] == ["failed", "completed"]
-    assert done.exports[0].revision == 2
+    assert done.progress.outbox[0].revision == 2
 
 
 async def test_a_change_during_an_attempt_is_exported_after_it(world: World):
@@ -311,9 +311,9 @@ async def test_nobody_exports_a_job_that_is_being_deleted(stage: str):
     await world.start(box)
     job = await world.ended()
     await world.until(lambda: box.now or world.attempts)
-    await world.store.update(job.id, None, without_debts, owing=False)
-    assert world.finalizer is not None
-    await world.until(lambda: not world.finalizer.owing)  # pyright: ignore[reportOptionalMemberAccess]
+    await world.store.update(job.id, None, without_pending_exports, with_exports=False)
+    assert world.outbox is not None
+    await world.until(lambda: not world.outbox.pending)  # pyright: ignore[reportOptionalMemberAccess]
     assert box.cancelled == (stage == "trying")
     await world.store.delete(job, None)
     assert box.sent == []
@@ -328,8 +328,8 @@ async def test_a_job_that_is_deleted_under_an_attempt_ends_the_attempt(world: Wo
     await world.until(lambda: box.now)
     await world.store.delete(job, None)
     await world.until(lambda: box.cancelled)
-    assert world.finalizer is not None
-    assert world.finalizer.owing == {}
+    assert world.outbox is not None
+    assert world.outbox.pending == {}
 
 
 async def test_what_is_owed_survives_a_restart_and_is_then_exported_once(tmp_path: Path):
@@ -347,13 +347,13 @@ async def test_what_is_owed_survives_a_restart_and_is_then_exported_once(tmp_pat
     after = World(SqliteStorage(tmp_path / "jobs.db"))
     await after.storage.open()
     await after.start()
-    assert (await after.store.get(job.id, None)).open, "its exporter is not selected, so it stays owed"
+    assert (await after.store.get(job.id, None)).open, "its exporter is not selected, so it stays pending"
     await after.close()
     await after.start(box)
     box.gate.set()
     done = await after.settled(job)
     assert box.sent == [(job.id, "completed")]
-    assert done.exports[0].state == "succeeded"
+    assert done.progress.outbox[0].state == "succeeded"
     await after.close()
     await after.storage.close()
 
@@ -370,7 +370,7 @@ async def test_what_waits_for_a_plugin_that_is_not_selected_is_said_once_at_star
         job = await world.settled(await world.ended())
     warnings = [line for line in lines if line["log_level"] == "warning"]
     assert [(line["name"], line["count"]) for line in warnings] == [("box", 3)]
-    assert [export.name for export in job.exports] == ["other"]
+    assert [export.name for export in job.progress.outbox] == ["other"]
     await world.close()
 
 

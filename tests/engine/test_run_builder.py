@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.models.common import HardwareConfig, Queue, S3Ref, TestDataRef
 from evalhub_server.models.job import Exports, OciConnection, OciCoordinates, OciExport
@@ -15,7 +15,9 @@ BUILD = RunBuilder("http://127.0.0.1:1", "k8s", [])
 
 def test_a_run_has_the_providers_entry_for_the_runtime():
     job = a_job(tenant="team-a")
-    job = replace(job, plan=replace(job.plan, runtimes={"provider-a": {"k8s": {"image": "i"}, "local": {}}}))
+    job = with_changes(
+        job, plan=replace(job.plan, runtimes={"provider-a": {"k8s": {"image": "i"}, "local": {}}})
+    )
     run = BUILD(job, 0)
     assert (run.config, run.tenant, run.key) == ({"image": "i"}, "team-a", (job.id, 0, 1))
 
@@ -36,7 +38,7 @@ def test_hardware_queue_data_and_the_registrys_secret_reach_the_runtime():
     job = a_job(size=2)
     plain, wanting = job.plan.benchmarks
     wanting = replace(wanting, hardware_config=hardware, test_data_ref=data)
-    job = replace(
+    job = with_changes(
         job,
         request=replace(job.request, queue=Queue(kind="kueue", name="q"), exports=Exports(oci=oci)),
         plan=replace(job.plan, benchmarks=(plain, wanting)),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
 import pytest
 from structlog.testing import capture_logs
 
 from evalhub_common.backoff import Backoff
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine import write_buffer
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.errors import ApiError, StorageUnavailable
@@ -32,7 +31,7 @@ class Full(MemoryStorage):
 
 
 def said(text: str) -> JobChange:
-    return lambda job: msgspec.structs.replace(job, message=Message(message=f"{job.message.message} {text}"))
+    return lambda job: with_changes(job, message=Message(message=f"{job.progress.message.message} {text}"))
 
 
 def refused(job: JobRecord) -> JobRecord:
@@ -53,8 +52,8 @@ class World:
         self.storage.full = True
 
     async def message(self) -> str:
-        return (await self.store.get(self.job.id, None)).message.message.removeprefix(
-            self.job.message.message
+        return (await self.store.get(self.job.id, None)).progress.message.message.removeprefix(
+            self.job.progress.message.message
         )
 
     def defer(self, key: bytes, change: JobChange, tenant: str | None = None) -> bool:
@@ -83,7 +82,9 @@ async def test_they_are_stored_in_order_and_announced_when_the_storage_is_back(w
     assert await world.message() == ""
     world.storage.full = False
     await until(world, " one two three")
-    assert [change.after is not None and change.after.message.message[-3:] for change in world.changes] == [
+    assert [
+        change.after is not None and change.after.progress.message.message[-3:] for change in world.changes
+    ] == [
         "one",
         "two",
         "ree",

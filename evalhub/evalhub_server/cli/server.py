@@ -36,9 +36,9 @@ from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
 from evalhub_server.engine.observers import Broadcast
-from evalhub_server.engine.outbox import Finalizer
+from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_metrics import ExportMetrics
-from evalhub_server.engine.outbox_targets import Destinations
+from evalhub_server.engine.outbox_targets import ExportTargets
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.run_builder import RunBuilder
@@ -128,6 +128,8 @@ class Server:
             callback_url=self.url,
             secrets=settings.secrets.variables,
             sections=settings.sections,
+            runtime=runtime_name(settings),
+            trackers=tracker_names(settings),
         )
 
         storage = self._make(Storage, storage_name(settings), context)
@@ -146,8 +148,8 @@ class Server:
         context = replace(context, docker_config=runtime.docker_config)
         exporters = [await self._checked(Exporter, name, context) for name in exporter_names(settings)]
 
-        destinations = Destinations(trackers, exporters)
-        store = JobStore(storage, destinations.debts)
+        targets = ExportTargets(trackers, exporters)
+        store = JobStore(storage, targets.pending_exports)
         observers = self._plugins.observers()
         if runtime.observe is not None:
             observers = [*observers, (f"{runtime.name} runtime", runtime.observe)]
@@ -156,8 +158,8 @@ class Server:
         self._stack.push_async_callback(broadcast.close)
         store.listen(broadcast.publish)
         telemetry.listen(store, runtime)
-        finalizer = Finalizer(store, destinations, settings.finalizer, random.random, settings.secrets.redact)
-        self._stack.push_async_callback(finalizer.close)
+        outbox = Outbox(store, targets, settings.finalizer, random.random, settings.secrets.redact)
+        self._stack.push_async_callback(outbox.close)
         credentials = credentials_of(settings)
         callback_path = credentials.callback_path if credentials else None
         collector = settings.otel.adapter_environment if settings.local else {}  # pods have other networks
@@ -182,13 +184,13 @@ class Server:
         file_watcher.start()
         self._stack.push_async_callback(file_watcher.close)
         jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
-        metrics = self._metrics(store, supervisor, finalizer, runtime, port)
+        metrics = self._metrics(store, supervisor, outbox, runtime, port)
         app = make_app(
             settings, jobs, resources, metrics, credentials, telemetry.around_routes, self._on_app_init
         )
         self._http = http_server(settings.service, telemetry.around(app, settings.host, port), tls=True)
         await supervisor.start()
-        await finalizer.start()
+        await outbox.start()
         metrics_port = self._listen_for_metrics(metrics)
         telemetry.push(metrics)
         log.info(
@@ -204,13 +206,13 @@ class Server:
         )
 
     def _metrics(
-        self, store: JobStore, supervisor: Supervisor, finalizer: Finalizer, runtime: Runtime, port: int
+        self, store: JobStore, supervisor: Supervisor, outbox: Outbox, runtime: Runtime, port: int
     ) -> Metrics:
         jobs = JobMetrics(runtime.name)
         store.listen(jobs.on_change)
         scheme = "https" if self.settings.service.tls_cert_file else "http"
         http = HttpMetrics(scheme, self.settings.host, port)
-        return Metrics(http, jobs, ExportMetrics(finalizer), partial(job_gauges, store, supervisor))
+        return Metrics(http, jobs, ExportMetrics(outbox), partial(job_gauges, store, supervisor))
 
     def _listen_for_metrics(self, metrics: Metrics) -> int | None:
         """The port, or None without such a listener."""

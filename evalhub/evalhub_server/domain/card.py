@@ -36,7 +36,7 @@ def evaluation_card(job: JobRecord) -> EvaluationCard:
         metadata=CardMetadata(
             evaluation_job_id=job.id,
             created_at=_whole_seconds(job.created_at),
-            updated_at=_whole_seconds(job.updated_at),
+            updated_at=_whole_seconds(job.progress.updated_at),
         ),
         context=CardContext(
             model=_model(job.request.model or Model()),
@@ -44,10 +44,10 @@ def evaluation_card(job: JobRecord) -> EvaluationCard:
             benchmarks=UNSET if collection else tuple(_context(ref) for ref in job.request.benchmarks),
         ),
         results=CardResults(
-            status=CardStatus(state=job.state, message=job.message),
+            status=CardStatus(state=job.state, message=job.progress.message),
             benchmarks=tuple(_benchmark(job.plan.benchmarks[b.index], b) for b in job.benchmarks),
-            test=None if collection else job.test,
-            collection=CardCollection(test=job.test) if collection and job.test else None,
+            test=None if collection else job.progress.test,
+            collection=CardCollection(test=job.progress.test) if collection and job.progress.test else None,
         ),
     )
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
-from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord
+from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, with_changes
 from evalhub_server.domain.scoring import job_test
 from evalhub_server.models.common import Message, State
 
@@ -34,17 +32,18 @@ def overall(states: Sequence[State]) -> State:
 
 def settled(job: JobRecord) -> JobRecord:
     """Bring state, message and overall test of a job in line with its benchmarks."""
-    if job.cancelled:
+    progress = job.progress
+    if progress.cancelled:
         return job
     state = overall([b.state for b in job.benchmarks])
     test = None
     if state is State.COMPLETED:
         test = job_test(job.plan, [b.result.test if b.result else None for b in job.benchmarks])
     text = _text(state, job.plan, job.benchmarks)
-    if (state, test, text) == (job.state, job.test, job.message.message):
+    if (state, test, text) == (progress.state, progress.test, progress.message.message):
         return job
     message = Message(message=text, message_code="evaluation_job_updated", message_origin="server")
-    return replace(job, state=state, message=message, test=test)
+    return with_changes(job, state=state, message=message, test=test)
 
 
 def _text(state: State, plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) -> str:

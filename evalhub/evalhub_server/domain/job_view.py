@@ -5,8 +5,8 @@ from __future__ import annotations
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     ExportOutcome,
-    ExportRecord,
     JobRecord,
+    OutboxEntry,
     PlannedBenchmark,
     ResultRecord,
 )
@@ -36,17 +36,17 @@ def job_resource(job: JobRecord) -> JobResource:
             id=job.id,
             tenant=job.tenant,
             created_at=job.created_at,
-            updated_at=job.updated_at,
+            updated_at=job.progress.updated_at,
             owner=job.owner,
             mlflow_experiment_id=job.experiment.id if job.experiment else "",
         ),
         status=JobStatus(
             state=job.state,
-            message=job.message,
+            message=job.progress.message,
             benchmarks=tuple(_status(planned[b.index], b) for b in job.benchmarks),
         ),
         results=JobResults(
-            test=job.test,
+            test=job.progress.test,
             benchmarks=tuple(
                 _result(planned[b.index], b.index, b.result) for b in job.benchmarks if b.result
             ),
@@ -54,7 +54,7 @@ def job_resource(job: JobRecord) -> JobResource:
             mlflow_experiment_link=job.experiment.link
             if job.experiment and job.state is not State.PENDING
             else "",
-            exports=tuple(_export(export) for export in job.exports if export.asked)
+            exports=tuple(_export(entry) for entry in job.progress.outbox if entry.requested)
             if job.state.terminal
             else (),
             oci=oci_results(job),
@@ -74,14 +74,14 @@ def job_resource(job: JobRecord) -> JobResource:
     )
 
 
-def _export(export: ExportRecord) -> JobExport:
-    outcome = export.outcome or ExportOutcome()
+def _export(entry: OutboxEntry) -> JobExport:
+    outcome = entry.outcome or ExportOutcome()
     return JobExport(
-        kind=export.kind,
-        name=export.name,
-        state=export.state,
-        attempts=export.attempts,
-        error=export.error,
+        kind=entry.kind,
+        name=entry.name,
+        state=entry.state,
+        attempts=entry.attempts,
+        error=entry.error,
         reference=outcome.reference,
         digest=outcome.digest,
         link=outcome.link,
@@ -132,9 +132,9 @@ def oci_results(job: JobRecord) -> OciResults | None:
     """The status of ``exports.oci``, also without such an exporter; None until the job has ended or if unrequested."""
     if not job.state.terminal or job.request.exports is None or job.request.exports.oci is None:
         return None
-    export = next((e for e in job.exports if (e.kind, e.name) == ("exporter", OCI_EXPORTER)), None)
-    state, text = _oci_status(export)
-    outcome = export.outcome if export else None
+    entry = next((e for e in job.progress.outbox if (e.kind, e.name) == ("exporter", OCI_EXPORTER)), None)
+    state, text = _oci_status(entry)
+    outcome = entry.outcome if entry else None
     return OciResults(
         status=OciStatus(
             state=state,
@@ -146,19 +146,19 @@ def oci_results(job: JobRecord) -> OciResults | None:
     )
 
 
-def _oci_status(export: ExportRecord | None) -> tuple[str, str]:
-    if export is None:
+def _oci_status(entry: OutboxEntry | None) -> tuple[str, str]:
+    if entry is None:
         return (
             "failed",
             "The server has no OCI exporter: plugins.exporters in its configuration does not contain oci",
         )
-    if export.state == "succeeded":
-        return export.state, "Evaluation card pushed"
-    if export.state == "failed":
-        return export.state, f"Evaluation card not pushed: {export.error}"
-    if export.attempts:
+    if entry.state == "succeeded":
+        return entry.state, "Evaluation card pushed"
+    if entry.state == "failed":
+        return entry.state, f"Evaluation card not pushed: {entry.error}"
+    if entry.attempts:
         return (
-            export.state,
-            f"Evaluation card not pushed yet, after attempt {export.attempts}: {export.error}",
+            entry.state,
+            f"Evaluation card not pushed yet, after attempt {entry.attempts}: {entry.error}",
         )
-    return export.state, "Evaluation card not pushed yet"
+    return entry.state, "Evaluation card not pushed yet"

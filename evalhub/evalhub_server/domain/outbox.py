@@ -1,7 +1,7 @@
-"""What changes of a job owe to trackers and exporters, and how that is paid off.
+"""The outbox of a job: exports to trackers and exporters that are pending, and the outcome of their attempts.
 
 Like :mod:`evalhub_server.domain.transitions`: functions from record to record, which return the same object when
-nothing changes. None of them touches ``updated_at``, so a job's evaluation card does not change by being sent.
+nothing changes. None of them changes ``updated_at``, so that an export does not alter the job's evaluation card.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from evalhub_server.domain.record import (
     BenchmarkRecord,
     ExportKind,
     ExportOutcome,
-    ExportRecord,
     JobRecord,
+    OutboxEntry,
+    with_changes,
 )
 
 
-class Debt(Struct, kw_only=True, frozen=True):
-    """One thing that a change owes; see :class:`ExportRecord`."""
+class PendingExport(Struct, kw_only=True, frozen=True):
+    """An export that a change of a job requires; see :class:`OutboxEntry`."""
 
     kind: ExportKind
     name: str
     event: str
-    asked: bool = True
+    requested: bool = True
 
 
 def has_new_outcome(before: JobRecord | None, after: JobRecord) -> bool:
-    """Has the job just ended, or has its outcome changed since, as when a result replaces a provisional failure?"""
+    """Whether the job has just ended, or its outcome changed since, as when a result replaces a provisional failure."""
     if before is None or not after.state.terminal:
         return False
     if before.state is not after.state:
@@ -44,59 +45,64 @@ def _outcome(benchmark: BenchmarkRecord) -> tuple[object, ...]:
     return benchmark.state, benchmark.result, benchmark.error, benchmark.warning
 
 
-def with_debts(job: JobRecord, debts: Sequence[Debt]) -> JobRecord:
-    """Note what the change that made ``job`` owes. What is noted already becomes owed anew, in its place."""
-    if not debts:
+def with_pending_exports(job: JobRecord, exports: Sequence[PendingExport]) -> JobRecord:
+    """Add exports to the outbox. An entry that exists becomes pending again, in its place."""
+    if not exports:
         return job
-    exports = {export.key: export for export in job.exports}
-    for debt in debts:
-        owed = ExportRecord(
-            kind=debt.kind, name=debt.name, event=debt.event, asked=debt.asked, since=job.updated_at
+    entries = {entry.key: entry for entry in job.progress.outbox}
+    for export in exports:
+        entry = OutboxEntry(
+            kind=export.kind,
+            name=export.name,
+            event=export.event,
+            requested=export.requested,
+            since=job.progress.updated_at,
         )
-        known = exports.get(owed.key)
+        known = entries.get(entry.key)
         if known is not None:
-            owed = replace(owed, revision=known.revision + 1, outcome=known.outcome)
-        exports[owed.key] = owed
-    return replace(job, exports=tuple(exports.values()))
+            entry = replace(entry, revision=known.revision + 1, outcome=known.outcome)
+        entries[entry.key] = entry
+    return with_changes(job, outbox=tuple(entries.values()))
 
 
-def without_debts(job: JobRecord) -> JobRecord:
-    """Forget what is still owed, for a job that is about to be deleted."""
-    kept = tuple(export for export in job.exports if export.state != "pending")
-    return job if len(kept) == len(job.exports) else replace(job, exports=kept)
+def without_pending_exports(job: JobRecord) -> JobRecord:
+    """Drop the pending entries, for a job that is about to be deleted."""
+    kept = tuple(entry for entry in job.progress.outbox if entry.state != "pending")
+    return job if len(kept) == len(job.progress.outbox) else with_changes(job, outbox=kept)
 
 
-def next_owed(job: JobRecord, kind: str, name: str) -> ExportRecord | None:
-    """The oldest debt to one tracker or exporter: it gets them in the order in which they came up."""
-    pending = (e for e in job.exports if (e.kind, e.name) == (kind, name) and e.state == "pending")
-    return min(pending, key=lambda export: export.since, default=None)
+def next_pending(job: JobRecord, kind: str, name: str) -> OutboxEntry | None:
+    """The oldest pending entry for one tracker or exporter, which receives exports in the order of the changes."""
+    pending = (e for e in job.progress.outbox if (e.kind, e.name) == (kind, name) and e.state == "pending")
+    return min(pending, key=lambda entry: entry.since, default=None)
 
 
-def delivered(job: JobRecord, owed: ExportRecord, outcome: ExportOutcome) -> JobRecord:
-    """Note a success. What has become owed anew meanwhile stays owed; where the export is, is known all the same."""
+def delivered(job: JobRecord, entry: OutboxEntry, outcome: ExportOutcome) -> JobRecord:
+    """Record a successful attempt. An entry with a newer revision stays pending, but gets the outcome."""
 
-    def change(now: ExportRecord) -> ExportRecord:
-        if now.revision != owed.revision:
+    def change(now: OutboxEntry) -> OutboxEntry:
+        if now.revision != entry.revision:
             return replace(now, outcome=outcome)
         return replace(now, state="succeeded", attempts=now.attempts + 1, error="", outcome=outcome)
 
-    return _changed(job, owed, change)
+    return _changed(job, entry, change)
 
 
-def attempt_failed(job: JobRecord, owed: ExportRecord, error: str, *, final: bool) -> JobRecord:
-    """Note a failure; ``final``: it is not tried again."""
+def attempt_failed(job: JobRecord, entry: OutboxEntry, error: str, *, final: bool) -> JobRecord:
+    """Record a failed attempt; ``final``: there is no retry."""
 
-    def change(now: ExportRecord) -> ExportRecord:
-        if now.revision != owed.revision:
+    def change(now: OutboxEntry) -> OutboxEntry:
+        if now.revision != entry.revision:
             return now
         state = "failed" if final else "pending"
         return replace(now, state=state, attempts=now.attempts + 1, error=error)
 
-    return _changed(job, owed, change)
+    return _changed(job, entry, change)
 
 
-def _changed(job: JobRecord, owed: ExportRecord, change: Callable[[ExportRecord], ExportRecord]) -> JobRecord:
-    exports = tuple(change(e) if e.key == owed.key and e.state == "pending" else e for e in job.exports)
-    if all(new is old for new, old in zip(exports, job.exports, strict=True)):
+def _changed(job: JobRecord, entry: OutboxEntry, change: Callable[[OutboxEntry], OutboxEntry]) -> JobRecord:
+    before = job.progress.outbox
+    after = tuple(change(e) if e.key == entry.key and e.state == "pending" else e for e in before)
+    if all(new is old for new, old in zip(after, before, strict=True)):
         return job
-    return replace(job, exports=exports)
+    return with_changes(job, outbox=after)

@@ -1,22 +1,23 @@
-"""The job as the server keeps it.
+"""The job record: the state of a job that the server keeps and a storage persists.
 
-Records are frozen and share what did not change. A storage finds by ``is`` what it has to write: the
-definition (rarely), the job's own fields, and the benchmarks that an event touched.
+Records are frozen and share what did not change. A storage persists each part as it is and finds by ``is`` what it
+has to write: the definition (rarely), the progress, and the benchmarks that an event touched.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evalhub_server.models.common import HardwareConfig, Json, Message, PrimaryScore, State, TestDataRef
 from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema
 
 
 class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """An effective benchmark: what is left when collection, override and provider defaults are merged."""
+    """An effective benchmark: the result of merging collection, override and provider defaults."""
 
     id: str
     provider_id: str
@@ -29,7 +30,7 @@ class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobPlan(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Snapshot made at create, so that later edits of providers and collections never hurt a stored job.
+    """Snapshot taken at create, so that later edits of providers and collections do not affect a stored job.
 
     ``runtimes`` holds, per provider id, the provider's ``runtime`` mapping. ``threshold`` is the job's own.
     """
@@ -40,12 +41,12 @@ class JobPlan(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Exit(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What happened to a workload; what it means is for :mod:`evalhub_server.domain.diagnosis` to say.
+    """How a workload ended; :mod:`evalhub_server.domain.diagnosis` interprets it.
 
-    ``code`` is the exit status, or None when a signal ended it or nobody knows. ``signal`` is a name such as
-    ``SIGKILL``. ``reason`` is a stable word of the runtime's (``OOMKilled``); ``message`` its text for people.
-    ``lost``: the workload is gone and left no status. A runtime that knows what happened better than the exit status
-    tells makes ``message`` the whole explanation, without its full stop, and says in ``hint`` what to do about it.
+    ``code`` is the exit status, or None if a signal ended the workload or the status is unknown. ``signal`` is a name
+    such as ``SIGKILL``. ``reason`` is a stable word of the runtime (``OOMKilled``); ``message`` is its text for people.
+    ``lost``: the workload is gone and left no status. A runtime that knows more than the exit status puts the whole
+    explanation into ``message``, without a full stop, and the remedy into ``hint``.
     """
 
     code: int | None = None
@@ -57,7 +58,7 @@ class Exit(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ResultRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What a terminal report brought."""
+    """The content of a terminal report."""
 
     metrics: Json = {}
     metrics_schema: tuple[MetricSchema, ...] = ()
@@ -72,8 +73,9 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One benchmark of a job: its reported state, its result, and its workload.
 
     ``provisional``: the server failed it because its workload ended without a report; a real report may still
-    replace that. ``launched_at`` without ``handle``: a launch was intended and may have happened. ``exit``: the
-    workload has ended and nothing of it runs.
+    replace that. ``launched_at`` without ``handle``: a launch was intended and may have happened. ``runtime`` is the
+    name of the runtime that launched it and that created ``handle``; empty before the launch. ``exit``: the workload
+    has ended and nothing of it runs.
     """
 
     index: int
@@ -87,19 +89,20 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     provisional: bool = False
     attempt: int = 1
     launched_at: datetime | None = None
+    runtime: str = ""
     handle: Json | None = None
     exit: Exit | None = None
 
     @property
     def has_workload(self) -> bool:
-        """May something of this benchmark be running?"""
+        """Whether anything of this benchmark may be running."""
         return self.launched_at is not None and self.exit is None
 
 
 class TrackedExperiment(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The tracker's experiment that a job reports into.
+    """A tracker's experiment that a job reports into.
 
-    ``url`` is the tracker's API base, ``link`` the experiment's page for people.
+    ``url`` is the base URL of the tracker's API, ``link`` the experiment's web page.
     """
 
     id: str
@@ -108,9 +111,10 @@ class TrackedExperiment(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class ExportOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """``reference`` (such as a run id) and ``digest`` say what the export is there, ``link`` is its page for people.
+    """The result of a successful export.
 
-    ``details`` are the exporter's own.
+    ``reference`` (such as a run id) and ``digest`` identify it at the target, ``link`` is its web page. ``details`` are
+    the exporter's own.
     """
 
     reference: str = ""
@@ -122,13 +126,14 @@ class ExportOutcome(Struct, kw_only=True, frozen=True, omit_defaults=True):
 ExportKind = Literal["tracker", "exporter"]
 
 
-class ExportRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What a change of the job owes to a tracker or an exporter, and what became of it.
+class OutboxEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """An export to a tracker or an exporter that a change of the job requires, and its delivery status.
 
-    A job has one for each (``kind``, ``name``, ``event``): the plugin's name, and its own name for what it owes.
-    ``since`` is when the change happened. ``asked``: the job's client asked for it, and is shown what became of it.
-    ``revision`` counts how often it has become owed, which is again when the job's outcome changes after its end.
-    ``attempts`` and ``error`` are of this revision; ``outcome`` is of the last one that succeeded.
+    A job has one entry for each (``kind``, ``name``, ``event``): the plugin's name, and the plugin's own name for the
+    export. ``since`` is when the change happened. ``requested``: the job's client requested the export, so the job's
+    results show it. ``revision`` counts how often the export has become pending; it becomes pending again when the
+    job's outcome changes after its end. ``attempts`` and ``error`` belong to this revision; ``outcome`` is that of the
+    last successful attempt.
     """
 
     kind: ExportKind
@@ -136,7 +141,7 @@ class ExportRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     event: str
     since: datetime
     state: Literal["pending", "succeeded", "failed"] = "pending"
-    asked: bool = True
+    requested: bool = True
     revision: int = 1
     attempts: int = 0
     error: str = ""
@@ -147,33 +152,101 @@ class ExportRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
         return self.kind, self.name, self.event
 
 
-class JobRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A job. ``request`` and ``plan`` are its definition; everything else changes as it runs.
+class JobDefinition(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a job was created from. ``tenant`` and ``owner`` are empty if the client was not identified.
 
-    ``tenant`` and ``owner`` are empty where nobody was named. Times are UTC with microseconds.
+    Fixed, with one exception: an adapter's report may add the resolved revision of a test data source.
     """
 
     id: str
     tenant: str = ""
     owner: str = ""
     created_at: datetime
-    updated_at: datetime
     request: JobRequest
     plan: JobPlan
+
+
+class JobProgress(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What changes of a job as it runs, except for its benchmarks.
+
+    ``experiments`` has one entry per tracker, by the tracker's name, in the order in which trackers are configured.
+    """
+
+    updated_at: datetime
     state: State = State.PENDING
     message: Message
     test: JobTest | None = None
     cancelled: bool = False
-    experiment: TrackedExperiment | None = None
-    exports: tuple[ExportRecord, ...] = ()
+    experiments: dict[str, TrackedExperiment] = {}
+    outbox: tuple[OutboxEntry, ...] = ()
+
+
+class JobRecord(Struct, kw_only=True, frozen=True):
+    """A job: its definition, its progress and its benchmarks, in the order of their index.
+
+    Times are UTC with microseconds. The properties are shortcuts for reading; :func:`with_changes` replaces fields.
+    """
+
+    definition: JobDefinition
+    progress: JobProgress
     benchmarks: tuple[BenchmarkRecord, ...]
 
     @property
+    def id(self) -> str:
+        return self.definition.id
+
+    @property
+    def tenant(self) -> str:
+        return self.definition.tenant
+
+    @property
+    def owner(self) -> str:
+        return self.definition.owner
+
+    @property
+    def created_at(self) -> datetime:
+        return self.definition.created_at
+
+    @property
+    def request(self) -> JobRequest:
+        return self.definition.request
+
+    @property
+    def plan(self) -> JobPlan:
+        return self.definition.plan
+
+    @property
+    def state(self) -> State:
+        return self.progress.state
+
+    @property
+    def experiment(self) -> TrackedExperiment | None:
+        """The experiment of the first tracker, which is the one that clients see."""
+        return next(iter(self.progress.experiments.values()), None)
+
+    @property
     def open(self) -> bool:
-        """Is there anything left to do or to watch? A storage lists these jobs at start-up."""
-        return self.unfinished or any(export.state == "pending" for export in self.exports)
+        """Whether anything is left to run, to watch or to export. A storage lists these jobs at start-up."""
+        return self.unfinished or any(entry.state == "pending" for entry in self.progress.outbox)
 
     @property
     def unfinished(self) -> bool:
-        """May something of the job run, now or later?"""
+        """Whether anything of the job may run, now or later."""
         return not self.state.terminal or any(b.has_workload for b in self.benchmarks)
+
+
+_DEFINITION = frozenset(JobDefinition.__struct_fields__)
+
+
+def with_changes(job: JobRecord, **changes: Any) -> JobRecord:
+    """Return the job with other values for fields of its definition or progress, or with other ``benchmarks``.
+
+    A part of which no field is named stays the same object, so that a storage does not write it.
+    """
+    definition, progress = job.definition, job.progress
+    benchmarks = changes.pop("benchmarks", job.benchmarks)
+    if not _DEFINITION.isdisjoint(changes):
+        definition = replace(definition, **{name: changes.pop(name) for name in _DEFINITION & changes.keys()})
+    if changes:
+        progress = replace(progress, **changes)
+    return JobRecord(definition=definition, progress=progress, benchmarks=benchmarks)

@@ -7,7 +7,7 @@ import re
 from msgspec.structs import replace
 
 from evalhub_server.domain.planning import materialised
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobRecord, with_changes
 
 _SHA = re.compile(r"[0-9a-fA-F]{7,40}")
 
@@ -34,4 +34,4 @@ def with_resolved_sha(job: JobRecord, index: int, sha: str) -> JobRecord:
         own = request.benchmarks
         changed = replace(own[index], test_data_ref=resolved)
         request = replace(request, benchmarks=(*own[:index], changed, *own[index + 1 :]))
-    return replace(job, plan=plan, request=request)
+    return with_changes(job, plan=plan, request=request)

@@ -5,6 +5,7 @@ Every function returns the same object when nothing changes, so callers compare 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -15,11 +16,14 @@ from evalhub_server.domain.k8s_labels import label_value
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     Exit,
+    JobDefinition,
     JobPlan,
+    JobProgress,
     JobRecord,
     PlannedBenchmark,
     ResultRecord,
     TrackedExperiment,
+    with_changes,
 )
 from evalhub_server.domain.scoring import benchmark_test
 from evalhub_server.domain.test_data_revision import with_resolved_sha
@@ -47,19 +51,14 @@ def new_job(
     *,
     tenant: str = "",
     owner: str = "",
-    experiment: TrackedExperiment | None = None,
+    experiments: Mapping[str, TrackedExperiment] | None = None,
 ) -> JobRecord:
-    """A pending job with every benchmark listed as pending."""
+    """A pending job with every benchmark listed as pending. ``experiments`` are by the name of their tracker."""
     return JobRecord(
-        id=job_id,
-        tenant=tenant,
-        owner=owner,
-        created_at=now,
-        updated_at=now,
-        request=request,
-        plan=plan,
-        message=CREATED,
-        experiment=experiment,
+        definition=JobDefinition(
+            id=job_id, tenant=tenant, owner=owner, created_at=now, request=request, plan=plan
+        ),
+        progress=JobProgress(updated_at=now, message=CREATED, experiments=dict(experiments or {})),
         benchmarks=tuple(BenchmarkRecord(index=index) for index in range(len(plan.benchmarks))),
     )
 
@@ -85,7 +84,7 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
     if benchmark.state.terminal:
         if not state.terminal and not job.state.terminal:
             return job
-        if not (benchmark.provisional and state.terminal) or job.cancelled:
+        if not (benchmark.provisional and state.terminal) or job.progress.cancelled:
             if state.terminal and _merged(job, benchmark, event, now) == benchmark:
                 return job
             if job.state.terminal:
@@ -98,7 +97,7 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
     merged = _merged(job, benchmark, event, now)
     sha = event.job_meta.resolved_sha if event.job_meta else ""
     changed = with_resolved_sha(_with_benchmark(job, merged, now), index, sha)
-    return job if changed is job else replace(changed, updated_at=now)
+    return job if changed is job else with_changes(changed, updated_at=now)
 
 
 def _names(event: BenchmarkEvent, planned: PlannedBenchmark) -> bool:
@@ -144,18 +143,20 @@ def _result(job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent) -
     )
 
 
-def launch_intended(job: JobRecord, index: int, now: datetime) -> JobRecord:
-    """Note that a workload is about to be started, unless the benchmark is over already."""
+def launch_intended(job: JobRecord, index: int, now: datetime, *, runtime: str) -> JobRecord:
+    """Record that ``runtime`` is about to launch the benchmark, unless it has been launched or is terminal."""
     benchmark = job.benchmarks[index]
     if benchmark.state.terminal or benchmark.launched_at is not None:
         return job
-    return _with_workload(job, replace(benchmark, launched_at=now))
+    return _with_workload(job, replace(benchmark, launched_at=now, runtime=runtime))
 
 
-def launched(job: JobRecord, index: int, handle: Json) -> JobRecord:
-    """Note how the workload is found again."""
+def launched(job: JobRecord, index: int, handle: Json, *, runtime: str) -> JobRecord:
+    """Record the handle by which ``runtime`` finds the workload."""
     benchmark = job.benchmarks[index]
-    return job if benchmark.handle == handle else _with_workload(job, replace(benchmark, handle=handle))
+    if (benchmark.handle, benchmark.runtime) == (handle, runtime):
+        return job
+    return _with_workload(job, replace(benchmark, handle=handle, runtime=runtime))
 
 
 def noticed(job: JobRecord, index: int, notice: Message | None, now: datetime) -> JobRecord:
@@ -214,7 +215,7 @@ def cancel(job: JobRecord, now: datetime) -> JobRecord:
     Raises:
         ApiError: 409 ``job_can_not_be_updated`` if the job has ended otherwise.
     """
-    if job.cancelled:
+    if job.progress.cancelled:
         return job
     if job.state.terminal:
         raise problems.job_closed(job.id, "cancelled", job.state)
@@ -224,7 +225,7 @@ def cancel(job: JobRecord, now: datetime) -> JobRecord:
         else replace(b, state=State.CANCELLED, error=CANCELLED, completed_at=_stamp(now))
         for b in job.benchmarks
     )
-    return replace(
+    return with_changes(
         job, benchmarks=benchmarks, state=State.CANCELLED, message=CANCELLED, cancelled=True, updated_at=now
     )
 
@@ -232,12 +233,16 @@ def cancel(job: JobRecord, now: datetime) -> JobRecord:
 def _with_benchmark(job: JobRecord, benchmark: BenchmarkRecord, now: datetime) -> JobRecord:
     if benchmark == job.benchmarks[benchmark.index]:
         return job
-    return settled(replace(_with_workload(job, benchmark), updated_at=now))
+    return settled(with_changes(job, benchmarks=_benchmarks(job, benchmark), updated_at=now))
 
 
 def _with_workload(job: JobRecord, benchmark: BenchmarkRecord) -> JobRecord:
+    return with_changes(job, benchmarks=_benchmarks(job, benchmark))
+
+
+def _benchmarks(job: JobRecord, benchmark: BenchmarkRecord) -> tuple[BenchmarkRecord, ...]:
     index = benchmark.index
-    return replace(job, benchmarks=(*job.benchmarks[:index], benchmark, *job.benchmarks[index + 1 :]))
+    return (*job.benchmarks[:index], benchmark, *job.benchmarks[index + 1 :])
 
 
 def _warning_left(benchmark: BenchmarkRecord, state: State) -> Message | None:

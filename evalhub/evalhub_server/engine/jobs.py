@@ -9,7 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
-from evalhub_server.domain.outbox import without_debts
+from evalhub_server.domain.outbox import without_pending_exports
 from evalhub_server.domain.planning import (
     effective_benchmarks,
     plan,
@@ -92,7 +92,7 @@ class JobService:
             self._clock(),
             tenant=identity.tenant,
             owner=identity.user,
-            experiment=await self._experiment(request, job_id, identity),
+            experiments=await self._experiments(request, job_id, identity),
         )
         try:
             job = await self._store.add(job)
@@ -109,15 +109,17 @@ class JobService:
             return None
         return await self._resources.get_collection(request.collection.id, identity)
 
-    async def _experiment(
+    async def _experiments(
         self, request: JobRequest, job_id: str, identity: Identity
-    ) -> TrackedExperiment | None:
+    ) -> dict[str, TrackedExperiment]:
         if request.experiment is None or not request.experiment.name:
-            return None
+            return {}
         if not self._trackers:
             raise problems.mlflow_required()
-        experiments = [await t.resolve_experiment(request, job_id, identity.tenant) for t in self._trackers]
-        return experiments[0]
+        return {
+            tracker.name: await tracker.resolve_experiment(request, job_id, identity.tenant)
+            for tracker in self._trackers
+        }
 
     async def get(self, job_id: str, identity: Identity) -> JobRecord:
         try:
@@ -185,8 +187,8 @@ class JobService:
         job = await self._store.update(
             job_id,
             identity.scope,
-            lambda job: without_debts(job if job.state.terminal else transitions.cancel(job, now)),
-            owing=False,  # nobody wants to hear of the end of a job that is deleted
+            lambda job: without_pending_exports(job if job.state.terminal else transitions.cancel(job, now)),
+            with_exports=False,  # the end of a job that is being deleted is not exported
         )
         await self._stopped(job)
         await self._remove(job)

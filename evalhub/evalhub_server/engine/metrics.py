@@ -114,7 +114,7 @@ class JobMetrics:
         not_started = [b for b in changed if _launch_failed(b)]
         if not_started:
             self._not_started(before, after, not_started)
-        if after.cancelled and not before.cancelled:
+        if after.progress.cancelled and not before.progress.cancelled:
             self.actions.labels("cancelled", self._runtime).inc()
         if after.state is not before.state:
             ended = after.state.terminal and not before.state.terminal
@@ -130,7 +130,7 @@ class JobMetrics:
         for provider in _providers(job):
             self.jobs.labels(provider, collection, job.state.value).inc()
             if first_end:
-                seconds = (job.updated_at - job.created_at).total_seconds()
+                seconds = (job.progress.updated_at - job.created_at).total_seconds()
                 self.job_seconds.labels(provider, collection).observe(max(seconds, 0.0))
         if not job.state.terminal:
             return

@@ -1,43 +1,43 @@
-"""What metrics say of exports: attempts as they are made, and what is owed when somebody asks."""
+"""Metrics of exports: counters of attempts, and a gauge of jobs with pending exports."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from evalhub_server.engine.metric_family import CounterValue, Gauge, HistogramValue, MetricFamily
-from evalhub_server.engine.outbox import ExportAttempt, Finalizer
+from evalhub_server.engine.outbox import ExportAttempt, Outbox
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-"""Bounds of durations; an attempt has two minutes."""
+"""Bucket bounds of durations; an attempt has two minutes."""
 
 
 class ExportMetrics:
-    """Listens to a :class:`Finalizer`."""
+    """Listens to an :class:`Outbox`."""
 
-    def __init__(self, finalizer: Finalizer) -> None:
-        self._finalizer = finalizer
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
         self.attempts = MetricFamily(
             "evalhub_export_attempts_total",
-            "Attempts to send results of jobs to a tracker or exporter, by what became of them.",
+            "Attempts to send results of jobs to a tracker or exporter, by result.",
             ("kind", "name", "result"),
             CounterValue,
         )
         self.seconds = MetricFamily(
             "evalhub_export_attempt_duration_seconds",
-            "How long attempts took.",
+            "Duration of attempts.",
             ("kind", "name"),
             partial(HistogramValue, SECONDS),
         )
         self.counters = (self.attempts,)
         self.histograms = (self.seconds,)
-        finalizer.listen(self._on_attempt)
+        outbox.listen(self._on_attempt)
 
     def gauge(self) -> Gauge:
         return Gauge(
             name="evalhub_exports_owed",
-            help="Jobs that owe something to a tracker or exporter.",
+            help="Jobs with pending exports to a tracker or exporter.",
             label_names=("kind", "name"),
-            values=dict(self._finalizer.owing),
+            values=dict(self._outbox.pending),
         )
 
     def _on_attempt(self, attempt: ExportAttempt) -> None:

@@ -1,4 +1,4 @@
-"""Where results go: trackers and exporters as the finalizer sees them."""
+"""Export targets: trackers and exporters as the outbox uses them."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Sequence
 
 import structlog
 
-from evalhub_server.domain.outbox import Debt, has_new_outcome
-from evalhub_server.domain.record import ExportKind, ExportOutcome, ExportRecord, JobRecord
+from evalhub_server.domain.outbox import PendingExport, has_new_outcome
+from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, OutboxEntry
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.tracking import Tracker
 
 log = structlog.get_logger()
 
 RUN = "run"
-"""The one event of a tracker."""
+"""The only event of a tracker."""
 
 
-class Destination(ABC):
+class ExportTarget(ABC):
     """One tracker or exporter."""
 
     kind: ExportKind
     name: str
 
     @abstractmethod
-    def debts(self, before: JobRecord | None, after: JobRecord) -> Sequence[Debt]:
-        """What a change owes it."""
+    def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
+        """The exports to this target that a change requires."""
 
     @abstractmethod
-    async def deliver(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
-        """Pay one debt."""
+    async def deliver(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
+        """Attempt one export."""
 
 
-class TrackerDestination(Destination):
-    """A tracker gets every job that has an experiment."""
+class TrackerTarget(ExportTarget):
+    """A tracker; receives every job that has an experiment there."""
 
     kind = "tracker"
 
@@ -42,16 +42,17 @@ class TrackerDestination(Destination):
         self.name = tracker.name
         self._tracker = tracker
 
-    def debts(self, before: JobRecord | None, after: JobRecord) -> Sequence[Debt]:
-        owed = after.experiment is not None and has_new_outcome(before, after)
-        return [Debt(kind=self.kind, name=self.name, event=RUN)] if owed else []
+    def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
+        if self.name not in after.progress.experiments or not has_new_outcome(before, after):
+            return []
+        return [PendingExport(kind=self.kind, name=self.name, event=RUN)]
 
-    async def deliver(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
+    async def deliver(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
         return await self._tracker.record(job)
 
 
-class ExporterDestination(Destination):
-    """An exporter says itself what it is owed."""
+class ExporterTarget(ExportTarget):
+    """An exporter; decides itself which exports a change requires."""
 
     kind = "exporter"
 
@@ -59,34 +60,40 @@ class ExporterDestination(Destination):
         self.name = exporter.name
         self._exporter = exporter
 
-    def debts(self, before: JobRecord | None, after: JobRecord) -> Sequence[Debt]:
+    def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
         try:
             events = self._exporter.owes(before, after)
-            asked = bool(events) and self._exporter.wants(after)
+            requested = bool(events) and self._exporter.wants(after)
         except Exception as error:
             log.error(
-                "exporter cannot say what it is owed", exporter=self.name, job_id=after.id, exc_info=error
+                "exporter cannot determine its pending exports",
+                exporter=self.name,
+                job_id=after.id,
+                exc_info=error,
             )
             return []
-        return [Debt(kind=self.kind, name=self.name, event=event, asked=asked) for event in events]
+        return [
+            PendingExport(kind=self.kind, name=self.name, event=event, requested=requested)
+            for event in events
+        ]
 
-    async def deliver(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
-        return await self._exporter.export(job, owed)
+    async def deliver(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
+        return await self._exporter.export(job, entry)
 
 
-class Destinations:
-    """All of them. :meth:`debts` is what a :class:`JobStore` asks about every change."""
+class ExportTargets:
+    """All selected trackers and exporters. A :class:`JobStore` calls :meth:`pending_exports` for every change."""
 
     def __init__(self, trackers: Sequence[Tracker] = (), exporters: Sequence[Exporter] = ()) -> None:
-        self._all: list[Destination] = [
-            *(TrackerDestination(tracker) for tracker in trackers),
-            *(ExporterDestination(exporter) for exporter in exporters),
+        self._all: list[ExportTarget] = [
+            *(TrackerTarget(tracker) for tracker in trackers),
+            *(ExporterTarget(exporter) for exporter in exporters),
         ]
         self._by_key = {(each.kind, each.name): each for each in self._all}
 
-    def debts(self, before: JobRecord | None, after: JobRecord) -> Sequence[Debt]:
-        return [debt for destination in self._all for debt in destination.debts(before, after)]
+    def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
+        return [export for target in self._all for export in target.pending_exports(before, after)]
 
-    def get(self, kind: ExportKind, name: str) -> Destination | None:
-        """None: it was selected when the debt was made, and is not any more."""
+    def get(self, kind: ExportKind, name: str) -> ExportTarget | None:
+        """None: the target was selected when the export became pending, and is no longer."""
         return self._by_key.get((kind, name))

@@ -70,7 +70,7 @@ class Workload:
         self.job, self._benchmark = job, benchmark
         self.handle = benchmark.handle
         self.gone.clear()
-        self.stopping = job.cancelled
+        self.stopping = job.progress.cancelled
 
     def changed(self, benchmark: BenchmarkRecord) -> None:
         """A committed change touched this benchmark."""
@@ -128,7 +128,9 @@ class Workload:
     async def _launch(self) -> bool:
         """Start the workload, or find the one that a crash hid; False if there is none to watch."""
         index = self.slot.index
-        job = await self._persist(lambda job: transitions.launch_intended(job, index, self._clock()))
+        job = await self._persist(
+            lambda job: transitions.launch_intended(job, index, self._clock(), runtime=self._runtime.name)
+        )
         benchmark = job.benchmarks[index]
         self.job, self._benchmark = job, benchmark
         if not benchmark.has_workload:
@@ -158,7 +160,9 @@ class Workload:
             )
             return False
         self.handle = handle
-        await self._note("handle", lambda job: transitions.launched(job, index, handle))
+        await self._note(
+            "handle", lambda job: transitions.launched(job, index, handle, runtime=self._runtime.name)
+        )
         return True
 
     async def _started(self, run: BenchmarkRun) -> Handle | None:

@@ -33,7 +33,7 @@ class Deferred(Struct, frozen=True):
     job_id: str
     tenant: str | None
     change: JobChange
-    owing: bool = True
+    with_exports: bool = True
 
 
 class _Line:

@@ -19,12 +19,15 @@ from evalhub_server.domain.record import (
     Exit,
     ExportKind,
     ExportOutcome,
-    ExportRecord,
+    JobDefinition,
     JobPlan,
+    JobProgress,
     JobRecord,
+    OutboxEntry,
     PlannedBenchmark,
     ResultRecord,
     TrackedExperiment,
+    with_changes,
 )
 from evalhub_server.domain.resource import (
     RECORD_TYPES,
@@ -140,7 +143,7 @@ if TYPE_CHECKING:
     from evalhub_server.models.runtime import KubernetesGpu, KubernetesRuntime, Variable
     from evalhub_server.plugins.documents import (
         UNWRITABLE,
-        JobDefinition,
+        JobMigration,
         Record,
         check_identity,
         decoding,
@@ -202,7 +205,6 @@ __all__ = [
     "ExperimentTag",
     "ExportKind",
     "ExportOutcome",
-    "ExportRecord",
     "ExportRefused",
     "Exporter",
     "Exports",
@@ -216,8 +218,10 @@ __all__ = [
     "JobChanged",
     "JobDefinition",
     "JobMeta",
+    "JobMigration",
     "JobPage",
     "JobPlan",
+    "JobProgress",
     "JobQuery",
     "JobRecord",
     "JobRequest",
@@ -242,6 +246,7 @@ __all__ = [
     "OciConnection",
     "OciCoordinates",
     "OciExport",
+    "OutboxEntry",
     "PassCriteria",
     "PlannedBenchmark",
     "PluginContext",
@@ -315,6 +320,7 @@ __all__ = [
     "split_http_url",
     "unwritable",
     "userinfo_auth",
+    "with_changes",
     "without_userinfo",
 ]
 
@@ -363,12 +369,13 @@ _LAZY = {
     ),
     "evalhub_server.plugins.documents": (
         "UNWRITABLE",
-        "JobDefinition",
+        "JobMigration",
         "Record",
         "check_identity",
         "decoding",
         "encode",
         "unwritable",
+        "with_changes",
     ),
     "evalhub_server.plugins.queries": (
         "RESOURCE_ORDERS",

@@ -53,6 +53,7 @@ class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
     environment variables that adapters must not inherit. ``docker_config`` is for exporters: it looks up a job's
     registry credentials. ``sections`` is the whole configuration, for a plugin that needs more than its own section
     (use :func:`find_section` and :func:`convert_section`); it contains secrets.
+    ``runtime`` and ``trackers`` are the names of the selected runtime and trackers.
     """
 
     data_dir: Path | None = None
@@ -60,6 +61,8 @@ class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
     secrets: frozenset[str] = frozenset()
     docker_config: DockerConfigOf | None = None
     sections: Mapping[str, Any] = {}
+    runtime: str = ""
+    trackers: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Short, because the configuration contains secrets."""

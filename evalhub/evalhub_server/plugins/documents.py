@@ -10,9 +10,8 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.domain.record import JobPlan
 from evalhub_server.errors import StorageError
-from evalhub_server.models.job import JobRequest
+from evalhub_server.plugins.descriptors import PluginContext
 
 
 class Record(Protocol):
@@ -28,17 +27,10 @@ class Record(Protocol):
     def created_at(self) -> datetime: ...
 
 
-class JobDefinition(Struct, kw_only=True, frozen=True):
-    """What a job was made with. It hardly ever changes, so that it is worth a document of its own."""
-
-    request: JobRequest
-    plan: JobPlan
-
-
 _to_json = msgspec.json.Encoder().encode
 
 
-def encode(document: Struct, decode: Callable[[bytes], object]) -> bytes:
+def encode(document: object, decode: Callable[[bytes], object]) -> bytes:
     """Return the document as JSON that ``decode`` takes. Raises :data:`UNWRITABLE` if there is none."""
     # What is written can be read back: msgspec writes an infinite number as null, which is no number any more, and
     # a record that cannot be decoded would spoil every list that it is in.
@@ -81,3 +73,50 @@ def check_identity(word: str, before: Record, after: Record) -> None:
 
 def _identity(record: Record) -> tuple[object, ...]:
     return record.id, record.tenant, record.owner, record.created_at
+
+
+class JobMigration(Struct, kw_only=True, frozen=True):
+    """Conversion of the JSON of jobs that servers before 1.1.0 stored, for the migrations of storages.
+
+    ``runtime`` and ``tracker`` are the names of the selected plugins: they own the handles and experiments that were
+    stored without a name. JSON objects are passed with unparsed values, so that these are written back exactly.
+    """
+
+    runtime: str = ""
+    tracker: str = ""
+
+    @classmethod
+    def of(cls, context: PluginContext) -> JobMigration:
+        return cls(runtime=context.runtime, tracker=next(iter(context.trackers), ""))
+
+    def progress(self, fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+        """Return the fields of a :class:`JobProgress` from those with the earlier names."""
+        progress = {name: raw for name, raw in fields.items() if name not in ("experiment", "exports")}
+        tracker = self.tracker or _EARLIER_TRACKER
+        if "exports" in fields:
+            entries = _decode_list(fields["exports"])
+            progress["outbox"] = _raw(
+                [
+                    {"requested" if name == "asked" else name: raw for name, raw in entry.items()}
+                    for entry in entries
+                ]
+            )
+            of_trackers = (entry["name"] for entry in entries if entry["kind"] == b'"tracker"')
+            tracker = next((msgspec.json.decode(name, type=str) for name in of_trackers), tracker)
+        if "experiment" in fields:
+            progress["experiments"] = _raw({tracker: fields["experiment"]})
+        return progress
+
+    def benchmark(self, fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+        """Return the fields of a :class:`BenchmarkRecord` from those without ``runtime``."""
+        return {**fields, "runtime": _raw(self.runtime)} if "launched_at" in fields else fields
+
+
+_EARLIER_TRACKER = "mlflow"
+"""The only tracker of servers that stored experiments without a tracker's name."""
+
+_decode_list = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_to_json(value))

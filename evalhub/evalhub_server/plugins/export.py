@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from evalhub_server.domain.outbox import has_new_outcome
-from evalhub_server.domain.record import ExportOutcome, ExportRecord, JobRecord
+from evalhub_server.domain.record import ExportOutcome, JobRecord, OutboxEntry
 
 CARD = "card"
 """The one event of an exporter that sends the results of finished jobs."""
@@ -41,11 +41,11 @@ class Exporter(ABC):
         return (CARD,) if has_new_outcome(before, after) and self.wants(after) else ()
 
     @abstractmethod
-    async def export(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
-        """Export the job, as it is by now, for ``owed.event``. Idempotent per job and event.
+    async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
+        """Export the job, as it is by now, for ``entry.event``. Idempotent per job and event.
 
-        The events of one job come one after the other, in their order. ``owed.since`` is when the change happened,
-        ``owed.outcome`` what an earlier export of the same event left. May be cancelled at any time.
+        The events of one job come one after the other, in their order. ``entry.since`` is when the change happened,
+        ``entry.outcome`` what an earlier export of the same event left. May be cancelled at any time.
 
         Raises :class:`ExportRefused` when another try cannot help; anything else means: try again later.
         """

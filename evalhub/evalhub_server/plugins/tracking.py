@@ -48,7 +48,7 @@ class Tracker(ABC):
 
     @abstractmethod
     async def record(self, job: JobRecord) -> ExportOutcome:
-        """Record a terminal job that has an experiment; ``reference`` of the outcome is the tracker's run id.
+        """Record a terminal job in ``job.progress.experiments[name]``; ``reference`` of the outcome is the run id.
 
         Called in the background like :meth:`Exporter.export`, and again if the job's outcome changes after its end.
         Idempotent per job: a repeated call, also after a restart, updates the run of the first. May be cancelled at any

@@ -9,7 +9,9 @@ from uuid import UUID
 
 from evalhub_server.domain.record import (
     BenchmarkRecord,
+    JobDefinition,
     JobPlan,
+    JobProgress,
     JobRecord,
     PlannedBenchmark,
     TrackedExperiment,
@@ -33,12 +35,14 @@ def a_job(
     tags: tuple[str, ...] = (),
     size: int = 1,
     experiment_id: str = "",
+    tracker: str = "tracker-a",
     **overrides: Any,
 ) -> JobRecord:
     """Return a pending job with an id of its own, younger than every job built before.
 
-    ``size`` is the number of benchmarks (``bench-0``, ``bench-1``, … of provider ``provider-a``). ``overrides``
-    are fields of :class:`JobRecord` and win over everything: ``a_job(state=State.RUNNING, tenant="team-a")``.
+    ``size`` is the number of benchmarks (``bench-0``, ``bench-1``, … of provider ``provider-a``); ``experiment_id`` is
+    the job's experiment in ``tracker``. ``overrides`` are ``benchmarks`` and fields of the definition and the progress, and take precedence:
+    ``a_job(state=State.RUNNING, tenant="team-a")``.
     """
     identity = _identity(overrides)
     names = [f"bench-{index}" for index in range(size)]
@@ -56,10 +60,15 @@ def a_job(
         "message": Message(
             message="Evaluation job created", message_code="evaluation_job_created", message_origin="server"
         ),
-        "experiment": TrackedExperiment(id=experiment_id) if experiment_id else None,
+        "experiments": {tracker: TrackedExperiment(id=experiment_id)} if experiment_id else {},
         "benchmarks": tuple(BenchmarkRecord(index=index) for index in range(size)),
     }
-    return JobRecord(**(fields | overrides))
+    fields |= overrides
+    parts = {
+        part: struct(**{name: fields.pop(name) for name in struct.__struct_fields__ if name in fields})
+        for part, struct in (("definition", JobDefinition), ("progress", JobProgress))
+    }
+    return JobRecord(**parts, **fields)
 
 
 def a_provider(

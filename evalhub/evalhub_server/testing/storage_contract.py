@@ -22,7 +22,14 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from evalhub_server.domain.record import BenchmarkRecord, Exit, ExportOutcome, ExportRecord, JobRecord
+from evalhub_server.domain.record import (
+    BenchmarkRecord,
+    Exit,
+    ExportOutcome,
+    JobRecord,
+    OutboxEntry,
+    with_changes,
+)
 from evalhub_server.errors import AlreadyExists, NotFound
 from evalhub_server.models.common import Message, State
 from evalhub_server.plugins.storage import JobChange, JobQuery, Storage
@@ -33,14 +40,14 @@ from evalhub_server.testing.resource_list_contract import LABEL_TERMS, LABELLED,
 
 def say(text: str) -> JobChange:
     """Return a change that sets the job's message."""
-    return lambda job: msgspec.structs.replace(job, message=Message(message=text))
+    return lambda job: with_changes(job, message=Message(message=text))
 
 
 def count_up(job: JobRecord) -> JobRecord:
     """Add one to the attempt of the job's first benchmark; a lost update shows in the sum."""
     first, *others = job.benchmarks
     first = msgspec.structs.replace(first, attempt=first.attempt + 1)
-    return msgspec.structs.replace(job, benchmarks=(first, *others))
+    return with_changes(job, benchmarks=(first, *others))
 
 
 async def ids(storage: Storage, query: JobQuery) -> list[str]:
@@ -122,14 +129,14 @@ class StorageContract(ResourceContract, ResourceListContract):
     async def test_every_part_of_a_job_can_change(self, storage: Storage) -> None:
         job = a_job(tags=("old",), size=3)
         other = a_job(name="renamed", tags=("new", "newer"), size=5, experiment_id="9")
-        changed = msgspec.structs.replace(
+        changed = with_changes(
             other,
             **{name: getattr(job, name) for name in ("id", "tenant", "owner", "created_at")},
             state=State.FAILED,
             cancelled=True,
             updated_at=EPOCH + timedelta(days=1, microseconds=1),
-            exports=(
-                ExportRecord(
+            outbox=(
+                OutboxEntry(
                     kind="tracker",
                     name="t",
                     event="run",
@@ -212,11 +219,11 @@ class StorageContract(ResourceContract, ResourceListContract):
         await storage.add_job(job)
 
         def append(number: int) -> JobChange:
-            return lambda now: say(f"{now.message.message},{number}")(now)
+            return lambda now: say(f"{now.progress.message.message},{number}")(now)
 
         await asyncio.gather(*(storage.update_job(job.id, None, append(number)) for number in range(20)))
-        text = (await storage.get_job(job.id, None)).message.message
-        assert text == ",".join([job.message.message, *map(str, range(20))])
+        text = (await storage.get_job(job.id, None)).progress.message.message
+        assert text == ",".join([job.progress.message.message, *map(str, range(20))])
 
     async def test_add_update_and_delete_at_once_happen_one_after_the_other(self, storage: Storage) -> None:
         job = a_job()
@@ -252,7 +259,7 @@ class StorageContract(ResourceContract, ResourceListContract):
             benchmarks = tuple(
                 msgspec.structs.replace(each, attempt=each.attempt + 1) for each in job.benchmarks
             )
-            return msgspec.structs.replace(job, benchmarks=benchmarks)
+            return with_changes(job, benchmarks=benchmarks)
 
         async def update(job_id: str) -> None:
             started[job_id] += 1
@@ -349,12 +356,10 @@ class StorageContract(ResourceContract, ResourceListContract):
         assert await answers() == [[], [], []]
         first, second = await stored(storage, [a_job(tags=("x",)), a_job(tags=("x",))])
         assert await answers() == [[second.id, first.id]] * 3
-        await storage.update_job(
-            first.id, None, lambda job: msgspec.structs.replace(job, state=State.RUNNING)
-        )
+        await storage.update_job(first.id, None, lambda job: with_changes(job, state=State.RUNNING))
         assert await answers() == [[second.id, first.id], [second.id], [second.id, first.id]]
         retagged = msgspec.structs.replace(first.request, tags=())
-        await storage.update_job(first.id, None, lambda job: msgspec.structs.replace(job, request=retagged))
+        await storage.update_job(first.id, None, lambda job: with_changes(job, request=retagged))
         assert await answers() == [[second.id, first.id], [second.id], [second.id]]
         await storage.delete_job(second.id, None)
         assert await answers() == [[first.id], [], []]
@@ -434,7 +439,7 @@ class StorageContract(ResourceContract, ResourceListContract):
     async def test_open_jobs_are_those_with_something_left_to_do_oldest_first(self, storage: Storage) -> None:
         running = BenchmarkRecord(index=0, state=State.COMPLETED, launched_at=EPOCH)
         ended = msgspec.structs.replace(running, exit=Exit(code=0))
-        owed = ExportRecord(kind="exporter", name="e", event="card", since=EPOCH)
+        owed = OutboxEntry(kind="exporter", name="e", event="card", since=EPOCH)
         sent = msgspec.structs.replace(owed, state="succeeded")
         jobs = [
             a_job(tenant="a", state=State.RUNNING),
@@ -442,18 +447,12 @@ class StorageContract(ResourceContract, ResourceListContract):
             a_job(state=State.COMPLETED),
             a_job(state=State.CANCELLED, benchmarks=(running,)),
             a_job(state=State.CANCELLED, benchmarks=(ended,)),
-            a_job(state=State.COMPLETED, exports=(sent, owed)),
-            a_job(state=State.COMPLETED, exports=(sent,)),
+            a_job(state=State.COMPLETED, outbox=(sent, owed)),
+            a_job(state=State.COMPLETED, outbox=(sent,)),
         ]
         await stored(storage, list(reversed(jobs)))
         assert await storage.open_jobs() == [jobs[0], jobs[1], jobs[3], jobs[5]]
-        await storage.update_job(
-            jobs[3].id, None, lambda job: msgspec.structs.replace(job, benchmarks=(ended,))
-        )
-        await storage.update_job(
-            jobs[0].id, None, lambda job: msgspec.structs.replace(job, state=State.FAILED)
-        )
-        await storage.update_job(
-            jobs[5].id, None, lambda job: msgspec.structs.replace(job, exports=(sent, sent))
-        )
+        await storage.update_job(jobs[3].id, None, lambda job: with_changes(job, benchmarks=(ended,)))
+        await storage.update_job(jobs[0].id, None, lambda job: with_changes(job, state=State.FAILED))
+        await storage.update_job(jobs[5].id, None, lambda job: with_changes(job, outbox=(sent, sent)))
         assert await storage.open_jobs() == [jobs[1]]

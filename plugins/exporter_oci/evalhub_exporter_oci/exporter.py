@@ -15,9 +15,9 @@ from evalhub_exporter_oci.settings import OciSettings
 from evalhub_server.plugins import (
     Exporter,
     ExportOutcome,
-    ExportRecord,
     JobRecord,
     OciCoordinates,
+    OutboxEntry,
     PluginContext,
     card_json,
 )
@@ -41,7 +41,7 @@ class OciExporter(Exporter):
     def wants(self, job: JobRecord) -> bool:
         return _coordinates(job) is not None
 
-    async def export(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
+    async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
         """The same card under the same tag is pushed once; a newer card takes the tag over."""
         # This brings aiohttp, which nobody needs before the first export, and which would hold up the event loop.
         await asyncio.to_thread(import_module, "evalhub_exporter_oci.push")

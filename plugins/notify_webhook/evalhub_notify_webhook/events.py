@@ -89,10 +89,10 @@ def body(job: JobRecord, event: str, happened_at: datetime) -> bytes:
         collection_id=request.collection.id if request.collection else "",
         mlflow_experiment_id=job.experiment.id if job.experiment else "",
         created_at=job.created_at,
-        updated_at=job.updated_at,
+        updated_at=job.progress.updated_at,
         state=job.state,
-        message=job.message,
-        test=job.test,
+        message=job.progress.message,
+        test=job.progress.test,
         benchmarks=tuple(_benchmark(job.plan.benchmarks[b.index], b) for b in job.benchmarks),
     )
     return msgspec.json.encode(News(type=event, timestamp=happened_at, data=news))

@@ -20,9 +20,9 @@ from evalhub_server.plugins import (
     SERVER_VERSION,
     Exporter,
     ExportOutcome,
-    ExportRecord,
     ExportRefused,
     JobRecord,
+    OutboxEntry,
     SettingsError,
     proxy_options,
 )
@@ -74,17 +74,17 @@ class WebhookExporter(Exporter):
         event = event_of(before, after)
         return (event,) if event in self._settings.events else ()
 
-    async def export(self, job: JobRecord, owed: ExportRecord) -> ExportOutcome:
+    async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
         """Post one message. A receiver that gets it twice sees the same ``webhook-id``."""
-        sent_as = message_id(job, owed.event, owed.revision)
-        await self._post(sent_as, body(job, owed.event, owed.since))
+        sent_as = message_id(job, entry.event, entry.revision)
+        await self._post(sent_as, body(job, entry.event, entry.since))
         return ExportOutcome(reference=sent_as)
 
     async def deleted(self, job: JobRecord) -> None:
         """Tell of a job that is gone, and with it everything that could be owed: a few tries, then never again."""
         if DELETED not in self._settings.events:
             return
-        sent_as, text = message_id(job, DELETED, 1), body(job, DELETED, job.updated_at)
+        sent_as, text = message_id(job, DELETED, 1), body(job, DELETED, job.progress.updated_at)
         for pause_s in (*PAUSES_S, None):
             try:
                 await self._post(sent_as, text)

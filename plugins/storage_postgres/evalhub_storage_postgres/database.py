@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import asyncpg
 import structlog
 
-from evalhub_server.plugins import StartupError, StorageUnavailable
+from evalhub_server.plugins import JobMigration, StartupError, StorageUnavailable
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.faults import FAULTS, faults, fix_for, reason_of
 from evalhub_storage_postgres.schema import migrate
@@ -46,9 +46,16 @@ class Database:
     """
 
     def __init__(
-        self, address: Address, *, max_connections: int, max_lifetime_s: float, timeout_s: float
+        self,
+        address: Address,
+        *,
+        max_connections: int,
+        max_lifetime_s: float,
+        timeout_s: float,
+        migration: JobMigration,
     ) -> None:
         self.address = address
+        self._migration = migration
         self._max_connections = max_connections
         self._max_lifetime_s = max_lifetime_s
         self._timeout_s = timeout_s
@@ -95,7 +102,7 @@ class Database:
             server_settings=_SETTINGS,
         )
         async with self._pool.acquire(timeout=self._timeout_s) as session, session.transaction():
-            await migrate(session, self.address.shown)
+            await migrate(session, self.address.shown, migration=self._migration)
 
     async def close(self) -> None:
         """Close every connection, by force if the server does not answer. Idempotent."""

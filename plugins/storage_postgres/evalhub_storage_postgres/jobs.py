@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
 from evalhub_server.plugins import (
     UNWRITABLE,
     AlreadyExists,
     BenchmarkRecord,
-    ExportRecord,
     JobChange,
     JobDefinition,
+    JobProgress,
     JobQuery,
     JobRecord,
-    JobTest,
-    Message,
     NotFound,
-    State,
-    TrackedExperiment,
     check_identity,
     decoding,
     encode,
@@ -35,68 +29,61 @@ if TYPE_CHECKING:
 
 _INSERT = """
     INSERT INTO evalhub_jobs
-        (id, tenant, owner, created_at, state, experiment_id, is_open, progress, name, tags, definition)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING RETURNING true
+        (id, tenant, owner, created_at, state, experiment_id, is_open, name, tags, definition, progress, benchmarks)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING true
 """
-_GET = "SELECT definition, progress FROM evalhub_jobs WHERE id = $1"
+_GET = "SELECT definition, progress, benchmarks FROM evalhub_jobs WHERE id = $1"
 _LOCK = f"{_GET} FOR UPDATE"
-_UPDATE = "UPDATE evalhub_jobs SET state = $2, experiment_id = $3, is_open = $4, progress = $5 WHERE id = $1"
-_REDEFINE = "UPDATE evalhub_jobs SET name = $2, tags = $3, definition = $4 WHERE id = $1"
+# A large value that stays the same is not written again.
+_UPDATE = """
+    UPDATE evalhub_jobs SET state = $2, experiment_id = $3, is_open = $4, name = coalesce($5, name),
+        tags = coalesce($6, tags), definition = coalesce($7, definition), progress = coalesce($8, progress),
+        benchmarks = coalesce($9, benchmarks)
+    WHERE id = $1
+"""
 _DELETE = "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenant = $2) RETURNING true"
-OPEN = "SELECT id, definition, progress FROM evalhub_jobs WHERE is_open ORDER BY created_at, id"
-
-
-class Progress(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Everything of a :class:`JobRecord` but its definition, by the same names."""
-
-    id: str
-    tenant: str = ""
-    owner: str = ""
-    created_at: datetime
-    updated_at: datetime
-    state: State = State.PENDING
-    message: Message
-    test: JobTest | None = None
-    cancelled: bool = False
-    experiment: TrackedExperiment | None = None
-    exports: tuple[ExportRecord, ...] = ()
-    benchmarks: tuple[BenchmarkRecord, ...]
+OPEN = "SELECT id, definition, progress, benchmarks FROM evalhub_jobs WHERE is_open ORDER BY created_at, id"
 
 
 _decode_definition = msgspec.json.Decoder(JobDefinition).decode
-_decode_progress = msgspec.json.Decoder(Progress).decode
-_PROGRESS = Progress.__struct_fields__
+_decode_progress = msgspec.json.Decoder(JobProgress).decode
+_decode_benchmarks = msgspec.json.Decoder(tuple[BenchmarkRecord, ...]).decode
 
 
-def decode(job_id: str, definition: bytes, progress: bytes) -> JobRecord:
-    """Make the record again. Raises :class:`StorageError` if a document has not the shape that is written."""
+def decode(job_id: str, definition: bytes, progress: bytes, benchmarks: bytes) -> JobRecord:
+    """Raises :class:`StorageError` if a document does not have the structure that is written."""
     with decoding("job", job_id):
-        made_with, rest = _decode_definition(definition), _decode_progress(progress)
-    return JobRecord(
-        request=made_with.request, plan=made_with.plan, **{name: getattr(rest, name) for name in _PROGRESS}
-    )
+        return JobRecord(
+            definition=_decode_definition(definition),
+            progress=_decode_progress(progress),
+            benchmarks=_decode_benchmarks(benchmarks),
+        )
 
 
-def _progress(record: JobRecord) -> tuple[Any, ...]:
-    """Columns and document that an event may change."""
-    rest = Progress(**{name: getattr(record, name) for name in _PROGRESS})
-    experiment_id = record.experiment.id if record.experiment else ""
-    return record.state.value, searchable(experiment_id), record.open, encode(rest, _decode_progress)
-
-
-def _definition(record: JobRecord) -> tuple[Any, ...]:
-    document = JobDefinition(request=record.request, plan=record.plan)
+def _columns(before: JobRecord | None, after: JobRecord) -> tuple[Any, ...]:
+    """Return the columns from ``state`` on; None for those of parts that are the same as ``before``."""
+    request, experiment = after.request, after.experiment
+    redefined = before is None or before.definition is not after.definition
     return (
-        searchable(record.request.name),
-        searchables(record.request.tags),
-        encode(document, _decode_definition),
+        after.state.value,
+        searchable(experiment.id if experiment else ""),
+        after.open,
+        searchable(request.name) if redefined else None,
+        searchables(request.tags) if redefined else None,
+        encode(after.definition, _decode_definition) if redefined else None,
+        None
+        if before is not None and before.progress is after.progress
+        else encode(after.progress, _decode_progress),
+        None
+        if before is not None and before.benchmarks is after.benchmarks
+        else encode(after.benchmarks, _decode_benchmarks),
     )
 
 
 async def add(session: Session, record: JobRecord) -> None:
     try:
         identity = (*map(searchable, (record.id, record.tenant, record.owner)), record.created_at)
-        row = (*identity, *_progress(record), *_definition(record))
+        row = (*identity, *_columns(None, record))
     except UNWRITABLE as error:
         raise unwritable("job", record.id, error) from error
     if not await session.fetchval(_INSERT, *row):
@@ -117,16 +104,11 @@ async def update(session: Session, job_id: str, tenant: str | None, change: JobC
     if after is None or after is before:
         return before
     check_identity("job", before, after)
-    key = searchable(job_id)
-    redefined = after.request is not before.request or after.plan is not before.plan
     try:
-        progress = _progress(after)
-        definition = _definition(after) if redefined else ()
+        columns = _columns(before, after)
     except UNWRITABLE as error:
         raise unwritable("job", job_id, error) from error
-    await session.execute(_UPDATE, key, *progress)
-    if definition:
-        await session.execute(_REDEFINE, key, *definition)
+    await session.execute(_UPDATE, searchable(job_id), *columns)
     return after
 
 
@@ -137,7 +119,7 @@ async def delete(session: Session, job_id: str, tenant: str | None) -> None:
 
 
 def listing(query: JobQuery) -> tuple[str, list[Any]]:
-    """Return the SQL of a list, whose rows end with id, definition and progress; see :meth:`Conditions.listing`."""
+    """Return the SQL of a list, whose rows end with id, definition, progress and benchmarks; see :meth:`Conditions.listing`."""
     found = Conditions()
     if query.tenant is not None:
         found.clauses.append(f"tenant = {found.mark(searchable(query.tenant))}")
@@ -147,4 +129,6 @@ def listing(query: JobQuery) -> tuple[str, list[Any]]:
     found.text("experiment_id", query.experiment_id)
     if query.tags is not None:
         found.array("tags", searchables(query.tags.values), query.tags)
-    return found.listing("evalhub_jobs", "id, definition, progress", "created_at DESC, id DESC", query)
+    return found.listing(
+        "evalhub_jobs", "id, definition, progress, benchmarks", "created_at DESC, id DESC", query
+    )

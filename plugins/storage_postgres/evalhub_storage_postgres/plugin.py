@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from evalhub_server.plugins import Descriptor, Duration, PluginContext, PluginError, hookimpl
+from evalhub_server.plugins import Descriptor, Duration, JobMigration, PluginContext, PluginError, hookimpl
 from evalhub_storage_postgres.address import locate
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def make_storage(settings: DatabaseSettings, context: PluginContext) -> Postgres
         address,
         max_connections=most if most > 0 else DEFAULT_CONNECTIONS,
         max_lifetime_s=settings.conn_max_lifetime or 0,
+        migration=JobMigration.of(context),
     )
 
 

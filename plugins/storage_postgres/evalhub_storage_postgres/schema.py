@@ -5,16 +5,21 @@ To change the schema, append to :data:`MIGRATIONS`; never edit an entry that was
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from evalhub_server.plugins import StartupError
+import msgspec
+
+from evalhub_server.plugins import JobMigration, StartupError
 
 if TYPE_CHECKING:
-    from evalhub_storage_postgres.database import Session
+    import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
 
-Migration = tuple[str, ...]
-"""SQL statements that lead from one version to the next."""
+    Session = PoolConnectionProxy[asyncpg.Record]
+
+Migration = tuple["str | Callable[[Session, JobMigration], Awaitable[None]]", ...]
+"""SQL statements, and functions for what SQL cannot do, that lead from one version to the next."""
 
 # The records are JSON documents, as bytes: neither jsonb nor text keeps every number and every character. What a list
 # filters or sorts by has a column beside, see ``search.py``. Columns are compared by code point (COLLATE "C").
@@ -75,11 +80,54 @@ _V1: Migration = (
     "CREATE INDEX evalhub_resources_labels ON evalhub_resources USING gin (labels)",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1,)
+_BATCH = 200
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_list = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_encode = msgspec.json.Encoder().encode
+_IDENTITY = ("id", "tenant", "owner", "created_at")
+
+
+def _parts(row: asyncpg.Record, migration: JobMigration) -> tuple[bytes, bytes, bytes]:
+    """Return definition, progress and benchmarks; until now ``progress`` had everything but the request and the plan."""
+    rest = _decode(row["progress"])
+    benchmarks = [migration.benchmark(each) for each in _decode_list(rest.pop("benchmarks"))]
+    definition = {name: rest.pop(name) for name in _IDENTITY if name in rest} | _decode(row["definition"])
+    return _encode(definition), _encode(migration.progress(rest)), _encode(benchmarks)
+
+
+async def _convert_jobs(session: Session, migration: JobMigration) -> None:
+    last = ""
+    while rows := await session.fetch(
+        "SELECT id, definition, progress FROM evalhub_jobs WHERE id > $1 ORDER BY id LIMIT $2", last, _BATCH
+    ):
+        last = rows[-1]["id"]
+        converted: list[tuple[Any, ...]] = []
+        for row in rows:
+            try:
+                converted.append((row["id"], *_parts(row, migration)))
+            except (ValueError, KeyError):
+                continue  # it was unreadable before, and must not keep the server from starting
+        await session.executemany(
+            "UPDATE evalhub_jobs SET definition = $2, progress = $3, benchmarks = $4 WHERE id = $1", converted
+        )
+
+
+_V2: Migration = (
+    "ALTER TABLE evalhub_jobs ADD COLUMN benchmarks bytea NOT NULL DEFAULT ''",
+    _convert_jobs,
+    "ALTER TABLE evalhub_jobs ALTER COLUMN benchmarks DROP DEFAULT",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2)
 """Entry ``n`` leads from version ``n`` to version ``n + 1``; the table ``evalhub_schema`` says where a database is."""
 
 
-async def migrate(session: Session, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+async def migrate(
+    session: Session,
+    where: str,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    migration: JobMigration | None = None,
+) -> None:
     """Bring the schema up to date; all of it happens or none. ``session`` is in a transaction of the database's owner.
 
     Raises:
@@ -96,5 +144,8 @@ async def migrate(session: Session, where: str, migrations: Sequence[Migration] 
         )
     for number, statements in enumerate(migrations[version:], start=version + 1):
         for statement in statements:
-            await session.execute(statement)
+            if isinstance(statement, str):
+                await session.execute(statement)
+            else:
+                await statement(session, migration or JobMigration())
         await session.execute("INSERT INTO evalhub_schema (version) VALUES ($1)", number)

@@ -12,6 +12,7 @@ import structlog
 from evalhub_server.plugins import (
     AnyResource,
     JobChange,
+    JobMigration,
     JobPage,
     JobQuery,
     JobRecord,
@@ -48,6 +49,7 @@ class PostgresStorage(Storage):
     whether that was written, and the caller gets a :class:`StorageError`.
 
     ``timeout_s``: how long one statement may take. ``patience_s``: how long ``open`` waits for another server to end.
+    ``migration`` converts the jobs of a database of an earlier version.
     """
 
     durable = True
@@ -60,10 +62,15 @@ class PostgresStorage(Storage):
         max_lifetime_s: float = 0,
         timeout_s: float = 30,
         patience_s: float = 10,
+        migration: JobMigration | None = None,
     ) -> None:
         self.description = f"PostgreSQL database {address.shown}"
         self._make_database: Callable[[], Database] = lambda: Database(
-            address, max_connections=max_connections, max_lifetime_s=max_lifetime_s, timeout_s=timeout_s
+            address,
+            max_connections=max_connections,
+            max_lifetime_s=max_lifetime_s,
+            timeout_s=timeout_s,
+            migration=migration or JobMigration(),
         )
         self._patience_s = patience_s
         self._database: Database | None = None

@@ -5,7 +5,6 @@ What changed is found by ``is``: records are frozen and share what did not chang
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,30 +12,15 @@ from msgspec import Struct
 
 from evalhub_server.plugins import (
     BenchmarkRecord,
-    ExportRecord,
     JobDefinition,
+    JobProgress,
     JobRecord,
-    JobTest,
-    Message,
-    State,
-    TrackedExperiment,
     decoding,
     encode,
 )
-from evalhub_storage_sqlite.columns import check_columns, microseconds, moment
+from evalhub_storage_sqlite.columns import check_columns, microseconds
 from evalhub_storage_sqlite.connection import Row
 from evalhub_storage_sqlite.record_mapper import Rows
-
-
-class Head(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The job's own fields that change and have no column."""
-
-    updated_at: datetime
-    message: Message
-    test: JobTest | None = None
-    cancelled: bool = False
-    experiment: TrackedExperiment | None = None
-    exports: tuple[ExportRecord, ...] = ()
 
 
 class Columns(Struct, kw_only=True, frozen=True):
@@ -50,33 +34,19 @@ class Columns(Struct, kw_only=True, frozen=True):
 class JobRows(Rows[JobRecord], kw_only=True, frozen=True):
     """``benchmarks`` are in the order of their index."""
 
-    state: str
-    head: bytes
+    progress: bytes
     definition: bytes
     benchmarks: list[bytes]
 
     @property
     def size_bytes(self) -> int:
-        return len(self.head) + len(self.definition) + sum(map(len, self.benchmarks))
+        return len(self.progress) + len(self.definition) + sum(map(len, self.benchmarks))
 
     def decode(self) -> JobRecord:
         with decoding("job", self.id):
-            head = _decode_head(self.head)
-            definition = _decode_definition(self.definition)
             return JobRecord(
-                id=self.id,
-                tenant=self.tenant,
-                owner=self.owner,
-                created_at=moment(self.created_at),
-                updated_at=head.updated_at,
-                request=definition.request,
-                plan=definition.plan,
-                state=State(self.state),
-                message=head.message,
-                test=head.test,
-                cancelled=head.cancelled,
-                experiment=head.experiment,
-                exports=head.exports,
+                definition=_decode_definition(self.definition),
+                progress=_decode_progress(self.progress),
                 benchmarks=tuple([_decode_benchmark(doc) for doc in self.benchmarks]),
             )
 
@@ -88,19 +58,21 @@ class Changes(Struct, kw_only=True):
     """
 
     columns: Columns | None = None
-    head: bytes | None = None
+    progress: bytes | None = None
     definition: bytes | None = None
     benchmarks: dict[int, bytes] = msgspec.field(default_factory=dict[int, bytes])
     size: int | None = None
 
     @property
     def size_bytes(self) -> int:
-        return len(self.head or b"") + len(self.definition or b"") + sum(map(len, self.benchmarks.values()))
+        return (
+            len(self.progress or b"") + len(self.definition or b"") + sum(map(len, self.benchmarks.values()))
+        )
 
     def add(self, later: Changes) -> None:
         """Take in what a later update of the same job writes."""
         self.columns = later.columns or self.columns
-        self.head = later.head or self.head
+        self.progress = later.progress or self.progress
         self.definition = later.definition or self.definition
         if later.size is not None:
             self.size = later.size
@@ -108,7 +80,7 @@ class Changes(Struct, kw_only=True):
         self.benchmarks.update(later.benchmarks)
 
 
-_decode_head = msgspec.json.Decoder(Head).decode
+_decode_progress = msgspec.json.Decoder(JobProgress).decode
 _decode_definition = msgspec.json.Decoder(JobDefinition).decode
 _decode_benchmark = msgspec.json.Decoder(BenchmarkRecord).decode
 
@@ -121,22 +93,10 @@ def changes(before: JobRecord | None, after: JobRecord) -> Changes:
         check_columns(identity(after))
     if before is None or columns != columns_of(before):
         found.columns = columns
-    if before is None or any(
-        getattr(before, name) is not getattr(after, name) for name in Head.__struct_fields__
-    ):
-        found.head = encode(
-            Head(
-                updated_at=after.updated_at,
-                message=after.message,
-                test=after.test,
-                cancelled=after.cancelled,
-                experiment=after.experiment,
-                exports=after.exports,
-            ),
-            _decode_head,
-        )
-    if before is None or before.request is not after.request or before.plan is not after.plan:
-        found.definition = encode(JobDefinition(request=after.request, plan=after.plan), _decode_definition)
+    if before is None or before.progress is not after.progress:
+        found.progress = encode(after.progress, _decode_progress)
+    if before is None or before.definition is not after.definition:
+        found.definition = encode(after.definition, _decode_definition)
     old: tuple[Any, ...] = () if before is None else before.benchmarks
     new = after.benchmarks
     if old is not new:

@@ -12,17 +12,17 @@ from evalhub_storage_sqlite.record_mapper import Family, Rows, Transaction
 from evalhub_storage_sqlite.select import select_in
 
 _SELECT = (
-    "SELECT j.seq, j.id, j.tenant, j.owner, j.state, j.created_at, j.head, d.doc"
+    "SELECT j.seq, j.id, j.tenant, j.owner, j.created_at, j.progress, d.doc"
     " FROM jobs j LEFT JOIN definitions d ON d.seq = j.seq WHERE j.id IN ({marks})"
 )
 _SELECT_BENCHMARKS = "SELECT seq, doc FROM benchmarks WHERE seq IN ({marks}) ORDER BY seq, idx"
 _DELETE_JOB = "DELETE FROM jobs WHERE seq = ?"  # its rows in other tables go with it
 _INSERT_JOB = (
-    "INSERT INTO jobs (state, experiment_id, is_open, head, id, tenant, owner, created_at, name, seq)"
+    "INSERT INTO jobs (state, experiment_id, is_open, progress, id, tenant, owner, created_at, name, seq)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_COLUMNS = "UPDATE jobs SET state = ?, experiment_id = ?, is_open = ? WHERE seq = ?"
-_UPDATE_HEAD = "UPDATE jobs SET head = ? WHERE seq = ?"
+_UPDATE_PROGRESS = "UPDATE jobs SET progress = ? WHERE seq = ?"
 _UPDATE_NAME = "UPDATE jobs SET name = ? WHERE seq = ?"
 _PUT_DEFINITION = "INSERT OR REPLACE INTO definitions (doc, seq) VALUES (?, ?)"
 _CUT_BENCHMARKS = "DELETE FROM benchmarks WHERE idx >= ? AND seq = ?"
@@ -39,7 +39,7 @@ class JobFamily(Family[JobRecord, Changes]):
         _DELETE_JOB,
         _INSERT_JOB,
         _UPDATE_COLUMNS,
-        _UPDATE_HEAD,
+        _UPDATE_PROGRESS,
         _UPDATE_NAME,
         _PUT_DEFINITION,
         _CUT_BENCHMARKS,
@@ -62,13 +62,12 @@ class JobFamily(Family[JobRecord, Changes]):
                 id=job_id,
                 tenant=tenant,
                 owner=owner,
-                state=state,
                 created_at=created_at,
-                head=head,
+                progress=progress,
                 definition=definition or b"",
                 benchmarks=benchmarks[seq],
             )
-            for seq, job_id, tenant, owner, state, created_at, head, definition in jobs
+            for seq, job_id, tenant, owner, created_at, progress, definition in jobs
         }
 
     def _changes(self, before: JobRecord | None, after: JobRecord) -> Changes:
@@ -76,10 +75,10 @@ class JobFamily(Family[JobRecord, Changes]):
 
     def insert(self, transaction: Transaction, seq: int, record: JobRecord, changes: Changes) -> None:
         columns = changes.columns
-        if columns is None or changes.head is None or changes.definition is None:
+        if columns is None or changes.progress is None or changes.definition is None:
             raise ValueError(f"job {record.id} is new, and some of its rows are missing")
         transaction.relists.add(self.word)
-        row = (*_values(columns), changes.head, *identity(record), record.request.name, seq)
+        row = (*_values(columns), changes.progress, *identity(record), record.request.name, seq)
         transaction.add(_INSERT_JOB, row)
         transaction.add(_PUT_DEFINITION, (changes.definition, seq))
         _put_benchmarks(transaction, seq, changes)
@@ -89,8 +88,8 @@ class JobFamily(Family[JobRecord, Changes]):
         if changes.columns is not None:
             transaction.relists.add(self.word)
             transaction.add(_UPDATE_COLUMNS, (*_values(changes.columns), seq))
-        if changes.head is not None:
-            transaction.add(_UPDATE_HEAD, (changes.head, seq))
+        if changes.progress is not None:
+            transaction.add(_UPDATE_PROGRESS, (changes.progress, seq))
         if changes.definition is not None:
             transaction.relists.add(self.word)
             transaction.add(_UPDATE_NAME, (record.request.name, seq))

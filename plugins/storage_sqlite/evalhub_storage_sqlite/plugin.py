@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evalhub_server.plugins import Descriptor, PluginContext, hookimpl
+from evalhub_server.plugins import Descriptor, JobMigration, PluginContext, hookimpl
 from evalhub_storage_sqlite.settings import DatabaseSettings, locate
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def make_storage(settings: DatabaseSettings, context: PluginContext) -> SqliteSt
     """Make the storage that the settings ask for, not yet open. Raises :class:`SettingsError` for a bad url."""
     from evalhub_storage_sqlite.storage import SqliteStorage  # here, since it imports aiosqlite and sqlite3
 
-    return SqliteStorage(locate(settings.url, context.data_dir))
+    return SqliteStorage(locate(settings.url, context.data_dir), migration=JobMigration.of(context))
 
 
 @hookimpl

@@ -6,19 +6,23 @@ To change the schema, append to :data:`MIGRATIONS`; never edit an entry that was
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from evalhub_server.plugins import StartupError
+import msgspec
+
+from evalhub_server.plugins import JobMigration, StartupError
+from evalhub_storage_sqlite.columns import moment
 
 APPLICATION_ID = 0x45564842
 """``EVHB`` in the file's header: says that the file is ours."""
 
-Migration = tuple[str, ...]
-"""SQL statements that lead from one version to the next."""
+Migration = tuple[str | Callable[[sqlite3.Connection, JobMigration], None], ...]
+"""SQL statements, and functions for what SQL cannot do, that lead from one version to the next."""
 
 # What a list filters or sorts by has a column; the rest are JSON documents that only this package reads. The
-# definition has a table of its own, since SQLite writes a row whole: beside ``head`` it would make every event of a job with
+# definition has a table of its own, since SQLite writes a row whole: beside ``progress`` it would make every event of a job with
 # hundreds of benchmarks rewrite the plan of all of them.
 #
 # Lists are newest first, so (created_at, id) ends every index and a page is read without sorting. Where ``tenant`` comes
@@ -119,12 +123,61 @@ _V2: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2)
+
+def _convert_jobs(connection: sqlite3.Connection, migration: JobMigration) -> None:
+    """Convert the documents of jobs to the parts of a job record.
+
+    Until now ``progress`` had neither the state nor the present names of its fields, and a definition had only the
+    request and the plan.
+    """
+
+    def progress(doc: bytes, state: str) -> dict[str, msgspec.Raw]:
+        return migration.progress(_decode(doc) | {"state": _raw(state)})
+
+    def definition(doc: bytes, *identity: str | int) -> dict[str, msgspec.Raw]:
+        job_id, tenant, owner, created_at = identity
+        columns = {"id": job_id, "tenant": tenant, "owner": owner, "created_at": moment(int(created_at))}
+        return {name: _raw(value) for name, value in columns.items()} | _decode(doc)
+
+    def benchmark(doc: bytes) -> dict[str, msgspec.Raw]:
+        return migration.benchmark(_decode(doc))
+
+    for convert, arguments in ((progress, 2), (definition, 5), (benchmark, 1)):
+        connection.create_function(f"as_{convert.__name__}", arguments, partial(_converted, convert))
+    connection.execute("UPDATE jobs SET progress = as_progress(progress, state)")
+    connection.execute(
+        "UPDATE definitions SET doc = (SELECT as_definition(definitions.doc, id, tenant, owner, created_at)"
+        " FROM jobs WHERE jobs.seq = definitions.seq)"
+    )
+    connection.execute("UPDATE benchmarks SET doc = as_benchmark(doc)")
+
+
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_encode(value))
+
+
+def _converted(convert: Callable[..., dict[str, msgspec.Raw]], doc: bytes, *columns: object) -> bytes:
+    try:
+        return _encode(convert(doc, *columns))
+    except ValueError:
+        return doc  # it was unreadable before, and must not keep the server from starting
+
+
+_V3: Migration = ("ALTER TABLE jobs RENAME COLUMN head TO progress", _convert_jobs)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3)
 """Entry ``n`` leads from version ``n`` to version ``n + 1``; ``PRAGMA user_version`` says where a database is."""
 
 
 def migrate(
-    connection: sqlite3.Connection, path: Path | None, migrations: Sequence[Migration] = MIGRATIONS
+    connection: sqlite3.Connection,
+    path: Path | None,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    migration: JobMigration | None = None,
 ) -> None:
     """Bring the schema up to date, each step in a transaction of its own. Does nothing if it is.
 
@@ -146,14 +199,19 @@ def migrate(
             f"{len(migrations)}. Start the newer server that wrote it, or name another database."
         )
     for number, statements in enumerate(migrations[version:], start=version + 1):
-        _step(connection, number, statements)
+        _step(connection, number, statements, migration or JobMigration())
 
 
-def _step(connection: sqlite3.Connection, version: int, statements: Migration) -> None:
+def _step(
+    connection: sqlite3.Connection, version: int, statements: Migration, migration: JobMigration
+) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement in statements:
-            connection.execute(statement)
+            if isinstance(statement, str):
+                connection.execute(statement)
+            else:
+                statement(connection, migration)
         connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("COMMIT")
     except BaseException:

@@ -15,6 +15,7 @@ import structlog
 from evalhub_server.plugins import (
     AnyResource,
     JobChange,
+    JobMigration,
     JobPage,
     JobQuery,
     JobRecord,
@@ -48,11 +49,15 @@ class SqliteStorage(Storage):
 
     A file has a connection that writes and one that reads, so a long list never delays an event. A database in memory
     has one connection for both. A record that a write left is what a get returns, the very object, for as
-    long as it is among the ``cached_records`` of its kind that were used last.
+    long as it is among the ``cached_records`` of its kind that were used last. ``migration`` converts the jobs of a database of an
+    earlier version.
     """
 
-    def __init__(self, path: Path | None, cached_records: int = 1024) -> None:
+    def __init__(
+        self, path: Path | None, cached_records: int = 1024, migration: JobMigration | None = None
+    ) -> None:
         self._path = path
+        self._migration = migration or JobMigration()
         self.durable = path is not None
         self.description = (
             f"SQLite file {path}" if path else "SQLite in memory; what it holds ends with the server"
@@ -84,7 +89,7 @@ class SqliteStorage(Storage):
         if path is not None:
             self._lock = _claim(path)
         self._main = await connect_writer(path)
-        await self._main.call(migrate, path)
+        await self._main.call(migrate, path, migration=self._migration)
         last_seq = await self._main.call(select.last_seq)
         self._reader = self._main if path is None else await connect_reader(path)
         settings = self._reader, self.description, self._cached_records

@@ -61,7 +61,7 @@ def run_content(job: JobRecord) -> RunContent:
         name=job.request.name or f"evaluation-card-{job.id}",
         status=STATUS.get(job.state, "FAILED"),
         start_ms=milliseconds(job.created_at),
-        end_ms=milliseconds(job.updated_at),
+        end_ms=milliseconds(job.progress.updated_at),
         params=_unique(_params(job, keys)),
         metrics=_unique(_metrics(job, keys)),
         tags=_unique(_tags(job, keys).items()),
@@ -98,9 +98,9 @@ def _params(job: JobRecord, keys: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _metrics(job: JobRecord, keys: list[str]) -> Iterator[tuple[str, float]]:
-    if job.test is not None:
-        yield "overall_score", job.test.score
-        yield "overall_pass", float(job.test.passed)
+    if job.progress.test is not None:
+        yield "overall_score", job.progress.test.score
+        yield "overall_pass", float(job.progress.test.passed)
     for key, benchmark in zip(keys, job.benchmarks, strict=True):
         metrics = benchmark.result.metrics if benchmark.result else {}
         yield from ((f"{key}/{name}", value) for name, value in _numbers(metrics))
@@ -131,8 +131,8 @@ def _tags(job: JobRecord, keys: list[str]) -> dict[str, str]:
         tags["evaluation_job_tags"] = ",".join(job.request.tags)[:VALUE_LIMIT]
     if job.owner:
         tags["mlflow.user"] = job.owner
-    if job.test is not None:
-        tags["evaluation_job_pass"] = _text(job.test.passed)
+    if job.progress.test is not None:
+        tags["evaluation_job_pass"] = _text(job.progress.test.passed)
     for key, benchmark in zip(keys, job.benchmarks, strict=True):
         result = benchmark.result
         tags[f"{key}/state"] = benchmark.state.value

@@ -90,9 +90,10 @@ class MlflowTracker(Tracker):
         return found
 
     async def record(self, job: JobRecord) -> ExportOutcome:
-        if job.experiment is None:
-            raise ExportRefused(f"The job {job.id} has no experiment to be recorded in.")
-        experiment_id = job.experiment.id
+        experiment = job.progress.experiments.get(self.name)
+        if experiment is None:
+            raise ExportRefused(f"The job {job.id} has no experiment in {self.name}.")
+        experiment_id = experiment.id
         try:
             workspace = await self._workspaces.of(job.tenant)
             run_id = await self._runs.record(

@@ -13,13 +13,14 @@ from evalhub_exporter_oci.dockerconfig import Credentials
 from evalhub_exporter_oci.exporter import OciExporter
 from evalhub_exporter_oci.session import RegistryError
 from evalhub_exporter_oci.settings import OciSettings, complete
+from evalhub_server.domain.record import with_changes
 from evalhub_server.errors import PluginError
 from evalhub_server.models.job import Exports, OciCoordinates, OciExport
 from evalhub_server.plugins import (
     Exporter,
-    ExportRecord,
     ExportRefused,
     JobRecord,
+    OutboxEntry,
     PluginContext,
     SettingsError,
 )
@@ -27,7 +28,7 @@ from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.testing.builders import EPOCH, a_job
 from harness.answering import AnsweringServer, Reply
 
-OWED = ExportRecord(kind="exporter", name="oci", event="card", since=EPOCH)
+OWED = OutboxEntry(kind="exporter", name="oci", event="card", since=EPOCH)
 
 
 def make(section: dict[str, Any], **context: Any) -> Exporter:
@@ -71,7 +72,9 @@ def test_only_jobs_that_ask_are_exported():
 def a_job_that_asks(host: str = "registry.example") -> JobRecord:
     job = a_job()
     coordinates = OciCoordinates(oci_host=host, oci_repository="team/results")
-    return replace(job, request=replace(job.request, exports=Exports(oci=OciExport(coordinates=coordinates))))
+    return with_changes(
+        job, request=replace(job.request, exports=Exports(oci=OciExport(coordinates=coordinates)))
+    )
 
 
 async def test_a_tenant_s_secret_is_used_alone_and_runs_no_program(tmp_path: Path):

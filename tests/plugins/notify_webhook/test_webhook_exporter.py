@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from evalhub_notify_webhook import exporter
 from evalhub_notify_webhook.exporter import DeliveryError, WebhookExporter
 from evalhub_notify_webhook.settings import WebhookSettings
+from evalhub_server.domain.record import with_changes
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.common import State
-from evalhub_server.plugins import Exporter, ExportRecord, ExportRefused, PluginContext, Timespan
+from evalhub_server.plugins import Exporter, ExportRefused, OutboxEntry, PluginContext, Timespan
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.testing.builders import EPOCH, a_job
 from harness.answering import AnsweringServer, Reply
@@ -46,9 +46,9 @@ async def posted(url: str, **settings: Any) -> None:
     await an_exporter(url, **settings).export(a_job(), owed())
 
 
-def owed(event: str = "job.completed", revision: int = 1) -> ExportRecord:
-    return ExportRecord(
-        kind="exporter", name="webhook", event=event, since=EPOCH, asked=False, revision=revision
+def owed(event: str = "job.completed", revision: int = 1) -> OutboxEntry:
+    return OutboxEntry(
+        kind="exporter", name="webhook", event=event, since=EPOCH, requested=False, revision=revision
     )
 
 
@@ -216,15 +216,15 @@ async def test_a_proxy_is_no_way_to_an_address_that_is_not_public(monkeypatch: p
 
 def test_changes_owe_the_events_that_are_selected():
     pending = a_job()
-    running, failed = replace(pending, state=State.RUNNING), replace(pending, state=State.FAILED)
+    running, failed = with_changes(pending, state=State.RUNNING), with_changes(pending, state=State.FAILED)
     everything = an_exporter(
         "http://a.test", events=("job.created", "job.running", "job.failed", "job.completed")
     )
     assert list(everything.owes(None, pending)) == ["job.created"]
     assert list(everything.owes(pending, running)) == ["job.running"]
-    assert list(everything.owes(running, replace(running, owner="another"))) == []
+    assert list(everything.owes(running, with_changes(running, owner="another"))) == []
     assert list(everything.owes(running, failed)) == ["job.failed"]
-    assert list(everything.owes(failed, replace(failed, state=State.COMPLETED))) == ["job.completed"]
+    assert list(everything.owes(failed, with_changes(failed, state=State.COMPLETED))) == ["job.completed"]
     ends = an_exporter("http://a.test")
     assert [list(ends.owes(*pair)) for pair in ((None, pending), (pending, running), (running, failed))] == [
         [],

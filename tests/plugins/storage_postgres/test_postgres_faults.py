@@ -7,11 +7,10 @@ import random
 import threading
 
 import asyncpg
-import msgspec
 import psutil
 import pytest
 
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.domain.resource import Kind
 from evalhub_server.errors import StartupError, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message
@@ -24,7 +23,7 @@ from harness.postgres import RunningPostgres
 
 
 def say(job: JobRecord) -> JobRecord:
-    return msgspec.structs.replace(job, message=Message(message="said"))
+    return with_changes(job, message=Message(message="said"))
 
 
 def cut_now(postgres: RunningPostgres) -> None:
@@ -57,7 +56,7 @@ async def test_a_restart_of_the_database_is_an_error_and_then_over(postgres: Run
             await attempt
     await asyncio.to_thread(postgres.start)
     assert await storage.get_job(job.id, None) == job
-    assert (await storage.update_job(job.id, None, say)).message.message == "said"
+    assert (await storage.update_job(job.id, None, say)).progress.message.message == "said"
 
 
 async def test_an_update_whose_connection_is_cut_is_an_error_and_leaves_nothing(
@@ -73,7 +72,7 @@ async def test_an_update_whose_connection_is_cut_is_an_error_and_leaves_nothing(
     with pytest.raises(StorageUnavailable, match=f"Updating job {job.id} failed"):
         await storage.update_job(job.id, None, cut)
     assert await storage.get_job(job.id, None) == job
-    assert (await storage.update_job(job.id, None, say)).message.message == "said"
+    assert (await storage.update_job(job.id, None, say)).progress.message.message == "said"
 
 
 async def test_a_database_that_does_not_answer_is_an_error_and_not_a_wait(

@@ -21,7 +21,8 @@ FILL = """
     SELECT 'job-' || n, 'tenant-' || n % 50, 'owner-' || n % 500, 'name-' || n % 2000,
         CASE WHEN n % 200 = 0 THEN 'running' ELSE 'completed' END, CASE WHEN n % 9 = 0 THEN (n % 900)::text ELSE '' END,
         ARRAY['tag-' || n % 300, 'all'], timestamptz '2026-01-01' + n * interval '1 minute', n % 200 = 0,
-        decode(repeat(md5(n::text), 16), 'hex'), decode(repeat(md5(n::text), 16), 'hex')
+        decode(repeat(md5(n::text), 16), 'hex'), decode(repeat(md5(n::text), 8), 'hex'),
+        decode(repeat(md5(n::text), 8), 'hex')
     FROM generate_series(1, 20000) n
 """
 FILL_RESOURCES = """

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evalhub_server.domain.record import BenchmarkRecord, ResultRecord
+from evalhub_server.domain.record import BenchmarkRecord, ResultRecord, with_changes
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind
 from evalhub_server.errors import NotFound, StorageError
 from evalhub_server.plugins import JobQuery, ResourceQuery
@@ -110,7 +110,7 @@ async def test_a_number_that_could_not_be_read_back_is_refused(opened) -> None:
     await storage.add_job(job)
     plan = msgspec.structs.replace(job.plan, threshold=float("inf"))
     with pytest.raises(StorageError, match=f"Job {job.id} cannot be stored"):
-        await storage.update_job(job.id, None, lambda now: msgspec.structs.replace(now, plan=plan))
+        await storage.update_job(job.id, None, lambda now: with_changes(now, plan=plan))
     assert await storage.get_job(job.id, None) == job
 
 
@@ -121,7 +121,7 @@ async def test_a_change_cannot_make_another_record_of_it(opened, name: str) -> N
     await storage.add_job(job)
     await storage.add_resource(provider)
     with pytest.raises(StorageError, match="must keep"):
-        await storage.update_job(job.id, None, lambda now: msgspec.structs.replace(now, **{name: "x"}))
+        await storage.update_job(job.id, None, lambda now: with_changes(now, **{name: "x"}))
     with pytest.raises(StorageError, match="must keep"):
         await storage.update_resource(
             Kind.PROVIDER, provider.id, None, lambda now: msgspec.structs.replace(now, **{name: "x"})

@@ -6,8 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-import msgspec
-
+from evalhub_server.domain.record import with_changes
 from evalhub_server.models.common import State
 from evalhub_server.testing.builders import a_job
 from evalhub_storage_sqlite.storage import SqliteStorage
@@ -29,9 +28,7 @@ async def main(path: Path) -> None:
         while True:
             job = a_job(size=3, tags=("x",))
             await storage.add_job(job)
-            await storage.update_job(
-                job.id, None, lambda now: msgspec.structs.replace(now, state=State.RUNNING)
-            )
+            await storage.update_job(job.id, None, lambda now: with_changes(now, state=State.RUNNING))
             print(job.id, flush=True)
 
     await asyncio.gather(*(write() for _ in range(4)))

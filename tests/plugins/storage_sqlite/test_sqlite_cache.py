@@ -6,9 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from msgspec.structs import replace
-
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.models.common import Message
 from evalhub_server.plugins import JobQuery
 from evalhub_server.testing.builders import a_job
@@ -128,7 +126,7 @@ def test_the_listings_asked_last_are_kept() -> None:
 async def test_what_is_written_counts_like_what_is_read(storage: SqliteStorage, tmp_path: Path) -> None:
     job = a_job(size=3)
     await storage.add_job(job)
-    await storage.update_job(job.id, None, lambda job: replace(job, message=Message(message="x" * 1000)))
+    await storage.update_job(job.id, None, lambda job: with_changes(job, message=Message(message="x" * 1000)))
     written = cached_bytes(storage, job.id)
     reader = SqliteStorage(tmp_path / "copy.db")
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:

@@ -9,13 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from evalhub_server.domain.record import BenchmarkRecord, Exit, ResultRecord
+from evalhub_server.domain.record import BenchmarkRecord, Exit, ResultRecord, with_changes
 from evalhub_server.errors import StartupError, StorageError
 from evalhub_server.models.common import State
 from evalhub_server.models.job import BenchmarkTest, JobTest, MetricSchema
@@ -67,7 +66,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         a_job(tenant="team-a", owner="ada", tags=("x",), size=3),
         a_job(
             state=State.COMPLETED,
-            created_at=datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=timezone(timedelta(hours=2))),
+            created_at=datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC),
             benchmarks=(benchmark,),
             test=JobTest(score=0.25, threshold=0.5, passed=False),
             experiment_id="17",
@@ -78,9 +77,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     await storage.open()
     for job in jobs:
         await storage.add_job(job)
-    changed = await storage.update_job(
-        jobs[0].id, None, lambda job: msgspec.structs.replace(job, state=State.RUNNING)
-    )
+    changed = await storage.update_job(jobs[0].id, None, lambda job: with_changes(job, state=State.RUNNING))
     await storage.close()
 
     again = SqliteStorage(path)

@@ -11,13 +11,11 @@ import pytest
 
 from evalhub_server.domain.resource import Kind
 from evalhub_server.errors import NotFound, StartupError, StorageError
-from evalhub_server.plugins import JobQuery
+from evalhub_server.plugins import JobMigration, JobQuery
 from evalhub_server.testing.builders import a_job, a_provider, any_of
-from evalhub_storage_sqlite.connection import write
-from evalhub_storage_sqlite.jobs import JOBS
-from evalhub_storage_sqlite.record_mapper import Transaction
 from evalhub_storage_sqlite.schema import MIGRATIONS, migrate
 from evalhub_storage_sqlite.storage import SqliteStorage
+from harness.earlier_database import check_migrated, dump
 
 ADD_NOTES = ("CREATE TABLE notes (text TEXT)", "INSERT INTO notes VALUES ('from the second step')")
 BROKEN = ("CREATE TABLE half (way TEXT)", "CREATE TABLE half (way TEXT)")
@@ -49,22 +47,49 @@ def test_an_older_database_is_brought_up_to_date_once(tmp_path: Path) -> None:
             assert connection.execute("SELECT * FROM notes").fetchall() == [("from the second step",)]
 
 
+@pytest.mark.parametrize("runtime", ["local", ""])
+@pytest.mark.parametrize("with_open_jobs", [True, False])
+async def test_a_database_of_schema_version_2_keeps_everything(
+    tmp_path: Path, runtime: str, with_open_jobs: bool
+) -> None:
+    path = tmp_path / "jobs.db"
+    with connect(path) as connection:
+        connection.executescript(dump("sqlite", with_open_jobs=with_open_jobs))
+    storage = SqliteStorage(
+        path, migration=JobMigration(runtime=runtime, tracker="mlflow" if runtime else "")
+    )
+    for _ in range(2):
+        await storage.open()
+        await check_migrated(storage, with_open_jobs=with_open_jobs, runtime=runtime)
+        await storage.close()
+
+
 async def test_the_jobs_of_a_database_without_resources_stay(tmp_path: Path) -> None:
-    jobs = [a_job(tags=("x",), size=2), a_job()]
     with connect(tmp_path / "jobs.db") as connection:
-        migrate(connection, None, MIGRATIONS[:1])
-        assert version(connection) == 1
-        transaction = Transaction(JOBS.statements)
-        for seq, job in enumerate(jobs, start=1):
-            JOBS.insert(transaction, seq, job, JOBS.changes(None, job))
-        write(connection, transaction.statements())
+        connection.executescript(dump("sqlite", with_open_jobs=True))
+        connection.executescript("DROP TABLE resource_labels; DROP TABLE resources; PRAGMA user_version = 1")
     storage = SqliteStorage(tmp_path / "jobs.db")
     await storage.open()
-    assert (await storage.list_jobs(JobQuery())).items == [*reversed(jobs)]
-    assert (await storage.list_jobs(JobQuery(tags=any_of("x")))).items == [jobs[0]]
+    assert (await storage.list_jobs(JobQuery())).total_count == 6
+    assert [job.id for job in (await storage.list_jobs(JobQuery(tags=any_of("x")))).items] == [
+        "cancelled",
+        "completed",
+    ]
     provider = a_provider()
     await storage.add_resource(provider)
     assert await storage.get_resource(Kind.PROVIDER, provider.id, None) == provider
+    await storage.close()
+
+
+async def test_an_unreadable_job_does_not_keep_a_database_from_being_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with connect(path) as connection:
+        connection.executescript(dump("sqlite", with_open_jobs=True))
+        connection.execute("UPDATE jobs SET head = '{' WHERE id = 'pending'")
+    storage = SqliteStorage(path)
+    await storage.open()
+    assert [job.id for job in await storage.open_jobs()] == ["running", "exporting"]
+    await storage.delete_job("pending", None)
     await storage.close()
 
 
@@ -118,7 +143,7 @@ async def test_a_job_that_cannot_be_decoded_is_named_and_can_be_deleted(tmp_path
     path = tmp_path / "jobs.db"
     storage = await filled(path)
     with connect(path) as connection:
-        connection.execute("UPDATE jobs SET head = '{}'")
+        connection.execute("UPDATE jobs SET progress = '{}'")
     await storage.open()
     try:
         for call in (

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.errors import AlreadyExists, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.common import State
 from evalhub_server.models.job import JobTest
@@ -68,7 +68,7 @@ async def test_a_list_asked_again_needs_no_query_until_something_is_listed_diffe
     await storage.update_job(job.id, None, count_up)
     assert (await storage.list_jobs(JobQuery())).items[0].benchmarks[0].attempt == 2
     assert hops == ["write"]
-    await storage.update_job(job.id, None, lambda now: msgspec.structs.replace(now, state=State.FAILED))
+    await storage.update_job(job.id, None, lambda now: with_changes(now, state=State.FAILED))
     assert (await storage.list_jobs(JobQuery(status=Terms(values=("pending",))))).items == []
     assert hops == ["write", "write", "read"]
 
@@ -95,7 +95,7 @@ async def test_an_event_of_a_job_with_many_benchmarks_writes_its_row_only(
     def event(now: JobRecord) -> JobRecord:
         benchmarks = list(now.benchmarks)
         benchmarks[400] = msgspec.structs.replace(benchmarks[400], state=State.RUNNING)
-        return msgspec.structs.replace(now, benchmarks=tuple(benchmarks))
+        return with_changes(now, benchmarks=tuple(benchmarks))
 
     rows = connection.total_changes
     await storage.update_job(job.id, None, event)
@@ -120,7 +120,7 @@ async def test_many_events_of_one_job_in_a_batch_write_each_row_once(storage: Sq
 
 async def test_benchmarks_that_come_and_go_within_a_batch(uncached: SqliteStorage) -> None:
     def resize(size: int) -> Any:
-        return lambda now: msgspec.structs.replace(now, benchmarks=a_job(size=size).benchmarks)
+        return lambda now: with_changes(now, benchmarks=a_job(size=size).benchmarks)
 
     job, other = a_job(size=4), a_job()
     sizes = (4, 6, 1, 3)
@@ -278,7 +278,7 @@ async def test_an_update_that_cannot_be_written_leaves_its_predecessor_in_the_ba
 ) -> None:
     def break_it(now: JobRecord) -> JobRecord:
         first = msgspec.structs.replace(now.benchmarks[0], handle={"not": object()}, phase="broken")
-        return msgspec.structs.replace(now, benchmarks=(first,), state=State.FAILED)
+        return with_changes(now, benchmarks=(first,), state=State.FAILED)
 
     job = a_job()
     await uncached.add_job(job)
@@ -300,7 +300,7 @@ async def test_a_change_keeps_what_identifies_the_job(storage: SqliteStorage, ot
     job = a_job()
     await storage.add_job(job)
     with pytest.raises(StorageError, match=f"Job {job.id}"):
-        await storage.update_job(job.id, None, lambda now: msgspec.structs.replace(now, **other))
+        await storage.update_job(job.id, None, lambda now: with_changes(now, **other))
     assert await storage.get_job(job.id, None) is job
 
 

@@ -130,7 +130,7 @@ async def test_a_tracker_whose_server_is_down_refuses_experiments_and_tries_expo
     assert (caught.value.status, caught.value.code) == (400, "mlflow_request_failed")
     assert caught.value.message.startswith("The MLflow request failed: 'GET /api/3.0/mlflow/server-info: ")
     with pytest.raises(MlflowError):
-        await tracker.record(a_job(experiment_id="7"))
+        await tracker.record(a_job(experiment_id="7", tracker="mlflow"))
     with pytest.raises(ExportRefused):
         await tracker.record(a_job())
     assert "MLFLOW_WORKSPACE" not in tracker.environment("team-a")

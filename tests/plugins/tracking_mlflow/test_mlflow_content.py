@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from evalhub_server.domain import transitions
-from evalhub_server.domain.record import JobPlan, JobRecord, PlannedBenchmark
+from evalhub_server.domain.record import JobPlan, JobRecord, PlannedBenchmark, with_changes
 from evalhub_server.models.common import PrimaryScore
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import CollectionRef, Experiment, ExperimentTag, JobRequest, Model
@@ -85,7 +85,7 @@ def test_tags_find_the_run_and_lead_to_the_adapters_runs() -> None:
         name="e", tags=(ExperimentTag(key="k", value="v"), ExperimentTag(key="context", value="mine"))
     )
     job = a_job(planned("b"), planned("c"), experiment=experiment, description="why", tags=("x", "y"))
-    job = replace(job, owner="ada")
+    job = with_changes(job, owner="ada")
     job = reported(job, 0, mlflow_run_id="r1")
     job = reported(job, 1, status="failed")
     content = run_content(job)

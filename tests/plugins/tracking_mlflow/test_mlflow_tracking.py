@@ -249,7 +249,7 @@ def test_a_server_killed_between_the_end_of_a_job_and_its_export_leaves_exactly_
 
 async def test_a_run_that_a_hanging_mlflow_made_twice_is_one_again(mlflow: MlflowServer):
     made = mlflow.request("POST", "/api/2.0/mlflow/experiments/create", {"name": "twice"})
-    job = a_job(experiment_id=made["experiment_id"], state=State.COMPLETED)
+    job = a_job(experiment_id=made["experiment_id"], tracker="mlflow", state=State.COMPLETED)
     body = {
         "experiment_id": made["experiment_id"],
         "start_time": milliseconds(job.created_at),
