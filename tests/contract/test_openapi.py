@@ -27,7 +27,7 @@ EXAMPLE_COLLECTION = {
     "category": "x",
     "benchmarks": [{"provider_id": "quickstart", "id": "arithmetic"}],
 }
-TOLD_BY_SCHEMAS = {"request_validation_failed", "resolved_sha_read_only"}
+SCHEMA_CODES = {"request_validation_failed", "resolved_sha_read_only"}
 READING = {"text", "integer", "boolean", "terms", "given"}
 """Methods of ``Query`` whose first argument is the name of a parameter."""
 
@@ -277,7 +277,7 @@ def test_schemas_refuse_exactly_what_breaks_a_rule(
         sent = json.loads(file.read_text("utf-8"))["request"]["body"]
         if not isinstance(sent, str):
             answer = server.call("POST", path, sent)
-            broken = answer.status == 400 and answer.body["message_code"] in TOLD_BY_SCHEMAS
+            broken = answer.status == 400 and answer.body["message_code"] in SCHEMA_CODES
             verdicts[file.stem] = (schema.is_valid(sent), not broken)
     assert verdicts
     assert {name: verdict for name, verdict in verdicts.items() if verdict[0] != verdict[1]} == {}

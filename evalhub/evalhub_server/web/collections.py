@@ -16,13 +16,13 @@ from evalhub_server.models.collection import CollectionConfig, CollectionResourc
 from evalhub_server.models.common import Page
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import LIST, PATCH, SCOPED, broken_rule, not_found
-from evalhub_server.web.openapi.operation import Answer, Body, Operation, Parameter, links, names
+from evalhub_server.web.openapi.operation import Operation, Parameter, RequestBody, Success, links, names
 from evalhub_server.web.openapi.parameters import CATEGORY, LIMIT, NAME, OFFSET, OWNER, SCOPE, TAGS, terms
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.resource_lists import SORTS, page_response, resource_query
-from evalhub_server.web.responses import NO_CONTENT, Reply, json_response
+from evalhub_server.web.responses import NO_CONTENT, RawResponse, json_response
 from evalhub_server.web.services import Services
 
 COLLECTION_LINKS = links(
@@ -34,8 +34,8 @@ COLLECTION_LINKS = links(
     "delete_collection",
     "clone_collection",
 )
-CONFIG = Body(type=CollectionConfig, examples={"quickstart": examples.COLLECTION})
-CHANGED = Answer(text="The collection as it is now.", type=CollectionResource, example=examples.collection)
+CONFIG = RequestBody(type=CollectionConfig, examples={"quickstart": examples.COLLECTION})
+CHANGED = Success(description="The updated collection.", type=CollectionResource, example=examples.collection)
 INVALID = broken_rule("CollectionConfig.name", "required")
 READ_ONLY = (problems.read_only("collection", "quickstart-v1"), not_found("collection"))
 
@@ -47,34 +47,32 @@ COLLECTION_FILTERS = (
     TAGS,
     OWNER,
     SCOPE,
-    *(
-        terms(name, f"Terms in `{name}`, the collection's own or those of its benchmarks.")
-        for name in TAXONOMY
-    ),
+    *(terms(name, f"Values in `{name}` of the collection or of its benchmarks.") for name in TAXONOMY),
     Parameter(
         name="sort_by",
-        text="The order; `-` in front turns it round. The default is `-created_at`.",
+        description="Sort field; a leading `-` sorts in descending order. The default is `-created_at`.",
         schema={"type": "string", "enum": [f"{sign}{name}" for name in SORTS for sign in ("", "-")]},
     ),
 )
+COLLECTION_FILTER_NAMES = names(COLLECTION_FILTERS)
 LIST_COLLECTIONS = Operation(
     query=COLLECTION_FILTERS,
-    answer=Answer(
-        text="One page of collections.", type=Page[CollectionResource], example=examples.collections
+    success=Success(
+        description="One page of collections.", type=Page[CollectionResource], example=examples.collections
     ),
     errors=(*LIST, *SCOPED),
 )
 
 
 @route("/", http_method=READ_METHODS, operation=LIST_COLLECTIONS)
-async def list_collections(request: ApiRequest, services: NamedDependency[Services]) -> Reply:
-    """List collections: those that come with the server and the tenant's own."""
+async def list_collections(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+    """List collections: those of the server's configuration and the tenant's own."""
     parameters = Query(request.scope)
     query = resource_query(
         parameters,
         Kind.COLLECTION,
         request.identity,
-        filters=names(COLLECTION_FILTERS),
+        filters=COLLECTION_FILTER_NAMES,
         labels=("tags", *TAXONOMY),
     )
     page = await services.resources.list(query)
@@ -88,9 +86,9 @@ async def list_collections(request: ApiRequest, services: NamedDependency[Servic
 
 CREATE_COLLECTION = Operation(
     body=CONFIG,
-    answer=Answer(
+    success=Success(
         status=201,
-        text="The collection is stored.",
+        description="The collection is stored.",
         type=CollectionResource,
         links=COLLECTION_LINKS,
         example=examples.collection,
@@ -100,12 +98,12 @@ CREATE_COLLECTION = Operation(
 
 
 @post("/", status_code=201, operation=CREATE_COLLECTION)
-async def create_collection(request: ApiRequest, services: NamedDependency[Services]) -> Reply:
+async def create_collection(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """Create a collection.
 
-    Its benchmarks need not be there yet, but jobs of the collection are refused until they are. Lists such as `domains`
-    that it leaves empty are shown as its benchmarks have them. With a `curation_order` above 0 it is curated, and can
-    only be cloned and deleted from then on.
+    Its benchmarks need not exist yet, but jobs of the collection are refused until they do. Empty lists such as `domains`
+    are filled from its benchmarks in responses. A collection with a `curation_order` above 0 is curated: it can only be
+    cloned and deleted.
     """
     config = read_collection(await request.body())
     collection = await services.resources.create_collection(config, request.identity)
@@ -113,7 +111,7 @@ async def create_collection(request: ApiRequest, services: NamedDependency[Servi
 
 
 GET_COLLECTION = Operation(
-    answer=Answer(text="The collection.", type=CollectionResource, example=examples.collection),
+    success=Success(description="The collection.", type=CollectionResource, example=examples.collection),
     errors=(not_found("collection"),),
 )
 
@@ -121,22 +119,22 @@ GET_COLLECTION = Operation(
 @route("/{collection_id:str}", http_method=READ_METHODS, operation=GET_COLLECTION)
 async def get_collection(
     request: ApiRequest, collection_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Read a collection."""
+) -> RawResponse:
+    """Get a collection."""
     collection = await services.resources.get_collection(collection_id, request.identity)
     return json_response(await services.encode_collection(collection, request.identity) + b"\n")
 
 
-REPLACE_COLLECTION = Operation(body=CONFIG, answer=CHANGED, errors=(INVALID, *READ_ONLY))
+REPLACE_COLLECTION = Operation(body=CONFIG, success=CHANGED, errors=(INVALID, *READ_ONLY))
 
 
 @put("/{collection_id:str}", operation=REPLACE_COLLECTION)
 async def replace_collection(
     request: ApiRequest, collection_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
+) -> RawResponse:
     """Replace a collection.
 
-    Id, owner, time of creation, origin, pin and number of runs stay; jobs that exist keep what they have.
+    Its id, owner, creation time, origin, pin and number of runs are kept; existing jobs are not affected.
     """
     config = read_collection(await request.body())
     collection = await services.resources.replace_collection(collection_id, config, request.identity)
@@ -144,7 +142,7 @@ async def replace_collection(
 
 
 PATCH_COLLECTION = Operation(
-    body=Body(
+    body=RequestBody(
         schema=patch_schema(Kind.COLLECTION),
         examples={
             "JSON Patch": [
@@ -154,7 +152,7 @@ PATCH_COLLECTION = Operation(
             "an object to merge": {"description": "For every night", "tags": None},
         },
     ),
-    answer=CHANGED,
+    success=CHANGED,
     errors=(*PATCH, INVALID, *READ_ONLY),
 )
 
@@ -162,18 +160,20 @@ PATCH_COLLECTION = Operation(
 @patch("/{collection_id:str}", operation=PATCH_COLLECTION)
 async def patch_collection(
     request: ApiRequest, collection_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Change parts of a collection.
+) -> RawResponse:
+    """Update parts of a collection.
 
-    The body is a JSON Patch (RFC 6902) of the operations that the schema lists, or an object to merge (RFC 7396). What
-    cannot be applied, and what would break a rule, changes nothing. `replace` adds what is not there.
+    The body is a JSON Patch (RFC 6902) of the operations that the schema lists, or an object to merge (RFC 7396). A patch
+    that cannot be applied or that breaks a rule changes nothing. `replace` adds an absent member.
     """
     changes = read_patch(await request.body(), Kind.COLLECTION)
     collection = await services.resources.patch_collection(collection_id, changes, request.identity)
     return json_response(await services.encode_collection(collection, request.identity) + b"\n")
 
 
-DELETE_COLLECTION = Operation(answer=Answer(status=204, text="The collection is gone."), errors=READ_ONLY)
+DELETE_COLLECTION = Operation(
+    success=Success(status=204, description="The collection is deleted."), errors=READ_ONLY
+)
 
 
 @delete(
@@ -181,22 +181,22 @@ DELETE_COLLECTION = Operation(answer=Answer(status=204, text="The collection is 
 )  # NO_CONTENT has the real status
 async def delete_collection(
     request: ApiRequest, collection_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Delete a collection. Jobs that exist keep what they have."""
+) -> RawResponse:
+    """Delete a collection. Existing jobs are not affected."""
     await services.resources.delete_collection(collection_id, request.identity)
     return NO_CONTENT
 
 
 CLONE_COLLECTION = Operation(
-    body=Body(
+    body=RequestBody(
         type=CloneOverrides,
         strict=True,
         required=False,
         examples={"nothing else": {}, "another threshold": {"pass_criteria": {"threshold": 0.9}}},
     ),
-    answer=Answer(
+    success=Success(
         status=201,
-        text="The clone is stored.",
+        description="The clone is stored.",
         type=CollectionResource,
         links=COLLECTION_LINKS,
         example=examples.clone,
@@ -208,11 +208,11 @@ CLONE_COLLECTION = Operation(
 @post("/{collection_id:str}/clones", status_code=201, operation=CLONE_COLLECTION)
 async def clone_collection(
     request: ApiRequest, collection_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Copy a collection, with changes.
+) -> RawResponse:
+    """Clone a collection, with changes.
 
-    What the body has and is not empty takes the place of what the source has; a field that no collection has is refused.
-    The clone is the caller's own, neither curated nor pinned, and says in `derived_from` where it comes from.
+    Fields of the body that are not empty replace those of the source; unknown fields are refused. The clone belongs to
+    the client's tenant, is neither curated nor pinned, and has the id of the source in `derived_from`.
     """
     body = await request.body()
     # Unlike elsewhere in the contract, a missing source is reported before an invalid body.

@@ -1,4 +1,4 @@
-"""``/openapi.yaml``, ``/openapi.json`` and ``/docs``. Nothing that they need comes from elsewhere."""
+"""The API description: ``/openapi.yaml``, ``/openapi.json`` and ``/docs``, which load nothing from other servers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from litestar import route
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from evalhub_server.web.openapi.operation import JSON, Answer, Operation
+from evalhub_server.web.openapi.operation import JSON, Operation, Success
 from evalhub_server.web.openapi.parameters import NO_STORE
 from evalhub_server.web.request import READ_METHODS, ApiRequest
-from evalhub_server.web.responses import Header, Reply, reply
+from evalhub_server.web.responses import Header, RawResponse, raw_response
 
 if TYPE_CHECKING:
-    from evalhub_server.web.openapi.rendering import Rendered
+    from evalhub_server.web.openapi.document import Rendered
 
 YAML, HTML = "application/yaml", "text/html; charset=utf-8"
 
@@ -26,9 +26,9 @@ ASSETS = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
-"""The files of the page, and what they are."""
+"""The files of the page, with their media types."""
 
-# What this server serves, and nothing else: the page works without a network, and no other site learns of it.
+# Nothing but the files of this server: the page works offline, and no other site is contacted.
 POLICY: Header = (
     b"content-security-policy",
     (
@@ -42,25 +42,27 @@ _NO_STORE: list[Header] = [(name.lower().encode(), value.encode()) for name, val
 
 
 OPENAPI_YAML = Operation(
-    answer=Answer(text="The document.", media_types=(YAML, JSON), schema=OBJECT, headers=(*NO_STORE,))
+    success=Success(
+        description="The document.", media_types=(YAML, JSON), schema=OBJECT, headers=(*NO_STORE,)
+    )
 )
 
 
 @route("/openapi.yaml", http_method=READ_METHODS, operation=OPENAPI_YAML)
-async def openapi_yaml(request: ApiRequest) -> Reply:
-    """Read this document, as YAML or, if `Accept` names it, as JSON."""
+async def openapi_yaml(request: ApiRequest) -> RawResponse:
+    """Get this document as YAML or, if `Accept` contains JSON, as JSON."""
     document = await _document(request)
     if JSON in request.headers.get("accept", ""):
         return _no_store(document.json, JSON)
     return _no_store(document.yaml, YAML)
 
 
-OPENAPI_JSON = Operation(answer=Answer(text="The document.", schema=OBJECT, headers=(*NO_STORE,)))
+OPENAPI_JSON = Operation(success=Success(description="The document.", schema=OBJECT, headers=(*NO_STORE,)))
 
 
 @route("/openapi.json", http_method=READ_METHODS, operation=OPENAPI_JSON)
-async def openapi_json(request: ApiRequest) -> Reply:
-    """Read this document as JSON."""
+async def openapi_json(request: ApiRequest) -> RawResponse:
+    """Get this document as JSON."""
     return _no_store((await _document(request)).json, JSON)
 
 
@@ -68,41 +70,41 @@ async def _document(request: ApiRequest) -> Rendered:
     """The OpenAPI document of the application, generated on the first request for it."""
     state = request.app.state
     if DOCUMENT_KEY not in state:
-        from evalhub_server.web.openapi.rendering import render
+        from evalhub_server.web.openapi.document import render
 
         state[DOCUMENT_KEY] = await asyncio.to_thread(render, request.app.routes)
     return state[DOCUMENT_KEY]
 
 
 DOCS = Operation(
-    answer=Answer(
-        text="The page.", media_types=("text/html",), schema={"type": "string"}, headers=(*NO_STORE,)
+    success=Success(
+        description="The page.", media_types=("text/html",), schema={"type": "string"}, headers=(*NO_STORE,)
     )
 )
 
 
 @route("/docs", http_method=READ_METHODS, operation=DOCS)
-async def docs() -> Reply:
-    """Read and try this document in a browser."""
+async def docs() -> RawResponse:
+    """Browse and try the API."""
     page = await asyncio.to_thread(_read, "docs.html")
     return _no_store(page, HTML, POLICY)
 
 
 @route("/docs/{name:str}", http_method=READ_METHODS, include_in_schema=False)
-async def docs_asset(name: FromPath[str]) -> Reply:
+async def docs_asset(name: FromPath[str]) -> RawResponse:
     """A file of the page."""
     if name not in ASSETS:
         raise NotFoundException
     body = await asyncio.to_thread(_read, name)
-    return reply(body, ASSETS[name], 200, (b"cache-control", b"max-age=3600"))
+    return raw_response(body, ASSETS[name], 200, (b"cache-control", b"max-age=3600"))
 
 
-def _no_store(body: bytes, media_type: str, *headers: Header) -> Reply:
-    return reply(body, media_type, 200, *_NO_STORE, *headers)
+def _no_store(body: bytes, media_type: str, *headers: Header) -> RawResponse:
+    return raw_response(body, media_type, 200, *_NO_STORE, *headers)
 
 
 def _read(name: str) -> bytes:
-    """A file of the page: ours, or the UI's."""
+    """A file of the page, from this package or from Swagger UI."""
     own = resources.files("evalhub_server.web.openapi") / "static" / name
     if own.is_file():
         return own.read_bytes()

@@ -1,4 +1,4 @@
-"""``/api/v1/health``."""
+"""Liveness: ``/api/v1/health``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from evalhub_server import __version__
 from evalhub_server.web.openapi import examples
-from evalhub_server.web.openapi.operation import Answer, Operation
+from evalhub_server.web.openapi.operation import Operation, Success
 from evalhub_server.web.request import READ_METHODS
-from evalhub_server.web.responses import Reply, encode, json_response
+from evalhub_server.web.responses import RawResponse, encode, json_response
 
 
 class Health(Struct, kw_only=True, frozen=True):
@@ -27,10 +27,14 @@ def _health(now: datetime) -> Health:
     return Health(status="healthy", timestamp=now, build=__version__)
 
 
-HEALTH = Operation(answer=Answer(text="It answers.", type=Health, example=lambda: _health(examples.CREATED)))
+HEALTH = Operation(
+    success=Success(
+        description="The server is alive.", type=Health, example=lambda: _health(examples.CREATED)
+    )
+)
 
 
 @route("/api/v1/health", http_method=READ_METHODS, operation=HEALTH)
-async def health() -> Reply:
-    """Ask whether the server answers. It looks at nothing else."""
+async def health() -> RawResponse:
+    """Check whether the server responds. Storage and runtime are not checked."""
     return json_response(encode(_health(datetime.now(UTC))))

@@ -19,18 +19,20 @@ from evalhub_server.models.job import JobRequest, JobResource
 from evalhub_server.plugins.storage import JobQuery
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, not_found
-from evalhub_server.web.openapi.operation import Answer, Body, Link, Operation, links, names
+from evalhub_server.web.openapi.operation import Link, Operation, RequestBody, Success, links, names
 from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, TAGS, boolean, terms
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
-from evalhub_server.web.responses import NO_CONTENT, Reply, encode, json_response
+from evalhub_server.web.responses import NO_CONTENT, RawResponse, encode, json_response
 from evalhub_server.web.services import Services
 
 CREATE_JOB = Operation(
-    body=Body(type=JobRequest, examples={"benchmarks": examples.JOB, "collection": examples.COLLECTION_JOB}),
-    answer=Answer(
+    body=RequestBody(
+        type=JobRequest, examples={"benchmarks": examples.JOB, "collection": examples.COLLECTION_JOB}
+    ),
+    success=Success(
         status=202,
-        text="The job is stored and waits for its turn.",
+        description="The job is stored and queued.",
         type=JobResource,
         links=(
             *links("job_id", "$response.body#/resource/id", "get_job", "get_card", "delete_job", "job_logs"),
@@ -80,11 +82,11 @@ CREATE_JOB = Operation(
 
 
 @post("/", status_code=202, operation=CREATE_JOB)
-async def create_job(request: ApiRequest, services: NamedDependency[Services]) -> Reply:
+async def create_job(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """Submit a job.
 
-    It runs the `benchmarks` that it names, or those of a `collection`. Everything is checked before anything is
-    stored. What providers and collections say at this moment is what the job runs, whatever becomes of them later.
+    The job runs its `benchmarks`, or those of a `collection`. The request is validated completely before anything is
+    stored. Later changes of providers and collections do not affect the job.
     """
     body = decode(await request.body(), JobRequest)
     validate(body, "EvaluationJobConfig")
@@ -95,28 +97,30 @@ async def create_job(request: ApiRequest, services: NamedDependency[Services]) -
 JOB_FILTERS = (
     LIMIT,
     OFFSET,
-    terms("status", "The state, such as `running`.", negatable=True),
+    terms("status", "State, such as `running`.", negatable=True),
     NAME,
     TAGS,
     OWNER,
     terms("experiment_id", "The tracker's id of the experiment.", negatable=True),
 )
+JOB_FILTER_NAMES = names(JOB_FILTERS)
 LIST_JOBS = Operation(
     query=JOB_FILTERS,
-    answer=Answer(text="One page of jobs.", type=Page[JobResource], example=examples.jobs),
+    success=Success(description="One page of jobs.", type=Page[JobResource], example=examples.jobs),
     errors=LIST,
 )
 
 
 @route("/", http_method=READ_METHODS, operation=LIST_JOBS)
-async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) -> Reply:
-    """List jobs, the newest first."""
+async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+    """List jobs, newest first."""
     query = Query(request.scope)
     limit, offset = query.page()
-    query.allow_only(names(JOB_FILTERS))
+    query.allow_only(JOB_FILTER_NAMES)
     page = await services.jobs.list(_job_query(query, limit, offset, request.identity))
     first, following = query.links(limit, offset, page.total_count)
-    items = [msgspec.Raw(services.encode_job(job)) for job in page.items]
+    encode_job = services.encode_job
+    items = [msgspec.Raw(encode_job(job)) for job in page.items]
     return json_response(
         encode(Page(first=first, next=following, limit=limit, total_count=page.total_count, items=items))
     )
@@ -136,35 +140,39 @@ def _job_query(query: Query, limit: int, offset: int, identity: Identity) -> Job
 
 
 GET_JOB = Operation(
-    answer=Answer(text="The job.", type=JobResource, example=examples.completed_job),
+    success=Success(description="The job.", type=JobResource, example=examples.completed_job),
     errors=(not_found("evaluation job"),),
 )
 
 
 @route("/{job_id:str}", http_method=READ_METHODS, operation=GET_JOB)
-async def get_job(request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]) -> Reply:
-    """Read a job: its state, that of its benchmarks, and the results so far."""
+async def get_job(
+    request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
+) -> RawResponse:
+    """Get a job with its state, the state of its benchmarks, and the results so far."""
     job = await services.jobs.get(job_id, request.identity)
     return json_response(services.encode_job(job) + b"\n")
 
 
 GET_CARD = Operation(
-    answer=Answer(text="The card.", type=EvaluationCard, example=examples.card),
+    success=Success(description="The card.", type=EvaluationCard, example=examples.card),
     errors=(not_found("evaluation job"),),
 )
 
 
 @route("/{job_id:str}/card", http_method=READ_METHODS, operation=GET_CARD)
-async def get_card(request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]) -> Reply:
-    """Read the evaluation card of a job: what was asked and what came of it, for archives."""
+async def get_card(
+    request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
+) -> RawResponse:
+    """Get the evaluation card of a job: the request and the outcome, for archives."""
     job = await services.jobs.get(job_id, request.identity)
     return json_response(card_json(job) + b"\n")
 
 
-HARD_DELETE = boolean("hard_delete", "Remove the job, its results and its files, too.", default=False)
+HARD_DELETE = boolean("hard_delete", "Also remove the job, its results and its files.", default=False)
 DELETE_JOB = Operation(
     query=(HARD_DELETE,),
-    answer=Answer(status=204, text="Nothing of the job runs any more."),
+    success=Success(status=204, description="No process of the job is running."),
     errors=(
         problems.query_parameter_invalid("hard_delete", "boolean", "maybe"),
         not_found("evaluation job"),
@@ -176,14 +184,15 @@ DELETE_JOB = Operation(
 @delete("/{job_id:str}", status_code=200, operation=DELETE_JOB)  # NO_CONTENT has the real status
 async def delete_job(
     request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Cancel a job, or remove it.
+) -> RawResponse:
+    """Cancel or delete a job.
 
-    What runs of it is asked to end, and forced to a little later. Without `hard_delete` the job and its logs stay, and
-    only a job that has not ended can be cancelled; cancelling it again changes nothing.
+    Running benchmarks are terminated, and killed after a grace period. Without `hard_delete` the job and its logs are
+    kept; only a job that has not finished can be cancelled, and a repeated cancel changes nothing.
 
-    If the storage is away (503), what runs is stopped even so, and with `hard_delete` the files are removed if it can be
-    read. That the job is cancelled is stored when the storage is back, unless the server is restarted before.
+    If the storage is unavailable (503), running benchmarks are stopped even so, and with `hard_delete` the files are
+    removed if the storage can be read. The cancellation is stored when the storage is available again, unless the server
+    is restarted before.
     """
     if Query(request.scope).boolean("hard_delete", default=False):
         await services.jobs.delete(job_id, request.identity)
@@ -193,11 +202,11 @@ async def delete_job(
 
 
 REPORT_EVENT = Operation(
-    body=Body(
+    body=RequestBody(
         type=StatusEvent,
         examples={"running": examples.RUNNING, "completed": examples.COMPLETED, "failed": examples.FAILED},
     ),
-    answer=Answer(status=204, text="The event is part of the job."),
+    success=Success(status=204, description="The event is recorded."),
     errors=(
         problems.validation_failed("status must be one of: pending, running, completed, failed"),
         not_found("evaluation job"),
@@ -210,14 +219,14 @@ REPORT_EVENT = Operation(
 @post("/{job_id:str}/events", status_code=200, operation=REPORT_EVENT)  # NO_CONTENT has the real status
 async def report_event(
     request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Report what a benchmark does. Adapters call this.
+) -> RawResponse:
+    """Report the progress or the results of a benchmark. Adapters call this.
 
-    Fields that are absent keep what is known. A repeat is a success, a step back is ignored, and a benchmark or job that
-    has ended refuses anything else with 409.
+    Absent fields leave the recorded values unchanged. A repeated event succeeds, an earlier state is ignored, and any
+    other event for a finished benchmark or job is refused with 409.
 
-    If the storage is away (503), the server keeps the event in memory and stores it later; a restart forgets it, so it
-    should be sent again.
+    If the storage is unavailable (503), the server keeps the event in memory and stores it later; a restart loses it, so
+    clients should retry.
     """
     body = decode(await request.body(), StatusEvent)
     validate(body, "StatusEvent")

@@ -1,4 +1,4 @@
-"""The two log endpoints: plain text in chunks, capped in size and in time."""
+"""Logs of jobs and benchmarks: plain text in chunks, limited in size and in time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evalhub_server.domain import problems
 from evalhub_server.plugins.runtime import LogOptions
 from evalhub_server.settings import ServiceSettings
 from evalhub_server.web.openapi.errors import not_found
-from evalhub_server.web.openapi.operation import Answer, Operation, Parameter
+from evalhub_server.web.openapi.operation import Operation, Parameter, Success
 from evalhub_server.web.openapi.parameters import boolean
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
@@ -25,21 +25,21 @@ from evalhub_server.web.services import Services
 from evalhub_server.web.uvicorn_protocol import EXTENSION
 
 TRAILER = b"X-Log-Truncated"
-LAST_WORDS_S = 5.0
+CLOSING_TIMEOUT_S = 5.0
 _CHUNK_BYTES = 64 * 1024
 
 OPTIONS = (
     Parameter(
         name="tail_lines",
-        text="The number of lines from the end of each benchmark's log; -1 means all.",
+        description="Number of lines from the end of each benchmark's log; -1 means all.",
         schema={"type": "integer", "minimum": -1, "maximum": 10_000, "default": 1000, "not": {"const": 0}},
     ),
-    boolean("timestamps", "Begin lines with the time, where the runtime keeps it.", default=False),
+    boolean("timestamps", "Prefix lines with their time, if the runtime records it.", default=False),
     Parameter(
         name="since_seconds",
-        text="Only what is younger than this, where the runtime keeps times.",
+        description="Maximum age of lines in seconds, if the runtime records times.",
         schema={"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
-        may_be_empty=False,
+        allow_empty=False,
     ),
 )
 INVALID_OPTIONS = (
@@ -50,7 +50,7 @@ TEXT = "text/plain"
 
 
 class LogResponse:
-    """Streams a log. When it has to be cut, a last line says so, and so does the trailer."""
+    """Streams a log. If it is truncated, a last line and the trailer report that."""
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], settings: ServiceSettings) -> None:
         self._chunks = chunks
@@ -63,19 +63,19 @@ class LogResponse:
         trailers = EXTENSION in (extensions or {})
         start: Any = {"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers}
         await send(start)
-        why = await self._stream(send)
-        # A reader that has stopped reading keeps nothing open: what it does not take in this time, it does not get.
-        async with asyncio.timeout(LAST_WORDS_S):
-            if why:
-                notice = f"\n=== log truncated after {why}; ask for fewer lines with tail_lines ===\n"
+        limit = await self._stream(send)
+        # A client that has stopped reading does not keep the connection open.
+        async with asyncio.timeout(CLOSING_TIMEOUT_S):
+            if limit:
+                notice = f"\n=== log truncated after {limit}; ask for fewer lines with tail_lines ===\n"
                 await _send_body(send, notice.encode())
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             if trailers:
-                message: Any = {"type": EXTENSION, "headers": [(TRAILER, b"true")] if why else []}
+                message: Any = {"type": EXTENSION, "headers": [(TRAILER, b"true")] if limit else []}
                 await send(message)
 
     async def _stream(self, send: Send) -> str:
-        """Send the log; returns why it was cut, or nothing."""
+        """Send the log; return the limit at which it was truncated, or an empty string."""
         left = self._limit_bytes
         try:
             async with asyncio.timeout(self._timeout_s or None), contextlib.aclosing(self._chunks) as chunks:
@@ -99,8 +99,8 @@ async def _send_body(send: Send, chunk: bytes) -> None:
 
 JOB_LOGS = Operation(
     query=OPTIONS,
-    answer=Answer(
-        text="The logs as they are now.", media_types=(TEXT,), schema={"type": "string"}, headers=("Trailer",)
+    success=Success(
+        description="The logs so far.", media_types=(TEXT,), schema={"type": "string"}, headers=("Trailer",)
     ),
     errors=(*INVALID_OPTIONS, not_found("evaluation job")),
 )
@@ -110,10 +110,10 @@ JOB_LOGS = Operation(
 async def job_logs(
     request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
 ) -> LogResponse:
-    """Read what the adapters of a job have printed.
+    """Get the output of a job's adapters.
 
-    A line with `===` heads each benchmark's part. Logs over the server's limit of size or time are cut; the last line
-    says so.
+    A line with `===` precedes the output of each benchmark. Logs above the server's limit of size or time are truncated,
+    as the last line then states.
     """
     options = _options(Query(request.scope))
     chunks = await services.jobs.logs(job_id, None, options, request.identity)
@@ -122,8 +122,8 @@ async def job_logs(
 
 BENCHMARK_LOGS = Operation(
     query=OPTIONS,
-    answer=Answer(
-        text="The log as it is now.", media_types=(TEXT,), schema={"type": "string"}, headers=("Trailer",)
+    success=Success(
+        description="The log so far.", media_types=(TEXT,), schema={"type": "string"}, headers=("Trailer",)
     ),
     errors=(*INVALID_OPTIONS, not_found("evaluation job"), problems.not_found("benchmark", "7")),
 )
@@ -138,7 +138,7 @@ async def benchmark_logs(
     benchmark_index: FromPath[str],
     services: NamedDependency[Services],
 ) -> LogResponse:
-    """Read what the adapter of one benchmark has printed."""
+    """Get the output of the adapter of one benchmark."""
     options = _options(Query(request.scope))
     if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
         raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)

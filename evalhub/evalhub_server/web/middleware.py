@@ -39,7 +39,15 @@ from evalhub_server.web.request_context import (
     refuse_repeated,
     trace_id_of,
 )
-from evalhub_server.web.responses import JSON, NOSNIFF, NOT_FOUND, Header, Reply, error_body, reply
+from evalhub_server.web.responses import (
+    JSON,
+    NOSNIFF,
+    NOT_FOUND,
+    Header,
+    RawResponse,
+    error_body,
+    raw_response,
+)
 
 HEALTH = "/api/v1/health"
 DOCS = "/docs/"
@@ -120,7 +128,7 @@ class RequestMiddleware:
         trace_id: str,
         response_headers: list[Header],
         callback_token: bytes,
-    ) -> Reply | None:
+    ) -> RawResponse | None:
         """Check a request and prepare its scope for the routes. Raises :class:`ApiError`.
 
         Returns a response that needs no route, or None. Adds the CORS headers to ``response_headers``.
@@ -132,7 +140,7 @@ class RequestMiddleware:
             scope["method"], scope["scheme"], scope["http_version"], fields
         )
         if scope["method"] == "OPTIONS" and self._policy.cors:
-            return Reply(204)
+            return RawResponse(204)
         path, raw_path = scope["path"], scope["raw_path"]
         if len(raw_path) > MAX_PATH_BYTES:
             raise problems.uri_too_long(MAX_PATH_BYTES)
@@ -148,7 +156,7 @@ class RequestMiddleware:
             if location.encode() != raw_path:
                 return _redirect(location, scope["query_string"])
         if path.endswith("/") and path != "/":
-            return reply(NOT_FOUND, "text/plain; charset=utf-8", 404)
+            return raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404)
         # The token of a job's callback path is stricter than a tenant, and no proxy has added a user.
         identity = ANONYMOUS if is_report else self._identities.read(path, fields)
         scope[CONTEXT_KEY] = RequestContext(trace_id=trace_id, identity=identity)  # type: ignore[typeddict-unknown-key]
@@ -182,11 +190,11 @@ def _authenticate(
     return False
 
 
-def _error_response(error: ApiError, trace_id: str) -> Reply:
+def _error_response(error: ApiError, trace_id: str) -> RawResponse:
     headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    return reply(error_body(error, trace_id), JSON, error.status, *headers)
+    return raw_response(error_body(error, trace_id), JSON, error.status, *headers)
 
 
-def _redirect(location: str, query: bytes) -> Reply:
+def _redirect(location: str, query: bytes) -> RawResponse:
     target = location.encode() + (b"?" + query if query else b"")
-    return reply(redirect_page(location), "text/html; charset=utf-8", 307, (b"location", target))
+    return raw_response(redirect_page(location), "text/html; charset=utf-8", 307, (b"location", target))

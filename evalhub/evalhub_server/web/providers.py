@@ -15,17 +15,17 @@ from evalhub_server.models.common import Page
 from evalhub_server.models.provider import Provider, ProviderConfig
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import LIST, PATCH, SCOPED, broken_rule, not_found
-from evalhub_server.web.openapi.operation import Answer, Body, Operation, links, names
+from evalhub_server.web.openapi.operation import Operation, RequestBody, Success, links, names
 from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, SCOPE, TAGS, boolean
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.resource_lists import page_response, resource_query
-from evalhub_server.web.responses import NO_CONTENT, Reply, json_response
+from evalhub_server.web.responses import NO_CONTENT, RawResponse, json_response
 from evalhub_server.web.services import Services
 
-CONFIG = Body(type=ProviderConfig, examples={"local": examples.PROVIDER})
-CHANGED = Answer(text="The provider as it is now.", type=Provider, example=examples.provider)
+CONFIG = RequestBody(type=ProviderConfig, examples={"local": examples.PROVIDER})
+CHANGED = Success(description="The updated provider.", type=Provider, example=examples.provider)
 INVALID = (broken_rule("ProviderConfig.name", "required"), problems.remote_commands_not_allowed())
 READ_ONLY = (problems.read_only("provider", "quickstart"), not_found("provider"))
 
@@ -33,26 +33,27 @@ PROVIDER_FILTERS = (
     LIMIT,
     OFFSET,
     boolean(
-        "benchmarks", "Write the benchmarks of each provider; otherwise the lists are empty.", default=True
+        "benchmarks", "Include the benchmarks of each provider; otherwise the lists are empty.", default=True
     ),
     NAME,
     TAGS,
     OWNER,
     SCOPE,
 )
+PROVIDER_FILTER_NAMES = names(PROVIDER_FILTERS)
 LIST_PROVIDERS = Operation(
     query=PROVIDER_FILTERS,
-    answer=Answer(text="One page of providers.", type=Page[Provider], example=examples.providers),
+    success=Success(description="One page of providers.", type=Page[Provider], example=examples.providers),
     errors=(*LIST, *SCOPED),
 )
 
 
 @route("/", http_method=READ_METHODS, operation=LIST_PROVIDERS)
-async def list_providers(request: ApiRequest, services: NamedDependency[Services]) -> Reply:
-    """List providers, the newest first: those that come with the server and the tenant's own."""
+async def list_providers(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+    """List providers, newest first: those of the server's configuration and the tenant's own."""
     parameters = Query(request.scope)
     query = resource_query(
-        parameters, Kind.PROVIDER, request.identity, filters=names(PROVIDER_FILTERS), labels=("tags",)
+        parameters, Kind.PROVIDER, request.identity, filters=PROVIDER_FILTER_NAMES, labels=("tags",)
     )
     if parameters.boolean("benchmarks", default=True):
         encode = services.encode_provider
@@ -66,9 +67,9 @@ async def list_providers(request: ApiRequest, services: NamedDependency[Services
 
 CREATE_PROVIDER = Operation(
     body=CONFIG,
-    answer=Answer(
+    success=Success(
         status=201,
-        text="The provider is stored.",
+        description="The provider is stored.",
         type=Provider,
         links=links(
             "provider_id",
@@ -85,7 +86,7 @@ CREATE_PROVIDER = Operation(
 
 
 @post("/", status_code=201, operation=CREATE_PROVIDER)
-async def create_provider(request: ApiRequest, services: NamedDependency[Services]) -> Reply:
+async def create_provider(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """Create a provider."""
     config = read_provider(await request.body())
     provider = await services.resources.create_provider(config, request.identity)
@@ -93,7 +94,7 @@ async def create_provider(request: ApiRequest, services: NamedDependency[Service
 
 
 GET_PROVIDER = Operation(
-    answer=Answer(text="The provider.", type=Provider, example=examples.provider),
+    success=Success(description="The provider.", type=Provider, example=examples.provider),
     errors=(not_found("provider"),),
 )
 
@@ -101,34 +102,34 @@ GET_PROVIDER = Operation(
 @route("/{provider_id:str}", http_method=READ_METHODS, operation=GET_PROVIDER)
 async def get_provider(
     request: ApiRequest, provider_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Read a provider."""
+) -> RawResponse:
+    """Get a provider."""
     provider = await services.resources.get_provider(provider_id, request.identity)
     return json_response(services.encode_provider(provider) + b"\n")
 
 
-REPLACE_PROVIDER = Operation(body=CONFIG, answer=CHANGED, errors=(*INVALID, *READ_ONLY))
+REPLACE_PROVIDER = Operation(body=CONFIG, success=CHANGED, errors=(*INVALID, *READ_ONLY))
 
 
 @put("/{provider_id:str}", operation=REPLACE_PROVIDER)
 async def replace_provider(
     request: ApiRequest, provider_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Replace a provider. Id, owner and time of creation stay; jobs that exist keep what they have."""
+) -> RawResponse:
+    """Replace a provider. Its id, owner and creation time are kept; existing jobs are not affected."""
     config = read_provider(await request.body())
     provider = await services.resources.replace_provider(provider_id, config, request.identity)
     return json_response(services.encode_provider(provider) + b"\n")
 
 
 PATCH_PROVIDER = Operation(
-    body=Body(
+    body=RequestBody(
         schema=patch_schema(Kind.PROVIDER),
         examples={
             "JSON Patch": [{"op": "replace", "path": "/title", "value": "Mine"}],
             "an object to merge": {"title": "Mine", "description": None},
         },
     ),
-    answer=CHANGED,
+    success=CHANGED,
     errors=(*PATCH, *INVALID, *READ_ONLY),
 )
 
@@ -136,25 +137,27 @@ PATCH_PROVIDER = Operation(
 @patch("/{provider_id:str}", operation=PATCH_PROVIDER)
 async def patch_provider(
     request: ApiRequest, provider_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Change parts of a provider.
+) -> RawResponse:
+    """Update parts of a provider.
 
-    The body is a JSON Patch (RFC 6902) of the operations that the schema lists, or an object to merge (RFC 7396). What
-    cannot be applied, and what would break a rule, changes nothing. `replace` adds what is not there.
+    The body is a JSON Patch (RFC 6902) of the operations that the schema lists, or an object to merge (RFC 7396). A patch
+    that cannot be applied or that breaks a rule changes nothing. `replace` adds an absent member.
     """
     changes = read_patch(await request.body(), Kind.PROVIDER)
     provider = await services.resources.patch_provider(provider_id, changes, request.identity)
     return json_response(services.encode_provider(provider) + b"\n")
 
 
-DELETE_PROVIDER = Operation(answer=Answer(status=204, text="The provider is gone."), errors=READ_ONLY)
+DELETE_PROVIDER = Operation(
+    success=Success(status=204, description="The provider is deleted."), errors=READ_ONLY
+)
 
 
 @delete("/{provider_id:str}", status_code=200, operation=DELETE_PROVIDER)  # NO_CONTENT has the real status
 async def delete_provider(
     request: ApiRequest, provider_id: FromPath[str], services: NamedDependency[Services]
-) -> Reply:
-    """Delete a provider. Jobs that exist keep what they have."""
+) -> RawResponse:
+    """Delete a provider. Existing jobs are not affected."""
     await services.resources.delete_provider(provider_id, request.identity)
     return NO_CONTENT
 

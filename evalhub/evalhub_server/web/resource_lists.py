@@ -13,7 +13,7 @@ from evalhub_server.engine.identity import Identity
 from evalhub_server.models.common import Page
 from evalhub_server.plugins.storage import ResourceQuery, Sort
 from evalhub_server.web.query import Query
-from evalhub_server.web.responses import Reply, encode, json_response
+from evalhub_server.web.responses import RawResponse, encode, json_response
 
 SCOPES = ("system", "tenant")
 SORTS: tuple[Sort, ...] = get_args(Sort)
@@ -42,7 +42,7 @@ def resource_query(
     )
 
 
-def page_response(query: Query, asked: ResourceQuery, total: int, items: list[msgspec.Raw]) -> Reply:
+def page_response(query: Query, asked: ResourceQuery, total: int, items: list[msgspec.Raw]) -> RawResponse:
     first, following = query.links(asked.limit, asked.offset, total)
     return json_response(
         encode(Page(first=first, next=following, limit=asked.limit, total_count=total, items=items))

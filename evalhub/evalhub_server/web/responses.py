@@ -22,7 +22,7 @@ NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 _encoder = msgspec.json.Encoder()
 
 
-class Reply(Struct, frozen=True):
+class RawResponse(Struct, frozen=True):
     """An answer as it is sent. Like every answer it is an ASGI application, which sends itself."""
 
     status: int
@@ -34,18 +34,18 @@ class Reply(Struct, frozen=True):
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-def reply(body: bytes, media_type: str, status: int = 200, *headers: Header) -> Reply:
+def raw_response(body: bytes, media_type: str, status: int = 200, *headers: Header) -> RawResponse:
     length = b"%d" % len(body)
     own = (b"content-type", media_type.encode("latin-1")), (b"content-length", length)
-    return Reply(status, (*own, *headers), body)
+    return RawResponse(status, (*own, *headers), body)
 
 
-def json_response(body: bytes, status: int = 200) -> Reply:
-    return reply(body, JSON, status)
+def json_response(body: bytes, status: int = 200) -> RawResponse:
+    return raw_response(body, JSON, status)
 
 
 # Contract: even an answer without a body says JSON.
-NO_CONTENT = Reply(204, ((b"content-type", JSON.encode()),))
+NO_CONTENT = RawResponse(204, ((b"content-type", JSON.encode()),))
 
 
 def encode(value: object) -> bytes:

@@ -1,5 +1,5 @@
-"""The OpenAPI document, made from the routes, the models and their rules when somebody first asks for it.
+"""The OpenAPI document, generated from the routes, the models and their rules on the first request for it.
 
-A route says what it does in its docstring, and the rest in an :class:`~evalhub_server.web.openapi.operation.Operation`
-that it is decorated with: handlers take raw requests and give bytes, so their signatures say nothing.
+A route is described by its docstring and by an :class:`~evalhub_server.web.openapi.operation.Operation`: handlers read raw
+requests and return bytes, so their signatures carry no types for Litestar's own generator.
 """

@@ -1,4 +1,4 @@
-"""What goes over the wire in an operation: its request body, its success and its refusals."""
+"""OpenAPI objects for the request body and the responses of an operation."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import msgspec
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import ErrorBody, Json
 from evalhub_server.web.openapi.errors import ID
-from evalhub_server.web.openapi.operation import JSON, Answer, Body, Link
+from evalhub_server.web.openapi.operation import JSON, Link, RequestBody, Success
 from evalhub_server.web.openapi.parameters import HEADERS
-from evalhub_server.web.openapi.schemas import Schemas, Way, or_null
+from evalhub_server.web.openapi.schemas import Direction, Schemas, nullable
 from evalhub_server.web.responses import error_body
 
 
-def request_body(body: Body, schemas: Schemas) -> Json:
+def request_body(body: RequestBody, schemas: Schemas) -> Json:
     if body.schema is not None:
         schema = body.schema(schemas)
     else:
-        schema = schemas.ref(body.type, Way.STRICT if body.strict else Way.READ)
+        schema = schemas.ref(body.type, Direction.STRICT_REQUEST if body.strict else Direction.REQUEST)
     if not body.required:
-        schema = or_null(schema)
+        schema = nullable(schema)
     examples = {name: {"value": value} for name, value in body.examples.items()}
     return {"required": body.required, "content": {JSON: {"schema": schema, "examples": examples}}}
 
 
-def success(answer: Answer, schemas: Schemas) -> Json:
-    made: Json = {"description": answer.text, "headers": _headers(*answer.headers)}
-    schema = schemas.ref(answer.type, Way.WRITTEN) if answer.type is not None else answer.schema
+def success_response(success: Success, schemas: Schemas) -> Json:
+    response: Json = {"description": success.description, "headers": _headers(*success.headers)}
+    schema = schemas.ref(success.type, Direction.RESPONSE) if success.type is not None else success.schema
     if schema is not None:
         content: Json = {"schema": schema}
-        if answer.example is not None:
-            content["example"] = msgspec.to_builtins(answer.example(), enc_hook=str)
-        made["content"] = dict.fromkeys(answer.media_types, content)
-    if answer.links:
-        made["links"] = {link.operation: _link(link) for link in answer.links}
-    return made
+        if success.example is not None:
+            content["example"] = msgspec.to_builtins(success.example(), enc_hook=str)
+        response["content"] = dict.fromkeys(success.media_types, content)
+    if success.links:
+        response["links"] = {link.operation: _link(link) for link in success.links}
+    return response
 
 
 def _link(link: Link) -> Json:
-    made: Json = {"operationId": link.operation, "parameters": dict(link.parameters)}
-    return made if link.body is None else made | {"requestBody": link.body}
+    object_: Json = {"operationId": link.operation, "parameters": dict(link.parameters)}
+    return object_ if link.body is None else object_ | {"requestBody": link.body}
 
 
 def _headers(*names: str) -> Json:
@@ -51,14 +51,14 @@ def _headers(*names: str) -> Json:
     }
 
 
-def refusals(errors: Sequence[ApiError], schemas: Schemas) -> Json:
+def error_responses(errors: Sequence[ApiError], schemas: Schemas) -> Json:
     by_status: dict[int, list[ApiError]] = {}
     for error in errors:
         by_status.setdefault(error.status, []).append(error)
-    return {str(status): _refusal(by_status[status], schemas) for status in sorted(by_status)}
+    return {str(status): _error_response(by_status[status], schemas) for status in sorted(by_status)}
 
 
-def _refusal(errors: Sequence[ApiError], schemas: Schemas) -> Json:
+def _error_response(errors: Sequence[ApiError], schemas: Schemas) -> Json:
     codes = list(dict.fromkeys(error.code for error in errors))
     examples: Json = {}
     for error in errors:
@@ -67,7 +67,10 @@ def _refusal(errors: Sequence[ApiError], schemas: Schemas) -> Json:
             "value": msgspec.json.decode(error_body(error, ID))
         }
     code: Json = {"properties": {"message_code": {"enum": codes}}}
-    content: Json = {"schema": {"allOf": [schemas.ref(ErrorBody, Way.WRITTEN), code]}, "examples": examples}
+    content: Json = {
+        "schema": {"allOf": [schemas.ref(ErrorBody, Direction.RESPONSE), code]},
+        "examples": examples,
+    }
     return {
         "description": ", ".join(f"`{code}`" for code in codes),
         "headers": _headers(*(name for name in HEADERS if any(name in error.headers for error in errors))),

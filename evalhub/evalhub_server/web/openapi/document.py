@@ -1,17 +1,20 @@
-"""Puts the document together from the routes of the application."""
+"""The OpenAPI 3.1 document, generated from the routes of the application, as JSON and YAML."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
+import yaml
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import BaseRoute, HTTPRoute
+from msgspec import Struct
 
 from evalhub_server import __version__
 from evalhub_server.models.common import ErrorBody, Json
 from evalhub_server.web.middleware import PUBLIC_PATHS
-from evalhub_server.web.openapi.content import refusals, request_body, success
+from evalhub_server.web.openapi.content import error_responses, request_body, success_response
 from evalhub_server.web.openapi.errors import errors_of
 from evalhub_server.web.openapi.operation import Operation
 from evalhub_server.web.openapi.parameters import HEADER_PARAMETERS, HEADERS, PATH
@@ -20,29 +23,30 @@ from evalhub_server.web.openapi.schemas import Schemas, described
 API = "/api/v1/evaluations"
 TITLE = "EvalHub Server"
 ABOUT = """\
-Runs evaluations of language models and keeps their results. A client submits a *job* that names benchmarks of *providers*
-(evaluation frameworks), or a *collection* of them; adapters run the benchmarks and report events.
+Runs evaluations of language models and stores their results. A client submits a *job* that names benchmarks of *providers*
+(evaluation frameworks) or a *collection* of benchmarks; adapters run the benchmarks and report events.
 
-* Requests are JSON, whatever their `Content-Type` says. Unless an operation says otherwise, unknown fields are ignored, names
-  match in any case, and null or an empty text stands for an absent field.
-* Filters of lists: `a,b` asks for all of these values, `a|b` for any of them, and repeating the parameter is the same as a
-  comma. Most parameters may be empty, which is as good as none. Booleans are also `1`, `t`, `T`, `TRUE`, `True` and the same for false.
-* Errors have a `message_code` for programs. Any other method than those below is answered with 405 and `Allow`; `HEAD` works
-  wherever `GET` does. A path that is not below is answered with 404 as plain text. A request that does not come to an end is
-  answered with 408, one whose head is too large with 431, both without a body.
+* Request bodies are JSON, whatever their `Content-Type`. Unless an operation states otherwise, unknown fields are ignored, field
+  names are case-insensitive, and null or an empty string is the same as an absent field.
+* Filters of lists: `a,b` matches items with all of these values, `a|b` items with any of them; a repeated parameter is the same
+  as a comma. Most parameters may be empty, which is the same as absent. Booleans are `true` and `false`; `1`, `t`, `T`, `TRUE`,
+  `True` and their counterparts are accepted, too.
+* Errors have a stable `message_code`. A method that a path does not have gets 405 with `Allow`; `HEAD` is available wherever
+  `GET` is. An unknown path gets 404 as plain text. A request that is not completed in time gets 408, one with too large a head
+  431, both without a body.
 """
 TAGS = {
-    "jobs": "Submit evaluations, follow them, read their results and logs.",
-    "collections": "Benchmarks that are run and scored together.",
-    "providers": "Evaluation frameworks and the benchmarks that they offer.",
-    "server": "Health and description of the server itself.",
+    "jobs": "Submit evaluations, monitor them, read their results and logs.",
+    "collections": "Sets of benchmarks that are run and scored together.",
+    "providers": "Evaluation frameworks and their benchmarks.",
+    "server": "Health, metrics and API description of the server.",
 }
 BEARER = "bearer"
 METHODS = ("post", "get", "put", "patch", "delete")
 
 
 class Route(NamedTuple):
-    """One operation with its address."""
+    """One operation with its path and method."""
 
     path: str
     method: str
@@ -52,9 +56,9 @@ class Route(NamedTuple):
     operation: Operation
 
 
-def routes(all_routes: Iterable[BaseRoute]) -> Iterator[Route]:
-    """All that is part of the document. Raises :class:`LookupError` for a route that says nothing about itself."""
-    for route in all_routes:
+def operations(routes: Iterable[BaseRoute]) -> Iterator[Route]:
+    """The operations of the document. Raises :class:`LookupError` for a route without ``operation``."""
+    for route in routes:
         if not isinstance(route, HTTPRoute):
             continue
         for handler in route.route_handlers:
@@ -79,12 +83,12 @@ def _route(route: HTTPRoute, handler: HTTPRouteHandler, method: str) -> Route:
     )
 
 
-def make_document(all_routes: Iterable[BaseRoute]) -> Json:
+def make_document(routes: Iterable[BaseRoute]) -> Json:
     """The OpenAPI 3.1 document."""
-    made = sorted(routes(all_routes), key=_place)
-    schemas = _schemas(made)
+    described_routes = sorted(operations(routes), key=_sort_key)
+    schemas = _schemas(described_routes)
     paths: dict[str, Json] = {}
-    for route in made:
+    for route in described_routes:
         paths.setdefault(route.path, {})[route.method] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
@@ -104,24 +108,24 @@ def make_document(all_routes: Iterable[BaseRoute]) -> Json:
                 BEARER: {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Needed where `service.auth_token_file` is configured.",
+                    "description": "Required if `service.auth_token_file` is configured.",
                 }
             },
         },
     }
 
 
-def _schemas(made: Iterable[Route]) -> Schemas:
-    operations = [route.operation for route in made]
-    bodies = [operation.body for operation in operations if operation.body is not None]
+def _schemas(routes: Iterable[Route]) -> Schemas:
+    all_operations = [route.operation for route in routes]
+    bodies = [operation.body for operation in all_operations if operation.body is not None]
     return Schemas(
-        read=[body.type for body in bodies if body.type is not None and not body.strict],
-        strict=[body.type for body in bodies if body.strict],
-        written=[ErrorBody, *(o.answer.type for o in operations if o.answer.type is not None)],
+        requests=[body.type for body in bodies if body.type is not None and not body.strict],
+        strict_requests=[body.type for body in bodies if body.strict],
+        responses=[ErrorBody, *(o.success.type for o in all_operations if o.success.type is not None)],
     )
 
 
-def _place(route: Route) -> tuple[int, str, int]:
+def _sort_key(route: Route) -> tuple[int, str, int]:
     return list(TAGS).index(_tag(route.path)), route.path, METHODS.index(route.method)
 
 
@@ -132,36 +136,60 @@ def _tag(path: str) -> str:
 def _operation(route: Route, schemas: Schemas) -> Json:
     summary, _, description = route.documentation.partition("\n\n")
     operation = route.operation
-    identified = route.path.startswith(API)
-    made: Json = {"tags": [_tag(route.path)], "operationId": route.name, "summary": summary.removesuffix(".")}
+    is_resource = route.path.startswith(API)
+    is_public = route.path in PUBLIC_PATHS
+    json: Json = {"tags": [_tag(route.path)], "operationId": route.name, "summary": summary.removesuffix(".")}
     if description:
-        made["description"] = description
-    made["parameters"] = [*_parameters(route, identified=identified)]
+        json["description"] = description
+    json["parameters"] = [*_parameters(route)]
     if operation.body is not None:
-        made["requestBody"] = request_body(operation.body, schemas)
+        json["requestBody"] = request_body(operation.body, schemas)
+    success = {str(operation.success.status): success_response(operation.success, schemas)}
     errors = errors_of(
-        operation,
-        closed=route.path not in PUBLIC_PATHS,
-        identified=identified,
-        changing=route.method != "get",
+        operation, authenticated=not is_public, resources=is_resource, unsafe=route.method != "get"
     )
-    made["responses"] = {str(operation.answer.status): success(operation.answer, schemas)} | refusals(
-        errors, schemas
-    )
-    made["security"] = [] if route.path in PUBLIC_PATHS else [{}, {BEARER: []}]
-    return made
+    json["responses"] = success | error_responses(errors, schemas)
+    json["security"] = [] if is_public else [{}, {BEARER: []}]
+    return json
 
 
-def _parameters(route: Route, *, identified: bool) -> Iterator[Json]:
+def _parameters(route: Route) -> Iterator[Json]:
     for name in route.parameters:
         yield {"name": name, "in": "path", "required": True, **PATH[name]}
     for parameter in route.operation.query:
         yield {
             "name": parameter.name,
             "in": "query",
-            "description": parameter.text,
-            "allowEmptyValue": parameter.may_be_empty,
+            "description": parameter.description,
+            "allowEmptyValue": parameter.allow_empty,
             "schema": parameter.schema,
         }
-    for name in HEADER_PARAMETERS if identified else ("Trace",):
+    for name in HEADER_PARAMETERS if route.path.startswith(API) else ("Trace",):
         yield {"$ref": f"#/components/parameters/{name}"}
+
+
+class Rendered(Struct, kw_only=True, frozen=True):
+    """The document as text."""
+
+    json: bytes
+    yaml: bytes
+
+
+def render(routes: Iterable[BaseRoute]) -> Rendered:
+    """Generate the document, which takes some hundred milliseconds, nearly all of it for the YAML."""
+    compact = msgspec.json.encode(make_document(routes))
+    # Decoded again, so that no two places share an object, which YAML would write as anchor and alias.
+    plain = msgspec.json.decode(compact)
+    text = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return Rendered(json=msgspec.json.format(compact, indent=2) + b"\n", yaml=text.encode())
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes strings of several lines as block literals."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> Any:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)  # pyright: ignore[reportUnknownMemberType]
+
+
+_Dumper.add_representer(str, _represent_text)

@@ -1,4 +1,4 @@
-"""Refusals that many operations share, each by an example."""
+"""Examples of the error responses that operations share."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from evalhub_server.web.openapi.operation import Operation
 
 ID = "0e0ef8f5-2a37-4a4c-a8f0-5a4c1b3d2f10"
 
-_BROKEN = StorageError("database disk image is malformed")
-_AWAY = StorageUnavailable("database or disk is full. Free disk space and try again.")
+_STORAGE_ERROR = StorageError("database disk image is malformed")
+_STORAGE_UNAVAILABLE = StorageUnavailable("database or disk is full. Free disk space and try again.")
 
-EVERY = (
+COMMON = (
     problems.invalid_header("Authorization", "was sent more than once"),
     problems.host_not_allowed("evalhub.example"),
     problems.uri_too_long(16 * 1024),
     problems.internal_error("RuntimeError; see the server's log"),
 )
-"""Of every operation."""
+"""Errors of every operation."""
 
-CHANGING = (problems.origin_not_allowed("https://somewhere.example"),)
-"""Of every operation that is no GET."""
+UNSAFE = (problems.origin_not_allowed("https://somewhere.example"),)
+"""Errors of every operation except GET."""
 
 WITH_BODY = (
     problems.invalid_json("unexpected end of JSON input"),
     problems.body_too_large(10 * 1024 * 1024),
 )
 
-CLOSED = (problems.unauthorized(),)
-"""Of every operation that asks for the token, where one is configured."""
+AUTHENTICATED = (problems.unauthorized(),)
+"""Errors of every operation that requires the token, if one is configured."""
 
-IDENTIFIED = (
+RESOURCES = (
     problems.missing_header("missing_tenant_header", "X-Tenant"),
     problems.missing_header("missing_user_header", "X-User"),
-    problems.from_storage("evaluation job", ID, _BROKEN),
-    problems.from_storage("evaluation job", ID, _AWAY),
+    problems.from_storage("evaluation job", ID, _STORAGE_ERROR),
+    problems.from_storage("evaluation job", ID, _STORAGE_UNAVAILABLE),
 )
-"""Of every operation on jobs, collections and providers."""
+"""Errors of every operation on jobs, collections and providers."""
 
 LIST = (
     problems.query_parameter_invalid("limit", "integer", "ten"),
     problems.query_bad_parameter("colour", ("limit", "offset", "name", "tags", "owner")),
-    problems.query_failed("evaluation jobs", _BROKEN),
-    problems.query_failed("evaluation jobs", _AWAY),
+    problems.query_failed("evaluation jobs", _STORAGE_ERROR),
+    problems.query_failed("evaluation jobs", _STORAGE_UNAVAILABLE),
 )
-"""Of every list."""
+"""Errors of every list."""
 
 SCOPED = (
     problems.query_parameter_value_invalid("scope", "system|tenant"),
     problems.query_parameter_mismatch(("owner", "scope")),
 )
-"""Of lists that have ``scope``."""
+"""Errors of lists with the parameter ``scope``."""
 
 PATCH = (
     problems.invalid_patch_operation("move", OPERATIONS),
@@ -71,14 +71,14 @@ def broken_rule(path: str, rule: str) -> ApiError:
 
 
 def errors_of(
-    operation: Operation, *, closed: bool, identified: bool, changing: bool
+    operation: Operation, *, authenticated: bool, resources: bool, unsafe: bool
 ) -> tuple[ApiError, ...]:
-    """Its own, and those that come with what it is."""
+    """The errors of an operation: its own and the shared ones."""
     return (
         *(WITH_BODY if operation.body is not None else ()),
         *operation.errors,
-        *(CLOSED if closed else ()),
-        *(IDENTIFIED if identified else ()),
-        *(CHANGING if changing else ()),
-        *EVERY,
+        *(AUTHENTICATED if authenticated else ()),
+        *(RESOURCES if resources else ()),
+        *(UNSAFE if unsafe else ()),
+        *COMMON,
     )

@@ -1,4 +1,4 @@
-"""Examples of requests, and of what they become: the answers are made by the code that makes the real ones."""
+"""Examples of requests and responses; responses come from the code that creates the real ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from evalhub_server.models.provider import Provider, ProviderConfig
 from evalhub_server.web.openapi.errors import ID
 
 CREATED = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-MADE = Creation(id=ID, owner="ada", now=CREATED)
+CREATION = Creation(id=ID, owner="ada", now=CREATED)
 REPORTED = datetime(2026, 3, 2, 9, 31, 12, 250_000, tzinfo=UTC)
 
 JOB: Json = {
@@ -122,7 +122,7 @@ def jobs() -> Page[JobResource]:
 
 
 def provider() -> Provider:
-    return provider_resource(new_provider(msgspec.convert(PROVIDER, ProviderConfig), MADE))
+    return provider_resource(new_provider(msgspec.convert(PROVIDER, ProviderConfig), CREATION))
 
 
 def providers() -> Page[Provider]:
@@ -139,12 +139,12 @@ def collections() -> Page[CollectionResource]:
 
 def clone() -> CollectionResource:
     overrides = CollectionConfig(pass_criteria=PassCriteria(threshold=0.9))
-    made = msgspec.structs.replace(MADE, id="9a1d2b0c-7e55-4b0e-9d53-2f0f8f6f4a77")
-    return collection_resource(clone_of(_collection(), overrides, {}, made), {})
+    creation = msgspec.structs.replace(CREATION, id="9a1d2b0c-7e55-4b0e-9d53-2f0f8f6f4a77")
+    return collection_resource(clone_of(_collection(), overrides, {}, creation), {})
 
 
 def _collection() -> CollectionRecord:
-    return new_collection(msgspec.convert(COLLECTION, CollectionConfig), {}, MADE)
+    return new_collection(msgspec.convert(COLLECTION, CollectionConfig), {}, CREATION)
 
 
 def _new_job() -> JobRecord:

@@ -1,4 +1,4 @@
-"""What a route says about itself, beside its docstring. Only data: nothing is worked out before somebody asks."""
+"""OpenAPI metadata of a route, beside its docstring. Plain data: the document is generated on the first request for it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ JSON = "application/json"
 
 
 class Parameter(Struct, kw_only=True, frozen=True):
-    """A query parameter. ``schema`` is JSON Schema. ``may_be_empty``: ``name=`` is as good as nothing."""
+    """A query parameter. ``schema`` is JSON Schema. ``allow_empty``: ``name=`` is the same as an absent parameter."""
 
     name: str
-    text: str
+    description: str
     schema: Json
-    may_be_empty: bool = True
+    allow_empty: bool = True
 
 
-class Body(Struct, kw_only=True, frozen=True):
-    """The JSON that a request carries: a model, or a ``schema`` made from the models when it is asked for.
+class RequestBody(Struct, kw_only=True, frozen=True):
+    """A JSON request body: a model, or a function that derives its ``schema`` from the models.
 
-    ``strict``: unknown fields are refused. ``examples`` are whole bodies by a short name.
+    ``strict``: unknown fields are refused. ``examples`` maps a short name to a whole body.
     """
 
     type: Any = None
@@ -39,21 +39,21 @@ class Body(Struct, kw_only=True, frozen=True):
 
 
 class Link(Struct, kw_only=True, frozen=True):
-    """Another operation that can be called with what this answer says. Values are OpenAPI's runtime expressions."""
+    """A link from a response to another operation. Parameters are OpenAPI runtime expressions."""
 
     operation: str
     parameters: Mapping[str, Any]
     body: Any = None
 
 
-class Answer(Struct, kw_only=True, frozen=True):
-    """The success of an operation; ``type`` is a model, or ``schema`` describes what is no JSON.
+class Success(Struct, kw_only=True, frozen=True):
+    """The successful response of an operation. ``type`` is a model; ``schema`` describes a body of another media type.
 
     ``headers`` are names of :data:`~evalhub_server.web.openapi.parameters.HEADERS`.
     """
 
     status: int = 200
-    text: str
+    description: str
     type: Any = None
     media_types: tuple[str, ...] = (JSON,)
     schema: Json | None = None
@@ -63,11 +63,11 @@ class Answer(Struct, kw_only=True, frozen=True):
 
 
 class Operation(Struct, kw_only=True, frozen=True):
-    """``errors`` are examples of the refusals that are this operation's own, made by :mod:`evalhub_server.domain.problems`."""
+    """The metadata of one route. ``errors`` are examples of its own error responses; see :mod:`evalhub_server.domain.problems`."""
 
     query: tuple[Parameter, ...] = ()
-    body: Body | None = None
-    answer: Answer
+    body: RequestBody | None = None
+    success: Success
     errors: tuple[ApiError, ...] = ()
 
     def __deepcopy__(self, _memo: Any) -> Operation:
@@ -76,10 +76,10 @@ class Operation(Struct, kw_only=True, frozen=True):
 
 
 def names(query: tuple[Parameter, ...]) -> tuple[str, ...]:
-    """The parameters that a list allows, in the order of its complaint about others."""
+    """The names of the parameters, in the order in which an error message lists them."""
     return tuple(parameter.name for parameter in query)
 
 
 def links(parameter: str, expression: str, *operations: str) -> tuple[Link, ...]:
-    """What can be done with the resource whose id stands at ``expression``."""
+    """Links to operations on the resource whose id is at ``expression``."""
     return tuple(Link(operation=operation, parameters={parameter: expression}) for operation in operations)

@@ -1,4 +1,4 @@
-"""Parameters that more than one operation has, and what every request and answer carries in its head."""
+"""Query parameters that operations share, path parameters, and the headers of requests and responses."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from evalhub_server.web.openapi.operation import Parameter
 _LARGEST = 10**18 - 1
 
 NO_STORE = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache", "Expires": "0"}
-"""Headers of answers that change with the server's version."""
+"""Headers of responses that change with the server's version."""
 
 
-def terms(name: str, text: str, *, negatable: bool = False) -> Parameter:
+def terms(name: str, description: str, *, negatable: bool = False) -> Parameter:
     """A filter of a list, in the grammar that the document's introduction explains."""
     return Parameter(
         name=name,
-        text=f"{text} `!` in front of a value: any other." if negatable else text,
+        description=f"{description} `!` before a value negates it." if negatable else description,
         schema={"type": "string"},
     )
 
 
-def boolean(name: str, text: str, *, default: bool) -> Parameter:
-    return Parameter(name=name, text=text, schema={"type": "boolean", "default": default})
+def boolean(name: str, description: str, *, default: bool) -> Parameter:
+    return Parameter(name=name, description=description, schema={"type": "boolean", "default": default})
 
 
 LIMIT = Parameter(
     name="limit",
-    text="The number of items on a page; 0 and all above 1000 mean 1000.",
+    description="Maximum number of items on a page; 0 and values above 1000 mean 1000.",
     schema={"type": "integer", "minimum": 0, "maximum": _LARGEST, "default": 50},
 )
 OFFSET = Parameter(
     name="offset",
-    text="The number of items before the page.",
+    description="Number of items to skip.",
     schema={"type": "integer", "minimum": 0, "maximum": _LARGEST, "default": 0},
 )
-NAME = terms("name", "The name, exactly.")
-TAGS = terms("tags", "Tags that an item has.")
-OWNER = terms("owner", "The user that created it.", negatable=True)
-CATEGORY = terms("category", "The category, exactly.")
+NAME = terms("name", "Exact name.")
+TAGS = terms("tags", "Tags of the item.")
+OWNER = terms("owner", "The user that created the item.", negatable=True)
+CATEGORY = terms("category", "Exact category.")
 SCOPE = Parameter(
     name="scope",
-    text="Only what comes with the server (`system`), or only the rest (`tenant`). Not together with `owner`.",
+    description="Only items from the server's configuration (`system`), or only the others (`tenant`). Not together with `owner`.",
     schema={"type": "string", "enum": ["system", "tenant"]},
 )
 
@@ -50,7 +50,7 @@ PATH: dict[str, Json] = {
         "schema": {"type": "string", "minLength": 1},
     },
     "benchmark_index": {
-        "description": "The benchmark's place in the job, from 0: `benchmark_index` in its status.",
+        "description": "Position of the benchmark in the job, from 0: `benchmark_index` in its status.",
         "schema": {"type": "integer", "minimum": 0, "maximum": _LARGEST},
     },
     "provider_id": {
@@ -62,38 +62,38 @@ PATH: dict[str, Json] = {
         "schema": {"type": "string", "minLength": 1},
     },
 }
-"""By the names that paths have them under."""
+"""Path parameters by name."""
 
-_SHOWN: Json = {"type": "string", "maxLength": 253, "pattern": "^[ -~]*$"}
+_PRINTABLE: Json = {"type": "string", "maxLength": 253, "pattern": "^[ -~]*$"}
 
 HEADER_PARAMETERS: dict[str, Json] = {
     "Tenant": {
         "name": "X-Tenant",
         "in": "header",
         "description": (
-            "The tenant that asks; nothing of another is visible. Needed in a cluster, where it is a namespace. Locally it may "
-            "be left out, which makes everything visible."
+            "The tenant of the client; resources of other tenants are invisible. Required in a cluster, where it is a namespace. "
+            "In local mode it is optional; without it, all resources are visible."
         ),
-        "schema": _SHOWN,
+        "schema": _PRINTABLE,
     },
     "User": {
         "name": "X-User",
         "in": "header",
-        "description": "The user that asks; owns what is created. Needed in a cluster.",
-        "schema": {**_SHOWN, "not": {"const": "system"}},
+        "description": "The user; the owner of created resources. Required in a cluster.",
+        "schema": {**_PRINTABLE, "not": {"const": "system"}},
     },
     "Trace": {
         "name": "X-Global-Transaction-Id",
         "in": "header",
-        "description": "The id of the request; one is made if there is none of up to 256 printable characters.",
+        "description": "The request id, up to 256 printable characters; the server generates one if it is absent or invalid.",
         "schema": {"type": "string"},
     },
 }
-"""Header parameters by the names of their components."""
+"""Header parameters by component name."""
 
 HEADERS: dict[str, Json] = {
     "X-Global-Transaction-Id": {
-        "description": "The id of the request: the one that was sent, or a new one.",
+        "description": "The request id: the one of the request, or a generated one.",
         "schema": {"type": "string"},
         "required": True,
     },
@@ -103,25 +103,25 @@ HEADERS: dict[str, Json] = {
         "required": True,
     },
     "WWW-Authenticate": {
-        "description": "What the server asks for.",
+        "description": "The required authentication scheme.",
         "schema": {"const": 'Bearer realm="evalhub"'},
         "required": True,
     },
     "Trailer": {
         "description": (
-            "Announces `X-Log-Truncated`, which comes after the text to clients that ask for trailers: `true` if the log was "
-            "cut. The last line of the text says so, too."
+            "Announces the trailer `X-Log-Truncated`, which follows the body: `true` if the log was truncated. The last line of "
+            "the body reports it, too."
         ),
         "schema": {"const": "X-Log-Truncated"},
         "required": True,
     },
     **{
         name: {
-            "description": "Nobody keeps a copy: after an update it is another.",
+            "description": "Not to be cached: the content changes with the server's version.",
             "schema": {"const": value},
             "required": True,
         }
         for name, value in NO_STORE.items()
     },
 }
-"""Headers of answers by their names."""
+"""Response headers by name."""

@@ -1,4 +1,4 @@
-"""The bodies of PATCH as JSON Schema: what :data:`~evalhub_server.domain.json_patch.ALLOWED` allows, in both forms."""
+"""JSON Schemas of PATCH bodies, in both forms; :data:`~evalhub_server.domain.json_patch.ALLOWED` has the rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from evalhub_server.web.openapi.schemas import Schemas
 
 _CONFIGS: dict[Kind, type[Struct]] = {Kind.PROVIDER: ProviderConfig, Kind.COLLECTION: CollectionConfig}
-_FURTHER: dict[Kind, Json] = {
+_PATCH_ONLY: dict[Kind, Json] = {
     Kind.PROVIDER: {},
     Kind.COLLECTION: {"pinned_order": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}},
 }
@@ -25,13 +25,15 @@ _FURTHER: dict[Kind, Json] = {
 
 
 def patch_schema(kind: Kind) -> Callable[[Schemas], Json]:
-    """A list of operations, or an object to merge."""
+    """The schema of a JSON Patch or of an object to merge."""
 
     def make(schemas: Schemas) -> Json:
-        from evalhub_server.web.openapi.schemas import Way
+        from evalhub_server.web.openapi.schemas import Direction
 
-        members = {member.name: member.schema for member in schemas.members(_CONFIGS[kind], Way.READ)}
-        members |= _FURTHER[kind]
+        members = {
+            member.name: member.schema for member in schemas.properties_of(_CONFIGS[kind], Direction.REQUEST)
+        }
+        members |= _PATCH_ONLY[kind]
         operations = {
             "type": "array",
             "maxItems": MAX_OPERATIONS,
@@ -60,16 +62,16 @@ def _operations(kind: Kind, members: Json) -> Iterator[Json]:
 
 
 def _operation(op: Json, path: Json, value: Json | None = None) -> Json:
-    """One operation. Below a member any value may come: what the patch leads to is checked."""
+    """The schema of one operation. Without ``value`` any value is allowed: the patched resource is validated."""
     properties = {"op": op, "path": path} | ({} if value is None else {"value": value})
     return {"type": "object", "properties": properties, "required": [*properties]}
 
 
 def _merged(kind: Kind, members: Json) -> Json:
-    from evalhub_server.web.openapi.schemas import or_null
+    from evalhub_server.web.openapi.schemas import nullable
 
     properties = {
-        name: or_null(members[name]) if "remove" in allowed.whole else members[name]
+        name: nullable(members[name]) if "remove" in allowed.whole else members[name]
         for name, allowed in ALLOWED[kind].items()
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}

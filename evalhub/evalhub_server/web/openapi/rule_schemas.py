@@ -1,7 +1,7 @@
 """The rules of :mod:`evalhub_server.models.rules` as JSON Schema.
 
-:mod:`evalhub_server.domain.value_rules` decides; this tells clients in advance. What JSON Schema cannot say (a name that
-must be a key of another object, hosts that are blocked) stands in a description.
+:mod:`evalhub_server.domain.value_rules` enforces the rules; these schemas describe them to clients. Descriptions state what
+JSON Schema cannot express (a name that must be a key of another object, blocked hosts).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.models.rules import Rule
 
 FORCING = frozenset({"required", "notblank"})
-"""Rules that an absent value does not keep."""
+"""Rules that an absent value breaks."""
 
 _ESCAPE = "%[0-9A-Fa-f]{2}"
 _HOST = r"(\[[0-9A-Fa-f:.]+(%25[^\x00-\x20\x7f/?#@\[\]]+)?\]|[^\x00-\x20\x7f/?#@:%\[\]\\|{}^`]+)"
@@ -35,7 +35,7 @@ _GIT_URL = rf"[Hh][Tt][Tt][Pp][Ss]?:{_AT_A_HOST}"
 _DNS_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 Keywords = Callable[[Json, Any, bool], Json]
-"""Makes the keywords for a value from its schema so far, the rule's limit, and whether the value has to be there."""
+"""Returns the keywords of a rule from the schema so far, the rule's limit, and whether the value is required."""
 
 
 def _required(schema: Json, _limit: Any, _forced: bool) -> Json:
@@ -48,7 +48,7 @@ def _most(schema: Json, limit: int, _forced: bool) -> Json:
 
 
 def _text(pattern: str) -> Keywords:
-    """A text that may be empty where it may be absent."""
+    """The keywords of a string that matches ``pattern``; it may be empty where it may be absent."""
     return lambda _schema, _limit, forced: {"pattern": f"^({pattern}){'' if forced else '?'}$"}
 
 
@@ -71,21 +71,21 @@ def forced(rules: tuple[Rule, ...]) -> bool:
 
 
 def with_rules(schema: Json, rules: tuple[Rule, ...]) -> Json:
-    """The schema of a value that keeps the rules."""
+    """The schema of a value that satisfies the rules."""
     for rule in rules:
         schema = schema | KEYWORDS[rule.name](schema, rule.limit, forced(rules))
     return schema
 
 
 def _given(name: str, schema: Json) -> Json:
-    """An object that has the member; null is no member."""
+    """The schema of an object with the member; null is the same as absent."""
     return {"required": [name], "properties": {name: schema}}
 
 
 _OBJECT: Json = {"type": "object"}
 _NULL: Json = {"type": "null"}
 
-# Not a rule, since collections may have it: jobs are refused with a code of their own.
+# Not a rule, since collections may have it: jobs with it are refused with a specific code.
 _UNRESOLVED: Json = {
     "properties": {"test_data_ref": {"properties": {"resolved_sha": {"enum": ["", None]}}}},
 }
@@ -113,4 +113,4 @@ STRUCT_KEYWORDS: dict[type[msgspec.Struct], Json] = {
     BenchmarkEvent: {},  # every name in metrics_schema is a key of metrics, once
     ProviderConfig: {},  # runtime.k8s has a model of its own, with the rule
 }
-"""Rules between the members of one object."""
+"""Keywords of rules that concern several members of an object."""

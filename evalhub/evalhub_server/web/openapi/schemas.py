@@ -1,8 +1,8 @@
-"""The models as JSON Schema, once as the server writes them and once as it reads them.
+"""JSON Schemas of the models, separate for requests and responses.
 
-It writes what it says and never null. It reads more: null and an empty text stand for absent. A model that goes both
-ways has two schemas, the second with the ending ``Input``; a body in which every unknown field is refused has one of its
-own that spells out everything below it.
+Responses contain exactly what their schemas describe, and never null. Requests may contain more: null and an empty string
+are the same as an absent field. A model of both directions has two schemas, the second with the suffix ``Input``. A request
+body in which unknown fields are refused has a schema of its own, without references.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ WITH_RUNTIMES = (Provider, ProviderConfig)
 _ROLE = re.compile(r":\w+:`~?([^`]*)`|``([^`]*)``")
 
 
-class Way(Enum):
-    """Which way a value goes; ``STRICT`` is read, and unknown fields are refused."""
+class Direction(Enum):
+    """The direction of a value, with the suffix of its schema. ``STRICT_REQUEST`` refuses unknown fields."""
 
-    WRITTEN = ""
-    READ = "Input"
-    STRICT = "Strict"
+    RESPONSE = ""
+    REQUEST = "Input"
+    STRICT_REQUEST = "Strict"
 
 
-class Typed(NamedTuple):
-    """A member of an object: its schema without null, and whether it must be there (read) or always is (written)."""
+class Property(NamedTuple):
+    """A property of an object: its schema without null, and whether it is required (request) or always present (response)."""
 
     name: str
     schema: Json
@@ -45,33 +45,41 @@ class Typed(NamedTuple):
 
 
 class Schemas:
-    """The components for all models that requests and answers name, and the references to them."""
+    """The component schemas of all models in requests and responses, and references to them."""
 
-    def __init__(self, read: Iterable[Any], written: Iterable[Any], strict: Iterable[Any] = ()) -> None:
-        written = [*written, Link]
-        types = [*read, *written, *strict]
+    def __init__(
+        self, requests: Iterable[Any], responses: Iterable[Any], strict_requests: Iterable[Any] = ()
+    ) -> None:
+        responses = [*responses, Link]
+        types = [*requests, *responses, *strict_requests]
         _refs, self._plain = msgspec.json.schema_components(
             [*types, KnownRuntimes], ref_template=PREFIX + "{name}"
         )
         self._structs = {type_.__name__: type_ for type_ in _reachable(types)}
-        self._read = {type_.__name__ for type_ in _reachable(read)}
-        self._written = {type_.__name__ for type_ in _reachable(written)}
-        self._strict = [type_.__name__ for type_ in strict]
-        self._pages = {name: type_ for type_ in written if (name := _page_name(type_))}
+        self._requests = {type_.__name__ for type_ in _reachable(requests)}
+        self._responses = {type_.__name__ for type_ in _reachable(responses)}
+        self._strict_requests = [type_.__name__ for type_ in strict_requests]
+        self._pages = {name: type_ for type_ in responses if (name := _page_name(type_))}
 
     def components(self) -> Json:
-        made = {self._name(name, Way.READ): self._model(name, Way.READ) for name in self._read}
-        made |= {name: self._model(name, Way.WRITTEN) for name in self._written}
-        made |= {self._name(name, Way.STRICT): self._model(name, Way.STRICT) for name in self._strict}
-        made |= {name: self._page(type_) for name, type_ in self._pages.items()}
-        made |= {name: _choice(plain) for name, plain in self._plain.items() if "enum" in plain}
-        return dict(sorted(made.items()))
+        components = {
+            self._name(name, Direction.REQUEST): self._model(name, Direction.REQUEST)
+            for name in self._requests
+        }
+        components |= {name: self._model(name, Direction.RESPONSE) for name in self._responses}
+        components |= {
+            self._name(name, Direction.STRICT_REQUEST): self._model(name, Direction.STRICT_REQUEST)
+            for name in self._strict_requests
+        }
+        components |= {name: self._page(type_) for name, type_ in self._pages.items()}
+        components |= {name: _choice(plain) for name, plain in self._plain.items() if "enum" in plain}
+        return dict(sorted(components.items()))
 
-    def ref(self, type_: Any, way: Way) -> Json:
-        return {"$ref": PREFIX + (_page_name(type_) or self._name(type_.__name__, way))}
+    def ref(self, type_: Any, direction: Direction) -> Json:
+        return {"$ref": PREFIX + (_page_name(type_) or self._name(type_.__name__, direction))}
 
-    def members(self, type_: type[Struct], way: Way) -> Iterator[Typed]:
-        """The members of a model, without null."""
+    def properties_of(self, type_: type[Struct], direction: Direction) -> Iterator[Property]:
+        """The properties of a model, without null."""
         name = type_.__name__
         omits = type_.__struct_config__.omit_defaults
         for field, own in zip(fields_of(type_), msgspec.structs.fields(type_), strict=True):
@@ -80,28 +88,30 @@ class Schemas:
                 plain["format"] = "date-time"
             must = own.required or forced(field.rules)
             always = must or not (omits or own.default is UNSET)
-            schema = self._typed(plain, field, way, omits=omits)
+            schema = self._typed(plain, field, direction, omits=omits)
             if type_ in WITH_RUNTIMES and own.encode_name == "runtime":
-                schema = self._runtimes(way)
-            yield Typed(own.encode_name, schema, always if way is Way.WRITTEN else must)
+                schema = self._runtimes(direction)
+            yield Property(own.encode_name, schema, always if direction is Direction.RESPONSE else must)
 
-    def _name(self, name: str, way: Way) -> str:
-        both = name in self._read and name in self._written
-        return name + way.value if way is not Way.READ or both else name
+    def _name(self, name: str, direction: Direction) -> str:
+        both = name in self._requests and name in self._responses
+        return name + direction.value if direction is not Direction.REQUEST or both else name
 
-    def _model(self, name: str, way: Way) -> Json:
+    def _model(self, name: str, direction: Direction) -> Json:
         type_ = self._structs[name]
-        members = list(self.members(type_, way))
+        members = list(self.properties_of(type_, direction))
         schema: Json = {"type": "object"}
         if text := described(type_):
             schema["description"] = text
         schema["properties"] = {
-            member.name: member.schema if member.present or way is Way.WRITTEN else or_null(member.schema)
+            member.name: member.schema
+            if member.present or direction is Direction.RESPONSE
+            else nullable(member.schema)
             for member in members
         }
         if present := [member.name for member in members if member.present]:
             schema["required"] = present
-        if way is Way.STRICT:
+        if direction is Direction.STRICT_REQUEST:
             schema["additionalProperties"] = False
         return schema | STRUCT_KEYWORDS.get(type_, {})
 
@@ -115,66 +125,68 @@ class Schemas:
             "required": plain["required"],
         }
 
-    def _typed(self, plain: Json, field: Field, way: Way, *, omits: bool) -> Json:
-        schema = self._directed(plain, way)
+    def _typed(self, plain: Json, field: Field, direction: Direction, *, omits: bool) -> Json:
+        schema = self._with_direction(plain, direction)
         if field.item_rules:
             schema = schema | {"items": with_rules(schema["items"], field.item_rules)}
         elif (
             field.many
             and field.struct is not None
-            and way is not Way.WRITTEN
-            and not self._needs(field.struct)
+            and direction is not Direction.RESPONSE
+            and not self._refuses_empty(field.struct)
         ):
-            schema = schema | {"items": or_null(schema["items"])}
+            schema = schema | {"items": nullable(schema["items"])}
         schema = with_rules(schema, field.rules)
-        if way is Way.WRITTEN and omits and "" in schema.get("enum", ()):
+        if direction is Direction.RESPONSE and omits and "" in schema.get("enum", ()):
             schema = schema | {"enum": [value for value in schema["enum"] if value]}
         return schema
 
-    def _needs(self, type_: type[Struct]) -> bool:
-        """Does the model refuse an object with nothing in it, which null in a list stands for?"""
+    def _refuses_empty(self, type_: type[Struct]) -> bool:
+        """Whether the model refuses an empty object, which null in a list stands for."""
         return any(forced(field.rules) for field in fields_of(type_)) or type_ in STRUCT_KEYWORDS
 
-    def _directed(self, schema: Any, way: Way) -> Any:
-        """The same with its references going ``way``."""
+    def _with_direction(self, schema: Any, direction: Direction) -> Any:
+        """The schema with its references to components of ``direction``."""
         if isinstance(schema, list):
-            return [self._directed(item, way) for item in cast("list[Any]", schema)]
+            return [self._with_direction(item, direction) for item in cast("list[Any]", schema)]
         if not isinstance(schema, dict):
             return schema
         members = cast("Json", schema)
         target = str(members.get("$ref", "")).removeprefix(PREFIX)
         if target in self._structs:
             return (
-                self._model(target, way) if way is Way.STRICT else {"$ref": PREFIX + self._name(target, way)}
+                self._model(target, direction)
+                if direction is Direction.STRICT_REQUEST
+                else {"$ref": PREFIX + self._name(target, direction)}
             )
-        return {key: self._directed(value, way) for key, value in members.items()}
+        return {key: self._with_direction(value, direction) for key, value in members.items()}
 
-    def _runtimes(self, way: Way) -> Json:
-        """``runtime`` of a provider: those that the server knows, and any that a plugin adds."""
-        entries = {member.name: member.schema for member in self.members(KnownRuntimes, way)}
+    def _runtimes(self, direction: Direction) -> Json:
+        """``runtime`` of a provider: the runtimes that the server knows, and any other of a plugin."""
+        entries = {member.name: member.schema for member in self.properties_of(KnownRuntimes, direction)}
         further: Json = {"type": "object"}
-        if way is not Way.WRITTEN:
-            entries = {name: or_null(schema) for name, schema in entries.items()}
-            further = or_null(further)
+        if direction is not Direction.RESPONSE:
+            entries = {name: nullable(schema) for name, schema in entries.items()}
+            further = nullable(further)
         return {"type": "object", "properties": entries, "additionalProperties": further}
 
 
 def described(documented: Any) -> str:
-    """A docstring as Markdown, without the lines' breaks inside its paragraphs."""
+    """A docstring as Markdown, without line breaks inside paragraphs."""
     text = inspect.cleandoc(documented.__doc__ or "")
     paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
     return _ROLE.sub(lambda match: f"`{match[1] or match[2]}`", "\n\n".join(paragraphs))
 
 
 def without_null(schema: Json) -> Json:
-    """The schema of a value that is there; defaults go, since absent is what they mean."""
+    """The schema of a value that is present: without null and without a default, which is what absence means."""
     options = [option for option in schema.get("anyOf", [schema]) if option != {"type": "null"}]
     rest = options[0] if len(options) == 1 else {"anyOf": options}
     return {key: value for key, value in rest.items() if key != "default"}
 
 
-def or_null(schema: Json) -> Json:
-    """The same, or null, which means absent."""
+def nullable(schema: Json) -> Json:
+    """The schema, or null, which is the same as absent."""
     if "enum" in schema:
         return schema | {"type": [schema.get("type", "string"), "null"], "enum": [*schema["enum"], None]}
     if isinstance(schema.get("type"), str):
