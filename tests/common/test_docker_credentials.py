@@ -29,13 +29,14 @@ def auth(user: str, password: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("text", "host"),
     [
+        ("Registry.Example", "registry.example"),
+        ("https://registry.example/v2/team", "registry.example"),
+        ("registry.test:5000/a", "registry.test:5000"),
         ("https://index.docker.io/v1/", "docker.io"),
         ("registry-1.docker.io", "docker.io"),
-        ("docker.io/library", "docker.io"),
-        ("HTTP://Registry.example:5000/a", "registry.example:5000"),
     ],
 )
-def test_canonical_hosts(text: str, host: str):
+def test_hosts_are_compared_without_scheme_and_path_and_docker_hub_has_one_name(text: str, host: str):
     assert canonical_host(text) == host
 
 

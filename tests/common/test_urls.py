@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalhub_common.http_auth import basic_auth, parse_challenges, userinfo_auth
+from evalhub_common.http_auth import basic_auth, userinfo_auth
 from evalhub_common.urls import (
     host_of,
     normalize_origin,
@@ -110,14 +110,3 @@ def test_origins_are_normalized(text: str, origin: str | None):
 )
 def test_the_host_of_an_origin(origin: str, host: str | None):
     assert origin_host(origin) == host
-
-
-def test_challenges_of_several_headers():
-    challenges = parse_challenges(
-        ['Basic realm="a \\"b\\"", Bearer Realm="https://r/t",service=s, scope="x,y"', "Negotiate"]
-    )
-    assert challenges == [
-        ("basic", {"realm": 'a "b"'}),
-        ("bearer", {"realm": "https://r/t", "service": "s", "scope": "x,y"}),
-        ("negotiate", {}),
-    ]

@@ -1,1 +1,1 @@
-"""Pushes the evaluation card of a finished job to an OCI registry."""
+"""The exporter ``oci``: pushes the evaluation card of a finished job to an OCI registry."""

@@ -1,4 +1,4 @@
-"""The artifact that a card becomes: a manifest (OCI image specification 1.1) over a configuration and one layer."""
+"""The OCI artifact of an evaluation card: a manifest (OCI image specification 1.1), a configuration and one layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JOB_ID = "evaluation_job_id"
 
 
 class Blob(Struct, frozen=True):
-    """Bytes under the name that their content gives them."""
+    """Content and its digest."""
 
     content: bytes
 
@@ -26,14 +26,14 @@ class Blob(Struct, frozen=True):
 
 
 class Artifact(Struct, kw_only=True, frozen=True):
-    """``blobs`` must be in the registry before the ``manifest``."""
+    """An artifact; ``blobs`` must be pushed before the ``manifest``."""
 
     blobs: tuple[Blob, ...]
     manifest: Blob
 
 
 def card_artifact(job_id: str, card: bytes, tag: str, annotations: Mapping[str, str]) -> Artifact:
-    """The same card, tag and annotations always give the same bytes, and so the same digests."""
+    """The artifact of a card. Equal arguments result in equal bytes and digests."""
     layer = Blob(card)
     config = Blob(msgspec.json.encode({JOB_ID: job_id}))
     name = f"evaluation-card-{job_id}"

@@ -1,4 +1,4 @@
-"""What the core imports to learn about this plugin; the HTTP client is imported with the first export."""
+"""Entry point of the plugin. The HTTP client is imported with the first export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def make_exporter(settings: OciSettings, context: PluginContext) -> OciExporter:
     """Raises :class:`SettingsError` for a bad value."""
-    from evalhub_exporter_oci.exporter import OciExporter  # only when selected
+    from evalhub_exporter_oci.exporter import OciExporter  # imported only if selected
     from evalhub_exporter_oci.settings import complete
 
     return OciExporter(complete(settings, context), context)

@@ -1,4 +1,4 @@
-"""Requests to one repository of one registry, with the authorization that the registry asks for."""
+"""HTTP session with one repository of a registry, with its authorization."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ import msgspec
 from msgspec import Struct
 from yarl import URL
 
-from evalhub_exporter_oci.challenge import Challenge, parse_challenges
-from evalhub_exporter_oci.dockerconfig import Credentials
 from evalhub_exporter_oci.location import Location
-from evalhub_server.plugins import SERVER_VERSION, ExportRefused, proxy_options
+from evalhub_server.plugins import (
+    SERVER_VERSION,
+    Challenge,
+    ExportRefused,
+    RegistryCredentials,
+    parse_challenges,
+    proxy_options,
+)
 
 T = TypeVar("T")
 
-_LONGEST_ANSWER_BYTES = 1024 * 1024
+_MAX_BODY_BYTES = 1024 * 1024
 _FINAL = frozenset({301, 302, 303, 307, 308, 400, 405, 411, 413, 414, 415})
 
 
 class RegistryError(Exception):
-    """The registry did not do what it was asked; trying again later may help."""
+    """A registry failed or refused a request; a retry may succeed."""
 
 
 class _Token(Struct):
@@ -45,12 +50,17 @@ class _Faults(Struct):
 
 
 class RegistrySession:
-    """An async context manager. Redirects are not followed: credentials go where they belong."""
+    """An async context manager. Redirects are not followed, so that credentials reach the registry only."""
 
     def __init__(
-        self, place: Location, credentials: Credentials, *, timeout_s: float, ca_cert_path: str = ""
+        self,
+        location: Location,
+        credentials: RegistryCredentials,
+        *,
+        timeout_s: float,
+        ca_cert_path: str = "",
     ) -> None:
-        self._place = place
+        self._location = location
         self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._ca_cert_path = ca_cert_path
@@ -58,7 +68,7 @@ class RegistrySession:
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        tls = await asyncio.to_thread(self._tls)  # which takes long enough to hold up events
+        tls = await asyncio.to_thread(self._tls)  # loading certificates blocks
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls),
             timeout=self._timeout,
@@ -70,23 +80,23 @@ class RegistrySession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._http is not None  # noqa: S101  made on entering
+        assert self._http is not None  # noqa: S101  set on entering
         await self._http.close()
 
     @asynccontextmanager
     async def request(
         self, method: str, url: URL, *, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """Send a request, a second time with fresh authorization if the first answer is 401.
+        """Send a request; repeat it with new authorization after a 401.
 
-        ``url`` may lead to another server, as registries let uploads do; that one gets no authorization.
+        ``url`` may be on another server, as for uploads, to which no authorization is sent.
         """
-        own = url.origin() == URL(self._place.url).origin()
+        own = url.origin() == URL(self._location.url).origin()
         for fresh in (False, True):
-            sent = {**(headers or {})}
+            request_headers = {**(headers or {})}
             if own and self._authorization:
-                sent["Authorization"] = self._authorization
-            async with self._send(method, url, data=body, headers=sent) as answer:
+                request_headers["Authorization"] = self._authorization
+            async with self._send(method, url, data=body, headers=request_headers) as answer:
                 if answer.status != 401 or fresh or not own:
                     yield answer
                     return
@@ -97,7 +107,7 @@ class RegistrySession:
     async def _send(
         self, method: str, url: URL, *, data: bytes | Mapping[str, str], headers: Mapping[str, str]
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        assert self._http is not None  # noqa: S101  made on entering
+        assert self._http is not None  # noqa: S101  set on entering
         try:
             async with self._http.request(
                 method, url, data=data, allow_redirects=False, **proxy_options(str(url), headers)
@@ -110,7 +120,7 @@ class RegistrySession:
             raise RegistryError(f"{url.origin()} cannot be reached: {reason}") from error
 
     async def _authorize(self, challenges: list[Challenge]) -> None:
-        """Prepare the answer to a challenge. Raises :class:`RegistryError` if there is none to give."""
+        """Get the authorization for a challenge. Raises :class:`RegistryError` without credentials for it."""
         for challenge in challenges:
             if challenge.scheme == "bearer":
                 self._authorization = f"Bearer {await self._token(challenge.parameters)}"
@@ -119,32 +129,32 @@ class RegistrySession:
                 self._authorization = self._credentials.basic
                 return
         raise RegistryError(
-            f"{self._place.host} wants to know who pushes and there are no credentials for it; "
-            f"docker login {self._place.host} makes some"
+            f"{self._location.host} requires authentication and there are no credentials for it; "
+            f"run docker login {self._location.host}"
         )
 
     async def _token(self, parameters: Mapping[str, str]) -> str:
-        """Fetch a token as the distribution project's token specification says."""
+        """Fetch a token, after the token specification of the distribution project."""
         realm = self._realm(parameters.get("realm", ""))
-        scope = parameters.get("scope") or f"repository:{self._place.repository}:pull,push"
-        asked = {"scope": scope}
+        scope = parameters.get("scope") or f"repository:{self._location.repository}:pull,push"
+        query = {"scope": scope}
         if service := parameters.get("service"):
-            asked["service"] = service
+            query["service"] = service
         if self._credentials.identity_token:
-            asked |= {
+            query |= {
                 "grant_type": "refresh_token",
                 "refresh_token": self._credentials.identity_token,
                 "client_id": "eval-hub-server",
             }
-            request = self._send("POST", realm, data=asked, headers={})
+            request = self._send("POST", realm, data=query, headers={})
         else:
             basic = self._credentials.basic
             request = self._send(
-                "GET", realm.update_query(asked), data=b"", headers={"Authorization": basic} if basic else {}
+                "GET", realm.update_query(query), data=b"", headers={"Authorization": basic} if basic else {}
             )
         async with request as answer:
             if answer.status != 200:
-                raise await refusal(answer, f"get a token for {self._place.repository}")
+                raise await refusal(answer, f"get a token for {self._location.repository}")
             token = _decoded(await body_of(answer), _Token)
         if token is None or not (token.token or token.access_token):
             raise RegistryError(f"{realm.origin()} answered the request for a token without one")
@@ -155,44 +165,44 @@ class RegistrySession:
             realm = URL(text)
         except ValueError:
             realm = URL()
-        schemes = ("http", "https") if self._place.plain_http else ("https",)
+        schemes = ("http", "https") if self._location.plain_http else ("https",)
         if realm.scheme not in schemes or not realm.host or realm.user:
             raise ExportRefused(
-                f"{self._place.host} sends for tokens to {text!r}, which is not a place for credentials"
+                f"{self._location.host} requests tokens from {text!r}, which must not get credentials"
             )
         return realm
 
     def _tls(self) -> ssl.SSLContext | bool:
-        if self._place.plain_http or not self._ca_cert_path:
+        if self._location.plain_http or not self._ca_cert_path:
             return True
         context = ssl.create_default_context()
         context.load_verify_locations(Path(self._ca_cert_path).expanduser())
         return context
 
 
-async def refusal(answer: aiohttp.ClientResponse, what: str) -> Exception:
-    """The exception for an answer that is no success.
+async def refusal(answer: aiohttp.ClientResponse, action: str) -> Exception:
+    """The exception for an error response.
 
-    It is final if the request is wrong in itself. Credentials, rights and what the registry does not know (a
-    repository, a blob that it has removed) are mended elsewhere while the export waits for its next try.
+    It is final if the request itself is invalid. Credentials, rights, and missing repositories and blobs can be fixed
+    before the next attempt of the export.
     """
     faults = _decoded(await body_of(answer), _Faults)
-    said = (
+    message = (
         "; ".join(f"{f.code}: {f.message}" if f.message else f.code for f in faults.errors) if faults else ""
     )
-    text = f"{answer.url.origin()} refused to {what}: {answer.status} {said or answer.reason}"
+    text = f"{answer.url.origin()} refused to {action}: {answer.status} {message or answer.reason}"
     if answer.status in (401, 403):
-        return RegistryError(f"{text}; check the credentials for it, and what they may push")
-    lost = faults is not None and any(fault.code.endswith("_UNKNOWN") for fault in faults.errors)
-    return ExportRefused(text) if answer.status in _FINAL and not lost else RegistryError(text)
+        return RegistryError(f"{text}; check the credentials and their rights")
+    is_missing = faults is not None and any(fault.code.endswith("_UNKNOWN") for fault in faults.errors)
+    return ExportRefused(text) if answer.status in _FINAL and not is_missing else RegistryError(text)
 
 
 async def body_of(answer: aiohttp.ClientResponse) -> bytes:
-    """The answer's body, or the beginning of one that is too long to be sensible."""
+    """The body of a response, truncated if it is too long."""
     body = bytearray()
     async for part in answer.content.iter_any():
         body += part
-        if len(body) > _LONGEST_ANSWER_BYTES:
+        if len(body) > _MAX_BODY_BYTES:
             break
     return bytes(body)
 

@@ -49,16 +49,16 @@ class OciSettings(Struct, kw_only=True, frozen=True):
 
 
 def complete(settings: OciSettings, context: PluginContext) -> OciSettings:
-    """The settings with what the sidecar's imply. Raises :class:`SettingsError` for what cannot work."""
+    """The settings, with defaults from the sidecar's. Raises :class:`SettingsError` for invalid values."""
     if not settings.ca_cert_path:
         section = find_section(context.sections, "sidecar")
         sidecar = convert_section(section, SidecarSettings, "sidecar", strict=False)
         settings = replace(settings, ca_cert_path=sidecar.oci.ca_cert_path)
     if settings.http_timeout <= 0:
-        raise SettingsError('oci.http_timeout: must be longer than nothing; write for example "30s"')
+        raise SettingsError('oci.http_timeout: must be above 0; write for example "30s"')
     if settings.ca_cert_path and not Path(settings.ca_cert_path).expanduser().is_file():
-        raise SettingsError(f"oci.ca_cert_path: {settings.ca_cert_path} is no file; name a PEM file")
+        raise SettingsError(f"oci.ca_cert_path: {settings.ca_cert_path} is not a file; name a PEM file")
     for host in settings.insecure_registries:
         if "/" in host:
-            raise SettingsError(f"oci.insecure_registries: {host!r} is no host; write host or host:port")
+            raise SettingsError(f"oci.insecure_registries: {host!r} is not a host; write host or host:port")
     return settings

@@ -11,17 +11,15 @@ from typing import Any
 
 import pytest
 
-from evalhub_exporter_oci import helper
-from evalhub_exporter_oci.dockerconfig import (
-    ANONYMOUS,
-    Credentials,
-    DockerConfig,
-    Entry,
-    parse,
-    stored,
+from evalhub_common.docker_credentials import NO_CREDENTIALS, DockerConfig, RegistryCredentials
+from evalhub_exporter_oci.credentials import (
+    config_file,
+    helper_credentials,
+    parse_config,
+    stored_credentials,
+    user_credentials,
 )
-from evalhub_exporter_oci.location import location
-from evalhub_exporter_oci.login import config_file, login
+from evalhub_exporter_oci.location import artifact_location
 from evalhub_server.models.job import OciCoordinates
 from evalhub_server.plugins import ExportRefused
 
@@ -30,25 +28,27 @@ def encoded(text: str) -> dict[str, str]:
     return {"auth": base64.b64encode(text.encode()).decode()}
 
 
-def found(auths: dict[str, Any], host: str, repository: str = "team/results") -> Credentials:
-    return stored(parse(json.dumps({"auths": auths}).encode(), "a file"), host, repository)
+def found(auths: dict[str, Any], host: str, repository: str = "team/results") -> RegistryCredentials:
+    return stored_credentials(parse_config(json.dumps({"auths": auths}).encode(), "a file"), host, repository)
 
 
 @pytest.mark.parametrize(
     ("entry", "credentials"),
     [
-        (encoded("me:pass:word"), Credentials(username="me", password="pass:word")),
-        (encoded("me:padded\0\0"), Credentials(username="me", password="padded")),
-        ({"username": "me", "password": "word"}, Credentials(username="me", password="word")),
+        (encoded("me:pass:word"), RegistryCredentials(username="me", password="pass:word")),
+        (encoded("me:padded\0\0"), RegistryCredentials(username="me", password="padded")),
+        ({"username": "me", "password": "word"}, RegistryCredentials(username="me", password="word")),
         (
             {**encoded("00000:"), "identitytoken": "refresh"},
-            Credentials(username="00000", identity_token="refresh"),
+            RegistryCredentials(username="00000", identity_token="refresh"),
         ),
-        ({"registrytoken": "ready"}, Credentials(registry_token="ready")),
-        ({}, ANONYMOUS),
+        ({"registrytoken": "ready"}, RegistryCredentials(registry_token="ready")),
+        ({}, NO_CREDENTIALS),
     ],
 )
-def test_every_way_in_which_a_configuration_keeps_a_secret(entry: dict[str, str], credentials: Credentials):
+def test_every_way_in_which_a_configuration_keeps_a_secret(
+    entry: dict[str, str], credentials: RegistryCredentials
+):
     assert found({"registry.example": entry}, "registry.example") == credentials
 
 
@@ -60,8 +60,8 @@ def test_the_entry_of_a_host_is_found_however_it_is_written(key: str):
 
 
 def test_another_host_or_port_gets_nothing():
-    assert found({"registry.test": encoded("a:a")}, "registry.test:5000") == ANONYMOUS
-    assert found({"registry.test": encoded("a:a")}, "egistry.test") == ANONYMOUS
+    assert found({"registry.test": encoded("a:a")}, "registry.test:5000") == NO_CREDENTIALS
+    assert found({"registry.test": encoded("a:a")}, "egistry.test") == NO_CREDENTIALS
 
 
 def test_docker_hub_is_found_by_the_name_that_docker_login_writes():
@@ -83,24 +83,24 @@ def test_the_entry_that_is_nearest_to_the_repository_wins():
 
 @pytest.mark.parametrize("document", [b"", b"no json", b"[]", b'{"auths": {"a": "secret"}}', b"\xff"])
 def test_what_is_no_configuration_is_refused_without_showing_it(document: bytes):
-    with pytest.raises(ExportRefused, match=r"^a file is no docker configuration; docker login writes one$"):
-        parse(document, "a file")
+    with pytest.raises(
+        ExportRefused, match=r"^a file is not a docker configuration; create one with docker login$"
+    ):
+        parse_config(document, "a file")
 
 
 def test_an_auth_that_is_not_base64_is_refused_without_showing_it():
-    with pytest.raises(
-        ExportRefused, match=r"has an auth for registry.example that is not base64"
-    ) as refused:
+    with pytest.raises(ExportRefused, match=r"the auth entry for registry\.example is not base64") as refused:
         found({"registry.example": {"auth": "s3cret!"}}, "registry.example")
     assert "s3cret" not in str(refused.value)
 
 
 def test_no_text_of_any_of_them_has_the_secret():
-    entry = Entry("me", "s3cret", "s3cret", "s3cret", "s3cret")
-    credentials = Credentials(
+    entry = dict.fromkeys(("username", "password", "auth", "identitytoken", "registrytoken"), "s3cret")
+    credentials = RegistryCredentials(
         username="me", password="s3cret", identity_token="s3cret", registry_token="s3cret"
     )
-    assert "s3cret" not in repr((entry, DockerConfig({"registry.example": entry}), credentials))
+    assert "s3cret" not in repr((DockerConfig(auths={"registry.example": entry}), credentials))
 
 
 def test_the_configuration_is_the_settings_file_or_where_docker_has_it(
@@ -112,7 +112,7 @@ def test_the_configuration_is_the_settings_file_or_where_docker_has_it(
     assert config_file("", {}) == tmp_path / ".docker" / "config.json"
 
 
-PLACE = location(OciCoordinates(oci_host="registry.example", oci_repository="team/results"), "a-job")
+PLACE = artifact_location(OciCoordinates(oci_host="registry.example", oci_repository="team/results"), "a-job")
 
 
 def a_config(folder: Path, name: str, user: str) -> Path:
@@ -123,34 +123,34 @@ def a_config(folder: Path, name: str, user: str) -> Path:
 
 async def test_a_login_takes_effect_at_once(tmp_path: Path):
     environ = {"DOCKER_CONFIG": str(tmp_path)}
-    assert await login(PLACE, "", environ) == ANONYMOUS
+    assert await user_credentials(PLACE, "", environ) == NO_CREDENTIALS
     for user in ("first", "second"):
         a_config(tmp_path, "config.json", user)
-        assert (await login(PLACE, "", environ)).username == user
+        assert (await user_credentials(PLACE, "", environ)).username == user
 
 
 async def test_a_file_that_is_set_must_be_there(tmp_path: Path):
     a_config(tmp_path, "config.json", "nobody")
     own, environ = str(tmp_path / "own.json"), {"DOCKER_CONFIG": str(tmp_path)}
     with pytest.raises(FileNotFoundError):
-        await login(PLACE, own, environ)
+        await user_credentials(PLACE, own, environ)
     a_config(tmp_path, "own.json", "me")
-    assert (await login(PLACE, own, environ)).username == "me"
+    assert (await user_credentials(PLACE, own, environ)).username == "me"
 
 
-MakeHelper = Callable[[str], Callable[[str], Awaitable[Credentials]]]
+MakeHelper = Callable[[str], Callable[[str], Awaitable[RegistryCredentials]]]
 
 
 @pytest.fixture
 def a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeHelper:
     """Makes a program ``docker-credential-test`` of a Python body; returns how to ask it for a host."""
 
-    def make(body: str) -> Callable[[str], Awaitable[Credentials]]:
+    def make(body: str) -> Callable[[str], Awaitable[RegistryCredentials]]:
         program = tmp_path / "docker-credential-test"
         program.write_text(f"#!{sys.executable} -SE\nimport json, sys, time\n{body}\n", "utf-8")
         program.chmod(0o700)
         monkeypatch.setenv("PATH", str(tmp_path))
-        return lambda host: helper.ask("test", host, timeout_s=30)
+        return lambda host: helper_credentials("test", host, limit_s=30)
 
     return make
 
@@ -165,34 +165,40 @@ json.dump({"ServerURL": server, "Username": "<token>" if server == "token.test" 
 
 async def test_a_helper_is_asked_as_docker_asks_it(a_helper: MakeHelper):
     ask = a_helper(ANSWERS)
-    assert await ask("registry.test:5000") == Credentials(username="me", password="for registry.test:5000")
-    assert await ask("docker.io") == Credentials(username="me", password="for https://index.docker.io/v1/")
-    assert await ask("token.test") == Credentials(identity_token="for token.test")
-    assert await ask("unknown.test") == ANONYMOUS
+    assert await ask("registry.test:5000") == RegistryCredentials(
+        username="me", password="for registry.test:5000"
+    )
+    assert await ask("docker.io") == RegistryCredentials(
+        username="me", password="for https://index.docker.io/v1/"
+    )
+    assert await ask("token.test") == RegistryCredentials(identity_token="for token.test")
+    assert await ask("unknown.test") == NO_CREDENTIALS
 
 
 async def test_a_helper_that_says_nonsense_or_is_not_there_is_refused(a_helper: MakeHelper):
-    with pytest.raises(ExportRefused, match="docker-credential-test did not answer with JSON"):
+    with pytest.raises(ExportRefused, match="docker-credential-test did not print JSON"):
         await a_helper("print('hello')")("registry.example")
     for name in ("gone", "../test", "test;ls"):
         with pytest.raises(ExportRefused, match="is not on the server's PATH"):
-            await helper.ask(name, "registry.example")
+            await helper_credentials(name, "registry.example")
 
 
 async def test_a_helper_that_does_not_end_is_stopped(a_helper: MakeHelper):
     a_helper("time.sleep(600)")
-    with pytest.raises(TimeoutError, match=r"docker-credential-test did not end within 0\.2 s"):
-        await helper.ask("test", "registry.example", timeout_s=0.2)
+    with pytest.raises(TimeoutError, match=r"docker-credential-test did not exit within 0\.2 s"):
+        await helper_credentials("test", "registry.example", limit_s=0.2)
 
 
 async def test_what_the_helper_does_not_know_may_be_in_the_file(a_helper: MakeHelper, tmp_path: Path):
     a_helper("sys.exit('credentials not found in native keychain')")
     file = a_config(tmp_path, "config.json", "me")
     file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "credsStore": "test"}), "utf-8")
-    assert (await login(PLACE, str(file), {})).username == "me"
+    assert (await user_credentials(PLACE, str(file), {})).username == "me"
 
 
 def test_the_helper_of_a_host_comes_before_the_store():
-    config = parse(b'{"credsStore": "store", "credHelpers": {"https://registry.example": "own"}}', "a file")
+    config = parse_config(
+        b'{"credsStore": "store", "credHelpers": {"https://registry.example": "own"}}', "a file"
+    )
     assert (config.helper("registry.example"), config.helper("ghcr.io")) == ("own", "store")
     assert DockerConfig().helper("registry.example") == ""

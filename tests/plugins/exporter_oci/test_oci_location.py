@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from evalhub_exporter_oci.location import Location, canonical_host, location
+from evalhub_exporter_oci.location import Location, artifact_location
 from evalhub_server.models.job import OciCoordinates
 from evalhub_server.plugins import ExportRefused
 
 
 def placed(host: str, repository: str = "team/results", tag: str = "", **allowed: object) -> Location:
     coordinates = OciCoordinates(oci_host=host, oci_repository=repository, oci_tag=tag)
-    return location(coordinates, "1-2-3", **allowed)  # type: ignore[arg-type]
+    return artifact_location(coordinates, "1-2-3", **allowed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_credentials_do_not_cross_the_network_in_the_clear_unless_allowed():
 
 @pytest.mark.parametrize("host", ["http://localhost:5000", "http://127.0.0.1", "http://[::1]:1"])
 def test_for_the_jobs_of_others_this_computer_is_like_any_host(host: str):
-    with pytest.raises(ExportRefused, match="would be spoken to over plain HTTP"):
+    with pytest.raises(ExportRefused, match="would be accessed over plain HTTP"):
         placed(host)
     assert placed(host, insecure=True).url == host
 
@@ -75,7 +75,7 @@ def test_for_the_jobs_of_others_this_computer_is_like_any_host(host: str):
     ],
 )
 def test_a_host_that_is_none_is_refused(host: str):
-    with pytest.raises(ExportRefused, match=r"oci_host .* is no registry; write host or host:port"):
+    with pytest.raises(ExportRefused, match=r"oci_host .* is not a registry; write host or host:port"):
         placed(host)
 
 
@@ -83,7 +83,7 @@ def test_a_host_that_is_none_is_refused(host: str):
     "repository", ["", "/a", "a/", "a//b", "../a", "a/../b", "Team", "a?b", "a#b", "a%2fb", "a:b"]
 )
 def test_a_repository_that_is_none_is_refused(repository: str):
-    with pytest.raises(ExportRefused, match=r"oci_repository .* is no repository"):
+    with pytest.raises(ExportRefused, match=r"oci_repository .* is not a repository"):
         placed("registry.example", repository)
 
 
@@ -94,19 +94,5 @@ def test_the_tag_is_the_clients_with_the_id_of_the_job_or_says_what_it_is():
 
 @pytest.mark.parametrize("tag", ["a b", "a/b", ".a", "x" * 128])
 def test_a_tag_that_is_none_is_refused(tag: str):
-    with pytest.raises(ExportRefused, match=r"oci_tag .* makes no tag"):
+    with pytest.raises(ExportRefused, match=r"oci_tag .* is not a valid tag"):
         placed("registry.example", tag=tag)
-
-
-@pytest.mark.parametrize(
-    ("text", "host"),
-    [
-        ("Registry.Example", "registry.example"),
-        ("https://registry.example/v2/team", "registry.example"),
-        ("registry.test:5000/a", "registry.test:5000"),
-        ("https://index.docker.io/v1/", "docker.io"),
-        ("registry-1.docker.io", "docker.io"),
-    ],
-)
-def test_hosts_are_compared_without_scheme_and_path_and_docker_hub_has_one_name(text: str, host: str):
-    assert canonical_host(text) == host

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from evalhub_common.docker_credentials import NO_CREDENTIALS, RegistryCredentials
 from evalhub_exporter_oci.artifact import Artifact, Blob, card_artifact
-from evalhub_exporter_oci.dockerconfig import ANONYMOUS, Credentials
-from evalhub_exporter_oci.location import Location, location
+from evalhub_exporter_oci.location import Location, artifact_location
 from evalhub_exporter_oci.push import push
 from evalhub_exporter_oci.session import RegistryError, RegistrySession
 from evalhub_server.models.job import OciCoordinates
@@ -23,7 +23,7 @@ from harness.waiting import free_port
 
 pytestmark = needs_registry
 
-ROBOT = Credentials(username=USER, password=PASSWORD)
+ROBOT = RegistryCredentials(username=USER, password=PASSWORD)
 AS_ROBOT = {"Authorization": "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
 
 
@@ -36,7 +36,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
 
 def place_in(registry: RunningRegistry, repository: str, tag: str = "") -> Location:
     coordinates = OciCoordinates(oci_host=f"http://{registry.host}", oci_repository=repository, oci_tag=tag)
-    return location(coordinates, "a-job", own_computer=True)
+    return artifact_location(coordinates, "a-job", own_computer=True)
 
 
 def an_artifact(place: Location, card: bytes = b'{"card_version":"1.0"}') -> Artifact:
@@ -51,7 +51,7 @@ def scopes(tokens: TokenServer) -> set[tuple[str, str, tuple[str, ...]]]:
 async def pushed(
     place: Location,
     artifact: Artifact,
-    credentials: Credentials = ANONYMOUS,
+    credentials: RegistryCredentials = NO_CREDENTIALS,
     *,
     ca_cert_path: str = "",
     chunk_bytes: int = 5 * 1024 * 1024,
@@ -140,10 +140,10 @@ async def test_basic_authentication(tmp_path: Path):
         assert registry.tags("team/results", AS_ROBOT) == [place.tag]
 
         with pytest.raises(
-            RegistryError, match=rf"{registry.host} wants to know who pushes and .* docker login"
+            RegistryError, match=rf"{registry.host} requires authentication and .* docker login"
         ):
             await pushed(place, an_artifact(place))
-        wrong = Credentials(username=USER, password="a-wrong-password")
+        wrong = RegistryCredentials(username=USER, password="a-wrong-password")
         with pytest.raises(RegistryError, match="401 UNAUTHORIZED") as refused:
             await pushed(place, an_artifact(place, b"another card"), wrong)
         assert "a-wrong-password" not in str(refused.value)
@@ -161,21 +161,23 @@ async def test_the_token_flow(tmp_path: Path):
         token = {"Authorization": f"Bearer {tokens.token('repository:team/results:pull')}"}
         assert registry.tags("team/results", token) == [place.tag]
 
-        by_refresh = Credentials(identity_token=REFRESH_TOKEN)
+        by_refresh = RegistryCredentials(identity_token=REFRESH_TOKEN)
         assert await pushed(place, an_artifact(place), by_refresh) == digest
         assert tokens.asked[-1]["method"] == "POST"
 
         with pytest.raises(
             RegistryError, match="refused to get a token for team/results: 401 DENIED"
         ) as refused:
-            await pushed(place, an_artifact(place), Credentials(username=USER, password="a-wrong-password"))
+            await pushed(
+                place, an_artifact(place), RegistryCredentials(username=USER, password="a-wrong-password")
+            )
         assert "a-wrong-password" not in str(refused.value)
 
 
 async def test_a_token_that_the_registry_no_longer_takes_is_renewed_once(tmp_path: Path):
     with TokenServer(tmp_path) as tokens, RunningRegistry(tmp_path, auth=tokens.auth) as registry:
         place = place_in(registry, "team/results")
-        stale = Credentials(username=USER, password=PASSWORD, registry_token="stale")
+        stale = RegistryCredentials(username=USER, password=PASSWORD, registry_token="stale")
         await pushed(place, an_artifact(place), stale)
         assert registry.tags(
             "team/results", {"Authorization": f"Bearer {tokens.token('repository:team/results:pull')}"}
@@ -186,7 +188,7 @@ async def test_a_registry_with_a_certificate_of_its_own_needs_the_authority_that
     tls = certificate(tmp_path / "tls", "registry")
     with RunningRegistry(tmp_path, tls=tls) as registry:
         coordinates = OciCoordinates(oci_host=registry.host, oci_repository="team/results")
-        place = location(coordinates, "a-job")
+        place = artifact_location(coordinates, "a-job")
         with pytest.raises(RegistryError, match="certificate verify failed"):
             await pushed(place, an_artifact(place))
         await pushed(place, an_artifact(place), ca_cert_path=str(tls.crt))
@@ -195,7 +197,7 @@ async def test_a_registry_with_a_certificate_of_its_own_needs_the_authority_that
 
 async def test_a_registry_that_is_down_is_a_passing_trouble():
     coordinates = OciCoordinates(oci_host=f"127.0.0.1:{free_port()}", oci_repository="r")
-    place = location(coordinates, "a-job", insecure=True)
+    place = artifact_location(coordinates, "a-job", insecure=True)
     with pytest.raises(RegistryError, match=r"http://127\.0\.0\.1:\d+ cannot be reached"):
         await pushed(place, an_artifact(place))
 

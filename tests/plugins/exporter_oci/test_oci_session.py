@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from evalhub_common.docker_credentials import RegistryCredentials
 from evalhub_exporter_oci.artifact import Artifact, Blob, card_artifact
-from evalhub_exporter_oci.dockerconfig import Credentials
-from evalhub_exporter_oci.location import Location, location
+from evalhub_exporter_oci.location import Location, artifact_location
 from evalhub_exporter_oci.push import push
 from evalhub_exporter_oci.session import RegistryError, RegistrySession
 from evalhub_server.models.job import OciCoordinates
@@ -22,12 +22,12 @@ from harness.answering import AnsweringServer, Reply, Request
 from harness.certificates import certificate
 from harness.proxy import RunningProxy
 
-ME = Credentials(username="me", password="s3cret-of-mine")
+ME = RegistryCredentials(username="me", password="s3cret-of-mine")
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="x"'}
 
 
 def place_at(host: str, **allowed: Any) -> Location:
-    return location(
+    return artifact_location(
         OciCoordinates(oci_host=host, oci_repository="r"), "a-job", **(allowed or {"insecure": True})
     )
 
@@ -178,7 +178,7 @@ async def test_credentials_go_to_no_token_server_but_one_with_tls(tmp_path: Path
         challenge = {"WWW-Authenticate": f'Bearer realm="{realm}"'}
         with (
             AnsweringServer(lambda request: Reply(401, headers=challenge), tls=tls) as registry,
-            pytest.raises(ExportRefused, match="is not a place for credentials"),
+            pytest.raises(ExportRefused, match="which must not get credentials"),
         ):
             await pushed(place_at(registry.host, insecure=False), ca_cert_path=str(tls.crt))
     assert tokens.requests == []

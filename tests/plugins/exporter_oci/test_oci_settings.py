@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evalhub_exporter_oci.dockerconfig import Credentials
+from evalhub_common.docker_credentials import RegistryCredentials
 from evalhub_exporter_oci.exporter import OciExporter
 from evalhub_exporter_oci.session import RegistryError
 from evalhub_exporter_oci.settings import OciSettings, complete
@@ -40,8 +40,8 @@ def make(section: dict[str, Any], **context: Any) -> Exporter:
 @pytest.mark.parametrize(
     ("section", "complaint"),
     [
-        ({"insecure_registries": ["http://a"]}, r"^oci\.insecure_registries: 'http://a' is no host"),
-        ({"ca_cert_path": "/gone.pem"}, r"^oci\.ca_cert_path: /gone\.pem is no file"),
+        ({"insecure_registries": ["http://a"]}, r"^oci\.insecure_registries: 'http://a' is not a host"),
+        ({"ca_cert_path": "/gone.pem"}, r"^oci\.ca_cert_path: /gone\.pem is not a file"),
         ({"http_timeout": "0s"}, r"^oci\.http_timeout: "),
         ({"http_timeout": 30}, r"^oci\.http_timeout: 30 has no unit"),
         ({"insecur": True}, r"^oci\.insecur: unknown key \(did you mean insecure"),
@@ -101,10 +101,12 @@ async def test_a_tenant_s_secret_is_used_alone_and_runs_no_program(tmp_path: Pat
         with pytest.raises(RegistryError, match="check the credentials"):
             await exporter.export(job, OWED)
         secret["auths"] = []
-        with pytest.raises(ExportRefused, match=r"^the secret of exports\.oci\.k8s\.connection is no docker"):
+        with pytest.raises(
+            ExportRefused, match=r"^the secret of exports\.oci\.k8s\.connection is not a docker"
+        ):
             await exporter.export(job, OWED)
     sent = {request.headers.get("authorization") for request in registry.requests}
-    assert sent == {None, Credentials(username="the-tenant", password="p").basic}
+    assert sent == {None, RegistryCredentials(username="the-tenant", password="p").basic}
 
 
 async def test_a_tenant_s_job_does_not_reach_what_listens_on_the_server_s_loopback():
@@ -113,6 +115,6 @@ async def test_a_tenant_s_job_does_not_reach_what_listens_on_the_server_s_loopba
 
     with AnsweringServer(lambda request: Reply()) as service:
         exporter = OciExporter(OciSettings(), PluginContext(docker_config=docker_config), {})
-        with pytest.raises(ExportRefused, match="would be spoken to over plain HTTP"):
+        with pytest.raises(ExportRefused, match="would be accessed over plain HTTP"):
             await exporter.export(a_job_that_asks(f"http://{service.host}"), OWED)
     assert service.requests == []

@@ -1,10 +1,10 @@
-"""``WWW-Authenticate`` in the forms that registries send."""
+"""Challenges of ``WWW-Authenticate`` headers."""
 
 from __future__ import annotations
 
 import pytest
 
-from evalhub_exporter_oci.challenge import Challenge, parse_challenges
+from evalhub_common.http_auth import Challenge, parse_challenges
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,11 @@ from evalhub_exporter_oci.challenge import Challenge, parse_challenges
                 Challenge("basic", {"realm": 'say "hi"'}),
             ],
         ),
-        ("Negotiate", [Challenge("negotiate")]),
-        ("Negotiate, Basic realm=x", [Challenge("negotiate"), Challenge("basic", {"realm": "x"})]),
+        ("Negotiate", [Challenge("negotiate", {})]),
+        ("Negotiate, Basic realm=x", [Challenge("negotiate", {}), Challenge("basic", {"realm": "x"})]),
         ("", []),
         ("realm=x", []),
-        ('Basic realm="unfinished', [Challenge("basic"), Challenge("realm")]),
+        ('Basic realm="unfinished', [Challenge("basic", {}), Challenge("realm", {})]),
     ],
 )
 def test_a_header(header: str, challenges: list[Challenge]):
