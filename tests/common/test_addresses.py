@@ -120,13 +120,29 @@ def test_an_ipv6_address_is_as_public_as_the_ipv4_address_in_it(
         "fe80::1%eth0",
         "127.9.9.9",
         "169.254.169.254",
+        "239.1.1.1",
+        "fd12:3456::1",
+        "2002:a9fe:a9fe::1",
+        "64:ff9b::a9fe:a9fe",
     ],
 )
 def test_further_addresses_that_are_not_public(address: str):
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["140.82.121.3", "2606:50c0:8000::153", "::ffff:140.82.121.3"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8.8.8.8",
+        "1.1.1.1",
+        "140.82.121.3",
+        "2606:4700::1111",
+        "2606:50c0:8000::153",
+        "::ffff:8.8.8.8",
+        "::ffff:140.82.121.3",
+        "64:ff9b::808:808",
+    ],
+)
 def test_addresses_of_the_internet(address: str):
     assert is_public(address)
 

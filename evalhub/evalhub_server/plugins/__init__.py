@@ -125,7 +125,7 @@ from evalhub_server.plugins.storage import (
 from evalhub_server.plugins.tracking import Tracker
 
 if TYPE_CHECKING:
-    from evalhub_common.addresses import is_loopback, is_public
+    from evalhub_common.addresses import is_address, is_loopback, is_public
     from evalhub_common.backoff import Backoff, retry_after_s
     from evalhub_common.docker_credentials import (
         NO_CREDENTIALS,
@@ -304,6 +304,7 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "host_of",
+    "is_address",
     "is_loopback",
     "is_public",
     "kind_of",
@@ -326,6 +327,7 @@ __all__ = [
 
 _LAZY = {
     "evalhub_common.addresses": (
+        "is_address",
         "is_loopback",
         "is_public",
     ),

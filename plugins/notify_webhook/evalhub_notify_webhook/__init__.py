@@ -1,1 +1,1 @@
-"""Tells an HTTP endpoint what becomes of jobs, with signed messages (webhooks)."""
+"""The exporter ``webhook``: posts signed messages about jobs to an HTTP endpoint."""

@@ -1,4 +1,4 @@
-"""What there are messages about, and what they say."""
+"""Events of jobs and the content of their messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVENTS = (CREATED, RUNNING, *FINISHED, DELETED)
 _IDS = UUID("0e1f8e1c-8b0b-5f0e-9d5c-6a9f6a3f5f11")
 
 
-class BenchmarkNews(Struct, kw_only=True, frozen=True, omit_defaults=True):
+class BenchmarkSummary(Struct, kw_only=True, frozen=True, omit_defaults=True):
     id: str
     provider_id: str
     benchmark_index: int
@@ -34,8 +34,8 @@ class BenchmarkNews(Struct, kw_only=True, frozen=True, omit_defaults=True):
     test: BenchmarkTest | None = None
 
 
-class JobNews(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The job in short, as it is when the message is sent. ``href`` is where all of it can be read."""
+class JobSummary(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The job at the time of sending. ``href`` is the path of the whole job in the REST API."""
 
     id: str
     href: str
@@ -51,19 +51,19 @@ class JobNews(Struct, kw_only=True, frozen=True, omit_defaults=True):
     state: State
     message: Message
     test: JobTest | None = None
-    benchmarks: tuple[BenchmarkNews, ...] = ()
+    benchmarks: tuple[BenchmarkSummary, ...] = ()
 
 
-class News(Struct, kw_only=True, frozen=True):
-    """The body of a message. ``timestamp`` is when it happened, which may be long before it is sent."""
+class WebhookMessage(Struct, kw_only=True, frozen=True):
+    """The body of a message. ``timestamp`` is the time of the event, which may be long before that of sending."""
 
     type: str
     timestamp: datetime
-    data: JobNews
+    data: JobSummary
 
 
 def event_of(before: JobRecord | None, after: JobRecord) -> str | None:
-    """The event that a change is, if it is one."""
+    """The event that corresponds to a change, if any."""
     if before is None:
         return CREATED
     if has_new_outcome(before, after) or (after.state is State.RUNNING and before.state is not State.RUNNING):
@@ -72,13 +72,13 @@ def event_of(before: JobRecord | None, after: JobRecord) -> str | None:
 
 
 def message_id(job: JobRecord, event: str, revision: int) -> str:
-    """The same for every try, by which a receiver knows a repeat."""
+    """The id of a message, equal for all attempts, so that receivers recognize duplicates."""
     return f"msg_{uuid5(_IDS, f'{job.id} {event} {revision}').hex}"
 
 
 def body(job: JobRecord, event: str, happened_at: datetime) -> bytes:
     request = job.request
-    news = JobNews(
+    summary = JobSummary(
         id=job.id,
         href=f"/api/v1/evaluations/jobs/{job.id}",
         name=request.name,
@@ -95,11 +95,11 @@ def body(job: JobRecord, event: str, happened_at: datetime) -> bytes:
         test=job.progress.test,
         benchmarks=tuple(_benchmark(job.plan.benchmarks[b.index], b) for b in job.benchmarks),
     )
-    return msgspec.json.encode(News(type=event, timestamp=happened_at, data=news))
+    return msgspec.json.encode(WebhookMessage(type=event, timestamp=happened_at, data=summary))
 
 
-def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkNews:
-    return BenchmarkNews(
+def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkSummary:
+    return BenchmarkSummary(
         id=planned.id,
         provider_id=planned.provider_id,
         benchmark_index=benchmark.index,

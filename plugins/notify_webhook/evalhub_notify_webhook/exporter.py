@@ -1,8 +1,9 @@
-"""The exporter ``webhook``: it owes a message for every selected event of every job."""
+"""The exporter ``webhook``: a message for each selected event of each job."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -10,35 +11,65 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from evalhub_notify_webhook.events import DELETED, body, event_of, message_id
-from evalhub_notify_webhook.resolver import NotPublicError, PublicResolver
 from evalhub_notify_webhook.settings import WebhookSettings, checked
 from evalhub_notify_webhook.signature import parse_secrets, sign
 from evalhub_server.plugins import (
     SERVER_VERSION,
+    Backoff,
     Exporter,
     ExportOutcome,
     ExportRefused,
     JobRecord,
     OutboxEntry,
     SettingsError,
+    is_public,
     proxy_options,
 )
 
 _GONE = 410
 _NOT_PUBLIC = "{}; to allow it, set webhook.allow_private_addresses: true"
-PAUSES_S = (0.5, 2.0)
-"""Between the tries of a message that nobody keeps, within the time that an observer has."""
+RETRY = Backoff(first_s=0.5, max_s=2.0)
+MAX_ATTEMPTS = 3
+"""For messages about deleted jobs, which have no outbox entry, within the time limit of an observer."""
 
 
 class DeliveryError(Exception):
-    """The endpoint did not take a message; trying again later may help."""
+    """The endpoint did not accept a message; a retry may succeed."""
+
+
+class NotPublicError(OSError):
+    """A name resolves to an address that is not public."""
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names, and refuses those with an address that is not public.
+
+    Connections are made to the resolved addresses only, so DNS rebinding has no effect.
+    """
+
+    def __init__(self) -> None:
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        results = await self._resolver.resolve(host, port, family)
+        for result in results:
+            if not is_public(result["host"]):
+                raise NotPublicError(f"{host} has the address {result['host']}, which is not public")
+        return results
+
+    async def close(self) -> None:
+        await self._resolver.close()
 
 
 class WebhookExporter(Exporter):
-    """Posts signed messages to one endpoint. No job asks for them, so they are not among a job's results."""
+    """Posts signed messages to one endpoint. They are independent of a job's ``exports``, and not part of its results."""
 
     name = "webhook"
 
@@ -49,7 +80,7 @@ class WebhookExporter(Exporter):
         in_service: list[WebhookExporter] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``in_service`` lists the exporters that are in use: between :meth:`check` and :meth:`close`.
+        """``in_service`` is the list of exporters in use, which this one is in between :meth:`check` and :meth:`close`.
 
         Raises :class:`SettingsError`.
         """
@@ -59,7 +90,7 @@ class WebhookExporter(Exporter):
         self._clock = clock
 
     async def check(self) -> None:
-        """Raises :class:`StartupError` if there is no usable secret in the file."""
+        """Raises :class:`SettingsError` if the file has no usable secret."""
         await self._secrets()
         self._in_service.append(self)
 
@@ -75,31 +106,31 @@ class WebhookExporter(Exporter):
         return (event,) if event in self._settings.events else ()
 
     async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
-        """Post one message. A receiver that gets it twice sees the same ``webhook-id``."""
-        sent_as = message_id(job, entry.event, entry.revision)
-        await self._post(sent_as, body(job, entry.event, entry.since))
-        return ExportOutcome(reference=sent_as)
+        """Post one message. Duplicates have the same ``webhook-id``."""
+        webhook_id = message_id(job, entry.event, entry.revision)
+        await self._post(webhook_id, body(job, entry.event, entry.since))
+        return ExportOutcome(reference=webhook_id)
 
     async def deleted(self, job: JobRecord) -> None:
-        """Tell of a job that is gone, and with it everything that could be owed: a few tries, then never again."""
+        """Post a message about a deleted job, in a few attempts: its outbox entries are deleted, too."""
         if DELETED not in self._settings.events:
             return
-        sent_as, text = message_id(job, DELETED, 1), body(job, DELETED, job.progress.updated_at)
-        for pause_s in (*PAUSES_S, None):
+        webhook_id, text = message_id(job, DELETED, 1), body(job, DELETED, job.progress.updated_at)
+        for failures in range(1, MAX_ATTEMPTS + 1):
             try:
-                await self._post(sent_as, text)
+                await self._post(webhook_id, text)
             except DeliveryError:
-                if pause_s is None:
+                if failures == MAX_ATTEMPTS:
                     raise
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(RETRY.delay_s(failures))
             else:
                 return
 
-    async def _post(self, sent_as: str, text: bytes) -> None:
-        """Raises :class:`DeliveryError`, and :class:`ExportRefused` for what will never be."""
+    async def _post(self, webhook_id: str, text: bytes) -> None:
+        """Raises :class:`DeliveryError`, and :class:`ExportRefused` for final errors."""
         settings = self._settings
-        signed = sign(await self._secrets(), sent_as, int(self._clock()), text)
-        tls = await asyncio.to_thread(self._tls)  # which takes long enough to hold up events
+        signed = sign(await self._secrets(), webhook_id, int(self._clock()), text)
+        tls = await asyncio.to_thread(self._tls)  # loading certificates blocks
         resolver = None if settings.allow_private_addresses else PublicResolver()
         host = self._url.host
         headers = {
@@ -109,7 +140,7 @@ class WebhookExporter(Exporter):
         }
         options = await self._options(headers, resolver)
         if "proxy" in options:
-            resolver = None  # the proxy connects, and is itself in a private network
+            resolver = None  # the proxy connects, and often has a private address
         try:
             async with (
                 aiohttp.ClientSession(
@@ -120,7 +151,7 @@ class WebhookExporter(Exporter):
                 session.post(
                     self._url,
                     data=text,
-                    allow_redirects=False,  # to where nobody has looked
+                    allow_redirects=False,  # whose target was not checked
                     **options,
                 ) as answer,
             ):
@@ -132,18 +163,19 @@ class WebhookExporter(Exporter):
                 raise ExportRefused(_NOT_PUBLIC.format(error.os_error)) from None
             raise DeliveryError(f"{host} cannot be reached: {error.os_error}") from None
         except aiohttp.InvalidURL:
-            raise ExportRefused(f"{host} is neither a name nor an address as it is usually written") from None
+            raise ExportRefused(f"{host} is not a valid host name or address") from None
         except aiohttp.ClientError as error:
-            raise DeliveryError(f"{host} broke off: {type(error).__name__}") from None
+            raise DeliveryError(f"{host} closed the connection: {type(error).__name__}") from None
         if status == _GONE:
-            raise ExportRefused(f"{host} answered 410: it wants no messages any more")
+            raise ExportRefused(f"{host} answered 410: it does not accept messages any more")
         if not 200 <= status < 300:
             raise DeliveryError(f"{host} answered {status} instead of 2xx")
 
     async def _options(self, headers: dict[str, str], resolver: PublicResolver | None) -> dict[str, Any]:
-        """The headers, and the proxy if there is to be one, which must lead to nothing that is not public.
+        """Keyword arguments of the request: the headers and, if enabled, the proxy.
 
-        Raises :class:`ExportRefused`, and :class:`DeliveryError` for an impossible proxy.
+        Raises :class:`ExportRefused` if the endpoint is known not to be public, :class:`DeliveryError` for an unusable
+        proxy.
         """
         if not self._settings.proxy_from_environment:
             return {"headers": headers}
@@ -157,7 +189,7 @@ class WebhookExporter(Exporter):
             except NotPublicError as error:
                 raise ExportRefused(_NOT_PUBLIC.format(error)) from None
             except OSError:
-                return options  # behind a proxy, names of the internet are often unknown
+                return options  # behind a proxy, public names often cannot be resolved
         return options
 
     def _tls(self) -> ssl.SSLContext | bool:
@@ -178,6 +210,6 @@ def _secrets_in(file: Path) -> list[bytes]:
     try:
         text = file.expanduser().read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SettingsError(f"webhook.secret_path: {file} cannot be read: {reason}") from None
     return parse_secrets(text, f"webhook.secret_path: {file}")

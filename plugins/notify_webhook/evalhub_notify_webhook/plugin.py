@@ -1,4 +1,4 @@
-"""What the core imports to learn about this plugin; the HTTP client is imported when the exporter is made."""
+"""Entry point of the plugin. The HTTP client is imported when the exporter is created."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class WebhookPlugin:
-    """The exporter sends what jobs owe. What becomes of a deleted job it can only hear of as an observer."""
+    """The exporter sends messages of outbox entries; a deleted job has none, so the plugin also observes deletions."""
 
     def __init__(self) -> None:
         self._exporters: list[WebhookExporter] = []
@@ -26,13 +26,13 @@ class WebhookPlugin:
                 name="webhook",
                 factory=self._make,
                 settings=WebhookSettings,
-                help="signed messages to an HTTP endpoint about what becomes of jobs",
+                help="signed messages about jobs to an HTTP endpoint",
             )
         ]
 
     @hookimpl
     def evalhub_job_changed(self, change: JobChanged) -> Awaitable[None] | None:
-        # A coroutine is a task for the core, and nearly all changes are none of this plugin's business.
+        # The core creates a task for each coroutine, and most changes are not deletions.
         if change.after is not None or change.before is None:
             return None
         return self._deleted(change.before)
@@ -42,7 +42,7 @@ class WebhookPlugin:
             await exporter.deleted(job)
 
     def _make(self, settings: WebhookSettings, context: PluginContext) -> WebhookExporter:
-        from evalhub_notify_webhook.exporter import WebhookExporter  # only when selected
+        from evalhub_notify_webhook.exporter import WebhookExporter  # imported only if selected
 
         return WebhookExporter(settings, in_service=self._exporters)
 

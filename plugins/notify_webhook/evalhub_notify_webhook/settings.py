@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from evalhub_notify_webhook.addresses import is_public
 from evalhub_notify_webhook.events import EVENTS, FINISHED
 from evalhub_notify_webhook.signature import parse_secrets
-from evalhub_server.plugins import SettingsError, Timespan
+from evalhub_server.plugins import SettingsError, Timespan, is_address, is_public, split_http_url
 
 
 class WebhookSettings(Struct, kw_only=True, frozen=True):
@@ -72,7 +69,7 @@ class WebhookSettings(Struct, kw_only=True, frozen=True):
 
 
 def checked(settings: WebhookSettings) -> WebhookSettings:
-    """Raises :class:`SettingsError` for what can be known to be wrong without sending anything."""
+    """The settings. Raises :class:`SettingsError` for invalid ones; nothing is sent."""
     _check_url(settings)
     if bool(settings.secret) == bool(settings.secret_path):
         raise SettingsError(
@@ -83,32 +80,26 @@ def checked(settings: WebhookSettings) -> WebhookSettings:
         parse_secrets(settings.secret, "webhook.secret")
     for event in settings.events:
         if event not in EVENTS:
-            raise SettingsError(f"webhook.events: {event!r} is no event; write some of {', '.join(EVENTS)}")
+            raise SettingsError(f"webhook.events: {event!r} is not an event; choose from {', '.join(EVENTS)}")
     if settings.http_timeout <= 0:
-        raise SettingsError('webhook.http_timeout: must be longer than nothing; write for example "10s"')
+        raise SettingsError('webhook.http_timeout: must be above 0; write for example "10s"')
     if settings.ca_cert_path and not Path(settings.ca_cert_path).expanduser().is_file():
-        raise SettingsError(f"webhook.ca_cert_path: {settings.ca_cert_path} is no file; name a PEM file")
+        raise SettingsError(f"webhook.ca_cert_path: {settings.ca_cert_path} is not a file; name a PEM file")
     return settings
 
 
 def _check_url(settings: WebhookSettings) -> None:
-    # The URL itself is not shown: with many services, who knows it may post.
+    # Messages do not contain the URL: for many services it is a secret.
     if not settings.url:
-        raise SettingsError("webhook.url: is not set; write where messages are to be posted")
-    try:
-        parts = urlsplit(settings.url)
-        host = parts.hostname if parts.port is None or parts.port else None
-    except ValueError:
-        raise SettingsError("webhook.url: is no URL; write https://host/path") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise SettingsError("webhook.url: is no URL of HTTP; write https://host/path")
+        raise SettingsError("webhook.url: is not set; write the URL of the endpoint")
+    parts = split_http_url(settings.url)
+    if parts is None:
+        raise SettingsError("webhook.url: is not an http or https URL; write https://host/path")
+    host = parts.hostname or ""
     if parts.username is not None or parts.password is not None:
         raise SettingsError("webhook.url: has a user or password in it; messages are signed instead")
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return  # a name, which is looked up for every message
-    if not (settings.allow_private_addresses or is_public(address)):
+    # Names are resolved for each message.
+    if is_address(host) and not (settings.allow_private_addresses or is_public(host)):
         raise SettingsError(
             f"webhook.url: {host} is not a public address; to allow it, set webhook.allow_private_addresses: true"
         )

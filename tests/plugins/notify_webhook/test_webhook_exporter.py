@@ -13,6 +13,7 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from evalhub_common.backoff import Backoff
 from evalhub_notify_webhook import exporter
 from evalhub_notify_webhook.exporter import DeliveryError, WebhookExporter
 from evalhub_notify_webhook.settings import WebhookSettings
@@ -163,7 +164,7 @@ async def test_nothing_is_sent_to_this_computer_unless_it_is_allowed(receiver: R
 async def test_of_a_deleted_job_an_endpoint_is_told_a_few_times_only(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(exporter, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(exporter, "RETRY", Backoff(0.0, 0.0))
     receiver.status = 503
     with pytest.raises(DeliveryError, match="503"):
         await an_exporter(receiver.hook, events=("job.deleted",)).deleted(a_job())
@@ -238,9 +239,9 @@ def test_changes_owe_the_events_that_are_selected():
     ("section", "complaint"),
     [
         ({"url": ""}, r"^webhook\.url: is not set"),
-        ({"url": "a.test/hook"}, r"^webhook\.url: is no URL of HTTP"),
-        ({"url": "ftp://a.test"}, r"^webhook\.url: is no URL of HTTP"),
-        ({"url": "https://a.test:port"}, r"^webhook\.url: is no URL"),
+        ({"url": "a.test/hook"}, r"^webhook\.url: is not an http or https URL"),
+        ({"url": "ftp://a.test"}, r"^webhook\.url: is not an http or https URL"),
+        ({"url": "https://a.test:port"}, r"^webhook\.url: is not an http or https URL"),
         ({"url": "https://me:hunter2@a.test"}, r"^webhook\.url: has a user or password"),
         (
             {"url": "http://127.0.0.1:80"},
@@ -250,9 +251,12 @@ def test_changes_owe_the_events_that_are_selected():
         ({"secret": ""}, r"^webhook\.secret: messages must be signed"),
         ({"secret_path": "/a/file"}, r"^webhook\.secret: messages must be signed; set either"),
         ({"secret": "hunter2"}, r"^webhook\.secret: expected whsec_"),
-        ({"events": ["job.done"]}, r"^webhook\.events: 'job\.done' is no event; write some of job\.created"),
+        (
+            {"events": ["job.done"]},
+            r"^webhook\.events: 'job\.done' is not an event; choose from job\.created",
+        ),
         ({"http_timeout": "0s"}, r"^webhook\.http_timeout: "),
-        ({"ca_cert_path": "/gone.pem"}, r"^webhook\.ca_cert_path: /gone\.pem is no file"),
+        ({"ca_cert_path": "/gone.pem"}, r"^webhook\.ca_cert_path: /gone\.pem is not a file"),
     ],
 )
 def test_a_section_that_cannot_work_is_refused(section: dict[str, Any], complaint: str):
