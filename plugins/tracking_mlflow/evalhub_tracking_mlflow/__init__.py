@@ -1,1 +1,1 @@
-"""Tracks jobs in MLflow: experiments at create, a run for each job that has ended."""
+"""The tracker ``mlflow``: an experiment for each new job that names one, a run for each finished job."""

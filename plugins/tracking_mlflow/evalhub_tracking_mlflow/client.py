@@ -1,8 +1,8 @@
-"""The part of MLflow's REST API that is needed here.
+"""Client of MLflow's REST API, as far as the tracker needs it.
 
-Not MLflow's own client: that one blocks (a thread in it cannot be stopped when the server is), takes token, workspace,
-certificates and timeouts from the environment of the whole process, which has many tenants and whose adapters inherit
-it, cannot upload to artifact stores that only the MLflow server reaches, and costs seconds to import and 70 MB.
+In place of MLflow's own client, which blocks in threads that cannot be cancelled; reads token, workspace, certificates
+and timeouts from the environment of the process, which serves many tenants and is inherited by adapters; cannot upload to
+artifact stores that only the MLflow server reaches; and takes seconds and 70 MB to import.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEXT_LIMIT = 500
 
 
 class MlflowError(Exception):
-    """MLflow refused (``status`` is HTTP's, ``code`` MLflow's own) or did not answer (``status`` 0)."""
+    """MLflow refused a request (``status`` of HTTP, ``code`` of MLflow) or did not respond (``status`` 0)."""
 
     def __init__(self, text: str, status: int = 0, code: str = "") -> None:
         super().__init__(text)
@@ -41,7 +41,7 @@ class _ErrorBody(Struct):
 
 
 class Client:
-    """Opens its connections with the first request, through the proxy that the environment names, if it does."""
+    """Opens connections at the first request, through the proxy of the environment, if any."""
 
     def __init__(self, credentials: Credentials, timeout_s: float, tls: ssl.SSLContext | None) -> None:
         self._credentials = credentials
@@ -72,14 +72,14 @@ class Client:
             self._session = None
 
     async def _request(self, method: str, path: str, workspace: str, **options: Any) -> bytes:
-        """The body of a successful answer. Raises :class:`MlflowError`."""
+        """The body of a successful response. Raises :class:`MlflowError`."""
         headers = {"Content-Type": "application/json"}
         if workspace:
             headers[WORKSPACE_HEADER] = workspace
         try:
             headers |= self._credentials.headers()
             url = self._credentials.base_url + path
-            async with self._opened().request(
+            async with self._open_session().request(
                 method, url, **proxy_options(url, headers), **options
             ) as answer:
                 body = await answer.read()
@@ -91,7 +91,7 @@ class Client:
             raise _refusal(method, path, answer.status, body)
         return body
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(ssl=self._tls if self._tls is not None else True)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
@@ -111,4 +111,4 @@ def _decoded(body: bytes, path: str, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(body or b"{}", type=type_)
     except msgspec.MsgspecError as error:
-        raise MlflowError(f"{path}: not an answer of MLflow: {error}") from error
+        raise MlflowError(f"{path}: not a response of MLflow: {error}") from error

@@ -1,4 +1,4 @@
-"""What a finished job is in MLflow: params, metrics, tags and the status of its run. Pure functions."""
+"""The content of a finished job's run in MLflow: params, metrics, tags and status. Pure functions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUE_LIMIT = 5000
 _FORBIDDEN = re.compile(r"[^\w./\- ]")
 
 STATUS = {State.COMPLETED: "FINISHED", State.CANCELLED: "KILLED"}
-"""Every other end is FAILED."""
+"""All other final states are FAILED."""
 
 
 class RunContent(Struct, kw_only=True, frozen=True):
@@ -41,7 +41,7 @@ class RunContent(Struct, kw_only=True, frozen=True):
 
 
 def experiment_tags(request: JobRequest, job_id: str) -> dict[str, str]:
-    """The user's tags, and whose job made the experiment; ours win where both have a key."""
+    """The user's tags and those of the job that creates the experiment; the latter take precedence."""
     experiment = request.experiment
     tags = {tag.key: tag.value for tag in experiment.tags} if experiment else {}
     tags |= {**CONTEXT, "evaluation_job_name": request.name, JOB_ID: job_id}
@@ -51,7 +51,7 @@ def experiment_tags(request: JobRequest, job_id: str) -> dict[str, str]:
 
 
 def run_tags(job: JobRecord) -> dict[str, str]:
-    """Those with which a run is made, and by which it is found again."""
+    """The tags of a new run, by which it is found again."""
     return {JOB_ID: job.id, **CONTEXT}
 
 
@@ -74,7 +74,7 @@ def run_content(job: JobRecord) -> RunContent:
 
 
 def benchmark_keys(job: JobRecord) -> list[str]:
-    """How each benchmark is called in keys: by its id, with its index if another one has that id too."""
+    """The name of each benchmark in keys: its id, followed by the index if the id is not unique."""
     names = [_clean(planned.id) for planned in job.plan.benchmarks]
     count = Counter(names)
     return [name if count[name] == 1 else f"{name}.{index}" for index, name in enumerate(names)]
@@ -149,13 +149,13 @@ def _text(value: object) -> str:
 
 
 def _clean(key: str) -> str:
-    """A key that MLflow takes: its characters only, and no path but a plain one."""
+    """A valid key of MLflow: allowed characters and a normalized path."""
     parts = [part for part in _FORBIDDEN.sub("_", key).split("/") if part]
     return "/".join("_" if part.strip(".") == "" else part for part in parts) or "_"
 
 
 def _unique(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """By keys that MLflow takes. What differs only in what is not allowed, or too long, is told apart by a number."""
+    """Values by valid keys; a number distinguishes keys that are equal after cleaning and truncation."""
     found: dict[str, T] = {}
     for key, value in pairs:
         clean = _clean(key)[:KEY_LIMIT]

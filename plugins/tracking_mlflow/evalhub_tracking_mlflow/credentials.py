@@ -1,4 +1,4 @@
-"""Who the server, and the adapters that it starts, are to MLflow."""
+"""Credentials for MLflow, of the server and of the adapters that it starts."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import base64
 import binascii
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from evalhub_server.plugins import userinfo_auth, without_userinfo
 from evalhub_tracking_mlflow.settings import MlflowSettings
 
 
 class Credentials:
-    """Address and token. The token file is read again each time: whoever renews it tells nobody."""
+    """URL and token. The token file is read for each request, because it may be renewed at any time."""
 
     def __init__(self, settings: MlflowSettings) -> None:
         self._settings = settings
         parts = urlsplit(settings.tracking_uri)
-        self._basic = ""
-        if parts.username:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._basic = "Basic " + base64.b64encode(pair.encode()).decode()
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-        self.base_url = urlunsplit(bare).rstrip("/")
-        """Without user, password and final slash: what may be shown."""
+        self._basic = userinfo_auth(parts)
+        bare = without_userinfo(parts)._replace(query="", fragment="")
+        self.base_url = bare.geturl().rstrip("/")
+        """The URL without credentials and final slash, which may be shown."""
 
     def token(self) -> str:
-        """The token, or "". Raises :class:`OSError` if there is a token file that cannot be read, and no token beside it."""
+        """The token, or "". Raises :class:`OSError` if the token file cannot be read and ``mlflow.token`` is not set."""
         settings = self._settings
         if settings.token_path:
             try:
@@ -37,29 +35,29 @@ class Credentials:
         return settings.token.strip()
 
     def headers(self) -> dict[str, str]:
-        """The header that says who asks. Raises like :meth:`token`."""
+        """The ``Authorization`` header. Raises as :meth:`token`."""
         token = self.token()
         if not token:
             return {"Authorization": self._basic} if self._basic else {}
-        known = token.startswith(("Bearer ", "Basic "))
-        return {"Authorization": token if known else f"Bearer {token}"}
+        has_scheme = token.startswith(("Bearer ", "Basic "))
+        return {"Authorization": token if has_scheme else f"Bearer {token}"}
 
     def environment(self) -> Mapping[str, str]:
-        """What MLflow's own client, and the SDK's, take from the environment. Without a token if it cannot be read."""
+        """The environment variables of MLflow's own client and the SDK's, without the token if it cannot be read."""
         settings = self._settings
-        found = {"MLFLOW_TRACKING_URI": settings.tracking_uri}
+        variables = {"MLFLOW_TRACKING_URI": settings.tracking_uri}
         if settings.ca_cert_path:
-            found["MLFLOW_TRACKING_SERVER_CERT_PATH"] = str(Path(settings.ca_cert_path).absolute())
+            variables["MLFLOW_TRACKING_SERVER_CERT_PATH"] = str(Path(settings.ca_cert_path).absolute())
         try:
             token = self.token()
         except OSError:
             token = ""
         if token.startswith("Basic "):
             user, _, password = _decoded(token.removeprefix("Basic ")).partition(":")
-            found |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
+            variables |= {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
         elif token:
-            found["MLFLOW_TRACKING_TOKEN"] = token.removeprefix("Bearer ")
-        return found
+            variables["MLFLOW_TRACKING_TOKEN"] = token.removeprefix("Bearer ")
+        return variables
 
 
 def _decoded(basic: str) -> str:

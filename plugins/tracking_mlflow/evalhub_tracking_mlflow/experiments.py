@@ -1,4 +1,4 @@
-"""Experiments: found by name or made, one for each name however many ask at once."""
+"""Experiments of MLflow: found by name or created, once per name even for concurrent jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 from evalhub_tracking_mlflow.client import API, Client, MlflowError
 
 MISSING = "RESOURCE_DOES_NOT_EXIST"
-TAKEN = "RESOURCE_ALREADY_EXISTS"
+ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
 class _Experiment(Struct):
@@ -24,24 +24,24 @@ class _Found(Struct):
     experiment: _Experiment
 
 
-class _Made(Struct):
+class _Created(Struct):
     experiment_id: str
 
 
 class Experiments:
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._turns: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
     async def resolve(
         self, name: str, tags: Mapping[str, str], artifact_location: str, workspace: str
     ) -> str:
-        """Its id. ``tags`` and ``artifact_location`` count only for the one who makes it. Raises :class:`MlflowError`."""
+        """The id of an experiment. ``tags`` and ``artifact_location`` are for a new one. Raises :class:`MlflowError`."""
         found = await self._find(name, workspace)
         if found is not None:
             return found
-        # Only whoever makes it takes turns: behind a server that hangs, nobody waits for the others' timeouts.
-        async with self._turn(workspace, name):
+        # Only creation is serialized, so that lookups do not wait for each other's timeouts if MLflow hangs.
+        async with self._locked(workspace, name):
             found = await self._find(name, workspace)
             if found is not None:
                 return found
@@ -52,15 +52,17 @@ class Experiments:
             if artifact_location:
                 body["artifact_location"] = artifact_location
             try:
-                made = await self._client.post(f"{API}/experiments/create", body, _Made, workspace=workspace)
+                created = await self._client.post(
+                    f"{API}/experiments/create", body, _Created, workspace=workspace
+                )
             except MlflowError as error:
-                if error.code != TAKEN:
+                if error.code != ALREADY_EXISTS:
                     raise
-                found = await self._find(name, workspace)  # another client of the same MLflow was quicker
+                found = await self._find(name, workspace)  # created by another client meanwhile
                 if found is None:
                     raise
                 return found
-            return made.experiment_id
+            return created.experiment_id
 
     async def _find(self, name: str, workspace: str) -> str | None:
         try:
@@ -78,15 +80,15 @@ class Experiments:
         return found.experiment.experiment_id
 
     @asynccontextmanager
-    async def _turn(self, workspace: str, name: str) -> AsyncGenerator[None]:
-        """One after the other for each name."""
+    async def _locked(self, workspace: str, name: str) -> AsyncGenerator[None]:
+        """Holds the lock of a name, which exists as long as a task uses it."""
         key = workspace, name
-        lock, waiting = self._turns.get(key, (asyncio.Lock(), 0))
-        self._turns[key] = lock, waiting + 1
+        lock, waiting = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, waiting + 1
         try:
             async with lock:
                 yield
         finally:
-            lock, waiting = self._turns.pop(key)
+            lock, waiting = self._locks.pop(key)
             if waiting > 1:
-                self._turns[key] = lock, waiting - 1
+                self._locks[key] = lock, waiting - 1

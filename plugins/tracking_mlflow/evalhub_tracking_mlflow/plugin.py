@@ -1,4 +1,4 @@
-"""What the core imports to learn about this plugin; the HTTP client is imported when the tracker is made."""
+"""Entry point of the plugin. The HTTP client is imported when the tracker is created."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def make_tracker(settings: MlflowSettings, context: PluginContext) -> MlflowTracker:
-    """Raises :class:`SettingsError` for an address or certificates that cannot be used."""
-    from evalhub_tracking_mlflow.tracker import MlflowTracker  # here, since it imports aiohttp
+    """Raises :class:`SettingsError` for an unusable URL or certificate file."""
+    from evalhub_tracking_mlflow.tracker import MlflowTracker  # imports aiohttp
 
     check_settings(settings)
     return MlflowTracker(settings, tls_context(settings))

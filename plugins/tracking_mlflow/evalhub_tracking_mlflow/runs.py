@@ -1,4 +1,4 @@
-"""The run of a finished job, found again by its tags, so that whoever records it twice records it once."""
+"""The MLflow run of a finished job. It is found again by its tags, so recording it is idempotent."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = structlog.get_logger()
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 PROXIED = "mlflow-artifacts"
 UPLOAD = "/ajax-api/2.0/mlflow/upload-artifact"
-"""What MLflow's own pages use: the server puts the file into whatever store the run has."""
+"""The endpoint of MLflow's user interface: the server writes the file to the run's artifact store."""
 
 PARENT = "mlflow.parentRunId"
 BATCH = 100
-"""MLflow takes that many params, and tags, at once; and ten times as many metrics."""
+"""MLflow's limit for params and tags in one request; for metrics it is ten times as high."""
 
 
-MOST_FOUND = 10
+MAX_FOUND = 10
 
 
 class RunInfo(Struct):
@@ -40,7 +40,7 @@ class _Run(Struct):
     info: RunInfo
 
 
-class _Made(Struct):
+class _Created(Struct):
     run: _Run
 
 
@@ -56,21 +56,21 @@ class Runs:
         self,
         experiment_id: str,
         content: RunContent,
-        found_by: dict[str, str],
+        key_tags: dict[str, str],
         files: dict[str, bytes],
         workspace: str,
     ) -> str:
-        """Make the run, or bring the one that there is up to date; returns its id. Raises :class:`MlflowError`."""
-        run = await self._find(experiment_id, content, found_by, workspace)
+        """Create the run, or update the existing one, and return its id. Raises :class:`MlflowError`."""
+        run = await self._find(experiment_id, content, key_tags, workspace)
         if run is None:
-            made = await self._make(experiment_id, content, found_by, workspace)
-            run = await self._find(experiment_id, content, found_by, workspace) or made
+            created = await self._create(experiment_id, content, key_tags, workspace)
+            run = await self._find(experiment_id, content, key_tags, workspace) or created
         await self._log(run.run_id, content, workspace)
         for name, data in files.items():
             await self._upload(run, name, data, workspace)
         for adapter_run in content.adapter_runs:
             await self._adopt(run.run_id, adapter_run, workspace)
-        # Last: a run that has ended is complete.
+        # Last, so that a run with an end is complete.
         end = {
             "run_id": run.run_id,
             "status": content.status,
@@ -81,40 +81,38 @@ class Runs:
         return run.run_id
 
     async def _find(
-        self, experiment_id: str, content: RunContent, found_by: dict[str, str], workspace: str
+        self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str
     ) -> RunInfo | None:
         """The run of the job. An MLflow that hung may have made one late, after its client had asked again: the
         first stays, whatever the order in which they were made, and the others are deleted."""
         terms = [
-            f"tags.`{key}` = '{value}'" for key, value in found_by.items()
-        ]  # ids and constants: no quotes in them
+            f"tags.`{key}` = '{value}'" for key, value in key_tags.items()
+        ]  # ids and constants, without quotes
         query = {
             "experiment_ids": [experiment_id],
             "filter": " and ".join(terms),
-            "max_results": MOST_FOUND,
+            "max_results": MAX_FOUND,
             "order_by": ["attributes.start_time ASC"],
         }
         found = [run.info for run in (await self._post("runs/search", query, _Found, workspace)).runs]
         for run in found[1:]:
-            if run.start_time == content.start_ms:  # made here, and not a copy of somebody's
+            if run.start_time == content.start_ms:  # created here, and not a copy by a user
                 await self._post("runs/delete", {"run_id": run.run_id}, dict[str, Any], workspace)
-                log.warning(
-                    "MLflow run deleted, which was made twice", run_id=run.run_id, kept=found[0].run_id
-                )
+                log.warning("duplicate MLflow run deleted", run_id=run.run_id, kept=found[0].run_id)
         return found[0] if found else None
 
-    async def _make(
-        self, experiment_id: str, content: RunContent, found_by: dict[str, str], workspace: str
+    async def _create(
+        self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str
     ) -> RunInfo:
         body = {
             "experiment_id": experiment_id,
             "run_name": content.name,
             "start_time": content.start_ms,
-            "tags": _pairs(found_by.items()),
+            "tags": _pairs(key_tags.items()),
         }
-        made = await self._post("runs/create", body, _Made, workspace)
-        log.info("MLflow run created", job_id=found_by[JOB_ID], run_id=made.run.info.run_id)
-        return made.run.info
+        created = await self._post("runs/create", body, _Created, workspace)
+        log.info("MLflow run created", job_id=key_tags[JOB_ID], run_id=created.run.info.run_id)
+        return created.run.info
 
     async def _log(self, run_id: str, content: RunContent, workspace: str) -> None:
         metrics = [
@@ -140,7 +138,7 @@ class Runs:
             await self._client.upload("POST", UPLOAD, data, query, workspace=workspace)
 
     async def _adopt(self, run_id: str, adapter_run: str, workspace: str) -> None:
-        """Show an adapter's run below the job's. It may be anything, also of another tracking server."""
+        """Link an adapter's run to the job's as its child. The id may be invalid, or of another tracking server."""
         if adapter_run == run_id:
             return
         try:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from evalhub_server.plugins import Duration, SettingsError
+from evalhub_server.plugins import Duration, SettingsError, split_http_url
 
 
 class MlflowSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -56,17 +55,11 @@ class MlflowSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
 
 
 def check_settings(settings: MlflowSettings) -> None:
-    """Raises :class:`SettingsError` for an address that is none."""
+    """Raises :class:`SettingsError` for an invalid URL."""
     uri = settings.tracking_uri
     if not uri:
         raise SettingsError("mlflow.tracking_uri: is missing; write the URL of an MLflow server.")
-    try:
-        parts = urlsplit(uri)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        parts.port  # noqa: B018  raises for one that is no number
-    except ValueError:
-        usable = False
-    if not usable:
+    if split_http_url(uri) is None:
         raise SettingsError(
             f"mlflow.tracking_uri: {uri!r} is not the http or https URL of an MLflow server, such as "
             f"http://localhost:5000. Start one with: mlflow server"
@@ -74,7 +67,7 @@ def check_settings(settings: MlflowSettings) -> None:
 
 
 def tls_context(settings: MlflowSettings) -> ssl.SSLContext | None:
-    """The certificates to trust, or None for the system's. Raises :class:`SettingsError` if they cannot be read."""
+    """The TLS settings with the trusted certificates, or None for the system's. Raises :class:`SettingsError` if they cannot be read."""
     if not settings.ca_cert_path:
         return None
     try:
@@ -82,5 +75,5 @@ def tls_context(settings: MlflowSettings) -> ssl.SSLContext | None:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"mlflow.ca_cert_path: {settings.ca_cert_path} cannot be used: {reason}. It has to be a file of certificates in PEM."
+            f"mlflow.ca_cert_path: {settings.ca_cert_path} cannot be used: {reason}. It must be a PEM file of certificates."
         ) from None

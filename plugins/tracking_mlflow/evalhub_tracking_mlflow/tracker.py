@@ -1,4 +1,4 @@
-"""The tracker: what the core asks, answered with MLflow's REST API."""
+"""The tracker ``mlflow``, on MLflow's REST API."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from evalhub_tracking_mlflow.workspaces import DEFAULT, Workspaces
 
 log = structlog.get_logger()
 
-CHECK_S = 5.0
+CHECK_TIMEOUT_S = 5.0
 
-HOPELESS = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"}
-"""MLflow's codes for what stays wrong: an experiment that is deleted, a run id that is none."""
+FINAL_ERRORS = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"}
+"""MLflow's codes of errors that a retry does not fix, such as a deleted experiment or an invalid run id."""
 
 
 class MlflowTracker(Tracker):
@@ -47,23 +47,23 @@ class MlflowTracker(Tracker):
         self._runs = Runs(self._client)
 
     async def check(self) -> None:
-        """Say in the log which MLflow it is. One that is down is a warning: it may come up before it is needed."""
+        """Log the version of MLflow, or a warning if it is unavailable: it may start before it is needed."""
         uri = self._credentials.base_url
         try:
-            async with asyncio.timeout(CHECK_S):
-                await self._workspaces.look()
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await self._workspaces.detect()
                 version = await self._client.text("/version")
         except (MlflowError, TimeoutError) as error:
             log.warning(
                 "MLflow does not answer; jobs with an experiment are refused until it does",
                 mlflow_tracking_uri=uri,
-                error=str(error) or f"no answer within {CHECK_S:g} seconds",
+                error=str(error) or f"no answer within {CHECK_TIMEOUT_S:g} seconds",
             )
         else:
             log.info("MLflow tracking", mlflow_tracking_uri=uri, version=version.strip())
 
     async def resolve_experiment(self, request: JobRequest, job_id: str, tenant: str) -> TrackedExperiment:
-        assert request.experiment is not None  # noqa: S101  what this is called for
+        assert request.experiment is not None  # noqa: S101  guaranteed by the caller
         name = request.experiment.name
         try:
             workspace = await self._workspaces.of(tenant)
@@ -84,10 +84,10 @@ class MlflowTracker(Tracker):
 
     def environment(self, tenant: str) -> Mapping[str, str]:
         workspace = self._workspaces.known(tenant)
-        found = dict(self._credentials.environment())
+        variables = dict(self._credentials.environment())
         if workspace:
-            found["MLFLOW_WORKSPACE"] = workspace
-        return found
+            variables["MLFLOW_WORKSPACE"] = workspace
+        return variables
 
     async def record(self, job: JobRecord) -> ExportOutcome:
         experiment = job.progress.experiments.get(self.name)
@@ -100,7 +100,7 @@ class MlflowTracker(Tracker):
                 experiment_id, run_content(job), run_tags(job), {CARD_FILE: card_json(job)}, workspace
             )
         except MlflowError as error:
-            if error.code in HOPELESS:
+            if error.code in FINAL_ERRORS:
                 raise ExportRefused(str(error)) from error
             raise
         return ExportOutcome(reference=run_id, link=self._link(f"{experiment_id}/runs/{run_id}", workspace))

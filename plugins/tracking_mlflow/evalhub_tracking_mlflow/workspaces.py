@@ -1,4 +1,4 @@
-"""Workspaces: a tenant's part of an MLflow server that has them. Other servers must not hear of them."""
+"""Workspaces of MLflow: one per tenant, on servers that support them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from evalhub_tracking_mlflow.client import API_3, Client, MlflowError
 log = structlog.get_logger()
 
 DEFAULT = "default"
-"""Every server with workspaces has it."""
+"""Exists on each server with workspaces."""
 
-UNKNOWN_QUESTION = (404, 405, 501)
-"""What servers answer that are older than workspaces."""
+UNSUPPORTED = (404, 405, 501)
+"""Status codes of servers without the API of workspaces."""
 
 
 class _ServerInfo(Struct):
@@ -24,7 +24,7 @@ class _ServerInfo(Struct):
 
 
 class Workspaces:
-    """``own`` is the workspace of jobs without a tenant. Whether the server has workspaces is asked until it answers."""
+    """``own`` is the workspace of jobs without a tenant. Support by the server is detected at the first response."""
 
     def __init__(self, client: Client, own: str) -> None:
         self._client = client
@@ -33,27 +33,27 @@ class Workspaces:
         self._ensured: set[str] = {"", DEFAULT}
 
     def known(self, tenant: str) -> str:
-        """The workspace of a tenant, or "" if the server has none or has not said so yet."""
+        """The workspace of a tenant; "" if the server has none, or support is not detected yet."""
         return (tenant or self._own) if self._enabled else ""
 
     async def of(self, tenant: str) -> str:
-        """The same, after asking the server if need be. Raises :class:`MlflowError` if it does not answer."""
+        """The workspace of a tenant, after detection if necessary. Raises :class:`MlflowError`."""
         if self._enabled is None:
-            await self.look()
+            await self.detect()
         return self.known(tenant)
 
-    async def look(self) -> None:
+    async def detect(self) -> None:
         try:
             info = await self._client.get(f"{API_3}/server-info", _ServerInfo)
         except MlflowError as error:
-            # Any other refusal, such as of a token, says nothing, and must not send tenants to one workspace.
-            if error.status not in UNKNOWN_QUESTION:
+            # Other errors, such as a refused token, leave support unknown: tenants must not share a workspace.
+            if error.status not in UNSUPPORTED:
                 raise
             info = _ServerInfo()
         self._enabled = info.workspaces_enabled
 
     async def ensure(self, workspace: str) -> None:
-        """Make the workspace unless it is there. Raises :class:`MlflowError`."""
+        """Create the workspace unless it exists. Raises :class:`MlflowError`."""
         if workspace in self._ensured:
             return
         try:

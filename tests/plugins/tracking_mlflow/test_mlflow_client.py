@@ -83,7 +83,7 @@ async def test_a_refusal_has_status_code_and_text(server: AnsweringServer):
 
 
 async def test_an_answer_that_is_not_mlflows_is_an_error(server: AnsweringServer):
-    assert "not an answer of MLflow" in str(await failure(client_of(server.port), "/200"))
+    assert "not a response of MLflow" in str(await failure(client_of(server.port), "/200"))
 
 
 async def test_a_server_that_does_not_answer_in_time_is_an_error(server: AnsweringServer):

@@ -73,7 +73,7 @@ def test_what_cannot_work_is_refused_with_its_key(tmp_path: Path, section: str, 
 def test_a_file_that_holds_no_certificates_is_refused(tmp_path: Path):
     (tmp_path / "ca.pem").write_text("no certificate", "utf-8")
     settings = load(tmp_path, f"mlflow: {{tracking_uri: {URI}, ca_cert_path: {tmp_path / 'ca.pem'}}}")
-    with pytest.raises(SettingsError, match="has to be a file of certificates"):
+    with pytest.raises(SettingsError, match="must be a PEM file of certificates"):
         make(settings)
 
 
