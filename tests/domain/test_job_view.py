@@ -18,7 +18,16 @@ from evalhub_server.domain.record import (
     TrackedExperiment,
 )
 from evalhub_server.models.common import HardwareConfig, Message, PassCriteria, State
-from evalhub_server.models.job import BenchmarkTest, Exports, JobRequest, JobTest, MetricSchema, Model
+from evalhub_server.models.job import (
+    BenchmarkTest,
+    Exports,
+    JobRequest,
+    JobTest,
+    MetricSchema,
+    Model,
+    OciCoordinates,
+    OciExport,
+)
 from evalhub_server.testing.builders import a_job
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -141,6 +150,18 @@ def test_objects_that_were_given_empty_are_shown_empty() -> None:
     assert resource["custom"] == resource["exports"] == resource["hardware_config"] == {}
     assert resource["model"] == {"url": "", "name": "m"}
     assert resource["pass_criteria"] == {"threshold": 0.0}
+
+
+def test_requests_of_all_exporters_are_shown_as_they_came() -> None:
+    oci = OciExport(coordinates=OciCoordinates(oci_host="h", oci_repository="r"))
+    shown = {"oci": {"coordinates": {"oci_host": "h", "oci_repository": "r"}}}
+    for exports, expected in [
+        (Exports(oci=oci), shown),
+        (Exports(oci=oci, others={"shelf": {"x": None}}), {**shown, "shelf": {"x": None}}),
+        (Exports(others={"shelf": 5}), {"shelf": 5}),
+    ]:
+        request = JobRequest(name="j", model=Model(name="m"), exports=exports)
+        assert read(a_job(request=request))["exports"] == expected
 
 
 def test_what_was_not_given_is_not_shown() -> None:

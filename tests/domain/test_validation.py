@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalhub_server.domain.validation import MAX_DEPTH, convert, decode, validate
+from evalhub_server.domain.validation import MAX_DEPTH, convert, decode, decode_job, validate
 from evalhub_server.errors import ApiError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.event import StatusEvent
@@ -381,6 +381,38 @@ def test_a_broken_rule_of_a_provider_is_named_with_its_path(
     document: dict[str, Any], path: str, rule: str
 ) -> None:
     assert complaint(document, ProviderConfig).splitlines()[0] == failed(f"ProviderConfig.{path}", rule)
+
+
+# --- exports --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exports", "others"),
+    [
+        ({}, {}),
+        ({"oci": None, "shelf": None}, {}),
+        ({"shelf": {"Label": None}, "n": 5, "list": [1]}, {"shelf": {"Label": None}, "n": 5, "list": [1]}),
+        ({"others": 5, "*": {"a": 1}}, {"others": 5, "*": {"a": 1}}),
+        ({"*": 5}, {"*": 5}),
+        ({"OCI": {"coordinates": {"oci_host": "h", "oci_repository": "r"}}, "Shelf": {}}, {"Shelf": {}}),
+    ],
+)
+def test_requests_of_other_exporters_are_kept_as_they_came(exports: dict[str, Any], others: Any) -> None:
+    decoded = decode_job(json.dumps(a_job(exports=exports)).encode()).exports
+    assert decoded is not None
+    assert decoded.others == others
+    assert (decoded.oci is None) == ("OCI" not in exports)
+
+
+def test_of_several_exports_the_last_counts() -> None:
+    exports = '"exports":{"a":1},"Exports":{"b":2},"EXPORTS":null'
+    decoded = decode_job(f'{{"name":"j",{exports}}}'.encode()).exports
+    assert decoded is not None
+    assert decoded.others == {"b": 2}
+
+
+def test_a_job_without_exports_has_none() -> None:
+    assert decode_job(json.dumps(a_job(exports=None)).encode()).exports is None
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from zlib import crc32
 
@@ -15,6 +14,7 @@ from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.plugins.manager import LOAD_PLUGINS, Plugins
 from evalhub_server.settings.schema import CORE_SECTIONS
 from evalhub_server.testing.memory import MemoryStorage
+from harness.site import Site
 
 CONTEXT = PluginContext(callback_url="http://127.0.0.1:1")
 
@@ -37,30 +37,16 @@ def evalhub_storages():
 """
 
 
-class Site:
-    """Installs small distributions into a folder on ``sys.path``, the way pip leaves them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def install(self, name: str, source: str, version: str = "0.1") -> None:
-        module = name.replace("-", "_")
-        (self._folder / f"{module}.py").write_text(textwrap.dedent(source), "utf-8")
-        info = self._folder / f"{module}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
-        (info / "entry_points.txt").write_text(f"[evalhub.plugins]\n{module} = {module}\n", "utf-8")
-
+class StorageSite(Site):
     def storage(self, dist: str, name: str, api: int = PLUGIN_API) -> None:
         self.install(dist, GOOD.replace("NAME", name).replace("API", str(api)))
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    return Site(folder)
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StorageSite:
+    site = StorageSite(tmp_path / "site")
+    monkeypatch.syspath_prepend(site.folder)
+    return site
 
 
 def make(plugins: Plugins, name: str, sections: dict[str, object] | None = None) -> Storage:
@@ -75,7 +61,7 @@ def test_first_party_plugins_come_through_the_same_door():
         assert named[key].help
 
 
-def test_a_third_partys_storage_is_made_with_its_settings(site: Site):
+def test_a_third_partys_storage_is_made_with_its_settings(site: StorageSite):
     site.storage("third-one", "shelf-one")
     storage = make(load_plugins(environ={}), "shelf-one", {"shelf-one": {"size": 3}})
     assert isinstance(storage, MemoryStorage)
@@ -90,7 +76,9 @@ def test_a_missing_plugin_is_refused_saying_what_is_installed():
         make(load_plugins(environ={}), "tape")
 
 
-def test_a_broken_plugin_is_a_line_in_the_list_and_an_explanation_when_something_is_missing(site: Site):
+def test_a_broken_plugin_is_a_line_in_the_list_and_an_explanation_when_something_is_missing(
+    site: StorageSite,
+):
     site.install("third-broken", "import no_such_module_anywhere")
     plugins = load_plugins(environ={})
     (info,) = [info for info in plugins.infos if info.distribution == "third-broken"]
@@ -109,7 +97,7 @@ def test_a_broken_plugin_is_a_line_in_the_list_and_an_explanation_when_something
         ("1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_what_a_hook_returns_is_checked(site: Site, answer: str, complaint: str):
+def test_what_a_hook_returns_is_checked(site: StorageSite, answer: str, complaint: str):
     site.install(
         f"third-answer-{len(answer)}",
         f"""
@@ -125,7 +113,7 @@ def test_what_a_hook_returns_is_checked(site: Site, answer: str, complaint: str)
     assert complaint in info.error
 
 
-def test_a_coroutine_as_a_descriptor_hook_is_broken(site: Site):
+def test_a_coroutine_as_a_descriptor_hook_is_broken(site: StorageSite):
     site.install(
         "third-async",
         """
@@ -144,7 +132,7 @@ def test_a_coroutine_as_a_descriptor_hook_is_broken(site: Site):
     assert "must be a plain function" in info.error
 
 
-def test_a_misspelt_hook_is_broken_rather_than_never_called(site: Site):
+def test_a_misspelt_hook_is_broken_rather_than_never_called(site: StorageSite):
     site.install(
         "third-misspelt",
         """
@@ -160,7 +148,7 @@ def test_a_misspelt_hook_is_broken_rather_than_never_called(site: Site):
     assert "evalhub_storage" in info.error
 
 
-def test_another_plugin_api_is_listed_and_refused_only_when_selected(site: Site):
+def test_another_plugin_api_is_listed_and_refused_only_when_selected(site: StorageSite):
     site.storage("third-old", "shelf-old", api=PLUGIN_API + 1)
     plugins = load_plugins(environ={})
     assert next(i for i in plugins.infos if i.name == "shelf-old").state == "incompatible"
@@ -172,7 +160,7 @@ def test_another_plugin_api_is_listed_and_refused_only_when_selected(site: Site)
         make(plugins, "shelf-old")
 
 
-def test_two_plugins_of_one_name_are_refused_when_it_is_selected(site: Site):
+def test_two_plugins_of_one_name_are_refused_when_it_is_selected(site: StorageSite):
     site.storage("third-a", "shelf-twice")
     site.storage("third-b", "shelf-twice")
     assert isinstance(make(load_plugins(environ={}), "sqlite"), Storage)
@@ -182,7 +170,7 @@ def test_two_plugins_of_one_name_are_refused_when_it_is_selected(site: Site):
         make(load_plugins(environ={}), "shelf-twice")
 
 
-def test_a_descriptor_without_an_api_is_refused_with_the_fix(site: Site):
+def test_a_descriptor_without_an_api_is_refused_with_the_fix(site: StorageSite):
     site.install("third-no-api", GOOD.replace('"NAME"', '"shelf"').replace("api=API, ", ""))
     plugins = load_plugins(environ={})
     (info,) = [info for info in plugins.infos if info.distribution == "third-no-api"]
@@ -206,7 +194,7 @@ def test_a_descriptor_without_an_api_is_refused_with_the_fix(site: Site):
         ('name="otel"', "the section 'otel' of a descriptor belongs to the server"),
     ],
 )
-def test_an_unusable_name_or_section_is_refused(site: Site, wrong: str, complaint: str):
+def test_an_unusable_name_or_section_is_refused(site: StorageSite, wrong: str, complaint: str):
     # Not the name of another test's module, which Python would not import again.
     dist = f"third-names-{crc32(wrong.encode())}"
     site.install(dist, GOOD.replace('name="NAME"', wrong).replace("API", str(PLUGIN_API)))
@@ -229,7 +217,7 @@ def test_every_section_of_the_server_is_reserved():
     ],
 )
 def test_the_environment_restricts_third_parties_only(
-    site: Site, allowed: str | None, states: dict[str, str]
+    site: StorageSite, allowed: str | None, states: dict[str, str]
 ):
     site.storage("third-x", "shelf-x")
     site.storage("third-y", "shelf-y")
@@ -238,13 +226,13 @@ def test_the_environment_restricts_third_parties_only(
     assert "available" in {i.state for i in infos if i.name == "sqlite"}
 
 
-def test_an_unknown_settings_key_is_refused_with_its_path(site: Site):
+def test_an_unknown_settings_key_is_refused_with_its_path(site: StorageSite):
     site.storage("third-keys", "shelf-keys")
     with pytest.raises(SettingsError, match=r"shelf-keys\.sizes: unknown key \(did you mean size\?\)"):
         make(load_plugins(environ={}), "shelf-keys", {"shelf-keys": {"sizes": 3}})
 
 
-def test_a_factory_that_makes_something_else_is_refused(site: Site):
+def test_a_factory_that_makes_something_else_is_refused(site: StorageSite):
     site.install(
         "third-wrong",
         """

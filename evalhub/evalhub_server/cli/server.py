@@ -183,7 +183,8 @@ class Server:
         await file_watcher.load()
         file_watcher.start()
         self._stack.push_async_callback(file_watcher.close)
-        jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id)
+        requests = self._plugins.export_requests(exporter_names(settings))
+        jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id, requests)
         metrics = self._metrics(store, supervisor, outbox, runtime, port)
         app = make_app(
             settings, jobs, resources, metrics, credentials, telemetry.around_routes, self._on_app_init

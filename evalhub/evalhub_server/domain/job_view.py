@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     ExportOutcome,
@@ -14,6 +16,7 @@ from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import (
     BenchmarkResult,
     BenchmarkStatus,
+    Exports,
     JobExport,
     JobResource,
     JobResourceInfo,
@@ -68,10 +71,19 @@ def job_resource(job: JobRecord) -> JobResource:
         collection=request.collection,
         experiment=request.experiment,
         custom=request.custom,
-        exports=request.exports,
+        exports=_exports(request.exports),
         hardware_config=request.hardware_config,
         queue=request.queue,
     )
+
+
+def _exports(exports: Exports | None) -> Exports | None:
+    """The requested exports as clients sent them."""
+    if exports is None or not exports.others:
+        return exports
+    oci = {"oci": exports.oci} if exports.oci else {}
+    # msgspec encodes a map in place of the model, which is the schema of the part that is known.
+    return cast("Exports", {**oci, **exports.others})
 
 
 def _export(entry: OutboxEntry) -> JobExport:

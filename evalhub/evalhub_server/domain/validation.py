@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.struct_fields import checked_fields_of, normalize_keys
 from evalhub_server.domain.value_rules import CHECKS, SHORT_TEXTS, STRUCT_CHECKS
 from evalhub_server.errors import ApiError
+from evalhub_server.models.job import JobRequest
 from evalhub_server.models.rules import Rule
 
 T = TypeVar("T")
@@ -45,6 +47,16 @@ def decode(body: bytes, type_: type[T]) -> T:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass  # perhaps only a null, which the lenient path accepts as absent; if not, it reports the error
     return conform(parse(body), type_)
+
+
+def decode_job(body: bytes) -> JobRequest:
+    """Decode the request for a job as :func:`decode` does, with the keys of ``exports`` that the models do not define."""
+    request = decode(body, JobRequest)
+    if request.exports is None:
+        return request
+    given = [value for key, value in parse(body).items() if key.lower() == "exports" and value is not None]
+    others = {key: value for key, value in given[-1].items() if key.lower() != "oci" and value is not None}
+    return replace(request, exports=replace(request.exports, others=others))
 
 
 def parse(body: bytes) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ from evalhub_server.errors import RuntimeUnavailable, StorageError, StorageUnava
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.runtime import LogOptions, Runtime
+from evalhub_server.plugins.sections import readable
 from evalhub_server.plugins.storage import JobPage, JobQuery
 from evalhub_server.plugins.tracking import Tracker
 
@@ -61,6 +62,7 @@ class JobService:
         trackers: Sequence[Tracker],
         clock: Clock,
         new_id: Callable[[], str],
+        export_requests: Mapping[str, type[msgspec.Struct]],
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -69,9 +71,11 @@ class JobService:
         self._trackers = list(trackers)
         self._clock = clock
         self._new_id = new_id
+        self._export_requests = export_requests
 
     async def create(self, request: JobRequest, identity: Identity) -> JobRecord:
         """Check everything, snapshot it, store it, queue it."""
+        self._check_exports(request)
         request = with_trimmed_experiment(with_queue_kinds(request))
         collection = await self._collection(request, identity)
         if collection is not None and request.collection is not None:
@@ -103,6 +107,16 @@ class JobService:
         if collection is not None:
             await self._resources.count_run(collection)
         return job
+
+    def _check_exports(self, request: JobRequest) -> None:
+        """Validate what the job requests of exporters that declare a type for it."""
+        for name, value in (request.exports.others if request.exports else {}).items():
+            if (type_ := self._export_requests.get(name)) is None:
+                continue
+            try:
+                msgspec.convert(value, type_)
+            except msgspec.ValidationError as error:
+                raise problems.validation_failed(readable(str(error), f"exports.{name}")) from None
 
     async def _collection(self, request: JobRequest, identity: Identity) -> CollectionRecord | None:
         if request.collection is None or not request.collection.id:

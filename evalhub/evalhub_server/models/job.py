@@ -100,9 +100,12 @@ class OciExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Exports(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The destinations of the evaluation card once the job has ended."""
+    """Where the results go once the job has ended: ``oci``, and any other exporter by its name."""
 
     oci: OciExport | None = None
+    # The requests of all other exporters, as the client sent them. In JSON of clients they stand beside "oci". The stored
+    # form has them below "*", since msgspec cannot decode unknown keys into a field.
+    others: dict[str, Any] = field(name="*", default={})
 
 
 class JobRequest(Struct, kw_only=True, frozen=True, omit_defaults=True):

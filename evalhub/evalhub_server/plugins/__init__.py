@@ -107,7 +107,7 @@ from evalhub_server.plugins.descriptors import (
     NoSettings,
     PluginContext,
 )
-from evalhub_server.plugins.export import CARD, Exporter
+from evalhub_server.plugins.export import CARD, Exporter, export_request
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Notice, Runtime
 from evalhub_server.plugins.sections import convert_section, find_section
@@ -299,6 +299,7 @@ __all__ = [
     "credential_helper_key",
     "decoding",
     "encode",
+    "export_request",
     "find_section",
     "has_new_outcome",
     "hookimpl",

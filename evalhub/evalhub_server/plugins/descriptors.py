@@ -92,6 +92,9 @@ class Descriptor(msgspec.Struct, Generic[Instance_co, Settings], kw_only=True, f
     (default: ``name``; same pattern; not one of the server's own) is converted to it; unknown keys are refused.
 
     ``help`` is one line for ``eval-hub-server plugins``.
+
+    ``request`` is for exporters: the msgspec Struct type of what a job has in ``exports`` below the exporter's name. A job
+    with anything else there is refused when it is submitted. None accepts anything; see :func:`export_request`.
     """
 
     api: Literal[1]
@@ -100,6 +103,7 @@ class Descriptor(msgspec.Struct, Generic[Instance_co, Settings], kw_only=True, f
     settings: type[Settings]
     section: str = ""
     help: str = ""
+    request: type[msgspec.Struct] | None = None
 
     @property
     def settings_section(self) -> str:

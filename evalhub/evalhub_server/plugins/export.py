@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from evalhub_server.domain.outbox import has_new_outcome
 from evalhub_server.domain.record import ExportOutcome, JobRecord, OutboxEntry
 
 CARD = "card"
 """The one event of an exporter that sends the results of finished jobs."""
+
+
+T = TypeVar("T", bound=Struct)
+
+
+def export_request(job: JobRecord, name: str, type_: type[T]) -> T | None:
+    """Return what the job requests of the exporter ``name`` (``exports.<name>``); None if nothing.
+
+    Raises:
+        msgspec.ValidationError: it is not of that type. That cannot happen for the ``request`` of the exporter's
+            descriptor, unless the job was stored by a server without the exporter.
+    """
+    others = job.request.exports.others if job.request.exports else {}
+    return msgspec.convert(others[name], type_) if name in others else None
 
 
 class Exporter(ABC):

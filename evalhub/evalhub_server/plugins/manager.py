@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -127,6 +127,15 @@ class Plugins:
         for offer in self._offers:
             found.setdefault(offer.descriptor.settings_section, []).append(offer.descriptor.settings)
         return found
+
+    def names(self, kind: type[Any]) -> frozenset[str]:
+        """Return the names of all installed plugins of a kind (one of :data:`KINDS`), selected or not."""
+        return frozenset(offer.descriptor.name for offer in self._offers if offer.kind == KINDS[kind][0])
+
+    def export_requests(self, exporters: Iterable[str]) -> dict[str, type[msgspec.Struct]]:
+        """Return the request types of the exporters that declare one, by name."""
+        descriptors = [self._select(KINDS[Exporter][0], name).descriptor for name in exporters]
+        return {each.name: each.request for each in descriptors if each.request is not None}
 
     def observers(self) -> list[tuple[str, Callable[..., Any]]]:
         """Return (plugin, function) for every implementation of ``evalhub_job_changed``."""

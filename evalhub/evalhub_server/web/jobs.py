@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.card import card_json
-from evalhub_server.domain.validation import decode, validate
+from evalhub_server.domain.validation import decode, decode_job, validate
 from evalhub_server.engine.identity import Identity
 from evalhub_server.errors import ApiError
 from evalhub_server.models.card import EvaluationCard
@@ -88,7 +88,7 @@ async def create_job(request: ApiRequest, services: NamedDependency[Services]) -
     The job runs its `benchmarks`, or those of a `collection`. The request is validated completely before anything is
     stored. Later changes of providers and collections do not affect the job.
     """
-    body = decode(await request.body(), JobRequest)
+    body = decode_job(await request.body())
     validate(body, "EvaluationJobConfig")
     job = await services.jobs.create(body, request.identity)
     return json_response(services.encode_job(job) + b"\n", 202)

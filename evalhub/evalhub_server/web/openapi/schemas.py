@@ -24,6 +24,8 @@ from evalhub_server.models.runtime import KnownRuntimes
 from evalhub_server.web.openapi.rule_schemas import STRUCT_KEYWORDS, forced, with_rules
 
 PREFIX = "#/components/schemas/"
+UNKNOWN_KEYS = "*"
+"""Stored name of the field with the keys that a model does not define."""
 WITH_RUNTIMES = (Provider, ProviderConfig)
 _ROLE = re.compile(r":\w+:`~?([^`]*)`|``([^`]*)``")
 
@@ -83,6 +85,8 @@ class Schemas:
         name = type_.__name__
         omits = type_.__struct_config__.omit_defaults
         for field, own in zip(fields_of(type_), msgspec.structs.fields(type_), strict=True):
+            if own.encode_name == UNKNOWN_KEYS:
+                continue
             plain = without_null(self._plain[name]["properties"][own.encode_name])
             if datetime in (own.type, *get_args(own.type)):
                 plain["format"] = "date-time"
@@ -113,6 +117,8 @@ class Schemas:
             schema["required"] = present
         if direction is Direction.STRICT_REQUEST:
             schema["additionalProperties"] = False
+        elif any(field.encode_name == UNKNOWN_KEYS for field in msgspec.structs.fields(type_)):
+            schema["additionalProperties"] = {"description": "The request of the exporter with this name."}
         return schema | STRUCT_KEYWORDS.get(type_, {})
 
     def _page(self, type_: Any) -> Json:
