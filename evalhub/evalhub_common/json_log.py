@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-"""Values of LOG_LEVEL."""
-
 DELETE = "\x7f"
+
+
+def level_number(name: str) -> int | None:
+    """Number of a level that the standard library's logging knows, by its name in any case; None for other names."""
+    return logging.getLevelNamesMapping().get(name.strip().upper())
 
 
 def json_line(level: str, message: str, fields: Mapping[str, Any], at: datetime | None = None) -> str:

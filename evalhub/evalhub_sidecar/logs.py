@@ -7,18 +7,19 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from evalhub_common.json_log import LEVELS, json_line
+from evalhub_common.json_log import json_line, level_number
 
 _logger = logging.getLogger("evalhub_sidecar")
 
 
 def configure_logs(level: str) -> None:
-    """``level`` is debug, info, warn or error in any case; anything else means info."""
+    """``level`` is a name of :mod:`logging` in any case; anything else means info."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.raiseExceptions = False
-    _logger.setLevel(LEVELS.get(level.lower(), logging.INFO))
+    number = level_number(level)
+    _logger.setLevel(logging.INFO if number is None else number)
 
 
 def info(message: str, **fields: Any) -> None:

@@ -30,7 +30,7 @@ def run_in_terminal(
     """
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    unset = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+    unset = ("FORCE_COLOR", "COLUMNS", "LINES")
     env = {**{key: value for key, value in env.items() if key not in unset}, "TERM": "xterm"}
     shown = b""
     with subprocess.Popen(

@@ -79,6 +79,7 @@ class Server:
         self.settings = settings
         self._on_app_init = on_app_init
         self.url = ""
+        self.durable = False
         self._plugins = plugins
         self._stack = contextlib.AsyncExitStack()
         self._http: HttpServer | None = None
@@ -134,6 +135,7 @@ class Server:
 
         storage = self._make(Storage, storage_name(settings), context)
         await storage.open()
+        self.durable = storage.durable
         self._stack.push_async_callback(storage.close)
         self._stack.push_async_callback(telemetry.stop_looking)
         runtime = self._make(Runtime, runtime_name(settings), context)

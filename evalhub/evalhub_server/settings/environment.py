@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from evalhub_common.json_log import level_number
 from evalhub_server.errors import SettingsError
-from evalhub_server.settings.layers import Document, Place
+from evalhub_server.settings.layers import Document, Finding, Place
 
 SECTION = "env_mappings"
 
@@ -34,6 +35,12 @@ ENVIRONMENT: Mapping[str, str] = {
 """Variables that work with any configuration file; ``env_mappings`` in the file adds others."""
 
 
+LOG_LEVEL = "LOG_LEVEL"
+LOG_FORMAT = "LOG_FORMAT"
+LOG_FORMATS = {"auto": "auto", "console": "console", "json": "json", "text": "console"}
+"""Accepted value → format of :func:`evalhub_server.logs.configure_logs`."""
+
+
 def mappings(document: Document) -> dict[str, str]:
     """Variable → dotted key. Raises :class:`SettingsError` for a malformed ``env_mappings``."""
     own: Any = document.get(SECTION) or {}
@@ -45,6 +52,25 @@ def mappings(document: Document) -> dict[str, str]:
             raise SettingsError(f"{SECTION}.{variable}: expected a dotted key such as service.port.")
         found[str(variable).upper()] = key
     return found
+
+
+def log_options(environ: Mapping[str, str]) -> tuple[str, str, list[Finding]]:
+    """``LOG_LEVEL`` and ``LOG_FORMAT``, and a warning for each that has an unknown value, which is replaced by the default.
+
+    Not errors, because adapters inherit both variables, and other programs have other levels.
+    """
+    warnings: list[Finding] = []
+    level = environ.get(LOG_LEVEL) or "info"
+    if level_number(level) is None:
+        text = f"{level!r} is not a log level; info is used. Set debug, info, warning, error or critical."
+        warnings.append(Finding("warning", place_of(LOG_LEVEL).source, 0, text))
+        level = "info"
+    given = environ.get(LOG_FORMAT) or "auto"
+    log_format = LOG_FORMATS.get(given.strip().lower(), "")
+    if not log_format:
+        text = f"{given!r} is not a log format; the default is used. Set console or json."
+        warnings.append(Finding("warning", place_of(LOG_FORMAT).source, 0, text))
+    return level.strip().lower(), log_format or "auto", warnings
 
 
 def place_of(variable: str) -> Place:

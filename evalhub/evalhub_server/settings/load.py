@@ -17,7 +17,7 @@ from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import convert_section, section_errors
 from evalhub_server.settings.auth_token import read_token, token_path
 from evalhub_server.settings.environment import SECTION as ENV_MAPPINGS
-from evalhub_server.settings.environment import apply_environment
+from evalhub_server.settings.environment import apply_environment, log_options
 from evalhub_server.settings.layers import Document, Finding, Place
 from evalhub_server.settings.lint import PluginSections, idle_findings, unknown_findings
 from evalhub_server.settings.locate import as_path, find_config_file
@@ -61,7 +61,7 @@ def load_settings(
     """
     file = find_config_file(configdir, environ)
     document = Document(file)
-    warnings: list[Finding] = []
+    log_level, log_format, warnings = log_options(environ)
     try:
         applied = apply_environment(document, environ)
         _overlay(document, as_path(environ.get(CONFIG_PATH)), warnings)
@@ -96,7 +96,8 @@ def load_settings(
         local=local,
         config_file=file,
         data_dir=data.expanduser().absolute() if data else None,
-        log_level=environ.get("LOG_LEVEL", "info").lower(),
+        log_level=log_level,
+        log_format=log_format,
         sections=document.values,
         warnings=(
             *warnings,

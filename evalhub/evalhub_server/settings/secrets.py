@@ -1,34 +1,63 @@
-"""What is secret in a configuration, and how it is shown instead."""
+"""Secrets of a configuration: how they are found, redacted, and kept from adapters."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evalhub_server.redaction import REDACTED, Redactor
+REDACTED = "[redacted]"
+MIN_SECRET_LENGTH = 4
+"""Characters. A shorter value is not secret, and would be replaced all over the text."""
 
 SECRET_VARIABLES = frozenset({"DB_URL", "EVALHUB_TOKEN"})
-"""Variables with secrets of the server's own, which no adapter inherits, whatever the configuration says."""
+"""Variables that hold secrets of the server and are never passed to adapters."""
 
 _DATABASE_URL = "database.url"
 MAPPINGS = ("env_mappings", "secrets")
-"""Sections that name keys and have no values."""
+"""Sections that contain names of keys instead of values."""
 _SECRET_KEY = re.compile(r"(^|[._-])(password|passwd|secret|token|api_?key|credentials?)$")
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^/?#\s:@]*):([^/?#\s]*)@")
 _PASSWORD_PARAMETER = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&;]+)", re.IGNORECASE)
-_FEWEST_CHARACTERS_INSIDE = 8
-"""A shorter secret would be found in variables that have nothing to do with it."""
+_MIN_LENGTH_INSIDE = 8
+"""Characters. A shorter secret would match inside unrelated variables."""
+
+
+class Redactor:
+    """Replaces known secret values in text."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = sorted({s for s in secrets if len(s) >= MIN_SECRET_LENGTH}, key=len, reverse=True)
+        # Not inside a word: the password "eval" is not in "evaluation".
+        words = [
+            (r"(?<!\w)" if s[0].isalnum() else "") + re.escape(s) + (r"(?!\w)" if s[-1].isalnum() else "")
+            for s in known
+        ]
+        self._pattern = re.compile("|".join(words)) if words else None
+
+    def text(self, text: str) -> str:
+        return self._pattern.sub(REDACTED, text) if self._pattern else text
+
+    def value(self, value: Any) -> Any:
+        """A value of a log line. Lists and maps are redacted recursively, other objects as their text."""
+        if self._pattern is None or value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, dict):
+            items = cast("dict[Any, Any]", value).items()
+            return {self.text(str(key)): self.value(item) for key, item in items}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.value(item) for item in cast("list[Any]", value)]
+        return self.text(value if isinstance(value, str) else str(value))
 
 
 class Secrets(Struct, kw_only=True, frozen=True):
-    """``values`` must not be seen anywhere; ``variables`` are those of the environment that no adapter inherits.
+    """Secret ``values``, the environment ``variables`` that are not passed to adapters, and the ``keys`` of secret files.
 
-    ``keys`` (in lower case) are set from secret files. The texts never show the values.
+    Keys are in lower case. The text of this object does not contain the values.
     """
 
     values: frozenset[str] = frozenset()
@@ -39,7 +68,7 @@ class Secrets(Struct, kw_only=True, frozen=True):
         return f"Secrets({len(self.values)} values, variables={sorted(self.variables)})"
 
     def redact(self, text: str) -> str:
-        """``text`` without any of the values, and without passwords in URLs."""
+        """``text`` without the values and without passwords in URLs."""
         return without_passwords(Redactor(self.values).text(text))
 
     def is_secret(self, key: str) -> bool:
@@ -47,7 +76,7 @@ class Secrets(Struct, kw_only=True, frozen=True):
         return key.lower() in self.keys or bool(_SECRET_KEY.search(key.lower()))
 
     def shown(self, value: Any, key: str = "") -> Any:
-        """A configuration as it may be logged."""
+        """Redacted copy of a configuration, for the log."""
         if isinstance(value, dict):
             items = cast("dict[Any, Any]", value).items()
             return {str(name): self.shown(item, f"{key}.{name}".lstrip(".")) for name, item in items}
@@ -61,11 +90,11 @@ class Secrets(Struct, kw_only=True, frozen=True):
 def find_secrets(
     values: Mapping[str, Any], keys: frozenset[str], applied: Mapping[str, str], environ: Mapping[str, str]
 ) -> Secrets:
-    """Look through a configuration.
+    """Find the secrets of a configuration.
 
-    ``keys`` were set from secret files, ``applied`` from variables. A variable is withheld from adapters if it set a
-    secret key or the database, or if a secret of the server's own is in it. MLflow's are shared: adapters log to
-    the same server.
+    ``keys`` were set from secret files, ``applied`` (variable → key) from the environment. A variable is not passed to
+    adapters if it sets a secret key or the database URL, or if it contains a secret of the server. Secrets of MLflow are
+    shared with adapters, which log to the same tracking server.
     """
     secrets = Secrets(keys=keys)
     found: set[str] = set()
@@ -82,13 +111,13 @@ def find_secrets(
         for name, key in applied.items()
         if key.lower() == _DATABASE_URL or (secrets.is_secret(key) and not _shared(key))
     }
-    inside = {value for value in own if len(value) >= _FEWEST_CHARACTERS_INSIDE}
+    inside = {value for value in own if len(value) >= _MIN_LENGTH_INSIDE}
     variables |= {name for name, text in environ.items() if any(value in text for value in inside)}
     return Secrets(values=frozenset(found - {""}), variables=SECRET_VARIABLES | variables, keys=keys)
 
 
 def with_secret(secrets: Secrets, value: str, environ: Mapping[str, str]) -> Secrets:
-    """One more secret of the server's own, which comes from elsewhere than the configuration."""
+    """Add a secret of the server that is not part of the configuration, such as the content of a token file."""
     holders = {name for name, text in environ.items() if value in text}
     return replace(secrets, values=secrets.values | {value}, variables=secrets.variables | holders)
 
@@ -98,7 +127,7 @@ def _shared(key: str) -> bool:
 
 
 def passwords_in(text: str) -> Iterator[str]:
-    """Passwords of URLs and of libpq's ``password=…``, as written and decoded."""
+    """Passwords in URLs and in libpq's ``password=…``, as written and decoded."""
     for match in _USER_AND_PASSWORD.finditer(text):
         yield from {match[2], unquote(match[2])}
     for match in _PASSWORD_PARAMETER.finditer(text):
@@ -106,7 +135,7 @@ def passwords_in(text: str) -> Iterator[str]:
 
 
 def without_passwords(text: str) -> str:
-    """The text with the passwords of URLs taken out, and libpq's replaced."""
+    """``text`` with passwords removed from URLs and replaced in libpq's ``password=…``."""
     text = _USER_AND_PASSWORD.sub(r"\1@", text)
     return _PASSWORD_PARAMETER.sub(f"password={REDACTED}", text)
 

@@ -37,6 +37,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     config_file: Path
     data_dir: Path | None = None
     log_level: str = "info"
+    log_format: str = "auto"
     service: ServiceSettings = ServiceSettings()
     plugins: PluginSettings = PluginSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
