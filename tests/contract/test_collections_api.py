@@ -55,7 +55,7 @@ def test_members_need_not_exist_until_a_job_runs_them(server: RunningServer):
     assert "url" not in created["benchmarks"][0]
     answer = server.call("POST", f"{API}/jobs", job_over(created))
     assert answer.refusal == (404, "resource_not_found")
-    assert any("not there (yet)" in line["msg"] for line in server.log_lines())
+    assert any("refers to an unknown benchmark" in line["msg"] for line in server.log_lines())
 
 
 def job_over(collection: dict[str, Any]) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import pytest
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine import observers
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.observers import Broadcast
+from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.memory import MemoryStorage
 
 
 class Listener:
-    """Notes the names of the jobs that it hears of; raises or waits first, if told to."""
+    """Notes the names of the jobs that it hears of; raises or waits first, if dispatcher to."""
 
     def __init__(self, *, error: BaseException | None = None, wait: asyncio.Event | None = None) -> None:
         self.heard: list[str] = []
@@ -47,23 +47,23 @@ def a_change(name: str) -> JobChanged:
 async def test_every_observer_hears_every_change_whatever_another_does(error: BaseException | None) -> None:
     bad = Listener(error=error, wait=None if error else asyncio.Event())
     good = Listener()
-    told = Broadcast([("bad", bad), ("good", good)])
-    told.start()
+    dispatcher = ObserverDispatcher([("bad", bad), ("good", good)])
+    dispatcher.start()
     for name in "abc":
-        told.publish(a_change(name))
+        dispatcher.publish(a_change(name))
     await good.until("a", "b", "c")
     await bad.until(*("abc" if error else "a"))
-    await told.close(drain_s=0.01)
+    await dispatcher.close(drain_s=0.01)
 
 
 async def test_an_observer_that_never_ends_is_given_up_after_its_time() -> None:
     slow = Listener(wait=asyncio.Event())
-    told = Broadcast([("slow", slow)], timeout_s=0.01)
-    told.start()
-    told.publish(a_change("a"))
-    told.publish(a_change("b"))
+    dispatcher = ObserverDispatcher([("slow", slow)], timeout_s=0.01)
+    dispatcher.start()
+    dispatcher.publish(a_change("a"))
+    dispatcher.publish(a_change("b"))
     await slow.until("a", "b")
-    await told.close()
+    await dispatcher.close()
 
 
 async def test_a_plain_function_is_an_observer_too() -> None:
@@ -72,11 +72,11 @@ async def test_a_plain_function_is_an_observer_too() -> None:
     def plain(change: JobChanged) -> None:
         heard.append(change)
 
-    told = Broadcast([("plain", plain)])
-    told.start()
+    dispatcher = ObserverDispatcher([("plain", plain)])
+    dispatcher.start()
     change = a_change("a")
-    told.publish(change)
-    await told.close(drain_s=5)
+    dispatcher.publish(change)
+    await dispatcher.close(drain_s=5)
     assert heard == [change]
 
 
@@ -85,12 +85,12 @@ async def test_what_an_observer_cannot_keep_up_with_is_dropped_for_it_alone(
 ) -> None:
     monkeypatch.setattr(observers, "BACKLOG", 2)
     slow, quick = Listener(wait=asyncio.Event()), Listener()
-    told = Broadcast([("slow", slow), ("quick", quick)])
-    told.start()
+    dispatcher = ObserverDispatcher([("slow", slow), ("quick", quick)])
+    dispatcher.start()
     for name in "abcdef":
-        told.publish(a_change(name))
+        dispatcher.publish(a_change(name))
         await quick.until(*"abcdef"[: "abcdef".index(name) + 1])
-    await told.close(drain_s=0.01)
+    await dispatcher.close(drain_s=0.01)
 
 
 async def test_create_change_and_delete_are_announced_after_they_are_stored() -> None:

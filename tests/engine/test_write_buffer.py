@@ -1,4 +1,4 @@
-"""Changes that came while the storage was away."""
+"""Job changes while the storage is unavailable."""
 
 from __future__ import annotations
 
@@ -121,12 +121,12 @@ async def test_what_is_refused_by_then_holds_up_nothing(world: World):
         world.storage.full = False
         await until(world, " one")
         await world.store.close()
-    levels = [line["log_level"] for line in logs if "kept" in line["event"]]
+    levels = [line["log_level"] for line in logs if "Buffered" in line["event"]]
     assert sorted(levels) == ["error", "warning", "warning", "warning"]
 
 
 async def test_there_is_a_limit(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(write_buffer, "LARGEST_BYTES", write_buffer.OVERHEAD_BYTES + 3)
+    monkeypatch.setattr(write_buffer, "MAX_BYTES", write_buffer.OVERHEAD_BYTES + 3)
     assert world.defer(b"one", said("one"))
     assert not world.defer(b"two", said("two"))
     assert world.defer(b"one", said("three"))
@@ -153,7 +153,7 @@ async def test_the_end_tries_once_more_and_says_what_is_lost(world: World, monke
 
 async def test_the_death_of_its_task_is_not_its_end(world: World):
     world.defer(b"1", said("one"))
-    (task,) = [each for each in asyncio.all_tasks() if each.get_name() == "deferred-changes"]
+    (task,) = [each for each in asyncio.all_tasks() if each.get_name() == "write-buffer"]
     task.cancel()
     await asyncio.wait([task])
     world.defer(b"2", said("two"))

@@ -72,5 +72,5 @@ def test_every_change_of_a_job_is_observed_in_order_whatever_another_observer_do
                 ["running", "completed"],
                 ["completed", None],
             ]
-        failures = [line for line in server.log_lines() if line["msg"] == "observer failed"]
+        failures = [line for line in server.log_lines() if line["msg"] == "Observer failed"]
     assert {(line["observer"], line["error"]) for line in failures} == {("broken", "RuntimeError: a bug")}

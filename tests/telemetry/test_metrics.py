@@ -88,6 +88,6 @@ def test_the_last_figures_are_sent_at_the_end(collector: HttpCollector, config_f
         server.finished(server.submit())
         assert not collector.metrics()
         assert server.terminate() == 0
-        assert "metrics lack the gauges" not in server.log_text()
+        assert "Job gauges left out" not in server.log_text()
     assert value(collector, "evalhub_evaluation_jobs", status="completed").as_int == 1
     assert value(collector, "evalhub_evaluation_jobs_active").as_double == 0

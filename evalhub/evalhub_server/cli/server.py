@@ -35,7 +35,7 @@ from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
-from evalhub_server.engine.observers import Broadcast
+from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 from evalhub_server.engine.outbox_targets import ExportTargets
@@ -155,10 +155,10 @@ class Server:
         observers = self._plugins.observers()
         if runtime.observe is not None:
             observers = [*observers, (f"{runtime.name} runtime", runtime.observe)]
-        broadcast = Broadcast(observers)
-        broadcast.start()
-        self._stack.push_async_callback(broadcast.close)
-        store.listen(broadcast.publish)
+        dispatcher = ObserverDispatcher(observers)
+        dispatcher.start()
+        self._stack.push_async_callback(dispatcher.close)
+        store.listen(dispatcher.publish)
         telemetry.listen(store, runtime)
         outbox = Outbox(store, targets, settings.finalizer, random.random, settings.secrets.redact)
         self._stack.push_async_callback(outbox.close)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from evalhub_server.domain.outbox import PendingExport, with_pending_exports
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.engine.write_buffer import Deferred, DeferredChanges
+from evalhub_server.engine.write_buffer import BufferedChange, WriteBuffer
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.storage import JobChange, JobPage, JobQuery, Storage
 
@@ -25,7 +25,7 @@ class JobStore:
         self._storage = storage
         self._pending_exports = pending_exports
         self._listeners: list[Listener] = []
-        self._deferred = DeferredChanges(
+        self._buffer = WriteBuffer(
             lambda each: self._update(each.job_id, each.tenant, each.change, with_exports=each.with_exports)
         )
 
@@ -59,22 +59,22 @@ class JobStore:
 
         Unless ``with_exports``, the change adds nothing to the outbox. What :meth:`defer` keeps for the job is stored before.
         """
-        if job_id in self._deferred:
-            await self._deferred.settle(job_id)
+        if job_id in self._buffer:
+            await self._buffer.flush(job_id)
         return await self._update(job_id, tenant, change, with_exports=with_exports)
 
     def defer(
         self, key: bytes, job_id: str, tenant: str | None, change: JobChange, *, with_exports: bool = True
     ) -> bool:
-        """Keep, in memory, a change that :class:`StorageUnavailable` has refused, to be stored when that is over.
+        """Buffer a change that failed with :class:`StorageUnavailable`, in memory, until the storage is available.
 
-        It takes the place of what is kept by the same ``key`` for the job. False if too much is kept already.
+        It replaces a buffered change of the job with the same ``key``. False if the buffer is full.
         """
-        return self._deferred.keep(key, Deferred(job_id, tenant, change, with_exports))
+        return self._buffer.add(key, BufferedChange(job_id, tenant, change, with_exports))
 
     async def close(self) -> None:
-        """Try to store what is kept, once more."""
-        await self._deferred.close()
+        """Try once more to store buffered changes."""
+        await self._buffer.close()
 
     async def _update(
         self, job_id: str, tenant: str | None, change: JobChange, *, with_exports: bool

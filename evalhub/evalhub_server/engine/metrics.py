@@ -1,4 +1,4 @@
-"""What metrics say of jobs: counted as changes are committed, or looked up when somebody asks."""
+"""Metrics of jobs: counters updated on committed changes, gauges read from the storage on request."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from evalhub_server.plugins.storage import JobQuery, Terms
 log = structlog.get_logger()
 
 SECONDS = tuple(float(2**n) for n in range(14))
-"""Bounds of durations of jobs and benchmarks: 1, 2, 4 … 8192."""
+"""Histogram bounds for durations of jobs and benchmarks: 1, 2, 4 … 8192."""
 
 _distribution = partial(HistogramValue, SECONDS)
 
 
 class JobMetrics:
-    """Listens to a :class:`JobStore`.
+    """Counters and histograms of jobs; register :meth:`on_change` with :meth:`JobStore.listen`.
 
-    Counters begin at zero with the process, as Prometheus expects; gauges are asked of the storage, which remembers
-    more than one process and forgets what was deleted.
+    They start at zero with the process, as Prometheus expects. Gauges (:func:`job_gauges`) are read from the storage,
+    which knows the jobs of earlier processes and those that were deleted.
     """
 
     def __init__(self, runtime: str) -> None:
         self._runtime = runtime
         self.jobs = MetricFamily(
             "evalhub_evaluation_jobs_total",
-            "Evaluation jobs by the state they reached, once for each of their providers.",
+            "Evaluation jobs by state entered, once per provider of the job.",
             ("provider", "collection", "status"),
             CounterValue,
             open_labels=("provider", "collection"),
         )
         self.errors = MetricFamily(
             "evalhub_evaluation_errors_total",
-            "Evaluation errors: jobs that ended as failed or partially_failed, benchmarks that could not be started.",
+            "Evaluation errors: jobs that failed or partially failed, benchmarks that could not be started.",
             ("error_type", "provider"),
             CounterValue,
             open_labels=("provider",),
@@ -60,7 +60,7 @@ class JobMetrics:
         )
         self.actions = MetricFamily(
             "evalhub_evaluation_job_actions_total",
-            "Evaluation jobs that were created, were cancelled, or had a benchmark that could not be started.",
+            "Evaluation jobs that were created, were cancelled or had a benchmark that could not be started.",
             ("action", "runtime"),
             CounterValue,
         )
@@ -78,14 +78,14 @@ class JobMetrics:
         )
         self.job_seconds = MetricFamily(
             "evalhub_evaluation_job_duration_seconds",
-            "From the creation of an evaluation job to its end.",
+            "Time from the creation of an evaluation job to its end.",
             ("provider", "collection"),
             _distribution,
             open_labels=("provider", "collection"),
         )
         self.benchmark_seconds = MetricFamily(
             "evalhub_benchmark_duration_seconds",
-            "From the start of a benchmark to its end, as the job's results have them.",
+            "Time from the reported start of a benchmark to its reported end.",
             ("benchmark_name", "provider"),
             _distribution,
             open_labels=("benchmark_name", "provider"),
@@ -107,25 +107,28 @@ class JobMetrics:
             return
         if before is None:
             self.actions.labels("created", self._runtime).inc()
-            self._reached(after, (), first_end=False)
+            self._count_state(after, (), first_end=False)
             return
-        # Records share what did not change, and one event of a large job changes one benchmark.
+        # Records share unchanged benchmarks, and an event of a large job changes only one of them.
         changed = list(compress(after.benchmarks, map(is_not, before.benchmarks, after.benchmarks)))
         not_started = [b for b in changed if _launch_failed(b)]
         if not_started:
-            self._not_started(before, after, not_started)
+            self._count_launch_failures(before, after, not_started)
         if after.progress.cancelled and not before.progress.cancelled:
             self.actions.labels("cancelled", self._runtime).inc()
         if after.state is not before.state:
             ended = after.state.terminal and not before.state.terminal
-            self._reached(after, after.benchmarks if ended else changed, first_end=ended)
+            self._count_state(after, after.benchmarks if ended else changed, first_end=ended)
         elif after.state.terminal:
-            self._benchmarks_ended(
+            self._count_benchmarks(
                 after, [b for b in changed if b.state is not before.benchmarks[b.index].state]
             )
 
-    def _reached(self, job: JobRecord, ended: Iterable[BenchmarkRecord], *, first_end: bool) -> None:
-        """A state was reached. One end can follow another: a late result replaces what the server had assumed."""
+    def _count_state(self, job: JobRecord, ended: Iterable[BenchmarkRecord], *, first_end: bool) -> None:
+        """Count a state that a job entered.
+
+        A terminal state can follow another: a late result replaces a provisional failure.
+        """
         collection = _collection(job)
         for provider in _providers(job):
             self.jobs.labels(provider, collection, job.state.value).inc()
@@ -141,9 +144,9 @@ class JobMetrics:
             }
             for provider in failed:
                 self.errors.labels("job_failed", provider).inc()
-        self._benchmarks_ended(job, ended)
+        self._count_benchmarks(job, ended)
 
-    def _benchmarks_ended(self, job: JobRecord, benchmarks: Iterable[BenchmarkRecord]) -> None:
+    def _count_benchmarks(self, job: JobRecord, benchmarks: Iterable[BenchmarkRecord]) -> None:
         for benchmark in benchmarks:
             planned = job.plan.benchmarks[benchmark.index]
             self.benchmarks.labels(planned.id, planned.provider_id, benchmark.state.value).inc()
@@ -151,7 +154,7 @@ class JobMetrics:
             if seconds is not None:
                 self.benchmark_seconds.labels(planned.id, planned.provider_id).observe(seconds)
 
-    def _not_started(
+    def _count_launch_failures(
         self, before: JobRecord, after: JobRecord, not_started: Iterable[BenchmarkRecord]
     ) -> None:
         for benchmark in not_started:
@@ -164,16 +167,16 @@ class JobMetrics:
 
 
 async def job_gauges(store: JobStore, supervisor: Supervisor) -> list[Gauge]:
-    """What is true now. Without an answer of the storage its gauges are left out: a wrong one would be believed."""
+    """The current gauges. While the storage is unavailable, those read from it are left out rather than wrong."""
     gauges = [
         _gauge(
             "evalhub_benchmarks_waiting",
-            "Benchmarks of this server that wait for their turn to be started.",
+            "Benchmarks in the launch queue of this server.",
             supervisor.waiting,
         ),
         _gauge(
             "evalhub_workloads_running",
-            "Workloads of benchmarks that this server starts, watches or ends.",
+            "Workloads of benchmarks that this server starts, watches or stops.",
             supervisor.running,
         ),
     ]
@@ -181,7 +184,7 @@ async def job_gauges(store: JobStore, supervisor: Supervisor) -> list[Gauge]:
         pending = await _count(store, State.PENDING)
         running = await _count(store, State.RUNNING)
     except StorageError as error:
-        log.warning("metrics lack the gauges of jobs", error=str(error))
+        log.warning("Job gauges left out of the metrics", error=str(error))
         return gauges
     active = "Evaluation jobs that have not ended: pending and running."
     return [
@@ -213,10 +216,10 @@ def _collection(job: JobRecord) -> str:
 
 
 def _seconds(benchmark: BenchmarkRecord) -> float | None:
-    """Between the two times that the results show; None unless both are there and in their order."""
+    """The duration from the reported start to the reported end; None unless both are known and in order."""
     try:
         started = datetime.fromisoformat(benchmark.started_at)
         seconds = (datetime.fromisoformat(benchmark.completed_at) - started).total_seconds()
-    except (ValueError, TypeError):  # missing; or one has a time zone and the other none
+    except (ValueError, TypeError):  # missing, or only one has a time zone
         return None
     return seconds if seconds >= 0 else None

@@ -1,4 +1,4 @@
-"""Tells observers about committed changes, in their order, without ever holding up a job."""
+"""Delivery of committed job changes to observers, in commit order and in the background."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ OBSERVER_TIMEOUT_S = 10.0
 BACKLOG = 10_000
 
 
-class Broadcast:
-    """Hands each change to every observer, each through a queue and a task of its own.
+class ObserverDispatcher:
+    """Delivers each change to every observer, through a queue and a task per observer.
 
-    ``observers`` are (name, function) pairs, functions called with ``change=``. What one raises, or how long it takes
-    (up to ``timeout_s`` for a change, if it is a coroutine function), is nobody else's business.
+    ``observers`` are (name, function) pairs; the function is called with ``change=`` and may be a coroutine function,
+    which has ``timeout_s`` for each change. Errors and delays of one observer affect neither jobs nor other observers.
     """
 
     def __init__(
         self, observers: Sequence[tuple[str, Observer]], timeout_s: float = OBSERVER_TIMEOUT_S
     ) -> None:
-        self._listeners = [_Listener(name, observer, timeout_s) for name, observer in observers]
+        self._queues = [_ObserverQueue(name, observer, timeout_s) for name, observer in observers]
 
     def start(self) -> None:
-        for listener in self._listeners:
-            listener.start()
+        for queue in self._queues:
+            queue.start()
 
     def publish(self, change: JobChanged) -> None:
-        for listener in self._listeners:
-            listener.put(change)
+        for queue in self._queues:
+            queue.put(change)
 
     async def close(self, drain_s: float = 0.3) -> None:
-        """Give observers ``drain_s`` seconds for what is queued, then stop."""
-        await asyncio.gather(*(listener.close(drain_s) for listener in self._listeners))
+        """Give observers ``drain_s`` seconds for queued changes, then stop."""
+        await asyncio.gather(*(queue.close(drain_s) for queue in self._queues))
 
 
-class _Listener:
-    """One observer with what it has still to hear."""
+class _ObserverQueue:
+    """One observer with the changes that are to be delivered to it."""
 
     def __init__(self, name: str, observer: Observer, timeout_s: float) -> None:
         self._name = name
@@ -59,15 +59,13 @@ class _Listener:
         self._task = asyncio.create_task(self._deliver(), name=f"observer-{self._name}")
 
     def put(self, change: JobChanged) -> None:
-        """Queue a change; if this observer is hopelessly behind, it is dropped and counted in the log."""
+        """Queue a change; drop and log it if the queue is full."""
         try:
             self._changes.put_nowait(change)
         except asyncio.QueueFull:
             self._dropped += 1
             if self._dropped == 1 or self._dropped % BACKLOG == 0:
-                log.warning(
-                    "observer is too slow, changes dropped", observer=self._name, dropped=self._dropped
-                )
+                log.warning("Observer too slow, changes dropped", observer=self._name, dropped=self._dropped)
 
     async def close(self, drain_s: float) -> None:
         if self._task is None:
@@ -88,14 +86,14 @@ class _Listener:
 
     async def _notify(self, change: JobChanged) -> None:
         try:
-            answer = self._observer(change=change)
-            if inspect.isawaitable(answer):
-                await asyncio.wait_for(cast("Awaitable[None]", answer), self._timeout_s)
+            result = self._observer(change=change)
+            if inspect.isawaitable(result):
+                await asyncio.wait_for(cast("Awaitable[None]", result), self._timeout_s)
         except TimeoutError:
-            log.warning("observer timed out", observer=self._name, timeout_s=self._timeout_s)
+            log.warning("Observer timed out", observer=self._name, timeout_s=self._timeout_s)
         except asyncio.CancelledError:
             if self._task is None or self._task.cancelling():
                 raise
-            log.warning("observer failed", observer=self._name, error="it was cancelled")
+            log.warning("Observer failed", observer=self._name, error="it was cancelled")
         except Exception as error:  # noqa: BLE001  a third party's code may raise anything
-            log.warning("observer failed", observer=self._name, error=f"{type(error).__name__}: {error}")
+            log.warning("Observer failed", observer=self._name, error=f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Metrics of exports: counters of attempts, and a gauge of jobs with pending exports."""
+"""Metrics of the outbox: export attempts, and a gauge of pending exports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from evalhub_server.engine.metric_family import CounterValue, Gauge, HistogramVa
 from evalhub_server.engine.outbox import ExportAttempt, Outbox
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-"""Bucket bounds of durations; an attempt has two minutes."""
+"""Histogram bounds for durations; an attempt times out after two minutes."""
 
 
 class ExportMetrics:
@@ -24,7 +24,7 @@ class ExportMetrics:
         )
         self.seconds = MetricFamily(
             "evalhub_export_attempt_duration_seconds",
-            "Duration of attempts.",
+            "Duration of attempts to send results of jobs.",
             ("kind", "name"),
             partial(HistogramValue, SECONDS),
         )

@@ -1,4 +1,4 @@
-"""Which waiting benchmark may start next: first come, first served, within the runtime's limits."""
+"""Launch queue of benchmarks: first in, first out, within the limits of the runtime."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evalhub_server.plugins.runtime import Limits
 
 
 class Slot(Struct, frozen=True):
-    """A benchmark that waits for its turn or has it; named by job and index, limited by provider and model."""
+    """A waiting or running benchmark, identified by job and index; provider and model URL have their own limits."""
 
     job_id: str
     index: int
@@ -19,7 +19,10 @@ class Slot(Struct, frozen=True):
 
 
 class LaunchQueue:
-    """Waiting slots in order of arrival, and how many run. One that is over a limit of its own lets others pass."""
+    """Waiting slots in order of arrival, and the running ones.
+
+    A slot that waits for the limit of its provider or model does not hold up those behind it.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -32,14 +35,15 @@ class LaunchQueue:
         return len(self._waiting)
 
     def put(self, slot: Slot) -> None:
+        """Append a slot unless it is waiting already."""
         self._waiting.setdefault(slot)
 
     def discard(self, slot: Slot) -> bool:
-        """Take a slot out of the line; False if it was not waiting."""
+        """Remove a waiting slot; False if it was not waiting."""
         return self._waiting.pop(slot, False) is None
 
     def take(self) -> Slot | None:
-        """The next slot that may run, counted as running; None if none may."""
+        """Move the next slot within all limits from waiting to running and return it; None if there is none."""
         limits = self._limits
         if limits.total is not None and len(self._running) >= limits.total:
             return None
@@ -54,13 +58,14 @@ class LaunchQueue:
         return None
 
     def occupy(self, slot: Slot) -> None:
-        """Count a slot as running that runs already (found again after a restart), whatever the limits say."""
+        """Count a slot as running, regardless of the limits: it was running before a restart."""
         if slot not in self._running:
             self._running.add(slot)
             self._by_provider[slot.provider_id] += 1
             self._by_model[slot.model_url] += 1
 
     def release(self, slot: Slot) -> None:
+        """Remove a running slot."""
         if slot in self._running:
             self._running.remove(slot)
             self._by_provider[slot.provider_id] -= 1

@@ -1,4 +1,4 @@
-"""The storage as the engine uses it for providers and collections: typed, and with what one derives from the other."""
+"""Typed storage access for providers and collections, which keeps derived taxonomies up to date."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _PAGE = 1000
 
 
 class SystemResources(Struct, kw_only=True, frozen=True):
-    """What the files say, by id."""
+    """The providers and collections from files, by id."""
 
     providers: dict[str, ProviderConfig] = {}
     collections: dict[str, CollectionConfig] = {}
 
 
 class ResourceStore:
-    """Reads and writes providers and collections. ``tenant`` is as in :class:`Storage`, and so is what is raised.
+    """Reads and writes providers and collections. ``tenant`` and exceptions are those of :class:`Storage`.
 
-    Whoever writes a configuration holds ``writing``: what collections derive from providers is computed from what is
-    stored, and no other write must come between.
+    Hold the lock ``writing`` while writing a configuration: derived taxonomies are computed from stored providers,
+    and no other write may come between.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -70,8 +70,10 @@ class ResourceStore:
     async def delete(self, record: AnyResource, tenant: str | None) -> None:
         await self._storage.delete_resource(KINDS[type(record)], record.id, tenant)
 
-    async def visible(self, provider_ids: Iterable[str], tenant: str | None) -> Sequence[ProviderRecord]:
-        """Those of the providers that there are, ordered by id."""
+    async def visible_providers(
+        self, provider_ids: Iterable[str], tenant: str | None
+    ) -> Sequence[ProviderRecord]:
+        """Those of the providers that exist and that the tenant can see, ordered by id."""
         found: list[ProviderRecord] = []
         for provider_id in sorted(provider_ids):
             try:
@@ -82,19 +84,19 @@ class ResourceStore:
 
     async def visible_benchmarks(self, tenant: str | None) -> VisibleBenchmarks:
         """Every benchmark that the tenant can see."""
-        return index([provider async for provider in self._all(ProviderRecord, tenant)])
+        return benchmarks_of([provider async for provider in self._all(ProviderRecord, tenant)])
 
-    async def derive_again(self, provider: ProviderRecord | None = None) -> None:
-        """Bring up to date what collections derive from ``provider``, which changed or is gone; None: from any.
+    async def update_derived(self, provider: ProviderRecord | None = None) -> None:
+        """Update the derived taxonomies of the collections of ``provider``, changed or deleted; of all, if None.
 
-        What is derived belongs to the collection, so it is what the collection's own tenant sees, whoever reads it.
+        They are computed from the providers that the collection's own tenant can see, regardless of the reader.
         """
         tenant = None if provider is None or provider.system else provider.tenant
         async for collection in self._all(CollectionRecord, tenant):
-            named = {benchmark.provider_id for benchmark in collection.config.benchmarks}
-            if provider is not None and provider.id not in named:
+            provider_ids = {benchmark.provider_id for benchmark in collection.config.benchmarks}
+            if provider is not None and provider.id not in provider_ids:
                 continue
-            visible = index(await self.visible(named, collection.tenant))
+            visible = benchmarks_of(await self.visible_providers(provider_ids, collection.tenant))
             if with_derived(collection, visible) is not collection:
                 await self.update(
                     CollectionRecord,
@@ -104,29 +106,29 @@ class ResourceStore:
                 )
 
     async def replace_system(self, system: SystemResources, now: datetime) -> None:
-        """Make ``system`` all that the system has."""
+        """Replace all system resources with ``system``."""
         visible = visible_benchmarks(system.providers)
         records: list[AnyResource] = [
-            resource_transitions.new_provider(config, _made(key, now))
+            resource_transitions.new_provider(config, _creation(key, now))
             for key, config in system.providers.items()
         ]
         records += [
-            resource_transitions.new_collection(config, visible, _made(key, now))
+            resource_transitions.new_collection(config, visible, _creation(key, now))
             for key, config in system.collections.items()
         ]
         async with self.writing:
             await self._storage.replace_system(records)
             for record in records:
-                await self._name_if_left_out(record)
-            await self.derive_again()
+                await self._warn_if_skipped(record)
+            await self.update_derived()
 
-    async def _name_if_left_out(self, record: AnyResource) -> None:
+    async def _warn_if_skipped(self, record: AnyResource) -> None:
         kind = KINDS[type(record)]
         if not (await self._storage.get_resource(kind, record.id, None)).system:
             log.warning(
-                f"{kind.value.capitalize()} skipped: its id belongs to a {kind.value} that was created over REST; "
-                "delete that one, or choose another id in the file",
+                f"{kind.value.capitalize()} skipped",
                 **{f"{kind.value}_id": record.id},
+                error=f"a {kind.value} with this id was created over REST; delete it, or choose another id in the file",
             )
 
     async def _all(self, type_: type[R], tenant: str | None) -> AsyncIterator[R]:
@@ -141,10 +143,10 @@ class ResourceStore:
             query = replace(query, offset=query.offset + _PAGE)
 
 
-def index(providers: Iterable[ProviderRecord]) -> VisibleBenchmarks:
-    """Their benchmarks."""
+def benchmarks_of(providers: Iterable[ProviderRecord]) -> VisibleBenchmarks:
+    """The benchmarks of the providers, by provider id and benchmark id."""
     return visible_benchmarks({provider.id: provider.config for provider in providers})
 
 
-def _made(resource_id: str, now: datetime) -> Creation:
+def _creation(resource_id: str, now: datetime) -> Creation:
     return Creation(id=resource_id, owner=SYSTEM_OWNER, now=now)

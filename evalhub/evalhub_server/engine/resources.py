@@ -1,4 +1,4 @@
-"""What clients can do with providers and collections."""
+"""Service for providers and collections: the operations of the REST API."""
 
 from __future__ import annotations
 
@@ -30,10 +30,9 @@ log = structlog.get_logger()
 
 
 class ResourceService:
-    """Providers and collections as the REST API offers them. Raises :class:`ApiError` for what a client must know.
+    """Reads and changes providers and collections for clients; raises :class:`ApiError`.
 
-    ``body_limit_bytes`` is for documents that patches put together, too. ``commands_allowed``: may clients say what
-    this computer runs?
+    ``body_limit_bytes`` also limits patched documents. ``commands_allowed``: clients may set commands for this host.
     """
 
     def __init__(
@@ -66,10 +65,10 @@ class ResourceService:
     async def member_providers(
         self, collection: CollectionRecord, identity: Identity
     ) -> Sequence[ProviderRecord]:
-        """The providers of the collection's benchmarks that the reader can see."""
-        named = {benchmark.provider_id for benchmark in collection.config.benchmarks}
-        with _told(Kind.COLLECTION, collection.id):
-            return await self._store.visible(named, identity.scope)
+        """The providers of the collection's benchmarks that the client can see."""
+        provider_ids = {benchmark.provider_id for benchmark in collection.config.benchmarks}
+        with _api_errors(Kind.COLLECTION, collection.id):
+            return await self._store.visible_providers(provider_ids, identity.scope)
 
     async def create_provider(self, config: ProviderConfig, identity: Identity) -> ProviderRecord:
         check_commands_allowed(config, allowed=self._commands_allowed)
@@ -95,8 +94,8 @@ class ResourceService:
     async def delete_provider(self, provider_id: str, identity: Identity) -> None:
         async with self._store.writing:
             record = await self._delete(ProviderRecord, provider_id, identity)
-            with _told(Kind.PROVIDER, provider_id):
-                await self._store.derive_again(record)
+            with _api_errors(Kind.PROVIDER, provider_id):
+                await self._store.update_derived(record)
 
     async def create_collection(self, config: CollectionConfig, identity: Identity) -> CollectionRecord:
         return await self._add_collection(
@@ -140,13 +139,13 @@ class ResourceService:
             await self._delete(CollectionRecord, collection_id, identity)
 
     async def count_run(self, collection: CollectionRecord) -> None:
-        """One more job runs the collection. A failure is logged: that job is stored, which is what counts."""
+        """Count a job of the collection. A storage error is only logged, since the job itself is stored."""
         try:
             await self._store.update(
                 CollectionRecord, collection.id, collection.tenant, resource_transitions.with_run_counted
             )
         except StorageError as error:
-            log.warning("run of a collection not counted", collection_id=collection.id, error=str(error))
+            log.warning("Run of a collection not counted", collection_id=collection.id, error=str(error))
 
     def _creation(self, identity: Identity) -> Creation:
         return Creation(id=self._new_id(), tenant=identity.tenant, owner=identity.user, now=self._clock())
@@ -160,9 +159,9 @@ class ResourceService:
             return record
 
         async with self._store.writing:
-            with _told(Kind.PROVIDER, provider_id):
+            with _api_errors(Kind.PROVIDER, provider_id):
                 record = await self._store.update(ProviderRecord, provider_id, identity.scope, checked)
-                await self._store.derive_again(record)
+                await self._store.update_derived(record)
         log.info("Updated provider", provider_id=provider_id)
         return record
 
@@ -171,7 +170,7 @@ class ResourceService:
     ) -> CollectionRecord:
         now = self._clock()
         async with self._store.writing:
-            with _told(Kind.COLLECTION, collection_id):
+            with _api_errors(Kind.COLLECTION, collection_id):
                 visible = await self._store.visible_benchmarks(identity.scope)
                 record = await self._store.update(
                     CollectionRecord,
@@ -180,53 +179,53 @@ class ResourceService:
                     lambda stored: change(stored, visible, now),
                 )
         log.info("Updated collection", collection_id=collection_id)
-        _name_unknown_members(record, visible)
+        _warn_of_unknown_members(record, visible)
         return record
 
     async def _add_collection(
-        self, identity: Identity, make: Callable[[VisibleBenchmarks], CollectionRecord]
+        self, identity: Identity, new_record: Callable[[VisibleBenchmarks], CollectionRecord]
     ) -> CollectionRecord:
         async with self._store.writing:
-            with _told(Kind.COLLECTION, ""):
+            with _api_errors(Kind.COLLECTION, ""):
                 visible = await self._store.visible_benchmarks(identity.scope)
-            record = make(visible)
+            record = new_record(visible)
             await self._add(record)
-        _name_unknown_members(record, visible)
+        _warn_of_unknown_members(record, visible)
         return record
 
     async def _add(self, record: AnyResource) -> None:
         kind = KINDS[type(record)]
-        with _told(kind, record.id):
+        with _api_errors(kind, record.id):
             await self._store.add(record)
         log.info(f"Created {kind.value}", **{f"{kind.value}_id": record.id})
 
     async def _get(self, type_: type[R], resource_id: str, identity: Identity) -> R:
-        with _told(KINDS[type_], resource_id):
+        with _api_errors(KINDS[type_], resource_id):
             return await self._store.get(type_, resource_id, identity.scope)
 
     async def _delete(self, type_: type[R], resource_id: str, identity: Identity) -> R:
         kind = KINDS[type_]
         record = await self._get(type_, resource_id, identity)
         resource_transitions.check_deletable(record)
-        with _told(kind, resource_id):
+        with _api_errors(kind, resource_id):
             await self._store.delete(record, identity.scope)
         log.info(f"Deleted {kind.value}", **{f"{kind.value}_id": resource_id})
         return record
 
 
 @contextmanager
-def _told(kind: Kind, resource_id: str) -> Generator[None]:
-    """The storage's faults as the contract tells them."""
+def _api_errors(kind: Kind, resource_id: str) -> Generator[None]:
+    """Convert storage errors to responses of the contract."""
     try:
         yield
     except StorageError as error:
         raise problems.from_storage(kind.value, resource_id, error) from error
 
 
-def _name_unknown_members(record: CollectionRecord, visible: VisibleBenchmarks) -> None:
+def _warn_of_unknown_members(record: CollectionRecord, visible: VisibleBenchmarks) -> None:
     for member in unknown_members(record.config, visible):
         log.warning(
-            "The collection names a benchmark that is not there (yet); its jobs are refused until it is",
+            "Collection refers to an unknown benchmark; its jobs are refused until that exists",
             collection_id=record.id,
             provider_id=member.provider_id,
             benchmark_id=member.id,

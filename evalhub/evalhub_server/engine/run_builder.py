@@ -1,11 +1,14 @@
-"""From a record to what a runtime is asked to run."""
+"""Run builder: a benchmark of a job record converted to the run that a runtime launches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from evalhub_server.domain.jobspec import job_spec
+from msgspec import UNSET, UnsetType
+
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.models.job import Model
+from evalhub_server.models.jobspec import JobSpec, JobSpecExports, JobSpecOci
 from evalhub_server.plugins.runtime import BenchmarkRun
 from evalhub_server.plugins.tracking import Tracker
 
@@ -13,10 +16,11 @@ EnvironmentOf = Callable[[JobRecord, int], Mapping[str, str]]
 
 
 class RunBuilder:
-    """Knows what every run has in common: the callback address, the runtime's key, the trackers' environment.
+    """Builds runs with the settings that all runs share.
 
-    ``callback_path``, where there is one, adds to the address what a job's adapters need to be let in. ``environment``
-    is for every adapter and ``environment_of`` for that of one benchmark; what a tracker wants goes before both.
+    ``provider_key`` selects the runtime's entry in a provider. ``callback_path(job_id)`` is appended to
+    ``callback_url`` and authenticates the job's adapters. Variables for adapters, in increasing precedence:
+    ``environment`` for all, ``environment_of`` for one benchmark, those of the trackers.
     """
 
     def __init__(
@@ -55,3 +59,39 @@ class RunBuilder:
             test_data=benchmark.test_data_ref,
             oci_connection=oci.k8s.connection if oci and oci.k8s else "",
         )
+
+
+def job_spec(job: JobRecord, index: int, callback_url: str) -> JobSpec:
+    """The job specification of benchmark ``index``; ``num_examples`` is moved out of its parameters."""
+    benchmark = job.plan.benchmarks[index]
+    request = job.request
+    parameters = dict(benchmark.parameters)
+    experiment = request.experiment
+    oci = request.exports.oci if request.exports else None
+    return JobSpec(
+        id=job.id,
+        provider_id=benchmark.provider_id,
+        benchmark_id=benchmark.id,
+        benchmark_index=index,
+        model=request.model or Model(),
+        num_examples=_whole_number(parameters.pop("num_examples", None)),
+        parameters=parameters,
+        experiment_name=experiment.name if experiment else UNSET,
+        tags=(experiment.tags or UNSET) if experiment else UNSET,
+        callback_url=callback_url,
+        exports=JobSpecExports(oci=JobSpecOci(coordinates=oci.coordinates))
+        if oci and oci.coordinates
+        else UNSET,
+        primary_score=benchmark.primary_score or UNSET,
+    )
+
+
+def _whole_number(value: object) -> int | UnsetType:
+    """A number, truncated, or a string of digits, which the released server silently ignores."""
+    if isinstance(value, bool):
+        return UNSET
+    if isinstance(value, int | float):
+        return int(value)
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    return UNSET

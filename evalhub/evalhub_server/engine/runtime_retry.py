@@ -1,4 +1,4 @@
-"""A runtime as one workload asks it: a plugin may raise anything, and is asked again until it knows."""
+"""Retrying wrapper around a runtime, for one workload: a plugin may raise anything."""
 
 from __future__ import annotations
 
@@ -15,64 +15,62 @@ RETRY = Backoff(first_s=0.2, max_s=15.0)
 LOG_TAIL_BYTES = 16 * 1024
 
 
-class RuntimeCalls:
-    """``grace_s``: the time between asking a workload to end and forcing it."""
+class RetryingRuntime:
+    """Calls a runtime until it succeeds. ``grace_s`` is the time between SIGTERM and SIGKILL."""
 
     def __init__(self, runtime: Runtime, grace_s: float, log: FilteringBoundLogger) -> None:
         self._runtime = runtime
         self._grace_s = grace_s
-        self._hurry = asyncio.Event()
+        self._grace_changed = asyncio.Event()
         self._log = log
 
-    def hurry(self, grace_s: float) -> None:
-        """Have another grace from now on, also for a stop that is under way."""
+    def set_grace(self, grace_s: float) -> None:
+        """Change the grace period; a stop in progress is restarted with the new one."""
         self._grace_s = grace_s
-        self._hurry.set()
+        self._grace_changed.set()
 
-    async def exit(self, handle: Handle) -> Exit:
-        """Wait for the end."""
+    async def wait(self, handle: Handle) -> Exit:
+        """Wait until the workload exits."""
         delays = RETRY.delays()
         while True:
             try:
                 return await self._runtime.wait(handle)
             except Exception as error:  # noqa: BLE001  a runtime is a plugin and may raise anything
-                self._log.error(
-                    "runtime cannot tell whether the workload runs; asking again", error=str(error)
-                )
+                self._log.error("Runtime failed to wait for the workload; retrying", error=str(error))
             await asyncio.sleep(next(delays))
 
     async def stop(self, handle: Handle) -> None:
         """Return when nothing of the workload runs."""
         delays = RETRY.delays()
         while True:
-            self._hurry.clear()
+            self._grace_changed.clear()
             stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
-            hurried = asyncio.create_task(self._hurry.wait())
+            grace_changed = asyncio.create_task(self._grace_changed.wait())
             try:
-                await asyncio.wait((stopping, hurried), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((stopping, grace_changed), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                hurried.cancel()
+                grace_changed.cancel()
                 if not stopping.done():
                     stopping.cancel()
                     await asyncio.gather(stopping, return_exceptions=True)
-            if stopping.cancelled() and self._hurry.is_set():
+            if stopping.cancelled() and self._grace_changed.is_set():
                 continue
             error = "it was cancelled" if stopping.cancelled() else stopping.exception()
             if error is None:
                 return
-            self._log.error("workload could not be stopped; trying again", error=str(error))
+            self._log.error("Runtime failed to stop the workload; retrying", error=str(error))
             await asyncio.sleep(next(delays))
 
-    async def hidden(self, run: BenchmarkRun) -> Handle | None:
-        """What a launch that raised may have started; None too if the runtime cannot tell: it is asked once."""
+    async def find(self, run: BenchmarkRun) -> Handle | None:
+        """The workload of a launch that raised; None if there is none, or if the runtime fails: there is no retry."""
         try:
             return await self._runtime.find(run)
         except Exception as error:  # noqa: BLE001  as above
-            self._log.error("runtime cannot tell what a failed launch left", error=str(error))
+            self._log.error("Runtime failed to find the workload of a failed launch", error=str(error))
             return None
 
     async def log_tail(self, handle: Handle) -> str:
-        """The last lines of what the adapter has printed, or why there are none."""
+        """The last lines of the adapter's output, or a note why they cannot be read."""
         try:
             tail = b""
             async for chunk in self._runtime.logs(handle, LogOptions(tail_lines=LOG_TAIL_LINES)):

@@ -18,7 +18,7 @@ from evalhub_server.engine.deadlines import Deadline, next_deadline
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
-from evalhub_server.engine.runtime_retry import RETRY, RuntimeCalls
+from evalhub_server.engine.runtime_retry import RETRY, RetryingRuntime
 from evalhub_server.errors import (
     LaunchError,
     NotFound,
@@ -63,7 +63,7 @@ class Workload:
         self._log = structlog.get_logger().bind(
             job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
         )
-        self._calls = RuntimeCalls(runtime, settings.stop_grace, self._log)
+        self._retrying = RetryingRuntime(runtime, settings.stop_grace, self._log)
 
     def found(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
         """Start from what an earlier server stored instead of from a launch."""
@@ -86,7 +86,7 @@ class Workload:
         """
         self.stopping = True
         if grace_s is not None:
-            self._calls.hurry(grace_s)
+            self._retrying.set_grace(grace_s)
         self._wake.set()
         assert self.task is not None  # noqa: S101  the supervisor sets it before anybody can ask
         return self.task
@@ -100,7 +100,7 @@ class Workload:
         except NotFound:
             # Hard-deleted meanwhile. Who deletes waits for this task before it removes files.
             if self.handle is not None:
-                self._calls.hurry(0)
+                self._retrying.set_grace(0)
                 await self._stop(self.handle)
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
@@ -120,9 +120,9 @@ class Workload:
 
     async def _stop_hidden(self, run: BenchmarkRun) -> None:
         """Stop what a launch that raised may have started."""
-        handle = await self._calls.hidden(run) if self.handle is None else self.handle
+        handle = await self._retrying.find(run) if self.handle is None else self.handle
         if handle is not None:
-            await self._calls.stop(handle)
+            await self._retrying.stop(handle)
         self.gone.set()
 
     async def _launch(self) -> bool:
@@ -230,7 +230,7 @@ class Workload:
 
     async def _watch(self, handle: Handle) -> None:
         name = f"{self.slot.job_id}-{self.slot.index}"
-        waiting = asyncio.create_task(self._calls.exit(handle), name=f"wait-{name}")
+        waiting = asyncio.create_task(self._retrying.wait(handle), name=f"wait-{name}")
         listening = asyncio.create_task(self._listen(handle), name=f"notices-{name}")
         try:
             stop = await self._until_exit(handle, waiting)
@@ -243,7 +243,7 @@ class Workload:
             await self._until_reported()
             await self._stop(handle)  # what an adapter that has ended left running
         reported = self._benchmark is not None and self._benchmark.state.terminal
-        tail = "" if reported else await self._calls.log_tail(handle)
+        tail = "" if reported else await self._retrying.log_tail(handle)
         index = self.slot.index
         self._log.info("workload ended", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
         if isinstance(stop, Deadline):
@@ -303,7 +303,7 @@ class Workload:
             await self._wait_for(None, left)
 
     async def _stop(self, handle: Handle) -> None:
-        await self._calls.stop(handle)
+        await self._retrying.stop(handle)
         self.gone.set()
 
     async def _note(self, what: str, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:

@@ -1,7 +1,7 @@
-"""Changes that came while the storage was away: kept in memory, and stored when it is back.
+"""Write buffer for job changes while the storage is unavailable: kept in memory, stored once it is available again.
 
-Adapters report each event once, so one that is refused for good is the result of hours; and what has happened to a
-process cannot be taken back. Nobody is told that such a change is stored before it is: a restart forgets it.
+Adapters report each event once, so an event that is refused for good loses a result of hours; and the exit of a
+process cannot be undone. No response claims that a buffered change is stored: a restart loses the buffer.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from evalhub_server.plugins.storage import JobChange
 
 RETRY = Backoff(first_s=0.2, max_s=5.0)
 LAST_TRY_S = 1.0
-LARGEST_BYTES = 32 << 20
+MAX_BYTES = 32 << 20
 OVERHEAD_BYTES = 1024
-"""About what a change takes beside what it says."""
+"""Estimated memory of a buffered change in addition to its key."""
 
 log = structlog.get_logger()
 
 
-class Deferred(Struct, frozen=True):
-    """A change of a job, as :meth:`JobStore.update` takes it."""
+class BufferedChange(Struct, frozen=True):
+    """A change of a job, with the arguments of :meth:`JobStore.update`."""
 
     job_id: str
     tenant: str | None
@@ -36,87 +36,89 @@ class Deferred(Struct, frozen=True):
     with_exports: bool = True
 
 
-class _Line:
-    """What one job waits for, in order, by key; the lock keeps two from storing the same."""
+class _JobBuffer:
+    """The buffered changes of one job by key, oldest first; the lock keeps two tasks from storing the same change."""
 
     def __init__(self) -> None:
-        self.changes: dict[bytes, Deferred] = {}
+        self.changes: dict[bytes, BufferedChange] = {}
         self.lock = asyncio.Lock()
 
 
-class DeferredChanges:
-    """``store`` stores one; it raises :class:`StorageUnavailable` while that must wait."""
+class WriteBuffer:
+    """``store`` writes one change to the storage; it raises :class:`StorageUnavailable` if that must be retried."""
 
-    def __init__(self, store: Callable[[Deferred], Awaitable[object]]) -> None:
+    def __init__(self, store: Callable[[BufferedChange], Awaitable[object]]) -> None:
         self._store = store
-        self._lines: dict[str, _Line] = {}
+        self._jobs: dict[str, _JobBuffer] = {}
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
 
     def __contains__(self, job_id: str) -> bool:
-        return job_id in self._lines
+        return job_id in self._jobs
 
-    def keep(self, key: bytes, deferred: Deferred) -> bool:
-        """Keep a change, in the place of one with the same key if there is any; False if too much is kept already."""
-        line = self._lines.get(deferred.job_id) or _Line()
-        if key not in line.changes:
+    def add(self, key: bytes, buffered: BufferedChange) -> bool:
+        """Buffer a change, replacing one of the same job with the same key; False if the buffer is full."""
+        job = self._jobs.get(buffered.job_id) or _JobBuffer()
+        if key not in job.changes:
             size_bytes = len(key) + OVERHEAD_BYTES
-            if self._bytes + size_bytes > LARGEST_BYTES:
-                log.error("the storage is away, and no more can be kept for it", job_id=deferred.job_id)
+            if self._bytes + size_bytes > MAX_BYTES:
+                log.error("Storage unavailable and write buffer full", job_id=buffered.job_id)
                 return False
             self._bytes += size_bytes
-        line.changes[key] = deferred
-        self._lines[deferred.job_id] = line
+        job.changes[key] = buffered
+        self._jobs[buffered.job_id] = job
         if self._task is None or self._task.done():
-            # A context of its own: what is logged later belongs to no request.
-            self._task = asyncio.create_task(self._retry(), name="deferred-changes", context=Context())
+            # An empty context: what the task logs belongs to no request.
+            self._task = asyncio.create_task(self._retry(), name="write-buffer", context=Context())
         return True
 
-    async def settle(self, job_id: str) -> None:
-        """Store what is kept for a job. Raises :class:`StorageUnavailable`; what is left is then kept on."""
-        line = self._lines.get(job_id)
-        if line is None:
+    async def flush(self, job_id: str) -> None:
+        """Store the buffered changes of a job. Raises :class:`StorageUnavailable`; the rest then stays buffered."""
+        job = self._jobs.get(job_id)
+        if job is None:
             return
-        async with line.lock:
-            while line.changes:
-                key, deferred = next(iter(line.changes.items()))
+        async with job.lock:
+            while job.changes:
+                key, buffered = next(iter(job.changes.items()))
                 try:
-                    await self._store(deferred)
+                    await self._store(buffered)
                 except StorageUnavailable:
                     raise
                 except EvalHubError as error:
-                    log.warning("a change that was kept is refused", job_id=job_id, error=str(error))
+                    log.warning("Buffered change refused", job_id=job_id, error=str(error))
                 except Exception as error:
-                    log.error("a change that was kept cannot be stored", job_id=job_id, exc_info=error)
-                if line.changes.get(key) is deferred:
-                    del line.changes[key]
+                    log.error("Buffered change not stored", job_id=job_id, exc_info=error)
+                if job.changes.get(key) is buffered:
+                    del job.changes[key]
                     self._bytes -= len(key) + OVERHEAD_BYTES
-        if self._lines.get(job_id) is line and not line.changes:
-            del self._lines[job_id]
+        if self._jobs.get(job_id) is job and not job.changes:
+            del self._jobs[job_id]
 
     async def close(self) -> None:
-        """Try once more, then say what is lost."""
+        """Try once more to store everything, then log what is lost."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_TRY_S):
-                await self._settle_all()
-        for job_id, line in self._lines.items():
-            log.error("the storage stayed away: changes are lost", job_id=job_id, changes=len(line.changes))
+                await self._flush_all()
+        for job_id, job in self._jobs.items():
+            log.error("Buffered changes lost", job_id=job_id, changes=len(job.changes))
 
     async def _retry(self) -> None:
         failures = 1
-        while self._lines:
+        while self._jobs:
             await asyncio.sleep(RETRY.delay_s(failures))
-            failures = 1 if await self._settle_all() else failures + 1
+            failures = 1 if await self._flush_all() else failures + 1
 
-    async def _settle_all(self) -> bool:
-        """False if the storage is still away."""
-        for job_id in list(self._lines):
+    async def _flush_all(self) -> bool:
+        """Store all buffered changes; False if the storage is still unavailable."""
+        for job_id in list(self._jobs):
             try:
-                await self.settle(job_id)
+                await self.flush(job_id)
             except StorageUnavailable as error:
-                log.warning("changes wait for the storage", jobs=len(self._lines), error=str(error))
+                log.warning(
+                    "Storage unavailable; changes stay buffered", jobs=len(self._jobs), error=str(error)
+                )
                 return False
         return True

@@ -9,7 +9,7 @@ from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobs import JobService
-from evalhub_server.engine.resource_store import index
+from evalhub_server.engine.resource_store import benchmarks_of
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.models.collection import CollectionResource
 from evalhub_server.models.provider import Provider
@@ -46,4 +46,4 @@ def _provider_without_benchmarks(record: ProviderRecord) -> Provider:
 
 
 def _collection(record: CollectionRecord, *providers: ProviderRecord) -> CollectionResource:
-    return collection_resource(record, index(providers))
+    return collection_resource(record, benchmarks_of(providers))

@@ -1,4 +1,4 @@
-"""``job.json``: what an adapter is told (local-runtime §3)."""
+"""``job.json``: the specification passed to adapters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from evalhub_server.domain.jobspec import job_spec
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
+from evalhub_server.engine.run_builder import job_spec
 from evalhub_server.models.common import PrimaryScore
 from evalhub_server.models.job import (
     Experiment,
