@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.web.credentials import LOOK_EVERY_S, Credentials, split_callback
+from evalhub_server.web.credentials import CHECK_INTERVAL_S, Credentials, split_callback
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
@@ -21,7 +21,7 @@ class Clock:
         return self.now
 
     def later(self) -> None:
-        self.now += LOOK_EVERY_S
+        self.now += CHECK_INTERVAL_S
 
 
 @pytest.fixture
@@ -32,18 +32,18 @@ def file(tmp_path: Path) -> Path:
 
 
 def opens(credentials: Credentials, token: str) -> bool:
-    return credentials.admit(f"Bearer {token}".encode("latin-1"))
+    return credentials.is_valid(f"Bearer {token}".encode("latin-1"))
 
 
 def reports(credentials: Credentials, callback_path: str, job_id: str = "job-1") -> bool:
     """May somebody with this callback path report for this job?"""
     token, path = split_callback(f"{callback_path}{JOBS}/{job_id}/events".encode())
-    return credentials.admit_report(token, path.decode())
+    return credentials.is_report_token(token, path.decode())
 
 
 @pytest.mark.parametrize("header", ["Bearer {}", "bearer {}", "BEARER  {} "])
 def test_the_token_opens_everything(file: Path, header: str):
-    assert Credentials(file).admit(header.format(TOKEN).encode())
+    assert Credentials(file).is_valid(header.format(TOKEN).encode())
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_the_token_opens_everything(file: Path, header: str):
     ],
 )
 def test_nothing_else_does(file: Path, header: str):
-    assert not Credentials(file).admit(header.replace("{}", TOKEN).encode())
-    assert not Credentials(file).admit(b"Bearer \xff" + TOKEN.encode())
+    assert not Credentials(file).is_valid(header.replace("{}", TOKEN).encode())
+    assert not Credentials(file).is_valid(b"Bearer \xff" + TOKEN.encode())
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_while_the_file_is_unusable_the_last_token_stays_valid(
         assert not opens(credentials, "x")
         assert not opens(credentials, "")
     said = "".join(capfd.readouterr())
-    assert said.count("The token file cannot be used") == 1
+    assert said.count("The token file is unusable") == 1
     file.write_text(OTHER)
     clock.later()
     assert opens(credentials, OTHER)

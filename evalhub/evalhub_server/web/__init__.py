@@ -1,1 +1,1 @@
-"""The REST API: routes, identity, error bodies. No rules of its own."""
+"""The REST API on Litestar: routes, middleware, error bodies, OpenAPI. No business rules."""

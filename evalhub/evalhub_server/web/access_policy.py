@@ -1,4 +1,4 @@
-"""Who can reach the server, and what follows from that."""
+"""Access control that depends on the address that the server listens on: authentication, and commands of clients."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ log = structlog.get_logger()
 
 
 class _LocalSection(Struct, kw_only=True, frozen=True):
-    """What matters here of the section that the local runtime reads."""
+    """The part of the local runtime's section that is relevant here."""
 
     allow_remote_commands: bool = False
 
 
 def is_exposed(settings: Settings) -> bool:
-    """Can other computers reach it? A name that is not known to mean this computer counts as yes."""
+    """Whether other computers can reach the server. A host name other than localhost counts as reachable."""
     return not is_loopback(settings.host)
 
 
 def credentials_of(settings: Settings) -> Credentials | None:
-    """What clients must show; None where nobody is asked, with a warning if that is not on this computer alone.
+    """The credentials that clients need. None: no authentication, with a warning if other computers can reach the server.
 
     Raises :class:`SettingsError` if the token file is unusable.
     """
@@ -36,19 +36,20 @@ def credentials_of(settings: Settings) -> Credentials | None:
         return Credentials(token_path(file))
     if settings.local and is_exposed(settings):
         log.warning(
-            "Whoever can reach this address can submit jobs and read all results. Set service.auth_token_file, or "
-            "listen on 127.0.0.1",
+            "Any client that can reach this address can submit jobs and read all results. Set service.auth_token_file, "
+            "or listen on 127.0.0.1",
             host=settings.host,
         )
     return None
 
 
 def commands_allowed(settings: Settings) -> bool:
-    """May clients give the local runtime a command? See :func:`evalhub_server.domain.remote_commands.check_commands_allowed`.
+    """Whether clients may set commands of the local runtime.
 
-    Where adapters run on this computer, only if nobody else can reach the server, or if the configuration says
-    ``local.allow_remote_commands: true``. A token does not change that: it says who may evaluate, not who may run
-    any program here. Elsewhere such a command is only text.
+    If adapters run on this computer, only if no other computer can reach the server, or with
+    ``local.allow_remote_commands: true``. A token makes no difference: it permits evaluations, not any program. Where the
+    local runtime is not used, such a command is never run. See
+    :func:`evalhub_server.domain.remote_commands.check_commands_allowed`.
     """
     runs_here = settings.local or settings.plugins.runtime == LOCAL
     if not runs_here or not is_exposed(settings):

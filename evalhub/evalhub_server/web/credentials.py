@@ -1,9 +1,9 @@
-"""The server's bearer token, and the callback addresses with which adapters are let in without it.
+"""The server's bearer token, and the tokens in callback URLs, with which adapters report without it.
 
-Adapters never get the server's token. The callback URL of a job has a token of its own in its path,
-``http://localhost:8080/callback/TOKEN``, made from the server's token and the job's id by HMAC: it opens nothing but the
-reports of that job, nothing needs to be stored, and adapters that outlive the server are known to the next one. It is in
-the path because that is what every adapter passes on: those of the SDK send no token of a file outside of Kubernetes.
+Adapters never get the server's token. The callback URL of a job contains a token of its own,
+``http://localhost:8080/callback/TOKEN``, derived from the server's token and the job's id by HMAC. It permits reports of
+that job only, nothing needs to be stored, and it stays valid when the server restarts. It is in the path because every
+adapter uses the URL as it is; outside of Kubernetes adapters of the SDK send no token from a file.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from evalhub_server.settings.auth_token import read_token
 
 log = structlog.get_logger()
 
-LOOK_EVERY_S = 1.0
+CHECK_INTERVAL_S = 1.0
 CALLBACK = b"/callback/"
 JOBS, EVENTS = "/api/v1/evaluations/jobs/", "/events"
 _CALLBACK = re.compile(rb"/callback/([A-Za-z0-9_-]{43})(/api/v1/evaluations/jobs/[^/]+/events)")
-_ANY_CALLBACK = re.compile(rb"\A/callback/[^/]*")
+_CALLBACK_PREFIX = re.compile(rb"\A/callback/[^/]*")
 _PURPOSE = b"evalhub callback of job "
 
 
 class Credentials:
     """Checks tokens against the one in ``file``.
 
-    The file is looked at again at most once a second. While it cannot be used, the last token stays valid. After a
-    change adapters that are running can still report, until the server ends.
+    The file is checked for changes at most once a second. While it is unusable, the last token stays valid. After a
+    change running adapters can still report with the previous token, until the server exits.
 
     Raises :class:`SettingsError` if the file holds no usable token.
     """
@@ -46,31 +46,31 @@ class Credentials:
         self._clock = clock
         self._stamp = _stamp(file)
         self._tokens = deque([read_token(file)], maxlen=2)
-        self._next_look = clock() + LOOK_EVERY_S
+        self._next_check = clock() + CHECK_INTERVAL_S
 
-    def admit(self, authorization: bytes) -> bool:
-        """Is this value of ``Authorization`` the server's token?"""
-        self._look_again()
+    def is_valid(self, authorization: bytes) -> bool:
+        """Whether this value of ``Authorization`` contains the server's token."""
+        self._reload_if_due()
         scheme, _, given = authorization.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(b" \t"), self._tokens[-1])
 
-    def admit_report(self, callback_token: bytes, path: str) -> bool:
-        """Is this the token of the job whose reports go to ``path``?"""
-        self._look_again()
+    def is_report_token(self, callback_token: bytes, path: str) -> bool:
+        """Whether this is the callback token of the job whose events are posted to ``path``."""
+        self._reload_if_due()
         job_id = path.removeprefix(JOBS).removesuffix(EVENTS)
-        return any(hmac.compare_digest(callback_token, _derived(token, job_id)) for token in self._tokens)
+        return any(hmac.compare_digest(callback_token, _derive(token, job_id)) for token in self._tokens)
 
     def callback_path(self, job_id: str) -> str:
-        """What the callback URL of this job's adapters ends with."""
-        return f"{CALLBACK.decode()}{_derived(self._tokens[-1], job_id).decode()}"
+        """The path of the callback URL for the adapters of a job."""
+        return f"{CALLBACK.decode()}{_derive(self._tokens[-1], job_id).decode()}"
 
-    def _look_again(self) -> None:
+    def _reload_if_due(self) -> None:
         now = self._clock()
-        if now >= self._next_look:
-            self._next_look = now + LOOK_EVERY_S
-            self._look()
+        if now >= self._next_check:
+            self._next_check = now + CHECK_INTERVAL_S
+            self._reload()
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
         stamp = _stamp(self._file)
         if stamp == self._stamp:
             return
@@ -78,29 +78,29 @@ class Credentials:
         try:
             token = read_token(self._file)
         except SettingsError as error:
-            log.error("The token file cannot be used; the last token stays valid", error=error.message)
+            log.error("The token file is unusable; the last token stays valid", error=error.message)
             return
         if token != self._tokens[-1]:
             self._tokens.append(token)
-            log.info("Read a new token", file=str(self._file))
+            log.info("Token changed", file=str(self._file))
 
 
 def split_callback(raw_path: bytes) -> tuple[bytes, bytes]:
-    """The token in the path of a report, and the path without it.
+    """Split the path of a report into its callback token and the path without it.
 
-    Any other path is nobody's; it comes back without what may be a token, to be refused and logged.
+    For any other path the token is empty and a possible token is redacted, so that the path can be refused and logged.
     """
     match = _CALLBACK.fullmatch(raw_path)
-    return (match[1], match[2]) if match else (b"", _ANY_CALLBACK.sub(CALLBACK + b"[redacted]", raw_path))
+    return (match[1], match[2]) if match else (b"", _CALLBACK_PREFIX.sub(CALLBACK + b"[redacted]", raw_path))
 
 
-def _derived(token: bytes, job_id: str) -> bytes:
+def _derive(token: bytes, job_id: str) -> bytes:
     digest = hmac.digest(token, _PURPOSE + job_id.encode("utf-8", "surrogatepass"), "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=")
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
-    """Changes when the file does; empty while there is none."""
+    """A value that changes with the file; empty if the file does not exist."""
     try:
         found = os.stat(file)  # noqa: PTH116  follows the links by which Kubernetes swaps secrets
     except OSError:

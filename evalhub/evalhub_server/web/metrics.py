@@ -21,10 +21,10 @@ from evalhub_server.engine.metrics import JobMetrics
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 
 NOT_FOUND = "not_found"
-"""The route of a request that has none: a path would be a label value that clients choose."""
+"""The route label of requests without a route. Their paths would be label values that clients choose."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
-OTHER_METHOD = "_OTHER"  # OpenTelemetry's word for it
+OTHER_METHOD = "_OTHER"  # as in OpenTelemetry's conventions
 
 # OpenTelemetry's bounds: those of its HTTP conventions for durations, its defaults for sizes.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -59,7 +59,7 @@ _LABELS = (
 
 
 class HttpMetrics:
-    """What the middleware tells of each request: :meth:`started` at first, :meth:`ended` at last."""
+    """Metrics of HTTP requests. The middleware calls :meth:`started` and :meth:`ended` for each request."""
 
     def __init__(self, scheme: str, address: str, port: int) -> None:
         self._scheme = scheme
@@ -70,19 +70,19 @@ class HttpMetrics:
         ] = {}
         self._seconds = MetricFamily(
             "http_server_request_duration_seconds",
-            "From the head of a request to the end of its answer.",
+            "Duration of HTTP requests.",
             _LABELS,
             partial(HistogramValue, _SECONDS),
         )
         self._received = MetricFamily(
             "http_server_request_body_size_bytes",
-            "Bodies of requests, as their heads announce them.",
+            "Size of request bodies, from Content-Length.",
             _LABELS,
             partial(HistogramValue, _BYTES),
         )
         self._sent = MetricFamily(
             "http_server_response_body_size_bytes",
-            "Bodies of answers.",
+            "Size of response bodies.",
             _LABELS,
             partial(HistogramValue, _BYTES),
         )
@@ -104,12 +104,14 @@ class HttpMetrics:
         method = known_method(method)
         self._active[method] -= 1
         key = (method, route, status, version)
-        seconds, received_bytes, answer_bytes = self._ended.get(key) or self._begin(key)
+        seconds, received_bytes, response_bytes = self._ended.get(key) or self._add_series(key)
         seconds.observe(duration_s)
         received_bytes.observe(int(received) if received.isdigit() else 0)
-        answer_bytes.observe(0 if method == "HEAD" else sent_bytes)
+        response_bytes.observe(0 if method == "HEAD" else sent_bytes)
 
-    def _begin(self, key: tuple[str, str, int, str]) -> tuple[HistogramValue, HistogramValue, HistogramValue]:
+    def _add_series(
+        self, key: tuple[str, str, int, str]
+    ) -> tuple[HistogramValue, HistogramValue, HistogramValue]:
         method, route, status, version = key
         values = (method, route or NOT_FOUND, str(status), "http", version, *self._server)
         children = self._seconds.labels(*values), self._received.labels(*values), self._sent.labels(*values)
@@ -122,14 +124,14 @@ class HttpMetrics:
             values[method, self._scheme] += count
         return Gauge(
             name="http_server_active_requests",
-            help="Requests that are being answered.",
+            help="HTTP requests in progress.",
             label_names=("http_request_method", "url_scheme"),
             values=values,
         )
 
     def counters(self) -> list[MetricFamily[CounterValue]]:
         requests = MetricFamily(
-            "http_server_request_count_total", "Requests that were answered.", _COUNT_LABELS, CounterValue
+            "http_server_request_count_total", "HTTP requests.", _COUNT_LABELS, CounterValue
         )
         for (method, route, status, *_), series in self._seconds.series().items():
             requests.labels(method, route, status).value += sum(series.counts)
@@ -139,10 +141,10 @@ class HttpMetrics:
         return [self._seconds, self._received, self._sent, self._api_seconds()]
 
     def _api_seconds(self) -> MetricFamily[HistogramValue]:
-        """The same durations under the contract's older name, whose last two labels are always empty."""
+        """The durations under the contract's older name, whose last two labels are always empty."""
         api = MetricFamily(
             "evalhub_api_request_duration_seconds",
-            "From the head of a request to the end of its answer, by route.",
+            "Duration of HTTP requests by route.",
             ("endpoint", "method", "collection", "provider"),
             partial(HistogramValue, _API_SECONDS),
         )
@@ -155,7 +157,7 @@ class HttpMetrics:
 
 
 class Metrics:
-    """Everything that ``/metrics`` shows. ``gauges`` are looked up each time."""
+    """All metrics of the server. ``gauges`` is called for each scrape."""
 
     def __init__(
         self,
@@ -170,11 +172,12 @@ class Metrics:
         self._gauges = gauges
 
     async def snapshot(self) -> MetricsSnapshot:
-        """All of them, as they are now."""
+        """The current values."""
         return await asyncio.to_thread(self._snapshot, await self._all_gauges())
 
     async def text(self) -> bytes:
-        # In a thread: the first call imports prometheus-client, and a thousand series take a while.
+        """The current values in Prometheus's text format."""
+        # In a thread: the first call imports prometheus-client, and a thousand series take milliseconds.
         return await asyncio.to_thread(self._write, await self._all_gauges())
 
     async def _all_gauges(self) -> list[Gauge]:
@@ -194,5 +197,5 @@ class Metrics:
 
 
 def known_method(method: str) -> str:
-    """The method, or :data:`OTHER_METHOD`: clients can invent any number of them."""
+    """The method, or :data:`OTHER_METHOD`: the number of label values must have a limit."""
     return method if method in _METHODS else OTHER_METHOD

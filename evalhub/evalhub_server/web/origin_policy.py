@@ -1,8 +1,8 @@
-"""Which ``Host`` and which ``Origin`` may talk to the server. Pure decisions over the text of the two headers.
+"""Allowed values of ``Host`` and ``Origin``: CORS, and protection against cross-site requests and DNS rebinding.
 
-A web page on the internet can make its visitor's browser send requests to a server on the visitor's own computer. The
-browser then says in ``Origin`` whose page it is. With DNS rebinding (a name of the attacker's that suddenly means
-127.0.0.1) it says that the page and the server are the same, and only ``Host`` still shows the attacker's name.
+A web page can make its visitor's browser send requests to a server on the visitor's computer. ``Origin`` then contains the
+origin of the page. With DNS rebinding (the attacker's host name resolves to 127.0.0.1) page and server have the same
+origin, and only ``Host`` contains the attacker's name.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  compared, not bound
 
 
 class HostRule:
-    """Loopback, the address that the server is bound to and what the configuration names, with any port.
+    """Allows loopback, the address that the server is bound to, and the configured hosts, with any port.
 
-    A server that is bound to every address is also reached by any address: what the attacker's page was loaded from
-    is a name, so an address in ``Host`` cannot come from DNS rebinding. Raises :class:`SettingsError` for an entry
-    that is not a host.
+    If the server is bound to all addresses, any IP address is allowed, too: DNS rebinding needs a host name. Raises
+    :class:`SettingsError` for a configured entry that is not a host.
     """
 
     def __init__(self, bound: str, configured: Iterable[str] = ()) -> None:
@@ -41,11 +40,10 @@ class HostRule:
 
 
 class OriginRule:
-    """The origins that the configuration names and, with ``loopback``, pages of this computer, over HTTP or HTTPS, from
-    any port.
+    """Allows the configured origins and, with ``loopback``, pages of this computer, over HTTP or HTTPS from any port.
 
-    ``null``, the origin of sandboxed frames, local files and redirected requests, is foreign. Raises
-    :class:`SettingsError` for an entry that is not an origin.
+    ``null``, the origin of sandboxed frames, local files and redirected requests, is not allowed. Raises
+    :class:`SettingsError` for a configured entry that is not an origin.
     """
 
     def __init__(self, configured: Iterable[str] = (), *, loopback: bool = True) -> None:
@@ -65,11 +63,11 @@ class OriginRule:
 
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-OWN_SITES = frozenset({b"same-origin", b"none"})
-REMEMBERED = 256
+SAME_SITE = frozenset({b"same-origin", b"none"})
+CACHE_SIZE = 256
 
 VARY: Header = (b"vary", b"Origin")
-VARY_ALONE = (VARY,)
+VARY_ONLY = (VARY,)
 EXPOSED: Header = (b"access-control-expose-headers", b"X-Global-Transaction-Id")
 PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
@@ -83,9 +81,9 @@ PRIVATE_NETWORK: Header = (b"access-control-allow-private-network", b"true")
 
 
 class OriginPolicy:
-    """Local mode checks both headers and answers CORS; otherwise each is checked if the configuration names some.
+    """Checks ``Host`` and ``Origin`` in local mode; otherwise each of them if allowed values are configured.
 
-    ``cors``: are browsers answered, preflights included?
+    ``cors``: whether responses have CORS headers and preflights are answered.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -93,22 +91,21 @@ class OriginPolicy:
         self.cors = settings.local or bool(service.allowed_origins)
         self._checks_host = settings.local or bool(service.allowed_hosts)
         hosts = HostRule(settings.host, service.allowed_hosts)
-        # Pages of "this computer" are those of whoever looks at them: in a cluster they are nobody's in particular.
+        # Loopback pages are those of the browser's computer, which in a cluster is not the server's.
         origins = OriginRule(service.allowed_origins, loopback=settings.local)
-        self._host_allowed = _remembering(hosts.allows)
-        self._origin_allowed = _remembering(origins.allows)
+        self._host_allowed = _cached(hosts.allows)
+        self._origin_allowed = _cached(origins.allows)
 
     def cors_headers(
         self, method: str, scheme: str, http_version: str, fields: Mapping[bytes, bytes]
     ) -> Sequence[Header]:
-        """Return the CORS headers for the answer.
+        """The CORS headers of the response.
 
-        Raises :class:`ApiError` for a host that is not ours and for a change that another's page asks for; nothing
-        has happened then.
+        Raises :class:`ApiError` for a host that is not allowed, and for an unsafe method from a foreign origin.
         """
         host = fields.get(b"host")
         if host is None:
-            # No browser speaks HTTP/1.0, so a request that lacks the name cannot come from a web page.
+            # No browser uses HTTP/1.0, so a request without Host cannot come from a web page.
             if http_version != "1.0":
                 raise problems.invalid_header("Host", "is missing")
         elif self._checks_host and not self._host_allowed(host):
@@ -117,14 +114,14 @@ class OriginPolicy:
             return ()
         origin = fields.get(b"origin")
         if origin is None:
-            # A browser that does not say who asks still says how near they are.
-            if method not in SAFE_METHODS and fields.get(b"sec-fetch-site", b"none") not in OWN_SITES:
+            # A browser that omits Origin still sends Sec-Fetch-Site.
+            if method not in SAFE_METHODS and fields.get(b"sec-fetch-site", b"none") not in SAME_SITE:
                 raise problems.origin_not_allowed("(not sent)")
-            return VARY_ALONE
-        if not self._origin_allowed(origin) and not self._same(origin, scheme, host):
+            return VARY_ONLY
+        if not self._origin_allowed(origin) and not self._is_same_origin(origin, scheme, host):
             if method not in SAFE_METHODS:
                 raise problems.origin_not_allowed(origin.decode("latin-1"))
-            return VARY_ALONE
+            return VARY_ONLY
         allowed = [VARY, (b"access-control-allow-origin", origin), EXPOSED]
         if method == "OPTIONS":
             allowed += PREFLIGHT
@@ -132,8 +129,8 @@ class OriginPolicy:
                 allowed.append(PRIVATE_NETWORK)
         return allowed
 
-    def _same(self, origin: bytes, scheme: str, host: bytes | None) -> bool:
-        """Is it a page of this server's own? Only a checked host proves that."""
+    def _is_same_origin(self, origin: bytes, scheme: str, host: bytes | None) -> bool:
+        """Whether the page comes from this server, which only a checked host proves."""
         return (
             self._checks_host
             and host is not None
@@ -141,11 +138,11 @@ class OriginPolicy:
         )
 
 
-def _remembering(decide: Callable[[str], bool]) -> Callable[[bytes], bool]:
-    """Clients repeat themselves: the same few values, millions of times."""
+def _cached(decide: Callable[[str], bool]) -> Callable[[bytes], bool]:
+    """Cache the decisions: clients send the same few values again and again."""
 
-    @lru_cache(REMEMBERED)
-    def decided(field: bytes) -> bool:
+    @lru_cache(CACHE_SIZE)
+    def cached(field: bytes) -> bool:
         return decide(field.decode("latin-1"))
 
-    return decided
+    return cached

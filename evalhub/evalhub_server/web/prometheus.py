@@ -1,4 +1,4 @@
-"""Metrics as text. Importing this imports prometheus-client, which takes a while: so only when somebody asks."""
+"""Metrics in Prometheus's text format. Imported on the first scrape: prometheus-client is slow to import."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from evalhub_server.engine.metric_family import MetricsSnapshot
 
 
 class Exposition(Collector):
-    """What is given, and what is in prometheus-client's own registry: the process's figures, and those of plugins."""
+    """The given metrics and those of prometheus-client's registry: metrics of the process and of plugins."""
 
     def __init__(self, snapshot: MetricsSnapshot) -> None:
         self._snapshot = snapshot
 
     def text(self) -> bytes:
-        """In the text format 0.0.4."""
+        """The metrics in text format 0.0.4."""
         return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -32,7 +32,7 @@ class Exposition(Collector):
             histogram = HistogramMetricFamily(family.name, family.help, labels=family.label_names)
             for labels, series in family.series().items():
                 bounds = (*(f"{bound:g}" for bound in series.bounds), "+Inf")
-                # One copy, or an observation meanwhile would make a bucket larger than the next.
+                # A copy: an observation meanwhile could make a bucket larger than the next one.
                 buckets = list(zip(bounds, accumulate(series.counts.copy()), strict=True))
                 histogram.add_metric(labels, buckets, series.sum)
             yield histogram

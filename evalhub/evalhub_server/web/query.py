@@ -1,4 +1,4 @@
-"""Query strings: the contract's parameters, their grammar, and its complaints."""
+"""Query strings: the contract's parameters, their grammar and their errors."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from evalhub_server.plugins.storage import Terms
 from evalhub_server.web.paths import request_uri
 
 DEFAULT_LIMIT = 50
-MOST = 1000
-# Larger than any table and within the integers of every database.
-LARGEST_OFFSET = 2**53
+MAX_LIMIT = 1000
+# Above the size of any table and within the integers of every database.
+MAX_OFFSET = 2**53
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 
 
 class Query:
-    """The parsed query of one request. Of repeated parameters the first that is not empty counts."""
+    """The parsed query of a request. Of a repeated parameter the first value that is not empty counts."""
 
     def __init__(self, scope: Any) -> None:
         self._scope = scope
@@ -38,7 +38,7 @@ class Query:
         return name in self._values
 
     def integer(self, name: str, default: int) -> int:
-        """A whole number that is not negative."""
+        """A non-negative integer. Raises :class:`ApiError` for anything else."""
         text = self.text(name)
         if not text:
             return default
@@ -63,9 +63,9 @@ class Query:
                 raise problems.query_bad_parameter(name, names)
 
     def terms(self, name: str, *, negatable: bool = False) -> Terms | None:
-        """``a,b`` all, ``a|b`` any; None where nothing is asked. Blanks around the parts of several are none of theirs.
+        """A filter: ``a,b`` requires all values, ``a|b`` any; None without the parameter. Values are stripped.
 
-        ``negatable``: a part may begin with ``!``, and the field has one value.
+        ``negatable``: a value may begin with ``!``, and the field has exactly one value.
         """
         text = ",".join(value for value in self._values.get(name, ()) if value)
         if not text:
@@ -75,20 +75,20 @@ class Query:
         parts = [part.strip() for part in text.split(separator)] if separator in text else [text]
         if not negatable:
             return Terms(values=tuple(parts), every=every)
-        return _of_one_value(
+        return _single_value_terms(
             {part for part in parts if not part.startswith("!")},
             {part[1:] for part in parts if part.startswith("!")},
             every=every,
         )
 
     def page(self) -> tuple[int, int]:
-        """(limit, offset): no limit, 0 and anything above 1000 mean a page of 1000."""
+        """(limit, offset). A limit of 0 or above 1000 means 1000."""
         limit = self.integer("limit", DEFAULT_LIMIT)
         offset = self.integer("offset", 0)
-        return (limit if 1 <= limit <= MOST else MOST), min(offset, LARGEST_OFFSET)
+        return (limit if 1 <= limit <= MAX_LIMIT else MAX_LIMIT), min(offset, MAX_OFFSET)
 
     def links(self, limit: int, offset: int, total: int) -> tuple[Link, Link | None]:
-        """This page's own address and the next one's, if there is one."""
+        """The URLs of this page and of the next one, if any."""
         first = Link(href=request_uri(self._scope))
         if offset + limit >= total:
             return first, None
@@ -98,15 +98,15 @@ class Query:
         return first, Link(href=f"{path}?{'&'.join(pairs)}")
 
 
-def _of_one_value(wanted: set[str], unwanted: set[str], *, every: bool) -> Terms | None:
-    """What a mixture of values and negated values comes to, for a field that has exactly one; None is anything."""
+def _single_value_terms(wanted: set[str], unwanted: set[str], *, every: bool) -> Terms | None:
+    """Combine values and negated values of a field that has exactly one value. None matches everything."""
     if every:
         if not wanted:
             return Terms(values=tuple(sorted(unwanted)), negated=True)
         return Terms(values=() if len(wanted) > 1 or wanted & unwanted else tuple(wanted))
     if not unwanted:
         return Terms(values=tuple(sorted(wanted)))
-    # Every value differs from one of two values, and from one value or is it.
+    # Any value differs from at least one of two values, and either equals or differs from a single one.
     if len(unwanted) > 1 or wanted & unwanted:
         return None
     return Terms(values=tuple(unwanted), negated=True)

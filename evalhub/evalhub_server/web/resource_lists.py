@@ -1,4 +1,4 @@
-"""What the lists of providers and of collections have in common."""
+"""Queries and pages of the lists of providers and of collections."""
 
 from __future__ import annotations
 
@@ -20,46 +20,48 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 
 
 def resource_query(
-    query: Query, kind: Kind, identity: Identity, *, filters: Sequence[str], labels: Sequence[str]
+    parameters: Query, kind: Kind, identity: Identity, *, filters: Sequence[str], labels: Sequence[str]
 ) -> ResourceQuery:
-    """Read the parameters of a list; ``filters`` are all that it has, ``labels`` those that ask for membership."""
-    limit, offset = query.page()
-    scope = _scope(query)
-    query.allow_only(filters)
-    sort, descending = _sort(query.text("sort_by"))
+    """Parse the parameters of a list. ``filters`` are its parameters, ``labels`` those that match items of a list."""
+    limit, offset = parameters.page()
+    scope = _scope(parameters)
+    parameters.allow_only(filters)
+    sort, descending = _sort(parameters.text("sort_by"))
     return ResourceQuery(
         kind=kind,
         tenant=identity.scope,
         limit=limit,
         offset=offset,
         system=None if not scope else scope == "system",
-        name=query.terms("name"),
-        owner=query.terms("owner", negatable=True),
-        category=query.terms("category"),
-        labels={name: terms for name in labels if (terms := query.terms(name)) is not None},
+        name=parameters.terms("name"),
+        owner=parameters.terms("owner", negatable=True),
+        category=parameters.terms("category"),
+        labels={name: terms for name in labels if (terms := parameters.terms(name)) is not None},
         sort=sort,
         descending=descending,
     )
 
 
-def page_response(query: Query, asked: ResourceQuery, total: int, items: list[msgspec.Raw]) -> RawResponse:
-    first, following = query.links(asked.limit, asked.offset, total)
+def page_response(
+    parameters: Query, query: ResourceQuery, total: int, items: list[msgspec.Raw]
+) -> RawResponse:
+    first, following = parameters.links(query.limit, query.offset, total)
     return json_response(
-        encode(Page(first=first, next=following, limit=asked.limit, total_count=total, items=items))
+        encode(Page(first=first, next=following, limit=query.limit, total_count=total, items=items))
     )
 
 
-def _scope(query: Query) -> Literal["", "system", "tenant"]:
-    scope = query.text("scope")
+def _scope(parameters: Query) -> Literal["", "system", "tenant"]:
+    scope = parameters.text("scope")
     if scope and scope not in SCOPES:
         raise problems.query_parameter_value_invalid("scope", "|".join(SCOPES))
-    if scope and query.text("owner"):
+    if scope and parameters.text("owner"):
         raise problems.query_parameter_mismatch(("owner", "scope"))
     return scope  # pyright: ignore[reportReturnType]  just checked
 
 
 def _sort(text: str) -> tuple[Sort, bool]:
-    """Newest first, unless ``sort_by`` names a field: ascending, or with a leading ``-`` descending."""
+    """The sort field and whether the order is descending. The default is newest first."""
     if not text:
         return "created_at", True
     name = text.removeprefix("-")

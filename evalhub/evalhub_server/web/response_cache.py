@@ -1,4 +1,4 @@
-"""Resources as JSON, encoded once for as long as they stay what they are."""
+"""A cache of encoded resources, keyed by the identity of their frozen records."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Parts = tuple[JobRecord | AnyResource, ...]
 
 
 class RecordEncoder:
-    """Remembers the bytes of what was read last. Records are frozen, so the same objects have the same bytes.
+    """Encodes records as JSON and caches the most recently used. Records are frozen: the same objects give the same bytes.
 
-    ``view`` makes the resource of a record, and of the ``others`` that show in it. It keeps ``capacity`` of them, of
-    together ``limit_bytes``.
+    ``view`` converts a record, and ``others`` that it includes, into a resource. The cache holds at most ``capacity``
+    entries of at most ``limit_bytes`` in total.
     """
 
     def __init__(
@@ -33,25 +33,25 @@ class RecordEncoder:
         self._capacity = capacity
         self._limit_bytes = limit_bytes
         self._bytes = 0
-        self._known: OrderedDict[str, tuple[Parts, bytes]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[Parts, bytes]] = OrderedDict()
 
     def __call__(self, record: JobRecord | AnyResource, *others: AnyResource) -> bytes:
-        known = self._known.get(record.id)
+        cached = self._cache.get(record.id)
         parts = (record, *others)
-        if known is not None and _same(known[0], parts):
-            self._known.move_to_end(record.id)
-            return known[1]
+        if cached is not None and _same(cached[0], parts):
+            self._cache.move_to_end(record.id)
+            return cached[1]
         encoded = _encoder.encode(self._view(*parts))
-        if known is not None:
-            self._bytes -= len(known[1])
-        self._known[record.id] = (parts, encoded)
-        self._known.move_to_end(record.id)
+        if cached is not None:
+            self._bytes -= len(cached[1])
+        self._cache[record.id] = (parts, encoded)
+        self._cache.move_to_end(record.id)
         self._bytes += len(encoded)
-        while len(self._known) > self._capacity or self._bytes > self._limit_bytes:
-            _, (_, dropped) = self._known.popitem(last=False)
+        while len(self._cache) > self._capacity or self._bytes > self._limit_bytes:
+            _, (_, dropped) = self._cache.popitem(last=False)
             self._bytes -= len(dropped)
         return encoded
 
 
-def _same(known: Parts, parts: Parts) -> bool:
-    return len(known) == len(parts) and all(map(is_, known, parts))
+def _same(cached: Parts, parts: Parts) -> bool:
+    return len(cached) == len(parts) and all(map(is_, cached, parts))

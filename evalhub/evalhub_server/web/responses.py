@@ -1,4 +1,4 @@
-"""Answers as bytes that were encoded once."""
+"""Responses with bodies that are already encoded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class RawResponse(Struct, frozen=True):
-    """An answer as it is sent. Like every answer it is an ASGI application, which sends itself."""
+    """A response with an encoded body. Like every response of Litestar it is an ASGI application that sends itself."""
 
     status: int
     headers: Sequence[Header] = ()
@@ -44,7 +44,7 @@ def json_response(body: bytes, status: int = 200) -> RawResponse:
     return raw_response(body, JSON, status)
 
 
-# Contract: even an answer without a body says JSON.
+# The contract has a media type even without a body.
 NO_CONTENT = RawResponse(204, ((b"content-type", JSON.encode()),))
 
 

@@ -1,10 +1,22 @@
-"""uvicorn's HTTP/1.1, with what it lacks: an answer in one packet, trailers, the host of a target in absolute form.
+"""uvicorn's HTTP/1.1 protocol, extended: one packet per response, trailers, absolute targets, time and size limits.
 
-uvicorn writes head and body of an answer apart, which costs a second system call and a second packet for every
-request; here they leave together. Trailers are the fields after the last chunk of a chunked answer (RFC 9112 section
-7.1.2), which the contract has on log streams; they are offered as the ASGI extension ``http.response.trailers``. A
-target such as ``http://host/path`` names the host instead of the header ``Host`` (section 3.2.2 there), which the checks
-behind it rely on.
+uvicorn writes head and body of a response separately, which costs a second system call and a second packet; here they are
+written together. Trailers follow the last chunk of a chunked response (RFC 9112 section 7.1.2); the contract has them on
+log streams, and they are offered as the ASGI extension ``http.response.trailers``. A target such as ``http://host/path``
+overrides the header ``Host`` (section 3.2.2 there), which the checks of the application depend on. Requests with an unknown
+method reach the application, since the contract's 405 names it.
+
+uvicorn has no public interface for any of this. These internals of its protocol are used here, and nowhere else:
+
+* of ``HttpToolsProtocol``: the constructor; ``connection_made``, ``connection_lost`` and ``data_received``; httptools'
+  callbacks ``on_message_begin``, ``on_headers_complete`` and ``on_message_complete``; ``send_400_response``, called for a
+  parser error or any exception of a callback; ``parser``, ``url``, ``headers`` (a list, shared with the scope), ``scope``,
+  ``cycle``, ``transport`` and ``loop``;
+* of ``RequestResponseCycle``: ``send``; ``scope``, ``transport``, ``response_started`` and ``response_complete``; that its
+  task starts after ``on_headers_complete``, so that ``__class__`` can be replaced there; and that ``send`` writes to
+  ``transport`` with ``write`` and ``close`` only, and encodes an empty last chunk as ``0\\r\\n\\r\\n``.
+
+Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
 
 from __future__ import annotations
@@ -27,66 +39,66 @@ _AUTHORITY = re.compile(rb"[^:/?#]+://([^/?#]*)")
 
 
 class Protocol(HttpToolsProtocol):
-    """Gives every request a :class:`Cycle`."""
+    """Uses :class:`ResponseCycle` for every request."""
 
     def on_headers_complete(self) -> None:
         absolute = None if self.url.startswith(b"/") else _AUTHORITY.match(self.url)
         if absolute:
             self.headers[:] = [(b"host", absolute[1]), *(f for f in self.headers if f[0] != b"host")]
         super().on_headers_complete()
-        # uvicorn has no seam for the class of its cycles. The cycle's task has not started yet.
-        if self.cycle is None:  # pyright: ignore[reportUnnecessaryComparison]  an upgrade
+        # uvicorn cannot be given another class. The task of the cycle has not started yet.
+        if self.cycle is None:  # pyright: ignore[reportUnnecessaryComparison]  after an upgrade request
             return
-        self.cycle.__class__ = Cycle
+        self.cycle.__class__ = ResponseCycle
         self.cycle.scope["extensions"] = _EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
 
 
-class Cycle(RequestResponseCycle):
-    """Holds the head back until the body comes, and the end of the body until promised trailers come."""
+class ResponseCycle(RequestResponseCycle):
+    """Delays the head until the body is sent, and the end of the body until announced trailers are sent."""
 
     head: Any = None
-    promised = False
+    expects_trailers = False
 
     async def send(self, message: Any) -> None:
         kind = message["type"]
         if kind == "http.response.start" and not self.response_started:
-            # A second one is uvicorn's own 500, for an application that failed between head and body.
+            # It may be replaced: uvicorn sends a 500 of its own if the application fails between head and body.
             self.head = message
-            self.promised = bool(message.get("trailers"))
+            self.expects_trailers = bool(message.get("trailers"))
             return
         if kind == EXTENSION:
             fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
-            await self._together(fields, {"type": "http.response.body", "body": b"", "more_body": False})
+            await self._write_once(fields, {"type": "http.response.body", "body": b"", "more_body": False})
             return
-        if self.promised and not message.get("more_body"):
+        if self.expects_trailers and not message.get("more_body"):
             message = {**message, "more_body": True}
         if self.head is None:
             await super().send(message)
         else:
             head, self.head = self.head, None
-            await self._together(b"", head, message)
+            await self._write_once(b"", head, message)
 
-    async def _together(self, trailers: bytes, *messages: Any) -> None:
-        """Let uvicorn write ``messages``, and send what it wrote in one piece, ``trailers`` after the last chunk."""
+    async def _write_once(self, trailers: bytes, *messages: Any) -> None:
+        """Let uvicorn encode ``messages`` and write the result at once, with ``trailers`` after the last chunk."""
         transport = self.transport
-        held = _Held()
-        self.transport = held  # pyright: ignore[reportAttributeAccessIssue]  what uvicorn uses of a transport
+        buffer = _BufferingTransport()
+        self.transport = buffer  # pyright: ignore[reportAttributeAccessIssue]
         try:
             for message in messages:
                 await super().send(message)
         finally:
             self.transport = transport
-        data = b"".join(held.pieces)
+        data = b"".join(buffer.pieces)
         if trailers and data.endswith(_LAST_CHUNK):
             data = data[: -len(b"\r\n")] + trailers + b"\r\n"
         if data:
             transport.write(data)
-        if held.closed:
+        if buffer.closed:
             transport.close()
 
 
-class _Held:
-    """As much of a transport as uvicorn's cycle uses for sending."""
+class _BufferingTransport:
+    """The part of a transport that uvicorn's cycle uses for sending."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -100,14 +112,14 @@ class _Held:
 
 
 _METHOD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ")
-_KNOWN_AND_NEVER_ALLOWED = b"TRACE"
+_PLACEHOLDER_METHOD = b"TRACE"
 
 
 class Limits(Struct, kw_only=True, frozen=True):
-    """Seconds of 0 are no limit.
+    """Limits of a request; 0 seconds are no limit.
 
-    ``head_timeout_s`` is from the connection, or the first byte of a later request, to the end of the head;
-    ``body_timeout_s`` from there to the end of the body. ``head_bytes`` counts the request line, too.
+    ``head_timeout_s`` begins with the connection, or with the first byte of a later request, and ends with the head;
+    ``body_timeout_s`` begins there and ends with the body. ``head_bytes`` includes the request line.
     """
 
     head_timeout_s: float
@@ -115,35 +127,35 @@ class Limits(Struct, kw_only=True, frozen=True):
     head_bytes: int
 
 
-class _Waiting(Enum):
-    """For what of a request."""
+class _Phase(Enum):
+    """The part of a request that is awaited."""
 
     HEAD = auto()
     BODY = auto()
-    NOTHING = auto()
+    COMPLETE = auto()
 
 
 def limited_protocol(limits: Limits) -> Any:
-    """What uvicorn makes for each connection."""
+    """The protocol factory for ``uvicorn.Config(http=…)``."""
     return partial(LimitedProtocol, limits=limits)
 
 
 class LimitedProtocol(Protocol):
-    """Answers 408 or 431 and closes the connection.
+    """Responds with 408 or 431 to a request above the limits and closes the connection.
 
-    Requests that come in one piece, which nearly all do, cost no timer.
+    A request that arrives in one piece, as nearly all do, needs no timer.
     """
 
     def __init__(self, *arguments: Any, limits: Limits, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._limits = limits
-        self._waiting = _Waiting.HEAD
+        self._phase = _Phase.HEAD
         self._timer: asyncio.TimerHandle | None = None
         self._piece_bytes = 0
-        self._head_bytes = 0  # of the pieces before this one
+        self._head_bytes = 0  # of earlier pieces
         self._too_large = False
-        self._first_piece = b""  # of a request, while it is parsed
-        self._invented_method = ""
+        self._first_piece = b""  # of the request that is being parsed
+        self._unknown_method = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
@@ -155,14 +167,12 @@ class LimitedProtocol(Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._piece_bytes = len(data)
-        begins = self._waiting is _Waiting.NOTHING or (
-            self._waiting is _Waiting.HEAD and not self._head_bytes
-        )
-        self._first_piece = data if begins else b""
+        is_first = self._phase is _Phase.COMPLETE or (self._phase is _Phase.HEAD and not self._head_bytes)
+        self._first_piece = data if is_first else b""
         super().data_received(data)
-        if self._waiting is _Waiting.NOTHING or self.transport.is_closing():
+        if self._phase is _Phase.COMPLETE or self.transport.is_closing():
             return
-        if self._waiting is _Waiting.HEAD:
+        if self._phase is _Phase.HEAD:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes and self._idle:
                 self._refuse("431 Request Header Fields Too Large")
@@ -171,7 +181,7 @@ class LimitedProtocol(Protocol):
             self._start_timer()
 
     def on_message_begin(self) -> None:
-        self._waiting = _Waiting.HEAD
+        self._phase = _Phase.HEAD
         self._head_bytes = 0
         super().on_message_begin()
 
@@ -182,15 +192,15 @@ class LimitedProtocol(Protocol):
             if head > self._limits.head_bytes:
                 self._too_large = True
                 raise ValueError("head too large")  # the parser stops, and send_400_response is called
-        self._waiting = _Waiting.BODY
+        self._phase = _Phase.BODY
         super().on_headers_complete()
-        if self._invented_method:
-            self.scope["method"] = self._invented_method
-            self._invented_method = ""
+        if self._unknown_method:
+            self.scope["method"] = self._unknown_method
+            self._unknown_method = ""
 
     def on_message_complete(self) -> None:
         self._stop_timer()
-        self._waiting = _Waiting.NOTHING
+        self._phase = _Phase.COMPLETE
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -198,27 +208,27 @@ class LimitedProtocol(Protocol):
         if self._too_large:
             self._refuse("431 Request Header Fields Too Large")
         elif isinstance(sys.exception(), httptools.HttpParserInvalidMethodError) and self._idle:
-            self._parse_as_known_method(msg)
+            self._parse_unknown_method(msg)
         else:
             super().send_400_response(msg)
 
-    def _parse_as_known_method(self, msg: str) -> None:
-        """Begin this request again under another method's name; :meth:`on_headers_complete` puts its own back."""
+    def _parse_unknown_method(self, msg: str) -> None:
+        """Parse the request again with a placeholder method; :meth:`on_headers_complete` restores the real one."""
         method = _METHOD.match(self._first_piece)
         if method is None:
             super().send_400_response(msg)
             return
-        self._invented_method = method[1].decode("ascii")
+        self._unknown_method = method[1].decode("ascii")
         self.parser = httptools.HttpRequestParser(self)
-        super().data_received(_KNOWN_AND_NEVER_ALLOWED + self._first_piece[method.end(1) :])
+        super().data_received(_PLACEHOLDER_METHOD + self._first_piece[method.end(1) :])
 
     @property
     def _idle(self) -> bool:
-        """Is no earlier answer on its way, into which another would be written?"""
+        """Whether no earlier response is in progress, into which another one would be written."""
         return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
 
     def _start_timer(self) -> None:
-        head = self._waiting is _Waiting.HEAD
+        head = self._phase is _Phase.HEAD
         seconds = self._limits.head_timeout_s if head else self._limits.body_timeout_s
         if seconds:
             self._timer = self.loop.call_later(seconds, self._timed_out)
@@ -232,14 +242,14 @@ class LimitedProtocol(Protocol):
         self._timer = None
         if self.transport.is_closing():
             return
-        if self._waiting is _Waiting.HEAD:
+        if self._phase is _Phase.HEAD:
             if not self._idle:
-                self._start_timer()  # the request before is still answered
+                self._start_timer()  # the previous response is still in progress
                 return
-            answer = self._head_bytes > 0  # who never asked is not told anything
+            respond = self._head_bytes > 0  # without a request the connection is just closed
         else:
-            answer = not self.cycle.response_started
-        if answer:
+            respond = not self.cycle.response_started
+        if respond:
             self._refuse("408 Request Timeout")
         else:
             self.transport.close()
