@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Generator, Iterator
+from typing import Any, Self
 
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 from evalhub_server.web.metrics import HttpMetrics, Metrics
 
 
-class _EmptyStore:
-    async def list(self, _: object) -> Any:
-        return SimpleNamespace(total_count=0)
+class _Idle:
+    """Stands for the store, the supervisor and the outbox of a server that has done nothing: only names and labels matter."""
+
+    def __getattr__(self, name: str) -> Self:
+        return self
+
+    def __call__(self, *_: object) -> Self:
+        return self
+
+    def __await__(self) -> Generator[None, None, Self]:
+        yield
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __add__(self, other: object) -> Self:
+        return self
 
 
 def metrics(_: str) -> str:
@@ -33,14 +48,12 @@ def metrics(_: str) -> str:
 
 
 def _metrics() -> Metrics:
-    store: Any = _EmptyStore()
-    supervisor: Any = SimpleNamespace(waiting=0, running=0)
-    finalizer: Any = SimpleNamespace(owing={}, listen=lambda _: None)
+    idle: Any = _Idle()
     return Metrics(
         HttpMetrics("http", "127.0.0.1", 8080),
         JobMetrics("local"),
-        ExportMetrics(finalizer),
-        lambda: job_gauges(store, supervisor),
+        ExportMetrics(idle),
+        lambda: job_gauges(idle, idle),
     )
 
 
