@@ -154,7 +154,7 @@ def _revision(file: Path) -> str:
     try:
         return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        logs.error("revision of the test data cannot be read", path=str(file), error=str(error))
+        logs.error("Revision of the test data cannot be read", path=str(file), error=str(error))
         return ""
 
 

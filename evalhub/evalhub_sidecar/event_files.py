@@ -56,12 +56,12 @@ class EventFiles:
             try:
                 event = _read(file)
             except (OSError, ValueError, msgspec.MsgspecError) as error:
-                logs.error("stored event cannot be read", path=str(file), error=str(error))
+                logs.error("Stored event cannot be read", path=str(file), error=str(error))
                 continue
             if self._allowed(event.target):
                 found.append((file, event))
             else:
-                logs.error("stored event belongs to another job", path=str(file), target=event.target)
+                logs.error("Stored event belongs to another job", path=str(file), target=event.target)
         return found
 
 

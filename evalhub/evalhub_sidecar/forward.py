@@ -79,7 +79,7 @@ class Forwarder:
             )
         except (ClientError, TimeoutError, OSError, ValueError) as error:
             logs.warning(
-                "upstream request failed",
+                "Upstream request failed",
                 upstream=upstream.name,
                 method=request.method,
                 path=request.path,
@@ -98,7 +98,7 @@ class Forwarder:
                     await response.write(chunk)
             except (ClientError, TimeoutError, OSError) as error:
                 logs.warning(
-                    "upstream response was incomplete",
+                    "Upstream response was incomplete",
                     upstream=upstream.name,
                     method=request.method,
                     path=request.path,

@@ -49,7 +49,7 @@ def read_job_spec(file: Path) -> JobSpec:
         spec = msgspec.json.decode(file.read_bytes(), type=JobSpec)
     except FileNotFoundError:
         logs.warning(
-            "no job specification: events of all jobs are forwarded, registry requests are not",
+            "No job specification: events of all jobs are forwarded, registry requests are not",
             path=str(file),
         )
         return JobSpec()

@@ -99,12 +99,12 @@ class LocalJobs:
         try:
             with open(file, "rb", opener=_open_without_links) as stream:
                 if hasattr(os, "geteuid") and os.fstat(stream.fileno()).st_uid != os.geteuid():
-                    logs.warning("job file belongs to another user", path=str(file))
+                    logs.warning("Job file belongs to another user", path=str(file))
                     return None
                 return decode_json(stream.read(), JobInfo)
         except (OSError, msgspec.MsgspecError) as error:
             if not isinstance(error, FileNotFoundError):
-                logs.warning("job file cannot be used", path=str(file), error=str(error))
+                logs.warning("Job file cannot be used", path=str(file), error=str(error))
             return None
 
     async def _fetch(self, job_id: str) -> JobInfo:

@@ -39,7 +39,7 @@ def basic_header(file: Path, host: str, repository: str) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, DockerConfigError) as error:
-        logs.warning("docker configuration cannot be used", path=str(file), error=str(error))
+        logs.warning("Docker configuration cannot be used", path=str(file), error=str(error))
         return ""
 
 

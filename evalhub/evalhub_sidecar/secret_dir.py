@@ -22,12 +22,12 @@ def read_secret_dir(path: str) -> Mapping[str, str]:
             file for file in sorted(Path(path).iterdir()) if not file.name.startswith(".") and file.is_file()
         ]
     except OSError as error:
-        logs.warning("model credentials cannot be read", path=path, error=error.strerror)
+        logs.warning("Model credentials cannot be read", path=path, error=error.strerror)
         return {}
     for file in files:
         try:
             with file.open("rb") as stream:
                 secrets[file.name] = stream.read(MAX_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
-            logs.warning("model credential cannot be read", path=str(file), error=str(error))
+            logs.warning("Model credential cannot be read", path=str(file), error=str(error))
     return secrets

@@ -124,7 +124,7 @@ class Spool:
                 await asyncio.gather(*(self._final_attempt(queue) for queue in self._queues.values()))
         lost = [entry for queue in self._queues.values() for entry in queue.events]
         for entry in lost:
-            logs.error("event not delivered", target=entry.event.target, stored=bool(entry.file))
+            logs.error("Event not delivered", target=entry.event.target, stored=bool(entry.file))
         return len(lost)
 
     async def _final_attempt(self, queue: _Queue) -> None:
@@ -158,7 +158,7 @@ class Spool:
                 continue
             if not queue.blocked:
                 logs.warning(
-                    "server is unavailable, events are stored", target=target, status=answer and answer.status
+                    "Server is unavailable, events are stored", target=target, status=answer and answer.status
                 )
             queue.blocked = True
             for other in list(queue.events):
@@ -173,7 +173,7 @@ class Spool:
         entry.resolve(answer)
         if was_stored and answer is not None:
             log = logs.info if answer.status < 400 else logs.error
-            log("stored event answered", target=entry.event.target, status=answer.status)
+            log("Stored event answered", target=entry.event.target, status=answer.status)
         async with entry.file_lock:
             entry.delivered = True
             if entry.file is not None:
@@ -203,7 +203,7 @@ class Spool:
             try:
                 await asyncio.to_thread(write_event, entry.file, entry.event)
             except OSError as error:
-                logs.warning("stored event cannot be written", path=str(entry.file), error=str(error))
+                logs.warning("Stored event cannot be written", path=str(entry.file), error=str(error))
 
 
 def _is_final(answer: Answer | None, attempts: int) -> bool:

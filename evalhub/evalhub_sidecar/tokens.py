@@ -40,5 +40,5 @@ class TokenFile:
         try:
             return Path(self._path).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            logs.warning("token cannot be read", path=self._path, error=str(error))
+            logs.warning("Token cannot be read", path=self._path, error=str(error))
             return ""

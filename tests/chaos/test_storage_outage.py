@@ -84,7 +84,7 @@ def test_a_sidecar_keeps_a_result_until_there_is_room_for_it(tmp_path: Path):
             with full_disk(server.pid):
                 gate.touch()
                 wait_until(lambda: "reported" in server.logs(job_id), "the report")
-                wait_until(lambda: "server is unavailable" in sidecar.log_text(), "a refusal")
+                wait_until(lambda: "Server is unavailable" in sidecar.log_text(), "a refusal")
             job = server.in_state(job_id, "completed")
             assert "event" not in server.logs(
                 job_id

@@ -73,8 +73,8 @@ def test_what_is_refused_later_does_not_hold_up_the_rest(pod: Pod):
         assert [post(sidecar, pod, value) for value in (1, 2)] == [202, 202]
         with AnsweringServer(lambda r: Reply(409 if b"1" in r.body else 204), port=port) as server:
             wait_until(lambda: numbers(server.requests) == [1, 2], "both events")
-    assert {"msg": "stored event answered", "status": 409, "level": "error"}.items() <= next(
-        line for line in sidecar.log_lines() if line["msg"] == "stored event answered"
+    assert {"msg": "Stored event answered", "status": 409, "level": "error"}.items() <= next(
+        line for line in sidecar.log_lines() if line["msg"] == "Stored event answered"
     ).items()
 
 
@@ -98,7 +98,7 @@ def test_when_the_grace_is_over_a_server_without_storage_has_heard_everything(po
         assert sidecar.terminate() == 0
     assert numbers(server.requests)[-2:] == [1, 2]
     assert set(numbers(server.requests)[:-2]) == {1}
-    assert sidecar.log_text().count("event not delivered") == 2
+    assert sidecar.log_text().count("Event not delivered") == 2
 
 
 def test_a_grace_that_is_none_is_named(pod: Pod):

@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.plugins import EvalHubError, RuntimeUnavailable
+from evalhub_server.plugins import EvalHubError, RuntimeUnavailable, retry_after_s
 
 TRANSIENT = frozenset({401, 429, 500, 502, 503, 504})
 """Statuses that are retried; 401, because tokens are rotated while in use."""
@@ -57,8 +57,7 @@ class Transient(RuntimeUnavailable):
     def __init__(self, host: str, status: int, raw: bytes, headers: Mapping[str, str]) -> None:
         text = read_status(raw).message or f"status {status}"
         super().__init__(f"the Kubernetes API at {host} is unavailable: {text}", UNAVAILABLE)
-        after = headers.get("Retry-After", "")
-        self.retry_after_s = float(after) if after.isdecimal() else 0.0
+        self.retry_after_s = retry_after_s(headers.get("Retry-After")) or 0.0
 
 
 def read_status(raw: bytes) -> Status:

@@ -29,7 +29,7 @@ from evalhub_runtime_k8s.api_errors import (
 )
 from evalhub_runtime_k8s.api_resources import JOBS, PODS, Resource
 from evalhub_runtime_k8s.paths import SERVICE_ACCOUNT
-from evalhub_server.plugins import Json, RuntimeUnavailable, StartupError
+from evalhub_server.plugins import Backoff, Json, RuntimeUnavailable, StartupError
 
 S = TypeVar("S", bound=Struct)
 
@@ -37,8 +37,7 @@ REQUEST_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 PAGE = 500
 MAX_TRIES = 3
-FIRST_PAUSE_S = 0.2
-MAX_PAUSE_S = 5.0
+RETRY = Backoff(first_s=0.2, max_s=5.0)
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -178,23 +177,21 @@ class KubernetesApi:
         tries: int = MAX_TRIES,
     ) -> tuple[bytes, tuple[str, ...]]:
         """Send a request, with retries. A repeated write is safe: names are fixed, and deletions are idempotent."""
-        pause_s = FIRST_PAUSE_S
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         problem = ""
-        for attempt in range(tries):
-            wait_s = pause_s
+        for attempt in range(1, tries + 1):
+            delay_s = RETRY.delay_s(attempt)
             try:
                 async with self._response(method, path, query, body, content_type, timeout) as response:
                     raw = await response.read()
                     raise_for(response.status, raw)
                     return raw, warnings_of(response)
             except Transient as error:
-                problem, wait_s = str(error), max(pause_s, error.retry_after_s)
+                problem, delay_s = str(error), max(delay_s, min(error.retry_after_s, RETRY.max_s))
             except RuntimeUnavailable as error:
                 problem = str(error)
-            if attempt < tries - 1:
-                await asyncio.sleep(min(wait_s, MAX_PAUSE_S))
-                pause_s *= 2
+            if attempt < tries:
+                await asyncio.sleep(delay_s)
         raise RuntimeUnavailable(problem, UNAVAILABLE)
 
     @asynccontextmanager

@@ -13,15 +13,14 @@ from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, JOBS, SECRETS, Resour
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.handles import JobHandle
 from evalhub_runtime_k8s.object_status import Metadata
-from evalhub_server.plugins import RuntimeUnavailable
+from evalhub_server.plugins import Backoff, RuntimeUnavailable
 
 log = structlog.get_logger()
 
 POLICIES = {JOBS: "Foreground", CONFIG_MAPS: "", SECRETS: "Foreground"}
 """Propagation policy of each kind: a Job is deleted after its pods, so it exists as long as one of them runs."""
 
-FIRST_PAUSE_S = 0.1
-MAX_PAUSE_S = 1.0
+RETRY = Backoff(first_s=0.1, max_s=1.0)
 MAX_ROUNDS = 10
 
 
@@ -75,7 +74,7 @@ async def _delete_all(
     terminate. Raises :class:`RuntimeUnavailable` if objects keep appearing or the API is unavailable.
     """
     until = time.monotonic() + timeout_s
-    pause_s = FIRST_PAUSE_S
+    delays = RETRY.delays()
     rounds = 0
     while found := await find_objects():
         remaining = [(resource, thing) for resource, thing in found if not thing.deletion_timestamp]
@@ -91,5 +90,4 @@ async def _delete_all(
             names = [thing.name for _, thing in found]
             log.info("Objects still terminating", namespace=namespace, objects=names)
             return
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, MAX_PAUSE_S)
+        await asyncio.sleep(next(delays))

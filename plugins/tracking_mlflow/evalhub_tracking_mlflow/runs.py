@@ -25,8 +25,6 @@ UPLOAD = "/ajax-api/2.0/mlflow/upload-artifact"
 PARENT = "mlflow.parentRunId"
 BATCH = 100
 """MLflow's limit for params and tags in one request; for metrics it is ten times as high."""
-
-
 MAX_FOUND = 10
 
 
@@ -83,11 +81,10 @@ class Runs:
     async def _find(
         self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str
     ) -> RunInfo | None:
-        """The run of the job. An MLflow that hung may have made one late, after its client had asked again: the
-        first stays, whatever the order in which they were made, and the others are deleted."""
-        terms = [
-            f"tags.`{key}` = '{value}'" for key, value in key_tags.items()
-        ]  # ids and constants, without quotes
+        """The run of the job. There are duplicates if MLflow executed a create request after the client's timeout: the
+        one with the earliest start remains, and the others are deleted."""
+        # Ids and constants, without quotes.
+        terms = [f"tags.`{key}` = '{value}'" for key, value in key_tags.items()]
         query = {
             "experiment_ids": [experiment_id],
             "filter": " and ".join(terms),
@@ -98,7 +95,7 @@ class Runs:
         for run in found[1:]:
             if run.start_time == content.start_ms:  # created here, and not a copy by a user
                 await self._post("runs/delete", {"run_id": run.run_id}, dict[str, Any], workspace)
-                log.warning("duplicate MLflow run deleted", run_id=run.run_id, kept=found[0].run_id)
+                log.warning("Duplicate MLflow run deleted", run_id=run.run_id, kept=found[0].run_id)
         return found[0] if found else None
 
     async def _create(
@@ -147,7 +144,7 @@ class Runs:
         except MlflowError as error:
             if error.status == 0 or error.status >= 500:
                 raise
-            log.info("run of an adapter not linked", run_id=adapter_run, error=str(error))
+            log.info("Run of an adapter not linked", run_id=adapter_run, error=str(error))
 
     async def _post(self, path: str, body: dict[str, Any], type_: type[T], workspace: str) -> T:
         return await self._client.post(f"{API}/{path}", body, type_, workspace=workspace)
