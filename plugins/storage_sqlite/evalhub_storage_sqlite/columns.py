@@ -1,4 +1,4 @@
-"""Columns: how values of a record are written so that they can be read back."""
+"""Conversion of record values to column values and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def check_columns(values: Row) -> None:
-    """Raise for text or an integer that SQLite cannot hold: for this record alone, before it shares a batch."""
+    """Raise for text or an integer that SQLite cannot store: for this record alone, before it joins a batch."""
     for value in values:
         if isinstance(value, str):
             value.encode()

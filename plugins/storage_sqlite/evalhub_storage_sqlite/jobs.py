@@ -1,14 +1,28 @@
-"""Jobs as the writer writes them and as keys read them."""
+"""Jobs in SQLite: the documents of a job record's parts, and the SQL that reads and writes them.
+
+What an update has to write is found by ``is``: records are frozen and share what did not change.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
-from evalhub_server.plugins import JobRecord
+import msgspec
+from msgspec import Struct
+
+from evalhub_server.plugins import (
+    BenchmarkRecord,
+    JobDefinition,
+    JobProgress,
+    JobRecord,
+    decoding,
+    encode,
+)
+from evalhub_storage_sqlite.columns import check_columns, microseconds
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.job_documents import Changes, Columns, JobRows, changes, identity
-from evalhub_storage_sqlite.record_mapper import Family, Rows, Transaction
+from evalhub_storage_sqlite.record_mapper import RecordMapper, Rows, Transaction
 from evalhub_storage_sqlite.select import select_in
 
 _SELECT = (
@@ -16,7 +30,7 @@ _SELECT = (
     " FROM jobs j LEFT JOIN definitions d ON d.seq = j.seq WHERE j.id IN ({marks})"
 )
 _SELECT_BENCHMARKS = "SELECT seq, doc FROM benchmarks WHERE seq IN ({marks}) ORDER BY seq, idx"
-_DELETE_JOB = "DELETE FROM jobs WHERE seq = ?"  # its rows in other tables go with it
+_DELETE_JOB = "DELETE FROM jobs WHERE seq = ?"  # deletes its rows in other tables, too
 _INSERT_JOB = (
     "INSERT INTO jobs (state, experiment_id, is_open, progress, id, tenant, owner, created_at, name, seq)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -31,10 +45,72 @@ _DELETE_TAGS = "DELETE FROM job_tags WHERE seq = ?"
 _INSERT_TAG = "INSERT INTO job_tags (tag, created_at, id, tenant, seq) VALUES (?, ?, ?, ?, ?)"
 
 
-class JobFamily(Family[JobRecord, Changes]):
-    word = "job"
-    # What goes makes room for what comes (a job may be deleted and added again in one batch), and a job is there before
-    # the rows that refer to it.
+_decode_progress = msgspec.json.Decoder(JobProgress).decode
+_decode_definition = msgspec.json.Decoder(JobDefinition).decode
+_decode_benchmark = msgspec.json.Decoder(BenchmarkRecord).decode
+
+
+class Columns(Struct, kw_only=True, frozen=True):
+    """The columns that lists filter by and that an update may change."""
+
+    state: str
+    experiment_id: str
+    is_open: bool
+
+
+class JobRows(Rows[JobRecord], kw_only=True, frozen=True):
+    """``benchmarks`` are in the order of their index."""
+
+    progress: bytes
+    definition: bytes
+    benchmarks: list[bytes]
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.progress) + len(self.definition) + sum(map(len, self.benchmarks))
+
+    def decode(self) -> JobRecord:
+        with decoding("job", self.id):
+            return JobRecord(
+                definition=_decode_definition(self.definition),
+                progress=_decode_progress(self.progress),
+                benchmarks=tuple([_decode_benchmark(doc) for doc in self.benchmarks]),
+            )
+
+
+class Changes(Struct, kw_only=True):
+    """The rows of one job that an update writes, encoded; None and missing indices stay as they are.
+
+    ``size`` is set if there are fewer benchmarks than before: rows from that index on are deleted.
+    """
+
+    columns: Columns | None = None
+    progress: bytes | None = None
+    definition: bytes | None = None
+    benchmarks: dict[int, bytes] = msgspec.field(default_factory=dict[int, bytes])
+    size: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return (
+            len(self.progress or b"") + len(self.definition or b"") + sum(map(len, self.benchmarks.values()))
+        )
+
+    def add(self, later: Changes) -> None:
+        """Add the rows that a later update of the same job writes."""
+        self.columns = later.columns or self.columns
+        self.progress = later.progress or self.progress
+        self.definition = later.definition or self.definition
+        if later.size is not None:
+            self.size = later.size
+            self.benchmarks = {i: doc for i, doc in self.benchmarks.items() if i < later.size}
+        self.benchmarks.update(later.benchmarks)
+
+
+class JobMapper(RecordMapper[JobRecord, Changes]):
+    kind = "job"
+    # Deletions come first, since a job may be deleted and added again in one batch; a job comes before the rows that
+    # refer to it.
     statements = (
         _DELETE_JOB,
         _INSERT_JOB,
@@ -71,52 +147,83 @@ class JobFamily(Family[JobRecord, Changes]):
         }
 
     def _changes(self, before: JobRecord | None, after: JobRecord) -> Changes:
-        return changes(before, after)
+        found = Changes()
+        columns = _columns(after)
+        if before is None:
+            check_columns(_identity(after))
+        if before is None or columns != _columns(before):
+            found.columns = columns
+        if before is None or before.progress is not after.progress:
+            found.progress = encode(after.progress, _decode_progress)
+        if before is None or before.definition is not after.definition:
+            found.definition = encode(after.definition, _decode_definition)
+        old: tuple[Any, ...] = () if before is None else before.benchmarks
+        new = after.benchmarks
+        if old is not new:
+            for index, benchmark in enumerate(new):
+                if index >= len(old) or old[index] is not benchmark:
+                    found.benchmarks[index] = encode(benchmark, _decode_benchmark)
+            if len(new) < len(old):
+                found.size = len(new)
+        return found
 
     def insert(self, transaction: Transaction, seq: int, record: JobRecord, changes: Changes) -> None:
         columns = changes.columns
         if columns is None or changes.progress is None or changes.definition is None:
             raise ValueError(f"job {record.id} is new, and some of its rows are missing")
-        transaction.relists.add(self.word)
-        row = (*_values(columns), changes.progress, *identity(record), record.request.name, seq)
+        transaction.changed_lists.add(self.kind)
+        row = (*_values(columns), changes.progress, *_identity(record), record.request.name, seq)
         transaction.add(_INSERT_JOB, row)
         transaction.add(_PUT_DEFINITION, (changes.definition, seq))
-        _put_benchmarks(transaction, seq, changes)
-        _put_tags(transaction, seq, record)
+        _insert_benchmarks(transaction, seq, changes)
+        _insert_tags(transaction, seq, record)
 
     def update(self, transaction: Transaction, seq: int, record: JobRecord, changes: Changes) -> None:
         if changes.columns is not None:
-            transaction.relists.add(self.word)
+            transaction.changed_lists.add(self.kind)
             transaction.add(_UPDATE_COLUMNS, (*_values(changes.columns), seq))
         if changes.progress is not None:
             transaction.add(_UPDATE_PROGRESS, (changes.progress, seq))
         if changes.definition is not None:
-            transaction.relists.add(self.word)
+            transaction.changed_lists.add(self.kind)
             transaction.add(_UPDATE_NAME, (record.request.name, seq))
             transaction.add(_PUT_DEFINITION, (changes.definition, seq))
             transaction.add(_DELETE_TAGS, (seq,))
-            _put_tags(transaction, seq, record)
+            _insert_tags(transaction, seq, record)
         if changes.size is not None:
             transaction.add(_CUT_BENCHMARKS, (changes.size, seq))
-        _put_benchmarks(transaction, seq, changes)
+        _insert_benchmarks(transaction, seq, changes)
 
     def delete(self, transaction: Transaction, seq: int) -> None:
-        transaction.relists.add(self.word)
+        transaction.changed_lists.add(self.kind)
         transaction.add(_DELETE_JOB, (seq,))
 
 
-JOBS = JobFamily()
+JOBS = JobMapper()
 
 
-def _put_benchmarks(transaction: Transaction, seq: int, changes: Changes) -> None:
+def _insert_benchmarks(transaction: Transaction, seq: int, changes: Changes) -> None:
     transaction.add(_PUT_BENCHMARK, *((index, doc, seq) for index, doc in changes.benchmarks.items()))
 
 
-def _put_tags(transaction: Transaction, seq: int, record: JobRecord) -> None:
-    job_id, tenant, _, created_at = identity(record)
+def _insert_tags(transaction: Transaction, seq: int, record: JobRecord) -> None:
+    job_id, tenant, _, created_at = _identity(record)
     tags = dict.fromkeys(record.request.tags)
     transaction.add(_INSERT_TAG, *((tag, created_at, job_id, tenant, seq) for tag in tags))
 
 
 def _values(columns: Columns) -> Row:
     return columns.state, columns.experiment_id, columns.is_open
+
+
+def _columns(record: JobRecord) -> Columns:
+    return Columns(
+        state=record.state.value,
+        experiment_id=record.experiment.id if record.experiment else "",
+        is_open=record.open,
+    )
+
+
+def _identity(record: JobRecord) -> Row:
+    """Return the columns that never change."""
+    return record.id, record.tenant, record.owner, microseconds(record.created_at)

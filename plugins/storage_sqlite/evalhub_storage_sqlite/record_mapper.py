@@ -1,4 +1,4 @@
-"""What jobs, providers and collections have in common, and where they differ: all that the writer knows of them."""
+"""Record mapper: the interface through which the writer reads and writes jobs, providers and collections."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ R = TypeVar("R", bound=Record)
 
 
 class Transaction:
-    """Rows by statement: each statement is one call, however many records it is for. ``order`` is that of the calls."""
+    """Rows by SQL statement: each statement is executed once for all its rows. ``order`` lists the statements."""
 
     def __init__(self, order: Iterable[str]) -> None:
         self._rows: dict[str, list[Row]] = {sql: [] for sql in order}
-        self.relists: set[str] = set()
-        """Words of the families in which something changes that lists filter or sort by."""
+        self.changed_lists: set[str] = set()
+        """Kinds of record of which something changes that lists filter or sort by."""
 
     def add(self, sql: str, *rows: Row) -> None:
         self._rows[sql].extend(rows)
 
     def statements(self) -> list[tuple[str, list[Row]]]:
-        """Return what there is to execute, in order. Empty: nothing."""
+        """Return the statements that have rows, in order."""
         return [(sql, rows) for sql, rows in self._rows.items() if rows]
 
 
 class Changes(Protocol):
-    """What an update writes, encoded."""
+    """The encoded rows that an update writes."""
 
     @property
     def size_bytes(self) -> int:
-        """How long its documents are."""
+        """Total length of its documents."""
         ...
 
     def add(self, later: Any, /) -> None:
-        """Take in what a later update of the same record writes."""
+        """Add the rows that a later update of the same record writes."""
 
 
 C = TypeVar("C", bound=Changes)
@@ -49,7 +49,7 @@ C = TypeVar("C", bound=Changes)
 class Stored(Struct, Generic[R], kw_only=True, frozen=True):
     """A committed record and the key of its rows.
 
-    ``size_bytes``: its documents are at most that long. What updates have replaced counts, until it is read again.
+    ``size_bytes`` is an upper bound of the length of its documents: replaced documents count until it is read again.
     """
 
     seq: int
@@ -58,7 +58,7 @@ class Stored(Struct, Generic[R], kw_only=True, frozen=True):
 
 
 class Rows(Struct, Generic[R], kw_only=True, frozen=True):
-    """A record as it comes from the database, not yet decoded."""
+    """A record as read from the database, not yet decoded."""
 
     seq: int
     id: str
@@ -68,22 +68,22 @@ class Rows(Struct, Generic[R], kw_only=True, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """How long its documents are."""
+        """Total length of its documents."""
         raise NotImplementedError
 
     def decode(self) -> R:
-        """Make the record again. Raises :class:`StorageError` if a document has not the shape that is written."""
+        """Raises :class:`StorageError` if a document does not have the structure that is written."""
         raise NotImplementedError
 
 
-class Family(ABC, Generic[R, C]):
-    """One kind of record: who sees it, and how it is read and written."""
+class RecordMapper(ABC, Generic[R, C]):
+    """One kind of record: its visibility, and how it is read and written."""
 
-    word: str
-    """What messages call it; no other family has it."""
+    kind: str
+    """The kind's name in messages, unique among mappers."""
 
     statements: tuple[str, ...]
-    """All SQL that ``insert``, ``update`` and ``delete`` use, in the order in which a transaction has to execute it."""
+    """All SQL that ``insert``, ``update`` and ``delete`` use, in the order in which a transaction must execute it."""
 
     def visible(self, record: R | Rows[R], tenant: str | None) -> bool:
         return tenant in (None, record.tenant)
@@ -93,37 +93,37 @@ class Family(ABC, Generic[R, C]):
 
     @abstractmethod
     def weight(self, record: R) -> int:
-        """Return how many benchmarks it carries, which is what its size depends on."""
+        """Return the number of its benchmarks, on which its size depends."""
 
     @abstractmethod
     def read(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Rows[R]]:
-        """Return the rows of those that there are. Runs in a connection's thread."""
+        """Return the rows of the records that exist, by id. Runs in a connection's thread."""
 
     def changes(self, before: R | None, after: R) -> C:
-        """Encode what is different; everything if there is no ``before``.
+        """Encode what differs from ``before``; everything if that is None.
 
         Raises:
             StorageError: the change gave the record another kind, id, tenant, owner or creation time.
             StorageError: something in the record cannot be written as JSON or text, or read back.
         """
         if before is not None:
-            check_identity(self.word, before, after)
+            check_identity(self.kind, before, after)
         try:
             return self._changes(before, after)
         except UNWRITABLE as error:
-            raise unwritable(self.word, after.id, error) from error
+            raise unwritable(self.kind, after.id, error) from error
 
     @abstractmethod
     def _changes(self, before: R | None, after: R) -> C: ...
 
     @abstractmethod
     def insert(self, transaction: Transaction, seq: int, record: R, changes: C) -> None:
-        """Store a new record. ``changes`` are all of it, as :meth:`changes` without a ``before`` gives them."""
+        """Insert a new record. ``changes`` are all its rows, as :meth:`changes` returns them without ``before``."""
 
     @abstractmethod
     def update(self, transaction: Transaction, seq: int, record: R, changes: C) -> None:
-        """Write ``changes`` over the rows of a record that is stored."""
+        """Update the rows of a stored record."""
 
     @abstractmethod
     def delete(self, transaction: Transaction, seq: int) -> None:
-        """Remove all rows. Of a ``seq``, a transaction has at most one of these three."""
+        """Delete all rows. A transaction has at most one of these three operations per ``seq``."""

@@ -1,4 +1,4 @@
-"""The records of one family as the event loop knows them: from the caches, or else from the database."""
+"""Repository: the records of one kind, read from the caches or else from the database."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from evalhub_storage_sqlite import select
 from evalhub_storage_sqlite.cache import ListingCache, RecordCache
 from evalhub_storage_sqlite.connection import Connection, read
 from evalhub_storage_sqlite.faults import UNUSABLE, storage_error
-from evalhub_storage_sqlite.record_mapper import Family, R, Stored
+from evalhub_storage_sqlite.record_mapper import R, RecordMapper, Stored
 from evalhub_storage_sqlite.sql_builder import ListQuery
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Shelf(Generic[R]):
-    """Reads with ``connection``. ``records`` and ``listings`` hold what is committed; the writer keeps them so."""
+class Repository(Generic[R]):
+    """Reads with ``connection``. ``records`` and ``listings`` cache what is committed; the writer updates them."""
 
-    def __init__(self, family: Family[R, Any], connection: Connection, where: str, max_records: int) -> None:
-        self.family = family
-        self.records = RecordCache(max_records, family.weight)
+    def __init__(
+        self, mapper: RecordMapper[R, Any], connection: Connection, description: str, max_records: int
+    ) -> None:
+        self.mapper = mapper
+        self.records = RecordCache(max_records, mapper.weight)
         self.listings = ListingCache()
         self._connection = connection
-        self._where = where
+        self._description = description
 
     async def get(self, record_id: str, tenant: str | None) -> R:
         """Raises :class:`NotFound`."""
         stored = self.records.get(record_id)
         if stored is None:
-            doing = f"Reading {self.family.word} {record_id}"
+            doing = f"Reading {self.mapper.kind} {record_id}"
             stored = (await self._load([record_id], doing)).get(record_id)
-        if stored is None or not self.family.visible(stored.record, tenant):
-            raise NotFound(f"There is no {self.family.word} {record_id}.")
+        if stored is None or not self.mapper.visible(stored.record, tenant):
+            raise NotFound(f"There is no {self.mapper.kind} {record_id}.")
         return stored.record
 
     async def get_all(self, ids: Sequence[str], doing: str) -> list[R]:
@@ -47,8 +49,8 @@ class Shelf(Generic[R]):
         return [stored.record for stored in known.values() if stored is not None]
 
     async def page(self, key: Hashable, sql: Callable[[], ListQuery | None]) -> tuple[list[R], int]:
-        """Return a page and the total count. A record may be newer than the answer which records to show."""
-        doing = f"Listing {self.family.word}s"
+        """Return a page and the total count. A record may be newer than the list of ids."""
+        doing = f"Listing {self.mapper.kind}s"
         listing = self.listings.get(key)
         if listing is None:
             query = sql()
@@ -60,7 +62,7 @@ class Shelf(Generic[R]):
         return await self.get_all(listing.ids, doing), listing.total_count
 
     async def snapshot(self, key: Hashable, sql: Callable[[], ListQuery | None]) -> tuple[list[R], int]:
-        """Return a page and the total count, all of one state: no commit shows in a part of the page only."""
+        """Return a page and the total count from one snapshot: a commit shows in all of the page or not at all."""
         listing = None if self.listings.held else self.listings.get(key)
         if listing is not None:
             known = [stored.record for each in listing.ids if (stored := self.records.get(each))]
@@ -71,18 +73,18 @@ class Shelf(Generic[R]):
             return [], 0
         version = self.listings.version
         with self.records.reading() as touched:
-            listing, found = await self.read(f"Listing {self.family.word}s", select.page, self.family, query)
+            listing, found = await self.read(f"Listing {self.mapper.kind}s", select.page, self.mapper, query)
             self.listings.fill(version, key, listing)
             return [self._same(touched, each, found[each]) for each in listing.ids], listing.total_count
 
     def _same(self, touched: set[str], record_id: str, stored: Stored[R]) -> R:
-        # What is known is the object to show if it is the same record: answers are remembered by identity.
+        # Prefer the cached object if it is equal: responses are cached by identity.
         known = self.records.fill(touched, record_id, stored).record
         return known if known == stored.record else stored.record
 
     async def _load(self, ids: Sequence[str], doing: str) -> dict[str, Stored[R]]:
         with self.records.reading() as touched:
-            found = await self.read(doing, select.records_by_id, self.family, ids)
+            found = await self.read(doing, select.records_by_id, self.mapper, ids)
             return {each: self.records.fill(touched, each, stored) for each, stored in found.items()}
 
     async def read(
@@ -92,8 +94,8 @@ class Shelf(Generic[R]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``query`` as one read transaction. Raises :class:`StorageError`, which says ``doing``."""
+        """Run ``query`` as one read transaction. Raises :class:`StorageError`; ``doing`` begins its message."""
         try:
             return await self._connection.call(read, query, *args, **kwargs)
         except UNUSABLE as error:
-            raise storage_error(doing, self._where, error) from error
+            raise storage_error(doing, self._description, error) from error

@@ -1,4 +1,4 @@
-"""The tables, and how a database of an older version becomes one of this version.
+"""The tables, and the migration of databases of earlier schema versions.
 
 To change the schema, append to :data:`MIGRATIONS`; never edit an entry that was released.
 """
@@ -16,7 +16,7 @@ from evalhub_server.plugins import JobMigration, StartupError
 from evalhub_storage_sqlite.columns import moment
 
 APPLICATION_ID = 0x45564842
-"""``EVHB`` in the file's header: says that the file is ours."""
+"""``EVHB`` in the file's header identifies the file as ours."""
 
 Migration = tuple[str | Callable[[sqlite3.Connection, JobMigration], None], ...]
 """SQL statements, and functions for what SQL cannot do, that lead from one version to the next."""
@@ -80,7 +80,7 @@ _V1: Migration = (
 )
 
 # Providers and collections. Every index begins with ``kind``, is in the order in which lists break ties, and ends with
-# what says whose a resource is. The curated ones come first, so the order has "is it not curated" before the place.
+# tenant and owner. Curated resources come first, so the order has "not curated" before the place.
 _V2: Migration = (
     """
     CREATE TABLE resources (
@@ -125,10 +125,9 @@ _V2: Migration = (
 
 
 def _convert_jobs(connection: sqlite3.Connection, migration: JobMigration) -> None:
-    """Convert the documents of jobs to the parts of a job record.
+    """Convert documents to the parts of a job record.
 
-    Until now ``progress`` had neither the state nor the present names of its fields, and a definition had only the
-    request and the plan.
+    ``progress`` had no state and earlier field names; a definition had only the request and the plan.
     """
 
     def progress(doc: bytes, state: str) -> dict[str, msgspec.Raw]:
@@ -164,13 +163,36 @@ def _converted(convert: Callable[..., dict[str, msgspec.Raw]], doc: bytes, *colu
     try:
         return _encode(convert(doc, *columns))
     except ValueError:
-        return doc  # it was unreadable before, and must not keep the server from starting
+        return doc  # it was unreadable before; it must not prevent the start
 
 
-_V3: Migration = ("ALTER TABLE jobs RENAME COLUMN head TO progress", _convert_jobs)
+def _convert_resources(connection: sqlite3.Connection, _: JobMigration) -> None:
+    """Convert documents to whole records; they were a provider's configuration or a part of a collection."""
+
+    def resource(doc: bytes, kind: str, *columns: str | int) -> dict[str, msgspec.Raw]:
+        names = ("id", "tenant", "owner", "created_at", "updated_at", "derived_from", "pinned_order")
+        values = dict(zip(names, columns, strict=True))
+        values |= {name: moment(int(values[name])) for name in ("created_at", "updated_at")}
+        if kind == "provider":
+            del values["derived_from"], values["pinned_order"]
+            return {name: _raw(value) for name, value in values.items()} | {"config": msgspec.Raw(doc)}
+        return {name: _raw(value) for name, value in values.items()} | _decode(doc)
+
+    connection.create_function("as_resource", 9, partial(_converted, resource))
+    connection.execute(
+        "UPDATE resources SET doc ="
+        " as_resource(doc, kind, id, tenant, owner, created_at, updated_at, derived_from, pinned_order)"
+    )
+
+
+_V3: Migration = (
+    "ALTER TABLE jobs RENAME COLUMN head TO progress",
+    _convert_jobs,
+    _convert_resources,
+)
 
 MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3)
-"""Entry ``n`` leads from version ``n`` to version ``n + 1``; ``PRAGMA user_version`` says where a database is."""
+"""Entry ``n`` migrates version ``n`` to version ``n + 1``; ``PRAGMA user_version`` is the version of a database."""
 
 
 def migrate(
@@ -179,7 +201,7 @@ def migrate(
     migrations: Sequence[Migration] = MIGRATIONS,
     migration: JobMigration | None = None,
 ) -> None:
-    """Bring the schema up to date, each step in a transaction of its own. Does nothing if it is.
+    """Migrate the schema to the current version, each step in its own transaction.
 
     Raises:
         StartupError: the database is of a newer version, or of another program.

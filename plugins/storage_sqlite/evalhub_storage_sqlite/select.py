@@ -1,4 +1,4 @@
-"""Queries. Every function here runs in a connection's thread, within one read transaction or as the writer."""
+"""Read queries. They run in a connection's thread, within one transaction."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from evalhub_server.plugins import SYSTEM_OWNER
 from evalhub_storage_sqlite.cache import Listing
 from evalhub_storage_sqlite.connection import Row
-from evalhub_storage_sqlite.record_mapper import Family, R, Stored
+from evalhub_storage_sqlite.record_mapper import R, RecordMapper, Stored
 from evalhub_storage_sqlite.sql_builder import ListQuery
 
 _CHUNK = 500
-"""Values per query, far below SQLite's limit on parameters."""
+"""Maximum values per query, far below SQLite's limit on parameters."""
 
 Key = tuple[str, str]
-"""Word of the family, and id."""
+"""Kind of record, and id."""
 
 
 def select_in(connection: sqlite3.Connection, sql: str, values: Sequence[str] | Sequence[int]) -> list[Row]:
-    """Return what ``sql`` selects ``IN ({marks})``; its order holds for each few hundred values."""
+    """Return the rows that ``sql`` selects ``IN ({marks})``; its ORDER BY applies to each chunk of values."""
     found: list[Row] = []
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
@@ -29,14 +29,14 @@ def select_in(connection: sqlite3.Connection, sql: str, values: Sequence[str] | 
 
 
 def records_by_id(
-    connection: sqlite3.Connection, family: Family[R, Any], ids: Sequence[str]
+    connection: sqlite3.Connection, mapper: RecordMapper[R, Any], ids: Sequence[str]
 ) -> dict[str, Stored[R]]:
-    """Return those that there are, decoded: in the thread, so that a long page does not hold the event loop.
+    """Return the records that exist, decoded here so that a long page does not block the event loop.
 
     Raises:
         StorageError: one of them cannot be decoded.
     """
-    rows = family.read(connection, ids)
+    rows = mapper.read(connection, ids)
     return {
         record_id: Stored(seq=each.seq, record=each.decode(), size_bytes=each.size_bytes)
         for record_id, each in rows.items()
@@ -51,11 +51,11 @@ def listing(connection: sqlite3.Connection, sql: ListQuery) -> Listing:
 
 
 def page(
-    connection: sqlite3.Connection, family: Family[R, Any], sql: ListQuery
+    connection: sqlite3.Connection, mapper: RecordMapper[R, Any], sql: ListQuery
 ) -> tuple[Listing, dict[str, Stored[R]]]:
-    """Return a listing and its records, all of one state of the database. Raises like :func:`records_by_id`."""
+    """Return a listing and its records from one snapshot. Raises like :func:`records_by_id`."""
     found = listing(connection, sql)
-    return found, records_by_id(connection, family, found.ids)
+    return found, records_by_id(connection, mapper, found.ids)
 
 
 def open_ids(connection: sqlite3.Connection) -> list[str]:
@@ -69,12 +69,12 @@ def open_ids(connection: sqlite3.Connection) -> list[str]:
 
 
 def system_keys(connection: sqlite3.Connection) -> list[Key]:
-    """Return which providers and collections are the system's."""
+    """Return the keys of the system's providers and collections."""
     return connection.execute("SELECT kind, id FROM resources WHERE owner = ?", (SYSTEM_OWNER,)).fetchall()
 
 
 def last_seq(connection: sqlite3.Connection) -> int:
-    """Return the highest key that anything has, 0 if there is nothing."""
+    """Return the highest ``seq`` in use, 0 if the database is empty."""
     (seq,) = connection.execute(
         "SELECT max((SELECT coalesce(max(seq), 0) FROM jobs), (SELECT coalesce(max(seq), 0) FROM resources))"
     ).fetchone()

@@ -1,4 +1,4 @@
-"""The storage: what callers ask for, answered from the caches or the database."""
+"""The SQLite storage: the :class:`Storage` interface over caches, readers and the writer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from evalhub_storage_sqlite import select
 from evalhub_storage_sqlite.connection import Connection, FileLock, connect_reader, connect_writer
 from evalhub_storage_sqlite.faults import fix_for
 from evalhub_storage_sqlite.jobs import JOBS
-from evalhub_storage_sqlite.repository import Shelf
+from evalhub_storage_sqlite.repository import Repository
 from evalhub_storage_sqlite.resources import RESOURCES
 from evalhub_storage_sqlite.schema import migrate
 from evalhub_storage_sqlite.sql_builder import build, build_resources, key_of
@@ -47,9 +47,8 @@ log = structlog.get_logger()
 class SqliteStorage(Storage):
     """Jobs, providers and collections in the database file ``path``, or in memory if it is None.
 
-    A file has a connection that writes and one that reads, so a long list never delays an event. A database in memory
-    has one connection for both. A record that a write left is what a get returns, the very object, for as
-    long as it is among the ``cached_records`` of its kind that were used last. ``migration`` converts the jobs of a database of an
+    A file has one write and one read connection, so that a long list does not delay an event. A database in memory has
+    one connection for both. A get returns the very object that the last write left while it is among the ``cached_records`` of its kind that were used most recently. ``migration`` converts the jobs of a database of an
     earlier version.
     """
 
@@ -59,12 +58,10 @@ class SqliteStorage(Storage):
         self._path = path
         self._migration = migration or JobMigration()
         self.durable = path is not None
-        self.description = (
-            f"SQLite file {path}" if path else "SQLite in memory; what it holds ends with the server"
-        )
+        self.description = f"SQLite file {path}" if path else "SQLite in memory; lost when the server exits"
         self._cached_records = cached_records
-        self._jobs: Shelf[JobRecord] | None = None
-        self._resources: dict[Kind, Shelf[AnyResource]] | None = None
+        self._jobs: Repository[JobRecord] | None = None
+        self._resources: dict[Kind, Repository[AnyResource]] | None = None
         self._lock: FileLock | None = None
         self._main: Connection | None = None
         self._reader: Connection | None = None
@@ -93,13 +90,13 @@ class SqliteStorage(Storage):
         last_seq = await self._main.call(select.last_seq)
         self._reader = self._main if path is None else await connect_reader(path)
         settings = self._reader, self.description, self._cached_records
-        self._jobs = Shelf(JOBS, *settings)
-        self._resources = {kind: Shelf(family, *settings) for kind, family in RESOURCES.items()}
-        shelves = (self._jobs, *self._resources.values())
-        self._writer = Writer(self._main, shelves, self.description, last_seq)
+        self._jobs = Repository(JOBS, *settings)
+        self._resources = {kind: Repository(mapper, *settings) for kind, mapper in RESOURCES.items()}
+        repositories = (self._jobs, *self._resources.values())
+        self._writer = Writer(self._main, repositories, self.description, last_seq)
 
     async def close(self) -> None:
-        """Finish what is being written, then disconnect. Idempotent; a call that was cancelled can be repeated."""
+        """Finish the queued writes, then disconnect. Idempotent; may be called again after a cancellation."""
         async with self._closing:
             if self._writer is not None:
                 await self._writer.drain()
@@ -107,7 +104,7 @@ class SqliteStorage(Storage):
 
     async def _disconnect(self) -> None:
         try:
-            # The writer last: the last connection that is closed folds the write-ahead log into the file.
+            # The writer last: closing the last connection checkpoints the write-ahead log.
             for connection in (self._reader, self._main):
                 if connection is not None:
                     await connection.close()
@@ -143,7 +140,7 @@ class SqliteStorage(Storage):
         except StorageError as error:
             if isinstance(error.__cause__, sqlite3.Error):
                 raise  # the database, not one job
-        # One that cannot be decoded must not keep the server from starting: it could not even be deleted then.
+        # A job that cannot be decoded must not prevent the start, or it could never be deleted.
         found: list[JobRecord] = []
         for job_id in ids:
             try:
@@ -170,9 +167,9 @@ class SqliteStorage(Storage):
         return await self._opened(self._resources)[kind].get(resource_id, tenant)
 
     async def list_resources(self, query: ResourceQuery) -> ResourcePage:
-        shelf = self._opened(self._resources)[query.kind]
-        # A snapshot, since a reload of the system's must not show in a part of the page only.
-        items, total = await shelf.snapshot(key_of(query), partial(build_resources, query))
+        repository = self._opened(self._resources)[query.kind]
+        # A snapshot: a reload of the system resources shows in all of the page or not at all.
+        items, total = await repository.snapshot(key_of(query), partial(build_resources, query))
         return ResourcePage(items=items, total_count=total)
 
     def _opened(self, part: T | None) -> T:
@@ -182,7 +179,7 @@ class SqliteStorage(Storage):
 
 
 def _claim(path: Path) -> FileLock:
-    """Make the directory and the file if they are missing, readable for nobody else, and lock the database."""
+    """Create the directory and the file if they are missing, private to the user, and lock the database."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FileLock(path)
     lock.acquire()

@@ -23,11 +23,10 @@ from evalhub_server.plugins import (
 from evalhub_storage_sqlite.columns import moment
 from evalhub_storage_sqlite.connection import Connection, read, write
 from evalhub_storage_sqlite.faults import UNUSABLE, storage_error
-from evalhub_storage_sqlite.pending_write import Draft, Drafts, load_drafts
-from evalhub_storage_sqlite.record_mapper import Family, R, Rows, Transaction
-from evalhub_storage_sqlite.repository import Shelf
-from evalhub_storage_sqlite.resource_documents import ResourceRows
-from evalhub_storage_sqlite.resources import ResourceFamily
+from evalhub_storage_sqlite.pending_write import PendingWrite, PendingWrites, load_pending_writes
+from evalhub_storage_sqlite.record_mapper import R, RecordMapper, Rows, Transaction
+from evalhub_storage_sqlite.repository import Repository
+from evalhub_storage_sqlite.resources import ResourceMapper, ResourceRows
 from evalhub_storage_sqlite.select import Key, system_keys
 
 
@@ -35,41 +34,43 @@ def by_key(records: Sequence[AnyResource]) -> dict[Key, AnyResource]:
     return {(kind_of(record).value, record.id): record for record in records}
 
 
-def replace_system(drafts: Drafts, records: Mapping[Key, AnyResource], next_seq: Callable[[], int]) -> None:
-    """Make ``records`` all that the system has. ``drafts`` have these, and all that the system has now.
+def replace_system(
+    writes: PendingWrites, records: Mapping[Key, AnyResource], next_seq: Callable[[], int]
+) -> None:
+    """Replace all system resources by ``records``. ``writes`` has an entry for each of both.
 
     Raises:
-        StorageError: a record cannot be written; no draft has changed.
+        StorageError: a record cannot be written; nothing has changed.
     """
     steps: list[Callable[[], None]] = []
-    for key, draft in drafts.items():
-        if not isinstance(draft.family, ResourceFamily):
+    for key, pending in writes.items():
+        if not isinstance(pending.mapper, ResourceMapper):
             continue
         if key in records:
-            steps += _renewal(draft, records[key], next_seq)
-        elif draft.current is not None and draft.current.owner == SYSTEM_OWNER:
-            steps.append(draft.drop)
+            steps += _merge(pending, records[key], next_seq)
+        elif pending.current is not None and pending.current.owner == SYSTEM_OWNER:
+            steps.append(pending.drop)
     for step in steps:
         step()
 
 
-def _renewal(
-    draft: Draft[AnyResource], record: AnyResource, next_seq: Callable[[], int]
+def _merge(
+    pending: PendingWrite[AnyResource], record: AnyResource, next_seq: Callable[[], int]
 ) -> Sequence[Callable[[], None]]:
-    before = draft.current
+    before = pending.current
     if before is None:
-        return [partial(draft.put, record, draft.family.changes(None, record), next_seq())]
+        return [partial(pending.put, record, pending.mapper.changes(None, record), next_seq())]
     if before.owner != SYSTEM_OWNER:
         return []
     if isinstance(before, Rows):
         try:
             before = before.decode()
         except StorageError:
-            # Written by a version whose configs had another shape: what has a column is kept, the rest is replaced.
+            # Written by a version with another structure of configurations: keep what has a column, replace the rest.
             record = _with_columns(cast("ResourceRows", before), record)
-            return [partial(draft.put, record, draft.family.changes(None, record))]
+            return [partial(pending.put, record, pending.mapper.changes(None, record))]
     after = merge_system_resource(before, record)
-    return [] if after is before else [partial(draft.put, after, draft.family.changes(before, after))]
+    return [] if after is before else [partial(pending.put, after, pending.mapper.changes(before, after))]
 
 
 def _with_columns(rows: ResourceRows, record: AnyResource) -> AnyResource:
@@ -84,42 +85,43 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_BATCH = 256
-"""Operations per transaction: bounds for how long the event loop works on one batch."""
+"""Maximum operations per transaction; it bounds how long the event loop works on one batch."""
 
 
 class _Operation(Struct, eq=False):
-    """``apply`` changes drafts or raises. The future gets what the caller is to return, or to raise.
+    """One call of the storage. ``apply`` changes pending writes or raises; ``outcome`` gets its result or exception.
 
-    It needs the drafts of ``keys``, and with ``system`` those of all that the system has.
+    It needs the pending writes of ``keys``, and with ``system`` those of all system resources.
     """
 
     doing: str
     keys: Sequence[Key]
-    apply: Callable[[Drafts], object]
+    apply: Callable[[PendingWrites], object]
     outcome: asyncio.Future[object]
     system: bool = False
 
     def settle(self, outcome: object) -> None:
-        """Tell the caller; a caller that was cancelled meanwhile has nobody to tell."""
+        """Pass the outcome to the caller, unless that was cancelled."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
 
 class Writer:
-    """Owns the connection that writes, and the task that it starts, until the end of ``drain``.
+    """Owns the write connection and the writer task until ``drain`` returns.
 
-    Being cancelled while waiting is safe for a caller: its operation is dropped if no batch has taken it yet, and
-    otherwise written whole. If the task dies, everyone who waits gets a StorageError, and everyone who comes a
-    StorageUnavailable.
+    A caller may be cancelled while it waits: its operation is dropped if no batch has taken it yet, and otherwise
+    written as a whole. If the task dies, waiting callers get a StorageError and later callers a StorageUnavailable.
     """
 
     def __init__(
-        self, connection: Connection, shelves: Iterable[Shelf[Any]], where: str, last_seq: int
+        self, connection: Connection, repositories: Iterable[Repository[Any]], description: str, last_seq: int
     ) -> None:
         self._connection = connection
-        self._shelves = {shelf.family.word: shelf for shelf in shelves}
-        self._order = [sql for shelf in self._shelves.values() for sql in shelf.family.statements]
-        self._where = where
+        self._repositories = {repository.mapper.kind: repository for repository in repositories}
+        self._order = [
+            sql for repository in self._repositories.values() for sql in repository.mapper.statements
+        ]
+        self._description = description
         self._last_seq = last_seq
         self._queue: asyncio.Queue[_Operation | None] = asyncio.Queue()
         self._batch: list[_Operation] = []
@@ -127,45 +129,47 @@ class Writer:
         self._task = asyncio.create_task(self._run(), name="sqlite-writer")
         self._task.add_done_callback(self._ended)
 
-    async def add(self, family: Family[R, Any], record: R) -> None:
-        await self._submit("Adding", family, record.id, lambda draft: draft.add(record, self._next_seq()))
+    async def add(self, mapper: RecordMapper[R, Any], record: R) -> None:
+        await self._submit("Adding", mapper, record.id, lambda pending: pending.add(record, self._next_seq()))
 
     async def update(
         self,
-        family: Family[R, Any],
+        mapper: RecordMapper[R, Any],
         record_id: str,
         tenant: str | None,
         change: Callable[[R], R | None],
     ) -> R:
-        return await self._submit("Updating", family, record_id, lambda draft: draft.update(tenant, change))
+        return await self._submit(
+            "Updating", mapper, record_id, lambda pending: pending.update(tenant, change)
+        )
 
-    async def delete(self, family: Family[R, Any], record_id: str, tenant: str | None) -> None:
-        await self._submit("Deleting", family, record_id, lambda draft: draft.delete(tenant))
+    async def delete(self, mapper: RecordMapper[R, Any], record_id: str, tenant: str | None) -> None:
+        await self._submit("Deleting", mapper, record_id, lambda pending: pending.delete(tenant))
 
     async def replace_system(self, records: Sequence[AnyResource]) -> None:
         wanted = by_key(records)
         await self._queued(
             "Replacing the system's providers and collections",
             list(wanted),
-            lambda drafts: replace_system(drafts, wanted, self._next_seq),
+            lambda writes: replace_system(writes, wanted, self._next_seq),
             system=True,
         )
 
     async def drain(self) -> None:
-        """Refuse new operations and wait until those that are queued are written. Idempotent, cancel-safe."""
+        """Refuse new operations and wait until the queued ones are written. Idempotent, cancel-safe."""
         if not self._refusal:
             self._refusal = "the storage is closed"
             self._queue.put_nowait(None)
         await asyncio.wait([self._task])
 
     def _submit(
-        self, doing: str, family: Family[R, Any], record_id: str, apply: Callable[[Draft[R]], T]
+        self, doing: str, mapper: RecordMapper[R, Any], record_id: str, apply: Callable[[PendingWrite[R]], T]
     ) -> Awaitable[T]:
-        key = (family.word, record_id)
-        return self._queued(f"{doing} {family.word} {record_id}", (key,), lambda drafts: apply(drafts[key]))
+        key = (mapper.kind, record_id)
+        return self._queued(f"{doing} {mapper.kind} {record_id}", (key,), lambda writes: apply(writes[key]))
 
     async def _queued(
-        self, doing: str, keys: Sequence[Key], apply: Callable[[Drafts], T], *, system: bool = False
+        self, doing: str, keys: Sequence[Key], apply: Callable[[PendingWrites], T], *, system: bool = False
     ) -> T:
         if self._refusal:
             raise StorageUnavailable(f"{doing} failed: {self._refusal}.")
@@ -177,7 +181,7 @@ class Writer:
         return cast("T", outcome)
 
     def _next_seq(self) -> int:
-        self._last_seq += 1  # a number that a failed batch took is never used; nobody minds gaps
+        self._last_seq += 1  # numbers of failed batches are not used again; gaps do no harm
         return self._last_seq
 
     async def _run(self) -> None:
@@ -193,50 +197,50 @@ class Writer:
                 self._batch = []
 
     async def _write(self, batch: list[_Operation]) -> None:
-        """Run the operations and commit; every one of them is settled when this returns."""
+        """Apply the operations and commit; all are settled when this returns."""
         try:
             keys = [key for each in batch for key in each.keys]
             if any(each.system for each in batch):
                 keys += await self._connection.call(read, system_keys)
-            drafts = await load_drafts(self._connection, self._shelves, keys)
+            writes = await load_pending_writes(self._connection, self._repositories, keys)
         except UNUSABLE as error:
             self._fail(batch, error)
             return
-        outcomes = [_attempt(each, drafts) for each in batch]
+        outcomes = [_attempt(each, writes) for each in batch]
         transaction = Transaction(self._order)
-        written = {key: draft for key, draft in drafts.items() if draft.write(transaction)}
+        written = {key: pending for key, pending in writes.items() if pending.write(transaction)}
         try:
             if statements := transaction.statements():
-                for word in transaction.relists:
-                    self._shelves[word].listings.hold()
+                for kind in transaction.changed_lists:
+                    self._repositories[kind].listings.hold()
                 await self._connection.call(write, statements)
         except BaseException as error:
-            # Usually nothing is stored, but a disk that fails in the commit leaves that open: read again.
-            for word, record_id in written:
-                self._shelves[word].records.publish(record_id, None)
-                self._shelves[word].listings.clear()
+            # Usually nothing is stored, but a disk fault during the commit leaves that open: drop the cached records.
+            for kind, record_id in written:
+                self._repositories[kind].records.publish(record_id, None)
+                self._repositories[kind].listings.clear()
             if not isinstance(error, UNUSABLE):
                 raise
             self._fail(batch, error)
             return
-        for (word, record_id), draft in written.items():
-            self._shelves[word].records.publish(record_id, draft.stored())
-        for word in transaction.relists:
-            self._shelves[word].listings.clear()
+        for (kind, record_id), pending in written.items():
+            self._repositories[kind].records.publish(record_id, pending.stored())
+        for kind in transaction.changed_lists:
+            self._repositories[kind].listings.clear()
         for operation, outcome in zip(batch, outcomes, strict=True):
             operation.settle(outcome)
 
     def _fail(self, batch: list[_Operation], error: Exception) -> None:
-        log.error("a batch of %d operations was not written: %s (%s)", len(batch), error, self._where)
+        log.error("a batch of %d operations was not written: %s (%s)", len(batch), error, self._description)
         for operation in batch:
-            operation.settle(storage_error(operation.doing, self._where, error))
+            operation.settle(storage_error(operation.doing, self._description, error))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = "it was cancelled" if task.cancelled() else task.exception()
         if error is None:
             return
-        log.critical("the writer task has died: %s (%s)", error, self._where)
-        self._refusal = f"the writer task of {self._where} has died ({error}); restart the server"
+        log.critical("the writer task has died: %s (%s)", error, self._description)
+        self._refusal = f"the writer task of {self._description} has died ({error}); restart the server"
         while not self._queue.empty():
             if (queued := self._queue.get_nowait()) is not None:
                 self._batch.append(queued)
@@ -245,8 +249,8 @@ class Writer:
         self._batch = []
 
 
-def _attempt(operation: _Operation, drafts: Drafts) -> object:
+def _attempt(operation: _Operation, writes: PendingWrites) -> object:
     try:
-        return operation.apply(drafts)
-    except Exception as error:  # noqa: BLE001 - whatever a change raises belongs to its caller, not to this task
+        return operation.apply(writes)
+    except Exception as error:  # noqa: BLE001 - an exception of a change goes to its caller, not to this task
         return error
