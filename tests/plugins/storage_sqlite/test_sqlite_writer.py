@@ -18,7 +18,8 @@ from evalhub_server.models.common import State
 from evalhub_server.models.job import JobTest
 from evalhub_server.plugins import JobQuery, Terms
 from evalhub_server.testing.builders import a_job
-from evalhub_server.testing.storage_contract import count_up, say
+from evalhub_server.testing.job_list_contract import say
+from evalhub_server.testing.storage_contract import count_up
 from evalhub_storage_sqlite import connection
 from evalhub_storage_sqlite.connection import Connection
 from evalhub_storage_sqlite.jobs import JOBS
