@@ -1,4 +1,4 @@
-"""The recorded requests and answers of the released server, and how an answer of ours is compared with one."""
+"""Recorded requests and responses of the released server, and their comparison with ours."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def all_names() -> list[str]:
 
 
 def differences(recorded: Any, ours: Any, path: str = "$") -> list[str]:
-    """What is not as recorded: missing or other values, and keys that nobody has decided to add."""
+    """Differences from the recording: missing or other values, and unexpected keys."""
     key = path.rpartition(".")[2]
     if key in VARIES:
         return []

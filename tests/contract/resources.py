@@ -1,4 +1,4 @@
-"""Providers and collections over HTTP: the steps that tests of both share."""
+"""Shared steps of the tests of providers and collections over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever clients do in whatever order: a model of what has to be there is compared with what the server shows."""
+"""Random sequences of requests, compared with a model of the expected state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness import Config, RunningServer
 from harness.server import API, TERMINAL, Answer
 
 MODEL = {"url": "http://model.test/v1", "name": "m"}
-COMMAND = "sleep 6000 # until the test says more"
+COMMAND = "sleep 6000 # until the test ends it"
 RUNTIME = {"local": {"command": COMMAND}}
 TENANTS = st.sampled_from(["red", "blue"])
 NAMES = st.text("abc é", min_size=1, max_size=8)
@@ -218,7 +218,7 @@ class Client(RuleBasedStateMachine):
 
     @staticmethod
     def own(kind: str, document: dict[str, Any]) -> dict[str, Any]:
-        """Without what a collection shows of its providers, and whether nothing was counted yet."""
+        """The resource without the fields that depend on providers or on runs."""
         if kind == "providers":
             return document
         shown = {key: value for key, value in document.items() if key != "domains"}
@@ -255,7 +255,7 @@ class Client(RuleBasedStateMachine):
         return known["benchmarks"][0].get("domains", [])
 
 
-def test_no_order_of_requests_confuses_the_server(server: RunningServer):
+def test_any_order_of_requests_leaves_the_expected_state(server: RunningServer):
     Client.server = server
     checks = settings(
         max_examples=settings.default.max_examples // 10,

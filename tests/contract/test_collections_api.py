@@ -1,4 +1,4 @@
-"""Collections over HTTP, against the contract."""
+"""Collections over HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ config_of, create, one, names = resources.config_of, resources.create, resources
 def configured(folder: Path) -> Config:
     config = Config(folder)
     config.provider(
-        "sleep 60 # until the test says more", "b", benchmark={"url": "http://b", "domains": ["law"]}
+        "sleep 60 # until the test ends it", "b", benchmark={"url": "http://b", "domains": ["law"]}
     )
     config.write(
         "collections/from-a-file.yaml",
@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-def test_a_created_collection_shows_what_its_providers_say(server: RunningServer):
+def test_a_created_collection_shows_data_of_its_providers(server: RunningServer):
     created = create(server, benchmarks=[{**MEMBER, "url": "http://ignored"}])
     assert created["benchmarks"] == [{**MEMBER, "url": "http://b"}]
     assert created["domains"] == ["law"]
@@ -63,7 +63,7 @@ def job_over(collection: dict[str, Any]) -> dict[str, Any]:
     return {"name": "j", "model": model, "collection": {"id": collection["resource"]["id"]}}
 
 
-def test_what_a_collection_derives_follows_its_providers(server: RunningServer):
+def test_derived_fields_of_a_collection_follow_its_providers(server: RunningServer):
     provider = server.call(
         "POST",
         f"{API}/providers",
@@ -131,7 +131,7 @@ def test_a_curated_collection_can_only_be_cloned_and_deleted(server: RunningServ
     assert server.call("DELETE", one(curated)).status == 204
 
 
-def test_what_comes_from_a_file_can_be_cloned_but_not_changed(server: RunningServer):
+def test_a_collection_from_a_file_can_be_cloned_but_not_changed(server: RunningServer):
     path = f"{COLLECTIONS}/from-a-file"
     assert server.get(path)["benchmarks"][0]["parameters"] == {"CamelKey": 1}
     for method, body in (("PUT", config_of()), ("PATCH", []), ("DELETE", None)):
@@ -150,13 +150,13 @@ def test_what_comes_from_a_file_can_be_cloned_but_not_changed(server: RunningSer
         ({"category": "x" * 129}, 400, "request_validation_failed"),
     ],
 )
-def test_a_wrong_override_makes_no_clone(server: RunningServer, body: Any, status: int, code: str):
+def test_an_invalid_override_creates_no_clone(server: RunningServer, body: Any, status: int, code: str):
     before = server.get(COLLECTIONS)["total_count"]
     assert server.call("POST", f"{COLLECTIONS}/from-a-file/clones", body).refusal == (status, code)
     assert server.get(COLLECTIONS)["total_count"] == before
 
 
-def test_nothing_can_be_done_to_what_is_not_there(server: RunningServer):
+def test_operations_on_a_missing_collection_are_404(server: RunningServer):
     path = f"{COLLECTIONS}/nobody"
     for method, body in (("GET", None), ("PUT", config_of()), ("PATCH", []), ("DELETE", None)):
         assert server.call(method, path, body).refusal == (404, "resource_not_found")
@@ -165,7 +165,7 @@ def test_nothing_can_be_done_to_what_is_not_there(server: RunningServer):
     assert server.call("GET", f"{COLLECTIONS}/").status == 404
 
 
-def test_a_tenants_collection_is_nobody_elses(server: RunningServer):
+def test_a_tenants_collection_is_invisible_to_others(server: RunningServer):
     collection = create(server, tenant="t1", name="secret")
     other = as_tenant("t2")
     for method, path, body in (
@@ -211,7 +211,7 @@ def test_lists_filter_and_sort(server: RunningServer):
     assert server.call("GET", f"{COLLECTIONS}?benchmarks=true").refusal == (400, "query_bad_parameter")
 
 
-def test_a_job_keeps_what_its_collection_said_and_counts_as_its_run(server: RunningServer):
+def test_a_job_keeps_the_settings_of_its_collection_and_counts_as_its_run(server: RunningServer):
     collection = create(server, benchmarks=[MEMBER, {**MEMBER, "parameters": {"k": 1}}])
     answers = [server.call("POST", f"{API}/jobs", job_over(collection)) for _ in range(2)]
     assert [answer.status for answer in answers] == [202, 202]
@@ -225,7 +225,7 @@ def test_a_job_keeps_what_its_collection_said_and_counts_as_its_run(server: Runn
     assert server.job(job["resource"]["id"])["status"]["state"] == "completed"
 
 
-def test_of_many_patches_at_once_none_is_lost(server: RunningServer):
+def test_concurrent_patches_are_all_applied(server: RunningServer):
     path = one(create(server, custom={}))
 
     def patch(number: int) -> int:
@@ -237,7 +237,7 @@ def test_of_many_patches_at_once_none_is_lost(server: RunningServer):
     assert server.get(path)["custom"] == {f"k{number}": number for number in range(40)}
 
 
-def test_what_clients_made_and_the_systems_times_and_runs_outlive_a_restart(tmp_path: Path):
+def test_collections_of_clients_and_run_counts_survive_a_restart(tmp_path: Path):
     config = configured(tmp_path)
     with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
         mine = create(server)

@@ -1,4 +1,4 @@
-"""``/docs`` in a real browser, without a network."""
+"""``/docs`` in a real browser, offline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-def test_the_page_may_use_what_this_server_serves_and_nothing_else(server: RunningServer):
+def test_the_page_may_load_files_of_this_server_only(server: RunningServer):
     answer = server.call("GET", "/docs")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.headers["cache-control"] == "no-cache, no-store, must-revalidate"

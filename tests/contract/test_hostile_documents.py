@@ -104,7 +104,7 @@ def ids(server: RunningServer) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["provider", "collection"])
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_file_that_would_exhaust_the_parser_is_logged_and_left_out(
+def test_a_file_that_would_exhaust_the_parser_is_logged_and_ignored(
     server: RunningServer, kind: str, name: str
 ):
     listed = {item["resource"]["id"] for item in server.get(f"{API}/{kind}s?limit=1000")["items"]}
@@ -127,7 +127,7 @@ def test_a_body_that_is_not_json_is_refused_at_any_size_and_depth(
 
 
 @pytest.mark.parametrize("write", WRITES[:3], ids=lambda write: f"{write[0]} {write[1].removeprefix(API)}")
-def test_a_packed_body_is_not_unpacked(
+def test_a_compressed_body_is_not_decompressed(
     server: RunningServer, ids: dict[str, str], write: tuple[str, str, Any]
 ):
     method, path, body = write

@@ -57,7 +57,9 @@ def test_new_changed_and_removed_files_are_seen(config: Config, server: RunningS
     assert server.get(f"{API}/collections/mine") == changed
 
 
-def test_a_file_that_goes_bad_keeps_its_last_good_version_and_is_named(config: Config, server: RunningServer):
+def test_a_file_that_becomes_invalid_keeps_its_last_valid_version_and_is_logged(
+    config: Config, server: RunningServer
+):
     config.write("providers/scripted.yaml", "id: scripted\nbenchmarks: [{id: }\n")
     config.provider("true", "x", provider_id="second")
     wait_until(lambda: "second" in ids(server, "providers"), "the other file")
@@ -71,7 +73,7 @@ def test_a_file_that_goes_bad_keeps_its_last_good_version_and_is_named(config: C
     )
 
 
-def test_folders_that_are_made_later_are_seen(tmp_path: Path):
+def test_folders_that_are_created_later_are_seen(tmp_path: Path):
     folder = tmp_path / "empty"
     folder.mkdir()
     (folder / "config.yaml").write_text("service: {port: 0}\n")
@@ -83,7 +85,7 @@ def test_folders_that_are_made_later_are_seen(tmp_path: Path):
         assert server.get(f"{API}/providers/late")["name"] == "late"
 
 
-def test_a_log_in_the_same_folder_starts_no_endless_round(config: Config, server: RunningServer):
+def test_a_log_file_in_the_watched_folder_causes_no_loop(config: Config, server: RunningServer):
     with (config.folder / "providers" / "server.log").open("a") as log:
         collection(config)
         while reloads(server) == 0:
@@ -97,12 +99,12 @@ def test_a_log_in_the_same_folder_starts_no_endless_round(config: Config, server
     assert reloads(server) == 3
 
 
-def test_a_server_that_has_yet_to_reload_ends_at_once(config: Config, server: RunningServer):
+def test_a_server_with_a_pending_reload_exits_at_once(config: Config, server: RunningServer):
     collection(config)
     assert server.terminate() == 0
 
 
-def test_an_id_of_a_file_that_a_client_took_before_stays_the_clients(tmp_path: Path):
+def test_a_clients_resource_takes_precedence_over_a_later_file(tmp_path: Path):
     config = Config(tmp_path / "config")
     with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
         created = server.call("POST", f"{API}/providers", {"name": "p", "benchmarks": []}).body

@@ -132,7 +132,7 @@ def test_a_cluster_refuses_every_route_without_valid_identity_headers(
             assert ask(cluster.port, method, path, *fields).refusal == (400, code)
 
 
-def test_a_cluster_answers_every_route_with_valid_identity_headers(cluster: RunningServer):
+def test_a_cluster_serves_every_route_with_valid_identity_headers(cluster: RunningServer):
     for method, path, body, status in OTHERS:
         assert cluster.call(method, path, body, named("team-c")).status == status, (method, path)
 
@@ -151,7 +151,7 @@ def test_a_cluster_answers_every_route_with_valid_identity_headers(cluster: Runn
         "/api/v1/evaluations;x/jobs",
     ],
 )
-def test_no_spelling_of_a_path_gets_around_identity(cluster: RunningServer, path: str):
+def test_no_spelling_of_a_path_bypasses_the_identity(cluster: RunningServer, path: str):
     assert ask(cluster.port, "GET", path).status in (307, 400, 404)
 
 

@@ -1,4 +1,4 @@
-"""The job part of the REST API, over HTTP, against the contract."""
+"""Jobs over HTTP."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ids(page: dict[str, Any]) -> list[str]:
     return [item["resource"]["id"] for item in page["items"]]
 
 
-def test_create_answers_202_with_the_resource_and_get_says_the_same(server: RunningServer):
+def test_create_returns_202_with_the_resource_as_get_does(server: RunningServer):
     request = body(
         description="",
         tags=["x"],
@@ -92,7 +92,7 @@ def test_create_answers_202_with_the_resource_and_get_says_the_same(server: Runn
         (b'{"name": "' + b"x" * (10 * 1024 * 1024) + b'"}', 413, "request_body_too_large"),
     ],
 )
-def test_bad_creates_are_refused_and_store_nothing(
+def test_invalid_creates_are_refused_and_store_nothing(
     server: RunningServer, request_body: Any, status: int, code: str
 ):
     before = server.get(f"{API}/jobs")["total_count"]
@@ -105,7 +105,7 @@ def test_bad_creates_are_refused_and_store_nothing(
     assert server.get(f"{API}/jobs")["total_count"] == before
 
 
-def test_requests_are_read_as_leniently_as_the_contract_says(server: RunningServer):
+def test_requests_are_decoded_as_leniently_as_in_the_contract(server: RunningServer):
     text = (
         '{"NAME": "j", "zzz": 1, "description": null, "model": {"Url": "http://m", "name": "m", "auth": null},'
         ' "benchmarks": [{"id": "b", "provider_id": "scripted", "weight": null}]}'
@@ -116,7 +116,7 @@ def test_requests_are_read_as_leniently_as_the_contract_says(server: RunningServ
     assert "null" not in json.dumps(answer.body)
 
 
-def test_events_move_the_job_and_results_are_kept(server: RunningServer):
+def test_events_change_the_state_and_results_are_stored(server: RunningServer):
     job_id = post(server, body()).body["resource"]["id"]
     assert (
         server.report(job_id, "running", phase="initializing", started_at="2026-01-12T10:45:32Z").status
@@ -164,7 +164,7 @@ def test_events_move_the_job_and_results_are_kept(server: RunningServer):
         ({}, 400, "request_validation_failed"),
     ],
 )
-def test_bad_events_are_refused_and_change_nothing(
+def test_invalid_events_are_refused_and_change_nothing(
     server: RunningServer, event: dict[str, Any], status: int, code: str
 ):
     job_id = post(server, body()).body["resource"]["id"]
@@ -256,12 +256,12 @@ def test_lists_are_filtered(server: RunningServer, query: str, names: set[str]):
         ),
     ],
 )
-def test_bad_list_parameters_are_refused(server: RunningServer, query: str, code: str, message: str):
+def test_invalid_list_parameters_are_refused(server: RunningServer, query: str, code: str, message: str):
     answer = server.call("GET", f"{API}/jobs?{query}")
     assert (answer.status, answer.body["message_code"], answer.body["message"]) == (400, code, message)
 
 
-def test_tenants_see_their_own_jobs_only_and_nobody_in_particular_sees_all(server: RunningServer):
+def test_a_tenant_sees_its_own_jobs_and_a_client_without_tenant_all(server: RunningServer):
     mine = post(server, body(name="tenants"), **{"X-Tenant": "t1", "X-User": "u"}).body
     assert (mine["resource"]["tenant"], mine["resource"]["owner"]) == ("t1", "u")
     path = f"{API}/jobs/{mine['resource']['id']}"
@@ -309,7 +309,7 @@ def test_logs_of_a_job_and_of_one_benchmark(server: RunningServer):
     assert server.get(f"{API}/jobs/{job_id}/benchmarks/1/logs?tail_lines=1") == "three"
 
 
-def test_a_log_over_the_limit_is_cut_and_says_so_in_its_last_line_and_in_the_trailer(server: RunningServer):
+def test_a_log_over_the_limit_is_truncated_as_its_last_line_and_the_trailer_state(server: RunningServer):
     job_id = server.submit(provider="babbles")
     server.finished(job_id)
     text = server.get(f"{API}/jobs/{job_id}/benchmarks/0/logs?tail_lines=-1")
@@ -336,7 +336,7 @@ def test_a_log_over_the_limit_is_cut_and_says_so_in_its_last_line_and_in_the_tra
         ("/benchmarks/9/logs", 404, "resource_not_found"),
     ],
 )
-def test_bad_log_requests_are_refused_before_the_stream_starts(
+def test_invalid_log_requests_are_refused_before_the_stream_starts(
     server: RunningServer, path: str, status: int, code: str
 ):
     job_id = post(server, body()).body["resource"]["id"]
@@ -383,7 +383,7 @@ def test_providers_come_from_their_files(server: RunningServer):
     assert len(server.get(f"{API}/providers?scope=system&limit=2")["items"]) == 2
 
 
-def test_in_cluster_mode_both_identity_headers_are_needed_tenant_first(tmp_path: Path):
+def test_in_cluster_mode_both_identity_headers_are_required_tenant_first(tmp_path: Path):
     config = Config(tmp_path / "c", plugins={"runtime": "local"})
     config.provider("exit 3")
     with RunningServer(config.folder, flags=("--configdir", str(config.folder))) as server:
@@ -400,7 +400,7 @@ def test_in_cluster_mode_both_identity_headers_are_needed_tenant_first(tmp_path:
     }
 
 
-def test_a_reader_of_logs_that_stops_reading_keeps_nothing_open(tmp_path: Path):
+def test_a_client_that_stops_reading_logs_keeps_no_connection_open(tmp_path: Path):
     service = {"port": 0, "log_stream_timeout": "200ms", "max_log_response_bytes": -1}
     config = Config(tmp_path / "c", service=service)
     config.provider("head -c 100000000 /dev/zero; exit 3")
@@ -419,7 +419,7 @@ def test_a_reader_of_logs_that_stops_reading_keeps_nothing_open(tmp_path: Path):
             )
 
 
-def test_the_card_of_a_job_is_there_at_once_and_says_how_far_the_job_is(server: RunningServer):
+def test_the_card_of_a_job_exists_at_once_and_has_its_state(server: RunningServer):
     job_id = post(server, body(tags=["x"])).body["resource"]["id"]
     card = server.get(f"{API}/jobs/{job_id}/card")
     assert card["metadata"]["evaluation_job_id"] == job_id
@@ -444,7 +444,7 @@ COLLECTOR = {"enabled": True, "exporter_type": "otlp-http", "exporter_endpoint":
         ({**COLLECTOR, "enabled": False}, "nowhere"),
     ],
 )
-def test_adapters_are_told_of_the_collector(tmp_path: Path, otel: dict[str, Any], told: str):
+def test_adapters_get_the_address_of_the_collector(tmp_path: Path, otel: dict[str, Any], told: str):
     config = Config(tmp_path / "config", otel=otel)
     config.provider('echo "${OTEL_EXPORTER_OTLP_ENDPOINT:-nowhere} $OTEL_SERVICE_NAME"; exit 1')
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "", "OTEL_SERVICE_NAME": ""}

@@ -1,4 +1,4 @@
-"""Where the server listens, and who reaches it there."""
+"""The listening address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def has_ipv6() -> bool:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 @pytest.mark.parametrize("host", ["::", "[::]"])
-def test_all_addresses_are_those_of_ipv4_too(tmp_path: Path, host: str):
+def test_all_addresses_include_those_of_ipv4(tmp_path: Path, host: str):
     config = Config(tmp_path / "config")
     config.scripted("running", "completed")
     with RunningServer(config.folder, env={"API_HOST": host}) as server:

@@ -1,4 +1,4 @@
-"""Which method is answered where, and how the others are refused."""
+"""HTTP methods: which paths have them, and the 405 for others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def routes(document: dict[str, Any]) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("mode", ["server", "cluster"])
-def test_every_route_answers_its_methods_and_names_them_to_others(
+def test_every_route_serves_its_methods_and_lists_them_for_others(
     request: pytest.FixtureRequest, mode: str, method: str
 ):
     running: RunningServer = request.getfixturevalue(mode)
@@ -68,7 +68,7 @@ def test_every_route_answers_its_methods_and_names_them_to_others(
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "HEAD"])
-def test_where_nothing_is_no_method_is_allowed(server: RunningServer, method: str):
+def test_an_unknown_path_is_404_for_every_method(server: RunningServer, method: str):
     for path in ("/", "/nowhere", "/api/v1/Health", f"{API}/jobs/", "/api/v1/health/", f"{JOB}/nothing"):
         answer = ask(server.port, method, path)
         assert (answer.status, answer.body) == (404, "404 page not found\n"), path
@@ -86,7 +86,7 @@ def test_head_is_get_without_the_body(server: RunningServer, path: str):
     assert headed.headers.keys() == got.headers.keys()
 
 
-def test_after_an_invented_method_the_connection_goes_on(server: RunningServer):
+def test_after_an_unknown_method_the_connection_stays_open(server: RunningServer):
     one = b"BREW /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answer = send(server.port, one + head("GET", "/api/v1/health", "Host: localhost"))
     assert answer.status == 405
@@ -94,7 +94,7 @@ def test_after_an_invented_method_the_connection_goes_on(server: RunningServer):
     assert answer.status == 405
 
 
-def test_an_invented_method_has_to_pass_the_same_checks(server: RunningServer, cluster: RunningServer):
+def test_an_unknown_method_passes_the_same_checks(server: RunningServer, cluster: RunningServer):
     assert ask(server.port, "BREW", "/api/v1/health", "Host: evil.example").status == 403
     assert ask(server.port, "BREW", "/api/v1/health", "Origin: https://evil.example").status == 403
     assert ask(cluster.port, "BREW", f"{API}/jobs").body["message_code"] == "missing_tenant_header"
@@ -114,12 +114,12 @@ def test_an_invented_method_has_to_pass_the_same_checks(server: RunningServer, c
         b"\x16\x03\x01\x02\x00\x01",
     ],
 )
-def test_what_is_no_method_is_no_request(server: RunningServer, start: bytes):
+def test_a_malformed_method_is_400(server: RunningServer, start: bytes):
     answer = send(server.port, start + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert answer.status == 400
 
 
-def test_a_second_request_in_a_bad_piece_is_not_taken_for_the_first(server: RunningServer):
+def test_a_second_request_in_a_malformed_piece_is_not_parsed_as_the_first(server: RunningServer):
     """What stands after a request that has not been answered yet is never parsed again from its start."""
     both = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\nBREW / HTTP/1.1\r\n\r\n"
     assert send(server.port, both).status in (200, 400)

@@ -1,4 +1,4 @@
-"""``/metrics``, as a Prometheus server reads it."""
+"""``/metrics`` as Prometheus scrapes it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Scrape:
         return self._values.get((name, frozenset(labels.items())))
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum over all samples that have these labels, whatever others they have."""
+        """The sum over all samples with these labels, among others."""
         wanted = set(labels.items())
         return sum(value for (key, have), value in self._values.items() if key == name and wanted <= have)
 
@@ -81,7 +81,7 @@ def server(config: Config) -> Iterator[RunningServer]:
         yield running
 
 
-def test_what_jobs_did_is_counted(server: RunningServer, config: Config):
+def test_outcomes_of_jobs_are_counted(server: RunningServer, config: Config):
     for provider in ("scripted", "fails", "scripted"):
         server.finished(server.submit(provider=provider))
     hanging = server.submit(provider="hangs")
@@ -119,7 +119,7 @@ def test_jobs_of_a_collection_have_its_id(config: Config):
         assert scrape(server)("evalhub_evaluation_jobs_total", status="completed", **labels) == 1
 
 
-def test_gauges_are_true_after_a_crash_and_after_a_hard_delete(config: Config, tmp_path: Path):
+def test_gauges_are_correct_after_a_crash_and_after_a_hard_delete(config: Config, tmp_path: Path):
     with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
         jobs = [server.submit(provider="hangs") for _ in range(3)]
         server.in_state(jobs[0], "running")
@@ -157,13 +157,13 @@ def test_requests_are_counted_by_route_and_never_by_path(server: RunningServer):
     assert seen("evalhub_api_request_duration_seconds_bucket", le="10", **labels) == 20
 
 
-def test_what_a_request_brings_is_counted_in_bytes(server: RunningServer):
+def test_request_bodies_are_counted_in_bytes(server: RunningServer):
     server.call("POST", f"{API}/jobs", b"x" * 321)
     sum_ = "http_server_request_body_size_bytes_sum"
     assert scrape(server).total(sum_, http_route=f"{API}/jobs", http_response_status_code="400") == 321
 
 
-def test_a_request_is_active_until_its_answer_has_ended(server: RunningServer):
+def test_a_request_is_active_until_its_response_is_complete(server: RunningServer):
     # The scrape is the only request just now, and it is still being answered.
     assert scrape(server)("http_server_active_requests", http_request_method="GET", url_scheme="http") == 1
     assert scrape(server)("http_server_active_requests", http_request_method="GET", url_scheme="http") == 1
@@ -173,11 +173,11 @@ def test_a_start_does_not_wait_for_prometheus_client():
     assert "prometheus_client" not in loaded_by("import evalhub_server.cli.server")
 
 
-def test_there_is_no_other_listener_unless_it_is_asked_for(server: RunningServer):
+def test_there_is_no_metrics_listener_unless_it_is_configured(server: RunningServer):
     assert started(server)["metrics_port"] is None
 
 
-def test_the_own_listener_has_metrics_and_nothing_else(config: Config, tmp_path: Path):
+def test_the_metrics_listener_serves_metrics_only(config: Config, tmp_path: Path):
     made = Config(tmp_path / "own", prometheus={"enabled": True, "port": 0})
     with RunningServer(made.folder) as server:
         server.get("/api/v1/health")
@@ -196,7 +196,7 @@ def test_the_own_listener_has_metrics_and_nothing_else(config: Config, tmp_path:
         assert server.terminate() == 0
 
 
-def test_outside_local_mode_metrics_are_on_their_own_listener_only(tmp_path: Path):
+def test_in_a_cluster_metrics_are_on_their_own_listener_only(tmp_path: Path):
     made = Config(
         tmp_path / "c",
         plugins={"runtime": "local"},
@@ -207,7 +207,7 @@ def test_outside_local_mode_metrics_are_on_their_own_listener_only(tmp_path: Pat
         assert ask(started(server)["metrics_port"], "/metrics")[0] == 200
 
 
-def test_a_metrics_port_in_use_is_an_error_line_and_no_failed_start(tmp_path: Path):
+def test_a_metrics_port_in_use_is_logged_and_the_server_starts(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         made = Config(tmp_path / "c", prometheus={"enabled": True})
@@ -219,7 +219,7 @@ def test_a_metrics_port_in_use_is_an_error_line_and_no_failed_start(tmp_path: Pa
             assert scrape(server)("evalhub_evaluation_jobs_active") == 0
 
 
-def test_the_server_stops_while_its_metrics_are_read(config: Config, tmp_path: Path):
+def test_the_server_stops_during_a_scrape(config: Config, tmp_path: Path):
     made = Config(tmp_path / "own", prometheus={"enabled": True, "port": 0})
     with (
         RunningServer(made.folder) as server,

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the server does: nothing is missing from it, and nothing in it is wrong."""
+"""The OpenAPI document describes the server completely and correctly."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_it_is_an_openapi_3_1_document(document: dict[str, Any]):
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_the_published_file_is_what_the_server_answers(server: RunningServer):
+def test_the_published_file_equals_the_served_document(server: RunningServer):
     assert PUBLISHED.read_text("utf-8") == server.get("/openapi.yaml"), (
         "run: python scripts/refresh_openapi.py"
     )
@@ -90,7 +90,7 @@ def test_yaml_and_json_are_the_same_and_not_cached(server: RunningServer, docume
         assert (yaml.safe_load(answer.body) if accept is None else answer.body) == document
 
 
-def test_only_the_files_of_the_docs_page_are_left_out():
+def test_only_the_files_of_the_docs_page_are_omitted():
     hidden = [
         ast.unparse(call.args[0])
         for tree in source_trees("web")
@@ -100,7 +100,7 @@ def test_only_the_files_of_the_docs_page_are_left_out():
     assert hidden == ["'/docs/{name:str}'"]
 
 
-def test_every_documented_operation_is_there(server: RunningServer, document: dict[str, Any]):
+def test_every_documented_operation_exists(server: RunningServer, document: dict[str, Any]):
     for method, path, _operation in operations(document):
         answer = server.call(method, path.replace("{benchmark_index}", "0").replace("{", "").replace("}", ""))
         assert answer.body != "404 page not found\n", f"{method} {path}"
@@ -154,7 +154,7 @@ def test_every_parameter_that_is_read_is_documented(document: dict[str, Any]):
     assert read <= {name for _m, _p, operation in operations(document) for name in query_names(operation)}
 
 
-def test_every_error_that_the_server_knows_is_documented(document: dict[str, Any]):
+def test_every_error_code_is_documented(document: dict[str, Any]):
     raised = {
         ast.literal_eval(call.args[1])
         for tree in source_trees(".")
@@ -176,7 +176,7 @@ def test_every_error_that_the_server_knows_is_documented(document: dict[str, Any
     assert raised - documented == {"method_not_allowed"}
 
 
-def test_every_rule_is_told_as_json_schema():
+def test_every_rule_has_a_json_schema():
     assert KEYWORDS.keys() == CHECKS.keys()
     assert STRUCT_KEYWORDS.keys() == STRUCT_CHECKS.keys()
 
@@ -199,13 +199,13 @@ def test_every_rule_is_told_as_json_schema():
         ("file:///", False),
     ],
 )
-def test_the_pattern_of_a_url_allows_what_the_rule_allows(url: str, is_url: bool):
+def test_the_pattern_of_a_url_agrees_with_the_rule(url: str, is_url: bool):
     schema = KEYWORDS["url"]({"type": "string"}, None, True)
     assert jsonschema.Draft202012Validator(schema).is_valid(url) is is_url
     assert CHECKS["url"](url, None) is not is_url
 
 
-def test_operations_parameters_and_schemas_are_explained(document: dict[str, Any]):
+def test_operations_parameters_and_schemas_have_descriptions(document: dict[str, Any]):
     for method, path, operation in operations(document):
         assert operation["summary"], f"{method} {path}"
         for parameter in operation["parameters"]:
@@ -216,7 +216,7 @@ def test_operations_parameters_and_schemas_are_explained(document: dict[str, Any
         )
 
 
-def test_examples_are_what_their_schemas_say(document: dict[str, Any]):
+def test_examples_are_valid_for_their_schemas(document: dict[str, Any]):
     checked = 0
     for method, path, operation in operations(document):
         contents = [operation.get("requestBody", {}), *operation["responses"].values()]
@@ -230,7 +230,7 @@ def test_examples_are_what_their_schemas_say(document: dict[str, Any]):
     assert checked > 50
 
 
-def test_examples_of_requests_work(server: RunningServer, document: dict[str, Any]):
+def test_examples_of_requests_succeed(server: RunningServer, document: dict[str, Any]):
     bodies = {
         operation["operationId"]: (
             method,
@@ -267,7 +267,7 @@ def test_examples_of_requests_work(server: RunningServer, document: dict[str, An
         ("collection-create*", "/api/v1/evaluations/collections"),
     ],
 )
-def test_schemas_refuse_exactly_what_breaks_a_rule(
+def test_schemas_refuse_exactly_the_bodies_that_break_a_rule(
     server: RunningServer, document: dict[str, Any], pattern: str, path: str
 ):
     body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]

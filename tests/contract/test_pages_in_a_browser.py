@@ -1,4 +1,4 @@
-"""What pages in a real browser can do to a server on the same computer."""
+"""Cross-site requests of pages in a real browser to a server on the same computer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def names(server: RunningServer) -> list[str]:
     return [item["name"] for item in server.get(f"{API}/providers")["items"]]
 
 
-def test_a_page_from_elsewhere_can_neither_read_nor_change_anything(server: RunningServer, tmp_path: Path):
+def test_a_page_of_a_foreign_origin_can_neither_read_nor_change_anything(
+    server: RunningServer, tmp_path: Path
+):
     seen = tried(server, "evil.example", tmp_path)
     # A status of 0 is an answer that the page may not look at.
     assert seen == {
@@ -82,7 +84,7 @@ def test_a_page_from_elsewhere_can_neither_read_nor_change_anything(server: Runn
     assert [line["method"] for line in refused] == ["POST", "GET"]  # the preflighted ones never came
 
 
-def test_a_page_under_a_name_that_became_this_computers_sees_a_refusal(server: RunningServer, tmp_path: Path):
+def test_dns_rebinding_is_refused(server: RunningServer, tmp_path: Path):
     page = browse(f"http://rebound.example:{server.port}/docs", tmp_path)
     assert "host_not_allowed" in page.dom
 

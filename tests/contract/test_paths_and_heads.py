@@ -1,4 +1,4 @@
-"""Tricks with request paths and heads: none finds a way around, none breaks an answer or a line of the log."""
+"""Malicious request paths and heads."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_double_slashes_and_dots_are_sent_to_the_clean_path(
+def test_double_slashes_and_dots_redirect_to_the_clean_path(
     server: RunningServer, method: str, path: str, location: str
 ):
     answer = ask(server.port, method, path)
@@ -64,9 +64,7 @@ def test_double_slashes_and_dots_are_sent_to_the_clean_path(
     ],
 )
 @pytest.mark.parametrize("kind", ["jobs", "providers"])
-def test_an_odd_segment_is_an_id_that_nobody_has(
-    server: RunningServer, kind: str, segment: str, resource: str
-):
+def test_an_unusual_segment_is_an_unknown_id(server: RunningServer, kind: str, segment: str, resource: str):
     answer = ask(server.port, "GET", f"{API}/{kind}/{segment}")
     assert answer.refusal == (404, "resource_not_found")
     assert f"'{resource}'" in answer.body["message"]
@@ -75,31 +73,31 @@ def test_an_odd_segment_is_an_id_that_nobody_has(
 @pytest.mark.parametrize(
     "path", ["/api/v1/health%2F", "/api%2Fv1/health", "/api/v1/health%00", "/api/v1/health;a", "*"]
 )
-def test_odd_spellings_of_routes_are_not_routes(server: RunningServer, path: str):
+def test_unusual_spellings_of_routes_are_404(server: RunningServer, path: str):
     answer = ask(server.port, "GET", path)
     assert (answer.status, answer.body) == (404, "404 page not found\n")
 
 
 @pytest.mark.parametrize("trace", ["abc", "x" * 256, "a b", '"quoted"', "<b>&", "${jndi:x}"])
-def test_the_request_id_comes_back_as_it_was_sent(server: RunningServer, trace: str):
+def test_the_request_id_is_returned_unchanged(server: RunningServer, trace: str):
     answer = ask(server.port, "GET", f"{JOBS}/nope", f"X-Global-Transaction-Id: {trace}")
     assert (answer.status, answer.headers["x-global-transaction-id"]) == (404, trace)
     assert answer.body["trace"] == trace
 
 
-def test_of_several_request_ids_the_first_counts(server: RunningServer):
+def test_the_first_of_several_request_ids_is_used(server: RunningServer):
     answer = ask(server.port, "GET", JOBS, "X-Global-Transaction-Id: a", "X-Global-Transaction-Id: b")
     assert (answer.status, answer.headers["x-global-transaction-id"]) == (200, "a")
 
 
 @pytest.mark.parametrize("trace", ["x" * 257, "a\tb", "\x9b31m", "\xc3\xa9"])
-def test_a_request_id_that_could_do_harm_is_replaced(server: RunningServer, trace: str):
+def test_an_invalid_request_id_is_replaced(server: RunningServer, trace: str):
     answer = ask(server.port, "GET", JOBS, f"X-Global-Transaction-Id: {trace}")
     assert answer.status == 200
     assert uuid.UUID(answer.headers["x-global-transaction-id"]).version == 4
 
 
-def test_without_a_request_id_there_is_a_random_uuid(server: RunningServer):
+def test_without_a_request_id_a_random_uuid_is_used(server: RunningServer):
     for fields in ((), ("X-Global-Transaction-Id:",)):
         traces = {
             ask(server.port, "GET", JOBS, *fields).headers["x-global-transaction-id"] for _ in range(20)
@@ -112,11 +110,11 @@ def test_without_a_request_id_there_is_a_random_uuid(server: RunningServer):
     "field",
     ["X-User: a\rb", "X-User: a\x00b", "X-User: a\x1b[31mb", "X User: a", "Host : a", "X-User: a\r\n folded"],
 )
-def test_heads_that_are_not_http_are_not_read(server: RunningServer, field: str):
+def test_malformed_heads_are_400(server: RunningServer, field: str):
     assert ask(server.port, "GET", JOBS, field).status == 400
 
 
-def test_a_head_has_a_limit(server: RunningServer):
+def test_the_size_of_a_head_is_limited(server: RunningServer):
     assert ask(server.port, "GET", "/api/v1/health", f"X-Long: {'x' * 500_000}").status == 200
     endless = head("GET", "/api/v1/health", "Host: localhost", f"X-Long: {'x' * 3_000_000}")
     many = head("GET", "/api/v1/health", "Host: localhost", *("a: b" for _ in range(500_000)))
@@ -129,7 +127,7 @@ def test_a_head_has_a_limit(server: RunningServer):
     assert server.get("/api/v1/health")["status"] == "healthy"
 
 
-def test_no_request_breaks_a_line_of_the_log(server: RunningServer):
+def test_no_request_breaks_a_log_line(server: RunningServer):
     nasty = '%0d%0a%1b[2J%e2%80%ae"}{\\'
     fields = (
         'X-Global-Transaction-Id: "}\\\\n',
@@ -163,9 +161,7 @@ def test_no_request_breaks_a_line_of_the_log(server: RunningServer):
         ("Content-Length: -1",),
     ],
 )
-def test_heads_that_leave_the_length_of_the_body_open_are_not_read(
-    server: RunningServer, fields: tuple[str, ...]
-):
+def test_heads_with_an_ambiguous_body_length_are_400(server: RunningServer, fields: tuple[str, ...]):
     """Or a proxy in front and this server may disagree about where the next request begins."""
     request = head("POST", JOBS, f"Host: localhost:{server.port}", *fields)
     smuggled = head("DELETE", f"{JOBS}/smuggled", "Host: localhost")
@@ -173,7 +169,7 @@ def test_heads_that_leave_the_length_of_the_body_open_are_not_read(
     assert "smuggled" not in server.log_text()
 
 
-def test_a_path_has_a_limit(server: RunningServer):
+def test_the_length_of_a_path_is_limited(server: RunningServer):
     assert ask(server.port, "GET", f"{JOBS}/{'x' * 10_000}").status == 404
     answer = ask(server.port, "GET", f"{JOBS}/{'x' * 20_000}")
     assert answer.refusal == (414, "uri_too_long")

@@ -1,4 +1,4 @@
-"""Providers over HTTP, against the contract."""
+"""Providers over HTTP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-def test_a_created_provider_is_read_as_it_was_created(server: RunningServer):
+def test_get_returns_a_created_provider(server: RunningServer):
     answer = server.call(
         "POST", PROVIDERS, config_of(title="T", runtime=COMMAND, custom={"Key": None}), as_tenant("t0", "ada")
     )
@@ -42,7 +42,7 @@ def test_a_created_provider_is_read_as_it_was_created(server: RunningServer):
     assert server.get(one(answer.body)) == answer.body
 
 
-def test_replacing_leaves_nothing_of_the_old_configuration_but_the_identity(server: RunningServer):
+def test_replace_keeps_only_the_identity(server: RunningServer):
     old = create(server, title="T", tags=["x"])
     answer = server.call("PUT", one(old), config_of(name="new"))
     assert answer.status == 200
@@ -68,7 +68,7 @@ def test_a_patch_is_a_list_of_operations_or_an_object_to_merge(server: RunningSe
     assert server.get(one(provider)) == merged.body
 
 
-def test_a_deleted_provider_is_gone(server: RunningServer):
+def test_a_deleted_provider_is_404(server: RunningServer):
     provider = create(server)
     answer = server.call("DELETE", f"{one(provider)}?hard_delete=whatever")
     assert (answer.status, answer.body) == (204, "")
@@ -108,7 +108,7 @@ def test_a_deleted_provider_is_gone(server: RunningServer):
         ("POST", b'{"name": "' + b"x" * (10 * 1024 * 1024) + b'"}', 413, "request_body_too_large"),
     ],
 )
-def test_bad_requests_are_refused_and_change_nothing(
+def test_invalid_requests_are_refused_and_change_nothing(
     server: RunningServer, method: str, body: Any, status: int, code: str
 ):
     provider = create(server)
@@ -119,7 +119,7 @@ def test_bad_requests_are_refused_and_change_nothing(
     assert names(server) == before
 
 
-def test_what_comes_from_a_file_is_read_only_and_a_wrong_body_is_told_first(server: RunningServer):
+def test_a_provider_from_a_file_is_read_only_and_an_invalid_body_is_reported_first(server: RunningServer):
     path = f"{PROVIDERS}/from-a-file"
     assert server.get(path)["resource"]["owner"] == "system"
     assert server.call("PUT", path, {}).refusal == (400, "request_validation_failed")
@@ -127,7 +127,7 @@ def test_what_comes_from_a_file_is_read_only_and_a_wrong_body_is_told_first(serv
         assert server.call(method, path, body).refusal == (400, "read_only_provider")
 
 
-def test_a_tenants_provider_is_nobody_elses(server: RunningServer):
+def test_a_tenants_provider_is_invisible_to_others(server: RunningServer):
     provider = create(server, tenant="t1", name="secret")
     other = as_tenant("t2")
     for method, body in (("GET", None), ("PUT", config_of()), ("PATCH", []), ("DELETE", None)):
@@ -137,7 +137,7 @@ def test_a_tenants_provider_is_nobody_elses(server: RunningServer):
     assert "from-a-file" in names(server, tenant="t2")
     job = job_request(provider=provider["resource"]["id"])
     assert server.call("POST", f"{API}/jobs", job, other).refusal == (404, "resource_not_found")
-    assert server.call("GET", one(provider)).status == 200  # nobody was named: local mode sees everything
+    assert server.call("GET", one(provider)).status == 200  # without a tenant, local mode shows everything
 
 
 def test_lists_filter_and_page(server: RunningServer):
@@ -172,12 +172,12 @@ def test_a_list_without_benchmarks_has_empty_ones(server: RunningServer):
         ("sort_by=name", "query_bad_parameter"),
     ],
 )
-def test_wrong_parameters_are_named(server: RunningServer, query: str, code: str):
+def test_invalid_parameters_are_reported_by_name(server: RunningServer, query: str, code: str):
     assert server.call("GET", f"{PROVIDERS}?{query}").refusal == (400, code)
 
 
-def test_a_job_runs_what_a_client_has_made_and_outlives_it(server: RunningServer):
-    runtime = {"local": {"command": "sleep 60 # until the test says more"}}
+def test_a_job_runs_a_clients_provider_and_outlives_it(server: RunningServer):
+    runtime = {"local": {"command": "sleep 60 # until the test ends it"}}
     provider_id = create(server, runtime=runtime)["resource"]["id"]
     job_id = server.submit("b", provider=provider_id)
     assert server.call("DELETE", f"{PROVIDERS}/{provider_id}").status == 204

@@ -1,7 +1,7 @@
-"""Every recorded request, sent to a real server: status, code and shape are what the released server answered.
+"""Replay of recorded requests: status, code and shape of the response are those of the released server.
 
-Ids that the released server made are made again: providers come from files that have the recorded ids, whatever else a
-recording needs is created before it, and its id takes the recorded one's place.
+Resources that a recording needs are created first, and their ids replace the recorded ones; providers come from files with
+the recorded ids.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ELSEWHERE = {
 PROBE = Recording.read("provider-create")
 SERVER_SET = {"resource", "status", "results"}
 PENDING = Recording.read("job-create-minimal")
-SLEEP = {"local": {"command": "sleep 600 # until the test says more"}}
+SLEEP = {"local": {"command": "sleep 600 # until the test ends it"}}
 EVENT = {"provider_id": "b7297aed-db20-44a5-80a5-ee8de8bb3722"}
 
 
@@ -183,7 +183,7 @@ def lived(server: RunningServer, recording: Recording) -> str:
     results = {r["benchmark_index"]: r for r in recorded["results"].get("benchmarks", ())}
     for status in recorded["status"].get("benchmarks", ()):
         if status.get("error_message", {}).get("message_origin") == "server" and status["status"] == "failed":
-            continue  # the server will say so itself
+            continue  # the server reports the id itself
         event = {**results.get(status["benchmark_index"], {}), **status}
         event.pop("metrics_schema", None)
         if status["status"] == "cancelled":
@@ -201,7 +201,7 @@ def lived(server: RunningServer, recording: Recording) -> str:
 
 
 def shown(server: RunningServer, recording: Recording) -> str:
-    """A provider or collection like the one that was read, or cloned, or is now changed in what the request says."""
+    """A provider or collection like the one that the recording reads, clones or changes."""
     document = dict(recording.answer)
     kind = recording.path.split("/")[4]
     if recording.method in ("PATCH", "PUT"):
@@ -254,7 +254,7 @@ def as_decided(ours: Any, recording: Recording) -> Any:
         told = {b["benchmark_index"]: b for b in recorded["status"].get("benchmarks", ())}
         listed = {b["benchmark_index"]: b for b in ours["status"]["benchmarks"]}
         for index, benchmark in listed.items():
-            for time in ("started_at", "completed_at"):  # stamped by us where nobody reported it
+            for time in ("started_at", "completed_at"):  # set by this server if the adapter did not report it
                 if time not in told.get(index, {}):
                     benchmark.pop(time, None)
         # All benchmarks are listed, from the start and in their order (gap B8).
@@ -264,7 +264,7 @@ def as_decided(ours: Any, recording: Recording) -> Any:
         if "benchmarks" not in recorded["status"]:
             del ours["status"]["benchmarks"]
     if recording.name == "collection-create-taxonomy-derived":
-        assert ours["benchmarks"][0].pop("url") == "http://u"  # which its provider got after the recording
+        assert ours["benchmarks"][0].pop("url") == "http://u"  # its provider has had it since the recording
     if recording.name == "job-get-collection-completed":
         # Decision 13: the loss counts as 1 - loss; 0.8 and 0.2 with weights 3 and 1.
         assert ours["results"]["test"].pop("score") == pytest.approx(0.8)
@@ -289,7 +289,7 @@ SENT = [name for name in all_names() if name not in ELSEWHERE and not name.start
 
 
 @pytest.mark.parametrize("name", SENT)
-def test_a_recorded_request_is_answered_as_recorded(server: RunningServer, name: str):
+def test_a_recorded_request_gets_the_recorded_response(server: RunningServer, name: str):
     recording, ids = prepared(server, Recording.read(name))
     if "-list-page" in name or name in ("collection-list", "provider-list-nobench"):
         fill_lists(server, recording)
@@ -342,13 +342,13 @@ def check(answer: Answer, ids: dict[str, str], recording: Recording) -> None:
 @pytest.mark.parametrize(
     "name", [name for name in all_names() if name.startswith("cluster-") and name not in ELSEWHERE]
 )
-def test_cluster_mode_asks_for_identities_as_recorded(cluster: RunningServer, name: str):
+def test_cluster_mode_requires_identities_as_recorded(cluster: RunningServer, name: str):
     recording = Recording.read(name)
     answer = cluster.call(recording.method, recording.path, recording.body, recording.headers)
     check(answer, {}, recording)
 
 
-def test_logs_are_told_as_recorded(tmp_path: Path):
+def test_logs_are_as_recorded(tmp_path: Path):
     config = Config(tmp_path / "config")
     many = "i=1; while [ $i -le 1500 ]; do echo line$i; i=$((i+1)); done; echo err >&2; printf nolf; exit 1"
     config.provider(many, "a", provider_id="many")
@@ -367,12 +367,12 @@ def test_logs_are_told_as_recorded(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["logs-404", "logs-bad-index", "logs-bad-tail"])
-def test_wrong_questions_for_logs_are_refused_as_recorded(server: RunningServer, name: str):
+def test_invalid_log_requests_are_refused_as_recorded(server: RunningServer, name: str):
     recording, ids = prepared(server, Recording.read(name))
     check(server.call(recording.method, recording.path), ids, recording)
 
 
-def test_a_log_that_is_too_long_is_cut_where_it_was_cut_and_says_so(tmp_path: Path):
+def test_a_log_over_the_limit_is_truncated_at_the_recorded_position(tmp_path: Path):
     recording = Recording.read("logs-truncated")
     config = Config(tmp_path / "config", service={"max_log_response_bytes": len(recording.answer)})
     config.provider("echo hello; exit 1")

@@ -1,4 +1,4 @@
-"""Whether clients can make the server's computer run something by writing a provider."""
+"""Commands that clients put into providers, with and without access from other computers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def harmful(marker: Path) -> dict[str, Any]:
     return {**HARMLESS, "runtime": {"local": {"command": f"touch '{marker}'"}}}
 
 
-def test_where_others_reach_the_server_no_write_of_a_provider_brings_a_command(tmp_path: Path):
+def test_on_other_addresses_providers_with_commands_are_refused(tmp_path: Path):
     config = Config(tmp_path / "config")
     config.scripted("completed")
     marker = tmp_path / "was-here"
@@ -45,7 +45,7 @@ def test_where_others_reach_the_server_no_write_of_a_provider_brings_a_command(t
     assert not marker.exists()
 
 
-def test_a_provider_that_had_a_command_before_may_be_renamed_but_not_made_to_run_another(tmp_path: Path):
+def test_a_provider_with_a_command_can_be_renamed_but_its_command_not_changed(tmp_path: Path):
     config = Config(tmp_path / "config")
     with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
         one = f"{PROVIDERS}/{server.call('POST', PROVIDERS, harmful(tmp_path / 'x')).body['resource']['id']}"
@@ -60,9 +60,7 @@ def test_a_provider_that_had_a_command_before_may_be_renamed_but_not_made_to_run
     ("env", "local"),
     [({}, {}), (EVERYWHERE, {"allow_remote_commands": True})],
 )
-def test_on_loopback_and_where_it_is_allowed_commands_come_and_run(
-    tmp_path: Path, env: dict[str, str], local: dict[str, Any]
-):
+def test_on_loopback_or_if_allowed_commands_run(tmp_path: Path, env: dict[str, str], local: dict[str, Any]):
     config = Config(tmp_path / "config", local=local)
     marker = tmp_path / "was-here"
     with RunningServer(config.folder, env=env) as server:

@@ -1,4 +1,4 @@
-"""Host, origin and preflight, where the matrix has no room: odd forms, modes, and what a refusal tells."""
+"""Host, origin and preflight: unusual forms, modes, and error texts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
         yield running
 
 
-def test_a_refusal_says_what_to_configure(server: RunningServer):
+def test_a_refusal_names_the_setting(server: RunningServer):
     answer = ask(server.port, "GET", HEALTH, "Host: box.example.org:80")
     assert answer.refusal == (403, "host_not_allowed")
     assert "'box.example.org:80'" in answer.body["message"]
@@ -47,7 +47,7 @@ def test_a_request_without_a_host(server: RunningServer):
     assert ask(server.port, "GET", HEALTH, "Host:").status == 403
 
 
-def test_the_target_in_absolute_form_names_the_host(server: RunningServer):
+def test_an_absolute_target_overrides_the_host(server: RunningServer):
     assert ask(server.port, "GET", f"http://localhost:{server.port}{HEALTH}", EVIL).status == 200
     for target in (
         "http://rebound.evil.example",
@@ -71,7 +71,7 @@ def test_the_target_in_absolute_form_names_the_host(server: RunningServer):
         ("Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"),
     ],
 )
-def test_headers_that_decide_are_sent_once(
+def test_repeated_security_headers_are_refused(
     server: RunningServer, cluster: RunningServer, fields: tuple[str, ...]
 ):
     for running in (server, cluster):
@@ -84,7 +84,7 @@ def test_headers_that_decide_are_sent_once(
 @pytest.mark.parametrize(
     ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 405), ("none", 405)]
 )
-def test_a_browser_that_names_no_origin_says_how_near_it_is(server: RunningServer, site: str, status: int):
+def test_without_an_origin_sec_fetch_site_decides(server: RunningServer, site: str, status: int):
     assert ask(server.port, "POST", HEALTH, f"Sec-Fetch-Site: {site}").status == status
     assert ask(server.port, "GET", HEALTH, f"Sec-Fetch-Site: {site}").status == 200
 
@@ -109,7 +109,7 @@ def test_a_preflight_from_a_page_of_this_computer(server: RunningServer):
         assert ask(server.port, "OPTIONS", path).status == 204, path
 
 
-def test_errors_can_be_read_by_pages_that_may_ask(server: RunningServer):
+def test_allowed_pages_can_read_errors(server: RunningServer):
     for path, status in (
         (f"{API}/jobs/nope", 404),
         (f"{API}/jobs?x=1", 400),
@@ -122,7 +122,7 @@ def test_errors_can_be_read_by_pages_that_may_ask(server: RunningServer):
         assert answer.headers["access-control-expose-headers"] == "X-Global-Transaction-Id"
 
 
-def test_in_a_cluster_a_proxy_decides_and_options_is_a_method_like_any(cluster: RunningServer):
+def test_in_a_cluster_origins_are_not_checked_and_options_is_not_allowed(cluster: RunningServer):
     named = ("X-Tenant: a", "X-User: u", EVIL, "Origin: https://evil.example")
     answer = ask(cluster.port, "GET", f"{API}/jobs", *named)
     assert answer.status == 200
@@ -137,7 +137,7 @@ def test_in_a_cluster_a_proxy_decides_and_options_is_a_method_like_any(cluster: 
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-def test_in_a_cluster_what_is_configured_is_checked(tmp_path_factory: pytest.TempPathFactory):
+def test_in_a_cluster_configured_hosts_and_origins_are_checked(tmp_path_factory: pytest.TempPathFactory):
     service = {"allowed_hosts": ["box.example.org"], "allowed_origins": ["https://ui.example.org"]}
     config = Config(tmp_path_factory.mktemp("configured"), plugins={"runtime": "local"}, service=service)
     with RunningServer(config.folder, flags=("--configdir", str(config.folder))) as running:
@@ -159,7 +159,7 @@ def test_in_a_cluster_what_is_configured_is_checked(tmp_path_factory: pytest.Tem
             assert answer.headers.get("access-control-allow-origin") == allowed
 
 
-def test_a_server_that_others_can_reach(tmp_path_factory: pytest.TempPathFactory):
+def test_a_server_on_all_addresses(tmp_path_factory: pytest.TempPathFactory):
     config = Config(tmp_path_factory.mktemp("exposed"))
     with RunningServer(config.folder, env={"API_HOST": "0.0.0.0"}) as running:
         warnings = [line for line in running.log_lines() if line["level"] == "warning"]

@@ -1,4 +1,4 @@
-"""Requests that do not come to an end, or whose heads are too large, do not hold a connection."""
+"""Incomplete requests and heads that are too large do not hold a connection."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def exchange(server: RunningServer, *pieces: bytes) -> bytes:
     ],
     ids=["head", "field", "body", "chunked-body", "large-head", "large-start", "nonsense"],
 )
-def test_what_does_not_end_or_is_too_large_is_answered_and_closed(
+def test_an_incomplete_or_oversized_request_gets_a_response_and_is_closed(
     server: RunningServer, sent: bytes, status: bytes
 ):
     answer = exchange(server, sent)
@@ -70,11 +70,11 @@ def test_what_does_not_end_or_is_too_large_is_answered_and_closed(
     assert answer.count(b"HTTP/1.1") == 1
 
 
-def test_a_connection_without_a_request_is_closed_in_silence(server: RunningServer):
+def test_a_connection_without_a_request_is_closed_without_a_response(server: RunningServer):
     assert exchange(server) == b""
 
 
-def test_a_connection_that_waits_for_a_further_request_is_closed_after_the_idle_timeout(
+def test_an_idle_connection_is_closed_after_the_idle_timeout(
     server: RunningServer,
 ):
     answer = exchange(server, b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -89,7 +89,7 @@ def test_a_second_request_on_the_connection_has_the_same_limits(server: RunningS
     assert answer.count(b"HTTP/1.1 408") == 1
 
 
-def test_large_bodies_do_not_count_as_heads(server: RunningServer):
+def test_bodies_do_not_count_towards_the_head_limit(server: RunningServer):
     body = b" " * 20_000 + b"{}"
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Every host, origin and method combined: what a web page can do to a server on its visitor's computer."""
+"""All combinations of host, origin and method: what a web page can do to a server on its visitor's computer."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def job_id(server: RunningServer) -> str:
     return server.submit()
 
 
-def test_host_and_origin_decide_about_every_method_content_type_and_path(
+def test_host_and_origin_are_checked_for_every_method_content_type_and_path(
     subtests: pytest.Subtests, server: RunningServer, job_id: str
 ):
     for host, origin, method in product(HOSTS, ORIGINS, METHODS):

@@ -1,4 +1,4 @@
-"""A server whose adapters go through a sidecar, as ``evalhub server start`` configures it."""
+"""A server whose adapters use a sidecar, as ``evalhub server start`` configures it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def job_dir(server: RunningServer, job_id: str) -> Path:
     return server.configdir / "jobs" / job_id
 
 
-def test_the_adapter_is_told_of_the_sidecar_alone(server: RunningServer):
+def test_the_adapter_gets_the_address_of_the_sidecar_only(server: RunningServer):
     job_id = submit(server, auth={"secret_ref": "file:///home/a%20b"}).body["resource"]["id"]
     server.finished(job_id)
     spec = json.loads((job_dir(server, job_id) / "0/scripted/b/meta/job.json").read_text())
@@ -50,7 +50,7 @@ def test_the_adapter_is_told_of_the_sidecar_alone(server: RunningServer):
     }
 
 
-def test_the_sidecar_is_told_of_the_model_and_nobody_else(server: RunningServer):
+def test_the_address_of_the_model_is_given_to_the_sidecar_only(server: RunningServer):
     job_id = submit(server, auth={"secret_ref": "file:///home/a%20b"}).body["resource"]["id"]
     server.finished(job_id)
     file = job_dir(server, job_id) / "sidecar-job-info.json"
@@ -93,7 +93,7 @@ def test_the_resource_keeps_the_models_own_address(server: RunningServer):
         ("file://[/x", "invalid_secret_ref_uri_parse", "is not a valid URI: "),
     ],
 )
-def test_credentials_that_are_no_directory_are_refused_and_nothing_is_stored(
+def test_credentials_that_are_not_a_directory_are_refused_and_nothing_is_stored(
     server: RunningServer, secret_ref: str, code: str, text: str
 ):
     before = server.get(f"{API}/jobs")["total_count"]
@@ -103,7 +103,7 @@ def test_credentials_that_are_no_directory_are_refused_and_nothing_is_stored(
     assert server.get(f"{API}/jobs")["total_count"] == before
 
 
-def test_the_sidecars_address_in_messages_becomes_the_real_one(server: RunningServer):
+def test_the_sidecars_address_in_messages_is_replaced_by_the_models(server: RunningServer):
     job_id = submit(server, "waits").body["resource"]["id"]
     event = {
         "provider_id": "waits",
@@ -141,7 +141,7 @@ def test_a_job_runs_through_a_real_sidecar(tmp_path: Path, token: str):
         sidecar = RunningSidecar(
             tmp_path / "sidecar",
             {"local_mode": True, "eval_hub": {"base_url": f"http://localhost:{port}"}},
-            # Where the job's files are; else it asks the server, which may want a token.
+            # The job's files; otherwise it sends requests to the server, which may require a token.
             {"EVALHUB_DATA_DIR": str(tmp_path / "config")} if token else {},
         )
         config = Config(

@@ -1,4 +1,4 @@
-"""``service.auth_token_file``: who gets in, and how adapters still report."""
+"""``service.auth_token_file``: authentication of clients, and reports of adapters."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def server(config: Config) -> Iterator[RunningServer]:
     ],
 )
 @pytest.mark.parametrize("credentials", ["", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer"])
-def test_without_the_token_nobody_gets_in(server: RunningServer, method: str, path: str, credentials: str):
+def test_requests_without_the_token_are_401(server: RunningServer, method: str, path: str, credentials: str):
     fields = [f"Authorization: {credentials}"] if credentials else []
     answer = ask(server.port, method, path, *fields, body=b"{}" if method == "POST" else b"")
     assert answer.refusal == (401, "unauthorized")
@@ -81,11 +81,11 @@ def test_without_the_token_nobody_gets_in(server: RunningServer, method: str, pa
     assert answer.body["detail"] == answer.body["message"]
 
 
-def test_health_the_documentation_and_preflights_need_no_token(server: RunningServer):
+def test_health_documentation_and_preflights_require_no_token(server: RunningServer):
     for path in ("/api/v1/health", "/docs", "/docs/docs.js", "/openapi.yaml", "/openapi.json"):
         assert ask(server.port, "GET", path).status == 200, path
     for path in ("/docs/../api/v1/evaluations/jobs", "/docs//api/v1/evaluations/jobs"):
-        assert ask(server.port, "GET", path).status == 307, path  # to where the token is asked for
+        assert ask(server.port, "GET", path).status == 307, path  # to the path that requires the token
     for path in ("/docs/%2e%2e/api/v1/evaluations/jobs", "/docs/..%2Fapi%2Fv1%2Fevaluations%2Fjobs"):
         assert ask(server.port, "GET", path).status == 404, path
     assert ask(server.port, "HEAD", "/api/v1/health").status == 200
@@ -95,12 +95,12 @@ def test_health_the_documentation_and_preflights_need_no_token(server: RunningSe
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (401, "http://localhost:3000")
 
 
-def test_a_page_of_another_origin_does_not_get_in_with_the_token_either(server: RunningServer):
+def test_a_foreign_origin_is_refused_even_with_the_token(server: RunningServer):
     fields = (f"Authorization: Bearer {TOKEN}", "Origin: https://evil.example")
     assert ask(server.port, "DELETE", f"{API}/jobs/x", *fields).status == 403
 
 
-def test_an_adapter_has_a_way_in_that_opens_nothing_else(server: RunningServer, config: Config):
+def test_a_callback_url_permits_reports_of_its_job_only(server: RunningServer, config: Config):
     job_id = server.submit()
     other = server.submit(provider="waits")
     assert server.finished(job_id)["status"]["state"] == "completed"
@@ -109,30 +109,30 @@ def test_an_adapter_has_a_way_in_that_opens_nothing_else(server: RunningServer, 
     (spec,) = (config.jobs_dir / job_id).rglob("job.json")
     assert stat.S_IMODE(spec.stat().st_mode) == 0o600
     assert TOKEN not in spec.read_text()
-    way_in = json.loads(spec.read_text())["callback_url"].removeprefix(server_url(server))
-    secret = way_in.rpartition("/")[2]
-    assert way_in == f"/callback/{secret}"
+    callback = json.loads(spec.read_text())["callback_url"].removeprefix(server_url(server))
+    secret = callback.rpartition("/")[2]
+    assert callback == f"/callback/{secret}"
     server.headers = {}
     for method, path, status in [
-        ("POST", f"{way_in}{API}/jobs/{job_id}/events", 400),
-        ("GET", f"{way_in}{API}/jobs/{job_id}/events", 401),
-        ("DELETE", f"{way_in}{API}/jobs/{job_id}/events", 401),
-        ("POST", f"{way_in}{API}/jobs/{other}/events", 401),
-        ("POST", f"{way_in}/..{API}/jobs/{other}/events", 401),
-        ("POST", f"{way_in}{API}/jobs/{other}/../{job_id}/events", 401),
-        ("POST", f"{way_in}{API}/jobs/{other}%2F..%2F{job_id}/events", 401),
-        ("POST", f"{way_in}{API}/jobs/{job_id}/events/", 401),
-        ("GET", f"{way_in}{API}/jobs/{job_id}", 401),
-        ("DELETE", f"{way_in}{API}/jobs/{job_id}", 401),
-        ("GET", f"{way_in}{API}/jobs/{job_id}/logs", 401),
-        ("POST", f"{way_in}{API}/jobs", 401),
-        ("GET", f"{way_in}/api/v1/health", 401),
-        ("GET", way_in, 401),
+        ("POST", f"{callback}{API}/jobs/{job_id}/events", 400),
+        ("GET", f"{callback}{API}/jobs/{job_id}/events", 401),
+        ("DELETE", f"{callback}{API}/jobs/{job_id}/events", 401),
+        ("POST", f"{callback}{API}/jobs/{other}/events", 401),
+        ("POST", f"{callback}/..{API}/jobs/{other}/events", 401),
+        ("POST", f"{callback}{API}/jobs/{other}/../{job_id}/events", 401),
+        ("POST", f"{callback}{API}/jobs/{other}%2F..%2F{job_id}/events", 401),
+        ("POST", f"{callback}{API}/jobs/{job_id}/events/", 401),
+        ("GET", f"{callback}{API}/jobs/{job_id}", 401),
+        ("DELETE", f"{callback}{API}/jobs/{job_id}", 401),
+        ("GET", f"{callback}{API}/jobs/{job_id}/logs", 401),
+        ("POST", f"{callback}{API}/jobs", 401),
+        ("GET", f"{callback}/api/v1/health", 401),
+        ("GET", callback, 401),
     ]:
         assert server.call(method, path, {}).status == status, (method, path)
     headers = {"Authorization": f"Bearer {secret}"}
     assert server.call("POST", f"{API}/jobs/{job_id}/events", {}, headers).status == 401
-    events = f"{way_in}{API}/jobs/{job_id}/events"
+    events = f"{callback}{API}/jobs/{job_id}/events"
     assert ask(server.port, "POST", events, "Origin: https://evil.example").status == 403
     assert ask(server.port, "POST", events, "X-Tenant: a", "X-Tenant: b").status == 400
     server.headers = bearer(TOKEN)
@@ -143,8 +143,8 @@ def test_an_adapter_has_a_way_in_that_opens_nothing_else(server: RunningServer, 
     assert {line["uri"] for line in events if line["code"] == 204} == {f"{API}/jobs/{job_id}/events"}
 
 
-def test_where_nobody_is_asked_for_a_token_a_callback_path_does_no_harm(tmp_path: Path):
-    """An adapter may outlive a server that asked for a token; the next one does not."""
+def test_without_authentication_a_callback_path_is_accepted(tmp_path: Path):
+    """An adapter may outlive a server with authentication, and report to one without."""
     config = Config(tmp_path / "config")
     config.provider("sleep 600 # waits for the test's own events")
     with RunningServer(config.folder) as server:
@@ -156,7 +156,7 @@ def test_where_nobody_is_asked_for_a_token_a_callback_path_does_no_harm(tmp_path
         assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
 
 
-def test_an_adapter_that_outlives_the_server_reports_to_the_next_one(tmp_path: Path):
+def test_an_adapter_can_report_after_a_restart(tmp_path: Path):
     config = guarded(tmp_path / "restart")
     ready, go = tmp_path / "ready", tmp_path / "go"
     config.scripted("running", f"touch:{ready}", f"await:{go}", "completed")
@@ -170,7 +170,7 @@ def test_an_adapter_that_outlives_the_server_reports_to_the_next_one(tmp_path: P
         assert server.finished(job_id)["status"]["state"] == "completed"
 
 
-def test_a_new_token_is_read_while_the_server_runs_and_jobs_go_on(tmp_path: Path):
+def test_a_changed_token_is_loaded_at_run_time_and_jobs_continue(tmp_path: Path):
     config = guarded(tmp_path / "rotation")
     ready, go = tmp_path / "ready", tmp_path / "go"
     config.scripted("running", f"touch:{ready}", f"await:{go}", "completed")
@@ -190,8 +190,8 @@ def test_the_bundled_adapter_can_report(server: RunningServer):
         "arithmetic", provider="quickstart", model={"url": "http://127.0.0.1:9/v1", "name": "m"}
     )
     (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
-    assert benchmark["error_message"]["message_origin"] == "adapter"  # nobody serves the model
+    assert benchmark["error_message"]["message_origin"] == "adapter"  # there is no model
 
 
-def test_who_asks_for_a_token_may_let_others_in(server: RunningServer):
+def test_with_a_token_the_server_may_listen_on_all_addresses(server: RunningServer):
     assert [line for line in server.log_lines() if line["level"] == "warning"] == []

@@ -1,4 +1,4 @@
-"""Who can reach the server, and whether commands may come over REST."""
+"""Access control that depends on the listening address: exposure, and commands of clients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def settings(host: str, *, local: bool = True, runtime: str = "", section: Any =
 
 
 @pytest.mark.parametrize("host", HERE)
-def test_on_loopback_commands_may_come(host: str):
+def test_on_loopback_commands_are_allowed(host: str):
     assert not is_exposed(settings(host))
     assert commands_allowed(settings(host))
 
@@ -41,13 +41,13 @@ def test_on_loopback_commands_may_come(host: str):
         {"allow_remote_commands": None},
     ],
 )
-def test_where_others_can_reach_the_server_they_may_not(host: str, section: Any):
+def test_on_other_addresses_commands_are_not_allowed(host: str, section: Any):
     assert is_exposed(settings(host))
     assert not commands_allowed(settings(host, section=section))
 
 
 @pytest.mark.parametrize("value", [True, "true", 1])
-def test_unless_the_configuration_allows_it(value: object):
+def test_the_configuration_can_allow_commands(value: object):
     assert commands_allowed(settings("0.0.0.0", section={"allow_remote_commands": value}))
 
 
@@ -56,7 +56,7 @@ def test_keys_match_in_any_case():
     assert commands_allowed(replace(known, sections={"Local": {"Allow_Remote_Commands": True}}))
 
 
-def test_what_counts_is_where_adapters_run():
+def test_commands_matter_only_if_adapters_run_on_this_computer():
     assert commands_allowed(settings("0.0.0.0", local=False))
     assert not commands_allowed(settings("0.0.0.0", local=False, runtime="local"))
     assert not commands_allowed(settings("0.0.0.0", local=True, runtime="third-party"))

@@ -1,4 +1,4 @@
-"""The token file, what it opens, and the callback paths of jobs."""
+"""The token file, bearer tokens, and the callback paths of jobs."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def opens(credentials: Credentials, token: str) -> bool:
 
 
 def reports(credentials: Credentials, callback_path: str, job_id: str = "job-1") -> bool:
-    """May somebody with this callback path report for this job?"""
+    """Whether this callback path permits reports of this job."""
     token, path = split_callback(f"{callback_path}{JOBS}/{job_id}/events".encode())
     return credentials.is_report_token(token, path.decode())
 
 
 @pytest.mark.parametrize("header", ["Bearer {}", "bearer {}", "BEARER  {} "])
-def test_the_token_opens_everything(file: Path, header: str):
+def test_the_token_is_valid_in_any_spelling_of_the_scheme(file: Path, header: str):
     assert Credentials(file).is_valid(header.format(TOKEN).encode())
 
 
@@ -61,7 +61,7 @@ def test_the_token_opens_everything(file: Path, header: str):
         "Bearer {} {}",
     ],
 )
-def test_nothing_else_does(file: Path, header: str):
+def test_other_values_are_not_valid(file: Path, header: str):
     assert not Credentials(file).is_valid(header.replace("{}", TOKEN).encode())
     assert not Credentials(file).is_valid(b"Bearer \xff" + TOKEN.encode())
 
@@ -91,7 +91,7 @@ def test_a_missing_file_and_a_folder_are_startup_errors(tmp_path: Path):
             Credentials(path)
 
 
-def test_the_callback_path_of_a_job_lets_in_the_reports_of_that_job_only(file: Path):
+def test_a_callback_token_is_valid_for_reports_of_its_job_only(file: Path):
     credentials = Credentials(file)
     path = credentials.callback_path("job-1")
     assert TOKEN not in path
@@ -111,13 +111,13 @@ def test_the_callback_path_of_a_job_lets_in_the_reports_of_that_job_only(file: P
     assert not opens(credentials, path.rpartition("/")[2])
 
 
-def test_only_paths_of_reports_are_split_and_no_other_shows_the_token(file: Path):
+def test_only_paths_of_reports_are_split_and_others_are_redacted(file: Path):
     start = Credentials(file).callback_path("job-1").encode()
     for below in (b"", b"/", JOBS.encode(), b"/api/v1/health", b"/api/v1/evaluations/jobs//events", b"//"):
         assert split_callback(start + below) == (b"", b"/callback/[redacted]" + below)
 
 
-def test_the_next_server_knows_the_callback_paths(file: Path):
+def test_callback_paths_stay_valid_after_a_restart(file: Path):
     path = Credentials(file).callback_path("job-1")
     assert reports(Credentials(file), path)
     file.write_text(OTHER)

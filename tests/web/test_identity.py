@@ -1,4 +1,4 @@
-"""Who asks, from the two headers alone."""
+"""Identity from ``X-Tenant`` and ``X-User``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def refused(tenant: bytes | None, user: bytes | None, *, cluster: bool) -> str:
 
 
 @pytest.mark.parametrize("cluster", [True, False])
-def test_both_headers_name_who_asks(cluster: bool):
+def test_both_headers_form_the_identity(cluster: bool):
     assert of(b" team-a\t", b"Jane Doe", cluster=cluster) == Identity(tenant="team-a", user="Jane Doe")
 
 
@@ -34,7 +34,7 @@ def test_names_may_have_letters_of_any_language():
     assert of(b"team", "Jörg 李".encode(), cluster=True).user == "Jörg 李"
 
 
-def test_in_local_mode_nobody_needs_a_name():
+def test_in_local_mode_both_headers_are_optional():
     for nothing in (None, b"", b"  "):
         assert of(nothing, nothing, cluster=False) == Identity()
     assert of(b"Any Tenant!", None, cluster=False) == Identity(tenant="Any Tenant!")
@@ -75,25 +75,25 @@ def test_the_tenant_of_a_cluster_is_a_namespace(tenant: bytes):
 
 
 @pytest.mark.parametrize("tenant", [b"a", b"0", b"a-b", b"a" * 63])
-def test_names_of_namespaces(tenant: bytes):
+def test_a_valid_namespace_is_accepted(tenant: bytes):
     assert of(tenant, b"u", cluster=True).tenant == tenant.decode()
 
 
 @pytest.mark.parametrize("cluster", [True, False])
 @pytest.mark.parametrize("user", [b"system", b" system "])
-def test_nobody_is_the_owner_of_what_is_built_in(cluster: bool, user: bytes):
+def test_the_system_owner_is_refused_as_user(cluster: bool, user: bytes):
     assert refused(b"t", user, cluster=cluster) == "invalid_header"
 
 
 @pytest.mark.parametrize(
     "path", ["/api/v1/health", "/metrics", "/api/v1/evaluations", "/api/v1/evaluationsx/jobs", "/"]
 )
-def test_elsewhere_the_headers_say_nothing(path: str):
+def test_on_other_paths_the_headers_are_ignored(path: str):
     assert of(b"t", b"system", cluster=True, path=path) == Identity()
 
 
 @given(st.none() | st.binary(max_size=300), st.none() | st.binary(max_size=300), st.booleans())
-def test_whatever_comes_is_an_identity_or_a_400(tenant: bytes | None, user: bytes | None, cluster: bool):
+def test_any_header_gives_an_identity_or_a_400(tenant: bytes | None, user: bytes | None, cluster: bool):
     try:
         found = of(tenant, user, cluster=cluster)
     except ApiError:

@@ -1,4 +1,4 @@
-"""A log is one JSON object per line, whatever strangers put into it."""
+"""Log lines: one JSON object each, whatever text clients send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_any_text_stays_on_its_line_and_moves_no_cursor(text: str):
     assert json.loads(line)["uri"] == text
 
 
-def test_escapes_that_terminals_obey():
+def test_terminal_escapes_are_escaped():
     nasty = "\x1b[2J \x9b31m \x7f \r\n \u2028 \u202e \U000e0041"
     line = json_line("info", "m", {"uri": nasty})
     assert line.isprintable()

@@ -1,4 +1,4 @@
-"""Which hosts and origins are ours: the rules alone."""
+"""Host and origin rules."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("authority", OURS)
-def test_loopback_hosts_are_ours_with_any_port(authority: str):
+def test_loopback_hosts_are_allowed_with_any_port(authority: str):
     assert HostRule("127.0.0.1").allows(authority)
 
 
 @pytest.mark.parametrize("authority", FOREIGN)
-def test_everything_else_is_not(authority: str):
+def test_other_hosts_are_not_allowed(authority: str):
     assert not HostRule("127.0.0.1").allows(authority)
 
 
-def test_the_bound_and_the_configured_hosts_are_ours():
+def test_the_bound_and_the_configured_hosts_are_allowed():
     rule = HostRule("10.0.0.5", ["Box.Example.org.", "fd00::1", "[fd00::2]"])
     for authority in ("10.0.0.5:80", "box.example.org", "BOX.example.ORG.:8", "[fd00::1]:1", "[fd00::2]"):
         assert rule.allows(authority), authority
@@ -73,7 +73,7 @@ def test_the_bound_and_the_configured_hosts_are_ours():
 
 
 @pytest.mark.parametrize("bound", ["0.0.0.0", "::", "[::]"])
-def test_a_server_on_every_address_answers_to_addresses_but_not_to_names(bound: str):
+def test_a_server_on_all_addresses_allows_addresses_but_not_names(bound: str):
     rule = HostRule(bound)
     assert all(rule.allows(host) for host in ("192.168.1.5:8080", "[fe80::1]", "0.0.0.0", "localhost"))
     assert not any(rule.allows(host) for host in ("evil.example", "192.168.1.5.evil.example", "1.2.3", ""))
@@ -82,7 +82,7 @@ def test_a_server_on_every_address_answers_to_addresses_but_not_to_names(bound: 
 @pytest.mark.parametrize(
     "entry", ["", "*", "*.example.org", "http://a", "a:80", "a/b", "a b", "a,b", "-a", "user@a", "ä"]
 )
-def test_a_configured_host_that_is_none_is_refused_with_a_hint(entry: str):
+def test_an_invalid_configured_host_is_refused_with_a_hint(entry: str):
     with pytest.raises(SettingsError, match=r"service\.allowed_hosts: .*without scheme, port and wildcards"):
         HostRule("127.0.0.1", [entry])
 
@@ -91,7 +91,7 @@ def test_a_configured_host_that_is_none_is_refused_with_a_hint(entry: str):
 @pytest.mark.parametrize(
     "authority", ["localhost", "localhost:3000", "127.0.0.1:5", "[::1]:5", "a.localhost"]
 )
-def test_pages_of_this_computer_are_ours(scheme: str, authority: str):
+def test_loopback_origins_are_allowed(scheme: str, authority: str):
     assert OriginRule().allows(f"{scheme}://{authority}")
 
 
@@ -119,11 +119,11 @@ def test_pages_of_this_computer_are_ours(scheme: str, authority: str):
         "*",
     ],
 )
-def test_other_origins_are_foreign(origin: str):
+def test_other_origins_are_not_allowed(origin: str):
     assert not OriginRule().allows(origin)
 
 
-def test_configured_origins_are_ours_whatever_their_form():
+def test_configured_origins_are_allowed_in_any_spelling():
     rule = OriginRule(["https://UI.example.org/", "http://ui.example.org:80", "moz-extension://abc"])
     for origin in (
         "https://ui.example.org",
@@ -136,7 +136,7 @@ def test_configured_origins_are_ours_whatever_their_form():
         assert not rule.allows(origin), origin
 
 
-def test_where_there_is_no_this_computer_only_configured_origins_are_ours():
+def test_without_loopback_only_configured_origins_are_allowed():
     rule = OriginRule(["https://ui.example.org"], loopback=False)
     assert rule.allows("https://ui.example.org")
     assert not rule.allows("http://localhost:3000")
@@ -145,19 +145,19 @@ def test_where_there_is_no_this_computer_only_configured_origins_are_ours():
 @pytest.mark.parametrize(
     "entry", ["*", "https://*", "https://*.example.org", "null", "example.org", "https://a/b", ""]
 )
-def test_a_configured_origin_that_is_none_is_refused_with_a_hint(entry: str):
+def test_an_invalid_configured_origin_is_refused_with_a_hint(entry: str):
     with pytest.raises(SettingsError, match=r"service\.allowed_origins: .*There is no wildcard"):
         OriginRule([entry])
 
 
 @given(st.text())
-def test_any_text_has_an_answer(text: str):
+def test_any_text_is_decided_without_an_error(text: str):
     host_of(text)
     HostRule("0.0.0.0").allows(text)
     OriginRule().allows(text)
 
 
 @given(st.from_regex(r"[a-z0-9.-]{1,30}\.example", fullmatch=True))
-def test_no_name_on_the_internet_is_ours(name: str):
+def test_public_host_names_are_not_allowed(name: str):
     assert not HostRule("0.0.0.0").allows(name)
     assert not OriginRule().allows(f"http://{name}")

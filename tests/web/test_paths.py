@@ -1,4 +1,4 @@
-"""Request paths: cleaning and decoding alone."""
+"""Request paths: cleaning and decoding."""
 
 from __future__ import annotations
 

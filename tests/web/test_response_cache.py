@@ -1,4 +1,4 @@
-"""Encoded answers are remembered, within bounds."""
+"""The cache of encoded responses and its bounds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evalhub_server.web.response_cache import RecordEncoder
 
 
 class Counted:
-    """A view that notes what it was asked for."""
+    """A view that records its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -27,7 +27,7 @@ def test_the_same_record_is_encoded_once():
     assert view.asked == [job.id]
 
 
-def test_answers_are_kept_up_to_a_number_of_bytes():
+def test_the_cache_has_a_limit_in_bytes():
     view, jobs = Counted(), [a_job() for _ in range(3)]
     length = max(len(RecordEncoder(job_resource)(job)) for job in jobs)
     encoder = RecordEncoder(view, limit_bytes=2 * length)
@@ -37,7 +37,7 @@ def test_answers_are_kept_up_to_a_number_of_bytes():
     assert view.asked == [first, second, third, first]
 
 
-def test_an_answer_that_is_larger_than_all_room_is_not_kept():
+def test_a_response_above_the_limit_is_not_cached():
     view, job = Counted(), a_job()
     encoder = RecordEncoder(view, limit_bytes=10)
     assert encoder(job) == encoder(job)

@@ -1,4 +1,4 @@
-"""The routes as Litestar's: hooks of a developer act on them, and every one is registered and described."""
+"""Litestar's guards, dependencies and hooks on our routes; every route is registered and described."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers on the wire: one piece, trailers, and whatever an application does wrong, over real sockets."""
+"""The protocol over real sockets: single writes, trailers, applications that fail."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def exchange(port: int, request: bytes, *, pieces: list[bytes] | None = No
 GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
-async def test_head_and_body_leave_in_one_piece():
+async def test_head_and_body_are_written_at_once():
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(START)
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_head_and_body_leave_in_one_piece():
     assert len(pieces) == 1
 
 
-async def test_pipelined_requests_are_answered_in_order():
+async def test_pipelined_requests_get_responses_in_order():
     async def app(scope: Any, _receive: Any, send: Any) -> None:
         await send(CHUNKED)
         await send(body(scope["path"].encode()))
@@ -110,7 +110,7 @@ async def test_trailers_follow_the_last_chunk(fields: list[tuple[bytes, bytes]],
     assert received.endswith(b"\r\n\r\n3\r\nabc\r\n" + end)
 
 
-async def test_a_stream_is_sent_as_it_comes():
+async def test_a_stream_is_sent_without_delay():
     seen = asyncio.Event()
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -132,7 +132,7 @@ async def test_a_stream_is_sent_as_it_comes():
 
 
 @pytest.mark.parametrize("step", ["before", "between", "without"])
-async def test_an_application_that_fails_before_its_body_gives_a_clean_500(step: str):
+async def test_an_application_that_fails_before_its_body_gives_a_500(step: str):
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         if step != "before":
             await send(START)
