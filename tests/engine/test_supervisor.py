@@ -373,7 +373,7 @@ async def test_a_launch_that_a_crash_hid_is_found_and_not_repeated(world: World)
     world.storage.durable = True
     await world.supervisor.close()
     forget = transitions.launched
-    await world.store.update(job.id, None, lambda job: forget(job, 0, None, runtime="echo"))  # type: ignore[arg-type]
+    await world.store.update(job.id, None, lambda job: forget(job, 0, None, runtime=world.runtime.name))  # type: ignore[arg-type]
     world.start_anew()
     await world.supervisor.start()
     await world.until(job, handled)
@@ -387,7 +387,7 @@ async def test_a_cancelled_job_is_cleaned_up_after_a_restart_and_never_started(w
     world.storage.durable = True
     await world.supervisor.close()
     job = a_job()
-    intended = transitions.cancel(transitions.launch_intended(job, 0, NOW, runtime="local"), NOW)
+    intended = transitions.cancel(transitions.launch_intended(job, 0, NOW, runtime=world.runtime.name), NOW)
     await world.store.add(intended)
     if launched:
         world.runtime.running[0] = asyncio.get_running_loop().create_future()

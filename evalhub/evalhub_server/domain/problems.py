@@ -88,6 +88,16 @@ def job_closed(job_id: str, new_state: str, state: State) -> ApiError:
     return ApiError(409, "job_can_not_be_updated", text)
 
 
+def started_by(runtime: str) -> str:
+    """Why nothing can be done about a workload of a runtime that is not selected, and the remedy."""
+    return f"started by runtime {runtime}; select it again"
+
+
+def runtime_not_selected(job_id: str, new_state: str, index: int, runtime: str) -> ApiError:
+    text = f"The job {job_id} can not be {new_state} because its benchmark at index {index} was {started_by(runtime)}."
+    return ApiError(409, "job_can_not_be_updated", text)
+
+
 def benchmark_closed(job_id: str, benchmark_id: str, index: int, state: State) -> ApiError:
     text = (
         f"The job {job_id} can not be running because its benchmark '{benchmark_id}' at index {index} "

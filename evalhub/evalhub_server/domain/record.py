@@ -98,6 +98,10 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
         """Whether anything of this benchmark may be running."""
         return self.launched_at is not None and self.exit is None
 
+    def is_foreign(self, runtime: str) -> bool:
+        """Whether another runtime than ``runtime`` launched it, so that no call of ``runtime`` may get its handle."""
+        return self.launched_at is not None and self.runtime not in ("", runtime)
+
 
 class TrackedExperiment(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A tracker's experiment that a job reports into.

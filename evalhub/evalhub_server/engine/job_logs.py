@@ -33,6 +33,8 @@ async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGe
         benchmark_id = job.plan.benchmarks[benchmark.index].id
         chunks = _one(runtime, benchmark, options)
         try:
+            if benchmark.is_foreign(runtime.name):
+                raise RuntimeUnavailable(problems.started_by(benchmark.runtime))
             pod, container = await runtime.log_source(benchmark.handle, job.id, benchmark.index)
             first = await anext(chunks, b"")
         except RuntimeUnavailable as error:
@@ -49,6 +51,8 @@ async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGe
 async def _one(
     runtime: Runtime, benchmark: BenchmarkRecord, options: LogOptions
 ) -> AsyncGenerator[bytes, None]:
+    if benchmark.is_foreign(runtime.name):
+        raise RuntimeUnavailable(problems.started_by(benchmark.runtime))
     if benchmark.handle is not None:
         async for chunk in runtime.logs(benchmark.handle, options):
             yield chunk

@@ -16,7 +16,7 @@ from evalhub_server.domain.planning import (
     with_queue_kinds,
     with_trimmed_experiment,
 )
-from evalhub_server.domain.record import JobRecord, TrackedExperiment
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.identity import Identity
@@ -166,12 +166,22 @@ class JobService:
     async def cancel(self, job_id: str, identity: Identity) -> None:
         """Cancel a job; returns when nothing of it runs. Its logs stay."""
         now = self._clock()
+
+        def cancelled(job: JobRecord) -> JobRecord:
+            after = transitions.cancel(job, now)
+            for benchmark in self._foreign(job):
+                if benchmark.has_workload:
+                    raise problems.runtime_not_selected(
+                        job_id, "cancelled", benchmark.index, benchmark.runtime
+                    )
+            return after
+
         try:
-            job = await self._store.update(job_id, identity.scope, lambda job: transitions.cancel(job, now))
+            job = await self._store.update(job_id, identity.scope, cancelled)
         except StorageUnavailable as error:
             job = await self._known(job_id, identity)
             if job is not None:
-                transitions.cancel(job, now)  # raises what the client must know anyway
+                cancelled(job)  # raises what the client must know anyway
             note = HALTED if await self._halt(job_id, job, identity) else ""
             raise problems.from_storage(KIND, job_id, error, note) from error
         except StorageError as error:
@@ -179,34 +189,60 @@ class JobService:
         await self._stopped(job)
         log.info("Cancelled evaluation job", job_id=job_id)
 
-    async def delete(self, job_id: str, identity: Identity) -> None:
-        """End a job if it runs, then remove every trace of it."""
+    async def delete(self, job_id: str, identity: Identity, *, force: bool = False) -> None:
+        """End a job if it runs, then remove every trace of it.
+
+        ``force``: also delete a job of another runtime, of which only the record can be removed.
+        """
         note = ""
         try:
             try:
-                await self._delete(job_id, identity)
+                await self._delete(job_id, identity, force=force)
             except StorageUnavailable:
                 job = await self._known(job_id, identity)
+                if job is not None:
+                    self._check_deletable(job, force=force)
                 if not await self._halt(job_id, job, identity) or job is None:
                     raise
                 await self._remove(job)  # it may be what the disk has no more room for
                 note = REMOVED
-                await self._delete(job_id, identity)
+                await self._delete(job_id, identity, force=force)
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error, note) from error
         log.info("Deleted evaluation job", job_id=job_id)
 
-    async def _delete(self, job_id: str, identity: Identity) -> None:
+    async def _delete(self, job_id: str, identity: Identity, *, force: bool) -> None:
         now = self._clock()
+
+        def closed(job: JobRecord) -> JobRecord:
+            self._check_deletable(job, force=force)
+            return without_pending_exports(job if job.state.terminal else transitions.cancel(job, now))
+
         job = await self._store.update(
             job_id,
             identity.scope,
-            lambda job: without_pending_exports(job if job.state.terminal else transitions.cancel(job, now)),
+            closed,
             with_exports=False,  # the end of a job that is being deleted is not exported
         )
         await self._stopped(job)
         await self._remove(job)
         await self._store.delete(job, identity.scope)
+        for benchmark in self._foreign(job):
+            log.warning(
+                "Deleted a benchmark of a runtime that is not selected; it may still run, and its files are kept",
+                job_id=job_id,
+                benchmark_index=benchmark.index,
+                runtime=benchmark.runtime,
+                handle=benchmark.handle,
+            )
+
+    def _foreign(self, job: JobRecord) -> Sequence[BenchmarkRecord]:
+        """The benchmarks that a runtime launched which is not selected."""
+        return [benchmark for benchmark in job.benchmarks if benchmark.is_foreign(self._runtime.name)]
+
+    def _check_deletable(self, job: JobRecord, *, force: bool) -> None:
+        if not force and (foreign := self._foreign(job)):
+            raise problems.runtime_not_selected(job.id, "deleted", foreign[0].index, foreign[0].runtime)
 
     async def _known(self, job_id: str, identity: Identity) -> JobRecord | None:
         """A job that cannot be changed now; None if nobody can tell whether there is one. Raises :class:`NotFound`."""

@@ -9,17 +9,23 @@ from functools import partial
 
 import structlog
 
+from evalhub_server.domain import problems, transitions
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import LaunchQueue, Slot
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.workload import Workload
+from evalhub_server.errors import StorageError
+from evalhub_server.models.common import Message
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import SupervisorSettings
 
 log = structlog.get_logger()
+
+RUNTIME_NOT_SELECTED = "runtime_not_selected"
+"""Code of the notice of a benchmark that another runtime launched."""
 
 # The SDK's "server stop" kills after five seconds.
 SHUTDOWN_GRACE_S = 1.2
@@ -64,6 +70,9 @@ class Supervisor:
         jobs = [job for job in await self._store.open() if job.unfinished]
         for job in jobs:
             for benchmark in job.benchmarks:
+                await self._note_runtime(job, benchmark)
+                if benchmark.has_workload and benchmark.is_foreign(self._runtime.name):
+                    continue  # waits until its runtime is selected again
                 if benchmark.has_workload:
                     slot = self._slot(job, benchmark.index)
                     self._queue.occupy(slot)
@@ -75,6 +84,29 @@ class Supervisor:
                 "open jobs picked up", jobs=len(jobs), running=len(self._tasks), waiting=len(self._queue)
             )
         self._dispatch()
+
+    async def _note_runtime(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
+        """Show or withdraw the notice that another runtime has to be selected."""
+        notice = None
+        if benchmark.has_workload and benchmark.is_foreign(self._runtime.name):
+            text = problems.started_by(benchmark.runtime)
+            notice = Message(
+                message=text, message_code=RUNTIME_NOT_SELECTED, message_origin=transitions.SERVER
+            )
+            log.warning(
+                "benchmark waits for its runtime",
+                job_id=job.id,
+                benchmark_index=benchmark.index,
+                runtime=benchmark.runtime,
+            )
+        elif benchmark.warning is None or benchmark.warning.message_code != RUNTIME_NOT_SELECTED:
+            return
+        try:
+            await self._store.update(
+                job.id, None, lambda job: transitions.noticed(job, benchmark.index, notice, self._clock())
+            )
+        except StorageError as error:
+            log.warning("notice not stored", job_id=job.id, benchmark_index=benchmark.index, error=str(error))
 
     def submit(self, job: JobRecord) -> None:
         """Queue every benchmark of a new job."""

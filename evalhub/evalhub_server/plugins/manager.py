@@ -92,6 +92,12 @@ class Plugins:
                 f"{kind_name} '{name}' of {offer.info.distribution}: its factory returned a {type(instance).__name__}, "
                 f"not a {kind.__name__}. Report this to its author."
             )
+        named: object = getattr(instance, "name", name)
+        if named != name:
+            raise PluginError(
+                f"{kind_name} '{name}' of {offer.info.distribution} has the attribute name {named!r}; it must be the "
+                f"name of its descriptor. Report this to its author."
+            )
         return instance
 
     def _select(self, kind: str, name: str) -> Offer:

@@ -170,13 +170,20 @@ async def get_card(
 
 
 HARD_DELETE = boolean("hard_delete", "Also remove the job, its results and its files.", default=False)
+FORCE = boolean(
+    "force",
+    "With `hard_delete`: also delete a job that was started by a runtime which is not selected. Its record is removed; "
+    "what may still run, and its files, are only logged.",
+    default=False,
+)
 DELETE_JOB = Operation(
-    query=(HARD_DELETE,),
+    query=(HARD_DELETE, FORCE),
     success=Success(status=204, description="No process of the job is running."),
     errors=(
         problems.query_parameter_invalid("hard_delete", "boolean", "maybe"),
         not_found("evaluation job"),
         problems.job_closed(ID, "cancelled", State.COMPLETED),
+        problems.runtime_not_selected(ID, "deleted", 0, "local"),
     ),
 )
 
@@ -190,12 +197,17 @@ async def delete_job(
     Running benchmarks are terminated, and killed after a grace period. Without `hard_delete` the job and its logs are
     kept; only a job that has not finished can be cancelled, and a repeated cancel changes nothing.
 
+    Benchmarks of a runtime that is no longer selected can be neither terminated nor removed: the job is refused with 409
+    until the runtime is selected again. `force` removes the record even so.
+
     If the storage is unavailable (503), running benchmarks are stopped even so, and with `hard_delete` the files are
     removed if the storage can be read. The cancellation is stored when the storage is available again, unless the server
     is restarted before.
     """
-    if Query(request.scope).boolean("hard_delete", default=False):
-        await services.jobs.delete(job_id, request.identity)
+    query = Query(request.scope)
+    force = query.boolean("force", default=False)
+    if query.boolean("hard_delete", default=False):
+        await services.jobs.delete(job_id, request.identity, force=force)
     else:
         await services.jobs.cancel(job_id, request.identity)
     return NO_CONTENT
