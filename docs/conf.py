@@ -25,6 +25,7 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
+suppress_warnings = ["ref.python"]  # "type" in an annotation is also the name of two fields
 
 html_theme = "furo"
 html_title = f"EvalHub Server {release}"

@@ -8,24 +8,47 @@ import inspect
 import sys
 from itertools import pairwise
 
-MODULES = {"plugins": "evalhub_server.plugins", "testing": "evalhub_server.testing"}
+from msgspec import Struct
+
+PLUGINS = "evalhub_server.plugins"
+TESTING = "evalhub_server.testing"
+CONTRACTS = ("Descriptor", "PluginContext", "NoSettings")
+"""Shown with the abstract classes."""
 
 
-def plugin_api(name: str) -> str:
-    """One section per name in ``__all__`` of a module, abstract classes and contract suites first."""
-    module = importlib.import_module(MODULES[name])
-    names = sorted(module.__all__, key=lambda each: (not inspect.isabstract(getattr(module, each)), each))
+def plugin_api(group: str) -> str:
+    """One section per name of a group: ``contracts``, ``types``, ``functions``, ``errors``, ``constants`` or ``testing``."""
+    module = TESTING if group == "testing" else PLUGINS
+    values = {name: getattr(importlib.import_module(module), name) for name in _exported(module)}
+    names = [name for name, value in values.items() if group in ("testing", _group(name, value))]
+    names.sort(key=lambda name: (name in CONTRACTS, name) if group == "contracts" else (False, name.lower()))
     return "\n".join(
-        f"## {each}\n\n```{{eval-rst}}\n{_directive(f'{MODULES[name]}.{each}', getattr(module, each))}```\n"
-        for each in names
+        f"## {name}\n\n```{{eval-rst}}\n{_directive(f'{module}.{name}', values[name])}```\n" for name in names
     )
 
 
+def _exported(module: str) -> list[str]:
+    return list(importlib.import_module(module).__all__)
+
+
+def _group(name: str, value: object) -> str:
+    if name in CONTRACTS or inspect.isabstract(value):
+        return "contracts"
+    if inspect.isclass(value):
+        return "errors" if issubclass(value, BaseException) else "types"
+    return "functions" if inspect.isroutine(value) or inspect.ismodule(value) else "constants"
+
+
 def _directive(path: str, value: object) -> str:
+    if inspect.ismodule(value):
+        return f".. automodule:: {value.__name__}\n   :members:\n"
     if inspect.isclass(value):
         if issubclass(value, BaseException):
             return f".. autoexception:: {path}\n"
-        return f".. autoclass:: {path}\n   :members:\n"
+        # The fields of a Struct are its reference, with or without a text of their own.
+        return f".. autoclass:: {path}\n   :members:\n" + (
+            "   :undoc-members:\n" if issubclass(value, Struct) else ""
+        )
     if inspect.isroutine(value):
         return f".. autofunction:: {path}\n"
     # autodoc would show the docstring of dict or Callable for an alias of such a type.
