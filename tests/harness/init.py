@@ -1,4 +1,4 @@
-"""The init program as a process, and the files that it finds and leaves, in one folder."""
+"""The init program as a process, and its files in one folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class InitPod:
-    """``data`` is what the adapter will see."""
+    """``data`` is the directory of the adapter's test data."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class InitPod:
         }
 
     def fetch(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run the program to its end."""
+        """Run the program until it exits."""
         command = [sys.executable, "-m", "evalhub_init"]
         env = self.environment(**environ)
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)

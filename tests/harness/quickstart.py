@@ -21,7 +21,7 @@ NO_CONTENT = Reply(204)
 
 
 class CallbackServer(AnsweringServer):
-    """The server's side of the events: takes them all, unless a script says otherwise."""
+    """The server's side of the events: accepts all, unless a script overrides it."""
 
     def __init__(self, answer: Script = lambda _: NO_CONTENT, *, port: int = 0) -> None:
         super().__init__(answer, port=port)
@@ -36,7 +36,7 @@ class CallbackServer(AnsweringServer):
 
     @property
     def error(self) -> dict[str, str]:
-        """The message of the only terminal event, which has to say that the benchmark failed."""
+        """The message of the only terminal event, which must be a failure."""
         terminal = [event for event in self.events if event["status"] != "running"]
         assert [event["status"] for event in terminal] == ["failed"]
         return terminal[0]["error_message"]
@@ -109,7 +109,7 @@ class JobDirectory:
         return [json.loads(line) for line in self.samples_file.read_text(encoding="utf-8").splitlines()]
 
     def use(self, model_url: str, benchmark_id: str = "arithmetic", **parameters: Any) -> None:
-        """Choose what to run on what."""
+        """Set the model and the benchmark."""
         self.document["model"]["url"] = model_url
         self.document["benchmark_id"] = benchmark_id
         self.document["parameters"] = parameters

@@ -62,7 +62,7 @@ class RunningRegistry(RunningProcess):
         self.launch(command, self._answers, "the registry")
 
     def stop(self) -> None:
-        """End it as an outage would; what it has stored stays. Idempotent."""
+        """Stop the registry; stored content remains. Idempotent."""
         self.kill()
 
     def _answers(self) -> bool:

@@ -65,7 +65,7 @@ class RunningSidecar(RunningProcess):
 
 
 def events_in(requests: Iterable[Request]) -> list[dict[str, Any]]:
-    """The benchmark events among what a server was asked."""
+    """The benchmark events among the requests to a server."""
     return [each.document["benchmark_status_event"] for each in requests if each.path.endswith("/events")]
 
 
@@ -79,7 +79,7 @@ class Pod:
         self.secret = folder / "secret"
         self.spool = folder / "data" / "events"
         self.grace = ""
-        """How long the pod may take to end, if that is not what is usual."""
+        """The termination grace period of the pod, if not the default."""
         for made in (self.secret, self.spool.parent):
             made.mkdir(parents=True)
         self.token("pod-token")
@@ -87,14 +87,14 @@ class Pod:
 
     @property
     def events(self) -> str:
-        """Where the adapter posts."""
+        """The adapter's callback URL."""
         return f"/api/v1/evaluations/jobs/{self.job_id}/events"
 
     def job(self, **fields: Any) -> None:
         (self.folder / "job.json").write_text(json.dumps({"id": self.job_id, **fields}), "utf-8")
 
     def token(self, text: str) -> None:
-        """What the service account's token is from now on."""
+        """Replace the service account's token."""
         (self.folder / "token").write_text(text, "utf-8")
 
     def credentials(self, **files: str) -> None:

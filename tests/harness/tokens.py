@@ -19,7 +19,7 @@ REFRESH_TOKEN = "a-refresh-token"
 
 
 class TokenServer(AnsweringServer):
-    """:attr:`asked` has what clients asked for; only :data:`USER` gets tokens."""
+    """The server. :attr:`asked` is the list of requests; only :data:`USER` gets tokens."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(self._answer)

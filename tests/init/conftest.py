@@ -1,4 +1,4 @@
-"""A pod whose data are to be fetched."""
+"""Fixture: the init program of a pod."""
 
 from __future__ import annotations
 

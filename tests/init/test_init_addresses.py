@@ -1,4 +1,4 @@
-"""Which hosts test data may come from."""
+"""Allowed hosts of test data."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from harness.certificates import Certificate
         "printer.local",
     ],
 )
-async def test_names_of_the_host_and_of_the_cluster(name: str):
+async def test_names_of_the_host_and_of_the_cluster_are_refused(name: str):
     with pytest.raises(InitError, match="it is a name of this host or of the cluster"):
         await public_addresses(name, 443, ())
 
 
-async def test_a_name_that_nobody_knows_is_named():
+async def test_an_unknown_name_is_named():
     with pytest.raises(
         InitError, match=r"The host 'no-such-host\.invalid' of the test data cannot be resolved"
     ):
@@ -56,7 +56,7 @@ print(remote.url, remote.authorization, remote.pinned)
 """
 
 
-def test_credentials_stay_with_their_host(localhost: Certificate):
+def test_credentials_are_sent_to_their_host_only(localhost: Certificate):
     service = "/info/refs?service=git-upload-pack"
     with AnsweringServer(tls=localhost) as other, AnsweringServer(tls=localhost) as first:
 

@@ -1,4 +1,4 @@
-"""Test data out of a real git repository, over real HTTP."""
+"""Test data in a real git repository, over real HTTP."""
 
 from __future__ import annotations
 
@@ -156,14 +156,14 @@ def test_a_part_of_it_is_fetched(
         ("main", "data/../../x", "leads out"),
     ],
 )
-def test_what_is_not_there_is_named(
+def test_a_missing_item_is_named(
     pod: InitPod, server: GitServer, repository: Repository, ref: str, sub_path: str, complaint: str
 ):
     assert complaint in pod.refused(**at(server, ref, sub_path))
     assert not (pod.folder / "commit").exists()
 
 
-def test_a_repository_that_is_not_there_is_named(pod: InitPod, server: GitServer):
+def test_a_missing_repository_is_named(pod: InitPod, server: GitServer):
     assert "cannot be fetched: git ls-remote: " in pod.refused(**at(server, "main", path="/nope"))
 
 
@@ -221,9 +221,7 @@ def test_nothing_is_fetched_from_this_host_unless_it_is_allowed(
     assert server.upstream.requests == []
 
 
-def test_redirects_are_followed_to_where_data_may_come_from(
-    pod: InitPod, server: GitServer, repository: Repository
-):
+def test_redirects_to_allowed_hosts_are_followed(pod: InitPod, server: GitServer, repository: Repository):
     def redirect(received: Request) -> Reply:
         return Reply(
             301, b"", {"Location": f"{server.upstream.url}/repo{received.path.removeprefix('/old')}"}
@@ -245,7 +243,7 @@ def test_redirects_are_followed_to_where_data_may_come_from(
         ("/info/refs?service=git-upload-pack", "redirects more than 10 times"),
     ],
 )
-def test_redirects_to_anywhere_else_are_refused(pod: InitPod, location: str, complaint: str):
+def test_redirects_to_other_hosts_are_refused(pod: InitPod, location: str, complaint: str):
     with AnsweringServer(lambda _: Reply(302, b"", {"Location": location})) as front:
         where = {"TEST_DATA_GIT_URL": f"{front.url}/x", "TEST_DATA_ALLOWED_HOSTS": f"localhost:{front.port}"}
         assert complaint in pod.refused(**where)
@@ -254,7 +252,7 @@ def test_redirects_to_anywhere_else_are_refused(pod: InitPod, location: str, com
 @pytest.mark.parametrize(
     "url", ["ssh://git@github.com/x", "git@github.com:x/y", "file:///etc", "http://", "/x"]
 )
-def test_only_http_is_spoken(pod: InitPod, url: str):
+def test_other_schemes_than_http_are_refused(pod: InitPod, url: str):
     assert "has no http or https address" in pod.refused(TEST_DATA_GIT_URL=url)
 
 
@@ -270,12 +268,14 @@ def test_credentials_need_tls(pod: InitPod, server: GitServer, in_url: bool):
     assert "s3cret" not in text
 
 
-def test_too_long_is_too_long(pod: InitPod, server: GitServer, repository: Repository):
+def test_a_timeout_is_reported(pod: InitPod, server: GitServer, repository: Repository):
     text = pod.refused(**at(server, "main"), TEST_DATA_GIT_TIMEOUT="1ms")
     assert text == "The git test data did not arrive within 0.001 s (TEST_DATA_GIT_TIMEOUT)."
 
 
-def test_a_proxy_knows_hosts_that_nobody_does_here(pod: InitPod, server: GitServer, repository: Repository):
+def test_a_proxy_may_resolve_hosts_that_are_unknown_here(
+    pod: InitPod, server: GitServer, repository: Repository
+):
     with RunningProxy({"git.invalid": server.upstream.port}) as proxy:
         wanted = {"TEST_DATA_GIT_URL": "http://git.invalid/repo", "TEST_DATA_GIT_REF": "v1"}
         assert pod.fetched(**wanted, **proxy.environment())["a.txt"] == "old"
@@ -286,7 +286,7 @@ def test_a_proxy_knows_hosts_that_nobody_does_here(pod: InitPod, server: GitServ
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1", "metadata.google.internal", "evalhub.default.svc"])
-def test_a_proxy_is_not_asked_for_what_only_the_cluster_reaches(
+def test_internal_hosts_are_refused_behind_a_proxy_too(
     pod: InitPod, server: GitServer, repository: Repository, host: str
 ):
     with RunningProxy({host: server.upstream.port}) as proxy:

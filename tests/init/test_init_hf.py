@@ -1,4 +1,4 @@
-"""Test data out of a dataset repository: a stand-in for the hub."""
+"""Test data in a dataset repository of a stand-in for the hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES = {"README.md": "readme", "data/train.jsonl": "train", "data/deep/a b.txt"
 
 
 class Hub:
-    """Has one dataset; large files are elsewhere, as on the real one."""
+    """A hub with one dataset; large files are on another host, as on the real hub."""
 
     def __init__(self) -> None:
         self.gated = False
@@ -74,7 +74,7 @@ def test_a_part_of_it_is_fetched(pod: InitPod, hub: Hub, sub_path: str, files: d
     assert pod.fetched(**at(hub, sub_path=sub_path)) == files
 
 
-def test_a_token_opens_what_is_gated_and_goes_nowhere_else(pod: InitPod, hub: Hub):
+def test_a_token_is_sent_to_the_hub_only(pod: InitPod, hub: Hub):
     hub.gated = True
     pod.credentials(token="hf_secret\n")
     assert pod.fetched(**at(hub)) == FILES
@@ -83,7 +83,7 @@ def test_a_token_opens_what_is_gated_and_goes_nowhere_else(pod: InitPod, hub: Hu
     assert stored.header("Authorization") == []
 
 
-def test_what_is_gated_is_told(pod: InitPod, hub: Hub):
+def test_a_gated_dataset_is_named(pod: InitPod, hub: Hub):
     hub.gated = True
     pod.credentials(token="hf_wrong")
     text = pod.refused(**at(hub))
@@ -101,7 +101,7 @@ def test_what_is_gated_is_told(pod: InitPod, hub: Hub):
         ({"repository": "../../etc"}, "'../../etc' is not a dataset"),
     ],
 )
-def test_what_is_not_there_is_named(pod: InitPod, hub: Hub, where: dict[str, str], complaint: str):
+def test_a_missing_item_is_named(pod: InitPod, hub: Hub, where: dict[str, str], complaint: str):
     assert complaint in pod.refused(**at(hub, **where))
 
 
@@ -110,7 +110,7 @@ def test_no_file_leads_out_of_the_directory(pod: InitPod, hub: Hub):
     assert "is not a relative path" in pod.refused(**at(hub))
 
 
-def test_a_hub_that_is_away_is_asked_again(pod: InitPod, hub: Hub):
+def test_an_unavailable_hub_is_retried(pod: InitPod, hub: Hub):
     bad = [Reply(503), Reply(200, b"no json"), Reply(429)]
     hub.upstream.answer = lambda received: bad.pop() if bad else hub.answer(received)
     assert pod.fetched(**at(hub)) == FILES

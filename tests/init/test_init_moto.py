@@ -1,4 +1,4 @@
-"""Test data out of a bucket of moto, which answers as AWS does, filled by boto3."""
+"""Test data in a bucket of moto, a simulation of AWS, filled by boto3."""
 
 from __future__ import annotations
 

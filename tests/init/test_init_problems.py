@@ -1,4 +1,4 @@
-"""Failures of the host, the pod and the sources: each ends with one message that names it."""
+"""Failures of the host, the pod and the sources: each has a message that names it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def repository(server: GitServer, name: str, files: dict[str, str]) -> dict[str,
 
 
 def failure(pod: InitPod, **environ: str) -> str:
-    """The termination message; unlike :meth:`InitPod.refused`, data of before may be left."""
+    """The termination message; unlike with :meth:`InitPod.refused`, earlier data may remain."""
     assert pod.fetch(**environ).returncode == 1
     return (pod.folder / "message").read_text("utf-8")
 

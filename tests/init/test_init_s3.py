@@ -1,4 +1,4 @@
-"""Test data out of a bucket: a stand-in that answers as S3 servers do."""
+"""Test data in a bucket of a stand-in for an S3 server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FROM_BUCKET = {"TEST_DATA_S3_BUCKET": "my-bucket", "TEST_DATA_S3_KEY": "/data/"}
 
 
 class Bucket:
-    """Lists two keys at a time; checks every signature with the headers that came."""
+    """A server that lists two keys per page and verifies each signature."""
 
     def __init__(self, **objects: bytes) -> None:
         self.objects = objects
@@ -102,7 +102,7 @@ def test_everything_below_the_key_is_fetched_page_by_page(pod: InitPod):
     assert stat.S_IMODE((pod.data / "a.txt").stat().st_mode) == 0o644
 
 
-def test_a_server_that_is_busy_is_asked_again(pod: InitPod):
+def test_a_busy_server_is_retried(pod: InitPod):
     bucket = Bucket(**{"data/a.txt": b"a"})
     bucket.fail_once = ["/my-bucket/data/a.txt"]
     with_credentials(pod, bucket)
@@ -123,7 +123,7 @@ def test_a_server_that_is_busy_is_asked_again(pod: InitPod):
         ([], "d/", []),
     ],
 )
-def test_names_are_relative_to_what_was_asked_for(keys: list[str], wanted: str, files: list[str]):
+def test_names_are_relative_to_the_key(keys: list[str], wanted: str, files: list[str]):
     assert list(relative_names(keys, wanted).values()) == files
 
 
@@ -135,7 +135,7 @@ def test_no_object_leads_out_of_the_directory(pod: InitPod, key: str):
         assert "is not a relative path" in pod.refused(**FROM_BUCKET)
 
 
-def test_nothing_there_is_an_error(pod: InitPod):
+def test_an_empty_result_is_an_error(pod: InitPod):
     bucket = Bucket()
     with_credentials(pod, bucket)
     with bucket.upstream:
@@ -145,7 +145,7 @@ def test_nothing_there_is_an_error(pod: InitPod):
         )
 
 
-def test_what_the_server_refuses_is_told_in_its_words_without_credentials(pod: InitPod):
+def test_a_refusal_is_reported_without_credentials(pod: InitPod):
     bucket = Bucket(**{"data/a.txt": b"a"})
     with_credentials(pod, bucket, AWS_SECRET_ACCESS_KEY="wrong-secret")
     with bucket.upstream:
@@ -154,7 +154,7 @@ def test_what_the_server_refuses_is_told_in_its_words_without_credentials(pod: I
     assert "wrong-secret" not in text
 
 
-def test_a_server_that_is_not_there_is_told(pod: InitPod):
+def test_an_unreachable_server_is_named(pod: InitPod):
     bucket = Bucket()
     with_credentials(pod, bucket)
     assert pod.refused(**FROM_BUCKET).startswith("Listing the bucket 'my-bucket' failed 4 times: ")
@@ -172,7 +172,7 @@ def test_a_server_that_is_not_there_is_told(pod: InitPod):
         ({"TEST_DATA_S3_TIMEOUT": "1ms"}, {}, "did not arrive within 0.001 s"),
     ],
 )
-def test_what_is_wrong_with_the_order_is_named(
+def test_invalid_settings_are_named(
     pod: InitPod, environ: dict[str, str], secret: dict[str, str], complaint: str
 ):
     bucket = Bucket(**{"data/a.txt": b"a"})

@@ -88,7 +88,15 @@ def test_the_metadata_say_what_is_needed(metadata: PathDistribution):
     assert fields["Name"] == "eval-hub-server"
     assert fields["Requires-Python"] == ">=3.11"
     assert fields["License-Expression"] == "Apache-2.0"
-    assert set(fields.get_all("Provides-Extra") or []) == {"k8s", "mlflow", "otel", "postgres", "all", "dev"}
+    assert set(fields.get_all("Provides-Extra") or []) == {
+        "k8s",
+        "mlflow",
+        "otel",
+        "postgres",
+        "all",
+        "dev",
+        "docs",
+    }
     assert not [need for need in metadata.requires or [] if "eval-hub-sdk" in need]
 
 

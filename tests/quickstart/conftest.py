@@ -25,5 +25,5 @@ def demo() -> Iterator[DemoEndpoint]:
 
 @pytest.fixture
 def job(tmp_path: Path, callback: CallbackServer) -> JobDirectory:
-    """A job that reports to ``callback``; its model is to be named by the test."""
+    """A job that reports to ``callback``; the test sets its model."""
     return JobDirectory(tmp_path / "job", callback_url=callback.url)

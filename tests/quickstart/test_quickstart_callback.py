@@ -1,4 +1,4 @@
-"""Events while the server is away, busy, or has made up its mind."""
+"""Events while the server is unavailable, busy, or refuses them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_server_that_drops_connections_gets_the_event_again(tmp_path: Path, de
 
 
 @pytest.mark.parametrize("closing", ["running", "completed"])
-def test_a_closed_job_ends_the_adapter_quietly(closing: str, tmp_path: Path) -> None:
+def test_the_adapter_exits_with_status_0_when_the_job_is_closed(closing: str, tmp_path: Path) -> None:
     def close(received: Request) -> Reply:
         if status_of(received) == closing:
             return Reply(409, json.dumps({"message": "the job is cancelled", "message_code": "x"}).encode())
@@ -89,7 +89,7 @@ def test_a_closed_job_ends_the_adapter_quietly(closing: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
-def test_a_server_that_refuses_events_ends_the_adapter(status: int, tmp_path: Path) -> None:
+def test_the_adapter_exits_when_the_server_refuses_events(status: int, tmp_path: Path) -> None:
     with CallbackServer(lambda _: error_answer(status, "not known here")) as callback:
         job = JobDirectory(tmp_path / "job", callback_url=callback.url)
         job.use("http://127.0.0.1:9/v1")
@@ -99,7 +99,7 @@ def test_a_server_that_refuses_events_ends_the_adapter(status: int, tmp_path: Pa
     assert len(callback.requests) == 1
 
 
-def test_a_path_in_the_callback_url_is_kept(tmp_path: Path, demo: DemoEndpoint) -> None:
+def test_a_path_in_the_callback_url_is_used(tmp_path: Path, demo: DemoEndpoint) -> None:
     with CallbackServer() as callback:
         job = JobDirectory(tmp_path / "job", callback_url=callback.url + "/sidecar/")
         job.use(demo.url)
@@ -126,7 +126,7 @@ def test_a_token_file_that_is_missing_is_named(job: JobDirectory, tmp_path: Path
 
 @pytest.fixture
 def unreachable(tmp_path: Path) -> JobAddress:
-    """The address of a job whose server is gone."""
+    """The address of a job with an unreachable server."""
     with CallbackServer() as gone:
         callback = parse_url(gone.url)
     return JobAddress(
@@ -139,7 +139,7 @@ def unreachable(tmp_path: Path) -> JobAddress:
     )
 
 
-def test_a_result_that_nobody_takes_ends_up_in_the_log(
+def test_an_undelivered_result_is_logged(
     unreachable: JobAddress, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("evalhub_quickstart.events.TERMINAL_PATIENCE_S", 0.3)

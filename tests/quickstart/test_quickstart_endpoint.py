@@ -121,7 +121,7 @@ def test_a_body_of_unusable_length_is_refused(length: str, connection: http.clie
     assert "Content-Length" in response.read().decode()
 
 
-def test_closing_ends_idle_and_broken_connections() -> None:
+def test_close_ends_idle_and_broken_connections() -> None:
     with DemoEndpoint() as endpoint:
         idle = socket.create_connection(("127.0.0.1", endpoint.port), timeout=30)
         half = socket.create_connection(("127.0.0.1", endpoint.port), timeout=30)

@@ -1,4 +1,4 @@
-"""What happens when the model endpoint, the job or the environment is not as it should be."""
+"""Failures of the model endpoint, the job specification and the environment."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_benchmark_fails_if_every_sample_fails(job: JobDirectory, callback: Ca
         ),
     ],
 )
-def test_an_endpoint_that_cannot_be_used_is_named_with_what_to_check(
+def test_an_unusable_endpoint_is_named_with_advice(
     url: str, fragments: list[str], job: JobDirectory, callback: CallbackServer, demo: DemoEndpoint
 ) -> None:
     address = url.format(closed=free_port(), plain=demo.port)
@@ -151,7 +151,7 @@ REFUSALS: list[tuple[Reply | None, list[str]]] = [
 
 
 @pytest.mark.parametrize(("answer", "fragments"), REFUSALS)
-def test_a_refused_probe_ends_the_benchmark(
+def test_a_refused_probe_fails_the_benchmark(
     answer: Reply | None, fragments: list[str], job: JobDirectory, callback: CallbackServer
 ) -> None:
     with AnsweringServer(lambda _: answer) as model:
@@ -246,7 +246,7 @@ def test_the_api_key_is_sent_but_never_shown(
         ({}, "no API key was sent: OPENAI_API_KEY and model.auth are not set"),
     ],
 )
-def test_a_refused_key_says_where_it_came_from(
+def test_the_source_of_a_refused_key_is_named(
     environment: dict[str, str], fragment: str, job: JobDirectory, callback: CallbackServer
 ) -> None:
     with key_demanding("sk-right", []) as model:
@@ -294,7 +294,7 @@ BAD_JOBS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "fragment"), BAD_JOBS, ids=[fragment for _, fragment in BAD_JOBS])
-def test_a_bad_value_fails_the_benchmark_with_what_is_allowed(
+def test_an_invalid_value_fails_the_benchmark_and_names_the_allowed_ones(
     change: dict[str, Any], fragment: str, job: JobDirectory, callback: CallbackServer
 ) -> None:
     job.use("http://127.0.0.1:9/v1")
@@ -345,7 +345,7 @@ JOB_JSON = {
         (None, "No such file or directory"),
     ],
 )
-def test_a_job_specification_that_cannot_be_used_ends_with_status_2(
+def test_an_unusable_job_specification_exits_with_status_2(
     content: str | None, fragment: str, tmp_path: Path
 ) -> None:
     spec = tmp_path / "job.json"
@@ -358,7 +358,7 @@ def test_a_job_specification_that_cannot_be_used_ends_with_status_2(
     assert "Traceback" not in finished.errors
 
 
-def test_without_a_job_specification_the_adapter_says_what_it_needs() -> None:
+def test_a_missing_job_specification_is_explained() -> None:
     finished = finish(start_adapter())
     assert finished.status == 2
     assert "EVALHUB_JOB_SPEC_PATH is not set" in finished.errors
@@ -378,7 +378,7 @@ def test_something_unforeseen_is_reported_with_its_traceback_in_the_log(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_adapter_without_a_word_to_the_server(
+def test_a_signal_stops_the_adapter_without_an_event(
     number: signal.Signals, status: int, job: JobDirectory, callback: CallbackServer
 ) -> None:
     gate = threading.Event()

@@ -40,7 +40,7 @@ def test_only_the_standard_library_and_evalhub_common_are_imported() -> None:
     }
 
 
-def test_the_adapter_starts_without_what_it_does_not_need() -> None:
+def test_the_adapter_starts_without_expensive_imports() -> None:
     unneeded = {
         "argparse",
         "asyncio",
@@ -53,7 +53,7 @@ def test_the_adapter_starts_without_what_it_does_not_need() -> None:
     assert not top_level_after("evalhub_quickstart.__main__") & unneeded
 
 
-def test_the_provider_file_describes_what_the_package_does() -> None:
+def test_the_provider_file_matches_the_package() -> None:
     provider = yaml.safe_load((CONFIG / "providers" / "quickstart.yaml").read_text(encoding="utf-8"))
     assert provider["id"] == "quickstart"
     assert provider["runtime"]["local"]["command"] == '"$EVALHUB_PYTHON" -m evalhub_quickstart'

@@ -30,7 +30,7 @@ PHASES = ["initializing", "loading_data", "running_evaluation", "post_processing
 
 
 def assert_valid_event(event: dict[str, Any]) -> None:
-    """The rules by which the server accepts an event."""
+    """The server's rules for an event."""
     assert event["provider_id"] == "quickstart"
     assert event["benchmark_index"] == 3
     for key in ("started_at", "completed_at"):
@@ -94,7 +94,7 @@ def test_the_demo_endpoint_is_good_but_not_perfect_and_always_the_same(
     assert first["metrics"] == second["metrics"]
 
 
-def test_every_sample_is_kept_in_order_with_its_answer(
+def test_every_sample_is_recorded_in_order_with_its_answer(
     job: JobDirectory, callback: CallbackServer, demo: DemoEndpoint
 ) -> None:
     job.use(demo.url)
@@ -133,7 +133,7 @@ def test_a_single_sample_has_no_standard_error(
         assert not [name for name in callback.last["metrics"] if "stderr" in name]
 
 
-def test_more_examples_than_there_are_is_worth_a_warning(
+def test_more_examples_than_samples_is_a_warning(
     job: JobDirectory, callback: CallbackServer, demo: DemoEndpoint
 ) -> None:
     job.use(demo.url)
@@ -143,7 +143,7 @@ def test_more_examples_than_there_are_is_worth_a_warning(
     assert "only 50 samples" in callback.last["warning_message"]["message"]
 
 
-def test_the_latency_benchmark_sends_as_many_requests_as_asked(
+def test_the_latency_benchmark_sends_the_requested_number(
     job: JobDirectory, callback: CallbackServer, demo: DemoEndpoint
 ) -> None:
     job.use(demo.url, "latency", requests=90, concurrency=8)

@@ -247,7 +247,7 @@ def test_reading_a_completion(body: bytes, completion: tuple[str, int | None] | 
     assert read_completion(body) == completion
 
 
-def test_the_bundled_answers_are_what_their_expressions_give() -> None:
+def test_the_bundled_answers_equal_their_expressions() -> None:
     rows = load_rows("arithmetic.jsonl")
     for row in rows:
         value = eval(str(row["expression"]), {"__builtins__": {}})  # noqa: S307  arithmetic of our own data

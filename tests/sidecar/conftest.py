@@ -1,4 +1,4 @@
-"""A server's and a model's stand-in, and a sidecar between adapters and them."""
+"""Fixtures: stand-ins for a server and a model, and a sidecar in front of them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def module_server() -> Iterator[AnsweringServer]:
 
 @pytest.fixture
 def server(module_server: AnsweringServer) -> AnsweringServer:
-    """In the place of the EvalHub server; takes everything."""
+    """A stand-in for the EvalHub server that accepts all requests."""
     return module_server.anew(lambda _: Reply(204))
 
 
 @pytest.fixture
 def model() -> Iterator[AnsweringServer]:
-    """In the place of a model."""
+    """A stand-in for a model."""
     with AnsweringServer(
         lambda _: Reply(200, b'{"choices": []}', {"Content-Type": "application/json"})
     ) as upstream:
@@ -40,13 +40,13 @@ def model() -> Iterator[AnsweringServer]:
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the local server would keep its data."""
+    """The data directory of a local server."""
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture
 def local_job(data_dir: Path) -> LocalJob:
-    """Leaves a new job's file as the local runtime does; returns the job's id."""
+    """Writes the file of a new job as the local runtime does; returns the job's id."""
 
     def write(url: str, **model: Any) -> str:
         job_id = str(uuid4())
@@ -60,7 +60,7 @@ def local_job(data_dir: Path) -> LocalJob:
 
 @pytest.fixture(scope="module")
 def sidecar(data_dir: Path, module_server: AnsweringServer) -> Iterator[RunningSidecar]:
-    """A workstation's."""
+    """The sidecar of a workstation."""
     config = {"local_mode": True, "eval_hub": {"base_url": module_server.url}}
     with RunningSidecar(data_dir / "sidecar", config, {"EVALHUB_DATA_DIR": str(data_dir)}) as running:
         yield running
@@ -68,7 +68,7 @@ def sidecar(data_dir: Path, module_server: AnsweringServer) -> Iterator[RunningS
 
 @pytest.fixture
 def tls_server(localhost: Certificate) -> Iterator[AnsweringServer]:
-    """Answers everything, over HTTPS."""
+    """An HTTPS server that accepts all requests."""
     with AnsweringServer(lambda _: Reply(200, b"secure"), tls=localhost) as upstream:
         yield upstream
 

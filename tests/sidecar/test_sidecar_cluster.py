@@ -1,4 +1,4 @@
-"""A pod's sidecar: what the adapter may reach, and with which credentials."""
+"""The sidecar of a pod: routes, and credentials of each upstream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def authorizations(upstream: AnsweringServer) -> list[list[str]]:
 
 
 class Full(NamedTuple):
-    """A pod with everything, and whom its sidecar talks to."""
+    """A pod with all features, and the upstreams of its sidecar."""
 
     pod: Pod
     sidecar: RunningSidecar
@@ -86,7 +86,7 @@ def test_a_token_that_is_refused_is_read_again(pod: Pod, server: AnsweringServer
     assert authorizations(server) == [["Bearer pod-token"]] * 2 + [["Bearer renewed"]] * 3
 
 
-def test_without_a_token_the_adapters_own_counts(pod: Pod, server: AnsweringServer):
+def test_without_a_token_the_adapters_header_is_kept(pod: Pod, server: AnsweringServer):
     (pod.folder / "token").unlink()
     with pod.sidecar(server.url) as sidecar:
         sidecar.call("POST", pod.events, {}, {"Authorization": "Bearer mine"})
@@ -106,20 +106,20 @@ def test_without_a_token_the_adapters_own_counts(pod: Pod, server: AnsweringServ
         ("GET", "/api/v1/evaluations/jobs/another/logs"),
     ],
 )
-def test_what_is_not_this_jobs_is_refused(full: Full, server: AnsweringServer, method: str, path: str):
+def test_requests_for_other_jobs_are_refused(full: Full, server: AnsweringServer, method: str, path: str):
     answer = full.sidecar.call(method, path.replace("{own}", full.pod.job_id), {})
     assert answer.refusal == (403, "not_this_job")
     assert server.requests == []
 
 
-def test_the_job_itself_and_what_everybody_may_see_is_read(full: Full, server: AnsweringServer):
+def test_the_own_job_and_public_resources_can_be_read(full: Full, server: AnsweringServer):
     server.answer = lambda _: OK
     for path in (f"jobs/{Pod.job_id}", f"jobs/{Pod.job_id}/logs?tail_lines=5", "providers", "collections/c"):
         assert full.sidecar.call("GET", f"/api/v1/evaluations/{path}").status == 200
     assert authorizations(server) == [["Bearer pod-token"]] * 4
 
 
-def test_the_kubelet_can_reach_it(pod: Pod, server: AnsweringServer):
+def test_the_kubelet_can_probe_the_pods_address(pod: Pod, server: AnsweringServer):
     with pod.sidecar(server.url) as sidecar:
         listening = {
             c.laddr.ip for c in psutil.Process(sidecar.pid).net_connections() if c.status == "LISTEN"
@@ -136,7 +136,7 @@ def test_the_kubelet_can_reach_it(pod: Pod, server: AnsweringServer):
         "/api/2.0/mlflow",
     ],
 )
-def test_the_tracker_gets_its_requests_with_its_token(full: Full, path: str):
+def test_mlflow_requests_are_sent_with_the_trackers_token(full: Full, path: str):
     assert full.sidecar.call("POST", path, {}, {"X-MLFLOW-WORKSPACE": "red"}).status == 200
     (received,) = full.tracker.requests
     assert received.path == f"/base{path}"
@@ -144,7 +144,7 @@ def test_the_tracker_gets_its_requests_with_its_token(full: Full, path: str):
     assert received.header("X-MLFLOW-WORKSPACE") == ["red"]
 
 
-def test_requests_for_a_tracker_that_there_is_not_go_nowhere(
+def test_mlflow_requests_without_a_tracker_have_no_route(
     pod: Pod, server: AnsweringServer, model: AnsweringServer
 ):
     with pod.sidecar(server.url, model={"url": model.url}) as sidecar:
@@ -160,24 +160,24 @@ def asked(full: Full, header: str | None) -> int:
 
 
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer ", "bearer   "])
-def test_a_request_without_a_token_gets_the_pods(full: Full, header: str | None):
+def test_a_request_without_a_token_gets_the_pods_token(full: Full, header: str | None):
     assert asked(full, header) == 200
     assert authorizations(full.model) == [["Bearer pod-token"]]
     assert full.model.requests[0].path == "/v1/chat/completions?a=b"
 
 
 @pytest.mark.parametrize("header", ["Bearer sk-own", "Basic dTpw", "Bearer refer"])
-def test_a_token_of_the_adapters_own_stays(full: Full, header: str):
+def test_a_token_of_the_adapter_is_kept(full: Full, header: str):
     assert asked(full, header) == 200
     assert authorizations(full.model) == [[header]]
 
 
-def test_a_reference_becomes_the_credential(full: Full):
+def test_a_reference_is_replaced_by_the_credential(full: Full):
     assert asked(full, "Bearer api-key:ref") == 200
     assert authorizations(full.model) == [["Bearer sk-real"]]
 
 
-def test_a_prefixed_reference_goes_to_the_host_that_it_is_for(full: Full):
+def test_a_prefixed_reference_selects_its_host(full: Full):
     for key in ("judge_api-key", "own_sa_token"):
         assert asked(full, f"Bearer {key}:ref") == 200
     assert authorizations(full.judge) == [["Bearer sk-judge"], ["Bearer pod-token"]]
@@ -197,7 +197,7 @@ def test_a_prefixed_reference_goes_to_the_host_that_it_is_for(full: Full):
         ("", "no credential ''"),
     ],
 )
-def test_a_reference_to_nothing_is_refused(full: Full, key: str, problem: str):
+def test_a_reference_to_a_missing_credential_is_refused(full: Full, key: str, problem: str):
     answer = full.sidecar.call("GET", "/v1/models", headers={"Authorization": f"Bearer {key}:ref"})
     assert answer.refusal == (400, "invalid_credential_reference")
     assert problem in answer.body["message"]
@@ -211,11 +211,13 @@ def sent_without_a_token(pod: Pod, model: AnsweringServer, **config: Any) -> lis
 
 
 @pytest.mark.parametrize("hosts", [["elsewhere.test"], ["localhost"]], ids=["another", "without TLS"])
-def test_named_hosts_keep_the_pods_token_from_all_others(pod: Pod, model: AnsweringServer, hosts: list[str]):
+def test_with_a_list_of_hosts_others_do_not_get_the_pods_token(
+    pod: Pod, model: AnsweringServer, hosts: list[str]
+):
     assert sent_without_a_token(pod, model, sa_token_hosts=hosts) == [[]]
 
 
-def test_a_named_host_gets_the_pods_token_over_tls(pod: Pod, tls_server: AnsweringServer):
+def test_a_listed_host_gets_the_pods_token_over_tls(pod: Pod, tls_server: AnsweringServer):
     sent = sent_without_a_token(pod, tls_server, sa_token_hosts=["LOCALHOST"], insecure_skip_verify=True)
     assert sent == [["Bearer pod-token"]]
 
@@ -232,7 +234,7 @@ def event(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "sent", [{}, {"job_meta": {"resolved_sha": "a lie", "other": 1}}, {"job_meta": None}]
 )
-def test_the_revision_of_the_test_data_is_what_the_init_program_found(
+def test_events_carry_the_revision_that_the_init_program_recorded(
     pod: Pod, server: AnsweringServer, sent: dict[str, Any]
 ):
     (pod.folder / "revision").write_text("0123abc\n")
@@ -243,7 +245,7 @@ def test_the_revision_of_the_test_data_is_what_the_init_program_found(
     assert told["status"] == "running"
 
 
-def test_a_revision_that_nobody_found_is_not_the_adapters_to_say(pod: Pod, server: AnsweringServer):
+def test_without_a_recorded_revision_the_adapters_value_is_removed(pod: Pod, server: AnsweringServer):
     with pod.sidecar(server.url, init_container={"is_git_job": True}) as sidecar:
         sidecar.call("POST", pod.events, event(job_meta={"resolved_sha": "a lie"}))
         assert sidecar.call("POST", pod.events, b"no json").status == 204
@@ -251,7 +253,7 @@ def test_a_revision_that_nobody_found_is_not_the_adapters_to_say(pod: Pod, serve
     assert server.requests[1].body == b"no json"
 
 
-def test_other_jobs_events_are_passed_as_they_are(pod: Pod, server: AnsweringServer):
+def test_events_of_jobs_without_fetched_data_are_unchanged(pod: Pod, server: AnsweringServer):
     body = b'{ "benchmark_status_event": {"job_meta": {"resolved_sha": "mine"}} }'
     with pod.sidecar(server.url) as sidecar:
         sidecar.call("POST", pod.events, body)
@@ -259,7 +261,7 @@ def test_other_jobs_events_are_passed_as_they_are(pod: Pod, server: AnsweringSer
 
 
 class FakeRegistry:
-    """Asks for a login as registries do, and takes uploads to one repository."""
+    """A stand-in for a registry that requires a token and accepts uploads to one repository."""
 
     def __init__(self, scheme: str = "Bearer") -> None:
         self.scheme = scheme
@@ -305,9 +307,7 @@ def to(pod: Pod, registry: FakeRegistry) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
-def test_a_push_goes_through_with_the_jobs_registry_login(
-    exporting: Pod, server: AnsweringServer, scheme: str
-):
+def test_a_push_is_sent_with_the_registrys_token(exporting: Pod, server: AnsweringServer, scheme: str):
     registry = FakeRegistry(scheme)
     to(exporting, registry)
     with registry.upstream, exporting.sidecar(server.url) as sidecar:
@@ -327,7 +327,7 @@ def test_a_push_goes_through_with_the_jobs_registry_login(
     assert registry.upstream.requests[-1].body == b"blob"
 
 
-def test_other_repositories_are_not_reached(exporting: Pod, server: AnsweringServer, model: AnsweringServer):
+def test_other_repositories_have_no_route(exporting: Pod, server: AnsweringServer, model: AnsweringServer):
     registry = FakeRegistry()
     to(exporting, registry)
     with registry.upstream, exporting.sidecar(server.url, model={"url": model.url}) as sidecar:
@@ -347,7 +347,7 @@ def test_a_registry_that_refuses_the_login_is_a_bad_gateway(exporting: Pod, serv
     assert "the registry: it refused to log in with 403" in answer.body["message"]
 
 
-def test_a_broken_configuration_leaves_its_reason_behind(pod: Pod, server: AnsweringServer):
+def test_a_broken_configuration_is_reported_in_the_termination_message(pod: Pod, server: AnsweringServer):
     (pod.folder / "job.json").write_text("{}")
     sidecar = pod.sidecar(server.url)
     with pytest.raises(AssertionError, match="the sidecar ended with 1"):

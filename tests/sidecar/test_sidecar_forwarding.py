@@ -1,4 +1,4 @@
-"""Requests go through as they are, and so do their answers."""
+"""Forwarding of requests and responses, unchanged and streamed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVENTS = "/api/v1/evaluations/jobs/j/events"
 TRANSACTION_ID = "x-global-transaction-id"
 
 
-def test_health_needs_nobody_else(sidecar: RunningSidecar):
+def test_health_needs_no_upstream(sidecar: RunningSidecar):
     answer = sidecar.call("GET", "/health")
     assert (answer.status, answer.body) == (200, "")
     assert sidecar.call("HEAD", "/health").status == 200
@@ -38,7 +38,7 @@ def test_an_event_reaches_the_server_as_it_was_sent(sidecar: RunningSidecar, ser
     assert received.header("Host") == [f"localhost:{server.port}"]
 
 
-def test_a_report_at_a_jobs_own_callback_address_reaches_the_server(
+def test_an_event_for_a_jobs_own_callback_url_reaches_the_server(
     sidecar: RunningSidecar, server: AnsweringServer
 ):
     path = f"/callback/{'x' * 43}{EVENTS}"
@@ -48,13 +48,13 @@ def test_a_report_at_a_jobs_own_callback_address_reaches_the_server(
         assert sidecar.call("POST", other, {}).body["message_code"] == "no_route", other
 
 
-def test_path_and_query_stay_as_the_client_wrote_them(sidecar: RunningSidecar, server: AnsweringServer):
+def test_path_and_query_are_forwarded_unchanged(sidecar: RunningSidecar, server: AnsweringServer):
     path = "/api/v1/evaluations/collections/a%2Fb%20c?tags=x%7Cy&name=%C3%A4+b&empty="
     sidecar.call("GET", path)
     assert server.requests[0].path == path
 
 
-def test_the_answer_comes_back_as_the_server_gave_it(sidecar: RunningSidecar, server: AnsweringServer):
+def test_the_response_is_forwarded_unchanged(sidecar: RunningSidecar, server: AnsweringServer):
     headers = [
         ("Content-Type", "application/json"),
         ("Set-Cookie", "a=1"),
@@ -72,7 +72,7 @@ def test_the_answer_comes_back_as_the_server_gave_it(sidecar: RunningSidecar, se
     connection.close()
 
 
-def test_what_belongs_to_one_connection_stays_there(sidecar: RunningSidecar, server: AnsweringServer):
+def test_connection_headers_are_not_forwarded(sidecar: RunningSidecar, server: AnsweringServer):
     server.answer = lambda _: Reply(200, b"", {"Connection": "X-Hop", "X-Hop": "1", "X-End": "2"})
     answer = sidecar.call("GET", "/api/v1/evaluations/jobs", headers={"Connection": "X-Mine", "X-Mine": "1"})
     assert "x-hop" not in answer.headers
@@ -80,7 +80,7 @@ def test_what_belongs_to_one_connection_stays_there(sidecar: RunningSidecar, ser
     assert server.requests[0].header("X-Mine") == []
 
 
-def test_a_transaction_id_is_made_once_and_kept(sidecar: RunningSidecar, server: AnsweringServer):
+def test_a_transaction_id_is_created_once_and_forwarded(sidecar: RunningSidecar, server: AnsweringServer):
     answer = sidecar.call("POST", EVENTS, {})
     assert server.requests[0].header(TRANSACTION_ID) == [answer.headers[TRANSACTION_ID]]
     kept = sidecar.call("POST", EVENTS, {}, {TRANSACTION_ID: "mine"})
@@ -88,7 +88,7 @@ def test_a_transaction_id_is_made_once_and_kept(sidecar: RunningSidecar, server:
     assert server.requests[1].header(TRANSACTION_ID) == ["mine"]
 
 
-def test_an_answer_is_passed_on_while_it_is_made(sidecar: RunningSidecar, server: AnsweringServer):
+def test_a_response_is_streamed(sidecar: RunningSidecar, server: AnsweringServer):
     more = threading.Event()
 
     def tokens() -> Iterator[bytes]:
@@ -106,7 +106,7 @@ def test_an_answer_is_passed_on_while_it_is_made(sidecar: RunningSidecar, server
     connection.close()
 
 
-def test_a_request_is_passed_on_while_it_is_sent(sidecar: RunningSidecar, server: AnsweringServer):
+def test_a_request_is_streamed(sidecar: RunningSidecar, server: AnsweringServer):
     connection = sidecar.connection()
     connection.putrequest("PUT", "/api/v1/evaluations/upload")
     connection.putheader("Transfer-Encoding", "chunked")
@@ -131,7 +131,7 @@ def test_a_large_body_keeps_its_length(sidecar: RunningSidecar, server: Answerin
     connection.close()
 
 
-def test_what_is_compressed_stays_compressed(sidecar: RunningSidecar, server: AnsweringServer):
+def test_compressed_responses_stay_compressed(sidecar: RunningSidecar, server: AnsweringServer):
     packed = gzip.compress(b'{"a": 1}')
     server.answer = lambda _: Reply(200, packed, {"Content-Encoding": "gzip"})
     connection = sidecar.connection()
@@ -143,21 +143,21 @@ def test_what_is_compressed_stays_compressed(sidecar: RunningSidecar, server: An
     connection.close()
 
 
-def test_a_head_request_stays_one(sidecar: RunningSidecar, server: AnsweringServer):
+def test_a_head_request_is_forwarded_as_one(sidecar: RunningSidecar, server: AnsweringServer):
     server.answer = lambda _: Reply(200, b"12345")
     answer = sidecar.call("HEAD", "/api/v1/evaluations/jobs")
     assert (answer.status, answer.headers["content-length"], answer.body) == (200, "5", "")
     assert server.requests[0].method == "HEAD"
 
 
-def test_a_redirect_is_the_clients_to_follow(sidecar: RunningSidecar, server: AnsweringServer):
+def test_redirects_are_not_followed(sidecar: RunningSidecar, server: AnsweringServer):
     server.answer = lambda _: Reply(307, b"", {"Location": "http://elsewhere.test/"})
     answer = sidecar.call("GET", "/api/v1/evaluations/jobs")
     assert (answer.status, answer.headers["location"]) == (307, "http://elsewhere.test/")
     assert len(server.requests) == 1
 
 
-def test_half_an_answer_is_not_taken_for_a_whole_one(sidecar: RunningSidecar, server: AnsweringServer):
+def test_an_incomplete_response_aborts_the_connection(sidecar: RunningSidecar, server: AnsweringServer):
     def breaks_off() -> Iterator[bytes]:
         yield b"half"
         raise OSError
@@ -171,7 +171,9 @@ def test_half_an_answer_is_not_taken_for_a_whole_one(sidecar: RunningSidecar, se
     connection.close()
 
 
-def test_who_leaves_is_not_waited_for(sidecar: RunningSidecar, server: AnsweringServer):
+def test_the_upstream_request_of_a_disconnected_client_is_cancelled(
+    sidecar: RunningSidecar, server: AnsweringServer
+):
     def endless() -> Iterator[bytes]:
         while True:
             yield b"x" * 10_000
@@ -186,7 +188,9 @@ def test_who_leaves_is_not_waited_for(sidecar: RunningSidecar, server: Answering
     assert server.broken_off.wait(30)
 
 
-def test_a_server_that_hangs_up_is_a_bad_gateway(sidecar: RunningSidecar, server: AnsweringServer):
+def test_a_server_that_closes_the_connection_is_a_bad_gateway(
+    sidecar: RunningSidecar, server: AnsweringServer
+):
     server.answer = lambda _: None
     answer = sidecar.call("GET", "/api/v1/evaluations/jobs")
     assert answer.refusal == (502, "bad_gateway")
@@ -207,9 +211,7 @@ def test_a_server_that_hangs_up_is_a_bad_gateway(sidecar: RunningSidecar, server
         "/a\\..\\b",
     ],
 )
-def test_a_path_that_two_could_read_differently_is_refused(
-    sidecar: RunningSidecar, server: AnsweringServer, path: str
-):
+def test_an_ambiguous_path_is_refused(sidecar: RunningSidecar, server: AnsweringServer, path: str):
     answer = sidecar.call("GET", path)
     assert answer.refusal == (400, "invalid_path")
     assert server.requests == []
@@ -218,13 +220,13 @@ def test_a_path_that_two_could_read_differently_is_refused(
 @pytest.mark.parametrize(
     "path", ["/", "/api/v1/health", "/api/2.0/mlflow/runs/create", "/v2/repo/blobs/uploads/"]
 )
-def test_what_has_no_route_is_a_bad_request(sidecar: RunningSidecar, server: AnsweringServer, path: str):
+def test_a_path_without_a_route_is_a_bad_request(sidecar: RunningSidecar, server: AnsweringServer, path: str):
     answer = sidecar.call("GET", path)
     assert answer.refusal == (400, "no_route")
     assert server.requests == []
 
 
-def test_a_server_that_is_not_there_is_a_bad_gateway(tmp_path: Path):
+def test_an_unreachable_server_is_a_bad_gateway(tmp_path: Path):
     config = {"local_mode": True, "eval_hub": {"base_url": f"http://localhost:{free_port()}"}}
     with RunningSidecar(tmp_path, config) as sidecar:
         answer = sidecar.call("GET", "/api/v1/evaluations/jobs")
@@ -232,7 +234,7 @@ def test_a_server_that_is_not_there_is_a_bad_gateway(tmp_path: Path):
     assert "the EvalHub server: Connection refused." in answer.body["message"]
 
 
-def test_a_server_may_be_reached_below_a_path_and_with_a_token(tmp_path: Path):
+def test_a_server_may_have_a_path_prefix_and_a_token(tmp_path: Path):
     def script(received: Request) -> Reply:
         return Reply(200 if received.header("Authorization") == ["Bearer t"] else 401)
 

@@ -1,4 +1,4 @@
-"""``/model/<job id>/…`` of a workstation's sidecar."""
+"""The route ``/model/<job id>/…`` of a workstation's sidecar."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_each_job_has_its_own_model(sidecar: RunningSidecar, model: AnsweringSer
         assert [received.path for received in other.requests] == ["/models", "/"]
 
 
-def test_nothing_is_added_to_a_request_without_credentials(
+def test_a_request_without_credentials_stays_without(
     sidecar: RunningSidecar, model: AnsweringServer, local_job: LocalJob, tmp_path: Path
 ):
     (tmp_path / "api-key").write_text("s3cret")
@@ -60,13 +60,13 @@ def test_a_password_in_the_address_is_sent_as_credentials(
     assert model.requests[1].header("Authorization") == ["Bearer mine"]
 
 
-def test_a_model_that_is_not_there_is_a_bad_gateway(sidecar: RunningSidecar, local_job: LocalJob):
+def test_an_unreachable_model_is_a_bad_gateway(sidecar: RunningSidecar, local_job: LocalJob):
     answer = sidecar.call("GET", f"/model/{local_job('http://localhost:1')}/models")
     assert answer.refusal == (502, "bad_gateway")
     assert answer.body["message"] == "The sidecar could not get an answer from the model: Connection refused."
 
 
-def test_a_model_that_is_silent_for_too_long_is_a_bad_gateway(
+def test_a_model_timeout_is_a_bad_gateway(
     sidecar: RunningSidecar, model: AnsweringServer, local_job: LocalJob
 ):
     job, over = local_job(model.url, http_timeout="50ms"), threading.Event()
@@ -83,7 +83,7 @@ def test_a_model_that_is_silent_for_too_long_is_a_bad_gateway(
 
 
 @pytest.mark.parametrize("job", ["nope", "..", "a.b", "%2e", "a" * 200, ""])
-def test_a_job_that_is_not_there_is_not_found(sidecar: RunningSidecar, server: AnsweringServer, job: str):
+def test_an_unknown_job_is_not_found(sidecar: RunningSidecar, server: AnsweringServer, job: str):
     server.answer = lambda _: Reply(404, b"{}")
     answer = sidecar.call("GET", f"/model/{job}/v1/models")
     assert answer.status == 400 if job in ("..", "%2e") else 404
@@ -95,7 +95,7 @@ def test_a_job_without_a_model_has_no_route(sidecar: RunningSidecar, local_job: 
     assert answer.refusal == (400, "model_url_required")
 
 
-def test_the_server_knows_the_jobs_that_are_kept_elsewhere(
+def test_jobs_in_other_directories_are_fetched_from_the_server(
     sidecar: RunningSidecar, server: AnsweringServer, model: AnsweringServer
 ):
     job = {"model": {"url": f"{model.url}/v1", "name": "m", "auth": {"secret_ref": "file:///nowhere"}}}
@@ -107,7 +107,7 @@ def test_the_server_knows_the_jobs_that_are_kept_elsewhere(
 
 
 @pytest.mark.parametrize("answer", [Reply(500), Reply(200, b"no json"), None])
-def test_a_server_that_cannot_say_is_a_bad_gateway(
+def test_a_failed_lookup_of_a_job_is_a_bad_gateway(
     sidecar: RunningSidecar, server: AnsweringServer, answer: Reply | None
 ):
     server.answer = lambda _: answer
@@ -115,7 +115,7 @@ def test_a_server_that_cannot_say_is_a_bad_gateway(
     assert refused.refusal == (502, "bad_gateway")
 
 
-def test_a_link_in_a_jobs_place_is_not_followed(
+def test_a_link_in_place_of_a_job_file_is_not_followed(
     sidecar: RunningSidecar,
     server: AnsweringServer,
     model: AnsweringServer,
@@ -132,7 +132,7 @@ def test_a_link_in_a_jobs_place_is_not_followed(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_file_of_another_user_does_not_count(
+def test_a_job_file_of_another_user_is_ignored(
     sidecar: RunningSidecar,
     server: AnsweringServer,
     model: AnsweringServer,
@@ -146,7 +146,7 @@ def test_a_file_of_another_user_does_not_count(
     assert model.requests == []
 
 
-def test_what_is_known_of_a_job_is_kept(
+def test_a_jobs_model_is_cached(
     sidecar: RunningSidecar,
     server: AnsweringServer,
     model: AnsweringServer,
@@ -161,7 +161,7 @@ def test_what_is_known_of_a_job_is_kept(
 
 
 @pytest.mark.parametrize("ttl", ["1ns", 1])
-def test_what_is_known_of_a_job_grows_old(
+def test_cache_entries_expire(
     tmp_path: Path,
     server: AnsweringServer,
     model: AnsweringServer,
@@ -191,7 +191,7 @@ def test_the_certificate_in_the_secret_directory_is_trusted(
     assert sidecar.call("GET", f"/model/{trusting}/models").body == "secure"
 
 
-def test_a_certificate_of_nobody_known_is_refused_unless_told_otherwise(
+def test_an_unknown_certificate_is_refused_unless_verification_is_off(
     sidecar: RunningSidecar, tls_server: AnsweringServer, local_job: LocalJob
 ):
     answer = sidecar.call("GET", f"/model/{local_job(tls_server.url)}/models")

@@ -1,4 +1,4 @@
-"""An adapter pushes its artifact through the sidecar into a real registry that wants a login."""
+"""Push of an artifact through the sidecar to a real registry with authentication."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 @pytest.fixture(params=["password", "token"])
 def registry(request: pytest.FixtureRequest, pod: Pod) -> Iterator[RunningRegistry]:
-    """Whichever way it wants to know who comes."""
+    """A registry with Basic or token authentication."""
     folder = pod.folder / "registry"
     if request.param == "password":
         with RunningRegistry(folder, auth=RunningRegistry.basic(folder)) as running:
@@ -38,7 +38,7 @@ def digest(content: bytes) -> str:
 
 
 def push_blob(sidecar: RunningSidecar, content: bytes) -> None:
-    """As registry clients do: ask for an address, then send there."""
+    """Upload a blob as registry clients do: request an upload URL, then send the content there."""
     begun = sidecar.call("POST", f"/v2/{REPOSITORY}/blobs/uploads/", b"")
     assert begun.status == 202, begun
     address = urlsplit(begun.headers["location"])
@@ -48,7 +48,9 @@ def push_blob(sidecar: RunningSidecar, content: bytes) -> None:
     assert sidecar.call("PUT", where, content, headers).status == 201
 
 
-def test_an_artifact_is_pushed_and_read_without_a_login_of_its_own(pod: Pod, registry: RunningRegistry):
+def test_an_artifact_is_pushed_and_read_without_credentials_of_the_adapter(
+    pod: Pod, registry: RunningRegistry
+):
     login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     (pod.folder / "docker.json").write_text(json.dumps({"auths": {registry.host: {"auth": login}}}))
     coordinates = {"oci_host": f"http://{registry.host}", "oci_repository": REPOSITORY}

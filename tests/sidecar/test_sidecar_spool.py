@@ -1,4 +1,4 @@
-"""No event is lost because the server is away: the SDK sends each one once."""
+"""The spool: no event is lost while the server is unavailable, although the SDK sends each event once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_events_wait_for_the_server_and_arrive_in_order(pod: Pod):
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
-def test_a_server_that_cannot_answer_is_asked_again(pod: Pod, server: AnsweringServer, status: int):
+def test_temporary_errors_of_the_server_are_retried(pod: Pod, server: AnsweringServer, status: int):
     broken = True
     server.answer = lambda _: Reply(status if broken else 204)
     with pod.sidecar(server.url) as sidecar:
@@ -58,7 +58,7 @@ def test_a_server_that_cannot_answer_is_asked_again(pod: Pod, server: AnsweringS
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413])
-def test_what_the_server_refuses_is_the_adapters_to_know(pod: Pod, server: AnsweringServer, status: int):
+def test_a_refusal_of_the_server_is_returned_to_the_adapter(pod: Pod, server: AnsweringServer, status: int):
     server.answer = lambda _: Reply(status, b'{"message_code": "x"}', {"Content-Type": "application/json"})
     with pod.sidecar(server.url) as sidecar:
         answer = sidecar.call("POST", pod.events, number(1))
@@ -67,7 +67,7 @@ def test_what_the_server_refuses_is_the_adapters_to_know(pod: Pod, server: Answe
     assert numbers(server.requests) == [1, 2]
 
 
-def test_what_is_refused_later_does_not_hold_up_the_rest(pod: Pod):
+def test_an_event_that_is_refused_later_does_not_block_the_next(pod: Pod):
     port = free_port()
     with pod.sidecar(f"http://localhost:{port}") as sidecar:
         assert [post(sidecar, pod, value) for value in (1, 2)] == [202, 202]
@@ -78,7 +78,7 @@ def test_what_is_refused_later_does_not_hold_up_the_rest(pod: Pod):
     ).items()
 
 
-def test_the_end_waits_for_what_is_kept(pod: Pod):
+def test_shutdown_waits_for_stored_events(pod: Pod):
     port = free_port()
     with pod.sidecar(f"http://localhost:{port}") as sidecar:
         assert post(sidecar, pod, 1) == 202
@@ -91,7 +91,7 @@ def test_the_end_waits_for_what_is_kept(pod: Pod):
     assert list(pod.spool.glob("*")) == []
 
 
-def test_when_the_grace_is_over_a_server_without_storage_has_heard_everything(pod: Pod):
+def test_at_the_end_of_the_grace_period_every_event_was_sent_once(pod: Pod):
     pod.grace = "4s"
     with AnsweringServer(lambda _: Reply(503)) as server, pod.sidecar(server.url) as sidecar:
         assert [post(sidecar, pod, value) for value in (1, 2)] == [202, 202]
@@ -101,13 +101,13 @@ def test_when_the_grace_is_over_a_server_without_storage_has_heard_everything(po
     assert sidecar.log_text().count("Event not delivered") == 2
 
 
-def test_a_grace_that_is_none_is_named(pod: Pod):
+def test_an_invalid_grace_period_is_named(pod: Pod):
     pod.grace = "soon"
     with pytest.raises(AssertionError, match="TERMINATION_GRACE: 'soon' is not a duration"):
         pod.sidecar("http://localhost:1").start()
 
 
-def test_a_sidecar_that_died_is_followed_by_one_that_knows(pod: Pod):
+def test_a_restarted_sidecar_delivers_stored_events(pod: Pod):
     port = free_port()
     headers = {"X-Tenant": "red", "Authorization": "Bearer of the adapter"}
     with pod.sidecar(f"http://localhost:{port}") as sidecar:
@@ -122,7 +122,7 @@ def test_a_sidecar_that_died_is_followed_by_one_that_knows(pod: Pod):
         wait_until(lambda: not first.exists() and not second.exists(), "an empty spool")
 
 
-def test_files_that_an_adapter_leaves_are_no_way_around_the_rules(pod: Pod, server: AnsweringServer):
+def test_files_written_by_an_adapter_are_validated(pod: Pod, server: AnsweringServer):
     pod.spool.mkdir()
 
     def left(name: str, target: str) -> None:
@@ -142,14 +142,14 @@ def test_files_that_an_adapter_leaves_are_no_way_around_the_rules(pod: Pod, serv
     assert [received.path for received in server.requests] == [pod.events] * 2
 
 
-def test_one_jobs_trouble_is_not_anothers(tmp_path: Path, server: AnsweringServer):
+def test_jobs_have_separate_queues(tmp_path: Path, server: AnsweringServer):
     server.answer = lambda r: Reply(503 if "/jobs/a/" in r.path else 204)
     with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
         for job, status in (("a", 202), ("b", 204), ("a", 202), ("b", 204)):
             assert sidecar.call("POST", f"/api/v1/evaluations/jobs/{job}/events", {}).status == status
 
 
-def test_events_at_a_jobs_own_address_are_kept_too(tmp_path: Path, server: AnsweringServer):
+def test_events_for_a_jobs_own_callback_url_are_stored(tmp_path: Path, server: AnsweringServer):
     server.answer = lambda _: Reply(503)
     path = "/callback/t0ken/api/v1/evaluations/jobs/a/events"
     with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
@@ -159,7 +159,7 @@ def test_events_at_a_jobs_own_address_are_kept_too(tmp_path: Path, server: Answe
     assert {received.path for received in server.requests} == {path}
 
 
-def test_an_event_of_an_adapter_that_has_gone_is_delivered(pod: Pod, server: AnsweringServer):
+def test_an_event_is_delivered_after_the_adapter_disconnected(pod: Pod, server: AnsweringServer):
     go_on = threading.Event()
 
     def slow(_: Request) -> Reply:
@@ -188,7 +188,7 @@ def an_event(text: str = "x", target: str = "/t") -> Event:
 
 
 def answering(*answers: Answer | None) -> tuple[list[str], Callable[[Event], Awaitable[Answer | None]]]:
-    """A way to send that gives these answers, the last one for ever; and what was sent."""
+    """A sender that returns these answers, the last one repeatedly, and the list of sent events."""
     sent: list[str] = []
 
     async def send(event: Event) -> Answer | None:
@@ -198,7 +198,7 @@ def answering(*answers: Answer | None) -> tuple[list[str], Callable[[Event], Awa
     return sent, send
 
 
-async def test_a_slow_server_does_not_make_the_adapter_give_up(monkeypatch: pytest.MonkeyPatch):
+async def test_an_event_is_accepted_before_the_adapters_timeout(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(spool_module, "ANSWER_WITHIN_S", 0.01)
     may_answer = asyncio.Event()
 
@@ -212,7 +212,9 @@ async def test_a_slow_server_does_not_make_the_adapter_give_up(monkeypatch: pyte
     assert await spool.flush(30) == 0
 
 
-async def test_an_event_that_the_server_fails_on_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch):
+async def test_an_event_that_the_server_fails_on_is_dropped_after_the_last_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(spool_module, "RETRY", Backoff(0.0, 0.0))
     monkeypatch.setattr(spool_module, "MAX_ATTEMPTS", 3)
     sent, send = answering(*[Answer(status=500)] * 3, Answer(status=204))
@@ -223,7 +225,7 @@ async def test_an_event_that_the_server_fails_on_is_given_up_in_the_end(monkeypa
     assert sent == ["poison"] * 3 + ["good"]
 
 
-async def test_a_server_that_is_away_is_never_given_up(monkeypatch: pytest.MonkeyPatch):
+async def test_an_unavailable_server_is_retried_without_limit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(spool_module, "RETRY", Backoff(0.0, 0.0))
     monkeypatch.setattr(spool_module, "MAX_ATTEMPTS", 3)
     sent, send = answering(None, *[Answer(status=503)] * 9, Answer(status=204))
@@ -233,7 +235,7 @@ async def test_a_server_that_is_away_is_never_given_up(monkeypatch: pytest.Monke
     assert len(sent) == 11
 
 
-async def test_at_the_end_a_server_without_storage_hears_everything_once():
+async def test_at_shutdown_each_event_is_sent_once_more():
     sent: list[str] = []
 
     async def send(event: Event) -> Answer:
@@ -248,7 +250,7 @@ async def test_at_the_end_a_server_without_storage_hears_everything_once():
     assert sent[-3:] == ["running", "good", "completed"]
 
 
-async def test_what_cannot_be_kept_any_more_is_refused(monkeypatch: pytest.MonkeyPatch):
+async def test_a_full_spool_refuses_events(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(spool_module, "MAX_SPOOL_BYTES", 10)
     _, send = answering(None)
     spool = Spool(send)

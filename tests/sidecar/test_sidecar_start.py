@@ -1,4 +1,4 @@
-"""How the program starts and ends, and who may use it."""
+"""Start and exit of the sidecar, and access control."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         ({**GOOD, "mlflow": {"tracking_uri": "x"}}, "mlflow.tracking_uri: must be"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_is_named(tmp_path: Path, config: Any, complaint: str):
+def test_an_invalid_configuration_is_named(tmp_path: Path, config: Any, complaint: str):
     file = tmp_path / "config.json"
     file.write_text(config if isinstance(config, str) else json.dumps(config), "utf-8")
     done = run("-sidecarconfig", str(file))
@@ -54,7 +54,7 @@ def test_a_configuration_that_cannot_be_used_is_named(tmp_path: Path, config: An
     assert complaint in done.stderr
 
 
-def test_a_configuration_that_is_missing_is_named():
+def test_a_missing_configuration_is_named():
     done = run("--sidecarconfig=/no/such.json")
     assert done.returncode == 1
     assert "/no/such.json: cannot be read: No such file or directory. Name the configuration" in done.stderr
@@ -64,7 +64,7 @@ def test_an_unknown_flag_is_wrong_usage():
     assert run("-nope").returncode == 2
 
 
-def test_a_taken_port_is_named(tmp_path: Path, server: AnsweringServer):
+def test_a_port_in_use_is_named(tmp_path: Path, server: AnsweringServer):
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**GOOD, "base_url": f"http://127.0.0.1:{server.port}"}), "utf-8")
     done = run("-sidecarconfig", str(file))
@@ -72,13 +72,13 @@ def test_a_taken_port_is_named(tmp_path: Path, server: AnsweringServer):
     assert f"cannot listen at http://127.0.0.1:{server.port}: " in done.stderr
 
 
-def test_unknown_keys_are_for_others(tmp_path: Path, server: AnsweringServer):
+def test_unknown_keys_are_ignored(tmp_path: Path, server: AnsweringServer):
     config = {"local_mode": True, "eval_hub": {"base_url": server.url, "more": 1}, "otel": {"enabled": False}}
     with RunningSidecar(tmp_path, config) as sidecar:
         assert sidecar.call("POST", EVENTS, {}).status == 204
 
 
-def test_a_signal_ends_it_well(tmp_path: Path, server: AnsweringServer):
+def test_a_signal_stops_the_sidecar_with_status_0(tmp_path: Path, server: AnsweringServer):
     with RunningSidecar(tmp_path, {"local_mode": True, "eval_hub": {"base_url": server.url}}) as sidecar:
         idle = sidecar.connection()
         idle.request("GET", "/health")
@@ -108,7 +108,7 @@ def test_a_workstations_sidecar_listens_on_loopback_only(sidecar: RunningSidecar
         ("Origin", "null", "origin_not_allowed"),
     ],
 )
-def test_web_pages_are_kept_out(
+def test_requests_of_web_pages_are_refused(
     sidecar: RunningSidecar, server: AnsweringServer, path: str, header: str, value: str, code: str
 ):
     answer = sidecar.call("POST", path, {}, {header: value})
@@ -119,14 +119,14 @@ def test_web_pages_are_kept_out(
 @pytest.mark.parametrize(
     "headers", [{"Host": "127.0.0.1"}, {"Host": "[::1]:1"}, {"Origin": "http://localhost:3000"}]
 )
-def test_pages_and_programs_of_this_host_are_let_in(
+def test_pages_and_programs_of_this_host_are_allowed(
     sidecar: RunningSidecar, server: AnsweringServer, headers: dict[str, str]
 ):
     assert sidecar.call("POST", EVENTS, {}, headers).status == 204
 
 
 @pytest.mark.parametrize("variable", ["EVALHUB_CA_CERT_PATH", "EVALHUB_INSECURE_SKIP_VERIFY"])
-def test_the_servers_variables_say_how_it_is_trusted(
+def test_environment_variables_configure_trust_in_the_server(
     tmp_path: Path, tls_server: AnsweringServer, localhost: Certificate, variable: str
 ):
     config = {"local_mode": True, "eval_hub": {"base_url": tls_server.url}}

@@ -1,4 +1,4 @@
-"""Which credentials a registry gets: docker configurations, credential helpers, secrets of tenants."""
+"""Registry credentials in docker configurations, credential helpers and secrets of tenants."""
 
 from __future__ import annotations
 
@@ -46,20 +46,18 @@ def found(auths: dict[str, Any], host: str, repository: str = "team/results") ->
         ({}, NO_CREDENTIALS),
     ],
 )
-def test_every_way_in_which_a_configuration_keeps_a_secret(
-    entry: dict[str, str], credentials: RegistryCredentials
-):
+def test_all_forms_of_credentials_in_a_configuration(entry: dict[str, str], credentials: RegistryCredentials):
     assert found({"registry.example": entry}, "registry.example") == credentials
 
 
 @pytest.mark.parametrize(
     "key", ["registry.test:5000", "https://Registry.Test:5000/v2/", "registry.test:5000/team"]
 )
-def test_the_entry_of_a_host_is_found_however_it_is_written(key: str):
+def test_all_spellings_of_a_host_are_found(key: str):
     assert found({"other.test": encoded("a:a"), key: encoded("b:b")}, "registry.test:5000").username == "b"
 
 
-def test_another_host_or_port_gets_nothing():
+def test_another_host_or_port_has_no_credentials():
     assert found({"registry.test": encoded("a:a")}, "registry.test:5000") == NO_CREDENTIALS
     assert found({"registry.test": encoded("a:a")}, "egistry.test") == NO_CREDENTIALS
 
@@ -82,7 +80,7 @@ def test_the_entry_that_is_nearest_to_the_repository_wins():
 
 
 @pytest.mark.parametrize("document", [b"", b"no json", b"[]", b'{"auths": {"a": "secret"}}', b"\xff"])
-def test_what_is_no_configuration_is_refused_without_showing_it(document: bytes):
+def test_an_invalid_configuration_is_refused_without_showing_it(document: bytes):
     with pytest.raises(
         ExportRefused, match=r"^a file is not a docker configuration; create one with docker login$"
     ):
@@ -95,7 +93,7 @@ def test_an_auth_that_is_not_base64_is_refused_without_showing_it():
     assert "s3cret" not in str(refused.value)
 
 
-def test_no_text_of_any_of_them_has_the_secret():
+def test_no_representation_has_the_secret():
     entry = dict.fromkeys(("username", "password", "auth", "identitytoken", "registrytoken"), "s3cret")
     credentials = RegistryCredentials(
         username="me", password="s3cret", identity_token="s3cret", registry_token="s3cret"
@@ -143,7 +141,7 @@ MakeHelper = Callable[[str], Callable[[str], Awaitable[RegistryCredentials]]]
 
 @pytest.fixture
 def a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeHelper:
-    """Makes a program ``docker-credential-test`` of a Python body; returns how to ask it for a host."""
+    """Creates a program ``docker-credential-test`` with a Python body; returns a function that runs it for a host."""
 
     def make(body: str) -> Callable[[str], Awaitable[RegistryCredentials]]:
         program = tmp_path / "docker-credential-test"
@@ -163,7 +161,7 @@ json.dump({"ServerURL": server, "Username": "<token>" if server == "token.test" 
 """
 
 
-async def test_a_helper_is_asked_as_docker_asks_it(a_helper: MakeHelper):
+async def test_a_helper_is_run_as_docker_runs_it(a_helper: MakeHelper):
     ask = a_helper(ANSWERS)
     assert await ask("registry.test:5000") == RegistryCredentials(
         username="me", password="for registry.test:5000"
@@ -175,7 +173,7 @@ async def test_a_helper_is_asked_as_docker_asks_it(a_helper: MakeHelper):
     assert await ask("unknown.test") == NO_CREDENTIALS
 
 
-async def test_a_helper_that_says_nonsense_or_is_not_there_is_refused(a_helper: MakeHelper):
+async def test_a_helper_that_is_missing_or_prints_nonsense_is_refused(a_helper: MakeHelper):
     with pytest.raises(ExportRefused, match="docker-credential-test did not print JSON"):
         await a_helper("print('hello')")("registry.example")
     for name in ("gone", "../test", "test;ls"):
@@ -183,20 +181,20 @@ async def test_a_helper_that_says_nonsense_or_is_not_there_is_refused(a_helper: 
             await helper_credentials(name, "registry.example")
 
 
-async def test_a_helper_that_does_not_end_is_stopped(a_helper: MakeHelper):
+async def test_a_helper_that_does_not_exit_is_killed(a_helper: MakeHelper):
     a_helper("time.sleep(600)")
     with pytest.raises(TimeoutError, match=r"docker-credential-test did not exit within 0\.2 s"):
         await helper_credentials("test", "registry.example", limit_s=0.2)
 
 
-async def test_what_the_helper_does_not_know_may_be_in_the_file(a_helper: MakeHelper, tmp_path: Path):
+async def test_the_file_is_used_if_the_helper_has_no_credentials(a_helper: MakeHelper, tmp_path: Path):
     a_helper("sys.exit('credentials not found in native keychain')")
     file = a_config(tmp_path, "config.json", "me")
     file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "credsStore": "test"}), "utf-8")
     assert (await user_credentials(PLACE, str(file), {})).username == "me"
 
 
-def test_the_helper_of_a_host_comes_before_the_store():
+def test_the_helper_of_a_host_takes_precedence_over_the_store():
     config = parse_config(
         b'{"credsStore": "store", "credHelpers": {"https://registry.example": "own"}}', "a file"
     )

@@ -1,4 +1,4 @@
-"""Registry, repository and tag: what is accepted, and how each is spoken to."""
+"""Registry, repository and tag: validation, and the URL of the registry."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def placed(host: str, repository: str = "team/results", tag: str = "", **allowed
         ("http://[::1]:5000", "http://[::1]:5000"),
     ],
 )
-def test_https_unless_this_computer_is_asked_for_by_http(host: str, url: str):
+def test_https_unless_http_is_selected_for_this_computer(host: str, url: str):
     assert placed(host, own_computer=True).url == url
 
 
@@ -74,7 +74,7 @@ def test_for_the_jobs_of_others_this_computer_is_like_any_host(host: str):
         "[::::]",
     ],
 )
-def test_a_host_that_is_none_is_refused(host: str):
+def test_an_invalid_host_is_refused(host: str):
     with pytest.raises(ExportRefused, match=r"oci_host .* is not a registry; write host or host:port"):
         placed(host)
 
@@ -82,17 +82,17 @@ def test_a_host_that_is_none_is_refused(host: str):
 @pytest.mark.parametrize(
     "repository", ["", "/a", "a/", "a//b", "../a", "a/../b", "Team", "a?b", "a#b", "a%2fb", "a:b"]
 )
-def test_a_repository_that_is_none_is_refused(repository: str):
+def test_an_invalid_repository_is_refused(repository: str):
     with pytest.raises(ExportRefused, match=r"oci_repository .* is not a repository"):
         placed("registry.example", repository)
 
 
-def test_the_tag_is_the_clients_with_the_id_of_the_job_or_says_what_it_is():
+def test_the_tag_is_the_clients_or_the_default_with_the_job_id():
     assert placed("registry.example", tag="nightly").text == "registry.example/team/results:nightly-1-2-3"
     assert placed("registry.example").text == "registry.example/team/results:evaluation-card-1-2-3"
 
 
 @pytest.mark.parametrize("tag", ["a b", "a/b", ".a", "x" * 128])
-def test_a_tag_that_is_none_is_refused(tag: str):
+def test_an_invalid_tag_is_refused(tag: str):
     with pytest.raises(ExportRefused, match=r"oci_tag .* is not a valid tag"):
         placed("registry.example", tag=tag)

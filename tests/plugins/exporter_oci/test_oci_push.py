@@ -1,4 +1,4 @@
-"""Artifacts in a real registry: what lands there, with every way of proving who pushes."""
+"""Artifacts in a real registry, with each kind of authentication."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AS_ROBOT = {"Authorization": "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".en
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
-    """One that anybody may push to."""
+    """A registry without authentication."""
     with RunningRegistry(tmp_path_factory.mktemp("registry")) as running:
         yield running
 
@@ -112,7 +112,7 @@ async def test_a_second_push_of_the_same_sends_nothing(registry: RunningRegistry
     assert len(registry.requests("POST", "/again/blobs/uploads/")) == 2
 
 
-async def test_a_newer_card_takes_the_tag_over_and_sends_only_what_is_new(registry: RunningRegistry):
+async def test_a_newer_card_moves_the_tag_and_pushes_new_blobs_only(registry: RunningRegistry):
     place = place_in(registry, "newer")
     await pushed(place, an_artifact(place, b"old"))
     digest = await pushed(place, an_artifact(place, b"new"))
@@ -124,7 +124,7 @@ async def test_a_newer_card_takes_the_tag_over_and_sends_only_what_is_new(regist
 
 
 @pytest.mark.parametrize("size", [5 * 1024, 5 * 1024 + 1, 17 * 1024])
-async def test_a_large_card_arrives_whole_in_pieces(registry: RunningRegistry, size: int):
+async def test_a_large_card_is_pushed_in_chunks(registry: RunningRegistry, size: int):
     place = place_in(registry, f"large-{size}")
     card = bytes(number * number % 251 for number in range(size))
     await pushed(place, an_artifact(place, card), chunk_bytes=5 * 1024)
@@ -202,7 +202,7 @@ async def test_a_registry_that_is_down_is_a_passing_trouble():
         await pushed(place, an_artifact(place))
 
 
-async def test_what_the_registry_calls_wrong_is_final(registry: RunningRegistry):
+async def test_an_invalid_request_is_final(registry: RunningRegistry):
     place = place_in(registry, "team/results", "broken")
     with pytest.raises(ExportRefused, match=r"refused to take the manifest .*: 4\d\d MANIFEST_INVALID"):
         await pushed(

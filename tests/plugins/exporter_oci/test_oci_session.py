@@ -1,4 +1,4 @@
-"""What a registry may answer that Debian's does not: other servers, refusals, nonsense, silence."""
+"""Responses that Debian's registry does not give: redirects, refusals, invalid content, timeouts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def pushed(
 
 
 class Registry(AnsweringServer):
-    """Takes everything from whoever logs in. ``uploads`` is where uploads go on; ``override`` answers first."""
+    """A registry that accepts all authenticated requests. ``uploads`` is the URL of uploads; ``override`` takes precedence."""
 
     def __init__(
         self, override: Callable[[Request], Reply | None] = lambda request: None, **server: Any
@@ -64,7 +64,7 @@ class Registry(AnsweringServer):
 
 
 def only(method: str, path: str, reply: Reply) -> Callable[[Request], Reply | None]:
-    """Answer requests of one kind, from those who have logged in."""
+    """Override the response to authenticated requests of one kind."""
     return lambda request: (
         reply
         if request.method == method and path in request.path and "authorization" in request.headers
@@ -72,7 +72,7 @@ def only(method: str, path: str, reply: Reply) -> Callable[[Request], Reply | No
     )
 
 
-async def test_an_upload_that_goes_on_elsewhere_goes_without_the_credentials():
+async def test_an_upload_to_another_host_has_no_credentials():
     with Registry() as registry, AnsweringServer(lambda request: Reply(201)) as store:
         registry.uploads = f"{store.url}/put?signature=x%2Fy"
         place = place_at(registry.host)
@@ -101,7 +101,7 @@ async def test_pieces_are_as_large_as_the_registry_wants_them():
     assert pieces == ["0-39", "40-79", "80-99"]
 
 
-async def test_a_blob_behind_a_redirect_is_there_and_the_redirect_is_not_followed():
+async def test_a_redirected_blob_exists_and_the_redirect_is_not_followed():
     with AnsweringServer(lambda request: Reply()) as store:
         reply = Reply(307, headers={"Location": f"{store.url}/blob"})
         with Registry(only("HEAD", "/blobs/", reply)) as registry:
@@ -140,7 +140,7 @@ async def test_an_upload_that_is_not_taken(reply: Reply, expected: type[Exceptio
     assert len(str(refused.value)) < 500
 
 
-async def test_a_registry_that_makes_something_else_of_a_manifest_is_not_believed():
+async def test_a_registry_that_changes_the_manifest_is_an_error():
     other = {"Docker-Content-Digest": "sha256:other"}
     with (
         Registry(only("PUT", "/manifests/", Reply(201, headers=other))) as registry,

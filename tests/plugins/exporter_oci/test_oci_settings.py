@@ -1,4 +1,4 @@
-"""The section ``oci``, and whose credentials an export takes."""
+"""The section ``oci``, and the credentials of an export."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make(section: dict[str, Any], **context: Any) -> Exporter:
         ({"insecur": True}, r"^oci\.insecur: unknown key \(did you mean insecure"),
     ],
 )
-def test_a_section_that_cannot_work_is_refused(section: dict[str, Any], complaint: str):
+def test_an_invalid_section_is_refused(section: dict[str, Any], complaint: str):
     with pytest.raises((SettingsError, PluginError), match=complaint):
         make(section)
 
@@ -78,7 +78,7 @@ def a_job_that_asks(host: str = "registry.example") -> JobRecord:
 
 
 async def test_a_tenant_s_secret_is_used_alone_and_runs_no_program(tmp_path: Path):
-    """The registry sees who pushes: never the server's user, who has credentials too, and a helper."""
+    """A registry that records the user, which must not be the server's, who also has credentials and a helper."""
     refusal = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
     secret: dict[str, Any] = {}
 
@@ -109,7 +109,7 @@ async def test_a_tenant_s_secret_is_used_alone_and_runs_no_program(tmp_path: Pat
     assert sent == {None, RegistryCredentials(username="the-tenant", password="p").basic}
 
 
-async def test_a_tenant_s_job_does_not_reach_what_listens_on_the_server_s_loopback():
+async def test_a_tenants_job_does_not_reach_the_servers_loopback():
     async def docker_config(job: JobRecord) -> bytes | None:
         return b"{}"
 

@@ -1,4 +1,4 @@
-"""One exporter against a real endpoint: what it posts, what counts as delivered, and where it does not go."""
+"""The webhook exporter with a real endpoint: messages, deliveries and refused addresses."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def owed(event: str = "job.completed", revision: int = 1) -> OutboxEntry:
     )
 
 
-async def test_a_message_is_signed_and_says_what_happened_when_and_to_which_job(receiver: Receiver):
+async def test_a_message_is_signed_and_describes_the_event(receiver: Receiver):
     job = a_job(name="nightly", tags=("a",), state=State.COMPLETED, tenant="blue")
     outcome = await an_exporter(receiver.hook).export(job, owed())
     (got,) = receiver.requests
@@ -161,7 +161,7 @@ async def test_nothing_is_sent_to_this_computer_unless_it_is_allowed(receiver: R
     assert receiver.requests == []
 
 
-async def test_of_a_deleted_job_an_endpoint_is_told_a_few_times_only(
+async def test_a_message_about_a_deleted_job_has_few_attempts(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(exporter, "RETRY", Backoff(0.0, 0.0))
@@ -259,7 +259,7 @@ def test_changes_owe_the_events_that_are_selected():
         ({"ca_cert_path": "/gone.pem"}, r"^webhook\.ca_cert_path: /gone\.pem is not a file"),
     ],
 )
-def test_a_section_that_cannot_work_is_refused(section: dict[str, Any], complaint: str):
+def test_an_invalid_section_is_refused(section: dict[str, Any], complaint: str):
     plugins = load_plugins(environ={"EVALHUB_LOAD_PLUGINS": ""})
     whole = {"url": "https://a.test/hook", "secret": SECRET, **section}
     with pytest.raises(SettingsError, match=complaint) as refused:
@@ -267,5 +267,5 @@ def test_a_section_that_cannot_work_is_refused(section: dict[str, Any], complain
     assert "hunter2" not in str(refused.value)
 
 
-def test_no_text_has_the_secret():
+def test_the_repr_has_no_secret():
     assert SECRET not in repr(WebhookSettings(url="https://a.test", secret=SECRET))

@@ -8,7 +8,7 @@ from evalhub_notify_webhook.exporter import NotPublicError, PublicResolver
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.1", "2130706433", "0x7f.0.0.1", "::1"])
-async def test_a_name_or_an_odd_number_for_this_computer_is_not_looked_up_to_it(name: str):
+async def test_all_spellings_of_this_computer_are_refused(name: str):
     resolver = PublicResolver()
     try:
         with pytest.raises(NotPublicError, match=r"has the address .*, which is not public"):
@@ -17,7 +17,7 @@ async def test_a_name_or_an_odd_number_for_this_computer_is_not_looked_up_to_it(
         await resolver.close()
 
 
-async def test_a_public_address_is_looked_up_as_ever():
+async def test_a_public_address_is_resolved():
     resolver = PublicResolver()
     try:
         assert [found["host"] for found in await resolver.resolve("8.8.8.8", 443)] == ["8.8.8.8"]

@@ -48,7 +48,7 @@ def test_the_example_of_the_specification():
 
 
 @pytest.mark.parametrize("text", ["password", "whsec_c2hvcnQ=", "whsec_*******", SECRET[6:]])
-def test_a_secret_that_is_none_is_refused_without_showing_it(text: str):
+def test_an_invalid_secret_is_refused_without_showing_it(text: str):
     with pytest.raises(
         SettingsError, match=r"^webhook\.secret: expected whsec_ and 24 to 64 bytes"
     ) as refused:

@@ -1,4 +1,4 @@
-"""What adapters learn of MLflow, on a server whose MLflow is down."""
+"""MLflow's variables for adapters, while MLflow is down."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from harness import Config, RunningServer, free_port
 
 
-def test_adapters_get_what_reaches_mlflow_also_in_jobs_without_an_experiment(tmp_path: Path):
+def test_adapters_get_mlflows_variables_in_jobs_without_an_experiment_too(tmp_path: Path):
     uri = f"http://127.0.0.1:{free_port()}"
     (tmp_path / "token").write_text("Bearer t0ken\n", "utf-8")
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_WORKSPACE")

@@ -1,4 +1,4 @@
-"""The HTTP client against servers that are not MLflow, or not well: each failure is one readable error."""
+"""The HTTP client with servers that fail or are not MLflow: each failure is one readable error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BODY = b'{"error_code": "INTERNAL_ERROR",\n "message": "bad"}'
 
 
 class Stranger:
-    """Answers as the path says: ``/echo`` the headers, ``/STATUS`` that status, ``/hang`` not until :attr:`released`."""
+    """A server with the paths ``/echo`` (returns the headers), ``/STATUS`` (that status) and ``/hang`` (waits for :attr:`released`)."""
 
     def __init__(self) -> None:
         self.released = threading.Event()
@@ -121,7 +121,7 @@ async def test_the_certificates_that_the_settings_name_are_trusted_and_no_others
         assert "certificate" in str(await failure(client_of(server.port, "https"), "/echo"))
 
 
-async def test_a_tracker_whose_server_is_down_refuses_experiments_and_tries_exports_again():
+async def test_while_mlflow_is_down_experiments_are_refused_and_exports_retried():
     tracker = make_tracker(MlflowSettings(tracking_uri=f"http://127.0.0.1:{free_port()}"), PluginContext())
     await tracker.check()
     request = JobRequest(name="j", experiment=Experiment(name="e"))
@@ -137,7 +137,7 @@ async def test_a_tracker_whose_server_is_down_refuses_experiments_and_tries_expo
     await tracker.close()
 
 
-async def test_closing_what_was_never_used_is_nothing():
+async def test_closing_an_unused_client_does_nothing():
     await client_of(1).close()
 
 
@@ -161,7 +161,7 @@ async def test_an_mlflow_that_does_not_know_the_question_has_no_workspaces():
         await client.close()
 
 
-async def test_behind_an_mlflow_that_hangs_nobody_waits_for_the_others():
+async def test_lookups_do_not_wait_for_each_other_while_mlflow_hangs():
     released = threading.Event()
 
     def answer(request: Request) -> Reply:
@@ -217,7 +217,7 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: p
             await client.close()
 
 
-async def test_a_proxy_without_an_address_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch):
+async def test_an_invalid_proxy_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("http_proxy", "socks5://me:secret@proxy.test:1080")
     monkeypatch.setenv("no_proxy", "")
     client = at("http://mlflow.test")

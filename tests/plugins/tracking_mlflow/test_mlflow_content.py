@@ -1,4 +1,4 @@
-"""What a job is in MLflow: params, metrics, tags and status of its run."""
+"""The content of a job's run in MLflow: params, metrics, tags and status."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def reported(job: JobRecord, index: int, **fields: Any) -> JobRecord:
     return transitions.apply_event(job, event, LATER)
 
 
-def test_numbers_are_metrics_and_nothing_else_is() -> None:
+def test_only_numbers_are_metrics() -> None:
     metrics = {
         "acc": 0.75,
         "n": 3,
@@ -64,7 +64,7 @@ def test_the_overall_test_is_two_metrics_and_a_tag() -> None:
     assert (content.tags["evaluation_job_pass"], content.tags["b/pass"]) == ("true", "true")
 
 
-def test_params_say_what_was_evaluated_and_how() -> None:
+def test_params_describe_the_evaluation() -> None:
     parameters = {"num_examples": 3.7, "task": "x", "deep": {"a": [1, None]}, "long": "x" * 9000}
     job = a_job(planned("b", parameters=parameters), collection=CollectionRef(id="c"))
     params = run_content(reported(job, 0)).params
@@ -123,7 +123,7 @@ def test_the_status_of_the_run_is_that_of_the_job(ends: list[str], status: str) 
     assert (content.start_ms, content.end_ms) == (1777636800500, 1777636802750)
 
 
-def test_an_experiment_says_whose_job_made_it_and_what_the_user_wants_to_say() -> None:
+def test_an_experiment_has_the_tags_of_the_job_and_of_the_user() -> None:
     experiment = Experiment(name="e", tags=(ExperimentTag(key="k", value="v"),))
     request = JobRequest(name="n", experiment=experiment)
     tags = {"k": "v", "context": "eval-hub", "evaluation_job_name": "n", "evaluation_job_id": "j"}
@@ -143,12 +143,12 @@ def test_an_experiment_says_whose_job_made_it_and_what_the_user_wants_to_say() -
         ("grüße.v1 x", "grüße.v1 x"),
     ],
 )
-def test_keys_are_what_mlflow_takes(name: str, key: str) -> None:
+def test_keys_are_valid_for_mlflow(name: str, key: str) -> None:
     content = run_content(reported(a_job(planned(name)), 0, metrics={"acc": 1}))
     assert content.metrics == {f"{key}/acc": 1.0}
 
 
-def test_keys_that_become_the_same_are_told_apart() -> None:
+def test_equal_keys_get_numbers() -> None:
     content = run_content(reported(a_job(planned("b")), 0, metrics={"a@b": 1, "a#b": 2, "a_b": 3}))
     assert content.metrics == {"b/a_b": 1.0, "b/a_b_2": 2.0, "b/a_b_3": 3.0}
     metrics = {"x" * 300: 1, "x" * 301: 2}

@@ -1,4 +1,4 @@
-"""The section ``mlflow``, what selects the tracker, and who the server and its adapters are to MLflow."""
+"""The section ``mlflow``, the selection of the tracker, and the credentials of server and adapters."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_address_of_an_mlflow_selects_the_tracker_unless_others_are_chosen(
         (f"{{tracking_uri: {URI}, http_timeout: soon}}", "mlflow.http_timeout: 'soon' is not a duration"),
     ],
 )
-def test_what_cannot_work_is_refused_with_its_key(tmp_path: Path, section: str, words: str):
+def test_invalid_settings_are_refused_with_their_key(tmp_path: Path, section: str, words: str):
     settings = load(tmp_path, f"mlflow: {section}")
     with pytest.raises(SettingsError, match=words):
         make(settings)
@@ -77,7 +77,7 @@ def test_a_file_that_holds_no_certificates_is_refused(tmp_path: Path):
         make(settings)
 
 
-def test_an_address_that_is_none_keeps_the_server_from_starting(tmp_path: Path):
+def test_an_invalid_tracking_uri_keeps_the_server_from_starting(tmp_path: Path):
     load(tmp_path, "mlflow: {tracking_uri: 'file:./mlruns'}")
     for words in (["--local"], ["check", "--local"]):
         command = [sys.executable, "-m", "evalhub_server", *words, "--configdir", str(tmp_path)]
@@ -100,7 +100,7 @@ def test_a_variable_that_is_meant_for_other_programs_is_a_warning(tmp_path: Path
     assert "secret-word" not in warning
 
 
-def test_a_server_starts_beside_such_a_variable_and_says_so(tmp_path: Path):
+def test_a_server_starts_with_such_a_variable_and_logs_it(tmp_path: Path):
     load(tmp_path, "service: {port: 0}")
     with RunningServer(tmp_path, env={"MLFLOW_TRACKING_URI": "databricks"}) as server:
         job = job_request("arithmetic", provider="quickstart", experiment={"name": "e"})
@@ -109,7 +109,7 @@ def test_a_server_starts_beside_such_a_variable_and_says_so(tmp_path: Path):
     assert any("'databricks' is not the http" in line["msg"] for line in server.log_lines())
 
 
-def test_whoever_selects_mlflow_gets_an_error_for_such_a_variable(tmp_path: Path):
+def test_such_a_variable_is_an_error_if_mlflow_is_selected(tmp_path: Path):
     settings = load(tmp_path, "plugins: {trackers: [mlflow]}", MLFLOW_TRACKING_URI="databricks")
     assert tracker_names(settings) == ("mlflow",)
     assert selection_warnings(settings) == []
@@ -117,7 +117,7 @@ def test_whoever_selects_mlflow_gets_an_error_for_such_a_variable(tmp_path: Path
         make(settings)
 
 
-def test_the_client_is_imported_only_by_whoever_selects_it():
+def test_the_client_is_imported_only_if_mlflow_is_selected():
     loaded = loaded_by("from evalhub_tracking_mlflow.plugin import evalhub_trackers; evalhub_trackers()")
     assert "aiohttp" not in loaded
 
@@ -146,7 +146,7 @@ def test_a_password_in_the_address_is_used_and_not_shown():
     assert credentials.environment() == {"MLFLOW_TRACKING_URI": "https://ada:pass%20word@mlflow.test/prefix/"}
 
 
-def test_adapters_get_what_their_clients_need(tmp_path: Path):
+def test_adapters_get_the_variables_of_their_clients(tmp_path: Path):
     basic = MlflowSettings(tracking_uri=URI, token="Basic YWRhOnB3", ca_cert_path="/ca.pem")
     assert Credentials(basic).environment() == {
         "MLFLOW_TRACKING_URI": URI,

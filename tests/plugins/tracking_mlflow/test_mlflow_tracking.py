@@ -1,4 +1,4 @@
-"""Jobs of a real server in a real MLflow, which is also killed and started again."""
+"""Jobs of a real server in a real MLflow, which is also killed and restarted."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def exported(server: RunningServer, job_id: str) -> dict[str, Any]:
 
 
 def recorded_calls() -> dict[str, dict[str, Any]]:
-    """The bodies that the released server sent, by the last part of their paths."""
+    """The request bodies of the released server, by the last part of their paths."""
     calls = json.loads(RECORDED.read_text("utf-8"))
     bodies = {call["p"].rpartition("mlflow/")[2]: call["b"] for call in calls if call["m"] == "POST"}
     return {path: json.loads(body) for path, body in bodies.items()}
 
 
-def test_a_finished_job_is_a_run_with_what_the_released_server_puts_there_and_more(
+def test_a_finished_job_is_a_run_with_the_released_servers_content_and_more(
     server: RunningServer, mlflow: MlflowServer
 ):
     benchmarks = [
@@ -247,7 +247,7 @@ def test_a_server_killed_between_the_end_of_a_job_and_its_export_leaves_exactly_
     assert run["info"]["status"] == "KILLED"
 
 
-async def test_a_run_that_a_hanging_mlflow_made_twice_is_one_again(mlflow: MlflowServer):
+async def test_duplicate_runs_of_a_hanging_mlflow_are_deleted(mlflow: MlflowServer):
     made = mlflow.request("POST", "/api/2.0/mlflow/experiments/create", {"name": "twice"})
     job = a_job(experiment_id=made["experiment_id"], tracker="mlflow", state=State.COMPLETED)
     body = {
