@@ -198,7 +198,7 @@ def test_what_cannot_be_pushed_anywhere_is_said_at_once_and_the_job_is_none_the_
         job = settled(server, job_id)
     assert job["status"]["state"] == "completed"
     assert (export_of(job)["state"], export_of(job)["attempts"]) == ("failed", 1)
-    assert "'Not A Repository' is no repository" in job["results"]["oci"]["status"]["message"]["message"]
+    assert "'Not A Repository' is not a repository" in job["results"]["oci"]["status"]["message"]["message"]
 
 
 def test_a_server_without_the_exporter_says_so(tmp_path: Path):
