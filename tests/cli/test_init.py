@@ -56,7 +56,7 @@ def test_nothing_is_overwritten_and_nothing_written_then(tmp_path: Path, name: s
     (tmp_path / name).write_text("mine", "utf-8")
     done = run("init", str(tmp_path))
     assert done.returncode == 1
-    assert f"{tmp_path / name}: already there" in done.stderr
+    assert f"{tmp_path / name}: exists and is not overwritten" in done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
     assert (tmp_path / name).read_text("utf-8") == "mine"
 

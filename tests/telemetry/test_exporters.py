@@ -26,7 +26,7 @@ UNTRUSTED = {
     "SSL_CERT_DIR": "",
     "REQUESTS_CA_BUNDLE": "",
 }
-NOT_TAKEN = "OpenTelemetry collector does not take "
+NOT_TAKEN = "OpenTelemetry collector does not accept "
 SIGNALS = {"traces", "metrics", "logs"}
 
 
@@ -121,7 +121,7 @@ def test_a_collector_that_is_away_is_named_once_and_holds_up_nothing(config_for:
         assert "otel.exporter_endpoint" in warning["msg"]
         assert warning["error"]
         assert server.terminate(timeout_s=8.0) == 0
-        late = "telemetry not sent at shutdown"
+        late = "Telemetry not sent at shutdown"
         assert {line["msg"] for line in warnings(server)} - {late} == {warning["msg"]}
         assert len([line for line in warnings(server) if line["msg"] != late]) == 1
         assert all(line.startswith("{") for line in server.log_text().splitlines())
@@ -135,7 +135,7 @@ def test_a_collector_that_never_answers_delays_the_end_only_a_little(config_for:
                 server.get(f"{API}/jobs")
                 wait_until(lambda: collector.requests, "a request that is not answered")
                 assert server.terminate(timeout_s=8.0) == 0
-                assert "telemetry not sent at shutdown" in server.log_text()
+                assert "Telemetry not sent at shutdown" in server.log_text()
         finally:
             released.set()
 
@@ -150,7 +150,7 @@ def test_a_collector_that_comes_back_gets_telemetry_again(config_for: MakeConfig
             collector.status = 200
             server.get(f"{API}/providers")
             collector.span(f"GET {API}/providers")
-            again = "OpenTelemetry collector takes telemetry again"
+            again = "OpenTelemetry collector accepts telemetry again"
             wait_until(lambda: again in server.log_text(), "the good news")
             assert len(warnings(server)) == 1
 

@@ -1,4 +1,4 @@
-"""``eval-hub-server check``: everything that a start reads, looked at without starting anything."""
+"""``eval-hub-server check``: validates everything that a server reads at start-up, and starts nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Report(Struct, kw_only=True):
 
 
 def check(*, as_json: bool, **flags: Unpack[ServerFlags]) -> int:
-    """Print every problem; returns 1 if one of them is an error. Opens no socket and writes nothing."""
+    """Print all findings; returns 1 if one is an error, else 0. Opens no socket and writes no file."""
     report = examine(**flags)
     if as_json:
         write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
@@ -55,7 +55,7 @@ def check(*, as_json: bool, **flags: Unpack[ServerFlags]) -> int:
 
 
 def examine(**flags: Unpack[ServerFlags]) -> Report:
-    """Look at the configuration, the plugins that it selects, and every provider and collection file."""
+    """Validate the configuration, the plugins that it selects, and every provider and collection file."""
     plugins = load_plugins()
     errors: list[SettingsError] = []
     try:
@@ -64,11 +64,11 @@ def examine(**flags: Unpack[ServerFlags]) -> Report:
         return Report(ok=False, findings=[_finding(error)])
     findings = [_finding(error) for error in errors]
     findings += [*settings.warnings, *selection_warnings(settings)]
-    findings += _selection(plugins, settings)
+    findings += _selection_findings(plugins, settings)
     findings = _with_hints(findings, plugins)
-    providers, wrong_providers = read_folder(settings.providers_dir, ProviderConfig)
-    collections, wrong_collections = read_folder(settings.collections_dir, CollectionConfig)
-    findings += [*wrong_providers, *wrong_collections, *dangling_references(providers, collections)]
+    providers, provider_findings = read_folder(settings.providers_dir, ProviderConfig)
+    collections, collection_findings = read_folder(settings.collections_dir, CollectionConfig)
+    findings += [*provider_findings, *collection_findings, *dangling_references(providers, collections)]
     return Report(
         ok=all(finding.severity != "error" for finding in findings),
         config_file=str(settings.config_file),
@@ -88,12 +88,12 @@ def _with_hints(findings: list[Finding], plugins: Plugins) -> list[Finding]:
 
 
 def _printable(finding: Finding) -> Finding:
-    """File names need not be UTF-8, and output has to be."""
+    """The finding with a source that can be printed: file names need not be UTF-8."""
     source = finding.source.encode("utf-8", "backslashreplace").decode()
     return msgspec.structs.replace(finding, source=source)
 
 
-def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
+def _selection_findings(plugins: Plugins, settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     context = PluginContext(
         data_dir=settings.data_dir, secrets=settings.secrets.variables, sections=settings.sections
@@ -111,7 +111,7 @@ def _selection(plugins: Plugins, settings: Settings) -> list[Finding]:
             findings.append(_finding(error, settings))
     for kind, name in selected:
         try:
-            # Made and dropped: what a factory makes does nothing before it is opened.
+            # The instance is dropped: a plugin does nothing before it is opened.
             make_selected(plugins, settings, kind, name, context)
         except EvalHubError as error:
             findings.append(_finding(error, settings))

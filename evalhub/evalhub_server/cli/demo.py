@@ -1,26 +1,28 @@
-"""``eval-hub-server demo``: server, stand-in model and one job, from start to end."""
+"""``eval-hub-server demo``: runs one job on a temporary server with a stand-in model."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from evalhub_server.cli.client import RequestFailed, RestClient
 from evalhub_server.cli.output import write
 from evalhub_server.cli.progress import Progress, make_progress
 from evalhub_server.cli.serve import run_async
 from evalhub_server.cli.server import Server
 from evalhub_server.cli.signals import on_signals
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.logs import configure_logs
 from evalhub_server.models.common import State
 from evalhub_server.plugins.discovery import load_plugins
@@ -28,10 +30,13 @@ from evalhub_server.settings import ENVIRONMENT, bundled_config_dir, load_settin
 
 PROVIDER = "quickstart"
 POLL_S = 0.25
+# The server is on this computer, which proxies of the environment cannot reach.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+JOBS = "/api/v1/evaluations/jobs"
 
 
 class DemoOptions(msgspec.Struct, kw_only=True, frozen=True):
-    """``model_url`` None: evaluate the stand-in that comes with the demo."""
+    """Without ``model_url``, the job evaluates the bundled stand-in model."""
 
     model_url: str | None = None
     model_name: str | None = None
@@ -41,7 +46,7 @@ class DemoOptions(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def run_demo(options: DemoOptions) -> int:
-    """Returns 0 only if the job completed and every benchmark reported metrics. Leaves nothing running."""
+    """Run the demo job; returns 0 if it completed and every benchmark reported metrics. Leaves no process running."""
     if options.model_url and not options.model_name:
         raise StartupError("--model-url also needs --model-name: the model's name at that endpoint.")
     if options.model_name and not options.model_url:
@@ -65,11 +70,13 @@ def _model(options: DemoOptions) -> Generator[tuple[str, str], None, None]:
 
 async def _run(options: DemoOptions, model_url: str, model_name: str) -> int:
     progress = make_progress(as_json=options.as_json)
-    # A folder of our own: the usual one may belong to another user of this computer.
+    # The default directory may belong to another user of this computer.
     jobs_dir = Path(tempfile.mkdtemp(prefix="evalhub-demo-"))
     async with _server(jobs_dir) as (server, stopped):
         client = RestClient(server.url)
-        progress.say(f"EvalHub Server is listening on {server.url}; the model is {model_name} at {model_url}")
+        progress.show(
+            f"EvalHub Server is listening on {server.url}; the model is {model_name} at {model_url}"
+        )
         try:
             job = await asyncio.to_thread(
                 client.submit, await _request(client, options, model_url, model_name)
@@ -77,13 +84,13 @@ async def _run(options: DemoOptions, model_url: str, model_name: str) -> int:
             job = await _follow(client, job, progress, stopped, options.timeout_s)
         except RequestFailed as error:
             raise StartupError(f"the demo job was refused: {error}") from None
-    progress.say(f"Logs and per-sample records are in {jobs_dir}")
+    progress.show(f"Logs and per-sample records are in {jobs_dir}")
     return _conclude(job, progress, options)
 
 
 @contextlib.asynccontextmanager
 async def _server(jobs_dir: Path) -> AsyncGenerator[tuple[Server, asyncio.Event], None]:
-    """A server of our own on a free loopback port, whatever the environment configures; and "asked to stop"."""
+    """A server on a free loopback port, independent of the environment, and an event that is set by stop signals."""
     environ = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     environ.pop("EVALHUB_DATA_DIR", None)
     settings = load_settings(local=True, configdir=bundled_config_dir(), environ={**environ, "PORT": "0"})
@@ -126,7 +133,7 @@ async def _follow(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), POLL_S)
             if stopped.is_set() or time.monotonic() > deadline:
-                with contextlib.suppress(RequestFailed):  # it may have ended in this very moment
+                with contextlib.suppress(RequestFailed):  # it may be terminal by now
                     await asyncio.to_thread(client.cancel, job_id)
             job = await asyncio.to_thread(client.job, job_id)
         progress.update(job)
@@ -143,3 +150,47 @@ def _conclude(job: dict[str, Any], progress: Progress, options: DemoOptions) -> 
         return 0
     sys.stderr.write(f"The demo job did not complete: {job['status']['message']['message'].strip()}\n")
     return 1
+
+
+class RequestFailed(EvalHubError):
+    """The server answered with an error status; the text is the ``message`` of its body."""
+
+
+class RestClient:
+    """Blocking REST calls of the demo, on the standard library."""
+
+    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+
+    def submit(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._call("POST", JOBS, request)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self._call("GET", f"{JOBS}/{job_id}")
+
+    def provider(self, provider_id: str) -> dict[str, Any]:
+        return self._call("GET", f"/api/v1/evaluations/providers/{provider_id}")
+
+    def cancel(self, job_id: str) -> None:
+        self._call("DELETE", f"{JOBS}/{job_id}")
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data, method=method)  # noqa: S310  our own http URL
+        try:
+            with _DIRECT.open(request, timeout=self._timeout_s) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise RequestFailed(_error_message(error.read()) or str(error)) from None
+        except OSError as error:
+            raise RequestFailed(f"{self._url} cannot be reached: {error}") from None
+        return json.loads(text) if text else {}
+
+
+def _error_message(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, LookupError, TypeError):
+        return body.decode("utf-8", "replace").strip()

@@ -1,4 +1,4 @@
-"""``eval-hub-server init DIR``: a configuration to start from, with a provider that works."""
+"""``eval-hub-server init DIR``: creates a configuration with a working sample provider."""
 
 from __future__ import annotations
 
@@ -28,31 +28,29 @@ _SETTING = re.compile(r"^(?P<before>[# ]*)@(?P<path>[\w.]+)(?:=(?P<value>.+))?@$
 """A line of the template that stands for a setting, with its description above; ``value`` overrides default and example."""
 
 _NEXT = """\
-{files} are made in {folder}. Next:
+Created {files} in {folder}. Next:
 
-  eval-hub-server check --local --configdir {quoted}    says what is wrong after you have changed something
-  eval-hub-server --local --configdir {quoted}          serves at http://localhost:8080
+  eval-hub-server check --local --configdir {quoted}    validates the files after a change
+  eval-hub-server --local --configdir {quoted}          serves the API at http://localhost:8080
 
-and from another terminal:
+and in another terminal:
 
   curl -s -X POST localhost:8080/api/v1/evaluations/jobs -d '{{
     "name": "first", "collection": {{"id": "sample"}},
     "model": {{"url": "http://localhost:11434/v1", "name": "my-model"}}}}'
 
-The sample adapter ({adapter}) does not call the model yet; its function "answer" is where yours does.
+The sample adapter ({adapter}) does not call the model yet: do so in its function "answer".
 """
 
 
 def init(folder: Path) -> int:
-    """Write the files; raises :class:`StartupError`, having written none of them, if one is there already."""
+    """Create the files. Raises :class:`StartupError` before anything is written if one of them exists."""
     folder = folder.expanduser().absolute()
     targets = {template: folder / name for template, name in FILES.items()}
-    there = [str(target) for target in targets.values() if target.exists() or target.is_symlink()]
-    if there:
-        raise StartupError(
-            f"{', '.join(there)}: already there, and not overwritten. Choose another directory."
-        )
-    # JSON's texts are YAML's, so the path may have any character.
+    existing = [str(target) for target in targets.values() if target.exists() or target.is_symlink()]
+    if existing:
+        raise StartupError(f"{', '.join(existing)}: exists and is not overwritten. Choose another directory.")
+    # A JSON string is valid YAML, so the path may contain any character.
     command = json.dumps(f'"$EVALHUB_PYTHON" {shlex.quote(str(targets["adapter.py"]))}')
     try:
         for template, target in targets.items():

@@ -1,4 +1,4 @@
-"""What commands print, and what happens when nobody can take it."""
+"""Standard output of commands, and errors of writing to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evalhub_server.errors import EvalHubError
 
 
 class OutputError(EvalHubError):
-    """Standard output takes nothing more. ``closed``: by its reader, who has seen enough, such as ``head``."""
+    """Writing to standard output failed. ``closed``: the reader, such as ``head``, has closed the pipe."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot write to standard output: {error.strerror or error}.")
@@ -18,16 +18,16 @@ class OutputError(EvalHubError):
 
 
 def write(text: str) -> None:
-    """Print ``text`` as it is. Raises :class:`OutputError`."""
+    """Print ``text`` without a line feed. Raises :class:`OutputError`."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        _let_go()
+        _discard_buffer()
         raise OutputError(error) from None
 
 
-def _let_go() -> None:
-    """Python would try once more to write the rest when it ends, and complain."""
-    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+def _discard_buffer() -> None:
+    """Redirect standard output to /dev/null, or Python would retry the write at exit and print a warning."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as null:  # noqa: PTH123
+        os.dup2(null.fileno(), sys.stdout.fileno())

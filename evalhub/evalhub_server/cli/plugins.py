@@ -1,4 +1,4 @@
-"""``eval-hub-server plugins``: what is installed, and what is wrong with it."""
+"""``eval-hub-server plugins``: lists installed plugins and their errors."""
 
 from __future__ import annotations
 

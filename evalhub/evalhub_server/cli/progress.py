@@ -1,4 +1,4 @@
-"""How the demo shows a job: a live table in a terminal, plain lines elsewhere, nothing for ``--json``."""
+"""Progress display of the demo: a live table on a terminal, plain lines elsewhere, nothing with ``--json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Job = dict[str, Any]
 
 
 class Progress:
-    """Shows nothing; the base of the ones that do. A context manager around the time in which the job runs."""
+    """Base class, which displays nothing. A context manager that is open while the job runs."""
 
     def __enter__(self) -> Self:
         return self
@@ -25,23 +25,23 @@ class Progress:
     ) -> None:
         return None
 
-    def say(self, text: str) -> None:
-        """A sentence before or after."""
+    def show(self, text: str) -> None:
+        """Display a line of text."""
 
     def update(self, job: Job) -> None:
-        """The job as it is now."""
+        """Display the current state of a job."""
 
     def results(self, job: Job) -> None:
-        """The job as it ended."""
+        """Display the results of a terminal job."""
 
 
 class PlainProgress(Progress):
-    """One line for each change of a benchmark's state or phase."""
+    """Displays one line for each change of a benchmark's state or phase."""
 
     def __init__(self) -> None:
         self._shown: dict[int, str] = {}
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         write(text + "\n")
 
     def update(self, job: Job) -> None:
@@ -49,17 +49,17 @@ class PlainProgress(Progress):
             text = _state(benchmark)
             if self._shown.get(benchmark["benchmark_index"]) != text:
                 self._shown[benchmark["benchmark_index"]] = text
-                self.say(f"{benchmark['id']}: {text}")
+                self.show(f"{benchmark['id']}: {text}")
 
     def results(self, job: Job) -> None:
         width = max(len(row[0]) for row in _rows(job))
         for benchmark, state, score, verdict, metrics in _rows(job):
-            self.say(f"{benchmark:{width}}  {state}  {score}  {verdict}  {metrics}")
-        self.say(_summary(job))
+            self.show(f"{benchmark:{width}}  {state}  {score}  {verdict}  {metrics}")
+        self.show(_summary(job))
 
 
 class LiveProgress(Progress):
-    """A table that is redrawn in place."""
+    """Displays a table that is redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -74,7 +74,7 @@ class LiveProgress(Progress):
     ) -> None:
         self._live.__exit__(kind, error, trace)
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def update(self, job: Job) -> None:
@@ -88,7 +88,7 @@ class LiveProgress(Progress):
         for row in _rows(job):
             table.add_row(*row)
         self._console.print(table)
-        self.say(_summary(job))
+        self.show(_summary(job))
 
 
 def make_progress(*, as_json: bool) -> Progress:

@@ -1,4 +1,4 @@
-"""Which plugins the configuration selects, and making them."""
+"""Names of the plugins that the configuration selects, and their construction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def storage_name(settings: Settings) -> str:
-    """``plugins.storage``, else the one for ``database.driver``."""
+    """``plugins.storage``; default: the storage for ``database.driver``."""
     if settings.plugins.storage:
         return settings.plugins.storage
     driver = _section(settings, "database").get("driver")
@@ -23,29 +23,29 @@ def storage_name(settings: Settings) -> str:
 
 
 def runtime_name(settings: Settings) -> str:
-    """``plugins.runtime``, else the mode's."""
+    """``plugins.runtime``; default: ``local`` with ``--local``, else ``kubernetes``."""
     return settings.plugins.runtime or ("local" if settings.local else "kubernetes")
 
 
 def tracker_names(settings: Settings) -> tuple[str, ...]:
-    """``plugins.trackers``, else ``mlflow`` if ``mlflow.tracking_uri`` is set; but see :func:`selection_warnings`."""
+    """``plugins.trackers``; default: ``mlflow`` if ``mlflow.tracking_uri`` is set and :func:`selection_warnings` is empty."""
     if settings.plugins.trackers is not None:
         return settings.plugins.trackers
     return ("mlflow",) if _tracking_uri(settings) and not selection_warnings(settings) else ()
 
 
 def exporter_names(settings: Settings) -> tuple[str, ...]:
-    """``plugins.exporters``, else ``oci`` for the jobs that ask for it, and ``webhook`` if ``webhook.url`` is set."""
+    """``plugins.exporters``; default: ``oci``, and ``webhook`` if ``webhook.url`` is set."""
     if settings.plugins.exporters is not None:
         return settings.plugins.exporters
     return ("oci", "webhook") if _section(settings, "webhook").get("url") else ("oci",)
 
 
 def selection_warnings(settings: Settings) -> list[Finding]:
-    """What is set and yet selects nothing.
+    """A warning if ``MLFLOW_TRACKING_URI`` cannot be used.
 
-    The variable of MLflow's own tools may well name a directory, a database or a cloud for other programs of the same
-    shell. That must not keep this one from starting; the same in a configuration file is an error.
+    MLflow's own tools read this variable, too: it may name a directory or a database for other programs of the same
+    shell, which must not prevent a start. The same value in a configuration file is an error.
     """
     place = place_of("MLFLOW_TRACKING_URI")
     uri = _tracking_uri(settings)
@@ -56,7 +56,7 @@ def selection_warnings(settings: Settings) -> list[Finding]:
     ):
         return []
     text = (
-        f"mlflow.tracking_uri: {uri!r} is not the http or https URL of an MLflow server, so that jobs with an "
+        f"mlflow.tracking_uri: {uri!r} is not the http or https URL of an MLflow server, so jobs with an "
         "experiment are refused. Start one with: mlflow server"
     )
     return [Finding("warning", place.source, 0, settings.secrets.redact(text))]
@@ -67,7 +67,7 @@ def _tracking_uri(settings: Settings) -> str:
 
 
 def _section(settings: Settings, name: str) -> dict[str, Any]:
-    """A section with its keys in lower case; empty if there is none."""
+    """A section with its keys in lower case; empty if it does not exist."""
     section: Any = find_section(settings.sections, name)
     items = cast("dict[Any, Any]", section).items() if isinstance(section, dict) else ()
     return {str(key).lower(): value for key, value in items}

@@ -1,4 +1,4 @@
-"""``eval-hub-server [--local]``: serve until a signal comes."""
+"""``eval-hub-server serve``: runs a server until SIGINT, SIGTERM or SIGHUP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from evalhub_server import __version__
-from evalhub_server.cli.rlimits import raise_descriptor_limit
 from evalhub_server.cli.server import Server
 from evalhub_server.cli.signals import ignore_signals, on_signals
 from evalhub_server.console_log import escaped
@@ -22,6 +21,10 @@ from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import ServerFlags, load_settings
 
 TERMINATION_FILE = "/opt/evalhub/work/termination-log"
+OPEN_FILES = 65_536
+"""Enough for thousands of adapters and clients, and few enough for programs that iterate over all possible descriptors."""
+MACOS_OPEN_FILES = 10_240
+"""OPEN_MAX of macOS, which refuses more, whatever the hard limit is."""
 
 
 def serve(**flags: Unpack[ServerFlags]) -> int:
@@ -40,13 +43,13 @@ def serve(**flags: Unpack[ServerFlags]) -> int:
         ignore_signals()
     except EvalHubError as error:
         if not flags["local"]:
-            _leave_behind(str(error), Path(termination_file or TERMINATION_FILE))
+            _write_termination_message(str(error), Path(termination_file or TERMINATION_FILE))
         raise
     return 0
 
 
-def _leave_behind(text: str, file: Path) -> None:
-    """Where Kubernetes looks for the reason of an end; the directory is there only in a container made for it."""
+def _write_termination_message(text: str, file: Path) -> None:
+    """Write the file from which Kubernetes reads the reason of an exit. Its directory exists only in such a container."""
     with contextlib.suppress(OSError):
         file.write_text(text + "\n", "utf-8")
 
@@ -74,8 +77,24 @@ async def _serve_until_signal(server: Server) -> None:
         await server.serve()
 
 
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit of open files, often 1024, as far as the hard limit allows. Adapters inherit it."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (OPEN_FILES, MACOS_OPEN_FILES):
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft == resource.RLIM_INFINITY or soft >= limit:
+            return
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            return
+
+
 def run_async(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run on uvloop where there is one."""
+    """Run a coroutine on uvloop, or on asyncio's loop on Windows."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         import uvloop

@@ -1,4 +1,4 @@
-"""Puts the server together: settings and plugins in, a running server out. The only place that knows all parts."""
+"""Composition root: builds a running server from settings and plugins."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import structlog
 from litestar.types import OnAppInitHandler
 from msgspec.structs import replace
 
 from evalhub_server import __version__
-from evalhub_server.cli.http import HttpServer, http_server, listen
-from evalhub_server.cli.metrics import MetricsListener
+from evalhub_server.cli.listeners import HttpServer, MetricsListener, http_server, listen
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
@@ -53,6 +52,7 @@ from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import Settings
 from evalhub_server.web.access_policy import commands_allowed, credentials_of
 from evalhub_server.web.app import make_app
+from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.metrics import HttpMetrics, Metrics
 
 T = TypeVar("T")
@@ -61,16 +61,37 @@ P = TypeVar("P", Tracker, Exporter)
 log = structlog.get_logger()
 
 _ADVICE = (
-    "Perhaps another server runs there: stop it, or choose another port with --port, PORT=… or service.port, "
+    "If another server uses this port, stop it, or choose another port with --port, PORT=… or service.port, or "
     "another address with --host, API_HOST=… or service.host."
 )
 
 
-class Server:
-    """An async context manager: entering opens everything, leaving closes it in the right order.
+class _Selected(NamedTuple):
+    """Plugins that the configuration selects, open and checked."""
 
-    Between the two, :meth:`serve` answers requests until :meth:`stop` is called. Raises :class:`StartupError` for
-    whatever keeps it from starting; nothing is left open then. ``on_app_init`` are hooks of :func:`make_app`.
+    storage: Storage
+    runtime: Runtime
+    trackers: list[Tracker]
+    exporters: list[Exporter]
+
+
+class _Engine(NamedTuple):
+    """Services of the server, which the HTTP application and the metrics use."""
+
+    store: JobStore
+    outbox: Outbox
+    supervisor: Supervisor
+    resources: ResourceService
+    jobs: JobService
+    credentials: Credentials | None
+
+
+class Server:
+    """A server with all its parts. An async context manager: entering opens them, leaving closes them in reverse order.
+
+    In between, :meth:`serve` answers requests until :meth:`stop` is called. If a part cannot be opened, those before it are
+    closed and :class:`StartupError` is raised. ``on_app_init`` are hooks of :func:`make_app`. ``url`` (where adapters on
+    this computer reach the server) and ``durable`` (whether data survive the process) are known once it is open.
     """
 
     def __init__(
@@ -99,10 +120,10 @@ class Server:
         log.info("Server stopped")
 
     async def serve(self) -> None:
-        """Answer requests until :meth:`stop`; none if that was called while everything opened."""
+        """Answer requests until :meth:`stop`. Returns at once if that was called during the start."""
         if self._stopping:
             return
-        assert self._http is not None  # noqa: S101  made on entering
+        assert self._http is not None  # noqa: S101  set on entering
         assert self._socket is not None  # noqa: S101
         await self._http.serve([self._socket])
 
@@ -114,33 +135,69 @@ class Server:
             self._http.should_exit = True
 
     async def _open(self) -> None:
+        """Open all parts. Each pushes its closing, so that parts are closed in reverse order."""
         settings = self.settings
         for warning in (*settings.warnings, *selection_warnings(settings)):
             log.warning(str(warning))
         log.info("End reading configuration", file=str(settings.config_file), config=settings.shown())
-        self._socket = listen(settings.host, settings.service.port, _ADVICE)
-        self._stack.callback(self._socket.close)
-        port: int = self._socket.getsockname()[1]
-        self.url = settings.callback_url(port)
+        port = self._listen()
         telemetry = ServerTelemetry(settings.otel, runtime_name(settings))
         self._stack.push_async_callback(telemetry.close)
+        selected = await self._open_plugins(telemetry)
+        engine = await self._open_engine(selected, telemetry)
+        metrics = self._metrics(engine, selected.runtime, port)
+        app = make_app(
+            settings,
+            engine.jobs,
+            engine.resources,
+            metrics,
+            engine.credentials,
+            telemetry.wrap_routes,
+            self._on_app_init,
+        )
+        self._http = http_server(settings.service, telemetry.wrap(app, settings.host, port), tls=True)
+        await engine.supervisor.start()
+        await engine.outbox.start()
+        metrics_port = self._listen_for_metrics(metrics)
+        telemetry.push_metrics(metrics)
+        log.info(
+            "API Server starting",
+            url=self.url,
+            server_port=port,
+            metrics_port=metrics_port,
+            version=__version__,
+            local=settings.local,
+            storage=selected.storage.description,
+            durable=selected.storage.durable,
+            runtime=selected.runtime.name,
+        )
+
+    def _listen(self) -> int:
+        """Open the API's socket; returns its port."""
+        self._socket = listen(self.settings.host, self.settings.service.port, _ADVICE)
+        self._stack.callback(self._socket.close)
+        port: int = self._socket.getsockname()[1]
+        self.url = self.settings.callback_url(port)
+        return port
+
+    async def _open_plugins(self, telemetry: ServerTelemetry) -> _Selected:
+        settings = self.settings
         context = PluginContext(
-            data_dir=_made(settings.data_dir),
+            data_dir=_created(settings.data_dir),
             callback_url=self.url,
             secrets=settings.secrets.variables,
             sections=settings.sections,
             runtime=runtime_name(settings),
             trackers=tracker_names(settings),
         )
-
         storage = self._make(Storage, storage_name(settings), context)
         await storage.open()
         self.durable = storage.durable
         self._stack.push_async_callback(storage.close)
-        self._stack.push_async_callback(telemetry.stop_looking)
+        self._stack.push_async_callback(telemetry.stop_metrics)
         runtime = self._make(Runtime, runtime_name(settings), context)
         self._stack.push_async_callback(runtime.close)
-        self._stack.push_async_callback(telemetry.stop_reading)
+        self._stack.push_async_callback(telemetry.stop_adapter_logs)
         try:
             await runtime.check()
         except StartupError as error:
@@ -149,29 +206,27 @@ class Server:
         trackers = [await self._checked(Tracker, name, context) for name in tracker_names(settings)]
         context = replace(context, docker_config=runtime.docker_config)
         exporters = [await self._checked(Exporter, name, context) for name in exporter_names(settings)]
+        return _Selected(storage, runtime, trackers, exporters)
 
-        targets = ExportTargets(trackers, exporters)
-        store = JobStore(storage, targets.pending_exports)
-        observers = self._plugins.observers()
-        if runtime.observe is not None:
-            observers = [*observers, (f"{runtime.name} runtime", runtime.observe)]
-        dispatcher = ObserverDispatcher(observers)
-        dispatcher.start()
-        self._stack.push_async_callback(dispatcher.close)
-        store.listen(dispatcher.publish)
-        telemetry.listen(store, runtime)
+    async def _open_engine(self, selected: _Selected, telemetry: ServerTelemetry) -> _Engine:
+        settings, runtime, trackers = self.settings, selected.runtime, selected.trackers
+        targets = ExportTargets(trackers, selected.exporters)
+        store = JobStore(selected.storage, targets.pending_exports)
+        self._start_observers(store, runtime)
+        telemetry.observe(store, runtime)
         outbox = Outbox(store, targets, settings.finalizer, random.random, settings.secrets.redact)
         self._stack.push_async_callback(outbox.close)
         credentials = credentials_of(settings)
         callback_path = credentials.callback_path if credentials else None
-        collector = settings.otel.adapter_environment if settings.local else {}  # pods have other networks
+        # The address of the collector may not be reachable from pods.
+        collector = settings.otel.adapter_environment if settings.local else {}
         runs = RunBuilder(
             self.url, runtime.provider_key, trackers, callback_path, collector, telemetry.environment_of
         )
         supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
         self._stack.push_async_callback(store.close)
-        resource_store = ResourceStore(storage)
+        resource_store = ResourceStore(selected.storage)
         resources = ResourceService(
             resource_store,
             utc_now,
@@ -179,46 +234,38 @@ class Server:
             settings.service.body_limit_bytes,
             commands_allowed=commands_allowed(settings),
         )
-        file_watcher = FileWatcher(
-            Catalog(lambda: settings.providers_dir, lambda: settings.collections_dir), resource_store, utc_now
-        )
+        await self._start_file_watcher(resource_store)
+        requests = self._plugins.export_requests(exporter_names(settings))
+        jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id, requests)
+        return _Engine(store, outbox, supervisor, resources, jobs, credentials)
+
+    def _start_observers(self, store: JobStore, runtime: Runtime) -> None:
+        observers = self._plugins.observers()
+        if runtime.observe is not None:
+            observers = [*observers, (f"{runtime.name} runtime", runtime.observe)]
+        dispatcher = ObserverDispatcher(observers)
+        dispatcher.start()
+        self._stack.push_async_callback(dispatcher.close)
+        store.listen(dispatcher.publish)
+
+    async def _start_file_watcher(self, resource_store: ResourceStore) -> None:
+        settings = self.settings
+        catalog = Catalog(lambda: settings.providers_dir, lambda: settings.collections_dir)
+        file_watcher = FileWatcher(catalog, resource_store, utc_now)
         await file_watcher.load()
         file_watcher.start()
         self._stack.push_async_callback(file_watcher.close)
-        requests = self._plugins.export_requests(exporter_names(settings))
-        jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id, requests)
-        metrics = self._metrics(store, supervisor, outbox, runtime, port)
-        app = make_app(
-            settings, jobs, resources, metrics, credentials, telemetry.around_routes, self._on_app_init
-        )
-        self._http = http_server(settings.service, telemetry.around(app, settings.host, port), tls=True)
-        await supervisor.start()
-        await outbox.start()
-        metrics_port = self._listen_for_metrics(metrics)
-        telemetry.push(metrics)
-        log.info(
-            "API Server starting",
-            url=self.url,
-            server_port=port,
-            metrics_port=metrics_port,
-            version=__version__,
-            local=settings.local,
-            storage=storage.description,
-            durable=storage.durable,
-            runtime=runtime.name,
-        )
 
-    def _metrics(
-        self, store: JobStore, supervisor: Supervisor, outbox: Outbox, runtime: Runtime, port: int
-    ) -> Metrics:
+    def _metrics(self, engine: _Engine, runtime: Runtime, port: int) -> Metrics:
         jobs = JobMetrics(runtime.name)
-        store.listen(jobs.on_change)
+        engine.store.listen(jobs.on_change)
         scheme = "https" if self.settings.service.tls_cert_file else "http"
         http = HttpMetrics(scheme, self.settings.host, port)
-        return Metrics(http, jobs, ExportMetrics(outbox), partial(job_gauges, store, supervisor))
+        gauges = partial(job_gauges, engine.store, engine.supervisor)
+        return Metrics(http, jobs, ExportMetrics(engine.outbox), gauges)
 
     def _listen_for_metrics(self, metrics: Metrics) -> int | None:
-        """The port, or None without such a listener."""
+        """Start the metrics' own listener if it is enabled; returns its port, or None."""
         if not self.settings.prometheus.enabled:
             return None
         listener = MetricsListener.start(self.settings, metrics)
@@ -231,13 +278,13 @@ class Server:
         return make_selected(self._plugins, self.settings, kind, name, context)
 
     async def _checked(self, kind: type[P], name: str, context: PluginContext) -> P:
-        made = self._make(kind, name, context)
-        self._stack.push_async_callback(made.close)
-        await made.check()
-        return made
+        plugin = self._make(kind, name, context)
+        self._stack.push_async_callback(plugin.close)
+        await plugin.check()
+        return plugin
 
 
-def _made(data_dir: Path | None) -> Path | None:
+def _created(data_dir: Path | None) -> Path | None:
     if data_dir is not None:
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

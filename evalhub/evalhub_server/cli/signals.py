@@ -1,4 +1,4 @@
-"""The signals that end this program."""
+"""Handling of the signals that stop the program."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio  # otherwise only where there is a loop: until it was imported, no signal would be caught
+    import asyncio  # at run time only where a loop exists: signals are handled before this long import
 
 
 def stop_signals() -> list[signal.Signals]:
-    """SIGINT, SIGTERM and, unless nohup ignores it, SIGHUP: a terminal window that is closed."""
+    """SIGINT, SIGTERM and SIGHUP (the terminal is closed), the latter unless ignored, as under nohup."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -21,19 +21,19 @@ def stop_signals() -> list[signal.Signals]:
 
 
 def exit_on_signals() -> None:
-    """End with status 0 as long as there is nothing to end properly, such as during the imports."""
+    """Exit with status 0 at once, while nothing has to be closed, such as during imports."""
     for number in stop_signals():
-        signal.signal(number, _leave)
+        signal.signal(number, _exit)
 
 
 def ignore_signals() -> None:
-    """For the last moments: everything has ended, and a further signal must not change the status."""
+    """Ignore stop signals: everything is closed, and a further signal must not change the exit status."""
     for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
 def on_signals(stop: Callable[[], None]) -> None:
-    """Call ``stop`` on each of them, on the running event loop."""
+    """Call ``stop`` on the running event loop for each stop signal."""
     from asyncio import get_running_loop
 
     loop = get_running_loop()
@@ -44,7 +44,7 @@ def on_signals(stop: Callable[[], None]) -> None:
             signal.signal(number, partial(_from_thread, loop, stop))
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def _exit(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 

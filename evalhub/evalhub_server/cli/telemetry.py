@@ -1,4 +1,4 @@
-"""OpenTelemetry, where it is switched on."""
+"""Connection of the server with OpenTelemetry, if it is enabled."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class ServerTelemetry:
-    """Connects the server's parts with OpenTelemetry; without ``otel.enabled`` it does and costs nothing.
+    """OpenTelemetry for the parts of a server; without ``otel.enabled`` every method does nothing.
 
-    Raises :class:`StartupError` if what it needs is not installed, or a certificate cannot be used.
+    Raises :class:`StartupError` if OpenTelemetry is not installed or a certificate cannot be used.
     """
 
     def __init__(self, otel: OtelSettings, runtime: str) -> None:
@@ -29,40 +29,40 @@ class ServerTelemetry:
         self._requests = self._telemetry.requests if self._telemetry else None
         self._benchmarks = self._telemetry.benchmarks if self._telemetry else None
 
-    def listen(self, store: JobStore, runtime: Runtime) -> None:
+    def observe(self, store: JobStore, runtime: Runtime) -> None:
         if self._telemetry is not None:
-            self._telemetry.listen(store, runtime)
+            self._telemetry.observe(store, runtime)
 
     @property
     def environment_of(self) -> EnvironmentOf | None:
-        """What the adapter of a benchmark is told, beside the address of the collector."""
+        """Returns the trace context of a benchmark as environment variables for its adapter."""
         return self._benchmarks.environment if self._benchmarks else None
 
     @property
-    def around_routes(self) -> Callable[[ASGIApp], ASGIApp] | None:
-        return self._requests.around_routes if self._requests else None
+    def wrap_routes(self) -> Callable[[ASGIApp], ASGIApp] | None:
+        return self._requests.wrap_routes if self._requests else None
 
-    def around(self, app: ASGIApp, address: str, port: int) -> ASGIApp:
-        """``app`` with a span for each request; the very same if there are none."""
-        return self._requests.around(app, address, port) if self._requests else app
+    def wrap(self, app: ASGIApp, address: str, port: int) -> ASGIApp:
+        """``app`` with a span for each request, or ``app`` itself without tracing."""
+        return self._requests.wrap(app, address, port) if self._requests else app
 
-    def push(self, metrics: Metrics) -> None:
-        """Send these from now on."""
+    def push_metrics(self, metrics: Metrics) -> None:
+        """Start to send ``metrics`` periodically."""
         if self._telemetry is not None and self._telemetry.metrics is not None:
             self._telemetry.metrics.start(metrics.snapshot)
 
-    async def stop_reading(self) -> None:
-        """Read no logs of adapters any more; the runtime is still open."""
+    async def stop_adapter_logs(self) -> None:
+        """Stop reading logs of adapters. Called while the runtime is open."""
         if self._telemetry is not None:
-            await self._telemetry.stop_reading()
+            await self._telemetry.stop_adapter_logs()
 
-    async def stop_looking(self) -> None:
-        """Take the last figures; the storage is still open."""
+    async def stop_metrics(self) -> None:
+        """Collect metrics for the last time. Called while the storage is open."""
         if self._telemetry is not None:
-            await self._telemetry.stop_looking()
+            await self._telemetry.stop_metrics()
 
     async def close(self) -> None:
-        """Send what is left. Waits for a bounded time only."""
+        """Send what is left, for a limited time."""
         if self._telemetry is not None:
             await self._telemetry.close()
 

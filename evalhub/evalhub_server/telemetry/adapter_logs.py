@@ -1,4 +1,4 @@
-"""What adapters have printed, sent when they have ended."""
+"""Export of adapter output after the adapter has exited."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LINE_BYTES = 32 * 1024
 TIMEOUT_S = 30.0
 LAST_S = 0.5
 FLUSH_EVERY = 500
-"""Fewer lines than the SDK's queue holds: it drops what comes beyond that."""
+"""Lines; fewer than the SDK's queue holds, which drops further ones."""
 
 ContextOf = Callable[[str, int], Context]
 """(job id, benchmark index) → the context with the benchmark's span."""
 
 
-class ContainerLogs:
-    """Hears of every committed change, before the spans of benchmarks end.
+class AdapterLogs:
+    """Sends the last :data:`LINES` lines of each workload that has exited, for at most :data:`TIMEOUT_S` seconds.
 
-    Sends the last :data:`LINES` lines of a workload that has ended, as far as that can be done in :data:`TIMEOUT_S`.
+    :meth:`on_change` must be called for every committed change, before the span of the benchmark ends.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ContainerLogs:
                 task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Give what is being read a moment, then stop."""
+        """Wait :data:`LAST_S` seconds for reads in progress, then cancel them."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_S)
         for task in self._tasks:
@@ -78,14 +78,14 @@ class ContainerLogs:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 async for line in _lines(chunks):
-                    # Nobody knows when it was printed, or how serious it is.
+                    # Time and severity of the line are unknown.
                     self._logger.emit(body=line, attributes=dict(attributes), context=context)
                     number += 1
                     if number % FLUSH_EVERY == 0:
                         await in_thread(self._flush, "telemetry-log")
         except Exception as error:  # noqa: BLE001  a runtime is a plugin and may raise anything
             log.warning(
-                "log of a benchmark not sent",
+                "Benchmark log not sent",
                 job_id=job.id,
                 benchmark_index=benchmark.index,
                 error=str(error) or type(error).__name__,
@@ -93,7 +93,7 @@ class ContainerLogs:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Lines without their ends; one that is longer than :data:`LINE_BYTES` is cut there."""
+    """Lines without line feeds, cut after :data:`LINE_BYTES`."""
     rest, cut = b"", False
     async for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")

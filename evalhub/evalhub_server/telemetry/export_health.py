@@ -20,18 +20,18 @@ log = structlog.get_logger()
 R = TypeVar("R", bound=Enum)
 
 _ADVICE = (
-    "What it misses is dropped; evaluations work all the same. Check that a collector listens at "
+    "The data are dropped; evaluations are not affected. Check that a collector listens at "
     "otel.exporter_endpoint for otel.exporter_type (otlp-grpc: usually port 4317, otlp-http: 4318), and that "
-    "otel.exporter_insecure is true if and only if it speaks without TLS (an authority of its own: "
-    "OTEL_EXPORTER_OTLP_CERTIFICATE=ca.pem); or set otel.enabled: false."
+    "otel.exporter_insecure is true if and only if it does not use TLS (for a private "
+    "authority, set OTEL_EXPORTER_OTLP_CERTIFICATE=ca.pem); or set otel.enabled: false."
 )
 
 
-class Delivery:
-    """What became of exports, by signal.
+class ExportHealth:
+    """Result of the last export of each signal (traces, metrics, logs).
 
-    The exporters explain themselves in records of the standard library's logger ``opentelemetry``, one for every attempt;
-    these come here instead of into the log, until :meth:`close`.
+    Exporters log every failed attempt to the standard library's logger ``opentelemetry``. Until :meth:`close`, these records
+    are handled here instead of being written to the log.
     """
 
     def __init__(self, collector: str) -> None:
@@ -51,7 +51,7 @@ class Delivery:
         self._logger.propagate = self._propagated
 
     def watch(self, signal: str, export: Callable[[], R]) -> R:
-        """Export ``signal``; what its result and this thread's complaints say of the collector is noted."""
+        """Run ``export`` of ``signal``, and record its result and the errors that this thread logs meanwhile."""
         self._local.signal = signal
         delivered = False
         try:
@@ -59,18 +59,18 @@ class Delivery:
             delivered = result.name == "SUCCESS"
         finally:
             self._local.signal = ""
-            self._ended(signal, delivered=delivered)
+            self._finished(signal, delivered=delivered)
         return result
 
-    def complained(self, text: str) -> None:
-        """An exporter has something to say."""
+    def logged(self, text: str) -> None:
+        """Handle a record that an exporter has logged."""
         signal: str = getattr(self._local, "signal", "")
         if signal:
             self._failed(signal, text)
         else:
             log.debug(text)
 
-    def _ended(self, signal: str, *, delivered: bool) -> None:
+    def _finished(self, signal: str, *, delivered: bool) -> None:
         if not delivered:
             self._failed(signal, "")
             return
@@ -80,39 +80,39 @@ class Delivery:
             self._quiet = False
             recovered = recovered and not self._failing
         if recovered:
-            log.info("OpenTelemetry collector takes telemetry again", collector=self._collector)
+            log.info("OpenTelemetry collector accepts telemetry again", collector=self._collector)
 
     def _failed(self, signal: str, text: str) -> None:
         with self._lock:
             known = signal in self._failing
             self._failing.add(signal)
-            # With a collector that is gone, all signals fail, and one line says enough.
-            say = not known and not self._quiet
+            # All signals fail if the collector is unavailable; one line is enough.
+            first = not known and not self._quiet
             self._quiet = True
-        if say:
+        if first:
             log.warning(
-                f"OpenTelemetry collector does not take {signal}. {_ADVICE}",
+                f"OpenTelemetry collector does not accept {signal}. {_ADVICE}",
                 collector=self._collector,
-                error=text or "it was refused",
+                error=text or "refused",
             )
 
 
 class _Handler(logging.Handler):
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, health: ExportHealth) -> None:
         super().__init__(logging.WARNING)
-        self._delivery = delivery
+        self._health = health
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._delivery.complained(record.getMessage())
+        self._health.logged(record.getMessage())
 
 
 class WatchedSpans(SpanExporter):
-    def __init__(self, exporter: SpanExporter, delivery: Delivery) -> None:
+    def __init__(self, exporter: SpanExporter, health: ExportHealth) -> None:
         self._exporter = exporter
-        self._delivery = delivery
+        self._health = health
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._delivery.watch("traces", partial(self._exporter.export, spans))
+        return self._health.watch("traces", partial(self._exporter.export, spans))
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
@@ -122,12 +122,12 @@ class WatchedSpans(SpanExporter):
 
 
 class WatchedLogs(LogRecordExporter):
-    def __init__(self, exporter: LogRecordExporter, delivery: Delivery) -> None:
+    def __init__(self, exporter: LogRecordExporter, health: ExportHealth) -> None:
         self._exporter = exporter
-        self._delivery = delivery
+        self._health = health
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        return self._delivery.watch("logs", partial(self._exporter.export, batch))
+        return self._health.watch("logs", partial(self._exporter.export, batch))
 
     def shutdown(self) -> None:
         self._exporter.shutdown()

@@ -1,4 +1,4 @@
-"""Ways to send telemetry, by ``otel.exporter_type``."""
+"""Exporters for each ``otel.exporter_type``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evalhub_server.telemetry.metrics import MetricSink
 
 
 class Exporters(Protocol):
-    """Makes one exporter for each signal."""
+    """Factory of one exporter per signal."""
 
     def spans(self) -> SpanExporter: ...
 
@@ -29,8 +29,8 @@ class Exporters(Protocol):
 
 
 def import_exporters(otel: OtelSettings) -> Callable[[OtelSettings], Exporters]:
-    """What makes the exporters; that raises :class:`StartupError` if a certificate cannot be used."""
-    # Each takes some 100 ms to import, and nobody uses both.
+    """Class of the exporters, which raises :class:`StartupError` if a certificate cannot be used."""
+    # Each takes about 100 ms to import, and only one is needed.
     if otel.exporter_type == "otlp-grpc":
         _import_quietly("grpc")
         from evalhub_server.telemetry.otlp_grpc import GrpcExporters
@@ -44,16 +44,16 @@ def import_exporters(otel: OtelSettings) -> Callable[[OtelSettings], Exporters]:
 
 
 def _import_quietly(name: str) -> None:
-    """gRPC writes text of its own to standard error, among the lines of the log, unless a variable says not to.
+    """Import gRPC with ``GRPC_VERBOSITY=NONE``: otherwise it writes plain text to standard error.
 
-    It is read at import. Adapters, which inherit the environment, are not to have it.
+    The variable is read at import, and removed afterwards because adapters inherit the environment.
     """
-    told = {"GRPC_VERBOSITY": "NONE"} if "GRPC_VERBOSITY" not in os.environ else {}
-    os.environ.update(told)
+    added = {"GRPC_VERBOSITY": "NONE"} if "GRPC_VERBOSITY" not in os.environ else {}
+    os.environ.update(added)
     try:
         importlib.import_module(name)
     finally:
-        for variable in told:
+        for variable in added:
             del os.environ[variable]
 
 
@@ -61,7 +61,7 @@ class StdoutExporters:
     """One JSON object per line on standard output."""
 
     def __init__(self, otel: OtelSettings) -> None:
-        """There is nothing to configure."""
+        """``otel`` has no settings for this type."""
 
     def spans(self) -> SpanExporter:
         return ConsoleSpanExporter(out=sys.stdout, formatter=_line)

@@ -31,7 +31,7 @@ _NAMES = {
     "http_server_request_duration": "http.server.request.duration",
     "http_server_response_body_size": "http.server.response.body.size",
 }
-"""Those that its conventions name with dots, as they do these attributes."""
+"""Prometheus name → name in OpenTelemetry's semantic conventions."""
 _ATTRIBUTES = {
     "http_request_method": "http.request.method",
     "http_response_status_code": "http.response.status_code",
@@ -46,12 +46,12 @@ _NUMBERS = {"http_response_status_code", "server_port"}
 _UNITS = {"_seconds": "s", "_bytes": "By"}
 _TOTAL = "_total"
 POINTS = 2000
-"""In one request: with the longest names they are below the 4 MB that a gRPC server takes by default."""
+"""Data points per request; with the longest names they stay below 4 MB, the default limit of gRPC servers."""
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
 
 class MetricSink(Protocol):
-    """What is used of an exporter."""
+    """The part of an exporter that is used."""
 
     def export(self, metrics_data: MetricsData) -> MetricExportResult: ...
 
@@ -59,17 +59,19 @@ class MetricSink(Protocol):
 def metrics_data(
     snapshot: MetricsSnapshot, resource: Resource, scope: InstrumentationScope, start_ns: int, now_ns: int
 ) -> MetricsData:
-    """``snapshot`` since ``start_ns`` (both in ns since 1970).
+    """Convert ``snapshot``, counted since ``start_ns``; both times are ns since 1970.
 
-    Prometheus puts a unit and ``_total`` at the end of names, OpenTelemetry beside them: a collector that hands metrics to
-    Prometheus makes the very names of ``/metrics`` of these.
+    Units and ``_total`` are suffixes of names in Prometheus and separate in OpenTelemetry. A collector that exports to
+    Prometheus restores the names of ``/metrics``.
     """
     metrics = [
         *_counters(snapshot, start_ns, now_ns),
         *_histograms(snapshot, start_ns, now_ns),
         *_gauges(snapshot, now_ns),
     ]
-    metrics = [metric for metric in metrics if metric.data.data_points]  # exporters complain of the others
+    metrics = [
+        metric for metric in metrics if metric.data.data_points
+    ]  # exporters reject metrics without data points
     of_scope = ScopeMetrics(scope=scope, metrics=metrics, schema_url="")
     of_resource = ResourceMetrics(resource=resource, scope_metrics=[of_scope], schema_url="")
     return MetricsData(resource_metrics=[of_resource])
@@ -86,13 +88,11 @@ def _counters(snapshot: MetricsSnapshot, start_ns: int, now_ns: int) -> Iterator
 
 
 def _histograms(snapshot: MetricsSnapshot, start_ns: int, now_ns: int) -> Iterator[Metric]:
-    unknown = cast("Any", None)  # which the protocol allows, and the type does not
+    unknown = cast("Any", None)  # allowed by the protocol, but not by the type
     for family in snapshot.histograms:
         points: list[HistogramDataPoint] = []
         for values, series in family.series().items():
-            counts = (
-                series.counts.copy()
-            )  # one copy, or an observation meanwhile would be in one of the two only
+            counts = series.counts.copy()  # one copy, so that count and buckets agree
             points.append(
                 HistogramDataPoint(
                     attributes=_attributes(family.label_names, values),

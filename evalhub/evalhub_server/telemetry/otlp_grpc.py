@@ -1,4 +1,4 @@
-"""OTLP over gRPC."""
+"""Exporters for OTLP over gRPC."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GrpcExporters:
 
     def __init__(self, otel: OtelSettings) -> None:
         self._otel = otel
-        self._credentials = None if otel.exporter_insecure or own_authority() else _of_the_system()
+        self._credentials = None if otel.exporter_insecure or own_authority() else _system_credentials()
 
     def spans(self) -> SpanExporter:
         return OTLPSpanExporter(
@@ -45,7 +45,7 @@ class GrpcExporters:
         )
 
 
-def _of_the_system() -> grpc.ChannelCredentials | None:
-    """The authorities that everything else here trusts, too; gRPC brings others. None: those."""
+def _system_credentials() -> grpc.ChannelCredentials | None:
+    """Credentials with the system's certificate authorities, instead of those bundled with gRPC; None if there are none."""
     trusted = system_authorities()
     return grpc.ssl_channel_credentials(root_certificates=pem_of(trusted)) if trusted else None

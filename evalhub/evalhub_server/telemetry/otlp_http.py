@@ -1,4 +1,4 @@
-"""OTLP over HTTP, as protobuf."""
+"""Exporters for OTLP over HTTP with protobuf."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HttpExporters:
         self._otel = otel
         self._certificate_file: str | None = None
         if not otel.exporter_insecure and not own_authority():
-            # Never left to the exporter: to some versions a variable that is set and empty means not to verify.
+            # Always set: some versions of the exporter skip verification if their variable is set and empty.
             self._certificate_file = str(system_authorities() or DEFAULT_CA_BUNDLE_PATH)
 
     def spans(self) -> SpanExporter:
@@ -52,7 +52,7 @@ class HttpExporters:
 
 
 class _Session(requests.Session):
-    """Trusts what it was told to: ``REQUESTS_CA_BUNDLE``, for other programs, would go before that."""
+    """A session in which ``verify`` takes precedence over ``REQUESTS_CA_BUNDLE``, which is meant for other programs."""
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         verify = self.verify if verify is None else verify

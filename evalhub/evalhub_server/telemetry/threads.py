@@ -1,4 +1,4 @@
-"""Threads that may hang in a network call and must not keep the process alive."""
+"""Daemon threads for network calls that may hang and must not keep the process alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
-    """Run ``call`` in a daemon thread. Unlike asyncio's own threads, nobody waits for it at the end of the program."""
+    """Run ``call`` in a daemon thread, which the interpreter, unlike asyncio's threads, does not wait for at exit."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -28,9 +28,9 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
         result, error = None, None
         try:
             result = call()
-        except BaseException as raised:  # noqa: BLE001  whoever awaits the future gets it
+        except BaseException as raised:  # noqa: BLE001  raised where the future is awaited
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits it any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, name=name, daemon=True).start()

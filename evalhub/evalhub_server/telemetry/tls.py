@@ -1,4 +1,4 @@
-"""Whose certificates a collector may have."""
+"""Certificate authorities for connections to a collector."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from evalhub_server.errors import StartupError
 
 SIGNALS = ("TRACES_", "METRICS_", "LOGS_")
-_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # as OpenSSL names the certificates of a directory
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # file names of OpenSSL's certificate directories
 
 
 def own_authority(environ: Mapping[str, str] = os.environ) -> bool:
-    """Does a standard variable, such as ``OTEL_EXPORTER_OTLP_CERTIFICATE``, name a file with authorities?
+    """Is a file with authorities set by a standard variable such as ``OTEL_EXPORTER_OTLP_CERTIFICATE``?
 
-    The exporters read it themselves. Raises :class:`StartupError` if there is no such file.
+    The exporters read it themselves. Raises :class:`StartupError` if the file is missing or has no certificates.
     """
     names = [f"OTEL_EXPORTER_OTLP_{signal}CERTIFICATE" for signal in ("", *SIGNALS)]
     given = {name: environ[name] for name in names if environ.get(name)}
@@ -33,14 +33,14 @@ def own_authority(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def system_authorities() -> Path | None:
-    """The file or the directory with the authorities of this system; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count."""
+    """File or directory with the authorities of the system, or of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``."""
     paths = ssl.get_default_verify_paths()
     found = paths.cafile or paths.capath
     return Path(found) if found else None
 
 
 def pem_of(authorities: Path) -> bytes:
-    """All certificates of a file or a directory, as PEM."""
+    """All certificates of a file or directory, as PEM."""
     if authorities.is_file():
         return authorities.read_bytes()
     files = sorted(file for file in authorities.iterdir() if _HASHED.fullmatch(file.name))

@@ -1,4 +1,4 @@
-"""Spans of benchmarks, from launch to the end of the workload, and how adapters join them."""
+"""Spans of benchmarks, from launch to exit, and their propagation to adapters."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class BenchmarkSpans:
-    """Hears of every committed change.
+    """Starts and ends spans; :meth:`on_change` must be called for every committed change.
 
-    A benchmark's span is a child of the request that created the job, in the same trace. Nobody but this process knows
-    the spans: those of benchmarks that run when the server ends are ended with it, and the next one has none of them.
+    A benchmark's span is a child of the request that created the job, in the same trace. Open spans exist in this process
+    only: they end with the server, and the next server does not continue them.
     """
 
     def __init__(self, tracer: Tracer, runtime: str) -> None:
@@ -50,31 +50,31 @@ class BenchmarkSpans:
         for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
             if old is not new:
                 if old.launched_at is None and new.launched_at is not None:
-                    self._begin(after, new)
+                    self._start(after, new)
                 if old.exit is None and new.exit is not None:
                     self._end(after, new)
         if not after.unfinished:
             self._requests.pop(after.id, None)
 
     def environment(self, job: JobRecord, index: int) -> Mapping[str, str]:
-        """``TRACEPARENT`` and ``TRACESTATE`` for the adapter, whose own spans then belong to the benchmark's."""
+        """``TRACEPARENT`` and ``TRACESTATE`` for the adapter, whose spans become children of the benchmark's."""
         carrier: dict[str, str] = {}
         _propagator.inject(carrier, self.context(job.id, index))
         return {name.upper(): value for name, value in carrier.items()}
 
     def context(self, job_id: str, index: int) -> Context:
-        """That of a benchmark's span, while it is not ended."""
+        """Context with the open span of a benchmark; empty if there is none."""
         span = self._spans.get((job_id, index))
         return Context() if span is None else set_span_in_context(span, Context())
 
     def close(self) -> None:
-        """End what is open: nobody else could."""
+        """End all open spans, marked as interrupted."""
         for span in self._spans.values():
             span.set_attribute("benchmark.interrupted", value=True)
             span.end()
         self._spans.clear()
 
-    def _begin(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
+    def _start(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
         context = Context()
         request = self._requests.get(job.id)
         if request is not None:
@@ -99,7 +99,9 @@ class BenchmarkSpans:
         if benchmark.exit is not None and benchmark.exit.code is not None:
             span.set_attribute("process.exit.code", benchmark.exit.code)
         if benchmark.state is State.FAILED:
-            text = benchmark.error.message.partition("\n")[0] if benchmark.error else None  # a log may follow
+            text = (
+                benchmark.error.message.partition("\n")[0] if benchmark.error else None
+            )  # the last lines of a log may follow
             span.set_status(Status(StatusCode.ERROR, text))
         span.end()
 

@@ -1,4 +1,4 @@
-"""Records of the log as OpenTelemetry has them."""
+"""Conversion of log records to OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SEVERITIES = {
     "critical": (SeverityNumber.FATAL, "FATAL"),
 }
 _NAMES = {"exception": "exception.stacktrace"}
-"""As OpenTelemetry's conventions call them."""
+"""Field → attribute of OpenTelemetry's semantic conventions."""
 
 _json = msgspec.json.Encoder(enc_hook=str)
 
 
 class LogMirror:
-    """Hands every record of the log to ``logger``, with the trace and span that it was written in."""
+    """Passes every log record to ``logger``, in the current trace and span."""
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
@@ -32,7 +32,7 @@ class LogMirror:
 
     def __call__(self, level: str, message: str, fields: Mapping[str, Any]) -> None:
         if getattr(self._local, "inside", False):
-            return  # what the SDK has to say about a record would become another one, and so on
+            return  # a record that the SDK logs while it handles one would recurse
         self._local.inside = True
         try:
             severity, text = _SEVERITIES.get(level, (SeverityNumber.UNSPECIFIED, level))
@@ -59,5 +59,5 @@ def _plain(value: Any) -> str | int | float | bool:
 
 
 def _encodable(text: str) -> str:
-    """Such as a file name that is no UTF-8: one would keep the whole batch from being sent."""
+    """``text`` without lone surrogates (a file name that is not UTF-8), which would make the whole batch fail."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

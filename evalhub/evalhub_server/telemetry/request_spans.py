@@ -1,4 +1,4 @@
-"""Server spans of requests."""
+"""Server spans of HTTP requests."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class RequestSpans:
-    """A server span for each request, after OpenTelemetry's stable conventions for HTTP.
+    """A server span for each request, following OpenTelemetry's stable semantic conventions for HTTP.
 
-    https://opentelemetry.io/docs/specs/semconv/http/http-spans/. :meth:`around` goes around everything, and
-    :meth:`around_routes` around the routes alone: only these know the pattern of their path.
+    https://opentelemetry.io/docs/specs/semconv/http/http-spans/. :meth:`wrap` is for the outermost application,
+    :meth:`wrap_routes` for the routed one, where the path template is known.
     """
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    def around(self, app: ASGIApp, address: str, port: int) -> ASGIApp:
-        """``address`` and ``port`` are where the server listens."""
+    def wrap(self, app: ASGIApp, address: str, port: int) -> ASGIApp:
+        """``app`` with a span for each request. The server listens on ``address`` and ``port``."""
         server: dict[str, AttributeValue] = {"server.address": address, "server.port": port}
 
         async def traced(scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +50,7 @@ class RequestSpans:
 
         return traced
 
-    def around_routes(self, app: ASGIApp) -> ASGIApp:
+    def wrap_routes(self, app: ASGIApp) -> ASGIApp:
         async def noted(scope: Scope, receive: Receive, send: Send) -> None:
             items = cast("dict[str, Any]", scope)
             try:
@@ -62,7 +62,7 @@ class RequestSpans:
 
 
 class _Exchange:
-    """A request and its answer."""
+    """Facts about a request and its response that are known after the start of the span."""
 
     def __init__(self, send: Send) -> None:
         self.route = ""
@@ -78,7 +78,7 @@ class _Exchange:
         await self._send(message)
 
     def describe(self, span: Span, scope: HTTPScope) -> None:
-        """Say of the span what is known at the end: by then the path has no token in it any more."""
+        """Set the attributes that are known at the end, when tokens have been removed from the path."""
         method = known_method(scope["method"])
         if self.route:
             span.update_name(f"{_name(method)} {self.route}")
@@ -94,12 +94,12 @@ class _Exchange:
 
 
 def _name(method: str) -> str:
-    """Of a span whose route is not known. The conventions have a word for methods that a client has invented."""
+    """Name of a span without a route; ``HTTP`` for an unknown method, as the conventions prescribe."""
     return "HTTP" if method == OTHER_METHOD else method
 
 
 def _parent(headers: Iterable[tuple[bytes, bytes]]) -> Context:
-    """The caller's trace, if it names one in the W3C's way (https://www.w3.org/TR/trace-context/)."""
+    """Context of the caller's W3C trace headers (https://www.w3.org/TR/trace-context/); empty without valid ones."""
     carrier: dict[str, list[str]] = {}
     for name, value in headers:
         if name in _PROPAGATION:
