@@ -1,4 +1,4 @@
-"""For storages: records as JSON documents that can be read back, and clear errors for those that cannot."""
+"""Helpers for storages: records as JSON documents, and errors for records that cannot be written or read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evalhub_server.plugins.descriptors import PluginContext
 
 
 class Record(Protocol):
-    """What a job, a provider and a collection have in common, and no change may touch."""
+    """The fields that identify a job, provider or collection and never change."""
 
     @property
     def id(self) -> str: ...
@@ -31,43 +31,43 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def encode(document: object, decode: Callable[[bytes], object]) -> bytes:
-    """Return the document as JSON that ``decode`` takes. Raises :data:`UNWRITABLE` if there is none."""
-    # What is written can be read back: msgspec writes an infinite number as null, which is no number any more, and
-    # a record that cannot be decoded would spoil every list that it is in.
+    """Return the document as JSON that ``decode`` accepts. Raises :data:`UNWRITABLE` if that is impossible."""
+    # Decoded as a check: msgspec writes an infinite number as null, which is not a number, and a record that cannot
+    # be decoded would break every list that contains it.
     doc = _to_json(document)
     decode(doc)
     return doc
 
 
 UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
-"""What making a document, or a column, raises for a value that there is no writing of."""
+"""Exceptions of encoding a document or a column value that cannot be represented."""
 
 
-def unwritable(word: str, record_id: str, error: Exception) -> StorageError:
-    """Return the error for a record that cannot be stored. ``word``: ``job``, or the kind of resource."""
+def unwritable(kind: str, record_id: str, error: Exception) -> StorageError:
+    """Return the error for a record that cannot be stored. ``kind``: ``job``, or the kind of resource."""
     return StorageError(
-        f"{word.capitalize()} {record_id} cannot be stored, since a part of it cannot be written: {error}. "
+        f"{kind.capitalize()} {record_id} cannot be stored, since a part of it cannot be written: {error}. "
         f"Correct what was sent."
     )
 
 
 @contextmanager
-def decoding(word: str, record_id: str) -> Generator[None]:
-    """Turn what decoding raises (msgspec's errors, an unknown state) into a :class:`StorageError` that names the record."""
+def decoding(kind: str, record_id: str) -> Generator[None]:
+    """Convert decoding errors to a :class:`StorageError` that names the record."""
     try:
         yield
     except ValueError as error:
         raise StorageError(
-            f"{word.capitalize()} {record_id} cannot be read back: {error}. "
-            f"Delete the {word}, or restore the database from a backup."
+            f"{kind.capitalize()} {record_id} cannot be read back: {error}. "
+            f"Delete the {kind}, or restore the database from a backup."
         ) from error
 
 
-def check_identity(word: str, before: Record, after: Record) -> None:
-    """Raise a :class:`StorageError` if a change made another record of it."""
+def check_identity(kind: str, before: Record, after: Record) -> None:
+    """Raise a :class:`StorageError` if a change altered a field that identifies the record."""
     if type(before) is not type(after) or _identity(before) != _identity(after):
         raise StorageError(
-            f"{word.capitalize()} {before.id}: a change must keep kind, id, tenant, owner and creation time."
+            f"{kind.capitalize()} {before.id}: a change must keep kind, id, tenant, owner and creation time."
         )
 
 
@@ -76,7 +76,7 @@ def _identity(record: Record) -> tuple[object, ...]:
 
 
 class JobMigration(Struct, kw_only=True, frozen=True):
-    """Conversion of the JSON of jobs that servers before 1.1.0 stored, for the migrations of storages.
+    """Conversion of the JSON of jobs that earlier versions stored, for the migrations of storages.
 
     ``runtime`` and ``tracker`` are the names of the selected plugins: they own the handles and experiments that were
     stored without a name. JSON objects are passed with unparsed values, so that these are written back exactly.

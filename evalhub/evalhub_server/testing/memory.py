@@ -1,4 +1,4 @@
-"""A storage that is nothing but dicts: the contract in its shortest form, and a quick one for tests."""
+"""In-memory storage: the shortest implementation of the contract, and a fast one for tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ R = TypeVar("R")
 class MemoryStorage(Storage):
     """Keeps jobs, providers and collections until the process ends.
 
-    No method waits for anything, so each is one step of the event loop: nothing can come between or cancel it half-way.
+    No method waits, so each is one step of the event loop: none can be interleaved or cancelled half-way.
     """
 
     durable = False
@@ -48,7 +48,7 @@ class MemoryStorage(Storage):
         """Do nothing; there is nothing to connect to."""
 
     async def close(self) -> None:
-        """Do nothing; the records stay as long as the object."""
+        """Do nothing; the records live as long as the object."""
 
     async def add_job(self, record: JobRecord) -> None:
         _add(self._jobs, record.id, record, f"job {record.id}")
@@ -116,7 +116,7 @@ class MemoryStorage(Storage):
 
 
 def matches(record: JobRecord, query: JobQuery) -> bool:
-    """Say whether a list with this query contains the job."""
+    """Return whether a list with this query contains the job."""
     return (
         query.tenant in (None, record.tenant)
         and _allows(query.status, [record.state])
@@ -128,7 +128,7 @@ def matches(record: JobRecord, query: JobQuery) -> bool:
 
 
 def matches_resource(record: AnyResource, query: ResourceQuery) -> bool:
-    """Say whether a list with this query contains the provider or collection."""
+    """Return whether a list with this query contains the provider or collection."""
     category = record.config.category if isinstance(record, CollectionRecord) else ""
     return (
         query.kind is kind_of(record)

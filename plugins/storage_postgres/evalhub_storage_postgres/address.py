@@ -1,4 +1,4 @@
-"""Where the database is: the configured url, and how it is shown."""
+"""The address of the database, parsed from the configured URL."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _CLIENTS_OWN = frozenset(
         "tcp_user_timeout",
     }
 )
-"""Options of libpq and of Go's pgx for the client itself; asyncpg would ask the database server to set them."""
+"""Options of libpq and of Go's pgx for the client itself; asyncpg would send them to the database server."""
 
 
 class Address(Struct, kw_only=True, frozen=True):
-    """``dsn`` is what asyncpg takes; ``shown`` has no password; ``connect_timeout_s`` is 0 where the url says nothing."""
+    """``dsn`` is for asyncpg; ``redacted_url`` has no password; ``connect_timeout_s`` is 0 if the url does not set it."""
 
     dsn: str
-    shown: str
+    redacted_url: str
     secrets: tuple[str, ...] = ()
     connect_timeout_s: float = 0
 
     def redact(self, text: str) -> str:
-        """Take passwords out of a text of asyncpg's, which may quote the url."""
+        """Remove passwords from a message of asyncpg, which may quote the url."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
 
 
 def locate(url: str) -> Address:
-    """Read the configured url.
+    """Parse the configured url.
 
     Raises:
         SettingsError: it is empty, or of another form or another kind of database. The text shows no secret.
@@ -79,7 +79,7 @@ def locate(url: str) -> Address:
                 query=urlencode({key: value for key, value in query.items() if key != "connect_timeout"}),
             )
         ),
-        shown=f"postgres://{user + '@' if user else ''}{hosts or options.get('host', '')}{parts.path}",
+        redacted_url=f"postgres://{user + '@' if user else ''}{hosts or options.get('host', '')}{parts.path}",
         secrets=tuple(sorted(secrets, key=len, reverse=True)),
         connect_timeout_s=_seconds(query.get("connect_timeout", "0")),
     )

@@ -1,4 +1,4 @@
-"""From an error of asyncpg to one that says what happened to which object and what to do."""
+"""Storage errors from errors of asyncpg, with the operation, the cause and a fix."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FAULTS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    OSError,  # the network's, and time-outs
-    UnicodeError,  # a text that is none, such as half a surrogate pair
+    OSError,  # network errors and timeouts
+    UnicodeError,  # text that cannot be encoded, such as half a surrogate pair
 )
-"""What working with a connection raises."""
+"""Exceptions of work with a connection."""
 
 _UNREACHABLE = "Check that the database server runs and that database.url has its host and port."
 _FIXES = {
@@ -37,12 +37,12 @@ _FIXES = {
 """By the class of the SQLSTATE."""
 
 _TRANSIENT = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
-"""SQLSTATEs, and classes of them, that have nothing to do with what was asked: the database is away, full, locked, a
-standby, or shuts the server out."""
+"""SQLSTATEs, and classes of them, that do not depend on the request: the database is unavailable, full, locked, a
+standby, or refuses the server."""
 
 
 def fix_for(error: BaseException) -> str:
-    """Return what the user can do about it."""
+    """Return how the user can fix it."""
     state: str | None = getattr(error, "sqlstate", None)
     if state:
         return _FIXES.get(state[:2], "Look at the log of the database server.")
@@ -52,42 +52,42 @@ def fix_for(error: BaseException) -> str:
         return "Check sslmode and sslrootcert in database.url, and the certificate of the database server."
     if isinstance(error, FileNotFoundError):
         return "Check the files that database.url names: sslrootcert, sslcert, sslkey, a socket's directory as host."
-    if isinstance(error, ValueError):  # of asyncpg's, about the url
+    if isinstance(error, ValueError):  # from asyncpg, about the url
         return "Correct database.url."
     return _UNREACHABLE
 
 
 def reason_of(error: BaseException, address: Address) -> str:
-    """Return the error's text, in one line and without secrets."""
-    text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+    """Return the error's text, on one line and without secrets."""
+    text = str(error) or ("no response in time" if isinstance(error, TimeoutError) else type(error).__name__)
     return address.redact(" ".join(text.split())).rstrip(".")
 
 
-class Refused(Exception):
-    """What a change raised, on its way past :func:`faults`: it is nothing of the database's, whatever its type."""
+class ChangeError(Exception):
+    """Wraps an exception of a change, so that :func:`storage_errors` does not take it for one of the database."""
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-def changed(change: Callable[[R], R | None], record: R) -> R | None:
-    """Call the change. Raises :class:`Refused`."""
+def apply_change(change: Callable[[R], R | None], record: R) -> R | None:
+    """Call the change. Raises :class:`ChangeError`."""
     try:
         return change(record)
     except Exception as error:
-        raise Refused(error) from error
+        raise ChangeError(error) from error
 
 
 @contextmanager
-def faults(doing: str, address: Address) -> Generator[None]:
-    """Turn what asyncpg raises into a StorageError. ``doing`` is such as ``Reading job 1234``."""
+def storage_errors(operation: str, address: Address) -> Generator[None]:
+    """Convert exceptions of asyncpg to a StorageError. ``operation``: for example ``Reading job 1234``."""
     try:
         yield
     except FAULTS as error:
         kind = StorageUnavailable if _is_transient(error) else StorageError
         raise kind(
-            f"{doing} failed: {reason_of(error, address)} ({address.shown}). {fix_for(error)}"
+            f"{operation} failed: {reason_of(error, address)} ({address.redacted_url}). {fix_for(error)}"
         ) from error
 
 
@@ -95,5 +95,5 @@ def _is_transient(error: Exception) -> bool:
     state: str | None = getattr(error, "sqlstate", None)
     if state:
         return state.startswith(_TRANSIENT)
-    # asyncpg's InterfaceError is a connection that was closed, unless it is about a value: then it is a ValueError, too.
+    # asyncpg's InterfaceError means a closed connection, unless it is a ValueError, too: then it is about a value.
     return isinstance(error, OSError | asyncpg.InterfaceError) and not isinstance(error, ValueError)

@@ -1,4 +1,4 @@
-"""Jobs: their documents, and the SQL for them."""
+"""Jobs in PostgreSQL: the documents of a job record's parts, and the SQL that reads and writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evalhub_server.plugins import (
     encode,
     unwritable,
 )
-from evalhub_storage_postgres.faults import changed
+from evalhub_storage_postgres.faults import apply_change
 from evalhub_storage_postgres.search import Conditions, searchable, searchables
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ async def get(session: Session, job_id: str, tenant: str | None, *, lock: bool =
 
 async def update(session: Session, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
     before = await get(session, job_id, tenant, lock=True)
-    after = changed(change, before)
+    after = apply_change(change, before)
     if after is None or after is before:
         return before
     check_identity("job", before, after)
@@ -122,7 +122,7 @@ def listing(query: JobQuery) -> tuple[str, list[Any]]:
     """Return the SQL of a list, whose rows end with id, definition, progress and benchmarks; see :meth:`Conditions.listing`."""
     found = Conditions()
     if query.tenant is not None:
-        found.clauses.append(f"tenant = {found.mark(searchable(query.tenant))}")
+        found.clauses.append(f"tenant = {found.parameter(searchable(query.tenant))}")
     found.text("state", query.status)
     found.text("name", query.name)
     found.text("owner", query.owner)

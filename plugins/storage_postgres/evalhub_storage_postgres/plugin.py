@@ -1,4 +1,4 @@
-"""What the core imports to learn about this plugin; asyncpg is imported when the storage is made."""
+"""Plugin registration; asyncpg is imported when the storage is created."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class DatabaseSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 
 
 def make_storage(settings: DatabaseSettings, context: PluginContext) -> PostgresStorage:
-    """Make the storage that the settings ask for, not yet open.
+    """Create the configured storage, not yet open.
 
     Raises:
-        SettingsError: the url is not one of a PostgreSQL database.
+        SettingsError: the url is not that of a PostgreSQL database.
         PluginError: the extra ``postgres`` is not installed.
     """
     address = locate(settings.url)

@@ -1,4 +1,4 @@
-"""Providers and collections: their documents, and the SQL for them."""
+"""Providers and collections in PostgreSQL: their documents, and the SQL that reads and writes them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from evalhub_server.plugins import (
     resource_labels,
     unwritable,
 )
-from evalhub_storage_postgres.faults import changed
-from evalhub_storage_postgres.search import Conditions, labelled, searchable
+from evalhub_storage_postgres.faults import apply_change
+from evalhub_storage_postgres.search import Conditions, label_terms, searchable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -61,7 +61,7 @@ _decoders = {kind: msgspec.json.Decoder(type_).decode for kind, type_ in RECORD_
 
 
 def decode(kind: Kind, resource_id: str, run_count: int, doc: bytes) -> AnyResource:
-    """Make the record again. Raises :class:`StorageError` if the document has not the shape that is written."""
+    """Raises :class:`StorageError` if the document does not have the structure that is written."""
     with decoding(kind, resource_id):
         record = _decoders[kind](doc)
     return _with_runs(record, run_count)
@@ -91,10 +91,14 @@ def _row(record: AnyResource) -> tuple[Any, ...]:
             record.created_at,
             searchable(record.config.name),
             searchable(collection.config.category if collection else ""),
-            [each for label, values in resource_labels(record).items() for each in labelled(label, values)],
+            [
+                each
+                for label, values in resource_labels(record).items()
+                for each in label_terms(label, values)
+            ],
             collection.config.curation_order if collection else 0,
             collection.pinned_order if collection else 0,
-            # Runs are counted in the column, so that one more does not write the document again.
+            # Runs are counted in the column, so that a count does not write the document.
             encode(_with_runs(record, 0), _decoders[kind]),
         )
     except UNWRITABLE as error:
@@ -122,7 +126,7 @@ async def update(
     session: Session, kind: Kind, resource_id: str, tenant: str | None, change: ResourceChange
 ) -> AnyResource:
     before = await get(session, kind, resource_id, tenant, lock=True)
-    after = changed(change, before)
+    after = apply_change(change, before)
     if after is None or after is before:
         return before
     check_identity(kind, before, after)
@@ -145,19 +149,19 @@ async def replace_system(session: Session, records: Sequence[AnyResource]) -> No
     await session.executemany(_DROP, [key for key in stored if key not in wanted])
     updated: list[tuple[Any, ...]] = []
     for key, row in stored.items():
-        if key in wanted and (after := _renewal(row, wanted[key])) is not None:
+        if key in wanted and (after := _merged(row, wanted[key])) is not None:
             updated.append(_row(after))
     await session.executemany(_UPDATE, updated)
-    # Where a tenant's has the id already, the insert does nothing.
+    # The insert does nothing if a tenant's resource has the id.
     await session.executemany(_INSERT, [_row(record) for key, record in wanted.items() if key not in stored])
 
 
-def _renewal(row: asyncpg.Record, record: AnyResource) -> AnyResource | None:
-    """Return what the stored one becomes; None if it stays as it is."""
+def _merged(row: asyncpg.Record, record: AnyResource) -> AnyResource | None:
+    """Return the new version of the stored record; None if it is unchanged."""
     try:
         before = decode(kind_of(record), record.id, row["run_count"], row["doc"])
     except StorageError:
-        # Written by a version whose configs had another shape: what has a column is kept, the rest is replaced.
+        # Written by a version with another structure of configurations: keep what has a column, replace the rest.
         return _with_runs(msgspec.structs.replace(record, created_at=row["created_at"]), row["run_count"])
     after = merge_system_resource(before, record)
     return None if after is before else after
@@ -166,17 +170,17 @@ def _renewal(row: asyncpg.Record, record: AnyResource) -> AnyResource | None:
 def listing(query: ResourceQuery) -> tuple[str, list[Any]]:
     """Return the SQL of a list, whose rows end with id, run_count and doc; see :meth:`Conditions.listing`."""
     found = Conditions()
-    found.clauses.append(f"kind = {found.mark(query.kind.value)}")
+    found.clauses.append(f"kind = {found.parameter(query.kind.value)}")
     system = f"owner = '{SYSTEM_OWNER}'"
     if query.system is not None:
         found.clauses.append(system if query.system else f"NOT {system}")
     if query.tenant is not None and not query.system:
-        found.clauses.append(f"(tenant = {found.mark(searchable(query.tenant))} OR {system})")
+        found.clauses.append(f"(tenant = {found.parameter(searchable(query.tenant))} OR {system})")
     found.text("name", query.name)
     found.text("owner", query.owner)
     found.text("category", query.category)
     for label, terms in query.labels.items():
-        found.array("labels", labelled(label, terms.values), terms)
+        found.array("labels", label_terms(label, terms.values), terms)
     return found.listing(
         "evalhub_resources", "id, run_count, doc", RESOURCE_ORDERS[query.sort, query.descending], query
     )

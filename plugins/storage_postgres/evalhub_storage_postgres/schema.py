@@ -1,4 +1,4 @@
-"""The tables, and how a database of an older version becomes one of this version.
+"""The tables, and the migration of databases of earlier schema versions.
 
 To change the schema, append to :data:`MIGRATIONS`; never edit an entry that was released.
 """
@@ -14,18 +14,17 @@ from evalhub_server.plugins import JobMigration, StartupError
 
 if TYPE_CHECKING:
     import asyncpg
-    from asyncpg.pool import PoolConnectionProxy
 
-    Session = PoolConnectionProxy[asyncpg.Record]
+    from evalhub_storage_postgres.database import Session
 
 Migration = tuple["str | Callable[[Session, JobMigration], Awaitable[None]]", ...]
-"""SQL statements, and functions for what SQL cannot do, that lead from one version to the next."""
+"""SQL statements, and functions for what SQL cannot do, that migrate one version to the next."""
 
 # The records are JSON documents, as bytes: neither jsonb nor text keeps every number and every character. What a list
 # filters or sorts by has a column beside, see ``search.py``. Columns are compared by code point (COLLATE "C").
 #
-# What changes rarely is large and has a column of its own: PostgreSQL leaves large values where they are as long as an
-# UPDATE does not name them.
+# The parts of a job record have a column each: PostgreSQL does not write a large value again that an UPDATE leaves the
+# same.
 #
 # Lists of jobs are newest first, so (created_at, id) ends every index and a page is read, backwards, without sorting.
 _V1: Migration = (
@@ -88,7 +87,7 @@ _IDENTITY = ("id", "tenant", "owner", "created_at")
 
 
 def _parts(row: asyncpg.Record, migration: JobMigration) -> tuple[bytes, bytes, bytes]:
-    """Return definition, progress and benchmarks; until now ``progress`` had everything but the request and the plan."""
+    """Return definition, progress and benchmarks; ``progress`` had everything but the request and the plan."""
     rest = _decode(row["progress"])
     benchmarks = [migration.benchmark(each) for each in _decode_list(rest.pop("benchmarks"))]
     definition = {name: rest.pop(name) for name in _IDENTITY if name in rest} | _decode(row["definition"])
@@ -106,7 +105,7 @@ async def _convert_jobs(session: Session, migration: JobMigration) -> None:
             try:
                 converted.append((row["id"], *_parts(row, migration)))
             except (ValueError, KeyError):
-                continue  # it was unreadable before, and must not keep the server from starting
+                continue  # it was unreadable before; it must not prevent the start
         await session.executemany(
             "UPDATE evalhub_jobs SET definition = $2, progress = $3, benchmarks = $4 WHERE id = $1", converted
         )
@@ -119,27 +118,27 @@ _V2: Migration = (
 )
 
 MIGRATIONS: tuple[Migration, ...] = (_V1, _V2)
-"""Entry ``n`` leads from version ``n`` to version ``n + 1``; the table ``evalhub_schema`` says where a database is."""
+"""Entry ``n`` migrates version ``n`` to version ``n + 1``; the table ``evalhub_schema`` has the version of a database."""
 
 
 async def migrate(
     session: Session,
-    where: str,
+    database: str,
+    migration: JobMigration,
     migrations: Sequence[Migration] = MIGRATIONS,
-    migration: JobMigration | None = None,
 ) -> None:
-    """Bring the schema up to date; all of it happens or none. ``session`` is in a transaction of the database's owner.
+    """Migrate the schema to the current version. ``session`` is in a transaction, with the lock on the database held.
 
     Raises:
         StartupError: the database is of a newer version.
     """
-    # Looked up first, since CREATE needs a privilege even where there is nothing to do.
+    # Checked first, since CREATE needs a privilege even if the table exists.
     if await session.fetchval("SELECT to_regclass('evalhub_schema')") is None:
         await session.execute("CREATE TABLE evalhub_schema (version integer NOT NULL)")
     version: int = await session.fetchval("SELECT coalesce(max(version), 0) FROM evalhub_schema")
     if version > len(migrations):
         raise StartupError(
-            f"The database {where} has schema version {version}; this server knows versions up to "
+            f"The database {database} has schema version {version}; this server knows versions up to "
             f"{len(migrations)}. Start the newer server that wrote it, or name another database."
         )
     for number, statements in enumerate(migrations[version:], start=version + 1):
@@ -147,5 +146,5 @@ async def migrate(
             if isinstance(statement, str):
                 await session.execute(statement)
             else:
-                await statement(session, migration or JobMigration())
+                await statement(session, migration)
         await session.execute("INSERT INTO evalhub_schema (version) VALUES ($1)", number)

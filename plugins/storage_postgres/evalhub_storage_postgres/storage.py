@@ -1,4 +1,4 @@
-"""The storage: every operation is a task of its own, and what writes one record waits for its turn."""
+"""The PostgreSQL storage: one task per operation; writes of one record are serialized."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from evalhub_server.plugins import (
 from evalhub_storage_postgres import jobs, resources
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.database import Database
-from evalhub_storage_postgres.faults import Refused
+from evalhub_storage_postgres.faults import ChangeError
+from evalhub_storage_postgres.schema import migrate
 
 if TYPE_CHECKING:
     import asyncpg
@@ -43,12 +44,12 @@ log = structlog.get_logger()
 class PostgresStorage(Storage):
     """Jobs, providers and collections in the PostgreSQL database at ``address``.
 
-    A caller that is cancelled leaves its operation to end by itself. Writes of one job happen in the order in which they
-    were asked for, and so do all writes of providers and collections; the locks of rows in the database guard against
-    programs beside the server. Nothing is cached. A connection that breaks in the very moment of a commit leaves open
-    whether that was written, and the caller gets a :class:`StorageError`.
+    A cancelled caller does not interrupt its operation. Writes of one job are executed in the order of the calls, and so
+    are all writes of providers and collections; row locks in the database guard against other programs. Nothing is
+    cached. If a connection breaks during a commit, it is unknown whether that was written, and the caller gets a
+    :class:`StorageError`.
 
-    ``timeout_s``: how long one statement may take. ``patience_s``: how long ``open`` waits for another server to end.
+    ``timeout_s``: time limit of one statement. ``patience_s``: how long ``open`` waits for another server to exit.
     ``migration`` converts the jobs of a database of an earlier version.
     """
 
@@ -64,17 +65,19 @@ class PostgresStorage(Storage):
         patience_s: float = 10,
         migration: JobMigration | None = None,
     ) -> None:
-        self.description = f"PostgreSQL database {address.shown}"
+        self.description = f"PostgreSQL database {address.redacted_url}"
         self._make_database: Callable[[], Database] = lambda: Database(
             address,
             max_connections=max_connections,
             max_lifetime_s=max_lifetime_s,
             timeout_s=timeout_s,
-            migration=migration or JobMigration(),
+        )
+        self._migrate: Callable[[Session], Coroutine[Any, Any, None]] = lambda session: migrate(
+            session, address.redacted_url, migration or JobMigration()
         )
         self._patience_s = patience_s
         self._database: Database | None = None
-        self._refuses = False
+        self._closed = False
         self._closing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -82,13 +85,13 @@ class PostgresStorage(Storage):
         if self._database is not None:
             raise StorageError(f"The storage is open already ({self.description}).")
         database = self._make_database()
-        await database.open(self._patience_s)
-        self._database, self._refuses = database, False
+        await database.open(self._patience_s, self._migrate)
+        self._database, self._closed = database, False
 
     async def close(self) -> None:
-        """Finish what is being read and written, then disconnect. Idempotent; a call that was cancelled can be repeated."""
+        """Finish all operations, then disconnect. Idempotent; may be called again after a cancellation."""
         async with self._closing:
-            self._refuses = True
+            self._closed = True
             if self._tasks:
                 await asyncio.wait(self._tasks)
             if self._database is not None:
@@ -125,7 +128,7 @@ class PostgresStorage(Storage):
             try:
                 found.append(jobs.decode(*row))
             except StorageError as error:
-                # It must not keep the server from starting: it could not even be deleted then.
+                # It must not prevent the start, or it could never be deleted.
                 log.error("open job left out", job_id=row["id"], error=str(error))
         return found
 
@@ -167,51 +170,53 @@ class PostgresStorage(Storage):
         )
 
     async def _page(
-        self, doing: str, listing: Callable[[], tuple[str, list[Any]]], decode: Callable[..., T]
+        self, operation: str, listing: Callable[[], tuple[str, list[Any]]], decode: Callable[..., T]
     ) -> tuple[int, list[T]]:
         async def read(session: Session) -> list[asyncpg.Record]:
             sql, values = listing()
             return await session.fetch(sql, *values)
 
-        rows = await self._read(doing, read)
+        rows = await self._read(operation, read)
         documents = [tuple(row)[2:] for row in rows if row["place"] is not None]
-        # In a thread, so that a long page does not hold the event loop.
+        # In a thread, so that a long page does not block the event loop.
         return rows[0]["total"], await asyncio.to_thread(lambda: [decode(*each) for each in documents])
 
-    async def _write_resource(self, doing: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
-        # Replacing the system's may touch any of them, and they are few and rarely written: one turn for all.
-        return await self._write(doing, "resources", work)
+    async def _write_resource(self, operation: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        # Replacing the system resources may touch any of them, and they are few and rarely written: one lock for all.
+        return await self._write(operation, "resources", work)
 
-    async def _write(self, doing: str, turn: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+    async def _write(
+        self, operation: str, lock_name: str, work: Callable[[Session], Coroutine[Any, Any, T]]
+    ) -> T:
         database = self._opened()
 
         async def write() -> T:
-            async with database.writing(doing, turn) as session:
+            async with database.writing(operation, lock_name) as session:
                 return await work(session)
 
         try:
             return await self._whole(write())
-        except Refused as refused:
-            raise refused.reason from None
+        except ChangeError as error:
+            raise error.reason from None
 
-    async def _read(self, doing: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+    async def _read(self, operation: str, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         database = self._opened()
 
         async def read() -> T:
-            async with database.reading(doing) as session:
+            async with database.reading(operation) as session:
                 return await work(session)
 
         return await self._whole(read())
 
     async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run it to its end, even if the caller is cancelled meanwhile."""
-        # A task of its own at once: turns are taken in the order of the calls.
+        """Run it to completion, even if the caller is cancelled."""
+        # A task is created at once, so that locks are taken in the order of the calls.
         task = asyncio.create_task(work, name="postgres")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
     def _opened(self) -> Database:
-        if self._database is None or self._refuses:
+        if self._database is None or self._closed:
             raise StorageUnavailable(f"The storage is not open ({self.description}).")
         return self._database

@@ -1,6 +1,6 @@
-"""What the event loop keeps of the database: records by id, and answers to lists.
+"""Caches of committed records, by id, and of lists, by query.
 
-Both hold committed data only. Nothing here waits, so each method is one step of the event loop.
+Nothing here waits, so each method is one step of the event loop.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Touched = set[str]
 
 
 class RecordCache(Generic[R]):
-    """The records used last: at most ``max_records``, ``max_benchmarks`` of theirs, and ``max_bytes`` of documents.
+    """The most recently used records: at most ``max_records``, ``max_benchmarks`` of theirs, ``max_bytes`` of documents.
 
-    In memory a record takes several times its documents, which adapters and clients may fill as they like. ``weigh``
-    says how many benchmarks a record has. A read takes time: what it brings may be older than what a commit has left
-    here since. So a read runs within :meth:`reading` and fills in only records that no commit touched meanwhile;
+    In memory a record takes several times the size of its documents, which adapters and clients control. ``weigh``
+    returns the number of benchmarks of a record. A read takes time: its result may be older than what a commit has
+    published since. So a read runs within :meth:`reading` and fills in only records that no commit touched meanwhile;
     otherwise the next update would be based on the old record and undo that commit.
     """
 
@@ -53,24 +53,24 @@ class RecordCache(Generic[R]):
         return stored
 
     def publish(self, record_id: str, stored: Stored[R] | None) -> None:
-        """Take in what a commit left of the record; None: it is gone, or nobody knows."""
+        """Store the committed record; None: it is deleted, or its state is unknown."""
         for touched in self._reads:
             touched.add(record_id)
         self._put(record_id, stored)
 
     @contextmanager
     def reading(self) -> Generator[Touched]:
-        """Watch for commits during a read; pass what it yields to :meth:`fill`."""
+        """Record the commits during a read; pass the yielded set to :meth:`fill`."""
         touched: Touched = set()
         self._reads.append(touched)
         try:
             yield touched
         finally:
-            # By identity: sets that are equal are not the same read.
+            # By identity: equal sets may belong to different reads.
             self._reads = [other for other in self._reads if other is not touched]
 
     def fill(self, touched: Touched, record_id: str, read: Stored[R]) -> Stored[R]:
-        """Keep what a read brought unless something newer is known; return what to show to the reader."""
+        """Store a record that was read unless a newer one is known; return the record to use."""
         known = self.get(record_id)
         if known is not None:
             return known
@@ -100,17 +100,17 @@ class RecordCache(Generic[R]):
 
 
 class Listing(Struct, kw_only=True, frozen=True):
-    """The answer to a query: ids of the page, in order, and how many records match."""
+    """The result of a query: the ids of the page, in order, and how many records match."""
 
     ids: tuple[str, ...]
     total_count: int
 
 
 class ListingCache:
-    """Answers to the lists asked last. A commit that changes what lists filter or sort by empties it.
+    """The results of the most recent queries. A commit that changes what lists filter or sort by empties it.
 
-    From :meth:`hold` to :meth:`clear` such a commit is under way. A read may then see what it brings before the
-    records of it are published, so no answer is kept.
+    From :meth:`hold` to :meth:`clear` such a commit is under way. A read may then see its effect before its records are
+    published, so no result is stored.
     """
 
     def __init__(self, max_listings: int = 64) -> None:
@@ -126,7 +126,7 @@ class ListingCache:
         return listing
 
     def fill(self, version: int, query: Hashable, listing: Listing) -> None:
-        """Keep an answer that was read while ``version`` was current; it is of no use if that has changed."""
+        """Store a result that was read while ``version`` was current; ignored if that has changed."""
         if version != self.version or self.held:
             return
         self._listings[query] = listing

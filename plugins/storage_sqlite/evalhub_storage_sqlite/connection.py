@@ -1,11 +1,10 @@
-"""Connections to the database, calls that are a whole transaction, and the lock on its file."""
+"""Connections to the database file, whole transactions in one call, and the lock on the file."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -15,13 +14,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import aiosqlite
 
 from evalhub_server.plugins import StartupError
-
-FILE_NAME = "evalhub.db"
-"""Name of the database in the data directory."""
-
-_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
-_FIX = "Write database.url as file:/path/to/evalhub.db, as a plain path, or leave it empty for memory."
-
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,18 +37,18 @@ _WRITER = (
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection that can run a function in its thread.
 
-    aiosqlite's own methods are one hop to the thread each. A transaction made of them stays open between hops,
-    which costs time and shows it half done to whoever shares the connection. ``call`` makes the whole of it one
-    hop, so nothing, not even a cancelled caller, can leave a transaction open.
+    Each of aiosqlite's own methods is one hop to the thread. A transaction made of them stays open between hops, which
+    costs time and lets other users of the connection see it half done. ``call`` runs all of it in one hop, so that
+    nothing, not even a cancelled caller, can leave a transaction open.
     """
 
     def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
         super().__init__(connector, iter_chunk_size=64)
         # The interpreter waits for threads that are not daemons: a server that fails without closing its storage would
-        # never end. SQLite minds an end in the middle of a write as little as a kill.
+        # never exit. An exit in the middle of a write is as safe for SQLite as a kill.
         thread: Thread = getattr(
             self, "_thread", cast("Thread", self)
-        )  # until 0.21 it is a thread, since 0.22 it has one
+        )  # a thread itself until 0.21, with a thread since 0.22
         thread.daemon = True
 
     async def call(
@@ -69,7 +61,7 @@ class Connection(aiosqlite.Connection):
 
 
 async def connect_writer(path: Path | None) -> Connection:
-    """Open the connection that writes, making the file if it is missing.
+    """Open the connection that writes, creating the file if it is missing.
 
     Raises:
         StartupError: the file system cannot do write-ahead logging.
@@ -87,7 +79,7 @@ async def _connect(
     database: str, path: Path | None, prepare: Callable[[sqlite3.Connection, Path | None], None]
 ) -> Connection:
     def connector() -> sqlite3.Connection:
-        # Autocommit: transactions begin and end where this package says so.
+        # Autocommit: this package begins and ends transactions itself.
         return sqlite3.connect(database, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=True)
 
     connection = Connection(connector)
@@ -106,27 +98,27 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
 
 
 def prepare_writer(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Set the connection up; runs in its thread. Raises :class:`StartupError` where there is no write-ahead log."""
+    """Configure the connection; runs in its thread. Raises :class:`StartupError` without a write-ahead log."""
     _prepare(connection, path)
     for pragma in _WRITER:
         connection.execute(pragma)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if path is not None and mode != "wal":
         raise StartupError(
-            f"The database {path} cannot use write-ahead logging (SQLite keeps to {mode!r}), which network file "
+            f"The database {path} cannot use write-ahead logging (SQLite uses {mode!r}), which network file "
             f"systems do not support. Put the database on a local disk."
         )
 
 
 def write(connection: sqlite3.Connection, statements: Statements) -> None:
-    """Execute all of it as one transaction, or none. Raises what SQLite raises, with no transaction left open."""
+    """Execute the statements as one transaction. Raises SQLite's errors, with no transaction left open."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for sql, rows in statements:
             connection.executemany(sql, rows)
         connection.execute("COMMIT")
     except BaseException:
-        connection.rollback()  # does nothing where SQLite has rolled back by itself, as it does after a disk fault
+        connection.rollback()  # no effect if SQLite has rolled back itself, as after a disk fault
         raise
 
 
@@ -136,7 +128,7 @@ def read(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Run queries that have to see one state of the database, however many they are."""
+    """Run queries that must see one snapshot of the database."""
     connection.execute("BEGIN")
     try:
         return call(connection, *args, **kwargs)
@@ -147,10 +139,10 @@ def read(
 class FileLock:
     """An advisory lock on ``<database>.lock``.
 
-    Records are cached, so a second server on the same file would overwrite what the first one wrote. The kernel drops
-    the lock when its holder ends in whatever way, so a stale one cannot be; the file itself stays, because removing it
-    would let two processes each lock a file of that name. A file of its own, because SQLite's locks on the database are
-    of a kind (POSIX) that any ``close`` of the file in this process drops.
+    Records are cached, so a second server on the same file would overwrite what the first one wrote. The kernel releases
+    the lock when its holder exits in any way, so there are no stale locks; the file stays, since removing it would let
+    two processes each lock a file of that name. It is a separate file because SQLite's locks on the database are POSIX
+    locks, which any ``close`` of the file in this process releases.
     """
 
     def __init__(self, database: Path) -> None:
@@ -159,8 +151,8 @@ class FileLock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock or raise :class:`StartupError`, naming the process that has it. Never waits."""
-        # Not inheritable, as always in Python: an adapter that outlives a killed server does not keep the lock.
+        """Take the lock, without waiting. Raises :class:`StartupError`, which names the process that holds it."""
+        # Not inheritable (Python's default): an adapter that outlives a killed server does not keep the lock.
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,7 +174,7 @@ class FileLock:
         self._fd = fd
 
     def release(self) -> None:
-        """Give the lock back. Idempotent."""
+        """Release the lock. Idempotent."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

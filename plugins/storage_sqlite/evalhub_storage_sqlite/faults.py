@@ -1,4 +1,4 @@
-"""From an error of SQLite to one that says what happened to which object and what to do."""
+"""Storage errors from errors of SQLite, with the operation, the cause and a fix."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _TRANSIENT = frozenset(
         sqlite3.SQLITE_NOMEM,
     )
 )
-"""What may be over by the next attempt, and has nothing to do with what was asked."""
+"""Errors that may be over by the next attempt and do not depend on the request."""
 
 UNUSABLE = (sqlite3.Error, UnicodeError, OverflowError, ValueError)
-"""What calls on a connection raise: SQLite's own, values that it cannot hold, and a connection that is closed."""
+"""Exceptions of calls on a connection: SQLite's own, values that it cannot store, and a closed connection."""
 
 
 def fix_for(error: Exception) -> str:
-    """Return what the user can do about it."""
-    return _FIXES.get(_family(error), "Try again; if it stays, look at the server's log.")
+    """Return how the user can fix it."""
+    return _FIXES.get(_family(error), "Try again; if the error persists, see the server log.")
 
 
-def storage_error(doing: str, where: str, error: Exception) -> StorageError:
-    """Make the error for a caller. ``doing`` is such as ``Reading job 1234``, ``where`` the storage's description."""
+def storage_error(operation: str, description: str, error: Exception) -> StorageError:
+    """Return the error for a caller. ``operation``: for example ``Reading job 1234``; ``description``: the storage's."""
     kind = StorageUnavailable if _family(error) in _TRANSIENT else StorageError
-    return kind(f"{doing} failed: {error} ({where}). {fix_for(error)}")
+    return kind(f"{operation} failed: {error} ({description}). {fix_for(error)}")
 
 
 def _family(error: Exception) -> int:

@@ -27,9 +27,9 @@ from evalhub_storage_sqlite.select import select_in
 
 _SELECT = (
     "SELECT j.seq, j.id, j.tenant, j.owner, j.created_at, j.progress, d.doc"
-    " FROM jobs j LEFT JOIN definitions d ON d.seq = j.seq WHERE j.id IN ({marks})"
+    " FROM jobs j LEFT JOIN definitions d ON d.seq = j.seq WHERE j.id IN ({placeholders})"
 )
-_SELECT_BENCHMARKS = "SELECT seq, doc FROM benchmarks WHERE seq IN ({marks}) ORDER BY seq, idx"
+_SELECT_BENCHMARKS = "SELECT seq, doc FROM benchmarks WHERE seq IN ({placeholders}) ORDER BY seq, idx"
 _DELETE_JOB = "DELETE FROM jobs WHERE seq = ?"  # deletes its rows in other tables, too
 _INSERT_JOB = (
     "INSERT INTO jobs (state, experiment_id, is_open, progress, id, tenant, owner, created_at, name, seq)"

@@ -1,4 +1,4 @@
-"""What the core imports to learn about this plugin; SQLite itself is imported when the storage is made."""
+"""Plugin registration; SQLite itself is imported when the storage is created."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def make_storage(settings: DatabaseSettings, context: PluginContext) -> SqliteStorage:
-    """Make the storage that the settings ask for, not yet open. Raises :class:`SettingsError` for a bad url."""
+    """Create the configured storage, not yet open. Raises :class:`SettingsError` for a bad url."""
     from evalhub_storage_sqlite.storage import SqliteStorage  # here, since it imports aiosqlite and sqlite3
 
     return SqliteStorage(locate(settings.url, context.data_dir), migration=JobMigration.of(context))

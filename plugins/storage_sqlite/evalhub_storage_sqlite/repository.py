@@ -34,32 +34,32 @@ class Repository(Generic[R]):
         """Raises :class:`NotFound`."""
         stored = self.records.get(record_id)
         if stored is None:
-            doing = f"Reading {self.mapper.kind} {record_id}"
-            stored = (await self._load([record_id], doing)).get(record_id)
+            operation = f"Reading {self.mapper.kind} {record_id}"
+            stored = (await self._load([record_id], operation)).get(record_id)
         if stored is None or not self.mapper.visible(stored.record, tenant):
             raise NotFound(f"There is no {self.mapper.kind} {record_id}.")
         return stored.record
 
-    async def get_all(self, ids: Sequence[str], doing: str) -> list[R]:
+    async def get_all(self, ids: Sequence[str], operation: str) -> list[R]:
         """Return the records in this order, without those that were deleted meanwhile."""
         known = {record_id: self.records.get(record_id) for record_id in ids}
         missing = [record_id for record_id, stored in known.items() if stored is None]
         if missing:
-            known |= await self._load(missing, doing)
+            known |= await self._load(missing, operation)
         return [stored.record for stored in known.values() if stored is not None]
 
     async def page(self, key: Hashable, sql: Callable[[], ListQuery | None]) -> tuple[list[R], int]:
         """Return a page and the total count. A record may be newer than the list of ids."""
-        doing = f"Listing {self.mapper.kind}s"
+        operation = f"Listing {self.mapper.kind}s"
         listing = self.listings.get(key)
         if listing is None:
             query = sql()
             if query is None:
                 return [], 0
             version = self.listings.version
-            listing = await self.read(doing, select.listing, query)
+            listing = await self.read(operation, select.listing, query)
             self.listings.fill(version, key, listing)
-        return await self.get_all(listing.ids, doing), listing.total_count
+        return await self.get_all(listing.ids, operation), listing.total_count
 
     async def snapshot(self, key: Hashable, sql: Callable[[], ListQuery | None]) -> tuple[list[R], int]:
         """Return a page and the total count from one snapshot: a commit shows in all of the page or not at all."""
@@ -82,20 +82,20 @@ class Repository(Generic[R]):
         known = self.records.fill(touched, record_id, stored).record
         return known if known == stored.record else stored.record
 
-    async def _load(self, ids: Sequence[str], doing: str) -> dict[str, Stored[R]]:
+    async def _load(self, ids: Sequence[str], operation: str) -> dict[str, Stored[R]]:
         with self.records.reading() as touched:
-            found = await self.read(doing, select.records_by_id, self.mapper, ids)
+            found = await self.read(operation, select.records_by_id, self.mapper, ids)
             return {each: self.records.fill(touched, each, stored) for each, stored in found.items()}
 
     async def read(
         self,
-        doing: str,
+        operation: str,
         query: Callable[Concatenate[sqlite3.Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``query`` as one read transaction. Raises :class:`StorageError`; ``doing`` begins its message."""
+        """Run ``query`` as one read transaction. Raises :class:`StorageError`; ``operation`` begins its message."""
         try:
             return await self._connection.call(read, query, *args, **kwargs)
         except UNUSABLE as error:
-            raise storage_error(doing, self._description, error) from error
+            raise storage_error(operation, self._description, error) from error

@@ -30,7 +30,7 @@ from evalhub_storage_sqlite.select import select_in
 
 _SELECT = (
     "SELECT seq, id, tenant, owner, created_at, run_count, doc FROM resources"
-    " WHERE kind = '{kind}' AND id IN ({{marks}})"
+    " WHERE kind = '{kind}' AND id IN ({{placeholders}})"
 )
 _DELETE = "DELETE FROM resources WHERE seq = ?"  # deletes its labels, too
 _INSERT = (

@@ -19,7 +19,7 @@ APPLICATION_ID = 0x45564842
 """``EVHB`` in the file's header identifies the file as ours."""
 
 Migration = tuple[str | Callable[[sqlite3.Connection, JobMigration], None], ...]
-"""SQL statements, and functions for what SQL cannot do, that lead from one version to the next."""
+"""SQL statements, and functions for what SQL cannot do, that migrate one version to the next."""
 
 # What a list filters or sorts by has a column; the rest are JSON documents that only this package reads. The
 # definition has a table of its own, since SQLite writes a row whole: beside ``progress`` it would make every event of a job with

@@ -20,11 +20,11 @@ Key = tuple[str, str]
 
 
 def select_in(connection: sqlite3.Connection, sql: str, values: Sequence[str] | Sequence[int]) -> list[Row]:
-    """Return the rows that ``sql`` selects ``IN ({marks})``; its ORDER BY applies to each chunk of values."""
+    """Return the rows that ``sql`` selects ``IN ({placeholders})``; its ORDER BY applies to each chunk of values."""
     found: list[Row] = []
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
-        found += connection.execute(sql.format(marks=", ".join("?" * len(chunk))), chunk)
+        found += connection.execute(sql.format(placeholders=", ".join("?" * len(chunk))), chunk)
     return found
 
 

@@ -44,8 +44,8 @@ class DatabaseSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 def locate(url: str, data_dir: Path | None) -> Path | None:
     """Return the absolute path of the database file, or None for a database in memory.
 
-    A durable directory is a switch that the user set by hand, while the url in memory is what the shipped
-    configuration has, so ``data_dir`` wins over memory; a url that names a file wins over ``data_dir``.
+    ``data_dir`` takes precedence over a url in memory, which is that of the shipped configuration; a url that names a
+    file takes precedence over ``data_dir``.
 
     Raises:
         SettingsError: the url is of another kind of database, of another host, or read-only.
@@ -68,7 +68,9 @@ def _path(url: str) -> Path | None:
     if mode == "memory" or name == ":memory:":
         return None
     if mode == "ro":
-        raise SettingsError("database.url: the server has to write, so mode=ro cannot be. Remove the option.")
+        raise SettingsError(
+            "database.url: mode=ro is not supported, since the server writes. Remove the option."
+        )
     if name.startswith("//"):
         host, slash, rest = name[2:].partition("/")
         if host not in ("", "localhost"):

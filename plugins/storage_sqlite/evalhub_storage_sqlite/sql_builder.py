@@ -1,8 +1,8 @@
-"""SQL for lists of jobs, providers and collections, built from normalised filters.
+"""SQL builder for lists of jobs, providers and collections.
 
 The index is named in the query (``INDEXED BY``): without statistics SQLite guesses which of several filters
 is selective, and a wrong guess reads every record of a tenant. SQLite refuses a query whose index does not fit, so a
-mistake here is an error in the tests and not a slow server.
+mistake here fails the tests instead of slowing the server.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from evalhub_storage_sqlite.columns import MAX_INTEGER
 
 
 class ListQuery(Struct, kw_only=True, frozen=True):
-    """Two queries with the same parameters, to which ``page`` adds limit and offset, the ``bounds``."""
+    """A count and a page query with the same ``parameters``; ``page`` takes limit and offset (``bounds``) in addition."""
 
     count: str
     page: str
@@ -43,7 +43,7 @@ class Clauses(Struct, kw_only=True):
         self.parameters.extend(values)
 
     def add_in(self, column: str, terms: Terms) -> None:
-        self.add(f"{column} {'NOT IN' if terms.negated else 'IN'} ({marks(terms)})", terms.values)
+        self.add(f"{column} {'NOT IN' if terms.negated else 'IN'} ({placeholders(terms)})", terms.values)
 
     def query(self, record_id: str, order: str, page: JobQuery | ResourceQuery) -> ListQuery:
         body = f"FROM {self.source}" + (f" WHERE {' AND '.join(self.where)}" if self.where else "")
@@ -55,8 +55,8 @@ class Clauses(Struct, kw_only=True):
         )
 
 
-def given(columns: dict[str, Terms | None]) -> dict[str, Terms] | None:
-    """Return the filters that say something; None if nothing can match."""
+def active_filters(columns: dict[str, Terms | None]) -> dict[str, Terms] | None:
+    """Return the filters that restrict the list; None if nothing can match."""
     found = {name: terms for name, terms in columns.items() if terms is not None}
     if any(not terms.values and not terms.negated for terms in found.values()):
         return None
@@ -64,36 +64,36 @@ def given(columns: dict[str, Terms | None]) -> dict[str, Terms] | None:
 
 
 def first_searchable(filters: dict[str, Terms], order: Iterable[str]) -> str | None:
-    """Return the first of the names whose filter an index can look up: one that is not negated."""
+    """Return the first name whose filter an index can look up, i.e. one that is not negated."""
     return next((name for name in order if name in filters and not filters[name].negated), None)
 
 
-def several(terms: Terms | None) -> Terms | None:
-    """Normalise a filter on tags or the like, of which a record has any number."""
+def normalized_values(terms: Terms | None) -> Terms | None:
+    """Normalise a filter on a property with several values, such as tags."""
     if terms is None or (terms.every and not terms.negated and not terms.values):
         return None
     values = tuple(dict.fromkeys(terms.values))
-    # One value reads the index in the order of the page, whether "any" or "every".
+    # A single value reads the index in the order of the page, for "any" and "every" alike.
     return Terms(values=values, every=terms.every or len(values) == 1, negated=terms.negated)
 
 
-def marks(terms: Terms) -> str:
+def placeholders(terms: Terms) -> str:
     return ", ".join("?" * len(terms.values))
 
 
 _JOB_FILTERS_BY_SELECTIVITY = ("experiment_id", "name", "owner", "state")
-"""The first of these that is asked for chooses the index."""
+"""The first of these with a filter determines the index."""
 
 
-def build(query: JobQuery) -> ListQuery | None:
+def build_job_list(query: JobQuery) -> ListQuery | None:
     """Return the SQL for a list, or None if no job can match."""
-    filters = given(
+    filters = active_filters(
         {
             "experiment_id": single(query.experiment_id),
             "name": single(query.name),
             "owner": single(query.owner),
             "state": _states(single(query.status)),
-            "tags": several(query.tags),
+            "tags": normalized_values(query.tags),
         }
     )
     if filters is None:
@@ -108,7 +108,7 @@ def build(query: JobQuery) -> ListQuery | None:
         clauses.source = f"jobs j INDEXED BY {_job_index(filters, query.tenant)}"
         if tags is not None:
             clauses.add(
-                f"NOT EXISTS (SELECT 1 FROM job_tags u WHERE u.tag IN ({marks(tags)})"  # noqa: S608 - question marks
+                f"NOT EXISTS (SELECT 1 FROM job_tags u WHERE u.tag IN ({placeholders(tags)})"  # noqa: S608 - question placeholders
                 f" AND u.created_at = j.created_at AND u.id = j.id)",
                 tags.values,
             )
@@ -131,8 +131,8 @@ def _from_tags(clauses: Clauses, tags: Terms, *, with_jobs: bool) -> None:
             )
     else:
         clauses.source = (
-            "(SELECT DISTINCT created_at, id, seq, tenant FROM job_tags"  # noqa: S608 - question marks
-            f" WHERE tag IN ({marks(tags)})) t"
+            "(SELECT DISTINCT created_at, id, seq, tenant FROM job_tags"  # noqa: S608 - question placeholders
+            f" WHERE tag IN ({placeholders(tags)})) t"
         )
         clauses.parameters.extend(tags.values)
     if with_jobs:
@@ -149,30 +149,30 @@ def _job_index(filters: dict[str, Terms], tenant: str | None) -> str:
 
 
 def _states(terms: Terms | None) -> Terms | None:
-    """Turn "not these states" into "one of the others", for which there is an index."""
+    """Convert "not these states" to "one of the others", for which there is an index."""
     if terms is None or not terms.negated or not terms.values:
         return terms
     return Terms(values=tuple(state.value for state in State if state.value not in terms.values))
 
 
 _RESOURCE_FILTERS_BY_SELECTIVITY = ("name", "category", "owner")
-"""The first of these that is asked for chooses the index, unless there are labels."""
+"""The first of these with a filter determines the index, unless there are labels."""
 
-_LABELLED = "SELECT seq FROM resource_labels WHERE label = ? AND value IN ({marks})"
+_LABELLED = "SELECT seq FROM resource_labels WHERE label = ? AND value IN ({placeholders})"
 
 
-def build_resources(query: ResourceQuery) -> ListQuery | None:
+def build_resource_list(query: ResourceQuery) -> ListQuery | None:
     """Return the SQL for a list, or None if nothing can match."""
-    filters = given(
+    filters = active_filters(
         {"name": single(query.name), "category": single(query.category), "owner": single(query.owner)}
     )
-    labels = given({label: several(terms) for label, terms in query.labels.items()})
+    labels = active_filters({label: normalized_values(terms) for label, terms in query.labels.items()})
     if filters is None or labels is None:
         return None
     index = _resource_index(query, filters, labels)
     clauses = Clauses(source=f"resources r {index}")
     clauses.add("r.kind = ?", (query.kind.value,))
-    _add_audience(clauses, query, by_tenant=index.endswith("_tenant"))
+    _add_visibility(clauses, query, by_tenant=index.endswith("_tenant"))
     for name, terms in filters.items():
         clauses.add_in(f"r.{name}", terms)
     for label, terms in labels.items():
@@ -180,8 +180,8 @@ def build_resources(query: ResourceQuery) -> ListQuery | None:
     return clauses.query("r.id", RESOURCE_ORDERS[query.sort, query.descending], query)
 
 
-def key_of(query: ResourceQuery) -> Hashable:
-    """Return what the answer to the query can be remembered under."""
+def cache_key(query: ResourceQuery) -> Hashable:
+    """Return the key of the query in the listing cache."""
     return (*(value for value in astuple(query) if value is not query.labels), *query.labels.items())
 
 
@@ -196,8 +196,8 @@ def _resource_index(query: ResourceQuery, filters: dict[str, Terms], labels: dic
     return f"INDEXED BY resources_{column or query.sort}"
 
 
-def _add_audience(clauses: Clauses, query: ResourceQuery, *, by_tenant: bool) -> None:
-    """Whose they are: the tenant's, the system's, or both."""
+def _add_visibility(clauses: Clauses, query: ResourceQuery, *, by_tenant: bool) -> None:
+    """Restrict to resources of the tenant, of the system, or of both."""
     system = f"r.owner = '{SYSTEM_OWNER}'"
     if query.system:
         clauses.add(system)
@@ -209,7 +209,7 @@ def _add_audience(clauses: Clauses, query: ResourceQuery, *, by_tenant: bool) ->
     if query.system is False:
         clauses.add("r.tenant = ?", (query.tenant,))
         return
-    if by_tenant:  # two stretches of the index: the system's have no tenant
+    if by_tenant:  # two ranges of the index: system resources have no tenant
         clauses.add("r.tenant IN ('', ?)", (query.tenant,))
     clauses.add(f"(r.tenant = ? OR {system})", (query.tenant,))
 
@@ -217,7 +217,7 @@ def _add_audience(clauses: Clauses, query: ResourceQuery, *, by_tenant: bool) ->
 def _add_label(clauses: Clauses, label: str, terms: Terms) -> None:
     if terms.every and not terms.negated:
         for value in terms.values:
-            clauses.add(f"r.seq IN ({_LABELLED.format(marks='?')})", (label, value))
+            clauses.add(f"r.seq IN ({_LABELLED.format(placeholders='?')})", (label, value))
     else:
-        labelled = _LABELLED.format(marks=marks(terms))
+        labelled = _LABELLED.format(placeholders=placeholders(terms))
         clauses.add(f"r.seq {'NOT IN' if terms.negated else 'IN'} ({labelled})", (label, *terms.values))

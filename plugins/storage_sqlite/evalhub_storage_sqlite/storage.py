@@ -36,7 +36,7 @@ from evalhub_storage_sqlite.jobs import JOBS
 from evalhub_storage_sqlite.repository import Repository
 from evalhub_storage_sqlite.resources import RESOURCES
 from evalhub_storage_sqlite.schema import migrate
-from evalhub_storage_sqlite.sql_builder import build, build_resources, key_of
+from evalhub_storage_sqlite.sql_builder import build_job_list, build_resource_list, cache_key
 from evalhub_storage_sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -129,14 +129,14 @@ class SqliteStorage(Storage):
         return await self._opened(self._jobs).get(job_id, tenant)
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
-        items, total = await self._opened(self._jobs).page(query, partial(build, query))
+        items, total = await self._opened(self._jobs).page(query, partial(build_job_list, query))
         return JobPage(items=items, total_count=total)
 
     async def open_jobs(self) -> list[JobRecord]:
-        jobs, doing = self._opened(self._jobs), "Listing open jobs"
-        ids = await jobs.read(doing, select.open_ids)
+        jobs, operation = self._opened(self._jobs), "Listing open jobs"
+        ids = await jobs.read(operation, select.open_ids)
         try:
-            return await jobs.get_all(ids, doing)
+            return await jobs.get_all(ids, operation)
         except StorageError as error:
             if isinstance(error.__cause__, sqlite3.Error):
                 raise  # the database, not one job
@@ -169,7 +169,7 @@ class SqliteStorage(Storage):
     async def list_resources(self, query: ResourceQuery) -> ResourcePage:
         repository = self._opened(self._resources)[query.kind]
         # A snapshot: a reload of the system resources shows in all of the page or not at all.
-        items, total = await repository.snapshot(key_of(query), partial(build_resources, query))
+        items, total = await repository.snapshot(cache_key(query), partial(build_resource_list, query))
         return ResourcePage(items=items, total_count=total)
 
     def _opened(self, part: T | None) -> T:

@@ -94,7 +94,7 @@ class _Operation(Struct, eq=False):
     It needs the pending writes of ``keys``, and with ``system`` those of all system resources.
     """
 
-    doing: str
+    name: str
     keys: Sequence[Key]
     apply: Callable[[PendingWrites], object]
     outcome: asyncio.Future[object]
@@ -163,17 +163,17 @@ class Writer:
         await asyncio.wait([self._task])
 
     def _submit(
-        self, doing: str, mapper: RecordMapper[R, Any], record_id: str, apply: Callable[[PendingWrite[R]], T]
+        self, verb: str, mapper: RecordMapper[R, Any], record_id: str, apply: Callable[[PendingWrite[R]], T]
     ) -> Awaitable[T]:
         key = (mapper.kind, record_id)
-        return self._queued(f"{doing} {mapper.kind} {record_id}", (key,), lambda writes: apply(writes[key]))
+        return self._queued(f"{verb} {mapper.kind} {record_id}", (key,), lambda writes: apply(writes[key]))
 
     async def _queued(
-        self, doing: str, keys: Sequence[Key], apply: Callable[[PendingWrites], T], *, system: bool = False
+        self, name: str, keys: Sequence[Key], apply: Callable[[PendingWrites], T], *, system: bool = False
     ) -> T:
         if self._refusal:
-            raise StorageUnavailable(f"{doing} failed: {self._refusal}.")
-        operation = _Operation(doing, keys, apply, asyncio.get_running_loop().create_future(), system)
+            raise StorageUnavailable(f"{name} failed: {self._refusal}.")
+        operation = _Operation(name, keys, apply, asyncio.get_running_loop().create_future(), system)
         self._queue.put_nowait(operation)
         outcome = await operation.outcome
         if isinstance(outcome, Exception):
@@ -233,7 +233,7 @@ class Writer:
     def _fail(self, batch: list[_Operation], error: Exception) -> None:
         log.error("a batch of %d operations was not written: %s (%s)", len(batch), error, self._description)
         for operation in batch:
-            operation.settle(storage_error(operation.doing, self._description, error))
+            operation.settle(storage_error(operation.name, self._description, error))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = "it was cancelled" if task.cancelled() else task.exception()
@@ -245,7 +245,7 @@ class Writer:
             if (queued := self._queue.get_nowait()) is not None:
                 self._batch.append(queued)
         for operation in self._batch:
-            operation.settle(StorageError(f"{operation.doing} may have failed: {self._refusal}."))
+            operation.settle(StorageError(f"{operation.name} may have failed: {self._refusal}."))
         self._batch = []
 
 

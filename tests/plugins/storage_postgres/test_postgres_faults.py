@@ -87,7 +87,7 @@ async def test_a_database_that_does_not_answer_is_an_error_and_not_a_wait(
         attempts += [storage.update_job(job.id, None, say) for _ in range(30)]
         results = await asyncio.wait_for(asyncio.gather(*attempts, return_exceptions=True), 30)
         assert {type(result) for result in results} == {StorageUnavailable}
-        assert all("no answer in time" in str(result) for result in results)
+        assert all("no response in time" in str(result) for result in results)
     finally:
         postgres.thaw()
     assert await storage.get_job(job.id, None) == job
@@ -257,7 +257,7 @@ async def test_a_server_that_lost_the_database_to_another_writes_no_more(
     first = await opened()
     await postgres.cut_connections()
     second = await opened()
-    with pytest.raises(StorageUnavailable, match="another server has taken the database over"):
+    with pytest.raises(StorageUnavailable, match="another server has taken over the database"):
         await first.add_job(a_job())
     assert await second.open_jobs() == []
 
@@ -273,7 +273,7 @@ async def test_a_lock_that_cannot_be_confirmed_stops_all_writing_until_it_is_tak
     holder = psutil.Process(row["pid"])
     holder.suspend()  # as if the machine at the other end were gone: nothing closes the connection
     try:
-        with pytest.raises(StorageUnavailable, match="another server has taken the database over"):
+        with pytest.raises(StorageUnavailable, match="another server has taken over the database"):
             await storage.add_job(a_job())
     finally:
         holder.resume()

@@ -14,7 +14,7 @@ from evalhub_server.models.common import State
 from evalhub_server.plugins import JobQuery, Terms
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.memory import MemoryStorage
-from evalhub_storage_sqlite.sql_builder import build
+from evalhub_storage_sqlite.sql_builder import build_job_list
 from evalhub_storage_sqlite.storage import SqliteStorage
 from harness.sqlite import explain
 
@@ -37,14 +37,14 @@ def queries(tenant: str | None) -> Iterator[JobQuery]:
 def test_no_combination_of_filters_scans_the_table(database: sqlite3.Connection, tenant: str | None) -> None:
     explained = 0
     for query in queries(tenant):
-        if build(query) is None:
+        if build_job_list(query) is None:
             continue
         explained += 1
         terms = [getattr(query, field) for field in FIELDS]
         # "Not the owner x" alone has to look at every job of the tenant; anything else has an index to search.
         searchable = tenant is not None or any(each is not None and not each.negated for each in terms)
         searchable |= query.status is not None
-        for step in itertools.chain(*explain(database, build(query))):
+        for step in itertools.chain(*explain(database, build_job_list(query))):
             if re.match(r"SCAN (TABLE )?(jobs|j|job_tags|u)\b", step):
                 assert "USING" in step, (query, step)
                 assert not searchable, (query, step)
@@ -57,7 +57,7 @@ def test_one_filter_reads_a_page_in_the_order_of_its_index(
     database: sqlite3.Connection, tenant: str | None, field: str | None
 ) -> None:
     query = JobQuery(tenant=tenant, **({field: FORMS[1]} if field else {}))
-    count, page = explain(database, build(query))
+    count, page = explain(database, build_job_list(query))
     assert not any("TEMP B-TREE" in step for step in page)
     assert all("COVERING INDEX" in step or "PRIMARY KEY" in step for step in count)
 
@@ -71,9 +71,9 @@ def test_open_jobs_have_an_index_of_their_own(database: sqlite3.Connection) -> N
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_any_of_nothing_matches_nothing_and_none_of_nothing_everything(field: str) -> None:
-    assert build(JobQuery(**{field: Terms(values=())})) is None
+    assert build_job_list(JobQuery(**{field: Terms(values=())})) is None
     for terms in (Terms(values=(), every=True), Terms(values=(), negated=True)):
-        assert build(JobQuery(**{field: terms})) == build(JobQuery())
+        assert build_job_list(JobQuery(**{field: terms})) == build_job_list(JobQuery())
 
 
 async def test_random_queries_answer_as_the_reference_does(memory: SqliteStorage) -> None:

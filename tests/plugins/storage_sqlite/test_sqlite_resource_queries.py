@@ -17,7 +17,7 @@ from evalhub_server.domain.resource import TAXONOMY, Kind
 from evalhub_server.plugins import ResourceQuery, Sort, Terms
 from evalhub_server.testing.builders import EPOCH, a_collection, a_provider, all_of, any_of, none_of
 from evalhub_server.testing.memory import MemoryStorage
-from evalhub_storage_sqlite.sql_builder import build_resources, key_of
+from evalhub_storage_sqlite.sql_builder import build_resource_list, cache_key
 from evalhub_storage_sqlite.storage import SqliteStorage
 from harness.sqlite import explain
 
@@ -65,7 +65,7 @@ def test_no_combination_reads_all_resources_where_an_index_can_serve(
         searchable = (
             query.tenant is not None or query.system or any(each and not each.negated for each in filters)
         )
-        for step in itertools.chain(*explain(database, build_resources(query))):
+        for step in itertools.chain(*explain(database, build_resource_list(query))):
             assert not step.startswith("SCAN"), (query, step)
             if searchable and step.startswith("SEARCH"):
                 assert looks_up(step), (query, step)
@@ -87,7 +87,7 @@ def test_no_combination_reads_all_resources_where_an_index_can_serve(
     ],
 )
 def test_a_page_is_read_in_the_order_of_its_index(database: sqlite3.Connection, query: ResourceQuery) -> None:
-    count, page = explain(database, build_resources(query))
+    count, page = explain(database, build_resource_list(query))
     assert not any("TEMP B-TREE" in step for step in page)
     assert all("COVERING INDEX" in step for step in count)
 
@@ -96,7 +96,7 @@ def test_a_page_is_read_in_the_order_of_its_index(database: sqlite3.Connection, 
 def test_the_other_direction_sorts_only_what_is_equal(database: sqlite3.Connection, sort: Sort) -> None:
     for descending in (True, False):
         query = msgspec.structs.replace(ALL, sort=sort, descending=descending)
-        _, page = explain(database, build_resources(query))
+        _, page = explain(database, build_resource_list(query))
         assert "USE TEMP B-TREE FOR ORDER BY" not in page
 
 
@@ -107,12 +107,14 @@ def test_what_the_system_has_is_found_by_its_owner(database: sqlite3.Connection)
 
 def test_any_of_nothing_matches_no_resource_and_none_of_nothing_all() -> None:
     for field in ("name", "owner", "category"):
-        assert build_resources(msgspec.structs.replace(ALL, **{field: Terms(values=())})) is None
+        assert build_resource_list(msgspec.structs.replace(ALL, **{field: Terms(values=())})) is None
         for terms in (all_of(), none_of()):
             query = msgspec.structs.replace(ALL, **{field: terms})
-            assert build_resources(query) == build_resources(ALL)
-    assert build_resources(msgspec.structs.replace(ALL, labels={"tags": any_of()})) is None
-    assert build_resources(msgspec.structs.replace(ALL, labels={"tags": none_of()})) == build_resources(ALL)
+            assert build_resource_list(query) == build_resource_list(ALL)
+    assert build_resource_list(msgspec.structs.replace(ALL, labels={"tags": any_of()})) is None
+    assert build_resource_list(
+        msgspec.structs.replace(ALL, labels={"tags": none_of()})
+    ) == build_resource_list(ALL)
 
 
 def test_every_part_of_a_query_tells_its_answer_from_others() -> None:
@@ -135,8 +137,8 @@ def test_every_part_of_a_query_tells_its_answer_from_others() -> None:
     )
     assert {field for other in others for field in other} == {*ResourceQuery.__struct_fields__}
     found = [ALL, *(msgspec.structs.replace(ALL, **other) for other in others)]
-    assert len({key_of(query) for query in found}) == len(found)
-    assert key_of(ALL) == key_of(ResourceQuery(kind=Kind.COLLECTION))
+    assert len({cache_key(query) for query in found}) == len(found)
+    assert cache_key(ALL) == cache_key(ResourceQuery(kind=Kind.COLLECTION))
 
 
 async def test_random_lists_of_resources_are_as_the_reference_has_them(memory: SqliteStorage) -> None:
