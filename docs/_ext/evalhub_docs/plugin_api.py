@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 from itertools import pairwise
+from typing import get_type_hints
 
 from msgspec import Struct
 
@@ -45,6 +46,9 @@ def _directive(path: str, value: object) -> str:
     if inspect.isclass(value):
         if issubclass(value, BaseException):
             return f".. autoexception:: {path}\n"
+        if issubclass(value, Struct):
+            # Without the metadata of Annotated, which is for msgspec and the OpenAPI document.
+            value.__annotations__ = get_type_hints(value)
         # The fields of a Struct are its reference, with or without a text of their own.
         return f".. autoclass:: {path}\n   :members:\n" + (
             "   :undoc-members:\n" if issubclass(value, Struct) else ""
