@@ -183,7 +183,7 @@ def lived(server: RunningServer, recording: Recording) -> str:
     results = {r["benchmark_index"]: r for r in recorded["results"].get("benchmarks", ())}
     for status in recorded["status"].get("benchmarks", ()):
         if status.get("error_message", {}).get("message_origin") == "server" and status["status"] == "failed":
-            continue  # the server reports the id itself
+            continue  # the server reports this failure itself
         event = {**results.get(status["benchmark_index"], {}), **status}
         event.pop("metrics_schema", None)
         if status["status"] == "cancelled":

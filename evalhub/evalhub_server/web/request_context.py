@@ -30,6 +30,7 @@ SINGLE_VALUED = {
     for name in ("Host", "Origin", "Authorization", "X-Tenant", "X-User", "Sec-Fetch-Site")
 }
 _TRACE_ID = re.compile(rb"[ -~]{1,256}")
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def refuse_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -53,7 +54,7 @@ def trace_id_of(value: bytes | None) -> str:
 def _new_trace_id() -> str:
     """A random UUID, version 4, in a fraction of the time of ``uuid.uuid4``. It protects nothing."""
     h = f"{getrandbits(128):032x}"
-    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
 
 TENANT, USER = b"x-tenant", b"x-user"
