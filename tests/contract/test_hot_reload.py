@@ -111,7 +111,8 @@ def test_a_clients_resource_takes_precedence_over_a_later_file(tmp_path: Path):
         taken = created["resource"]["id"]
         config.provider("true", "b", provider_id=taken)
         warned = wait_until(
-            lambda: [line for line in server.log_lines() if "created over REST" in line["msg"]], "the warning"
+            lambda: [line for line in server.log_lines() if "created over REST" in line.get("error", "")],
+            "the warning",
         )
         assert warned[0]["provider_id"] == taken
         assert server.get(f"{API}/providers/{taken}") == created
