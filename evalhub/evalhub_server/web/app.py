@@ -16,7 +16,7 @@ from evalhub_server.settings import Settings
 from evalhub_server.web.collections import collection_router
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
-from evalhub_server.web.errors import EXCEPTION_HANDLERS, OPTIONS_KEY, refuse_options
+from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, refuse_options
 from evalhub_server.web.health import health
 from evalhub_server.web.jobs import job_router
 from evalhub_server.web.log_routes import log_router
@@ -65,7 +65,7 @@ def make_app(
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=None if policy.cors else refuse_options,
         request_max_body_size=None if limit_bytes < 0 else limit_bytes,
-        state=State({OPTIONS_KEY: policy.cors}),
+        state=State({CORS_KEY: policy.cors}),
         on_app_init=[*on_app_init],
         openapi_config=None,
         logging_config=None,

@@ -107,7 +107,7 @@ async def create_collection(request: ApiRequest, services: NamedDependency[Servi
     """
     config = read_collection(await request.body())
     collection = await services.resources.create_collection(config, request.identity)
-    return json_response(await services.encode_collection(collection, request.identity) + b"\n", 201)
+    return json_response(await services.encode_collection(collection, request.identity), 201)
 
 
 GET_COLLECTION = Operation(
@@ -122,7 +122,7 @@ async def get_collection(
 ) -> RawResponse:
     """Get a collection."""
     collection = await services.resources.get_collection(collection_id, request.identity)
-    return json_response(await services.encode_collection(collection, request.identity) + b"\n")
+    return json_response(await services.encode_collection(collection, request.identity))
 
 
 REPLACE_COLLECTION = Operation(body=CONFIG, success=CHANGED, errors=(INVALID, *READ_ONLY))
@@ -138,7 +138,7 @@ async def replace_collection(
     """
     config = read_collection(await request.body())
     collection = await services.resources.replace_collection(collection_id, config, request.identity)
-    return json_response(await services.encode_collection(collection, request.identity) + b"\n")
+    return json_response(await services.encode_collection(collection, request.identity))
 
 
 PATCH_COLLECTION = Operation(
@@ -168,7 +168,7 @@ async def patch_collection(
     """
     changes = read_patch(await request.body(), Kind.COLLECTION)
     collection = await services.resources.patch_collection(collection_id, changes, request.identity)
-    return json_response(await services.encode_collection(collection, request.identity) + b"\n")
+    return json_response(await services.encode_collection(collection, request.identity))
 
 
 DELETE_COLLECTION = Operation(
@@ -218,7 +218,7 @@ async def clone_collection(
     # Unlike elsewhere in the contract, a missing source is reported before an invalid body.
     source = await services.resources.get_collection(collection_id, request.identity)
     clone = await services.resources.clone_collection(source, read_overrides(body), request.identity)
-    return json_response(await services.encode_collection(clone, request.identity) + b"\n", 201)
+    return json_response(await services.encode_collection(clone, request.identity), 201)
 
 
 collection_router = Router(

@@ -17,8 +17,8 @@ from evalhub_server.web.responses import JSON, NOT_FOUND, error_body
 
 log = structlog.get_logger()
 
-OPTIONS_KEY = "answers_options"
-"""Key of the application's state: whether the middleware answers OPTIONS."""
+CORS_KEY = "cors"
+"""The key in the application's state that tells whether CORS is enabled, and with it OPTIONS."""
 
 
 def on_api_error(request: ApiRequest, error: ApiError) -> Response[bytes]:
@@ -33,7 +33,7 @@ def on_not_found(_request: ApiRequest, _error: NotFoundException) -> Response[by
 
 def on_method_not_allowed(request: ApiRequest, error: MethodNotAllowedException) -> Response[bytes]:
     allowed = set((error.headers or {})["allow"].split(", "))
-    if not request.app.state[OPTIONS_KEY]:
+    if not request.app.state[CORS_KEY]:
         allowed.discard("OPTIONS")
     uri = request_uri(request.scope)
     return _response(request, problems.method_not_allowed(request.method, uri, sorted(allowed)))

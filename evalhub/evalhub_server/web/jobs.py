@@ -91,7 +91,7 @@ async def create_job(request: ApiRequest, services: NamedDependency[Services]) -
     body = decode_job(await request.body())
     validate(body, "EvaluationJobConfig")
     job = await services.jobs.create(body, request.identity)
-    return json_response(services.encode_job(job) + b"\n", 202)
+    return json_response(services.encode_job(job), 202)
 
 
 JOB_FILTERS = (
@@ -118,11 +118,11 @@ async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) ->
     limit, offset = query.page()
     query.allow_only(JOB_FILTER_NAMES)
     page = await services.jobs.list(_job_query(query, limit, offset, request.identity))
-    first, following = query.links(limit, offset, page.total_count)
+    first, next_ = query.links(limit, offset, page.total_count)
     encode_job = services.encode_job
     items = [msgspec.Raw(encode_job(job)) for job in page.items]
     return json_response(
-        encode(Page(first=first, next=following, limit=limit, total_count=page.total_count, items=items))
+        encode(Page(first=first, next=next_, limit=limit, total_count=page.total_count, items=items))
     )
 
 
@@ -151,7 +151,7 @@ async def get_job(
 ) -> RawResponse:
     """Get a job with its state, the state of its benchmarks, and the results so far."""
     job = await services.jobs.get(job_id, request.identity)
-    return json_response(services.encode_job(job) + b"\n")
+    return json_response(services.encode_job(job))
 
 
 GET_CARD = Operation(
@@ -166,7 +166,7 @@ async def get_card(
 ) -> RawResponse:
     """Get the evaluation card of a job: the request and the outcome, for archives."""
     job = await services.jobs.get(job_id, request.identity)
-    return json_response(card_json(job) + b"\n")
+    return json_response(card_json(job))
 
 
 HARD_DELETE = boolean("hard_delete", "Also remove the job, its results and its files.", default=False)

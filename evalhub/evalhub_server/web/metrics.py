@@ -20,7 +20,7 @@ from evalhub_server.engine.metric_family import (
 from evalhub_server.engine.metrics import JobMetrics
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 
-NOT_FOUND = "not_found"
+NO_ROUTE = "not_found"
 """The route label of requests without a route. Their paths would be label values that clients choose."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
@@ -113,7 +113,7 @@ class HttpMetrics:
         self, key: tuple[str, str, int, str]
     ) -> tuple[HistogramValue, HistogramValue, HistogramValue]:
         method, route, status, version = key
-        values = (method, route or NOT_FOUND, str(status), "http", version, *self._server)
+        values = (method, route or NO_ROUTE, str(status), "http", version, *self._server)
         children = self._seconds.labels(*values), self._received.labels(*values), self._sent.labels(*values)
         self._ended[key] = children
         return children
@@ -149,7 +149,7 @@ class HttpMetrics:
             partial(HistogramValue, _API_SECONDS),
         )
         for (method, route, *_), series in self._seconds.series().items():
-            merged = api.labels("" if route == NOT_FOUND else route, method, "", "")
+            merged = api.labels("" if route == NO_ROUTE else route, method, "", "")
             for bound, count in zip((*_SECONDS, inf), series.counts, strict=True):
                 merged.counts[bisect_left(_API_SECONDS, bound)] += count
             merged.sum += series.sum

@@ -90,7 +90,7 @@ async def create_provider(request: ApiRequest, services: NamedDependency[Service
     """Create a provider."""
     config = read_provider(await request.body())
     provider = await services.resources.create_provider(config, request.identity)
-    return json_response(services.encode_provider(provider) + b"\n", 201)
+    return json_response(services.encode_provider(provider), 201)
 
 
 GET_PROVIDER = Operation(
@@ -105,7 +105,7 @@ async def get_provider(
 ) -> RawResponse:
     """Get a provider."""
     provider = await services.resources.get_provider(provider_id, request.identity)
-    return json_response(services.encode_provider(provider) + b"\n")
+    return json_response(services.encode_provider(provider))
 
 
 REPLACE_PROVIDER = Operation(body=CONFIG, success=CHANGED, errors=(*INVALID, *READ_ONLY))
@@ -118,7 +118,7 @@ async def replace_provider(
     """Replace a provider. Its id, owner and creation time are kept; existing jobs are not affected."""
     config = read_provider(await request.body())
     provider = await services.resources.replace_provider(provider_id, config, request.identity)
-    return json_response(services.encode_provider(provider) + b"\n")
+    return json_response(services.encode_provider(provider))
 
 
 PATCH_PROVIDER = Operation(
@@ -145,7 +145,7 @@ async def patch_provider(
     """
     changes = read_patch(await request.body(), Kind.PROVIDER)
     provider = await services.resources.patch_provider(provider_id, changes, request.identity)
-    return json_response(services.encode_provider(provider) + b"\n")
+    return json_response(services.encode_provider(provider))
 
 
 DELETE_PROVIDER = Operation(

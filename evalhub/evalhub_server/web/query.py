@@ -32,9 +32,11 @@ class Query:
             self._values.setdefault(name, []).append(value)
 
     def text(self, name: str) -> str:
+        """The first value that is not empty, or an empty string."""
         return next((value for value in self._values.get(name, ()) if value), "")
 
     def given(self, name: str) -> bool:
+        """Whether the parameter is present, even if it is empty."""
         return name in self._values
 
     def integer(self, name: str, default: int) -> int:
@@ -50,6 +52,7 @@ class Query:
         return number
 
     def boolean(self, name: str, default: bool) -> bool:
+        """A boolean in any of the contract's spellings. Raises :class:`ApiError` for anything else."""
         text = self.text(name)
         if not text:
             return default
@@ -58,6 +61,7 @@ class Query:
         return text in _TRUE
 
     def allow_only(self, names: Sequence[str]) -> None:
+        """Raise :class:`ApiError` for a parameter that is not among ``names``."""
         for name in self._values:
             if name not in names:
                 raise problems.query_bad_parameter(name, names)

@@ -45,13 +45,15 @@ def resource_query(
 def page_response(
     parameters: Query, query: ResourceQuery, total: int, items: list[msgspec.Raw]
 ) -> RawResponse:
-    first, following = parameters.links(query.limit, query.offset, total)
+    """The response with one page of resources; ``total`` is the number on all pages."""
+    first, next_ = parameters.links(query.limit, query.offset, total)
     return json_response(
-        encode(Page(first=first, next=following, limit=query.limit, total_count=total, items=items))
+        encode(Page(first=first, next=next_, limit=query.limit, total_count=total, items=items))
     )
 
 
 def _scope(parameters: Query) -> Literal["", "system", "tenant"]:
+    """The scope, or an empty string. Raises :class:`ApiError` for an unknown one, and together with ``owner``."""
     scope = parameters.text("scope")
     if scope and scope not in SCOPES:
         raise problems.query_parameter_value_invalid("scope", "|".join(SCOPES))

@@ -35,13 +35,15 @@ class RawResponse(Struct, frozen=True):
 
 
 def raw_response(body: bytes, media_type: str, status: int = 200, *headers: Header) -> RawResponse:
+    """A response with content type, length and further headers."""
     length = b"%d" % len(body)
-    own = (b"content-type", media_type.encode("latin-1")), (b"content-length", length)
-    return RawResponse(status, (*own, *headers), body)
+    content = (b"content-type", media_type.encode("latin-1")), (b"content-length", length)
+    return RawResponse(status, (*content, *headers), body)
 
 
 def json_response(body: bytes, status: int = 200) -> RawResponse:
-    return raw_response(body, JSON, status)
+    """A response with the JSON ``body``; a line feed is added, as in the contract."""
+    return raw_response(body + b"\n", JSON, status)
 
 
 # The contract has a media type even without a body.
@@ -49,9 +51,10 @@ NO_CONTENT = RawResponse(204, ((b"content-type", JSON.encode()),))
 
 
 def encode(value: object) -> bytes:
-    return _encoder.encode(value) + b"\n"
+    return _encoder.encode(value)
 
 
 def error_body(error: ApiError, trace_id: str) -> bytes:
+    """The contract's error body, with a line feed."""
     body = ErrorBody(message_code=error.code, message=error.message, detail=error.message, trace=trace_id)
-    return encode(body)
+    return encode(body) + b"\n"
