@@ -48,7 +48,7 @@ TABLE = (
         reason="adapter_killed",
         applies=lambda exit_: exit_.signal == "SIGKILL",
         explanation="The adapter was killed by SIGKILL before it reported a result",
-        hint="The usual cause is lack of memory: run fewer benchmarks at once (local.max_parallel) or free memory.",
+        hint="Often the host is out of memory: run fewer benchmarks at once (local.max_parallel) or free memory.",
     ),
     Diagnosis(
         reason="adapter_killed",

@@ -176,7 +176,7 @@ class Supervisor:
     def _own(self, slot: Slot, job: JobRecord | None, benchmark: BenchmarkRecord | None) -> None:
         workload = Workload(slot, self._store, self._runtime, self._runs, self._settings, self._clock)
         if job is not None and benchmark is not None:
-            workload.found(job, benchmark)
+            workload.adopt(job, benchmark)
         # A context of its own: what a workload logs later belongs to no request.
         task = asyncio.create_task(
             workload.run(), name=f"benchmark-{slot.job_id}-{slot.index}", context=Context()
@@ -204,4 +204,4 @@ class Supervisor:
             return
         for index, workload in self._workloads.get(after.id, {}).items():
             if before.benchmarks[index] is not after.benchmarks[index]:
-                workload.changed(after.benchmarks[index])
+                workload.on_change(after.benchmarks[index])

@@ -1,11 +1,11 @@
-"""One benchmark's workload, from launch to its last process, in one task that is its only owner."""
+"""Supervision of one workload, from launch to exit, by one task that owns it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -14,27 +14,43 @@ from evalhub_common.backoff import Backoff
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
 from evalhub_server.engine.clock import Clock
-from evalhub_server.engine.deadlines import Deadline, next_deadline
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.runtime_retry import RETRY, RetryingRuntime
-from evalhub_server.errors import (
-    LaunchError,
-    NotFound,
-    RuntimeUnavailable,
-    StorageError,
-    StorageUnavailable,
-)
+from evalhub_server.errors import LaunchError, NotFound, RuntimeUnavailable, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message, State
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Notice, Runtime
+from evalhub_server.plugins.storage import JobChange
 from evalhub_server.settings import SupervisorSettings
 
 STORE_RETRY = Backoff(first_s=0.2, max_s=5.0)
 
 
+class Deadline(NamedTuple):
+    """``kind`` is start, run or linger (after the report); ``moment`` is in seconds on the monotonic clock."""
+
+    kind: str
+    limit_s: float
+    moment: float
+
+
+def next_deadline(
+    settings: SupervisorSettings, started: float, reported_at: float | None, *, silent: bool
+) -> Deadline | None:
+    """The next deadline of a workload, if any. Times are on the monotonic clock; ``silent``: it has not reported."""
+    if reported_at is not None:
+        kinds = [("linger", settings.linger, reported_at)]
+    else:
+        kinds = [("run", settings.run_timeout, started)]
+        if silent:
+            kinds.append(("start", settings.start_timeout, started))
+    deadlines = [Deadline(kind, limit_s, since + limit_s) for kind, limit_s, since in kinds if limit_s]
+    return min(deadlines, key=lambda deadline: deadline.moment, default=None)
+
+
 class Workload:
-    """:meth:`run` is the task. :meth:`stop` asks it to end what it owns; :meth:`changed` tells it of reports."""
+    """The workload of one benchmark: :meth:`run` is its task, :meth:`stop` and :meth:`on_change` are called by others."""
 
     def __init__(
         self,
@@ -55,9 +71,10 @@ class Workload:
         self._clock = clock
         self._benchmark: BenchmarkRecord | None = None
         self.job: JobRecord | None = None
+        """The job as of the launch."""
         self.stopping = False
         self.gone = asyncio.Event()
-        """Nothing of the workload runs. Before :meth:`run` is over, since that waits for the storage."""
+        """Set while nothing of the workload runs; :meth:`run` returns later, once the storage has the outcome."""
         self.gone.set()
         self._wake = asyncio.Event()
         self._log = structlog.get_logger().bind(
@@ -65,68 +82,73 @@ class Workload:
         )
         self._retrying = RetryingRuntime(runtime, settings.stop_grace, self._log)
 
-    def found(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
-        """Start from what an earlier server stored instead of from a launch."""
+    def adopt(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
+        """Continue with a workload that an earlier server launched."""
         self.job, self._benchmark = job, benchmark
         self.handle = benchmark.handle
         self.gone.clear()
         self.stopping = job.progress.cancelled
 
-    def changed(self, benchmark: BenchmarkRecord) -> None:
-        """A committed change touched this benchmark."""
-        moved = self._benchmark is None or self._benchmark.state is not benchmark.state
+    def on_change(self, benchmark: BenchmarkRecord) -> None:
+        """Receive a committed change of the benchmark."""
+        state_changed = self._benchmark is None or self._benchmark.state is not benchmark.state
         self._benchmark = benchmark
-        if moved:  # a phase is nothing that the task waits for
+        if state_changed:  # the task does not wait for other changes, such as phases
             self._wake.set()
 
     def stop(self, grace_s: float | None = None) -> asyncio.Task[None]:
-        """Ask for the end; the returned task is done when nothing of the workload runs.
+        """Request a stop; the returned task is done when nothing of the workload runs.
 
-        ``grace_s`` replaces the configured time between asking a process to end and forcing it.
+        ``grace_s`` replaces the configured grace period before SIGKILL.
         """
         self.stopping = True
         if grace_s is not None:
             self._retrying.set_grace(grace_s)
         self._wake.set()
-        assert self.task is not None  # noqa: S101  the supervisor sets it before anybody can ask
+        assert self.task is not None  # noqa: S101  the supervisor sets it before it returns to the event loop
         return self.task
 
+    @property
+    def _benchmark_is_terminal(self) -> bool:
+        return self._benchmark is not None and self._benchmark.state.terminal
+
     async def run(self) -> None:
+        """Launch the workload unless it was adopted, then watch it until nothing of it runs."""
         try:
             if self.handle is None and not await self._launch():
                 return
             assert self.handle is not None  # noqa: S101
             await self._watch(self.handle)
         except NotFound:
-            # Hard-deleted meanwhile. Who deletes waits for this task before it removes files.
+            # Hard-deleted meanwhile. The delete waits for this task before it removes files.
             if self.handle is not None:
                 self._retrying.set_grace(0)
                 await self._stop(self.handle)
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise  # the supervisor lets go
-            await self._end_anyhow(error)
-        except Exception as error:  # noqa: BLE001  a runtime is a plugin; the benchmark must not hang for what it does
-            await self._end_anyhow(error)
+                raise  # the supervisor closes
+            await self._fail_unexpectedly(error)
+        except Exception as error:  # noqa: BLE001  a runtime is a plugin; whatever it raises, the benchmark must not hang
+            await self._fail_unexpectedly(error)
 
-    async def _end_anyhow(self, error: BaseException) -> None:
-        """Something that nobody thought of: end what runs and fail the benchmark, whatever it takes."""
-        self._log.error("supervision failed", exc_info=error)
+    async def _fail_unexpectedly(self, error: BaseException) -> None:
+        """Unexpected error: stop the workload, fail the benchmark."""
+        self._log.error("Supervision failed", exc_info=error)
         job = self.job or await self._persist(lambda job: job)
         index = self.slot.index
-        await self._stop_hidden(self._runs(job, index))
+        await self._stop_failed_launch(self._runs(job, index))
         text = f"The server failed to supervise this benchmark: {type(error).__name__}: {error}"
         await self._persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
 
-    async def _stop_hidden(self, run: BenchmarkRun) -> None:
-        """Stop what a launch that raised may have started."""
+    async def _stop_failed_launch(self, run: BenchmarkRun) -> None:
+        """Stop the workload, which a launch that raised may have started nevertheless."""
         handle = await self._retrying.find(run) if self.handle is None else self.handle
         if handle is not None:
             await self._retrying.stop(handle)
         self.gone.set()
 
     async def _launch(self) -> bool:
-        """Start the workload, or find the one that a crash hid; False if there is none to watch."""
+        """Launch the workload, or find one launched before a crash; False if there is none to watch."""
         index = self.slot.index
         job = await self._persist(
             lambda job: transitions.launch_intended(job, index, self._clock(), runtime=self._runtime.name)
@@ -138,12 +160,12 @@ class Workload:
         self.gone.clear()
         run = self._runs(job, index)
         try:
-            handle = await self._started(run)
-            msgspec.json.encode(handle)  # raises here rather than in the storage, for ever
+            handle = await self._launch_or_find(run)
+            msgspec.json.encode(handle)  # an invalid handle must raise here, not in every attempt to store it
         except Exception as error:  # noqa: BLE001  a runtime is a plugin; whatever it raises fails this benchmark
             if not isinstance(error, LaunchError):
-                self._log.error("runtime raised at launch", exc_info=error)
-                await self._stop_hidden(run)
+                self._log.error("Runtime raised an unexpected error at launch", exc_info=error)
+                await self._stop_failed_launch(run)
             self._log.error(
                 f"{self._runtime.name} runtime benchmark launch failed",
                 benchmark_id=run.spec.benchmark_id,
@@ -160,92 +182,98 @@ class Workload:
             )
             return False
         self.handle = handle
-        await self._note(
+        await self._store_or_defer(
             "handle", lambda job: transitions.launched(job, index, handle, runtime=self._runtime.name)
         )
         return True
 
-    async def _started(self, run: BenchmarkRun) -> Handle | None:
-        """Launch, again and again while the runtime cannot just now; once this is over, find what there may be.
+    async def _launch_or_find(self, run: BenchmarkRun) -> Handle | None:
+        """Launch, with retries while the runtime is unavailable.
 
-        Over means that a stop was asked for, or that the benchmark was cancelled before a restart.
+        After a stop request, or if the benchmark is terminal, only find its workload; None if there is none.
         """
         delays = RETRY.delays()
         while True:
-            over = self.stopping or (self._benchmark is not None and self._benchmark.state.terminal)
+            stopping = self.stopping or self._benchmark_is_terminal
             try:
-                if over:
+                if stopping:
                     return await self._runtime.find(run)
                 launch = asyncio.ensure_future(self._runtime.launch(run))
                 try:
-                    await self._until_stopping(launch)
+                    await self._until(lambda: self.stopping, launch)
                 finally:
                     launch.cancel()
                 await asyncio.wait([launch])
                 if not (launch.cancelled() and self.stopping):
                     handle = launch.result()
-                    await self._noticed(None)
+                    await self._show_notice(None)
                     return handle
             except RuntimeUnavailable as error:
-                self._log.warning("runtime cannot launch now; asking again", error=str(error))
-                if over:
+                self._log.warning("Runtime unavailable; retrying the launch", error=str(error))
+                if stopping:
                     await asyncio.sleep(next(delays))
                 else:
-                    await self._noticed(Notice(reason=error.reason, message=str(error)))
-                    await self._until_stopping(timeout_s=next(delays))
+                    await self._show_notice(Notice(reason=error.reason, message=str(error)))
+                    await self._until(lambda: self.stopping, timeout_s=next(delays))
 
-    async def _until_stopping(
-        self, other: asyncio.Future[Any] | None = None, timeout_s: float | None = None
+    async def _until(
+        self,
+        condition: Callable[[], bool],
+        other: asyncio.Future[Any] | None = None,
+        timeout_s: float | None = None,
     ) -> None:
-        """Return when a stop is asked for, when ``other`` is done, or when the time is over."""
+        """Wait for the condition, for ``other`` to be done, or for the timeout."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self.stopping and not (other is not None and other.done()):
+        while not condition() and not (other is not None and other.done()):
             left_s = None if until is None else until - time.monotonic()
             if left_s is not None and left_s <= 0:
                 return
             self._wake.clear()
             await self._wait_for(other, left_s)
 
-    async def _listen(self, handle: Handle) -> None:
-        """Show what the runtime says of the workload while it runs."""
+    async def _follow_notices(self, handle: Handle) -> None:
+        """Show the runtime's notices about the running workload as the benchmark's warning."""
         try:
             async for notice in self._runtime.notices(handle):
-                await self._noticed(notice)
+                await self._show_notice(notice)
         except NotFound:
             return
         except Exception as error:  # noqa: BLE001  a runtime is a plugin; the workload does not depend on this
-            self._log.error("runtime has no more notices", error=str(error))
+            self._log.error("Runtime failed to report notices", error=str(error))
 
-    async def _noticed(self, notice: Notice | None) -> None:
+    async def _show_notice(self, notice: Notice | None) -> None:
         shown = self._benchmark.warning if self._benchmark else None
         if notice is None and (shown is None or shown.message_origin != transitions.SERVER):
-            return  # a transaction for nothing
+            return  # nothing to clear: saves a transaction
         message = notice and Message(
             message=notice.message, message_code=notice.reason, message_origin=transitions.SERVER
         )
         index = self.slot.index
-        job = await self._note("notice", lambda job: transitions.noticed(job, index, message, self._clock()))
+        job = await self._store_or_defer(
+            "notice", lambda job: transitions.noticed(job, index, message, self._clock())
+        )
         if job is not None:
             self._benchmark = job.benchmarks[index]
 
     async def _watch(self, handle: Handle) -> None:
         name = f"{self.slot.job_id}-{self.slot.index}"
         waiting = asyncio.create_task(self._retrying.wait(handle), name=f"wait-{name}")
-        listening = asyncio.create_task(self._listen(handle), name=f"notices-{name}")
+        notices = asyncio.create_task(self._follow_notices(handle), name=f"notices-{name}")
         try:
             stop = await self._until_exit(handle, waiting)
             exit_ = await waiting
         finally:
             waiting.cancel()
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            notices.cancel()
+            await asyncio.gather(notices, return_exceptions=True)
         if stop is None:
-            await self._until_reported()
-            await self._stop(handle)  # what an adapter that has ended left running
-        reported = self._benchmark is not None and self._benchmark.state.terminal
-        tail = "" if reported else await self._retrying.log_tail(handle)
+            # A report may still be in flight.
+            grace_s = max(self._settings.exit_grace, self._runtime.exit_grace_s)
+            await self._until(lambda: self.stopping or self._benchmark_is_terminal, timeout_s=grace_s)
+            await self._stop(handle)  # processes that the adapter left behind
+        tail = "" if self._benchmark_is_terminal else await self._retrying.log_tail(handle)
         index = self.slot.index
-        self._log.info("workload ended", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
+        self._log.info("Workload exited", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
         if isinstance(stop, Deadline):
             kind, limit_s = stop.kind, stop.limit_s
             await self._persist(
@@ -255,12 +283,12 @@ class Workload:
             await self._persist(lambda job: transitions.exited(job, index, exit_, tail, self._clock()))
 
     async def _until_exit(self, handle: Handle, waiting: asyncio.Task[Exit]) -> Deadline | bool | None:
-        """Return when the workload has ended: None by itself, True stopped on request, or the deadline it missed."""
+        """Wait for the workload to exit; None if it exited by itself, True if stopped on request, or the missed deadline."""
         started = self._age_start()
         reported_at: float | None = None
         while not waiting.done():
             self._wake.clear()
-            if self._benchmark is not None and self._benchmark.state.terminal and reported_at is None:
+            if self._benchmark_is_terminal and reported_at is None:
                 reported_at = time.monotonic()
             if self.stopping:
                 await self._stop(handle)
@@ -270,7 +298,7 @@ class Workload:
             left_s = None if deadline is None else deadline.moment - time.monotonic()
             if deadline is not None and left_s is not None and left_s <= 0:
                 self._log.warning(
-                    "workload stopped at a deadline", deadline=deadline.kind, seconds=deadline.limit_s
+                    "Workload stopped at a deadline", deadline=deadline.kind, seconds=deadline.limit_s
                 )
                 await self._stop(handle)
                 return deadline
@@ -278,7 +306,7 @@ class Workload:
         return None
 
     async def _wait_for(self, other: asyncio.Future[Any] | None, timeout_s: float | None) -> None:
-        """Return when this is woken, when ``other`` is done, or when the time is over."""
+        """Wait for a wake-up, for ``other`` to be done, or for the timeout."""
         woken = asyncio.create_task(self._wake.wait())
         both = (woken,) if other is None else (woken, other)
         try:
@@ -287,36 +315,26 @@ class Workload:
             woken.cancel()
 
     def _age_start(self) -> float:
-        """When the workload started, on the monotonic clock, also for one that an earlier server launched."""
+        """The start of the workload on the monotonic clock, also if an earlier server launched it."""
         launched_at = self._benchmark.launched_at if self._benchmark else None
         age = (self._clock() - launched_at).total_seconds() if launched_at else 0.0
         return time.monotonic() - max(age, 0.0)
-
-    async def _until_reported(self) -> None:
-        """Give a result that is still on its way the time to arrive."""
-        until = time.monotonic() + max(self._settings.exit_grace, self._runtime.exit_grace_s)
-        while not self.stopping and not (self._benchmark and self._benchmark.state.terminal):
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            self._wake.clear()
-            await self._wait_for(None, left)
 
     async def _stop(self, handle: Handle) -> None:
         await self._retrying.stop(handle)
         self.gone.set()
 
-    async def _note(self, what: str, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord | None:
-        """Store a change, or None: while the storage is away that is left for later, since what runs must be watched."""
+    async def _store_or_defer(self, key: str, change: JobChange) -> JobRecord | None:
+        """Store a change; while the storage is unavailable, buffer it and return None: the workload must be watched."""
         try:
             return await self._store.update(self.slot.job_id, None, change)
         except StorageUnavailable as error:
             self._log.error("failed to update benchmark status", error=str(error))
-            self._store.defer(f"{what} {self.slot.index}".encode(), self.slot.job_id, None, change)
+            self._store.defer(f"{key} {self.slot.index}".encode(), self.slot.job_id, None, change)
             return None
 
-    async def _persist(self, change: Callable[[JobRecord], JobRecord | None]) -> JobRecord:
-        """Store a change; while the storage fails, keep trying: nobody else knows what happened here."""
+    async def _persist(self, change: JobChange) -> JobRecord:
+        """Store a change, with retries while the storage fails: the change is known only here."""
         delays = STORE_RETRY.delays()
         while True:
             try:
