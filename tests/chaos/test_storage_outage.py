@@ -1,4 +1,4 @@
-"""A storage that is full or away: everybody is told so, nothing is lost, and when it is back all goes on."""
+"""A storage that is full or unavailable: requests are refused with 503, nothing is lost, and work continues afterwards."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def running_job(server: RunningServer, provider: str = "scripted") -> str:
     return job_id
 
 
-def test_a_full_disk_is_503_to_everybody_who_changes_something(server: RunningServer):
+def test_a_full_disk_answers_every_change_with_503(server: RunningServer):
     job_id = running_job(server)
     provider = server.call("POST", f"{API}/providers", PROVIDER).body["resource"]["id"]
     requests: tuple[tuple[str, str, Any], ...] = (

@@ -67,7 +67,7 @@ def test_an_endpoint_hears_of_everything_in_order_and_clients_do_not_notice(
     assert "HOOK_SECRET=None" in adapter_saw
 
 
-def test_what_an_endpoint_that_is_down_misses_is_told_by_the_next_server_in_order(
+def test_events_that_an_unavailable_endpoint_missed_are_sent_by_the_next_server_in_order(
     tmp_path: Path, receiver: Receiver
 ):
     receiver.stop()
@@ -93,7 +93,7 @@ def test_a_message_that_is_refused_is_repeated_with_its_id(tmp_path: Path, recei
     assert len({request.headers["webhook-id"] for request in requests}) == 1
 
 
-def test_only_events_that_are_selected_are_told_and_by_default_the_ends(tmp_path: Path, receiver: Receiver):
+def test_only_selected_events_are_sent_and_by_default_the_terminal_ones(tmp_path: Path, receiver: Receiver):
     config = Config(
         tmp_path / "config",
         webhook={"url": receiver.hook, "secret": SECRET, "allow_private_addresses": True},
