@@ -190,7 +190,7 @@ def test_an_adapter_that_ends_before_its_first_report_fails_and_says_why(server:
     status = failure(server, server.submit(provider="incomplete"))
     error = status["error_message"]
     assert (error["message_code"], error["message_origin"]) == ("adapter_failed", "server")
-    assert "No module named 'a_framework_that_nobody_installed'" in error["message"]
+    assert "No module named 'a_framework_that_is_not_installed'" in error["message"]
     assert status["completed_at"]
 
 

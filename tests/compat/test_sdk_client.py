@@ -131,7 +131,7 @@ def test_all_that_a_submission_can_say_comes_back(client: RemoteClient):
     assert {key: job[key] for key in fields} == {**fields, "benchmarks": [{**rich, "test_data_ref": None}]}
     ended = client("jobs.wait_for_completion", job["resource"]["id"], timeout=30, **OFTEN)
     assert ended["effective_state"] == "completed"
-    assert ended["results"]["oci"]["status"]["state"] == "pending"  # nobody answers at quay.test
+    assert ended["results"]["oci"]["status"]["state"] == "pending"  # no server answers at quay.test
     assert {key: ended[key] for key in fields} == {key: job[key] for key in fields}
 
 

@@ -115,7 +115,7 @@ def finished(server: RunningServer) -> str:
     return job_id
 
 
-def test_the_status_of_a_job_is_told_benchmark_by_benchmark(evalhub: Evalhub, finished: str):
+def test_the_status_of_a_job_is_shown_by_benchmark(evalhub: Evalhub, finished: str):
     lines = said(evalhub("eval", "status", finished)).splitlines()
     assert lines[:5] == [
         f"Job:     {finished}",
@@ -238,7 +238,7 @@ def test_providers_are_listed_and_described(evalhub: Evalhub):
         ),
     ],
 )
-def test_errors_are_told_in_our_words(evalhub: Evalhub, words: tuple[str, ...], text: str):
+def test_errors_have_the_servers_text(evalhub: Evalhub, words: tuple[str, ...], text: str):
     assert refusal(evalhub(*words)).startswith(f"Error: Server error {text}")
 
 

@@ -99,7 +99,7 @@ def test_a_collection_is_made_changed_run_and_deleted(
 
 
 @pytest.mark.parametrize("words", [("delete", "quick", "--yes"), ("patch", "quick", "--file")])
-def test_a_refusal_is_told_in_words(
+def test_a_refusal_has_the_servers_text(
     command: Callable[..., Finished], file_with: Callable[[Any], str], words: tuple[str, ...]
 ):
     arguments = (*words, file_with({"title": "T"})) if words[-1] == "--file" else words
