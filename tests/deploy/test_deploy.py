@@ -101,7 +101,7 @@ def test_the_server_has_in_tenants_what_the_operator_gives_it_and_no_more():
     }
 
 
-def test_the_whole_cluster_is_asked_only_who_somebody_is_and_what_they_may_do():
+def test_cluster_wide_rights_are_token_and_access_reviews_alone():
     bindings = [b for folder in FOLDERS for b in objects_in(folder) if b["kind"] == "ClusterRoleBinding"]
     assert [binding["roleRef"]["name"] for binding in bindings] == ["evalhub-auth"]
     assert granted("evalhub-auth") == {
