@@ -37,8 +37,8 @@ def a_job(*planned: PlannedBenchmark, model: Model | None = None, **request: Any
 def finished(job: JobRecord, **events: dict[str, Any]) -> JobRecord:
     """``events`` by benchmark id; what is not given completes without a word."""
     for index, planned in enumerate(job.plan.benchmarks):
-        told = {"status": "completed", **events.get(planned.id, {})}
-        event = BenchmarkEvent(provider_id="p", id=planned.id, benchmark_index=index, **told)
+        fields = {"status": "completed", **events.get(planned.id, {})}
+        event = BenchmarkEvent(provider_id="p", id=planned.id, benchmark_index=index, **fields)
         job = apply_event(job, event, NOON)
     return job
 
@@ -85,14 +85,14 @@ def test_the_context_repeats_the_request_and_the_results_repeat_the_reports() ->
     job = a_job(
         PLANNED[0], benchmarks=(ref,), model=Model(url="http://m", name="m", card_url="http://m/card")
     )
-    told = {
+    fields = {
         "metrics": {"acc": 0.5, "label": "good"},
         "additional_info": {"shots": [0, 5]},
         "artifacts": {"folder": "/results"},
         "mlflow_run_id": "r1",
         "logs_path": "/logs",
     }
-    card = read(finished(job, pb1=told))
+    card = read(finished(job, pb1=fields))
     assert card["context"] == {
         "model": {"url": "http://m", "name": "m", "model_card_url": "http://m/card"},
         "benchmarks": [
@@ -106,7 +106,7 @@ def test_the_context_repeats_the_request_and_the_results_repeat_the_reports() ->
         ],
     }
     benchmark = card["results"]["benchmarks"][0]
-    assert {name: benchmark[name] for name in told} == told
+    assert {name: benchmark[name] for name in fields} == fields
     assert [schema["name"] for schema in benchmark["metrics_schema"]] == ["acc", "label"]
 
 

@@ -70,7 +70,7 @@ def a_job_with(result: ResultRecord | None, **fields: Any) -> JobRecord:
     return a_job(benchmarks=(BenchmarkRecord(index=0, result=result, **fields),))
 
 
-def test_metrics_that_nobody_described_are_numeric_and_sorted() -> None:
+def test_metrics_without_a_description_are_numeric_and_sorted() -> None:
     result = ResultRecord(
         metrics={"described": [1]} | dict.fromkeys("zyxwvutsrqponmabcdefghijkl", 1),
         metrics_schema=(MetricSchema(name="described", type="array_ordered"),),

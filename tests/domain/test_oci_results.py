@@ -1,4 +1,4 @@
-"""``results.oci``: nobody who asks for an export is left without an answer."""
+"""``results.oci``: every requested export has a status."""
 
 from __future__ import annotations
 

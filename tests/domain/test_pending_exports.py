@@ -108,7 +108,7 @@ def test_a_failure_is_tried_again_until_it_is_final() -> None:
     assert (twice.progress.outbox[0].state, twice.progress.outbox[0].error) == ("failed", "not allowed")
 
 
-def test_what_becomes_owed_anew_during_an_attempt_stays_owed() -> None:
+def test_an_entry_that_is_added_during_an_attempt_stays_pending() -> None:
     job = with_pending_exports(a_job(state=State.COMPLETED), [CARD])
     under_way = owed_by(job)
     again = with_pending_exports(job, [CARD])

@@ -115,7 +115,7 @@ def test_the_same_reports_lead_to_the_recorded_states_results_and_scores(name: s
     assert made["status"]["state"] == body["status"]["state"]
     assert made["status"]["message"] == body["status"]["message"]
     for known in body["status"].get("benchmarks", ()):
-        # We add times that nobody reported; all that was recorded is there.
+        # The server adds times that were not reported; all that was recorded is there.
         assert known.items() <= made["status"]["benchmarks"][known["benchmark_index"]].items()
     assert made["results"].get("benchmarks") == body["results"].get("benchmarks")
     assert made["results"].get("test") == pytest.approx(body["results"].get("test"))

@@ -82,7 +82,7 @@ def test_of_benchmarks_with_the_same_id_the_first_counts() -> None:
     assert visible_benchmarks({"p": provider.config})["p", "b"].url == "1"
 
 
-def test_unknown_members_are_told_apart() -> None:
+def test_unknown_members_are_distinguished() -> None:
     config = a_collection(benchmarks=[*TWO, {"id": "a", "provider_id": "q"}]).config
     assert [(m.provider_id, m.id) for m in unknown_members(config, TAXED)] == [("q", "a")]
 

@@ -105,7 +105,7 @@ def test_fields_that_a_report_leaves_out_keep_their_value() -> None:
     assert benchmark.warning == warning
 
 
-def test_times_that_nobody_reported_are_the_servers() -> None:
+def test_times_that_were_not_reported_are_the_servers() -> None:
     job = apply_event(a_job(), an_event("running"), NOON)
     job = apply_event(job, an_event("completed"), LATER)
     assert job.benchmarks[0].started_at == "2026-05-01T12:00:00Z"
@@ -175,7 +175,7 @@ def test_a_failed_report_with_metrics_is_scored() -> None:
     assert job.progress.test is None
 
 
-def test_duplicates_of_one_benchmark_are_told_apart_and_scored_by_their_index() -> None:
+def test_duplicates_of_one_benchmark_are_distinguished_and_scored_by_index() -> None:
     planned = tuple(
         PlannedBenchmark(
             id="same", provider_id="p", primary_score=PrimaryScore(metric=metric), threshold=threshold

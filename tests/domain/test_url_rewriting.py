@@ -54,7 +54,7 @@ def seen(text: str, request: JobRequest | None = None, urls: SidecarUrls = URLS)
         ("", "https://model.test"),
     ],
 )
-def test_the_path_says_who_was_meant(path: str, real: str):
+def test_the_path_selects_the_upstream(path: str, real: str):
     assert seen(f"Error at {SIDECAR}{path}: refused") == f"Error at {real}: refused"
 
 
@@ -70,10 +70,10 @@ def test_other_addresses_stay(text: str):
     assert seen(text) == text
 
 
-def test_what_nobody_knows_keeps_its_path():
-    nobody = SidecarUrls(SIDECAR)
-    assert seen(f"{SIDECAR}/v1/models", a_request(url=""), nobody) == "/v1/models"
-    assert seen(f"{SIDECAR}/api/2.0/mlflow/x", urls=nobody) == "/api/2.0/mlflow/x"
+def test_an_unknown_upstream_keeps_its_path():
+    sidecar_alone = SidecarUrls(SIDECAR)
+    assert seen(f"{SIDECAR}/v1/models", a_request(url=""), sidecar_alone) == "/v1/models"
+    assert seen(f"{SIDECAR}/api/2.0/mlflow/x", urls=sidecar_alone) == "/api/2.0/mlflow/x"
 
 
 def test_a_warning_is_treated_alike_and_everything_else_stays():
