@@ -127,11 +127,11 @@ def test_a_model_without_a_url_still_has_the_key() -> None:
     }
 
 
-def test_the_direction_of_the_score_is_told_when_lower_is_better() -> None:
+def test_the_specification_has_the_direction_when_lower_is_better() -> None:
     score = PrimaryScore(metric="loss", lower_is_better=True)
     made = spec(a_request(), a_benchmark(primary_score=score))
     assert made["primary_score"] == {"metric": "loss", "lower_is_better": True}
 
 
-def test_exports_without_a_registry_are_not_told() -> None:
+def test_exports_without_a_registry_are_left_out() -> None:
     assert "exports" not in spec(a_request(exports=Exports()), a_benchmark())

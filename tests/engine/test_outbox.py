@@ -67,7 +67,7 @@ class Box(Exporter):
 
 
 class News(Box):
-    """Is owed every change of state, and is nobody's business."""
+    """Gets an entry for every change of state; jobs need not request it."""
 
     def wants(self, job: JobRecord) -> bool:
         return False
@@ -303,7 +303,7 @@ async def test_a_change_during_an_attempt_is_exported_after_it(world: World):
 
 
 @pytest.mark.parametrize("stage", ["trying", "pausing"])
-async def test_nobody_exports_a_job_that_is_being_deleted(stage: str):
+async def test_a_job_that_is_being_deleted_is_not_exported(stage: str):
     world = World(settings=FinalizerSettings(retry_most=Timespan(600)))
     box = Box(faults=[OSError("down")] * 9)
     if stage == "trying":

@@ -73,7 +73,7 @@ def test_a_discarded_slot_never_runs():
     st.integers(1, 3),
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=30),
 )
-def test_everybody_runs_once_and_no_limit_is_ever_exceeded(
+def test_every_benchmark_runs_once_and_no_limit_is_exceeded(
     total: int, per_provider: int, wanted: list[tuple[str, str]]
 ):
     queue = LaunchQueue(Limits(total=total, per_provider=per_provider))

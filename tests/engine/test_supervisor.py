@@ -98,9 +98,9 @@ class World:
         self.runtime = runtime
         self.now = NOW
         self._settings = settings
-        self.start_anew()
+        self.restart()
 
-    def start_anew(self) -> None:
+    def restart(self) -> None:
         self.store = JobStore(self.storage)
         runs = RunBuilder("http://127.0.0.1:1", "hand", [])
         self.supervisor = Supervisor(self.store, self.runtime, runs, self._settings, lambda: self.now)
@@ -223,7 +223,7 @@ async def test_a_launch_under_way_is_cancelled_and_what_it_started_is_stopped():
         async def launch(self, run: BenchmarkRun) -> Handle:
             await super().launch(run)
             await asyncio.Event().wait()
-            raise AssertionError("nobody lets it go on")
+            raise AssertionError("it was never released")
 
     world = World(Slow())
     await world.supervisor.start()
@@ -357,7 +357,7 @@ async def test_a_new_server_watches_what_the_old_one_launched(world: World):
     world.storage.durable = True
     await world.supervisor.close()
     assert not world.runtime.running[0].done(), "a durable server leaves workloads running"
-    world.start_anew()
+    world.restart()
     await world.supervisor.start()
     world.runtime.end(0, Exit(code=3))
     del world.runtime.running[1]
@@ -374,7 +374,7 @@ async def test_a_launch_that_a_crash_hid_is_found_and_not_repeated(world: World)
     await world.supervisor.close()
     forget = transitions.launched
     await world.store.update(job.id, None, lambda job: forget(job, 0, None, runtime=world.runtime.name))  # type: ignore[arg-type]
-    world.start_anew()
+    world.restart()
     await world.supervisor.start()
     await world.until(job, handled)
     assert world.runtime.launched == [0]
@@ -391,7 +391,7 @@ async def test_a_cancelled_job_is_cleaned_up_after_a_restart_and_never_started(w
     await world.store.add(intended)
     if launched:
         world.runtime.running[0] = asyncio.get_running_loop().create_future()
-    world.start_anew()
+    world.restart()
     await world.supervisor.start()
     done = await world.until(job, settled)
     assert done.state is State.CANCELLED
@@ -415,7 +415,7 @@ async def test_the_age_of_a_workload_counts_from_its_launch_also_after_a_restart
     await world.until(job, handled)
     await world.supervisor.close()
     world.now = NOW + timedelta(hours=2)
-    world.start_anew()
+    world.restart()
     await world.supervisor.start()
     done = await world.until(job, settled)
     error = done.benchmarks[0].error

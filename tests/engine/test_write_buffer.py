@@ -162,7 +162,7 @@ async def test_the_death_of_its_task_is_not_its_end(world: World):
     await world.store.close()
 
 
-async def test_two_who_find_the_storage_back_store_nothing_twice(world: World):
+async def test_parallel_updates_after_an_outage_store_nothing_twice(world: World):
     for number in range(5):
         world.defer(str(number).encode(), said(str(number)))
     world.storage.full = False
