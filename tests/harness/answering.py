@@ -96,7 +96,7 @@ class AnsweringServer(Started):
     def leave(self) -> None:
         self.stop()
 
-    def anew(self, answer: Script) -> Self:
+    def reset(self, answer: Script) -> Self:
         """Forget everything and go on with another answer."""
         self.answer = answer
         self.requests.clear()

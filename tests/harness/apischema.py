@@ -103,5 +103,5 @@ def job_problems(job: dict[str, Any]) -> list[str]:
         ):
             found.append(f"{container['name']} is not restricted")
     mounted = {mount["name"] for container in containers for mount in container["volumeMounts"]}
-    found += [f"nobody mounts {name}" for name in set(volumes) - mounted]
+    found += [f"no container mounts {name}" for name in set(volumes) - mounted]
     return found

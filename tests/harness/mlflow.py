@@ -39,7 +39,7 @@ class MlflowServer(RunningProcess):
             **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
             "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for what nobody uses here
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for what no test uses
         }
 
     def start(self) -> None:

@@ -20,7 +20,7 @@ class RunningProxy(Started):
     """A context manager. It knows the hosts in ``ports``, all on this computer, and no others.
 
     ``asked`` has what it was asked for, as ``CONNECT host:port`` or ``METHOD http://…``. With ``login``, such as
-    ``user:password``, it refuses whoever does not have it.
+    ``user:password``, it refuses clients without it.
     """
 
     def __init__(self, ports: Mapping[str, int], login: str = "") -> None:

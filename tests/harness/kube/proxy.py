@@ -1,4 +1,4 @@
-"""What stands before a server in a cluster: it knows tokens, and tells the server who asks."""
+"""An authenticating proxy in front of a server in a cluster: it maps tokens to identity headers."""
 
 from __future__ import annotations
 

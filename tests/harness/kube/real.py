@@ -5,7 +5,7 @@ KUBE_APISERVER_BIN, ETCD_BIN   both needed
 KUBE_CONTROLLER_MANAGER_BIN    makes pods of Jobs and collects garbage
 =============================  ==================================================
 
-There is no kubelet: pods stay pending until a test says what becomes of them, as their node would.
+There is no kubelet: pods stay pending until a test sets their status, as their node would.
 
 Or any cluster: EVALHUB_TEST_KUBECONFIG names a kubeconfig whose user may make a namespace. What needs to play the kubelet
 is left out then.

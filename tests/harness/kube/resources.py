@@ -59,7 +59,7 @@ class Resources:
         if wanted and wanted != uid_of(thing):
             why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid_of(thing)}"
             raise problems.conflict(kind, name, why)
-        # Jobs of batch/v1 leave their pods behind unless told otherwise, for compatibility with old clients.
+        # Jobs of batch/v1 leave their pods behind unless the request selects otherwise, for compatibility with old clients.
         policy = options.get("propagationPolicy") or ("Orphan" if kind is JOBS else "Background")
         if policy not in ("Foreground", "Background", "Orphan"):
             raise problems.bad_request(f"invalid propagationPolicy {policy!r}")

@@ -1,4 +1,4 @@
-"""Who may do what: a table of verbs for each resource."""
+"""Access rights of the fake cluster: the allowed verbs of each resource."""
 
 from __future__ import annotations
 

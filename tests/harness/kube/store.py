@@ -78,7 +78,7 @@ class Store:
             self._note(kind, "DELETED", copy.deepcopy(thing))
 
     def compact(self) -> None:
-        """Forget the history: watches from before now are told that they are too old."""
+        """Forget the history: watches from before now are refused as too old."""
         self.history.clear()
         self.compacted = self.version
 
