@@ -1,4 +1,4 @@
-"""Plugins are found, checked and made; broken ones are named and harm nobody."""
+"""Discovery, validation and creation of plugins; broken ones are reported and affect no others."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_every_change_of_a_job_is_observed_in_order_whatever_another_observer_do
 
     def seen(kind: str) -> list[list[Any]]:
         lines = observed.read_text("utf-8").splitlines() if observed.exists() else []
-        states = [states for who, _, *states in map(json.loads, lines) if who == kind]
+        states = [states for observer, _, *states in map(json.loads, lines) if observer == kind]
         return [pair for pair in states if pair[0] != pair[1]]
 
     with RunningServer(config.folder, env=env) as server:

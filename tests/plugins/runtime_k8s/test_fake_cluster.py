@@ -225,7 +225,7 @@ async def test_a_watch_tells_changes_and_bookmarks(api: ApiClient, cluster: Fake
     assert seen[-1] == "ADDED"
 
 
-async def test_a_watch_from_too_long_ago_is_told_so(api: ApiClient, cluster: FakeCluster) -> None:
+async def test_a_watch_from_too_long_ago_is_refused(api: ApiClient, cluster: FakeCluster) -> None:
     cluster.grant(WITH_WATCH)
     cluster.drop_watches(compact=True)
     batch = client.BatchV1Api(api)

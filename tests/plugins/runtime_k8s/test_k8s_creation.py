@@ -149,7 +149,7 @@ async def test_what_an_earlier_launch_made_is_adopted(cluster: FakeCluster):
     assert len(cluster.jobs()) == 1
 
 
-async def test_an_object_of_somebody_else_is_an_error_and_stays(cluster: FakeCluster):
+async def test_an_object_of_another_owner_is_an_error_and_stays(cluster: FakeCluster):
     run = with_secret()
     name = names_for(*run.key).config_map
     foreign = {
@@ -321,7 +321,7 @@ async def test_closing_does_not_wait_for_a_cluster_that_does_not_answer(
     assert cluster.jobs() == []
 
 
-async def test_what_the_cluster_warned_of_is_told_when_no_pod_comes(cluster: FakeCluster):
+async def test_warnings_of_the_cluster_are_reported_when_no_pod_starts(cluster: FakeCluster):
     cluster.refuse_pods()
     async with opened() as runtime:
         handle = await runtime.launch(a_run("stops"))

@@ -1,4 +1,4 @@
-"""Which hardware a benchmark gets, and from whom."""
+"""The hardware of a benchmark, and the source of each value."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_request_goes_before_the_provider_and_each_part_alone():
         ({"cpu_request": "2"}, {"cpu": {"limit": "1"}}, ("1", "1")),
     ],
 )
-def test_what_nobody_asked_for_gives_way_to_what_somebody_did(
+def test_requested_values_take_precedence_over_defaults(
     provider: dict[str, Any], hardware: dict[str, Any] | None, cpu: tuple[str, str]
 ):
     found = resources(placed(provider, hardware))

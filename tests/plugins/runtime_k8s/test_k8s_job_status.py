@@ -181,7 +181,7 @@ def test_a_suspended_job_waits_for_its_queue_for_ever():
     assert (verdict.notice.reason, "'lq'" in verdict.notice.message) == ("suspended", True)
 
 
-def test_a_job_that_somebody_suspended_says_so():
+def test_a_job_suspended_from_outside_has_a_notice():
     verdict = over(a_job(spec={"suspend": True}))
     assert verdict.notice is not None
     assert verdict.notice.reason == "suspended"
@@ -204,9 +204,9 @@ def test_a_job_without_a_pod_is_a_warning_after_a_while():
     assert (first.notice, late.exit) == (None, None)
     assert late.notice is not None
     assert late.notice.reason == "no_pod"
-    told = assess(a_job(), [], first.observation, 120, TIMEOUTS, "would violate PodSecurity").notice
-    assert told is not None
-    assert told.message.endswith("creation of the Job: would violate PodSecurity")
+    notice = assess(a_job(), [], first.observation, 120, TIMEOUTS, "would violate PodSecurity").notice
+    assert notice is not None
+    assert notice.message.endswith("creation of the Job: would violate PodSecurity")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_container_that_cannot_start_is_given_its_time(word: str, reason: str,
     assert (late.reason, "the kubelet's words" in late.message) == (reason, True)
 
 
-def test_trouble_that_has_gone_starts_anew():
+def test_a_problem_that_returns_gets_its_full_timeout():
     job, pod = a_job(), waiting("ImagePullBackOff")
     better = at(200, over(job, pod), job, waiting("ContainerCreating"))
     assert (better.notice, better.exit) == (None, None)

@@ -51,7 +51,7 @@ async def test_a_missed_deadline_is_reported(cluster: FakeCluster):
         assert (await soon(runtime.wait(handle))).reason == "deadline_exceeded"
 
 
-async def test_a_job_that_somebody_deletes_has_disappeared(cluster: FakeCluster):
+async def test_a_job_that_is_deleted_from_outside_has_disappeared(cluster: FakeCluster):
     async with opened() as runtime:
         handle = await runtime.launch(a_run("stops"))
         waiting = asyncio.create_task(runtime.wait(handle))
@@ -102,7 +102,7 @@ async def test_a_pod_without_a_node_goes_on_waiting(cluster: FakeCluster):
 # --- outages ----------------------------------------------------------------------------------------------------
 
 
-async def test_an_outage_is_told_and_fails_nothing(cluster: FakeCluster):
+async def test_an_outage_is_logged_and_fails_nothing(cluster: FakeCluster):
     async with opened() as runtime:
         handle = await runtime.launch(a_run("stops"))
         waiting = asyncio.create_task(runtime.wait(handle))
@@ -137,7 +137,7 @@ async def test_a_few_bad_answers_are_nothing(cluster: FakeCluster, fault: dict):
         assert (await soon(runtime.wait(handle))).code == 3
 
 
-async def test_without_the_right_to_list_nothing_fails_and_people_are_told(cluster: FakeCluster):
+async def test_without_the_right_to_list_nothing_fails_and_a_notice_says_so(cluster: FakeCluster):
     async with opened() as runtime:
         handle = await runtime.launch(a_run("exits:3"))
         cluster.grant({})
@@ -162,7 +162,7 @@ async def test_with_the_right_to_watch_an_end_is_known_at_once(cluster: FakeClus
         assert (await soon(waiting)).reason == "deadline_exceeded"
 
 
-async def test_a_watch_that_is_too_old_is_begun_anew_from_a_list(cluster: FakeCluster):
+async def test_a_watch_that_is_too_old_restarts_from_a_list(cluster: FakeCluster):
     cluster.grant(WITH_WATCH)
     cluster.inject(Fault("watch", "jobs", status=410, reason="Expired"))
     async with opened(poll_interval=RARELY) as runtime:
@@ -173,14 +173,14 @@ async def test_a_watch_that_is_too_old_is_begun_anew_from_a_list(cluster: FakeCl
         assert (await soon(waiting)).reason == "deadline_exceeded"
 
 
-async def test_watches_that_break_are_begun_anew(cluster: FakeCluster):
+async def test_broken_watches_restart(cluster: FakeCluster):
     cluster.grant(WITH_WATCH)
     async with opened() as runtime:
         handle = await runtime.launch(a_run("stops"))
         waiting = asyncio.create_task(runtime.wait(handle))
         await until(lambda: cluster.open_watches == 2, "Jobs and pods are watched")
         cluster.drop_watches(compact=True)
-        await until(lambda: cluster.called().count("watch jobs") > 1, "they are begun anew")
+        await until(lambda: cluster.called().count("watch jobs") > 1, "they restart")
         assert not waiting.done()
         await runtime.stop(handle, 0)
         await soon(waiting)
@@ -258,7 +258,7 @@ async def test_log_options_reach_the_cluster(cluster: FakeCluster):
     assert query == {"container": "adapter", "sinceSeconds": "60", "timestamps": "true"}
 
 
-async def test_a_handle_of_another_kind_is_lost_and_harms_nobody(cluster: FakeCluster):
+async def test_a_handle_of_another_kind_is_lost_without_an_error(cluster: FakeCluster):
     async with opened() as runtime:
         other = {"pid": 1}
         assert (await runtime.wait(other)).lost

@@ -22,7 +22,7 @@ CONFIGURED = {
 }
 
 NOT_READ = {"mlflow.workspace"}
-"""Written for whoever looks: adapters send the workspace themselves."""
+"""For inspection only: adapters send the workspace themselves."""
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["case"]) for case in recorded()])

@@ -96,11 +96,13 @@ async def test_a_failure_is_a_warning(cluster: FakeCluster):
 
 
 def renamed(job: JobRecord) -> JobRecord:
-    return replace(job, request=replace(job.request, name="other"))
+    return replace(
+        job, definition=replace(job.definition, request=replace(job.definition.request, name="other"))
+    )
 
 
 @pytest.mark.parametrize("change", [renamed, lambda job: transitions.cancel(job, NOW)])
-async def test_nothing_is_told_of_what_is_no_transition(
+async def test_a_change_that_is_no_transition_sends_nothing(
     cluster: FakeCluster, change: Callable[[JobRecord], JobRecord]
 ):
     async with opened() as runtime:

@@ -312,7 +312,7 @@ async def test_a_database_that_cannot_be_used_keeps_the_server_from_starting(
     await storage.close()
 
 
-async def test_a_user_without_rights_is_told_what_to_grant(postgres: RunningPostgres, schema: str) -> None:
+async def test_a_missing_right_is_reported_with_the_grant(postgres: RunningPostgres, schema: str) -> None:
     await postgres.sql(f"CREATE ROLE poor_{schema} LOGIN PASSWORD 'poor'")
     await postgres.sql(f"GRANT USAGE ON SCHEMA {schema} TO poor_{schema}")
     url = postgres.url(schema, password="poor").replace("evalhub:", f"poor_{schema}:")

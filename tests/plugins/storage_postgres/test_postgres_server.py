@@ -50,7 +50,7 @@ def test_jobs_survive_a_crash_of_the_server(configured: Config, tmp_path: Path) 
         assert server.terminate() == 0
 
 
-def test_a_database_that_is_away_is_503_to_everybody_and_what_was_said_is_stored_later(
+def test_an_unavailable_database_answers_503_and_accepted_events_are_stored_later(
     configured: Config, postgres: RunningPostgres
 ) -> None:
     configured.scripted("running", "hang")

@@ -425,7 +425,7 @@ async def test_a_close_that_was_cancelled_can_be_repeated(storage: SqliteStorage
     await adding
 
 
-async def test_the_death_of_the_writer_task_fails_everyone_who_waits_or_comes(
+async def test_the_end_of_the_writer_task_fails_all_pending_and_later_calls(
     storage: SqliteStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = a_job()
@@ -457,7 +457,7 @@ async def test_the_death_of_the_writer_task_does_not_hang_a_close(storage: Sqlit
     assert all(isinstance(result, StorageError) for result in results)
 
 
-async def test_a_bug_in_the_writer_fails_everyone_who_waits(
+async def test_a_bug_in_the_writer_fails_all_pending_calls(
     storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def bug(self: Connection, *_: object) -> None:

@@ -25,5 +25,5 @@ def test_adapters_get_mlflows_variables_in_jobs_without_an_experiment_too(tmp_pa
         assert "exports" not in job["results"]
         said = server.logs(job_id)
     assert f"MLFLOW_TRACKING_URI={uri}\nMLFLOW_TRACKING_TOKEN=t0ken\n" in said
-    assert said.endswith("MLFLOW_WORKSPACE="), "nobody knows yet whether this MLflow has workspaces"
+    assert said.endswith("MLFLOW_WORKSPACE="), "it is not known yet whether this MLflow has workspaces"
     assert "t0ken" not in server.log_text()
