@@ -86,7 +86,7 @@ def test_over_tls_the_collector_has_to_be_trusted(
 
 
 @pytest.mark.parametrize("kind", [HttpCollector, GrpcCollector])
-def test_a_collector_that_nobody_vouches_for_gets_nothing(
+def test_a_collector_with_an_untrusted_certificate_receives_nothing(
     config_for: MakeConfig, tmp_path: Path, kind: type[HttpCollector | GrpcCollector]
 ):
     with kind(tls=certificate(tmp_path / "tls", "collector")) as collector:

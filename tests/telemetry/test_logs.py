@@ -120,6 +120,6 @@ def test_what_adapters_print_is_not_sent_unless_it_is_asked_for(
         server.finished(server.submit())
         collector.span("local.run_benchmark")
         assert server.terminate() == 0
-        told = "otel.enable_job_container_logs: has no effect without otel.enable_logs: true"
-        assert (told in json.dumps(server.log_lines())) is bool(also)
+        warning = "otel.enable_job_container_logs: has no effect without otel.enable_logs: true"
+        assert (warning in json.dumps(server.log_lines())) is bool(also)
     assert adapter_lines(collector) == []

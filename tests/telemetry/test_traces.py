@@ -122,11 +122,11 @@ def test_a_benchmark_is_a_span_below_the_request_and_its_adapter_joins_it(
         server.headers = headers
         job_id = server.submit()
         server.finished(job_id)
-        told, state, endpoint = server.logs(job_id).splitlines()[-1].split()
+        sent, state, endpoint = server.logs(job_id).splitlines()[-1].split()
         post = collector.span(f"POST {API}/jobs")
         span = collector.span("local.run_benchmark")
     assert endpoint == f"http://{collector.host}"
-    assert (told, state) == (f"00-{TRACE}-{span.span_id}-01", "a=b")
+    assert (sent, state) == (f"00-{TRACE}-{span.span_id}-01", "a=b")
     assert (span.trace_id, span.item.parent_span_id) == (TRACE, post.item.span_id)
     assert span.item.kind == INTERNAL
     assert span.attributes == {
@@ -167,7 +167,7 @@ def test_the_end_of_the_server_ends_and_sends_every_span(
         assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
 
 
-def test_telemetry_says_who_sends_it(collector: HttpCollector, config_for: MakeConfig):
+def test_telemetry_names_its_service(collector: HttpCollector, config_for: MakeConfig):
     attributes = {"deployment.environment.name": "test"}
     config = config_for(
         collector.host, service_name="mine", service_version="7", additional_attributes=attributes
