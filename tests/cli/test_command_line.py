@@ -264,7 +264,7 @@ def test_a_misspelt_key_is_a_warning_in_the_log_with_its_line(tmp_path: Path):
     ]
 
 
-def test_a_server_whose_log_nobody_reads_goes_on(tmp_path: Path):
+def test_a_server_with_an_unread_log_continues(tmp_path: Path):
     config = Config(tmp_path / "c")
     config.scripted("running", "completed")
     reader, writer = os.pipe()

@@ -1,4 +1,4 @@
-"""Commands whose output nobody takes."""
+"""Commands whose standard output is closed or full."""
 
 from __future__ import annotations
 

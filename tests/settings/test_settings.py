@@ -192,5 +192,5 @@ def test_merged_maps_may_repeat_keys(tmp_path: Path):
         ("host.test", "http://host.test:81"),
     ],
 )
-def test_adapters_are_told_an_address_that_they_can_reach(tmp_path: Path, host: str, url: str):
+def test_adapters_get_an_address_that_they_can_reach(tmp_path: Path, host: str, url: str):
     assert load(tmp_path, f"service: {{host: '{host}'}}").callback_url(81) == url

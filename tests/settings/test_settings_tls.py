@@ -50,7 +50,7 @@ def test_files_that_cannot_serve_are_refused(
         load_settings(local=True, configdir=tmp_path, environ={})
 
 
-def test_a_good_pair_serves_https_and_adapters_are_told_so(tmp_path: Path, certificates: Path):
+def test_a_valid_pair_serves_https_and_adapters_get_that_address(tmp_path: Path, certificates: Path):
     service = {"tls_cert_file": str(certificates / "a.crt"), "tls_key_file": str(certificates / "a.key")}
     config = Config(tmp_path / "c", service=service)
     with RunningServer(config.folder) as server:
