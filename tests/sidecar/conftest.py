@@ -26,7 +26,7 @@ def module_server() -> Iterator[AnsweringServer]:
 @pytest.fixture
 def server(module_server: AnsweringServer) -> AnsweringServer:
     """A stand-in for the EvalHub server that accepts all requests."""
-    return module_server.anew(lambda _: Reply(204))
+    return module_server.reset(lambda _: Reply(204))
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def everything(module_server: AnsweringServer, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def full(everything: Full) -> Full:
     for upstream in everything[2:]:
-        upstream.anew(lambda _: OK)
+        upstream.reset(lambda _: OK)
     return everything
 
 

@@ -192,7 +192,7 @@ async def test_a_proxy_is_used_if_it_shall_be(receiver: Receiver, monkeypatch: p
         for name, value in proxy.environment().items():
             monkeypatch.setenv(name, value)
         await posted("http://hooks.test/hook", proxy_from_environment=True)
-        # A name that only the proxy can look up: whom it reaches is for the proxy to decide.
+        # A name that only the proxy can resolve, and whose address only the proxy checks.
         await posted("http://hooks.invalid/hook", proxy_from_environment=True, allow_private_addresses=False)
         await posted(receiver.hook, proxy_from_environment=True)  # on this computer
     assert proxy.asked == ["POST http://hooks.test/hook", "POST http://hooks.invalid/hook"]
