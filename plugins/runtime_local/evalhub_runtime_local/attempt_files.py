@@ -23,11 +23,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from evalhub_runtime_local.process_tree import Identity
+from evalhub_runtime_local.process_tree import MARKER, Identity
 from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError
-
-MARKER = "EVALHUB_LOCAL_RUN"
-"""Set last in an adapter's environment and inherited by what it starts: ``<directory>#<attempt>``."""
 
 JOB_SPEC_PATH = "EVALHUB_JOB_SPEC_PATH"
 
@@ -41,6 +38,7 @@ class LocalHandle(Struct, kw_only=True, frozen=True):
     pid: int
     started: float
     boot_id: str
+    cgroup: str = ""
 
     @property
     def leader(self) -> Identity:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
+from evalhub_runtime_local.process_tree import SERVER_MARKER
 from evalhub_server.plugins import BenchmarkRun, LaunchError
 
 
@@ -45,7 +46,8 @@ def adapter_environment(
     In order of precedence, lowest first: the server's environment without ``secrets``, the variables of every
     adapter, those of trackers, those of the provider.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in secrets}
+    own = {*secrets, SERVER_MARKER}
+    inherited = {name: value for name, value in os.environ.items() if name not in own}
     common = {
         "EVALHUB_JOB_SPEC_PATH": str(job_spec),
         "EVALHUB_MODE": "local",

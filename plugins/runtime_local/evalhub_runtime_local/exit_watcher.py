@@ -1,4 +1,4 @@
-"""Detection of process exits (pidfd, kqueue or polling), and one task for each leader that reaps it."""
+"""Detection of process exits (pidfd, kqueue or polling), and one task for each leader of a workload."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ POLL_S = 0.05
 async def wait_for_exit(process: Identity, table: ProcessTable, *, pidfd: bool = True) -> int | None:
     """Return when the process has exited; at once if it already has. A zombie counts as exited.
 
-    Works for any process, not only for children. A child of this process is reaped and its raw wait status
-    returned; for any other process the result is None. Cancel-safe: the process is not touched. Raises
-    :class:`OSError` if its state cannot be read now, for example when no file descriptor is left.
+    Works for any process, not only for children. For a child of this process the raw wait status is returned, for any
+    other process None. The child stays a zombie, except where the platform cannot wait without reaping (macOS).
+    Cancel-safe. Raises :class:`OSError` if its state cannot be read now, for example when no file descriptor is left.
     """
     if process.pid <= 0:
         return None
@@ -44,19 +44,27 @@ async def wait_for_exit(process: Identity, table: ProcessTable, *, pidfd: bool =
         if fd is None:
             return await _wait_in_thread(process, table)
         await _readable(fd)
-        return reap(process.pid)
+        return _status(process.pid)
     finally:
         if fd is not None:
             os.close(fd)
 
 
-def reap(pid: int) -> int | None:
-    """Reap a child that has exited and return its raw wait status; None if it still runs or is not a child."""
+def reap(pid: int) -> None:
+    """Reap a child that has exited; does nothing if it still runs or is not a child."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _status(pid: int, options: int = os.WNOHANG) -> int | None:
+    """Return the raw wait status of a child without reaping it; None if it still runs or is not a child."""
     try:
-        reaped, status = os.waitpid(pid, os.WNOHANG)
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | options)
     except ChildProcessError:
         return None
-    return status if reaped else None
+    if found is None:
+        return None
+    return found.si_status << 8 if found.si_code == os.CLD_EXITED else found.si_status
 
 
 async def _readable(fd: int) -> None:
@@ -85,8 +93,13 @@ async def _wait_in_thread(process: Identity, table: ProcessTable) -> int | None:
 
 
 def _wait_blocking(process: Identity, table: ProcessTable) -> int | None:
-    with suppress(ChildProcessError):
-        return os.waitpid(process.pid, 0)[1]
+    if hasattr(os, "waitid"):
+        status = _status(process.pid, 0)
+        if status is not None:
+            return status
+    else:
+        with suppress(ChildProcessError):
+            return os.waitpid(process.pid, 0)[1]
     if sys.platform == "darwin":
         with suppress(ProcessLookupError), contextlib.closing(select.kqueue()) as queue:
             exits = select.kevent(
@@ -111,6 +124,14 @@ def _is_alive(process: Identity, table: ProcessTable) -> bool:
     return found is not None and found.identity == process and not found.zombie
 
 
+def reap_exited(process: Identity, table: ProcessTable) -> None:
+    """Reap a process if it is a child of this one, has exited, and its id was not reused."""
+    with suppress(OSError):
+        found = table.find(process.pid)
+        if found is not None and found.identity == process and found.zombie:
+            reap(process.pid)
+
+
 def _settle(future: asyncio.Future[int | None], value: int | None) -> None:
     if not future.done():
         future.set_result(value)
@@ -120,17 +141,22 @@ RETRY_S = 0.2
 
 
 class ExitWatcher:
-    """One task for each leader, which reaps it. A leader is reaped nowhere else, so no zombie remains."""
+    """One task for each leader. An exited leader stays a zombie until :meth:`release`.
+
+    Until then its process id is not reused, which proves that processes in its session belong to its workload.
+    """
 
     def __init__(self, table: ProcessTable, *, pidfd: bool = True) -> None:
         self._table = table
         self._pidfd = pidfd
         self._tasks: dict[Identity, asyncio.Task[Exit]] = {}
+        self._leaders: set[Identity] = set()
 
     def watch(self, attempt: Attempt, leader: Identity) -> asyncio.Task[Exit]:
         """Return the task that waits for the leader to exit; start it if there is none."""
         task = self._tasks.get(leader)
         if task is None:
+            self._leaders.add(leader)
             task = asyncio.create_task(self._watch(attempt, leader), name=f"exit-of-{leader.pid}")
             self._tasks[leader] = task
             task.add_done_callback(lambda task: self._done(leader, task))
@@ -141,25 +167,31 @@ class ExitWatcher:
         return await asyncio.shield(self.watch(attempt, leader))
 
     async def until_exited(self, process: Identity) -> None:
-        """Return when a process of a workload has exited. A leader is reaped by its own task only."""
+        """Return when a process of a workload has exited. It is reaped, unless it is a leader."""
         task = self._tasks.get(process)
-        if task is None:
-            await wait_for_exit(process, self._table, pidfd=self._pidfd)
-        else:
+        if task is not None:
             await asyncio.wait([task])
+        else:
+            await wait_for_exit(process, self._table, pidfd=self._pidfd)
+            if process not in self._leaders:
+                reap(process.pid)
 
-    async def reaped(self, leader: Identity) -> None:
-        """Return when a leader that has exited is reaped."""
+    async def release(self, leader: Identity) -> None:
+        """Reap a leader of which every process has exited."""
         task = self._tasks.get(leader)
         if task is not None:
             await asyncio.wait([task])
+        self._leaders.discard(leader)
+        reap_exited(leader, self._table)
 
     async def close(self) -> None:
-        """Cancel the tasks; the workloads continue."""
+        """Cancel the tasks and reap the leaders that have exited; the workloads continue."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for leader in self._leaders:
+            reap_exited(leader, self._table)
 
     def _done(self, leader: Identity, task: asyncio.Task[Exit]) -> None:
         del self._tasks[leader]
@@ -174,7 +206,7 @@ class ExitWatcher:
             except OSError as error:
                 if error.errno not in SHORTAGES:
                     return Exit(lost=True, message=f"its exit file cannot be read: {error}")
-            # Retried here and not by callers: the kernel returns a wait status only once.
+            # Retried here and not by callers, which would wait once more for the process.
             await asyncio.sleep(RETRY_S)
 
     def _outcome(self, attempt: Attempt, leader: Identity, status: int | None) -> Exit:

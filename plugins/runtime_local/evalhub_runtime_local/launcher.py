@@ -9,17 +9,22 @@ import signal
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import structlog
 
-from evalhub_runtime_local.attempt_files import MARKER, Attempt, LocalHandle
+from evalhub_runtime_local import cgroup
+from evalhub_runtime_local.attempt_files import Attempt, LocalHandle
 from evalhub_runtime_local.command import Command, adapter_environment
 from evalhub_runtime_local.paths import JobsDir, make_private
-from evalhub_runtime_local.process_tree import Identity, ProcessScanner, ProcessTable
+from evalhub_runtime_local.process_tree import MARKER, NO_PROCESS, Identity, Process, ProcessTable, Snapshot
 from evalhub_runtime_local.sidecar import LocalSidecar
+from evalhub_runtime_local.subreaper import Subreaper
+from evalhub_runtime_local.workload import Workload, Workloads
 from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError
 
-# The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "".
+# The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "",
+# $6 cgroup.procs of the group to enter or "".
 #
 # It survives the SIGTERM that goes to its whole process group, so that the exit status of the command is recorded.
 # It traps signals instead of ignoring them, because the command would inherit ignored ones. For the same reason the
@@ -28,6 +33,7 @@ from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError
 # when its final newline is there. The shell's own messages ("Terminated") stay out of the log.
 LEADER = """\
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
+if [ -n "$6" ]; then { echo $$ > "$6"; } 2> /dev/null || exit 71; fi
 set -C
 { echo $$ > "$2"; } 2> /dev/null || exit 70
 set +C
@@ -44,7 +50,9 @@ def find_shell() -> str | None:
     return shutil.which("sh") or shutil.which("/bin/sh")
 
 
-def spawn(shell: str, command: Command, attempt: Attempt, environment: Mapping[str, str]) -> int:
+def spawn(
+    shell: str, command: Command, attempt: Attempt, environment: Mapping[str, str], group: Path | None
+) -> int:
     """Start the leader and return its process id. It is a child of this process and must be reaped.
 
     ``posix_spawn`` does not copy the memory of this process, unlike ``fork`` and asyncio's subprocesses under
@@ -70,6 +78,7 @@ def spawn(shell: str, command: Command, attempt: Attempt, environment: Mapping[s
                 str(attempt.exit_file),
                 shell,
                 command.cwd,
+                "" if group is None else str(group / "cgroup.procs"),
             ],
             environment,
             file_actions=[
@@ -101,17 +110,21 @@ class Launcher:
         self,
         jobs_dir: JobsDir,
         table: ProcessTable,
-        scanner: ProcessScanner,
+        workloads: Workloads,
+        subreaper: Subreaper,
         boot_id: str,
         secrets: frozenset[str],
         sidecar: LocalSidecar | None,
     ) -> None:
         self._jobs_dir = jobs_dir
         self._table = table
-        self._scanner = scanner
+        self._workloads = workloads
+        self._subreaper = subreaper
         self._boot_id = boot_id
         self._secrets = secrets
         self._sidecar = sidecar
+        self.cgroup: Path | None = None
+        """The delegated cgroup in which each attempt gets a group, if there is one."""
 
     def start(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> LocalHandle:
         """Write the files and start the command; blocks for a few milliseconds.
@@ -130,13 +143,16 @@ class Launcher:
             make_private(attempt.meta)
             attempt.write_job_spec(self._adapter_spec(run.spec))
             environment = adapter_environment(run, command, attempt.job_spec, self._secrets)
-            pid = spawn(shell, command, attempt, {**environment, MARKER: attempt.marker})
-            leader = self._started(pid)
+            group = None if self.cgroup is None else cgroup.create(self.cgroup, attempt.marker)
+            with self._workloads.lock:
+                pid = spawn(shell, command, attempt, {**environment, MARKER: attempt.marker}, group)
+                leader = self._started(pid)
+                self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=group)
         except BaseException:
             if fresh:
                 shutil.rmtree(attempt.directory, ignore_errors=True)
             raise
-        handle = self._handle(attempt, leader)
+        handle = self._handle(attempt, leader, group)
         with suppress(OSError):
             # An optimisation: without this file, recovery after a crash scans all processes.
             attempt.write_handle(handle)
@@ -171,9 +187,8 @@ class Launcher:
             return handle
         if not await asyncio.to_thread(attempt.meta.is_dir):
             return None
-        snapshot = await self._scanner.scan()
         # In this order: a leader that exited before the scan has written its pid file before.
-        marked = await asyncio.to_thread(snapshot.marked, attempt.owns)
+        marked = await asyncio.to_thread(self._marked, attempt)
         recorded_pid = await asyncio.to_thread(attempt.read_pid)
         leaders = [
             process
@@ -182,10 +197,18 @@ class Launcher:
         ]
         if leaders:
             leader = min(leaders, key=lambda process: process.started)
-            return self._handle(attempt, leader.identity)
+            return self._handle(attempt, leader.identity, self._existing_group(attempt))
         return None if recorded_pid is None else self._handle(attempt, Identity(recorded_pid, 0))
 
-    def _handle(self, attempt: Attempt, leader: Identity) -> LocalHandle:
+    def _existing_group(self, attempt: Attempt) -> Path | None:
+        group = cgroup.path(self.cgroup, attempt.marker) if self.cgroup is not None else None
+        return group if group is not None and group.is_dir() else None
+
+    def _marked(self, attempt: Attempt) -> list[Process]:
+        workload = Workload(NO_PROCESS, attempt.owns)
+        return Snapshot(self._table, self._table.all(), [workload]).marked(attempt.owns)
+
+    def _handle(self, attempt: Attempt, leader: Identity, group: Path | None = None) -> LocalHandle:
         return LocalHandle(
             dir=str(attempt.directory),
             attempt=attempt.number,
@@ -193,4 +216,5 @@ class Launcher:
             pid=leader.pid,
             started=leader.started,
             boot_id=self._boot_id,
+            cgroup="" if group is None else str(group),
         )

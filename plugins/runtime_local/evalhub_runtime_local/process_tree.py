@@ -7,10 +7,13 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from evalhub_runtime_local.workload import Workload
 
 PF_KTHREAD = 0x00200000  # include/linux/sched.h
 
@@ -61,8 +64,16 @@ class ProcessTable(Protocol):
 
     def find(self, pid: int) -> Process | None: ...
 
+    def descendants(self) -> list[Process]:
+        """Return the descendants of this process, parents first."""
+        ...
+
     def environ(self, pid: int) -> bytes:
         """Return ``NAME=value`` entries, each followed by NUL; empty if they cannot be read."""
+        ...
+
+    def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
+        """Return the one of ``files`` (device and inode) that the process has open for writing, if any."""
         ...
 
 
@@ -90,8 +101,35 @@ class LinuxProcesses:
             kernel=bool(int(fields[6]) & PF_KTHREAD),
         )
 
+    def descendants(self) -> list[Process]:
+        found: list[Process] = []
+        parents = [os.getpid()]
+        while parents:
+            children = child_pids(parents.pop(0))
+            found += (process for process in map(self.find, children) if process is not None)
+            parents += children
+        return found
+
     def environ(self, pid: int) -> bytes:
         return _read(f"/proc/{pid}/environ")
+
+    def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
+        directory = f"/proc/{pid}/fd"
+        try:
+            descriptors = os.listdir(directory)  # noqa: PTH208
+        except OSError as error:
+            if error.errno in UNREADABLE:
+                return None
+            raise
+        for descriptor in descriptors:
+            try:
+                found = Path(directory, descriptor).stat()
+            except OSError:
+                continue
+            file = found.st_dev, found.st_ino
+            if file in files and _is_writable(pid, descriptor):
+                return file
+        return None
 
 
 class PsutilProcesses:
@@ -128,9 +166,37 @@ class PsutilProcesses:
             return b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in entries)
         return b""
 
+    def descendants(self) -> list[Process]:
+        import psutil  # here, because it is slow to import
+
+        found = (self.find(process.pid) for process in psutil.Process().children(recursive=True))
+        return [process for process in found if process is not None]
+
+    def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
+        return None
+
 
 def process_table() -> ProcessTable:
     return LinuxProcesses() if sys.platform == "linux" else PsutilProcesses()
+
+
+def lists_children() -> bool:
+    """Does the kernel list the children of processes (CONFIG_PROC_CHILDREN)?"""
+    return Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+
+def child_pids(pid: int) -> set[int]:
+    """Return the children of a process. Raises :class:`OSError` if they cannot be read now; see :data:`SHORTAGES`."""
+    children: set[int] = set()
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    except OSError as error:
+        if error.errno in UNREADABLE:
+            return children
+        raise
+    for thread in threads:
+        children.update(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
+    return children
 
 
 def boot_id() -> str:
@@ -158,55 +224,122 @@ def _read(path: str) -> bytes:
     return data
 
 
+def _is_writable(pid: int, descriptor: str) -> bool:
+    info = _read(f"/proc/{pid}/fdinfo/{descriptor}")
+    flags = info.partition(b"flags:")[2].split(maxsplit=1)[:1]
+    return bool(flags) and int(flags[0], 8) & os.O_ACCMODE != os.O_RDONLY
+
+
 ENVIRON_TRIES = 3
 ENVIRON_PAUSE_S = 0.001
 
-Ownership = Callable[[bytes], bool]
-"""Predicate on a process's environment: does it carry the marker of a workload?"""
+MARKER = "EVALHUB_LOCAL_RUN"
+"""Set last in an adapter's environment and inherited by what it starts: ``<directory>#<attempt>``."""
+
+SERVER_MARKER = "EVALHUB_SERVER_PROCESS"
+"""Set in the server's own environment, and so in its helper programs, but not in that of adapters."""
+
+_ATTEMPT_MARKER = MARKER.encode() + b"="
+_SERVER_MARKER = SERVER_MARKER.encode() + b"="
 
 
 class Snapshot:
-    """All processes at one moment. Construction and methods block: use it in a thread."""
+    """Processes at one moment, each with the workload that owns it. The construction blocks: use it in a thread.
 
-    def __init__(self, table: ProcessTable) -> None:
+    A process belongs to a workload if one of these holds, the first that does: it was identified before; its parent
+    belongs to it; it is in the leader's session; it carries the marker in its environment; it can write to the log. With
+    ``contained``, ``processes`` are the descendants of this process: then an orphan that shows none of this belongs to
+    the only workload that ran when it started. If several did, it belongs to none until all but one are over.
+
+    Never this process, its ancestors, its session, or programs that the server started for itself.
+    """
+
+    def __init__(
+        self,
+        table: ProcessTable,
+        processes: Iterable[Process],
+        workloads: Sequence[Workload],
+        *,
+        contained: bool = False,
+    ) -> None:
         self._table = table
+        self._workloads = workloads
         self._environs: dict[int, bytes] = {}
-        self._processes = {process.pid: process for process in table.all()}
-        self._protected = self._protected_pids()
-
-    def marked(self, owned: Ownership, since: float = 0) -> list[Process]:
-        """Return the live processes whose environment carries the marker and that started at ``since`` or later."""
-        return [
+        self._processes = {process.pid: process for process in processes}
+        self._owners: dict[int, Workload] = {}
+        protected = self._protected_pids()
+        self._free = [
             process
-            for process in self._processes.values()
-            if process.started >= since
-            and not process.zombie
-            and not process.kernel
-            and process.pid not in self._protected
-            and owned(self._environ(process.pid))
+            for process in sorted(self._processes.values(), key=lambda process: process.started)
+            if process.pid not in protected and not process.kernel
         ]
+        self._follow_known()
+        self._spread()
+        for evidence in (self._by_environment, self._by_log, self._by_elimination):
+            if evidence == self._by_elimination and not contained:
+                continue
+            for process in self._free:
+                if process.pid not in self._owners and not process.zombie:
+                    owner = evidence(process)
+                    if owner is not None:
+                        self._owners[process.pid] = owner
+                        self._spread()
 
-    def members(self, leader: Identity, owned: Ownership) -> list[Process]:
-        """Return every process of a workload, also those that left its process group or lost their parents.
+    def members(self, workload: Workload) -> list[Process]:
+        """Return the processes of a workload, zombies included."""
+        return [process for process in self._free if self._owners.get(process.pid) is workload]
 
-        These are the leader, all processes that carry the marker, all descendants of these, and the leader's session
-        if it is proven to be still the leader's. Never this process, its ancestors or its session.
-        """
-        # No process of a workload is older than its leader; that saves reading most environments.
-        found = {process.pid: process for process in self.marked(owned, leader.started)}
-        head = self._processes.get(leader.pid)
-        if head is not None and head.identity == leader and head.pid not in self._protected:
-            found[head.pid] = head
-        size = -1
-        while size != len(found):
-            size = len(found)
-            # A session id is not reused while a member lives: one known member proves that it is the same session.
-            same_session = leader.pid > 0 and any(process.sid == leader.pid for process in found.values())
-            for process in self._processes.values():
-                belongs_here = process.ppid in found or (same_session and process.sid == leader.pid)
-                if belongs_here and process.pid not in self._protected:
-                    found[process.pid] = process
-        return list(found.values())
+    def marked(self, owns: Callable[[bytes], bool]) -> list[Process]:
+        """Return the live processes whose environment carries a marker."""
+        return [process for process in self._free if not process.zombie and owns(self._environ(process.pid))]
+
+    def _follow_known(self) -> None:
+        known = {
+            process.identity: workload for workload in self._workloads for process in workload.members
+        } | {workload.leader: workload for workload in self._workloads}
+        for process in self._free:
+            owner = known.get(process.identity)
+            if owner is not None:
+                self._owners[process.pid] = owner
+
+    def _spread(self) -> None:
+        """Give descendants and sessions of owned processes to the same owner, until nothing changes."""
+        count = -1
+        while count != len(self._owners):
+            count = len(self._owners)
+            # A session id is not reused while a member lives: one owned member proves that it is the same session.
+            sessions = {
+                process.sid: owner
+                for process in self._free
+                if (owner := self._owners.get(process.pid)) is not None and process.sid == owner.leader.pid
+            }
+            for process in self._free:
+                if process.pid not in self._owners:
+                    owner = self._owners.get(process.ppid) or sessions.get(process.sid)
+                    if owner is not None:
+                        self._owners[process.pid] = owner
+
+    def _candidates(self, process: Process) -> list[Workload]:
+        """Return the workloads that ran when the process started: no process is older than its leader."""
+        return [workload for workload in self._workloads if workload.leader.started <= process.started]
+
+    def _by_environment(self, process: Process) -> Workload | None:
+        candidates = self._candidates(process)
+        environ = self._environ(process.pid) if candidates else b""
+        return next((workload for workload in candidates if workload.owns(environ)), None)
+
+    def _by_log(self, process: Process) -> Workload | None:
+        logs = {log: workload for workload in self._candidates(process) if (log := workload.log_id())}
+        file = self._table.writes_to(process.pid, frozenset(logs)) if logs else None
+        return logs[file] if file is not None else None
+
+    def _by_elimination(self, process: Process) -> Workload | None:
+        candidates = self._candidates(process) if process.ppid == os.getpid() else []
+        if len(candidates) != 1 or any(
+            marker in self._environ(process.pid) for marker in (_SERVER_MARKER, _ATTEMPT_MARKER)
+        ):
+            return None
+        return candidates[0]
 
     def _environ(self, pid: int) -> bytes:
         environ = self._environs.get(pid)
@@ -241,8 +374,8 @@ class Snapshot:
 class ProcessScanner:
     """Takes snapshots off the event loop; concurrent callers share one."""
 
-    def __init__(self, table: ProcessTable) -> None:
-        self._table = table
+    def __init__(self, take: Callable[[], Snapshot]) -> None:
+        self._take = take
         self._current: asyncio.Task[Snapshot] | None = None
         self._next: asyncio.Task[Snapshot] | None = None
 
@@ -256,4 +389,4 @@ class ProcessScanner:
         if current is not None:
             await asyncio.wait([current])
         self._current, self._next = self._next, None
-        return await asyncio.to_thread(Snapshot, self._table)
+        return await asyncio.to_thread(self._take)

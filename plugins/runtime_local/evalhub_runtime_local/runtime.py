@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, attempt_from
+from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
 from evalhub_runtime_local.command import Command, parse_command
 from evalhub_runtime_local.exit_watcher import ExitWatcher
 from evalhub_runtime_local.launcher import Launcher, find_shell
@@ -19,16 +20,18 @@ from evalhub_runtime_local.logs import tail
 from evalhub_runtime_local.paths import JobsDir
 from evalhub_runtime_local.process_tree import (
     NO_PROCESS,
+    SERVER_MARKER,
     SHORTAGES,
     Identity,
-    ProcessScanner,
     ProcessTable,
     boot_id,
     process_table,
 )
 from evalhub_runtime_local.settings import LocalSettings, directory, jobs_dir, limits
 from evalhub_runtime_local.sidecar import local_sidecar
+from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.terminate import Terminator
+from evalhub_runtime_local.workload import Workload, Workloads
 from evalhub_server.plugins import (
     BenchmarkRun,
     Exit,
@@ -75,15 +78,24 @@ class LocalRuntime(Runtime):
         self.jobs_dir = JobsDir(jobs_dir(settings, context))
         self._cwd = str(directory("local.cwd", settings.cwd)) if settings.cwd else ""
         self._table = table or process_table()
-        self._scanner = ProcessScanner(self._table)
+        self._workloads = Workloads()
         self._watcher = ExitWatcher(self._table, pidfd=pidfd)
-        self._terminator = Terminator(self._table, self._scanner, self._watcher.until_exited)
+        self._subreaper = Subreaper(self._table, self._workloads)
+        self._terminator = Terminator(
+            self._table, self._workloads, self._subreaper, self._watcher.until_exited
+        )
         self._boot_id = boot_id()
         self._sidecar = local_sidecar(context)
         if self._sidecar is not None:
             self.sidecar = SidecarUrls(self._sidecar.base_url, context.callback_url)
         self._launcher = Launcher(
-            self.jobs_dir, self._table, self._scanner, self._boot_id, context.secrets, self._sidecar
+            self.jobs_dir,
+            self._table,
+            self._workloads,
+            self._subreaper,
+            self._boot_id,
+            context.secrets,
+            self._sidecar,
         )
         self._launches: dict[str, asyncio.Task[LocalHandle]] = {}
         self._launching = asyncio.Semaphore(MAX_CONCURRENT_LAUNCHES)
@@ -99,6 +111,11 @@ class LocalRuntime(Runtime):
                 "The local runtime needs a POSIX shell and there is no 'sh' on PATH nor /bin/sh. Install one."
             )
         await asyncio.to_thread(self._check_directories)
+        os.environ[SERVER_MARKER] = str(os.getpid())
+        self._subreaper.open()
+        self._launcher.cgroup = await asyncio.to_thread(delegated_cgroup)
+        if self._launcher.cgroup is not None:
+            await asyncio.to_thread(remove_empty, self._launcher.cgroup)
 
     async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
         if self._sidecar is not None:
@@ -135,11 +152,12 @@ class LocalRuntime(Runtime):
         if parsed is None or parsed.boot_id != self._boot_id:
             return
         attempt = attempt_from(parsed)
-        # Before any process exits, so that the leader is reaped and its status recorded by one owner.
+        # Before any process exits, so that the status of the leader is recorded by one owner.
         self._watcher.watch(attempt, parsed.leader)
-        not_signalled = await self._terminator.stop(parsed.leader, attempt.owns, grace_s)
+        not_signalled = await self._terminator.stop(self._workload(attempt, parsed), grace_s)
         if parsed.leader not in not_signalled:
-            await self._watcher.reaped(parsed.leader)
+            await self._watcher.release(parsed.leader)
+        self._workloads.remove(attempt)
 
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
         parsed = _parse(handle)
@@ -166,6 +184,7 @@ class LocalRuntime(Runtime):
     async def close(self) -> None:
         await asyncio.gather(*self._launches.values(), return_exceptions=True)
         await self._watcher.close()
+        await self._subreaper.close()
 
     def _check_directories(self) -> None:
         if self._cwd and not Path(self._cwd).is_dir():
@@ -176,6 +195,10 @@ class LocalRuntime(Runtime):
 
     def _attempt(self, run: BenchmarkRun) -> Attempt:
         return Attempt(directory=self.jobs_dir.benchmark(run.spec), number=run.attempt)
+
+    def _workload(self, attempt: Attempt, parsed: LocalHandle) -> Workload:
+        cgroup = Path(parsed.cgroup) if parsed.cgroup else None
+        return self._workloads.add(attempt, parsed.leader, contained=False, cgroup=cgroup)
 
     def _leader(self, parsed: LocalHandle) -> Identity:
         return parsed.leader if parsed.boot_id == self._boot_id else NO_PROCESS
@@ -192,7 +215,8 @@ class LocalRuntime(Runtime):
                     found = await self._launcher.recover(attempt)
                     if found is not None:
                         return found
-                    await self._terminator.stop(NO_PROCESS, attempt.any_attempt_owns, EARLIER_ATTEMPT_GRACE_S)
+                    with self._workloads.earlier_attempts(attempt) as earlier:
+                        await self._terminator.stop(earlier, EARLIER_ATTEMPT_GRACE_S)
                 handle = await asyncio.to_thread(self._launcher.start, run, command, attempt)
         except StartupError as error:
             raise LaunchError(str(error)) from error

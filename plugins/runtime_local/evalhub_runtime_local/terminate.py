@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 import structlog
 
+from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.exit_watcher import reap
-from evalhub_runtime_local.process_tree import Identity, Ownership, Process, ProcessScanner, ProcessTable
+from evalhub_runtime_local.process_tree import Identity, Process, ProcessScanner, ProcessTable, Snapshot
+from evalhub_runtime_local.subreaper import Subreaper
+from evalhub_runtime_local.workload import Workload, Workloads
 
 log = structlog.get_logger()
 
 # A killed process exits at once unless it hangs in the kernel; then the scan is repeated.
 KILL_WAIT_S = 2.0
+SCANS_WITHOUT_PROCESSES = 2
+"""So many scans in a row must find nothing: a process that forks and exits can slip through one."""
 
 
 class Terminator:
@@ -25,47 +31,116 @@ class Terminator:
     def __init__(
         self,
         table: ProcessTable,
-        scanner: ProcessScanner,
+        workloads: Workloads,
+        subreaper: Subreaper,
         until_exited: Callable[[Identity], Awaitable[object]],
     ) -> None:
         self._table = table
-        self._scanner = scanner
+        self._workloads = workloads
+        self._subreaper = subreaper
         self._until_exited = until_exited
+        self._descendants = ProcessScanner(self._scan_descendants)
+        self._everything = ProcessScanner(self._scan_everything)
 
-    async def stop(self, leader: Identity, owned: Ownership, grace_s: float) -> set[Identity]:
-        """Send SIGTERM, wait up to ``grace_s`` seconds, send SIGKILL; return when a scan finds no process left.
+    async def stop(self, workload: Workload, grace_s: float) -> set[Identity]:
+        """Send SIGTERM, wait up to ``grace_s`` seconds, send SIGKILL; return when no process is left.
 
-        Idempotent, also when called concurrently. Processes of another user cannot be signalled: they are
-        left running, logged and returned.
+        ``workload`` is registered. Idempotent, also when called concurrently. Processes of another user cannot be
+        signalled: they are left running, logged and returned.
         """
+        if self._has_exited_alone(workload):
+            return set()
         clock = asyncio.get_running_loop().time
         deadline = clock() + grace_s
         signalled: set[Identity] = set()
         refused: set[Identity] = set()
-        while living := await self._living(leader, owned, refused):
+        while living := await self._living(workload, refused):
             # A process that appears later (a cleanup helper, a child forked meanwhile) gets one SIGTERM, too.
             new = [process for process in living if process.identity not in signalled]
-            refused |= await asyncio.to_thread(self._send, leader, new, signal.SIGTERM)
+            refused |= await asyncio.to_thread(self._send, workload.leader, new, signal.SIGTERM)
             signalled.update(process.identity for process in new)
             left = deadline - clock()
             if left <= 0:
                 break
             await self._until_all_exited(living, refused, left)
-        while living := await self._living(leader, owned, refused):
-            refused |= await asyncio.to_thread(self._send, leader, living, signal.SIGKILL)
-            await self._until_all_exited(living, refused, KILL_WAIT_S)
+        while await self._living(workload, refused):
+            refused |= await asyncio.to_thread(self._kill, workload, refused)
+            await self._until_all_exited(workload.members, refused, KILL_WAIT_S)
+        if workload.cgroup is not None:
+            await asyncio.to_thread(cgroup.remove, workload.cgroup)
         if refused:
             log.warning("Processes of another user left running", pids=sorted(pid for pid, _ in refused))
         return refused
 
-    async def _living(self, leader: Identity, owned: Ownership, refused: set[Identity]) -> Sequence[Process]:
-        snapshot = await self._scanner.scan()
-        members = await asyncio.to_thread(snapshot.members, leader, owned)
-        for process in members:
-            # Where this process adopts orphans (as PID 1 of a container), nothing else reaps them.
-            if process.zombie and process.ppid == os.getpid() and process.identity != leader:
+    def scan(self, workload: Workload) -> Snapshot:
+        """Take a snapshot for one workload. Blocks."""
+        return Snapshot(self._table, self._table.all(), [workload])
+
+    def _has_exited_alone(self, workload: Workload) -> bool:
+        """The common case, without a scan: the adapter has exited, and this process has no child beside leaders."""
+        if not workload.contained:
+            return False
+        leader = self._table.find(workload.leader.pid)
+        if leader is not None and leader.identity == workload.leader and not leader.zombie:
+            return False
+        return all(self._subreaper.no_orphans() for _ in range(SCANS_WITHOUT_PROCESSES))
+
+    async def _living(self, workload: Workload, refused: set[Identity]) -> Sequence[Process]:
+        for _ in range(SCANS_WITHOUT_PROCESSES):
+            if workload.cgroup is not None:
+                await asyncio.to_thread(self._update_from_cgroup, workload)
+            else:
+                scanner = self._descendants if workload.contained else self._everything
+                workload.members = (await scanner.scan()).members(workload)
+            if living := self._living_members(workload, refused):
+                return living
+        return []
+
+    def _living_members(self, workload: Workload, refused: set[Identity]) -> list[Process]:
+        for process in workload.members:
+            # Where this process adopts orphans, nothing else reaps them.
+            if process.zombie and process.ppid == os.getpid() and process.identity != workload.leader:
                 reap(process.pid)
-        return [process for process in members if not process.zombie and process.identity not in refused]
+        return [
+            process for process in workload.members if not process.zombie and process.identity not in refused
+        ]
+
+    def _scan_descendants(self) -> Snapshot:
+        with self._workloads.lock:
+            processes = self._table.descendants()
+            contained = [workload for workload in self._workloads.all() if workload.contained]
+        return Snapshot(self._table, processes, contained, contained=True)
+
+    def _scan_everything(self) -> Snapshot:
+        others = [workload for workload in self._workloads.all() if not workload.contained]
+        return Snapshot(self._table, self._table.all(), others)
+
+    def _update_from_cgroup(self, workload: Workload) -> None:
+        assert workload.cgroup is not None  # noqa: S101
+        pids = {workload.leader.pid, *cgroup.processes(workload.cgroup)}
+        found = [process for pid in pids if (process := self._table.find(pid)) is not None]
+        workload.members = [
+            process
+            for process in found
+            if process.pid != workload.leader.pid or process.identity == workload.leader
+        ]
+
+    def _kill(self, workload: Workload, refused: set[Identity]) -> set[Identity]:
+        """Kill in a tight loop, so that processes which fork and exit faster than a scan are caught. Blocks."""
+        until = time.monotonic() + KILL_WAIT_S
+        not_signalled = set(refused)
+        while time.monotonic() < until:
+            if workload.cgroup is not None:
+                cgroup.kill(workload.cgroup)
+                self._update_from_cgroup(workload)
+            else:
+                snapshot = self._scan_descendants() if workload.contained else self.scan(workload)
+                workload.members = snapshot.members(workload)
+            living = self._living_members(workload, not_signalled)
+            if not living:
+                break
+            not_signalled |= self._send(workload.leader, living, signal.SIGKILL)
+        return not_signalled - refused
 
     async def _until_all_exited(
         self, processes: Iterable[Process], refused: set[Identity], timeout_s: float

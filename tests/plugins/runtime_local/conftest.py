@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 import uvloop
 
-from evalhub_runtime_local.attempt_files import MARKER
+from evalhub_runtime_local.process_tree import MARKER
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.settings import LocalSettings
 from evalhub_server.plugins import PluginContext

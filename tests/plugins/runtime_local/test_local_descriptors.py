@@ -58,8 +58,8 @@ async def test_how_a_workload_ended_is_found_out_later(runtime: LocalRuntime):
     await asyncio.sleep(0)
     with no_descriptor_left():
         os.kill(handle["pid"], signal.SIGKILL)
-        while process_is_there(handle["pid"]):
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(os.waitid, os.P_PID, handle["pid"], os.WEXITED | os.WNOWAIT)
+        await asyncio.sleep(0)
     assert (await waiting).signal == "SIGKILL"
     await runtime.stop(handle, 0)
 
@@ -85,11 +85,3 @@ async def test_a_workload_that_could_not_be_identified_later_is_killed_and_launc
         await runtime.launch(a_run({"command": "sleep 600"}))
     # The fixture checks at the end of every test that nothing of it runs.
     await runtime.close()
-
-
-def process_is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

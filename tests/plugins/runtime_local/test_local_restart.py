@@ -107,8 +107,11 @@ async def test_an_end_in_between_is_known(
 
 
 async def test_an_end_without_a_trace_is_lost(
-    runtime: LocalRuntime, jobs: Path, eventually: Eventually
+    new_runtime: Callable[..., LocalRuntime], jobs: Path, eventually: Eventually
 ) -> None:
+    runtime = (
+        new_runtime()
+    )  # not checked, so no subreaper: the workload of the killed server is not our child
     handle = await launched_by_a_killed_server(jobs, a_run({"command": "sleep 600; exit 1"}))
     os.kill(handle["pid"], signal.SIGKILL)
     exit_ = await runtime.wait(handle)
@@ -159,7 +162,7 @@ async def test_of_two_leaders_of_one_attempt_one_runs_the_command(tmp_path: Path
     attempt = Attempt(directory=tmp_path, number=1)
     attempt.meta.mkdir()
     command = Command(text=f"echo ran >> '{tmp_path}/ran'; exit 3")
-    pids = [spawn("/bin/sh", command, attempt, os.environ) for _ in range(5)]
+    pids = [spawn("/bin/sh", command, attempt, os.environ, None) for _ in range(5)]
     codes = [exit_code(pid) for pid in pids]
     assert sorted(codes) == [3, 70, 70, 70, 70]
     assert (tmp_path / "ran").read_text() == "ran\n"

@@ -1,0 +1,86 @@
+"""The processes of one attempt, and what identifies them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from evalhub_runtime_local.attempt_files import Attempt
+from evalhub_runtime_local.process_tree import NO_PROCESS, Identity, Process
+
+
+class Workload:
+    """An attempt and the processes that were identified as its own.
+
+    ``owns`` tells from an environment whether a process carries the marker of the attempt. ``log`` is the file that its
+    processes inherit as standard output. ``contained``: this process started it as a child subreaper, so all its
+    processes are descendants of this process. ``cgroup`` is the control group that holds all its processes, if any.
+    ``members`` are the processes found by the latest scan: an identified process stays identified until it is seen dead,
+    whatever it does to its environment, its session or its parent.
+    """
+
+    def __init__(
+        self,
+        leader: Identity,
+        owns: Callable[[bytes], bool],
+        *,
+        log: Path | None = None,
+        contained: bool = False,
+        cgroup: Path | None = None,
+    ) -> None:
+        self.leader = leader
+        self.owns = owns
+        self.log = log
+        self.contained = contained
+        self.cgroup = cgroup
+        self.members: list[Process] = []
+
+    def log_id(self) -> tuple[int, int] | None:
+        """Return device and inode of the log; None if there is none."""
+        if self.log is None:
+            return None
+        try:
+            found = self.log.lstat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+class Workloads:
+    """The workloads that were launched or found by this process and are not over, by the marker of their attempt."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        """Held while a leader is started and registered, and while processes and workloads are listed together."""
+        self._by_marker: dict[str, Workload] = {}
+        self._others: list[Workload] = []
+
+    def add(self, attempt: Attempt, leader: Identity, *, contained: bool, cgroup: Path | None) -> Workload:
+        """Register a launched workload. Idempotent."""
+        return self._by_marker.setdefault(
+            attempt.marker,
+            Workload(leader, attempt.owns, log=attempt.log, contained=contained, cgroup=cgroup),
+        )
+
+    def remove(self, attempt: Attempt) -> None:
+        """Forget a workload of which no process is left."""
+        self._by_marker.pop(attempt.marker, None)
+
+    @contextmanager
+    def earlier_attempts(self, attempt: Attempt) -> Generator[Workload]:
+        """Register, for the duration of a stop, whatever earlier attempts of the same benchmark left running."""
+        workload = Workload(NO_PROCESS, attempt.any_attempt_owns)
+        self._others.append(workload)
+        try:
+            yield workload
+        finally:
+            self._others.remove(workload)
+
+    def all(self) -> list[Workload]:
+        return [*self._by_marker.values(), *self._others]
+
+    def leaders(self) -> set[int]:
+        """Return the process ids of all leaders."""
+        return {workload.leader.pid for workload in self._by_marker.values()}
