@@ -39,6 +39,11 @@ def test_the_server_is_what_runs_by_default():
     assert instruction("CMD") == '["/app/eval-hub"]'
 
 
+def test_an_init_runs_every_program():
+    assert instruction("ENTRYPOINT") == '["/usr/bin/tini", "--"]'
+    assert " tini " in RECIPE
+
+
 def test_it_runs_as_a_number_that_is_not_root():
     assert int(instruction("USER")) > 0
 

@@ -39,10 +39,12 @@ class RunningServer(RunningProcess):
         python: str = sys.executable,
         stderr: int | None = None,
         port: int = 0,
+        prefix: tuple[str, ...] = (),
     ) -> None:
+        """``prefix`` is a command that runs the server, such as one that enters a namespace."""
         super().__init__(configdir / "server.log.txt")
         flags = ("--local", "--configdir", str(configdir)) if flags is None else flags
-        self._command = [python, "-m", "evalhub_server", *flags]
+        self._command = [*prefix, python, "-m", "evalhub_server", *flags]
         if data_dir is not None:
             self._command += ["--data-dir", str(data_dir)]
         self._env = {**{k: v for k, v in os.environ.items() if k not in ("PORT", "API_HOST")}, **(env or {})}

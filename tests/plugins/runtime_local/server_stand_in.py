@@ -39,6 +39,8 @@ async def main(action: str, jobs_dir: str, argument: str) -> None:
         return
     if action == "crash":
         launcher.spawn = spawn_and_die
+    if action == "launch":
+        await runtime.check()
     handle = await runtime.launch(msgspec.json.decode(argument, type=BenchmarkRun))
     # structlog writes to stdout as well, so the handle gets a prefix.
     print("handle " + msgspec.json.encode(handle).decode(), flush=True)

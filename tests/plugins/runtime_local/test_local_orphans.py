@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import pytest_asyncio
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.plugins import Exit, Handle
 from evalhub_server.testing.runs import a_run
+from harness.processes import VANISH, alive, pids_in, python
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -28,18 +27,6 @@ pytestmark = [
 Eventually = Callable[[Callable[[], object], str], Awaitable[object]]
 GRACE_S = 0.3
 
-# Starts a process that has nothing in common with its workload: no environment, no session, no parent, no open log.
-VANISH = """
-import os, sys
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        for fd in (0, 1, 2):
-            os.dup2(os.open(os.devnull, os.O_RDWR), fd)
-        os.execve("/bin/sh", ["sh", "-c", sys.argv[1]], {})
-    os._exit(0)
-os.wait()
-"""
 # Each process forks one in a session of its own after 2 ms, and exits.
 REFORK = """
 import os, sys, time
@@ -50,26 +37,6 @@ while True:
     os.setsid()
     time.sleep(0.002)
 """
-
-
-def python(directory: Path, name: str, source: str, *arguments: str) -> str:
-    """A shell command that runs Python source."""
-    script = directory / f"{name}.py"
-    script.write_text(textwrap.dedent(source))
-    return f'"$EVALHUB_PYTHON" {shlex.join([str(script), *arguments])}'
-
-
-def pids_in(*files: Path) -> list[int]:
-    """The process ids that a workload has written; empty until all are there."""
-    texts = [file.read_text().split() if file.exists() else [] for file in files]
-    return [int(pid) for text in texts for pid in text] if all(texts) else []
-
-
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def descendants() -> list[int]:
