@@ -56,10 +56,10 @@ def reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def _status(pid: int, options: int = os.WNOHANG) -> int | None:
-    """Return the raw wait status of a child without reaping it; None if it still runs or is not a child."""
+def _status(pid: int, *, block: bool = False) -> int | None:
+    """Return the raw wait status of a child without reaping it; None if it runs (unless ``block``) or is no child."""
     try:
-        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | options)
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | (0 if block else os.WNOHANG))
     except ChildProcessError:
         return None
     if found is None:
@@ -94,7 +94,7 @@ async def _wait_in_thread(process: Identity, table: ProcessTable) -> int | None:
 
 def _wait_blocking(process: Identity, table: ProcessTable) -> int | None:
     if hasattr(os, "waitid"):
-        status = _status(process.pid, 0)
+        status = _status(process.pid, block=True)
         if status is not None:
             return status
     else:
