@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -141,9 +142,12 @@ async def test_an_orphan_of_one_of_several_workloads_is_stopped_with_the_last(
     handle = await started(runtime, f"{vanish}; exit 0")
     assert await runtime.wait(handle) == Exit(code=0)
     await eventually(lambda: pids_in(tmp_path / "pid"), "the orphan runs")
+    (orphan,) = pids_in(tmp_path / "pid")
+    born = psutil.Process(orphan).create_time()
+    # Start times have a resolution of 10 ms; one of the same tick could have started the orphan as well.
+    await eventually(lambda: time.time() > born + 0.1, "the clock has moved on")
     later = await started(runtime, "sleep 600")
     await runtime.stop(handle, GRACE_S)
-    (orphan,) = pids_in(tmp_path / "pid")
     assert alive(orphan)
     assert alive(bystander["pid"])
     await runtime.stop(bystander, GRACE_S)
