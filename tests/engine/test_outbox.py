@@ -47,7 +47,7 @@ class Box(Exporter):
     async def check(self) -> None:
         return
 
-    def wants(self, job: JobRecord) -> bool:
+    def is_requested(self, job: JobRecord) -> bool:
         return True
 
     async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
@@ -69,10 +69,10 @@ class Box(Exporter):
 class News(Box):
     """Gets an entry for every change of state; jobs need not request it."""
 
-    def wants(self, job: JobRecord) -> bool:
+    def is_requested(self, job: JobRecord) -> bool:
         return False
 
-    def owes(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
+    def events(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
         return () if before is not None and before.state is after.state else (after.state.value,)
 
     async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
@@ -256,7 +256,7 @@ async def test_an_exporter_that_hangs_holds_up_no_event_and_no_other_exporter(wo
 
 async def test_an_exporter_that_cannot_say_what_it_is_owed_is_owed_nothing(world: World):
     class Broken(Box):
-        def owes(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
+        def events(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
             return [str(1 // 0)]
 
     await world.start(Broken(), Box("other"))

@@ -39,7 +39,7 @@ class ShelfExporter(Exporter):
     async def check(self):
         return
 
-    def wants(self, job):
+    def is_requested(self, job):
         return export_request(job, self.name, ShelfRequest) is not None
 
     async def export(self, job, entry):
@@ -100,6 +100,18 @@ def test_the_exporter_gets_the_request_and_the_resource_shows_it(server: Running
     assert (export["kind"], export["name"], export["state"]) == ("exporter", "shelf", "succeeded")
     assert export["reference"] == "ab"
     assert (folder / job_id).read_text() == "abab"
+
+
+def test_a_request_that_no_exporter_takes_is_shown_as_failed(server: RunningServer):
+    exports = {"tape": {"anything": [1]}, "webhook": {}, "shelf": {"label": "a"}}
+    job_id = server.submit(exports=exports)
+    job = server.finished(job_id)
+    assert job["exports"] == exports
+    by_name = {export["name"]: export for export in job["results"]["exports"]}
+    assert (by_name["tape"]["kind"], by_name["tape"]["state"]) == ("exporter", "failed")
+    assert by_name["tape"]["error"] == "no exporter of that name is installed"
+    assert "installed but not selected" in by_name["webhook"]["error"]
+    assert by_name["shelf"]["state"] != "failed"
 
 
 def test_lists_and_cards_have_the_job_too(server: RunningServer):

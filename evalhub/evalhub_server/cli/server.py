@@ -210,7 +210,7 @@ class Server:
 
     async def _open_engine(self, selected: _Selected, telemetry: ServerTelemetry) -> _Engine:
         settings, runtime, trackers = self.settings, selected.runtime, selected.trackers
-        targets = ExportTargets(trackers, selected.exporters)
+        targets = ExportTargets(trackers, selected.exporters, self._plugins.names(Exporter))
         store = JobStore(selected.storage, targets.pending_exports)
         self._start_observers(store, runtime)
         telemetry.observe(store, runtime)

@@ -22,12 +22,13 @@ from evalhub_server.domain.record import (
 
 
 class PendingExport(Struct, kw_only=True, frozen=True):
-    """An export that a change of a job requires; see :class:`OutboxEntry`."""
+    """An export that a change of a job requires; see :class:`OutboxEntry`. ``error``: it cannot be delivered."""
 
     kind: ExportKind
     name: str
     event: str
     requested: bool = True
+    error: str = ""
 
 
 def has_new_outcome(before: JobRecord | None, after: JobRecord) -> bool:
@@ -56,6 +57,8 @@ def with_pending_exports(job: JobRecord, exports: Sequence[PendingExport]) -> Jo
             name=export.name,
             event=export.event,
             requested=export.requested,
+            state="failed" if export.error else "pending",
+            error=export.error,
             since=job.progress.updated_at,
         )
         known = entries.get(entry.key)

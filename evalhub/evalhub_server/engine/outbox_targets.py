@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
 from evalhub_server.domain.outbox import PendingExport, has_new_outcome
 from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, OutboxEntry
-from evalhub_server.plugins.export import Exporter
+from evalhub_server.plugins.export import CARD, Exporter
 from evalhub_server.plugins.tracking import Tracker
 
 log = structlog.get_logger()
@@ -62,8 +62,8 @@ class ExporterTarget(ExportTarget):
 
     def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
         try:
-            events = self._exporter.owes(before, after)
-            requested = bool(events) and self._exporter.wants(after)
+            events = self._exporter.events(before, after)
+            requested = bool(events) and self._exporter.is_requested(after)
         except Exception as error:
             log.error(
                 "exporter cannot determine its pending exports",
@@ -82,9 +82,18 @@ class ExporterTarget(ExportTarget):
 
 
 class ExportTargets:
-    """All selected trackers and exporters. A :class:`JobStore` calls :meth:`pending_exports` for every change."""
+    """All selected trackers and exporters. A :class:`JobStore` calls :meth:`pending_exports` for every change.
 
-    def __init__(self, trackers: Sequence[Tracker] = (), exporters: Sequence[Exporter] = ()) -> None:
+    ``installed`` has the names of all installed exporters, selected or not.
+    """
+
+    def __init__(
+        self,
+        trackers: Sequence[Tracker] = (),
+        exporters: Sequence[Exporter] = (),
+        installed: Collection[str] = (),
+    ) -> None:
+        self._installed = frozenset(installed)
         self._all: list[ExportTarget] = [
             *(TrackerTarget(tracker) for tracker in trackers),
             *(ExporterTarget(exporter) for exporter in exporters),
@@ -92,7 +101,24 @@ class ExportTargets:
         self._by_key = {(each.kind, each.name): each for each in self._all}
 
     def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
-        return [export for target in self._all for export in target.pending_exports(before, after)]
+        exports = [export for target in self._all for export in target.pending_exports(before, after)]
+        return [*exports, *self._undeliverable(before, after)]
+
+    def _undeliverable(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
+        """Exports that the job's client requested of exporters that are not selected; their failure is recorded."""
+        requested = after.request.exports.others if after.request.exports else {}
+        if not requested or not has_new_outcome(before, after):
+            return []
+        return [
+            PendingExport(kind="exporter", name=name, event=CARD, error=self._reason(name))
+            for name in requested
+            if self.get("exporter", name) is None
+        ]
+
+    def _reason(self, name: str) -> str:
+        if name in self._installed:
+            return "the exporter is installed but not selected; add it to plugins.exporters"
+        return "no exporter of that name is installed"
 
     def get(self, kind: ExportKind, name: str) -> ExportTarget | None:
         """None: the target was selected when the export became pending, and is no longer."""

@@ -1,4 +1,4 @@
-"""The contract of an exporter: a place that results of jobs, or news of them, are sent to."""
+"""The contract of an exporter: a target for results of jobs, or for messages about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalhub_server.domain.outbox import has_new_outcome
 from evalhub_server.domain.record import ExportOutcome, JobRecord, OutboxEntry
 
 CARD = "card"
-"""The one event of an exporter that sends the results of finished jobs."""
+"""The event of :meth:`Exporter.events` by default: the results of a finished job."""
 
 
 T = TypeVar("T", bound=Struct)
@@ -31,43 +31,56 @@ def export_request(job: JobRecord, name: str, type_: type[T]) -> T | None:
 
 
 class Exporter(ABC):
-    """Sends something of a job somewhere, after the change that owes it is stored.
+    """A target for results of jobs, or for messages about them.
 
-    What is owed is stored with the change itself, in one transaction, and then tried in the background until it
-    succeeds: also when the other side is down for hours, also by the next server. So an export may happen twice (a
-    server can die between the export and the note of it) and must be idempotent per job and event.
+    Exports go through an outbox: what a change of a job requires (:meth:`events`) is stored in the same transaction as the
+    change, and :meth:`export` is then called in the background until it succeeds, also after hours of outage and by the
+    next server. A server can die between an export and the record of its success, so exports are delivered at least once
+    and must be idempotent per job and event.
+
+    Methods are called from one event loop, concurrently for different jobs.
     """
 
     name: str
+    """Its name in the configuration, in records, in the results of jobs, and in the ``exports`` that jobs request."""
 
     @abstractmethod
     async def check(self) -> None:
-        """Called once at start. Raise :class:`StartupError` if the settings cannot work."""
+        """Check the settings. Called once at start. A target that is down is no error: it may be up when needed.
+
+        Raises:
+            StartupError: the settings cannot work; the text names the remedy.
+        """
 
     @abstractmethod
-    def wants(self, job: JobRecord) -> bool:
-        """Does this job ask for this export? Then the job's results show its clients what became of it."""
+    def is_requested(self, job: JobRecord) -> bool:
+        """Whether the job's client requested this export. The results of such a job show the state of the export.
 
-    def owes(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
-        """Which exports a change of a job owes, by names of your own ("events").
-
-        Called within the transaction of every change (``before`` is None for a new job), so it must be pure and
-        quick; what it raises is logged and nothing is owed. An event that the job owes or owed already is owed anew.
-
-        This one: the event ``card``, when a job that :meth:`wants` it has ended, or its outcome changed after that.
+        Must be pure and quick: it is called within transactions.
         """
-        return (CARD,) if has_new_outcome(before, after) and self.wants(after) else ()
+
+    def events(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
+        """Return the exports that a change of a job requires, by names that the exporter defines.
+
+        Called within the transaction of every change (``before`` is None for a new job), so it must be pure and quick. An
+        exception is logged and no export is stored. An event that is in the job's outbox already becomes pending again.
+
+        The default is the event ``card`` when a job with :meth:`is_requested` has ended, or its outcome changed after that.
+        """
+        return (CARD,) if has_new_outcome(before, after) and self.is_requested(after) else ()
 
     @abstractmethod
     async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
-        """Export the job, as it is by now, for ``entry.event``. Idempotent per job and event.
+        """Export the job in its present state, for ``entry.event``. Idempotent per job and event.
 
-        The events of one job come one after the other, in their order. ``entry.since`` is when the change happened,
-        ``entry.outcome`` what an earlier export of the same event left. May be cancelled at any time.
+        The events of one job are exported one after the other, in their order. ``entry.since`` is the time of the change,
+        ``entry.outcome`` the outcome of an earlier export of the same event. May be cancelled at any time. Any exception
+        except :class:`ExportRefused` is retried.
 
-        Raises :class:`ExportRefused` when another try cannot help; anything else means: try again later.
+        Raises:
+            ExportRefused: a retry cannot succeed. The text is shown in the job's results.
         """
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Release connections."""
         return

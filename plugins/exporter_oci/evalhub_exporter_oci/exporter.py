@@ -37,7 +37,7 @@ class OciExporter(Exporter):
     async def check(self) -> None:
         """Nothing to check: unavailable registries and missing credentials affect single jobs only."""
 
-    def wants(self, job: JobRecord) -> bool:
+    def is_requested(self, job: JobRecord) -> bool:
         return _coordinates(job) is not None
 
     async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:

@@ -98,10 +98,10 @@ class WebhookExporter(Exporter):
         if self in self._in_service:
             self._in_service.remove(self)
 
-    def wants(self, job: JobRecord) -> bool:
+    def is_requested(self, job: JobRecord) -> bool:
         return False
 
-    def owes(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
+    def events(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
         event = event_of(before, after)
         return (event,) if event in self._settings.events else ()
 

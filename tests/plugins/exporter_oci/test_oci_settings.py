@@ -65,8 +65,8 @@ def test_a_registry_that_the_sidecar_trusts_is_trusted_here(tmp_path: Path):
 def test_only_jobs_that_ask_are_exported():
     exporter = make({})
     job = a_job()
-    assert not exporter.wants(job)
-    assert exporter.wants(a_job_that_asks())
+    assert not exporter.is_requested(job)
+    assert exporter.is_requested(a_job_that_asks())
 
 
 def a_job_that_asks(host: str = "registry.example") -> JobRecord:

@@ -221,18 +221,20 @@ def test_changes_owe_the_events_that_are_selected():
     everything = an_exporter(
         "http://a.test", events=("job.created", "job.running", "job.failed", "job.completed")
     )
-    assert list(everything.owes(None, pending)) == ["job.created"]
-    assert list(everything.owes(pending, running)) == ["job.running"]
-    assert list(everything.owes(running, with_changes(running, owner="another"))) == []
-    assert list(everything.owes(running, failed)) == ["job.failed"]
-    assert list(everything.owes(failed, with_changes(failed, state=State.COMPLETED))) == ["job.completed"]
+    assert list(everything.events(None, pending)) == ["job.created"]
+    assert list(everything.events(pending, running)) == ["job.running"]
+    assert list(everything.events(running, with_changes(running, owner="another"))) == []
+    assert list(everything.events(running, failed)) == ["job.failed"]
+    assert list(everything.events(failed, with_changes(failed, state=State.COMPLETED))) == ["job.completed"]
     ends = an_exporter("http://a.test")
-    assert [list(ends.owes(*pair)) for pair in ((None, pending), (pending, running), (running, failed))] == [
+    assert [
+        list(ends.events(*pair)) for pair in ((None, pending), (pending, running), (running, failed))
+    ] == [
         [],
         [],
         ["job.failed"],
     ]
-    assert not ends.wants(failed)
+    assert not ends.is_requested(failed)
 
 
 @pytest.mark.parametrize(
