@@ -27,6 +27,8 @@ python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
 suppress_warnings = ["ref.python"]  # "type" in an annotation is also the name of two fields
 
+smartquotes = False  # it turns the two dashes of an option in plain text into one
+
 html_theme = "furo"
 html_title = f"EvalHub Server {release}"
 html_show_copyright = False
