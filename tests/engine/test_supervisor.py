@@ -353,7 +353,8 @@ async def test_stop_job_returns_when_nothing_runs_and_nothing_waits():
 
 async def test_a_new_server_watches_what_the_old_one_launched(world: World):
     job = await world.submit(benchmarks=2)
-    await world.until(job, handled)
+    running = await world.until(job, handled)
+    assert [benchmark.runtime for benchmark in running.benchmarks] == ["hand", "hand"]
     world.storage.durable = True
     await world.supervisor.close()
     assert not world.runtime.running[0].done(), "a durable server leaves workloads running"

@@ -24,7 +24,7 @@ from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
 from evalhub_server.plugins.storage import Terms
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""When the first record was made; every further one is a second younger."""
+"""Base of creation times: each further record is one second younger."""
 
 _numbers = count(1)
 

@@ -1,4 +1,4 @@
-"""What every storage has to do with providers and collections; a part of ``StorageContract``."""
+"""Contract tests for providers and collections; a part of ``StorageContract``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def found(storage: Storage, query: ResourceQuery, **filters: Any) -> list[
 
 @pytest.mark.asyncio
 class ResourceContract:
-    """Not to be subclassed by itself: ``StorageContract`` brings the fixture."""
+    """A base class of ``StorageContract``, which provides the fixture."""
 
     # --- add, get, update, delete
 
@@ -82,11 +82,11 @@ class ResourceContract:
     @pytest.mark.parametrize("kind", list(Kind))
     async def test_a_resource_that_was_never_added_is_not_found(self, storage: Storage, kind: Kind) -> None:
         with pytest.raises(NotFound):
-            await storage.get_resource(kind, "nobody", None)
+            await storage.get_resource(kind, "missing", None)
         with pytest.raises(NotFound):
-            await storage.update_resource(kind, "nobody", None, rename("x"))
+            await storage.update_resource(kind, "missing", None, rename("x"))
         with pytest.raises(NotFound):
-            await storage.delete_resource(kind, "nobody", None)
+            await storage.delete_resource(kind, "missing", None)
 
     async def test_every_part_of_a_collection_can_change(self, storage: Storage) -> None:
         collection = a_collection(config={"tags": ("old",)})
@@ -200,7 +200,7 @@ class ResourceContract:
         changed = await storage.update_resource(Kind.PROVIDER, system.id, "team-a", rename("x"))
         assert await storage.get_resource(Kind.PROVIDER, system.id, "team-b") == changed
 
-    # --- replacing what the system has
+    # --- replacing the system resources
 
     async def test_what_the_system_has_is_replaced_and_the_rest_is_left(self, storage: Storage) -> None:
         (mine,) = await kept(storage, [a_provider(tenant="team-a")])

@@ -1,4 +1,4 @@
-"""What every storage has to answer when providers or collections are listed; a part of ``StorageContract``."""
+"""Contract tests for lists of providers and collections; a part of ``StorageContract``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalhub_server.testing.builders import EPOCH, a_collection, a_provider, all
 from evalhub_server.testing.resource_contract import COLLECTIONS, PROVIDERS, found, kept
 
 LABELLED: dict[str, tuple[str, ...]] = {"x": ("x",), "xy": ("x", "y"), "none": (), "yy": ("y", "y")}
-"""Ids of records, oldest first, and their tags or the like."""
+"""Ids of records, oldest first, with their tags or other labels."""
 
 LABEL_TERMS = (
     (any_of("x"), "xy x"),
@@ -26,12 +26,12 @@ LABEL_TERMS = (
     (none_of("x"), "yy none"),
     (none_of("x", "y"), "none"),
 )
-"""Filters, and which of those a list then has."""
+"""Filters, with the ids of the records that match, newest first."""
 
 
 @pytest.mark.asyncio
 class ResourceListContract:
-    """Not to be subclassed by itself: ``StorageContract`` brings the fixture."""
+    """A base class of ``StorageContract``, which provides the fixture."""
 
     @pytest.mark.parametrize(
         ("sort", "descending", "expected"),

@@ -62,7 +62,7 @@ class StorageContract(JobListContract, EveryFieldContract, ResourceContract, Res
         yield storage
         await storage.close()
 
-    # --- what it says about itself (jobs below; the others in the base classes)
+    # --- attributes (jobs below; resources in the base classes)
 
     async def test_it_says_where_and_how_it_keeps_jobs(self, storage: Storage) -> None:
         assert isinstance(storage.durable, bool)
@@ -96,11 +96,11 @@ class StorageContract(JobListContract, EveryFieldContract, ResourceContract, Res
 
     async def test_a_job_that_was_never_added_is_not_found(self, storage: Storage) -> None:
         with pytest.raises(NotFound):
-            await storage.get_job("nobody", None)
+            await storage.get_job("missing", None)
         with pytest.raises(NotFound):
-            await storage.update_job("nobody", None, say("hello"))
+            await storage.update_job("missing", None, say("hello"))
         with pytest.raises(NotFound):
-            await storage.delete_job("nobody", None)
+            await storage.delete_job("missing", None)
 
     # --- update
 
@@ -191,7 +191,7 @@ class StorageContract(JobListContract, EveryFieldContract, ResourceContract, Res
         changes = [fail if number % 10 == 3 else count_up for number in range(50)]
         results = await asyncio.gather(
             *(storage.update_job(job.id, None, change) for change in changes),
-            storage.update_job("nobody", None, count_up),
+            storage.update_job("missing", None, count_up),
             return_exceptions=True,
         )
         assert [isinstance(result, Exception) for result in results] == [
@@ -291,25 +291,25 @@ class StorageContract(JobListContract, EveryFieldContract, ResourceContract, Res
         assert await storage.get_job(job.id, "team-a") == job
 
     async def test_a_list_is_of_one_tenant_or_of_all(self, storage: Storage) -> None:
-        a, b, nobody = await stored(storage, [a_job(tenant="team-a"), a_job(tenant="team-b"), a_job()])
+        a, b, without = await stored(storage, [a_job(tenant="team-a"), a_job(tenant="team-b"), a_job()])
         assert await ids(storage, JobQuery(tenant="team-a")) == [a.id]
-        assert await ids(storage, JobQuery(tenant="")) == [nobody.id]
-        assert await ids(storage, JobQuery()) == [nobody.id, b.id, a.id]
+        assert await ids(storage, JobQuery(tenant="")) == [without.id]
+        assert await ids(storage, JobQuery()) == [without.id, b.id, a.id]
 
     # --- open jobs
 
     async def test_open_jobs_are_those_with_something_left_to_do_oldest_first(self, storage: Storage) -> None:
         running = BenchmarkRecord(index=0, state=State.COMPLETED, launched_at=EPOCH)
         ended = msgspec.structs.replace(running, exit=Exit(code=0))
-        owed = OutboxEntry(kind="exporter", name="e", event="card", since=EPOCH)
-        sent = msgspec.structs.replace(owed, state="succeeded")
+        pending = OutboxEntry(kind="exporter", name="e", event="card", since=EPOCH)
+        sent = msgspec.structs.replace(pending, state="succeeded")
         jobs = [
             a_job(tenant="a", state=State.RUNNING),
             a_job(tenant="b"),
             a_job(state=State.COMPLETED),
             a_job(state=State.CANCELLED, benchmarks=(running,)),
             a_job(state=State.CANCELLED, benchmarks=(ended,)),
-            a_job(state=State.COMPLETED, outbox=(sent, owed)),
+            a_job(state=State.COMPLETED, outbox=(sent, pending)),
             a_job(state=State.COMPLETED, outbox=(sent,)),
         ]
         await stored(storage, list(reversed(jobs)))
