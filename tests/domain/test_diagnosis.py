@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalhub_server.domain.diagnosis import LOG_TAIL_CHARACTERS, deadline, explain, with_log
+from evalhub_server.domain.diagnosis import LOG_TAIL_CHARACTERS, deadline_message, exit_message, with_log_tail
 from evalhub_server.domain.record import Exit
 
 
@@ -23,13 +23,13 @@ from evalhub_server.domain.record import Exit
     ],
 )
 def test_each_ending_has_a_reason_and_an_explanation(exit_: Exit, reason: str, fragment: str) -> None:
-    message = explain(exit_, "")
+    message = exit_message(exit_, "")
     assert (message.message_code, message.message_origin) == (reason, "server")
     assert fragment in message.message
 
 
 def test_the_reason_and_the_text_of_a_runtime_come_through() -> None:
-    message = explain(Exit(code=137, reason="OOMKilled", message="container exceeded 2Gi"), "")
+    message = exit_message(Exit(code=137, reason="OOMKilled", message="container exceeded 2Gi"), "")
     assert message.message_code == "OOMKilled"
     assert ": container exceeded 2Gi. See the log" in message.message
 
@@ -38,28 +38,28 @@ def test_a_runtime_that_gives_a_hint_has_the_whole_say() -> None:
     exit_ = Exit(
         code=137, reason="oom_killed", message="The container had too little memory", hint="Ask for more."
     )
-    message = explain(exit_, "the end")
+    message = exit_message(exit_, "the end")
     assert message.message_code == "oom_killed"
     assert message.message == ("The container had too little memory. Ask for more. Last log lines:\nthe end")
 
 
 def test_braces_in_a_runtime_text_are_only_text() -> None:
-    assert "{code} {" in explain(Exit(code=1, message="{code} {"), "").message
+    assert "{code} {" in exit_message(Exit(code=1, message="{code} {"), "").message
 
 
 def test_the_last_log_lines_are_shown() -> None:
     log = "\n".join(f"line {number}" for number in range(30)) + "\n\n"
-    text = explain(Exit(code=1), log).message
+    text = exit_message(Exit(code=1), log).message
     assert text.endswith("Last log lines:\n" + "\n".join(f"line {number}" for number in range(20, 30)))
 
 
 @pytest.mark.parametrize("log", ["", "\n \n"])
 def test_an_empty_log_is_said_to_be_empty(log: str) -> None:
-    assert with_log("It ended.", log) == "It ended. The log is empty."
+    assert with_log_tail("It ended.", log) == "It ended. The log is empty."
 
 
 def test_an_endless_log_line_is_cut_at_its_beginning() -> None:
-    text = with_log("It ended.", "x" * 100_000 + "the end")
+    text = with_log_tail("It ended.", "x" * 100_000 + "the end")
     assert text.endswith("the end")
     assert len(text) < LOG_TAIL_CHARACTERS + 100
 
@@ -75,7 +75,7 @@ def test_an_endless_log_line_is_cut_at_its_beginning() -> None:
 def test_a_deadline_says_what_was_missed_and_how_to_raise_it(
     kind: str, seconds: float, fragment: str, setting: str
 ) -> None:
-    message = deadline(kind, seconds, "")
+    message = deadline_message(kind, seconds, "")
     assert message.message_code == "deadline_exceeded"
     assert fragment in message.message
     assert setting in message.message

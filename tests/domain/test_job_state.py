@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from evalhub_server.domain.job_state import overall, settled
+from evalhub_server.domain.job_state import job_state, with_derived_state
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, ResultRecord, with_changes
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import BenchmarkTest
@@ -42,7 +42,7 @@ PARTLY = State.PARTIALLY_FAILED
     ],
 )
 def test_the_first_fitting_row_decides_the_state(states: list[State], expected: State) -> None:
-    assert overall(states) is expected
+    assert job_state(states) is expected
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -94,23 +94,26 @@ def a_job_of(*states: State, errors: tuple[str, ...] = ()) -> JobRecord:
     ],
 )
 def test_the_message_says_what_the_state_is(job: JobRecord, text: str) -> None:
-    assert settled(job).progress.message == Message(
+    assert with_derived_state(job).progress.message == Message(
         message=text, message_code="evaluation_job_updated", message_origin="server"
     )
 
 
 def test_a_completed_benchmark_with_an_error_message_is_not_listed_as_a_failure() -> None:
-    assert "ignored" not in settled(a_job_of(C, F, errors=("ignored", "boom"))).progress.message.message
+    assert (
+        "ignored"
+        not in with_derived_state(a_job_of(C, F, errors=("ignored", "boom"))).progress.message.message
+    )
 
 
 def test_a_job_that_stays_open_in_the_same_state_is_the_same_object() -> None:
-    job = settled(a_job_of(R, P))
-    assert settled(job) is job
+    job = with_derived_state(a_job_of(R, P))
+    assert with_derived_state(job) is job
 
 
 def test_a_cancelled_job_is_not_folded_again() -> None:
     job = with_changes(a_job_of(C, C), state=X, cancelled=True)
-    assert settled(job) is job
+    assert with_derived_state(job) is job
 
 
 def with_a_test(job: JobRecord) -> JobRecord:
@@ -121,15 +124,15 @@ def with_a_test(job: JobRecord) -> JobRecord:
 
 
 def test_a_completed_job_has_an_overall_test() -> None:
-    test = settled(with_a_test(a_job_of(C, C))).progress.test
+    test = with_derived_state(with_a_test(a_job_of(C, C))).progress.test
     assert test is not None
     assert (test.score, test.threshold, test.passed) == (0.9, 0.5, True)
 
 
 @pytest.mark.parametrize("states", [(C, F), (F, F), (C, X), (C, R)])
 def test_a_job_that_is_not_completed_has_no_overall_test(states: tuple[State, ...]) -> None:
-    assert settled(with_a_test(a_job_of(*states))).progress.test is None
+    assert with_derived_state(with_a_test(a_job_of(*states))).progress.test is None
 
 
 def test_a_completed_job_without_any_benchmark_test_has_no_overall_test() -> None:
-    assert settled(a_job_of(C, C)).progress.test is None
+    assert with_derived_state(a_job_of(C, C)).progress.test is None

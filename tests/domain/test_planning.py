@@ -9,8 +9,8 @@ import pytest
 
 from evalhub_server.domain.planning import (
     effective_benchmarks,
-    materialised,
     plan,
+    with_effective_benchmarks,
     with_queue_kinds,
     with_trimmed_experiment,
 )
@@ -357,7 +357,7 @@ def test_materialising_writes_the_whole_effective_list() -> None:
             PlannedBenchmark(id="b2", provider_id="p1"),
         )
     )
-    assert materialised(CollectionRef(id="c", benchmarks=(a_ref(),)), made) == CollectionRef(
+    assert with_effective_benchmarks(CollectionRef(id="c", benchmarks=(a_ref(),)), made) == CollectionRef(
         id="c",
         benchmarks=(
             a_ref(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_server.domain import transitions
-from evalhub_server.domain.job_state import overall
+from evalhub_server.domain.job_state import job_state
 from evalhub_server.domain.job_view import job_resource
 from evalhub_server.domain.record import BenchmarkRecord, Exit, JobPlan, JobRecord, PlannedBenchmark
 from evalhub_server.errors import ApiError
@@ -152,7 +152,7 @@ def test_the_state_of_a_job_is_the_fold_of_its_benchmarks_unless_it_was_cancelle
             assert job.state is State.CANCELLED
             assert all(b.state.terminal for b in job.benchmarks)
         else:
-            assert job.state is overall([b.state for b in job.benchmarks])
+            assert job.state is job_state([b.state for b in job.benchmarks])
         assert (job.progress.test is not None) <= (job.state is State.COMPLETED)
 
 

@@ -71,7 +71,7 @@ TABLE = (
 )
 
 
-def explain(exit_: Exit, log_tail: str) -> Message:
+def exit_message(exit_: Exit, log_tail: str) -> Message:
     """The error message of a benchmark whose workload exited without a terminal report.
 
     The runtime's own reason, message and hint take precedence over the table's.
@@ -84,13 +84,13 @@ def explain(exit_: Exit, log_tail: str) -> Message:
     elif exit_.message:
         text += f": {exit_.message}"
     return Message(
-        message=with_log(f"{text}. {exit_.hint or row.hint}", log_tail),
+        message=with_log_tail(f"{text}. {exit_.hint or row.hint}", log_tail),
         message_code=exit_.reason or row.reason,
         message_origin="server",
     )
 
 
-def deadline(kind: str, seconds: float, log_tail: str) -> Message:
+def deadline_message(kind: str, seconds: float, log_tail: str) -> Message:
     """The error message of a benchmark that was stopped at a deadline; ``kind`` is start or run."""
     failure = "reported nothing" if kind == "start" else "did not finish"
     text = (
@@ -98,11 +98,11 @@ def deadline(kind: str, seconds: float, log_tail: str) -> Message:
         f"If it needs longer, raise supervisor.{kind}_timeout."
     )
     return Message(
-        message=with_log(text, log_tail), message_code="deadline_exceeded", message_origin="server"
+        message=with_log_tail(text, log_tail), message_code="deadline_exceeded", message_origin="server"
     )
 
 
-def with_log(text: str, log_tail: str) -> str:
+def with_log_tail(text: str, log_tail: str) -> str:
     """Append the last lines of a log, at most :data:`LOG_TAIL_LINES` and :data:`LOG_TAIL_CHARACTERS`."""
     lines = log_tail.rstrip().splitlines()[-LOG_TAIL_LINES:]
     tail = "\n".join(lines)[-LOG_TAIL_CHARACTERS:]

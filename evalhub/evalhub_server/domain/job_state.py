@@ -1,4 +1,4 @@
-"""The state of a job as a fold of the states of its benchmarks."""
+"""State, message and overall test of a job, derived from its benchmarks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from evalhub_server.domain.scoring import job_test
 from evalhub_server.models.common import Message, State
 
 
-def overall(states: Sequence[State]) -> State:
-    """The job's state; the first row that fits decides (contract: rest-api §4.4)."""
+def job_state(states: Sequence[State]) -> State:
+    """The state of a job with these states of benchmarks; the first matching rule applies."""
     count = Counter(states)
     total = len(states)
     completed, failed, cancelled = count[State.COMPLETED], count[State.FAILED], count[State.CANCELLED]
@@ -30,12 +30,12 @@ def overall(states: Sequence[State]) -> State:
     return State.PENDING
 
 
-def settled(job: JobRecord) -> JobRecord:
-    """Bring state, message and overall test of a job in line with its benchmarks."""
+def with_derived_state(job: JobRecord) -> JobRecord:
+    """Update state, message and overall test to the benchmarks; a cancelled job is returned unchanged."""
     progress = job.progress
     if progress.cancelled:
         return job
-    state = overall([b.state for b in job.benchmarks])
+    state = job_state([b.state for b in job.benchmarks])
     test = None
     if state is State.COMPLETED:
         test = job_test(job.plan, [b.result.test if b.result else None for b in job.benchmarks])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.record import JobPlan, PlannedBenchmark
+from evalhub_server.domain.record import JobPlan, JobRecord, PlannedBenchmark, with_changes
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.models.common import HardwareConfig, Json, PassCriteria, PrimaryScore, Queue
 from evalhub_server.models.job import BenchmarkRef, CollectionRef, JobRequest
@@ -17,6 +18,8 @@ from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_QUEUE_KIND = "kueue"
+
+_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
 
 
 def with_queue_kinds(request: JobRequest) -> JobRequest:
@@ -178,7 +181,7 @@ def _none_if_unset(value: Any) -> Any:
     return None if value is msgspec.UNSET else value
 
 
-def materialised(collection: CollectionRef, job_plan: JobPlan) -> CollectionRef:
+def with_effective_benchmarks(collection: CollectionRef, job_plan: JobPlan) -> CollectionRef:
     """The collection reference with all effective benchmarks of the plan as overrides."""
     benchmarks = tuple(
         BenchmarkRef(
@@ -195,3 +198,28 @@ def materialised(collection: CollectionRef, job_plan: JobPlan) -> CollectionRef:
         for b in job_plan.benchmarks
     )
     return replace(collection, benchmarks=benchmarks)
+
+
+def with_resolved_sha(job: JobRecord, index: int, sha: str) -> JobRecord:
+    """Record the commit of a benchmark's test data, as its adapter reports it; only the first valid SHA counts.
+
+    For a job of a collection, all effective benchmarks are then written into the job's collection reference.
+    """
+    planned = job.plan.benchmarks[index]
+    ref = planned.test_data_ref
+    if not _SHA.fullmatch(sha) or ref is None or ref.resolved_sha:
+        return job
+    resolved = replace(ref, resolved_sha=sha)
+    benchmarks = job.plan.benchmarks
+    plan = replace(
+        job.plan,
+        benchmarks=(*benchmarks[:index], replace(planned, test_data_ref=resolved), *benchmarks[index + 1 :]),
+    )
+    request = job.request
+    if request.collection is not None:
+        request = replace(request, collection=with_effective_benchmarks(request.collection, plan))
+    else:
+        own = request.benchmarks
+        changed = replace(own[index], test_data_ref=resolved)
+        request = replace(request, benchmarks=(*own[:index], changed, *own[index + 1 :]))
+    return with_changes(job, plan=plan, request=request)

@@ -1,6 +1,6 @@
-"""How a job changes: reports, exits, deadlines and cancellation, each a function from record to record.
+"""Transitions of a job: creation, launch, reports, exits, deadlines and cancellation, as functions on records.
 
-Every function returns the same object when nothing changes, so callers compare with ``is``.
+A function returns the same object if nothing changes, so callers compare with ``is``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from evalhub_server.domain import diagnosis, problems
-from evalhub_server.domain.job_state import settled
+from evalhub_server.domain.job_state import with_derived_state
 from evalhub_server.domain.k8s_labels import label_value
+from evalhub_server.domain.planning import with_resolved_sha
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     Exit,
@@ -26,7 +27,6 @@ from evalhub_server.domain.record import (
     with_changes,
 )
 from evalhub_server.domain.scoring import benchmark_test
-from evalhub_server.domain.test_data_revision import with_resolved_sha
 from evalhub_server.models.common import Json, Message, State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest, MetricSchema
@@ -40,7 +40,7 @@ CANCELLED = Message(
 )
 
 LAUNCH_FAILED = "launch_failed"
-"""The reason of an exit that never was a start."""
+"""The reason in the exit of a workload that could not be started."""
 
 
 def new_job(
@@ -70,7 +70,7 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
 
     Raises:
         ApiError: 404 ``resource_not_found`` if the job has no such benchmark; 409 ``job_can_not_be_updated`` if
-            the job or the benchmark is terminal and the event says something else.
+            the job or the benchmark is terminal and the event contradicts it.
     """
     index = event.benchmark_index
     planned = job.plan.benchmarks[index] if 0 <= index < len(job.plan.benchmarks) else None
@@ -101,10 +101,10 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
 
 
 def _names(event: BenchmarkEvent, planned: PlannedBenchmark) -> bool:
-    """Does the event mean this benchmark? The operator knows ids only as the labels of a Job have them."""
+    """Whether the event is about this benchmark; the operator reports ids as the labels of the Job spell them."""
     return all(
-        said == known or said == label_value(known)
-        for said, known in ((event.provider_id, planned.provider_id), (event.id, planned.id))
+        reported == known or reported == label_value(known)
+        for reported, known in ((event.provider_id, planned.provider_id), (event.id, planned.id))
     )
 
 
@@ -114,15 +114,17 @@ def _merged(
     state = State(event.status)
     started_at = event.started_at or benchmark.started_at
     if not started_at and state is not State.PENDING:
-        started_at = _stamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
+        started_at = _timestamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
     return replace(
         benchmark,
         state=state,
         phase=event.phase or benchmark.phase,
         error=_with_origin(event.error_message) or benchmark.error,
-        warning=_with_origin(event.warning_message) or _warning_left(benchmark, state),
+        warning=_with_origin(event.warning_message) or _remaining_warning(benchmark, state),
         started_at=started_at,
-        completed_at=(event.completed_at or benchmark.completed_at or _stamp(now)) if state.terminal else "",
+        completed_at=(event.completed_at or benchmark.completed_at or _timestamp(now))
+        if state.terminal
+        else "",
         result=_result(job, benchmark, event) if state.terminal else benchmark.result,
     )
 
@@ -132,7 +134,7 @@ def _result(job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent) -
     metrics = event.metrics or known.metrics
     return ResultRecord(
         metrics=metrics,
-        # Stored as the plain type: the event's subclass would never equal what a storage reads back.
+        # Converted to the base class: the event's subclass would not equal the record that a storage returns.
         metrics_schema=tuple(MetricSchema(name=s.name, type=s.type) for s in event.metrics_schema)
         or known.metrics_schema,
         additional_info=event.additional_info or known.additional_info,
@@ -160,9 +162,9 @@ def launched(job: JobRecord, index: int, handle: Json, *, runtime: str) -> JobRe
 
 
 def noticed(job: JobRecord, index: int, notice: Message | None, now: datetime) -> JobRecord:
-    """Show what the runtime says of a workload that has not ended, or take it back.
+    """Set or clear a runtime's notice as the warning of a benchmark that is not terminal.
 
-    An adapter's own warning stays, and nothing is said of a benchmark that is over.
+    An adapter's own warning takes precedence.
     """
     benchmark = job.benchmarks[index]
     warning = benchmark.warning
@@ -174,21 +176,20 @@ def noticed(job: JobRecord, index: int, notice: Message | None, now: datetime) -
 def launch_failed(job: JobRecord, index: int, text: str, now: datetime) -> JobRecord:
     """Fail a benchmark whose workload could not be started."""
     error = Message(message=text, message_code="evaluation_job_failed", message_origin="server")
-    ended = Exit(reason=LAUNCH_FAILED, message=text)
-    return _ended(job, index, ended, error, now, provisional=False)
+    return _ended(job, index, Exit(reason=LAUNCH_FAILED, message=text), error, now, provisional=False)
 
 
 def exited(job: JobRecord, index: int, exit_: Exit, log_tail: str, now: datetime) -> JobRecord:
-    """Note the end of a workload; a benchmark that has not reported a result fails, provisionally."""
-    return _ended(job, index, exit_, diagnosis.explain(exit_, log_tail), now, provisional=True)
+    """Record the exit of a workload; a benchmark without a reported result fails provisionally."""
+    return _ended(job, index, exit_, diagnosis.exit_message(exit_, log_tail), now, provisional=True)
 
 
 def timed_out(
     job: JobRecord, index: int, kind: str, seconds: float, log_tail: str, now: datetime
 ) -> JobRecord:
     """Fail a benchmark that was stopped at a deadline; ``kind`` is ``start`` or ``run``."""
-    ended = Exit(reason="deadline_exceeded")
-    return _ended(job, index, ended, diagnosis.deadline(kind, seconds, log_tail), now, provisional=True)
+    error = diagnosis.deadline_message(kind, seconds, log_tail)
+    return _ended(job, index, Exit(reason="deadline_exceeded"), error, now, provisional=True)
 
 
 def _ended(
@@ -201,7 +202,7 @@ def _ended(
         benchmark,
         state=State.FAILED,
         error=error,
-        completed_at=_stamp(now),
+        completed_at=_timestamp(now),
         result=benchmark.result or ResultRecord(),
         provisional=provisional,
         exit=exit_,
@@ -210,7 +211,7 @@ def _ended(
 
 
 def cancel(job: JobRecord, now: datetime) -> JobRecord:
-    """Cancel what has not ended. A cancelled job stays as it is.
+    """Cancel the benchmarks that have not ended. A cancelled job is returned unchanged.
 
     Raises:
         ApiError: 409 ``job_can_not_be_updated`` if the job has ended otherwise.
@@ -222,7 +223,7 @@ def cancel(job: JobRecord, now: datetime) -> JobRecord:
     benchmarks = tuple(
         b
         if b.state.terminal
-        else replace(b, state=State.CANCELLED, error=CANCELLED, completed_at=_stamp(now))
+        else replace(b, state=State.CANCELLED, error=CANCELLED, completed_at=_timestamp(now))
         for b in job.benchmarks
     )
     return with_changes(
@@ -233,7 +234,7 @@ def cancel(job: JobRecord, now: datetime) -> JobRecord:
 def _with_benchmark(job: JobRecord, benchmark: BenchmarkRecord, now: datetime) -> JobRecord:
     if benchmark == job.benchmarks[benchmark.index]:
         return job
-    return settled(with_changes(job, benchmarks=_benchmarks(job, benchmark), updated_at=now))
+    return with_derived_state(with_changes(job, benchmarks=_benchmarks(job, benchmark), updated_at=now))
 
 
 def _with_workload(job: JobRecord, benchmark: BenchmarkRecord) -> JobRecord:
@@ -245,8 +246,8 @@ def _benchmarks(job: JobRecord, benchmark: BenchmarkRecord) -> tuple[BenchmarkRe
     return (*job.benchmarks[:index], benchmark, *job.benchmarks[index + 1 :])
 
 
-def _warning_left(benchmark: BenchmarkRecord, state: State) -> Message | None:
-    """The server's own warnings are about waiting; they mean nothing beside a result."""
+def _remaining_warning(benchmark: BenchmarkRecord, state: State) -> Message | None:
+    """The benchmark's warning, unless it completes and the warning is the server's own, about waiting."""
     warning = benchmark.warning
     return None if warning and warning.message_origin == SERVER and state is State.COMPLETED else warning
 
@@ -257,5 +258,5 @@ def _with_origin(message: Message | None) -> Message | None:
     return replace(message, message_origin="runtime")
 
 
-def _stamp(moment: datetime) -> str:
+def _timestamp(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")

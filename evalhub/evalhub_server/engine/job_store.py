@@ -1,4 +1,4 @@
-"""The storage as the engine uses it: every committed change is announced to whoever must know."""
+"""Storage access for jobs, with notification of listeners, the outbox and a write buffer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PendingExports = Callable[[JobRecord | None, JobRecord], Sequence[PendingExport]
 
 
 class JobStore:
-    """Reads and writes jobs; tells its listeners, synchronously and in the order of the commits, what changed.
+    """Reads and writes jobs; calls its listeners after every committed change, synchronously and in commit order.
 
     The exports that a change requires are written to the outbox with the change, so that none is lost when the server dies.
     """
@@ -55,9 +55,9 @@ class JobStore:
     async def update(
         self, job_id: str, tenant: str | None, change: JobChange, *, with_exports: bool = True
     ) -> JobRecord:
-        """Like :meth:`Storage.update_job`, and announces the change if there was one.
+        """Like :meth:`Storage.update_job`, with notification. Changes that are buffered for the job are stored first.
 
-        Unless ``with_exports``, the change adds nothing to the outbox. What :meth:`defer` keeps for the job is stored before.
+        Unless ``with_exports``, the change adds nothing to the outbox.
         """
         if job_id in self._buffer:
             await self._buffer.flush(job_id)
