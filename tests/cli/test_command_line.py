@@ -228,7 +228,7 @@ def test_bad_provider_files_are_skipped_and_named(tmp_path: Path):
     assert set(skipped) == {"noid.yaml", "broken.yaml", "scripted.yaml", "empty.yaml"}
     assert "id: a string of 1 to 36 characters" in skipped["noid.yaml"]
     assert "line 2" in skipped["broken.yaml"]
-    assert "taken by another file" in skipped["scripted.yaml"]
+    assert "already used in again.yaml" in skipped["scripted.yaml"]
     assert "benchmarks" in skipped["empty.yaml"]
 
 

@@ -563,12 +563,12 @@ def test_brackets_within_texts_are_no_depth(text: str) -> None:
     ids=["capitals", "escaped quotes", "cut text", "cut escapes", "quotes", "blanks"],
 )
 def test_no_body_takes_more_than_linear_time(body: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         decode(body, JobRequest)
     except ApiError as error:
         assert error.code == "invalid_json_request"  # noqa: PT017
-    assert time.perf_counter() - started < 5  # quadratic takes hours
+    assert time.process_time() - started < 5  # quadratic takes hours
 
 
 json_values = st.recursive(
