@@ -23,7 +23,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from evalhub_runtime_local.process_tree import MARKER, Identity
+from evalhub_runtime_local.process_table import Identity
+from evalhub_runtime_local.process_tree import MARKER
 from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError
 
 JOB_SPEC_PATH = "EVALHUB_JOB_SPEC_PATH"

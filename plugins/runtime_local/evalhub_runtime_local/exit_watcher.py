@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 from evalhub_runtime_local.attempt_files import Attempt, signal_name
-from evalhub_runtime_local.process_tree import SHORTAGES, Identity, ProcessTable
+from evalhub_runtime_local.process_table import SHORTAGES, Identity, ProcessTable
 from evalhub_server.plugins import Exit
 
 POLL_S = 0.05

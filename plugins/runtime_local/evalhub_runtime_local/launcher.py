@@ -17,7 +17,8 @@ from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.attempt_files import Attempt, LocalHandle
 from evalhub_runtime_local.command import Command, adapter_environment
 from evalhub_runtime_local.paths import JobsDir, make_private
-from evalhub_runtime_local.process_tree import MARKER, NO_PROCESS, Identity, Process, ProcessTable, Snapshot
+from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process, ProcessTable
+from evalhub_runtime_local.process_tree import MARKER, Snapshot
 from evalhub_runtime_local.sidecar import LocalSidecar
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.workload import Workload, Workloads

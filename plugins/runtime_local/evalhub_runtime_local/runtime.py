@@ -18,15 +18,15 @@ from evalhub_runtime_local.exit_watcher import ExitWatcher
 from evalhub_runtime_local.launcher import Launcher, find_shell
 from evalhub_runtime_local.logs import tail
 from evalhub_runtime_local.paths import JobsDir
-from evalhub_runtime_local.process_tree import (
+from evalhub_runtime_local.process_table import (
     NO_PROCESS,
-    SERVER_MARKER,
     SHORTAGES,
     Identity,
     ProcessTable,
     boot_id,
     process_table,
 )
+from evalhub_runtime_local.process_tree import SERVER_MARKER
 from evalhub_runtime_local.settings import LocalSettings, directory, jobs_dir, limits
 from evalhub_runtime_local.sidecar import local_sidecar
 from evalhub_runtime_local.subreaper import Subreaper

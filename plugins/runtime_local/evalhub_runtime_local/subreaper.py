@@ -8,7 +8,7 @@ import os
 import sys
 from contextlib import suppress
 
-from evalhub_runtime_local.process_tree import Identity, ProcessTable, child_pids, lists_children
+from evalhub_runtime_local.process_table import Identity, ProcessTable, child_pids, lists_children
 from evalhub_runtime_local.workload import Workloads
 
 PR_SET_CHILD_SUBREAPER = 36

@@ -13,7 +13,8 @@ import structlog
 
 from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.exit_watcher import reap
-from evalhub_runtime_local.process_tree import Identity, Process, ProcessScanner, ProcessTable, Snapshot
+from evalhub_runtime_local.process_table import Identity, Process, ProcessTable
+from evalhub_runtime_local.process_tree import ProcessScanner, Snapshot
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.workload import Workload, Workloads
 

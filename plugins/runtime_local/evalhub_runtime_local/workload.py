@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from evalhub_runtime_local.attempt_files import Attempt
-from evalhub_runtime_local.process_tree import NO_PROCESS, Identity, Process
+from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process
 
 
 class Workload:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_runtime_local.process_tree import PsutilProcesses
+from evalhub_runtime_local.process_table import PsutilProcesses
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.settings import LocalSettings
 from evalhub_server.plugins import BenchmarkRun, PluginContext, Runtime

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from evalhub_runtime_local.process_tree import Process, process_table
+from evalhub_runtime_local.process_table import Process, process_table
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.domain.record import Exit
 from evalhub_server.errors import RuntimeUnavailable

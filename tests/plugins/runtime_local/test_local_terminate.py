@@ -16,7 +16,8 @@ import pytest
 import pytest_asyncio
 
 from evalhub_runtime_local.attempt_files import JOB_SPEC_PATH
-from evalhub_runtime_local.process_tree import MARKER, PsutilProcesses, process_table
+from evalhub_runtime_local.process_table import PsutilProcesses, process_table
+from evalhub_runtime_local.process_tree import MARKER
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.testing.runs import a_run
 
