@@ -140,7 +140,7 @@ def test_providers_fall_back_to_the_bundled_ones_when_the_folder_is_missing(tmp_
         ("service: [", r"config\.yaml:2: not valid YAML: while parsing a flow"),
         ("a: 1\nb: @x", r"config\.yaml:2: not valid YAML: .*cannot start any token"),
         ("- a\n- b", r"config\.yaml: expected sections"),
-        ("a: [1, .nan]", r"config\.yaml: nan is not a number that JSON has"),
+        ("a: [1, .nan]", r"config\.yaml: nan cannot be represented in JSON"),
         ("a: &a [x, *a]", r"config\.yaml: more than 200000 values"),
         ("a: 2024-02-31", r"config\.yaml: not valid YAML: day "),
         ("a: {? [b] : c}", r"config\.yaml:1: not valid YAML: .*unhashable"),
@@ -148,19 +148,22 @@ def test_providers_fall_back_to_the_bundled_ones_when_the_folder_is_missing(tmp_
             "".join(f"{c}: &{c} [{', '.join([f'*{p}'] * 30)}]\n" for p, c in pairwise("zabcdefg")).replace(
                 "*z", "1"
             ),
-            r"do its aliases repeat too much",
+            r"check its aliases",
         ),
         (
             "a: {k: 1}\n"
             + "".join(
                 f"{c}: &{c} {{<<: [{', '.join([f'*{p}'] * 30)}]}}\n" for p, c in pairwise("zabcdefg")
             ).replace("*z", "{k: 1}"),
-            r"do its aliases repeat too much",
+            r"check its aliases",
         ),
-        ("a: &a {b: {c: *a}}", r"or one within itself"),
+        ("a: &a {b: {c: *a}}", r"or a value that contains itself"),
         ("[" * 5000, r"not valid YAML"),
         ("- " * 5000, r"not valid YAML"),
-        ("a: 0x" + "f" * 5000, r"config\.yaml: an integer of so many digits is not a number that JSON has"),
+        (
+            "a: 0x" + "f" * 5000,
+            r"config\.yaml: an integer with this many digits cannot be represented in JSON",
+        ),
         ("a: !!python/object/apply:os.system [id]", r"config\.yaml:1: not valid YAML: could not determine"),
         ("service: {port: 1,\n port: 2}", r"config\.yaml:2: port: given twice, here and on line 1"),
         ("service: {port: 1, port: 2}", r"port: given twice"),

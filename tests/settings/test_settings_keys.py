@@ -91,9 +91,9 @@ def test_values_are_taken_in_every_form_that_is_clear(tmp_path: Path, text: str,
         ("otel: {enabled: maybe}", r"otel\.enabled: expected `bool`, got `str`; write true or false"),
         (
             "otel: {enabled: true, exporter_type: zipkin}",
-            r"config\.yaml:1: otel\.exporter_type: 'zipkin' is not a way .* otlp-grpc, otlp-http or stdout",
+            r"config\.yaml:1: otel\.exporter_type: 'zipkin' is not a type of exporter; .* otlp-grpc, otlp-http or stdout",
         ),
-        ("otel: {enabled: true}", r"otel\.exporter_type: '' is not a way"),
+        ("otel: {enabled: true}", r"otel\.exporter_type: '' is not a type of exporter"),
         ("otel: {exporter_type: zipkin, sampling_ratio: 7}", None),
         ("otel: {enabled: true, exporter_type: otlp-grpc}", r"otel\.exporter_endpoint: '' is not host:port"),
         (
@@ -104,7 +104,7 @@ def test_values_are_taken_in_every_form_that_is_clear(tmp_path: Path, text: str,
         ("otel: {enabled: true, exporter_type: otlp-http, exporter_endpoint: '[::1]:4318'}", None),
         (
             "otel: {enabled: true, exporter_type: stdout, sampling_ratio: 2}",
-            r"otel\.sampling_ratio: 2 is not a part",
+            r"otel\.sampling_ratio: 2 is not a ratio",
         ),
         (
             "otel: {enabled: true, exporter_type: stdout, tracer_batch_interval: 0s}",

@@ -34,7 +34,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("", "a.key", r"service\.tls_key_file: service\.tls_cert_file is not set"),
         ("gone.crt", "a.key", r"service\.tls_cert_file: .*gone\.crt cannot be read: No such file"),
         ("a.crt", "gone.key", r"service\.tls_key_file: .*gone\.key cannot be read"),
-        ("a.crt", "b.key", r"service\.tls_key_file: .*b\.key is not the key of .*a\.crt\. Give the two"),
+        (
+            "a.crt",
+            "b.key",
+            r"service\.tls_key_file: .*b\.key does not belong to .*a\.crt\. Set a certificate",
+        ),
         ("a.crt", "c.key", r"service\.tls_cert_file: .*cannot be used .*its key without a password"),
         ("d.crt", "a.key", r"service\.tls_cert_file: .*cannot be used .*PEM"),
     ],

@@ -1,7 +1,6 @@
-"""The configuration: files, environment, secret files and flags made into one frozen value.
+"""The configuration of the server, as one frozen value built from files, environment, secret files and options.
 
-``load.py`` has the order of precedence, ``schema.py`` the keys, ``environment.py`` the variables, ``secrets.py`` what is not
-to be shown.
+``load.py`` documents the order of precedence, ``schema.py`` the sections and keys, ``secrets.py`` the redaction.
 """
 
 from evalhub_server.plugins.sidecar import SidecarSettings

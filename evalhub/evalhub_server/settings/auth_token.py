@@ -1,4 +1,4 @@
-"""The file with the token that every request must carry."""
+"""The token file of ``service.auth_token_file``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from evalhub_server.errors import SettingsError
 
 KEY = "service.auth_token_file"
-SHORTEST = 16
+MIN_LENGTH = 16
 
 
 def token_path(text: str) -> Path:
@@ -15,10 +15,10 @@ def token_path(text: str) -> Path:
 
 
 def read_token(file: Path) -> bytes:
-    """What is in the file, without the white space around it.
+    """The token in a file, without surrounding white space.
 
-    Raises :class:`SettingsError`, which never shows it, unless that is one token of printable ASCII characters, long
-    enough not to be guessed.
+    Raises :class:`SettingsError`, which never contains the token, unless it consists of printable ASCII characters without
+    spaces and has at least :data:`MIN_LENGTH` of them.
     """
     try:
         token = file.read_bytes().strip()
@@ -27,12 +27,12 @@ def read_token(file: Path) -> bytes:
     if not token:
         raise _unusable(file, "is empty")
     if not token.isascii() or not token.decode("ascii").isprintable() or b" " in token:
-        raise _unusable(file, "must hold one token of printable ASCII characters without spaces")
-    if len(token) < SHORTEST:
-        # The tokens of jobs are made from it: who has one of those could guess a short one offline.
-        raise _unusable(file, f"holds a token of less than {SHORTEST} characters")
+        raise _unusable(file, "must contain one token of printable ASCII characters without spaces")
+    if len(token) < MIN_LENGTH:
+        # Tokens of jobs are derived from it, so a job could find a short one by an offline search.
+        raise _unusable(file, f"contains a token of less than {MIN_LENGTH} characters")
     return token
 
 
-def _unusable(file: Path, why: str) -> SettingsError:
-    return SettingsError(f"{KEY}: {file} {why}. Make one with: openssl rand -hex 32 > {file}")
+def _unusable(file: Path, reason: str) -> SettingsError:
+    return SettingsError(f"{KEY}: {file} {reason}. Create one with: openssl rand -hex 32 > {file}")

@@ -1,4 +1,4 @@
-"""Environment variables that set keys: the built-in list, and ``env_mappings`` of the file."""
+"""Environment variables that configure the server: built-in ones, and ``env_mappings`` of the file."""
 
 from __future__ import annotations
 
@@ -74,19 +74,19 @@ def log_options(environ: Mapping[str, str]) -> tuple[str, str, list[Finding]]:
 
 
 def place_of(variable: str) -> Place:
-    """The place of what a variable sets."""
+    """The place of a key that ``variable`` sets."""
     return Place(f"environment variable {variable}")
 
 
 def apply_environment(document: Document, environ: Mapping[str, str]) -> dict[str, str]:
-    """Set every mapped key whose variable is not empty; returns the variables that did, with their keys."""
+    """Set every mapped key whose variable is not empty; returns these variables with their keys."""
     applied: dict[str, str] = {}
     for variable, key in mappings(document).items():
         value = environ.get(variable, "")
         if not value:
             continue
         if variable == "OTEL_METRIC_EXPORT_INTERVAL" and value.isdecimal():
-            value = f"{value}ms"  # OpenTelemetry itself reads the variable, and a bare number as milliseconds
+            value = f"{value}ms"  # as OpenTelemetry, which reads the same variable, interprets a bare number
         document.set(key, value, place_of(variable))
         applied[variable] = key
     return applied

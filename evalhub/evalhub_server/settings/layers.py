@@ -1,4 +1,4 @@
-"""The configuration while it is put together: its values, and for each where it was set."""
+"""Layers of the configuration: values, and the place where each was set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalhub_server.settings.yaml_file import nearest_above, parse_yaml
 
 
 class Place(Struct, frozen=True):
-    """A file and a line (from 1, 0 if unknown), or something else that sets values, such as a variable."""
+    """Origin of a value: a file and a line (from 1; 0 if unknown), or another source, such as a variable."""
 
     source: str
     line: int = 0
@@ -23,7 +23,7 @@ class Place(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True, omit_defaults=True):
-    """Something that is wrong with a file. Only an ``error`` keeps the server from starting, or the file out.
+    """A problem in a file. ``severity`` is ``error`` (the server does not start, or skips the file) or ``warning``.
 
     ``hint`` is the description of the setting that the message begins with.
     """
@@ -39,7 +39,7 @@ class Finding(Struct, frozen=True, omit_defaults=True):
 
 
 class Document:
-    """Keys match in any case; a later value takes the place of an earlier one."""
+    """A configuration that layers are applied to. Keys match in any case; a later value replaces an earlier one."""
 
     def __init__(self, file: Path) -> None:
         parsed = parse_yaml(file)
@@ -55,38 +55,38 @@ class Document:
 
     def get(self, section: str) -> Any:
         """A top-level value, or None."""
-        return self.values.get(_spelled(self.values, section))
+        return self.values.get(_existing_key(self.values, section))
 
     def set(self, key: str, value: Any, place: Place) -> None:
-        """Set one value by its dotted key; what stands in the way of its sections is replaced."""
+        """Set one value by its dotted key; a value in the place of a parent section is replaced."""
         *parents, leaf = key.split(".")
         node = self.values
         for parent in parents:
-            name = _spelled(node, parent)
+            name = _existing_key(node, parent)
             child: Any = node.get(name)
             node[name] = child = cast("dict[str, Any]", child) if isinstance(child, dict) else {}
             node = cast("dict[str, Any]", child)
-        node[_spelled(node, leaf)] = value
+        node[_existing_key(node, leaf)] = value
         self._forget(key)
         self._places[key.lower()] = place
 
     def overlay(self, other: Document) -> None:
-        """Replace each section that ``other`` has, as a whole."""
+        """Replace each section that ``other`` contains as a whole."""
         for key, value in other.values.items():
-            self.values.pop(_spelled(self.values, key), None)
+            self.values.pop(_existing_key(self.values, key), None)
             self.values[key] = value
             self._forget(key)
         self._places.update(other._places)
 
     def place(self, key: str) -> Place:
-        """Where a key, or else the nearest one above it, was set; the file if nothing of it was."""
+        """Place where a key was set, or else the nearest key above it, or else the file."""
         return nearest_above(self._places, key) or Place(str(self.file))
 
     def places(self) -> Mapping[str, Place]:
         return self._places
 
     def error(self, error: SettingsError) -> SettingsError:
-        """The same with its place, if it has none: its message begins with the key."""
+        """``error`` with the place of the key that its message begins with, unless it has one."""
         if error.source:
             return error
         place = self.place(key_of(error.message))
@@ -108,8 +108,8 @@ def key_of(message: str) -> str:
     return message.partition(":")[0].partition(" ")[0]
 
 
-def _spelled(node: Mapping[str, Any], name: str) -> str:
-    """The key of ``node`` that is ``name`` in any case, or ``name``."""
+def _existing_key(node: Mapping[str, Any], name: str) -> str:
+    """The key of ``node`` that equals ``name`` in any case, or ``name`` itself."""
     if name in node:
         return name
     return next((key for key in node if str(key).lower() == name.lower()), name)

@@ -1,4 +1,4 @@
-"""Keys that have no effect, most of which are misspelt."""
+"""Warnings about keys without effect: unknown ones, and ones of features that are switched off."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from evalhub_server.settings.schema import (
 )
 
 PluginSections = Mapping[str, Sequence[type[Struct]]]
-"""Section → the settings types of the plugins that read it; none: anything goes."""
+"""Section → settings types of the plugins that read it; without types, any key is accepted."""
 
 
 def unknown_findings(document: Document, plugins: PluginSections | None) -> Iterator[Finding]:
-    """A warning for each. Without ``plugins`` the sections that may be some plugin's are not looked at."""
+    """A warning for each unknown section and key. Without ``plugins``, sections that may belong to one are skipped."""
     claimed = {name.lower(): types for name, types in (plugins or {}).items()}
     known = {*CORE_SECTIONS, *OTHER_SECTIONS, *claimed, "secrets", "env_mappings"}
     for section, value in document.values.items():
@@ -42,10 +42,10 @@ def unknown_findings(document: Document, plugins: PluginSections | None) -> Iter
             yield document.warning(f"{key}: unknown key{hint}, ignored")
 
 
-def idle_findings(
+def unused_findings(
     document: Document, prometheus: PrometheusSettings, otel: OtelSettings
 ) -> Iterator[Finding]:
-    """A warning for each key that is set for nothing, since another one, which nobody set, switches it on."""
+    """A warning for each key that has no effect because the feature it belongs to is not enabled."""
     if otel.enabled and otel.enable_job_container_logs and not otel.enable_logs:
         yield document.warning(
             "otel.enable_job_container_logs: has no effect without otel.enable_logs: true, ignored"

@@ -1,6 +1,6 @@
-"""Files, environment and flags made into :class:`Settings`.
+"""Loads :class:`Settings` from files, environment and options.
 
-Precedence, weakest first: defaults, ``config.yaml``, environment variables, the sections of the file that
+Precedence, lowest to highest: defaults, ``config.yaml``, environment variables, the sections of the file that
 ``CONFIG_PATH`` names, secret files, command line.
 """
 
@@ -19,12 +19,12 @@ from evalhub_server.settings.auth_token import read_token, token_path
 from evalhub_server.settings.environment import SECTION as ENV_MAPPINGS
 from evalhub_server.settings.environment import apply_environment, log_options
 from evalhub_server.settings.layers import Document, Finding, Place
-from evalhub_server.settings.lint import PluginSections, idle_findings, unknown_findings
+from evalhub_server.settings.lint import PluginSections, unknown_findings, unused_findings
 from evalhub_server.settings.locate import as_path, find_config_file
 from evalhub_server.settings.schema import CORE_SECTIONS, OTHER_SECTIONS
 from evalhub_server.settings.secret_files import apply_secrets
 from evalhub_server.settings.secrets import find_secrets, with_secret
-from evalhub_server.settings.validation import broken_rules
+from evalhub_server.settings.validation import section_rule_errors
 from evalhub_server.settings.value import Settings
 
 CONFIG_PATH = "CONFIG_PATH"
@@ -53,8 +53,8 @@ def load_settings(
 ) -> Settings:
     """Read the configuration.
 
-    ``plugin_sections`` are :meth:`Plugins.sections`, to know whose keys are unknown. With ``errors``, all wrong
-    values are added to it and their sections have defaults; without, the first one is raised.
+    ``plugin_sections`` (:meth:`Plugins.sections`) are used to find unknown keys. With ``errors``, all wrong values are
+    appended to it and their sections keep the defaults; without, the first one is raised.
 
     Raises:
         SettingsError: a file is missing or malformed or a value is wrong; the text names file, key path and fix.
@@ -78,10 +78,10 @@ def load_settings(
         name: _converted(document.get(name), type_, name, found) for name, type_ in CORE_SECTIONS.items()
     }
     for name, type_ in OTHER_SECTIONS.items():
-        if name not in (plugin_sections or {}):  # a plugin looks at its own
+        if name not in (plugin_sections or {}):  # plugins validate their own
             _converted(document.get(name), type_, name, found)
-    ruled = ("service", "prometheus", "sidecar", "finalizer", "otel")
-    found += broken_rules(*(values[name] for name in ruled))
+    validated = ("service", "prometheus", "sidecar", "finalizer", "otel")
+    found += section_rule_errors(*(values[name] for name in validated))
     found = [document.error(SettingsError(secrets.redact(e.message), e.source, e.line)) for e in found]
     if errors is not None:
         errors += found
@@ -102,7 +102,7 @@ def load_settings(
         warnings=(
             *warnings,
             *unknown_findings(document, plugin_sections),
-            *idle_findings(document, values["prometheus"], values["otel"]),
+            *unused_findings(document, values["prometheus"], values["otel"]),
         ),
         places=document.places(),
         secrets=secrets,
@@ -111,7 +111,7 @@ def load_settings(
 
 
 def _overlay(document: Document, file: Path | None, warnings: list[Finding]) -> None:
-    """``CONFIG_PATH``: each section of that file replaces the one so far, also what variables have set in it."""
+    """Apply ``CONFIG_PATH``: each section of that file replaces the existing one, with what variables have set in it."""
     if file is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Where the configuration is."""
+"""Location of the configuration directory and file."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from evalhub_server.errors import SettingsError
 
 CONFIG_DIR = "EVAL_HUB_CONFIG_DIR"
 FILE_NAMES = ("config.yaml", "config.yml", "config.json", "config")
-"""The first one that is there is read, as YAML whatever its name."""
+"""The first one that exists is read, as YAML whatever its name."""
 
 
 def bundled_config_dir() -> Path:
-    """The configuration that comes with the distribution: package data, or ``config/`` of a checkout."""
+    """The configuration of the distribution: package data, or ``config/`` of a source tree."""
     package = Path(__file__).parents[1]
     packaged = package / "config"
     return packaged if packaged.is_dir() else package.parents[1] / "config"
 
 
 def find_config_file(configdir: Path | None, environ: Mapping[str, str]) -> Path:
-    """Flag, ``EVAL_HUB_CONFIG_DIR``, ``./config``, the bundled one. The first two must have a file."""
+    """Configuration file: of ``--configdir``, ``EVAL_HUB_CONFIG_DIR``, ``./config``, or the bundled one.
+
+    Raises :class:`SettingsError` if one of the first two is given and has no such file.
+    """
     explicit = configdir or as_path(environ.get(CONFIG_DIR))
     if explicit is None:
         return _file_in(Path("config").absolute()) or bundled_config_dir() / FILE_NAMES[0]
@@ -30,7 +33,7 @@ def find_config_file(configdir: Path | None, environ: Mapping[str, str]) -> Path
     file = _file_in(explicit)
     if file is None:
         raise SettingsError(
-            f"no config.yaml in this directory. Add one (eval-hub-server init makes a first one), or leave {named} "
+            f"no config.yaml in this directory. Create one with eval-hub-server init, or leave {named} "
             f"out to run with the bundled configuration ({bundled_config_dir()}).",
             str(explicit),
         )
@@ -38,13 +41,13 @@ def find_config_file(configdir: Path | None, environ: Mapping[str, str]) -> Path
 
 
 def resources_dir(config_file: Path, name: str) -> Path:
-    """``providers`` or ``collections`` beside the configuration, or the bundled ones if there is no such folder."""
+    """``providers`` or ``collections`` beside the configuration file, or the bundled ones if the folder does not exist."""
     own = config_file.parent / name
     return own if own.is_dir() else bundled_config_dir() / name
 
 
 def as_path(text: str | None) -> Path | None:
-    """A path, unless there is nothing."""
+    """``text`` as a path; None if it is empty."""
     return Path(text) if text else None
 
 

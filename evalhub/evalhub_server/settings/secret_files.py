@@ -1,4 +1,4 @@
-"""``secrets``: files, such as a mounted Kubernetes Secret's, whose contents become values."""
+"""Section ``secrets``: values from files, such as those of a mounted Kubernetes Secret."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ OPTIONAL = ":optional"
 
 
 def apply_secrets(document: Document, warnings: list[Finding]) -> frozenset[str]:
-    """Set every mapped key whose file is there and not empty; returns those keys.
+    """Set every mapped key whose file exists and is not empty; returns these keys in lower case.
 
-    A missing directory is no error, as in the released server, but worth a warning if it had to have something.
+    As in the released server, a missing directory is not an error; it is a warning if a file in it is not optional.
 
     Raises:
         SettingsError: a file that is not optional is missing, or one cannot be read.
@@ -45,7 +45,7 @@ def apply_secrets(document: Document, warnings: list[Finding]) -> frozenset[str]
 
 
 def _apply(document: Document, folder: Path, name: str, key: str, *, optional: bool) -> bool:
-    # The released server's library makes the names lower-case, so files that work with it are called so.
+    # The released server's library converts names to lower case, so its files have such names.
     file = next((f for f in (folder / name, folder / name.lower()) if f.is_file()), folder / name)
     path = f"{SECTION}.mappings.{name}"
     try:
@@ -54,7 +54,7 @@ def _apply(document: Document, folder: Path, name: str, key: str, *, optional: b
         if optional:
             return False
         raise SettingsError(
-            f"{path}: there is no file {file}. Make it, or map '{name}{OPTIONAL}' if it may be missing."
+            f"{path}: there is no file {file}. Create it, or map '{name}{OPTIONAL}' if it may be missing."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -67,5 +67,5 @@ def _apply(document: Document, folder: Path, name: str, key: str, *, optional: b
 
 
 def _without_newline(text: str) -> str:
-    """Without the one line ending that editors and ``echo`` put at the end; the released server keeps it."""
+    """``text`` without one final line ending, as editors and ``echo`` append it; the released server keeps it."""
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text

@@ -1,8 +1,9 @@
-"""What a type cannot say about the core's sections."""
+"""Rules for the sections of the core that types cannot express."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from evalhub_common.urls import split_http_url
 from evalhub_server.errors import SettingsError
@@ -16,17 +17,16 @@ from evalhub_server.settings.schema import (
     PrometheusSettings,
     ServiceSettings,
 )
-from evalhub_server.settings.tls import check_tls
 
 
-def broken_rules(
+def section_rule_errors(
     service: ServiceSettings,
     prometheus: PrometheusSettings,
     sidecar: SidecarSettings,
     finalizer: FinalizerSettings,
     otel: OtelSettings,
 ) -> Iterator[SettingsError]:
-    """An error for each rule that the sections break; its text begins with the key."""
+    """An error for each violated rule; its message begins with the key."""
     for key, port in (("service.port", service.port), ("prometheus.port", prometheus.port)):
         if not 0 <= port <= 65535:
             yield SettingsError(f"{key}: {port} is not a port; choose 1 to 65535, or 0 for a free one.")
@@ -48,7 +48,7 @@ def broken_rules(
             "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."
         )
     if otel.enabled:
-        yield from _broken_telemetry(otel)
+        yield from _telemetry_errors(otel)
     if service.auth_token_file:
         try:
             read_token(token_path(service.auth_token_file))
@@ -60,10 +60,10 @@ def broken_rules(
         yield error
 
 
-def _broken_telemetry(otel: OtelSettings) -> Iterator[SettingsError]:
+def _telemetry_errors(otel: OtelSettings) -> Iterator[SettingsError]:
     if otel.exporter_type not in (*OTLP, "stdout"):
         yield SettingsError(
-            f"otel.exporter_type: {otel.exporter_type!r} is not a way to send telemetry; "
+            f"otel.exporter_type: {otel.exporter_type!r} is not a type of exporter; "
             "write otlp-grpc, otlp-http or stdout."
         )
     elif otel.exporter_type in OTLP and not _is_host_and_port(otel.exporter_endpoint):
@@ -73,7 +73,7 @@ def _broken_telemetry(otel: OtelSettings) -> Iterator[SettingsError]:
         )
     if not 0 <= otel.sampling_ratio <= 1:
         yield SettingsError(
-            f"otel.sampling_ratio: {otel.sampling_ratio:g} is not a part; write 0 for none to 1 for all."
+            f"otel.sampling_ratio: {otel.sampling_ratio:g} is not a ratio; write a number from 0 (no traces) to 1 (all)."
         )
     for name in ("tracer_batch_interval", "metric_export_interval"):
         if getattr(otel, name) <= 0:
@@ -95,3 +95,44 @@ def _is_host_and_port(text: str) -> bool:
 def _has_port(url: str) -> bool:
     parts = split_http_url(url)
     return parts is not None and parts.port is not None
+
+
+def check_tls(service: ServiceSettings) -> None:
+    """Raises :class:`SettingsError` unless a usable certificate with its key is configured, or neither."""
+    if bool(service.tls_cert_file) != bool(service.tls_key_file):
+        missing = "tls_key_file" if service.tls_cert_file else "tls_cert_file"
+        present = "tls_cert_file" if service.tls_cert_file else "tls_key_file"
+        raise SettingsError(
+            f"service.{present}: service.{missing} is not set. Set both, or neither for plain HTTP."
+        )
+    if not service.tls_cert_file:
+        return
+    for key in ("tls_cert_file", "tls_key_file"):
+        file = Path(getattr(service, key))
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise SettingsError(
+                f"service.{key}: {file} cannot be read: {error.strerror}. Name a readable PEM file."
+            ) from None
+    _load_certificate(service)
+
+
+def _load_certificate(service: ServiceSettings) -> None:
+    import ssl  # only needed with TLS
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # An empty password instead of a prompt on a terminal.
+        context.load_cert_chain(service.tls_cert_file, service.tls_key_file, password=lambda: b"")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise SettingsError(
+                f"service.tls_key_file: {service.tls_key_file} does not belong to {service.tls_cert_file}. "
+                "Set a certificate and its own key."
+            ) from None
+        raise SettingsError(
+            f"service.tls_cert_file: {service.tls_cert_file} and {service.tls_key_file} cannot be used "
+            f"({error.reason or error}). They must be PEM files: the certificate, followed by those of its issuers, and "
+            "its key without a password."
+        ) from None

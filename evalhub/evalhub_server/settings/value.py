@@ -1,4 +1,4 @@
-"""Everything that the server was told, as one frozen value."""
+"""The complete settings of a server."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from evalhub_server.settings.yaml_file import nearest_above
 
 
 class Settings(Struct, kw_only=True, frozen=True):
-    """The core's sections are typed; ``sections`` is the whole configuration, from which plugins take theirs.
+    """Typed sections of the core, and ``sections``, the whole configuration, from which plugins read theirs.
 
-    ``warnings`` are for the log: the configuration works, but something in it has no effect. ``places`` says where
-    each key (dotted, in lower case) was set. ``secrets`` is what must not be shown.
+    ``warnings`` are written to the log at the start. ``places`` is where each key (dotted, in lower case) was set.
+    ``secrets`` must not appear in logs and messages.
     """
 
     local: bool
@@ -51,17 +51,17 @@ class Settings(Struct, kw_only=True, frozen=True):
     secrets: Secrets = Secrets()
 
     def __repr__(self) -> str:
-        """Short, because the fields hold secrets."""
+        """Short, because the fields contain secrets."""
         return f"Settings(config_file={str(self.config_file)!r}, local={self.local})"
 
     @property
     def providers_dir(self) -> Path:
-        """Where provider files are now: a folder that is made while the server runs counts from then on."""
+        """Directory of provider files. Looked up on each access: the folder may be created while the server runs."""
         return resources_dir(self.config_file, "providers")
 
     @property
     def collections_dir(self) -> Path:
-        """The same for collection files."""
+        """Directory of collection files, looked up on each access."""
         return resources_dir(self.config_file, "collections")
 
     @property
@@ -75,7 +75,7 @@ class Settings(Struct, kw_only=True, frozen=True):
         return self.prometheus.host or (self.host if self.local else "0.0.0.0")  # noqa: S104
 
     def callback_url(self, port: int) -> str:
-        """Where adapters on this host reach the server: never a wildcard address."""
+        """URL of the server for adapters on this host; never a wildcard address."""
         host = self.service.host or "localhost"
         if host in ("0.0.0.0", "::", "[::]"):  # noqa: S104  compared, not bound
             host = "localhost"
@@ -84,14 +84,14 @@ class Settings(Struct, kw_only=True, frozen=True):
         return f"{'https' if self.service.tls_cert_file else 'http'}://{host}:{port}"
 
     def error(self, error: SettingsError) -> SettingsError:
-        """A plugin's complaint about its section, with the place of the key that its text begins with."""
+        """An error of a plugin with the place of the key that its message begins with."""
         if error.source:
             return error
         place = nearest_above(dict(self.places), key_of(error.message)) or Place(str(self.config_file))
         return SettingsError(self.secrets.redact(error.message), place.source, place.line)
 
     def shown(self) -> dict[str, Any]:
-        """The configuration for the log: what the server itself reads with its defaults, the rest as it was given."""
+        """Redacted configuration for the log: sections of the core with defaults, others as configured."""
         names = ("service", "plugins", "supervisor", "finalizer", "prometheus")
         core = {name: getattr(self, name) for name in names}
         rest = {key: value for key, value in self.sections.items() if key.lower() not in {*core, *MAPPINGS}}

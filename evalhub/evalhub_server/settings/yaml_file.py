@@ -1,4 +1,4 @@
-"""YAML files, with the lines on which their keys stand."""
+"""YAML files with the line numbers of their keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_YAML_VALUES = 200_000
 
 
 class YamlFile:
-    """A parsed file: ``value`` is what it says, :meth:`lines` where."""
+    """A parsed file: its ``value``, and the :meth:`lines` of its keys."""
 
     def __init__(self, file: Path, value: Any, root: yaml.Node | None) -> None:
         self.file = file
@@ -40,12 +40,12 @@ class YamlFile:
         return lines
 
     def line(self, path: str) -> int:
-        """Line of the key at ``path``, or of the nearest one above it that is there; 0 if none is."""
+        """Line of the key at ``path``, or of the nearest existing one above it; 0 if there is none."""
         return nearest_above(self.lines(), path) or 0
 
 
 def nearest_above(found: dict[str, Any], path: str) -> Any:
-    """What ``found`` has for a key path (in any case), or else for the nearest key above it; None if nothing."""
+    """Value of ``found`` for a key path (in any case), or for the nearest key above it; None if there is none."""
     path = path.lower()
     while path:
         if path in found:
@@ -55,7 +55,7 @@ def nearest_above(found: dict[str, Any], path: str) -> Any:
 
 
 def read_yaml(file: Path) -> Any:
-    """What a YAML file says. Raises like :func:`parse_yaml`."""
+    """Value of a YAML file. Raises like :func:`parse_yaml`."""
     return parse_yaml(file).value
 
 
@@ -65,13 +65,13 @@ def parse_yaml(file: Path) -> YamlFile:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot be read: {error}", str(file)) from None
-    # The C one is five times as fast, and not everywhere.
+    # The C loader is five times as fast, and not always installed.
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         root: yaml.Node | None = loader.get_single_node()
         if root is not None and not _is_small(root):
             raise SettingsError(
-                f"more than {MOST_YAML_VALUES} values, or one within itself; do its aliases repeat too much?",
+                f"more than {MOST_YAML_VALUES} values, or a value that contains itself; check its aliases.",
                 str(file),
             )
         value = None if root is None else loader.construct_document(root)
@@ -91,10 +91,10 @@ def parse_yaml(file: Path) -> YamlFile:
 
 
 def _is_small(root: yaml.Node) -> bool:
-    """Does a document stay below the limit when its aliases and "<<" are followed, and not contain itself?
+    """Is a document, with aliases and "<<" expanded, below the limit, and free of cycles?
 
-    Asked before anything is made of it: a few lines of aliases to aliases would take all memory, and some versions of
-    the library do the work of each "<<" again for every map that it is in.
+    Checked before construction: a few lines of nested aliases could use all memory, and some versions of the library
+    expand each "<<" again for every map that contains it.
     """
     sizes: dict[int, int] = {}
     open_: set[int] = set()
@@ -126,7 +126,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _check_values(parsed: Any, file: Path) -> None:
-    """Refuse what JSON cannot say."""
+    """Refuse numbers that JSON cannot represent."""
     waiting: list[Any] = [parsed]
     while waiting:
         value = waiting.pop()
@@ -135,8 +135,8 @@ def _check_values(parsed: Any, file: Path) -> None:
         elif isinstance(value, list):
             waiting.extend(cast("list[Any]", value))
         elif isinstance(value, int | float) and not _is_finite(value):
-            shown = value if isinstance(value, float) else "an integer of so many digits"
-            raise SettingsError(f"{shown} is not a number that JSON has; remove it.", str(file))
+            shown = value if isinstance(value, float) else "an integer with this many digits"
+            raise SettingsError(f"{shown} cannot be represented in JSON; remove it.", str(file))
 
 
 def _is_finite(value: float) -> bool:
@@ -147,7 +147,7 @@ def _is_finite(value: float) -> bool:
 
 
 def _check_keys(root: yaml.Node | None, file: Path) -> None:
-    """Refuse a key that is there twice, as the released server does: the first would silently have no effect."""
+    """Refuse duplicate keys, as the released server does: the first would silently have no effect."""
     waiting: list[yaml.Node] = [root] if root else []
     seen: set[int] = set()
     while waiting:
@@ -161,7 +161,7 @@ def _check_keys(root: yaml.Node | None, file: Path) -> None:
             first: dict[tuple[str, str], yaml.Mark] = {}
             for key, item in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
                 waiting.append(item)
-                # "<<" has put another map's keys in; they stand elsewhere in the file, and may be repeated.
+                # Keys that "<<" has merged have positions elsewhere in the file, and may be repeated.
                 own = node.start_mark.index <= key.start_mark.index <= node.end_mark.index
                 if not own or not isinstance(key, yaml.ScalarNode):
                     continue
