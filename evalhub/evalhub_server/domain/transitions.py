@@ -97,7 +97,9 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
     merged = _merged(job, benchmark, event, now)
     sha = event.job_meta.resolved_sha if event.job_meta else ""
     changed = with_resolved_sha(_with_benchmark(job, merged, now), index, sha)
-    return job if changed is job else with_changes(changed, updated_at=now)
+    if changed is job or changed.progress.updated_at is now:
+        return changed
+    return with_changes(changed, updated_at=now)
 
 
 def _names(event: BenchmarkEvent, planned: PlannedBenchmark) -> bool:
