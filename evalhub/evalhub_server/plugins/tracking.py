@@ -12,6 +12,9 @@ from evalhub_server.models.job import JobRequest
 class Tracker(ABC):
     """Resolves the experiments of jobs, and records finished jobs in them.
 
+    With several trackers, each one resolves and records every job that has an experiment. A job's record has the
+    experiments by tracker, in ``job.progress.experiments``; clients see the first one's.
+
     Methods are called from one event loop, concurrently.
     """
 

@@ -1,13 +1,13 @@
-"""A runtime without processes: an example for plugin authors, and a quick one for tests.
+"""A runtime without processes: an example for plugin authors, and a fast one for tests.
 
-Its workload is a task of this event loop. What it does stands in the provider file::
+A workload is a task of this event loop. The provider file defines what it does::
 
     runtime:
       echo:
         metrics: {score: 1.0}     # reported when it completes
         text: "hello"             # printed to its log
         sleep_s: 0.5              # between the reports of running and completed
-        exit_code: 0              # any other: it ends without a result, as a crashed adapter does
+        exit_code: 0              # any other: it ends without a result, like a crashed adapter
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class EchoConfig(Struct, kw_only=True, frozen=True):
 
 
 class EchoWorkload:
-    """What other runtimes keep in a process or a pod."""
+    """The counterpart of a process or a pod in other runtimes."""
 
     def __init__(self, spec: JobSpec, config: EchoConfig) -> None:
         self.log = bytearray()
@@ -60,7 +60,7 @@ class EchoWorkload:
         self.exit = Exit(code=self._config.exit_code if reported else 1)
 
     async def _report(self, **event: Any) -> bool:
-        """POST one status event; False if the server did not take it. No ``callback_url``, no report."""
+        """POST one status event, unless there is no ``callback_url``; False if the server refused it."""
         spec = self._spec
         if not spec.callback_url:
             return True
@@ -78,7 +78,7 @@ class EchoWorkload:
         try:
             problem = await asyncio.shield(sending)
         except asyncio.CancelledError:
-            # A thread cannot be cancelled, and a stopped workload must not report any more.
+            # A thread cannot be cancelled, and a stopped workload must not report.
             await asyncio.wait([sending])
             raise
         if problem:
@@ -90,7 +90,7 @@ class EchoWorkload:
 
 
 class EchoRuntime(Runtime):
-    """Everything is forgotten when the server ends, so a durable storage finds its workloads lost."""
+    """Runs benchmarks as tasks of the event loop. They end with the server, and are lost to a durable storage."""
 
     name = "echo"
     provider_key = "echo"
@@ -99,10 +99,10 @@ class EchoRuntime(Runtime):
         self._workloads: dict[tuple[str, int, int], EchoWorkload] = {}
 
     async def check(self) -> None:
-        """Do nothing; this runs anywhere."""
+        """Do nothing: it runs anywhere."""
 
     async def launch(self, run: BenchmarkRun) -> Handle:
-        # No await in here, so two callers cannot both find that there is none yet.
+        # No await, so that two callers cannot both start the workload.
         if run.key not in self._workloads:
             try:
                 config = msgspec.convert(run.config or {}, EchoConfig)
@@ -143,7 +143,7 @@ class EchoRuntime(Runtime):
             del self._workloads[key]
 
     async def close(self) -> None:
-        """End the tasks: unlike processes they cannot go on without the event loop."""
+        """Cancel the tasks: unlike processes, they cannot outlive the event loop."""
         tasks = [workload.task for workload in self._workloads.values()]
         for task in tasks:
             task.cancel()
@@ -159,7 +159,7 @@ def _handle(run: BenchmarkRun) -> Handle:
 
 
 def _send(request: urllib.request.Request) -> str:
-    """Return what went wrong, or nothing."""
+    """Return the error text; empty on success."""
     try:
         urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S).close()  # noqa: S310  as above
     except urllib.error.HTTPError as error:

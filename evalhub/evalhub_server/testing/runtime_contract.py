@@ -1,7 +1,6 @@
-"""What every runtime has to do, as tests.
+"""The contract suite for runtimes.
 
-A plugin author subclasses :class:`RuntimeContract` in a test module and says how to make the runtime and what to
-run on it::
+Subclass :class:`RuntimeContract` in a test module, and define how to create the runtime and what to run on it::
 
     class TestMyRuntime(RuntimeContract):
         def make_runtime(self, directory: Path) -> Runtime:
@@ -12,8 +11,8 @@ run on it::
 
         ...
 
-Every test gets a new one, checked and closed by the fixture ``runtime``, which may be overridden instead. Needs
-pytest and pytest-asyncio (in any mode). No test measures time; one that hangs fails after ``deadline_s``.
+Every test gets a new runtime, checked and closed by the fixture ``runtime``, which may be overridden instead. Requires
+pytest and pytest-asyncio (in any mode). No test measures time; a call that hangs fails after ``deadline_s``.
 """
 
 from __future__ import annotations
@@ -35,53 +34,53 @@ T = TypeVar("T")
 
 
 def as_stored(handle: Handle) -> Handle:
-    """The handle as it comes back from a storage."""
+    """Return the handle as a storage returns it."""
     return msgspec.json.decode(msgspec.json.encode(handle))
 
 
 def retried(run: BenchmarkRun) -> BenchmarkRun:
-    """The next attempt of the same benchmark."""
+    """Return the next attempt of the same benchmark."""
     return msgspec.structs.replace(run, attempt=run.attempt + 1)
 
 
 @pytest.mark.asyncio
 class RuntimeContract:
-    """Subclass it under a name that pytest collects (``Test…``) and define the methods that raise here.
+    """The tests of a runtime. Subclass it under a name that pytest collects (``Test…``) and define the methods that raise here.
 
-    Each run that they build is of a new job, so that tests do not meet.
+    Each run that they return must be of a new job, so that tests do not affect each other.
     """
 
     deadline_s = 30.0
-    """How long one call may take before the test fails."""
+    """Time limit of one call, in seconds."""
 
     grace_s = 0.2
-    """What stop() gives a workload that will not end by itself."""
+    """Grace period of ``stop`` for a workload that does not end by itself, in seconds."""
 
     survives_restart = True
     """False for a runtime whose workloads end with the server."""
 
     def make_runtime(self, directory: Path) -> Runtime:
-        """Return a runtime over what is in ``directory``; a second one takes the place of a restarted server's."""
-        raise NotImplementedError("say how to make the runtime, or override the fixture 'runtime'")
+        """Return a runtime whose state is in ``directory``. A second call stands for a restart of the server."""
+        raise NotImplementedError("return the runtime, or override the fixture 'runtime'")
 
     def succeeds(self) -> BenchmarkRun:
-        """A workload that ends at once with exit status 0 and prints nothing."""
+        """Return a workload that ends immediately with exit status 0 and prints nothing."""
         raise NotImplementedError
 
     def fails_with_3(self) -> BenchmarkRun:
-        """A workload that ends at once with exit status 3."""
+        """Return a workload that ends immediately with exit status 3."""
         raise NotImplementedError
 
     def runs_until_stopped(self) -> BenchmarkRun:
-        """A workload that goes on for ever and, where there are signals, ignores SIGTERM."""
+        """Return a workload that does not end and, where there are signals, ignores SIGTERM."""
         raise NotImplementedError
 
     def prints(self, text: str) -> BenchmarkRun:
-        """A workload that writes ``text`` and a newline to its log, once, and ends with exit status 0."""
+        """Return a workload that writes ``text`` and a newline to its log, once, and ends with exit status 0."""
         raise NotImplementedError
 
     def cannot_start(self) -> BenchmarkRun:
-        """A run that launch() has to refuse, such as one with an unusable configuration."""
+        """Return a run that ``launch`` must refuse, such as one with an invalid configuration."""
         raise NotImplementedError
 
     @pytest_asyncio.fixture
@@ -128,11 +127,11 @@ class RuntimeContract:
         handle, _ = await self.ended(runtime, self.succeeds())
         assert as_stored(handle) == handle
 
-    async def test_waiting_again_says_the_same(self, runtime: Runtime) -> None:
+    async def test_waiting_again_returns_the_same_exit(self, runtime: Runtime) -> None:
         handle, first = await self.ended(runtime, self.fails_with_3())
         assert await self.soon(runtime.wait(as_stored(handle))) == first
 
-    async def test_all_who_wait_are_told(self, runtime: Runtime) -> None:
+    async def test_all_waiting_callers_get_the_exit(self, runtime: Runtime) -> None:
         handle = await self.soon(runtime.launch(self.fails_with_3()))
         exits = await self.soon(asyncio.gather(*(runtime.wait(handle) for _ in range(3))))
         assert [exit_.code for exit_ in exits] == [3, 3, 3]
@@ -210,7 +209,7 @@ class RuntimeContract:
         exit_ = await self.soon(runtime.wait(handle))
         assert exit_.code != 0
 
-    async def test_who_waits_is_told_of_a_stop(self, runtime: Runtime) -> None:
+    async def test_a_waiting_caller_gets_the_exit_of_a_stopped_workload(self, runtime: Runtime) -> None:
         handle = await self.soon(runtime.launch(self.runs_until_stopped()))
         waiting = asyncio.create_task(runtime.wait(handle))
         await self.soon(runtime.stop(handle, self.grace_s))
@@ -258,7 +257,7 @@ class RuntimeContract:
         assert await self.log_of(runtime, handle, 2) == "second\nthird"
         assert await self.log_of(runtime, handle, 1000) == "first\nsecond\nthird"
 
-    async def test_a_workload_that_says_nothing_has_no_log(self, runtime: Runtime) -> None:
+    async def test_a_workload_without_output_has_no_log(self, runtime: Runtime) -> None:
         handle, _ = await self.ended(runtime, self.succeeds())
         assert await self.log_of(runtime, handle) == ""
         assert await self.log_of(runtime, handle, 10) == ""
