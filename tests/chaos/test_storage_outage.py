@@ -110,7 +110,7 @@ def test_a_cancel_that_cannot_be_stored_stops_everything_and_is_stored_later(ser
         for _ in range(2):
             answer = server.call("DELETE", f"{API}/jobs/{job_id}")
             assert (answer.status, answer.body["message_code"]) == (503, "database_operation_failed")
-            assert "Nothing of the job runs any more" in answer.body["message"]
+            assert "All workloads of the job are stopped" in answer.body["message"]
             assert processes_with(job_id) == []
     job = server.in_state(job_id, "cancelled")
     assert job["status"]["benchmarks"][0]["error_message"]["message_code"] == "evaluation_job_cancelled"

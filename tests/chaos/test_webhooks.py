@@ -74,7 +74,7 @@ def test_events_that_an_unavailable_endpoint_missed_are_sent_by_the_next_server_
     with a_server(tmp_path, receiver, "running", "completed") as server:
         job_id = server.submit()
         server.finished(job_id)
-        wait_until(lambda: "export failed" in server.log_text(), "a try that fails")
+        wait_until(lambda: "Export failed" in server.log_text(), "a try that fails")
         server.kill()
         receiver.start()
         server.start()

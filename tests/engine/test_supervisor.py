@@ -312,9 +312,9 @@ async def test_a_launch_that_cannot_be_noted_is_watched_and_can_be_stopped(
     async with asyncio.timeout(30):
         while not full:
             await asyncio.sleep(0.01)
-    assert world.supervisor.known(job.id) is not None
+    assert world.supervisor.launched_job(job.id) is not None
     world.store.defer(b"cancel", job.id, None, lambda job: transitions.cancel(job, NOW))
-    assert await world.supervisor.halt(job.id)
+    assert await world.supervisor.stop_unstored(job.id)
     assert world.runtime.stopped == [0]
     assert not (await world.store.get(job.id, None)).state.terminal
     full = False
@@ -426,7 +426,7 @@ async def test_the_age_of_a_workload_counts_from_its_launch_also_after_a_restart
 
 
 async def test_a_cancel_does_not_wait_for_ever_for_what_cannot_be_stopped(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("evalhub_server.engine.supervisor.STOP_PATIENCE_S", 0.05)
+    monkeypatch.setattr("evalhub_server.engine.supervisor.STOP_TIMEOUT_S", 0.05)
     world = World(HandRuntime())
     await world.supervisor.start()
     job = await world.submit()

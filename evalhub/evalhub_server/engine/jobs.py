@@ -1,4 +1,4 @@
-"""What clients can do with jobs."""
+"""Service for jobs: the operations of the REST API."""
 
 from __future__ import annotations
 
@@ -35,23 +35,21 @@ from evalhub_server.plugins.tracking import Tracker
 log = structlog.get_logger()
 
 KIND = "evaluation job"
-# What a client learns beside the storage's fault.
-KEPT = (
-    "The server keeps the event in memory and stores it when it can; a restart forgets it, so send it again."
+# Notes that are appended to the message of a storage error.
+EVENT_BUFFERED = "The server keeps the event in memory and will store it later; a restart loses it, so send the event again."
+CANCEL_BUFFERED = (
+    "All workloads of the job are stopped. The server keeps the cancellation in memory and will store it later; a "
+    "restart loses it, so repeat the request."
 )
-HALTED = (
-    "Nothing of the job runs any more. That it is cancelled is kept in memory and stored when that can be; a restart "
-    "forgets it, so ask again."
-)
-REMOVED = "Nothing of the job runs any more and its files are removed, but its record is not: ask again."
+FILES_REMOVED = "All workloads of the job are stopped and its files are removed, but its record is not: repeat the request."
 NOT_STOPPED = (
-    "the job {} is {}, but not all of it could be stopped yet; the server keeps trying. "
-    "Ask again, and see the server's log for what hinders it"
+    "the job {} is {}, but some of its workloads are not stopped yet; the server keeps trying. "
+    "Repeat the request; see the server log for the cause"
 )
 
 
 class JobService:
-    """Jobs as the REST API offers them. Every method raises :class:`ApiError` for what a client must know."""
+    """Creates, reads and changes jobs for clients; raises :class:`ApiError`."""
 
     def __init__(
         self,
@@ -74,7 +72,7 @@ class JobService:
         self._export_requests = export_requests
 
     async def create(self, request: JobRequest, identity: Identity) -> JobRecord:
-        """Check everything, snapshot it, store it, queue it."""
+        """Validate a request, plan the job, store it and queue its benchmarks."""
         self._check_exports(request)
         request = with_trimmed_experiment(with_queue_kinds(request))
         collection = await self._collection(request, identity)
@@ -151,15 +149,15 @@ class JobService:
         """Apply an adapter's event."""
         now, sidecar = self._clock(), self._runtime.sidecar
 
-        def applied(job: JobRecord) -> JobRecord:
-            real = sidecar.rewrite(event, job) if sidecar else event
-            return transitions.apply_event(job, real, now)
+        def with_event(job: JobRecord) -> JobRecord:
+            rewritten = sidecar.rewrite(event, job) if sidecar else event
+            return transitions.apply_event(job, rewritten, now)
 
         try:
-            return await self._store.update(job_id, identity.scope, applied)
+            return await self._store.update(job_id, identity.scope, with_event)
         except StorageUnavailable as error:
-            kept = self._store.defer(msgspec.json.encode(event), job_id, identity.scope, applied)
-            raise problems.from_storage(KIND, job_id, error, KEPT if kept else "") from error
+            buffered = self._store.defer(msgspec.json.encode(event), job_id, identity.scope, with_event)
+            raise problems.from_storage(KIND, job_id, error, EVENT_BUFFERED if buffered else "") from error
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
 
@@ -179,33 +177,33 @@ class JobService:
         try:
             job = await self._store.update(job_id, identity.scope, cancelled)
         except StorageUnavailable as error:
-            job = await self._known(job_id, identity)
+            job = await self._last_known(job_id, identity)
             if job is not None:
-                cancelled(job)  # raises what the client must know anyway
-            note = HALTED if await self._halt(job_id, job, identity) else ""
+                cancelled(job)  # raises if the job cannot be cancelled anyway
+            note = CANCEL_BUFFERED if await self._stop_unstored(job_id, job, identity) else ""
             raise problems.from_storage(KIND, job_id, error, note) from error
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
-        await self._stopped(job)
+        await self._stop(job)
         log.info("Cancelled evaluation job", job_id=job_id)
 
     async def delete(self, job_id: str, identity: Identity, *, force: bool = False) -> None:
-        """End a job if it runs, then remove every trace of it.
+        """Stop a job, then remove its record and files.
 
-        ``force``: also delete a job of another runtime, of which only the record can be removed.
+        ``force``: also delete a job of a runtime that is not selected, of which only the record can be removed.
         """
         note = ""
         try:
             try:
                 await self._delete(job_id, identity, force=force)
             except StorageUnavailable:
-                job = await self._known(job_id, identity)
+                job = await self._last_known(job_id, identity)
                 if job is not None:
                     self._check_deletable(job, force=force)
-                if not await self._halt(job_id, job, identity) or job is None:
+                if not await self._stop_unstored(job_id, job, identity) or job is None:
                     raise
-                await self._remove(job)  # it may be what the disk has no more room for
-                note = REMOVED
+                await self._remove_files(job)  # if the disk is full, this may make room
+                note = FILES_REMOVED
                 await self._delete(job_id, identity, force=force)
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error, note) from error
@@ -224,8 +222,8 @@ class JobService:
             closed,
             with_exports=False,  # the end of a job that is being deleted is not exported
         )
-        await self._stopped(job)
-        await self._remove(job)
+        await self._stop(job)
+        await self._remove_files(job)
         await self._store.delete(job, identity.scope)
         for benchmark in self._foreign(job):
             log.warning(
@@ -237,48 +235,51 @@ class JobService:
             )
 
     def _foreign(self, job: JobRecord) -> Sequence[BenchmarkRecord]:
-        """The benchmarks that a runtime launched which is not selected."""
+        """The benchmarks that were launched by a runtime that is not selected."""
         return [benchmark for benchmark in job.benchmarks if benchmark.is_foreign(self._runtime.name)]
 
     def _check_deletable(self, job: JobRecord, *, force: bool) -> None:
         if not force and (foreign := self._foreign(job)):
             raise problems.runtime_not_selected(job.id, "deleted", foreign[0].index, foreign[0].runtime)
 
-    async def _known(self, job_id: str, identity: Identity) -> JobRecord | None:
-        """A job that cannot be changed now; None if nobody can tell whether there is one. Raises :class:`NotFound`."""
+    async def _last_known(self, job_id: str, identity: Identity) -> JobRecord | None:
+        """The job while the storage is unavailable for writes: from the storage if it can be read, else as launched.
+
+        None if it is unknown whether the job exists. Raises :class:`NotFound`.
+        """
         try:
             return await self._store.get(job_id, identity.scope)
         except StorageUnavailable:
-            job = self._supervisor.known(job_id)
+            job = self._supervisor.launched_job(job_id)
             return job if job is not None and identity.scope in (None, job.tenant) else None
 
-    async def _halt(self, job_id: str, job: JobRecord | None, identity: Identity) -> bool:
-        """End what runs of a job whose cancel cannot be stored now but later; False if nobody can promise that."""
+    async def _stop_unstored(self, job_id: str, job: JobRecord | None, identity: Identity) -> bool:
+        """Buffer the cancellation of a job and stop its workloads; False if the job is unknown or the buffer full."""
         now = self._clock()
         if job is None or not job.state.terminal:
-            kept = self._store.defer(
+            buffered = self._store.defer(
                 b"cancel", job_id, identity.scope, lambda job: transitions.cancel(job, now)
             )
-            if job is None or not kept:
+            if job is None or not buffered:
                 return False
-        if not await self._supervisor.halt(job_id):
+        if not await self._supervisor.stop_unstored(job_id):
             raise problems.internal_error(NOT_STOPPED.format(job_id, "not cancelled yet"))
         return True
 
-    async def _remove(self, job: JobRecord) -> None:
+    async def _remove_files(self, job: JobRecord) -> None:
         try:
             await self._runtime.remove(job.id, job.tenant)
         except RuntimeUnavailable as error:
-            text = f"the job {job.id} is {job.state.value}, but not all of it could be removed: {error}. Ask again"
+            text = f"the job {job.id} is {job.state.value}, but was not removed completely: {error}. Repeat the request"
             raise problems.internal_error(text) from error
 
-    async def _stopped(self, job: JobRecord) -> None:
+    async def _stop(self, job: JobRecord) -> None:
         if not await self._supervisor.stop_job(job):
             raise problems.internal_error(NOT_STOPPED.format(job.id, job.state.value))
 
     async def logs(
         self, job_id: str, index: int | None, options: LogOptions, identity: Identity
     ) -> AsyncGenerator[bytes, None]:
-        """The output of one benchmark, or of all of them under header lines. Raises before anything is yielded."""
+        """The output of one benchmark or, if ``index`` is None, of all; see :func:`read_logs`."""
         job = await self.get(job_id, identity)
         return await read_logs(self._runtime, job, index, options)

@@ -40,7 +40,7 @@ async def deliver(
     """Attempt one export. Whatever a plugin raises is a failure; only the cancellation of the calling task is raised."""
     try:
         outcome = await asyncio.wait_for(target.deliver(job, entry), ATTEMPT_TIMEOUT_S)
-        msgspec.json.encode(outcome)  # raises here rather than in the storage, for ever
+        msgspec.json.encode(outcome)  # an invalid outcome must raise here, not in every attempt to store it
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
@@ -148,14 +148,17 @@ class Outbox:
         counts: Counter[tuple[ExportKind, str]] = Counter()
         for job in await self._store.open():
             entries = job.progress.outbox
-            self._look(job.id, (), entries)
+            self._update_tasks(job.id, (), entries)
             counts.update((each.kind, each.name) for each in _pending(job.id, entries))
         for (kind, name), count in counts.items():
             if self._targets.get(kind, name):
-                log.info("exports picked up", kind=kind, name=name, count=count)
+                log.info("Pending exports resumed", kind=kind, name=name, count=count)
             else:
                 log.warning(
-                    "exports wait for a plugin that is not selected", kind=kind, name=name, count=count
+                    "Pending exports wait for a plugin that is not selected",
+                    kind=kind,
+                    name=name,
+                    count=count,
                 )
 
     async def close(self) -> None:
@@ -170,18 +173,20 @@ class Outbox:
         await asyncio.gather(*(each.task for each in tasks), return_exceptions=True)
         left = sum(each.task.cancelled() for each in tasks)
         if left and self._store.durable:
-            log.info("exports left for the next server", count=left)
+            log.info("Pending exports left for the next server", count=left)
         elif left:
-            log.warning("exports lost, since the jobs are in memory only", count=left)
+            log.warning("Pending exports lost: the storage is in memory", count=left)
 
     def _on_change(self, change: JobChanged) -> None:
         job = change.after or change.before
         before = change.before.progress.outbox if change.before else ()
         after = change.after.progress.outbox if change.after else ()
         if job is not None and before is not after:
-            self._look(job.id, before, after)
+            self._update_tasks(job.id, before, after)
 
-    def _look(self, job_id: str, before: tuple[OutboxEntry, ...], after: tuple[OutboxEntry, ...]) -> None:
+    def _update_tasks(
+        self, job_id: str, before: tuple[OutboxEntry, ...], after: tuple[OutboxEntry, ...]
+    ) -> None:
         """Start a task for each delivery with pending exports, and cancel those of a deleted job."""
         pending = _pending(job_id, after)
         for delivery in dict.fromkeys(Delivery(job_id, e.kind, e.name) for e in (*before, *after)):
@@ -199,7 +204,7 @@ class Outbox:
         if target is None:
             return  # it stays pending: the next server may have the plugin again
         running = self._deliveries[delivery] = DeliveryTask()
-        # A context of its own: later log lines belong to no request.
+        # An empty context: what the task logs belongs to no request.
         running.task = asyncio.create_task(
             self._deliver(delivery, running, target),
             name=f"export-{delivery.name}-{delivery.job_id}",
@@ -234,7 +239,7 @@ class Outbox:
             except NotFound:
                 return None
             except StorageError as error:
-                log.error("job cannot be read; its exports wait", job_id=job_id, error=str(error))
+                log.error("Job not read; its exports wait", job_id=job_id, error=str(error))
             await asyncio.sleep(STORE_RETRY_S)
 
     async def _attempt(
@@ -260,20 +265,20 @@ class Outbox:
             )
             if final:
                 result = "failed"
-                log.error("export failed", **delivery._asdict(), attempt=attempts, error=text)
+                log.error("Export failed", **delivery._asdict(), attempt=attempts, error=text)
             else:
                 result, wait_s = "retrying", retry_backoff(self._settings).delay_s(attempts, self._chance())
                 log.warning(
-                    "export failed; retrying",
+                    "Export failed; retrying",
                     **delivery._asdict(),
                     attempt=attempts,
                     error=text,
-                    again_in_s=round(wait_s, 1),
+                    retry_in_s=round(wait_s, 1),
                 )
         else:
             await self._persist(delivery.job_id, lambda job: outbox.delivered(job, entry, outcome))
             result = "succeeded"
-            log.info("exported", **delivery._asdict(), reference=outcome.reference)
+            log.info("Export succeeded", **delivery._asdict(), reference=outcome.reference)
         attempt = ExportAttempt(
             kind=delivery.kind, name=delivery.name, event=entry.event, result=result, seconds=seconds
         )
@@ -289,7 +294,7 @@ class Outbox:
             except NotFound:
                 raise
             except StorageError as error:
-                log.error("outcome of an export cannot be stored yet", job_id=job_id, error=str(error))
+                log.error("Outcome of an export not stored; retrying", job_id=job_id, error=str(error))
                 await asyncio.sleep(STORE_RETRY_S)
             else:
                 return

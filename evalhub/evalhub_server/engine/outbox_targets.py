@@ -66,7 +66,7 @@ class ExporterTarget(ExportTarget):
             requested = bool(events) and self._exporter.is_requested(after)
         except Exception as error:
             log.error(
-                "exporter cannot determine its pending exports",
+                "Exporter failed to determine its pending exports",
                 exporter=self.name,
                 job_id=after.id,
                 exc_info=error,

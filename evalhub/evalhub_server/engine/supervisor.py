@@ -1,4 +1,4 @@
-"""Owns every workload: one task for each benchmark that runs, from its turn in the queue to its last process."""
+"""Supervisor of all workloads: launches queued benchmarks and runs a task for each until its last process exits."""
 
 from __future__ import annotations
 
@@ -27,18 +27,17 @@ log = structlog.get_logger()
 RUNTIME_NOT_SELECTED = "runtime_not_selected"
 """Code of the notice of a benchmark that another runtime launched."""
 
-# The SDK's "server stop" kills after five seconds.
+# Shutdown must be complete within five seconds, after which the SDK's "server stop" sends SIGKILL.
 SHUTDOWN_GRACE_S = 1.2
 SHUTDOWN_STOP_S = 2.7
-# How long a cancel waits beyond the grace. With the usual grace of ten seconds a client waits less than its own thirty.
-STOP_PATIENCE_S = 12.0
+# How long a cancel waits beyond the grace period: with the default of 10 s it stays below a client's timeout of 30 s.
+STOP_TIMEOUT_S = 12.0
 
 
 class Supervisor:
-    """Launches benchmarks in turn, watches them, and makes sure that none is forgotten.
+    """Launches benchmarks in queue order and watches them. Call :meth:`start` first, :meth:`close` last.
 
-    :meth:`start` first, :meth:`close` last. A benchmark that is not terminal is always either in the queue or has
-    a task here.
+    Invariant: a benchmark that is not terminal is in the queue, has a task, or waits for its runtime to be selected.
     """
 
     def __init__(
@@ -57,16 +56,16 @@ class Supervisor:
 
     @property
     def waiting(self) -> int:
-        """How many benchmarks wait for their turn."""
+        """The number of queued benchmarks."""
         return len(self._queue)
 
     @property
     def running(self) -> int:
-        """How many workloads are started, watched or ended."""
+        """The number of workloads being launched, watched or stopped."""
         return len(self._tasks)
 
     async def start(self) -> None:
-        """Pick up what an earlier server left: watch what may still run, queue what never started."""
+        """Resume the open jobs of an earlier server: watch workloads that may run, queue benchmarks without one."""
         jobs = [job for job in await self._store.open() if job.unfinished]
         for job in jobs:
             for benchmark in job.benchmarks:
@@ -80,13 +79,11 @@ class Supervisor:
                 elif not benchmark.state.terminal:
                     self._queue.put(self._slot(job, benchmark.index))
         if jobs:
-            log.info(
-                "open jobs picked up", jobs=len(jobs), running=len(self._tasks), waiting=len(self._queue)
-            )
+            log.info("Open jobs resumed", jobs=len(jobs), running=len(self._tasks), waiting=len(self._queue))
         self._dispatch()
 
     async def _note_runtime(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
-        """Show or withdraw the notice that another runtime has to be selected."""
+        """Set or clear the notice that another runtime must be selected."""
         notice = None
         if benchmark.has_workload and benchmark.is_foreign(self._runtime.name):
             text = problems.started_by(benchmark.runtime)
@@ -94,7 +91,7 @@ class Supervisor:
                 message=text, message_code=RUNTIME_NOT_SELECTED, message_origin=transitions.SERVER
             )
             log.warning(
-                "benchmark waits for its runtime",
+                "Benchmark waits for a runtime that is not selected",
                 job_id=job.id,
                 benchmark_index=benchmark.index,
                 runtime=benchmark.runtime,
@@ -106,7 +103,7 @@ class Supervisor:
                 job.id, None, lambda job: transitions.noticed(job, benchmark.index, notice, self._clock())
             )
         except StorageError as error:
-            log.warning("notice not stored", job_id=job.id, benchmark_index=benchmark.index, error=str(error))
+            log.warning("Notice not stored", job_id=job.id, benchmark_index=benchmark.index, error=str(error))
 
     def submit(self, job: JobRecord) -> None:
         """Queue every benchmark of a new job."""
@@ -115,27 +112,27 @@ class Supervisor:
         self._dispatch()
 
     async def stop_job(self, job: JobRecord) -> bool:
-        """Return when nothing of a job runs; False if that took too long, and is still being tried.
+        """Stop the workloads of a job; False if some still run after the timeout (stopping goes on).
 
-        The job must be terminal by then, so that nothing starts again.
+        The job must be terminal already, so that nothing starts again.
         """
         for benchmark in job.benchmarks:
             self._queue.discard(self._slot(job, benchmark.index))
         tasks = [workload.stop() for workload in self._workloads.get(job.id, {}).values()]
         if not tasks:
             return True
-        _, late = await asyncio.wait(tasks, timeout=self._settings.stop_grace + STOP_PATIENCE_S)
+        _, late = await asyncio.wait(tasks, timeout=self._settings.stop_grace + STOP_TIMEOUT_S)
         return not late
 
-    def known(self, job_id: str) -> JobRecord | None:
-        """A job that something may run of, as it was when that was launched; also while the storage is away."""
+    def launched_job(self, job_id: str) -> JobRecord | None:
+        """A job with workloads as of a launch, without reading the storage; None if it has no workloads here."""
         workloads = self._workloads.get(job_id, {}).values()
         return next((workload.job for workload in workloads if workload.job is not None), None)
 
-    async def halt(self, job_id: str) -> bool:
-        """Like :meth:`stop_job`, but without the storage: what becomes of it is stored later.
+    async def stop_unstored(self, job_id: str) -> bool:
+        """Like :meth:`stop_job` while the storage is unavailable: does not wait until the exits are stored.
 
-        That the job is cancelled must be deferred before, so that nothing starts again.
+        The cancellation must be buffered already, so that nothing starts again.
         """
         workloads = list(self._workloads.get(job_id, {}).values())
         for workload in workloads:
@@ -143,15 +140,15 @@ class Supervisor:
         gone = [asyncio.create_task(workload.gone.wait()) for workload in workloads]
         if not gone:
             return True
-        _, late = await asyncio.wait(gone, timeout=self._settings.stop_grace + STOP_PATIENCE_S)
+        _, late = await asyncio.wait(gone, timeout=self._settings.stop_grace + STOP_TIMEOUT_S)
         for waiting in late:
             waiting.cancel()
         return not late
 
     async def close(self) -> None:
-        """Let go of every workload. With a durable store they run on and are found again; otherwise they end.
+        """Release all workloads. With a durable storage they keep running for the next server; otherwise they are stopped.
 
-        What is being stopped already is stopped in either case, sooner than it was to be.
+        Workloads that are already being stopped get a shorter grace period in either case.
         """
         self._closing = True
         workloads = [workload for by_index in self._workloads.values() for workload in by_index.values()]
@@ -160,7 +157,7 @@ class Supervisor:
             stops = [workload.stop(SHUTDOWN_GRACE_S) for workload in ending]
             await asyncio.wait(stops, timeout=SHUTDOWN_STOP_S)
             if late := [workload for workload in ending if not workload.gone.is_set()]:
-                log.error("workloads not stopped at shutdown", count=len(late))
+                log.error("Workloads not stopped at shutdown", count=len(late))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -177,7 +174,7 @@ class Supervisor:
         workload = Workload(slot, self._store, self._runtime, self._runs, self._settings, self._clock)
         if job is not None and benchmark is not None:
             workload.adopt(job, benchmark)
-        # A context of its own: what a workload logs later belongs to no request.
+        # An empty context: what the workload logs belongs to no request.
         task = asyncio.create_task(
             workload.run(), name=f"benchmark-{slot.job_id}-{slot.index}", context=Context()
         )
@@ -194,8 +191,8 @@ class Supervisor:
             del self._workloads[slot.job_id]
         self._queue.release(slot)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # Deleted while it was given up, at worst: a workload's task deals with everything else itself.
-            log.error("supervision failed", job_id=slot.job_id, benchmark_index=slot.index, exc_info=error)
+            # Only if the job is deleted while its supervision fails: a workload's task handles all other errors.
+            log.error("Supervision failed", job_id=slot.job_id, benchmark_index=slot.index, exc_info=error)
         self._dispatch()
 
     def _on_change(self, change: JobChanged) -> None:
