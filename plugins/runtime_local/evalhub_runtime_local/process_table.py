@@ -66,6 +66,10 @@ class ProcessTable(Protocol):
         """Return ``NAME=value`` entries, each followed by NUL; empty if they cannot be read."""
         ...
 
+    def command_line(self, pid: int) -> bytes:
+        """Return the arguments, each followed by NUL; empty if they cannot be read."""
+        ...
+
     def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
         """Return the one of ``files`` (device and inode) that the process has open for writing, if any."""
         ...
@@ -106,6 +110,9 @@ class LinuxProcesses:
 
     def environ(self, pid: int) -> bytes:
         return _read(f"/proc/{pid}/environ")
+
+    def command_line(self, pid: int) -> bytes:
+        return _read(f"/proc/{pid}/cmdline")
 
     def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
         directory = f"/proc/{pid}/fd"
@@ -158,6 +165,13 @@ class PsutilProcesses:
         with suppress(psutil.Error, ProcessLookupError, PermissionError):
             entries = psutil.Process(pid).environ().items()
             return b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in entries)
+        return b""
+
+    def command_line(self, pid: int) -> bytes:
+        import psutil  # here, because it is slow to import
+
+        with suppress(psutil.Error, ProcessLookupError, PermissionError):
+            return b"".join(os.fsencode(argument) + b"\0" for argument in psutil.Process(pid).cmdline())
         return b""
 
     def descendants(self) -> list[Process]:

@@ -13,6 +13,7 @@ import structlog
 
 from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.exit_watcher import reap
+from evalhub_runtime_local.launcher import LEADER
 from evalhub_runtime_local.process_table import Identity, Process, ProcessTable
 from evalhub_runtime_local.process_tree import ProcessScanner, Snapshot
 from evalhub_runtime_local.subreaper import Subreaper
@@ -20,8 +21,13 @@ from evalhub_runtime_local.workload import Workload, Workloads
 
 log = structlog.get_logger()
 
+LEADER_COMMAND = LEADER.encode()
+
 # A killed process exits at once unless it hangs in the kernel; then the scan is repeated.
 KILL_WAIT_S = 2.0
+# Between scans for processes that appear during the grace period.
+FIRST_PAUSE_S = 0.05
+MAX_PAUSE_S = 1.0
 SCANS_WITHOUT_PROCESSES = 2
 """So many scans in a row must find nothing: a process that forks and exits can slip through one."""
 
@@ -55,15 +61,18 @@ class Terminator:
         deadline = clock() + grace_s
         signalled: set[Identity] = set()
         refused: set[Identity] = set()
+        pause_s = FIRST_PAUSE_S
         while living := await self._living(workload, refused):
             # A process that appears later (a cleanup helper, a child forked meanwhile) gets one SIGTERM, too.
             new = [process for process in living if process.identity not in signalled]
+            starting = await asyncio.to_thread(self._starting, workload.leader, new)
             refused |= await asyncio.to_thread(self._send, workload.leader, new, signal.SIGTERM)
-            signalled.update(process.identity for process in new)
+            signalled.update(process.identity for process in new if process.identity not in starting)
             left = deadline - clock()
             if left <= 0:
                 break
-            await self._until_all_exited(living, refused, left)
+            await self._until_all_exited(living, refused, min(left, pause_s))
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
         while await self._living(workload, refused):
             refused |= await asyncio.to_thread(self._kill, workload, refused)
             await self._until_all_exited(workload.members, refused, KILL_WAIT_S)
@@ -152,6 +161,17 @@ class Terminator:
                 for process in processes:
                     if process.identity not in refused:
                         await self._until_exited(process.identity)
+
+    def _starting(self, leader: Identity, processes: Sequence[Process]) -> set[Identity]:
+        """Return the forks of the leader that have not yet executed the command: SIGTERM can be lost on them.
+
+        They still have the leader's trap for an instant, and get the signal once more when they are the command.
+        """
+        return {
+            process.identity
+            for process in processes
+            if process.identity != leader and LEADER_COMMAND in self._table.command_line(process.pid)
+        }
 
     def _send(self, leader: Identity, processes: Sequence[Process], signum: signal.Signals) -> set[Identity]:
         """Signal each process once; return those that this user may not signal."""

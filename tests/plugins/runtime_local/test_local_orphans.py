@@ -143,9 +143,9 @@ async def test_an_orphan_of_one_of_several_workloads_is_stopped_with_the_last(
     assert await runtime.wait(handle) == Exit(code=0)
     await eventually(lambda: pids_in(tmp_path / "pid"), "the orphan runs")
     (orphan,) = pids_in(tmp_path / "pid")
-    born = psutil.Process(orphan).create_time()
-    # Start times have a resolution of 10 ms; one of the same tick could have started the orphan as well.
-    await eventually(lambda: time.time() > born + 0.1, "the clock has moved on")
+    # Start times have a resolution of 10 ms; a workload of the same tick could have started the orphan as well.
+    next_tick = time.monotonic() + 0.02
+    await eventually(lambda: time.monotonic() > next_tick, "the clock has moved on")
     later = await started(runtime, "sleep 600")
     await runtime.stop(handle, GRACE_S)
     assert alive(orphan)

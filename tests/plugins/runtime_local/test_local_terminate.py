@@ -146,6 +146,15 @@ async def test_a_member_without_environment_is_known_by_its_session(
     assert not alive(pid)
 
 
+async def test_a_stop_right_after_the_launch_does_not_wait_for_the_grace(runtime: LocalRuntime) -> None:
+    """SIGTERM can come before the shell has started the command, which does not see it then."""
+    for pause_s in (0, 0.001, 0.002, 0.003, 0.004, 0.005) * 4:
+        handle = await runtime.launch(a_run({"command": "exec sleep 600"}))
+        await asyncio.sleep(pause_s)
+        async with asyncio.timeout(30):
+            await runtime.stop(handle, 60)
+
+
 @pytest.mark.parametrize("prefix", ["", "exec "])
 async def test_an_adapter_is_asked_once_and_may_clean_up(
     runtime: LocalRuntime, tmp_path: Path, eventually: Eventually, prefix: str
