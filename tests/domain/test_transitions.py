@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from evalhub_server.domain.planning import resolved_request
 from evalhub_server.domain.record import (
     Exit,
     JobPlan,
@@ -509,9 +510,10 @@ def a_job_with_test_data(ref: TestDataRef | None = GIT, collection: CollectionRe
 def test_a_reported_sha_is_written_beside_the_test_data(sha: str) -> None:
     job = after(a_job_with_test_data(), sha_event(sha, index=1))
     resolved = replace(GIT, resolved_sha=sha)
-    assert job.plan.benchmarks[1].test_data_ref == resolved
-    assert job.request.benchmarks[1].test_data_ref == resolved
-    assert job.request.benchmarks[0].test_data_ref is None
+    request = resolved_request(job)
+    assert job.benchmarks[1].resolved_sha == sha
+    assert request.benchmarks[1].test_data_ref == resolved
+    assert request.benchmarks[0].test_data_ref is None
     assert job.benchmarks[1].state is State.RUNNING
 
 
@@ -519,36 +521,40 @@ def test_a_reported_sha_is_written_beside_the_test_data(sha: str) -> None:
 def test_what_is_no_sha_is_ignored(sha: str) -> None:
     job = a_job_with_test_data()
     changed = after(job, sha_event(sha, index=1))
-    assert changed.plan is job.plan
+    assert resolved_request(changed) is job.request
     assert changed.benchmarks[1].state is State.RUNNING
 
 
 def test_the_first_sha_stays() -> None:
     job = after(a_job_with_test_data(), sha_event(SHA, index=1), sha_event("1234567", "completed", index=1))
-    ref = job.plan.benchmarks[1].test_data_ref
+    ref = resolved_request(job).benchmarks[1].test_data_ref
     assert ref is not None
     assert ref.resolved_sha == SHA
 
 
 def test_a_sha_without_test_data_is_ignored() -> None:
     job = a_job_with_test_data()
-    assert after(job, sha_event(SHA, index=0)).plan is job.plan
+    changed = after(job, sha_event(SHA, index=0))
+    assert changed.benchmarks[0].resolved_sha == ""
+    assert resolved_request(changed) is job.request
 
 
 def test_a_sha_on_an_otherwise_repeated_report_is_a_change() -> None:
     job = after(a_job_with_test_data(), an_event("running", 1))
     changed = apply_event(job, sha_event(SHA, index=1), LATER)
     assert changed.progress.updated_at == LATER
-    assert changed.benchmarks == job.benchmarks
+    assert changed.benchmarks[1] == replace(job.benchmarks[1], resolved_sha=SHA)
+    assert changed.definition is job.definition
     assert apply_event(changed, sha_event(SHA, index=1), LATER + timedelta(minutes=1)) is changed
 
 
 def test_in_a_collection_job_the_whole_list_is_then_written_into_the_reference() -> None:
     collection = CollectionRef(id="c", benchmarks=(BenchmarkRef(id="bench-0", provider_id="provider-a"),))
     job = after(a_job_with_test_data(collection=collection), sha_event(SHA, index=1))
-    assert job.request.benchmarks == ()
-    assert job.request.collection is not None
-    assert job.request.collection.benchmarks == (
+    request = resolved_request(job)
+    assert request.benchmarks == ()
+    assert request.collection is not None
+    assert request.collection.benchmarks == (
         BenchmarkRef(id="bench-0", provider_id="provider-a", weight=4.0),
         BenchmarkRef(id="bench-1", provider_id="provider-a", test_data_ref=replace(GIT, resolved_sha=SHA)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from evalhub_server.domain.planning import resolved_request
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     ExportOutcome,
@@ -32,7 +33,7 @@ from evalhub_server.models.job import (
 
 def job_resource(job: JobRecord) -> JobResource:
     """The resource of a job: a status for every benchmark by index, and results for those that reported some."""
-    request = job.request
+    request = resolved_request(job)
     planned = job.plan.benchmarks
     return JobResource(
         resource=JobResourceInfo(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.record import JobPlan, JobRecord, PlannedBenchmark, with_changes
+from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, PlannedBenchmark
 from evalhub_server.domain.resource import CollectionRecord
-from evalhub_server.models.common import HardwareConfig, Json, PassCriteria, PrimaryScore, Queue
+from evalhub_server.models.common import HardwareConfig, Json, PassCriteria, PrimaryScore, Queue, TestDataRef
 from evalhub_server.models.job import BenchmarkRef, CollectionRef, JobRequest
 from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_QUEUE_KIND = "kueue"
+
+B = TypeVar("B", BenchmarkRef, PlannedBenchmark)
 
 _SHA = re.compile(r"[0-9a-fA-F]{7,40}")
 
@@ -200,26 +202,36 @@ def with_effective_benchmarks(collection: CollectionRef, job_plan: JobPlan) -> C
     return replace(collection, benchmarks=benchmarks)
 
 
-def with_resolved_sha(job: JobRecord, index: int, sha: str) -> JobRecord:
-    """Record the commit of a benchmark's test data, as its adapter reports it; only the first valid SHA counts.
-
-    For a job of a collection, all effective benchmarks are then written into the job's collection reference.
-    """
-    planned = job.plan.benchmarks[index]
+def is_new_sha(sha: str, planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> bool:
+    """Whether a reported commit of the test data is to be recorded: only the first valid one counts."""
     ref = planned.test_data_ref
-    if not _SHA.fullmatch(sha) or ref is None or ref.resolved_sha:
-        return job
-    resolved = replace(ref, resolved_sha=sha)
-    benchmarks = job.plan.benchmarks
-    plan = replace(
-        job.plan,
-        benchmarks=(*benchmarks[:index], replace(planned, test_data_ref=resolved), *benchmarks[index + 1 :]),
-    )
+    known = ref is None or ref.resolved_sha or benchmark.resolved_sha
+    return not known and _SHA.fullmatch(sha) is not None
+
+
+def resolved_request(job: JobRecord) -> JobRequest:
+    """Return the job's request with the reported commits of its test data.
+
+    For a job of a collection, all effective benchmarks are then overrides of the collection reference.
+    """
     request = job.request
+    shas = {benchmark.index: benchmark.resolved_sha for benchmark in job.benchmarks if benchmark.resolved_sha}
+    if not shas:
+        return request
+    planned = job.plan.benchmarks
+    refs = {
+        index: replace(ref, resolved_sha=sha)
+        for index, sha in shas.items()
+        if (ref := planned[index].test_data_ref)
+    }
     if request.collection is not None:
-        request = replace(request, collection=with_effective_benchmarks(request.collection, plan))
-    else:
-        own = request.benchmarks
-        changed = replace(own[index], test_data_ref=resolved)
-        request = replace(request, benchmarks=(*own[:index], changed, *own[index + 1 :]))
-    return with_changes(job, plan=plan, request=request)
+        plan = replace(job.plan, benchmarks=_with_test_data(planned, refs))
+        return replace(request, collection=with_effective_benchmarks(request.collection, plan))
+    return replace(request, benchmarks=_with_test_data(request.benchmarks, refs))
+
+
+def _with_test_data(benchmarks: tuple[B, ...], refs: Mapping[int, TestDataRef]) -> tuple[B, ...]:
+    return tuple(
+        replace(benchmark, test_data_ref=refs[index]) if index in refs else benchmark
+        for index, benchmark in enumerate(benchmarks)
+    )

@@ -1,7 +1,7 @@
 """The job record: the state of a job that the server keeps and a storage persists.
 
 Records are frozen and share what did not change. A storage persists each part as it is and finds by ``is`` what it
-has to write: the definition (rarely), the progress, and the benchmarks that an event touched.
+has to write: the progress, and the benchmarks that an event touched. The definition never changes.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     ``provisional``: the server failed it because its workload ended without a report; a real report may still
     replace that. ``launched_at`` without ``handle``: a launch was intended and may have happened. ``runtime`` is the
     name of the runtime that launched it and that created ``handle``; empty before the launch. ``exit``: the workload
-    has ended and nothing of it runs.
+    has ended and nothing of it runs. ``resolved_sha`` is the commit of its test data, as its adapter reported it.
     """
 
     index: int
@@ -87,6 +87,7 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     completed_at: str = ""
     result: ResultRecord | None = None
     provisional: bool = False
+    resolved_sha: str = ""
     attempt: int = 1
     launched_at: datetime | None = None
     runtime: str = ""

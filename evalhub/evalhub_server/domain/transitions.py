@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from evalhub_server.domain import diagnosis, problems
 from evalhub_server.domain.job_state import with_derived_state
 from evalhub_server.domain.k8s_labels import label_value
-from evalhub_server.domain.planning import with_resolved_sha
+from evalhub_server.domain.planning import is_new_sha
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     Exit,
@@ -96,10 +96,9 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
 
     merged = _merged(job, benchmark, event, now)
     sha = event.job_meta.resolved_sha if event.job_meta else ""
-    changed = with_resolved_sha(_with_benchmark(job, merged, now), index, sha)
-    if changed is job or changed.progress.updated_at is now:
-        return changed
-    return with_changes(changed, updated_at=now)
+    if is_new_sha(sha, planned, benchmark):
+        merged = replace(merged, resolved_sha=sha)
+    return _with_benchmark(job, merged, now)
 
 
 def _names(event: BenchmarkEvent, planned: PlannedBenchmark) -> bool:
