@@ -327,15 +327,8 @@ __all__ = [
 ]
 
 _LAZY = {
-    "evalhub_common.addresses": (
-        "is_address",
-        "is_loopback",
-        "is_public",
-    ),
-    "evalhub_common.backoff": (
-        "Backoff",
-        "retry_after_s",
-    ),
+    "evalhub_common.addresses": ("is_address", "is_loopback", "is_public"),
+    "evalhub_common.backoff": ("Backoff", "retry_after_s"),
     "evalhub_common.docker_credentials": (
         "NO_CREDENTIALS",
         "DockerConfig",
@@ -344,32 +337,12 @@ _LAZY = {
         "credential_helper_key",
         "registry_api_host",
     ),
-    "evalhub_common.http_auth": (
-        "Challenge",
-        "basic_auth",
-        "parse_challenges",
-        "userinfo_auth",
-    ),
+    "evalhub_common.http_auth": ("Challenge", "basic_auth", "parse_challenges", "userinfo_auth"),
     "evalhub_common.proxies": ("proxy_options",),
-    "evalhub_common.urls": (
-        "host_of",
-        "port_of",
-        "split_http_url",
-        "without_userinfo",
-    ),
-    "evalhub_server.domain.card": (
-        "CARD_FILE",
-        "card_json",
-    ),
-    "evalhub_server.domain.k8s_labels": (
-        "MAX_LABEL_CHARACTERS",
-        "label_value",
-    ),
-    "evalhub_server.models.runtime": (
-        "KubernetesGpu",
-        "KubernetesRuntime",
-        "Variable",
-    ),
+    "evalhub_common.urls": ("host_of", "port_of", "split_http_url", "without_userinfo"),
+    "evalhub_server.domain.card": ("CARD_FILE", "card_json"),
+    "evalhub_server.domain.k8s_labels": ("MAX_LABEL_CHARACTERS", "label_value"),
+    "evalhub_server.models.runtime": ("KubernetesGpu", "KubernetesRuntime", "Variable"),
     "evalhub_server.plugins.documents": (
         "UNWRITABLE",
         "JobMigration",
@@ -380,10 +353,7 @@ _LAZY = {
         "unwritable",
         "with_changes",
     ),
-    "evalhub_server.plugins.queries": (
-        "RESOURCE_ORDERS",
-        "single",
-    ),
+    "evalhub_server.plugins.queries": ("RESOURCE_ORDERS", "single"),
     "evalhub_server.plugins.sidecar": (
         "Amounts",
         "InitContainer",
