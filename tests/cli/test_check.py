@@ -1,4 +1,4 @@
-"""``eval-hub-server check``: every problem is named with its place and the fix, and nothing is started."""
+"""``eval-hub-server check``: reports every problem with its location and the fix, and starts nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def files_below(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*")}
 
 
-def test_a_good_configuration_is_status_0_and_one_line(tmp_path: Path):
+def test_a_valid_configuration_exits_with_0_and_prints_one_line(tmp_path: Path):
     config = Config(tmp_path / "c")
     config.scripted("completed")
     before = files_below(tmp_path)
@@ -41,7 +41,7 @@ def test_a_good_configuration_is_status_0_and_one_line(tmp_path: Path):
     assert files_below(tmp_path) == before
 
 
-def test_the_bundled_configuration_is_good(tmp_path: Path):
+def test_the_bundled_configuration_is_valid(tmp_path: Path):
     report = json.loads(check("-local", "-json").stdout)
     assert (report["ok"], report["findings"]) == (True, [])
 
@@ -113,7 +113,7 @@ def test_a_wrong_value_is_explained_with_the_description_of_its_setting(tmp_path
     assert "write a whole number. Port of the API. 0 takes a free one.\n" in done.stdout
 
 
-def test_a_bad_file_with_a_name_that_is_no_text_is_named_all_the_same(tmp_path: Path):
+def test_a_bad_file_whose_name_is_not_utf_8_is_reported(tmp_path: Path):
     config = Config(tmp_path / "c")
     Path(os.fsdecode(os.fsencode(config.folder / "providers") + b"/\xff.yaml")).write_text("x: 1", "utf-8")
     (found,) = findings(config)
@@ -125,7 +125,7 @@ def test_warnings_do_not_fail(tmp_path: Path):
     assert [found["severity"] for found in findings(config)] == ["warning"]
 
 
-def test_what_the_mode_cannot_run_is_an_error_with_the_way_out(tmp_path: Path):
+def test_a_runtime_that_is_not_installed_is_an_error_that_suggests_local(tmp_path: Path):
     config = Config(tmp_path / "c", plugins={"runtime": "slurm"})
     done = check("--configdir", str(config.folder))
     assert done.returncode == 1
@@ -141,7 +141,7 @@ def test_secrets_are_not_printed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_a_directory_that_is_not_there_is_one_error(tmp_path: Path, flags: list[str]):
+def test_a_missing_directory_is_one_error(tmp_path: Path, flags: list[str]):
     done = check("--configdir", str(tmp_path / "nope"), *flags)
     assert (done.returncode, done.stderr) == (1, "")
     assert "no such directory" in done.stdout

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: forms of flags, listings, and errors with their exit status."""
+"""The command line: forms of options, listings, and errors with their exit status."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_help_names_flags_and_variables(flag: str):
 @pytest.mark.parametrize(
     "arguments", [["--nope"], ["-local=maybe"], ["nope"], ["demo", "--num-examples", "0"]]
 )
-def test_wrong_usage_is_status_2(arguments: list[str]):
+def test_wrong_usage_exits_with_status_2(arguments: list[str]):
     done = run(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -130,7 +130,7 @@ def test_every_form_of_the_flags_starts_the_server(tmp_path: Path, local: str, f
         assert server.get("/api/v1/health")["status"] == "healthy"
 
 
-def test_plugins_are_listed_with_where_they_come_from():
+def test_plugins_are_listed_with_their_distribution():
     listed = json.loads(run("plugins", "--json").stdout)
     local = next(plugin for plugin in listed if (plugin["kind"], plugin["name"]) == ("runtime", "local"))
     assert (local["distribution"], local["version"], local["state"]) == (
@@ -174,7 +174,9 @@ def write(folder: Path, text: str) -> str:
         ),
     ],
 )
-def test_a_wrong_configuration_is_status_1_and_one_line(tmp_path: Path, text: str, fragments: list[str]):
+def test_a_wrong_configuration_exits_with_status_1_and_one_line(
+    tmp_path: Path, text: str, fragments: list[str]
+):
     done = run("--local", "--configdir", write(tmp_path, text))
     assert done.returncode == 1
     assert [fragment for fragment in fragments if fragment not in last_line(done)] == []
@@ -190,7 +192,7 @@ def test_without_a_cluster_the_first_advice_is_to_add_local(tmp_path: Path):
     assert "runtime 'kubernetes'" in last_line(done)
 
 
-def test_a_port_in_use_is_named_with_the_ways_out():
+def test_a_port_in_use_is_reported_with_alternatives():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = run("--local", PORT=port)
@@ -199,7 +201,7 @@ def test_a_port_in_use_is_named_with_the_ways_out():
         assert fragment in last_line(done)
 
 
-def test_a_data_directory_that_cannot_be_is_refused(tmp_path: Path):
+def test_a_data_directory_that_cannot_be_created_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     done = run("--local", "--data-dir", str(tmp_path / "file" / "below"), PORT="0")
     assert done.returncode == 1
@@ -232,7 +234,7 @@ def test_bad_provider_files_are_skipped_and_named(tmp_path: Path):
     assert "benchmarks" in skipped["empty.yaml"]
 
 
-def test_the_start_log_says_where_data_are_kept(tmp_path: Path):
+def test_the_start_log_has_the_data_directory(tmp_path: Path):
     config = Config(tmp_path / "c")
     for data_dir, durable in ((None, False), (tmp_path / "d", True)):
         with RunningServer(config.folder, data_dir=data_dir) as server:
@@ -242,7 +244,7 @@ def test_the_start_log_says_where_data_are_kept(tmp_path: Path):
         assert line["url"] == f"http://localhost:{server.port}"
 
 
-def test_outside_local_mode_the_reason_of_a_failed_start_is_left_in_the_termination_file(tmp_path: Path):
+def test_outside_local_mode_the_termination_file_has_the_reason_of_a_failed_start(tmp_path: Path):
     file = tmp_path / "termination-log"
     config = write(tmp_path, f"service: {{port: 0, termination_file: {file}}}")
     done = run("--configdir", config, TERMINATION_FILE=str(tmp_path / "other"))
@@ -275,7 +277,7 @@ def test_a_server_with_an_unread_log_continues(tmp_path: Path):
             assert server.finished(server.submit())["status"]["state"] == "completed"
 
 
-def test_a_provider_file_with_a_name_that_is_no_text_is_served(tmp_path: Path):
+def test_a_provider_file_whose_name_is_not_utf_8_is_loaded(tmp_path: Path):
     config = Config(tmp_path / "c")
     config.scripted("completed")
     bad = os.fsencode(config.folder / "providers") + b"/\xff.yaml"
@@ -285,7 +287,7 @@ def test_a_provider_file_with_a_name_that_is_no_text_is_served(tmp_path: Path):
     assert found == {"scripted", "odd"}
 
 
-def test_variables_that_set_a_secret_are_kept_from_adapters(tmp_path: Path):
+def test_adapters_do_not_inherit_variables_that_set_a_secret(tmp_path: Path):
     url = f"file:{tmp_path}/own.db"
     config = Config(tmp_path / "c", env_mappings={"MY_DB": "database.url"})
     config.scripted("env:MY_DB", "env:DB_URL", "env:OTHER", "completed")

@@ -1,4 +1,4 @@
-"""``eval-hub-server demo``: the first thing that a new user runs."""
+"""``eval-hub-server demo``: results, progress display, errors and interrupts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-m", "evalhub_server", "demo"]
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """An environment whose traces can be found, and that tries to lead the demo astray."""
+    """An environment with a marker to find processes by, and with variables that the demo has to ignore."""
     return {
         **os.environ,
         "TMPDIR": str(tmp_path),
@@ -61,7 +61,7 @@ def test_json_prints_the_final_resource_alone(env: dict[str, str]):
     assert all(result["metrics"]["num_samples"] == 3 for result in job["results"]["benchmarks"])
 
 
-def test_another_endpoint_is_evaluated_with_a_key_from_the_environment(env: dict[str, str]):
+def test_model_url_is_evaluated_with_the_api_key_of_the_environment(env: dict[str, str]):
     from evalhub_quickstart.endpoint import DemoEndpoint
 
     with DemoEndpoint() as endpoint:
@@ -72,7 +72,7 @@ def test_another_endpoint_is_evaluated_with_a_key_from_the_environment(env: dict
     assert "sk-do-not-print" not in done.stdout + done.stderr
 
 
-def test_an_unreachable_endpoint_is_status_1_with_the_reason(env: dict[str, str]):
+def test_an_unreachable_endpoint_exits_with_status_1_and_the_reason(env: dict[str, str]):
     done = demo(env, "--model-url", "http://127.0.0.1:9/v1", "--model-name", "none")
     assert done.returncode == 1
     assert "did not complete" in done.stderr
@@ -80,7 +80,7 @@ def test_an_unreachable_endpoint_is_status_1_with_the_reason(env: dict[str, str]
 
 
 @pytest.mark.parametrize("arguments", [["--model-url", "http://x"], ["--model-name", "x"]])
-def test_url_and_name_of_a_model_belong_together(env: dict[str, str], arguments: list[str]):
+def test_model_url_and_model_name_require_each_other(env: dict[str, str], arguments: list[str]):
     done = demo(env, *arguments)
     assert done.returncode == 1
     assert "also needs" in done.stderr
@@ -113,7 +113,7 @@ def test_in_a_terminal_the_results_are_a_table(env: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.parametrize("flag", ["--model-url", "--model-name"])
-def test_an_empty_flag_does_not_mean_the_stand_in(env: dict[str, str], flag: str):
+def test_an_empty_model_url_is_refused(env: dict[str, str], flag: str):
     done = demo(env, f"{flag}=", "--num-examples", "1")
     assert (done.returncode, done.stdout) == (2, "")
     assert f"Invalid value for '{flag}': is empty; leave it out to evaluate the stand-in" in done.stderr

@@ -1,4 +1,4 @@
-"""``eval-hub-server init``: what it writes works as it is."""
+"""``eval-hub-server init``: the created configuration works without changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_what_init_writes_is_clean_and_a_job_over_it_completes(tmp_path: Path):
+def test_the_created_configuration_is_valid_and_runs_a_job(tmp_path: Path):
     folder = tmp_path / 'it\'s "my" config'
     made = run("init", str(folder))
     assert (made.returncode, made.stderr) == (0, "")
@@ -51,7 +51,7 @@ def test_what_init_writes_is_clean_and_a_job_over_it_completes(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", FILES.values())
-def test_nothing_is_overwritten_and_nothing_written_then(tmp_path: Path, name: str):
+def test_existing_files_are_not_overwritten_and_nothing_is_written(tmp_path: Path, name: str):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine", "utf-8")
     done = run("init", str(tmp_path))
@@ -61,7 +61,7 @@ def test_nothing_is_overwritten_and_nothing_written_then(tmp_path: Path, name: s
     assert (tmp_path / name).read_text("utf-8") == "mine"
 
 
-def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path):
+def test_a_directory_that_cannot_be_created_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     done = run("init", str(tmp_path / "file"))
     assert done.returncode == 1

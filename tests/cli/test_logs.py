@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Config:
 def serve(
     config: Config, *arguments: str, path: str = "/api/v1/evaluations/jobs", raw: bool = False, **environ: str
 ) -> str:
-    """What a server prints on a terminal that is interrupted after one GET of ``path``."""
+    """Output of a server on a terminal that is interrupted after one GET of ``path``."""
     return _serve(config, *arguments, path=path, awaited="Request (successful|failed)", raw=raw, **environ)
 
 
@@ -142,7 +142,7 @@ def test_control_characters_of_a_file_name_do_not_reach_the_terminal(config: Con
 @pytest.mark.parametrize(
     "text", ["\x1b[2J", "\r", "\b", "\x7f", "\x9b31m", "\u202e", "\udcff", "a\nb", "\u2028"]
 )
-def test_control_characters_are_escaped_wherever_they_stand(text: str):
+def test_control_characters_are_escaped_in_every_part_of_a_line(text: str):
     fields = {"value": text, text: 1, "list": [text], "map": {text: text}, "exception": text}
     line = console_line("error", text, fields, at=AT)
     assert all(part.isprintable() for part in line.split("\n"))
@@ -184,7 +184,7 @@ def test_an_exception_follows_its_line_indented():
         ("", "info"),
     ],
 )
-def test_levels_have_the_names_of_the_standard_library_in_any_case(level: str, lowest: str):
+def test_level_names_of_the_standard_library_are_accepted_in_any_case(level: str, lowest: str):
     code = (
         "import structlog\nfrom evalhub_server.logs import configure_logs\n"
         f"configure_logs({level!r})\nlog = structlog.get_logger()\n"
@@ -203,7 +203,7 @@ def test_an_unknown_level_or_format_is_one_warning(config: Config, variable: str
     assert "Runtime created" in {line["msg"] for line in lines}
 
 
-def test_a_known_level_is_no_warning(config: Config):
+def test_a_known_level_causes_no_warning(config: Config):
     with RunningServer(config.folder, env={"LOG_LEVEL": "DEBUG"}) as server:
         assert server.get("/api/v1/health")["status"] == "healthy"
         lines = server.log_lines()

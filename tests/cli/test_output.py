@@ -17,7 +17,7 @@ DEMO = ("demo", "--num-examples", "1")
 @pytest.mark.parametrize(
     "arguments", [DEMO, (*DEMO, "--json"), ("plugins",), ("check", "--local")], ids=" ".join
 )
-def test_a_full_disk_is_one_line_and_a_failure(tmp_path: Path, arguments: tuple[str, ...]):
+def test_a_full_disk_is_a_failure_with_one_line(tmp_path: Path, arguments: tuple[str, ...]):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*PROGRAM, *arguments],
@@ -32,7 +32,7 @@ def test_a_full_disk_is_one_line_and_a_failure(tmp_path: Path, arguments: tuple[
     assert done.stderr == "eval-hub-server: cannot write to standard output: No space left on device.\n"
 
 
-def test_a_reader_that_has_seen_enough_ends_the_demo_without_a_word(tmp_path: Path):
+def test_a_closed_pipe_stops_the_demo_silently(tmp_path: Path):
     with subprocess.Popen(
         [*PROGRAM, *DEMO],
         env={**os.environ, "TMPDIR": str(tmp_path)},

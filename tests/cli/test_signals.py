@@ -1,4 +1,4 @@
-"""Signals that come before the server serves."""
+"""Stop signals during start-up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("moment", ["catches it", "has read its configuration", "made its runtime"])
-def test_a_server_that_is_ended_while_it_starts_ends_with_status_0(
+def test_a_server_that_is_stopped_during_start_up_exits_with_status_0(
     tmp_path: Path, number: signal.Signals, moment: str
 ):
     config = Config(tmp_path / "config")
@@ -47,7 +47,7 @@ def test_a_server_that_is_ended_while_it_starts_ends_with_status_0(
     assert "Traceback" not in log.read_text()
 
 
-def test_a_job_that_was_open_is_kept_by_a_server_that_is_ended_while_it_starts(tmp_path: Path):
+def test_a_stop_during_start_up_leaves_open_jobs_unchanged(tmp_path: Path):
     config = Config(tmp_path / "config", local={"max_parallel": 1, "jobs_dir": str(tmp_path / "jobs")})
     gate = tmp_path / "gate"
     config.scripted("running", f"await:{gate}", "completed")

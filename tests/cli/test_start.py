@@ -1,4 +1,4 @@
-"""What a start brings into memory."""
+"""Modules that a start imports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ run_async(start())
 """
 
 
-def test_a_start_imports_nothing_that_only_some_requests_or_other_installs_need() -> None:
+def test_start_up_does_not_import_optional_or_rarely_used_modules() -> None:
     heavy = {
         "aiohttp",
         "asyncpg",

@@ -1,4 +1,4 @@
-"""Files, environment and flags become settings, in the documented order of precedence."""
+"""Settings from files, environment and options, in the documented order of precedence."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_config_folder_in_the_working_directory_is_found(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("variable", ["flag", "EVAL_HUB_CONFIG_DIR"])
-def test_the_config_directory_is_named_by_flag_or_variable(tmp_path: Path, variable: str):
+def test_flag_or_variable_sets_the_config_directory(tmp_path: Path, variable: str):
     write(tmp_path, "service: {port: 9000}")
     if variable == "flag":
         settings = load_settings(local=True, configdir=tmp_path, environ={"EVAL_HUB_CONFIG_DIR": "/nowhere"})
@@ -62,7 +62,7 @@ def test_a_missing_directory_or_file_is_refused_with_the_fix(tmp_path: Path):
         load_settings(local=True, environ={"EVAL_HUB_CONFIG_DIR": str(tmp_path)})
 
 
-def test_variables_win_over_the_file_and_empty_ones_do_not_count(tmp_path: Path):
+def test_variables_override_the_file_and_empty_ones_are_ignored(tmp_path: Path):
     text = "service: {port: 9000, host: 127.0.0.2}\nenv_mappings: {my_db: database.url}"
     data_dir = str(tmp_path / "d")
     settings = load(tmp_path, text, PORT="9001", API_HOST="", MY_DB="file:x.db", EVALHUB_DATA_DIR=data_dir)
@@ -71,7 +71,7 @@ def test_variables_win_over_the_file_and_empty_ones_do_not_count(tmp_path: Path)
     assert settings.data_dir == tmp_path / "d"
 
 
-def test_the_data_dir_flag_wins_over_the_variable(tmp_path: Path):
+def test_the_data_dir_flag_overrides_the_variable(tmp_path: Path):
     settings = load_settings(
         local=True,
         configdir=write(tmp_path, ""),
@@ -81,7 +81,7 @@ def test_the_data_dir_flag_wins_over_the_variable(tmp_path: Path):
     assert settings.data_dir == Path.cwd() / "rel"
 
 
-def test_the_released_servers_variables_work_with_any_file(tmp_path: Path):
+def test_variables_of_the_released_server_work_with_any_file(tmp_path: Path):
     values = dict.fromkeys(ENVIRONMENT, "a")
     for variable in ("PORT", "METRICS_PORT"):
         values[variable] = "81"
@@ -102,12 +102,12 @@ def test_the_released_servers_variables_work_with_any_file(tmp_path: Path):
     assert settings.otel.metric_export_interval == 15
 
 
-def test_opentelemetrys_own_form_of_its_interval_is_milliseconds(tmp_path: Path):
+def test_a_bare_number_of_the_otel_export_interval_is_milliseconds(tmp_path: Path):
     settings = load(tmp_path, "", OTEL_METRIC_EXPORT_INTERVAL="60000")
     assert settings.otel.metric_export_interval == 60
 
 
-def test_sections_of_the_second_file_replace_whole_sections_and_what_variables_set(tmp_path: Path):
+def test_sections_of_the_second_file_replace_whole_sections_and_values_of_variables(tmp_path: Path):
     second = tmp_path / "second.yaml"
     second.write_text("Service: {host: 127.0.0.3}\nenv_mappings: {X: service.port}", "utf-8")
     text = "service: {port: 9000, idle_timeout: 1s}\nsupervisor: {linger: 5s}"
@@ -123,7 +123,7 @@ def test_sections_of_the_second_file_replace_whole_sections_and_what_variables_s
     ]
 
 
-def test_a_second_file_that_is_not_there_is_refused_naming_the_variable(tmp_path: Path):
+def test_a_missing_second_file_is_refused_with_its_variable(tmp_path: Path):
     with pytest.raises(SettingsError, match=r"gone\.yaml: cannot be read.*CONFIG_PATH"):
         load(tmp_path, "", CONFIG_PATH=str(tmp_path / "gone.yaml"))
 
@@ -195,5 +195,5 @@ def test_merged_maps_may_repeat_keys(tmp_path: Path):
         ("host.test", "http://host.test:81"),
     ],
 )
-def test_adapters_get_an_address_that_they_can_reach(tmp_path: Path, host: str, url: str):
+def test_the_callback_url_is_reachable_for_adapters(tmp_path: Path, host: str, url: str):
     assert load(tmp_path, f"service: {{host: '{host}'}}").callback_url(81) == url

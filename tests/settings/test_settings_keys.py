@@ -1,4 +1,4 @@
-"""Keys and values of the configuration: how they may be spelled, and what is said about wrong ones."""
+"""Keys and values of the configuration: accepted forms, and messages about wrong ones."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def load(folder: Path, text: str, **environ: str) -> Settings:
         ),
     ],
 )
-def test_values_are_taken_in_every_form_that_is_clear(tmp_path: Path, text: str, field: str, value: object):
+def test_every_unambiguous_form_of_a_value_is_accepted(tmp_path: Path, text: str, field: str, value: object):
     found: Any = load(tmp_path, text)
     for name in field.split("."):
         found = getattr(found, name)
@@ -176,7 +176,7 @@ def test_a_metrics_port_that_nothing_listens_on_is_a_warning(tmp_path: Path):
     assert load(tmp_path, "prometheus: {enabled: false, port: 81}").warnings == ()
 
 
-def test_metrics_are_for_all_addresses_but_in_local_mode_for_those_of_the_api(tmp_path: Path):
+def test_metrics_listen_on_all_addresses_but_in_local_mode_on_the_apis(tmp_path: Path):
     settings = load(tmp_path, "service: {host: 127.0.0.2}")
     hosts = [replace(settings, local=local).metrics_host for local in (False, True)]
     assert hosts == ["0.0.0.0", "127.0.0.2"]
@@ -219,7 +219,7 @@ def test_every_key_of_the_released_server_is_known(tmp_path: Path):
     assert settings.sidecar.sidecar_container.resources.limits.cpu == "1"
 
 
-def test_what_has_no_effect_is_listed_by_keys_that_exist():
+def test_the_list_of_keys_without_effect_names_existing_keys():
     keys = {path for name, type_ in CORE_SECTIONS.items() for path in key_paths(type_, name)}
     for types in load_plugins().sections().items():
         keys |= {path for type_ in types[1] for path in key_paths(type_, types[0])}

@@ -1,4 +1,4 @@
-"""Secrets come from files and never leave the configuration again."""
+"""Secrets: read from files, and kept out of logs, error texts and adapters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_one_newline_at_the_end_of_a_secret_file_is_not_part_of_it(tmp_path: Pat
     assert with_secret(tmp_path, content).sections["database"] == {"url": value}
 
 
-def test_secret_files_win_over_everything(tmp_path: Path):
+def test_secret_files_take_precedence_over_all_other_sources(tmp_path: Path):
     second = tmp_path / "second.yaml"
     second.write_text("database: {url: second}", "utf-8")
     settings = with_secret(tmp_path, "file:s.db", DB_URL="file:v.db", CONFIG_PATH=str(second))
@@ -50,7 +50,7 @@ def test_empty_files_and_missing_optional_ones_set_nothing(tmp_path: Path, conte
     assert "database" not in with_secret(tmp_path, content, mapping=mapping).sections
 
 
-def test_a_name_in_capitals_finds_the_file_in_lower_case_as_upstream_does(tmp_path: Path):
+def test_a_name_in_capitals_matches_the_file_in_lower_case(tmp_path: Path):
     assert with_secret(tmp_path, "x", mapping="DB").sections["database"] == {"url": "x"}
 
 
@@ -72,7 +72,7 @@ def test_an_unreadable_secret_file_is_refused_without_its_content(tmp_path: Path
 
 
 @pytest.mark.parametrize(("mapping", "warned"), [("a", True), ("a:optional", False)])
-def test_a_missing_directory_is_a_warning_if_something_had_to_be_in_it(
+def test_a_missing_directory_is_a_warning_if_one_of_its_files_is_required(
     tmp_path: Path, mapping: str, *, warned: bool
 ):
     settings = load(tmp_path, f"secrets:\n  dir: /nowhere\n  mappings: {{'{mapping}': database.url}}")
@@ -103,7 +103,7 @@ def test_a_secret_of_the_wrong_type_is_refused_without_its_content(tmp_path: Pat
         ("mlflow: {tracking_uri: 'http://u:longenough@h'}", {"ML": "longenough"}, set()),
     ],
 )
-def test_variables_with_secrets_of_the_servers_own_are_known(
+def test_variables_with_secrets_of_the_server_are_found(
     tmp_path: Path, text: str, environ: dict[str, str], withheld: set[str]
 ):
     assert load(tmp_path, text, **environ).secrets.variables == SECRET_VARIABLES | withheld
@@ -128,7 +128,7 @@ def test_the_configuration_is_shown_without_secrets(tmp_path: Path):
         assert secret in settings.secrets.values
 
 
-def test_log_lines_never_have_a_known_secret():
+def test_known_secrets_are_redacted_in_log_lines():
     out = io.StringIO()
     before, raising = structlog.get_config(), logging.raiseExceptions
     root = logging.getLogger()

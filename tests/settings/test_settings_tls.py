@@ -1,4 +1,4 @@
-"""HTTPS: what is wrong with the two files is said before the server starts, and what is right is served."""
+"""HTTPS: a valid certificate and key are used; invalid ones are reported before the server starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.certificates import certificate
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``a.crt`` and ``a.key`` belong together; ``b.key`` is another's, ``c.key`` is ``a.key`` with a password."""
+    """``a.crt`` and ``a.key`` belong together; ``b.key`` belongs to another certificate, ``c.key`` is ``a.key`` with a password."""
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("a", "b"):
         certificate(folder, name)
@@ -43,7 +43,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("d.crt", "a.key", r"service\.tls_cert_file: .*cannot be used .*PEM"),
     ],
 )
-def test_files_that_cannot_serve_are_refused(
+def test_unusable_certificate_files_are_refused(
     tmp_path: Path, certificates: Path, cert: str, key: str, complaint: str
 ):
     lines = ["service:"]

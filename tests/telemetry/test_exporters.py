@@ -1,4 +1,4 @@
-"""How telemetry is sent: every exporter, TLS, collectors that are not there, and without the extra."""
+"""Export of telemetry: every exporter, TLS, unavailable collectors, and a missing extra."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def test_a_collector_gets_every_signal_and_the_standard_headers(
         pytest.param(GrpcCollector, "OTEL_EXPORTER_OTLP_CERTIFICATE", marks=pytest.mark.slow),
     ],
 )
-def test_over_tls_the_collector_has_to_be_trusted(
+def test_a_collector_with_a_trusted_certificate_receives_telemetry(
     config_for: MakeConfig, tmp_path: Path, kind: type[HttpCollector | GrpcCollector], trust: str
 ):
     tls = certificate(tmp_path / "tls", "collector")
     with kind(tls=tls) as collector:
         exporter = "otlp-grpc" if kind is GrpcCollector else "otlp-http"
         config = config_for(collector.host, exporter_type=exporter, exporter_insecure=False)
-        # The HTTP client's own variable, which is for other programs, does not go before.
+        # The HTTP client's own variable, which is for other programs, does not take precedence.
         other = str(certificate(tmp_path / "tls", "other")[0])
         env = {**UNTRUSTED, "REQUESTS_CA_BUNDLE": other, trust: str(tls[0])}
         with RunningServer(config.folder, env=env) as server:
@@ -111,7 +111,7 @@ def test_a_missing_certificate_stops_the_start(config_for: MakeConfig, tmp_path:
 
 
 @pytest.mark.parametrize("exporter", ["otlp-http", "otlp-grpc"])
-def test_a_collector_that_is_away_is_named_once_and_holds_up_nothing(config_for: MakeConfig, exporter: str):
+def test_an_unavailable_collector_is_logged_once_and_delays_nothing(config_for: MakeConfig, exporter: str):
     config = config_for(f"127.0.0.1:{free_port()}", exporter_type=exporter)
     with RunningServer(config.folder) as server:
         for _ in range(3):
@@ -127,7 +127,7 @@ def test_a_collector_that_is_away_is_named_once_and_holds_up_nothing(config_for:
         assert all(line.startswith("{") for line in server.log_text().splitlines())
 
 
-def test_a_collector_that_never_answers_delays_the_end_only_a_little(config_for: MakeConfig):
+def test_a_collector_that_does_not_respond_delays_the_exit_briefly(config_for: MakeConfig):
     with HttpCollector() as collector:
         released = collector.hold()
         try:
@@ -140,7 +140,7 @@ def test_a_collector_that_never_answers_delays_the_end_only_a_little(config_for:
             released.set()
 
 
-def test_a_collector_that_comes_back_gets_telemetry_again(config_for: MakeConfig):
+def test_export_resumes_when_the_collector_is_available_again(config_for: MakeConfig):
     with HttpCollector() as collector:
         collector.status = 400  # which is not tried again
         with RunningServer(config_for(collector.host).folder) as server:
@@ -171,19 +171,21 @@ def test_stdout_gets_one_object_per_line(config_for: MakeConfig):
 
 
 def printed(server: RunningServer) -> list[dict[str, Any]]:
-    """What is no line of the log."""
+    """Lines of standard output that are not log lines."""
     lines = [json.loads(line) for line in server.log_text().splitlines(keepends=True) if line.endswith("\n")]
     return [line for line in lines if "msg" not in line]
 
 
-def test_without_the_extra_the_start_says_what_to_install(config_for: MakeConfig, tmp_path: Path):
+def test_without_the_extra_the_start_fails_with_the_package_to_install(
+    config_for: MakeConfig, tmp_path: Path
+):
     config = config_for("localhost:4317", exporter_type="otlp-grpc")
     with pytest.raises(AssertionError, match=r"ended with 1") as raised:
         RunningServer(config.folder, env={"PYTHONPATH": str(without_opentelemetry(tmp_path))}).start()
     assert "pip install 'eval-hub-server[otel]'" in str(raised.value)
 
 
-def test_check_finds_that_the_extra_is_missing(config_for: MakeConfig, tmp_path: Path):
+def test_check_reports_the_missing_extra(config_for: MakeConfig, tmp_path: Path):
     config = config_for("localhost:4317", exporter_type="otlp-grpc")
     command = [sys.executable, "-m", "evalhub_server", "check", "--local", "--configdir", str(config.folder)]
     env = {**os.environ, "PYTHONPATH": str(without_opentelemetry(tmp_path))}
@@ -199,7 +201,7 @@ def test_a_server_without_telemetry_needs_no_extra_and_imports_none(config_for: 
 
 
 def without_opentelemetry(tmp_path: Path) -> Path:
-    """A folder that, on the path of Python, makes it find no OpenTelemetry: as if it were not installed."""
+    """A folder for PYTHONPATH that hides OpenTelemetry, as if it were not installed."""
     folder = tmp_path / "without"
     folder.mkdir()
     finder = (

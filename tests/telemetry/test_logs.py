@@ -1,4 +1,4 @@
-"""The server's log and what adapters print, as a collector gets them."""
+"""The server's log and adapter output, as a collector receives them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_no_secret_is_sent(collector: HttpCollector, config_for: MakeConfig, tmp
     assert all(b"x" * 40 not in log.item.SerializeToString() for log in collector.logs())
 
 
-def test_text_that_is_no_unicode_does_not_keep_the_rest_from_being_sent(
+def test_text_that_is_not_unicode_does_not_prevent_the_export_of_the_rest(
     collector: HttpCollector, config_for: MakeConfig, tmp_path: Path
 ):
     config = config_for(collector.host)
@@ -69,7 +69,9 @@ def test_text_that_is_no_unicode_does_not_keep_the_rest_from_being_sent(
     assert [log for log in collector.logs() if b"\\udcff" in log.item.SerializeToString()]
 
 
-def test_what_an_adapter_printed_is_sent_when_it_has_ended(collector: HttpCollector, config_for: MakeConfig):
+def test_adapter_output_is_exported_after_the_adapter_has_exited(
+    collector: HttpCollector, config_for: MakeConfig
+):
     config = config_for(collector.host, enable_job_container_logs=True)
     config.provider("i=0; while [ $i -lt 1500 ]; do echo line $i; i=$((i+1)); done; exit 1")
     with RunningServer(config.folder) as server:
@@ -97,7 +99,7 @@ def adapter_lines(collector: HttpCollector) -> list:
     return [log for log in collector.logs() if log.attributes.get("evalhub.log.source") == "container"]
 
 
-def test_a_line_of_any_length_and_of_any_bytes_is_sent(collector: HttpCollector, config_for: MakeConfig):
+def test_lines_of_any_length_and_any_bytes_are_exported(collector: HttpCollector, config_for: MakeConfig):
     config = config_for(collector.host, enable_job_container_logs=True, enable_tracing=False)
     config.provider("printf 'a\\377b\\n'; head -c 100000 /dev/zero | tr '\\0' x; echo; printf end; exit 1")
     with RunningServer(config.folder) as server:
@@ -111,7 +113,7 @@ def test_a_line_of_any_length_and_of_any_bytes_is_sent(collector: HttpCollector,
 
 
 @pytest.mark.parametrize("also", [{}, {"enable_job_container_logs": True, "enable_logs": False}])
-def test_what_adapters_print_is_not_sent_unless_it_is_asked_for(
+def test_adapter_output_is_not_exported_unless_it_is_enabled(
     collector: HttpCollector, config_for: MakeConfig, also: dict[str, bool]
 ):
     config = config_for(collector.host, **also)

@@ -1,4 +1,4 @@
-"""The figures of /metrics, as a collector gets them."""
+"""The metrics of /metrics, as a collector receives them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CUMULATIVE = 2
 
 
 def points(collector: HttpCollector, name: str) -> list[tuple[dict[str, Any], Any]]:
-    """(attributes, point) of a metric, as it was at last."""
+    """The last (attributes, point) pairs of a metric."""
     found = [metric for metric in collector.metrics() if metric.item.name == name]
     return [(plain(point.attributes), point) for point in _data(found[-1]).data_points] if found else []
 
@@ -59,9 +59,7 @@ def test_jobs_and_requests_are_counted(collector: HttpCollector, config_for: Mak
     assert {metric.resource["service.name"] for metric in collector.metrics()} == {"eval-hub-server"}
 
 
-def test_a_collector_can_give_prometheus_the_names_that_the_server_gives_it(
-    collector: HttpCollector, config_for: MakeConfig
-):
+def test_a_collector_derives_the_servers_prometheus_names(collector: HttpCollector, config_for: MakeConfig):
     """After https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/."""
     with RunningServer(config_for(collector.host).folder) as server:
         server.finished(server.submit())
@@ -83,7 +81,7 @@ def test_a_collector_can_give_prometheus_the_names_that_the_server_gives_it(
     assert families
 
 
-def test_the_last_figures_are_sent_at_the_end(collector: HttpCollector, config_for: MakeConfig):
+def test_the_last_metrics_are_exported_at_exit(collector: HttpCollector, config_for: MakeConfig):
     with RunningServer(config_for(collector.host, metric_export_interval="1h").folder) as server:
         server.finished(server.submit())
         assert not collector.metrics()

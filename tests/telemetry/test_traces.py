@@ -1,4 +1,4 @@
-"""Spans of requests and benchmarks, as a collector gets them."""
+"""Spans of requests and benchmarks, as a collector receives them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ERROR = 2
 
 
 class Observed(NamedTuple):
-    """A server and the collector that it sends everything to."""
+    """A server and the collector that it exports to."""
 
     server: RunningServer
     collector: HttpCollector
@@ -30,7 +30,7 @@ class Observed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """For tests that only ask the server something, and say which of its spans they mean."""
+    """Shared by tests that only send requests and find their own spans by attributes."""
     with HttpCollector() as collector:
         config = sending_config(tmp_path_factory.mktemp("observed"), collector.host)
         with RunningServer(config.folder) as server:
@@ -68,7 +68,7 @@ def test_a_request_is_a_server_span_with_the_http_conventions(observed: Observed
     }
 
 
-def test_what_has_no_route_has_no_name_that_a_client_chose(observed: Observed):
+def test_span_names_of_requests_without_a_route_are_not_chosen_by_clients(observed: Observed):
     server, collector = observed
     assert server.call("GET", "/nowhere").status == 404
     assert ask(server.port, "BREW", f"{API}/jobs").status == 405
@@ -82,7 +82,7 @@ def test_what_has_no_route_has_no_name_that_a_client_chose(observed: Observed):
     assert head.attributes["http.request.method"] == "HEAD"
 
 
-def test_a_refused_report_shows_no_token(observed: Observed):
+def test_the_span_of_a_refused_report_has_no_token(observed: Observed):
     path = f"/callback/{'x' * 43}{API}/jobs/a/events"
     assert ask(observed.server.port, "POST", path, "Origin: https://evil.example").status == 403
     observed.collector.span("POST", url__path=f"{API}/jobs/a/events")
@@ -112,7 +112,7 @@ def test_the_trace_of_a_caller_is_continued(collector: HttpCollector, config_for
     assert [found.item.name for found in collector.spans()] == [span.item.name]
 
 
-def test_a_benchmark_is_a_span_below_the_request_and_its_adapter_joins_it(
+def test_a_benchmark_is_a_child_span_of_the_request_and_parent_of_its_adapters(
     collector: HttpCollector, config_for: MakeConfig
 ):
     config = config_for(collector.host)
@@ -141,7 +141,7 @@ def test_a_benchmark_is_a_span_below_the_request_and_its_adapter_joins_it(
     assert "exit" in span.item.status.message
 
 
-def test_a_benchmark_that_completes_is_no_error(observed: Observed):
+def test_the_span_of_a_completed_benchmark_is_no_error(observed: Observed):
     job_id = observed.server.submit()
     assert observed.server.finished(job_id)["status"]["state"] == "completed"
     span = observed.collector.span("local.run_benchmark", evalhub__job__id=job_id)
@@ -149,7 +149,7 @@ def test_a_benchmark_that_completes_is_no_error(observed: Observed):
     assert span.item.status.code != ERROR
 
 
-def test_the_end_of_the_server_ends_and_sends_every_span(
+def test_open_spans_are_ended_and_exported_at_exit(
     collector: HttpCollector, config_for: MakeConfig, tmp_path: Path
 ):
     config = config_for(collector.host, tracer_batch_interval="1h")
@@ -167,7 +167,7 @@ def test_the_end_of_the_server_ends_and_sends_every_span(
         assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
 
 
-def test_telemetry_names_its_service(collector: HttpCollector, config_for: MakeConfig):
+def test_telemetry_has_the_service_name(collector: HttpCollector, config_for: MakeConfig):
     attributes = {"deployment.environment.name": "test"}
     config = config_for(
         collector.host, service_name="mine", service_version="7", additional_attributes=attributes
@@ -184,7 +184,7 @@ def test_telemetry_names_its_service(collector: HttpCollector, config_for: MakeC
     assert resource["service.instance.id"]
 
 
-def test_without_a_name_the_environments_counts_and_then_the_programs(
+def test_the_service_name_is_by_default_that_of_the_environment_or_of_the_program(
     collector: HttpCollector, config_for: MakeConfig
 ):
     config = config_for(collector.host)
