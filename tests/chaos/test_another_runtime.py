@@ -1,4 +1,4 @@
-"""A server under another runtime leaves alone what the first one launched, until that is selected again."""
+"""Benchmarks that were started by a runtime that is no longer selected."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def restart(server: RunningServer, runtime: str) -> None:
 
 @pytest.fixture
 def job_id(server: RunningServer) -> str:
-    """A job of the local runtime, in a server that has been restarted under the runtime echo."""
+    """A job of the local runtime, on a server that was restarted with the runtime ``echo``."""
     job_id = server.submit()
     wait_until(lambda: "ready" in server.logs(job_id), "a running adapter")
     restart(server, "echo")
@@ -74,7 +74,7 @@ def warning(server: RunningServer, job_id: str) -> dict[str, str]:
     return benchmark.get("warning_message", {})
 
 
-def test_the_benchmark_waits_with_a_notice_and_goes_on_when_its_runtime_is_selected_again(
+def test_the_benchmark_waits_with_a_notice_and_continues_when_its_runtime_is_selected_again(
     server: RunningServer, job_id: str, gate: Path
 ):
     assert server.job(job_id)["status"]["state"] == "running"
@@ -82,7 +82,7 @@ def test_the_benchmark_waits_with_a_notice_and_goes_on_when_its_runtime_is_selec
     assert warning(server, job_id)["message_code"] == "runtime_not_selected"
     (pid,) = {os.getpgid(pid) for pid in processes_with(job_id)}
 
-    other = server.submit()  # the selected runtime works on
+    other = server.submit()  # jobs of the selected runtime run
     assert server.finished(other)["status"]["state"] == "completed"
     assert server.job(job_id)["status"]["state"] == "running"
 
@@ -93,7 +93,9 @@ def test_the_benchmark_waits_with_a_notice_and_goes_on_when_its_runtime_is_selec
     assert server.finished(job_id)["status"]["state"] == "completed"
 
 
-def test_a_report_is_recorded_in_the_meantime(server: RunningServer, job_id: str, gate: Path):
+def test_a_report_is_recorded_while_the_other_runtime_is_selected(
+    server: RunningServer, job_id: str, gate: Path
+):
     gate.touch()
     assert server.finished(job_id)["status"]["state"] == "completed"
     wait_until(lambda: not processes_with(job_id), "the adapter's end")
@@ -102,7 +104,7 @@ def test_a_report_is_recorded_in_the_meantime(server: RunningServer, job_id: str
     assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true").status == 204
 
 
-def test_it_can_be_neither_cancelled_nor_deleted(server: RunningServer, job_id: str):
+def test_the_job_can_be_neither_cancelled_nor_deleted(server: RunningServer, job_id: str):
     for query in ("", "?force=true", "?hard_delete=true", "?hard_delete=true&force=false"):
         answer = server.call("DELETE", f"{API}/jobs/{job_id}{query}")
         assert answer.refusal == (409, "job_can_not_be_updated")
@@ -114,14 +116,14 @@ def test_it_can_be_neither_cancelled_nor_deleted(server: RunningServer, job_id: 
     assert processes_with(job_id) == []
 
 
-def test_its_log_cannot_be_read(server: RunningServer, job_id: str):
+def test_the_log_cannot_be_read(server: RunningServer, job_id: str):
     for path in ("logs", "benchmarks/0/logs"):
         answer = server.call("GET", f"{API}/jobs/{job_id}/{path}")
         assert answer.status == 500
         assert SENTENCE in str(answer.body)
 
 
-def test_forced_the_record_is_removed_and_what_may_still_run_is_logged(server: RunningServer, job_id: str):
+def test_force_removes_the_record_and_logs_what_may_still_run(server: RunningServer, job_id: str):
     assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true&force=true").status == 204
     assert server.call("GET", f"{API}/jobs/{job_id}").status == 404
     assert processes_with(job_id)

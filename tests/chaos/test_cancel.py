@@ -1,4 +1,4 @@
-"""Cancel and delete: nothing of the job runs afterwards, and nothing is lost that was not meant to be."""
+"""Cancel and delete: no process of the job is left running, and a cancel keeps logs and results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def started(server: RunningServer, *benchmarks: str) -> str:
     return job_id
 
 
-def test_cancel_ends_every_process_of_the_job_and_keeps_its_logs(server: RunningServer, config: Config):
+def test_cancel_terminates_every_process_of_the_job_and_keeps_its_logs(server: RunningServer, config: Config):
     job_id = started(server)
     assert len(processes_with(job_id)) >= 3
     assert cancel(server, job_id).status == 204
@@ -68,7 +68,7 @@ def test_a_refused_cancel_keeps_logs_and_results(server: RunningServer, config: 
     assert server.job(job_id)["status"]["state"] == "completed"
 
 
-def test_a_bad_parameter_touches_nothing(server: RunningServer):
+def test_an_invalid_parameter_changes_nothing(server: RunningServer):
     job_id = started(server)
     answer = cancel(server, job_id, "?hard_delete=foo")
     assert answer.refusal == (400, "query_parameter_invalid")

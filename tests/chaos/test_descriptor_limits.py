@@ -1,4 +1,4 @@
-"""A server that has no file descriptor left."""
+"""Limits of file descriptors, and a server that has reached its limit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 
 from harness import Config, RunningServer, processes_with, wait_until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at limits as Linux tells them")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads limits from Linux's /proc")
 
 
 def python_with_limit(folder: Path, ulimit: str) -> str:
-    """A Python whose processes may have only so many files open."""
+    """A Python executable whose processes have a limit of open files."""
     script = folder / "python"
     script.write_text(f"#!/bin/sh\nulimit {ulimit}\nexec '{sys.executable}' \"$@\"\n")
     script.chmod(0o700)
@@ -33,7 +33,7 @@ def test_the_soft_limit_is_raised(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("end", "code"), [("exit:3", "adapter_failed"), ("kill:9", "adapter_killed")])
-def test_an_adapter_that_ends_while_no_descriptor_is_left_is_not_lost(tmp_path: Path, end: str, code: str):
+def test_the_exit_of_an_adapter_is_detected_when_no_descriptor_is_left(tmp_path: Path, end: str, code: str):
     gate = tmp_path / "gate"
     config = Config(tmp_path / "config", supervisor={"exit_grace": "100ms"})
     config.scripted("running", f"await:{gate}", end)

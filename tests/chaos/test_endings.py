@@ -1,4 +1,4 @@
-"""However an adapter ends, its benchmark ends too, and says why."""
+"""Exits of adapters, with and without a result, and the resulting state and message of the benchmark."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server(config: Config) -> Iterator[RunningServer]:
 
 
 def ended(server: RunningServer, provider: str) -> dict[str, Any]:
-    """The only benchmark's status once its job is over, with the job's state under ``job``."""
+    """Status of the only benchmark of a finished job, with the job's state under ``job``."""
     job = server.finished(server.submit(provider=provider))
     (benchmark,) = job["status"]["benchmarks"]
     return {**benchmark, "job": job["status"]["state"]}
@@ -57,7 +57,7 @@ def ended(server: RunningServer, provider: str) -> dict[str, Any]:
         ("notexecutable", "command_not_executable", ["exit code 126", "permissions"]),
     ],
 )
-def test_an_end_without_a_result_fails_the_benchmark(
+def test_an_exit_without_a_result_fails_the_benchmark(
     server: RunningServer, provider: str, code: str, fragments: list[str]
 ):
     benchmark = ended(server, provider)
@@ -69,7 +69,7 @@ def test_an_end_without_a_result_fails_the_benchmark(
 
 
 @pytest.mark.parametrize("provider", ["nolocal", "empty"])
-def test_a_provider_without_a_local_command_fails_in_the_contracts_words(
+def test_a_provider_without_a_local_command_fails_with_the_released_servers_text(
     server: RunningServer, provider: str
 ):
     error = ended(server, provider)["error_message"]
@@ -80,13 +80,13 @@ def test_a_provider_without_a_local_command_fails_in_the_contracts_words(
     )
 
 
-def test_a_result_stands_whatever_the_exit_status(server: RunningServer):
+def test_a_result_is_kept_whatever_the_exit_status(server: RunningServer):
     benchmark = ended(server, "completed-exit3")
     assert (benchmark["job"], benchmark["status"]) == ("completed", "completed")
     assert "error_message" not in benchmark
 
 
-def test_an_adapters_own_failure_message_stands(server: RunningServer):
+def test_a_failure_message_of_the_adapter_is_kept(server: RunningServer):
     assert ended(server, "failed")["error_message"] == {
         "message": "boom",
         "message_code": "scripted",
@@ -112,7 +112,7 @@ def test_a_late_result_replaces_the_servers_provisional_failure(server: RunningS
     assert server.call("POST", path, {"benchmark_status_event": changed}).status == 409
 
 
-def test_what_an_adapter_leaves_running_is_ended_with_it(tmp_path: Path):
+def test_processes_that_an_adapter_leaves_running_are_terminated(tmp_path: Path):
     config = Config(tmp_path / "config", supervisor={"stop_grace": "200ms"})
     config.scripted("running", "helper", "daemon", "completed")
     with RunningServer(config.folder) as server:
@@ -121,7 +121,7 @@ def test_what_an_adapter_leaves_running_is_ended_with_it(tmp_path: Path):
         wait_until(lambda: not processes_with(str(config.jobs_dir)), "the helpers' end")
 
 
-def test_an_adapter_that_lingers_after_its_result_is_ended(tmp_path: Path):
+def test_an_adapter_that_lingers_after_its_result_is_terminated(tmp_path: Path):
     config = Config(tmp_path / "config", supervisor={"linger": "100ms", "stop_grace": "200ms"})
     config.scripted("completed", "ignore-term", "hang")
     with RunningServer(config.folder) as server:
@@ -137,7 +137,7 @@ def test_an_adapter_that_lingers_after_its_result_is_ended(tmp_path: Path):
         ("run_timeout", ("running", "hang"), "did not finish within 0.3 seconds"),
     ],
 )
-def test_an_adapter_that_hangs_is_ended_at_its_deadline(
+def test_an_adapter_that_hangs_is_terminated_at_its_deadline(
     tmp_path: Path, setting: str, steps: tuple[str, ...], fragment: str
 ):
     config = Config(tmp_path / "config", supervisor={setting: "300ms", "stop_grace": "200ms"})

@@ -1,4 +1,4 @@
-"""Evaluation cards in a real registry, with a registry and a server that come and go."""
+"""Evaluation cards in a real registry, with outages of the registry and restarts of the server."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def export_of(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def settled(server: RunningServer, job_id: str) -> dict[str, Any]:
-    """The job once its export is done, one way or the other."""
+    """The job, as soon as its export has succeeded or failed."""
     server.finished(job_id)
     return wait_until(
         lambda: export_of(job := server.job(job_id))["state"] != "pending" and job, f"the export of {job_id}"
@@ -71,7 +71,7 @@ def manifest_of(registry: RunningRegistry, tag: str, headers: Mapping[str, str] 
     return answer
 
 
-def test_a_finished_job_s_card_is_in_the_registry_and_the_job_says_where(tmp_path: Path):
+def test_the_card_of_a_finished_job_is_pushed_and_the_job_has_its_location(tmp_path: Path):
     auth = RunningRegistry.basic(tmp_path / "registry")
     with RunningRegistry(tmp_path / "registry", auth=auth) as registry:
         docker = {"auths": {registry.host: {"auth": AUTH}}}
@@ -131,7 +131,7 @@ def test_the_token_flow_with_a_credential_helper(tmp_path: Path):
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])
-def test_an_outage_of_the_registry_and_a_restart_of_the_server_end_in_one_artifact(tmp_path: Path, how: str):
+def test_an_outage_of_the_registry_and_a_restart_result_in_one_artifact(tmp_path: Path, how: str):
     with RunningRegistry(tmp_path / "registry") as registry, a_server(tmp_path) as server:
         registry.stop()
         job_id = server.submit(exports=exported_to(registry))
@@ -161,7 +161,7 @@ def test_an_outage_of_the_registry_and_a_restart_of_the_server_end_in_one_artifa
         assert len(registry.requests("PUT", "/team/results/manifests/")) == 1
 
 
-def test_a_result_that_replaces_a_provisional_failure_takes_the_tag_over(tmp_path: Path):
+def test_the_tag_moves_to_the_card_of_a_result_that_replaces_a_provisional_failure(tmp_path: Path):
     with (
         RunningRegistry(tmp_path / "registry") as registry,
         a_server(tmp_path, "exit:3", supervisor={"exit_grace": "0s"}) as server,
@@ -175,7 +175,7 @@ def test_a_result_that_replaces_a_provisional_failure_takes_the_tag_over(tmp_pat
     assert completed["digest"] != failed["digest"]
 
 
-def test_credentials_that_are_mended_later_serve_the_export_that_waits(tmp_path: Path):
+def test_a_pending_export_uses_credentials_that_are_corrected_later(tmp_path: Path):
     auth = RunningRegistry.basic(tmp_path / "registry")
     with RunningRegistry(tmp_path / "registry", auth=auth) as registry, a_server(tmp_path) as server:
         job_id = server.submit(exports=exported_to(registry))
@@ -191,7 +191,7 @@ def test_credentials_that_are_mended_later_serve_the_export_that_waits(tmp_path:
         assert registry.tags("team/results", AS_ROBOT) == [f"evaluation-card-{job_id}"]
 
 
-def test_what_cannot_be_pushed_anywhere_is_said_at_once_and_the_job_is_none_the_worse(tmp_path: Path):
+def test_invalid_coordinates_fail_the_export_at_once_but_not_the_job(tmp_path: Path):
     with a_server(tmp_path) as server:
         coordinates = {"oci_host": "registry.example", "oci_repository": "Not A Repository"}
         job_id = server.submit(exports={"oci": {"coordinates": coordinates}})
@@ -201,7 +201,7 @@ def test_what_cannot_be_pushed_anywhere_is_said_at_once_and_the_job_is_none_the_
     assert "'Not A Repository' is not a repository" in job["results"]["oci"]["status"]["message"]["message"]
 
 
-def test_a_server_without_the_exporter_says_so(tmp_path: Path):
+def test_without_the_exporter_the_job_shows_a_failed_export(tmp_path: Path):
     with a_server(tmp_path, plugins={"exporters": []}) as server:
         coordinates = {"oci_host": "registry.example", "oci_repository": "r"}
         job = server.finished(server.submit(exports={"oci": {"coordinates": coordinates}}))

@@ -1,4 +1,4 @@
-"""A server that is the first process of its PID namespace, as in a container, reaps what it inherits."""
+"""A server that is PID 1, as in a container, reaps orphans."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def zombies(server: RunningServer) -> list[psutil.Process]:
     return [process for process in children if process.status() == psutil.STATUS_ZOMBIE]
 
 
-def test_it_reaps_short_lived_orphans_and_keeps_the_exit_codes_of_adapters(server: RunningServer) -> None:
+def test_short_lived_orphans_are_reaped_and_exit_codes_of_adapters_are_kept(server: RunningServer) -> None:
     job = server.submit(provider="orphans")
     wait_until(lambda: "all started" in server.logs(job), "300 orphans", 60)
     wait_until(lambda: not zombies(server), "no zombie is left", 30)

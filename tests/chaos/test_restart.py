@@ -1,4 +1,4 @@
-"""The server may end at any moment; adapters live on and nothing that was acknowledged is lost."""
+"""Stops and crashes of the server: adapters continue, and no acknowledged change is lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def config(tmp_path: Path, gate: Path) -> Config:
 def server(config: Config, tmp_path: Path) -> Iterator[RunningServer]:
     with RunningServer(config.folder, data_dir=tmp_path / "data") as running:
         yield running
-    # A durable server leaves adapters running when it stops; the tests' own must not stay.
+    # A durable server leaves adapters running when it stops; these must not outlive the tests.
     for pid in processes_with(str(config.jobs_dir)):
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not processes_with(str(config.jobs_dir)), "the end of the adapters left")
@@ -48,7 +48,7 @@ def ready(server: RunningServer, job_id: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-def test_a_running_job_completes_after_the_servers_end_and_restart(
+def test_a_running_job_completes_after_a_stop_or_crash_and_a_restart(
     server: RunningServer, gate: Path, how: str
 ):
     job_id = server.submit()
@@ -72,7 +72,7 @@ def test_a_job_can_be_cancelled_after_a_crash_of_the_server(server: RunningServe
     assert server.job(job_id)["status"]["state"] == "cancelled"
 
 
-def test_an_adapter_that_dies_while_the_server_is_down_is_found_dead(server: RunningServer, gate: Path):
+def test_the_exit_of_an_adapter_is_detected_after_the_server_was_down(server: RunningServer, gate: Path):
     job_id = server.submit(provider="exits")
     ready(server, job_id)
     server.kill()
@@ -106,7 +106,7 @@ def test_every_acknowledged_create_survives_a_crash(server: RunningServer):
         assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true").status == 204
 
 
-def test_sigterm_ends_an_idle_or_busy_server_at_once_with_status_0(server: RunningServer):
+def test_an_idle_or_busy_server_exits_with_status_0_at_once_after_sigterm(server: RunningServer):
     ready(server, server.submit())
     before = time.monotonic()
     assert server.terminate() == 0
@@ -114,7 +114,9 @@ def test_sigterm_ends_an_idle_or_busy_server_at_once_with_status_0(server: Runni
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_server_in_memory_takes_its_adapters_along(config: Config, number: signal.Signals):
+def test_a_server_without_a_data_directory_terminates_its_adapters_at_exit(
+    config: Config, number: signal.Signals
+):
     with RunningServer(config.folder) as server:
         job_id = server.submit()
         ready(server, job_id)

@@ -41,7 +41,7 @@ def running_job(server: RunningServer, provider: str = "scripted") -> str:
     return job_id
 
 
-def test_a_full_disk_answers_every_change_with_503(server: RunningServer):
+def test_every_change_is_refused_with_503_on_a_full_disk(server: RunningServer):
     job_id = running_job(server)
     provider = server.call("POST", f"{API}/providers", PROVIDER).body["resource"]["id"]
     requests: tuple[tuple[str, str, Any], ...] = (
@@ -69,7 +69,7 @@ def test_a_full_disk_answers_every_change_with_503(server: RunningServer):
     assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
 
 
-def test_a_sidecar_keeps_a_result_until_there_is_room_for_it(tmp_path: Path):
+def test_a_sidecar_keeps_a_result_until_the_disk_has_space(tmp_path: Path):
     port, gate = free_port(), tmp_path / "gate"
     hub = {"base_url": f"http://localhost:{port}"}
     with RunningSidecar(tmp_path / "sidecar", {"local_mode": True, "eval_hub": hub}) as sidecar:
@@ -86,13 +86,12 @@ def test_a_sidecar_keeps_a_result_until_there_is_room_for_it(tmp_path: Path):
                 wait_until(lambda: "reported" in server.logs(job_id), "the report")
                 wait_until(lambda: "Server is unavailable" in sidecar.log_text(), "a refusal")
             job = server.in_state(job_id, "completed")
-            assert "event" not in server.logs(
-                job_id
-            )  # neither refused nor lost, for all that the adapter knows
+            # The adapter sees neither a refusal nor a loss.
+            assert "event" not in server.logs(job_id)
     assert job["results"]["benchmarks"][0]["metrics"] == {"acc": 0.75}
 
 
-def test_a_result_that_could_not_be_stored_is_stored_when_there_is_room(server: RunningServer):
+def test_a_result_that_could_not_be_stored_is_stored_when_the_disk_has_space(server: RunningServer):
     job_id = running_job(server, "gated")
     with full_disk(server.pid):
         (server.configdir / "gate").touch()
@@ -118,7 +117,7 @@ def test_a_cancel_that_cannot_be_stored_stops_everything_and_is_stored_later(ser
     assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
 
 
-def test_a_refused_cancel_is_refused_without_storage_too(server: RunningServer):
+def test_cancelling_a_finished_job_is_refused_during_an_outage_too(server: RunningServer):
     job_id = server.submit(provider="quick")
     server.finished(job_id)
     with full_disk(server.pid):
@@ -127,7 +126,7 @@ def test_a_refused_cancel_is_refused_without_storage_too(server: RunningServer):
         assert server.call("DELETE", f"{API}/jobs/no-such-job?hard_delete=true").status == 404
 
 
-def test_waiting_benchmarks_of_such_a_job_never_start(tmp_path: Path):
+def test_waiting_benchmarks_of_a_job_cancelled_during_an_outage_never_start(tmp_path: Path):
     config = Config(tmp_path / "config", supervisor={"stop_grace": "300ms"}, local={"max_parallel": 1})
     config.scripted("running", "say:ready", "hang")
     config.scripted("completed", provider_id="quick")
@@ -143,7 +142,7 @@ def test_waiting_benchmarks_of_such_a_job_never_start(tmp_path: Path):
         assert [path.name for path in (config.jobs_dir / job_id).iterdir()] == ["0"]
 
 
-def test_a_delete_that_cannot_be_stored_leaves_nothing_but_the_record(server: RunningServer):
+def test_a_delete_that_cannot_be_stored_leaves_only_the_record(server: RunningServer):
     job_id = running_job(server)
     folder = server.configdir / "jobs" / job_id
     assert folder.exists()
@@ -159,7 +158,7 @@ def test_a_delete_that_cannot_be_stored_leaves_nothing_but_the_record(server: Ru
 
 
 @needs_mounts
-def test_a_delete_makes_the_room_that_it_needs(tmp_path: Path):
+def test_a_delete_frees_the_disk_space_that_it_needs(tmp_path: Path):
     config = Config(tmp_path / "config", local={"jobs_dir": str(tmp_path / "disk" / "jobs")})
     config.scripted("running", "say:ready", "hang")
     with (
@@ -177,7 +176,7 @@ def test_a_delete_makes_the_room_that_it_needs(tmp_path: Path):
 
 
 @pytest.mark.parametrize("crash", [True, False])
-def test_a_server_that_ends_meanwhile_leaves_nothing_that_runs_or_waits(server: RunningServer, crash: bool):
+def test_a_job_cancelled_during_an_outage_does_not_run_after_a_restart(server: RunningServer, crash: bool):
     job_id = running_job(server)
     with full_disk(server.pid):
         assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 503
@@ -186,8 +185,7 @@ def test_a_server_that_ends_meanwhile_leaves_nothing_that_runs_or_waits(server: 
         else:
             assert server.terminate() == 0
     server.start()
-    job = server.finished(
-        job_id
-    )  # the cancel is forgotten, as the answer said; that the adapter ended is not
+    # The cancel is lost, as the 503 implies; the exit of the adapter is detected.
+    job = server.finished(job_id)
     assert job["status"]["state"] == "failed"
     assert processes_with(job_id) == []

@@ -1,4 +1,4 @@
-"""Webhooks of a whole server, with an endpoint and a server that come and go."""
+"""Webhooks of a server process, with outages of the endpoint and restarts of the server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def a_server(tmp_path: Path, receiver: Receiver, *steps: str, **webhook: Any) ->
 
 
 def verified(requests: list[Request]) -> list[Any]:
-    """The messages, without the repeats that their ids give away; each must be signed."""
+    """The messages without repeats, which have equal ids. Asserts that each is signed."""
     documents = {got.headers["webhook-id"]: Webhook(SECRET).verify(got.body, got.headers) for got in requests}
     return list(documents.values())
 
@@ -48,9 +48,7 @@ def types(requests: list[Request]) -> list[str]:
     return [document["type"] for document in verified(requests)]
 
 
-def test_an_endpoint_hears_of_everything_in_order_and_clients_do_not_notice(
-    tmp_path: Path, receiver: Receiver
-):
+def test_every_event_is_sent_in_order_and_is_not_visible_to_clients(tmp_path: Path, receiver: Receiver):
     with a_server(tmp_path, receiver, "running", "env:HOOK_SECRET", "completed") as server:
         job_id = server.submit()
         job = server.finished(job_id)
@@ -67,7 +65,7 @@ def test_an_endpoint_hears_of_everything_in_order_and_clients_do_not_notice(
     assert "HOOK_SECRET=None" in adapter_saw
 
 
-def test_events_that_an_unavailable_endpoint_missed_are_sent_by_the_next_server_in_order(
+def test_events_missed_by_an_unavailable_endpoint_are_sent_in_order_after_a_restart(
     tmp_path: Path, receiver: Receiver
 ):
     receiver.stop()
@@ -112,7 +110,7 @@ def test_only_selected_events_are_sent_and_by_default_the_terminal_ones(tmp_path
     }
 
 
-def test_a_name_for_this_computer_is_refused_when_it_is_looked_up(tmp_path: Path, receiver: Receiver):
+def test_a_name_that_resolves_to_this_computer_is_refused(tmp_path: Path, receiver: Receiver):
     url = f"http://localhost:{receiver.port}/hook"
     with a_server(tmp_path, receiver, "completed", url=url, allow_private_addresses=False) as server:
         server.finished(server.submit())

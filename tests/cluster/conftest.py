@@ -1,4 +1,4 @@
-"""A server in cluster mode over the fake cluster: the process is real, and so is everything between the two."""
+"""Fixtures: a real server process in cluster mode, over the fake cluster's HTTP API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def a_config(folder: Path) -> Config:
 
 
 def a_server(config: Config, cluster: FakeCluster, folder: Path, **env: str) -> RunningServer:
-    """A server that keeps everything in ``folder``, so that another one there is the same, restarted."""
+    """A server with all its data in ``folder``; another one with the same folder acts as its restart."""
     server = RunningServer(
         config.folder,
         data_dir=folder / "data",
@@ -51,7 +51,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def new_server(cluster: FakeCluster, config: Config, tmp_path: Path) -> NewServer:
-    """Makes servers over the same cluster and the same directory; ``env`` is added."""
+    """Factory of servers with the same cluster and directory; ``env`` is added to their environment."""
 
     def make(**env: str) -> RunningServer:
         return a_server(config, cluster, tmp_path, **env)
@@ -70,7 +70,7 @@ def shared_cluster() -> Iterator[FakeCluster]:
 def shared_server(
     shared_cluster: FakeCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
-    """One for many tests; a provider for each script, whose name is that of the script."""
+    """A server for many tests. It has one provider per script, with the script's name."""
     folder = tmp_path_factory.mktemp("shared")
     config = a_config(folder / "config")
     for script in ("exits:3", "exits:0", "oom", "unschedulable", "waits:ImagePullBackOff", "stops"):

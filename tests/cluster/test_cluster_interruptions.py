@@ -1,4 +1,4 @@
-"""Restarts, crashes and cancels in the middle of everything, over a server process and a cluster that both remember."""
+"""Restarts, crashes and cancels during launches and runs, with a durable server and cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def provider(config: Config) -> None:
 
 
 @pytest.mark.parametrize(("verb", "resource", "after"), STEPS)
-def test_a_crash_in_the_middle_of_creation_makes_no_second_job(
+def test_a_crash_during_creation_does_not_create_a_second_job(
     new_server: NewServer, cluster: FakeCluster, verb: str, resource: str, after: bool
 ):
     hold = cluster.hold(verb, resource, after=after)
@@ -44,7 +44,7 @@ def test_a_crash_in_the_middle_of_creation_makes_no_second_job(
     cluster.until_empty()
 
 
-def test_a_cancel_that_a_crash_interrupts_is_finished_by_the_next_server(
+def test_a_cancel_interrupted_by_a_crash_is_completed_by_the_next_server(
     new_server: NewServer, cluster: FakeCluster
 ):
     hold = cluster.hold("create", "jobs", after=True)
@@ -62,7 +62,7 @@ def test_a_cancel_that_a_crash_interrupts_is_finished_by_the_next_server(
         assert restarted.job(job_id)["status"]["state"] == "cancelled"
 
 
-def test_what_ended_while_no_server_was_there_is_found_out(new_server: NewServer, cluster: FakeCluster):
+def test_jobs_that_finished_while_no_server_ran_are_detected(new_server: NewServer, cluster: FakeCluster):
     with new_server() as server:
         job_id = server.submit("a")
         wait_until(cluster.running, "the pod runs")
@@ -85,6 +85,6 @@ def test_a_server_that_starts_during_an_outage_waits_for_its_end(new_server: New
         assert {restarted.job(job)["status"]["state"] for job in (job_id, later)} <= {"pending", "running"}
 
 
-def test_without_a_cluster_the_start_fails_and_says_how_to_mend_it(new_server: NewServer):
+def test_without_a_cluster_the_start_fails_with_the_fix(new_server: NewServer):
     with pytest.raises(AssertionError, match=r"(?s)ended with 1: .*--local.*no cluster found.*KUBECONFIG"):
         new_server(KUBECONFIG="/no/such/file").start()

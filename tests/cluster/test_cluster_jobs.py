@@ -1,4 +1,4 @@
-"""Evaluations in a cluster, from the request to the end: what the server makes of what happens to Jobs and pods."""
+"""Evaluations in a cluster: states and messages derived from events of Jobs and pods."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def benchmark(job: dict[str, Any], index: int = 0) -> dict[str, Any]:
 
 
 def warned(server: RunningServer, job_id: str, reason: str) -> dict[str, Any]:
-    """The job once its benchmark has that warning."""
+    """The job, as soon as its benchmark has that warning."""
 
     def found() -> dict[str, Any] | None:
         job = server.job(job_id)
@@ -43,7 +43,7 @@ def warned(server: RunningServer, job_id: str, reason: str) -> dict[str, Any]:
 
 
 def submitted(server: RunningServer, cluster: FakeCluster, *benchmarks: str) -> str:
-    """A job whose pods run until they are stopped, once they do."""
+    """Submit a job whose pods run until they are stopped; returns when they run."""
     names = benchmarks or ("b",)
     job_id = server.submit(*names, provider=STOPS)
     wait_until(lambda: len(cluster.running(job_id=job_id)) == len(names), "the pods run")
@@ -60,7 +60,9 @@ def job_of(cluster: FakeCluster, job_id: str) -> Object:
     return job
 
 
-def test_a_result_completes_the_job_and_the_cluster_hears_of_it(server: RunningServer, cluster: FakeCluster):
+def test_a_result_completes_the_job_and_is_published_in_the_cluster(
+    server: RunningServer, cluster: FakeCluster
+):
     job_id = submitted(server, cluster)
     assert report(server, job_id, "running").status == 204
     wait_until(lambda: cluster.jobs(job_id=job_id, **{PHASE: "Running"}), "the phase is a label of the Job")
@@ -78,7 +80,7 @@ def test_a_result_completes_the_job_and_the_cluster_hears_of_it(server: RunningS
         ("oom", "oom_killed", "memory_limit"),
     ],
 )
-def test_an_end_without_a_result_fails_with_its_reason(
+def test_an_exit_without_a_result_fails_with_its_reason(
     server: RunningServer, script: str, code: str, fragment: str
 ):
     job = server.finished(server.submit(provider=script))
@@ -89,9 +91,7 @@ def test_an_end_without_a_result_fails_with_its_reason(
         assert error["message"].endswith("Last log lines:\nfirst\nlast words")
 
 
-def test_a_job_that_is_given_up_leaves_nothing_that_could_start_later(
-    server: RunningServer, cluster: FakeCluster
-):
+def test_a_failed_job_leaves_no_object_that_could_start_later(server: RunningServer, cluster: FakeCluster):
     job_id = server.submit(provider="waits-imagepullbackoff")
     assert benchmark(server.finished(job_id))["error_message"]["message_code"] == "image_pull_failed"
     cluster.until_empty(job_id=job_id)
@@ -110,14 +110,14 @@ def test_a_deleted_job_fails_the_benchmark_until_a_late_result_comes(
     assert "error_message" not in benchmark(job)
 
 
-def test_the_operator_may_name_a_benchmark_as_its_labels_do(server: RunningServer, cluster: FakeCluster):
+def test_events_may_name_a_benchmark_by_its_label(server: RunningServer, cluster: FakeCluster):
     job_id = submitted(server, cluster, "MMLU_Pro")
     error = {"message": "oom", "message_code": "RUNTIME_FAILURE"}
     assert report(server, job_id, "failed", id="mmlu_pro", error_message=error).status == 204
     assert benchmark(server.finished(job_id))["error_message"]["message_code"] == "RUNTIME_FAILURE"
 
 
-def test_what_an_adapter_says_of_its_sidecar_is_shown_with_the_models_address(
+def test_the_sidecars_address_in_messages_is_replaced_by_the_models(
     server: RunningServer, cluster: FakeCluster
 ):
     job_id = submitted(server, cluster)
@@ -127,7 +127,7 @@ def test_what_an_adapter_says_of_its_sidecar_is_shown_with_the_models_address(
     assert shown == "calling http://model.test/v1/completions failed"
 
 
-def test_a_queue_and_a_node_that_are_waited_for_are_shown(server: RunningServer, cluster: FakeCluster):
+def test_waiting_for_a_queue_or_a_node_is_shown_as_a_warning(server: RunningServer, cluster: FakeCluster):
     job_id = server.submit(provider="unschedulable", queue={"kind": "kueue", "name": "lq"})
     job = warned(server, job_id, "suspended")
     assert job["status"]["state"] == "pending"
@@ -180,7 +180,7 @@ def test_an_outage_of_the_cluster_fails_nothing_and_is_shown(server: RunningServ
         assert server.finished(job_id)["status"]["state"] == "completed"
 
 
-def test_another_tenant_sees_nothing(server: RunningServer, cluster: FakeCluster):
+def test_jobs_are_hidden_from_other_tenants(server: RunningServer, cluster: FakeCluster):
     job_id = submitted(server, cluster)
     other = {"X-Tenant": "other"}
     for path in (f"{API}/jobs/{job_id}", f"{API}/jobs/{job_id}/logs"):
@@ -211,7 +211,7 @@ def test_a_hardware_profile_is_checked_before_anything_is_stored(
     ("resource", "after"), [("configmaps", False), ("configmaps", True), ("jobs", False), ("jobs", True)]
 )
 @pytest.mark.parametrize("query", ["", "?hard_delete=true"])
-def test_a_cancel_in_the_middle_of_creation_leaves_nothing(
+def test_a_cancel_during_creation_leaves_no_objects(
     server: RunningServer, cluster: FakeCluster, resource: str, after: bool, query: str
 ):
     hold = cluster.hold("create", resource, after=after)

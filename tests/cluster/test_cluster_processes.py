@@ -1,4 +1,4 @@
-"""Whole evaluations "in the cluster": server, sidecar and adapter are processes, and a proxy authenticates between them."""
+"""Whole evaluations "in the cluster": real processes for server, sidecar and adapter, with an authenticating proxy between them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def config(tmp_path: Path, cluster: FakeCluster) -> Config:
 
 @pytest.fixture
 def pods(tmp_path: Path) -> Path:
-    """Stands for the volumes of all pods."""
+    """A folder in place of the volumes of all pods."""
     return tmp_path / "pods"
 
 
 @pytest.fixture
 def serve(new_server: NewServer, config: Config, cluster: FakeCluster, pods: Path) -> Iterator[NewServer]:
-    """Starts a server whose adapters go through ``steps``; without any, it is started again."""
+    """Starts a server whose adapters run ``steps``; without steps, starts it again."""
     running: list[RunningServer] = []
 
     def start(*steps: str) -> RunningServer:
@@ -61,7 +61,7 @@ def test_an_evaluation_reports_through_its_sidecar(serve: NewServer):
     wait_until(lambda: server.logs(job["resource"]["id"]).endswith("hello\ndone"), "the log is whole")
 
 
-def test_an_adapter_that_crashes_fails_with_its_code_and_its_last_words(serve: NewServer):
+def test_a_crashed_adapter_fails_with_its_exit_code_and_last_log_lines(serve: NewServer):
     server = serve("running", "say:out of ideas", "exit:3")
     error = server.finished(server.submit())["status"]["benchmarks"][0]["error_message"]
     assert error["message_code"] == "adapter_failed"
@@ -69,8 +69,8 @@ def test_an_adapter_that_crashes_fails_with_its_code_and_its_last_words(serve: N
     assert error["message"].endswith("out of ideas")
 
 
-def test_a_result_that_the_server_was_not_there_to_hear_is_not_lost(serve: NewServer, tmp_path: Path):
-    """The adapter reports once, and the sidecar keeps it until a server takes it."""
+def test_a_result_reported_while_the_server_is_down_is_not_lost(serve: NewServer, tmp_path: Path):
+    """The adapter reports once; the sidecar keeps the event until a server accepts it."""
     go, gone = tmp_path / "go", tmp_path / "gone"
     server = serve("running", f"await:{go}", "completed", f"touch:{gone}", f"await:{tmp_path / 'end'}")
     job_id = server.submit()
@@ -83,7 +83,7 @@ def test_a_result_that_the_server_was_not_there_to_hear_is_not_lost(serve: NewSe
     (tmp_path / "end").touch()
 
 
-def test_a_cancel_ends_adapter_and_sidecar(serve: NewServer, pods: Path):
+def test_a_cancel_stops_adapter_and_sidecar(serve: NewServer, pods: Path):
     server = serve("running", "hang")
     job_id = server.submit()
     server.in_state(job_id, "running")
@@ -92,7 +92,7 @@ def test_a_cancel_ends_adapter_and_sidecar(serve: NewServer, pods: Path):
     wait_until(lambda: not processes_with(str(pods)), "nothing runs")
 
 
-def test_where_no_proxy_authenticates_a_token_does_and_adapters_report_at_an_address_of_their_own(
+def test_without_a_proxy_clients_need_the_token_and_adapters_use_a_callback_url(
     tmp_path: Path, cluster: FakeCluster, pods: Path
 ):
     port, token = free_port(), "0123456789abcdef0123456789abcdef"

@@ -22,7 +22,7 @@ Serving = Callable[[Config], AbstractContextManager[RunningServer]]
 
 @pytest.fixture(scope="session")
 def sdk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sdk:
-    """Made once per machine where pytest keeps a cache, else once per run."""
+    """The SDK's environment, created once per pytest cache, or once per run without a cache."""
     cache = getattr(request.config, "cache", None)
     folder = cache.mkdir("eval-hub-sdk") if cache else tmp_path_factory.mktemp("eval-hub-sdk")
     return Sdk.installed(folder, home=tmp_path_factory.mktemp("home"))
@@ -30,7 +30,7 @@ def sdk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def client_of(sdk: Sdk) -> ClientOf:
-    """Makes one of the SDK's clients for a server."""
+    """Factory of one of the SDK's clients for a server."""
 
     def make(server: RunningServer, kind: str = "SyncEvalHubClient") -> RemoteClient:
         return RemoteClient(sdk, CLIENT_SCRIPT, kind, f"http://localhost:{server.port}")
@@ -40,14 +40,14 @@ def client_of(sdk: Sdk) -> ClientOf:
 
 @pytest.fixture(scope="session")
 def serving(client_of: ClientOf) -> Serving:
-    """Runs a server; all that it holds at the end is read by the SDK's models, then what still runs is ended."""
+    """Runs a server. At the end, the SDK's models parse all its records; then running jobs are cancelled."""
 
     @contextmanager
     def run(config: Config) -> Iterator[RunningServer]:
         with RunningServer(config.folder, env=LOOPBACK_WITHOUT_PROXY) as server:
             yield server
             with client_of(server) as client:
-                jobs = everything_is_understood(server, client)
+                jobs = assert_all_is_parsed(server, client)
             for job_id in jobs:
                 if server.job(job_id)["status"]["state"] not in TERMINAL:
                     assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
@@ -56,7 +56,7 @@ def serving(client_of: ClientOf) -> Serving:
     return run
 
 
-def everything_is_understood(server: RunningServer, client: RemoteClient) -> list[str]:
+def assert_all_is_parsed(server: RunningServer, client: RemoteClient) -> list[str]:
     """Read every job and every provider, alone and in its list; returns the jobs' ids."""
     jobs = ids(server.get(f"{API}/jobs?limit=1000")["items"])
     assert ids(client("jobs.list", limit=1000)) == jobs

@@ -1,4 +1,4 @@
-"""The MCP server from PyPI: what assistants read and do through it works with this server."""
+"""The published MCP server's resources and tools, over this server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def submitted(mcp: McpSession, provider_id: str, benchmark_id: str = "b") -> str
     return job["job_id"]
 
 
-def test_it_reads_providers_and_their_benchmarks(mcp: McpSession, server: RunningServer):
+def test_providers_and_their_benchmarks_are_read(mcp: McpSession, server: RunningServer):
     providers = server.get(f"{API}/providers")["items"]
     assert ids(mcp.read("providers")) == ids(providers)
     assert mcp.read("providers/quick")["name"] == "quick"
@@ -44,12 +44,12 @@ def test_it_reads_providers_and_their_benchmarks(mcp: McpSession, server: Runnin
     assert mcp.read("benchmarks?label=long") == []
 
 
-def test_it_finds_providers_by_what_they_evaluate(mcp: McpSession):
+def test_providers_are_found_by_what_they_evaluate(mcp: McpSession):
     found = mcp.tool("discover_providers", target_type="agent", evaluates=["safety"])
     assert [provider["id"] for provider in found["providers"]] == ["described"]
 
 
-def test_it_reads_collections(mcp: McpSession, server: RunningServer):
+def test_collections_are_read(mcp: McpSession, server: RunningServer):
     body = {"name": "both", "category": "test", "benchmarks": [{"id": "b", "provider_id": "quick"}]}
     made = server.call("POST", f"{API}/collections", body).body["resource"]["id"]
     assert made in ids(mcp.read("collections"))
@@ -58,7 +58,7 @@ def test_it_reads_collections(mcp: McpSession, server: RunningServer):
     assert server.finished(job)["status"]["state"] == "completed"
 
 
-def test_it_follows_a_job_to_its_results(mcp: McpSession, server: RunningServer):
+def test_a_job_is_submitted_and_followed_to_its_results(mcp: McpSession, server: RunningServer):
     job_id = submitted(mcp, "quick")
     server.finished(job_id)
     status = mcp.tool("get_job_status", job_id=job_id)
@@ -72,14 +72,14 @@ def test_it_follows_a_job_to_its_results(mcp: McpSession, server: RunningServer)
     assert job_id not in ids(mcp.read("jobs?status=running"))
 
 
-def test_it_cancels_a_job(mcp: McpSession, server: RunningServer):
+def test_a_job_is_cancelled(mcp: McpSession, server: RunningServer):
     job_id = submitted(mcp, "hangs")
     server.in_state(job_id, "running")
     mcp.tool("cancel_job", job_id=job_id)
     assert mcp.tool("get_job_status", job_id=job_id)["state"] == "cancelled"
 
 
-def test_what_is_not_there_is_said(mcp: McpSession):
+def test_errors_name_unknown_benchmarks_and_jobs(mcp: McpSession):
     with pytest.raises(RefusedError, match="resource_does_not_exist"):
         submitted(mcp, "quick", "nope")
     with pytest.raises(RefusedError, match="resource_not_found"):
@@ -88,7 +88,7 @@ def test_what_is_not_there_is_said(mcp: McpSession):
         mcp.read("jobs/nope")
 
 
-def test_it_offers_the_ids_of_jobs(mcp: McpSession):
+def test_job_ids_are_completed(mcp: McpSession):
     job_id = submitted(mcp, "quick")
     template = {"type": "ref/resource", "uri": "evalhub://jobs/{id}"}
     offered = mcp.call("completion/complete", ref=template, argument={"name": "id", "value": job_id[:8]})

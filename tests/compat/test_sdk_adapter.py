@@ -78,7 +78,7 @@ def test_a_result_reaches_the_job_with_its_metrics_and_its_environment_card(serv
     assert job["results"]["test"] == {"score": 0.75, "threshold": 0.5, "pass": True}
 
 
-def test_each_phase_is_seen_while_it_lasts_and_the_last_one_stays(server: RunningServer, tmp_path: Path):
+def test_each_phase_is_shown_while_it_lasts_and_the_last_one_is_kept(server: RunningServer, tmp_path: Path):
     job_id = submit(server, "plain", parameters={"gates": str(tmp_path)})
 
     def benchmark() -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_each_phase_is_seen_while_it_lasts_and_the_last_one_stays(server: Runnin
     assert started_at == {ended["started_at"]}
 
 
-def test_all_that_a_result_can_carry_is_kept(server: RunningServer, config: Config):
+def test_every_field_of_a_result_is_kept(server: RunningServer, config: Config):
     job_id = submit(server, "rich")
     job = server.finished(job_id)
     assert job["status"]["state"] == "completed"
@@ -154,7 +154,7 @@ def test_the_adapter_reads_the_job_as_it_was_submitted(server: RunningServer, co
     assert not {"experiment_name", "tags"} & set(seen["given"])
 
 
-def test_what_a_submission_leaves_out_comes_from_the_provider_or_is_absent(
+def test_missing_fields_of_a_submission_come_from_the_provider_or_are_absent(
     server: RunningServer, config: Config
 ):
     job_id = submit(server, "rich")
@@ -176,7 +176,7 @@ def test_an_adapter_that_raises_fails_with_its_exit_code_and_its_traceback(serve
 
 
 @pytest.mark.parametrize("benchmark", ["reports-and-raises", "reports-the-old-way"])
-def test_a_failure_that_the_adapter_reported_itself_stands(server: RunningServer, benchmark: str):
+def test_a_failure_that_the_adapter_reported_is_not_replaced(server: RunningServer, benchmark: str):
     status = failure(server, submit(server, benchmark))
     assert status["error_message"] == {
         "message": "no such model",
@@ -186,7 +186,7 @@ def test_a_failure_that_the_adapter_reported_itself_stands(server: RunningServer
     assert status["completed_at"]
 
 
-def test_an_adapter_that_ends_before_its_first_report_fails_and_says_why(server: RunningServer):
+def test_an_adapter_that_exits_before_its_first_report_fails_with_the_cause(server: RunningServer):
     status = failure(server, server.submit(provider="incomplete"))
     error = status["error_message"]
     assert (error["message_code"], error["message_origin"]) == ("adapter_failed", "server")
@@ -194,7 +194,7 @@ def test_an_adapter_that_ends_before_its_first_report_fails_and_says_why(server:
     assert status["completed_at"]
 
 
-def test_a_result_that_the_sdk_swallows_fails_and_says_so(server: RunningServer):
+def test_a_result_that_the_sdk_cannot_send_fails_with_the_cause(server: RunningServer):
     status = failure(server, submit(server, "cannot-be-sent"))
     error = status["error_message"]
     assert error["message_code"] == "results_not_reported"
@@ -202,7 +202,7 @@ def test_a_result_that_the_sdk_swallows_fails_and_says_so(server: RunningServer)
     assert "Out of range float values are not JSON compliant" in error["message"]
 
 
-def test_an_adapter_reports_to_a_server_that_asks_for_a_token(sdk: Sdk, tmp_path: Path):
+def test_an_adapter_reports_to_a_server_that_requires_a_token(sdk: Sdk, tmp_path: Path):
     token = "0123456789abcdef0123456789abcdef"
     (tmp_path / "token").write_text(token)
     config = Config(tmp_path / "config", service={"port": 0, "auth_token_file": str(tmp_path / "token")})

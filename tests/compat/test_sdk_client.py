@@ -21,7 +21,7 @@ OFTEN = {"poll_interval": 0.05}
 
 
 def over(*benchmarks: str, **fields: Any) -> dict[str, Any]:
-    """A submission over benchmarks that are written ``provider/benchmark``."""
+    """A submission over benchmarks, each given as ``provider/benchmark``."""
     listed = [dict(zip(("provider_id", "id"), b.split("/"), strict=True)) for b in benchmarks]
     return {"name": "a job", "model": MODEL, "benchmarks": listed, **fields}
 
@@ -35,13 +35,13 @@ def states(job: dict[str, Any]) -> list[str]:
 
 
 def await_polls(server: RunningServer, job_id: str, how_many: int = 3) -> None:
-    """Return when the client has asked for the job so many times more."""
+    """Return when the client has requested the job ``how_many`` more times."""
 
     def polls() -> int:
         return sum(line.get("uri") == f"{API}/jobs/{job_id}" for line in server.log_lines())
 
     already = polls()
-    wait_until(lambda: polls() >= already + how_many, "the client's polls")
+    wait_until(lambda: polls() >= already + how_many, "the client's requests")
 
 
 def test_health_is_healthy(client: RemoteClient):
@@ -60,7 +60,7 @@ def test_providers_and_their_benchmarks_are_found(client: RemoteClient):
     assert provider["runtime"]["local"]["command"] == "true"
 
 
-def test_benchmarks_are_read_with_all_that_describes_them(client: RemoteClient):
+def test_benchmarks_are_read_with_every_field(client: RemoteClient):
     assert [b["id"] for b in client("benchmarks.list", provider_id="quick")] == ["b", "c"]
     assert len(client("benchmarks.list", category="test", limit=3)) == 3
     assert client("benchmarks.list", category="none") == []
@@ -107,7 +107,7 @@ def test_a_job_goes_from_submission_to_results(client: RemoteClient):
     assert client("jobs.get", job["resource"]["id"]) == ended
 
 
-def test_all_that_a_submission_can_say_comes_back(client: RemoteClient):
+def test_every_field_of_a_submission_is_returned(client: RemoteClient):
     rich = {
         "id": "b",
         "provider_id": "quick",
@@ -131,7 +131,7 @@ def test_all_that_a_submission_can_say_comes_back(client: RemoteClient):
     assert {key: job[key] for key in fields} == {**fields, "benchmarks": [{**rich, "test_data_ref": None}]}
     ended = client("jobs.wait_for_completion", job["resource"]["id"], timeout=30, **OFTEN)
     assert ended["effective_state"] == "completed"
-    assert ended["results"]["oci"]["status"]["state"] == "pending"  # no server answers at quay.test
+    assert ended["results"]["oci"]["status"]["state"] == "pending"  # quay.test does not exist
     assert {key: ended[key] for key in fields} == {key: job[key] for key in fields}
 
 
@@ -139,7 +139,7 @@ def test_all_that_a_submission_can_say_comes_back(client: RemoteClient):
     ("early", "early_state", "outcome"),
     [("quick", "completed", "completed"), ("breaks", "failed", "partially_failed")],
 )
-def test_waiting_goes_on_while_any_benchmark_does(
+def test_waiting_lasts_until_every_benchmark_has_finished(
     client: RemoteClient, server: RunningServer, closed_gate: Path, early: str, early_state: str, outcome: str
 ):
     job_id = submitted(client, f"{early}/b", "gated/b", "gated/b")
@@ -152,7 +152,7 @@ def test_waiting_goes_on_while_any_benchmark_does(
     assert (job["status"]["state"], states(job)) == (outcome, [early_state, "completed", "completed"])
 
 
-def test_waiting_gives_up_at_its_timeout(client: RemoteClient):
+def test_waiting_stops_at_its_timeout(client: RemoteClient):
     job_id = submitted(client, "silent/b")
     with pytest.raises(RaisedError, match="TimeoutError") as raised:
         client("jobs.wait_for_completion", job_id, timeout=0.1, **OFTEN)
@@ -223,9 +223,7 @@ def test_a_running_job_is_cancelled_and_keeps_its_logs(client: RemoteClient, ser
 
 
 @pytest.mark.parametrize(("provider", "state"), [("quick", "completed"), ("breaks", "failed")])
-def test_a_finished_job_is_not_cancelled_and_the_client_says_why(
-    client: RemoteClient, provider: str, state: str
-):
+def test_cancelling_a_finished_job_raises_the_servers_error(client: RemoteClient, provider: str, state: str):
     job_id = submitted(client, f"{provider}/b")
     before = client("jobs.wait_for_completion", job_id, timeout=30, **OFTEN)
     with pytest.raises(RaisedError) as raised:
@@ -294,7 +292,7 @@ def test_tenants_do_not_see_each_others_jobs(client: RemoteClient):
     assert raised.value.kind == "JobNotFoundError"
 
 
-def test_a_job_is_understood_in_every_state(client: RemoteClient, server: RunningServer):
+def test_the_client_parses_jobs_in_every_state(client: RemoteClient, server: RunningServer):
     jobs = {
         "pending": submitted(client, "silent/b"),
         "running": submitted(client, "hangs/b"),
@@ -314,7 +312,7 @@ def test_a_job_is_understood_in_every_state(client: RemoteClient, server: Runnin
     assert message == "Some of the benchmarks failed. \nBenchmark b failed with message: boom\n"
 
 
-def test_the_bundled_providers_are_all_seen(
+def test_every_bundled_provider_is_listed(
     client_of: Callable[[RunningServer], RemoteClient], tmp_path: Path, request: pytest.FixtureRequest
 ):
     folder = tmp_path / "config"

@@ -44,29 +44,29 @@ def submitted(output: str) -> str:
     return match[1]
 
 
-def said(done: Finished) -> str:
-    """What a successful command printed."""
+def output_of(done: Finished) -> str:
+    """Output of a command, which must have succeeded."""
     assert (done.status, done.errors) == (0, "")
     return done.output
 
 
 def refusal(done: Finished) -> str:
-    """The last line of a command that failed."""
+    """Last line of a command's errors; it must have failed."""
     assert (done.status, done.output) == (1, "")
     return done.errors.splitlines()[-1]
 
 
 def rows(done: Finished) -> list[dict[str, str]]:
-    return list(csv.DictReader(said(done).splitlines()))
+    return list(csv.DictReader(output_of(done).splitlines()))
 
 
 def test_health_is_healthy(evalhub: Evalhub):
-    assert said(evalhub("health")).startswith("EvalHub service: healthy (")
+    assert output_of(evalhub("health")).startswith("EvalHub service: healthy (")
 
 
-def test_run_and_wait_ends_well_for_a_completed_job(evalhub: Evalhub, server: RunningServer):
+def test_run_and_wait_succeeds_for_a_completed_job(evalhub: Evalhub, server: RunningServer):
     words = ("-b", "c", "--param", "num_examples=5", "--param", "mode=fast", "--metric", "acc", "--wait")
-    output = said(evalhub(*run_words("quick", *words, *OFTEN)))
+    output = output_of(evalhub(*run_words("quick", *words, *OFTEN)))
     job_id = submitted(output)
     assert output.splitlines()[-1] == f"Job {job_id} finished with state: completed"
     job = server.job(job_id)
@@ -78,7 +78,7 @@ def test_run_and_wait_ends_well_for_a_completed_job(evalhub: Evalhub, server: Ru
     ("provider", "state", "status"), [("quick", "completed", 0), ("breaks", "failed", 1)]
 )
 @pytest.mark.parametrize("flag", ["--wait", "--watch"])
-def test_the_exit_status_of_run_says_how_the_job_ended(
+def test_the_exit_status_of_run_depends_on_the_jobs_final_state(
     evalhub: Evalhub, provider: str, state: str, status: int, flag: str
 ):
     done = evalhub(*run_words(provider, flag, *OFTEN))
@@ -116,7 +116,7 @@ def finished(server: RunningServer) -> str:
 
 
 def test_the_status_of_a_job_is_shown_by_benchmark(evalhub: Evalhub, finished: str):
-    lines = said(evalhub("eval", "status", finished)).splitlines()
+    lines = output_of(evalhub("eval", "status", finished)).splitlines()
     assert lines[:5] == [
         f"Job:     {finished}",
         "Name:    known",
@@ -144,12 +144,12 @@ def test_jobs_are_listed_and_filtered(evalhub: Evalhub, server: RunningServer, f
     found = rows(evalhub(*words, "--status", "completed", "--provider", "quick"))
     assert completed in [row["id"] for row in found]
     assert {(row["state"], row["provider"]) for row in found} == {("completed", "quick")}
-    assert finished in said(evalhub("eval", "status"))
+    assert finished in output_of(evalhub("eval", "status"))
 
 
 def test_a_watched_status_ends_with_the_job(evalhub: Evalhub, server: RunningServer):
     job_id = server.submit(provider="quick")
-    output = said(evalhub("eval", "status", job_id, "--watch", *OFTEN))
+    output = output_of(evalhub("eval", "status", job_id, "--watch", *OFTEN))
     assert f"{job_id}: completed [1/1 benchmarks]" in output
     assert "State:   completed" in output
 
@@ -160,11 +160,14 @@ def test_results_are_printed_in_every_format(evalhub: Evalhub, server: RunningSe
     metrics = {"acc": 0.75, "label": "good", "n": 3}
     listed = rows(evalhub("eval", "results", job_id, "--format", "csv"))
     assert {row["metric"]: row["value"] for row in listed} == {"acc": "0.75", "label": "good", "n": "3"}
-    assert json.loads(said(evalhub("eval", "results", job_id, "--format", "json")))[0]["metrics"] == metrics
     assert (
-        yaml.safe_load(said(evalhub("eval", "results", job_id, "--format", "yaml")))[0]["metrics"] == metrics
+        json.loads(output_of(evalhub("eval", "results", job_id, "--format", "json")))[0]["metrics"] == metrics
     )
-    assert "0.75" in said(evalhub("eval", "results", job_id))
+    assert (
+        yaml.safe_load(output_of(evalhub("eval", "results", job_id, "--format", "yaml")))[0]["metrics"]
+        == metrics
+    )
+    assert "0.75" in output_of(evalhub("eval", "results", job_id))
 
 
 def test_results_of_a_job_that_did_not_complete_come_with_a_warning(evalhub: Evalhub, finished: str):
@@ -174,11 +177,11 @@ def test_results_of_a_job_that_did_not_complete_come_with_a_warning(evalhub: Eva
 
 
 def test_logs_are_printed_for_the_job_and_for_one_benchmark(evalhub: Evalhub, finished: str):
-    lines = said(evalhub("eval", "logs", finished)).splitlines()
+    lines = output_of(evalhub("eval", "logs", finished)).splitlines()
     assert lines[1::2] == ["hello", "about to break"]
-    assert said(evalhub("eval", "logs", finished, "--benchmark-index", "1")) == "about to break"
+    assert output_of(evalhub("eval", "logs", finished, "--benchmark-index", "1")) == "about to break"
     options = ("--tail", "1", "--timestamps", "--since", "3600")
-    assert "hello" in said(evalhub("eval", "logs", finished, *options))
+    assert "hello" in output_of(evalhub("eval", "logs", finished, *options))
 
 
 def test_followed_logs_end_with_the_job(evalhub: Evalhub, server: RunningServer, closed_gate: Path):
@@ -198,7 +201,7 @@ def test_a_running_job_is_cancelled_or_deleted(
 ):
     job_id = server.submit(provider="hangs")
     server.in_state(job_id, "running")
-    assert said(evalhub("eval", "cancel", job_id, "--yes", *flags)) == f"Job {job_id} {action}.\n"
+    assert output_of(evalhub("eval", "cancel", job_id, "--yes", *flags)) == f"Job {job_id} {action}.\n"
     assert processes_with(job_id) == []
     status = evalhub("eval", "status", job_id)
     assert "State:   cancelled" in status.output if action == "cancelled" else status.status == 1
@@ -216,11 +219,11 @@ def test_providers_are_listed_and_described(evalhub: Evalhub):
     counts = {row["id"]: row["benchmarks"] for row in rows(evalhub("providers", "list", "--format", "csv"))}
     assert counts["quick"] == "2"
     assert counts["bare"] == "0"
-    assert len(json.loads(said(evalhub("providers", "list", "--format", "json")))) == len(counts)
-    described = said(evalhub("providers", "describe", "quick"))
+    assert len(json.loads(output_of(evalhub("providers", "list", "--format", "json")))) == len(counts)
+    described = output_of(evalhub("providers", "describe", "quick"))
     assert "Provider: quick" in described
     assert "Benchmarks (2):" in described
-    assert said(evalhub("providers", "describe", "bare")).endswith("Benchmarks (0):\n  (none)\n")
+    assert output_of(evalhub("providers", "describe", "bare")).endswith("Benchmarks (0):\n  (none)\n")
 
 
 @pytest.mark.parametrize(
@@ -246,8 +249,8 @@ def test_a_profile_with_a_tenant_sees_that_tenants_jobs_only(
     evalhub: Evalhub, server: RunningServer, finished: str
 ):
     for key, value in {"base_url": f"http://localhost:{server.port}", "tenant": "red"}.items():
-        said(evalhub("--profile", "red", "config", "set", key, value))
-    mine = submitted(said(evalhub("--profile", "red", *run_words("quick"))))
+        output_of(evalhub("--profile", "red", "config", "set", key, value))
+    mine = submitted(output_of(evalhub("--profile", "red", *run_words("quick"))))
     found = rows(evalhub("--profile", "red", "eval", "status", "--format", "csv"))
     assert [row["id"] for row in found] == [mine]
     assert "was not found" in refusal(evalhub("--profile", "red", "eval", "status", finished))

@@ -1,4 +1,4 @@
-"""An adapter of the SDK that reports to MLflow itself, and the server that does so too."""
+"""MLflow runs of an SDK adapter and of the server, in one experiment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 ADAPTER = Path(__file__).parent / "adapter" / "main.py"
 
 
-def test_both_report_into_one_experiment_and_their_runs_know_each_other(
+def test_both_report_into_one_experiment_and_their_runs_refer_to_each_other(
     sdk: Sdk, mlflow: MlflowServer, tmp_path: Path
 ):
     config = Config(tmp_path / "config", mlflow={"tracking_uri": mlflow.url, "token": "not asked for"})

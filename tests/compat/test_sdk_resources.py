@@ -1,4 +1,4 @@
-"""``evalhub providers`` and ``evalhub collections``: what the SDK's command line makes, changes and deletes."""
+"""``evalhub providers`` and ``evalhub collections``: creating, changing and deleting resources with the SDK's command line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def command(sdk: Sdk, server: RunningServer) -> Iterator[Callable[..., Finished]
 
 @pytest.fixture(scope="module")
 def evalhub(command: Callable[..., Finished]) -> Evalhub:
-    """Runs a command that has to succeed; returns what it said, on either stream."""
+    """Runs a command, which must succeed; returns its output on both streams."""
 
     def run(*words: str) -> str:
         done = command(*words)
@@ -52,13 +52,13 @@ def file_with(tmp_path: Path) -> Callable[[Any], str]:
     return write
 
 
-def created(said: str) -> str:
-    match = re.search(r"(?:Provider|Collection) created: (\S+)", said)
-    assert match, said
+def created(output: str) -> str:
+    match = re.search(r"(?:Provider|Collection) created: (\S+)", output)
+    assert match, output
     return match[1]
 
 
-def test_a_provider_is_made_changed_shown_and_deleted(
+def test_a_provider_is_created_changed_shown_and_deleted(
     evalhub: Evalhub, server: RunningServer, file_with: Callable[[Any], str]
 ):
     spec = {"name": "mine", "runtime": {"local": {"command": "true"}}, "benchmarks": [BENCHMARK]}
@@ -76,7 +76,7 @@ def test_a_provider_is_made_changed_shown_and_deleted(
     assert server.call("GET", path).status == 404
 
 
-def test_a_collection_is_made_changed_run_and_deleted(
+def test_a_collection_is_created_changed_run_and_deleted(
     evalhub: Evalhub, server: RunningServer, file_with: Callable[[Any], str]
 ):
     member = {"id": "b", "provider_id": "quick", "weight": 2.0}
@@ -88,8 +88,8 @@ def test_a_collection_is_made_changed_run_and_deleted(
     evalhub("collections", "patch", collection_id, "--file", file_with(patch))
     assert server.get(path)["pass_criteria"] == {"threshold": 0.7}
     words = ("--model-url", "http://model.test/v1", "--model-name", "m", "--wait", "--poll-interval", "0.05")
-    said = evalhub("collections", "run", collection_id, *words)
-    assert "completed" in said
+    output = evalhub("collections", "run", collection_id, *words)
+    assert "completed" in output
     assert server.get(path)["status"] == {"run_count": 1}
     evalhub("collections", "update", collection_id, "--file", file_with({**spec, "name": "renamed"}))
     assert "description" not in server.get(path)

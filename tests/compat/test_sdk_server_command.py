@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 class Workstation:
-    """A user's home directory, in which the command line finds the SDK and this distribution installed."""
+    """A user's home directory, and an environment with the SDK and this distribution."""
 
     def __init__(self, sdk: Sdk, home: Path) -> None:
         self.sdk = sdk
@@ -57,7 +57,7 @@ class Workstation:
 
     @property
     def processes(self) -> list[str]:
-        """Names of the programs that run here."""
+        """Names of the running programs."""
         words = [psutil.Process(pid).cmdline() for pid in processes_with(str(self.home))]
         return sorted({Path(word).name for line in words for word in line if "/bin/eval-" in word})
 
@@ -73,13 +73,13 @@ def sdk_with_server(
 
 @pytest.fixture
 def evalhub(sdk_with_server: Callable[[Path], Sdk], tmp_path: Path) -> Iterator[Workstation]:
-    """Ends with nothing running, whatever the test did; that is also what is asserted after each test."""
+    """A workstation whose server, if any, is stopped after the test."""
     workstation = Workstation(sdk_with_server(tmp_path), tmp_path)
     yield workstation
     workstation.run("server", "stop")
 
 
-def test_a_job_goes_through_the_server_and_the_sidecar_that_start_has_started(evalhub: Workstation):
+def test_start_runs_a_server_and_a_sidecar_that_complete_a_job(evalhub: Workstation):
     evalhub.configure(local={"jobs_dir": str(evalhub.jobs_dir)})
     assert "Server started (PID" in evalhub("server", "start")
     assert evalhub.processes == ["eval-hub-server", "eval-runtime-sidecar"]
@@ -109,7 +109,7 @@ def test_a_job_goes_through_the_server_and_the_sidecar_that_start_has_started(ev
     assert evalhub("server", "status") == "Server is not running.\n"
 
 
-def test_a_second_start_is_refused_and_harms_nothing(evalhub: Workstation):
+def test_a_second_start_is_refused_and_the_first_server_continues(evalhub: Workstation):
     evalhub.configure()
     evalhub("server", "start")
     again = evalhub.run("server", "start")
@@ -118,7 +118,7 @@ def test_a_second_start_is_refused_and_harms_nothing(evalhub: Workstation):
     assert evalhub("health").startswith("EvalHub service: healthy (")
 
 
-def test_a_server_in_the_foreground_ends_with_its_sidecar(evalhub: Workstation):
+def test_a_server_in_the_foreground_exits_with_its_sidecar(evalhub: Workstation):
     evalhub.configure()
     foreground = evalhub.sdk.start_in_background("evalhub", "server", "run")
     wait_until(lambda: "Health: healthy" in evalhub("server", "status"), "a healthy server", 60)
@@ -128,7 +128,7 @@ def test_a_server_in_the_foreground_ends_with_its_sidecar(evalhub: Workstation):
     wait_until(lambda: evalhub.processes == [], "the end of server and sidecar")
 
 
-def test_a_start_that_fails_says_why_and_leaves_nothing(evalhub: Workstation):
+def test_a_failed_start_reports_the_cause_and_leaves_no_process(evalhub: Workstation):
     evalhub.configure(service={"port": evalhub.port, "max_header_bytes": -1})
     failed = evalhub.run("server", "start")
     assert failed.status == 1

@@ -1,4 +1,4 @@
-"""What ships in ``config/`` is complete, consistent and quick to read."""
+"""The bundled files in ``config/``: completeness, consistency and size."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def test_ids_are_unique_within_a_provider(catalog: SystemResources) -> None:
     assert [key for key, count in counts.items() if count > 1] == []
 
 
-def test_the_harness_has_a_broad_choice(catalog: SystemResources) -> None:
+def test_lm_evaluation_harness_has_a_broad_choice_of_benchmarks(catalog: SystemResources) -> None:
     listed = catalog.providers["lm_evaluation_harness"].benchmarks
     assert 180 <= len(listed) <= 200
     assert {b.id for b in listed} >= {"arc_easy", "mmlu", "gsm8k", "hellaswag", "truthfulqa_mc2"}
 
 
-def test_every_benchmark_says_what_it_measures(catalog: SystemResources) -> None:
+def test_every_benchmark_has_a_description(catalog: SystemResources) -> None:
     for provider_id, benchmark in every_benchmark(catalog):
         assert benchmark.metrics, (provider_id, benchmark.id)
         assert benchmark.category, (provider_id, benchmark.id)
@@ -106,7 +106,7 @@ def test_collections_name_only_benchmarks_that_exist(catalog: SystemResources) -
         assert len(set(members)) == len(members), collection_id
 
 
-def test_every_collection_can_reach_a_score(catalog: SystemResources) -> None:
+def test_every_collection_can_get_a_score(catalog: SystemResources) -> None:
     """A member without a primary score and a threshold does not count; at least half must."""
     known = {(provider_id, benchmark.id): benchmark for provider_id, benchmark in every_benchmark(catalog)}
     for collection_id, collection in catalog.collections.items():
@@ -128,7 +128,7 @@ def test_an_override_names_a_metric_of_its_benchmark(catalog: SystemResources) -
             assert member.primary_score is None or member.primary_score.metric in metrics
 
 
-def test_only_what_works_out_of_the_box_has_a_local_command(catalog: SystemResources) -> None:
+def test_only_the_quickstart_provider_has_a_local_command(catalog: SystemResources) -> None:
     runtimes = {provider_id: set(config.runtime) for provider_id, config in catalog.providers.items()}
     assert runtimes == {"quickstart": {"local"}} | {provider_id: {"k8s"} for provider_id in FRAMEWORKS}
 
@@ -143,13 +143,13 @@ def test_a_generated_file_names_its_framework_version_and_licence(provider_id: s
 
 @pytest.mark.parametrize("provider_id", sorted(SOURCES))
 def test_the_bundled_file_has_the_current_head(provider_id: str) -> None:
-    """An edited head without a new run, or an edited result, would be lost or never arrive."""
+    """Edits of a head without a new run of the script, or of its output, would have no effect or be lost."""
     bundled = (CONFIG / "providers" / f"{provider_id}.yaml").read_text("utf-8")
     assert Table.load(provider_id).head.strip() in bundled
 
 
-def test_reading_all_of_it_is_no_burden() -> None:
-    """Parsing costs a start some microseconds per value."""
+def test_the_number_of_values_is_limited() -> None:
+    """Parsing takes some microseconds per value at start-up."""
     texts = [file.read_text("utf-8") for file in CONFIG.rglob("*.yaml")]
     assert sum(len(text) for text in texts) < 300_000
     events = [event for text in texts for event in yaml.parse(text)]

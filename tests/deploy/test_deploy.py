@@ -1,4 +1,4 @@
-"""The manifests under ``deploy/``: known to the API, complete, and with the rights that they should give."""
+"""The manifests under ``deploy/``: validity, completeness and access rights."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def granted(role: str) -> dict[tuple[str, str], frozenset[str]]:
     }
 
 
-def test_the_server_has_in_tenants_what_the_operator_gives_it_and_no_more():
+def test_the_server_has_exactly_the_operators_rights_in_tenant_namespaces():
     assert granted("evalhub-tenant") == {
         **rights.OPERATOR,
         ("mlflow.kubeflow.org", "experiments"): frozenset({"create", "get", "list", "update", "delete"}),
@@ -101,7 +101,7 @@ def test_the_server_has_in_tenants_what_the_operator_gives_it_and_no_more():
     }
 
 
-def test_cluster_wide_rights_are_token_and_access_reviews_alone():
+def test_cluster_wide_rights_are_limited_to_token_and_access_reviews():
     bindings = [b for folder in FOLDERS for b in objects_in(folder) if b["kind"] == "ClusterRoleBinding"]
     assert [binding["roleRef"]["name"] for binding in bindings] == ["evalhub-auth"]
     assert granted("evalhub-auth") == {
@@ -110,14 +110,14 @@ def test_cluster_wide_rights_are_token_and_access_reviews_alone():
     }
 
 
-def test_a_job_may_report_and_nothing_else():
+def test_a_job_may_only_report_events():
     assert granted("evalhub-job") == {("trustyai.opendatahub.io", "status-events"): frozenset({"create"})}
     (subject,) = the("RoleBinding", "evalhub-job")["subjects"]
     assert subject["name"] == service_account("evalhub", "evalhub-system")
     assert the("ServiceAccount", subject["name"])
 
 
-def test_every_binding_is_of_a_role_that_is_there_to_an_account_that_is_there():
+def test_every_binding_refers_to_an_existing_role_and_account():
     for folder in FOLDERS:
         for item in objects_in(folder):
             if item["kind"].endswith("RoleBinding"):
@@ -139,7 +139,7 @@ def test_every_container_is_restricted():
         assert context["readOnlyRootFilesystem"] is True
 
 
-def test_whatever_is_mounted_is_there():
+def test_every_mounted_volume_exists():
     volumes = {volume["name"] for volume in pod()["volumes"]}
     mounted = {mount["name"] for found in pod()["containers"] for mount in found["volumeMounts"]}
     assert mounted == volumes
@@ -168,7 +168,7 @@ def test_only_the_proxies_reach_the_server():
 
 
 @pytest.mark.parametrize(("name", "resource"), [("api", "evaluations"), ("callbacks", "status-events")])
-def test_a_proxy_asks_in_the_namespace_of_the_tenant(name: str, resource: str):
+def test_a_proxy_authorizes_in_the_namespace_of_the_tenant(name: str, resource: str):
     arguments = container(name)["args"]
     assert f"--config-file=/etc/kube-rbac-proxy/{name}.yaml" in arguments
     config = yaml.safe_load(the("ConfigMap", "evalhub-proxy")["data"][f"{name}.yaml"])["authorization"]
@@ -178,7 +178,7 @@ def test_a_proxy_asks_in_the_namespace_of_the_tenant(name: str, resource: str):
     }  # fmt: skip
 
 
-def test_sidecars_find_the_callback_proxy_where_jobs_look_for_the_server(tmp_path: Path):
+def test_sidecars_reach_the_callback_proxy_at_the_configured_address(tmp_path: Path):
     namespace_file = tmp_path / "namespace"
     namespace_file.write_text(the("Namespace", "evalhub-system")["metadata"]["name"])
     where = here(
@@ -206,7 +206,7 @@ def test_sidecars_find_the_callback_proxy_where_jobs_look_for_the_server(tmp_pat
 
 
 def test_the_server_accepts_its_configuration(tmp_path: Path):
-    """Also as Kubernetes mounts it: links to a folder that an update replaces."""
+    """Also in the layout of a Kubernetes mount: links to a folder that is replaced by updates."""
     data = tmp_path / "config" / "..2026_01_01"
     data.mkdir(parents=True)
     (data / "config.yaml").write_text(the("ConfigMap", "evalhub-config")["data"]["config.yaml"])

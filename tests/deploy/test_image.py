@@ -1,4 +1,4 @@
-"""The recipe of the image: what Jobs and the operator look for in it is there."""
+"""The image's Containerfile: programs, user and entry point that Jobs and the operator rely on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf
 
 
 def instruction(word: str) -> str:
-    """What the last instruction of that name says."""
+    """Arguments of the last instruction with this name."""
     return re.findall(rf"^{word} (.+)$", RECIPE, re.MULTILINE)[-1]
 
 
@@ -35,11 +35,11 @@ def test_the_mcp_server_is_the_one_that_works_with_this_server():
     assert f" {REQUIREMENT}\n" in RECIPE
 
 
-def test_the_server_is_what_runs_by_default():
+def test_the_default_command_runs_the_server():
     assert instruction("CMD") == '["/app/eval-hub"]'
 
 
-def test_an_init_runs_every_program():
+def test_an_init_process_runs_every_program():
     assert instruction("ENTRYPOINT") == '["/usr/bin/tini", "--"]'
     assert " tini " in RECIPE
 
@@ -48,12 +48,12 @@ def test_it_runs_as_a_number_that_is_not_root():
     assert int(instruction("USER")) > 0
 
 
-def test_the_extras_that_it_installs_are_there():
+def test_the_extras_that_it_installs_exist():
     (extras,) = re.findall(r"pip install .*'/src\[(.+)\]'", RECIPE)
     assert set(extras.split(",")) <= set(PROJECT["project"]["optional-dependencies"])
 
 
-def test_all_that_the_distribution_is_made_of_reaches_the_build():
+def test_every_input_of_the_distribution_is_copied_into_the_build():
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert ignored[0] == "**"
     let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}

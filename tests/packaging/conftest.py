@@ -1,4 +1,4 @@
-"""What is built and installed once for all tests of the packaging."""
+"""Builds and environments that the packaging tests share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sdk_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def template(
     built: Built, sdk_wheels: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Environment]:
-    """All that server and SDK depend on, resolved together, and neither of the two; a clone installs offline."""
+    """An environment with the dependencies of server and SDK, but neither of the two; its clones install offline."""
     environment = Environment.create(tmp_path_factory.mktemp("template") / "env")
     environment.pip("download", "--no-deps", "--dest", str(sdk_wheels), SDK)
     environment.pip(

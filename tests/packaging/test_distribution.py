@@ -1,4 +1,4 @@
-"""What is in the wheel and in the sdist."""
+"""Contents of the wheel and the sdist."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def files(built: Built) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def metadata(built: Built) -> PathDistribution:
-    """What pip and importlib.metadata will know."""
+    """The wheel's metadata, as pip and importlib.metadata read them."""
     name = "-".join(built.wheel.name.split("-")[:2])
     return PathDistribution(zipfile.Path(built.wheel, f"{name}.dist-info/"))  # pyright: ignore[reportArgumentType]
 
 
-def test_the_wheel_leaves_the_package_of_the_sdk_alone(files: dict[str, bytes]):
+def test_the_wheel_has_no_file_in_the_sdks_package(files: dict[str, bytes]):
     top = {PurePosixPath(name).parts[0] for name in files}
     assert {
         name for name in top if not name.startswith("evalhub_") and not name.endswith(".dist-info")
@@ -83,7 +83,7 @@ def test_scripts_and_plugins_are_declared(metadata: PathDistribution, files: dic
     assert [m for m in modules if not {f"{m}.py", f"{m}/__init__.py"} & files.keys()] == []
 
 
-def test_the_metadata_say_what_is_needed(metadata: PathDistribution):
+def test_the_metadata_declare_the_requirements(metadata: PathDistribution):
     fields = metadata.metadata
     assert fields["Name"] == "eval-hub-server"
     assert fields["Requires-Python"] == ">=3.11"
@@ -101,11 +101,11 @@ def test_the_metadata_say_what_is_needed(metadata: PathDistribution):
 
 
 def test_the_sdk_accepts_the_version(metadata: PathDistribution):
-    # evalhub.cli asks for the distribution eval-hub-server, 1.0.1 or later.
+    # evalhub.cli requires the distribution eval-hub-server, 1.0.1 or later.
     assert tuple(int(part) for part in metadata.version.split(".")[:3]) >= (1, 0, 1)
 
 
-def test_a_wheel_made_from_the_sdist_is_the_wheel_of_the_checkout(built: Built, files: dict[str, bytes]):
+def test_a_wheel_built_from_the_sdist_equals_the_wheel_of_the_checkout(built: Built, files: dict[str, bytes]):
     assert built.sdist_wheel.name == built.wheel.name
     again = files_of(built.sdist_wheel)
     assert sorted(again) == sorted(files)

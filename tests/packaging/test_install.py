@@ -38,7 +38,7 @@ print(json.dumps({name: [str(file) for file in importlib.metadata.files(name)] f
 
 
 class Together(NamedTuple):
-    """An environment and how to put either distribution into it (again)."""
+    """An environment, and the installation of either distribution in it, once or repeatedly."""
 
     environment: Environment
     install: dict[str, list[str]]

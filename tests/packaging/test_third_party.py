@@ -1,4 +1,4 @@
-"""A plugin of a third party, in a distribution of its own: installed, listed, selected, run and locked out."""
+"""A third-party plugin in its own distribution: installed, listed, selected, run, and excluded from loading."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.packaging import EXAMPLE, Built, Environment, run
 
 @pytest.fixture(scope="module")
 def third_party(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """An environment with nothing but the server, the example, and what these two say that they need."""
+    """An environment with only the server, the example, and the dependencies that these two declare."""
     environment = Environment.create(tmp_path_factory.mktemp("third-party") / "env")
     environment.pip("install", str(built.wheel), str(EXAMPLE))
     yield environment
@@ -27,7 +27,7 @@ def third_party(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def configdir(tmp_path: Path) -> Path:
-    """A copy of the example's configuration, since the server's log goes beside it."""
+    """A copy of the example's configuration, because the server's log is written beside it."""
     return shutil.copytree(EXAMPLE / "example" / "config", tmp_path / "config")
 
 
@@ -36,7 +36,7 @@ def serve(third_party: Environment, configdir: Path) -> RunningServer:
 
 
 @pytest.mark.slow
-def test_it_is_listed_with_its_distribution_and_version(third_party: Environment):
+def test_the_plugin_is_listed_with_its_distribution_and_version(third_party: Environment):
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]
     listed = json.loads(third_party.run("eval-hub-server", "plugins", "--json").stdout)
     (plugin,) = [plugin for plugin in listed if plugin["name"] == "thread"]
@@ -52,7 +52,7 @@ def test_it_is_listed_with_its_distribution_and_version(third_party: Environment
 
 
 @pytest.mark.slow
-def test_a_job_runs_on_it(third_party: Environment, configdir: Path):
+def test_a_job_runs_on_the_plugins_runtime(third_party: Environment, configdir: Path):
     with serve(third_party, configdir) as server:
         job_id = server.submit("multiple_choice", provider="guessing")
         job = server.finished(job_id)
@@ -64,7 +64,7 @@ def test_a_job_runs_on_it(third_party: Environment, configdir: Path):
 
 
 @pytest.mark.slow
-def test_its_refusal_is_what_the_user_reads(third_party: Environment, configdir: Path):
+def test_the_error_of_a_launch_it_refuses_is_shown_in_the_job(third_party: Environment, configdir: Path):
     file = configdir / "providers" / "guessing.yaml"
     provider = yaml.safe_load(file.read_text("utf-8"))
     provider["runtime"]["thread"]["callable"] = "os:abort"
@@ -87,7 +87,9 @@ def test_its_refusal_is_what_the_user_reads(third_party: Environment, configdir:
         ("thread: {modules: [no_such_module]}", "thread.modules: no_such_module"),
     ],
 )
-def test_its_settings_are_checked_at_start(third_party: Environment, tmp_path: Path, section: str, hint: str):
+def test_the_plugins_settings_are_checked_at_start(
+    third_party: Environment, tmp_path: Path, section: str, hint: str
+):
     (tmp_path / "config.yaml").write_text(f"plugins: {{runtime: thread}}\n{section}\n", "utf-8")
     flags = ("--local", "--configdir", str(tmp_path))
     done = third_party.run("eval-hub-server", *flags, env={"PORT": "0"}, status=1)
@@ -95,7 +97,9 @@ def test_its_settings_are_checked_at_start(third_party: Environment, tmp_path: P
 
 
 @pytest.mark.slow
-def test_locked_out_it_is_named_with_what_to_do(third_party: Environment, configdir: Path):
+def test_the_error_for_a_plugin_excluded_from_loading_names_distribution_and_variable(
+    third_party: Environment, configdir: Path
+):
     env = {"EVALHUB_LOAD_PLUGINS": "", "PORT": "0"}
     flags = ("--local", "--configdir", str(configdir))
     done = third_party.run("eval-hub-server", *flags, env=env, status=1)
@@ -108,6 +112,6 @@ def test_locked_out_it_is_named_with_what_to_do(third_party: Environment, config
         assert fragment in text
 
 
-def test_it_passes_the_conformance_suite_for_runtimes():
+def test_the_plugin_passes_the_contract_suite_for_runtimes():
     done = run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLE)], EXAMPLE)
     assert " passed" in done.stdout

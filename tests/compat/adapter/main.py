@@ -1,4 +1,4 @@
-"""An adapter as the SDK's authors show it. The benchmark's id says how it behaves."""
+"""An adapter in the form of the SDK's examples. The benchmark's id selects its behaviour."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ class CompatAdapter(FrameworkAdapter):
         return getattr(self, config.benchmark_id.replace("-", "_"))(config, callbacks)
 
     def report(self, callbacks: JobCallbacks, phase: JobPhase) -> None:
-        """Report a phase; wait until the test has seen it, if there is a directory of gates."""
+        """Report a phase. With a directory of gates, wait until the test has seen the phase."""
         message = MessageInfo(message=f"in {phase}", message_code="phase")
         callbacks.report_status(
             JobStatusUpdate(status=JobStatus.RUNNING, phase=phase, progress=0.5, message=message)

@@ -1,4 +1,4 @@
-"""An adapter whose framework was never installed: it ends before it can report anything."""
+"""An adapter whose framework is not installed: it exits before its first report."""
 
 import a_framework_that_is_not_installed
 

@@ -1,4 +1,4 @@
-"""An adapter that does with telemetry what the SDK's do, and nothing else."""
+"""An adapter that only sends telemetry, in the way of the SDK's adapters."""
 
 import logging
 

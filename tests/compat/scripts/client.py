@@ -1,4 +1,4 @@
-"""Runs in the SDK's interpreter: calls methods of a client as lines of JSON on standard input say.
+"""Runs in the SDK's interpreter: calls the client methods that lines of JSON on standard input name.
 
 ``client.py SyncEvalHubClient|AsyncEvalHubClient URL``. A line is ``[number, method, arguments, named arguments]``, the
 answer ``{"call": number, "returned": …}`` or ``{"call": number, "raised": class, "text": …, "facts": …}``.
