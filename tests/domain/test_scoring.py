@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
-from evalhub_server.domain.scoring import benchmark_test, job_test
-from evalhub_server.models.common import PrimaryScore
-from evalhub_server.models.job import BenchmarkTest, JobTest
+from evalhub_server.domain.scoring import benchmark_test, job_test, missing_score
+from evalhub_server.models.common import Message, PrimaryScore
+from evalhub_server.models.job import BenchmarkTest, JobTest, LeftOut
 
 
 def a_benchmark(
@@ -116,14 +117,95 @@ def test_a_lower_is_better_score_is_turned_around() -> None:
     assert test.score == pytest.approx(0.8)
 
 
-def test_a_turned_around_score_is_not_clamped() -> None:
+@pytest.mark.parametrize("value", [12.5, 20, -0.1, 1.0000001, 1e300])
+def test_a_lower_is_better_score_outside_0_to_1_is_left_out(value: float) -> None:
+    """The released formula gives -5.3 for an accuracy of 0.9 and a perplexity of 12.5."""
+    plan = JobPlan(benchmarks=(a_benchmark(), a_benchmark(metric="ppl", lower=True, weight=100)))
+    assert job_test(plan, [a_test(0.9), a_test(value)]) == JobTest(
+        score=0.9,
+        threshold=0.5,
+        passed=True,
+        left_out=(
+            LeftOut(
+                benchmark_index=1,
+                provider_id="p",
+                id="b",
+                metric="ppl",
+                reason=f"lower is better, and {value!r} is outside [0, 1]",
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, 1.0])
+def test_a_lower_is_better_score_from_0_to_1_counts(value: float) -> None:
     plan = JobPlan(benchmarks=(a_benchmark(lower=True),))
-    assert job_test(plan, [a_test(20)]) == JobTest(score=-19.0, threshold=0.5, passed=False)
+    assert job_test(plan, [a_test(value)]) == JobTest(score=1 - value, threshold=0.5, passed=value <= 0.5)
 
 
-def test_benchmarks_without_a_test_are_left_out_of_both_sums() -> None:
-    plan = JobPlan(benchmarks=(a_benchmark(weight=1), a_benchmark(weight=100)))
-    assert job_test(plan, [a_test(0.9), None]) == JobTest(score=0.9, threshold=0.5, passed=True)
+def test_a_higher_is_better_score_counts_whatever_its_range() -> None:
+    plan = JobPlan(benchmarks=(a_benchmark(),))
+    assert job_test(plan, [a_test(20)]) == JobTest(score=20.0, threshold=0.5, passed=True)
+
+
+def test_no_job_test_without_a_score_that_can_be_averaged() -> None:
+    assert job_test(JobPlan(benchmarks=(a_benchmark(lower=True),)), [a_test(12.5)]) is None
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "metric", "reason"),
+    [
+        (a_benchmark(weight=100), "acc", "the result has no usable 'acc'"),
+        (a_benchmark(threshold=None), "acc", "no threshold is defined"),
+        (PlannedBenchmark(id="b", provider_id="p"), "", "no primary score is defined"),
+    ],
+)
+def test_benchmarks_without_a_test_are_left_out_of_both_sums_and_listed(
+    benchmark: PlannedBenchmark, metric: str, reason: str
+) -> None:
+    plan = JobPlan(benchmarks=(a_benchmark(weight=1), benchmark))
+    left_out = LeftOut(benchmark_index=1, provider_id="p", id="b", metric=metric, reason=reason)
+    assert job_test(plan, [a_test(0.9), None]) == JobTest(
+        score=0.9, threshold=0.5, passed=True, left_out=(left_out,)
+    )
+
+
+def test_left_out_is_absent_if_all_benchmarks_count() -> None:
+    test = job_test(JobPlan(benchmarks=(a_benchmark(),)), [a_test(0.9)])
+    assert msgspec.to_builtins(test) == {"score": 0.9, "threshold": 0.5, "pass": True}
+
+
+NO_SCORE = "so there is no score and no verdict."
+
+
+@pytest.mark.parametrize(
+    ("metrics", "text"),
+    [
+        ({}, f"Completed, but the result has no 'exact_match', {NO_SCORE}"),
+        ({"latency": 1}, f"Completed, but the result has no 'exact_match', {NO_SCORE}"),
+        (
+            {"exact_match,strict-match": 1, "latency": 1, "Exact_Match": 1, "exact_mtach": 1},
+            (
+                f"Completed, but the result has no 'exact_match', {NO_SCORE} "
+                f"It has 'Exact_Match', 'exact_match,strict-match', 'exact_mtach'."
+            ),
+        ),
+        (
+            {"exact_match": "1"},
+            f"Completed, but the result's 'exact_match' is not a finite number, {NO_SCORE}",
+        ),
+    ],
+)
+def test_a_result_without_the_promised_metric_warns_with_near_names(
+    metrics: dict[str, Any], text: str
+) -> None:
+    message = missing_score(a_benchmark(metric="exact_match"), metrics)
+    assert message == Message(message=text, message_code="primary_metric_missing", message_origin="server")
+
+
+def test_nothing_is_missing_with_the_metric_or_without_a_promise() -> None:
+    assert missing_score(a_benchmark(), {"acc": 0}) is None
+    assert missing_score(PlannedBenchmark(id="b", provider_id="p"), {}) is None
 
 
 def test_no_test_at_all_gives_no_job_test() -> None:

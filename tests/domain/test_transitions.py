@@ -623,3 +623,44 @@ def test_a_notice_goes_with_the_result_and_stays_with_a_failure() -> None:
     assert completed.benchmarks[0].warning is None
     assert after(completed, an_event("completed")) is completed
     assert after(job, an_event("failed", error_message=BOOM)).benchmarks[0].warning == WAITS
+
+
+# --- completed without the promised metric ---------------------------------------------------------------------
+
+
+def a_scored_job() -> JobRecord:
+    planned = PlannedBenchmark(
+        id="bench-0", provider_id="provider-a", primary_score=PrimaryScore(metric="acc"), threshold=0.5
+    )
+    return with_changes(a_job(), plan=JobPlan(benchmarks=(planned,)))
+
+
+def test_a_completed_benchmark_without_its_primary_metric_carries_a_warning() -> None:
+    event = an_event("completed", metrics={"acc_norm": 0.9})
+    job = after(a_scored_job(), event)
+    warning = job.benchmarks[0].warning
+    assert warning is not None
+    assert warning.message_code == "primary_metric_missing"
+    assert warning.message_origin == "server"
+    assert (
+        "the result has no 'acc', so there is no score and no verdict. It has 'acc_norm'." in warning.message
+    )
+    assert job.progress.test is None
+    assert after(job, event) is job
+
+
+def test_an_adapters_own_warning_stays_beside_that_about_the_missing_metric() -> None:
+    own = Message(message="Ten samples skipped.", message_code="skipped")
+    first = after(a_scored_job(), an_event("running", warning_message=own))
+    event = an_event("completed")
+    job = after(first, event)
+    warning = job.benchmarks[0].warning
+    assert warning is not None
+    assert (warning.message_code, warning.message_origin) == ("skipped", "runtime")
+    assert warning.message.startswith("Ten samples skipped. Completed, but the result has no 'acc', ")
+    assert after(job, event, an_event("completed", warning_message=own)) is job
+
+
+@pytest.mark.parametrize("status", ["running", "failed"])
+def test_only_a_completed_benchmark_is_warned_about_a_missing_metric(status: str) -> None:
+    assert after(a_scored_job(), an_event(status, metrics={"loss": 1})).benchmarks[0].warning is None

@@ -32,6 +32,8 @@ _encode = msgspec.json.Encoder().encode
 def evaluation_card(job: JobRecord) -> EvaluationCard:
     """The card of a job in its current state, which ``results.status`` gives."""
     collection = job.request.collection
+    # The card has the verdict; what the mean does not contain is part of the job.
+    test = msgspec.structs.replace(job.progress.test, left_out=()) if job.progress.test else None
     return EvaluationCard(
         metadata=CardMetadata(
             evaluation_job_id=job.id,
@@ -46,8 +48,8 @@ def evaluation_card(job: JobRecord) -> EvaluationCard:
         results=CardResults(
             status=CardStatus(state=job.state, message=job.progress.message),
             benchmarks=tuple(_benchmark(job.plan.benchmarks[b.index], b) for b in job.benchmarks),
-            test=None if collection else job.progress.test,
-            collection=CardCollection(test=job.progress.test) if collection and job.progress.test else None,
+            test=None if collection else test,
+            collection=CardCollection(test=test) if collection and test else None,
         ),
     )
 

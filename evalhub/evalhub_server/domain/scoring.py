@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from fractions import Fraction
 
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
-from evalhub_server.models.common import Json
-from evalhub_server.models.job import BenchmarkTest, JobTest
+from evalhub_server.models.common import Json, Message
+from evalhub_server.models.job import BenchmarkTest, JobTest, LeftOut
+
+MAX_NEAR_NAMES = 3
 
 
 def benchmark_test(benchmark: PlannedBenchmark, metrics: Json) -> BenchmarkTest | None:
@@ -19,14 +22,8 @@ def benchmark_test(benchmark: PlannedBenchmark, metrics: Json) -> BenchmarkTest 
     score = benchmark.primary_score
     if score is None or benchmark.threshold is None:
         return None
-    value = metrics.get(score.metric)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer beyond the range of doubles
-        return None
-    if not math.isfinite(number):
+    number = _finite(metrics.get(score.metric))
+    if number is None:
         return None
     passed = number <= benchmark.threshold if score.lower_is_better else number >= benchmark.threshold
     return BenchmarkTest(
@@ -34,22 +31,87 @@ def benchmark_test(benchmark: PlannedBenchmark, metrics: Json) -> BenchmarkTest 
     )
 
 
+def missing_score(benchmark: PlannedBenchmark, metrics: Json) -> Message | None:
+    """The warning of a completed benchmark whose result has no usable value of the primary metric."""
+    score = benchmark.primary_score
+    if score is None or _finite(metrics.get(score.metric)) is not None:
+        return None
+    consequence = "so there is no score and no verdict."
+    if score.metric in metrics:
+        text = f"Completed, but the result's '{score.metric}' is not a finite number, {consequence}"
+    else:
+        text = f"Completed, but the result has no '{score.metric}', {consequence}"
+        if near := _near_names(score.metric, metrics):
+            text += f" It has {', '.join(repr(name) for name in near)}."
+    return Message(message=text, message_code="primary_metric_missing", message_origin="server")
+
+
 def job_test(plan: JobPlan, tests: Sequence[BenchmarkTest | None]) -> JobTest | None:
     """Weighted mean over the benchmarks that have a test; ``tests`` is aligned with ``plan.benchmarks``.
 
     A benchmark contributes w·s, or w·(1 - s) where lower is better; the sum is divided by the sum of the weights
-    and is not clamped. None if no benchmark has a test. The mean is computed exactly and rounded once: three scores
-    of 0.7 must reach a threshold of 0.7, and their mean in doubles does not.
+    and is not clamped. A lower-is-better score outside [0, 1] cannot be converted, so its benchmark is left out like
+    those without a test. None if no benchmark is left. The mean is computed exactly and rounded once: three scores of
+    0.7 must reach a threshold of 0.7, and their mean in doubles does not.
     """
     total = weights = Fraction(0)
-    for benchmark, test in zip(plan.benchmarks, tests, strict=True):
-        if test is None:
+    left_out: list[LeftOut] = []
+    for index, (benchmark, test) in enumerate(zip(plan.benchmarks, tests, strict=True)):
+        reason = _exclusion(benchmark, test)
+        if test is None or reason:
+            left_out.append(
+                LeftOut(
+                    benchmark_index=index,
+                    provider_id=benchmark.provider_id,
+                    id=benchmark.id,
+                    metric=benchmark.primary_score.metric if benchmark.primary_score else "",
+                    reason=reason,
+                )
+            )
             continue
-        lower = benchmark.primary_score is not None and benchmark.primary_score.lower_is_better
         primary_score, weight = Fraction(test.primary_score), Fraction(benchmark.weight)
-        total += weight * (1 - primary_score if lower else primary_score)
+        total += weight * (1 - primary_score if _lower_is_better(benchmark) else primary_score)
         weights += weight
     if not weights:
         return None
     score = float(total / weights)
-    return JobTest(score=score, threshold=plan.threshold, passed=score >= plan.threshold)
+    return JobTest(
+        score=score, threshold=plan.threshold, passed=score >= plan.threshold, left_out=tuple(left_out)
+    )
+
+
+def _exclusion(benchmark: PlannedBenchmark, test: BenchmarkTest | None) -> str:
+    """Why a benchmark does not count in the job's score; empty if it does."""
+    if test is None:
+        if benchmark.primary_score is None:
+            return "no primary score is defined"
+        if benchmark.threshold is None:
+            return "no threshold is defined"
+        return f"the result has no usable '{benchmark.primary_score.metric}'"
+    if _lower_is_better(benchmark) and not 0 <= test.primary_score <= 1:
+        return f"lower is better, and {test.primary_score!r} is outside [0, 1]"
+    return ""
+
+
+def _lower_is_better(benchmark: PlannedBenchmark) -> bool:
+    return benchmark.primary_score is not None and benchmark.primary_score.lower_is_better
+
+
+def _finite(value: object) -> float | None:
+    """The value as a double; None for anything but a finite number in their range."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the range of doubles
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _near_names(name: str, names: Iterable[str]) -> list[str]:
+    """The names that contain ``name``, are part of it, or are spelled like it; the nearest first."""
+    wanted = name.casefold()
+    by_key = {each.casefold(): each for each in names if each}
+    related = sorted((key for key in by_key if wanted in key or key in wanted), key=len)
+    keys = dict.fromkeys([*related, *get_close_matches(wanted, by_key, MAX_NEAR_NAMES)])
+    return [by_key[key] for key in list(keys)[:MAX_NEAR_NAMES]]

@@ -26,7 +26,7 @@ from evalhub_server.domain.record import (
     TrackedExperiment,
     with_changes,
 )
-from evalhub_server.domain.scoring import benchmark_test
+from evalhub_server.domain.scoring import benchmark_test, missing_score
 from evalhub_server.models.common import Json, Message, State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest, MetricSchema
@@ -116,17 +116,21 @@ def _merged(
     started_at = event.started_at or benchmark.started_at
     if not started_at and state is not State.PENDING:
         started_at = _timestamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
+    result = _result(job, benchmark, event) if state.terminal else benchmark.result
+    warning = _with_origin(event.warning_message) or _remaining_warning(benchmark, state)
+    if state is State.COMPLETED and result is not None:
+        warning = _combined(warning, missing_score(job.plan.benchmarks[benchmark.index], result.metrics))
     return replace(
         benchmark,
         state=state,
         phase=event.phase or benchmark.phase,
         error=_with_origin(event.error_message) or benchmark.error,
-        warning=_with_origin(event.warning_message) or _remaining_warning(benchmark, state),
+        warning=warning,
         started_at=started_at,
         completed_at=(event.completed_at or benchmark.completed_at or _timestamp(now))
         if state.terminal
         else "",
-        result=_result(job, benchmark, event) if state.terminal else benchmark.result,
+        result=result,
     )
 
 
@@ -251,6 +255,15 @@ def _remaining_warning(benchmark: BenchmarkRecord, state: State) -> Message | No
     """The benchmark's warning, unless it completes and the warning is the server's own, about waiting."""
     warning = benchmark.warning
     return None if warning and warning.message_origin == SERVER and state is State.COMPLETED else warning
+
+
+def _combined(warning: Message | None, addition: Message | None) -> Message | None:
+    """Append the server's warning to the adapter's own, once: a repeated event must not change the benchmark."""
+    if warning is None or addition is None:
+        return warning or addition
+    if addition.message in warning.message:
+        return warning
+    return replace(warning, message=f"{warning.message} {addition.message}")
 
 
 def _with_origin(message: Message | None) -> Message | None:

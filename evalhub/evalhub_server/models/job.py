@@ -141,12 +141,26 @@ class BenchmarkTest(Struct, kw_only=True, frozen=True):
     passed: bool = field(name="pass")
 
 
-class JobTest(Struct, kw_only=True, frozen=True):
-    """The comparison of the weighted mean of the benchmarks' primary scores with the job's threshold."""
+class LeftOut(Struct, kw_only=True, frozen=True):
+    """A benchmark that does not count in the job's score. ``metric`` is empty if it has no primary score."""
+
+    benchmark_index: int
+    provider_id: str
+    id: str
+    metric: str
+    reason: str
+
+
+class JobTest(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The comparison of the weighted mean of the benchmarks' primary scores with the job's threshold.
+
+    ``left_out`` lists the benchmarks that the mean does not contain.
+    """
 
     score: float
     threshold: float
     passed: bool = field(name="pass")
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
