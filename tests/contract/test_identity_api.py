@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer
-from harness.raw import ask
+from harness.raw import raw_request
 from harness.server import API, job_request
 
 REQUEST = job_request()
@@ -129,7 +129,7 @@ def test_a_cluster_refuses_every_route_without_valid_identity_headers(
     routes = [(method, path.format(job=f"{API}/jobs/x")) for method, path, *_ in ROUTES + OTHERS]
     for (method, path), (fields, code) in product(routes, UNIDENTIFIED):
         with subtests.test(method=method, path=path, fields=fields):
-            assert ask(cluster.port, method, path, *fields).refusal == (400, code)
+            assert raw_request(cluster.port, method, path, *fields).refusal == (400, code)
 
 
 def test_a_cluster_serves_every_route_with_valid_identity_headers(cluster: RunningServer):
@@ -152,10 +152,10 @@ def test_a_cluster_serves_every_route_with_valid_identity_headers(cluster: Runni
     ],
 )
 def test_no_spelling_of_a_path_bypasses_the_identity(cluster: RunningServer, path: str):
-    assert ask(cluster.port, "GET", path).status in (307, 400, 404)
+    assert raw_request(cluster.port, "GET", path).status in (307, 400, 404)
 
 
 def test_other_paths_need_no_identity(cluster: RunningServer):
-    assert ask(cluster.port, "GET", "/api/v1/health").status == 200
-    assert ask(cluster.port, "GET", "/api/v1/health", "X-User: system").status == 200
-    assert ask(cluster.port, "GET", "/nowhere").status == 404
+    assert raw_request(cluster.port, "GET", "/api/v1/health").status == 200
+    assert raw_request(cluster.port, "GET", "/api/v1/health", "X-User: system").status == 200
+    assert raw_request(cluster.port, "GET", "/nowhere").status == 404

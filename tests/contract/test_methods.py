@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer
-from harness.raw import ask, head, send
+from harness.raw import head, raw_request, send
 from harness.server import API
 
 JOB = f"{API}/jobs/no-such-job"
@@ -56,7 +56,7 @@ def test_every_route_serves_its_methods_and_lists_them_for_others(
         answered = (
             methods | ({"HEAD"} if "GET" in methods else set()) | ({"OPTIONS"} if mode == "server" else set())
         )
-        answer = ask(running.port, method, f"{path}?a=%20b", *fields)
+        answer = raw_request(running.port, method, f"{path}?a=%20b", *fields)
         if method in answered:
             assert answer.status in (200, 400, 404), (method, path)
             continue
@@ -70,7 +70,7 @@ def test_every_route_serves_its_methods_and_lists_them_for_others(
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "HEAD"])
 def test_an_unknown_path_is_404_for_every_method(server: RunningServer, method: str):
     for path in ("/", "/nowhere", "/api/v1/Health", f"{API}/jobs/", "/api/v1/health/", f"{JOB}/nothing"):
-        answer = ask(server.port, method, path)
+        answer = raw_request(server.port, method, path)
         assert (answer.status, answer.body) == (404, "404 page not found\n"), path
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -78,7 +78,7 @@ def test_an_unknown_path_is_404_for_every_method(server: RunningServer, method: 
 
 @pytest.mark.parametrize("path", ["/api/v1/health", f"{API}/jobs", f"{API}/providers", JOB, "/nowhere"])
 def test_head_is_get_without_the_body(server: RunningServer, path: str):
-    got, headed = (ask(server.port, method, path) for method in ("GET", "HEAD"))
+    got, headed = (raw_request(server.port, method, path) for method in ("GET", "HEAD"))
     assert headed.body == ""
     assert got.body
     assert headed.status == got.status
@@ -95,9 +95,9 @@ def test_after_an_unknown_method_the_connection_stays_open(server: RunningServer
 
 
 def test_an_unknown_method_passes_the_same_checks(server: RunningServer, cluster: RunningServer):
-    assert ask(server.port, "BREW", "/api/v1/health", "Host: evil.example").status == 403
-    assert ask(server.port, "BREW", "/api/v1/health", "Origin: https://evil.example").status == 403
-    assert ask(cluster.port, "BREW", f"{API}/jobs").body["message_code"] == "missing_tenant_header"
+    assert raw_request(server.port, "BREW", "/api/v1/health", "Host: evil.example").status == 403
+    assert raw_request(server.port, "BREW", "/api/v1/health", "Origin: https://evil.example").status == 403
+    assert raw_request(cluster.port, "BREW", f"{API}/jobs").body["message_code"] == "missing_tenant_header"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness import Config, RunningServer, wait_until
-from harness.raw import ask, head, send
+from harness.raw import head, raw_request, send
 from harness.server import API
 
 JOBS = f"{API}/jobs"
@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def test_double_slashes_and_dots_redirect_to_the_clean_path(
     server: RunningServer, method: str, path: str, location: str
 ):
-    answer = ask(server.port, method, path)
+    answer = raw_request(server.port, method, path)
     assert (answer.status, answer.headers["location"]) == (307, location)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
@@ -65,7 +65,7 @@ def test_double_slashes_and_dots_redirect_to_the_clean_path(
 )
 @pytest.mark.parametrize("kind", ["jobs", "providers"])
 def test_an_unusual_segment_is_an_unknown_id(server: RunningServer, kind: str, segment: str, resource: str):
-    answer = ask(server.port, "GET", f"{API}/{kind}/{segment}")
+    answer = raw_request(server.port, "GET", f"{API}/{kind}/{segment}")
     assert answer.refusal == (404, "resource_not_found")
     assert f"'{resource}'" in answer.body["message"]
 
@@ -74,25 +74,25 @@ def test_an_unusual_segment_is_an_unknown_id(server: RunningServer, kind: str, s
     "path", ["/api/v1/health%2F", "/api%2Fv1/health", "/api/v1/health%00", "/api/v1/health;a", "*"]
 )
 def test_unusual_spellings_of_routes_are_404(server: RunningServer, path: str):
-    answer = ask(server.port, "GET", path)
+    answer = raw_request(server.port, "GET", path)
     assert (answer.status, answer.body) == (404, "404 page not found\n")
 
 
 @pytest.mark.parametrize("trace", ["abc", "x" * 256, "a b", '"quoted"', "<b>&", "${jndi:x}"])
 def test_the_request_id_is_returned_unchanged(server: RunningServer, trace: str):
-    answer = ask(server.port, "GET", f"{JOBS}/nope", f"X-Global-Transaction-Id: {trace}")
+    answer = raw_request(server.port, "GET", f"{JOBS}/nope", f"X-Global-Transaction-Id: {trace}")
     assert (answer.status, answer.headers["x-global-transaction-id"]) == (404, trace)
     assert answer.body["trace"] == trace
 
 
 def test_the_first_of_several_request_ids_is_used(server: RunningServer):
-    answer = ask(server.port, "GET", JOBS, "X-Global-Transaction-Id: a", "X-Global-Transaction-Id: b")
+    answer = raw_request(server.port, "GET", JOBS, "X-Global-Transaction-Id: a", "X-Global-Transaction-Id: b")
     assert (answer.status, answer.headers["x-global-transaction-id"]) == (200, "a")
 
 
 @pytest.mark.parametrize("trace", ["x" * 257, "a\tb", "\x9b31m", "\xc3\xa9"])
 def test_an_invalid_request_id_is_replaced(server: RunningServer, trace: str):
-    answer = ask(server.port, "GET", JOBS, f"X-Global-Transaction-Id: {trace}")
+    answer = raw_request(server.port, "GET", JOBS, f"X-Global-Transaction-Id: {trace}")
     assert answer.status == 200
     assert uuid.UUID(answer.headers["x-global-transaction-id"]).version == 4
 
@@ -100,7 +100,8 @@ def test_an_invalid_request_id_is_replaced(server: RunningServer, trace: str):
 def test_without_a_request_id_a_random_uuid_is_used(server: RunningServer):
     for fields in ((), ("X-Global-Transaction-Id:",)):
         traces = {
-            ask(server.port, "GET", JOBS, *fields).headers["x-global-transaction-id"] for _ in range(20)
+            raw_request(server.port, "GET", JOBS, *fields).headers["x-global-transaction-id"]
+            for _ in range(20)
         }
         assert len(traces) == 20
         assert all(str(uuid.UUID(trace)) == trace and uuid.UUID(trace).version == 4 for trace in traces)
@@ -111,11 +112,11 @@ def test_without_a_request_id_a_random_uuid_is_used(server: RunningServer):
     ["X-User: a\rb", "X-User: a\x00b", "X-User: a\x1b[31mb", "X User: a", "Host : a", "X-User: a\r\n folded"],
 )
 def test_malformed_heads_are_400(server: RunningServer, field: str):
-    assert ask(server.port, "GET", JOBS, field).status == 400
+    assert raw_request(server.port, "GET", JOBS, field).status == 400
 
 
 def test_the_size_of_a_head_is_limited(server: RunningServer):
-    assert ask(server.port, "GET", "/api/v1/health", f"X-Long: {'x' * 500_000}").status == 200
+    assert raw_request(server.port, "GET", "/api/v1/health", f"X-Long: {'x' * 500_000}").status == 200
     endless = head("GET", "/api/v1/health", "Host: localhost", f"X-Long: {'x' * 3_000_000}")
     many = head("GET", "/api/v1/health", "Host: localhost", *("a: b" for _ in range(500_000)))
     for request in (endless, many):
@@ -135,11 +136,11 @@ def test_no_request_breaks_a_log_line(server: RunningServer):
         "X-User: \xe2\x80\xae",
     )
     already = len(server.log_text())
-    ask(server.port, "GET", f"{JOBS}/{nasty}?q={nasty}", *fields[:2])
-    ask(server.port, "GET", JOBS, *fields)
-    ask(server.port, "GET", JOBS, "Host: \x9b31m\xe2\x80\xae.example")
-    ask(server.port, "POST", JOBS, "Origin: http://\x9b31m.example")
-    ask(server.port, "GET", "/last-one")
+    raw_request(server.port, "GET", f"{JOBS}/{nasty}?q={nasty}", *fields[:2])
+    raw_request(server.port, "GET", JOBS, *fields)
+    raw_request(server.port, "GET", JOBS, "Host: \x9b31m\xe2\x80\xae.example")
+    raw_request(server.port, "POST", JOBS, "Origin: http://\x9b31m.example")
+    raw_request(server.port, "GET", "/last-one")
     wait_until(lambda: "/last-one" in server.log_text(), "the log")
     lines = server.log_text()[already:].split("\n")
     assert lines.pop() == ""
@@ -170,6 +171,6 @@ def test_heads_with_an_ambiguous_body_length_are_400(server: RunningServer, fiel
 
 
 def test_the_length_of_a_path_is_limited(server: RunningServer):
-    assert ask(server.port, "GET", f"{JOBS}/{'x' * 10_000}").status == 404
-    answer = ask(server.port, "GET", f"{JOBS}/{'x' * 20_000}")
+    assert raw_request(server.port, "GET", f"{JOBS}/{'x' * 10_000}").status == 404
+    answer = raw_request(server.port, "GET", f"{JOBS}/{'x' * 20_000}")
     assert answer.refusal == (414, "uri_too_long")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness import Config, RunningServer
-from harness.raw import ask, head, send
+from harness.raw import head, raw_request, send
 from harness.server import API
 
 HEALTH = "/api/v1/health"
@@ -28,13 +28,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 
 
 def test_a_refusal_names_the_setting(server: RunningServer):
-    answer = ask(server.port, "GET", HEALTH, "Host: box.example.org:80")
+    answer = raw_request(server.port, "GET", HEALTH, "Host: box.example.org:80")
     assert answer.refusal == (403, "host_not_allowed")
     assert "'box.example.org:80'" in answer.body["message"]
     assert "service.allowed_hosts" in answer.body["message"]
     assert answer.body["trace"] == answer.headers["x-global-transaction-id"]
     assert answer.headers["x-content-type-options"] == "nosniff"
-    answer = ask(server.port, "DELETE", HEALTH, "Origin: https://ui.example.org")
+    answer = raw_request(server.port, "DELETE", HEALTH, "Origin: https://ui.example.org")
     assert "'https://ui.example.org'" in answer.body["message"]
     assert "service.allowed_origins" in answer.body["message"]
 
@@ -43,20 +43,20 @@ def test_a_request_without_a_host(server: RunningServer):
     assert send(server.port, head("GET", HEALTH, version="1.0")).status == 200
     answer = send(server.port, head("GET", HEALTH))
     assert answer.refusal == (400, "invalid_header")
-    assert ask(server.port, "GET", HEALTH, EVIL, version="1.0").status == 403
-    assert ask(server.port, "GET", HEALTH, "Host:").status == 403
+    assert raw_request(server.port, "GET", HEALTH, EVIL, version="1.0").status == 403
+    assert raw_request(server.port, "GET", HEALTH, "Host:").status == 403
 
 
 def test_an_absolute_target_overrides_the_host(server: RunningServer):
-    assert ask(server.port, "GET", f"http://localhost:{server.port}{HEALTH}", EVIL).status == 200
+    assert raw_request(server.port, "GET", f"http://localhost:{server.port}{HEALTH}", EVIL).status == 200
     for target in (
         "http://rebound.evil.example",
         "http://localhost@rebound.evil.example",
         "http://localhost:80@x",
     ):
-        assert ask(server.port, "GET", target + HEALTH).status in (400, 403), target
+        assert raw_request(server.port, "GET", target + HEALTH).status in (400, 403), target
     assert send(server.port, head("GET", f"http://localhost{HEALTH}")).status == 200
-    assert ask(server.port, "CONNECT", "localhost:80").status in (400, 404, 405)
+    assert raw_request(server.port, "CONNECT", "localhost:80").status in (400, 404, 405)
 
 
 @pytest.mark.parametrize(
@@ -75,23 +75,23 @@ def test_repeated_security_headers_are_refused(
     server: RunningServer, cluster: RunningServer, fields: tuple[str, ...]
 ):
     for running in (server, cluster):
-        answer = ask(running.port, "GET", f"{API}/jobs", *fields)
+        answer = raw_request(running.port, "GET", f"{API}/jobs", *fields)
         assert answer.refusal == (400, "invalid_header")
         assert "sent more than once" in answer.body["message"]
-    assert ask(server.port, "GET", HEALTH, "Cookie: a=1", "Cookie: b=2").status == 200
+    assert raw_request(server.port, "GET", HEALTH, "Cookie: a=1", "Cookie: b=2").status == 200
 
 
 @pytest.mark.parametrize(
     ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 405), ("none", 405)]
 )
 def test_without_an_origin_sec_fetch_site_decides(server: RunningServer, site: str, status: int):
-    assert ask(server.port, "POST", HEALTH, f"Sec-Fetch-Site: {site}").status == status
-    assert ask(server.port, "GET", HEALTH, f"Sec-Fetch-Site: {site}").status == 200
+    assert raw_request(server.port, "POST", HEALTH, f"Sec-Fetch-Site: {site}").status == status
+    assert raw_request(server.port, "GET", HEALTH, f"Sec-Fetch-Site: {site}").status == 200
 
 
 def test_a_preflight_from_a_page_of_this_computer(server: RunningServer):
     asked = ("Access-Control-Request-Method: PATCH", "Access-Control-Request-Private-Network: true")
-    answer = ask(server.port, "OPTIONS", f"{API}/jobs", "Origin: http://localhost:3000", *asked)
+    answer = raw_request(server.port, "OPTIONS", f"{API}/jobs", "Origin: http://localhost:3000", *asked)
     assert (answer.status, answer.body) == (204, "")
     assert {name: value for name, value in answer.headers.items() if name.startswith(("access", "vary"))} == {
         "vary": "Origin",
@@ -102,11 +102,11 @@ def test_a_preflight_from_a_page_of_this_computer(server: RunningServer):
         "access-control-max-age": "3600",
         "access-control-allow-private-network": "true",
     }
-    foreign = ask(server.port, "OPTIONS", f"{API}/jobs", "Origin: https://evil.example", *asked)
+    foreign = raw_request(server.port, "OPTIONS", f"{API}/jobs", "Origin: https://evil.example", *asked)
     assert foreign.status == 204
     assert not [name for name in foreign.headers if name.startswith("access")]
     for path in ("/nowhere", "*", f"{API}/jobs/", "//x/../y"):
-        assert ask(server.port, "OPTIONS", path).status == 204, path
+        assert raw_request(server.port, "OPTIONS", path).status == 204, path
 
 
 def test_allowed_pages_can_read_errors(server: RunningServer):
@@ -116,7 +116,7 @@ def test_allowed_pages_can_read_errors(server: RunningServer):
         (f"{API}/jobs/", 404),
         ("//", 307),
     ):
-        answer = ask(server.port, "GET", path, "Origin: http://localhost:3000")
+        answer = raw_request(server.port, "GET", path, "Origin: http://localhost:3000")
         assert answer.status == status
         assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
         assert answer.headers["access-control-expose-headers"] == "X-Global-Transaction-Id"
@@ -124,16 +124,16 @@ def test_allowed_pages_can_read_errors(server: RunningServer):
 
 def test_in_a_cluster_origins_are_not_checked_and_options_is_not_allowed(cluster: RunningServer):
     named = ("X-Tenant: a", "X-User: u", EVIL, "Origin: https://evil.example")
-    answer = ask(cluster.port, "GET", f"{API}/jobs", *named)
+    answer = raw_request(cluster.port, "GET", f"{API}/jobs", *named)
     assert answer.status == 200
     assert not [name for name in answer.headers if name.startswith(("access", "vary"))]
-    answer = ask(cluster.port, "OPTIONS", f"{API}/jobs", *named)
+    answer = raw_request(cluster.port, "OPTIONS", f"{API}/jobs", *named)
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST")
     assert f"method OPTIONS is not allowed for the API {API}/jobs" in answer.body["message"]
-    assert ask(cluster.port, "OPTIONS", f"{API}/jobs").body["message_code"] == "missing_tenant_header"
-    assert ask(cluster.port, "OPTIONS", HEALTH).status == 405
-    assert ask(cluster.port, "OPTIONS", "/nowhere").status == 404
-    answer = ask(cluster.port, "HEAD", f"{API}/jobs/x/events", *named)
+    assert raw_request(cluster.port, "OPTIONS", f"{API}/jobs").body["message_code"] == "missing_tenant_header"
+    assert raw_request(cluster.port, "OPTIONS", HEALTH).status == 405
+    assert raw_request(cluster.port, "OPTIONS", "/nowhere").status == 404
+    answer = raw_request(cluster.port, "HEAD", f"{API}/jobs/x/events", *named)
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
@@ -149,12 +149,12 @@ def test_in_a_cluster_configured_hosts_and_origins_are_checked(tmp_path_factory:
             (("Origin: http://localhost:3000",), 403),
             (("Sec-Fetch-Site: cross-site",), 403),
         ]:
-            assert ask(running.port, "POST", HEALTH, *fields).status == status, fields
+            assert raw_request(running.port, "POST", HEALTH, *fields).status == status, fields
         for origin, allowed in [
             ("https://ui.example.org", "https://ui.example.org"),
             ("https://x.example", None),
         ]:
-            answer = ask(running.port, "OPTIONS", f"{API}/jobs", f"Origin: {origin}")
+            answer = raw_request(running.port, "OPTIONS", f"{API}/jobs", f"Origin: {origin}")
             assert answer.status == 204
             assert answer.headers.get("access-control-allow-origin") == allowed
 
@@ -166,7 +166,7 @@ def test_a_server_on_all_addresses(tmp_path_factory: pytest.TempPathFactory):
         assert [line["host"] for line in warnings] == ["0.0.0.0"]
         assert "service.auth_token_file" in warnings[0]["msg"]
         for host, status in (("192.168.1.5:80", 405), ("[fd00::1]", 405), ("evil.example", 403)):
-            assert ask(running.port, "POST", HEALTH, f"Host: {host}").status == status
+            assert raw_request(running.port, "POST", HEALTH, f"Host: {host}").status == status
         own = "Host: 192.168.1.5:8080"
         for origin, status in [
             ("http://192.168.1.5:8080", 405),
@@ -174,4 +174,6 @@ def test_a_server_on_all_addresses(tmp_path_factory: pytest.TempPathFactory):
             ("https://192.168.1.5:8080", 403),
             ("http://192.168.1.6:8080", 403),
         ]:
-            assert ask(running.port, "POST", HEALTH, own, f"Origin: {origin}").status == status, origin
+            assert raw_request(running.port, "POST", HEALTH, own, f"Origin: {origin}").status == status, (
+                origin
+            )

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from harness import Config, RunningServer
-from harness.raw import ask
+from harness.raw import raw_request
 from harness.server import API, Answer, job_request
 
 HOSTS = {
@@ -83,7 +83,9 @@ def check_answers(server: RunningServer, host: str, origin: str, method: str) ->
             (f"{API}/collections/no-such-collection", {}),
             ("/nowhere", {}),
         ]:
-            answer = ask(server.port, method, path, *typed, body=json.dumps(body).encode() if writes else b"")
+            answer = raw_request(
+                server.port, method, path, *typed, body=json.dumps(body).encode() if writes else b""
+            )
             seen = (path, content_type, answer)
             if not HOSTS[host]:
                 assert code(answer) in ((403, "host_not_allowed"), (403, None)), seen
@@ -120,7 +122,7 @@ def test_a_refused_request_changes_nothing(
         fields = [f"Host: {host}:{server.port}", f"Content-Type: {content_type}"]
         fields += [f"Origin: {origin}"] if origin else []
         data = json.dumps(body).encode() if body else b""
-        return ask(server.port, method, path, *fields, body=data).status
+        return raw_request(server.port, method, path, *fields, body=data).status
 
     def everything() -> object:
         lists = [server.get(f"{API}/{kind}") for kind in ("jobs", "providers", "collections")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import Config, RunningServer, wait_until
-from harness.raw import ask
+from harness.raw import raw_request
 from harness.server import API
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -75,7 +75,7 @@ def server(config: Config) -> Iterator[RunningServer]:
 @pytest.mark.parametrize("credentials", ["", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer"])
 def test_requests_without_the_token_are_401(server: RunningServer, method: str, path: str, credentials: str):
     fields = [f"Authorization: {credentials}"] if credentials else []
-    answer = ask(server.port, method, path, *fields, body=b"{}" if method == "POST" else b"")
+    answer = raw_request(server.port, method, path, *fields, body=b"{}" if method == "POST" else b"")
     assert answer.refusal == (401, "unauthorized")
     assert answer.headers["www-authenticate"] == 'Bearer realm="evalhub"'
     assert answer.body["detail"] == answer.body["message"]
@@ -83,21 +83,22 @@ def test_requests_without_the_token_are_401(server: RunningServer, method: str, 
 
 def test_health_documentation_and_preflights_require_no_token(server: RunningServer):
     for path in ("/api/v1/health", "/docs", "/docs/docs.js", "/openapi.yaml", "/openapi.json"):
-        assert ask(server.port, "GET", path).status == 200, path
+        assert raw_request(server.port, "GET", path).status == 200, path
     for path in ("/docs/../api/v1/evaluations/jobs", "/docs//api/v1/evaluations/jobs"):
-        assert ask(server.port, "GET", path).status == 307, path  # to the path that requires the token
+        # To the path that requires the token.
+        assert raw_request(server.port, "GET", path).status == 307, path
     for path in ("/docs/%2e%2e/api/v1/evaluations/jobs", "/docs/..%2Fapi%2Fv1%2Fevaluations%2Fjobs"):
-        assert ask(server.port, "GET", path).status == 404, path
-    assert ask(server.port, "HEAD", "/api/v1/health").status == 200
-    answer = ask(server.port, "OPTIONS", f"{API}/jobs", "Origin: http://localhost:3000")
+        assert raw_request(server.port, "GET", path).status == 404, path
+    assert raw_request(server.port, "HEAD", "/api/v1/health").status == 200
+    answer = raw_request(server.port, "OPTIONS", f"{API}/jobs", "Origin: http://localhost:3000")
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (204, "http://localhost:3000")
-    answer = ask(server.port, "GET", f"{API}/jobs", "Origin: http://localhost:3000")
+    answer = raw_request(server.port, "GET", f"{API}/jobs", "Origin: http://localhost:3000")
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (401, "http://localhost:3000")
 
 
 def test_a_foreign_origin_is_refused_even_with_the_token(server: RunningServer):
     fields = (f"Authorization: Bearer {TOKEN}", "Origin: https://evil.example")
-    assert ask(server.port, "DELETE", f"{API}/jobs/x", *fields).status == 403
+    assert raw_request(server.port, "DELETE", f"{API}/jobs/x", *fields).status == 403
 
 
 def test_a_callback_url_permits_reports_of_its_job_only(server: RunningServer, config: Config):
@@ -133,8 +134,8 @@ def test_a_callback_url_permits_reports_of_its_job_only(server: RunningServer, c
     headers = {"Authorization": f"Bearer {secret}"}
     assert server.call("POST", f"{API}/jobs/{job_id}/events", {}, headers).status == 401
     events = f"{callback}{API}/jobs/{job_id}/events"
-    assert ask(server.port, "POST", events, "Origin: https://evil.example").status == 403
-    assert ask(server.port, "POST", events, "X-Tenant: a", "X-Tenant: b").status == 400
+    assert raw_request(server.port, "POST", events, "Origin: https://evil.example").status == 403
+    assert raw_request(server.port, "POST", events, "X-Tenant: a", "X-Tenant: b").status == 400
     server.headers = bearer(TOKEN)
     assert server.call("DELETE", f"{API}/jobs/{other}").status == 204
     assert TOKEN not in server.log_text()

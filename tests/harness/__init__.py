@@ -1,4 +1,4 @@
-"""What tests of the whole server share: a real server process, scripted adapters, plain HTTP."""
+"""Test harness: real server processes, scripted adapters, plain HTTP, and real or fake services around them."""
 
 from harness.config import Config
 from harness.server import Answer, RunningServer

@@ -1,4 +1,4 @@
-"""A real HTTP server in a thread of the test, which remembers what it was asked and answers as the test says."""
+"""A real HTTP server in a thread of the test. It records requests; the test supplies the responses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from harness.waiting import free_port, wait_until
 
 
 class Request(NamedTuple):
-    """One request as it came. ``path`` has the query and is not decoded; names of ``headers`` match in any case.
+    """One received request. ``path`` includes the query and is not decoded; names of ``headers`` match in any case.
 
-    ``number`` counts from 0; ``client_port`` tells connections apart.
+    ``number`` counts from 0; ``client_port`` identifies the connection.
     """
 
     method: str
@@ -41,7 +41,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """``body`` as bytes has a Content-Length; anything else is sent in chunks, each as soon as it is there."""
+    """``body`` as bytes has a Content-Length; anything else is sent in chunks, each as soon as it is available."""
 
     status: int = 200
     body: bytes | Iterable[bytes] = b""
@@ -52,9 +52,9 @@ Script = Callable[[Request], "Reply | None"]
 
 
 class AnsweringServer(Started):
-    """A context manager. ``answer`` says how; None breaks the connection. ``tls`` is its certificate.
+    """A context manager. ``answer`` returns the response to a request, or None to cut the connection.
 
-    The port stays over :meth:`stop` and :meth:`start`.
+    ``tls`` is the certificate. :meth:`stop` and :meth:`start` keep the port.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class AnsweringServer(Started):
         self._thread.start()
 
     def stop(self) -> None:
-        """Be unreachable, until :meth:`start`; connections end, too. Idempotent."""
+        """Refuse connections until :meth:`start`, and cut those that are open. Idempotent."""
         if self._http is not None:
             self._http.shutdown()
             self._thread.join()
@@ -97,7 +97,7 @@ class AnsweringServer(Started):
         self.stop()
 
     def reset(self, answer: Script) -> Self:
-        """Forget everything and go on with another answer."""
+        """Clear the recorded requests and continue with another ``answer``."""
         self.answer = answer
         self.requests.clear()
         self.arrived.clear()
@@ -105,13 +105,13 @@ class AnsweringServer(Started):
         return self
 
     def note(self, method: str, path: str, headers: Message, body: bytes, client_port: int) -> Request:
-        """Remember a request; for the thread that answers it."""
+        """Record a request; called in the thread that answers it."""
         with self._counting:
             self.requests.append(Request(method, path, headers, body, len(self.requests), client_port))
             return self.requests[-1]
 
     def until(self, number: int, timeout_s: float = 30.0) -> list[Request]:
-        """All requests, once there are ``number``."""
+        """Wait for ``number`` requests; returns all."""
         wait_until(lambda: len(self.requests) >= number, f"{number} requests", timeout_s)
         return self.requests
 
@@ -120,10 +120,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # a test may end while an answer that it holds back is still due
 
-    def __init__(self, asked: AnsweringServer) -> None:
-        self.asked = asked
+    def __init__(self, owner: AnsweringServer) -> None:
+        self.owner = owner
         self.connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", asked.port), _Handler)
+        super().__init__(("127.0.0.1", owner.port), _Handler)
 
     def end_connections(self) -> None:
         for connection in list(self.connections):
@@ -131,7 +131,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some tests are about; anything else is shown."""
+        """Print errors other than disconnects of clients, which some tests cause."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -157,9 +157,9 @@ class _Handler(BaseHTTPRequestHandler):
         return False  # it is answered already, whatever the method
 
     def _serve(self) -> None:
-        asked = self.server.asked
-        request = asked.note(self.command, self.path, self.headers, self._body(), self.client_address[1])
-        reply = asked.answer(request)
+        owner = self.server.owner
+        request = owner.note(self.command, self.path, self.headers, self._body(), self.client_address[1])
+        reply = owner.answer(request)
         if reply is None:
             self.close_connection = True
             return
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._stream(reply.body)
             self.wfile.flush()
         except OSError:
-            asked.broken_off.set()
+            owner.broken_off.set()
             self.close_connection = True
 
     def _send(self, status: int, body: bytes) -> None:
@@ -197,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         pieces: list[bytes] = []
         while size := int(self.rfile.readline(), 16):
             pieces.append(self.rfile.read(size))
-            self.server.asked.arrived.append(pieces[-1])
+            self.server.owner.arrived.append(pieces[-1])
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(pieces)

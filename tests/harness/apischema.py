@@ -1,4 +1,4 @@
-"""Holds objects against the Kubernetes API's own description, as the generated client has it."""
+"""Validation of objects with the Kubernetes API's schema, as the generated client has it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MODELS = {
 
 
 def schema_problems(obj: dict[str, Any]) -> list[str]:
-    """What the API would refuse or silently drop in ``obj``: unknown fields, wrong types, missing fields."""
+    """Unknown fields, wrong types and missing fields of ``obj``, which the API would refuse or silently drop."""
     model = _MODELS.get((obj.get("apiVersion", ""), obj.get("kind", "")))
     if model is None:
         return [f"no such kind: {obj.get('apiVersion')} {obj.get('kind')}"]
@@ -80,7 +80,7 @@ def _check_model(value: Any, type_: str, path: str) -> Iterator[str]:
 
 
 def job_problems(job: dict[str, Any]) -> list[str]:
-    """What the API's validation refuses although each field has the right type."""
+    """Violations of the API's rules beyond the types of fields."""
     pod = job["spec"]["template"]["spec"]
     volumes = [volume["name"] for volume in pod["volumes"]]
     containers = [*pod.get("initContainers", []), *pod["containers"]]

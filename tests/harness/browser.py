@@ -1,4 +1,4 @@
-"""A real browser that reaches this computer only. Every name that ends with ``.example`` is this computer, too."""
+"""A real browser without access to other computers. Names that end with ``.example`` resolve to this one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FLAGS = (
 
 
 class Page(NamedTuple):
-    """``dom`` as it is when the scripts have run; the ``hosts`` that it asked; what the console says."""
+    """The ``dom`` after the scripts have run, the requested ``hosts``, and the lines of the console."""
 
     dom: str
     hosts: set[str]
@@ -46,8 +46,8 @@ def browse(url: str, folder: Path) -> Page:
 
 
 def _hosts(events: Path, page: str) -> set[str]:
-    """Those that the page asked, not the browser on its own account. Often none for a page without scripts."""
+    """Hosts requested by the page, not by the browser itself. Often none for a page without scripts."""
     origin = page[: page.index("/", len("http://"))]
-    asked = [event.get("params", {}) for event in json.loads(events.read_text("utf-8"))["events"]]
-    urls = [params["url"] for params in asked if params.get("initiator", "").startswith(origin)]
+    events_of_page = [event.get("params", {}) for event in json.loads(events.read_text("utf-8"))["events"]]
+    urls = [params["url"] for params in events_of_page if params.get("initiator", "").startswith(origin)]
     return {urlsplit(url).hostname or "" for url in urls}

@@ -1,4 +1,4 @@
-"""Certificates, made by the program ``openssl``."""
+"""Self-signed certificates, created with the program ``openssl``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Certificate(NamedTuple):
-    """Self-signed, with its key; both are PEM files."""
+    """A self-signed certificate and its key, as PEM files."""
 
     crt: Path
     key: Path
@@ -17,7 +17,7 @@ class Certificate(NamedTuple):
 def certificate(
     folder: Path, name: str = "localhost", subjects: str = "DNS:localhost,IP:127.0.0.1"
 ) -> Certificate:
-    """Make ``name.crt`` and ``name.key``, which is RSA, for ``subjects``."""
+    """Create ``name.crt`` for ``subjects`` and ``name.key``, an RSA key."""
     folder.mkdir(parents=True, exist_ok=True)
     made = Certificate(folder / f"{name}.crt", folder / f"{name}.key")
     words = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -addext subjectAltName={subjects}"

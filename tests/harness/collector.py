@@ -1,4 +1,4 @@
-"""Real OTLP receivers, over HTTP and over gRPC, which keep what they get."""
+"""Real OTLP receivers, over HTTP and gRPC, which record what they receive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIGNALS: Mapping[str, type[Message]] = {
 
 
 def sending_config(folder: Path, endpoint: str, **otel: Any) -> Config:
-    """A configuration below ``folder`` with which a server sends everything to ``endpoint``, soon."""
+    """A configuration below ``folder`` of a server that exports every signal to ``endpoint``, with short intervals."""
     section = {
         "enabled": True,
         "exporter_type": "otlp-http",
@@ -78,7 +78,7 @@ def _value(value: Any) -> Any:
 
 
 class Collected:
-    """What has arrived so far."""
+    """Everything received so far."""
 
     def __init__(self) -> None:
         self.exports: list[tuple[str, Any]] = []
@@ -103,11 +103,11 @@ class Collected:
         return self._all("logs", "resource_logs", "scope_logs", "log_records")
 
     def span(self, name: str, **attributes: Any) -> Received:
-        """The first with this name and these attributes (``__`` stands for a dot), as soon as it has arrived."""
+        """Wait for a span with this name and these attributes (``__`` stands for a dot); returns the first."""
         return _first(self.spans, lambda span: span.item.name == name, attributes, f"span {name}")
 
     def log(self, body: str, **attributes: Any) -> Received:
-        """The same for a log record."""
+        """Like :meth:`span`, for a log record."""
         return _first(self.logs, lambda log: log.item.body.string_value == body, attributes, f"log {body}")
 
 
@@ -121,7 +121,7 @@ def _first(
 
 
 class HttpCollector(AnsweringServer, Collected):
-    """OTLP over HTTP; ``tls`` is its certificate. While :attr:`status` is not 200, it takes nothing."""
+    """OTLP over HTTP; ``tls`` is its certificate. While :attr:`status` is not 200, it accepts nothing."""
 
     def __init__(self, *, tls: Certificate | None = None) -> None:
         AnsweringServer.__init__(self, self._take, tls=tls)
@@ -130,7 +130,7 @@ class HttpCollector(AnsweringServer, Collected):
         self._held: threading.Event | None = None
 
     def hold(self) -> threading.Event:
-        """Answer nothing until the event is set."""
+        """Delay every response until the event is set."""
         self._held = threading.Event()
         return self._held
 

@@ -1,4 +1,4 @@
-"""Configuration directories made on the spot: one provider whose benchmarks are scripted adapters."""
+"""Configuration directories with providers whose benchmarks are scripted adapters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROVIDER = "scripted"
 
 
 class Config:
-    """Writes ``config.yaml`` and provider files into ``folder``; job directories go below it too."""
+    """Writes ``config.yaml`` and provider files into ``folder``; job directories are below it, too."""
 
     def __init__(self, folder: Path, **sections: dict[str, Any]) -> None:
         self.folder = folder
@@ -57,7 +57,7 @@ class Config:
     def image(
         self, image: str, *benchmarks: str, provider_id: str = PROVIDER, env: dict[str, str] | None = None
     ) -> str:
-        """A provider that runs ``image`` in a cluster; see ``kube/scripts.py`` for those that do something."""
+        """A provider that runs ``image`` in a cluster; see ``kube/scripts.py`` for scripted images."""
         variables = [{"name": n, "value": v} for n, v in (env or {}).items()]
         document = {
             "id": provider_id,
@@ -69,7 +69,7 @@ class Config:
         return provider_id
 
     def scripted(self, *steps: str, provider_id: str = PROVIDER, benchmarks: tuple[str, ...] = ()) -> str:
-        """A provider whose adapters go through ``steps``; see ``steps.py``."""
+        """A provider whose adapters run ``steps``; see ``steps.py``."""
         return self.provider(steps_command(*steps), *benchmarks, provider_id=provider_id)
 
 

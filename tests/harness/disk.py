@@ -1,4 +1,4 @@
-"""Disks that are full: one for a single process, as any user may have it, and a small real one for root."""
+"""Full disks: emulated for a single process by a limit, or a small real file system, which needs root."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ needs_a_full_disk = pytest.mark.skipif(
 
 @contextmanager
 def full_disk(pid: int) -> Iterator[None]:
-    """The process can make no file longer than it is; those that it starts meanwhile can write nothing at all."""
+    """The process cannot extend any file; processes that it starts meanwhile can write nothing."""
     import resource
 
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
@@ -46,7 +46,7 @@ needs_mounts = pytest.mark.skipif(
 
 @contextmanager
 def small_disk(folder: Path, size_mb: int = 8) -> Iterator[Path]:
-    """A file system of its own at ``folder``."""
+    """A small file system mounted at ``folder``."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", folder], check=True)
     try:
@@ -56,7 +56,7 @@ def small_disk(folder: Path, size_mb: int = 8) -> Iterator[Path]:
 
 
 def fill(file: Path) -> None:
-    """Make a file of all that is free where it lies."""
+    """Create a file that occupies all free space of its file system."""
     with file.open("wb", buffering=0) as out, suppress(OSError):
         while True:
             out.write(bytes(4096))

@@ -1,4 +1,4 @@
-"""Databases that an earlier schema version left, as SQL text, and the records that they hold."""
+"""Databases of earlier schema versions, as SQL text, and the records in them."""
 
 from __future__ import annotations
 

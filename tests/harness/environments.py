@@ -1,4 +1,4 @@
-"""Virtual environments of programs that the tests talk to, made once and kept where pytest keeps its cache."""
+"""Virtual environments of programs that tests need, created once and kept in pytest's cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def installed(cache: Path, name: str, *requirements: str) -> Path:
-    """The environment ``name`` below ``cache`` with ``requirements`` in it, perhaps made by an earlier or parallel run."""
+    """The environment ``name`` below ``cache`` with ``requirements`` installed; an earlier or parallel run may have created it."""
     folder = cache / f"{name}-python{sys.version_info.major}.{sys.version_info.minor}"
     complete = folder / "complete"
     with (cache / "lock").open("w") as lock:

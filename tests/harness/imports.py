@@ -1,4 +1,4 @@
-"""The modules that code imports, found in a new interpreter, since this one has loaded everything."""
+"""Modules that code imports, determined in a new interpreter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Mapping
 
 
 def loaded_by(code: str, *flags: str, env: Mapping[str, str] | None = None) -> set[str]:
-    """All modules that are loaded after ``code``, which prints nothing. Not measured: coverage imports modules itself."""
+    """All modules that are loaded after ``code``, which must print nothing.
+
+    Runs without coverage, which imports modules itself.
+    """
     inherited = os.environ if env is None else env
     env = {name: value for name, value in inherited.items() if not name.startswith("COVERAGE_")}
     command = [sys.executable, *flags, "-c", f"{code}\nimport sys; print(*sys.modules)"]

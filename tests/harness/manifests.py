@@ -66,14 +66,14 @@ def run_of(
     runtime: Mapping[str, Any] | None = None,
 ) -> BenchmarkRun:
     """The run of benchmark ``index``; ``runtime`` adds to the ``runtime.k8s`` of every provider."""
-    asked = convert(dict(request), JobRequest)
-    validate(asked, "JobRequest")
-    asked = with_queue_kinds(asked)
+    parsed = convert(dict(request), JobRequest)
+    validate(parsed, "JobRequest")
+    parsed = with_queue_kinds(parsed)
     known = providers()
     for config in known.values():
         config.runtime["k8s"] |= runtime or {}
-    job_plan = plan(asked, None, effective_benchmarks(asked, None), known)
-    job = transitions.new_job(job_id, asked, job_plan, datetime(2026, 1, 1, tzinfo=UTC), tenant=tenant)
+    job_plan = plan(parsed, None, effective_benchmarks(parsed, None), known)
+    job = transitions.new_job(job_id, parsed, job_plan, datetime(2026, 1, 1, tzinfo=UTC), tenant=tenant)
     return RunBuilder("http://127.0.0.1:8080", "k8s", [])(job, index)
 
 

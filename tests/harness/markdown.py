@@ -1,6 +1,6 @@
 """Marked code blocks of Markdown pages: files to write, and commands to run.
 
-A line above a fenced block says what a test does with it:
+A line above a fenced block defines what a test does with it:
 
 * ``<!-- file: PATH -->`` writes the block to a file;
 * ``<!-- run -->`` runs it as one shell script, which has to exit with 0;

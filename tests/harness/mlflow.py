@@ -55,14 +55,14 @@ class MlflowServer(RunningProcess):
         )
 
     def kill(self) -> None:
-        """End all of it at once, as a crash would; nothing if it does not run."""
+        """Kill all of its processes, to simulate a crash; does nothing if it does not run."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(30)
             self.process = None
 
     def request(self, method: str, path: str, body: Any = None, workspace: str = "") -> Any:
-        """JSON, or text where the answer is none."""
+        """The response as JSON, or as text if it is not JSON."""
         headers = {"Content-Type": "application/json"} | (
             {"X-MLFLOW-WORKSPACE": workspace} if workspace else {}
         )
@@ -98,5 +98,5 @@ class MlflowServer(RunningProcess):
 
 
 def pairs(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """MLflow's lists of keys and values."""
+    """MLflow's lists of keys and values as a dict."""
     return {item["key"]: item["value"] for item in items}

@@ -1,4 +1,4 @@
-"""Virtual environments of our own, and what is built from this checkout."""
+"""Virtual environments, and the distributions built from this checkout."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Environment:
         return cls(folder)
 
     def clone(self, folder: Path) -> Environment:
-        """Another with the same packages, in a moment: files are hard links, and pip replaces, it never rewrites.
+        """Copy the environment with hard links, which is fast; safe because pip replaces files and never rewrites them.
 
         Only ``python`` works in it, and what is installed into it later; other scripts name the original.
         """
@@ -84,7 +84,7 @@ class Environment:
         env: Mapping[str, str] | None = None,
         status: int = 0,
     ) -> subprocess.CompletedProcess[str]:
-        """Run one of its programs, by default in its own folder, with nothing of the outside in the way."""
+        """Run one of its programs, by default in its own folder, isolated from the outer environment."""
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_OUTSIDE)}

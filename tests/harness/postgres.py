@@ -70,13 +70,13 @@ class RunningPostgres:
             await connection.close()
 
     async def new_schema(self) -> str:
-        """One with nothing in it."""
+        """Create an empty schema."""
         name = f"s{next(_numbers)}"
         await self.sql(f"CREATE SCHEMA {name}")
         return name
 
     async def cut_connections(self, where: str = "true") -> int:
-        """End those of others, as an administrator or a failover does; say how many there were."""
+        """Terminate the connections of other clients, as an administrator or a failover does; returns their number."""
         rows = await self.sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"  # noqa: S608 - a test's own words
             f" WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND {where}"
@@ -125,14 +125,14 @@ class RunningPostgres:
         wait_until(self._answers, "the database server's first answer")
 
     def stop(self) -> None:
-        """Cut every connection and end; nothing that was committed is lost. Idempotent."""
+        """Cut every connection and stop; nothing committed is lost. Idempotent."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
             self._process = None
 
     def freeze(self) -> None:
-        """From now on it takes connections and requests and answers none."""
+        """From now on, accept connections and requests and answer none."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:

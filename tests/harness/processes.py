@@ -1,4 +1,4 @@
-"""Commands for adapters that start processes, and questions about those."""
+"""Commands for adapters that start processes, and look-ups of these processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def python(directory: Path, name: str, source: str, *arguments: str) -> str:
 
 
 def pids_in(*files: Path) -> list[int]:
-    """The process ids that a workload has written; empty until all are there."""
+    """The process ids that a workload has written; empty until they are complete."""
     texts = [file.read_text().split() if file.exists() else [] for file in files]
     return [int(pid) for text in texts for pid in text] if all(texts) else []
 

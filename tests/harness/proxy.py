@@ -1,4 +1,4 @@
-"""A small real HTTP proxy: absolute addresses, tunnels (CONNECT) and, if it is asked to, a password."""
+"""A small real HTTP proxy: absolute addresses, tunnels (CONNECT) and optionally a password."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ HOP_BY_HOP = {"connection", "proxy-connection", "proxy-authorization", "transfer
 
 
 class RunningProxy(Started):
-    """A context manager. It knows the hosts in ``ports``, all on this computer, and no others.
+    """A context manager. It resolves only the hosts in ``ports``, all to this computer.
 
-    ``asked`` has what it was asked for, as ``CONNECT host:port`` or ``METHOD http://…``. With ``login``, such as
+    ``requests`` are recorded as ``CONNECT host:port`` or ``METHOD http://…``. With ``login``, such as
     ``user:password``, it refuses clients without it.
     """
 
     def __init__(self, ports: Mapping[str, int], login: str = "") -> None:
         self.ports = dict(ports)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self._login = base64.b64encode(login.encode()).decode() if login else ""
         proxy = self
 
@@ -66,7 +66,7 @@ class RunningProxy(Started):
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self, login: str = "") -> dict[str, str]:
-        """The variables of a program that is to use it; in lower case, as that is what counts where both are set."""
+        """Variables of a program that uses the proxy; in lower case, which takes precedence where both are set."""
         url = f"http://{login}@127.0.0.1:{self.port}" if login else self.url
         return {"http_proxy": url, "https_proxy": url, "no_proxy": ""}
 
@@ -79,7 +79,7 @@ class RunningProxy(Started):
         self._thread.join()
 
     def tunnel(self, request: BaseHTTPRequestHandler) -> None:
-        """Pass bytes on, both ways, until one side ends."""
+        """Forward bytes in both directions until one side closes."""
         port = self._admit(request, request.path, request.path.rpartition(":")[0])
         request.close_connection = True
         if port is None:
@@ -93,7 +93,7 @@ class RunningProxy(Started):
             back.join(30)
 
     def forward(self, request: BaseHTTPRequestHandler) -> None:
-        """Make the same request there, and give its answer."""
+        """Forward the request and its response."""
         parts = urlsplit(request.path)
         port = self._admit(request, request.path, parts.hostname or "")
         if port is None:
@@ -115,11 +115,11 @@ class RunningProxy(Started):
             request.wfile.write(content)
 
     def _admit(self, request: BaseHTTPRequestHandler, target: str, host: str) -> int | None:
-        """The port to go to; otherwise the refusal is sent already."""
+        """The upstream port; None if the refusal was sent."""
         if self._login and request.headers.get("Proxy-Authorization") != f"Basic {self._login}":
             self._refuse(request, 407, "Proxy-Authenticate", "Basic")
             return None
-        self.asked.append(f"{request.command} {target}")
+        self.requests.append(f"{request.command} {target}")
         if host not in self.ports:
             self._refuse(request, 502)
             return None

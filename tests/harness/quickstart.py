@@ -69,7 +69,7 @@ def is_probe(request: Request) -> bool:
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended."""
+    """A process that has exited."""
 
     status: int
     output: str
@@ -142,7 +142,7 @@ def start_adapter(**environment: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> Finished:
-    """Wait for the end of a process and collect what it wrote."""
+    """Wait until a process exits and collect its output."""
     with process:
         try:
             output, errors = process.communicate(timeout=DEADLINE_S)

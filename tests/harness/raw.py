@@ -1,4 +1,4 @@
-"""HTTP written by hand, for what no client library would send."""
+"""Raw HTTP requests, which no client library would send."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.server import Answer
 
 
 def head(method: str, target: str, *fields: str, version: str = "1.1") -> bytes:
-    """A request's head as bytes; ``fields`` are whole lines, in latin-1. It asks to close the connection."""
+    """A request's head as bytes, with ``Connection: close``; ``fields`` are whole lines, in latin-1."""
     lines = [f"{method} {target} HTTP/{version}", *fields, "Connection: close", "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
@@ -27,8 +27,10 @@ def send(port: int, request: bytes, method: str = "GET") -> Answer:
     return Answer(response.status, fields, json.loads(text) if is_json else text.decode())
 
 
-def ask(port: int, method: str, target: str, *fields: str, body: bytes = b"", version: str = "1.1") -> Answer:
-    """One request from Host ``localhost``, unless ``fields`` say another."""
+def raw_request(
+    port: int, method: str, target: str, *fields: str, body: bytes = b"", version: str = "1.1"
+) -> Answer:
+    """Send one request with Host ``localhost``, unless ``fields`` have another."""
     lines = list(fields)
     if not any(line.lower().startswith("host:") for line in lines):
         lines.insert(0, f"Host: localhost:{port}")

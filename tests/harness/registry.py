@@ -1,4 +1,4 @@
-"""A real registry: Debian's ``docker-registry``, on a free loopback port, with its blobs in a folder."""
+"""A real OCI registry: Debian's ``docker-registry``, on a free loopback port, with its blobs in a folder."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class RunningRegistry(RunningProcess):
 
     @staticmethod
     def basic(folder: Path) -> dict[str, Any]:
-        """Only :data:`USER` with :data:`PASSWORD` may do anything."""
+        """Require :data:`USER` and :data:`PASSWORD` for every request."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "htpasswd"
         file.write_text(_HTPASSWD, "utf-8")

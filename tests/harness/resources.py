@@ -1,4 +1,4 @@
-"""Providers and collections for the tests, made from what a client would send."""
+"""Providers and collections for tests, built from request bodies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def as_json(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """What a client reads."""
+    """The resource as clients receive it."""
     return json.loads(msgspec.json.encode(value))
 
 
@@ -60,6 +60,6 @@ def refusal(call: Callable[..., Any], *arguments: Any) -> ApiError:
 
 
 def reason(error: ApiError, code: str) -> str:
-    """What the text of an error with that code says between its quotes."""
+    """The quoted part of the text of an error with that code."""
     assert error.code == code
     return error.message.split(": '", 1)[1].rsplit("'. Please", 1)[0]

@@ -1,4 +1,4 @@
-"""What all programs have in common that tests start: a beginning, an end, a log, and one plain HTTP request."""
+"""Processes started by tests: start, stop, log file, and plain HTTP requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Answer(NamedTuple):
-    """Names of ``headers`` are in lower case; ``body`` is decoded JSON where the answer says JSON, else bytes."""
+    """Names of ``headers`` are in lower case; ``body`` is decoded JSON if the content type is JSON, else bytes."""
 
     status: int
     headers: dict[str, str]
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
     @property
     def refusal(self) -> tuple[int, str]:
-        """Of an error answer: its status and its code."""
+        """Status and code of an error response."""
         return self.status, self.body["message_code"]
 
 
@@ -37,7 +37,7 @@ def call(
     headers: Mapping[str, str] | None = None,
     trust: ssl.SSLContext | None = None,
 ) -> Answer:
-    """One request to a loopback port, without any client library in between; over TLS if there is a ``trust``."""
+    """One request to a loopback port with the standard library; over TLS if there is a ``trust``."""
     connection = (
         http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=trust)
         if trust
@@ -61,7 +61,7 @@ class Started:
         raise NotImplementedError
 
     def leave(self) -> None:
-        """How it ends with the context."""
+        """Called when the context is left."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -75,7 +75,7 @@ class Started:
 
 
 class RunningProcess(Started):
-    """One process at a time. What it prints is added to the file ``log``."""
+    """One process at a time. Its output is appended to the file ``log``."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -118,7 +118,7 @@ class RunningProcess(Started):
         return self.process.pid
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would; nothing if it does not run."""
+        """SIGKILL, to simulate a crash; does nothing if it does not run."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(30)

@@ -21,7 +21,7 @@ LOOPBACK_WITHOUT_PROXY = {"NO_PROXY": "localhost,127.0.0.1", "no_proxy": "localh
 
 
 class Finished(NamedTuple):
-    """What became of a command."""
+    """Outcome of a command."""
 
     status: int
     output: str
@@ -29,7 +29,7 @@ class Finished(NamedTuple):
 
 
 class Sdk:
-    """The SDK's environment. ``home`` is where its programs believe that the user lives."""
+    """The SDK's environment. ``home`` is the user's home directory for its programs."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.python = folder / "bin" / "python"
@@ -45,7 +45,7 @@ class Sdk:
 
     @classmethod
     def installed(cls, cache: Path, home: Path) -> Self:
-        """Make the environment below ``cache``, or use the one that an earlier run, or a parallel one, has made."""
+        """Create the environment below ``cache``, or use that of an earlier or parallel run."""
         return cls(installed(cache, VERSION, REQUIREMENT), home)
 
     @classmethod
@@ -56,7 +56,7 @@ class Sdk:
         return cls(installed(cache, name, REQUIREMENT, "--editable", str(PROJECT)), home)
 
     def run(self, program: str, *words: str, timeout_s: float = 60.0) -> Finished:
-        """Run one of the environment's programs to its end."""
+        """Run one of the environment's programs until it exits."""
         done = subprocess.run(
             [self._bin / program, *words],
             env=self._env,
@@ -69,7 +69,7 @@ class Sdk:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     def start_in_background(self, program: str, *words: str) -> subprocess.Popen[bytes]:
-        """Start one of the environment's programs as a terminal would: leading a group of its own."""
+        """Start one of the environment's programs as the leader of its own process group, as a terminal does."""
         return subprocess.Popen(
             [self._bin / program, *words],
             env=self._env,
@@ -80,7 +80,7 @@ class Sdk:
         )
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start a Python program that talks over its standard streams."""
+        """Start a Python program that communicates over its standard streams."""
         return subprocess.Popen(
             [self.python, *words],
             env=self._env,
@@ -91,7 +91,7 @@ class Sdk:
 
 
 class RaisedError(Exception):
-    """What a method of the SDK raised: ``kind`` is the class's name, ``facts`` are its attributes."""
+    """Exception of an SDK method: ``kind`` is the name of its class, ``facts`` are its attributes."""
 
     def __init__(self, kind: str, text: str, facts: dict[str, Any]) -> None:
         super().__init__(f"{kind}: {text}")
@@ -144,7 +144,7 @@ class RemoteClient:
         return self._answers.empty()
 
     def answer(self, timeout_s: float = 60.0) -> Any:
-        """What the call returned. Raises :class:`RaisedError` for what it raised."""
+        """Wait for the call's return value. Raises :class:`RaisedError` if it raised."""
         answer: dict[str, Any] = {"call": 0}
         while answer["call"] < self._calls:  # an earlier test may have left without its answer
             line = self._answers.get(timeout=timeout_s)

@@ -27,7 +27,7 @@ def job_request(*benchmarks: str, provider: str = "scripted", **fields: Any) -> 
 
 
 class RunningServer(RunningProcess):
-    """A context manager. ``port`` stays the same for the next :meth:`start`, as adapters that live on need it."""
+    """A context manager. ``port`` is kept for the next :meth:`start`, because adapters outlive the server."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class RunningServer(RunningProcess):
         return self.call("POST", f"{API}/jobs/{job_id}/events", {"benchmark_status_event": event})
 
     def finished(self, job_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
-        """The job once it is terminal."""
+        """Wait until the job is terminal; returns it."""
         return wait_until(
             lambda: (job := self.job(job_id))["status"]["state"] in TERMINAL and job,
             f"job {job_id}",

@@ -1,4 +1,4 @@
-"""A storage over SQLite from within: its connection, its disk, and how it answers lists."""
+"""Internals of the SQLite storage: calls to its threads, and query plans of lists."""
 
 from __future__ import annotations
 

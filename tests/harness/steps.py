@@ -4,11 +4,11 @@ running, pending          report that state
 completed[:metrics JSON]  report a result (default {"acc": 0.5})
 failed:TEXT               report a failure
 say:TEXT                  print
-exit:N, kill:N            end with a status, or by a signal
+exit:N, kill:N            exit with a status, or be killed by a signal
 hang                      sleep for ever
 ignore-term               ignore SIGTERM from here on
 helper, daemon            leave a child in a session of its own that ignores SIGTERM (daemon: orphaned as well)
-touch:FILE, await:FILE    create a file; wait until one is there
+touch:FILE, await:FILE    create a file; wait until a file exists
 env:NAME                  print a variable
 ask-model                 get the model's /models and print the answer
 """

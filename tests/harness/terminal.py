@@ -1,4 +1,4 @@
-"""A pseudo-terminal, such as a person has in front of them."""
+"""Commands in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def run_in_terminal(
 ) -> tuple[int, str]:
     """Run ``command`` with a terminal for all its streams; returns its exit status and what it has printed.
 
-    ``stderr``: file descriptor to which standard error goes instead. Styles, such as colours, are removed unless ``raw``. ``until`` is called with the text so far whenever something is
-    printed, and may end the process.
+    ``stderr``: file descriptor to which standard error goes instead. Styles, such as colours, are removed unless ``raw``.
+    ``until`` is called with the output so far whenever something is printed, and may stop the process.
     """
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))

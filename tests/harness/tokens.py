@@ -1,4 +1,4 @@
-"""A token server for a registry, as the distribution project specifies it: it hands out signed JWTs."""
+"""A token server for a registry, after the specification of the distribution project; issues signed JWTs."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ REFRESH_TOKEN = "a-refresh-token"
 
 
 class TokenServer(AnsweringServer):
-    """The server. :attr:`asked` is the list of requests; only :data:`USER` gets tokens."""
+    """The server. :attr:`token_requests` has the requested tokens; only :data:`USER` gets tokens."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(self._answer)
         self._crt, self._key = certificate(folder, "token")
-        self.asked: list[dict[str, str]] = []
+        self.token_requests: list[dict[str, str]] = []
 
     def _answer(self, request: Request) -> Reply:
         text = urlsplit(request.path).query if request.method == "GET" else request.body.decode()
-        asked = {name: values[0] for name, values in parse_qs(text).items()}
-        self.asked.append({"method": request.method, **asked})
+        fields = {name: values[0] for name, values in parse_qs(text).items()}
+        self.token_requests.append({"method": request.method, **fields})
         if request.method == "GET":
             basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
             known = request.headers.get("authorization") == f"Basic {basic}"
         else:
-            known = (asked["grant_type"], asked["refresh_token"]) == ("refresh_token", REFRESH_TOKEN)
+            known = (fields["grant_type"], fields["refresh_token"]) == ("refresh_token", REFRESH_TOKEN)
         if known:
-            return Reply(200, body=json.dumps({"token": self.token(asked["scope"])}).encode())
+            return Reply(200, body=json.dumps({"token": self.token(fields["scope"])}).encode())
         return Reply(401, body=b'{"errors": [{"code": "DENIED"}]}')
 
     @property

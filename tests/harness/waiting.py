@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of sleeping, and looking at processes."""
+"""Waits for conditions, free ports, and look-ups of processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ports = count(secrets.randbelow(PORTS_PER_WORKER))
 
 
 def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
-    """Return the first true value of ``condition``; fail, saying ``what`` was awaited, after ``timeout_s``."""
+    """Return the first true value of ``condition``. After ``timeout_s``, fail with ``what`` in the message."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()

@@ -279,7 +279,7 @@ def test_a_proxy_may_resolve_hosts_that_are_unknown_here(
     with RunningProxy({"git.invalid": server.upstream.port}) as proxy:
         wanted = {"TEST_DATA_GIT_URL": "http://git.invalid/repo", "TEST_DATA_GIT_REF": "v1"}
         assert pod.fetched(**wanted, **proxy.environment())["a.txt"] == "old"
-    assert {line.split("/repo")[0] for line in proxy.asked} == {
+    assert {line.split("/repo")[0] for line in proxy.requests} == {
         "GET http://git.invalid",
         "POST http://git.invalid",
     }
@@ -292,4 +292,4 @@ def test_internal_hosts_are_refused_behind_a_proxy_too(
     with RunningProxy({host: server.upstream.port}) as proxy:
         text = pod.refused(TEST_DATA_GIT_URL=f"http://{host}/repo", **proxy.environment())
     assert f"may not come from '{host}'" in text
-    assert proxy.asked == []
+    assert proxy.requests == []

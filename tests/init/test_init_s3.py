@@ -81,7 +81,7 @@ def test_a_bucket_is_reached_through_a_proxy(pod: InitPod):
     with bucket.upstream, RunningProxy({"s3.test": bucket.upstream.port}) as proxy:
         with_credentials(pod, bucket, AWS_S3_ENDPOINT="http://s3.test")
         assert pod.fetched(**FROM_BUCKET, **proxy.environment()) == {"a.txt": "a"}
-    assert {urlsplit(line.split()[1]).netloc for line in proxy.asked} == {"s3.test"}
+    assert {urlsplit(line.split()[1]).netloc for line in proxy.requests} == {"s3.test"}
 
 
 def test_everything_below_the_key_is_fetched_page_by_page(pod: InitPod):

@@ -265,13 +265,13 @@ class FakeRegistry:
 
     def __init__(self, scheme: str = "Bearer") -> None:
         self.scheme = scheme
-        self.asked: list[str] = []
+        self.token_requests: list[str] = []
         self.upstream = AnsweringServer(self.answer)
 
     def answer(self, received: Request) -> Reply:
         url = self.upstream.url
         if received.path.startswith("/token"):
-            self.asked.append(received.path)
+            self.token_requests.append(received.path)
             if received.header("Authorization") != [f"Basic {base64.b64encode(b'me:pw').decode()}"]:
                 return Reply(403)
             return Reply(200, json.dumps({"token": "granted", "expires_in": 300}).encode())
@@ -323,7 +323,9 @@ def test_a_push_is_sent_with_the_registrys_token(exporting: Pod, server: Answeri
         relative = sidecar.call("POST", "/org/repo/relative", b"blob", {"Authorization": "Bearer adapter"})
         assert relative.headers["location"] == "/v2/org/repo/blobs/uploads/1"
     scope = "/token?service=registry&scope=repository:org/repo:pull,push"
-    assert registry.asked == ([scope] if scheme == "Bearer" else []), "one login serves many requests"
+    assert registry.token_requests == ([scope] if scheme == "Bearer" else []), (
+        "one login serves many requests"
+    )
     assert registry.upstream.requests[-1].body == b"blob"
 
 

@@ -12,7 +12,7 @@ import pytest
 from evalhub_server import __version__
 from harness import Config, RunningServer
 from harness.collector import HttpCollector, sending_config
-from harness.raw import ask
+from harness.raw import raw_request
 from harness.server import API
 
 MakeConfig = Callable[..., Config]
@@ -71,7 +71,7 @@ def test_a_request_is_a_server_span_with_the_http_conventions(observed: Observed
 def test_span_names_of_requests_without_a_route_are_not_chosen_by_clients(observed: Observed):
     server, collector = observed
     assert server.call("GET", "/nowhere").status == 404
-    assert ask(server.port, "BREW", f"{API}/jobs").status == 405
+    assert raw_request(server.port, "BREW", f"{API}/jobs").status == 405
     assert server.call("HEAD", f"{API}/jobs").status == 200
     span = collector.span("GET", url__path="/nowhere")
     odd = collector.span("HTTP", url__path=f"{API}/jobs")
@@ -84,7 +84,7 @@ def test_span_names_of_requests_without_a_route_are_not_chosen_by_clients(observ
 
 def test_the_span_of_a_refused_report_has_no_token(observed: Observed):
     path = f"/callback/{'x' * 43}{API}/jobs/a/events"
-    assert ask(observed.server.port, "POST", path, "Origin: https://evil.example").status == 403
+    assert raw_request(observed.server.port, "POST", path, "Origin: https://evil.example").status == 403
     observed.collector.span("POST", url__path=f"{API}/jobs/a/events")
 
 
@@ -92,7 +92,9 @@ def test_the_span_of_a_refused_report_has_no_token(observed: Observed):
 def test_a_broken_traceparent_begins_a_new_trace(observed: Observed, fields: list[str]):
     lines = [f"traceparent: {value}" for value in fields]
     request_id = f"broken {fields}"
-    answer = ask(observed.server.port, "GET", f"{API}/jobs", f"X-Global-Transaction-Id: {request_id}", *lines)
+    answer = raw_request(
+        observed.server.port, "GET", f"{API}/jobs", f"X-Global-Transaction-Id: {request_id}", *lines
+    )
     assert answer.status == 200
     header = {"http__response__header__x-global-transaction-id": [request_id]}
     span = observed.collector.span(f"GET {API}/jobs", **header)

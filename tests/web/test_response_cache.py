@@ -13,10 +13,10 @@ class Counted:
     """A view that records its calls."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def __call__(self, job: JobRecord) -> JobResource:
-        self.asked.append(job.id)
+        self.calls.append(job.id)
         return job_resource(job)
 
 
@@ -24,7 +24,7 @@ def test_the_same_record_is_encoded_once():
     view, job = Counted(), a_job()
     encoder = RecordEncoder(view)
     assert encoder(job) == encoder(job)
-    assert view.asked == [job.id]
+    assert view.calls == [job.id]
 
 
 def test_the_cache_has_a_limit_in_bytes():
@@ -34,11 +34,11 @@ def test_the_cache_has_a_limit_in_bytes():
     for job in (*jobs, jobs[1], jobs[2], jobs[0]):
         encoder(job)
     first, second, third = (job.id for job in jobs)
-    assert view.asked == [first, second, third, first]
+    assert view.calls == [first, second, third, first]
 
 
 def test_a_response_above_the_limit_is_not_cached():
     view, job = Counted(), a_job()
     encoder = RecordEncoder(view, limit_bytes=10)
     assert encoder(job) == encoder(job)
-    assert view.asked == [job.id, job.id]
+    assert view.calls == [job.id, job.id]

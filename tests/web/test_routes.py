@@ -31,7 +31,7 @@ from evalhub_server.web.openapi.operation import Operation
 from evalhub_server.web.request import ApiRequest
 from harness import Config
 from harness.imports import loaded_by
-from harness.raw import Answer, ask
+from harness.raw import Answer, raw_request
 from harness.server import API
 
 
@@ -62,7 +62,7 @@ class RouteCollector(ReceiveRoutePlugin):
 
 async def request(server: Server, method: str, path: str, *fields: str) -> Answer:
     port = int(server.url.rpartition(":")[2])
-    return await asyncio.to_thread(ask, port, method, path, *fields)
+    return await asyncio.to_thread(raw_request, port, method, path, *fields)
 
 
 async def test_a_guard_acts_on_every_route(tmp_path: Path):

@@ -34,7 +34,7 @@ class Api:
         self.rights: rights.Rights = rights.OPERATOR
         self.calls: list[Call] = []
         self.warning = ""
-        """Said of every Job that is made."""
+        """Warning in the response to every creation of a Job."""
         self.watches = Watches(store)
         self.resources = Resources(store)
         self._faults = faults

@@ -93,7 +93,7 @@ def _size(thing: Object) -> int:
 
 
 def pod_security_warning(job: Object) -> str:
-    """What a namespace that warns of Pod Security ``restricted`` says about a Job, or nothing."""
+    """Warning about a Job in a namespace with Pod Security ``restricted``; empty if there is none."""
     spec = job["spec"]["template"]["spec"]
     complaints: list[str] = []
     for container in [*(spec.get("initContainers") or []), *spec["containers"]]:

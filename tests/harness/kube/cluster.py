@@ -183,7 +183,7 @@ class FakeCluster:
         self._do(lambda: self._kubelet.scripts.__setitem__(image, script))
 
     def refuse_pods(self) -> None:
-        """A policy warns when Jobs are made and refuses their pods, as Pod Security does."""
+        """Warn when Jobs are created and refuse their pods, as Pod Security does."""
 
         def refuse() -> None:
             self._controller.refuses_pods = True

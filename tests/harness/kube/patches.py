@@ -15,7 +15,7 @@ JSON = "application/json-patch+json"
 
 
 def patched(thing: Object, patch: Any, content_type: str) -> Object:
-    """Strategic merge counts as merge: right for maps, which is all that anybody patches here."""
+    """A strategic merge is applied as a merge, which is correct for maps, the only values patched here."""
     if content_type in (MERGE, STRATEGIC):
         return merged(thing, patch)
     if content_type == JSON:

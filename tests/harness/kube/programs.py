@@ -44,7 +44,7 @@ def processes(folder: Path, *command: str) -> Script:
             pod.runs()
             code = await _adapter(pod, command, here)
         finally:
-            # A native sidecar is asked to end once the adapter has ended, and the pod ends with it.
+            # A native sidecar gets SIGTERM after the adapter has exited, and the pod ends with it.
             await _end(sidecar)
         pod.exits(code)
 

@@ -7,8 +7,8 @@ KUBE_CONTROLLER_MANAGER_BIN    makes pods of Jobs and collects garbage
 
 There is no kubelet: pods stay pending until a test sets their status, as their node would.
 
-Or any cluster: EVALHUB_TEST_KUBECONFIG names a kubeconfig whose user may make a namespace. What needs to play the kubelet
-is left out then.
+Or any cluster: EVALHUB_TEST_KUBECONFIG names a kubeconfig whose user may create a namespace. Tests that
+set the status of pods are skipped then.
 """
 
 from __future__ import annotations

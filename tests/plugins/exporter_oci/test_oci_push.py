@@ -44,7 +44,7 @@ def an_artifact(place: Location, card: bytes = b'{"card_version":"1.0"}') -> Art
 
 
 def scopes(tokens: TokenServer) -> set[tuple[str, str, tuple[str, ...]]]:
-    parts = [asked["scope"].split(":") for asked in tokens.asked]
+    parts = [request["scope"].split(":") for request in tokens.token_requests]
     return {(kind, name, tuple(sorted(actions.split(",")))) for kind, name, actions in parts}
 
 
@@ -153,7 +153,7 @@ async def test_the_token_flow(tmp_path: Path):
     with TokenServer(tmp_path) as tokens, RunningRegistry(tmp_path, auth=tokens.auth) as registry:
         place = place_in(registry, "team/results")
         digest = await pushed(place, an_artifact(place), ROBOT)
-        assert (tokens.asked[-1]["method"], tokens.asked[-1]["service"]) == ("GET", SERVICE)
+        assert (tokens.token_requests[-1]["method"], tokens.token_requests[-1]["service"]) == ("GET", SERVICE)
         assert scopes(tokens) == {
             ("repository", "team/results", ("pull", "push")),
             ("repository", "team/results", ("pull",)),
@@ -163,7 +163,7 @@ async def test_the_token_flow(tmp_path: Path):
 
         by_refresh = RegistryCredentials(identity_token=REFRESH_TOKEN)
         assert await pushed(place, an_artifact(place), by_refresh) == digest
-        assert tokens.asked[-1]["method"] == "POST"
+        assert tokens.token_requests[-1]["method"] == "POST"
 
         with pytest.raises(
             RegistryError, match="refused to get a token for team/results: 401 DENIED"

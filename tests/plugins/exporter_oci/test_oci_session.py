@@ -209,10 +209,10 @@ async def test_the_proxy_of_the_environment_is_used_but_not_for_this_computer(
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("no_proxy", "other.test")
         await pushed(place_at(registry.host))
-        assert proxy.asked == []
+        assert proxy.requests == []
         registry.uploads = "http://registry.test/upload"
         await pushed(place_at("registry.test"))
-    assert {line.split()[1].partition("/v2/")[0] for line in proxy.asked if "/v2/" in line} == {
+    assert {line.split()[1].partition("/v2/")[0] for line in proxy.requests if "/v2/" in line} == {
         "http://registry.test"
     }
 
@@ -225,4 +225,4 @@ async def test_a_proxy_that_wants_a_password_is_named_without_it(monkeypatch: py
             with pytest.raises(RegistryError, match="407") as failed:
                 await pushed(place_at(host, insecure=insecure))
             assert "wrong" not in str(failed.value)
-    assert proxy.asked == []
+    assert proxy.requests == []

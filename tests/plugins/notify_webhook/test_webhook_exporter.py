@@ -195,7 +195,7 @@ async def test_a_proxy_is_used_if_it_shall_be(receiver: Receiver, monkeypatch: p
         # A name that only the proxy can resolve, and whose address only the proxy checks.
         await posted("http://hooks.invalid/hook", proxy_from_environment=True, allow_private_addresses=False)
         await posted(receiver.hook, proxy_from_environment=True)  # on this computer
-    assert proxy.asked == ["POST http://hooks.test/hook", "POST http://hooks.invalid/hook"]
+    assert proxy.requests == ["POST http://hooks.test/hook", "POST http://hooks.invalid/hook"]
     assert len(receiver.requests) == 3
 
 
@@ -212,7 +212,7 @@ async def test_a_proxy_is_no_way_to_an_address_that_is_not_public(monkeypatch: p
             await posted(
                 "http://inside.test/hook", proxy_from_environment=True, allow_private_addresses=False
             )
-    assert proxy.asked == []
+    assert proxy.requests == []
 
 
 def test_changes_owe_the_events_that_are_selected():

@@ -199,7 +199,7 @@ async def test_the_proxy_of_the_environment_is_used_where_it_is_for(
             await near.get("/echo", dict[str, str])
         for client in (plain, tunnelled, here, near):
             await client.close()
-    assert proxy.asked == ["GET http://mlflow.test/echo", "CONNECT safe.mlflow.test:443"]
+    assert proxy.requests == ["GET http://mlflow.test/echo", "CONNECT safe.mlflow.test:443"]
     assert headers["authorization"] == "Bearer of-mlflow"
     assert "proxy-authorization" not in headers
     assert safe.requests[0].header("Proxy-Authorization") == []
