@@ -9,7 +9,7 @@ from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import find_section
-from evalhub_server.settings import Finding, Settings, place_of
+from evalhub_server.settings import Finding, Settings, variable_location
 
 T = TypeVar("T")
 
@@ -47,11 +47,11 @@ def selection_warnings(settings: Settings) -> list[Finding]:
     MLflow's own tools read this variable, too: it may name a directory or a database for other programs of the same
     shell, which must not prevent a start. The same value in a configuration file is an error.
     """
-    place = place_of("MLFLOW_TRACKING_URI")
+    location = variable_location("MLFLOW_TRACKING_URI")
     uri = _tracking_uri(settings)
     if (
         settings.plugins.trackers is not None
-        or settings.places.get("mlflow.tracking_uri") != place
+        or settings.locations.get("mlflow.tracking_uri") != location
         or uri.lower().startswith(("http://", "https://"))
     ):
         return []
@@ -59,7 +59,7 @@ def selection_warnings(settings: Settings) -> list[Finding]:
         f"mlflow.tracking_uri: {uri!r} is not the http or https URL of an MLflow server, so jobs with an "
         "experiment are refused. Start one with: mlflow server"
     )
-    return [Finding("warning", place.source, 0, settings.secrets.redact(text))]
+    return [Finding("warning", location.source, 0, settings.secrets.redact(text))]
 
 
 def _tracking_uri(settings: Settings) -> str:

@@ -4,9 +4,9 @@
 """
 
 from evalhub_server.plugins.sidecar import SidecarSettings
-from evalhub_server.settings.environment import ENVIRONMENT, place_of
+from evalhub_server.settings.environment import ENVIRONMENT, variable_location
 from evalhub_server.settings.keys import NO_EFFECT, Key, all_keys, key_paths
-from evalhub_server.settings.layers import Finding, Place, key_of
+from evalhub_server.settings.layers import Finding, Location, key_of
 from evalhub_server.settings.load import ServerFlags, load_settings
 from evalhub_server.settings.locate import bundled_config_dir
 from evalhub_server.settings.schema import (
@@ -32,8 +32,8 @@ __all__ = [
     "FinalizerSettings",
     "Finding",
     "Key",
+    "Location",
     "OtelSettings",
-    "Place",
     "PluginSettings",
     "PrometheusSettings",
     "Secrets",
@@ -49,6 +49,6 @@ __all__ = [
     "key_paths",
     "load_settings",
     "parse_yaml",
-    "place_of",
     "read_yaml",
+    "variable_location",
 ]

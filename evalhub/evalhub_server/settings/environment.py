@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from evalhub_common.json_log import level_number
 from evalhub_server.errors import SettingsError
-from evalhub_server.settings.layers import Document, Finding, Place
+from evalhub_server.settings.layers import Document, Finding, Location
 
 SECTION = "env_mappings"
 
@@ -63,19 +63,19 @@ def log_options(environ: Mapping[str, str]) -> tuple[str, str, list[Finding]]:
     level = environ.get(LOG_LEVEL) or "info"
     if level_number(level) is None:
         text = f"{level!r} is not a log level; info is used. Set debug, info, warning, error or critical."
-        warnings.append(Finding("warning", place_of(LOG_LEVEL).source, 0, text))
+        warnings.append(Finding("warning", variable_location(LOG_LEVEL).source, 0, text))
         level = "info"
     given = environ.get(LOG_FORMAT) or "auto"
     log_format = LOG_FORMATS.get(given.strip().lower(), "")
     if not log_format:
         text = f"{given!r} is not a log format; the default is used. Set console or json."
-        warnings.append(Finding("warning", place_of(LOG_FORMAT).source, 0, text))
+        warnings.append(Finding("warning", variable_location(LOG_FORMAT).source, 0, text))
     return level.strip().lower(), log_format or "auto", warnings
 
 
-def place_of(variable: str) -> Place:
-    """The place of a key that ``variable`` sets."""
-    return Place(f"environment variable {variable}")
+def variable_location(variable: str) -> Location:
+    """The location of a value that an environment variable sets."""
+    return Location(f"environment variable {variable}")
 
 
 def apply_environment(document: Document, environ: Mapping[str, str]) -> dict[str, str]:
@@ -87,6 +87,6 @@ def apply_environment(document: Document, environ: Mapping[str, str]) -> dict[st
             continue
         if variable == "OTEL_METRIC_EXPORT_INTERVAL" and value.isdecimal():
             value = f"{value}ms"  # as OpenTelemetry, which reads the same variable, interprets a bare number
-        document.set(key, value, place_of(variable))
+        document.set(key, value, variable_location(variable))
         applied[variable] = key
     return applied

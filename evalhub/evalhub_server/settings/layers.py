@@ -1,4 +1,4 @@
-"""Layers of the configuration: values, and the place where each was set."""
+"""Values of the configuration, applied layer by layer, with the location where each was set."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from evalhub_server.errors import SettingsError, located
 from evalhub_server.settings.yaml_file import nearest_above, parse_yaml
 
 
-class Place(Struct, frozen=True):
-    """Origin of a value: a file and a line (from 1; 0 if unknown), or another source, such as a variable."""
+class Location(Struct, frozen=True):
+    """Where a value was set: a file and a line (from 1; 0 if unknown), or another source, such as a variable."""
 
     source: str
     line: int = 0
@@ -51,14 +51,14 @@ class Document:
         self.file = file
         items = cast("dict[Any, Any]", value)
         self.values: dict[str, Any] = {str(key): value for key, value in items.items()}
-        self._places = {path: Place(str(file), line) for path, line in parsed.lines().items()}
+        self._locations = {path: Location(str(file), line) for path, line in parsed.lines().items()}
 
     def get(self, section: str) -> Any:
         """A top-level value, or None."""
         return self.values.get(_existing_key(self.values, section))
 
-    def set(self, key: str, value: Any, place: Place) -> None:
-        """Set one value by its dotted key; a value in the place of a parent section is replaced."""
+    def set(self, key: str, value: Any, location: Location) -> None:
+        """Set one value by its dotted key; a parent that is not a section is replaced by one."""
         *parents, leaf = key.split(".")
         node = self.values
         for parent in parents:
@@ -68,7 +68,7 @@ class Document:
             node = cast("dict[str, Any]", child)
         node[_existing_key(node, leaf)] = value
         self._forget(key)
-        self._places[key.lower()] = place
+        self._locations[key.lower()] = location
 
     def overlay(self, other: Document) -> None:
         """Replace each section that ``other`` contains as a whole."""
@@ -76,31 +76,32 @@ class Document:
             self.values.pop(_existing_key(self.values, key), None)
             self.values[key] = value
             self._forget(key)
-        self._places.update(other._places)
+        self._locations.update(other._locations)
 
-    def place(self, key: str) -> Place:
-        """Place where a key was set, or else the nearest key above it, or else the file."""
-        return nearest_above(self._places, key) or Place(str(self.file))
+    def location(self, key: str) -> Location:
+        """Where a key was set; else where the nearest key above it was set; else the file."""
+        return nearest_above(self._locations, key) or Location(str(self.file))
 
-    def places(self) -> Mapping[str, Place]:
-        return self._places
+    def locations(self) -> Mapping[str, Location]:
+        """Dotted key in lower case → where it was set."""
+        return self._locations
 
     def error(self, error: SettingsError) -> SettingsError:
-        """``error`` with the place of the key that its message begins with, unless it has one."""
+        """``error`` with the location of the key that its message begins with, unless it has one."""
         if error.source:
             return error
-        place = self.place(key_of(error.message))
-        return SettingsError(error.message, place.source, place.line)
+        location = self.location(key_of(error.message))
+        return SettingsError(error.message, location.source, location.line)
 
     def warning(self, message: str) -> Finding:
         """A warning whose message begins with the key."""
-        place = self.place(key_of(message))
-        return Finding("warning", place.source, place.line, message)
+        location = self.location(key_of(message))
+        return Finding("warning", location.source, location.line, message)
 
     def _forget(self, key: str) -> None:
         below = key.lower()
-        for path in [p for p in self._places if p == below or p.startswith((f"{below}.", f"{below}["))]:
-            del self._places[path]
+        for path in [p for p in self._locations if p == below or p.startswith((f"{below}.", f"{below}["))]:
+            del self._locations[path]
 
 
 def key_of(message: str) -> str:

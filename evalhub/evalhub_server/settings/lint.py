@@ -50,10 +50,10 @@ def unused_findings(
         yield document.warning(
             "otel.enable_job_container_logs: has no effect without otel.enable_logs: true, ignored"
         )
-    if prometheus.enabled or "prometheus.enabled" in document.places():
+    if prometheus.enabled or "prometheus.enabled" in document.locations():
         return
     for key in ("prometheus.port", "prometheus.host"):
-        if key in document.places():
+        if key in document.locations():
             yield document.warning(f"{key}: has no effect without prometheus.enabled: true, ignored")
 
 

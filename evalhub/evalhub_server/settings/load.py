@@ -18,7 +18,7 @@ from evalhub_server.plugins.sections import convert_section, section_errors
 from evalhub_server.settings.auth_token import read_token, token_path
 from evalhub_server.settings.environment import SECTION as ENV_MAPPINGS
 from evalhub_server.settings.environment import apply_environment, log_options
-from evalhub_server.settings.layers import Document, Finding, Place
+from evalhub_server.settings.layers import Document, Finding, Location
 from evalhub_server.settings.lint import PluginSections, unknown_findings, unused_findings
 from evalhub_server.settings.locate import as_path, find_config_file
 from evalhub_server.settings.schema import CORE_SECTIONS, OTHER_SECTIONS
@@ -70,7 +70,7 @@ def load_settings(
         raise document.error(error) from None
     for key, flag, value in (("service.host", "--host", host), ("service.port", "--port", port)):
         if value is not None:
-            document.set(key, value, Place(flag))
+            document.set(key, value, Location(flag))
     secrets = find_secrets(document.values, secret_keys, applied, environ)
 
     found: list[SettingsError] = []
@@ -104,7 +104,7 @@ def load_settings(
             *unknown_findings(document, plugin_sections),
             *unused_findings(document, values["prometheus"], values["otel"]),
         ),
-        places=document.places(),
+        locations=document.locations(),
         secrets=secrets,
         **values,
     )

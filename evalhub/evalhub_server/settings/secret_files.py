@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import convert_section
-from evalhub_server.settings.layers import Document, Finding, Place
+from evalhub_server.settings.layers import Document, Finding, Location
 from evalhub_server.settings.schema import SecretFiles
 
 SECTION = "secrets"
@@ -62,7 +62,7 @@ def _apply(document: Document, folder: Path, name: str, key: str, *, optional: b
     value = _without_newline(text)
     if not value:
         return False
-    document.set(key, value, Place(f"secret file {file}"))
+    document.set(key, value, Location(f"secret file {file}"))
     return True
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import Duration
 from evalhub_server.plugins.sidecar import SidecarSettings
-from evalhub_server.settings.layers import Finding, Place, key_of
+from evalhub_server.settings.layers import Finding, Location, key_of
 from evalhub_server.settings.locate import resources_dir
 from evalhub_server.settings.schema import (
     FinalizerSettings,
@@ -29,8 +29,8 @@ from evalhub_server.settings.yaml_file import nearest_above
 class Settings(Struct, kw_only=True, frozen=True):
     """Typed sections of the core, and ``sections``, the whole configuration, from which plugins read theirs.
 
-    ``warnings`` are written to the log at the start. ``places`` is where each key (dotted, in lower case) was set.
-    ``secrets`` must not appear in logs and messages.
+    ``warnings`` are written to the log at the start. ``locations`` maps each key (dotted, in lower case) to where it was
+    set. ``secrets`` must not appear in logs and messages.
     """
 
     local: bool
@@ -47,7 +47,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     sidecar: SidecarSettings = SidecarSettings()
     sections: dict[str, Any] = field(default_factory=dict[str, Any])
     warnings: tuple[Finding, ...] = ()
-    places: Mapping[str, Place] = field(default_factory=dict[str, Place])
+    locations: Mapping[str, Location] = field(default_factory=dict[str, Location])
     secrets: Secrets = Secrets()
 
     def __repr__(self) -> str:
@@ -84,11 +84,13 @@ class Settings(Struct, kw_only=True, frozen=True):
         return f"{'https' if self.service.tls_cert_file else 'http'}://{host}:{port}"
 
     def error(self, error: SettingsError) -> SettingsError:
-        """An error of a plugin with the place of the key that its message begins with."""
+        """An error of a plugin with the location of the key that its message begins with."""
         if error.source:
             return error
-        place = nearest_above(dict(self.places), key_of(error.message)) or Place(str(self.config_file))
-        return SettingsError(self.secrets.redact(error.message), place.source, place.line)
+        location = nearest_above(dict(self.locations), key_of(error.message)) or Location(
+            str(self.config_file)
+        )
+        return SettingsError(self.secrets.redact(error.message), location.source, location.line)
 
     def shown(self) -> dict[str, Any]:
         """Redacted configuration for the log: sections of the core with defaults, others as configured."""
