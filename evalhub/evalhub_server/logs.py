@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO
 
 import structlog
 
 from evalhub_common.json_log import json_line, level_number
+from evalhub_common.log_writer import LogWriter
 from evalhub_server.console_log import console_line
 from evalhub_server.settings.secrets import Redactor
 
-Line = Callable[[str, str, Mapping[str, Any]], str]
-"""Format of a line: level, message and fields → text."""
+Line = Callable[..., str]
+"""Format of a line: level, message, fields and, as ``at``, its time → text."""
+
+_Record = str | Callable[[], str]
 
 Mirror = Callable[[str, str, Mapping[str, Any]], None]
 """Called with level, message and fields of each record that is written, after redaction."""
 
 _mirrors: list[Mirror] = []
+_writers: list[LogWriter] = []
+_IMMUTABLE = frozenset({str, int, float, bool, type(None)})
 
 
 def configure_logs(
@@ -33,7 +38,11 @@ def configure_logs(
     ``level`` is a name of :mod:`logging` in any case; anything else means info, as in the released server.
     ``log_format`` is ``json``, ``console``, or ``auto``: console if ``stream`` is a terminal. ``secrets`` are values that
     are replaced in every record.
+
+    A thread writes the lines, and formats most of them: a stream that is not read blocks nothing. Lines that it cannot take
+    are dropped, and counted in a later line. :func:`flush_logs` runs at exit.
     """
+    flush_logs()
     redactor = Redactor(secrets)
     number = level_number(level)
     number = logging.INFO if number is None else number
@@ -41,14 +50,17 @@ def configure_logs(
     line: Line = json_line
     if is_console(log_format, out):
         line = partial(console_line, styles=_takes_styles(out))
+    writer = LogWriter(out, partial(_dropped_line, line))
+    _writers[:] = [writer]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _rendering(redactor, line)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: _Lines(out),
+        logger_factory=lambda *_: _Lines(writer),
         cache_logger_on_first_use=True,
     )
     logging.raiseExceptions = False
-    handler = logging.StreamHandler(out)
+    handler = logging.StreamHandler(writer)
+    handler.terminator = ""
     handler.setFormatter(_Formatter(redactor, line))
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
 
@@ -64,26 +76,36 @@ def mirror_logs(mirror: Mirror) -> Callable[[], None]:
     return lambda: _mirrors.remove(mirror)
 
 
+def write_text(text: str) -> None:
+    """Write ``text`` and a line feed between the lines of the log, unless logs are not configured."""
+    for writer in _writers:
+        writer.write(text)
+
+
+def flush_logs() -> None:
+    """Wait until everything is written, but not long for a stream that is not read."""
+    for writer in _writers:
+        writer.drain()
+
+
 class _Lines:
-    """structlog's output. A closed pipe or a full disk loses lines, and does not stop the server."""
+    """structlog's output."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def msg(self, line: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._out.write(line + "\n")
-            self._out.flush()
-
-    log = debug = info = warning = error = critical = exception = msg
+    def __init__(self, writer: LogWriter) -> None:
+        self.msg = writer.write
+        self.log = self.debug = self.info = self.warning = self.error = self.critical = self.exception = (
+            self.msg
+        )
 
 
 def _rendering(redactor: Redactor, line: Line) -> structlog.typing.Processor:
-    def render(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+    def render(
+        logger: object, method: str, event: MutableMapping[str, Any]
+    ) -> tuple[tuple[_Record], dict[str, Any]]:
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, method, event)
-        fields = {key: redactor.value(value) for key, value in event.items()}
-        return _written(line, method, fields.pop("event", ""), fields)
+        fields = redactor.value(event)
+        return (_record(line, method, fields.pop("event", ""), fields),), {}
 
     return render
 
@@ -100,14 +122,28 @@ class _Formatter(logging.Formatter):
         fields: dict[str, Any] = {"logger": record.name}
         if record.exc_info:
             fields["exception"] = self._redactor.text(self.formatException(record.exc_info))
-        message = self._redactor.text(record.getMessage())
-        return _written(self._line, record.levelname.lower(), message, fields)
+        message, level = self._redactor.text(record.getMessage()), record.levelname.lower()
+        _mirror(level, message, fields)
+        return self._line(level, message, fields)
 
 
-def _written(line: Line, level: str, message: str, fields: Mapping[str, Any]) -> str:
+def _record(line: Line, level: str, message: Any, fields: Mapping[str, Any]) -> _Record:
+    """The line, formatted later if nothing can change its fields until then."""
+    _mirror(level, message, fields)
+    formatted = partial(line, level, message, fields, at=datetime.now(UTC))
+    if type(message) is str and _IMMUTABLE.issuperset(map(type, fields.values())):
+        return formatted
+    return formatted()
+
+
+def _mirror(level: str, message: Any, fields: Mapping[str, Any]) -> None:
     for mirror in _mirrors:
         mirror(level, message, fields)
-    return line(level, message, fields)
+
+
+def _dropped_line(line: Line, number: int) -> str:
+    message = "Log lines were dropped while the log could not be written"
+    return line("warning", message, {"dropped": number}, at=datetime.now(UTC))
 
 
 def _takes_styles(stream: TextIO) -> bool:

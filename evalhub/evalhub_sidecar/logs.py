@@ -8,13 +8,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evalhub_common.json_log import json_line, level_number
+from evalhub_common.log_writer import LogWriter
 
 _logger = logging.getLogger("evalhub_sidecar")
 
 
 def configure_logs(level: str) -> None:
-    """``level`` is a name of :mod:`logging` in any case; anything else means info."""
-    handler = logging.StreamHandler(sys.stderr)
+    """``level`` is a name of :mod:`logging` in any case; anything else means info.
+
+    A thread writes the lines: a stream that is not read blocks nothing, and lines that it cannot take are dropped and counted.
+    """
+    handler = logging.StreamHandler(LogWriter(sys.stderr, _dropped_line))
+    handler.terminator = ""
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.raiseExceptions = False
@@ -44,3 +49,9 @@ class _JsonFormatter(logging.Formatter):
             fields["exception"] = self.formatException(record.exc_info)
         at = datetime.fromtimestamp(record.created, UTC)
         return json_line(record.levelname.lower(), record.getMessage(), fields, at)
+
+
+def _dropped_line(number: int) -> str:
+    return json_line(
+        "warning", "Log lines were dropped while the log could not be written", {"dropped": number}
+    )

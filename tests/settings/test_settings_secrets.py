@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.logs import configure_logs
+from evalhub_server.logs import configure_logs, flush_logs
 from evalhub_server.settings import SECRET_VARIABLES, Settings, load_settings
 from harness import Config, RunningServer
 
@@ -143,6 +143,7 @@ def test_known_secrets_are_redacted_in_log_lines():
         except ValueError:
             log.exception("failed")
         logging.getLogger("other").warning("a %s", "hunter22", exc_info=ValueError("hunter22"))
+        flush_logs()
     finally:
         structlog.configure(**before)
         root.handlers[:] = handlers

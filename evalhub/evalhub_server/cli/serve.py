@@ -16,7 +16,7 @@ from evalhub_server.cli.server import Server
 from evalhub_server.cli.signals import ignore_signals, on_signals
 from evalhub_server.console_log import escaped
 from evalhub_server.errors import EvalHubError, StartupError
-from evalhub_server.logs import configure_logs, is_console
+from evalhub_server.logs import configure_logs, flush_logs, is_console, write_text
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import ServerFlags, load_settings
 
@@ -40,6 +40,8 @@ def serve(**flags: Unpack[ServerFlags]) -> int:
             run_async(_serve_until_signal(Server(settings, plugins)))
         except EvalHubError as error:
             raise StartupError(settings.secrets.redact(str(error))) from None
+        finally:
+            flush_logs()  # before the error, which the caller prints
         ignore_signals()
     except EvalHubError as error:
         if not flags["local"]:
@@ -63,7 +65,7 @@ def _banner(server: Server) -> str:
         f"\nEvalHub Server {__version__}\n"
         f"  URL             {server.url} (API documentation: {server.url}/docs)\n"
         f"  Data directory  {data}\n"
-        "  Ctrl-C to stop\n\n"
+        "  Ctrl-C to stop\n"
     )
 
 
@@ -72,8 +74,7 @@ async def _serve_until_signal(server: Server) -> None:
     async with server:
         gc.freeze()  # start-up objects live as long as the process: no collection needs to scan them
         if is_console(server.settings.log_format, sys.stderr):
-            with contextlib.suppress(OSError):
-                sys.stderr.write(_banner(server))
+            write_text(_banner(server))
         await server.serve()
 
 
