@@ -1,4 +1,4 @@
-"""click commands with options in Go's style, suggestions, and help and errors by rich-click on a terminal.
+"""click commands: options with one dash or two, suggestions, and formatting by rich-click on a terminal.
 
 rich-click and rich are imported only to print help or an error: a server needs neither. Output that does not go to a
 terminal is click's plain text.
@@ -27,7 +27,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands, which suggests a command for an unknown one."""
+    """A group of commands, with the same options, that suggests the nearest command for an unknown one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, with_two_dashes(args))
@@ -50,7 +50,7 @@ class Group(click.Group):
 
 
 def with_two_dashes(args: Sequence[str]) -> list[str]:
-    """Arguments with two dashes before long options, and with the value that ``--local`` alone stands for."""
+    """Normalize arguments: two dashes before long options, and ``--local=true`` for ``--local``."""
     options, rest = list(args), list[str]()
     if "--" in options:
         end = options.index("--")

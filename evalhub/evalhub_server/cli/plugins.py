@@ -9,6 +9,7 @@ from evalhub_server.plugins.discovery import load_plugins
 
 
 def list_plugins(*, as_json: bool) -> int:
+    """Print the installed plugins as a table or as JSON; returns 0."""
     infos = sorted(load_plugins().infos, key=lambda info: (info.kind, info.name))
     if as_json:
         write(msgspec.json.format(msgspec.json.encode(infos)).decode() + "\n")

@@ -92,6 +92,7 @@ class LiveProgress(Progress):
 
 
 def make_progress(*, as_json: bool) -> Progress:
+    """Select the display for standard output."""
     if as_json:
         return Progress()
     console = Console()

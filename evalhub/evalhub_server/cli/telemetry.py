@@ -1,4 +1,4 @@
-"""Connection of the server with OpenTelemetry, if it is enabled."""
+"""Integration of OpenTelemetry into the server, if it is enabled."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from evalhub_server.settings.schema import (
     SupervisorSettings,
 )
 from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
-from evalhub_server.settings.value import Settings
+from evalhub_server.settings.settings import Settings
 from evalhub_server.settings.yaml_file import YamlFile, parse_yaml, read_yaml
 
 __all__ = [

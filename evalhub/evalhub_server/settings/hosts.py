@@ -1,4 +1,4 @@
-"""Entries of the lists of allowed hosts and origins."""
+"""Validation of allowed hosts and origins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
 
 
 def allowed_host(entry: str, key: str = "service.allowed_hosts") -> str:
-    """An entry of ``allowed_hosts`` as :func:`~evalhub_common.urls.host_of` returns it. Raises :class:`SettingsError`."""
+    """Normalize an entry of ``allowed_hosts`` like :func:`~evalhub_common.urls.host_of`. Raises :class:`SettingsError`."""
     host = entry.strip().lower().strip("[]").removesuffix(".")
     if not is_address(host) and not _HOST_NAME.fullmatch(host):
         raise SettingsError(
@@ -23,7 +23,7 @@ def allowed_host(entry: str, key: str = "service.allowed_hosts") -> str:
 
 
 def allowed_origin(entry: str, key: str = "service.allowed_origins") -> str:
-    """An entry of ``allowed_origins`` as :func:`~evalhub_common.urls.normalize_origin` returns it. Raises :class:`SettingsError`."""
+    """Normalize an entry of ``allowed_origins``. Raises :class:`SettingsError`."""
     origin = normalize_origin(entry.strip().removesuffix("/"))
     if origin is None:
         raise SettingsError(

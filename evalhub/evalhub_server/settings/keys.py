@@ -57,7 +57,7 @@ def keys_below(type_: type[Struct], path: str) -> Iterator[Key]:
 
 
 def key_paths(type_: type[Struct], path: str) -> list[str]:
-    """Every key below ``path``, dotted, as the fields of ``type_`` have them."""
+    """Dotted key of every field of ``type_``, whose section is ``path``."""
     return [key.path for key in keys_below(type_, path)]
 
 

@@ -1,4 +1,4 @@
-"""Warnings about keys without effect: unknown ones, and ones of features that are switched off."""
+"""Warnings about keys without effect: unknown keys, and keys of features that are not enabled."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ from evalhub_server.settings.locate import as_path, find_config_file
 from evalhub_server.settings.schema import CORE_SECTIONS, OTHER_SECTIONS
 from evalhub_server.settings.secret_files import apply_secrets
 from evalhub_server.settings.secrets import find_secrets, with_secret
+from evalhub_server.settings.settings import Settings
 from evalhub_server.settings.validation import section_rule_errors
-from evalhub_server.settings.value import Settings
 
 CONFIG_PATH = "CONFIG_PATH"
 
 
 class ServerFlags(TypedDict):
-    """Options of the command line that :func:`load_settings` takes; None is one that is not given."""
+    """Command-line options for :func:`load_settings`; None: not given."""
 
     local: bool
     configdir: Path | None

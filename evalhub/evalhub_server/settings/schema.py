@@ -1,4 +1,4 @@
-"""The sections of the configuration that belong to the core, as types.
+"""Types of the configuration sections that belong to the core.
 
 A field is a key, and its description is the only text about it: the reference, the file that ``init`` writes and the
 hints of ``check`` are generated from it. Sections of plugins have their types in the plugins.

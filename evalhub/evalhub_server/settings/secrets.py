@@ -1,4 +1,4 @@
-"""Secrets of a configuration: how they are found, redacted, and kept from adapters."""
+"""Secrets of the configuration: detection, redaction, and variables that adapters must not inherit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for the sections of the core that types cannot express."""
+"""Validation of the core sections beyond their types."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _has_port(url: str) -> bool:
 
 
 def check_tls(service: ServiceSettings) -> None:
-    """Raises :class:`SettingsError` unless a usable certificate with its key is configured, or neither."""
+    """Raise :class:`SettingsError` unless certificate and key are a usable pair, or both are unset."""
     if bool(service.tls_cert_file) != bool(service.tls_key_file):
         missing = "tls_key_file" if service.tls_cert_file else "tls_cert_file"
         present = "tls_cert_file" if service.tls_cert_file else "tls_key_file"

@@ -10,7 +10,7 @@ import yaml
 
 from evalhub_server.errors import SettingsError
 
-MOST_YAML_VALUES = 200_000
+MAX_YAML_VALUES = 200_000
 
 
 class YamlFile:
@@ -25,7 +25,7 @@ class YamlFile:
         """Line (from 1) of each key, by its path in lower case, such as ``benchmarks[0].id``."""
         lines: dict[str, int] = {}
         waiting: list[tuple[str, yaml.Node]] = [("", self._root)] if self._root else []
-        while waiting and len(lines) < MOST_YAML_VALUES:
+        while waiting and len(lines) < MAX_YAML_VALUES:
             path, node = waiting.pop()
             if isinstance(node, yaml.MappingNode):
                 for key, item in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
@@ -71,7 +71,7 @@ def parse_yaml(file: Path) -> YamlFile:
         root: yaml.Node | None = loader.get_single_node()
         if root is not None and not _is_small(root):
             raise SettingsError(
-                f"more than {MOST_YAML_VALUES} values, or a value that contains itself; check its aliases.",
+                f"more than {MAX_YAML_VALUES} values, or a value that contains itself; check its aliases.",
                 str(file),
             )
         value = None if root is None else loader.construct_document(root)
@@ -114,7 +114,7 @@ def _is_small(root: yaml.Node) -> bool:
         if id(node) in open_:
             open_.discard(id(node))
             sizes[id(node)] = 1 + sum(sizes.get(id(child), 1) for child in children)  # scalars count 1
-            if sizes[id(node)] > MOST_YAML_VALUES:
+            if sizes[id(node)] > MAX_YAML_VALUES:
                 return False
     return True
 

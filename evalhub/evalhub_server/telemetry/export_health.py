@@ -107,6 +107,8 @@ class _Handler(logging.Handler):
 
 
 class WatchedSpans(SpanExporter):
+    """A span exporter that reports its results to :class:`ExportHealth`."""
+
     def __init__(self, exporter: SpanExporter, health: ExportHealth) -> None:
         self._exporter = exporter
         self._health = health
@@ -122,6 +124,8 @@ class WatchedSpans(SpanExporter):
 
 
 class WatchedLogs(LogRecordExporter):
+    """A log exporter that reports its results to :class:`ExportHealth`."""
+
     def __init__(self, exporter: LogRecordExporter, health: ExportHealth) -> None:
         self._exporter = exporter
         self._health = health

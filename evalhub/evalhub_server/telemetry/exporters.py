@@ -19,7 +19,7 @@ from evalhub_server.telemetry.metrics import MetricSink
 
 
 class Exporters(Protocol):
-    """Factory of one exporter per signal."""
+    """Factory of the exporters, one for each signal."""
 
     def spans(self) -> SpanExporter: ...
 
@@ -29,7 +29,7 @@ class Exporters(Protocol):
 
 
 def import_exporters(otel: OtelSettings) -> Callable[[OtelSettings], Exporters]:
-    """Class of the exporters, which raises :class:`StartupError` if a certificate cannot be used."""
+    """Import the exporters of ``otel.exporter_type``. Their class may raise :class:`StartupError`."""
     # Each takes about 100 ms to import, and only one is needed.
     if otel.exporter_type == "otlp-grpc":
         _import_quietly("grpc")

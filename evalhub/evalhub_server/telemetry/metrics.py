@@ -51,7 +51,7 @@ _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
 
 class MetricSink(Protocol):
-    """The part of an exporter that is used."""
+    """Interface of metric exporters."""
 
     def export(self, metrics_data: MetricsData) -> MetricExportResult: ...
 

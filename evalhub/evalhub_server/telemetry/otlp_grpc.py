@@ -11,15 +11,17 @@ from opentelemetry.sdk.trace.export import SpanExporter
 
 from evalhub_server.settings import OtelSettings
 from evalhub_server.telemetry.metrics import POINTS, MetricSink
-from evalhub_server.telemetry.tls import own_authority, pem_of, system_authorities
+from evalhub_server.telemetry.tls import has_custom_authority, pem_of, system_authorities
 
 
 class GrpcExporters:
-    """Headers, compression, client certificates and timeouts come from the standard ``OTEL_EXPORTER_OTLP_*``."""
+    """OTLP over gRPC. ``OTEL_EXPORTER_OTLP_*`` set headers, compression, client certificates and timeouts."""
 
     def __init__(self, otel: OtelSettings) -> None:
         self._otel = otel
-        self._credentials = None if otel.exporter_insecure or own_authority() else _system_credentials()
+        self._credentials = (
+            None if otel.exporter_insecure or has_custom_authority() else _system_credentials()
+        )
 
     def spans(self) -> SpanExporter:
         return OTLPSpanExporter(

@@ -14,16 +14,16 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from evalhub_server.settings import OtelSettings
 from evalhub_server.telemetry.metrics import POINTS, MetricSink
-from evalhub_server.telemetry.tls import own_authority, system_authorities
+from evalhub_server.telemetry.tls import has_custom_authority, system_authorities
 
 
 class HttpExporters:
-    """Headers, compression, client certificates and timeouts come from the standard ``OTEL_EXPORTER_OTLP_*``."""
+    """OTLP over HTTP. ``OTEL_EXPORTER_OTLP_*`` set headers, compression, client certificates and timeouts."""
 
     def __init__(self, otel: OtelSettings) -> None:
         self._otel = otel
         self._certificate_file: str | None = None
-        if not otel.exporter_insecure and not own_authority():
+        if not otel.exporter_insecure and not has_custom_authority():
             # Always set: some versions of the exporter skip verification if their variable is set and empty.
             self._certificate_file = str(system_authorities() or DEFAULT_CA_BUNDLE_PATH)
 

@@ -1,4 +1,4 @@
-"""Lifecycle of traces, metrics and logs, and the resource that they are sent for."""
+"""Lifecycle of traces, metrics and logs, and the OpenTelemetry resource that describes the server."""
 
 from __future__ import annotations
 

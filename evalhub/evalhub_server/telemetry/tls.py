@@ -14,8 +14,8 @@ SIGNALS = ("TRACES_", "METRICS_", "LOGS_")
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # file names of OpenSSL's certificate directories
 
 
-def own_authority(environ: Mapping[str, str] = os.environ) -> bool:
-    """Is a file with authorities set by a standard variable such as ``OTEL_EXPORTER_OTLP_CERTIFICATE``?
+def has_custom_authority(environ: Mapping[str, str] = os.environ) -> bool:
+    """Does a standard variable such as ``OTEL_EXPORTER_OTLP_CERTIFICATE`` name a file with authorities?
 
     The exporters read it themselves. Raises :class:`StartupError` if the file is missing or has no certificates.
     """

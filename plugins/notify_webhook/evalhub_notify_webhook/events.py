@@ -27,6 +27,8 @@ _IDS = UUID("0e1f8e1c-8b0b-5f0e-9d5c-6a9f6a3f5f11")
 
 
 class BenchmarkSummary(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """State and verdict of one benchmark at the time of sending."""
+
     id: str
     provider_id: str
     benchmark_index: int
@@ -77,6 +79,7 @@ def message_id(job: JobRecord, event: str, revision: int) -> str:
 
 
 def body(job: JobRecord, event: str, happened_at: datetime) -> bytes:
+    """The encoded message about an event."""
     request = job.request
     summary = JobSummary(
         id=job.id,

@@ -61,6 +61,7 @@ class Transient(RuntimeUnavailable):
 
 
 def read_status(raw: bytes) -> Status:
+    """Parse the body of an error response; a body of another form becomes the message."""
     try:
         return msgspec.json.decode(raw, type=Status)
     except msgspec.MsgspecError:
@@ -68,6 +69,7 @@ def read_status(raw: bytes) -> Status:
 
 
 def raise_for(status: int, raw: bytes) -> None:
+    """Raise :class:`ApiRefusal` unless the HTTP status is a success."""
     if 200 <= status < 300:
         return
     parsed = read_status(raw)
@@ -77,6 +79,7 @@ def raise_for(status: int, raw: bytes) -> None:
 
 
 async def check(response: aiohttp.ClientResponse) -> None:
+    """Raise :class:`ApiRefusal` unless the response is a success."""
     if not 200 <= response.status < 300:
         raise_for(response.status, await response.read())
 

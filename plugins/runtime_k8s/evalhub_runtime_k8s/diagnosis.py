@@ -69,7 +69,7 @@ WAITING = (
 
 
 class Loss(Struct, frozen=True, kw_only=True):
-    """A cause of the end of a pod other than its adapter."""
+    """A cause of the end of a pod other than the exit of its adapter, such as an eviction."""
 
     reason: str
     explanation: str

@@ -32,7 +32,7 @@ class Timeouts(Struct, kw_only=True, frozen=True):
 
 
 class Observation(Struct, kw_only=True, frozen=True):
-    """Kept between two polls: the present trouble, since when it lasts, and how often it was seen."""
+    """State between two polls: the current trouble, when it began, and how often it was seen."""
 
     trouble: str = ""
     since_s: float = 0.0

@@ -145,6 +145,7 @@ class Attempt(Struct, kw_only=True, frozen=True):
 
 
 def attempt_from(handle: LocalHandle) -> Attempt:
+    """Return the attempt that a handle refers to."""
     return Attempt(directory=Path(handle.dir), number=handle.attempt)
 
 

@@ -1,4 +1,4 @@
-"""Directories of jobs. No id, whatever it contains, leads out of its own directory.
+"""Directories of jobs. No id leads out of its own directory, whatever characters it contains.
 
 ``<jobs_dir>/<job_id>/<benchmark_index>/<provider_id>/<benchmark_id>/``, with ids unchanged where they
 are safe. A ``/`` in a benchmark id makes a nested directory (``inspect/petri-x``); other unsafe parts are encoded by
@@ -114,7 +114,7 @@ class JobsDir:
 
 
 def make_private(path: Path) -> None:
-    """``mkdir -p`` in which every directory that is made has mode 0700. Raises :class:`OSError`."""
+    """Create a directory and its missing parents, each with mode 0700. Raises :class:`OSError`."""
     missing: list[Path] = []
     while not os.path.lexists(path):
         missing.append(path)
@@ -124,7 +124,7 @@ def make_private(path: Path) -> None:
 
 
 def make_writable(tree: Path) -> None:
-    """Let the owner change every directory of a tree, without following links; what cannot be is left."""
+    """Give the owner write access to every directory of a tree. Follows no links and ignores errors."""
     with suppress(OSError):
         tree.chmod(PRIVATE)
     for where, names, _ in os.walk(tree):

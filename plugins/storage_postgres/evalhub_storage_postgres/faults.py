@@ -42,7 +42,7 @@ standby, or refuses the server."""
 
 
 def fix_for(error: BaseException) -> str:
-    """Return how the user can fix it."""
+    """Return the fix as a sentence for the user."""
     state: str | None = getattr(error, "sqlstate", None)
     if state:
         return _FIXES.get(state[:2], "Look at the log of the database server.")

@@ -31,6 +31,7 @@ def searchable(text: str) -> str:
 
 
 def searchables(texts: Iterable[str]) -> list[str]:
+    """Return the column values of distinct texts, in order; see :func:`searchable`."""
     return [searchable(text) for text in dict.fromkeys(texts)]
 
 

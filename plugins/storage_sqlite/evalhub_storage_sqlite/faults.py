@@ -36,7 +36,7 @@ UNUSABLE = (sqlite3.Error, UnicodeError, OverflowError, ValueError)
 
 
 def fix_for(error: Exception) -> str:
-    """Return how the user can fix it."""
+    """Return the fix as a sentence for the user."""
     return _FIXES.get(_family(error), "Try again; if the error persists, see the server log.")
 
 

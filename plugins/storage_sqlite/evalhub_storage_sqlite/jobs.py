@@ -108,6 +108,8 @@ class Changes(Struct, kw_only=True):
 
 
 class JobMapper(RecordMapper[JobRecord, Changes]):
+    """Maps job records to rows of ``jobs``, ``definitions``, ``benchmarks`` and ``job_tags``."""
+
     kind = "job"
     # Deletions come first, since a job may be deleted and added again in one batch; a job comes before the rows that
     # refer to it.

@@ -77,6 +77,8 @@ class ResourceChanges(Struct, kw_only=True):
 
 
 class ResourceMapper(RecordMapper[AnyResource, ResourceChanges]):
+    """Maps providers or collections to their rows."""
+
     statements = (_DELETE, _INSERT, _UPDATE, _UPDATE_RUN_COUNT, _DELETE_LABELS, _INSERT_LABEL)
 
     def __init__(self, kind: Kind) -> None:

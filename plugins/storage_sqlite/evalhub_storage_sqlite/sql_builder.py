@@ -34,6 +34,8 @@ class ListQuery(Struct, kw_only=True, frozen=True):
 
 
 class Clauses(Struct, kw_only=True):
+    """``FROM`` source and ``WHERE`` conditions of a query, with their parameters."""
+
     source: str = ""
     where: list[str] = field(default_factory=list[str])
     parameters: list[str] = field(default_factory=list[str])

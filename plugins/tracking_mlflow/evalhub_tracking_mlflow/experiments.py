@@ -29,6 +29,8 @@ class _Created(Struct):
 
 
 class Experiments:
+    """Finds experiments by name and creates missing ones."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
         self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}

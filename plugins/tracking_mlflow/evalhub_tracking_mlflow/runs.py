@@ -29,6 +29,8 @@ MAX_FOUND = 10
 
 
 class RunInfo(Struct):
+    """The part of MLflow's run info that is read; ``start_time`` is in milliseconds."""
+
     run_id: str
     artifact_uri: str = ""
     start_time: int = 0
@@ -47,6 +49,8 @@ class _Found(Struct):
 
 
 class Runs:
+    """Creates and updates the runs of finished jobs."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
 

@@ -37,6 +37,8 @@ FINAL_ERRORS = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_S
 
 
 class MlflowTracker(Tracker):
+    """Resolves experiments of new jobs and records finished jobs as runs."""
+
     name = "mlflow"
 
     def __init__(self, settings: MlflowSettings, tls: ssl.SSLContext | None) -> None:
