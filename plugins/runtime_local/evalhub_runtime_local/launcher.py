@@ -25,7 +25,7 @@ from evalhub_runtime_local.workload import Workload, Workloads
 from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError
 
 # The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "",
-# $6 cgroup.procs of the group to enter or "".
+# $6 cgroup.procs of the group to enter or "", $7 the umask of the command.
 #
 # It survives the SIGTERM that goes to its whole process group, so that the exit status of the command is recorded.
 # It traps signals instead of ignoring them, because the command would inherit ignored ones. For the same reason the
@@ -35,12 +35,15 @@ from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError
 LEADER = """\
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 if [ -n "$6" ]; then { echo $$ > "$6"; } 2> /dev/null || exit 71; fi
+umask 077
 set -C
 { echo $$ > "$2"; } 2> /dev/null || exit 70
 set +C
 exec 9>&2 2> /dev/null
+umask "$7"
 if [ -n "$5" ]; then cd -- "$5" 2>&9; fi && (exec "$4" -c "$1") 2>&9 9>&-
 status=$?
+umask 077
 { echo $status > "$3"; } 2> /dev/null
 exit $status
 """
@@ -80,6 +83,7 @@ def spawn(
                 shell,
                 command.cwd,
                 "" if group is None else str(group / "cgroup.procs"),
+                f"{current_umask():04o}",
             ],
             environment,
             file_actions=[
@@ -94,6 +98,17 @@ def spawn(
         )
     finally:
         os.close(fd)
+
+
+@cache
+def current_umask() -> int:
+    """Return the umask of this process, which does not change it."""
+    with suppress(OSError, IndexError):
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("Umask:")[2].split()[0], 8)
+    umask = os.umask(0o077)  # elsewhere it can only be read by setting it
+    os.umask(umask)
+    return umask
 
 
 @cache

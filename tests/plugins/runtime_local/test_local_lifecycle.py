@@ -8,12 +8,13 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from evalhub_runtime_local import launcher
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.domain.record import Exit
 from evalhub_server.errors import LaunchError
@@ -38,9 +39,13 @@ def names_in(directory: Path) -> list[str]:
     return [path.name for path in directory.rglob("*")]
 
 
+async def log_of(runtime: LocalRuntime, handle: Handle) -> str:
+    return b"".join([chunk async for chunk in runtime.logs(handle, LogOptions(tail_lines=-1))]).decode()
+
+
 async def output(runtime: LocalRuntime, command: str, **options: object) -> str:
     handle, _ = await wait_for_exit(runtime, a_run({"command": command, **options}))
-    return b"".join([chunk async for chunk in runtime.logs(handle, LogOptions(tail_lines=-1))]).decode()
+    return await log_of(runtime, handle)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +78,31 @@ async def test_a_killed_shell_is_reported_and_stop_ends_its_command(
     await runtime.stop(handle, 1)
     assert (exit_.signal, exit_.lost) == ("SIGKILL", False)
     assert await new_runtime().wait(handle) == exit_
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o027])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    launcher.current_umask.cache_clear()
+    yield request.param
+    os.umask(before)
+    launcher.current_umask.cache_clear()
+
+
+def modes_in(directory: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in directory.rglob("*") if path.is_file()}
+
+
+async def test_files_of_an_attempt_are_private_and_the_adapter_has_the_servers_umask(
+    umask: int, runtime: LocalRuntime
+) -> None:
+    handle = await runtime.launch(a_run({"command": "umask"}))
+    await runtime.wait(handle)
+    await runtime.stop(handle, 1)
+    modes = modes_in(Path(handle["dir"]))
+    assert set(modes.values()) == {0o600}, modes
+    assert {"attempt-1.pid", "attempt-1.exit", "job.json", "jobrun.log"} <= set(modes)
+    assert int(await log_of(runtime, handle), 8) == umask
 
 
 async def test_sixty_start_at_once(runtime: LocalRuntime) -> None:
