@@ -38,9 +38,15 @@ def first_process(server: RunningServer) -> psutil.Process:
     return first
 
 
+def is_zombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def zombies(server: RunningServer) -> list[psutil.Process]:
-    children = first_process(server).children()
-    return [process for process in children if process.status() == psutil.STATUS_ZOMBIE]
+    return list(filter(is_zombie, first_process(server).children()))
 
 
 def test_short_lived_orphans_are_reaped_and_exit_codes_of_adapters_are_kept(server: RunningServer) -> None:

@@ -46,8 +46,13 @@ class Subreaper:
             _set_subreaper(self._was_subreaper)
 
     def no_orphans(self) -> bool:
-        """Are the leaders of workloads the only children? Then no workload has processes beside its leader's."""
-        return child_pids(os.getpid()) <= self._workloads.leaders()
+        """Are all children leaders of workloads or programs of this process, which are in its session?
+
+        Then a workload whose leader has exited has no process left.
+        """
+        session = os.getsid(0)
+        others = child_pids(os.getpid()) - self._workloads.leaders()
+        return all(process.sid == session for process in map(self._table.find, others) if process is not None)
 
     def reap(self) -> None:
         """Reap adopted zombies: those in other sessions, and those that were zombies at the last call as well.

@@ -96,7 +96,7 @@ def test_a_variable_that_is_meant_for_other_programs_is_a_warning(tmp_path: Path
     assert tracker_names(settings) == ()
     (warning,) = map(str, selection_warnings(settings))
     assert warning.startswith("environment variable MLFLOW_TRACKING_URI: mlflow.tracking_uri: '")
-    assert "so that jobs with an experiment are refused" in warning
+    assert "so jobs with an experiment are refused" in warning
     assert "secret-word" not in warning
 
 
