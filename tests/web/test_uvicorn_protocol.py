@@ -110,6 +110,29 @@ async def test_trailers_follow_the_last_chunk(fields: list[tuple[bytes, bytes]],
     assert received.endswith(b"\r\n\r\n3\r\nabc\r\n" + end)
 
 
+@pytest.mark.parametrize("delay", [False, True])
+async def test_trailers_of_a_request_are_no_headers(delay: bool):
+    """Pipelined, or read before the application looks at the headers, or after it has waited for the body."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if delay:
+            while (await receive())["more_body"]:
+                pass
+        await send(CHUNKED)
+        await send(body(b" ".join(name for name, _ in scope["headers"])))
+
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    trailers = (
+        b"X-Tenant: a\r\nX-User: u\r\nAuthorization: Bearer t\r\nHost: evil\r\nExpect: 100-continue\r\n\r\n"
+    )
+    async with served(app) as port:
+        received = await exchange(port, (chunked + trailers) * 2 + GET)
+    assert received.count(b"\r\nhost transfer-encoding\r\n") == 2
+    assert received.count(b"\r\nhost connection\r\n") == 1
+    for name in (b"x-tenant", b"x-user", b"authorization", b"100 Continue"):
+        assert name not in received
+
+
 async def test_a_stream_is_sent_without_delay():
     seen = asyncio.Event()
 

@@ -3,8 +3,8 @@
 uvicorn writes head and body of a response separately, which costs a second system call and a second packet; here they are
 written together. Trailers follow the last chunk of a chunked response (RFC 9112 section 7.1.2); the contract has them on
 log streams, and they are offered as the ASGI extension ``http.response.trailers``. A target such as ``http://host/path``
-overrides the header ``Host`` (section 3.2.2 there), which the checks of the application depend on. Requests with an unknown
-method reach the application, since the contract's 405 names it.
+overrides the header ``Host`` (section 3.2.2 there), which the checks of the application depend on. Trailers of a request
+are ignored. Requests with an unknown method reach the application, since the contract's 405 names it.
 
 uvicorn has no public interface for any of this. These internals of its protocol are used here, and nowhere else:
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections import deque
 from enum import Enum, auto
 from functools import partial
 from typing import Any
@@ -49,6 +50,8 @@ class Protocol(HttpToolsProtocol):
         # uvicorn cannot be given another class. The task of the cycle has not started yet.
         if self.cycle is None:  # pyright: ignore[reportUnnecessaryComparison]  after an upgrade request
             return
+        # The parser passes trailers as further headers; RFC 9110 section 6.5.1 forbids to use them as such.
+        self.headers = deque(maxlen=0)  # pyright: ignore[reportAttributeAccessIssue]  keeps nothing
         self.cycle.__class__ = ResponseCycle
         self.cycle.scope["extensions"] = _EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
 
