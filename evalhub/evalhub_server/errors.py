@@ -30,17 +30,25 @@ class EvalHubError(Exception):
 class ApiError(EvalHubError):
     """An HTTP error response.
 
-    ``code`` is the contract's ``message_code``, ``message`` its text; ``headers`` are added to the response.
+    ``code`` is the contract's ``message_code``, ``message`` its text; ``headers`` are added to the response. ``reason`` is
+    the part of the message that is particular to the request, by default all of it.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reason: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
+        self.reason = reason or message
 
 
 class StartupError(EvalHubError):

@@ -20,6 +20,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     made.scripted("running", "completed", "exit:3", provider_id="completed-exit3")
     made.scripted("failed:boom", "exit:1", provider_id="failed")
     made.scripted("exit:0", provider_id="silent")
+    made.scripted("running", 'completed:{"acc": NaN}', provider_id="nan")
     made.scripted("running", "kill:9", provider_id="killed")
     made.scripted("running", "kill:11", provider_id="crashed")
     made.provider("no-such-command-anywhere", provider_id="notfound")
@@ -91,6 +92,22 @@ def test_a_failure_message_of_the_adapter_is_kept(server: RunningServer):
         "message": "boom",
         "message_code": "scripted",
         "message_origin": "adapter",
+    }
+
+
+def test_a_result_that_was_refused_is_named_in_the_failure_and_in_the_log(server: RunningServer):
+    job_id = server.submit(provider="nan")
+    (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
+    assert benchmark["error_message"]["message_code"] == "results_not_reported"
+    text = "The adapter exited with exit code 0; it reported a result that was refused: metrics.acc is NaN. "
+    assert benchmark["error_message"]["message"].startswith(text)
+    lines = [line for line in server.log_lines() if job_id in str(line)]
+    reasons = {
+        line["msg"]: line.get("reason", "") + line.get("error", "") for line in lines if "is NaN" in str(line)
+    }
+    assert reasons == {
+        "Refused event": "metrics.acc is NaN",
+        "Request failed": "The request JSON is invalid: 'metrics.acc is NaN'. Please check the request and try again.",
     }
 
 

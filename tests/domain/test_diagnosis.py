@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evalhub_server.domain.diagnosis import LOG_TAIL_CHARACTERS, deadline_message, exit_message, with_log_tail
-from evalhub_server.domain.record import Exit
+from evalhub_server.domain.record import Exit, RefusedEvent
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,33 @@ def test_a_deadline_says_what_was_missed_and_how_to_raise_it(
     assert message.message_code == "deadline_exceeded"
     assert fragment in message.message
     assert setting in message.message
+
+
+NAN = RefusedEvent(reason="metrics.acc is NaN", status="completed")
+
+
+@pytest.mark.parametrize(
+    ("exit_", "text"),
+    [
+        (Exit(code=0), "The adapter exited with exit code 0; it"),
+        (Exit(code=1), "The adapter exited with exit code 1; it"),
+        (Exit(code=1, message="Container gone", hint="Look."), "Container gone; it"),
+    ],
+)
+def test_a_refused_result_is_part_of_the_failure(exit_: Exit, text: str) -> None:
+    message = exit_message(exit_, "", NAN)
+    assert message.message.startswith(f"{text} reported a result that was refused: metrics.acc is NaN. ")
+    assert message.message_code == exit_message(exit_, "").message_code
+
+
+def test_a_refused_event_that_is_no_result_leaves_the_explanation() -> None:
+    refused = RefusedEvent(reason="phase must be one of: x", status="running")
+    text = exit_message(Exit(code=0), "", refused).message
+    assert (
+        "without reporting a result; it reported an event that was refused: phase must be one of: x. " in text
+    )
+
+
+def test_a_refused_result_is_part_of_a_missed_deadline() -> None:
+    text = deadline_message("run", 5, "", NAN).message
+    assert "was stopped. It reported a result that was refused: metrics.acc is NaN. If it needs" in text

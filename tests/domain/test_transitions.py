@@ -14,6 +14,7 @@ from evalhub_server.domain.record import (
     JobPlan,
     JobRecord,
     PlannedBenchmark,
+    RefusedEvent,
     TrackedExperiment,
     with_changes,
 )
@@ -21,6 +22,7 @@ from evalhub_server.domain.transitions import (
     CANCELLED,
     apply_event,
     cancel,
+    event_refused,
     exited,
     launch_failed,
     launch_intended,
@@ -664,3 +666,38 @@ def test_an_adapters_own_warning_stays_beside_that_about_the_missing_metric() ->
 @pytest.mark.parametrize("status", ["running", "failed"])
 def test_only_a_completed_benchmark_is_warned_about_a_missing_metric(status: str) -> None:
     assert after(a_scored_job(), an_event(status, metrics={"loss": 1})).benchmarks[0].warning is None
+
+
+# --- refused events --------------------------------------------------------------------------------------------
+
+NAN = RefusedEvent(reason="metrics.acc is NaN", status="completed")
+REFUSED = "reported a result that was refused: metrics.acc is NaN"
+
+
+def test_a_refused_event_is_remembered_until_the_benchmark_fails() -> None:
+    job = event_refused(a_job(size=2), 0, NAN)
+    assert job.benchmarks[0].refused == NAN
+    assert event_refused(job, 0, NAN) is job
+    for failed in (
+        exited(job, 0, Exit(code=0), "", NOON),
+        timed_out(job, 0, "run", 5, "", NOON),
+        after(job, an_event("failed", error_message=BOOM)),
+    ):
+        error = failed.benchmarks[0].error
+        assert error is not None
+        assert REFUSED in error.message
+        assert event_refused(failed, 0, RefusedEvent(reason="other")) is failed
+
+
+def test_a_failure_that_is_reported_after_a_refused_result_can_be_repeated() -> None:
+    event = an_event("failed", error_message=BOOM)
+    job = after(event_refused(a_job(), 0, NAN), event)
+    assert job.benchmarks[0].error == Message(
+        message=f"boom (The adapter {REFUSED})", message_code="bc", message_origin="runtime"
+    )
+    assert after(job, event, an_event("failed")) is job
+
+
+def test_a_result_after_a_refused_one_counts() -> None:
+    job = after(event_refused(a_job(), 0, NAN), an_event("completed", metrics={"acc": 1}))
+    assert (job.state, job.benchmarks[0].error) == (State.COMPLETED, None)

@@ -5,15 +5,18 @@ The reasons are stable: each becomes the ``message_code`` of the benchmark's err
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from msgspec import Struct
 
-from evalhub_server.domain.record import Exit
+from evalhub_server.domain.record import Exit, RefusedEvent
 from evalhub_server.models.common import Message
 
 LOG_TAIL_LINES = 10
 LOG_TAIL_CHARACTERS = 2000
+
+_NO_RESULT = re.compile(" (without reporting|before it reported) a result$")
 
 
 class Diagnosis(Struct, kw_only=True, frozen=True):
@@ -71,18 +74,29 @@ TABLE = (
 )
 
 
-def exit_message(exit_: Exit, log_tail: str) -> Message:
+def refusal_text(refused: RefusedEvent) -> str:
+    """The predicate of a sentence about the adapter: what it reported, and why that was refused."""
+    kind = "a result" if refused.is_result else "an event"
+    return f"reported {kind} that was refused: {refused.reason}"
+
+
+def exit_message(exit_: Exit, log_tail: str, refused: RefusedEvent | None = None) -> Message:
     """The error message of a benchmark whose workload exited without a terminal report.
 
-    The runtime's own reason, message and hint take precedence over the table's.
+    The runtime's own reason, message and hint take precedence over the table's. ``refused`` is the last event of the
+    adapter that the API refused.
     """
     row = next(row for row in TABLE if row.applies(exit_))
     code = "unknown" if exit_.code is None else exit_.code
     text = row.explanation.format(code=code, signal=exit_.signal)
+    if refused is not None and refused.is_result:
+        text = _NO_RESULT.sub("", text)
     if exit_.message and exit_.hint:
         text = exit_.message
     elif exit_.message:
         text += f": {exit_.message}"
+    if refused is not None:
+        text += f"; it {refusal_text(refused)}"
     return Message(
         message=with_log_tail(f"{text}. {exit_.hint or row.hint}", log_tail),
         message_code=exit_.reason or row.reason,
@@ -90,11 +104,14 @@ def exit_message(exit_: Exit, log_tail: str) -> Message:
     )
 
 
-def deadline_message(kind: str, seconds: float, log_tail: str) -> Message:
+def deadline_message(
+    kind: str, seconds: float, log_tail: str, refused: RefusedEvent | None = None
+) -> Message:
     """The error message of a benchmark that was stopped at a deadline; ``kind`` is start or run."""
     failure = "reported nothing" if kind == "start" else "did not finish"
+    refusal = f"It {refusal_text(refused)}. " if refused else ""
     text = (
-        f"The adapter {failure} within {seconds:.12g} seconds and was stopped. "
+        f"The adapter {failure} within {seconds:.12g} seconds and was stopped. {refusal}"
         f"If it needs longer, raise supervisor.{kind}_timeout."
     )
     return Message(

@@ -10,12 +10,12 @@ from evalhub_server.models.common import State
 
 def invalid_json(error: str) -> ApiError:
     text = f"The request JSON is invalid: '{error}'. Please check the request and try again."
-    return ApiError(400, "invalid_json_request", text)
+    return ApiError(400, "invalid_json_request", text, reason=error)
 
 
 def validation_failed(error: str) -> ApiError:
     text = f"The request validation failed: '{error}'. Please check the request and try again."
-    return ApiError(400, "request_validation_failed", text)
+    return ApiError(400, "request_validation_failed", text, reason=error)
 
 
 def body_too_large(limit_bytes: int) -> ApiError:

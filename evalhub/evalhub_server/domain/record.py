@@ -69,6 +69,17 @@ class ResultRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     test: BenchmarkTest | None = None
 
 
+class RefusedEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """An event that the API refused. ``status`` is the state that it reported; empty if the body was unreadable."""
+
+    reason: str
+    status: str = ""
+
+    @property
+    def is_result(self) -> bool:
+        return self.status in ("completed", "failed")
+
+
 class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One benchmark of a job: its reported state, its result, and its workload.
 
@@ -76,6 +87,7 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     replace that. ``launched_at`` without ``handle``: a launch was intended and may have happened. ``runtime`` is the
     name of the runtime that launched it and that created ``handle``; empty before the launch. ``exit``: the workload
     has ended and nothing of it runs. ``resolved_sha`` is the commit of its test data, as its adapter reported it.
+    ``refused`` is the last event that was refused.
     """
 
     index: int
@@ -93,6 +105,7 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     runtime: str = ""
     handle: Json | None = None
     exit: Exit | None = None
+    refused: RefusedEvent | None = None
 
     @property
     def has_workload(self) -> bool:

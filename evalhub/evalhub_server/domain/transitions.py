@@ -22,6 +22,7 @@ from evalhub_server.domain.record import (
     JobProgress,
     JobRecord,
     PlannedBenchmark,
+    RefusedEvent,
     ResultRecord,
     TrackedExperiment,
     with_changes,
@@ -117,6 +118,9 @@ def _merged(
     if not started_at and state is not State.PENDING:
         started_at = _timestamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
     result = _result(job, benchmark, event) if state.terminal else benchmark.result
+    error = _with_origin(event.error_message) or benchmark.error
+    if state is State.FAILED and benchmark.refused and error:
+        error = _with_refusal(error, diagnosis.refusal_text(benchmark.refused))
     warning = _with_origin(event.warning_message) or _remaining_warning(benchmark, state)
     if state is State.COMPLETED and result is not None:
         warning = _combined(warning, missing_score(job.plan.benchmarks[benchmark.index], result.metrics))
@@ -124,7 +128,7 @@ def _merged(
         benchmark,
         state=state,
         phase=event.phase or benchmark.phase,
-        error=_with_origin(event.error_message) or benchmark.error,
+        error=error,
         warning=warning,
         started_at=started_at,
         completed_at=(event.completed_at or benchmark.completed_at or _timestamp(now))
@@ -184,16 +188,25 @@ def launch_failed(job: JobRecord, index: int, text: str, now: datetime) -> JobRe
     return _ended(job, index, Exit(reason=LAUNCH_FAILED, message=text), error, now, provisional=False)
 
 
+def event_refused(job: JobRecord, index: int, refused: RefusedEvent) -> JobRecord:
+    """Remember a refused event of a benchmark that has no result yet; its failure will mention it."""
+    benchmark = job.benchmarks[index]
+    if benchmark.state.terminal or benchmark.refused == refused:
+        return job
+    return _with_workload(job, replace(benchmark, refused=refused))
+
+
 def exited(job: JobRecord, index: int, exit_: Exit, log_tail: str, now: datetime) -> JobRecord:
     """Record the exit of a workload; a benchmark without a reported result fails provisionally."""
-    return _ended(job, index, exit_, diagnosis.exit_message(exit_, log_tail), now, provisional=True)
+    error = diagnosis.exit_message(exit_, log_tail, job.benchmarks[index].refused)
+    return _ended(job, index, exit_, error, now, provisional=True)
 
 
 def timed_out(
     job: JobRecord, index: int, kind: str, seconds: float, log_tail: str, now: datetime
 ) -> JobRecord:
     """Fail a benchmark that was stopped at a deadline; ``kind`` is ``start`` or ``run``."""
-    error = diagnosis.deadline_message(kind, seconds, log_tail)
+    error = diagnosis.deadline_message(kind, seconds, log_tail, job.benchmarks[index].refused)
     return _ended(job, index, Exit(reason="deadline_exceeded"), error, now, provisional=True)
 
 
@@ -264,6 +277,13 @@ def _combined(warning: Message | None, addition: Message | None) -> Message | No
     if addition.message in warning.message:
         return warning
     return replace(warning, message=f"{warning.message} {addition.message}")
+
+
+def _with_refusal(error: Message, refusal: str) -> Message:
+    """The adapter's failure with the event that was refused before, appended once."""
+    if refusal in error.message:
+        return error
+    return replace(error, message=f"{error.message} (The adapter {refusal})")
 
 
 def _with_origin(message: Message | None) -> Message | None:

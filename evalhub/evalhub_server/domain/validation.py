@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.refused_events import encoding_fault, number_fault
 from evalhub_server.domain.struct_fields import checked_fields_of, normalize_keys
 from evalhub_server.domain.value_rules import CHECKS, SHORT_TEXTS, STRUCT_CHECKS
 from evalhub_server.errors import ApiError
@@ -63,11 +64,15 @@ def parse(body: bytes) -> Any:
     """Parse JSON. Raises ``invalid_json_request`` (400) if it is malformed or nested too deeply."""
     if not body.strip():
         raise problems.invalid_json("unexpected end of JSON input")
+    if fault := encoding_fault(body):
+        raise problems.invalid_json(fault)
     if _too_deep(body):
         raise problems.invalid_json(f"the document is nested deeper than {MAX_DEPTH} levels")
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if fault := number_fault(body):
+            raise problems.invalid_json(fault) from None
         raise _invalid(error) from None
 
 

@@ -17,6 +17,7 @@ from evalhub_server.domain.planning import (
     with_trimmed_experiment,
 )
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
+from evalhub_server.domain.refused_events import refused_event
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.identity import Identity
@@ -24,7 +25,7 @@ from evalhub_server.engine.job_logs import read_logs
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import RuntimeUnavailable, StorageError, StorageUnavailable
+from evalhub_server.errors import ApiError, RuntimeUnavailable, StorageError, StorageUnavailable
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.runtime import LogOptions, Runtime
@@ -160,6 +161,21 @@ class JobService:
             raise problems.from_storage(KIND, job_id, error, EVENT_BUFFERED if buffered else "") from error
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
+
+    async def note_refused_event(
+        self, job_id: str, body: bytes, refusal: ApiError, identity: Identity
+    ) -> None:
+        """Log an event that was refused, and record it with its benchmark if that can be determined."""
+        log.warning("Refused event", job_id=job_id, code=refusal.code, reason=refusal.reason)
+
+        def noted(job: JobRecord) -> JobRecord:
+            target = refused_event(body, refusal.reason, job)
+            return transitions.event_refused(job, *target) if target else job
+
+        try:
+            await self._store.update(job_id, identity.scope, noted)
+        except StorageError as error:
+            log.debug("Refused event not recorded", job_id=job_id, error=str(error))
 
     async def cancel(self, job_id: str, identity: Identity) -> None:
         """Cancel a job; returns when nothing of it runs. Its logs stay."""

@@ -13,6 +13,7 @@ from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
 from evalhub_server.web.paths import request_uri
 from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.request_context import REFUSAL_KEY
 from evalhub_server.web.responses import JSON, NOT_FOUND, error_body
 
 log = structlog.get_logger()
@@ -24,6 +25,8 @@ CORS_KEY = "cors"
 def on_api_error(request: ApiRequest, error: ApiError) -> Response[bytes]:
     if error.status >= 500:
         log.error("Request failed", error=error.message, exc_info=error)
+    else:
+        request.scope[REFUSAL_KEY] = error.message  # type: ignore[literal-required]  # ours, for the access log
     return _response(request, error)
 
 

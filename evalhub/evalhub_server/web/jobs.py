@@ -240,10 +240,17 @@ async def report_event(
     If the storage is unavailable (503), the server keeps the event in memory and stores it later; a restart loses it, so
     clients should retry.
     """
-    body = decode(await request.body(), StatusEvent)
-    validate(body, "StatusEvent")
-    assert body.benchmark_status_event is not None  # noqa: S101  required, so validated
-    await services.jobs.report(job_id, body.benchmark_status_event, request.identity)
+    content = b""
+    try:
+        content = await request.body()
+        body = decode(content, StatusEvent)
+        validate(body, "StatusEvent")
+        assert body.benchmark_status_event is not None  # noqa: S101  required, so validated
+        await services.jobs.report(job_id, body.benchmark_status_event, request.identity)
+    except ApiError as error:
+        if error.status < 500:
+            await services.jobs.note_refused_event(job_id, content, error, request.identity)
+        raise
     return NO_CONTENT
 
 

@@ -33,6 +33,7 @@ from evalhub_server.web.paths import (
 from evalhub_server.web.request_context import (
     ANONYMOUS,
     CONTEXT_KEY,
+    REFUSAL_KEY,
     TRACE_HEADER,
     IdentityReader,
     RequestContext,
@@ -119,7 +120,7 @@ class RequestMiddleware:
                 fields.get(b"content-length", b""),
                 size_bytes,
             )
-        self._log_request(scope, status, duration_s, error)
+        self._log_request(scope, status, duration_s, error or scope.get(REFUSAL_KEY, ""))
 
     def _check(
         self,

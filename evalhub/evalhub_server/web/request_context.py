@@ -15,6 +15,8 @@ from evalhub_server.models.provider import SYSTEM_OWNER
 
 CONTEXT_KEY = "evalhub"
 """The key of the context in the ASGI scope."""
+REFUSAL_KEY = "evalhub.refusal"
+"""The key of the message with which a route refused the request, in the ASGI scope."""
 
 
 class RequestContext(Struct, kw_only=True, frozen=True):
