@@ -132,6 +132,45 @@ def test_a_card_says_of_every_job_how_far_it_is() -> None:
     assert evaluation_card(cancel(pending, NOON)).results.status.state == "cancelled"
 
 
+def test_a_card_has_no_secrets_and_the_job_keeps_them() -> None:
+    parameters = {
+        "api_key": "s3cr3t",
+        "max_tokens": 5,
+        "tokenizer": "t",
+        "headers": [{"Authorization": "s3cr3t"}],
+    }
+    fields = {
+        "metrics": {"acc": 0.5, "token": 3},
+        "additional_info": {"endpoint": "https://me:s3cr3t@host/v1"},
+        "artifacts": {"report": "https://store/r?X-Amz-Signature=s3cr3t"},
+        "logs_path": "https://store/l?token=s3cr3t",
+        "warning_message": Message(message="slow: https://me:s3cr3t@host/v1", message_code="slow"),
+    }
+    failed = {
+        "status": "failed",
+        "error_message": Message(message="no answer from https://host/v1?key=s3cr3t", message_code="e"),
+    }
+    job = a_job(
+        *PLANNED,
+        benchmarks=(BenchmarkRef(id="pb1", provider_id="p", parameters=parameters), REFS[1]),
+        model=Model(
+            url="https://me:s3cr3t@host/v1?api_key=s3cr3t&v=1", name="m", card_url="https://s3cr3t@c"
+        ),
+    )
+    job = finished(job, pb1=fields, pb3=failed)
+    card = read(job)
+    assert "s3cr3t" not in json.dumps(card)
+    assert card["context"]["model"]["url"] == "https://***@host/v1?api_key=***&v=1"
+    assert card["context"]["benchmarks"][0]["parameters"] == {
+        "api_key": "***",
+        "max_tokens": 5,
+        "tokenizer": "t",
+        "headers": [{"Authorization": "***"}],
+    }
+    assert card["results"]["benchmarks"][0]["metrics"] == {"acc": 0.5, "token": 3}
+    assert job.request.benchmarks[0].parameters == parameters
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [

@@ -1,4 +1,4 @@
-"""Evaluation card: a job record converted to the document that clients and exporters get."""
+"""Evaluation card: a job record converted to the document that clients and exporters get, without secrets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from evalhub_server.domain.job_view import complete_metrics_schema
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
+from evalhub_server.domain.redaction import redacted, redacted_message, redacted_text
 from evalhub_server.models.card import (
     CardBenchmark,
     CardBenchmarkTest,
@@ -46,7 +47,7 @@ def evaluation_card(job: JobRecord) -> EvaluationCard:
             benchmarks=UNSET if collection else tuple(_context(ref) for ref in job.request.benchmarks),
         ),
         results=CardResults(
-            status=CardStatus(state=job.state, message=job.progress.message),
+            status=CardStatus(state=job.state, message=redacted_message(job.progress.message)),
             benchmarks=tuple(_benchmark(job.plan.benchmarks[b.index], b) for b in job.benchmarks),
             test=None if collection else test,
             collection=CardCollection(test=test) if collection and test else None,
@@ -60,14 +61,18 @@ def card_json(job: JobRecord) -> bytes:
 
 
 def _model(model: Model) -> CardModel:
-    return CardModel(url=model.url, name=model.name, model_card_url=model.card_url or UNSET)
+    return CardModel(
+        url=redacted_text(model.url),
+        name=redacted_text(model.name),
+        model_card_url=redacted_text(model.card_url) if model.card_url else UNSET,
+    )
 
 
 def _context(ref: BenchmarkRef) -> CardContextBenchmark:
     return CardContextBenchmark(
         id=ref.id,
         provider_id=ref.provider_id,
-        parameters=ref.parameters,
+        parameters=redacted(ref.parameters),
         primary_score=ref.primary_score,
         pass_criteria=ref.pass_criteria,
         weight=ref.weight or UNSET,
@@ -79,20 +84,20 @@ def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> CardBen
         id=planned.id,
         provider_id=planned.provider_id,
         status=benchmark.state,
-        error_message=benchmark.error,
-        warning_message=benchmark.warning,
+        error_message=redacted_message(benchmark.error) if benchmark.error else None,
+        warning_message=redacted_message(benchmark.warning) if benchmark.warning else None,
     )
     result = benchmark.result
     if result is None:
         return card
     return msgspec.structs.replace(
         card,
-        metrics=result.metrics,
+        metrics=redacted(result.metrics),
         metrics_schema=complete_metrics_schema(result),
-        additional_info=result.additional_info,
-        artifacts=result.artifacts,
+        additional_info=redacted(result.additional_info),
+        artifacts=redacted(result.artifacts),
         mlflow_run_id=result.mlflow_run_id,
-        logs_path=result.logs_path,
+        logs_path=redacted_text(result.logs_path),
         test=_test(result.test) if result.test else None,
     )
 

@@ -142,6 +142,7 @@ if TYPE_CHECKING:
     from evalhub_common.urls import host_of, port_of, split_http_url, without_userinfo
     from evalhub_server.domain.card import CARD_FILE, card_json
     from evalhub_server.domain.k8s_labels import MAX_LABEL_CHARACTERS, label_value
+    from evalhub_server.domain.redaction import redacted, redacted_message, redacted_text
     from evalhub_server.models.runtime import KubernetesGpu, KubernetesRuntime, Variable
     from evalhub_server.plugins.documents import (
         UNWRITABLE,
@@ -319,6 +320,9 @@ __all__ = [
     "port_of",
     "problems",
     "proxy_options",
+    "redacted",
+    "redacted_message",
+    "redacted_text",
     "registry_api_host",
     "resource_labels",
     "retry_after_s",
@@ -345,6 +349,7 @@ _LAZY = {
     "evalhub_common.proxies": ("proxy_options",),
     "evalhub_common.urls": ("host_of", "port_of", "split_http_url", "without_userinfo"),
     "evalhub_server.domain.card": ("CARD_FILE", "card_json"),
+    "evalhub_server.domain.redaction": ("redacted", "redacted_message", "redacted_text"),
     "evalhub_server.domain.k8s_labels": ("MAX_LABEL_CHARACTERS", "label_value"),
     "evalhub_server.models.runtime": ("KubernetesGpu", "KubernetesRuntime", "Variable"),
     "evalhub_server.plugins.documents": (

@@ -19,6 +19,7 @@ from evalhub_server.plugins import (
     OutboxEntry,
     PluginContext,
     card_json,
+    redacted,
 )
 
 
@@ -59,7 +60,7 @@ class OciExporter(Exporter):
             # Tenants must not reach services on the server's loopback interface.
             own_computer=secret is None,
         )
-        artifact = card_artifact(job.id, card_json(job), location.tag, coordinates.annotations)
+        artifact = card_artifact(job.id, card_json(job), location.tag, redacted(coordinates.annotations))
         credentials = (
             await user_credentials(location, settings.auth_config_path, self._environ)
             if secret is None

@@ -17,6 +17,8 @@ from evalhub_server.plugins import (
     PlannedBenchmark,
     State,
     has_new_outcome,
+    redacted_message,
+    redacted_text,
 )
 
 CREATED, RUNNING, DELETED = "job.created", "job.running", "job.deleted"
@@ -88,13 +90,13 @@ def body(job: JobRecord, event: str, happened_at: datetime) -> bytes:
         tenant=job.tenant,
         owner=job.owner,
         tags=request.tags,
-        model_name=request.model.name if request.model else "",
+        model_name=redacted_text(request.model.name) if request.model else "",
         collection_id=request.collection.id if request.collection else "",
         mlflow_experiment_id=job.experiment.id if job.experiment else "",
         created_at=job.created_at,
         updated_at=job.progress.updated_at,
         state=job.state,
-        message=job.progress.message,
+        message=redacted_message(job.progress.message),
         test=job.progress.test,
         benchmarks=tuple(_benchmark(job.plan.benchmarks[b.index], b) for b in job.benchmarks),
     )

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.plugins import JobRecord, JobRequest, Json, State
+from evalhub_server.plugins import JobRecord, JobRequest, Json, State, redacted, redacted_text
 
 T = TypeVar("T")
 
@@ -43,10 +43,10 @@ class RunContent(Struct, kw_only=True, frozen=True):
 def experiment_tags(request: JobRequest, job_id: str) -> dict[str, str]:
     """The user's tags and those of the job that creates the experiment; the latter take precedence."""
     experiment = request.experiment
-    tags = {tag.key: tag.value for tag in experiment.tags} if experiment else {}
+    tags = redacted({tag.key: tag.value for tag in experiment.tags}) if experiment else {}
     tags |= {**CONTEXT, "evaluation_job_name": request.name, JOB_ID: job_id}
     if request.description:
-        tags["evaluation_job_description"] = request.description[:VALUE_LIMIT]
+        tags["evaluation_job_description"] = redacted_text(request.description)[:VALUE_LIMIT]
     return tags
 
 
@@ -87,13 +87,13 @@ def milliseconds(moment: datetime) -> int:
 def _params(job: JobRecord, keys: list[str]) -> Iterator[tuple[str, str]]:
     model, collection = job.request.model, job.request.collection
     if model is not None:
-        yield "model_name", model.name
-        yield "model_url", model.url
+        yield "model_name", redacted_text(model.name)
+        yield "model_url", redacted_text(model.url)
     if collection is not None:
         yield "collection_id", collection.id
     for key, planned in zip(keys, job.plan.benchmarks, strict=True):
         yield f"{key}/provider_id", planned.provider_id
-        for name, value in planned.parameters.items():
+        for name, value in redacted(planned.parameters).items():
             yield f"{key}/{name}", _text(value)
 
 
@@ -119,14 +119,14 @@ def _numbers(metrics: Json) -> Iterator[tuple[str, float]]:
 
 def _tags(job: JobRecord, keys: list[str]) -> dict[str, str]:
     experiment = job.request.experiment
-    tags = {tag.key: tag.value for tag in experiment.tags} if experiment else {}
+    tags = redacted({tag.key: tag.value for tag in experiment.tags}) if experiment else {}
     tags |= {
         **run_tags(job),
         "evaluation_job_name": job.request.name,
         "evaluation_job_state": job.state.value,
     }
     if job.request.description:
-        tags["mlflow.note.content"] = job.request.description[:VALUE_LIMIT]
+        tags["mlflow.note.content"] = redacted_text(job.request.description)[:VALUE_LIMIT]
     if job.request.tags:
         tags["evaluation_job_tags"] = ",".join(job.request.tags)[:VALUE_LIMIT]
     if job.owner:

@@ -154,3 +154,21 @@ def test_equal_keys_get_numbers() -> None:
     metrics = {"x" * 300: 1, "x" * 301: 2}
     long = run_content(reported(a_job(planned("b")), 0, metrics=metrics)).metrics
     assert [len(key) for key in long] == [250, 250]
+
+
+def test_a_run_has_no_secrets() -> None:
+    parameters = {"openai_api_key": "s3cr3t", "max_tokens": 5, "env": {"HF_TOKEN": "s3cr3t"}}
+    experiment = Experiment(name="e", tags=(ExperimentTag(key="token", value="s3cr3t"),))
+    job = a_job(
+        planned("b", parameters=parameters),
+        model=Model(url="https://me:s3cr3t@host/v1?key=s3cr3t", name="m"),
+        experiment=experiment,
+        description="see https://me:s3cr3t@host",
+    )
+    content = run_content(job)
+    assert "s3cr3t" not in str(content)
+    assert "s3cr3t" not in str(experiment_tags(job.request, "j"))
+    assert content.params["model_url"] == "https://***@host/v1?key=***"
+    assert content.params["b/openai_api_key"] == "***"
+    assert content.params["b/max_tokens"] == "5"
+    assert content.params["b/env"] == '{"HF_TOKEN":"***"}'

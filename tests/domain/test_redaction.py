@@ -1,0 +1,136 @@
+"""Secrets in documents for other systems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evalhub_server.domain.redaction import MASK, is_secret_name, redacted, redacted_text
+
+SECRET_NAMES = [
+    "api_key",
+    "apikey",
+    "API-KEY",
+    "apiKey",
+    "token",
+    "access_token",
+    "auth_token",
+    "hf_token",
+    "HF_TOKEN",
+    "authorization",
+    "Authorization",
+    "password",
+    "PASSWORD",
+    "secret",
+    "secret_key",
+    "client_secret",
+    "clientSecret",
+    "openai_api_key",
+    "OPENAI_API_KEY",
+    "judge_api_key",
+    "x-api-key",
+    "aws_secret_access_key",
+    "huggingface_token",
+    "HUGGING_FACE_TOKEN",
+    "openai-token",
+    "github_token",
+    "aws_session_token",
+    "azure_client_secret",
+    "db_password",
+    "private_key",
+    "proxy-authorization",
+]
+OTHER_NAMES = [
+    "max_tokens",
+    "max_new_tokens",
+    "tokenizer",
+    "tokenizer_backend",
+    "eos_token",
+    "add_bos_token",
+    "bos_token",
+    "pad_token",
+    "unk_token",
+    "stop_token",
+    "tokens",
+    "num_tokens",
+    "token_count",
+    "secret_ref",
+    "secrets_found",
+    "passwords",
+    "key",
+    "keys",
+    "monkey",
+    "sort_key",
+    "author",
+    "authorization_mode",
+    "api_keys_used",
+    "keyword",
+    "model_name",
+    "secretary",
+    "image_token",
+    "think_end_token",
+]
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_texts_below_names_of_secrets_are_masked(name: str) -> None:
+    assert redacted({name: "s3cr3t"}) == {name: MASK}
+    assert redacted({"a": [{"b": {name: "s3cr3t"}}]}) == {"a": [{"b": {name: MASK}}]}
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_texts_below_other_names_are_kept(name: str) -> None:
+    assert not is_secret_name(name)
+    assert redacted({name: "</s>"}) == {name: "</s>"}
+
+
+@pytest.mark.parametrize("value", [5, 0.5, True, None, "", [], ["a"], {"a": "b"}])
+def test_only_texts_are_secrets(value: Any) -> None:
+    assert redacted({"token": value}) == {"token": value}
+
+
+def test_secrets_below_a_secret_name_that_is_an_object_are_masked() -> None:
+    document = {"authorization": {"type": "basic", "password": "p"}}
+    assert redacted(document) == {"authorization": {"type": "basic", "password": MASK}}
+
+
+def test_the_value_beside_a_secret_name_is_masked() -> None:
+    document = {"env": [{"name": "OPENAI_API_KEY", "value": "sk-1"}, {"name": "LANG", "value": "C"}]}
+    assert redacted(document) == {
+        "env": [{"name": "OPENAI_API_KEY", "value": MASK}, {"name": "LANG", "value": "C"}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://user:pw@host:8000/v1", "https://***@host:8000/v1"),
+        ("https://token@host", "https://***@host"),
+        ("http://u:p@ss@host/v1?a=b@c", "http://***@host/v1?a=b@c"),
+        ("https://host/v1?api_key=sk-1&model=m", "https://host/v1?api_key=***&model=m"),
+        ("https://host/v1?API-Key=sk-1", "https://host/v1?API-Key=***"),
+        ("https://host/v1?model=m&api%5Fkey=sk-1", "https://host/v1?model=m&api%5Fkey=***"),
+        ("https://host/v1?key=AIza", "https://host/v1?key=***"),
+        (
+            "https://host/o?X-Amz-Signature=1f&X-Amz-Expires=60",
+            "https://host/o?X-Amz-Signature=***&X-Amz-Expires=60",
+        ),
+        ("https://host/#access_token=t", "https://host/#access_token=***"),
+        ("https://host/v1?max_tokens=5&eos_token=x", "https://host/v1?max_tokens=5&eos_token=x"),
+        ("postgresql://me:pw@db/x", "postgresql://***@db/x"),
+        ("see https://u:p@a/ and https://b/?sig=1", "see https://***@a/ and https://b/?sig=***"),
+        ("mail me@host, 1://2", "mail me@host, 1://2"),
+    ],
+)
+def test_urls_lose_their_credentials(text: str, expected: str) -> None:
+    assert redacted_text(text) == expected
+    assert redacted({"x": [text]}) == {"x": [expected]}
+
+
+def test_a_document_without_secrets_is_kept_and_the_original_is_not_changed() -> None:
+    plain = {"a": 1, "tokenizer": "gpt2", "list": [{"url": "http://host/v1"}]}
+    assert redacted(plain) == plain
+    secret = {"api_key": "k"}
+    redacted(secret)
+    assert secret == {"api_key": "k"}
