@@ -34,7 +34,7 @@ def a_server(config: Config, cluster: FakeCluster, folder: Path, **env: str) -> 
         flags=("--configdir", str(config.folder)),
         env={"KUBECONFIG": str(cluster.kubeconfig(folder)), **env},
     )
-    server.headers = {"X-Tenant": TENANT, "X-User": "somebody"}
+    server.headers = {"X-Tenant": TENANT, "X-User": "alice"}
     return server
 
 

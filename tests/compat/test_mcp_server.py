@@ -28,7 +28,7 @@ def mcp(
 
 def submitted(mcp: McpSession, provider_id: str, benchmark_id: str = "b") -> str:
     benchmark = {"id": benchmark_id, "provider_id": provider_id, "parameters": {"num_examples": 2}}
-    job = mcp.tool("submit_evaluation", name="asked", tags=["mcp"], model=MODEL, benchmarks=[benchmark])
+    job = mcp.tool("submit_evaluation", name="from-mcp", tags=["mcp"], model=MODEL, benchmarks=[benchmark])
     assert job["state"] == "pending"
     return job["job_id"]
 

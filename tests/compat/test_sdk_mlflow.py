@@ -18,7 +18,7 @@ ADAPTER = Path(__file__).parent / "adapter" / "main.py"
 def test_both_report_into_one_experiment_and_their_runs_refer_to_each_other(
     sdk: Sdk, mlflow: MlflowServer, tmp_path: Path
 ):
-    config = Config(tmp_path / "config", mlflow={"tracking_uri": mlflow.url, "token": "not asked for"})
+    config = Config(tmp_path / "config", mlflow={"tracking_uri": mlflow.url, "token": "not needed"})
     config.provider(
         f"exec '{sdk.python}' '{ADAPTER}'",
         "plain",

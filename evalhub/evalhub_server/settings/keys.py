@@ -32,7 +32,7 @@ NO_EFFECT: Mapping[str, str] = {
 class Key(Struct, kw_only=True, frozen=True):
     """One setting. ``path`` is dotted, ``default`` and ``example`` are values as YAML has them.
 
-    ``default`` is None where the description says what applies instead.
+    ``default`` is None if the description states what applies instead.
     """
 
     path: str

@@ -1,7 +1,7 @@
 """The reconciler: one task for each namespace lists Jobs and pods and derives the state of every workload.
 
 Lists are authoritative. A watch, where the server is allowed one, only triggers the next list; without it, the server
-polls. While the API is unavailable the last known state is kept, and a notice says since when.
+polls. While the API is unavailable the last known state is kept, and a notice has the time since when.
 """
 
 from __future__ import annotations

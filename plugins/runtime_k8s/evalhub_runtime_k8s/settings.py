@@ -166,7 +166,7 @@ class Installation(Struct, kw_only=True, frozen=True):
 
     ``instance``: the name that the operator gave the server, or empty. ``namespace``: the server's own, or empty
     outside a cluster. ``profiles_namespace``: where hardware profiles are read, or empty. ``server_url``: where
-    sidecars reach this server if neither the instance nor ``sidecar.eval_hub.base_url`` says it.
+    sidecars reach this server if neither the instance nor ``sidecar.eval_hub.base_url`` is set.
     ``mlflow.tracking_uri``: the tracking server's address, or empty for none.
     """
 

@@ -14,7 +14,7 @@ from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process
 class Workload:
     """An attempt and the processes that were identified as its own.
 
-    ``owns`` tells from an environment whether a process carries the marker of the attempt. ``log`` is the file that its
+    ``owns`` determines from an environment whether a process carries the marker of the attempt. ``log`` is the file that its
     processes inherit as standard output. ``contained``: this process started it as a child subreaper, so all its
     processes are descendants of this process. ``cgroup`` is the control group that holds all its processes, if any.
     ``members`` are the processes found by the latest scan: an identified process stays identified until it is seen dead,
