@@ -28,6 +28,10 @@ def test_each_ending_has_a_reason_and_an_explanation(exit_: Exit, reason: str, f
     assert fragment in message.message
 
 
+def test_an_unreported_result_may_have_gone_to_a_proxy() -> None:
+    assert "NO_PROXY" in exit_message(Exit(code=0), "").message
+
+
 def test_the_reason_and_the_text_of_a_runtime_come_through() -> None:
     message = exit_message(Exit(code=137, reason="OOMKilled", message="container exceeded 2Gi"), "")
     assert message.message_code == "OOMKilled"

@@ -63,7 +63,10 @@ TABLE = (
         reason="results_not_reported",
         applies=lambda exit_: exit_.code == 0,
         explanation="The adapter exited with exit code 0 without reporting a result",
-        hint="Check that it posts a completed event to callback_url and waits for the response.",
+        hint=(
+            "Check that it posts a completed event to callback_url and waits for the response, and that no proxy "
+            "(HTTP_PROXY without the server's host in NO_PROXY) receives it instead."
+        ),
     ),
     Diagnosis(
         reason="adapter_failed",

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from evalhub_runtime_local.process_tree import SERVER_MARKER
 from evalhub_server.plugins import BenchmarkRun, LaunchError
+
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
 class Command(Struct, kw_only=True, frozen=True):
@@ -44,7 +47,7 @@ def adapter_environment(
     """Return the adapter's environment.
 
     In order of precedence, lowest first: the server's environment without ``secrets``, the variables of every
-    adapter, those of trackers, those of the provider.
+    adapter, those of trackers, those of the provider. With a proxy, the server's own hosts are added to ``NO_PROXY``.
     """
     own = {*secrets, SERVER_MARKER}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
@@ -53,7 +56,26 @@ def adapter_environment(
         "EVALHUB_MODE": "local",
         "EVALHUB_PYTHON": sys.executable,
     }
-    return {**inherited, **common, **run.environment, **command.env}
+    environ = {**inherited, **common, **run.environment, **command.env}
+    return {**environ, **_direct_hosts(environ, run.spec.callback_url)}
+
+
+def _direct_hosts(environ: Mapping[str, str], callback_url: str) -> dict[str, str]:
+    """``NO_PROXY`` in both cases, extended by the callback's host and this computer, if there is a proxy variable.
+
+    Else an SDK adapter sends its reports to the proxy, which cannot reach the server.
+    """
+    if not any(name.lower() in _PROXIES and value for name, value in environ.items()):
+        return {}
+    hosts = dict.fromkeys([urlsplit(callback_url).hostname or "localhost", "localhost", "127.0.0.1", "::1"])
+    upper, lower = environ.get("NO_PROXY"), environ.get("no_proxy")
+    extended: dict[str, str] = {}
+    for name, value in (("NO_PROXY", upper or lower), ("no_proxy", lower or upper)):
+        present = [host for item in (value or "").split(",") if (host := item.strip())]
+        # Clients know "*" only by itself.
+        added = [] if present == ["*"] else [host for host in hosts if host not in present]
+        extended[name] = ",".join([*present, *added])
+    return extended
 
 
 def _env(provider: str, entries: object) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from evalhub_runtime_local import launcher
@@ -109,6 +110,49 @@ async def test_sixty_start_at_once(runtime: LocalRuntime) -> None:
     runs = [a_run({"command": f"exit {index}"}) for index in range(60)]
     exits = await asyncio.gather(*(wait_for_exit(runtime, run) for run in runs))
     assert [exit_.code for _, exit_ in exits] == list(range(60))
+
+
+LOCAL = "localhost,127.0.0.1,::1"
+
+
+@pytest.mark.parametrize(
+    ("variables", "no_proxy"),
+    [
+        ({}, (None, None)),
+        ({"NO_PROXY": "a"}, ("a", None)),
+        ({"HTTP_PROXY": "http://p:1"}, (f"server.test,{LOCAL}", f"server.test,{LOCAL}")),
+        ({"all_proxy": "http://p:1", "NO_PROXY": "a, ::1"}, ("a,::1,server.test,localhost,127.0.0.1",) * 2),
+        ({"https_proxy": "http://p:1", "no_proxy": "*"}, ("*", "*")),
+        (
+            {"http_proxy": "http://p:1", "no_proxy": "a", "NO_PROXY": "b"},
+            (f"b,server.test,{LOCAL}", f"a,server.test,{LOCAL}"),
+        ),
+        ({"HTTP_PROXY": ""}, (None, None)),
+    ],
+)
+@pytest.mark.parametrize("by_provider", [False, True])
+async def test_a_proxy_does_not_receive_the_reports(
+    new_runtime: Callable[..., LocalRuntime],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    no_proxy: tuple[str | None, str | None],
+    by_provider: bool,
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    env = [{"name": name, "value": value} for name, value in variables.items()]
+    if not by_provider:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+    runtime = new_runtime()
+    show = f'"$EVALHUB_PYTHON" -c {json.dumps("import os, json; print(json.dumps(dict(os.environ)))")}'
+    run = a_run({"command": show, "env": env if by_provider else []})
+    run = replace(run, spec=replace(run.spec, callback_url="http://server.test:8080"))
+    handle, _ = await wait_for_exit(runtime, run)
+    seen = json.loads(log_text(handle))
+    await runtime.close()
+    assert (seen.get("NO_PROXY"), seen.get("no_proxy")) == no_proxy
 
 
 async def test_the_environment_is_layered(
