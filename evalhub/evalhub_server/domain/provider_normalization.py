@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from evalhub_server.domain.scalars import scalar_text
 from evalhub_server.models.common import Json
 
 _KEYS = {
@@ -78,12 +79,11 @@ def _normal_entry(entry: Json) -> Json:
 
 
 def _variable(item: Any) -> Any:
-    """``{name, value}`` with the value as a string; as in the released server, YAML's true becomes "1"."""
+    """``{name, value}`` with the value as a string; as in the released server, true becomes "1" and 1e5 "100000"."""
     if not isinstance(item, dict):
         return item
     entry = cast("Json", item)
     lower = {str(key).lower(): value for key, value in entry.items()}
     value = lower.get("value", "")
-    if isinstance(value, bool):
-        value = "1" if value else "0"
-    return {"name": str(lower.get("name") or ""), "value": "" if value is None else str(value)}
+    text = scalar_text(value) if isinstance(value, bool | int | float) else str(value)
+    return {"name": str(lower.get("name") or ""), "value": "" if value is None else text}

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 import msgspec
 
 from evalhub_common.durations import Duration, Timespan
+from evalhub_server.domain.scalars import number, scalar_text, truth
 from evalhub_server.errors import SettingsError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -114,16 +115,32 @@ def _normal(value: Any, hint: Any, path: str) -> Any:
     """Return the value with keys as in ``hint``, without nulls, and with scalars of the expected types."""
     struct = struct_in(hint)
     if isinstance(value, dict):
-        items = cast("dict[Any, Any]", value)
-        return items if struct is None else _normal_map(items, struct, path)
+        fields = cast("dict[Any, Any]", value)
+        return fields if struct is None else _normal_map(fields, struct, path)
     arms = _arms(hint)
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        hints = [get_args(arm)[0] for arm in arms if get_origin(arm) in (tuple, list) and get_args(arm)]
+        if not hints:
+            return items
+        return [_normal(item, hints[0], f"{path}[{index}]") for index, item in enumerate(items)]
     if isinstance(value, str) and any(get_origin(arm) in (tuple, list) for arm in arms) and str not in arms:
         return [word for word in (part.strip() for part in value.split(",")) if word]
-    if isinstance(value, str) and bool in arms and value.lower() in ("t", "f"):
-        return value.lower() == "t"
+    if isinstance(value, str) and str not in arms:
+        return _from_text(value, arms)
     if isinstance(value, bool | int | float) and str in arms and type(value) not in arms:
-        return str(int(value)) if isinstance(value, bool) else str(value)
+        return scalar_text(value)
     return value
+
+
+def _from_text(text: str, arms: tuple[Any, ...]) -> Any:
+    """The boolean or number that a text stands for where one is expected, or the text."""
+    value = None
+    if bool in arms:
+        value = truth(text)
+    elif any(_arms(arm)[0] in (int, float) for arm in arms):
+        value = number(text)
+    return text if value is None else value
 
 
 def _normal_map(items: dict[Any, Any], struct: type[msgspec.Struct], path: str) -> dict[str, Any]:
