@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,11 @@ def ids(server: RunningServer, kind: str) -> set[str]:
 
 def reloads(server: RunningServer) -> int:
     return sum(line["msg"] == "Providers and collections reloaded" for line in server.log_lines())
+
+
+def unreadable(folder: Path) -> None:
+    """A folder that exists and fails with an error for root, too: a symbolic link to itself (ELOOP)."""
+    folder.symlink_to(folder.name)
 
 
 def test_new_changed_and_removed_files_are_seen(config: Config, server: RunningServer):
@@ -83,6 +90,50 @@ def test_folders_that_are_created_later_are_seen(tmp_path: Path):
         (folder / "providers" / "p.yaml").write_text("id: late\nbenchmarks: [{id: b}]\n")
         wait_until(lambda: ids(server, "providers") == {"late"}, "the late provider")
         assert server.get(f"{API}/providers/late")["name"] == "late"
+
+
+@pytest.mark.parametrize("kind", ["providers", "collections"])
+def test_a_folder_that_becomes_unreadable_keeps_its_last_content_and_is_logged(
+    config: Config, server: RunningServer, kind: str
+):
+    collection(config)
+    wait_until(lambda: ids(server, "collections") == {"mine"}, "the collection")
+    folder = config.folder / kind
+    folder.rename(config.folder / "elsewhere")
+    unreadable(folder)
+
+    def warned() -> list[dict[str, Any]]:
+        return [line for line in server.log_lines() if "folder cannot be read" in line["msg"]]
+
+    wait_until(warned, "the warning")
+    wait_until(lambda: reloads(server) >= 2, "the reload")
+    assert (ids(server, "providers"), ids(server, "collections")) == ({"scripted"}, {"mine"})
+    server.submit()
+    folder.unlink()
+    (config.folder / "elsewhere").rename(folder)
+    config.provider("true", "x", provider_id="second")
+    wait_until(lambda: "second" in ids(server, "providers"), "the readable folder")
+    assert [(line["directory"], "symbolic links" in line["error"]) for line in warned()] == [
+        (str(folder), True)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["providers", "collections"])
+def test_a_folder_that_cannot_be_read_at_the_start_is_an_error(config: Config, kind: str):
+    folder = config.folder / kind
+    if folder.exists():
+        folder.rename(config.folder / "elsewhere")
+    unreadable(folder)
+    for command in (["check"], []):
+        done = subprocess.run(
+            [sys.executable, "-m", "evalhub_server", *command, "--local", "--configdir", str(config.folder)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert f"{folder}: cannot be read: " in done.stdout + done.stderr
 
 
 def test_a_log_file_in_the_watched_folder_causes_no_loop(config: Config, server: RunningServer):

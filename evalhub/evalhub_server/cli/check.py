@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from pathlib import Path
+from typing import TypeVar, Unpack
 
 import msgspec
 from msgspec import Struct
@@ -17,7 +18,7 @@ from evalhub_server.cli.selection import (
     tracker_names,
 )
 from evalhub_server.cli.telemetry import require_telemetry
-from evalhub_server.engine.catalog_files import dangling_references, read_folder
+from evalhub_server.engine.catalog_files import Loaded, dangling_references, read_folder
 from evalhub_server.errors import EvalHubError, SettingsError, StartupError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
@@ -29,6 +30,8 @@ from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import Finding, ServerFlags, Settings, all_keys, key_of, load_settings
+
+T = TypeVar("T", bound=Struct)
 
 
 class Report(Struct, kw_only=True):
@@ -66,8 +69,8 @@ def examine(**flags: Unpack[ServerFlags]) -> Report:
     findings += [*settings.warnings, *selection_warnings(settings)]
     findings += _selection_findings(plugins, settings)
     findings = _with_hints(findings, plugins)
-    providers, provider_findings = read_folder(settings.providers_dir, ProviderConfig)
-    collections, collection_findings = read_folder(settings.collections_dir, CollectionConfig)
+    providers, provider_findings = _folder(settings.providers_dir, ProviderConfig)
+    collections, collection_findings = _folder(settings.collections_dir, CollectionConfig)
     findings += [*provider_findings, *collection_findings, *dangling_references(providers, collections)]
     return Report(
         ok=all(finding.severity != "error" for finding in findings),
@@ -76,6 +79,13 @@ def examine(**flags: Unpack[ServerFlags]) -> Report:
         collections=len(collections),
         findings=[_printable(finding) for finding in findings],
     )
+
+
+def _folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
+    try:
+        return read_folder(folder, type_)
+    except SettingsError as error:
+        return [], [_finding(error)]
 
 
 def _with_hints(findings: list[Finding], plugins: Plugins) -> list[Finding]:

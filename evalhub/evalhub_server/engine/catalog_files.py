@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -37,22 +38,33 @@ class Loaded(Generic[T]):
         self.config = config
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The ``*.yaml`` and ``*.yml`` files of a folder by name; none if the folder does not exist."""
+def files_in(folder: Path) -> list[Path] | None:
+    """The ``*.yaml`` and ``*.yml`` files of a folder by name; None if the folder does not exist.
+
+    Raises :class:`SettingsError` if it exists and cannot be read: its files are unknown then, not gone.
+    """
     try:
-        found = sorted(folder.iterdir())
-    except OSError:
-        return []
-    return [file for file in found if file.suffix.lower() in (".yaml", ".yml") and file.is_file()]
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if entry.name.lower().endswith((".yaml", ".yml")) and entry.is_file()
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", str(folder)) from None
+    return [folder / name for name in sorted(names)]
 
 
 def read_folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
-    """Read all files of a folder by name. Of files with the same id, the first is loaded."""
-    if not folder.is_dir():
+    """Read all files of a folder by name. Of files with the same id, the first is loaded. Raises like :func:`files_in`."""
+    files = files_in(folder)
+    if files is None:
         return [], [Finding("warning", str(folder), 0, "No config files found")]
     loaded: dict[str, Loaded[T]] = {}
     findings: list[Finding] = []
-    for file in files_in(folder):
+    for file in files:
         try:
             parsed = parse_yaml(file)
         except SettingsError as error:

@@ -11,14 +11,14 @@ import structlog
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.resource_store import ResourceStore
-from evalhub_server.errors import StorageError
+from evalhub_server.errors import SettingsError, StorageError
 
 log = structlog.get_logger()
 
 POLL_S = 0.5
 
-FileStates = tuple[tuple[str, int, int, int], ...]
-"""Path, inode, size in bytes and modification time in ns of each file."""
+FileStates = tuple[tuple[str, int, int, int], ...] | None
+"""Path, inode, size in bytes and modification time in ns of each file; None if a folder cannot be read."""
 
 
 class FileWatcher:
@@ -38,7 +38,7 @@ class FileWatcher:
         self._task: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
-        """Read the files and store their resources. Raises :class:`StorageError`."""
+        """Read the files and store their resources. Raises :class:`StorageError` and :class:`SettingsError`."""
         # Taken before reading, so that a file that changes meanwhile is read again.
         states = self._file_states()
         await self._store.replace_system(self._catalog.read(), self._clock())
@@ -72,7 +72,8 @@ class FileWatcher:
         except StorageError as error:
             log.error("Providers and collections not reloaded; retrying", error=str(error))
             return
-        self._loaded = states
+        # What could not be read is read again as soon as it can be.
+        self._loaded = states if self._catalog.complete else None
         log.info(
             "Providers and collections reloaded",
             providers=len(system.providers),
@@ -80,7 +81,11 @@ class FileWatcher:
         )
 
     def _file_states(self) -> FileStates:
-        return tuple(state for file in self._catalog.files() if (state := _state(file)))
+        try:
+            files = self._catalog.files()
+        except SettingsError:  # reading reports it
+            return None
+        return tuple(state for file in files if (state := _state(file)))
 
 
 def _state(file: Path) -> tuple[str, int, int, int] | None:

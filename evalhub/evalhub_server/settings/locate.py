@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,9 +42,18 @@ def find_config_file(configdir: Path | None, environ: Mapping[str, str]) -> Path
 
 
 def resources_dir(config_file: Path, name: str) -> Path:
-    """``providers`` or ``collections`` beside the configuration file, or the bundled ones if the folder does not exist."""
+    """``providers`` or ``collections`` beside the configuration file, or the bundled ones if the folder does not exist.
+
+    One whose existence cannot be determined counts as existing; reading it reports why.
+    """
     own = config_file.parent / name
-    return own if own.is_dir() else bundled_config_dir() / name
+    try:
+        exists = stat.S_ISDIR(own.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        exists = False
+    except OSError:
+        exists = True
+    return own if exists else bundled_config_dir() / name
 
 
 def as_path(text: str | None) -> Path | None:
