@@ -92,6 +92,73 @@ def test_every_problem_is_named_with_its_line_and_its_fix(tmp_path: Path):
     assert [(*f[:3], f[3][: len(e[3])]) for f, e in zip(found, expected, strict=True)] == expected
 
 
+def test_a_primary_metric_that_the_benchmark_does_not_report_is_a_warning(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.write(
+        "providers/a.yaml",
+        "id: a\nbenchmarks:\n"
+        "  - id: one\n    metrics: [exact_match]\n    primary_score: {metric: exact_mach}\n"
+        "  - id: two\n    metrics: [acc]\n    primary_score: {metric: acc}\n"
+        "  - id: unlisted\n    primary_score: {metric: acc}\n",
+    )
+    config.write(
+        "collections/c.yaml",
+        "id: c\nname: c\ncategory: x\nbenchmarks:\n"
+        "  - {id: two, provider_id: a, primary_score: {metric: acc}}\n"
+        "  - {id: two, provider_id: a, primary_score: {metric: f1}}\n",
+    )
+    found = [(f["severity"], Path(f["source"]).name, f["line"], f["message"]) for f in findings(config)]
+    metric = "primary_score.metric: the benchmark has no metric"
+    assert found == [
+        ("warning", "a.yaml", 5, f"benchmarks[0].{metric} 'exact_mach'; did you mean 'exact_match'?"),
+        ("warning", "c.yaml", 6, f"benchmarks[1].{metric} 'f1'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("no-such-program --flag", "no-such-program"),
+        ("A=1 exec no-such-program", "no-such-program"),
+        ("/no/such/program x", "/no/such/program"),
+        ("./no-such-script.sh", "./no-such-script.sh"),
+        ("sh -c 'x'", None),
+        ('"$EVALHUB_PYTHON" -m x', None),
+        ("cd /tmp; ./x", None),
+        ("$HOME/no-such-program", None),
+        ("PATH=/opt/x no-such-program", None),
+        ("'unbalanced", None),
+        ("./adapter.sh", None),
+    ],
+)
+def test_a_command_whose_program_does_not_exist_is_a_warning(
+    tmp_path: Path, command: str, missing: str | None
+):
+    (tmp_path / "adapter.sh").touch(mode=0o755)
+    config = Config(tmp_path / "c", local={"CWD": str(tmp_path)})
+    config.provider(command, env={"A": "b"})
+    expected = f"runtime.local.command: there is no program '{missing}'; install it, or write the path of an existing one"
+    found = [(f["severity"], f["message"]) for f in findings(config)]
+    assert found == ([("warning", expected)] if missing else [])
+
+
+def test_bundled_collections_without_their_providers_are_named_in_one_line(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.provider("true")
+    (config.folder / "collections").rmdir()
+    (found,) = findings(config)
+    assert found["severity"] == "info"
+    assert found["message"].startswith(
+        "10 bundled collections without their providers not served: coding-v1, "
+    )
+    done = check("--local", "--configdir", str(config.folder))
+    assert done.stdout.splitlines()[-1].endswith("1 provider, 0 collections: 0 errors, 0 warnings")
+    config.write("config.yaml", {"catalog": {"bundled": True}})
+    assert findings(config) == []
+    done = check("--local", "--configdir", str(config.folder))
+    assert done.stdout.splitlines()[-1].endswith("10 providers, 10 collections: 0 errors, 0 warnings")
+
+
 def test_text_has_one_line_for_each_problem(tmp_path: Path):
     config = Config(tmp_path / "c", service={"hots": 1})
     config.write("collections/c.yaml", "id: c\n")

@@ -16,6 +16,6 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 @pytest.fixture(scope="session")
 def catalog() -> SystemResources:
     with capture_logs() as logs:
-        loaded = Catalog(lambda: CONFIG / "providers", lambda: CONFIG / "collections").read()
+        loaded = Catalog(lambda: [CONFIG / "providers"], lambda: [CONFIG / "collections"]).read()
     assert [line for line in logs if line["log_level"] != "info"] == []
     return loaded

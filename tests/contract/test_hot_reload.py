@@ -136,6 +136,28 @@ def test_a_folder_that_cannot_be_read_at_the_start_is_an_error(config: Config, k
         assert f"{folder}: cannot be read: " in done.stdout + done.stderr
 
 
+def test_bundled_collections_without_their_providers_are_not_served(config: Config):
+    (config.folder / "collections").rmdir()
+    config.provider("true", "b", provider_id="own")
+    with RunningServer(config.folder) as server:
+        assert ids(server, "providers") == {"scripted", "own"}
+        assert ids(server, "collections") == set()
+
+
+def test_the_bundled_catalogue_is_served_beside_ones_own_whose_ids_win(tmp_path: Path):
+    config = Config(tmp_path / "config", catalog={"bundled": True})
+    config.provider("true", "b", provider_id="garak")
+    collection(config, benchmarks=[{"id": "b", "provider_id": "garak"}])
+    with RunningServer(config.folder) as server:
+        assert {"garak", "quickstart", "lighteval"} <= ids(server, "providers")
+        assert [one["id"] for one in server.get(f"{API}/providers/garak")["benchmarks"]] == ["b"]
+        assert {"mine", "quickstart-v1", "coding-v1"} <= ids(server, "collections")
+        (config.folder / "providers" / "garak.yaml").unlink()
+        wait_until(
+            lambda: len(server.get(f"{API}/providers/garak")["benchmarks"]) > 1, "the bundled provider"
+        )
+
+
 def test_a_log_file_in_the_watched_folder_causes_no_loop(config: Config, server: RunningServer):
     with (config.folder / "providers" / "server.log").open("a") as log:
         collection(config)

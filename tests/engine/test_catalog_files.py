@@ -63,3 +63,69 @@ benchmarks:
         "oct": 15,
         "SPOIntent": "1e5",
     }
+
+
+def warnings(found: list[Finding]) -> list[tuple[str, int, str]]:
+    return [(one.severity, one.line, one.message.partition(" (known")[0]) for one in found]
+
+
+def test_misspelt_keys_of_a_provider_are_warnings_with_line_and_nearest_key(tmp_path: Path):
+    config, found = read(
+        tmp_path,
+        ProviderConfig,
+        """\
+id: p
+titel: P
+agent: {sumary: x}
+custom: {anything: {goes: here}}
+runtime:
+  local:
+    comand: x
+    Command: y
+    env: [{name: a, value: b}]
+  k8s: {Image: x, CPURequest: "1", image_pul_policy: Always}
+  slurm: {partition: x}
+benchmarks:
+  - id: b
+    primary_score: {metric: acc, lower_is_beter: true}
+    pass_criterion: {threshold: 1}
+""",
+    )
+    assert config is not None
+    assert warnings(found) == [
+        ("warning", 2, "titel: unknown key (did you mean title?), ignored"),
+        ("warning", 3, "agent.sumary: unknown key (did you mean summary?), ignored"),
+        (
+            "warning",
+            14,
+            "benchmarks[0].primary_score.lower_is_beter: unknown key (did you mean lower_is_better?), ignored",
+        ),
+        ("warning", 15, "benchmarks[0].pass_criterion: unknown key (did you mean pass_criteria?), ignored"),
+        ("warning", 7, "runtime.local.comand: unknown key (did you mean command?), ignored"),
+        (
+            "warning",
+            10,
+            "runtime.k8s.image_pul_policy: unknown key (did you mean image_pull_policy?), ignored",
+        ),
+    ]
+
+
+def test_misspelt_keys_of_a_collection_are_warnings_and_parameters_are_free(tmp_path: Path):
+    _, found = read(
+        tmp_path,
+        CollectionConfig,
+        """\
+id: c
+name: c
+category: x
+benchmarks:
+  - {id: b, provider_id: p, wieght: 2, parameters: {anything: 1}}
+  - id: b
+    provider_id: p
+    test_data_ref: {s3: {bukket: x, bucket: b, key: k, secret_ref: s}}
+""",
+    )
+    assert warnings(found) == [
+        ("warning", 5, "benchmarks[0].wieght: unknown key (did you mean weight?), ignored"),
+        ("warning", 8, "benchmarks[1].test_data_ref.s3.bukket: unknown key (did you mean bucket?), ignored"),
+    ]

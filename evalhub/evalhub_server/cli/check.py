@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar, Unpack
 
@@ -18,7 +20,8 @@ from evalhub_server.cli.selection import (
     tracker_names,
 )
 from evalhub_server.cli.telemetry import require_telemetry
-from evalhub_server.engine.catalog_files import Loaded, dangling_references, read_folder
+from evalhub_server.engine.catalog_files import Loaded, read_folders, with_providers
+from evalhub_server.engine.catalog_lint import lint, missing_commands
 from evalhub_server.errors import EvalHubError, SettingsError, StartupError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
@@ -27,9 +30,18 @@ from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.runtime import Runtime
+from evalhub_server.plugins.sections import convert_section, find_section
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
-from evalhub_server.settings import Finding, ServerFlags, Settings, all_keys, key_of, load_settings
+from evalhub_server.settings import (
+    Finding,
+    ServerFlags,
+    Settings,
+    all_keys,
+    bundled_config_dir,
+    key_of,
+    load_settings,
+)
 
 T = TypeVar("T", bound=Struct)
 
@@ -69,23 +81,50 @@ def examine(**flags: Unpack[ServerFlags]) -> Report:
     findings += [*settings.warnings, *selection_warnings(settings)]
     findings += _selection_findings(plugins, settings)
     findings = _with_hints(findings, plugins)
-    providers, provider_findings = _folder(settings.providers_dir, ProviderConfig)
-    collections, collection_findings = _folder(settings.collections_dir, CollectionConfig)
-    findings += [*provider_findings, *collection_findings, *dangling_references(providers, collections)]
+    providers, provider_findings = _folders(settings.providers_dirs, ProviderConfig)
+    collections, collection_findings = _folders(settings.collections_dirs, CollectionConfig)
+    findings += [*provider_findings, *collection_findings]
+    served = with_providers(
+        collections, {provider.id for provider in providers}, bundled_config_dir() / "collections"
+    )
+    if left_out := sorted(one.id for one in collections if one not in served):
+        findings.append(_left_out(settings, left_out))
+    findings += lint(providers, served)
+    if settings.local:
+        findings += missing_commands(providers, os.environ, _local_cwd(settings))
     return Report(
         ok=all(finding.severity != "error" for finding in findings),
         config_file=str(settings.config_file),
         providers=len(providers),
-        collections=len(collections),
+        collections=len(served),
         findings=[_printable(finding) for finding in findings],
     )
 
 
-def _folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
+def _folders(folders: Sequence[Path], type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
     try:
-        return read_folder(folder, type_)
+        return read_folders(folders, type_)
     except SettingsError as error:
         return [], [_finding(error)]
+
+
+def _left_out(settings: Settings, collections: list[str]) -> Finding:
+    text = (
+        f"{_count(len(collections), 'bundled collection')} without their providers not served: {', '.join(collections)}; "
+        "catalog.bundled: true serves both"
+    )
+    return Finding("info", str(settings.config_file), 0, text)
+
+
+class _Local(Struct, kw_only=True):
+    cwd: str = ""
+
+
+def _local_cwd(settings: Settings) -> str:
+    try:
+        return convert_section(find_section(settings.sections, "local"), _Local, "local", strict=False).cwd
+    except SettingsError:  # the runtime reports it
+        return ""
 
 
 def _with_hints(findings: list[Finding], plugins: Plugins) -> list[Finding]:
@@ -137,7 +176,7 @@ def _finding(error: EvalHubError, settings: Settings | None = None) -> Finding:
 
 def _summary(report: Report) -> str:
     errors = sum(finding.severity == "error" for finding in report.findings)
-    warnings = len(report.findings) - errors
+    warnings = sum(finding.severity == "warning" for finding in report.findings)
     counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
     if not report.config_file:
         return counts

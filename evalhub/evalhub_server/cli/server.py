@@ -250,7 +250,7 @@ class Server:
 
     async def _start_file_watcher(self, resource_store: ResourceStore) -> None:
         settings = self.settings
-        catalog = Catalog(lambda: settings.providers_dir, lambda: settings.collections_dir)
+        catalog = Catalog(lambda: settings.providers_dirs, lambda: settings.collections_dirs)
         file_watcher = FileWatcher(catalog, resource_store, utc_now)
         await file_watcher.load()
         file_watcher.start()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 import structlog
 
-from evalhub_server.engine.catalog_files import Loaded, files_in, read_folder
+from evalhub_server.engine.catalog_files import Loaded, files_in, read_folders, with_providers
 from evalhub_server.engine.resource_store import SystemResources
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.settings import bundled_config_dir
+
+Folders = Callable[[], Sequence[Path]]
 
 T = TypeVar("T", ProviderConfig, CollectionConfig)
 
@@ -21,20 +24,23 @@ log = structlog.get_logger()
 
 
 class Catalog:
-    """The files of both folders, whose current paths the two callables return.
+    """The files of providers and collections, whose current folders the two callables return; an earlier one wins.
+
+    Bundled collections whose providers are missing are left out.
 
     Errors in files are logged, not raised. A file that became invalid keeps its last valid content; one that was
     never valid is skipped. The same holds for a folder that cannot be read, except for the first :meth:`read`.
     """
 
-    def __init__(self, providers_dir: Callable[[], Path], collections_dir: Callable[[], Path]) -> None:
-        self._folders = (providers_dir, collections_dir)
-        self._providers = _Folder(providers_dir, ProviderConfig, "provider")
-        self._collections = _Folder(collections_dir, CollectionConfig, "collection")
+    def __init__(self, providers: Folders, collections: Folders) -> None:
+        self._folders = (providers, collections)
+        self._providers = _Kind(providers, ProviderConfig, "provider")
+        self._collections = _Kind(collections, CollectionConfig, "collection")
 
     def files(self) -> list[Path]:
         """The files that :meth:`read` would read now. Raises :class:`SettingsError` if a folder cannot be read."""
-        return [file for folder in self._folders for file in files_in(folder()) or ()]
+        folders = [folder for kind in self._folders for folder in kind()]
+        return [file for folder in folders for file in files_in(folder) or ()]
 
     @property
     def complete(self) -> bool:
@@ -45,15 +51,17 @@ class Catalog:
         """Read all files again. The first call raises :class:`SettingsError` if a folder cannot be read."""
         providers = {
             # Contract: provider files may lack a name.
-            key: config if config.name else msgspec.structs.replace(config, name=key)
-            for key, config in self._providers.read().items()
+            one.id: one.config if one.config.name else msgspec.structs.replace(one.config, name=one.id)
+            for one in self._providers.read()
         }
-        return SystemResources(providers=providers, collections=self._collections.read())
+        bundled = bundled_config_dir() / "collections"
+        collections = with_providers(self._collections.read(), providers, bundled)
+        return SystemResources(providers=providers, collections={one.id: one.config for one in collections})
 
 
-class _Folder(Generic[T]):
-    def __init__(self, path: Callable[[], Path], type_: type[T], kind: str) -> None:
-        self._path = path
+class _Kind(Generic[T]):
+    def __init__(self, folders: Folders, type_: type[T], kind: str) -> None:
+        self._folders = folders
         self._type = type_
         self._kind = kind
         self._valid: dict[str, Loaded[T]] = {}
@@ -61,8 +69,8 @@ class _Folder(Generic[T]):
         self.readable = False
         self._was_read = False
 
-    def read(self) -> dict[str, T]:
-        """The configurations by id, sorted."""
+    def read(self) -> list[Loaded[T]]:
+        """The valid files, sorted by id."""
         try:
             self._valid = self._read()
             self.readable = self._was_read = True
@@ -72,19 +80,21 @@ class _Folder(Generic[T]):
             self.readable = False
             message = f"{self._kind.capitalize()} folder cannot be read; its last valid version stays in use"
             log.warning(message, directory=error.source, error=error.message)
-        return {
-            resource.id: resource.config
-            for resource in sorted(self._valid.values(), key=lambda resource: resource.id)
-        }
+        return sorted(self._valid.values(), key=lambda resource: resource.id)
 
     def _read(self) -> dict[str, Loaded[T]]:
         """The valid content of each file now, by its path."""
-        loaded, findings = read_folder(self._path(), self._type)
+        loaded, findings = read_folders(self._folders(), self._type)
         valid = {str(resource.file): resource for resource in loaded}
         loaded_ids = {resource.id for resource in loaded}
         for finding in findings:
             if finding.severity != "error":
-                log.warning(finding.message, directory=finding.source)
+                place = (
+                    {"file": finding.source, "line": finding.line}
+                    if finding.line
+                    else {"directory": finding.source}
+                )
+                log.warning(finding.message, **place)
                 continue
             last = self._valid.get(finding.source)
             if last is not None and last.id not in loaded_ids:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from evalhub_server.domain.provider_normalization import normalize_runtime
+from evalhub_server.domain.provider_normalization import normalize_runtime, normalize_runtime_keys
 from evalhub_server.domain.validation import Failure, describe, failed_rules
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
-from evalhub_server.plugins.sections import convert_section
-from evalhub_server.settings import Finding, YamlFile, key_of, parse_yaml
+from evalhub_server.plugins.sections import convert_section, nearest, unknown_keys
+from evalhub_server.settings import Finding, YamlFile, key_of, nearest_above, parse_yaml
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -27,6 +26,16 @@ _HINTS = {
     "tagname": "is not a valid tag; use 1 to 128 characters without ',' and '|'",
 }
 """Messages for failed rules in files, by rule; the contract's own texts are for clients."""
+
+
+_RUNTIME_KEYS = {
+    "local": ("command", "env", "cwd"),
+    "k8s": (
+        *("image", "image_pull_policy", "entrypoint", "env", "gpu"),
+        *("cpu_request", "memory_request", "cpu_limit", "memory_limit"),
+    ),
+}
+"""Known keys of a provider's ``runtime``; those of other runtimes belong to their plugins."""
 
 
 class Loaded(Generic[T]):
@@ -75,11 +84,35 @@ def read_folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Fin
         except _InvalidFile as invalid:
             findings += [Finding("error", str(file), parsed.line(key_of(m)), m) for m in invalid.messages]
             continue
+        findings += _unknown_keys(parsed, type_)
         first = loaded.setdefault(resource.id, resource)
         if first is not resource:
             text = f"id: '{resource.id}' is already used in {first.file.name}; choose another id"
             findings.append(Finding("error", str(file), parsed.line("id"), text))
     return list(loaded.values()), findings
+
+
+def read_folders(folders: Sequence[Path], type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
+    """Read several folders as :func:`read_folder` does; of the same id in two folders, the first is loaded."""
+    loaded: dict[str, Loaded[T]] = {}
+    findings: list[Finding] = []
+    for folder in folders:
+        of_folder, of_files = read_folder(folder, type_)
+        loaded = {resource.id: resource for resource in of_folder} | loaded
+        findings += of_files
+    return list(loaded.values()), findings
+
+
+def with_providers(
+    collections: Sequence[Loaded[CollectionConfig]], provider_ids: Container[str], folder: Path
+) -> list[Loaded[CollectionConfig]]:
+    """The collections without those of ``folder``, the bundled ones, that have a benchmark of another provider."""
+    return [
+        one
+        for one in collections
+        if one.file.parent != folder
+        or all(benchmark.provider_id in provider_ids for benchmark in one.config.benchmarks)
+    ]
 
 
 class _InvalidFile(Exception):
@@ -119,26 +152,18 @@ def _message(failure: Failure) -> str:
     return f"{path}: {hint.format(limit=failure.rule.limit) if hint else describe([failure])}"
 
 
-def dangling_references(
-    providers: Iterable[Loaded[ProviderConfig]], collections: Iterable[Loaded[CollectionConfig]]
-) -> Iterator[Finding]:
-    """A warning for each benchmark of a collection that no file defines; clients may still add it over REST.
-
-    A job of such a collection is refused.
-    """
-    benchmark_ids = {one.id: [benchmark.id for benchmark in one.config.benchmarks] for one in providers}
-    for collection in collections:
-        for index, benchmark in enumerate(collection.config.benchmarks):
-            path = f"benchmarks[{index}]"
-            if benchmark.provider_id not in benchmark_ids:
-                key, value, known = "provider_id", benchmark.provider_id, list(benchmark_ids)
-                error = f"no file defines a provider '{value}'"
-            elif benchmark.id not in benchmark_ids[benchmark.provider_id]:
-                key, value, known = "id", benchmark.id, benchmark_ids[benchmark.provider_id]
-                error = f"provider '{benchmark.provider_id}' has no benchmark '{value}'"
-            else:
-                continue
-            similar = difflib.get_close_matches(value, known, n=1)
-            hint = f"; did you mean '{similar[0]}'?" if similar else ""
-            line = parse_yaml(collection.file).line(f"{path}.{key}")
-            yield Finding("warning", str(collection.file), line, f"{path}.{key}: {error}{hint}")
+def _unknown_keys(parsed: YamlFile, type_: type[msgspec.Struct]) -> Iterator[Finding]:
+    """Yield a warning for each key that has no meaning."""
+    document = {key: value for key, value in parsed.value.items() if key != "id"}
+    found = list(unknown_keys(document, type_, ""))
+    runtime = document.get("runtime") if type_ is ProviderConfig else None
+    if isinstance(runtime, dict):
+        for name, entry in normalize_runtime_keys(cast("dict[str, Any]", runtime)).items():
+            known = _RUNTIME_KEYS.get(name)
+            if known and isinstance(entry, dict):
+                keys = [str(key) for key in cast("dict[Any, Any]", entry)]
+                found += [(f"runtime.{name}.{key}", nearest(key, known)) for key in keys if key not in known]
+    lines = parsed.lines() if found else {}
+    for path, hint in found:
+        line = nearest_above(lines, path) or 0
+        yield Finding("warning", str(parsed.file), line, f"{path}: unknown key{hint}, ignored")

@@ -79,7 +79,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def unknown_keys(value: Any, type_: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str]]:
-    """Yield (key path, hint) for each key below ``value`` that is not a field of ``type_``."""
+    """Yield (key path, hint) for each key below ``value`` that is not a field of ``type_``, also in lists."""
     if not isinstance(value, dict):
         return
     fields = _fields(type_)
@@ -90,6 +90,17 @@ def unknown_keys(value: Any, type_: type[msgspec.Struct], path: str) -> Iterator
             yield key_path, nearest(str(key), (field.encode_name for field in fields.values()))
         elif (struct := struct_in(field.type)) is not None:
             yield from unknown_keys(item, struct, key_path)
+        elif isinstance(item, list) and (struct := _item_struct(field.type)) is not None:
+            for index, element in enumerate(cast("list[Any]", item)):
+                yield from unknown_keys(element, struct, f"{key_path}[{index}]")
+
+
+def _item_struct(hint: Any) -> type[msgspec.Struct] | None:
+    """Return the Struct of the items of a list type, or None."""
+    for arm in _arms(hint):
+        if get_origin(arm) in (tuple, list) and get_args(arm):
+            return struct_in(get_args(arm)[0])
+    return None
 
 
 @cache

@@ -21,7 +21,7 @@ from evalhub_server.settings.schema import (
 )
 from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
 from evalhub_server.settings.settings import Settings
-from evalhub_server.settings.yaml_file import YamlFile, parse_yaml, read_yaml
+from evalhub_server.settings.yaml_file import YamlFile, nearest_above, parse_yaml, read_yaml
 
 __all__ = [
     "CORE_SECTIONS",
@@ -48,6 +48,7 @@ __all__ = [
     "key_of",
     "key_paths",
     "load_settings",
+    "nearest_above",
     "parse_yaml",
     "read_yaml",
     "variable_location",

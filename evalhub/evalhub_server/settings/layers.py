@@ -23,7 +23,8 @@ class Location(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True, omit_defaults=True):
-    """A problem in a file. ``severity`` is ``error`` (the server does not start, or skips the file) or ``warning``.
+    """A problem in a file. ``severity`` is ``error`` (the server does not start, or skips the file), ``warning`` or
+    ``info``.
 
     ``hint`` is the description of the setting that the message begins with.
     """

@@ -41,11 +41,13 @@ def find_config_file(configdir: Path | None, environ: Mapping[str, str]) -> Path
     return file
 
 
-def resources_dir(config_file: Path, name: str) -> Path:
-    """``providers`` or ``collections`` beside the configuration file, or the bundled ones if the folder does not exist.
+def resources_dirs(config_file: Path, name: str, *, bundled: bool) -> tuple[Path, ...]:
+    """``providers`` or ``collections`` beside the configuration file, before the bundled folder if ``bundled``.
 
-    One whose existence cannot be determined counts as existing; reading it reports why.
+    If the folder does not exist, only the bundled one. A folder whose existence cannot be determined counts as existing;
+    reading it reports why.
     """
+    of_distribution = bundled_config_dir() / name
     own = config_file.parent / name
     try:
         exists = stat.S_ISDIR(own.stat().st_mode)
@@ -53,7 +55,9 @@ def resources_dir(config_file: Path, name: str) -> Path:
         exists = False
     except OSError:
         exists = True
-    return own if exists else bundled_config_dir() / name
+    if not exists:
+        return (of_distribution,)
+    return (own, of_distribution) if bundled and own != of_distribution else (own,)
 
 
 def as_path(text: str | None) -> Path | None:

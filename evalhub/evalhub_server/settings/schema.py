@@ -196,6 +196,17 @@ class FinalizerSettings(Struct, kw_only=True, frozen=True):
     ] = 2700
 
 
+class CatalogSettings(Struct, kw_only=True, frozen=True):
+    """Section ``catalog``: which providers and collections are served."""
+
+    bundled: Annotated[
+        bool,
+        Meta(
+            description="Serve the bundled providers and collections beside those of the configuration directory, whose ids take precedence. Without it, a directory with `providers/` is the whole catalogue."
+        ),
+    ] = False
+
+
 class PrometheusSettings(Struct, kw_only=True, frozen=True):
     """Section ``prometheus``: a listener of its own for ``/metrics``."""
 
@@ -303,6 +314,7 @@ class OtelSettings(Struct, kw_only=True, frozen=True):
 
 CORE_SECTIONS: Mapping[str, type[Struct]] = {
     "service": ServiceSettings,
+    "catalog": CatalogSettings,
     "plugins": PluginSettings,
     "supervisor": SupervisorSettings,
     "finalizer": FinalizerSettings,

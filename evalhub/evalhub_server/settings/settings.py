@@ -13,8 +13,9 @@ from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import Duration
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.layers import Finding, Location, key_of
-from evalhub_server.settings.locate import resources_dir
+from evalhub_server.settings.locate import resources_dirs
 from evalhub_server.settings.schema import (
+    CatalogSettings,
     FinalizerSettings,
     OtelSettings,
     PluginSettings,
@@ -39,6 +40,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     log_level: str = "info"
     log_format: str = "auto"
     service: ServiceSettings = ServiceSettings()
+    catalog: CatalogSettings = CatalogSettings()
     plugins: PluginSettings = PluginSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     finalizer: FinalizerSettings = FinalizerSettings()
@@ -55,14 +57,14 @@ class Settings(Struct, kw_only=True, frozen=True):
         return f"Settings(config_file={str(self.config_file)!r}, local={self.local})"
 
     @property
-    def providers_dir(self) -> Path:
-        """Directory of provider files. Looked up on each access: the folder may be created while the server runs."""
-        return resources_dir(self.config_file, "providers")
+    def providers_dirs(self) -> tuple[Path, ...]:
+        """Directories of provider files. Looked up on each access: the folder may be created while the server runs."""
+        return resources_dirs(self.config_file, "providers", bundled=self.catalog.bundled)
 
     @property
-    def collections_dir(self) -> Path:
-        """Directory of collection files, looked up on each access."""
-        return resources_dir(self.config_file, "collections")
+    def collections_dirs(self) -> tuple[Path, ...]:
+        """Directories of collection files, looked up on each access."""
+        return resources_dirs(self.config_file, "collections", bundled=self.catalog.bundled)
 
     @property
     def host(self) -> str:
@@ -94,7 +96,7 @@ class Settings(Struct, kw_only=True, frozen=True):
 
     def shown(self) -> dict[str, Any]:
         """Redacted configuration for the log: sections of the core with defaults, others as configured."""
-        names = ("service", "plugins", "supervisor", "finalizer", "prometheus")
+        names = ("service", "catalog", "plugins", "supervisor", "finalizer", "prometheus")
         core = {name: getattr(self, name) for name in names}
         rest = {key: value for key, value in self.sections.items() if key.lower() not in {*core, *MAPPINGS}}
         return self.secrets.shown({**msgspec.to_builtins(core, enc_hook=_plain), **rest})

@@ -1,0 +1,178 @@
+"""Warnings about provider and collection files that are valid: references, metrics and commands that do not exist."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from evalhub_server.engine.catalog_files import Loaded
+from evalhub_server.models.collection import CollectionConfig
+from evalhub_server.models.job import BenchmarkRef
+from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
+from evalhub_server.settings import Finding, key_of, nearest_above, parse_yaml
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_PLAIN_WORD = re.compile(r"[\w./@%+:,-]+")
+"""A word that the shell takes literally; others are not judged."""
+_SHELL_WORDS = frozenset(
+    [
+        ".",
+        ":",
+        "[",
+        "alias",
+        "bg",
+        "break",
+        "builtin",
+        "case",
+        "cd",
+        "command",
+        "continue",
+        "declare",
+        "echo",
+        "eval",
+        "exec",
+        "exit",
+        "export",
+        "false",
+        "fg",
+        "for",
+        "function",
+        "getopts",
+        "hash",
+        "if",
+        "jobs",
+        "kill",
+        "local",
+        "printf",
+        "pwd",
+        "read",
+        "readonly",
+        "return",
+        "select",
+        "set",
+        "shift",
+        "source",
+        "test",
+        "time",
+        "times",
+        "trap",
+        "true",
+        "type",
+        "typeset",
+        "ulimit",
+        "umask",
+        "unalias",
+        "unset",
+        "until",
+        "wait",
+        "while",
+    ]
+)
+
+
+def lint(
+    providers: Iterable[Loaded[ProviderConfig]], collections: Iterable[Loaded[CollectionConfig]]
+) -> Iterator[Finding]:
+    """Yield a warning for each reference that no file defines, and each primary metric that a benchmark does not report.
+
+    Clients may still add providers over REST. A job of a collection with a missing benchmark is refused.
+    """
+    warning = _Warnings()
+    benchmarks = {
+        one.id: {benchmark.id: benchmark for benchmark in one.config.benchmarks} for one in providers
+    }
+    for provider in providers:
+        for index, benchmark in enumerate(provider.config.benchmarks):
+            if error := _wrong_metric(benchmark, benchmark):
+                yield warning(provider.file, f"benchmarks[{index}].{error}")
+    for collection in collections:
+        for index, benchmark in enumerate(collection.config.benchmarks):
+            path = f"benchmarks[{index}]"
+            of_provider = benchmarks.get(benchmark.provider_id)
+            if of_provider is None:
+                key, value, known = "provider_id", benchmark.provider_id, list(benchmarks)
+                error = f"no file defines a provider '{value}'"
+            elif benchmark.id not in of_provider:
+                key, value, known = "id", benchmark.id, list(of_provider)
+                error = f"provider '{benchmark.provider_id}' has no benchmark '{value}'"
+            else:
+                if error := _wrong_metric(benchmark, of_provider[benchmark.id]):
+                    yield warning(collection.file, f"{path}.{error}")
+                continue
+            yield warning(collection.file, f"{path}.{key}: {error}{_similar(value, known)}")
+
+
+def missing_commands(
+    providers: Iterable[Loaded[ProviderConfig]], environ: Mapping[str, str], cwd: str
+) -> Iterator[Finding]:
+    """Yield a warning for each local command whose program does not exist. ``cwd`` is the default of ``local.cwd``.
+
+    Only a program whose name is written literally is looked up; no command is run.
+    """
+    warning = _Warnings()
+    for provider in providers:
+        local: dict[str, Any] = provider.config.runtime.get("local") or {}
+        text = local.get("command")
+        if not isinstance(text, str):
+            continue
+        env = {str(one["name"]): str(one["value"]) for one in local.get("env") or ()}
+        folder = Path(str(local.get("cwd") or cwd or "."))
+        program = _program(text)
+        if program and not _exists(program, env.get("PATH", environ.get("PATH", os.defpath)), folder):
+            error = f"there is no program '{program}'; install it, or write the path of an existing one"
+            yield warning(provider.file, f"runtime.local.command: {error}")
+
+
+def _program(command: str) -> str:
+    """The program that a shell command starts first, or an empty string if that cannot be told."""
+    command = command.replace('"$EVALHUB_PYTHON"', sys.executable).replace("$EVALHUB_PYTHON", sys.executable)
+    try:
+        words = shlex.split(command.partition("\n")[0], comments=True)
+    except ValueError:
+        return ""
+    while words and (words[0] == "exec" or _ASSIGNMENT.match(words[0])):
+        if words[0].startswith("PATH="):
+            return ""
+        words = words[1:]
+    word = words[0].rstrip(";") if words else ""
+    return word if _PLAIN_WORD.fullmatch(word) and word not in _SHELL_WORDS else ""
+
+
+def _exists(program: str, path: str, folder: Path) -> bool:
+    if "/" in program:
+        return os.access(folder / program, os.X_OK)
+    return shutil.which(program, path=path) is not None
+
+
+def _wrong_metric(benchmark: ProviderBenchmark | BenchmarkRef, defined: ProviderBenchmark) -> str:
+    """The problem of a primary score that ``defined`` does not report, beginning with its key, or an empty string."""
+    score = benchmark.primary_score
+    metrics = defined.metrics
+    if not score or not metrics or score.metric in metrics:
+        return ""
+    similar = _similar(score.metric, metrics)
+    return f"primary_score.metric: the benchmark has no metric '{score.metric}'{similar}"
+
+
+class _Warnings:
+    """Warnings whose messages begin with a key path; each file is parsed once for the lines."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, dict[str, int]] = {}
+
+    def __call__(self, file: Path, message: str) -> Finding:
+        if file not in self._files:
+            self._files[file] = parse_yaml(file).lines()
+        return Finding("warning", str(file), nearest_above(self._files[file], key_of(message)) or 0, message)
+
+
+def _similar(value: str, known: Iterable[str]) -> str:
+    similar = difflib.get_close_matches(value, list(known), n=1)
+    return f"; did you mean '{similar[0]}'?" if similar else ""
