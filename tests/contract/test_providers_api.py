@@ -155,6 +155,12 @@ def test_lists_filter_and_page(server: RunningServer):
     assert "next" not in rest
 
 
+def test_a_list_has_the_systems_providers_before_the_tenants(server: RunningServer):
+    create(server, tenant="order", name="newer than the file")
+    page = server.call("GET", PROVIDERS, headers=as_tenant("order")).body
+    assert [item["name"] for item in page["items"]] == ["from-a-file", "newer than the file"]
+
+
 def test_a_list_without_benchmarks_has_empty_ones(server: RunningServer):
     create(server, tenant="bare")
     for query, benchmarks in (("benchmarks=false", 0), ("benchmarks=T", 1)):

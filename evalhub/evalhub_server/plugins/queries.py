@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evalhub_server.models.provider import SYSTEM_OWNER
 from evalhub_server.plugins.storage import Sort, Terms
 
 
@@ -20,6 +21,8 @@ def single(terms: Terms | None) -> Terms | None:
 
 
 _TIES = "created_at DESC, id"
+_CURATED = f"curation_order = 0, curation_order, pinned_order = 0, pinned_order, {_TIES}"
+_CATALOG = f"owner <> '{SYSTEM_OWNER}', {_CURATED}"
 RESOURCE_ORDERS: dict[tuple[Sort, bool], str] = {
     ("created_at", False): "created_at, id",
     ("created_at", True): _TIES,
@@ -28,8 +31,10 @@ RESOURCE_ORDERS: dict[tuple[Sort, bool], str] = {
     ("name", False): f"name, {_TIES}",
     ("name", True): f"name DESC, {_TIES}",
     # Zero means unranked and comes last. Descending order does that by itself.
-    ("curation_order", False): f"curation_order = 0, curation_order, pinned_order = 0, pinned_order, {_TIES}",
+    ("curation_order", False): _CURATED,
     ("curation_order", True): f"curation_order DESC, pinned_order DESC, {_TIES}",
+    ("catalog", False): _CATALOG,
+    ("catalog", True): _CATALOG,
 }
 """``ORDER BY`` clauses for a :class:`ResourceQuery`, by its ``sort`` and ``descending``.
 

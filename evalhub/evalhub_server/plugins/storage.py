@@ -18,7 +18,7 @@ ResourceChange = Callable[[AnyResource], AnyResource | None]
 """Like :data:`JobChange`, for a provider or collection."""
 
 
-Sort = Literal["created_at", "updated_at", "name", "curation_order"]
+Sort = Literal["created_at", "updated_at", "name", "curation_order", "catalog"]
 """Sort keys of :class:`ResourceQuery`."""
 
 
@@ -64,7 +64,8 @@ class ResourceQuery(Struct, kw_only=True, frozen=True):
     :func:`resource_labels`; a resource has no values for other keys.
 
     ``sort`` compares names by code point. ``curation_order`` sorts by that and then by ``pinned_order``, both in the
-    direction of ``descending``; zero means unranked and comes last in either direction (providers are unranked). Ties are
+    direction of ``descending``; zero means unranked and comes last in either direction (providers are unranked). ``catalog`` sorts
+    the system's resources before all others, and then by ``curation_order`` ascending, in either direction. Ties are
     sorted by ``created_at`` descending, then id ascending, in either direction. ``limit`` and ``offset`` are not negative.
     """
 

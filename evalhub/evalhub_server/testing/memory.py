@@ -97,7 +97,10 @@ class MemoryStorage(Storage):
             key=lambda record: record.id
         )  # a sort keeps the order of what is equal, so the ties come first
         found.sort(key=lambda record: record.created_at, reverse=True)
-        found.sort(key=lambda record: _place(record, query), reverse=query.descending)
+        if query.sort == "catalog":
+            found.sort(key=lambda record: (not record.system, *_rank(record, descending=False)))
+        else:
+            found.sort(key=lambda record: _place(record, query), reverse=query.descending)
         return ResourcePage(items=found[query.offset : query.offset + query.limit], total_count=len(found))
 
     async def delete_resource(self, kind: Kind, resource_id: str, tenant: str | None) -> None:
@@ -159,14 +162,19 @@ def _place(record: AnyResource, query: ResourceQuery) -> Any:
     if query.sort == "name":
         return record.config.name
     if query.sort == "curation_order":
-        orders = (
-            (record.config.curation_order, record.pinned_order)
-            if isinstance(record, CollectionRecord)
-            else (0, 0)
-        )
-        nowhere = -inf if query.descending else inf
-        return tuple(order or nowhere for order in orders)
+        return _rank(record, descending=query.descending)
     return record.updated_at if query.sort == "updated_at" else record.created_at
+
+
+def _rank(record: AnyResource, *, descending: bool) -> tuple[float, ...]:
+    """The curation and pinned order; what has none comes last in a list that is sorted in this direction."""
+    orders = (
+        (record.config.curation_order, record.pinned_order)
+        if isinstance(record, CollectionRecord)
+        else (0, 0)
+    )
+    unranked = -inf if descending else inf
+    return tuple(order or unranked for order in orders)
 
 
 def _allows(terms: Terms | None, has: Iterable[str]) -> bool:

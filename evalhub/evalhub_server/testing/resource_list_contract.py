@@ -79,6 +79,32 @@ class ResourceListContract:
         ids = await found(storage, PROVIDERS, sort="curation_order", descending=descending)
         assert ids == [record.id for record in reversed(providers)]
 
+    @pytest.mark.parametrize("descending", [False, True])
+    async def test_the_order_of_the_catalogue(self, storage: Storage, descending: bool) -> None:
+        """The system's first, then tenants'; within each the curated ones in their order, then newest first."""
+        places = {"old": 0, "second": 2, "first": 1, "new": 0}
+        for day, (name, place) in enumerate(places.items()):
+            for owner, tenant in (("system", ""), ("ada", "t")):
+                fields: dict[str, Any] = {
+                    "owner": owner,
+                    "tenant": tenant,
+                    "created_at": EPOCH + timedelta(days=day),
+                }
+                await storage.add_resource(
+                    a_collection(id=f"{owner}-{name}", config={"curation_order": place}, **fields)
+                )
+                await storage.add_resource(a_provider(id=f"{owner}-{name}", **fields))
+        expected = [
+            f"{owner}-{name}" for owner in ("system", "ada") for name in ("first", "second", "new", "old")
+        ]
+        assert await found(storage, COLLECTIONS, sort="catalog", descending=descending) == expected
+        query = msgspec.structs.replace(COLLECTIONS, tenant="t")
+        assert await found(storage, query, sort="catalog", descending=descending) == expected
+        expected = [
+            f"{owner}-{name}" for owner in ("system", "ada") for name in ("new", "first", "second", "old")
+        ]
+        assert await found(storage, PROVIDERS, sort="catalog", descending=descending) == expected
+
     async def test_pages_of_resources_join_to_the_whole_list(self, storage: Storage) -> None:
         await kept(storage, [a_provider(tags=("x",), name=f"n{number % 3}") for number in range(7)])
         for query in (

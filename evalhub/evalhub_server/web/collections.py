@@ -50,7 +50,7 @@ COLLECTION_FILTERS = (
     *(terms(name, f"Values in `{name}` of the collection or of its benchmarks.") for name in TAXONOMY),
     Parameter(
         name="sort_by",
-        description="Sort field; a leading `-` sorts in descending order. The default is `-created_at`.",
+        description="Sort field; a leading `-` sorts in descending order. Without it, the server's come before the tenant's; curated ones come first in both, then newest first.",
         schema={"type": "string", "enum": [f"{sign}{name}" for name in SORTS for sign in ("", "-")]},
     ),
 )
@@ -66,7 +66,7 @@ LIST_COLLECTIONS = Operation(
 
 @route("/", http_method=READ_METHODS, operation=LIST_COLLECTIONS)
 async def list_collections(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
-    """List collections: those of the server's configuration and the tenant's own."""
+    """List collections: those of the server's configuration, then the tenant's own."""
     parameters = Query(request.scope)
     query = resource_query(
         parameters,

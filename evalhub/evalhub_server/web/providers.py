@@ -50,7 +50,7 @@ LIST_PROVIDERS = Operation(
 
 @route("/", http_method=READ_METHODS, operation=LIST_PROVIDERS)
 async def list_providers(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
-    """List providers, newest first: those of the server's configuration and the tenant's own."""
+    """List providers: those of the server's configuration, then the tenant's own, newest first."""
     parameters = Query(request.scope)
     query = resource_query(
         parameters, Kind.PROVIDER, request.identity, filters=PROVIDER_FILTER_NAMES, labels=("tags",)

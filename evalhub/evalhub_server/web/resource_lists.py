@@ -16,7 +16,8 @@ from evalhub_server.web.query import Query
 from evalhub_server.web.responses import RawResponse, encode, json_response
 
 SCOPES = ("system", "tenant")
-SORTS: tuple[Sort, ...] = get_args(Sort)
+SORTS: tuple[Sort, ...] = tuple(sort for sort in get_args(Sort) if sort != "catalog")
+"""Values of ``sort_by``; without it, a list has the order of the catalogue."""
 
 
 def resource_query(
@@ -63,9 +64,9 @@ def _scope(parameters: Query) -> Literal["", "system", "tenant"]:
 
 
 def _sort(text: str) -> tuple[Sort, bool]:
-    """The sort field and whether the order is descending. The default is newest first."""
+    """The sort field and whether the order is descending. The default is that of the catalogue."""
     if not text:
-        return "created_at", True
+        return "catalog", True
     name = text.removeprefix("-")
     if name not in SORTS:
         raise problems.query_parameter_value_invalid("sort_by", "|".join(f"{s}|-{s}" for s in SORTS))

@@ -195,7 +195,9 @@ def _resource_index(query: ResourceQuery, filters: dict[str, Terms], labels: dic
         column = "owner"
     if column is None and query.tenant is not None:
         column = "tenant"
-    return f"INDEXED BY resources_{column or query.sort}"
+    # The catalogue's order differs from that of this index only in the system's resources, which come first.
+    sort = "curation_order" if query.sort == "catalog" else query.sort
+    return f"INDEXED BY resources_{column or sort}"
 
 
 def _add_visibility(clauses: Clauses, query: ResourceQuery, *, by_tenant: bool) -> None:
