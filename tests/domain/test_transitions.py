@@ -701,3 +701,42 @@ def test_a_failure_that_is_reported_after_a_refused_result_can_be_repeated() -> 
 def test_a_result_after_a_refused_one_counts() -> None:
     job = after(event_refused(a_job(), 0, NAN), an_event("completed", metrics={"acc": 1}))
     assert (job.state, job.benchmarks[0].error) == (State.COMPLETED, None)
+
+
+# --- control sequences -----------------------------------------------------------------------------------------
+
+
+def test_messages_of_adapters_have_no_control_sequences() -> None:
+    hostile = Message(
+        message="\x1b]0;title\x07\x1b[31mred\x1b[0m\x00 \u202eabc",
+        message_code="c\x1b[2J",
+        message_origin="a\x07",
+    )
+    clean = Message(message="red abc", message_code="c", message_origin="a")
+    event = an_event("failed", error_message=hostile, warning_message=hostile)
+    job = after(a_job(), event)
+    assert (job.benchmarks[0].error, job.benchmarks[0].warning) == (clean, clean)
+    assert "\x1b" not in job.progress.message.message
+    assert after(job, event) is job
+
+
+def test_quotations_of_logs_and_texts_of_runtimes_have_no_control_sequences() -> None:
+    hostile = "\x1b[2J\x1b]0;title\x07before\x00\u202e\n10%\r\x1b[32m100%\x1b[0m\n"
+    for job in (
+        exited(a_job(), 0, Exit(code=1), hostile, NOON),
+        timed_out(a_job(), 0, "run", 5, hostile, NOON),
+    ):
+        error = job.benchmarks[0].error
+        assert error is not None
+        assert error.message.endswith("Last log lines:\nbefore\n10%\n100%")
+    exit_ = Exit(code=1, message="gone\x1b[31m", hint="Look\x07.")
+    error = exited(a_job(), 0, exit_, "", NOON).benchmarks[0].error
+    assert error is not None
+    assert error.message == "gone. Look. The log is empty."
+    error = launch_failed(a_job(), 0, "no \x1b[1msuch\x1b[0m file", NOON).benchmarks[0].error
+    assert error is not None
+    assert error.message == "no such file"
+    notice = Message(message="waiting\x1b[5m", message_code="w", message_origin="server")
+    job = noticed(a_job(), 0, notice, NOON)
+    assert job.benchmarks[0].warning == replace(notice, message="waiting")
+    assert noticed(job, 0, notice, NOON) is job

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from evalhub_server.domain.plain_text import plain_text
 from evalhub_server.domain.record import Exit, RefusedEvent
 from evalhub_server.models.common import Message
 
@@ -123,7 +124,11 @@ def deadline_message(
 
 
 def with_log_tail(text: str, log_tail: str) -> str:
-    """Append the last lines of a log, at most :data:`LOG_TAIL_LINES` and :data:`LOG_TAIL_CHARACTERS`."""
-    lines = log_tail.rstrip().splitlines()[-LOG_TAIL_LINES:]
+    """Append the last lines of a log, at most :data:`LOG_TAIL_LINES` and :data:`LOG_TAIL_CHARACTERS`.
+
+    Control sequences are removed.
+    """
+    lines = plain_text(log_tail).rstrip().splitlines()[-LOG_TAIL_LINES:]
     tail = "\n".join(lines)[-LOG_TAIL_CHARACTERS:]
+    text = plain_text(text)
     return f"{text} Last log lines:\n{tail}" if tail else f"{text} The log is empty."

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, cast
 
+from evalhub_server.domain.plain_text import plain_text
 from evalhub_server.domain.record import JobRecord, RefusedEvent
 
 MAX_REASON_CHARACTERS = 300
@@ -96,5 +97,5 @@ def _content(body: bytes) -> dict[str, Any]:
 
 
 def _shortened(reason: str) -> str:
-    text = " ".join(reason.split()).rstrip(".")
+    text = " ".join(plain_text(reason).split()).rstrip(".")
     return text if len(text) <= MAX_REASON_CHARACTERS else text[:MAX_REASON_CHARACTERS] + "…"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fractions import Fraction
 
+from evalhub_server.domain.plain_text import plain_text
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
 from evalhub_server.models.common import Json, Message
 from evalhub_server.models.job import BenchmarkTest, JobTest, LeftOut
@@ -43,7 +44,7 @@ def missing_score(benchmark: PlannedBenchmark, metrics: Json) -> Message | None:
         text = f"Completed, but the result has no '{score.metric}', {consequence}"
         if near := _near_names(score.metric, metrics):
             text += f" It has {', '.join(repr(name) for name in near)}."
-    return Message(message=text, message_code="primary_metric_missing", message_origin="server")
+    return Message(message=plain_text(text), message_code="primary_metric_missing", message_origin="server")
 
 
 def job_test(plan: JobPlan, tests: Sequence[BenchmarkTest | None]) -> JobTest | None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from evalhub_server.domain import diagnosis, problems
 from evalhub_server.domain.job_state import with_derived_state
 from evalhub_server.domain.k8s_labels import label_value
+from evalhub_server.domain.plain_text import plain_text
 from evalhub_server.domain.planning import is_new_sha
 from evalhub_server.domain.record import (
     BenchmarkRecord,
@@ -118,10 +119,10 @@ def _merged(
     if not started_at and state is not State.PENDING:
         started_at = _timestamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
     result = _result(job, benchmark, event) if state.terminal else benchmark.result
-    error = _with_origin(event.error_message) or benchmark.error
+    error = _from_adapter(event.error_message) or benchmark.error
     if state is State.FAILED and benchmark.refused and error:
         error = _with_refusal(error, diagnosis.refusal_text(benchmark.refused))
-    warning = _with_origin(event.warning_message) or _remaining_warning(benchmark, state)
+    warning = _from_adapter(event.warning_message) or _remaining_warning(benchmark, state)
     if state is State.COMPLETED and result is not None:
         warning = _combined(warning, missing_score(job.plan.benchmarks[benchmark.index], result.metrics))
     return replace(
@@ -179,12 +180,14 @@ def noticed(job: JobRecord, index: int, notice: Message | None, now: datetime) -
     warning = benchmark.warning
     if benchmark.state.terminal or (warning is not None and warning.message_origin != SERVER):
         return job
+    if notice is not None:
+        notice = replace(notice, message=plain_text(notice.message))
     return job if warning == notice else _with_benchmark(job, replace(benchmark, warning=notice), now)
 
 
 def launch_failed(job: JobRecord, index: int, text: str, now: datetime) -> JobRecord:
     """Fail a benchmark whose workload could not be started."""
-    error = Message(message=text, message_code="evaluation_job_failed", message_origin="server")
+    error = Message(message=plain_text(text), message_code="evaluation_job_failed", message_origin="server")
     return _ended(job, index, Exit(reason=LAUNCH_FAILED, message=text), error, now, provisional=False)
 
 
@@ -286,10 +289,16 @@ def _with_refusal(error: Message, refusal: str) -> Message:
     return replace(error, message=f"{error.message} (The adapter {refusal})")
 
 
-def _with_origin(message: Message | None) -> Message | None:
-    if message is None or message.message_origin:
-        return message
-    return replace(message, message_origin="runtime")
+def _from_adapter(message: Message | None) -> Message | None:
+    """An adapter's message without control sequences, with its origin."""
+    if message is None:
+        return None
+    return replace(
+        message,
+        message=plain_text(message.message),
+        message_code=plain_text(message.message_code),
+        message_origin=plain_text(message.message_origin) or "runtime",
+    )
 
 
 def _timestamp(moment: datetime) -> str:

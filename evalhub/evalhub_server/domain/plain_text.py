@@ -1,0 +1,20 @@
+"""Text without terminal control sequences, for messages that people read in terminals and on web pages."""
+
+from __future__ import annotations
+
+import re
+
+# Every alternative stops at the next introducer, so that hostile text takes linear time. A sequence without its
+# terminator loses its introducer only.
+_CONTROL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"  # OSC and other strings
+    r"|\x1b[ -/]*[0-~]"  # other escape sequences
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+_RETURN = re.compile(r"\r+\n?")
+
+
+def plain_text(text: str) -> str:
+    """Return the text without control sequences and bidirectional controls; newlines and tabs are kept."""
+    return _CONTROL.sub("", _RETURN.sub("\n", text))
