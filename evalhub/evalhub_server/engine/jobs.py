@@ -166,7 +166,7 @@ class JobService:
         self, job_id: str, body: bytes, refusal: ApiError, identity: Identity
     ) -> None:
         """Log an event that was refused, and record it with its benchmark if that can be determined."""
-        log.warning("Refused event", job_id=job_id, code=refusal.code, reason=refusal.reason)
+        log.warning("Refused event", job_id=job_id, message_code=refusal.code, reason=refusal.reason)
 
         def noted(job: JobRecord) -> JobRecord:
             target = refused_event(body, refusal.reason, job)
