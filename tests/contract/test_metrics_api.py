@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,6 +206,34 @@ def test_in_a_cluster_metrics_are_on_their_own_listener_only(tmp_path: Path):
     with RunningServer(made.folder, flags=("--configdir", str(made.folder))) as server:
         assert server.call("GET", "/metrics").status == 404
         assert ask(started(server)["metrics_port"], "/metrics")[0] == 200
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_the_metrics_listener_has_the_rules_of_the_api_for_host_and_token(tmp_path: Path, local: bool):
+    token = tmp_path / "token"
+    token.write_text("x" * 40)
+    made = Config(
+        tmp_path / "c",
+        plugins={"runtime": "local"},
+        prometheus={"enabled": True, "port": 0, "host": "127.0.0.1"},
+        service={
+            "auth_token_file": str(token),
+            **({} if local else {"host": "127.0.0.1", "allowed_hosts": ["metrics.test"]}),
+        },
+    )
+    flags = ("--configdir", str(made.folder), *(["--local"] if local else []))
+    bearer = {"Authorization": f"Bearer {'x' * 40}"}
+    with RunningServer(made.folder, flags=flags) as server:
+        port = started(server)["metrics_port"]
+        assert ask(port, "/metrics", **bearer)[0] == 200
+        for headers in ({}, {"Authorization": "Bearer wrong"}):
+            status, fields, text = ask(port, "/metrics", **headers)
+            assert (status, json.loads(text)["message_code"]) == (401, "unauthorized")
+            assert fields["www-authenticate"].startswith("Bearer")
+            assert len(fields["x-global-transaction-id"]) == 36
+        status, _, text = ask(port, "/metrics", Host="rebound.example", **bearer)
+        assert (status, "rebound.example" in text, "evalhub_" in text) == (403, True, False)
+        assert ask(port, "/metrics", Host="metrics.test", **bearer)[0] == (403 if local else 200)
 
 
 def test_a_metrics_port_in_use_is_logged_and_the_server_starts(tmp_path: Path):

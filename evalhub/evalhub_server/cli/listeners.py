@@ -13,8 +13,10 @@ from litestar.types import ASGIApp
 
 from evalhub_server.errors import StartupError
 from evalhub_server.settings import MIB, ServiceSettings, Settings
+from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.metrics_routes import metrics_app
+from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.uvicorn_protocol import Limits, limited_protocol
 
 DRAIN_S = 1
@@ -89,14 +91,17 @@ class MetricsListener:
         self._task = asyncio.create_task(http.serve([listening]), name="metrics-listener")
 
     @classmethod
-    def start(cls, settings: Settings, metrics: Metrics) -> MetricsListener | None:
+    def start(
+        cls, settings: Settings, metrics: Metrics, credentials: Credentials | None
+    ) -> MetricsListener | None:
         """None, and an error in the log, if it cannot listen: evaluations do not depend on metrics."""
         try:
             listening = listen(settings.metrics_host, settings.prometheus.port, _METRICS_ADVICE)
         except StartupError as error:
             log.error("Metrics listener not started", error=str(error))
             return None
-        return cls(http_server(settings.service, metrics_app(metrics), tls=False), listening)
+        app = metrics_app(metrics, OriginPolicy(settings, settings.metrics_host), credentials)
+        return cls(http_server(settings.service, app, tls=False), listening)
 
     @property
     def port(self) -> int:

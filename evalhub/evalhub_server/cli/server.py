@@ -158,7 +158,7 @@ class Server:
         self._http = http_server(settings.service, telemetry.wrap(app, settings.host, port), tls=True)
         await engine.supervisor.start()
         await engine.outbox.start()
-        metrics_port = self._listen_for_metrics(metrics)
+        metrics_port = self._listen_for_metrics(metrics, engine.credentials)
         telemetry.push_metrics(metrics)
         log.info(
             "API Server starting",
@@ -264,11 +264,11 @@ class Server:
         gauges = partial(job_gauges, engine.store, engine.supervisor)
         return Metrics(http, jobs, ExportMetrics(engine.outbox), gauges)
 
-    def _listen_for_metrics(self, metrics: Metrics) -> int | None:
+    def _listen_for_metrics(self, metrics: Metrics, credentials: Credentials | None) -> int | None:
         """Start the metrics' own listener if it is enabled; returns its port, or None."""
         if not self.settings.prometheus.enabled:
             return None
-        listener = MetricsListener.start(self.settings, metrics)
+        listener = MetricsListener.start(self.settings, metrics, credentials)
         if listener is None:
             return None
         self._stack.push_async_callback(listener.close)

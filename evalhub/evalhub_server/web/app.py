@@ -56,7 +56,7 @@ def make_app(
     ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins.
     """
     services = Services(settings.service, jobs, resources, metrics)
-    policy = OriginPolicy(settings)
+    policy = OriginPolicy(settings, settings.host)
     limit_bytes = settings.service.body_limit_bytes  # -1: no limit
     routes: ASGIApp = _Litestar(
         route_handlers=[*HANDLERS, *([show_metrics] if settings.local else [])],

@@ -6,11 +6,15 @@ from litestar import route
 from litestar.di import NamedDependency
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from evalhub_server.domain import problems
+from evalhub_server.errors import ApiError
+from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.openapi.operation import Operation, Success
+from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.request import READ_METHODS
-from evalhub_server.web.request_context import TRACE_HEADER, trace_id_of
-from evalhub_server.web.responses import NOSNIFF, NOT_FOUND, RawResponse, raw_response
+from evalhub_server.web.request_context import TRACE_HEADER, refuse_repeated, trace_id_of
+from evalhub_server.web.responses import NOSNIFF, NOT_FOUND, RawResponse, error_response, raw_response
 from evalhub_server.web.services import Services
 
 PATH = "/metrics"
@@ -30,17 +34,30 @@ async def show_metrics(services: NamedDependency[Services]) -> RawResponse:
     return raw_response(await services.metrics.text(), CONTENT_TYPE)
 
 
-def metrics_app(metrics: Metrics) -> ASGIApp:
-    """The application of the metrics listener. As in the contract it answers any method, with a request id."""
+def metrics_app(metrics: Metrics, policy: OriginPolicy, credentials: Credentials | None) -> ASGIApp:
+    """The application of the metrics listener, with the API's rules for ``Host`` and the token.
+
+    As in the contract it answers any method, with a request id.
+    """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        sent = next((value for name, value in scope["headers"] if name == TRACE_HEADER), None)
-        headers = NOSNIFF, (TRACE_HEADER, trace_id_of(sent).encode("ascii"))
-        response = raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404, *headers)
-        if scope["path"] == PATH:
-            response = raw_response(await metrics.text(), CONTENT_TYPE, 200, *headers)
+        fields: dict[bytes, bytes] = dict(reversed(list(scope["headers"])))  # the first of repeated ones
+        trace_id = trace_id_of(fields.get(TRACE_HEADER))
+        headers = NOSNIFF, (TRACE_HEADER, trace_id.encode("ascii"))
+        try:
+            if len(fields) != len(list(scope["headers"])):
+                refuse_repeated(scope["headers"])
+            policy.check_host(scope["http_version"], fields)
+            if credentials is not None and not credentials.is_valid(fields.get(b"authorization", b"")):
+                raise problems.unauthorized()
+        except ApiError as error:
+            response = error_response(error, trace_id, *headers)
+        else:
+            response = raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404, *headers)
+            if scope["path"] == PATH:
+                response = raw_response(await metrics.text(), CONTENT_TYPE, 200, *headers)
         await response(scope, receive, send)
 
     return app

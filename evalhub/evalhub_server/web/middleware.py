@@ -41,12 +41,11 @@ from evalhub_server.web.request_context import (
     trace_id_of,
 )
 from evalhub_server.web.responses import (
-    JSON,
     NOSNIFF,
     NOT_FOUND,
     Header,
     RawResponse,
-    error_body,
+    error_response,
     raw_response,
 )
 
@@ -107,7 +106,7 @@ class RequestMiddleware:
                 response = self._check(scope, fields, trace_id, response_headers, callback_token)
             except ApiError as refusal:
                 error = refusal.message
-                response = _error_response(refusal, trace_id)
+                response = error_response(refusal, trace_id)
             await (response or self._app)(scope, receive, send_with_headers)
         finally:
             duration_s = time.perf_counter() - started
@@ -189,11 +188,6 @@ def _authenticate(
     if not credentials.is_valid(authorization):
         raise problems.unauthorized()
     return False
-
-
-def _error_response(error: ApiError, trace_id: str) -> RawResponse:
-    headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    return raw_response(error_body(error, trace_id), JSON, error.status, *headers)
 
 
 def _redirect(location: str, query: bytes) -> RawResponse:

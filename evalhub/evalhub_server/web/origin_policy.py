@@ -83,18 +83,29 @@ PRIVATE_NETWORK: Header = (b"access-control-allow-private-network", b"true")
 class OriginPolicy:
     """Checks ``Host`` and ``Origin`` in local mode; otherwise each of them if allowed values are configured.
 
-    ``cors``: whether responses have CORS headers and preflights are answered.
+    ``bound`` is the address of the listener. ``cors``: whether responses have CORS headers and preflights are answered.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, bound: str) -> None:
         service = settings.service
         self.cors = settings.local or bool(service.allowed_origins)
         self._checks_host = settings.local or bool(service.allowed_hosts)
-        hosts = HostRule(settings.host, service.allowed_hosts)
+        hosts = HostRule(bound, service.allowed_hosts)
         # Loopback pages are those of the browser's computer, which in a cluster is not the server's.
         origins = OriginRule(service.allowed_origins, loopback=settings.local)
         self._host_allowed = _cached(hosts.allows)
         self._origin_allowed = _cached(origins.allows)
+
+    def check_host(self, http_version: str, fields: Mapping[bytes, bytes]) -> bytes | None:
+        """Return the value of ``Host``. Raises :class:`ApiError` if it is not allowed, or missing."""
+        host = fields.get(b"host")
+        if host is None:
+            # No browser uses HTTP/1.0, so a request without Host cannot come from a web page.
+            if http_version != "1.0":
+                raise problems.invalid_header("Host", "is missing")
+        elif self._checks_host and not self._host_allowed(host):
+            raise problems.host_not_allowed(host.decode("latin-1"))
+        return host
 
     def cors_headers(
         self, method: str, scheme: str, http_version: str, fields: Mapping[bytes, bytes]
@@ -103,13 +114,7 @@ class OriginPolicy:
 
         Raises :class:`ApiError` for a host that is not allowed, and for an unsafe method from a foreign origin.
         """
-        host = fields.get(b"host")
-        if host is None:
-            # No browser uses HTTP/1.0, so a request without Host cannot come from a web page.
-            if http_version != "1.0":
-                raise problems.invalid_header("Host", "is missing")
-        elif self._checks_host and not self._host_allowed(host):
-            raise problems.host_not_allowed(host.decode("latin-1"))
+        host = self.check_host(http_version, fields)
         if not self.cors:
             return ()
         origin = fields.get(b"origin")

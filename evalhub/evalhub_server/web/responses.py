@@ -58,3 +58,9 @@ def error_body(error: ApiError, trace_id: str) -> bytes:
     """The contract's error body, with a line feed."""
     body = ErrorBody(message_code=error.code, message=error.message, detail=error.message, trace=trace_id)
     return encode(body) + b"\n"
+
+
+def error_response(error: ApiError, trace_id: str, *headers: Header) -> RawResponse:
+    """The response to a refused request, with the headers of ``error`` and further ones."""
+    own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    return raw_response(error_body(error, trace_id), JSON, error.status, *own, *headers)
