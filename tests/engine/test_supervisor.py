@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import Exit, JobRecord
@@ -271,6 +272,40 @@ async def test_a_runtime_that_cannot_tell_for_a_while_is_asked_again(world: Worl
     error = done.benchmarks[0].error
     assert error is not None
     assert "the log cannot be read: API is away" in error.message
+
+
+async def test_a_runtime_that_raises_shows_as_a_warning_and_its_traceback_is_logged(world: World):
+    world.runtime.faults["wait"] = [ValueError("secret host"), ValueError("secret host")]
+    with capture_logs() as logged:
+        job = await world.submit()
+        warned = await world.until(job, lambda job: job.benchmarks[0].warning is not None)
+        warning = warned.benchmarks[0].warning
+        assert warning is not None
+        assert (warning.message_code, warning.message_origin) == ("runtime_error", "server")
+        assert "'hand' failed to wait for the workload (ValueError)" in warning.message
+        assert "secret host" not in warning.message
+        world.runtime.faults["stop"] = [KeyError("gone")]
+        world.runtime.end(0, Exit(code=3))
+        done = await world.until(job, settled)
+    assert done.state is State.FAILED
+    assert done.benchmarks[0].warning is not None
+    assert "failed to stop the workload (KeyError)" in done.benchmarks[0].warning.message
+    failures = [line for line in logged if "failed to" in line["event"]]
+    assert {(line["runtime"], type(line["exc_info"])) for line in failures} == {
+        ("hand", ValueError),
+        ("hand", KeyError),
+    }
+
+
+async def test_a_runtime_that_fails_to_stop_a_deleted_job_is_called_again(world: World):
+    job = await world.submit()
+    await world.until(job, handled)
+    cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    world.runtime.faults["stop"] = [OSError("no access")] * 2
+    stopping = asyncio.create_task(world.supervisor.stop_job(cancelled))
+    await world.store.delete(cancelled, None)
+    assert await stopping is True
+    assert 0 in world.runtime.stopped
 
 
 async def test_a_storage_that_fails_for_a_while_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch):

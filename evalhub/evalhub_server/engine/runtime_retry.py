@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from structlog.typing import FilteringBoundLogger
 
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
 from evalhub_server.domain.record import Exit
-from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Runtime
+from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
 
 RETRY = Backoff(first_s=0.2, max_s=15.0)
+RUNTIME_ERROR = "runtime_error"
+"""Code of the warning of a benchmark whose runtime raises."""
 LOG_TAIL_BYTES = 16 * 1024
 
 
 class RetryingRuntime:
-    """Calls a runtime until it succeeds. ``grace_s`` is the time between SIGTERM and SIGKILL."""
+    """Calls a runtime until it succeeds.
 
-    def __init__(self, runtime: Runtime, grace_s: float, log: FilteringBoundLogger) -> None:
+    ``grace_s`` is the time between SIGTERM and SIGKILL. ``notify`` shows that the runtime has raised in
+    :meth:`wait` or :meth:`stop`; it raises nothing.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        grace_s: float,
+        log: FilteringBoundLogger,
+        notify: Callable[[Notice], Awaitable[None]],
+    ) -> None:
         self._runtime = runtime
         self._grace_s = grace_s
         self._grace_changed = asyncio.Event()
         self._log = log
+        self._notify = notify
 
     def set_grace(self, grace_s: float) -> None:
         """Change the grace period; a stop in progress is restarted with the new one."""
@@ -36,7 +50,7 @@ class RetryingRuntime:
             try:
                 return await self._runtime.wait(handle)
             except Exception as error:  # noqa: BLE001  a runtime is a plugin and may raise anything
-                self._log.error("Runtime failed to wait for the workload; retrying", error=str(error))
+                await self._failed("wait for", error)
             await asyncio.sleep(next(delays))
 
     async def stop(self, handle: Handle) -> None:
@@ -55,11 +69,23 @@ class RetryingRuntime:
                     await asyncio.gather(stopping, return_exceptions=True)
             if stopping.cancelled() and self._grace_changed.is_set():
                 continue
-            error = "it was cancelled" if stopping.cancelled() else stopping.exception()
+            error = asyncio.CancelledError() if stopping.cancelled() else stopping.exception()
             if error is None:
                 return
-            self._log.error("Runtime failed to stop the workload; retrying", error=str(error))
+            await self._failed("stop", error)
             await asyncio.sleep(next(delays))
+
+    async def _failed(self, action: str, error: BaseException) -> None:
+        name, kind = self._runtime.name, type(error).__name__
+        self._log.error(
+            f"Runtime failed to {action} the workload; retrying",
+            runtime=name,
+            error=str(error) or kind,
+            exc_info=error,
+        )
+        # Its text is for the operator: it may name hosts and paths of the server.
+        text = f"The runtime '{name}' failed to {action} the workload ({kind}). The server retries; its log has the cause."
+        await self._notify(Notice(reason=RUNTIME_ERROR, message=text))
 
     async def find(self, run: BenchmarkRun) -> Handle | None:
         """The workload of a launch that raised; None if there is none, or if the runtime fails: there is no retry."""

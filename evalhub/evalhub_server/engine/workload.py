@@ -80,7 +80,7 @@ class Workload:
         self._log = structlog.get_logger().bind(
             job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
         )
-        self._retrying = RetryingRuntime(runtime, settings.stop_grace, self._log)
+        self._retrying = RetryingRuntime(runtime, settings.stop_grace, self._log, self._show_failure)
 
     def adopt(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
         """Continue with a workload that an earlier server launched."""
@@ -254,6 +254,14 @@ class Workload:
         )
         if job is not None:
             self._benchmark = job.benchmarks[index]
+
+    async def _show_failure(self, notice: Notice) -> None:
+        try:
+            await self._show_notice(notice)
+        except (
+            StorageError
+        ) as error:  # also a job that was deleted: the runtime's call is retried nevertheless
+            self._log.warning("Runtime error not stored", error=str(error))
 
     async def _watch(self, handle: Handle) -> None:
         name = f"{self.slot.job_id}-{self.slot.index}"
