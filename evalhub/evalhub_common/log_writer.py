@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
+import os
 import select
+import stat
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -25,30 +27,39 @@ Line = str | Callable[[], str]
 class LogWriter:
     """Writes lines to a text stream, in order, on a thread of its own.
 
-    It can be the stream of a :class:`logging.StreamHandler` with an empty terminator. ``dropped_line`` formats the line that reports the number of dropped lines as soon as writing works again.
+    A regular file is written at once, without the thread: no reader can delay that, and a crash loses no line.
+
+    It can be the stream of a :class:`logging.StreamHandler` with an empty terminator. ``dropped_line`` formats the line that
+    reports the number of dropped lines as soon as writing works again.
     """
 
     def __init__(self, stream: TextIO, dropped_line: Callable[[int], str]) -> None:
         self._output = _Output(stream)
         self._dropped_line = dropped_line
+        self._direct = self._output.is_regular_file()
         self._lines: SimpleQueue[Line | threading.Event] = SimpleQueue()
         self._hurry = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._dropped = 0  # since the last line about them; further attributes are the thread's
         self._lost = 0
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
-        atexit.register(self.drain)
+        if not self._direct:
+            threading.Thread(target=self._run, name="log-writer", daemon=True).start()
+            atexit.register(self.drain)
 
     def write(self, line: Line) -> None:
-        """Write a line, or drop it if too many are waiting. Never blocks and never raises."""
-        if self._lines.qsize() < MAX_LINES:
+        """Write a line, or drop it if too many are waiting. Never waits for a reader and never raises."""
+        if self._direct:
+            with self._lock:
+                self._write_lines([line], 0)
+        elif self._lines.qsize() < MAX_LINES:
             self._lines.put(line)
         else:
             self._drop(1)
 
     def drain(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until all earlier lines are written; False if that takes longer than ``timeout_s``."""
+        if self._direct:
+            return True
         written = threading.Event()
         self._lines.put(written)
         self._hurry.set()
@@ -105,6 +116,12 @@ class _Output:
         self._encoding = stream.encoding or "utf-8" if raw is not None else ""
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+
+    def is_regular_file(self) -> bool:
+        try:
+            return self._raw is not None and stat.S_ISREG(os.fstat(self._raw.fileno()).st_mode)
+        except (OSError, ValueError):
+            return False
 
     def write(self, text: str) -> None:
         """Write all of ``text``. Raises :class:`OSError` or :class:`ValueError`."""

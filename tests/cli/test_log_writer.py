@@ -132,3 +132,11 @@ def test_the_log_of_a_sidecar_that_is_not_read_delays_nothing(level: str):
         assert process.stdout.readline() == b"logged\n"
         lines = [json.loads(line) for line in read_lines(reader)]
     assert len(lines) == REQUESTS
+
+
+def test_a_regular_file_has_each_line_at_once(tmp_path: Path):
+    with (tmp_path / "log").open("w", encoding="utf-8") as stream:
+        log = LogWriter(stream, lambda number: f"dropped {number}")
+        log.write("text")
+        log.write(lambda: "formatted")
+        assert (tmp_path / "log").read_text() == "text\nformatted\n"
