@@ -9,6 +9,7 @@ from decimal import Decimal
 
 MAX_UINT64 = 2**64 - 1
 MIN_INT64 = -(2**63)
+_MAX_DIGITS = len(str(MIN_INT64)) - 1
 
 _INT = re.compile(r"([-+]?)(0[bB][01]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -33,6 +34,8 @@ def number(text: str) -> int | float | None:
     Integers have 64 bits: a larger decimal is a float, a larger octal or hexadecimal one is text, as is a float beyond
     the range of doubles. A leading 0 means octal. Numbers in base 60 are text.
     """
+    if text.isdecimal() and text.isascii() and len(text) < _MAX_DIGITS and not text.startswith("0"):
+        return int(text)  # most numbers of a file
     if text.startswith("."):
         if _FRACTION.fullmatch(text):
             return _float(text)
@@ -56,7 +59,7 @@ def number(text: str) -> int | float | None:
 
 def timestamp(text: str) -> str | None:
     """A date or time in RFC 3339, or None if ``text`` is not one: ``2024-1-1`` gives ``2024-01-01T00:00:00Z``."""
-    match = _TIMESTAMP.fullmatch(text)
+    match = _TIMESTAMP.fullmatch(text) if text[4:5] == "-" else None
     if match is None:
         return None
     zone = match["zone"]

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from evalhub_server.domain.provider_normalization import normalize_runtime, normalize_runtime_keys
-from evalhub_server.domain.validation import Failure, describe, failed_rules
+from evalhub_server.domain.validation import Failure, convert, describe, failed_rules
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
@@ -134,10 +134,13 @@ def _read(parsed: YamlFile, type_: type[T]) -> Loaded[T]:
     if type_ is ProviderConfig and isinstance(document.get("runtime"), dict):
         document = {**document, "runtime": normalize_runtime(document["runtime"])}
     try:
-        # As lenient as for the configuration: a threshold may be "0.5".
-        config = convert_section(document, type_, "", strict=False)
-    except SettingsError as error:
-        raise _InvalidFile(error.message) from None
+        config = convert(document, type_)
+    except msgspec.ValidationError:
+        # Slower, and as lenient as for the configuration: a threshold may be "0.5".
+        try:
+            config = convert_section(document, type_, "", strict=False)
+        except SettingsError as error:
+            raise _InvalidFile(error.message) from None
     failures = list(failed_rules(config, type_.__name__))
     # Contract: provider files may lack a name; the id is used instead.
     failures = [f for f in failures if (type_, f.path) != (ProviderConfig, "ProviderConfig.name")]

@@ -82,17 +82,32 @@ def unknown_keys(value: Any, type_: type[msgspec.Struct], path: str) -> Iterator
     """Yield (key path, hint) for each key below ``value`` that is not a field of ``type_``, also in lists."""
     if not isinstance(value, dict):
         return
-    fields = _fields(type_)
+    structs = _structs(type_)
     for key, item in cast("dict[Any, Any]", value).items():
-        key_path = f"{path}.{key}" if path else str(key)
-        field = fields.get(str(key).lower())
-        if field is None:
-            yield key_path, nearest(str(key), (field.encode_name for field in fields.values()))
-        elif (struct := struct_in(field.type)) is not None:
-            yield from unknown_keys(item, struct, key_path)
-        elif isinstance(item, list) and (struct := _item_struct(field.type)) is not None:
+        # Paths are built only where they are needed: a catalogue has many keys.
+        found = structs.get(key) or structs.get(str(key).lower())
+        if found is None:
+            known = (field.encode_name for field in _fields(type_).values())
+            yield _below(path, key), nearest(str(key), known)
+            continue
+        struct, struct_of_items = found
+        if struct is not None:
+            yield from unknown_keys(item, struct, _below(path, key))
+        elif struct_of_items is not None and isinstance(item, list):
             for index, element in enumerate(cast("list[Any]", item)):
-                yield from unknown_keys(element, struct, f"{key_path}[{index}]")
+                yield from unknown_keys(element, struct_of_items, f"{_below(path, key)}[{index}]")
+
+
+def _below(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+@cache
+def _structs(
+    type_: type[msgspec.Struct],
+) -> dict[str, tuple[type[msgspec.Struct] | None, type[msgspec.Struct] | None]]:
+    """The Struct of each field, and that of its items, by the field's name in lower case."""
+    return {name: (struct_in(field.type), _item_struct(field.type)) for name, field in _fields(type_).items()}
 
 
 def _item_struct(hint: Any) -> type[msgspec.Struct] | None:

@@ -14,7 +14,7 @@ from evalhub_server.domain.scalars import number, timestamp
 _PREFIX = "tag:yaml.org,2002:"
 _NUMBER = "tag:eval-hub,2026:number-or-text"
 """Tag of plain scalars that begin like a number; their constructor decides."""
-_PLAIN_TAGS = ("str", "seq", "map", "merge", "set", "omap", "pairs")
+_PLAIN_TAGS = ("seq", "map", "merge", "set", "omap", "pairs")
 """Standard tags whose values are text, lists and maps: a set is a map of nulls."""
 
 # The C loader is five times as fast, and not always installed.
@@ -38,6 +38,10 @@ _resolver(f"{_PREFIX}null", r"(?:~|null|Null|NULL)\Z", "~nN")
 _resolver(f"{_PREFIX}null", r"\Z", "")
 _resolver(f"{_PREFIX}merge", r"<<\Z", "<")
 _resolver(_NUMBER, "", "+-.0123456789")
+
+
+def _text(_loader: Any, node: yaml.ScalarNode) -> str:
+    return cast("str", node.value)
 
 
 def _number_or_text(_loader: Any, node: yaml.ScalarNode) -> int | float | str:
@@ -107,6 +111,7 @@ YamlLoader.yaml_constructors |= {
     f"{_PREFIX}float": _float,
     f"{_PREFIX}timestamp": _timestamp,
     f"{_PREFIX}binary": _binary,
+    f"{_PREFIX}str": _text,
     _NUMBER: _number_or_text,
     None: _by_kind,
 }
