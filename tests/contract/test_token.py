@@ -195,4 +195,6 @@ def test_the_bundled_adapter_can_report(server: RunningServer):
 
 
 def test_with_a_token_the_server_may_listen_on_all_addresses(server: RunningServer):
-    assert [line for line in server.log_lines() if line["level"] == "warning"] == []
+    # Other tests of this server have sent events that it refuses.
+    warnings = {line["msg"] for line in server.log_lines() if line["level"] == "warning"}
+    assert warnings <= {"Refused event"}

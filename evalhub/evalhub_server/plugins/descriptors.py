@@ -23,6 +23,7 @@ RESERVED_NAMES = frozenset({"all", "default", "none"})
 
 RESERVED_SECTIONS = frozenset(
     {
+        "catalog",
         "env_mappings",
         "finalizer",
         "otel",
