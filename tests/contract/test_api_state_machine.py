@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -225,7 +226,7 @@ class Client(RuleBasedStateMachine):
         return shown | {"status": document.get("status") or {}}
 
     @invariant()
-    def lists_have_it_all_newest_first(self) -> None:
+    def lists_have_it_all_pinned_and_newest_first(self) -> None:
         for tenant in ("red", "blue"):
             for kind in ("jobs", "providers", "collections"):
                 scope = "" if kind == "jobs" else "&scope=tenant"
@@ -234,8 +235,8 @@ class Client(RuleBasedStateMachine):
                     k for (of, k), d in self.kept.items() if of == kind and d["resource"]["tenant"] == tenant
                 }
                 assert {item["resource"]["id"] for item in items} == mine
-                times = [item["resource"]["created_at"] for item in items]
-                assert times == sorted(times, reverse=True)
+                newest_first = sorted(items, key=lambda item: item["resource"]["created_at"], reverse=True)
+                assert items == sorted(newest_first, key=lambda item: item.get("pinned_order") or math.inf)
 
     @invariant()
     def collections_are_found_by_what_their_providers_say(self) -> None:
