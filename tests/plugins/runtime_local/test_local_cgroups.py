@@ -95,3 +95,20 @@ async def test_a_cgroup_that_is_not_delegated_is_not_used(delegated: Path, jobs:
     stopping = await in_group(delegated, "stop", str(jobs), msgspec.json.encode(handle).decode())
     await stopping.communicate()
     assert not alive(handle["pid"])
+
+
+async def test_a_group_is_created_and_removed_when_it_is_empty(delegated: Path) -> None:
+    def check() -> None:
+        assert cgroup.delegated_cgroup() is None  # the one of the tests is not delegated
+        assert cgroup._accepts_processes(delegated)
+        group = cgroup.create(delegated, "marker")
+        assert group == cgroup.create(delegated, "marker") == cgroup.path(delegated, "marker")
+        assert group.is_dir()
+        assert cgroup.processes(group) == []
+        cgroup.remove_empty(delegated)
+        assert not group.exists()
+        assert cgroup.processes(group) == []
+        assert not cgroup.kill(group)
+        assert not cgroup._accepts_processes(group / "missing")
+
+    await asyncio.to_thread(check)
