@@ -56,6 +56,7 @@ class Terminator:
         signalled: they are left running, logged and returned.
         """
         if self._has_exited_alone(workload):
+            await self._remove_group(workload)
             return set()
         clock = asyncio.get_running_loop().time
         deadline = clock() + grace_s
@@ -76,15 +77,14 @@ class Terminator:
         while await self._living(workload, refused):
             refused |= await asyncio.to_thread(self._kill, workload, refused)
             await self._until_all_exited(workload.members, refused, KILL_WAIT_S)
-        if workload.cgroup is not None:
-            await asyncio.to_thread(cgroup.remove, workload.cgroup)
+        await self._remove_group(workload)
         if refused:
             log.warning("Processes of another user left running", pids=sorted(pid for pid, _ in refused))
         return refused
 
-    def scan(self, workload: Workload) -> Snapshot:
-        """Take a snapshot for one workload. Blocks."""
-        return Snapshot(self._table, self._table.all(), [workload])
+    async def _remove_group(self, workload: Workload) -> None:
+        if workload.cgroup is not None:
+            await asyncio.to_thread(cgroup.remove, workload.cgroup)
 
     def _has_exited_alone(self, workload: Workload) -> bool:
         """The common case, without a scan: the adapter has exited, and this process has no child beside leaders."""
@@ -144,7 +144,7 @@ class Terminator:
                 cgroup.kill(workload.cgroup)
                 self._update_from_cgroup(workload)
             else:
-                snapshot = self._scan_descendants() if workload.contained else self.scan(workload)
+                snapshot = self._scan_descendants() if workload.contained else self._scan_everything()
                 workload.members = snapshot.members(workload)
             living = self._living_members(workload, not_signalled)
             if not living:
