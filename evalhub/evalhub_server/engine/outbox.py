@@ -22,9 +22,13 @@ from evalhub_server.errors import ExportRefused, NotFound, StorageError
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.settings import FinalizerSettings
 
+log = structlog.get_logger()
+
 ATTEMPT_TIMEOUT_S = 120.0
 RETRY_FIRST_S = 1.0
 ERROR_CHARACTERS = 2000
+STORE_RETRY_S = 1.0
+DRAIN_S = 0.4
 
 
 class Failure(NamedTuple):
@@ -65,10 +69,6 @@ def retry_backoff(settings: FinalizerSettings) -> Backoff:
     return Backoff(RETRY_FIRST_S, settings.retry_most, jitter=0.5)
 
 
-log = structlog.get_logger()
-
-STORE_RETRY_S = 1.0
-DRAIN_S = 0.4
 """How long attempts under way may still take at shutdown. The SDK's "server stop" kills the server after five seconds."""
 
 

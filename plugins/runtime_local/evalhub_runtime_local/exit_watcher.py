@@ -16,6 +16,7 @@ from evalhub_runtime_local.process_table import SHORTAGES, Identity, ProcessTabl
 from evalhub_server.plugins import Exit
 
 POLL_S = 0.05
+RETRY_S = 0.2
 
 
 async def wait_for_exit(process: Identity, table: ProcessTable, *, pidfd: bool = True) -> int | None:
@@ -135,9 +136,6 @@ def reap_exited(process: Identity, table: ProcessTable) -> None:
 def _settle(future: asyncio.Future[int | None], value: int | None) -> None:
     if not future.done():
         future.set_result(value)
-
-
-RETRY_S = 0.2
 
 
 class ExitWatcher:

@@ -24,6 +24,8 @@ from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.workload import Workload, Workloads
 from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError
 
+log = structlog.get_logger()
+
 # The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "",
 # $6 cgroup.procs of the group to enter or "", $7 the umask of the command.
 #
@@ -114,9 +116,6 @@ def current_umask() -> int:
 @cache
 def _settable_signals() -> Set[int]:
     return signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-
-
-log = structlog.get_logger()
 
 
 class Launcher:
