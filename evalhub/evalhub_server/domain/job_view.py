@@ -113,6 +113,8 @@ def _status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkS
         warning_message=benchmark.warning,
         started_at=benchmark.started_at,
         completed_at=benchmark.completed_at,
+        progress=benchmark.progress,
+        running_metrics=benchmark.running_metrics,
     )
 
 

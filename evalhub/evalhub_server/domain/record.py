@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evalhub_server.models.common import HardwareConfig, Json, Message, PrimaryScore, State, TestDataRef
-from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema
+from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema, Progress
 
 
 class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -87,7 +87,8 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     replace that. ``launched_at`` without ``handle``: a launch was intended and may have happened. ``runtime`` is the
     name of the runtime that launched it and that created ``handle``; empty before the launch. ``exit``: the workload
     has ended and nothing of it runs. ``resolved_sha`` is the commit of its test data, as its adapter reported it.
-    ``refused`` is the last event that was refused.
+    ``refused`` is the last event that was refused. ``progress`` and ``running_metrics`` are the last reported ones of a
+    running benchmark.
     """
 
     index: int
@@ -106,6 +107,8 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     handle: Json | None = None
     exit: Exit | None = None
     refused: RefusedEvent | None = None
+    progress: Progress | None = None
+    running_metrics: Json = {}
 
     @property
     def has_workload(self) -> bool:

@@ -11,6 +11,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from evalhub_server.domain import diagnosis, problems
+from evalhub_server.domain.benchmark_progress import merged_progress
 from evalhub_server.domain.job_state import with_derived_state
 from evalhub_server.domain.k8s_labels import label_value
 from evalhub_server.domain.plain_text import plain_text
@@ -136,7 +137,17 @@ def _merged(
         if state.terminal
         else "",
         result=result,
+        progress=benchmark.progress
+        if benchmark.state.terminal
+        else merged_progress(benchmark.progress, event.progress, now),
+        running_metrics=_running_metrics(benchmark, event, state),
     )
+
+
+def _running_metrics(benchmark: BenchmarkRecord, event: BenchmarkEvent, state: State) -> Json:
+    if state is State.COMPLETED:
+        return {}
+    return event.metrics or benchmark.running_metrics if state is State.RUNNING else benchmark.running_metrics
 
 
 def _result(job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent) -> ResultRecord:

@@ -9,6 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
+from evalhub_server.domain.benchmark_progress import progress_fault
 from evalhub_server.domain.outbox import without_pending_exports
 from evalhub_server.domain.planning import (
     effective_benchmarks,
@@ -149,6 +150,13 @@ class JobService:
     async def report(self, job_id: str, event: BenchmarkEvent, identity: Identity) -> JobRecord:
         """Apply an adapter's event."""
         now, sidecar = self._clock(), self._runtime.sidecar
+        if fault := progress_fault(event.progress):
+            log.warning(
+                "Ignored progress of an event",
+                job_id=job_id,
+                benchmark_index=event.benchmark_index,
+                reason=fault,
+            )
 
         def with_event(job: JobRecord) -> JobRecord:
             rewritten = sidecar.rewrite(event, job) if sidecar else event

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.models.common import Int64, Json, Message
 from evalhub_server.models.job import MetricSchema
@@ -33,8 +33,20 @@ class JobMeta(Struct, kw_only=True, frozen=True, omit_defaults=True):
     resolved_sha: str = ""
 
 
+PROGRESS = Meta(
+    description=(
+        "How far the benchmark is: `done` of `total`, numbers of at least 0, and optionally a `message`. Any other value is "
+        "logged and ignored."
+    ),
+    extra_json_schema={"examples": [{"done": 120, "total": 400, "message": "120 of 400 samples"}]},
+)
+
+
 class BenchmarkEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A report about one benchmark. Absent fields leave the recorded values unchanged."""
+    """A report about one benchmark. Absent fields leave the recorded values unchanged.
+
+    ``metrics`` of a running benchmark are preliminary: they are shown as ``running_metrics`` of its status.
+    """
 
     provider_id: Annotated[str, REQUIRED] = ""
     id: Annotated[str, REQUIRED] = ""
@@ -52,6 +64,7 @@ class BenchmarkEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):
     mlflow_run_id: str = ""
     logs_path: str = ""
     job_meta: JobMeta | None = None
+    progress: Annotated[Any, PROGRESS] = None
 
 
 class StatusEvent(Struct, kw_only=True, frozen=True, omit_defaults=True):

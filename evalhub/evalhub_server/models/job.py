@@ -163,8 +163,24 @@ class JobTest(Struct, kw_only=True, frozen=True, omit_defaults=True):
     left_out: tuple[LeftOut, ...] = ()
 
 
+class Progress(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """How far a benchmark is, as its adapter last reported: ``done`` of ``total``, in units of the adapter's choice.
+
+    ``reported_at`` is when the server received this value first; a repeated report does not change it.
+    """
+
+    done: int | float
+    total: int | float
+    message: str = ""
+    reported_at: datetime
+
+
 class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The progress of a benchmark. Times are the adapter's own if it reported them."""
+    """The status of a benchmark. Times are the adapter's own if it reported them.
+
+    ``progress`` and ``running_metrics`` are the last ones that the adapter reported while the benchmark ran. The metrics
+    are preliminary and never part of the results; a completed benchmark has none.
+    """
 
     provider_id: str
     id: str
@@ -175,6 +191,8 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     warning_message: Message | None = None
     started_at: str = ""
     completed_at: str = ""
+    progress: Progress | None = None
+    running_metrics: Json = {}
 
 
 class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
