@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from evalhub_common.backoff import Backoff
+from evalhub_common.callback_tokens import redact_callback_tokens
 from evalhub_quickstart.console import say
 from evalhub_quickstart.errors import BenchmarkFailed, ConnectionFailed, EventRefused, JobClosed
 from evalhub_quickstart.job import JobAddress
@@ -56,7 +57,7 @@ class EventSender:
         token = Path(token_file).read_text(encoding="utf-8").strip() if token_file else ""
         verify = environ.get("EVALHUB_INSECURE", "").lower() not in ("1", "true", "yes")
         context = tls_context(target, environ.get("EVALHUB_CA_BUNDLE_PATH") or None, verify=verify)
-        self._url = target.url
+        self._url = redact_callback_tokens(target.url)  # for messages
         self._connection = JsonConnection(
             target,
             headers={"Authorization": f"Bearer {token}"} if token else {},

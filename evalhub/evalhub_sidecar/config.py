@@ -28,7 +28,7 @@ class Local(Struct, kw_only=True, frozen=True):
 
 
 class EvalHub(Struct, kw_only=True, frozen=True):
-    """The EvalHub server. ``token``, if given, is sent instead of the pod's own."""
+    """The EvalHub server. ``token``, if given, is sent instead of the pod's own; on a workstation, to look up jobs only."""
 
     base_url: str = ""
     ca_cert_path: str = ""

@@ -45,8 +45,7 @@ class EventSender:
     async def __call__(self, event: Event) -> Answer | None:
         """The answer; None if the server could not be reached. A token that is refused is read again, once."""
         answer = await self._send(event)
-        if answer is not None and answer.status == UNAUTHORIZED:
-            self._server.forget_credentials()
+        if answer is not None and answer.status == UNAUTHORIZED and self._server.forget_credentials():
             answer = await self._send(event)
         return answer
 

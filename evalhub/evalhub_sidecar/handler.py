@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from evalhub_common.callback_tokens import redact_callback_path
 from evalhub_sidecar.errors import Refused
 from evalhub_sidecar.headers import TRANSACTION_ID, transaction_id
 from evalhub_sidecar.paths import Target, target_of
@@ -34,7 +35,8 @@ def handler(route: Route) -> Handler:
 
 def no_route(target: Target) -> Refused:
     """The error for a target without a route."""
-    return Refused(400, "no_route", f"The sidecar has no route for '{target.path}'.")
+    path = redact_callback_path(target.path)
+    return Refused(400, "no_route", f"The sidecar has no route for '{path}'.")
 
 
 def _health(request: web.BaseRequest, trace: str) -> web.Response:

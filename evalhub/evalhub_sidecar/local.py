@@ -36,7 +36,7 @@ class Guard:
 
 
 class LocalRoutes:
-    """API requests go to the server, ``/model/<job id>/…`` to that job's model; no credentials are added."""
+    """API requests go to the server, with the client's own authorization, ``/model/<job id>/…`` to that job's model."""
 
     def __init__(
         self, forward: Forwarder, server: Server, events: EventProxy, jobs: LocalJobs, guard: Guard
@@ -58,7 +58,6 @@ class LocalRoutes:
                 self._server.upstream,
                 self._server.target(target),
                 trace,
-                authorization=await self._server.authorization(),
             )
         if target.path.startswith(PREFIX):
             job_id, path = split_job(target.path)

@@ -108,7 +108,7 @@ class LocalJobs:
             return None
 
     async def _fetch(self, job_id: str) -> JobInfo:
-        authorization = await self._server.authorization()
+        authorization = self._server.own_authorization
         upstream = self._server.upstream
         try:
             async with self._session.get(

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from evalhub_common.callback_tokens import redact_callback_path, redact_callback_tokens
 from evalhub_common.json_log import json_line, level_number
 from evalhub_common.log_writer import LogWriter
 
@@ -44,11 +45,14 @@ def error(message: str, **fields: Any) -> None:
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, Any] = {**getattr(record, "fields", {})}
+        fields: dict[str, Any] = {
+            key: redact_callback_path(value) if isinstance(value, str) else value
+            for key, value in getattr(record, "fields", {}).items()
+        }
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+            fields["exception"] = redact_callback_tokens(self.formatException(record.exc_info))
         at = datetime.fromtimestamp(record.created, UTC)
-        return json_line(record.levelname.lower(), record.getMessage(), fields, at)
+        return json_line(record.levelname.lower(), redact_callback_tokens(record.getMessage()), fields, at)
 
 
 def _dropped_line(number: int) -> str:

@@ -144,6 +144,60 @@ def test_a_callback_url_permits_reports_of_its_job_only(server: RunningServer, c
     assert {line["uri"] for line in events if line["code"] == 204} == {f"{API}/jobs/{job_id}/events"}
 
 
+def test_the_callback_token_is_shown_nowhere_else(server: RunningServer, config: Config):
+    """Not in the log, error bodies, messages of benchmarks and the card, however a request's path is written."""
+    config.provider(
+        'token=$(grep -o "/callback/[^\\"]*" "$EVALHUB_JOB_SPEC_PATH"); echo "POST http://localhost:1$token/api/v1/evaluations/jobs/x/events failed"; '
+        'echo "$token" >&2; exit 3',
+        provider_id="quotes",
+    )
+    wait_until(lambda: server.call("GET", f"{API}/providers/quotes").status == 200, "the provider")
+    job_id = server.submit(provider="quotes")
+    failed = server.finished(job_id)
+    (spec,) = (config.jobs_dir / job_id).rglob("job.json")
+    callback = json.loads(spec.read_text())["callback_url"].removeprefix(server_url(server))
+    secret = callback.rpartition("/")[2]
+    assert secret in server.logs(job_id)  # logs of adapters stay as they are
+    assert "/callback/[redacted]/api/v1/" in json.dumps(failed["status"])
+    waiting = server.submit(provider="waits")
+    wait_until(lambda: list((config.jobs_dir / waiting).rglob("job.json")), "the launch")
+    (spec,) = (config.jobs_dir / waiting).rglob("job.json")
+    second = json.loads(spec.read_text())["callback_url"].rpartition("/")[2]
+    event = {
+        "provider_id": "waits",
+        "id": "b",
+        "status": "failed",
+        "error_message": {"message": f"404 at {server_url(server)}/callback/{second}/x", "message_code": "c"},
+        "warning_message": {"message": f"/callback/{second}", "message_code": f"/callback/{second}"},
+    }
+    events = f"/callback/{second}{API}/jobs/{waiting}/events"
+    assert server.call("POST", events, {"benchmark_status_event": event}).status == 204
+    for method, path in [
+        ("POST", f"/{callback}{API}/jobs/{job_id}/events"),
+        ("POST", f"/x{callback}{API}/jobs/{job_id}/events"),
+        ("POST", f"{callback}/{API}/jobs/{job_id}/events"),
+        ("POST", f"/callback%2F{secret}{API}/jobs/{job_id}/events"),
+        ("POST", f"/%63allback/{secret}{API}/jobs/{job_id}/events"),
+        ("PUT", f"{API}/jobs?next={callback}"),
+        ("GET", f"/{secret}{API}/jobs/{job_id}"),
+        ("GET", f"{callback}/"),
+    ]:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, bearer(TOKEN)):
+            answer = raw_request(
+                server.port, method, path, *(f"{name}: {value}" for name, value in headers.items())
+            )
+            assert answer.status == 307 or secret not in str(answer.body), (method, path, headers)
+    shown = [
+        server.log_text(),
+        *(
+            json.dumps(server.get(f"{API}/jobs/{job}{part}"))
+            for job in (job_id, waiting)
+            for part in ("", "/card")
+        ),
+    ]
+    assert not any(token in text for text in shown for token in (secret, second))
+
+
 def test_without_authentication_a_callback_path_is_accepted(tmp_path: Path):
     """An adapter may outlive a server with authentication, and report to one without."""
     config = Config(tmp_path / "config")

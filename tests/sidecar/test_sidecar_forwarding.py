@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import free_port, wait_until
-from harness.answering import AnsweringServer, Reply, Request
+from harness.answering import AnsweringServer, Reply
 from harness.sidecar import RunningSidecar
 
 EVENTS = "/api/v1/evaluations/jobs/j/events"
@@ -234,12 +235,52 @@ def test_an_unreachable_server_is_a_bad_gateway(tmp_path: Path):
     assert "the EvalHub server: Connection refused." in answer.body["message"]
 
 
-def test_a_server_may_have_a_path_prefix_and_a_token(tmp_path: Path):
-    def script(received: Request) -> Reply:
-        return Reply(200 if received.header("Authorization") == ["Bearer t"] else 401)
-
-    with AnsweringServer(script) as server:
-        config = {"local_mode": True, "eval_hub": {"base_url": f"{server.url}/hub/", "token": "t"}}
+@pytest.mark.parametrize("user", ["", "me:pw@"])
+def test_clients_get_no_credentials_of_the_sidecar(tmp_path: Path, model: AnsweringServer, user: str):
+    """The server may have a path prefix; the token of the configuration is for the sidecar's look-up of jobs."""
+    job = {"model": {"url": model.url, "name": "m"}}
+    own = "Basic bWU6cHc=" if user else "Bearer own"
+    with AnsweringServer(lambda _: Reply(200, json.dumps(job).encode())) as server:
+        base_url = server.url.replace("://", f"://{user}") + "/hub/"
+        config = {"local_mode": True, "eval_hub": {"base_url": base_url, "token": "" if user else "own"}}
         with RunningSidecar(tmp_path, config) as sidecar:
-            assert sidecar.call("POST", EVENTS, {}, {"Authorization": "Bearer of the adapter"}).status == 200
-        assert server.requests[0].path == f"/hub{EVENTS}"
+            for method, path in [
+                ("POST", EVENTS),
+                ("POST", f"/callback/{'x' * 43}{EVENTS}"),
+                ("GET", "/api/v1/evaluations/jobs"),
+                ("DELETE", "/api/v1/evaluations/jobs/job-1?hard_delete=true"),
+                ("POST", "/api/v1/evaluations/providers"),
+            ]:
+                for headers in ({}, {"Authorization": "Bearer of the client"}):
+                    assert sidecar.call(method, path, None, headers).status == 200
+                    received = server.requests[-1]
+                    assert received.path == f"/hub{path}"
+                    assert received.header("Authorization") == list(headers.values())
+            assert sidecar.call("GET", "/model/job-1/v1/models").status == 200
+    assert (server.requests[-1].path, server.requests[-1].header("Authorization")) == (
+        "/hub/api/v1/evaluations/jobs/job-1",
+        [own],
+    )
+    assert model.requests[-1].header("Authorization") == []
+
+
+def test_neither_log_nor_errors_of_the_sidecar_have_callback_tokens(tmp_path: Path):
+    token = "q7Zr-3XbT0aLk_9VwYdHs5MfPeJ2nUcGoB8iRtKx1Sy"
+    with RunningSidecar(
+        tmp_path, {"local_mode": True, "eval_hub": {"base_url": f"http://localhost:{free_port()}"}}
+    ) as sidecar:
+        for path, status in [
+            (f"/callback/{token}{EVENTS}", 202),
+            (f"//callback/{token}{EVENTS}", 400),
+            (f"/callback/{token}/x", 400),
+            (f"/callback%2F{token}%2Fx", 400),
+            (f"/{token}/x", 400),
+        ]:
+            answer = sidecar.call("POST", path, {})
+            assert answer.status == status
+            assert token not in json.dumps(answer.body)
+        assert sidecar.call("GET", f"/callback/{token}{EVENTS}").status == 502
+        sidecar.terminate()
+        log = sidecar.log_text()
+    assert token not in log
+    assert f"/callback/[redacted]{EVENTS}" in log

@@ -86,6 +86,13 @@ def test_the_span_of_a_refused_report_has_no_token(observed: Observed):
     path = f"/callback/{'x' * 43}{API}/jobs/a/events"
     assert raw_request(observed.server.port, "POST", path, "Origin: https://evil.example").status == 403
     observed.collector.span("POST", url__path=f"{API}/jobs/a/events")
+    token = "q7Zr-3XbT0aLk_9VwYdHs5MfPeJ2nUcGoB8iRtKx1Sy"
+    assert (
+        raw_request(observed.server.port, "GET", f"/hub/callback/{token}{API}?url=/callback/{token}").status
+        == 404
+    )
+    span = observed.collector.span("GET", url__path=f"/hub/callback/[redacted]{API}")
+    assert span.attributes["url.query"] == "url=/callback/[redacted]"
 
 
 @pytest.mark.parametrize("fields", [[""], ["00-zz-zz-01"], [f"00-{TRACE}-{PARENT}-01"] * 2])

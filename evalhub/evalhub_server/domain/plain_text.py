@@ -1,8 +1,10 @@
-"""Text without terminal control sequences, for messages that people read in terminals and on web pages."""
+"""Text without terminal control sequences and callback tokens, for messages that people read in terminals and on web pages."""
 
 from __future__ import annotations
 
 import re
+
+from evalhub_common.callback_tokens import redact_callback_tokens
 
 # Every alternative stops at the next introducer, so that hostile text takes linear time. A sequence without its
 # terminator loses its introducer only.
@@ -16,5 +18,8 @@ _RETURN = re.compile(r"\r+\n?")
 
 
 def plain_text(text: str) -> str:
-    """Return the text without control sequences and bidirectional controls; newlines and tabs are kept."""
-    return _CONTROL.sub("", _RETURN.sub("\n", text))
+    """Return the text without control sequences, bidirectional controls and callback tokens.
+
+    Newlines and tabs are kept.
+    """
+    return redact_callback_tokens(_CONTROL.sub("", _RETURN.sub("\n", text)))

@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 
 from msgspec.structs import replace
 
+from evalhub_common.callback_tokens import redact_callback_tokens
 from evalhub_server.models.common import Message
 
 T = TypeVar("T")
@@ -182,8 +183,8 @@ def _redacted(value: Any) -> Any:
 
 
 def redacted_text(text: str) -> str:
-    """Return a text with the secrets of the URLs in it replaced by ``***``."""
-    return _URL.sub(_redacted_url, text) if "://" in text else text
+    """Return a text with the secrets of the URLs in it replaced by ``***``, and without callback tokens."""
+    return redact_callback_tokens(_URL.sub(_redacted_url, text) if "://" in text else text)
 
 
 def redacted_message(message: Message) -> Message:

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 from msgspec import Struct
 from msgspec.structs import replace
 
-REDACTED = "[redacted]"
+from evalhub_common.callback_tokens import REDACTED, redact_callback_tokens
+
 MIN_SECRET_LENGTH = 4
 """Characters. A shorter value is not secret, and would be replaced all over the text."""
 
@@ -28,7 +29,7 @@ _MIN_LENGTH_INSIDE = 8
 
 
 class Redactor:
-    """Replaces known secret values in text."""
+    """Replaces known secret values in text and, since a server with callback tokens has a secret, these tokens."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = sorted({s for s in secrets if len(s) >= MIN_SECRET_LENGTH}, key=len, reverse=True)
@@ -40,7 +41,7 @@ class Redactor:
         self._pattern = re.compile("|".join(words)) if words else None
 
     def text(self, text: str) -> str:
-        return self._pattern.sub(REDACTED, text) if self._pattern else text
+        return redact_callback_tokens(self._pattern.sub(REDACTED, text)) if self._pattern else text
 
     def value(self, value: Any) -> Any:
         """A value of a log line. Lists and maps are redacted recursively, other objects as their text."""

@@ -9,6 +9,7 @@ import structlog
 from opentelemetry._logs import Logger
 from opentelemetry.context import Context
 
+from evalhub_common.callback_tokens import redact_callback_tokens
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import LogOptions, Runtime
@@ -110,4 +111,4 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def _text(line: bytes) -> str:
-    return line[:LINE_BYTES].rstrip(b"\r").decode("utf-8", "replace")
+    return redact_callback_tokens(line[:LINE_BYTES].rstrip(b"\r").decode("utf-8", "replace"))

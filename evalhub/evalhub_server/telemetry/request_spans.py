@@ -11,6 +11,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, use_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+from evalhub_common.callback_tokens import redact_callback_path
 from evalhub_server.web.metrics import OTHER_METHOD, known_method
 from evalhub_server.web.request_context import TRACE_HEADER
 
@@ -113,13 +114,13 @@ def _request_attributes(scope: HTTPScope, method: str) -> dict[str, AttributeVal
     attributes: dict[str, AttributeValue] = {
         "http.request.method": method,
         "network.protocol.version": scope["http_version"],
-        "url.path": scope["raw_path"].decode("latin-1"),
+        "url.path": redact_callback_path(scope["raw_path"].decode("latin-1")),
         "url.scheme": scope["scheme"],
     }
     if method == OTHER_METHOD:
         attributes["http.request.method_original"] = scope["method"]
     if scope["query_string"]:
-        attributes["url.query"] = scope["query_string"].decode("latin-1")
+        attributes["url.query"] = redact_callback_path(scope["query_string"].decode("latin-1"))
     if scope["client"]:
         attributes["client.address"], attributes["client.port"] = scope["client"]
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
-from evalhub_server.web.paths import request_uri
+from evalhub_server.web.paths import shown_uri
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.request_context import REFUSAL_KEY
 from evalhub_server.web.responses import JSON, NOT_FOUND, error_body
@@ -38,7 +38,7 @@ def on_method_not_allowed(request: ApiRequest, error: MethodNotAllowedException)
     allowed = set((error.headers or {})["allow"].split(", "))
     if not request.app.state[CORS_KEY]:
         allowed.discard("OPTIONS")
-    uri = request_uri(request.scope)
+    uri = shown_uri(request.scope)
     return _response(request, problems.method_not_allowed(request.method, uri, sorted(allowed)))
 
 

@@ -27,8 +27,8 @@ from evalhub_server.web.paths import (
     clean,
     is_clean,
     redirect_page,
-    request_uri,
     routing_path,
+    shown_uri,
 )
 from evalhub_server.web.request_context import (
     ANONYMOUS,
@@ -171,7 +171,7 @@ class RequestMiddleware:
             level,
             "Request successful" if status < 400 else "Request failed",
             method=scope["method"],
-            uri=request_uri(scope),
+            uri=shown_uri(scope),
             code=status,
             duration=round(duration_s, 6),
             remote_addr=scope["client"][0] if scope["client"] else "",

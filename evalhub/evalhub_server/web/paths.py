@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
+from evalhub_common.callback_tokens import redact_callback_path
+
 MAX_PATH_BYTES = 16 * 1024
 """The longest path: Litestar's router caches the last paths, so their size has a limit."""
 
@@ -22,6 +24,11 @@ def request_uri(scope: Any) -> str:
     path = scope.get("raw_path") or scope["path"].encode()
     query = scope["query_string"]
     return (path + b"?" + query if query else path).decode("latin-1")
+
+
+def shown_uri(scope: Any) -> str:
+    """Path and query as they were sent, without callback tokens: for logs and messages."""
+    return redact_callback_path(request_uri(scope))
 
 
 def is_clean(raw_path: bytes) -> bool:
