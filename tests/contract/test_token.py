@@ -82,7 +82,14 @@ def test_requests_without_the_token_are_401(server: RunningServer, method: str, 
 
 
 def test_health_documentation_and_preflights_require_no_token(server: RunningServer):
-    for path in ("/api/v1/health", "/docs", "/docs/docs.js", "/openapi.yaml", "/openapi.json"):
+    for path in (
+        "/api/v1/health",
+        "/api/v1/ready",
+        "/docs",
+        "/docs/docs.js",
+        "/openapi.yaml",
+        "/openapi.json",
+    ):
         assert raw_request(server.port, "GET", path).status == 200, path
     for path in ("/docs/../api/v1/evaluations/jobs", "/docs//api/v1/evaluations/jobs"):
         # To the path that requires the token.

@@ -227,3 +227,12 @@ def checked(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "evalhub_server", "check"]
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=kept | environ)
+
+
+def test_the_proxy_lets_the_probes_pass():
+    api = container("api")
+    (ignored,) = [a for a in api["args"] if a.startswith("--ignore-paths=")]
+    paths = ignored.removeprefix("--ignore-paths=").split(",")
+    assert paths == ["/api/v1/health", "/api/v1/ready"]
+    assert api["readinessProbe"]["httpGet"]["path"] == "/api/v1/ready"
+    assert api["startupProbe"]["httpGet"]["path"] in paths

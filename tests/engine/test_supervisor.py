@@ -202,8 +202,10 @@ async def test_a_launch_that_cannot_be_done_now_is_tried_again_and_says_so_meanw
         message="no quota", message_code="quota_exceeded", message_origin="server"
     )
     assert waiting.state is State.PENDING
+    assert world.supervisor.runtime_failing
     running = await world.until(job, handled)
     assert running.benchmarks[0].warning is None
+    assert not world.supervisor.runtime_failing
     assert world.runtime.launched == [0]
 
 

@@ -38,6 +38,7 @@ from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 from evalhub_server.engine.outbox_targets import ExportTargets
+from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.run_builder import RunBuilder
@@ -91,7 +92,8 @@ class Server:
 
     In between, :meth:`serve` answers requests until :meth:`stop` is called. If a part cannot be opened, those before it are
     closed and :class:`StartupError` is raised. ``on_app_init`` are hooks of :func:`make_app`. ``url`` (where adapters on
-    this computer reach the server) and ``durable`` (whether data survive the process) are known once it is open.
+    this computer reach the server) and ``durable`` (whether data survive the process) are known once it is open. ``state``
+    is what readiness reports.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
         self._http: HttpServer | None = None
         self._socket: socket.socket | None = None
-        self._stopping = False
+        self.state = ServerState()
 
     async def __aenter__(self) -> Self:
         async with self._stack:
@@ -121,15 +123,16 @@ class Server:
 
     async def serve(self) -> None:
         """Answer requests until :meth:`stop`. Returns at once if that was called during the start."""
-        if self._stopping:
+        if self.state.stopping:
             return
         assert self._http is not None  # noqa: S101  set on entering
         assert self._socket is not None  # noqa: S101
+        self.state.set_serving()
         await self._http.serve([self._socket])
 
     def stop(self) -> None:
         """Make :meth:`serve` return; a second call does not wait for open requests."""
-        self._stopping = True
+        self.state.set_stopping()
         if self._http is not None:
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
@@ -151,6 +154,8 @@ class Server:
             engine.jobs,
             engine.resources,
             metrics,
+            self.state,
+            ComponentChecks(engine.store, engine.supervisor, settings.data_dir),
             engine.credentials,
             telemetry.wrap_routes,
             self._on_app_init,

@@ -158,6 +158,24 @@ def origin_not_allowed(origin: str) -> ApiError:
     return ApiError(403, "origin_not_allowed", text)
 
 
+def server_starting() -> ApiError:
+    text = "The server is starting and does not process requests yet. Retry in a second."
+    return ApiError(503, "server_starting", text, {"Retry-After": "1"})
+
+
+def server_stopping() -> ApiError:
+    text = "The server is stopping, so the request may not have been completed. Repeat it when the server is available again."
+    return ApiError(503, "server_stopping", text, {"Retry-After": "5"})
+
+
+def data_directory_lost() -> ApiError:
+    text = (
+        "The data directory of the server was removed, replaced or moved while the server was running, so the server stores "
+        "nothing any more. Restore the directory and restart the server."
+    )
+    return ApiError(503, "data_directory_lost", text, {"Retry-After": "5"})
+
+
 def unauthorized() -> ApiError:
     text = "This server requires a bearer token: send the header 'Authorization: Bearer TOKEN' with a valid token."
     return ApiError(401, "unauthorized", text, {"WWW-Authenticate": 'Bearer realm="evalhub"'})

@@ -33,6 +33,11 @@ class JobStore:
     def durable(self) -> bool:
         return self._storage.durable
 
+    @property
+    def has_buffered_changes(self) -> bool:
+        """Whether changes wait in memory because the storage cannot be written."""
+        return bool(self._buffer)
+
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 

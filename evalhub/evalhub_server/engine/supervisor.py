@@ -64,6 +64,15 @@ class Supervisor:
         """The number of workloads being launched, watched or stopped."""
         return len(self._tasks)
 
+    @property
+    def runtime_failing(self) -> bool:
+        """Whether a call of the runtime has failed and is being retried for any workload."""
+        return any(
+            workload.runtime_failing
+            for by_index in self._workloads.values()
+            for workload in by_index.values()
+        )
+
     async def start(self) -> None:
         """Resume the open jobs of an earlier server: watch workloads that may run, queue benchmarks without one."""
         jobs = [job for job in await self._store.open() if job.unfinished]

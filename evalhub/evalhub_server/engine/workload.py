@@ -73,6 +73,8 @@ class Workload:
         self.job: JobRecord | None = None
         """The job as of the launch."""
         self.stopping = False
+        self.runtime_failing = False
+        """Whether the last call of the runtime failed and is retried."""
         self.gone = asyncio.Event()
         """Set while nothing of the workload runs; :meth:`run` returns later, once the storage has the outcome."""
         self.gone.set()
@@ -206,9 +208,11 @@ class Workload:
                 await asyncio.wait([launch])
                 if not (launch.cancelled() and self.stopping):
                     handle = launch.result()
+                    self.runtime_failing = False
                     await self._show_notice(None)
                     return handle
             except RuntimeUnavailable as error:
+                self.runtime_failing = True
                 self._log.warning("Runtime unavailable; retrying the launch", error=str(error))
                 if stopping:
                     await asyncio.sleep(next(delays))
@@ -256,6 +260,7 @@ class Workload:
             self._benchmark = job.benchmarks[index]
 
     async def _show_failure(self, notice: Notice) -> None:
+        self.runtime_failing = True
         try:
             await self._show_notice(notice)
         except (

@@ -53,6 +53,10 @@ class WriteBuffer:
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
 
+    def __bool__(self) -> bool:
+        """Whether any change is buffered."""
+        return bool(self._jobs)
+
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._jobs
 

@@ -11,13 +11,14 @@ from litestar.plugins import PluginProtocol
 from litestar.types import ASGIApp, OnAppInitHandler
 
 from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.settings import Settings
 from evalhub_server.web.collections import collection_router
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
 from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, refuse_options
-from evalhub_server.web.health import health
+from evalhub_server.web.health import health, ready
 from evalhub_server.web.jobs import job_router
 from evalhub_server.web.log_routes import log_router
 from evalhub_server.web.metrics import Metrics
@@ -30,6 +31,7 @@ from evalhub_server.web.services import Services
 
 HANDLERS = (
     health,
+    ready,
     job_router,
     log_router,
     provider_router,
@@ -46,6 +48,8 @@ def make_app(
     jobs: JobService,
     resources: ResourceService,
     metrics: Metrics,
+    state: ServerState,
+    components: ComponentChecks,
     credentials: Credentials | None = None,
     around_routes: Callable[[ASGIApp], ASGIApp] | None = None,
     on_app_init: Sequence[OnAppInitHandler] = (),
@@ -55,7 +59,7 @@ def make_app(
     Without ``credentials`` clients are not authenticated. ``around_routes`` wraps the routes inside the middleware.
     ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins.
     """
-    services = Services(settings.service, jobs, resources, metrics)
+    services = Services(settings.service, jobs, resources, metrics, state, components)
     policy = OriginPolicy(settings, settings.host)
     limit_bytes = settings.service.body_limit_bytes  # -1: no limit
     routes: ASGIApp = _Litestar(

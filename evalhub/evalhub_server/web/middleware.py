@@ -50,8 +50,10 @@ from evalhub_server.web.responses import (
 )
 
 HEALTH = "/api/v1/health"
+READY = "/api/v1/ready"
+PROBES = frozenset({HEALTH, READY})
 DOCS = "/docs/"
-PUBLIC_PATHS = frozenset({HEALTH, "/docs", "/openapi.yaml", "/openapi.json"})
+PUBLIC_PATHS = frozenset({HEALTH, READY, "/docs", "/openapi.yaml", "/openapi.json"})
 """Paths without authentication: they tell nothing of any job, and a browser that opens a page cannot send a token."""
 
 
@@ -163,8 +165,8 @@ class RequestMiddleware:
         return None
 
     def _log_request(self, scope: HTTPScope, status: int, duration_s: float, error: str) -> None:
-        # Probes request the health all the time.
-        level = logging.DEBUG if scope["path"] == HEALTH else logging.INFO
+        # Probes request these all the time.
+        level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
         if not self._log.is_enabled_for(level):
             return
         self._log.log(

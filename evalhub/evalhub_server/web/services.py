@@ -9,6 +9,7 @@ from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resource_store import benchmarks_of
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.models.collection import CollectionResource
@@ -25,12 +26,20 @@ class Services:
     """
 
     def __init__(
-        self, settings: ServiceSettings, jobs: JobService, resources: ResourceService, metrics: Metrics
+        self,
+        settings: ServiceSettings,
+        jobs: JobService,
+        resources: ResourceService,
+        metrics: Metrics,
+        state: ServerState,
+        components: ComponentChecks,
     ) -> None:
         self.settings = settings
         self.jobs = jobs
         self.resources = resources
         self.metrics = metrics
+        self.state = state
+        self.components = components
         self.encode_job = RecordEncoder(job_resource)
         self.encode_provider = RecordEncoder(provider_resource)
         self.encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)

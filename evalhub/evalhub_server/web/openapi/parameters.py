@@ -107,6 +107,11 @@ HEADERS: dict[str, Json] = {
         "schema": {"const": 'Bearer realm="evalhub"'},
         "required": True,
     },
+    "Retry-After": {
+        "description": "Seconds after which the request may succeed.",
+        "schema": {"type": "integer", "minimum": 1},
+        "required": True,
+    },
     "Trailer": {
         "description": (
             "Announces the trailer `X-Log-Truncated`, which follows the body: `true` if the log was truncated. The last line of "

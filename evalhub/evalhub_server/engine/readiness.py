@@ -1,0 +1,141 @@
+"""Readiness of this server process, and the status of the components that it depends on."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from evalhub_server.domain import problems
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.errors import ApiError, NotFound, StorageError
+
+log = structlog.get_logger()
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""Free space of the data directory below which the disk counts as full."""
+CHECK_TIMEOUT_S = 0.8  # below the probe timeout of Kubernetes, which is 1 s by default
+CACHED_S = 1.0
+_NO_JOB = "readiness"
+
+
+class ServerState:
+    """The state of this server process: starting, serving, then stopping; or without its data directory.
+
+    One object per server. Parts that notice a change report it here; requests read :attr:`refusal`.
+    """
+
+    def __init__(self) -> None:
+        self._serving = False
+        self._stopping = False
+        self._data_directory_lost = False
+
+    def set_serving(self) -> None:
+        """The server accepts requests from now on."""
+        self._serving = True
+
+    def set_stopping(self) -> None:
+        """The server is about to stop."""
+        self._stopping = True
+
+    def set_data_directory_lost(self) -> None:
+        """The data directory, the database or its lock was removed, replaced or moved. This is final."""
+        self._data_directory_lost = True
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    @property
+    def data_directory_lost(self) -> bool:
+        return self._data_directory_lost
+
+    @property
+    def refusal(self) -> ApiError | None:
+        """Why the server is not ready; None if it is."""
+        if self._data_directory_lost:
+            return problems.data_directory_lost()
+        if self._stopping:
+            return problems.server_stopping()
+        return None if self._serving else problems.server_starting()
+
+
+class ComponentStatus(StrEnum):
+    """Status of a component; only a disk is ever ``full``."""
+
+    OK = "ok"
+    FULL = "full"
+    UNAVAILABLE = "unavailable"
+
+
+class Components(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Status of what the server depends on. None of them makes the server unready.
+
+    ``storage`` is unavailable if the database cannot be read, or if changes wait in memory until it can be written.
+    ``runtime`` is unavailable while the server retries a call of it. ``disk`` is absent without a data directory, and full
+    if less than 64 MiB are free.
+    """
+
+    storage: ComponentStatus
+    runtime: ComponentStatus
+    disk: ComponentStatus | None = None
+
+
+class ComponentChecks:
+    """Checks the components. Results are reused for a second: requests for them need no token."""
+
+    def __init__(self, store: JobStore, supervisor: Supervisor, data_dir: Path | None) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._data_dir = data_dir
+        self._lock = asyncio.Lock()
+        self._checked: Components | None = None
+        self._expires = 0.0
+
+    async def __call__(self) -> Components:
+        async with self._lock:
+            if self._checked is None or time.monotonic() >= self._expires:
+                self._checked = await self._check()
+                self._expires = time.monotonic() + CACHED_S
+            return self._checked
+
+    async def _check(self) -> Components:
+        checks = [_status(self._check_storage)]
+        if self._data_dir is not None:
+            checks.append(_status(self._check_disk))
+        storage, *disk = await asyncio.gather(*checks)
+        failing = self._supervisor.runtime_failing
+        return Components(
+            storage=storage,
+            runtime=ComponentStatus.UNAVAILABLE if failing else ComponentStatus.OK,
+            disk=disk[0] if disk else None,
+        )
+
+    async def _check_storage(self) -> ComponentStatus:
+        if self._store.has_buffered_changes:
+            return ComponentStatus.UNAVAILABLE
+        with suppress(NotFound):
+            await self._store.get(_NO_JOB, None)
+        return ComponentStatus.OK
+
+    async def _check_disk(self) -> ComponentStatus:
+        usage = await asyncio.to_thread(shutil.disk_usage, self._data_dir or "")
+        return ComponentStatus.FULL if usage.free < MIN_FREE_BYTES else ComponentStatus.OK
+
+
+async def _status(check: Callable[[], Awaitable[ComponentStatus]]) -> ComponentStatus:
+    """The result of a check; unavailable if it fails or takes too long."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await check()
+    except (StorageError, OSError) as error:  # OSError: TimeoutError is one
+        log.debug("Component unavailable", error=str(error) or type(error).__name__)
+        return ComponentStatus.UNAVAILABLE
