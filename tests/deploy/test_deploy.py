@@ -236,3 +236,16 @@ def test_the_proxy_lets_the_probes_pass():
     assert paths == ["/api/v1/health", "/api/v1/ready"]
     assert api["readinessProbe"]["httpGet"]["path"] == "/api/v1/ready"
     assert api["startupProbe"]["httpGet"]["path"] in paths
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_accepts_the_units(tmp_path: Path):
+    units = sorted((DEPLOY / "systemd").iterdir())
+    for unit in units:
+        text = unit.read_text("utf-8").replace(
+            "/opt/evalhub/bin/eval-hub-server", shutil.which("true") or "true"
+        )
+        (tmp_path / unit.name).write_text(text, "utf-8")
+    command = ["systemd-analyze", "verify", *(str(tmp_path / unit.name) for unit in units)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -40,8 +40,9 @@ class RunningServer(RunningProcess):
         stderr: int | None = None,
         port: int = 0,
         prefix: tuple[str, ...] = (),
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
-        """``prefix`` is a command that runs the server, such as one that enters a namespace."""
+        """``prefix`` is a command that runs the server, such as one that enters a namespace. It inherits ``pass_fds``."""
         super().__init__(configdir / "server.log.txt")
         flags = ("--local", "--configdir", str(configdir)) if flags is None else flags
         self._command = [*prefix, python, "-m", "evalhub_server", *flags]
@@ -54,6 +55,7 @@ class RunningServer(RunningProcess):
         self.headers: dict[str, str] = {}
         """Sent with every call."""
         self._stderr = stderr
+        self._pass_fds = pass_fds
 
     def leave(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -65,7 +67,9 @@ class RunningServer(RunningProcess):
         if self._stderr is not None:
             self.launch(self._command, self._answers, "the server", env=env, stderr=self._stderr)
             return
-        started = self.launch(self._command, lambda: self._started(already), "the server", env=env)
+        started = self.launch(
+            self._command, lambda: self._started(already), "the server", env=env, pass_fds=self._pass_fds
+        )
         self.port = started["server_port"]
 
     def _answers(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from evalhub_server.web.uvicorn_protocol import EXTENSION, Protocol
+from evalhub_server.web.uvicorn_protocol import EXTENSION, Limits, Protocol, limited_protocol
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
 CHUNKED = {"type": "http.response.start", "status": 200, "headers": []}
@@ -167,3 +167,30 @@ async def test_an_application_that_fails_before_its_body_gives_a_500(step: str):
     assert received.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert received.count(b"HTTP/1.1") == 1
     assert received.endswith(b"\r\n\r\nInternal Server Error")
+
+
+async def test_the_first_request_of_a_connection_is_answered_if_the_server_has_just_begun_to_stop():
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(START)
+        await send(body(b"ok"))
+
+    limits = Limits(head_timeout_s=0, body_timeout_s=0, head_bytes=65536)
+    config = uvicorn.Config(app, port=0, http=limited_protocol(limits), lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    server.capture_signals = _nothing  # type: ignore[method-assign]
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.01)
+        (listener,) = server.servers
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname()[:2])
+        while not server.server_state.connections:
+            await asyncio.sleep(0)
+        server.should_exit = True
+        while listener.is_serving():
+            await asyncio.sleep(0)
+        writer.write(GET)
+        assert (await reader.read()).endswith(b"ok")
+        await task
+    writer.close()
+    await writer.wait_closed()

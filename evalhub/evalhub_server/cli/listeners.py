@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import socket
+from collections.abc import Callable
 
 import structlog
 import uvicorn
@@ -33,7 +34,19 @@ _METRICS_ADVICE = (
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn without its signal handling, which re-raises the signal: the exit status would not be 0."""
+    """uvicorn without its signal handling, which re-raises the signal: the exit status would not be 0.
+
+    ``on_started`` is called when requests are answered.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.on_started: Callable[[], None] = lambda: None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.on_started()
 
     @contextlib.contextmanager
     def capture_signals(self):  # pyright: ignore[reportUnknownParameterType]

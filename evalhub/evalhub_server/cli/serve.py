@@ -14,6 +14,7 @@ from typing import Any, Unpack
 from evalhub_server import __version__
 from evalhub_server.cli.server import Server
 from evalhub_server.cli.signals import ignore_signals, on_signals
+from evalhub_server.cli.systemd import Notifier, inherited_socket
 from evalhub_server.console_log import escaped
 from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.logs import configure_logs, flush_logs, is_console, write_text
@@ -30,14 +31,16 @@ MACOS_OPEN_FILES = 10_240
 def serve(**flags: Unpack[ServerFlags]) -> int:
     """Serve the API; returns 0 after SIGINT or SIGTERM. Raises :class:`StartupError`."""
     termination_file = os.environ.get("TERMINATION_FILE", "")
+    notifier = Notifier.from_environment()
     try:
+        inherited = inherited_socket()
         plugins = load_plugins()
         settings = load_settings(**flags, plugin_sections=plugins.sections())
         termination_file = settings.service.termination_file or termination_file
         configure_logs(settings.log_level, secrets=settings.secrets.values, log_format=settings.log_format)
         raise_descriptor_limit()
         try:
-            run_async(_serve_until_signal(Server(settings, plugins)))
+            run_async(_serve_until_signal(Server(settings, plugins, inherited=inherited), notifier))
         except EvalHubError as error:
             raise StartupError(settings.secrets.redact(str(error))) from None
         finally:
@@ -69,13 +72,17 @@ def _banner(server: Server) -> str:
     )
 
 
-async def _serve_until_signal(server: Server) -> None:
-    on_signals(server.stop)
+async def _serve_until_signal(server: Server, notifier: Notifier) -> None:
+    def stop() -> None:
+        notifier.stopping()
+        server.stop()
+
+    on_signals(stop)
     async with server:
         gc.freeze()  # start-up objects live as long as the process: no collection needs to scan them
         if is_console(server.settings.log_format, sys.stderr):
             write_text(_banner(server))
-        await server.serve()
+        await server.serve(lambda: notifier.ready(server.url))
 
 
 def raise_descriptor_limit() -> None:

@@ -6,7 +6,7 @@ import contextlib
 import random
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -91,16 +91,22 @@ class Server:
     """A server with all its parts. An async context manager: entering opens them, leaving closes them in reverse order.
 
     In between, :meth:`serve` answers requests until :meth:`stop` is called. If a part cannot be opened, those before it are
-    closed and :class:`StartupError` is raised. ``on_app_init`` are hooks of :func:`make_app`. ``url`` (where adapters on
-    this computer reach the server) and ``durable`` (whether data survive the process) are known once it is open. ``state``
-    is what readiness reports.
+    closed and :class:`StartupError` is raised. ``on_app_init`` are hooks of :func:`make_app`. ``inherited`` is a listening
+    socket to use instead of a new one; its address takes precedence over ``service.host`` and ``service.port``. ``url``
+    (where adapters on this computer reach the server) and ``durable`` (whether data survive the process) are known once it
+    is open. ``state`` is what readiness reports.
     """
 
     def __init__(
-        self, settings: Settings, plugins: Plugins, on_app_init: Sequence[OnAppInitHandler] = ()
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        on_app_init: Sequence[OnAppInitHandler] = (),
+        inherited: socket.socket | None = None,
     ) -> None:
-        self.settings = settings
+        self.settings = settings if inherited is None else settings.bound_to(*inherited.getsockname()[:2])
         self._on_app_init = on_app_init
+        self._inherited = inherited
         self.url = ""
         self.durable = False
         self._plugins = plugins
@@ -121,12 +127,16 @@ class Server:
         await self._stack.aclose()
         log.info("Server stopped")
 
-    async def serve(self) -> None:
-        """Answer requests until :meth:`stop`. Returns at once if that was called during the start."""
+    async def serve(self, on_started: Callable[[], None] = lambda: None) -> None:
+        """Answer requests until :meth:`stop`. Returns at once if that was called during the start.
+
+        ``on_started`` is called when requests are answered.
+        """
         if self.state.stopping:
             return
         assert self._http is not None  # noqa: S101  set on entering
         assert self._socket is not None  # noqa: S101
+        self._http.on_started = on_started
         self.state.set_serving()
         await self._http.serve([self._socket])
 
@@ -172,14 +182,15 @@ class Server:
             metrics_port=metrics_port,
             version=__version__,
             local=settings.local,
+            socket_activation=self._inherited is not None,
             storage=selected.storage.description,
             durable=selected.storage.durable,
             runtime=selected.runtime.name,
         )
 
     def _listen(self) -> int:
-        """Open the API's socket; returns its port."""
-        self._socket = listen(self.settings.host, self.settings.service.port, _ADVICE)
+        """Open the API's socket, unless one was inherited; returns its port."""
+        self._socket = self._inherited or listen(self.settings.host, self.settings.service.port, _ADVICE)
         self._stack.callback(self._socket.close)
         port: int = self._socket.getsockname()[1]
         self.url = self.settings.callback_url(port)

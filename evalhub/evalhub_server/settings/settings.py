@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import Duration
@@ -75,6 +76,10 @@ class Settings(Struct, kw_only=True, frozen=True):
     def metrics_host(self) -> str:
         """Address to bind for the metrics' own listener."""
         return self.prometheus.host or (self.host if self.local else "0.0.0.0")  # noqa: S104
+
+    def bound_to(self, host: str, port: int) -> Settings:
+        """These settings for a server that listens on an address which it did not choose."""
+        return replace(self, service=replace(self.service, host=host, port=port))
 
     def callback_url(self, port: int) -> str:
         """URL of the server for adapters on this host; never a wildcard address."""

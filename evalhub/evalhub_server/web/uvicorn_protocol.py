@@ -8,8 +8,8 @@ are ignored. Requests with an unknown method reach the application, since the co
 
 uvicorn has no public interface for any of this. These internals of its protocol are used here, and nowhere else:
 
-* of ``HttpToolsProtocol``: the constructor; ``connection_made``, ``connection_lost`` and ``data_received``; httptools'
-  callbacks ``on_message_begin``, ``on_headers_complete`` and ``on_message_complete``; ``send_400_response``, called for a
+* of ``HttpToolsProtocol``: the constructor; ``connection_made``, ``connection_lost``, ``data_received`` and ``shutdown``;
+  httptools' callbacks ``on_message_begin``, ``on_headers_complete`` and ``on_message_complete``; ``send_400_response``, called for a
   parser error or any exception of a callback; ``parser``, ``url``, ``headers`` (a list, shared with the scope), ``scope``,
   ``cycle``, ``transport`` and ``loop``;
 * of ``RequestResponseCycle``: ``send``; ``scope``, ``transport``, ``response_started`` and ``response_complete``; that its
@@ -114,6 +114,9 @@ class _BufferingTransport:
         self.closed = True
 
 
+FIRST_REQUEST_GRACE_S = 0.1
+"""Time for a request on a connection that was accepted just before the server stops: an adapter reports only once."""
+
 _METHOD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ")
 _PLACEHOLDER_METHOD = b"TRACE"
 
@@ -167,6 +170,13 @@ class LimitedProtocol(Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close the connection once it is idle. A request whose head is on its way gets a moment to arrive."""
+        if self._phase is _Phase.HEAD:
+            self.loop.call_later(FIRST_REQUEST_GRACE_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         self._piece_bytes = len(data)
