@@ -1,4 +1,4 @@
-"""Classification of IP addresses and host names: public, loopback.
+"""Classification of IP addresses and host names: public, loopback, local to the machine.
 
 The tables follow the IANA special-purpose address registries (RFC 6890 and its updates) rather than
 :attr:`ipaddress.IPv4Address.is_global`, whose answer depends on the version of Python:
@@ -7,7 +7,7 @@ https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.or
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 LOOPBACK_NAME = "localhost"
 _LOOPBACK_IPV6 = IPv6Address("::1")
@@ -20,6 +20,7 @@ _NOT_PUBLIC_IPV4 = tuple(
             "10.0.0.0/8",  # private use (RFC 1918)
             "100.64.0.0/10",  # shared address space of carriers (RFC 6598)
             "127.0.0.0/8",  # loopback (RFC 1122)
+            "168.63.129.16/32",  # the platform of Azure, as seen from its machines; not in the registries
             "169.254.0.0/16",  # link-local, metadata services of clouds (RFC 3927)
             "172.16.0.0/12",  # private use (RFC 1918)
             "192.0.0.0/24",  # IETF protocol assignments (RFC 6890)
@@ -74,6 +75,27 @@ _PUBLIC_IPV6 = tuple(
 )
 """Exceptions within the blocks that are not public."""
 
+_MACHINE_LOCAL = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8",  # this host (RFC 1122); Linux connects to itself
+            "127.0.0.0/8",  # loopback
+            "169.254.0.0/16",  # link-local, metadata of most clouds
+            "100.100.100.200/32",  # metadata of Alibaba Cloud
+            "168.63.129.16/32",  # platform of Azure
+            "192.0.0.192/32",  # metadata of Oracle Cloud's first generation
+            "224.0.0.0/4",  # multicast
+            "255.255.255.255/32",  # limited broadcast
+            "::/96",  # unspecified, to which Linux connects itself, loopback, and deprecated forms of IPv4 addresses
+            "fe80::/10",  # link-local
+            "fd00:ec2::/32",  # metadata, pod identity and other services of AWS
+            "fd20:ce::254/128",  # metadata of Google Cloud
+            "ff00::/8",  # multicast
+        ),
+    )
+)
+
 _NAT64 = IPv6Network("64:ff9b::/96")
 """The well-known prefix of translators (RFC 6052); the last 32 bits are an IPv4 address."""
 
@@ -96,6 +118,21 @@ def is_public(address: str | IPv4Address | IPv6Address) -> bool:
     if address not in _GLOBAL_UNICAST:
         return False
     return _in(address, _PUBLIC_IPV6) or not _in(address, _NOT_PUBLIC_IPV6)
+
+
+def is_machine_local(address: str | IPv4Address | IPv6Address) -> bool:
+    """Whether the address belongs to this machine, its link, or a service of a cloud for its machines (metadata).
+
+    An IPv6 address with an embedded IPv4 address is judged by the latter; a zone is ignored.
+
+    Raises:
+        ValueError: the text is not an IP address.
+    """
+    if isinstance(address, str):
+        address = ip_address(address.partition("%")[0])
+    if isinstance(address, IPv6Address) and (embedded := _embedded_ipv4(address)):
+        return any(map(is_machine_local, embedded))
+    return any(address in network for network in _MACHINE_LOCAL)
 
 
 def is_address(host: str) -> bool:

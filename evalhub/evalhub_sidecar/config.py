@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from evalhub_common.durations import Duration
+from evalhub_common.registry_realms import DOCKER_HUB_REALMS
 from evalhub_common.urls import split_http_url
 from evalhub_sidecar.errors import ConfigError
 
@@ -50,11 +51,15 @@ class Mlflow(Struct, kw_only=True, frozen=True):
 
 
 class Oci(Struct, kw_only=True, frozen=True):
-    """The registry that a job exports to; host and repository are in ``job.json``."""
+    """The registry that a job exports to; host and repository are in ``job.json``.
+
+    ``allowed_realms`` are hosts of token servers that get its credentials although they are of another domain.
+    """
 
     ca_cert_path: str = ""
     insecure_skip_verify: bool = False
     http_timeout: Duration | None = None
+    allowed_realms: tuple[str, ...] = DOCKER_HUB_REALMS
 
 
 class Model(Struct, kw_only=True, frozen=True):

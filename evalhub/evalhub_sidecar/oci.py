@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 
 from evalhub_common.docker_credentials import DockerConfig, DockerConfigError, registry_api_host
 from evalhub_common.http_auth import parse_challenges
+from evalhub_common.registry_realms import is_trusted_realm
 from evalhub_sidecar import logs
 from evalhub_sidecar.config import TOKEN_CACHE, UPSTREAM_TIMEOUT, Oci
 from evalhub_sidecar.errors import bad_gateway
@@ -58,6 +59,7 @@ class Registry:
             ca_file=config.ca_cert_path,
             verify=not config.insecure_skip_verify,
         )
+        self._allowed_realms = config.allowed_realms
         self._repository = coordinates.oci_repository.strip("/")
         self._basic = basic_header(docker_config, host, self._repository)
         self._session = session
@@ -107,6 +109,11 @@ class Registry:
     async def _token(self, challenge: Mapping[str, str]) -> tuple[str, float]:
         url = challenge.get("realm", "")
         realm = Upstream(REGISTRY, url, timeout_s=UPSTREAM_TIMEOUT)
+        if not is_trusted_realm(realm.host, self.upstream.host, self._allowed_realms):
+            raise bad_gateway(
+                REGISTRY,
+                f"it wants credentials sent to {realm.host or 'nowhere'}, which is of another domain",
+            )
         if self.upstream.secure and not realm.secure:
             raise bad_gateway(REGISTRY, "it wants credentials sent to an address without TLS")
         query = {

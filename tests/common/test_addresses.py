@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 
 import pytest
 
-from evalhub_common.addresses import is_address, is_loopback, is_public
+from evalhub_common.addresses import is_address, is_loopback, is_machine_local, is_public
 
 # Block, whether it is public, and whether the address below and the address above it are; None: there is none.
 BLOCKS = [
@@ -15,6 +15,7 @@ BLOCKS = [
     ("10.0.0.0/8", False, True, True),
     ("100.64.0.0/10", False, True, True),
     ("127.0.0.0/8", False, True, True),
+    ("168.63.129.16/32", False, True, True),
     ("169.254.0.0/16", False, True, True),
     ("172.16.0.0/12", False, True, True),
     ("192.0.0.0/24", False, True, True),
@@ -177,3 +178,50 @@ def test_hosts_that_mean_this_computer(host: str):
 )
 def test_hosts_that_may_be_another_computer(host: str):
     assert not is_loopback(host)
+
+
+MACHINE_LOCAL = [
+    "0.0.0.0",
+    "127.0.0.1",
+    "127.255.0.1",
+    "169.254.169.254",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::7f00:1",
+    "fe80::1%eth0",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "2002:7f00:1::",
+]
+
+
+@pytest.mark.parametrize("address", MACHINE_LOCAL)
+def test_addresses_of_the_machine_its_link_and_metadata_services(address: str):
+    assert is_machine_local(address)
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1",
+        "172.17.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "8.8.8.8",
+        "fd00::1",
+        "2606:4700::1111",
+        "::ffff:10.0.0.1",
+    ],
+)
+def test_private_and_public_addresses_of_other_machines(address: str):
+    assert not is_machine_local(address)

@@ -54,11 +54,16 @@ Script = Callable[[Request], "Reply | None"]
 class AnsweringServer(Started):
     """A context manager. ``answer`` returns the response to a request, or None to cut the connection.
 
-    ``tls`` is the certificate. :meth:`stop` and :meth:`start` keep the port.
+    ``tls`` is the certificate, ``address`` where it listens. :meth:`stop` and :meth:`start` keep the port.
     """
 
     def __init__(
-        self, answer: Script = lambda _: Reply(), *, port: int = 0, tls: Certificate | None = None
+        self,
+        answer: Script = lambda _: Reply(),
+        *,
+        port: int = 0,
+        tls: Certificate | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         self.answer = answer
         self.requests: list[Request] = []
@@ -67,7 +72,8 @@ class AnsweringServer(Started):
         self.broken_off = threading.Event()
         """Set when a client went away before its answer was complete."""
         self.port = port or free_port()
-        self.host = f"localhost:{self.port}"
+        self.address = address
+        self.host = f"{'localhost' if address == '127.0.0.1' else address}:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self._tls = tls
         self._counting = threading.Lock()
@@ -123,7 +129,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, owner: AnsweringServer) -> None:
         self.owner = owner
         self.connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", owner.port), _Handler)
+        super().__init__((owner.address, owner.port), _Handler)
 
     def end_connections(self) -> None:
         for connection in list(self.connections):

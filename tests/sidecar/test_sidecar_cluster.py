@@ -263,8 +263,9 @@ def test_events_of_jobs_without_fetched_data_are_unchanged(pod: Pod, server: Ans
 class FakeRegistry:
     """A stand-in for a registry that requires a token and accepts uploads to one repository."""
 
-    def __init__(self, scheme: str = "Bearer") -> None:
+    def __init__(self, scheme: str = "Bearer", realm: str = "") -> None:
         self.scheme = scheme
+        self.realm = realm
         self.token_requests: list[str] = []
         self.upstream = AnsweringServer(self.answer)
 
@@ -279,7 +280,7 @@ class FakeRegistry:
             "Bearer granted" if self.scheme == "Bearer" else f"Basic {base64.b64encode(b'me:pw').decode()}"
         )
         if received.header("Authorization") != [wanted]:
-            challenge = f'{self.scheme} realm="{url}/token",service="registry"'
+            challenge = f'{self.scheme} realm="{self.realm or f"{url}/token"}",service="registry"'
             return Reply(401, b"", {"WWW-Authenticate": challenge})
         location = {
             "relative": "/v2/org/repo/blobs/uploads/1",
@@ -327,6 +328,22 @@ def test_a_push_is_sent_with_the_registrys_token(exporting: Pod, server: Answeri
         "one login serves many requests"
     )
     assert registry.upstream.requests[-1].body == b"blob"
+
+
+def test_a_token_server_of_another_domain_gets_no_credentials(exporting: Pod, server: AnsweringServer):
+    registry = FakeRegistry(realm="http://tokens.elsewhere.test/token")
+    to(exporting, registry)
+    with registry.upstream, exporting.sidecar(server.url) as sidecar:
+        answer = sidecar.call("POST", "/v2/org/repo/blobs/uploads/", b"blob")
+    assert answer.refusal == (502, "bad_gateway")
+    assert (
+        "it wants credentials sent to tokens.elsewhere.test, which is of another domain"
+        in answer.body["message"]
+    )
+    allowed = {"allowed_realms": ["tokens.elsewhere.test"]}
+    with registry.upstream, exporting.sidecar(server.url, oci=allowed) as sidecar:
+        answer = sidecar.call("POST", "/v2/org/repo/blobs/uploads/", b"blob")
+    assert "its name is not known" in answer.body["message"]
 
 
 def test_other_repositories_have_no_route(exporting: Pod, server: AnsweringServer, model: AnsweringServer):

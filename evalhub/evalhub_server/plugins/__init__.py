@@ -127,7 +127,7 @@ from evalhub_server.plugins.storage import (
 from evalhub_server.plugins.tracking import Tracker
 
 if TYPE_CHECKING:
-    from evalhub_common.addresses import is_address, is_loopback, is_public
+    from evalhub_common.addresses import is_address, is_loopback, is_machine_local, is_public
     from evalhub_common.backoff import Backoff, retry_after_s
     from evalhub_common.docker_credentials import (
         NO_CREDENTIALS,
@@ -139,6 +139,7 @@ if TYPE_CHECKING:
     )
     from evalhub_common.http_auth import Challenge, basic_auth, parse_challenges, userinfo_auth
     from evalhub_common.proxies import proxy_options
+    from evalhub_common.registry_realms import DOCKER_HUB_REALMS, is_trusted_realm
     from evalhub_common.urls import host_of, port_of, split_http_url, without_userinfo
     from evalhub_server.domain.card import CARD_FILE, card_json
     from evalhub_server.domain.k8s_labels import MAX_LABEL_CHARACTERS, label_value
@@ -170,6 +171,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CARD",
     "CARD_FILE",
+    "DOCKER_HUB_REALMS",
     "MAX_LABEL_CHARACTERS",
     "NO_CREDENTIALS",
     "OLDEST_PLUGIN_API",
@@ -312,7 +314,9 @@ __all__ = [
     "host_of",
     "is_address",
     "is_loopback",
+    "is_machine_local",
     "is_public",
+    "is_trusted_realm",
     "kind_of",
     "label_value",
     "merge_system_resource",
@@ -335,7 +339,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "evalhub_common.addresses": ("is_address", "is_loopback", "is_public"),
+    "evalhub_common.addresses": ("is_address", "is_loopback", "is_machine_local", "is_public"),
     "evalhub_common.backoff": ("Backoff", "retry_after_s"),
     "evalhub_common.docker_credentials": (
         "NO_CREDENTIALS",
@@ -347,6 +351,7 @@ _LAZY = {
     ),
     "evalhub_common.http_auth": ("Challenge", "basic_auth", "parse_challenges", "userinfo_auth"),
     "evalhub_common.proxies": ("proxy_options",),
+    "evalhub_common.registry_realms": ("DOCKER_HUB_REALMS", "is_trusted_realm"),
     "evalhub_common.urls": ("host_of", "port_of", "split_http_url", "without_userinfo"),
     "evalhub_server.domain.card": ("CARD_FILE", "card_json"),
     "evalhub_server.domain.redaction": ("redacted", "redacted_message", "redacted_text"),

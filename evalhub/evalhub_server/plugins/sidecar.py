@@ -127,6 +127,13 @@ class SidecarOci(Struct, kw_only=True, frozen=True):
             examples=["5m"],
         ),
     ] = None
+    allowed_realms: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Hosts of token servers that get credentials from sidecars although their registry is of another domain. Default: Docker Hub's.",
+            examples=[["auth.docker.io", "sso.example.com"]],
+        ),
+    ] = ()
 
 
 class SidecarModel(Struct, kw_only=True, frozen=True):

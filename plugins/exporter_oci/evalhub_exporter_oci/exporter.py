@@ -45,6 +45,7 @@ class OciExporter(Exporter):
         """Push the card. A card that is there is not pushed again; the tag moves to a newer card."""
         # aiohttp is imported with the first export, in a thread, because the import takes long.
         await asyncio.to_thread(import_module, "evalhub_exporter_oci.push")
+        from evalhub_exporter_oci.addresses import AddressPolicy
         from evalhub_exporter_oci.push import push
         from evalhub_exporter_oci.session import RegistrySession
 
@@ -71,7 +72,12 @@ class OciExporter(Exporter):
             )
         )
         async with RegistrySession(
-            location, credentials, timeout_s=settings.http_timeout, ca_cert_path=settings.ca_cert_path
+            location,
+            credentials,
+            timeout_s=settings.http_timeout,
+            ca_cert_path=settings.ca_cert_path,
+            allowed_realms=settings.allowed_realms,
+            policy=None if secret is None else AddressPolicy(settings.allowed_registries),
         ) as session:
             digest = await push(session, location, artifact)
         return ExportOutcome(reference=f"{location.text}@{digest}", digest=digest)

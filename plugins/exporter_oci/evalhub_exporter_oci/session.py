@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
 import msgspec
+import structlog
+from aiohttp.abc import AbstractResolver
 from msgspec import Struct
 from yarl import URL
 
+from evalhub_exporter_oci.addresses import AddressPolicy, AddressRefused, CheckedResolver
 from evalhub_exporter_oci.location import Location
 from evalhub_server.plugins import (
+    DOCKER_HUB_REALMS,
     SERVER_VERSION,
     Challenge,
     ExportRefused,
     RegistryCredentials,
+    is_trusted_realm,
     parse_challenges,
     proxy_options,
 )
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -50,7 +58,11 @@ class _Faults(Struct):
 
 
 class RegistrySession:
-    """An async context manager. Redirects are not followed, so that credentials reach the registry only."""
+    """An async context manager. Redirects are not followed, so that credentials reach the registry only.
+
+    With ``policy``, for jobs of tenants, addresses are checked, and connection errors do not tell what was found there: the
+    log has the reason. Without it, any address is allowed.
+    """
 
     def __init__(
         self,
@@ -59,29 +71,40 @@ class RegistrySession:
         *,
         timeout_s: float,
         ca_cert_path: str = "",
+        allowed_realms: Collection[str] = DOCKER_HUB_REALMS,
+        policy: AddressPolicy | None = None,
     ) -> None:
         self._location = location
         self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._ca_cert_path = ca_cert_path
         self._authorization = f"Bearer {credentials.registry_token}" if credentials.registry_token else ""
+        self._allowed_realms = allowed_realms
+        self._policy = policy
         self._http: aiohttp.ClientSession | None = None
+        self._proxied: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         tls = await asyncio.to_thread(self._tls)  # loading certificates blocks
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls),
+        self._http = self._client(tls, CheckedResolver(self._policy) if self._policy else None)
+        # A proxy connects to the registry; its own address is often private.
+        self._proxied = self._client(tls, None)
+        return self
+
+    def _client(self, tls: ssl.SSLContext | bool, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, resolver=resolver, use_dns_cache=False),
             timeout=self._timeout,
             headers={"User-Agent": f"eval-hub-server/{SERVER_VERSION}"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._http is not None  # noqa: S101  set on entering
-        await self._http.close()
+        for http in (self._http, self._proxied):
+            assert http is not None  # noqa: S101  set on entering
+            await http.close()
 
     @asynccontextmanager
     async def request(
@@ -107,17 +130,43 @@ class RegistrySession:
     async def _send(
         self, method: str, url: URL, *, data: bytes | Mapping[str, str], headers: Mapping[str, str]
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        assert self._http is not None  # noqa: S101  set on entering
         try:
-            async with self._http.request(
-                method, url, data=data, allow_redirects=False, **proxy_options(str(url), headers)
-            ) as answer:
+            options = proxy_options(str(url), headers)
+            await self._check(url, proxied="proxy" in options)
+            http = self._proxied if "proxy" in options else self._http
+            assert http is not None  # noqa: S101  set on entering
+            async with http.request(method, url, data=data, allow_redirects=False, **options) as answer:
                 yield answer
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, ValueError) as error:
-            reason = (
-                f"no answer within {self._timeout.total:g} s" if isinstance(error, TimeoutError) else error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            reason = self._reason(error)
+            if self._policy is None:
+                raise RegistryError(f"{url.origin()} cannot be reached: {reason}") from error
+            log.warning(
+                "Registry request failed",
+                artifact=self._location.text,
+                method=method,
+                server=str(url.origin()),
+                error=reason,
             )
-            raise RegistryError(f"{url.origin()} cannot be reached: {reason}") from error
+            # One text for all causes: others would tell the tenant what is at an address.
+            raise RegistryError(f"{self._location.host} cannot be reached; see the server's log") from None
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"no answer within {self._timeout.total:g} s"
+        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, AddressRefused):
+            return str(error.os_error)
+        return str(error) or type(error).__name__
+
+    async def _check(self, url: URL, *, proxied: bool) -> None:
+        """Check an address in a URL and, where a proxy connects, what its name means here. Raises :class:`AddressRefused`."""
+        if self._policy is None:
+            return
+        host, port = url.host or "", url.port or 0
+        self._policy.check_literal(host, port)
+        if proxied:
+            with suppress(socket.gaierror):  # behind a proxy, public names often cannot be resolved
+                await CheckedResolver(self._policy).resolve(host, port)
 
     async def _authorize(self, challenges: list[Challenge]) -> None:
         """Get the authorization for a challenge. Raises :class:`RegistryError` without credentials for it."""
@@ -169,6 +218,12 @@ class RegistrySession:
         if realm.scheme not in schemes or not realm.host or realm.user:
             raise ExportRefused(
                 f"{self._location.host} requests tokens from {text!r}, which must not get credentials"
+            )
+        registry = URL(self._location.url).host or ""
+        if not is_trusted_realm(realm.host, registry, self._allowed_realms):
+            raise ExportRefused(
+                f"{self._location.host} requests tokens from {realm.host}, which is of another domain and must not get "
+                "credentials; if it may, add it to oci.allowed_realms"
             )
         return realm
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,14 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from evalhub_server.plugins import (
+    DOCKER_HUB_REALMS,
     PluginContext,
     SettingsError,
     SidecarSettings,
     Timespan,
     convert_section,
     find_section,
+    host_of,
 )
 
 
@@ -43,6 +46,20 @@ class OciSettings(Struct, kw_only=True, frozen=True):
             examples=[["registry.lan:5000"]],
         ),
     ] = ()
+    allowed_registries: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Registries with private addresses that jobs of a cluster may export to, as `host`, `host:port` or network. Addresses of the server itself, link-local ones and metadata services are never allowed. In local mode every registry is.",
+            examples=[["registry.registry.svc.cluster.local:5000", "10.96.0.0/12"]],
+        ),
+    ] = ()
+    allowed_realms: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Hosts of token servers that get credentials beside those with the host or the registrable domain of their registry.",
+            examples=[["auth.docker.io", "sso.example.com"]],
+        ),
+    ] = DOCKER_HUB_REALMS
     http_timeout: Annotated[Timespan, Meta(description="Time limit for one answer of a registry.")] = (
         Timespan(30)
     )
@@ -61,4 +78,22 @@ def complete(settings: OciSettings, context: PluginContext) -> OciSettings:
     for host in settings.insecure_registries:
         if "/" in host:
             raise SettingsError(f"oci.insecure_registries: {host!r} is not a host; write host or host:port")
+    for entry in settings.allowed_registries:
+        if not _is_network(entry) and host_of(entry) is None:
+            raise SettingsError(
+                f"oci.allowed_registries: {entry!r} is neither a host nor a network; write host, host:port or 10.0.0.0/8"
+            )
+    for host in settings.allowed_realms:
+        if ":" in host or host_of(host) is None:
+            raise SettingsError(
+                f"oci.allowed_realms: {host!r} is not a host; write it without scheme and port"
+            )
     return settings
+
+
+def _is_network(entry: str) -> bool:
+    try:
+        ip_network(entry.strip().strip("[]"), strict=False)
+    except ValueError:
+        return False
+    return True

@@ -36,7 +36,11 @@ def sidecar_config(
             http_timeout=_ns(timeout),
             token_cache_timeout=_ns(mlflow.token_cache_timeout),
         )
-    oci = _without_empty(ca_cert_path=settings.oci.ca_cert_path, http_timeout=_ns(settings.oci.http_timeout))
+    oci = _without_empty(
+        ca_cert_path=settings.oci.ca_cert_path,
+        http_timeout=_ns(settings.oci.http_timeout),
+        allowed_realms=list(settings.oci.allowed_realms),
+    )
     if oci:
         config["oci"] = oci
     if model_url:

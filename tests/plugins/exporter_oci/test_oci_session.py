@@ -10,8 +10,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import structlog
 
+from evalhub_common.addresses import is_machine_local, is_public
 from evalhub_common.docker_credentials import RegistryCredentials
+from evalhub_exporter_oci.addresses import AddressPolicy
 from evalhub_exporter_oci.artifact import Artifact, Blob, card_artifact
 from evalhub_exporter_oci.location import Location, artifact_location
 from evalhub_exporter_oci.push import push
@@ -226,3 +229,110 @@ async def test_a_proxy_that_wants_a_password_is_named_without_it(monkeypatch: py
                 await pushed(place_at(host, insecure=insecure))
             assert "wrong" not in str(failed.value)
     assert proxy.requests == []
+
+
+@pytest.fixture(scope="module")
+def own_address() -> str:
+    """An address of this computer that is neither loopback nor public, as a registry in a cluster has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))  # sends nothing; finds the route
+        except OSError:
+            pytest.skip("needs an address beside loopback")
+        address = probe.getsockname()[0]
+    if is_public(address) or is_machine_local(address):
+        pytest.skip("needs a private address")
+    return address
+
+
+async def test_a_tenants_private_registry_must_be_allowed(own_address: str):
+    network = f"{own_address}/32"
+    with Registry(address=own_address) as registry:
+        place = place_at(registry.host)
+        for allowed in ([], ["10.255.0.0/16", "other.test", f"{own_address[:-1]}999:1"]):
+            with pytest.raises(RegistryError, match="cannot be reached; see the server's log"):
+                await pushed(place, policy=AddressPolicy(allowed))
+        assert registry.requests == []
+        for allowed in ([network], [own_address], [f"{registry.host}"]):
+            await pushed(place, policy=AddressPolicy(allowed))
+        count = len(registry.requests)
+        with pytest.raises(RegistryError, match="cannot be reached"):
+            await pushed(place, policy=AddressPolicy([f"{own_address}:1"]))
+        assert len(registry.requests) == count
+
+
+async def test_uploads_and_token_realms_of_a_tenants_registry_reach_no_other_service(own_address: str):
+    policy = AddressPolicy([own_address])
+    with AnsweringServer(lambda request: Reply(201)) as service, Registry(address=own_address) as registry:
+        for target in (service.url, f"http://127.0.0.1:{service.port}", f"http://2130706433:{service.port}"):
+            registry.uploads = f"{target}/latest/meta-data"
+            with pytest.raises(
+                RegistryError, match=rf"^{registry.host} cannot be reached; see the server's log$"
+            ):
+                await pushed(place_at(registry.host), policy=policy)
+        for realm in (service.url, f"http://127.1:{service.port}"):
+            challenge = {"WWW-Authenticate": f'Bearer realm="{realm}/token"'}
+            registry.override = lambda request, challenge=challenge: Reply(401, headers=challenge)
+            with pytest.raises((RegistryError, ExportRefused)):
+                await pushed(place_at(registry.host), policy=policy, allowed_realms=["localhost", "127.1"])
+        assert service.requests == []
+
+
+async def test_tenants_read_one_text_for_every_connection_error(own_address: str):
+    texts, reasons = set[str](), list[str]()
+    with (
+        socket.create_server((own_address, 0)) as silent,
+        AnsweringServer(lambda request: None, address=own_address) as closing,
+    ):
+        hosts = [
+            f"{own_address}:{silent.getsockname()[1]}",  # a timeout
+            closing.host,  # a connection that is closed
+            f"{own_address}:1",  # refused
+            "no-such-host.invalid",
+            "127.0.0.1:1",
+            "localhost:1",
+            "169.254.169.254",
+            "10.0.0.1",
+        ]
+        for host in hosts:
+            place = place_at(host)
+            with structlog.testing.capture_logs() as lines, pytest.raises(RegistryError) as failed:
+                await pushed(place, timeout_s=0.3, policy=AddressPolicy([own_address]))
+            texts.add(str(failed.value).replace(place.host, "HOST"))
+            (line,) = lines
+            assert line["artifact"] == place.text
+            reasons.append(line["error"])
+    assert texts == {"HOST cannot be reached; see the server's log"}
+    assert "no answer within 0.3 s" in reasons[0]
+    assert all(
+        "which is of the server itself, link-local or a metadata service" in text for text in reasons[4:7]
+    )
+    assert "add the host or its network to oci.allowed_registries" in reasons[7]
+    assert len(set(reasons)) == len(reasons)
+
+
+async def test_a_proxy_is_not_asked_for_addresses_that_are_refused(monkeypatch: pytest.MonkeyPatch):
+    with (
+        Registry() as registry,
+        RunningProxy({"registry.test": registry.port, "10.0.0.1": registry.port}) as proxy,
+    ):
+        for name, value in proxy.environment("").items():
+            monkeypatch.setenv(name, value)
+        for host in ("10.0.0.1", "169.254.169.254", "localhost:1"):
+            with pytest.raises(RegistryError, match="cannot be reached; see the server's log"):
+                await pushed(place_at(host), policy=AddressPolicy([]))
+        assert proxy.requests == []
+        registry.uploads = "http://registry.test/upload"
+        await pushed(place_at("registry.test"), policy=AddressPolicy([]))
+
+
+async def test_credentials_go_to_no_token_server_of_another_domain(tmp_path: Path):
+    challenge = {"WWW-Authenticate": 'Bearer realm="https://tokens.elsewhere.test/token"'}
+    with AnsweringServer(lambda request: Reply(401, headers=challenge)) as registry:
+        place = place_at(registry.host)
+        with pytest.raises(
+            ExportRefused, match=r"tokens\.elsewhere\.test, which is of another domain .* oci\.allowed_realms"
+        ):
+            await pushed(place)
+        with pytest.raises(RegistryError, match="cannot be reached"):
+            await pushed(place, allowed_realms=["tokens.elsewhere.test"])

@@ -27,6 +27,7 @@ from evalhub_server.plugins import (
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.testing.builders import EPOCH, a_job
 from harness.answering import AnsweringServer, Reply
+from harness.proxy import RunningProxy
 
 OWED = OutboxEntry(kind="exporter", name="oci", event="card", since=EPOCH)
 
@@ -41,6 +42,13 @@ def make(section: dict[str, Any], **context: Any) -> Exporter:
     ("section", "complaint"),
     [
         ({"insecure_registries": ["http://a"]}, r"^oci\.insecure_registries: 'http://a' is not a host"),
+        (
+            {"allowed_registries": ["http://a"]},
+            r"^oci\.allowed_registries: 'http://a' is neither a host nor a network",
+        ),
+        ({"allowed_registries": ["10.0.0.0/99"]}, r"^oci\.allowed_registries: '10\.0\.0\.0/99' is neither"),
+        ({"allowed_realms": ["https://a.test/token"]}, r"^oci\.allowed_realms: .* is not a host"),
+        ({"allowed_realms": ["a.test:443"]}, r"^oci\.allowed_realms: 'a\.test:443' is not a host"),
         ({"ca_cert_path": "/gone.pem"}, r"^oci\.ca_cert_path: /gone\.pem is not a file"),
         ({"http_timeout": "0s"}, r"^oci\.http_timeout: "),
         ({"http_timeout": 30}, r"^oci\.http_timeout: 30 has no unit"),
@@ -77,27 +85,32 @@ def a_job_that_asks(host: str = "registry.example") -> JobRecord:
     )
 
 
-async def test_a_tenant_s_secret_is_used_alone_and_runs_no_program(tmp_path: Path):
-    """A registry that records the user, which must not be the server's, who also has credentials and a helper."""
+async def test_a_tenant_s_secret_is_used_alone_and_runs_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A registry behind a proxy that records the user, which must not be the server's, who also has credentials and a helper."""
     refusal = Reply(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
     secret: dict[str, Any] = {}
 
     async def docker_config(job: JobRecord) -> bytes | None:
         return json.dumps(secret).encode()
 
-    with AnsweringServer(lambda request: refusal) as registry:
-        own = {"auths": {registry.host: {"username": "the-server-itself", "password": "p"}}}
+    host = "registry.test"
+    with AnsweringServer(lambda request: refusal) as registry, RunningProxy({host: registry.port}) as proxy:
+        for name, value in proxy.environment("").items():
+            monkeypatch.setenv(name, value)
+        own = {"auths": {host: {"username": "the-server-itself", "password": "p"}}}
         (tmp_path / "config.json").write_text(json.dumps(own), "utf-8")
         exporter = OciExporter(
-            OciSettings(insecure_registries=(registry.host,)),
+            OciSettings(insecure_registries=(host,)),
             PluginContext(docker_config=docker_config),
             {"DOCKER_CONFIG": str(tmp_path)},
         )
-        job = a_job_that_asks(registry.host)
+        job = a_job_that_asks(host)
         secret["credsStore"] = "a-program-of-the-tenant"
         with pytest.raises(RegistryError, match="there are no credentials for it"):
             await exporter.export(job, OWED)
-        secret["auths"] = {registry.host: {"username": "the-tenant", "password": "p"}}
+        secret["auths"] = {host: {"username": "the-tenant", "password": "p"}}
         with pytest.raises(RegistryError, match="check the credentials"):
             await exporter.export(job, OWED)
         secret["auths"] = []
@@ -117,4 +130,9 @@ async def test_a_tenants_job_does_not_reach_the_servers_loopback():
         exporter = OciExporter(OciSettings(), PluginContext(docker_config=docker_config), {})
         with pytest.raises(ExportRefused, match="would be accessed over plain HTTP"):
             await exporter.export(a_job_that_asks(f"http://{service.host}"), OWED)
+        allowed = OciSettings(insecure=True, allowed_registries=(service.host, "localhost", "127.0.0.0/8"))
+        exporter = OciExporter(allowed, PluginContext(docker_config=docker_config), {})
+        for host in (service.host, f"127.0.0.1:{service.port}", f"127.1:{service.port}"):
+            with pytest.raises(RegistryError, match=rf"^{host} cannot be reached; see the server's log$"):
+                await exporter.export(a_job_that_asks(host), OWED)
     assert service.requests == []

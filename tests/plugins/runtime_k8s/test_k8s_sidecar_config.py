@@ -17,7 +17,7 @@ CONFIGURED = {
     "base_url": "http://localhost:9000",
     "eval_hub": {"http_timeout": "20s", "token_cache_timeout": "1m", "insecure_skip_verify": True},
     "mlflow": {"http_timeout": "10s", "ca_cert_path": "/ca.pem"},
-    "oci": {"ca_cert_path": "/oci.pem", "http_timeout": "40s"},
+    "oci": {"ca_cert_path": "/oci.pem", "http_timeout": "40s", "allowed_realms": ["sso.example.com"]},
     "model": {"http_timeout": "2m", "insecure_skip_verify": True, "sa_token_hosts": ["m.example"]},
 }
 
@@ -38,6 +38,7 @@ def test_the_sidecar_reads_every_key(case: dict[str, Any], tmp_path: Path):
     assert config.eval_hub is not None
     assert config.mlflow is not None
     assert config.oci is not None
+    assert config.oci.allowed_realms == ("sso.example.com",)
     assert config.model is not None
     timeouts = [part.http_timeout for part in (config.eval_hub, config.mlflow, config.oci, config.model)]
     assert timeouts == pytest.approx([20, 10, 40, 120])
