@@ -122,6 +122,7 @@ def test_other_parameters_that_are_documented_are_read(server: RunningServer, do
         for method, path, operation in operations(document)
         if "limit" not in query_names(operation)
         for name in query_names(operation)
+        if name != "since"  # any text may be an entity tag
     ]
     assert others
     for method, path, name in others:

@@ -96,9 +96,9 @@ def test_a_preflight_from_a_page_of_this_computer(server: RunningServer):
     assert {name: value for name, value in answer.headers.items() if name.startswith(("access", "vary"))} == {
         "vary": "Origin",
         "access-control-allow-origin": "http://localhost:3000",
-        "access-control-expose-headers": "X-Global-Transaction-Id",
+        "access-control-expose-headers": "X-Global-Transaction-Id, ETag",
         "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
-        "access-control-allow-headers": "Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User",
+        "access-control-allow-headers": "Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User, If-Match, If-None-Match, Last-Event-ID",
         "access-control-max-age": "3600",
         "access-control-allow-private-network": "true",
     }
@@ -119,7 +119,7 @@ def test_allowed_pages_can_read_errors(server: RunningServer):
         answer = raw_request(server.port, "GET", path, "Origin: http://localhost:3000")
         assert answer.status == status
         assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
-        assert answer.headers["access-control-expose-headers"] == "X-Global-Transaction-Id"
+        assert answer.headers["access-control-expose-headers"] == "X-Global-Transaction-Id, ETag"
 
 
 def test_in_a_cluster_origins_are_not_checked_and_options_is_not_allowed(cluster: RunningServer):

@@ -29,6 +29,7 @@ from evalhub_server.cli.selection import (
 )
 from evalhub_server.cli.telemetry import ServerTelemetry
 from evalhub_server.engine.catalog import Catalog
+from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
@@ -112,6 +113,7 @@ class Server:
         self._plugins = plugins
         self._stack = contextlib.AsyncExitStack()
         self._http: HttpServer | None = None
+        self._feed: ChangeFeed | None = None
         self._socket: socket.socket | None = None
         self.state = ServerState()
 
@@ -143,6 +145,8 @@ class Server:
     def stop(self) -> None:
         """Make :meth:`serve` return; a second call does not wait for open requests."""
         self.state.set_stopping()
+        if self._feed is not None:
+            self._feed.close()
         if self._http is not None:
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
@@ -228,6 +232,7 @@ class Server:
         settings, runtime, trackers = self.settings, selected.runtime, selected.trackers
         targets = ExportTargets(trackers, selected.exporters, self._plugins.names(Exporter))
         store = JobStore(selected.storage, targets.pending_exports)
+        self._feed = store.feed
         self._start_observers(store, runtime)
         telemetry.observe(store, runtime)
         outbox = Outbox(store, targets, settings.finalizer, random.random, settings.secrets.redact)

@@ -214,6 +214,14 @@ def unallowed_patch(operation: str, path: str) -> ApiError:
     return ApiError(400, "unallowed_patch", text)
 
 
+def precondition_failed(kind: str, resource_id: str) -> ApiError:
+    text = (
+        f"The {kind} resource '{resource_id}' was changed after the client had read it: its ETag is not in If-Match. Read it "
+        "again, then repeat the change."
+    )
+    return ApiError(412, "precondition_failed", text)
+
+
 def method_not_allowed(method: str, uri: str, allowed: Sequence[str]) -> ApiError:
     text = f"The HTTP method {method} is not allowed for the API {uri}."
     return ApiError(405, "method_not_allowed", text, {"Allow": ", ".join(allowed)})

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 from evalhub_server.domain.outbox import PendingExport, with_pending_exports
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.write_buffer import BufferedChange, WriteBuffer
+from evalhub_server.errors import StorageError
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.storage import JobChange, JobPage, JobQuery, Storage
 
@@ -19,12 +21,14 @@ class JobStore:
     """Reads and writes jobs; calls its listeners after every committed change, synchronously and in commit order.
 
     The exports that a change requires are written to the outbox with the change, so that none is lost when the server dies.
+    ``feed`` gets every change before the listeners.
     """
 
     def __init__(self, storage: Storage, pending_exports: PendingExports | None = None) -> None:
         self._storage = storage
         self._pending_exports = pending_exports
         self._listeners: list[Listener] = []
+        self.feed = ChangeFeed()
         self._buffer = WriteBuffer(
             lambda each: self._update(each.job_id, each.tenant, each.change, with_exports=each.with_exports)
         )
@@ -44,7 +48,11 @@ class JobStore:
     async def add(self, job: JobRecord) -> JobRecord:
         """Store a new job; returns it with its outbox."""
         job = self._with_outbox(None, job)
-        await self._storage.add_job(job)
+        try:
+            await self._storage.add_job(job)
+        except StorageError:
+            self.feed.outcome_unknown()
+            raise
         self._announce(None, job)
         return job
 
@@ -93,13 +101,21 @@ class JobStore:
                 after if after is None or after is job or not with_exports else self._with_outbox(job, after)
             )
 
-        after = await self._storage.update_job(job_id, tenant, noted)
+        try:
+            after = await self._storage.update_job(job_id, tenant, noted)
+        except StorageError:
+            self.feed.outcome_unknown()
+            raise
         if after is not seen[-1]:
             self._announce(seen[-1], after)
         return after
 
     async def delete(self, job: JobRecord, tenant: str | None) -> None:
-        await self._storage.delete_job(job.id, tenant)
+        try:
+            await self._storage.delete_job(job.id, tenant)
+        except StorageError:
+            self.feed.outcome_unknown()
+            raise
         self._announce(job, None)
 
     def _with_outbox(self, before: JobRecord | None, after: JobRecord) -> JobRecord:
@@ -109,5 +125,6 @@ class JobStore:
 
     def _announce(self, before: JobRecord | None, after: JobRecord | None) -> None:
         change = JobChanged(before=before, after=after)
+        self.feed.publish(change)
         for listener in self._listeners:
             listener(change)

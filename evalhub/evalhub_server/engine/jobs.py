@@ -20,6 +20,7 @@ from evalhub_server.domain.planning import (
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
 from evalhub_server.domain.refused_events import refused_event
 from evalhub_server.domain.resource import CollectionRecord
+from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_logs import read_logs
@@ -72,6 +73,11 @@ class JobService:
         self._clock = clock
         self._new_id = new_id
         self._export_requests = export_requests
+
+    @property
+    def feed(self) -> ChangeFeed:
+        """The committed changes of jobs."""
+        return self._store.feed
 
     async def create(self, request: JobRequest, identity: Identity) -> JobRecord:
         """Validate a request, plan the job, store it and queue its benchmarks."""

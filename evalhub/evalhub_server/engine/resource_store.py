@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
 
@@ -39,15 +40,25 @@ class ResourceStore:
     """Reads and writes providers and collections. ``tenant`` and exceptions are those of :class:`Storage`.
 
     Hold the lock ``writing`` while writing a configuration: derived taxonomies are computed from stored providers,
-    and no other write may come between.
+    and no other write may come between. ``changes`` counts the writes; a write that failed counts too, since a broken
+    connection leaves open whether it was committed.
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.writing = asyncio.Lock()
+        self.changes = 0
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        try:
+            yield
+        finally:
+            self.changes += 1
 
     async def add(self, record: AnyResource) -> None:
-        await self._storage.add_resource(record)
+        with self._counted():
+            await self._storage.add_resource(record)
 
     async def get(self, type_: type[R], resource_id: str, tenant: str | None) -> R:
         record = await self._storage.get_resource(KINDS[type_], resource_id, tenant)
@@ -63,12 +74,14 @@ class ResourceStore:
         def checked(stored: AnyResource) -> AnyResource | None:
             return change(stored) if isinstance(stored, type_) else None
 
-        record = await self._storage.update_resource(KINDS[type_], resource_id, tenant, checked)
+        with self._counted():
+            record = await self._storage.update_resource(KINDS[type_], resource_id, tenant, checked)
         assert isinstance(record, type_)  # noqa: S101  the storage's contract
         return record
 
     async def delete(self, record: AnyResource, tenant: str | None) -> None:
-        await self._storage.delete_resource(KINDS[type(record)], record.id, tenant)
+        with self._counted():
+            await self._storage.delete_resource(KINDS[type(record)], record.id, tenant)
 
     async def visible_providers(
         self, provider_ids: Iterable[str], tenant: str | None
@@ -117,7 +130,8 @@ class ResourceStore:
             for key, config in system.collections.items()
         ]
         async with self.writing:
-            await self._storage.replace_system(records)
+            with self._counted():
+                await self._storage.replace_system(records)
             for record in records:
                 await self._warn_if_skipped(record)
             await self.update_derived()

@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 
 from evalhub_server.domain import json_patch, problems, resource_transitions
+from evalhub_server.domain.entity_tags import Tags
 from evalhub_server.domain.json_patch import Patch
 from evalhub_server.domain.remote_commands import check_commands_allowed
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
@@ -50,6 +51,11 @@ class ResourceService:
         self._body_limit_bytes = body_limit_bytes
         self._commands_allowed = commands_allowed
 
+    @property
+    def changes(self) -> int:
+        """The number of writes of providers and collections in this life of the server."""
+        return self._store.changes
+
     async def get_provider(self, provider_id: str, identity: Identity) -> ProviderRecord:
         return await self._get(ProviderRecord, provider_id, identity)
 
@@ -78,17 +84,25 @@ class ResourceService:
         return record
 
     async def replace_provider(
-        self, provider_id: str, config: ProviderConfig, identity: Identity
+        self, provider_id: str, config: ProviderConfig, identity: Identity, if_match: Tags | None = None
     ) -> ProviderRecord:
         now = self._clock()
         return await self._change_provider(
-            provider_id, identity, lambda stored: resource_transitions.replace_provider(stored, config, now)
+            provider_id,
+            identity,
+            if_match,
+            lambda stored: resource_transitions.replace_provider(stored, config, now),
         )
 
-    async def patch_provider(self, provider_id: str, patch: Patch, identity: Identity) -> ProviderRecord:
+    async def patch_provider(
+        self, provider_id: str, patch: Patch, identity: Identity, if_match: Tags | None = None
+    ) -> ProviderRecord:
         now, limit_bytes = self._clock(), self._body_limit_bytes
         return await self._change_provider(
-            provider_id, identity, lambda stored: json_patch.patch_provider(stored, patch, now, limit_bytes)
+            provider_id,
+            identity,
+            if_match,
+            lambda stored: json_patch.patch_provider(stored, patch, now, limit_bytes),
         )
 
     async def delete_provider(self, provider_id: str, identity: Identity) -> None:
@@ -112,23 +126,25 @@ class ResourceService:
         )
 
     async def replace_collection(
-        self, collection_id: str, config: CollectionConfig, identity: Identity
+        self, collection_id: str, config: CollectionConfig, identity: Identity, if_match: Tags | None = None
     ) -> CollectionRecord:
         return await self._change_collection(
             collection_id,
             identity,
+            if_match,
             lambda stored, visible, now: resource_transitions.replace_collection(
                 stored, config, visible, now
             ),
         )
 
     async def patch_collection(
-        self, collection_id: str, patch: Patch, identity: Identity
+        self, collection_id: str, patch: Patch, identity: Identity, if_match: Tags | None = None
     ) -> CollectionRecord:
         limit_bytes = self._body_limit_bytes
         return await self._change_collection(
             collection_id,
             identity,
+            if_match,
             lambda stored, visible, now: json_patch.patch_collection(
                 stored, patch, visible, now, limit_bytes
             ),
@@ -151,9 +167,15 @@ class ResourceService:
         return Creation(id=self._new_id(), tenant=identity.tenant, owner=identity.user, now=self._clock())
 
     async def _change_provider(
-        self, provider_id: str, identity: Identity, change: Callable[[ProviderRecord], ProviderRecord]
+        self,
+        provider_id: str,
+        identity: Identity,
+        if_match: Tags | None,
+        change: Callable[[ProviderRecord], ProviderRecord],
     ) -> ProviderRecord:
         def checked(stored: ProviderRecord) -> ProviderRecord:
+            if if_match is not None:
+                if_match.check_edit(stored.updated_at, Kind.PROVIDER, provider_id)
             record = change(stored)
             check_commands_allowed(record.config, allowed=self._commands_allowed, stored=stored.config)
             return record
@@ -166,9 +188,15 @@ class ResourceService:
         return record
 
     async def _change_collection(
-        self, collection_id: str, identity: Identity, change: CollectionChange
+        self, collection_id: str, identity: Identity, if_match: Tags | None, change: CollectionChange
     ) -> CollectionRecord:
         now = self._clock()
+
+        def checked(stored: CollectionRecord, visible: VisibleBenchmarks) -> CollectionRecord:
+            if if_match is not None:
+                if_match.check_edit(stored.updated_at, Kind.COLLECTION, collection_id)
+            return change(stored, visible, now)
+
         async with self._store.writing:
             with _api_errors(Kind.COLLECTION, collection_id):
                 visible = await self._store.visible_benchmarks(identity.scope)
@@ -176,7 +204,7 @@ class ResourceService:
                     CollectionRecord,
                     collection_id,
                     identity.scope,
-                    lambda stored: change(stored, visible, now),
+                    lambda stored: checked(stored, visible),
                 )
         log.info("Updated collection", collection_id=collection_id)
         _warn_of_unknown_members(record, visible)

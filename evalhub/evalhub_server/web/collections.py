@@ -14,15 +14,26 @@ from evalhub_server.domain.resource_requests import read_collection
 from evalhub_server.domain.resource_transitions import CloneOverrides, read_overrides
 from evalhub_server.models.collection import CollectionConfig, CollectionResource
 from evalhub_server.models.common import Page
+from evalhub_server.web.conditional import ListState, if_match, resource_response
 from evalhub_server.web.openapi import examples
-from evalhub_server.web.openapi.errors import LIST, PATCH, SCOPED, broken_rule, not_found
+from evalhub_server.web.openapi.errors import ID, LIST, PATCH, SCOPED, broken_rule, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, RequestBody, Success, links, names
-from evalhub_server.web.openapi.parameters import CATEGORY, LIMIT, NAME, OFFSET, OWNER, SCOPE, TAGS, terms
+from evalhub_server.web.openapi.parameters import (
+    CATEGORY,
+    LIMIT,
+    NAME,
+    OFFSET,
+    OWNER,
+    SCOPE,
+    TAGGED,
+    TAGS,
+    terms,
+)
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.resource_lists import SORTS, page_response, resource_query
-from evalhub_server.web.responses import NO_CONTENT, RawResponse, json_response
+from evalhub_server.web.responses import NO_CONTENT, RawResponse
 from evalhub_server.web.services import Services
 
 COLLECTION_LINKS = links(
@@ -35,8 +46,14 @@ COLLECTION_LINKS = links(
     "clone_collection",
 )
 CONFIG = RequestBody(type=CollectionConfig, examples={"quickstart": examples.COLLECTION})
-CHANGED = Success(description="The updated collection.", type=CollectionResource, example=examples.collection)
+CHANGED = Success(
+    description="The updated collection.",
+    type=CollectionResource,
+    example=examples.collection,
+    headers=TAGGED,
+)
 INVALID = broken_rule("CollectionConfig.name", "required")
+CHANGED_SINCE = (problems.precondition_failed("collection", ID),)
 READ_ONLY = (problems.read_only("collection", "quickstart-v1"), not_found("collection"))
 
 COLLECTION_FILTERS = (
@@ -58,7 +75,10 @@ COLLECTION_FILTER_NAMES = names(COLLECTION_FILTERS)
 LIST_COLLECTIONS = Operation(
     query=COLLECTION_FILTERS,
     success=Success(
-        description="One page of collections.", type=Page[CollectionResource], example=examples.collections
+        description="One page of collections.",
+        type=Page[CollectionResource],
+        example=examples.collections,
+        headers=TAGGED,
     ),
     errors=(*LIST, *SCOPED),
 )
@@ -75,13 +95,16 @@ async def list_collections(request: ApiRequest, services: NamedDependency[Servic
         filters=COLLECTION_FILTER_NAMES,
         labels=("tags", *TAXONOMY),
     )
+    state = ListState(request, services.feed.epoch, services.resources.changes)
+    if state.not_modified is not None:
+        return state.not_modified
     page = await services.resources.list(query)
     items = [
         msgspec.Raw(await services.encode_collection(record, request.identity))
         for record in page.items
         if isinstance(record, CollectionRecord)
     ]
-    return page_response(parameters, query, page.total_count, items)
+    return page_response(state, parameters, query, page.total_count, items)
 
 
 CREATE_COLLECTION = Operation(
@@ -92,6 +115,7 @@ CREATE_COLLECTION = Operation(
         type=CollectionResource,
         links=COLLECTION_LINKS,
         example=examples.collection,
+        headers=TAGGED,
     ),
     errors=(INVALID,),
 )
@@ -107,11 +131,15 @@ async def create_collection(request: ApiRequest, services: NamedDependency[Servi
     """
     config = read_collection(await request.body())
     collection = await services.resources.create_collection(config, request.identity)
-    return json_response(await services.encode_collection(collection, request.identity), 201)
+    return resource_response(
+        request, await services.encode_collection(collection, request.identity), collection.updated_at, 201
+    )
 
 
 GET_COLLECTION = Operation(
-    success=Success(description="The collection.", type=CollectionResource, example=examples.collection),
+    success=Success(
+        description="The collection.", type=CollectionResource, example=examples.collection, headers=TAGGED
+    ),
     errors=(not_found("collection"),),
 )
 
@@ -122,10 +150,12 @@ async def get_collection(
 ) -> RawResponse:
     """Get a collection."""
     collection = await services.resources.get_collection(collection_id, request.identity)
-    return json_response(await services.encode_collection(collection, request.identity))
+    return resource_response(
+        request, await services.encode_collection(collection, request.identity), collection.updated_at
+    )
 
 
-REPLACE_COLLECTION = Operation(body=CONFIG, success=CHANGED, errors=(INVALID, *READ_ONLY))
+REPLACE_COLLECTION = Operation(body=CONFIG, success=CHANGED, errors=(INVALID, *READ_ONLY, *CHANGED_SINCE))
 
 
 @put("/{collection_id:str}", operation=REPLACE_COLLECTION)
@@ -137,8 +167,12 @@ async def replace_collection(
     Its id, owner, creation time, origin, pin and number of runs are kept; existing jobs are not affected.
     """
     config = read_collection(await request.body())
-    collection = await services.resources.replace_collection(collection_id, config, request.identity)
-    return json_response(await services.encode_collection(collection, request.identity))
+    collection = await services.resources.replace_collection(
+        collection_id, config, request.identity, if_match(request)
+    )
+    return resource_response(
+        request, await services.encode_collection(collection, request.identity), collection.updated_at
+    )
 
 
 PATCH_COLLECTION = Operation(
@@ -153,7 +187,7 @@ PATCH_COLLECTION = Operation(
         },
     ),
     success=CHANGED,
-    errors=(*PATCH, INVALID, *READ_ONLY),
+    errors=(*PATCH, INVALID, *READ_ONLY, *CHANGED_SINCE),
 )
 
 
@@ -167,8 +201,12 @@ async def patch_collection(
     that cannot be applied or that breaks a rule changes nothing. `replace` adds an absent member.
     """
     changes = read_patch(await request.body(), Kind.COLLECTION)
-    collection = await services.resources.patch_collection(collection_id, changes, request.identity)
-    return json_response(await services.encode_collection(collection, request.identity))
+    collection = await services.resources.patch_collection(
+        collection_id, changes, request.identity, if_match(request)
+    )
+    return resource_response(
+        request, await services.encode_collection(collection, request.identity), collection.updated_at
+    )
 
 
 DELETE_COLLECTION = Operation(
@@ -200,6 +238,7 @@ CLONE_COLLECTION = Operation(
         type=CollectionResource,
         links=COLLECTION_LINKS,
         example=examples.clone,
+        headers=TAGGED,
     ),
     errors=(INVALID, not_found("collection")),
 )
@@ -218,7 +257,9 @@ async def clone_collection(
     # Unlike elsewhere in the contract, a missing source is reported before an invalid body.
     source = await services.resources.get_collection(collection_id, request.identity)
     clone = await services.resources.clone_collection(source, read_overrides(body), request.identity)
-    return json_response(await services.encode_collection(clone, request.identity), 201)
+    return resource_response(
+        request, await services.encode_collection(clone, request.identity), clone.updated_at, 201
+    )
 
 
 collection_router = Router(

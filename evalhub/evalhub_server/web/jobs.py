@@ -17,13 +17,14 @@ from evalhub_server.models.common import Page, State
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
 from evalhub_server.plugins.storage import JobQuery
+from evalhub_server.web.conditional import SINCE, WAIT, ListState, long_poll, resource_response
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, not_found
 from evalhub_server.web.openapi.operation import Link, Operation, RequestBody, Success, links, names
-from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, TAGS, boolean, terms
+from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, TAGGED, TAGS, boolean, terms
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
-from evalhub_server.web.responses import NO_CONTENT, RawResponse, encode, json_response
+from evalhub_server.web.responses import NO_CONTENT, RawResponse, encode
 from evalhub_server.web.services import Services
 
 CREATE_JOB = Operation(
@@ -53,6 +54,7 @@ CREATE_JOB = Operation(
                 parameters={"job_id": "$response.body#/resource/id", "benchmark_index": "0"},
             ),
         ),
+        headers=TAGGED,
         example=examples.pending_job,
     ),
     errors=(
@@ -91,7 +93,7 @@ async def create_job(request: ApiRequest, services: NamedDependency[Services]) -
     body = decode_job(await request.body())
     validate(body, "EvaluationJobConfig")
     job = await services.jobs.create(body, request.identity)
-    return json_response(services.encode_job(job), 202)
+    return resource_response(request, services.encode_job(job), status=202)
 
 
 JOB_FILTERS = (
@@ -106,7 +108,9 @@ JOB_FILTERS = (
 JOB_FILTER_NAMES = names(JOB_FILTERS)
 LIST_JOBS = Operation(
     query=JOB_FILTERS,
-    success=Success(description="One page of jobs.", type=Page[JobResource], example=examples.jobs),
+    success=Success(
+        description="One page of jobs.", type=Page[JobResource], example=examples.jobs, headers=TAGGED
+    ),
     errors=LIST,
 )
 
@@ -117,11 +121,15 @@ async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) ->
     query = Query(request.scope)
     limit, offset = query.page()
     query.allow_only(JOB_FILTER_NAMES)
-    page = await services.jobs.list(_job_query(query, limit, offset, request.identity))
+    job_query = _job_query(query, limit, offset, request.identity)
+    state = ListState(request, services.feed.epoch, services.feed.position)
+    if state.not_modified is not None:
+        return state.not_modified
+    page = await services.jobs.list(job_query)
     first, next_ = query.links(limit, offset, page.total_count)
     encode_job = services.encode_job
     items = [msgspec.Raw(encode_job(job)) for job in page.items]
-    return json_response(
+    return state.response(
         encode(Page(first=first, next=next_, limit=limit, total_count=page.total_count, items=items))
     )
 
@@ -140,8 +148,12 @@ def _job_query(query: Query, limit: int, offset: int, identity: Identity) -> Job
 
 
 GET_JOB = Operation(
-    success=Success(description="The job.", type=JobResource, example=examples.completed_job),
-    errors=(not_found("evaluation job"),),
+    query=(WAIT, SINCE),
+    success=Success(description="The job.", type=JobResource, example=examples.completed_job, headers=TAGGED),
+    errors=(
+        problems.query_parameter_invalid("wait", "duration such as 30s", "soon"),
+        not_found("evaluation job"),
+    ),
 )
 
 
@@ -149,13 +161,24 @@ GET_JOB = Operation(
 async def get_job(
     request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
 ) -> RawResponse:
-    """Get a job with its state, the state of its benchmarks, and the results so far."""
-    job = await services.jobs.get(job_id, request.identity)
-    return json_response(services.encode_job(job))
+    """Get a job with its state, the state of its benchmarks, and the results so far.
+
+    With `wait` the response is delayed until the job changes. A client that passes the last `ETag` as `since` misses no
+    change and polls no faster than the job changes.
+    """
+
+    async def read() -> tuple[bytes, bool]:
+        job = await services.jobs.get(job_id, request.identity)
+        return services.encode_job(job), job.state.terminal
+
+    if b"wait" in request.scope["query_string"]:
+        return resource_response(request, await long_poll(request, services.feed, job_id, read))
+    body, _ended = await read()
+    return resource_response(request, body)
 
 
 GET_CARD = Operation(
-    success=Success(description="The card.", type=EvaluationCard, example=examples.card),
+    success=Success(description="The card.", type=EvaluationCard, example=examples.card, headers=TAGGED),
     errors=(not_found("evaluation job"),),
 )
 
@@ -166,7 +189,7 @@ async def get_card(
 ) -> RawResponse:
     """Get the evaluation card of a job: the request and the outcome, for archives."""
     job = await services.jobs.get(job_id, request.identity)
-    return json_response(card_json(job))
+    return resource_response(request, card_json(job))
 
 
 HARD_DELETE = boolean("hard_delete", "Also remove the job, its results and its files.", default=False)

@@ -161,7 +161,7 @@ class RequestMiddleware:
             return raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404)
         # The token of a job's callback path is stricter than a tenant, and no proxy has added a user.
         identity = ANONYMOUS if is_report else self._identities.read(path, fields)
-        scope[CONTEXT_KEY] = RequestContext(trace_id=trace_id, identity=identity)  # type: ignore[typeddict-unknown-key]
+        scope[CONTEXT_KEY] = RequestContext(trace_id=trace_id, identity=identity, fields=fields)  # type: ignore[typeddict-unknown-key]
         return None
 
     def _log_request(self, scope: HTTPScope, status: int, duration_s: float, error: str) -> None:

@@ -68,12 +68,12 @@ CACHE_SIZE = 256
 
 VARY: Header = (b"vary", b"Origin")
 VARY_ONLY = (VARY,)
-EXPOSED: Header = (b"access-control-expose-headers", b"X-Global-Transaction-Id")
+EXPOSED: Header = (b"access-control-expose-headers", b"X-Global-Transaction-Id, ETag")
 PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User",
+        b"Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User, If-Match, If-None-Match, Last-Event-ID",
     ),
     (b"access-control-max-age", b"3600"),
 )

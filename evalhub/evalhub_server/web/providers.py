@@ -13,20 +13,24 @@ from evalhub_server.domain.resource import Kind
 from evalhub_server.domain.resource_requests import read_provider
 from evalhub_server.models.common import Page
 from evalhub_server.models.provider import Provider, ProviderConfig
+from evalhub_server.web.conditional import ListState, if_match, resource_response
 from evalhub_server.web.openapi import examples
-from evalhub_server.web.openapi.errors import LIST, PATCH, SCOPED, broken_rule, not_found
+from evalhub_server.web.openapi.errors import ID, LIST, PATCH, SCOPED, broken_rule, not_found
 from evalhub_server.web.openapi.operation import Operation, RequestBody, Success, links, names
-from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, SCOPE, TAGS, boolean
+from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, SCOPE, TAGGED, TAGS, boolean
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.resource_lists import page_response, resource_query
-from evalhub_server.web.responses import NO_CONTENT, RawResponse, json_response
+from evalhub_server.web.responses import NO_CONTENT, RawResponse
 from evalhub_server.web.services import Services
 
 CONFIG = RequestBody(type=ProviderConfig, examples={"local": examples.PROVIDER})
-CHANGED = Success(description="The updated provider.", type=Provider, example=examples.provider)
+CHANGED = Success(
+    description="The updated provider.", type=Provider, example=examples.provider, headers=TAGGED
+)
 INVALID = (broken_rule("ProviderConfig.name", "required"), problems.remote_commands_not_allowed())
+CHANGED_SINCE = (problems.precondition_failed("provider", ID),)
 READ_ONLY = (problems.read_only("provider", "quickstart"), not_found("provider"))
 
 PROVIDER_FILTERS = (
@@ -43,7 +47,9 @@ PROVIDER_FILTERS = (
 PROVIDER_FILTER_NAMES = names(PROVIDER_FILTERS)
 LIST_PROVIDERS = Operation(
     query=PROVIDER_FILTERS,
-    success=Success(description="One page of providers.", type=Page[Provider], example=examples.providers),
+    success=Success(
+        description="One page of providers.", type=Page[Provider], example=examples.providers, headers=TAGGED
+    ),
     errors=(*LIST, *SCOPED),
 )
 
@@ -59,9 +65,12 @@ async def list_providers(request: ApiRequest, services: NamedDependency[Services
         encode = services.encode_provider
     else:
         encode = services.encode_provider_without_benchmarks
+    state = ListState(request, services.feed.epoch, services.resources.changes)
+    if state.not_modified is not None:
+        return state.not_modified
     page = await services.resources.list(query)
     return page_response(
-        parameters, query, page.total_count, [msgspec.Raw(encode(record)) for record in page.items]
+        state, parameters, query, page.total_count, [msgspec.Raw(encode(record)) for record in page.items]
     )
 
 
@@ -80,6 +89,7 @@ CREATE_PROVIDER = Operation(
             "delete_provider",
         ),
         example=examples.provider,
+        headers=TAGGED,
     ),
     errors=INVALID,
 )
@@ -90,11 +100,11 @@ async def create_provider(request: ApiRequest, services: NamedDependency[Service
     """Create a provider."""
     config = read_provider(await request.body())
     provider = await services.resources.create_provider(config, request.identity)
-    return json_response(services.encode_provider(provider), 201)
+    return resource_response(request, services.encode_provider(provider), provider.updated_at, 201)
 
 
 GET_PROVIDER = Operation(
-    success=Success(description="The provider.", type=Provider, example=examples.provider),
+    success=Success(description="The provider.", type=Provider, example=examples.provider, headers=TAGGED),
     errors=(not_found("provider"),),
 )
 
@@ -105,10 +115,10 @@ async def get_provider(
 ) -> RawResponse:
     """Get a provider."""
     provider = await services.resources.get_provider(provider_id, request.identity)
-    return json_response(services.encode_provider(provider))
+    return resource_response(request, services.encode_provider(provider), provider.updated_at)
 
 
-REPLACE_PROVIDER = Operation(body=CONFIG, success=CHANGED, errors=(*INVALID, *READ_ONLY))
+REPLACE_PROVIDER = Operation(body=CONFIG, success=CHANGED, errors=(*INVALID, *READ_ONLY, *CHANGED_SINCE))
 
 
 @put("/{provider_id:str}", operation=REPLACE_PROVIDER)
@@ -117,8 +127,10 @@ async def replace_provider(
 ) -> RawResponse:
     """Replace a provider. Its id, owner and creation time are kept; existing jobs are not affected."""
     config = read_provider(await request.body())
-    provider = await services.resources.replace_provider(provider_id, config, request.identity)
-    return json_response(services.encode_provider(provider))
+    provider = await services.resources.replace_provider(
+        provider_id, config, request.identity, if_match(request)
+    )
+    return resource_response(request, services.encode_provider(provider), provider.updated_at)
 
 
 PATCH_PROVIDER = Operation(
@@ -130,7 +142,7 @@ PATCH_PROVIDER = Operation(
         },
     ),
     success=CHANGED,
-    errors=(*PATCH, *INVALID, *READ_ONLY),
+    errors=(*PATCH, *INVALID, *READ_ONLY, *CHANGED_SINCE),
 )
 
 
@@ -144,8 +156,10 @@ async def patch_provider(
     that cannot be applied or that breaks a rule changes nothing. `replace` adds an absent member.
     """
     changes = read_patch(await request.body(), Kind.PROVIDER)
-    provider = await services.resources.patch_provider(provider_id, changes, request.identity)
-    return json_response(services.encode_provider(provider))
+    provider = await services.resources.patch_provider(
+        provider_id, changes, request.identity, if_match(request)
+    )
+    return resource_response(request, services.encode_provider(provider), provider.updated_at)
 
 
 DELETE_PROVIDER = Operation(

@@ -34,6 +34,10 @@ class ApiRequest(Request[Any, Any, State]):
     def trace_id(self) -> str:
         return self._context.trace_id
 
+    def field(self, name: bytes) -> str:
+        """The value of a header by its lower-case name, or an empty string."""
+        return self._context.fields.get(name, b"").decode("latin-1")
+
     @property
     def _context(self) -> RequestContext:
         return self.scope[CONTEXT_KEY]  # type: ignore[literal-required]  # ours, beside ASGI's own keys

@@ -20,10 +20,14 @@ REFUSAL_KEY = "evalhub.refusal"
 
 
 class RequestContext(Struct, kw_only=True, frozen=True):
-    """``trace_id`` is the request id; responses return it in a header and in error bodies."""
+    """``trace_id`` is the request id; responses return it in a header and in error bodies.
+
+    ``fields`` are the request's headers by lower-case name, the first of repeated ones.
+    """
 
     trace_id: str
     identity: Identity
+    fields: Mapping[bytes, bytes] = {}
 
 
 TRACE_HEADER = b"x-global-transaction-id"

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import ErrorBody
+from evalhub_server.web.compression import MIN_BYTES, negotiated
 
 JSON = "application/json"
 NOT_FOUND = b"404 page not found\n"
@@ -23,15 +24,18 @@ _encoder = msgspec.json.Encoder()
 
 
 class RawResponse(Struct, frozen=True):
-    """A response with an encoded body. Like every response of Litestar it is an ASGI application that sends itself."""
+    """A response with an encoded body, compressed if it is large and the client accepts it. Like every response of Litestar it is an ASGI application that sends itself."""
 
     status: int
     headers: Sequence[Header] = ()
     body: bytes = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+        headers, body = self.headers, self.body
+        if len(body) >= MIN_BYTES:
+            headers, body = await negotiated(scope["headers"], headers, body)  # type: ignore[typeddict-item]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def raw_response(body: bytes, media_type: str, status: int = 200, *headers: Header) -> RawResponse:
@@ -41,9 +45,9 @@ def raw_response(body: bytes, media_type: str, status: int = 200, *headers: Head
     return RawResponse(status, (*content, *headers), body)
 
 
-def json_response(body: bytes, status: int = 200) -> RawResponse:
+def json_response(body: bytes, status: int = 200, *headers: Header) -> RawResponse:
     """A response with the JSON ``body``; a line feed is added, as in the contract."""
-    return raw_response(body + b"\n", JSON, status)
+    return raw_response(body + b"\n", JSON, status, *headers)
 
 
 # The contract has a media type even without a body.

@@ -40,6 +40,7 @@ class Services:
         self.metrics = metrics
         self.state = state
         self.components = components
+        self.feed = jobs.feed
         self.encode_job = RecordEncoder(job_resource)
         self.encode_provider = RecordEncoder(provider_resource)
         self.encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)

@@ -39,6 +39,10 @@ def success_response(success: Success, schemas: Schemas) -> Json:
     return response
 
 
+def not_modified_response() -> Json:
+    return {"description": "Not modified: the client has this version.", "headers": _headers("ETag")}
+
+
 def _link(link: Link) -> Json:
     object_: Json = {"operationId": link.operation, "parameters": dict(link.parameters)}
     return object_ if link.body is None else object_ | {"requestBody": link.body}

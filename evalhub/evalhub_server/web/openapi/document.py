@@ -14,10 +14,15 @@ from msgspec import Struct
 from evalhub_server import __version__
 from evalhub_server.models.common import ErrorBody, Json
 from evalhub_server.web.middleware import PUBLIC_PATHS
-from evalhub_server.web.openapi.content import error_responses, request_body, success_response
+from evalhub_server.web.openapi.content import (
+    error_responses,
+    not_modified_response,
+    request_body,
+    success_response,
+)
 from evalhub_server.web.openapi.errors import errors_of
 from evalhub_server.web.openapi.operation import Operation
-from evalhub_server.web.openapi.parameters import HEADER_PARAMETERS, HEADERS, PATH
+from evalhub_server.web.openapi.parameters import CONDITIONAL, HEADER_PARAMETERS, HEADERS, PATH
 from evalhub_server.web.openapi.schemas import Schemas, described
 
 API = "/api/v1/evaluations"
@@ -31,6 +36,8 @@ Runs evaluations of language models and stores their results. A client submits a
 * Filters of lists: `a,b` matches items with all of these values, `a|b` items with any of them; a repeated parameter is the same
   as a comma. Most parameters may be empty, which is the same as absent. Booleans are `true` and `false`; `1`, `t`, `T`, `TRUE`,
   `True` and their counterparts are accepted, too.
+* Resources and lists have an `ETag`. With `If-None-Match` an unchanged one is answered with 304; with `If-Match` a change is
+  refused with 412 after another change. Large bodies are compressed with gzip for clients that accept it.
 * Errors have a stable `message_code`. A method that a path does not have gets 405 with `Allow`; `HEAD` is available wherever
   `GET` is. An unknown path gets 404 as plain text. A request that is not completed in time gets 408, one with too large a head
   431, both without a body.
@@ -102,7 +109,7 @@ def make_document(routes: Iterable[BaseRoute]) -> Json:
         "paths": paths,
         "components": {
             "schemas": schemas.components(),
-            "parameters": HEADER_PARAMETERS,
+            "parameters": HEADER_PARAMETERS | CONDITIONAL,
             "headers": HEADERS,
             "securitySchemes": {
                 BEARER: {
@@ -145,6 +152,8 @@ def _operation(route: Route, schemas: Schemas) -> Json:
     if operation.body is not None:
         json["requestBody"] = request_body(operation.body, schemas)
     success = {str(operation.success.status): success_response(operation.success, schemas)}
+    if _condition(route) == "IfNoneMatch":
+        success["304"] = not_modified_response()
     errors = errors_of(
         operation, authenticated=not is_public, resources=is_resource, unsafe=route.method != "get"
     )
@@ -166,6 +175,15 @@ def _parameters(route: Route) -> Iterator[Json]:
         }
     for name in HEADER_PARAMETERS if route.path.startswith(API) else ("Trace",):
         yield {"$ref": f"#/components/parameters/{name}"}
+    if (condition := _condition(route)) is not None:
+        yield {"$ref": f"#/components/parameters/{condition}"}
+
+
+def _condition(route: Route) -> str | None:
+    """The header parameter with which a request for a resource that has an entity tag is conditional."""
+    if "ETag" not in route.operation.success.headers or route.method == "post":
+        return None
+    return "IfNoneMatch" if route.method == "get" else "IfMatch"
 
 
 class Rendered(Struct, kw_only=True, frozen=True):

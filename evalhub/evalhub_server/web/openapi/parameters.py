@@ -44,6 +44,9 @@ SCOPE = Parameter(
     schema={"type": "string", "enum": ["system", "tenant"]},
 )
 
+TAGGED = ("ETag",)
+"""Headers of responses with an entity tag."""
+
 PATH: dict[str, Json] = {
     "job_id": {
         "description": "The job's id, `resource.id`.",
@@ -91,6 +94,22 @@ HEADER_PARAMETERS: dict[str, Json] = {
 }
 """Header parameters by component name."""
 
+CONDITIONAL: dict[str, Json] = {
+    "IfNoneMatch": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "An earlier `ETag`: if nothing has changed, the response is 304 without a body.",
+        "schema": {"type": "string"},
+    },
+    "IfMatch": {
+        "name": "If-Match",
+        "in": "header",
+        "description": "The `ETag` of the version that is to be changed: after another change, the response is 412.",
+        "schema": {"type": "string"},
+    },
+}
+"""Header parameters of conditional requests by component name."""
+
 HEADERS: dict[str, Json] = {
     "X-Global-Transaction-Id": {
         "description": "The request id: the one of the request, or a generated one.",
@@ -118,6 +137,11 @@ HEADERS: dict[str, Json] = {
             "the body reports it, too."
         ),
         "schema": {"const": "X-Log-Truncated"},
+        "required": True,
+    },
+    "ETag": {
+        "description": "Identifies this version of the response, for `If-None-Match`, `If-Match` and `since`.",
+        "schema": {"type": "string"},
         "required": True,
     },
     **{

@@ -1,0 +1,141 @@
+"""Responses with entity tags, conditional requests, and the long poll of a resource."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from evalhub_common.durations import Duration
+from evalhub_server.domain import problems
+from evalhub_server.domain.entity_tags import (
+    Tags,
+    body_tag,
+    list_tag,
+    plain_tag,
+    read_tags,
+    resource_tag,
+)
+from evalhub_server.engine.change_feed import ChangeFeed
+from evalhub_server.web.openapi.operation import Parameter
+from evalhub_server.web.query import Query
+from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.responses import Header, RawResponse, json_response
+
+MAX_WAIT_S = 60.0
+CACHE: Header = (b"cache-control", b"private, no-cache")
+"""A cache may keep the response for its user, and must ask the server with the tag before it uses it."""
+
+WAIT = Parameter(
+    name="wait",
+    description=(
+        "Delays the response until the job changes, at most this long, such as `30s`; more than `60s` is shortened to that. "
+        "Without `since` and `If-None-Match`, a job that has ended is returned at once."
+    ),
+    schema={"type": "string"},
+)
+SINCE = Parameter(
+    name="since",
+    description="With `wait`: the `ETag` that the client has; the response is immediate if the job has another one.",
+    schema={"type": "string"},
+)
+_SECONDS = re.compile(r"\d{1,9}(\.\d{0,9})?", re.ASCII)
+
+
+def if_match(request: ApiRequest) -> Tags | None:
+    """The precondition of a change; None without one."""
+    return read_tags(request.field(b"if-match"))
+
+
+def resource_response(
+    request: ApiRequest, body: bytes, updated_at: datetime | None = None, status: int = 200
+) -> RawResponse:
+    """The response with one resource. ``updated_at`` is that of a resource that clients can edit."""
+    tag = body_tag(body) if updated_at is None else resource_tag(updated_at, body)
+    if status == 200 and request.method in ("GET", "HEAD") and (current := _not_modified(request, tag)):
+        return current
+    return json_response(body, status, *_headers(tag))
+
+
+class ListState:
+    """The state of a list before it is read: its tag, and the response if the client has that state."""
+
+    def __init__(self, request: ApiRequest, epoch: str, changes: int) -> None:
+        self._tag = list_tag(epoch, changes, request.identity.scope)
+        self.not_modified = _not_modified(request, self._tag)
+
+    def response(self, body: bytes) -> RawResponse:
+        return json_response(body, 200, *_headers(self._tag))
+
+
+def _not_modified(request: ApiRequest, tag: str) -> RawResponse | None:
+    field = request.field(b"if-none-match")
+    tags = read_tags(field) if field else None
+    if tags is None or not tags.matches(tag):
+        return None
+    return RawResponse(304, _headers(tag))
+
+
+def _headers(tag: str) -> tuple[Header, Header]:
+    return (b"etag", f'"{tag}"'.encode()), CACHE
+
+
+async def long_poll(
+    request: ApiRequest, feed: ChangeFeed, job_id: str, read: Callable[[], Awaitable[tuple[bytes, bool]]]
+) -> bytes:
+    """The body of a job, delayed until it changes if the request has ``wait``.
+
+    ``read`` returns the body and whether the job has ended. The time limit, the client's disconnection and the end of the
+    server end the delay, too.
+    """
+    query = Query(request.scope)
+    wait_s = _wait_s(query.text("wait"))
+    since = _since(request, query)
+    deadline = asyncio.get_running_loop().time() + wait_s
+    with feed.watch(job_id) as changed:
+        gone = asyncio.create_task(until_disconnected(request), name="long-poll-disconnect")
+        try:
+            while True:
+                changed.clear()
+                body, ended = await read()
+                if since is None and not ended:
+                    since = body_tag(body)
+                left_s = deadline - asyncio.get_running_loop().time()
+                if since != body_tag(body) or left_s <= 0 or feed.closed or gone.done():
+                    return body
+                await _first(changed, gone, left_s)
+        finally:
+            gone.cancel()
+
+
+async def _first(changed: asyncio.Event, gone: asyncio.Task[None], left_s: float) -> None:
+    waiting = asyncio.create_task(changed.wait(), name="long-poll")
+    try:
+        await asyncio.wait((waiting, gone), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+async def until_disconnected(request: ApiRequest) -> None:
+    """Return when the client has closed the connection. The request has no body that is still to be read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _wait_s(text: str) -> float:
+    if not text:
+        return 0.0
+    try:
+        seconds = float(text) if _SECONDS.fullmatch(text) else float(Duration.parse(text))
+    except ValueError:
+        raise problems.query_parameter_invalid("wait", "duration such as 30s", text) from None
+    return min(seconds, MAX_WAIT_S)
+
+
+def _since(request: ApiRequest, query: Query) -> str | None:
+    """The tag that the client has; None if it names none."""
+    if text := query.text("since"):
+        return plain_tag(text)
+    tags = read_tags(request.field(b"if-none-match"))
+    return next(iter(tags.tags | tags.weak), None) if tags is not None else None
