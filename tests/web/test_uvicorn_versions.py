@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 LEANING_ON_INTERNALS = (
     "tests/web/test_uvicorn_protocol.py",
+    "tests/web/test_uvicorn_server.py",
     "tests/contract/test_methods.py",
     "tests/contract/test_paths_and_heads.py",
     "tests/contract/test_request_limits.py",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import socket
-from collections.abc import Callable
 
 import structlog
 import uvicorn
@@ -19,8 +17,8 @@ from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.metrics_routes import metrics_app
 from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.uvicorn_protocol import Limits, limited_protocol
+from evalhub_server.web.uvicorn_server import HttpServer
 
-DRAIN_S = 1
 BACKLOG = 2048
 
 
@@ -31,26 +29,6 @@ _METRICS_ADVICE = (
     "choose another port with METRICS_PORT=… or prometheus.port, or another address with METRICS_HOST=… or "
     "prometheus.host."
 )
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn without its signal handling, which re-raises the signal: the exit status would not be 0.
-
-    ``on_started`` is called when requests are answered.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.on_started: Callable[[], None] = lambda: None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self.on_started()
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # pyright: ignore[reportUnknownParameterType]
-        yield
 
 
 def http_server(service: ServiceSettings, app: ASGIApp, *, tls: bool) -> HttpServer:
@@ -67,7 +45,6 @@ def http_server(service: ServiceSettings, app: ASGIApp, *, tls: bool) -> HttpSer
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=math.ceil(service.idle_timeout or service.read_timeout),
-        timeout_graceful_shutdown=DRAIN_S,
         ssl_certfile=(tls and service.tls_cert_file) or None,
         ssl_keyfile=(tls and service.tls_key_file) or None,
     )

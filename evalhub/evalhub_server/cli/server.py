@@ -17,7 +17,7 @@ from litestar.types import OnAppInitHandler
 from msgspec.structs import replace
 
 from evalhub_server import __version__
-from evalhub_server.cli.listeners import HttpServer, MetricsListener, http_server, listen
+from evalhub_server.cli.listeners import MetricsListener, http_server, listen
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
@@ -56,6 +56,7 @@ from evalhub_server.web.access_policy import commands_allowed, credentials_of
 from evalhub_server.web.app import make_app
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.metrics import HttpMetrics, Metrics
+from evalhub_server.web.uvicorn_server import HttpServer
 
 T = TypeVar("T")
 P = TypeVar("P", Tracker, Exporter)

@@ -76,7 +76,9 @@ def make_app(
     )
     if around_routes is not None:
         routes = around_routes(routes)
-    return RequestMiddleware(routes, policy, metrics.http, credentials, identity_required=not settings.local)
+    return RequestMiddleware(
+        routes, policy, metrics.http, state, credentials, identity_required=not settings.local
+    )
 
 
 class _Litestar(Litestar):

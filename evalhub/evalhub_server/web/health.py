@@ -64,7 +64,7 @@ READY = Operation(
         type=Readiness,
         example=lambda: _readiness(_EXAMPLE, examples.CREATED),
     ),
-    errors=(problems.server_starting(), problems.server_stopping(), problems.data_directory_lost()),
+    errors=(problems.server_starting(), problems.data_directory_lost()),
 )
 
 

@@ -10,6 +10,7 @@ is answered here, since a preflight is for any path and carries no token.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from evalhub_server.domain import problems
+from evalhub_server.engine.readiness import ServerState
 from evalhub_server.errors import ApiError
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.metrics import HttpMetrics
@@ -65,6 +67,7 @@ class RequestMiddleware:
         app: ASGIApp,
         policy: OriginPolicy,
         metrics: HttpMetrics,
+        state: ServerState,
         credentials: Credentials | None = None,
         *,
         identity_required: bool = False,
@@ -72,6 +75,7 @@ class RequestMiddleware:
         self._app = app
         self._metrics = metrics
         self._policy = policy
+        self._state = state
         self._identities = IdentityReader(required=identity_required)
         self._credentials = credentials
         self._log = structlog.get_logger().bind()  # a lazy logger would be bound again for every line
@@ -110,6 +114,14 @@ class RequestMiddleware:
                 error = refusal.message
                 response = error_response(refusal, trace_id)
             await (response or self._app)(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            if not self._state.stopping:
+                raise
+            # The stop does not wait longer for this request. A response whose body has begun is cut short.
+            refusal = problems.server_stopping()
+            error = refusal.message
+            if not size_bytes:
+                await error_response(refusal, trace_id)(scope, receive, send_with_headers)
         finally:
             duration_s = time.perf_counter() - started
             self._metrics.ended(

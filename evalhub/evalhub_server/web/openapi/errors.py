@@ -17,6 +17,7 @@ COMMON = (
     problems.host_not_allowed("evalhub.example"),
     problems.uri_too_long(16 * 1024),
     problems.internal_error("RuntimeError; see the server's log"),
+    problems.server_stopping(),
 )
 """Errors of every operation."""
 
