@@ -7,8 +7,10 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from harness import Config, RunningServer, processes_with, wait_until
 from harness.server import API
@@ -82,6 +84,58 @@ def test_the_exit_of_an_adapter_is_detected_after_the_server_was_down(server: Ru
     (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
     assert benchmark["status"] == "failed"
     assert "exit code 3" in benchmark["error_message"]["message"]
+
+
+def test_an_adapter_that_sigterm_ends_together_with_the_server_was_interrupted(server: RunningServer):
+    job_id = server.submit()
+    ready(server, job_id)
+    server.terminate()
+    end_adapters(job_id)
+    server.start()
+    (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
+    assert benchmark["error_message"]["message_code"] == "interrupted"
+
+
+def test_an_adapter_that_sigterm_ends_while_the_server_runs_was_killed(server: RunningServer):
+    job_id = server.submit()
+    ready(server, job_id)
+    end_adapters(job_id)
+    (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
+    assert benchmark["error_message"]["message_code"] == "adapter_killed"
+
+
+def test_an_interrupted_adapter_is_started_again_if_this_is_configured(
+    config: Config, tmp_path: Path, gate: Path
+):
+    document = yaml.safe_load((config.folder / "config.yaml").read_text())
+    document["supervisor"]["restart_interrupted"] = True
+    config.write("config.yaml", document)
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
+        job_id = server.submit()
+        ready(server, job_id)
+        server.terminate()
+        end_adapters(job_id)
+        server.start()
+        benchmark = wait_until(lambda: second_attempt(server, job_id), "the second attempt")
+        assert benchmark["warning_message"]["message_code"] == "interrupted"
+        gate.touch()
+        job = server.finished(job_id)
+    assert job["status"]["state"] == "completed"
+    (benchmark,) = job["status"]["benchmarks"]
+    assert benchmark["attempt"] == 2
+    assert "warning_message" not in benchmark
+
+
+def second_attempt(server: RunningServer, job_id: str) -> dict[str, Any] | None:
+    (benchmark,) = server.job(job_id)["status"]["benchmarks"]
+    return benchmark if (benchmark["status"], benchmark.get("attempt")) == ("running", 2) else None
+
+
+def end_adapters(job_id: str) -> None:
+    """SIGTERM, as a shutdown of the host sends it."""
+    for pid in processes_with(job_id):
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not processes_with(job_id), "the adapter's end")
 
 
 def test_waiting_benchmarks_start_after_a_restart_in_their_order(server: RunningServer, gate: Path):

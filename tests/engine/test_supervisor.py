@@ -527,3 +527,41 @@ async def test_a_handle_that_is_no_json_fails_the_benchmark_and_ends_the_workloa
     assert done.state is State.FAILED
     assert odd.runtime.stopped == [0]
     await odd.supervisor.close()
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_sigterm_interrupts_only_while_the_server_stops(stops: bool):
+    world = World(HandRuntime())
+    await world.supervisor.start()
+    job = await world.submit()
+    job = await world.until(job, lambda job: job.benchmarks[0].handle)
+    if stops:
+        world.supervisor.begin_close()
+    world.runtime.end(0, Exit(signal="SIGTERM"))
+    job = await world.until(job, lambda job: job.state.terminal)
+    assert job.benchmarks[0].error is not None
+    assert job.benchmarks[0].error.message_code == ("interrupted" if stops else "adapter_killed")
+    await world.supervisor.close()
+
+
+async def test_the_next_attempt_is_queued_and_launched():
+    settings = SupervisorSettings(
+        exit_grace=Timespan(0.01), stop_grace=Timespan(0.01), restart_interrupted=True
+    )
+    world = World(HandRuntime(total=1), settings)
+    await world.supervisor.start()
+    job = await world.submit()
+    await world.until(job, lambda job: job.benchmarks[0].handle)
+    await world.report(job, 0, "running")
+    world.runtime.running.pop(0).set_result(Exit(signal="SIGTERM", reason="interrupted"))
+    job = await world.until(job, lambda job: job.benchmarks[0].attempt == 2 and job.benchmarks[0].handle)
+    assert job.state is State.PENDING
+    assert job.benchmarks[0].warning is not None
+    assert "Attempt 1 was interrupted" in job.benchmarks[0].warning.message
+    await world.report(job, 0, "completed")
+    world.runtime.end(0, Exit(code=0))
+    async with asyncio.timeout(10):
+        while world.supervisor.running:
+            await asyncio.sleep(0)
+    assert world.runtime.launched == [0, 0]
+    await world.supervisor.close()

@@ -115,6 +115,7 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
         self._http: HttpServer | None = None
         self._feed: ChangeFeed | None = None
+        self._supervisor: Supervisor | None = None
         self._socket: socket.socket | None = None
         self.state = ServerState()
 
@@ -148,6 +149,8 @@ class Server:
         self.state.set_stopping()
         if self._feed is not None:
             self._feed.close()
+        if self._supervisor is not None:
+            self._supervisor.begin_close()
         if self._http is not None:
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
@@ -245,7 +248,7 @@ class Server:
         runs = RunBuilder(
             self.url, runtime.provider_key, trackers, callback_path, collector, telemetry.environment_of
         )
-        supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
+        self._supervisor = supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         self._stack.push_async_callback(supervisor.close)
         self._stack.push_async_callback(store.close)
         resource_store = ResourceStore(selected.storage)

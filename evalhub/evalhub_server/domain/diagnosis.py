@@ -11,7 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from evalhub_server.domain.plain_text import plain_text
-from evalhub_server.domain.record import Exit, RefusedEvent
+from evalhub_server.domain.record import INTERRUPTED, Exit, RefusedEvent
 from evalhub_server.models.common import Message
 
 LOG_TAIL_LINES = 10
@@ -30,6 +30,12 @@ class Diagnosis(Struct, kw_only=True, frozen=True):
 
 
 TABLE = (
+    Diagnosis(
+        reason=INTERRUPTED,
+        applies=lambda exit_: exit_.reason == INTERRUPTED,
+        explanation="The adapter was interrupted by a stop of the server or its host before it reported a result",
+        hint="Submit the job again; with supervisor.restart_interrupted the server starts such adapters again by itself.",
+    ),
     Diagnosis(
         reason="workload_lost",
         applies=lambda exit_: exit_.lost,

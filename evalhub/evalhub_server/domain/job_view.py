@@ -115,6 +115,7 @@ def _status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkS
         completed_at=benchmark.completed_at,
         progress=benchmark.progress,
         running_metrics=benchmark.running_metrics,
+        attempt=benchmark.attempt,
     )
 
 

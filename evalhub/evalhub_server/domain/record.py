@@ -40,11 +40,16 @@ class JobPlan(Struct, kw_only=True, frozen=True, omit_defaults=True):
     threshold: float = 0.5
 
 
+INTERRUPTED = "interrupted"
+"""The reason in the exit of a workload that was terminated because the server or its host stopped."""
+
+
 class Exit(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """How a workload ended; :mod:`evalhub_server.domain.diagnosis` interprets it.
 
     ``code`` is the exit status, or None if a signal ended the workload or the status is unknown. ``signal`` is a name
-    such as ``SIGKILL``. ``reason`` is a stable word of the runtime (``OOMKilled``); ``message`` is its text for people.
+    such as ``SIGKILL``. ``reason`` is a stable word of the runtime (``OOMKilled``); ``message`` is its text for people. With
+    the reason ``interrupted`` (:data:`INTERRUPTED`), the benchmark may be started again: a stop of the host ended it.
     ``lost``: the workload is gone and left no status. A runtime that knows more than the exit status puts the whole
     explanation into ``message``, without a full stop, and the remedy into ``hint``.
     """
@@ -87,7 +92,7 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     replace that. ``launched_at`` without ``handle``: a launch was intended and may have happened. ``runtime`` is the
     name of the runtime that launched it and that created ``handle``; empty before the launch. ``exit``: the workload
     has ended and nothing of it runs. ``resolved_sha`` is the commit of its test data, as its adapter reported it.
-    ``refused`` is the last event that was refused. ``progress`` and ``running_metrics`` are the last reported ones of a
+    ``attempt`` counts its launches from 1. ``refused`` is the last event that was refused. ``progress`` and ``running_metrics`` are the last reported ones of a
     running benchmark.
     """
 

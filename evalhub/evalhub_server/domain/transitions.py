@@ -17,6 +17,7 @@ from evalhub_server.domain.k8s_labels import label_value
 from evalhub_server.domain.plain_text import plain_text
 from evalhub_server.domain.planning import is_new_sha
 from evalhub_server.domain.record import (
+    INTERRUPTED,
     BenchmarkRecord,
     Exit,
     JobDefinition,
@@ -41,6 +42,8 @@ CREATED = Message(
 CANCELLED = Message(
     message="Evaluation job cancelled", message_code="evaluation_job_cancelled", message_origin="server"
 )
+
+MAX_ATTEMPTS = 5
 
 LAUNCH_FAILED = "launch_failed"
 """The reason in the exit of a workload that could not be started."""
@@ -210,10 +213,36 @@ def event_refused(job: JobRecord, index: int, refused: RefusedEvent) -> JobRecor
     return _with_workload(job, replace(benchmark, refused=refused))
 
 
-def exited(job: JobRecord, index: int, exit_: Exit, log_tail: str, now: datetime) -> JobRecord:
-    """Record the exit of a workload; a benchmark without a reported result fails provisionally."""
+def exited(
+    job: JobRecord,
+    index: int,
+    exit_: Exit,
+    log_tail: str,
+    now: datetime,
+    *,
+    restart_interrupted: bool = False,
+) -> JobRecord:
+    """Record the exit of a workload; a benchmark without a reported result fails provisionally.
+
+    With ``restart_interrupted``, one that was interrupted becomes pending for its next attempt, up to
+    :data:`MAX_ATTEMPTS`: an adapter that brings down its host would do so for ever.
+    """
+    benchmark = job.benchmarks[index]
+    interrupted = exit_.reason == INTERRUPTED and not benchmark.state.terminal
+    if restart_interrupted and interrupted and benchmark.attempt < MAX_ATTEMPTS:
+        return _with_benchmark(job, _next_attempt(benchmark), now)
     error = diagnosis.exit_message(exit_, log_tail, job.benchmarks[index].refused)
     return _ended(job, index, exit_, error, now, provisional=True)
+
+
+def _next_attempt(benchmark: BenchmarkRecord) -> BenchmarkRecord:
+    """The benchmark as it was before its launch, with a note about the attempt that was interrupted."""
+    text = (
+        f"Attempt {benchmark.attempt} was interrupted by a stop of the server or its host. "
+        f"Attempt {benchmark.attempt + 1} starts from the beginning."
+    )
+    note = Message(message=text, message_code=INTERRUPTED, message_origin=SERVER)
+    return BenchmarkRecord(index=benchmark.index, attempt=benchmark.attempt + 1, warning=note)
 
 
 def timed_out(

@@ -154,12 +154,16 @@ class Supervisor:
             waiting.cancel()
         return not late
 
+    def begin_close(self) -> None:
+        """Launch nothing more. Adapters that SIGTERM terminates from here on count as interrupted."""
+        self._closing = True
+
     async def close(self) -> None:
         """Release all workloads. With a durable storage they keep running for the next server; otherwise they are stopped.
 
         Workloads that are already being stopped get a shorter grace period in either case.
         """
-        self._closing = True
+        self.begin_close()
         workloads = [workload for by_index in self._workloads.values() for workload in by_index.values()]
         ending = [workload for workload in workloads if workload.stopping or not self._store.durable]
         if ending:
@@ -180,7 +184,15 @@ class Supervisor:
             self._own(slot, None, None)
 
     def _own(self, slot: Slot, job: JobRecord | None, benchmark: BenchmarkRecord | None) -> None:
-        workload = Workload(slot, self._store, self._runtime, self._runs, self._settings, self._clock)
+        workload = Workload(
+            slot,
+            self._store,
+            self._runtime,
+            self._runs,
+            self._settings,
+            self._clock,
+            server_stops=lambda: self._closing,
+        )
         if job is not None and benchmark is not None:
             workload.adopt(job, benchmark)
         # An empty context: what the workload logs belongs to no request.
@@ -195,10 +207,12 @@ class Supervisor:
     def _ended(self, slot: Slot, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         by_index = self._workloads[slot.job_id]
-        by_index.pop(slot.index, None)
+        workload = by_index.pop(slot.index, None)
         if not by_index:
             del self._workloads[slot.job_id]
         self._queue.release(slot)
+        if workload is not None and workload.relaunch:
+            self._queue.put(slot)
         if not task.cancelled() and (error := task.exception()) is not None:
             # Only if the job is deleted while its supervision fails: a workload's task handles all other errors.
             log.error("Supervision failed", job_id=slot.job_id, benchmark_index=slot.index, exc_info=error)

@@ -9,22 +9,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
-from evalhub_common.backoff import Backoff
 from evalhub_server.domain import transitions
-from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
+from evalhub_server.domain.record import INTERRUPTED, BenchmarkRecord, Exit, JobRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.runtime_retry import RETRY, RetryingRuntime
-from evalhub_server.errors import LaunchError, NotFound, RuntimeUnavailable, StorageError, StorageUnavailable
+from evalhub_server.engine.workload_store import WorkloadStore
+from evalhub_server.errors import LaunchError, NotFound, RuntimeUnavailable, StorageError
 from evalhub_server.models.common import Message, State
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Notice, Runtime
-from evalhub_server.plugins.storage import JobChange
 from evalhub_server.settings import SupervisorSettings
-
-STORE_RETRY = Backoff(first_s=0.2, max_s=5.0)
 
 
 class Deadline(NamedTuple):
@@ -60,19 +58,22 @@ class Workload:
         runs: RunBuilder,
         settings: SupervisorSettings,
         clock: Clock,
+        server_stops: Callable[[], bool] = lambda: False,
     ) -> None:
         self.slot = slot
         self.handle: Handle | None = None
         self.task: asyncio.Task[None] | None = None
-        self._store = store
         self._runtime = runtime
         self._runs = runs
         self._settings = settings
         self._clock = clock
+        self._server_stops = server_stops
         self._benchmark: BenchmarkRecord | None = None
         self.job: JobRecord | None = None
         """The job as of the launch."""
         self.stopping = False
+        self.relaunch = False
+        """Whether the benchmark waits for its next attempt, once :meth:`run` has returned."""
         self.runtime_failing = False
         """Whether the last call of the runtime failed and is retried."""
         self.gone = asyncio.Event()
@@ -82,6 +83,7 @@ class Workload:
         self._log = structlog.get_logger().bind(
             job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
         )
+        self._stored = WorkloadStore(store, slot, self._log)
         self._retrying = RetryingRuntime(runtime, settings.stop_grace, self._log, self._show_failure)
 
     def adopt(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
@@ -136,11 +138,11 @@ class Workload:
     async def _fail_unexpectedly(self, error: BaseException) -> None:
         """Unexpected error: stop the workload, fail the benchmark."""
         self._log.error("Supervision failed", exc_info=error)
-        job = self.job or await self._persist(lambda job: job)
+        job = self.job or await self._stored.persist(lambda job: job)
         index = self.slot.index
         await self._stop_failed_launch(self._runs(job, index))
         text = f"The server failed to supervise this benchmark: {type(error).__name__}: {error}"
-        await self._persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
+        await self._stored.persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
 
     async def _stop_failed_launch(self, run: BenchmarkRun) -> None:
         """Stop the workload, which a launch that raised may have started nevertheless."""
@@ -152,7 +154,7 @@ class Workload:
     async def _launch(self) -> bool:
         """Launch the workload, or find one launched before a crash; False if there is none to watch."""
         index = self.slot.index
-        job = await self._persist(
+        job = await self._stored.persist(
             lambda job: transitions.launch_intended(job, index, self._clock(), runtime=self._runtime.name)
         )
         benchmark = job.benchmarks[index]
@@ -175,16 +177,16 @@ class Workload:
             )
             self.gone.set()
             text = str(error) or type(error).__name__
-            await self._persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
+            await self._stored.persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
             return False
         if handle is None:
             self.gone.set()
-            await self._persist(
+            await self._stored.persist(
                 lambda job: transitions.exited(job, index, Exit(lost=True), "", self._clock())
             )
             return False
         self.handle = handle
-        await self._store_or_defer(
+        await self._stored.persist_or_defer(
             "handle", lambda job: transitions.launched(job, index, handle, runtime=self._runtime.name)
         )
         return True
@@ -247,13 +249,17 @@ class Workload:
 
     async def _show_notice(self, notice: Notice | None) -> None:
         shown = self._benchmark.warning if self._benchmark else None
-        if notice is None and (shown is None or shown.message_origin != transitions.SERVER):
+        if notice is None and (
+            shown is None
+            or shown.message_origin != transitions.SERVER
+            or shown.message_code == INTERRUPTED  # stays until the benchmark completes
+        ):
             return  # nothing to clear: saves a transaction
         message = notice and Message(
             message=notice.message, message_code=notice.reason, message_origin=transitions.SERVER
         )
         index = self.slot.index
-        job = await self._store_or_defer(
+        job = await self._stored.persist_or_defer(
             "notice", lambda job: transitions.noticed(job, index, message, self._clock())
         )
         if job is not None:
@@ -289,11 +295,23 @@ class Workload:
         self._log.info("Workload exited", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
         if isinstance(stop, Deadline):
             kind, limit_s = stop.kind, stop.limit_s
-            await self._persist(
+            await self._stored.persist(
                 lambda job: transitions.timed_out(job, index, kind, limit_s, tail, self._clock())
             )
         else:
-            await self._persist(lambda job: transitions.exited(job, index, exit_, tail, self._clock()))
+            await self._persist_exit(exit_, tail)
+
+    async def _persist_exit(self, exit_: Exit, tail: str) -> None:
+        if self._server_stops() and exit_.signal == "SIGTERM" and not exit_.reason:
+            # A service manager or a shutdown of the host signals adapters, too.
+            exit_ = replace(exit_, reason=INTERRUPTED)
+        index, restart = self.slot.index, self._settings.restart_interrupted
+        job = await self._stored.persist(
+            lambda job: transitions.exited(
+                job, index, exit_, tail, self._clock(), restart_interrupted=restart
+            )
+        )
+        self.relaunch = not job.benchmarks[index].state.terminal
 
     async def _until_exit(self, handle: Handle, waiting: asyncio.Task[Exit]) -> Deadline | bool | None:
         """Wait for the workload to exit; None if it exited by itself, True if stopped on request, or the missed deadline."""
@@ -336,24 +354,3 @@ class Workload:
     async def _stop(self, handle: Handle) -> None:
         await self._retrying.stop(handle)
         self.gone.set()
-
-    async def _store_or_defer(self, key: str, change: JobChange) -> JobRecord | None:
-        """Store a change; while the storage is unavailable, buffer it and return None: the workload must be watched."""
-        try:
-            return await self._store.update(self.slot.job_id, None, change)
-        except StorageUnavailable as error:
-            self._log.error("failed to update benchmark status", error=str(error))
-            self._store.defer(f"{key} {self.slot.index}".encode(), self.slot.job_id, None, change)
-            return None
-
-    async def _persist(self, change: JobChange) -> JobRecord:
-        """Store a change, with retries while the storage fails: the change is known only here."""
-        delays = STORE_RETRY.delays()
-        while True:
-            try:
-                return await self._store.update(self.slot.job_id, None, change)
-            except NotFound:
-                raise
-            except StorageError as error:
-                self._log.error("failed to update benchmark status", error=str(error))
-            await asyncio.sleep(next(delays))

@@ -179,7 +179,8 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The status of a benchmark. Times are the adapter's own if it reported them.
 
     ``progress`` and ``running_metrics`` are the last ones that the adapter reported while the benchmark ran. The metrics
-    are preliminary and never part of the results; a completed benchmark has none.
+    are preliminary and never part of the results; a completed benchmark has none. ``attempt`` counts the launches of its
+    adapter, and is left out for the first one.
     """
 
     provider_id: str
@@ -193,6 +194,7 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     completed_at: str = ""
     progress: Progress | None = None
     running_metrics: Json = {}
+    attempt: int = 1
 
 
 class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -15,6 +15,7 @@ from evalhub_server import __version__ as SERVER_VERSION  # noqa: N812  a consta
 from evalhub_server.domain import problems
 from evalhub_server.domain.outbox import has_new_outcome
 from evalhub_server.domain.record import (
+    INTERRUPTED,
     BenchmarkRecord,
     Exit,
     ExportKind,
@@ -172,6 +173,7 @@ __all__ = [
     "CARD",
     "CARD_FILE",
     "DOCKER_HUB_REALMS",
+    "INTERRUPTED",
     "MAX_LABEL_CHARACTERS",
     "NO_CREDENTIALS",
     "OLDEST_PLUGIN_API",

@@ -174,6 +174,12 @@ class SupervisorSettings(Struct, kw_only=True, frozen=True):
             description="How long an adapter may keep running after it has reported its result. `0s`: no limit."
         ),
     ] = Timespan(120)
+    restart_interrupted: Annotated[
+        bool,
+        Meta(
+            description="Start an adapter again from the beginning, instead of failing its benchmark, if a stop of the server or its host terminated it (at most five attempts). A server without durable storage forgets its jobs in any case."
+        ),
+    ] = False
 
 
 class FinalizerSettings(Struct, kw_only=True, frozen=True):

@@ -11,9 +11,11 @@ import threading
 import time
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from evalhub_runtime_local.attempt_files import Attempt, signal_name
 from evalhub_runtime_local.process_table import SHORTAGES, Identity, ProcessTable
-from evalhub_server.plugins import Exit
+from evalhub_server.plugins import INTERRUPTED, Exit
 
 POLL_S = 0.05
 RETRY_S = 0.2
@@ -150,12 +152,17 @@ class ExitWatcher:
         self._tasks: dict[Identity, asyncio.Task[Exit]] = {}
         self._leaders: set[Identity] = set()
 
-    def watch(self, attempt: Attempt, leader: Identity) -> asyncio.Task[Exit]:
-        """Return the task that waits for the leader to exit; start it if there is none."""
+    def watch(self, attempt: Attempt, leader: Identity, *, launched: bool = False) -> asyncio.Task[Exit]:
+        """Return the task that waits for the leader to exit; start it if there is none.
+
+        ``launched``: this process has just started it, so its exit has been watched from the beginning.
+        """
         task = self._tasks.get(leader)
         if task is None:
             self._leaders.add(leader)
-            task = asyncio.create_task(self._watch(attempt, leader), name=f"exit-of-{leader.pid}")
+            task = asyncio.create_task(
+                self._watch(attempt, leader, launched=launched), name=f"exit-of-{leader.pid}"
+            )
             self._tasks[leader] = task
             task.add_done_callback(lambda task: self._done(leader, task))
         return task
@@ -196,11 +203,15 @@ class ExitWatcher:
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not report it as never retrieved
 
-    async def _watch(self, attempt: Attempt, leader: Identity) -> Exit:
+    async def _watch(self, attempt: Attempt, leader: Identity, *, launched: bool) -> Exit:
+        unattended = not launched and not _is_alive(leader, self._table)
         status = await wait_for_exit(leader, self._table, pidfd=self._pidfd)
         while True:
             try:
-                return await asyncio.to_thread(self._outcome, attempt, leader, status)
+                exit_ = await asyncio.to_thread(self._outcome, attempt, leader, status)
+                # While no server watches, adapters are terminated by a service manager or a shutdown of the host.
+                interrupted = unattended and exit_.signal == "SIGTERM"
+                return replace(exit_, reason=INTERRUPTED) if interrupted else exit_
             except OSError as error:
                 if error.errno not in SHORTAGES:
                     return Exit(lost=True, message=f"its exit file cannot be read: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import sys
 from contextlib import suppress
@@ -208,10 +209,20 @@ def child_pids(pid: int) -> set[int]:
 
 
 def boot_id() -> str:
-    """Return an id that changes with every boot of the host; empty where start times are absolute anyway."""
+    """Return an id that changes with every boot of the host, or start of the container; see :func:`same_boot`.
+
+    Empty where start times are absolute anyway.
+    """
     with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        init = LinuxProcesses().find(1)  # a container has an init of its own
+        return f"{boot} {init.started:.0f}" if init is not None else boot
     return ""
+
+
+def same_boot(one: str, other: str) -> bool:
+    """Whether two ids mean the same boot. The start of process 1 is only compared if both have it."""
+    return all(map(operator.eq, one.split(), other.split())) and bool(one) == bool(other)
 
 
 def _read(path: str) -> bytes:

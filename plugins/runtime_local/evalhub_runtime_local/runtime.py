@@ -25,6 +25,7 @@ from evalhub_runtime_local.process_table import (
     ProcessTable,
     boot_id,
     process_table,
+    same_boot,
 )
 from evalhub_runtime_local.process_tree import SERVER_MARKER
 from evalhub_runtime_local.settings import LocalSettings, directory, jobs_dir, limits
@@ -33,6 +34,7 @@ from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.terminate import Terminator
 from evalhub_runtime_local.workload import Workload, Workloads
 from evalhub_server.plugins import (
+    INTERRUPTED,
     BenchmarkRun,
     Exit,
     Handle,
@@ -145,11 +147,14 @@ class LocalRuntime(Runtime):
         parsed = _parse(handle)
         if parsed is None:
             return Exit(lost=True, message="its handle has an unknown format, perhaps of a newer server")
-        return await self._watcher.exit_of(attempt_from(parsed), self._leader(parsed))
+        exit_ = await self._watcher.exit_of(attempt_from(parsed), self._leader(parsed))
+        if exit_.lost and not same_boot(parsed.boot_id, self._boot_id):
+            return Exit(lost=True, reason=INTERRUPTED, message="the host or the container was restarted")
+        return exit_
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         parsed = _parse(handle)
-        if parsed is None or parsed.boot_id != self._boot_id:
+        if parsed is None or not same_boot(parsed.boot_id, self._boot_id):
             return
         attempt = attempt_from(parsed)
         # Before any process exits, so that the status of the leader is recorded by one owner.
@@ -201,7 +206,7 @@ class LocalRuntime(Runtime):
         return self._workloads.add(attempt, parsed.leader, contained=False, cgroup=cgroup)
 
     def _leader(self, parsed: LocalHandle) -> Identity:
-        return parsed.leader if parsed.boot_id == self._boot_id else NO_PROCESS
+        return parsed.leader if same_boot(parsed.boot_id, self._boot_id) else NO_PROCESS
 
     def _launched(self, marker: str, task: asyncio.Task[LocalHandle]) -> None:
         del self._launches[marker]
@@ -228,7 +233,7 @@ class LocalRuntime(Runtime):
             if isinstance(error, OSError) and error.errno in SHORTAGES:
                 raise RuntimeUnavailable(text) from error
             raise LaunchError(text) from error
-        self._watcher.watch(attempt, handle.leader)
+        self._watcher.watch(attempt, handle.leader, launched=True)
         bound = log.bind(
             job_id=run.spec.id,
             benchmark_id=run.spec.benchmark_id,

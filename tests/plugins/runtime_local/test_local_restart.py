@@ -106,6 +106,38 @@ async def test_an_end_in_between_is_known(
     await runtime.stop(handle, 1)
 
 
+async def test_a_workload_that_sigterm_ended_in_between_was_interrupted(
+    runtime: LocalRuntime, jobs: Path, eventually: Eventually
+) -> None:
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": "exec sleep 600"}))
+    os.killpg(handle["pid"], signal.SIGTERM)
+    await eventually(lambda: list(jobs.rglob("attempt-1.exit")), "it has ended")
+    assert await runtime.wait(handle) == Exit(signal="SIGTERM", reason="interrupted")
+    await runtime.stop(handle, 1)
+
+
+@pytest.mark.parametrize("boot", ["another-boot 1", "another-boot"])
+async def test_a_workload_that_a_reboot_ended_was_interrupted(
+    runtime: LocalRuntime, jobs: Path, boot: str
+) -> None:
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": "exec sleep 600"}))
+    exit_ = await runtime.wait(handle | {"boot_id": boot})
+    assert (exit_.lost, exit_.reason) == (True, "interrupted")
+    await runtime.stop(handle, 1)
+
+
+async def test_a_workload_of_an_earlier_container_on_the_same_host_was_interrupted(
+    runtime: LocalRuntime, jobs: Path
+) -> None:
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": "exec sleep 600"}))
+    boot, _, start = handle["boot_id"].partition(" ")
+    assert int(start) >= 0
+    exit_ = await runtime.wait(handle | {"boot_id": f"{boot} {int(start) + 1}"})
+    assert exit_.reason == "interrupted"
+    await runtime.stop(handle | {"boot_id": boot}, 1)  # as recorded by an earlier version of the server
+    assert (await runtime.wait(handle)).signal == "SIGTERM"
+
+
 async def test_an_end_without_a_trace_is_lost(
     new_runtime: Callable[..., LocalRuntime], jobs: Path, eventually: Eventually
 ) -> None:

@@ -1,0 +1,49 @@
+"""Storing of the changes that the supervision of one workload makes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from structlog.typing import FilteringBoundLogger
+
+from evalhub_common.backoff import Backoff
+from evalhub_server.domain.record import JobRecord
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.queue import Slot
+from evalhub_server.errors import NotFound, StorageError, StorageUnavailable
+from evalhub_server.plugins.storage import JobChange
+
+RETRY = Backoff(first_s=0.2, max_s=5.0)
+
+
+class WorkloadStore:
+    """The store as one workload uses it. Both methods raise :class:`NotFound` if the job was deleted."""
+
+    def __init__(self, store: JobStore, slot: Slot, log: FilteringBoundLogger) -> None:
+        self._store = store
+        self._slot = slot
+        self._log = log
+
+    async def persist(self, change: JobChange) -> JobRecord:
+        """Store a change, with retries while the storage fails: the change is known only here."""
+        delays = RETRY.delays()
+        while True:
+            try:
+                return await self._store.update(self._slot.job_id, None, change)
+            except NotFound:
+                raise
+            except StorageError as error:
+                self._log.error("failed to update benchmark status", error=str(error))
+            await asyncio.sleep(next(delays))
+
+    async def persist_or_defer(self, key: str, change: JobChange) -> JobRecord | None:
+        """Store a change; while the storage is unavailable, buffer it and return None: the workload must be watched.
+
+        Raises :class:`StorageError` for other errors of the storage.
+        """
+        try:
+            return await self._store.update(self._slot.job_id, None, change)
+        except StorageUnavailable as error:
+            self._log.error("failed to update benchmark status", error=str(error))
+            self._store.defer(f"{key} {self._slot.index}".encode(), self._slot.job_id, None, change)
+            return None
