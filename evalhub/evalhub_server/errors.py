@@ -20,18 +20,32 @@ A text states what happened, to which object, and what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 
 class EvalHubError(Exception):
     """Base class of the server's exceptions."""
 
 
+class FieldError(msgspec.Struct, frozen=True):
+    """One fault of a request.
+
+    ``path`` is a field of the body (``model.url``, ``benchmarks[0].id``; empty for the whole body), a query parameter or a
+    header; ``message`` is a phrase about it ("is required").
+    """
+
+    path: str
+    message: str
+
+
 class ApiError(EvalHubError):
     """An HTTP error response.
 
     ``code`` is the contract's ``message_code``, ``message`` its text; ``headers`` are added to the response. ``reason`` is
-    the part of the message that is particular to the request, by default all of it.
+    the part of the message that is particular to the request, by default all of it. ``errors`` are the single faults of
+    the request, if they are known.
     """
 
     def __init__(
@@ -42,6 +56,7 @@ class ApiError(EvalHubError):
         headers: Mapping[str, str] | None = None,
         *,
         reason: str = "",
+        errors: Sequence[FieldError] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -49,6 +64,7 @@ class ApiError(EvalHubError):
         self.message = message
         self.headers = dict(headers or {})
         self.reason = reason or message
+        self.errors = tuple(errors)
 
 
 class StartupError(EvalHubError):

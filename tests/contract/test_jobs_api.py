@@ -98,11 +98,56 @@ def test_invalid_creates_are_refused_and_store_nothing(
     before = server.get(f"{API}/jobs")["total_count"]
     answer = post(server, request_body)
     assert answer.refusal == (status, code)
-    assert set(answer.body) == {"message_code", "message", "detail", "trace"}
+    assert answer.body.keys() - {"errors"} == {"message_code", "message", "detail", "trace"}
     assert answer.body["detail"] == answer.body["message"]
     assert answer.body["trace"] == answer.headers["x-global-transaction-id"]
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert server.get(f"{API}/jobs")["total_count"] == before
+
+
+@pytest.mark.parametrize(
+    ("request_body", "errors"),
+    [
+        ({"name": "", "model": MODEL, "benchmarks": [{"id": "b"}]}, {
+            "name": "is required",
+            "benchmarks[0].provider_id": "is required",
+        }),
+        (body(benchmarks=[{"id": "", "provider_id": "scripted"}]), {"benchmarks[0].id": "is required"}),
+        (body(benchmarks=[]), {
+            "benchmarks": "must contain a benchmark, or the job must have a collection",
+        }),
+        (body(collection={"id": "c"}), {"benchmarks": "must be empty in a job with a collection"}),
+        (body(model={"name": "m"}), {"model.url": "is required"}),
+        (body(model={"name": 5, "url": "http://m"}), {"model.name": "Expected `str`, got `int`"}),
+        (body(tags=["a,b"]), {"tags[0]": "is not a valid tag; use 1 to 128 characters without ',' and '|'"}),
+        (b"{", None),
+    ],
+)  # fmt: skip
+def test_errors_point_to_the_fields(server: RunningServer, request_body: Any, errors: dict[str, str] | None):
+    answer = post(server, request_body)
+    assert answer.status == 400
+    found = answer.body.get("errors")
+    assert found == (errors and [{"path": path, "message": text} for path, text in errors.items()])
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "error"),
+    [
+        ("limit=ten", {}, {"path": "limit", "message": "is not a valid integer"}),
+        ("colour=red", {}, {"path": "colour", "message": "is unknown"}),
+        (
+            "",
+            {"X-Tenant": "a\tb"},
+            {"path": "X-Tenant", "message": "has characters that cannot be printed"},
+        ),
+    ],
+)
+def test_errors_point_to_query_parameters_and_headers(
+    server: RunningServer, query: str, headers: dict[str, str], error: dict[str, str]
+):
+    answer = server.call("GET", f"{API}/jobs?{query}", headers=headers)
+    assert answer.status == 400
+    assert answer.body["errors"] == [error]
 
 
 def test_requests_are_decoded_as_leniently_as_in_the_contract(server: RunningServer):

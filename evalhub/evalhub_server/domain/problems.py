@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from evalhub_server.errors import ApiError, NotFound, StorageError, StorageUnavailable
+from evalhub_server.errors import ApiError, FieldError, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.common import State
+
+_AT_FIELD = re.compile(r"(.+) - at `(?:key in )?\$\.?([^`]*)`")
+"""How msgspec ends the message about a wrong type."""
 
 
 def invalid_json(error: str) -> ApiError:
     text = f"The request JSON is invalid: '{error}'. Please check the request and try again."
-    return ApiError(400, "invalid_json_request", text, reason=error)
+    match = _AT_FIELD.fullmatch(error)
+    errors = [FieldError(match[2], match[1])] if match else []
+    return ApiError(400, "invalid_json_request", text, reason=error, errors=errors)
 
 
-def validation_failed(error: str) -> ApiError:
+def validation_failed(error: str, errors: Sequence[FieldError] = ()) -> ApiError:
     text = f"The request validation failed: '{error}'. Please check the request and try again."
-    return ApiError(400, "request_validation_failed", text, reason=error)
+    return ApiError(400, "request_validation_failed", text, reason=error, errors=errors)
 
 
 def body_too_large(limit_bytes: int) -> ApiError:
@@ -43,7 +49,7 @@ def resolved_sha_read_only() -> ApiError:
 
 def model_url_required() -> ApiError:
     text = "The model URL is required when not all benchmarks have pre-recorded data."
-    return ApiError(400, "model_url_required", text)
+    return ApiError(400, "model_url_required", text, errors=[FieldError("model.url", "is required")])
 
 
 def invalid_secret_ref_uri(secret_ref: str) -> ApiError:
@@ -51,12 +57,14 @@ def invalid_secret_ref_uri(secret_ref: str) -> ApiError:
         f"The model.auth.secret_ref '{secret_ref}' must use the file:///path form "
         "(e.g. file:///home/user/secret) in local mode."
     )
-    return ApiError(400, "invalid_secret_ref_uri", text)
+    errors = [FieldError("model.auth.secret_ref", "must use the file:///path form")]
+    return ApiError(400, "invalid_secret_ref_uri", text, errors=errors)
 
 
 def invalid_secret_ref_uri_parse(secret_ref: str, detail: str) -> ApiError:
     text = f"The model.auth.secret_ref '{secret_ref}' is not a valid URI: {detail}."
-    return ApiError(400, "invalid_secret_ref_uri_parse", text)
+    errors = [FieldError("model.auth.secret_ref", f"is not a valid URI: {detail}")]
+    return ApiError(400, "invalid_secret_ref_uri_parse", text, errors=errors)
 
 
 def mlflow_required() -> ApiError:
@@ -107,39 +115,43 @@ def benchmark_closed(job_id: str, benchmark_id: str, index: int, state: State) -
 
 
 def query_parameter_invalid(name: str, kind: str, value: str) -> ApiError:
-    return ApiError(
-        400, "query_parameter_invalid", f"The query parameter '{name}' is not a valid {kind}: '{value}'."
-    )
+    text = f"The query parameter '{name}' is not a valid {kind}: '{value}'."
+    errors = [FieldError(name, f"is not a valid {kind}")]
+    return ApiError(400, "query_parameter_invalid", text, errors=errors)
 
 
 def query_parameter_value_invalid(name: str, allowed: str) -> ApiError:
     text = f"The query parameter '{name}' is not valid. Allowed values are: '{allowed}'."
-    return ApiError(400, "query_parameter_value_invalid", text)
+    return ApiError(
+        400, "query_parameter_value_invalid", text, errors=[FieldError(name, f"must be one of: {allowed}")]
+    )
 
 
 def query_parameter_required(name: str) -> ApiError:
-    return ApiError(400, "query_parameter_required", f"The query parameter '{name}' is required.")
+    text = f"The query parameter '{name}' is required."
+    return ApiError(400, "query_parameter_required", text, errors=[FieldError(name, "is required")])
 
 
 def query_bad_parameter(name: str, allowed: Sequence[str]) -> ApiError:
     names = ", ".join(allowed)
     text = f"The parameter '{name}' is not a valid query parameter. Allowed parameters are: {names}."
-    return ApiError(400, "query_bad_parameter", text)
+    return ApiError(400, "query_bad_parameter", text, errors=[FieldError(name, "is unknown")])
 
 
 def query_parameter_mismatch(names: Sequence[str]) -> ApiError:
     text = f"The query parameters '{','.join(names)}' are mutually exclusive."
-    return ApiError(400, "query_parameter_mismatch", text)
+    errors = [FieldError(name, "excludes the other parameters named here") for name in names]
+    return ApiError(400, "query_parameter_mismatch", text, errors=errors)
 
 
 def missing_header(code: str, header: str) -> ApiError:
-    return ApiError(400, code, f"The request is missing a required header {header}.")
+    text = f"The request is missing a required header {header}."
+    return ApiError(400, code, text, errors=[FieldError(header, "is required")])
 
 
 def invalid_header(header: str, problem: str) -> ApiError:
-    return ApiError(
-        400, "invalid_header", f"The header {header} {problem}. Send it once, with a plain value."
-    )
+    text = f"The header {header} {problem}. Send it once, with a plain value."
+    return ApiError(400, "invalid_header", text, errors=[FieldError(header, problem)])
 
 
 def host_not_allowed(host: str) -> ApiError:

@@ -15,10 +15,10 @@ from evalhub_server.domain.validation import (
     Failure,
     convert,
     decode,
-    describe,
     failed_rules,
     parse,
     validate,
+    validation_error,
 )
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.common import Json
@@ -57,7 +57,7 @@ def read_collection(body: bytes) -> CollectionConfig:
     """
     config = decode(body, CollectionConfig)
     if failures := list(failed_rules(config, COLLECTION)):
-        raise problems.validation_failed(describe(_distinguish_empty_list(failures, body)))
+        raise validation_error(_distinguish_empty_list(failures, body))
     return config
 
 

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from evalhub_server.domain import problems
 from evalhub_server.domain.refused_events import encoding_fault, number_fault
 from evalhub_server.domain.struct_fields import checked_fields_of, normalize_keys
-from evalhub_server.domain.value_rules import CHECKS, SHORT_TEXTS, STRUCT_CHECKS
-from evalhub_server.errors import ApiError
+from evalhub_server.domain.value_rules import CHECKS, PHRASES, SHORT_TEXTS, STRUCT_CHECKS
+from evalhub_server.errors import ApiError, FieldError
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.rules import Rule
 
@@ -130,7 +130,23 @@ def validate(value: msgspec.Struct, name: str) -> None:
     """Raise ``request_validation_failed`` (400) if ``value`` violates a rule; paths in the message start with ``name``."""
     failures = list(failed_rules(value, name))
     if failures:
-        raise problems.validation_failed(describe(failures))
+        raise validation_error(failures)
+
+
+def validation_error(failures: list[Failure]) -> ApiError:
+    """``request_validation_failed`` with the contract's message, and each failure as a field error."""
+    return problems.validation_failed(describe(failures), [field_error(failure) for failure in failures])
+
+
+def field_error(failure: Failure) -> FieldError:
+    """A failed rule, with the path as clients and files write it."""
+    path = failure.path.partition(".")[2].replace("Ref.id", "id")
+    rule = failure.rule
+    phrase = PHRASES.get(rule.name)
+    if phrase is None:
+        return FieldError(path, SHORT_TEXTS[rule.name](_last(path), rule.limit))
+    allowed = ", ".join(rule.limit) if rule.name == "oneof" else rule.limit
+    return FieldError(path, phrase.format(limit=allowed))
 
 
 def describe(failures: list[Failure]) -> str:

@@ -179,6 +179,25 @@ SHORT_TEXTS: dict[str, Callable[[str, Any], str]] = {
 }
 """Rules whose failure, if it comes first, is reported alone and as a sentence."""
 
+PHRASES: dict[str, str] = {
+    "required": "is required",
+    "notblank": "must not be blank",
+    "max": "is too long; the maximum is {limit}",
+    "min": "is too small; the minimum is {limit}",
+    "tagname": "is not a valid tag; use 1 to 128 characters without ',' and '|'",
+    "rfc1123_dns_label": "must consist of at most 63 lower-case letters, digits and '-', and begin and end with one of the former two",
+    "url": "is not a valid URL",
+    "http_url": "is not a valid http or https URL",
+    "git_clone_url": "has a host that must not be cloned from",
+    "datetime": "is not a date and time such as 2026-01-31T12:00:00Z",
+    "oneof": "must be one of: {limit}",
+    "benchmarks or collection": "must be empty in a job with a collection",
+    "minimum one benchmark": "must contain a benchmark, or the job must have a collection",
+    "metrics_schema_duplicate_name": "contains a name twice",
+    "metrics_schema_name_not_in_metrics": "is not among the metrics",
+}
+"""What is wrong with a value, by rule. ``{limit}`` is the rule's limit."""
+
 _Violations = Iterator[tuple[str, Rule]]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from evalhub_server.domain.provider_normalization import normalize_runtime, normalize_runtime_keys
-from evalhub_server.domain.validation import Failure, convert, describe, failed_rules
+from evalhub_server.domain.validation import Failure, convert, failed_rules, field_error
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
@@ -18,15 +18,6 @@ from evalhub_server.plugins.sections import convert_section, nearest, unknown_ke
 from evalhub_server.settings import Finding, YamlFile, key_of, nearest_above, parse_yaml
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-_HINTS = {
-    "required": "is required",
-    "max": "is too long; the maximum is {limit}",
-    "min": "is too small; the minimum is {limit}",
-    "tagname": "is not a valid tag; use 1 to 128 characters without ',' and '|'",
-}
-"""Messages for failed rules in files, by rule; the contract's own texts are for clients."""
-
 
 _RUNTIME_KEYS = {
     "local": ("command", "env", "cwd"),
@@ -150,9 +141,8 @@ def _read(parsed: YamlFile, type_: type[T]) -> Loaded[T]:
 
 
 def _message(failure: Failure) -> str:
-    path = failure.path.partition(".")[2].replace("Ref.id", "id")
-    hint = _HINTS.get(failure.rule.name)
-    return f"{path}: {hint.format(limit=failure.rule.limit) if hint else describe([failure])}"
+    error = field_error(failure)
+    return f"{error.path}: {error.message}"
 
 
 def _unknown_keys(parsed: YamlFile, type_: type[msgspec.Struct]) -> Iterator[Finding]:

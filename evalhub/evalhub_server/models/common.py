@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct
 
+from evalhub_server.errors import FieldError
 from evalhub_server.models.rules import (
     DNS_LABEL,
     GIT_CLONE_URL,
@@ -153,16 +154,18 @@ class Page(Struct, Generic[T], kw_only=True, frozen=True, omit_defaults=True):
     items: list[T]
 
 
-class ErrorBody(Struct, kw_only=True, frozen=True):
+class ErrorBody(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Body of every error response.
 
-    ``message_code`` is stable, ``message`` is human-readable, ``detail`` repeats it. ``trace`` is the request id.
+    ``message_code`` is stable, ``message`` is human-readable, ``detail`` repeats it. ``trace`` is the request id. ``errors``
+    points to the fields, query parameters or headers at fault, where the error is about some.
     """
 
     message_code: str
     message: str
     detail: str
     trace: str
+    errors: tuple[FieldError, ...] = ()
 
 
 __all__ = [

@@ -60,7 +60,13 @@ def encode(value: object) -> bytes:
 
 def error_body(error: ApiError, trace_id: str) -> bytes:
     """The contract's error body, with a line feed."""
-    body = ErrorBody(message_code=error.code, message=error.message, detail=error.message, trace=trace_id)
+    body = ErrorBody(
+        message_code=error.code,
+        message=error.message,
+        detail=error.message,
+        trace=trace_id,
+        errors=error.errors,
+    )
     return encode(body) + b"\n"
 
 

@@ -23,7 +23,7 @@ from evalhub_server.web.openapi.content import (
 from evalhub_server.web.openapi.errors import errors_of
 from evalhub_server.web.openapi.operation import Operation
 from evalhub_server.web.openapi.parameters import CONDITIONAL, HEADER_PARAMETERS, HEADERS, PATH
-from evalhub_server.web.openapi.schemas import Schemas, described
+from evalhub_server.web.openapi.schemas import Schemas, described, with_free_objects
 
 API = "/api/v1/evaluations"
 TITLE = "EvalHub Server"
@@ -106,9 +106,9 @@ def make_document(routes: Iterable[BaseRoute]) -> Json:
             "license": {"name": "Apache-2.0"},
         },
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
-        "paths": paths,
+        "paths": with_free_objects(paths),
         "components": {
-            "schemas": schemas.components(),
+            "schemas": with_free_objects(schemas.components()),
             "parameters": HEADER_PARAMETERS | CONDITIONAL,
             "headers": HEADERS,
             "securitySchemes": {

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from evalhub_server.domain.json_patch import ALLOWED, MAX_OPERATIONS
+from evalhub_server.domain.json_patch import ALLOWED, MAX_OPERATIONS, OPERATIONS
 from evalhub_server.domain.resource import Kind
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.common import Json
 from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.web.openapi.rule_schemas import validating
 
 if TYPE_CHECKING:
     from evalhub_server.web.openapi.schemas import Schemas
@@ -37,7 +38,16 @@ def patch_schema(kind: Kind) -> Callable[[Schemas], Json]:
         operations = {
             "type": "array",
             "maxItems": MAX_OPERATIONS,
-            "items": {"anyOf": [*_operations(kind, members)]},
+            "items": {
+                "type": "object",
+                "properties": {
+                    "op": {"type": "string", "enum": [*OPERATIONS]},
+                    "path": {"type": "string"},
+                    "value": {},
+                },
+                "required": ["op", "path"],
+                **validating("object", anyOf=[*_operations(kind, members)]),
+            },
         }
         return {
             "anyOf": [
@@ -53,17 +63,18 @@ def patch_schema(kind: Kind) -> Callable[[Schemas], Json]:
 def _operations(kind: Kind, members: Json) -> Iterator[Json]:
     for name, allowed in ALLOWED[kind].items():
         setting = [op for op in allowed.whole if op != "remove"]
-        yield _operation({"enum": setting}, {"const": f"/{name}"}, members[name])
+        yield _operation({"enum": setting}, {"enum": [f"/{name}"]}, members[name])
     removable = [f"/{name}" for name, allowed in ALLOWED[kind].items() if "remove" in allowed.whole]
-    yield _operation({"const": "remove"}, {"enum": removable})
+    yield _operation({"enum": ["remove"]}, {"enum": removable})
     for ops in dict.fromkeys(allowed.below for allowed in ALLOWED[kind].values() if allowed.below):
         names = [name for name, allowed in ALLOWED[kind].items() if allowed.below == ops]
-        yield _operation({"enum": [*ops]}, {"type": "string", "pattern": f"^/({'|'.join(names)})/"})
+        yield _operation({"enum": [*ops]}, {"pattern": f"^/({'|'.join(names)})/"})
 
 
 def _operation(op: Json, path: Json, value: Json | None = None) -> Json:
     """The schema of one operation. Without ``value`` any value is allowed: the patched resource is validated."""
-    properties = {"op": op, "path": path} | ({} if value is None else {"value": value})
+    text: Json = {"type": "string"}
+    properties = {"op": text | op, "path": text | path} | ({} if value is None else {"value": value})
     return {"type": "object", "properties": properties, "required": [*properties]}
 
 

@@ -34,6 +34,16 @@ _URL = rf"[A-Za-z][A-Za-z0-9+.-]*:({_AT_A_HOST}|{_OPAQUE}|{_OF_A_DOCUMENT})|{_FI
 _GIT_URL = rf"[Hh][Tt][Tt][Pp][Ss]?:{_AT_A_HOST}"
 _DNS_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
+
+def validating(type_: str, **keywords: Json | list[Json]) -> Json:
+    """Keywords that only validate values of a JSON type, beside its other keywords; null may be allowed, too.
+
+    Client generators read ``oneOf``, ``anyOf`` and ``allOf`` there as further types of the value, and drop the operation or
+    lose the type. They ignore ``then``, which validators apply.
+    """
+    return {"if": {"type": type_}, "then": keywords}
+
+
 Keywords = Callable[[Json, Any, bool], Json]
 """Returns the keywords of a rule from the schema so far, the rule's limit, and whether the value is required."""
 
@@ -59,7 +69,9 @@ KEYWORDS: dict[str, Keywords] = {
     "rfc1123_dns_label": _text(_DNS_LABEL),
     "url": _text(_URL),
     "git_clone_url": _text(_GIT_URL),
-    "datetime": lambda _schema, _limit, _forced: {"anyOf": [{"format": "date-time"}, {"const": ""}]},
+    "datetime": lambda _schema, _limit, _forced: validating(
+        "string", anyOf=[{"format": "date-time"}, {"const": ""}]
+    ),
     "max": _most,
     "min": lambda _schema, limit, _forced: {"minimum": limit},
     "oneof": lambda _schema, limit, forced: {"enum": [*limit] if forced else [*limit, ""]},
@@ -91,25 +103,30 @@ _UNRESOLVED: Json = {
 }
 _UNRESOLVED_ALL: Json = {"properties": {"benchmarks": {"items": _UNRESOLVED}}}
 
+
 STRUCT_KEYWORDS: dict[type[msgspec.Struct], Json] = {
-    JobRequest: {
-        "allOf": [_UNRESOLVED_ALL, {"properties": {"collection": _UNRESOLVED_ALL}}],
-        "oneOf": [
+    JobRequest: validating(
+        "object",
+        allOf=[_UNRESOLVED_ALL, {"properties": {"collection": _UNRESOLVED_ALL}}],
+        oneOf=[
             {"title": "benchmarks", **_given("benchmarks", {"type": "array", "minItems": 1})},
             {"title": "a collection", **_given("collection", _OBJECT)},
         ],
-    },
-    TestDataRef: {"oneOf": [{"title": name, **_given(name, _OBJECT)} for name in ("s3", "pvc", "git", "hf")]},
+    ),
+    TestDataRef: validating(
+        "object", oneOf=[{"title": name, **_given(name, _OBJECT)} for name in ("s3", "pvc", "git", "hf")]
+    ),
     GitRef: {
         "if": _given("secret_ref", {"type": "string", "minLength": 1}),
         "then": {"properties": {"url": {"pattern": "^[Hh][Tt][Tt][Pp][Ss]:"}}},
     },
-    HardwareConfig: {
-        "anyOf": [
+    HardwareConfig: validating(
+        "object",
+        anyOf=[
             {"title": "a profile", "properties": dict.fromkeys(("queue", "cpu", "memory", "gpu"), _NULL)},
             {"title": "direct values", "properties": {"hardware_profile_name": {"enum": ["", None]}}},
-        ]
-    },
+        ],
+    ),
     BenchmarkEvent: {},  # every name in metrics_schema is a key of metrics, once
     ProviderConfig: {},  # runtime.k8s has a model of its own, with the rule
 }

@@ -177,6 +177,20 @@ class Schemas:
         return {"type": "object", "properties": entries, "additionalProperties": further}
 
 
+def with_free_objects(schema: Any) -> Any:
+    """The schema with ``additionalProperties: true`` in each object of any content, which generators else read as empty."""
+    if isinstance(schema, list):
+        return [with_free_objects(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    members = {key: with_free_objects(value) for key, value in cast("Json", schema).items()}
+    kinds = members.get("type", "")
+    is_object = kinds == "object" or (isinstance(kinds, list) and "object" in kinds)
+    if is_object and not members.keys() & {"properties", "additionalProperties"}:
+        members["additionalProperties"] = True
+    return members
+
+
 def described(documented: Any) -> str:
     """A docstring as Markdown, without line breaks inside paragraphs."""
     text = inspect.cleandoc(documented.__doc__ or "")
