@@ -16,8 +16,9 @@ from evalhub_server.domain.record import (
     PlannedBenchmark,
     ResultRecord,
     TrackedExperiment,
+    with_changes,
 )
-from evalhub_server.models.common import HardwareConfig, Message, PassCriteria, State
+from evalhub_server.models.common import HardwareConfig, Message, PassCriteria, PrimaryScore, State
 from evalhub_server.models.job import (
     BenchmarkTest,
     Exports,
@@ -103,6 +104,31 @@ def test_a_failing_test_shows_zero_and_false() -> None:
         "threshold": 0.0,
         "pass": False,
     }
+
+
+def test_results_list_what_is_left_out_where_no_score_is_left() -> None:
+    test = BenchmarkTest(primary_score=12.5, primary_score_metric="ppl", threshold=20.0, passed=True)
+    score = PrimaryScore(metric="ppl", lower_is_better=True)
+    planned = PlannedBenchmark(id="b", provider_id="p", primary_score=score, threshold=20.0)
+    job = a_job(
+        benchmarks=(BenchmarkRecord(index=0, state=State.COMPLETED, result=ResultRecord(test=test)),),
+        plan=JobPlan(benchmarks=(planned,)),
+        state=State.COMPLETED,
+    )
+    assert read(job)["results"]["left_out"] == [
+        {
+            "benchmark_index": 0,
+            "provider_id": "p",
+            "id": "b",
+            "metric": "ppl",
+            "reason": "lower is better, and 12.5 is outside [0, 1]",
+        }
+    ]
+    assert "test" not in read(job)["results"]
+    without = with_changes(
+        job, benchmarks=(BenchmarkRecord(index=0, state=State.COMPLETED, result=ResultRecord()),)
+    )
+    assert "left_out" not in read(without)["results"]
 
 
 def test_a_benchmark_shows_what_it_reported_and_nothing_of_its_workload() -> None:

@@ -134,3 +134,59 @@ def test_a_document_without_secrets_is_kept_and_the_original_is_not_changed() ->
     secret = {"api_key": "k"}
     redacted(secret)
     assert secret == {"api_key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("pretrained=x,api_key=sk-1", "pretrained=x,api_key=***"),
+        ("api_key=sk-1,pretrained=x", "api_key=***,pretrained=x"),
+        ("pretrained=x, api_key = sk-1; y=z", "pretrained=x, api_key = ***; y=z"),
+        ("model=gpt,API-KEY='sk 1',n=5", "model=gpt,API-KEY='***',n=5"),
+        ('{"api_key": "sk-1", "n": 1}', '{"api_key": "***", "n": 1}'),
+        ('{\\"api_key\\": \\"sk-1\\", \\"n\\": 1}', '{\\"api_key\\": \\"***\\", \\"n\\": 1}'),
+        ("openai_api_key: sk-1\nmodel: m", "openai_api_key: ***\nmodel: m"),
+        ("Authorization: Bearer sk-1", "Authorization: Bearer ***"),
+        ("client.hf_token=hf_1", "client.hf_token=***"),
+        ("run --api-key sk-1 --model m", "run --api-key *** --model m"),
+        ("--hf-token=hf_1", "--hf-token=***"),
+        ("OPENAI_API_KEY=sk-1 python run.py", "OPENAI_API_KEY=*** python run.py"),
+        ("base_url=https://u:p@h/v1,api_key=sk-1", "base_url=https://***@h/v1,api_key=***"),
+    ],
+)
+def test_secrets_in_arguments_that_are_one_text_are_masked(text: str, expected: str) -> None:
+    assert redacted_text(text) == expected
+    assert redacted({"model_args": text}) == {"model_args": expected}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pretrained=x,max_tokens=5,tokenizer=t,eos_token=</s>,add_bos_token=True",
+        "use_auth_token=True,token=false,token=None,token=",
+        "--max-tokens 5 --tokenizer t",
+        "https://host/v1/models: 404",
+        "the token is expired",
+        "token_count=12",
+    ],
+)
+def test_other_arguments_are_kept(text: str) -> None:
+    assert redacted_text(text) == text
+
+
+def test_the_value_after_a_secret_option_in_a_list_is_masked() -> None:
+    assert redacted({"args": ["--api-key", "sk-1", "--max-tokens", "5", "-x"]}) == {
+        "args": ["--api-key", MASK, "--max-tokens", "5", "-x"]
+    }
+
+
+def test_hostile_texts_take_linear_time() -> None:
+    for text in (
+        "api_key" * 50_000,
+        "a=" * 100_000,
+        "- " * 100_000,
+        "api_key = " * 30_000,
+        '"' * 200_000,
+        "token" + " " * 200_000,
+    ):
+        redacted_text(text)

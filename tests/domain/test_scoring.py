@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_server.domain.record import JobPlan, PlannedBenchmark
-from evalhub_server.domain.scoring import benchmark_test, job_test, missing_score
+from evalhub_server.domain.scoring import benchmark_test, job_test, left_out_of_score, missing_score
 from evalhub_server.models.common import Message, PrimaryScore
 from evalhub_server.models.job import BenchmarkTest, JobTest, LeftOut
 
@@ -148,8 +148,14 @@ def test_a_higher_is_better_score_counts_whatever_its_range() -> None:
     assert job_test(plan, [a_test(20)]) == JobTest(score=20.0, threshold=0.5, passed=True)
 
 
-def test_no_job_test_without_a_score_that_can_be_averaged() -> None:
-    assert job_test(JobPlan(benchmarks=(a_benchmark(lower=True),)), [a_test(12.5)]) is None
+def test_no_job_test_without_a_score_that_can_be_averaged_but_the_reasons() -> None:
+    plan = JobPlan(benchmarks=(a_benchmark(metric="ppl", lower=True), a_benchmark()))
+    tests = [a_test(12.5), None]
+    assert job_test(plan, tests) is None
+    assert [(each.benchmark_index, each.reason) for each in left_out_of_score(plan, tests)] == [
+        (0, "lower is better, and 12.5 is outside [0, 1]"),
+        (1, "the result has no usable 'acc'"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from evalhub_server.domain.record import (
     PlannedBenchmark,
     ResultRecord,
 )
+from evalhub_server.domain.scoring import left_out_of_score
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import (
     BenchmarkResult,
@@ -23,6 +24,7 @@ from evalhub_server.models.job import (
     JobResourceInfo,
     JobResults,
     JobStatus,
+    LeftOut,
     MetricSchema,
     Model,
     OciArtifact,
@@ -51,6 +53,7 @@ def job_resource(job: JobRecord) -> JobResource:
         ),
         results=JobResults(
             test=job.progress.test,
+            left_out=_left_out(job),
             benchmarks=tuple(
                 _result(planned[b.index], b.index, b.result) for b in job.benchmarks if b.result
             ),
@@ -76,6 +79,14 @@ def job_resource(job: JobRecord) -> JobResource:
         hardware_config=request.hardware_config,
         queue=request.queue,
     )
+
+
+def _left_out(job: JobRecord) -> tuple[LeftOut, ...]:
+    """All benchmarks of a completed job whose tests give no score; otherwise the job's test lists those left out."""
+    if job.state is not State.COMPLETED or job.progress.test is not None:
+        return ()
+    tests = [benchmark.result.test if benchmark.result else None for benchmark in job.benchmarks]
+    return left_out_of_score(job.plan, tests) if any(tests) else ()
 
 
 def _exports(exports: Exports | None) -> Exports | None:

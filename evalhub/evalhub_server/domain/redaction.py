@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote_plus
 
@@ -151,6 +152,16 @@ _QUERY_ALONE = frozenset(
 )
 """Names that mean a secret only as parameters of a URL, as in Google's ``?key=`` and signed URLs."""
 
+_ASSIGNMENT = re.compile(
+    r"""(?<![\w.-])(?P<head>-{0,2}["']?(?P<name>[A-Za-z][\w.-]{0,63})\\{0,3}["']?\s{0,4}(?:=|:(?!//))\s{0,4}(?:(?:Bearer|Basic|Token)\s+)?)"""
+    r"""(?P<value>\\{1,3}"[^"]*"|"[^"]*"|'[^']*'|[^\s,;&"'})\]]+)""",
+    re.IGNORECASE,
+)
+"""``name=value`` and ``name: value`` in a text, as in ``pretrained=x,api_key=sk-1``, YAML, JSON and headers."""
+_OPTION = re.compile(r"(?P<head>(?<!\S)--?(?P<name>[A-Za-z][\w.-]{0,63})\s{1,4})(?P<value>[^\s-]\S*)")
+"""``--name value`` of a command line."""
+_NO_SECRET = re.compile(r"[\"']?(?:true|false|none|null|yes|no|-?\d{1,9}(?:\.\d+)?|)[\"']?", re.IGNORECASE)
+
 _URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.\-]{0,30}://[^\s\"'<>`]+")
 _PARAMETER = re.compile(r"(?<=[?&;#])([^?&;#=]+)=([^&;#]+)")
 
@@ -159,7 +170,8 @@ def redacted(value: T) -> T:
     """Return a JSON document in which secrets are replaced by ``***``.
 
     Secrets are the texts below names of secrets at any depth, also in pairs of ``name`` and ``value``, and, in every text,
-    user-info and secret query parameters of URLs. Numbers, booleans and keys of objects are kept.
+    user-info and secret query parameters of URLs, and values after names of secrets (``api_key=…``, ``--hf-token …``).
+    Numbers, booleans and keys of objects are kept.
     """
     return cast("T", _redacted(value))
 
@@ -178,17 +190,34 @@ def _redacted(value: Any) -> Any:
             for key, item in document.items()
         }
     if isinstance(value, list | tuple):
-        return [_redacted(item) for item in cast("list[Any]", value)]
+        return _redacted_list(cast("list[Any]", value))
     return value
 
 
+def _redacted_list(items: Sequence[Any]) -> list[Any]:
+    """The items, redacted, also the value that follows ``--api-key`` in the arguments of a command."""
+    result: list[Any] = []
+    previous: Any = None
+    for item in items:
+        after_option = isinstance(previous, str) and previous.startswith("-") and is_secret_name(previous)
+        result.append(MASK if after_option and isinstance(item, str) and item else _redacted(item))
+        previous = item
+    return result
+
+
 def redacted_text(text: str) -> str:
-    """Return a text with the secrets of the URLs in it replaced by ``***``, and without callback tokens."""
-    return redact_callback_tokens(_URL.sub(_redacted_url, text) if "://" in text else text)
+    """Return a text without secrets: those of URLs and values of secret names are ``***``; callback tokens are removed."""
+    if "://" in text:
+        text = _URL.sub(_redacted_url, text)
+    if "=" in text or ":" in text:
+        text = _ASSIGNMENT.sub(_redacted_value, text)
+    if "-" in text:
+        text = _OPTION.sub(_redacted_value, text)
+    return redact_callback_tokens(text)
 
 
 def redacted_message(message: Message) -> Message:
-    """Return a message with the secrets of the URLs in its text replaced by ``***``."""
+    """Return a message whose text has no secrets, as :func:`redacted_text`."""
     return replace(message, message=redacted_text(message.message))
 
 
@@ -201,6 +230,14 @@ def is_secret_name(name: str) -> bool:
         plain.endswith(suffix) and plain.removesuffix(suffix) in _PROVIDERS
         for suffix in ("token", "key", "secret")
     )
+
+
+def _redacted_value(match: re.Match[str]) -> str:
+    head, name, value = match["head"], match["name"].rpartition(".")[2], match["value"]
+    if not is_secret_name(name) or _NO_SECRET.fullmatch(value):
+        return match[0]
+    quote = value[: len(value) - len(value.lstrip("\\")) + 1] if value[0] in "\\\"'" else ""
+    return f"{head}{quote}{MASK}{quote}"
 
 
 def _redacted_url(match: re.Match[str]) -> str:

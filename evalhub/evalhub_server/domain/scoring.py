@@ -56,19 +56,8 @@ def job_test(plan: JobPlan, tests: Sequence[BenchmarkTest | None]) -> JobTest | 
     0.7 must reach a threshold of 0.7, and their mean in doubles does not.
     """
     total = weights = Fraction(0)
-    left_out: list[LeftOut] = []
-    for index, (benchmark, test) in enumerate(zip(plan.benchmarks, tests, strict=True)):
-        reason = _exclusion(benchmark, test)
-        if test is None or reason:
-            left_out.append(
-                LeftOut(
-                    benchmark_index=index,
-                    provider_id=benchmark.provider_id,
-                    id=benchmark.id,
-                    metric=benchmark.primary_score.metric if benchmark.primary_score else "",
-                    reason=reason,
-                )
-            )
+    for benchmark, test in zip(plan.benchmarks, tests, strict=True):
+        if test is None or _exclusion(benchmark, test):
             continue
         primary_score, weight = Fraction(test.primary_score), Fraction(benchmark.weight)
         total += weight * (1 - primary_score if _lower_is_better(benchmark) else primary_score)
@@ -77,7 +66,25 @@ def job_test(plan: JobPlan, tests: Sequence[BenchmarkTest | None]) -> JobTest | 
         return None
     score = float(total / weights)
     return JobTest(
-        score=score, threshold=plan.threshold, passed=score >= plan.threshold, left_out=tuple(left_out)
+        score=score,
+        threshold=plan.threshold,
+        passed=score >= plan.threshold,
+        left_out=left_out_of_score(plan, tests),
+    )
+
+
+def left_out_of_score(plan: JobPlan, tests: Sequence[BenchmarkTest | None]) -> tuple[LeftOut, ...]:
+    """The benchmarks that do not count in :func:`job_test`, with the reasons."""
+    return tuple(
+        LeftOut(
+            benchmark_index=index,
+            provider_id=benchmark.provider_id,
+            id=benchmark.id,
+            metric=benchmark.primary_score.metric if benchmark.primary_score else "",
+            reason=reason,
+        )
+        for index, (benchmark, test) in enumerate(zip(plan.benchmarks, tests, strict=True))
+        if (reason := _exclusion(benchmark, test))
     )
 
 

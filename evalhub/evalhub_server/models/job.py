@@ -274,11 +274,13 @@ class OciResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class JobResults(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The results of a job.
 
+    ``left_out`` is present instead of ``test`` if benchmarks have tests and none of them can count in a score.
     ``mlflow_experiment_url`` is the base URL of the tracker's API, ``mlflow_experiment_link`` a web page. The link,
     ``exports`` and ``oci`` are absent from the response to a create: some clients reject unknown fields there.
     """
 
     test: JobTest | None = None
+    left_out: tuple[LeftOut, ...] = ()
     benchmarks: tuple[BenchmarkResult, ...] = ()
     mlflow_experiment_url: str = ""
     mlflow_experiment_link: str = ""
