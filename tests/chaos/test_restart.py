@@ -140,7 +140,7 @@ def end_adapters(job_id: str) -> None:
 
 def test_waiting_benchmarks_start_after_a_restart_in_their_order(server: RunningServer, gate: Path):
     job_id = server.submit("b", "b", "b", "b")
-    wait_until(lambda: server.logs(job_id).count("ready") == 2, "two running adapters")
+    wait_until(lambda: server.logs(job_id, "?tail_lines=-1").count("ready") == 2, "two running adapters")
     server.kill()
     server.start()
     states = [b["status"] for b in server.job(job_id)["status"]["benchmarks"]]

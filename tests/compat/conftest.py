@@ -113,6 +113,10 @@ def server(serving: Serving, gate: Path, tmp_path_factory: pytest.TempPathFactor
     )
     config.scripted("say:about to break", "running", "failed:boom", "exit:1", provider_id="breaks")
     config.scripted("say:first", "running", f"await:{gate}", "say:second", "completed", provider_id="gated")
+    bar = "for i in 1 2 3 4 5 6 7 8 9; do printf '%s0%%\\r' $i; sleep 0.05; done; echo done"
+    config.provider(
+        f"{bar}; {bar}; while [ ! -e {gate} ]; do sleep 0.02; done; {bar}; exit 1", provider_id="bars"
+    )
     config.scripted("say:hello", "running", "hang", provider_id="hangs")
     config.scripted("hang", provider_id="silent")
     config.write(

@@ -50,7 +50,16 @@ def test_health_is_healthy(client: RemoteClient):
 
 def test_providers_and_their_benchmarks_are_found(client: RemoteClient):
     found = {provider["name"]: len(provider["benchmarks"]) for provider in client("providers.list")}
-    expected = {"bare": 0, "breaks": 1, "described": 0, "gated": 1, "hangs": 1, "quick": 2, "silent": 1}
+    expected = {
+        "bare": 0,
+        "bars": 1,
+        "breaks": 1,
+        "described": 0,
+        "gated": 1,
+        "hangs": 1,
+        "quick": 2,
+        "silent": 1,
+    }
     assert found == expected
     assert [p["name"] for p in client("providers.list", target_type="agent")] == ["described"]
     assert [p["name"] for p in client("providers.list", evaluates="safety")] == ["described"]
@@ -194,6 +203,24 @@ def test_watched_logs_arrive_once_and_in_order(
     assert text == client("jobs.get_logs", job_id, benchmark_index=benchmark_index)
     assert re.findall("first|second", text) == ["first", "second"]
     assert [update["logs"] for update in updates].count("") >= 1
+
+
+@pytest.mark.parametrize("benchmark_index", [None, 1])
+def test_progress_bars_of_three_benchmarks_are_watched_without_repeats(
+    client: RemoteClient, server: RunningServer, closed_gate: Path, benchmark_index: int | None
+):
+    job_id = submitted(client, "bars/b", "bars/b", "bars/b")
+    client.begin("jobs.watch_logs", job_id, benchmark_index=benchmark_index, timeout=30, **OFTEN)
+    wait_until(lambda: server.logs(job_id, "?tail_lines=-1").count("done") == 6, "two bars of each")
+    await_polls(server, job_id)
+    closed_gate.touch()
+    updates = client.answer()
+    assert updates[-1]["state"] == "failed"
+    text = "".join(update["logs"] for update in updates)
+    assert text == client("jobs.get_logs", job_id, benchmark_index=benchmark_index)
+    lines = [line for line in text.splitlines() if line and not line.startswith("===")]
+    assert lines == ["done"] * (3 if benchmark_index is not None else 9)
+    assert text.count("===") == (0 if benchmark_index is not None else 6)
 
 
 def test_jobs_are_listed_newest_first_by_state_and_up_to_a_limit(client: RemoteClient):

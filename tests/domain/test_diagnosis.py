@@ -65,6 +65,7 @@ def test_an_empty_log_is_said_to_be_empty(log: str) -> None:
 def test_an_endless_log_line_is_cut_at_its_beginning() -> None:
     text = with_log_tail("It ended.", "x" * 100_000 + "the end")
     assert text.endswith("the end")
+    assert "Last log lines:\n…x" in text
     assert len(text) < LOG_TAIL_CHARACTERS + 100
 
 

@@ -27,7 +27,7 @@ from evalhub_server.domain.plain_text import plain_text
         ("abc\u202edef\u202c \u2066x\u2069 \u200f\u061c", "abcdef x "),
         ("\x1b\x00[31mred", "[31mred"),
         ("a\tb\nc", "a\tb\nc"),
-        ("10%\r20%\r\nend", "10%\n20%\nend"),
+        ("10%\r20%\r\nend\r", "20%\nend"),
         ("Grüße 你好 👩\u200d🔬", "Grüße 你好 👩\u200d🔬"),
     ],
 )

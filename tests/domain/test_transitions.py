@@ -728,8 +728,8 @@ def test_quotations_of_logs_and_texts_of_runtimes_have_no_control_sequences() ->
     ):
         error = job.benchmarks[0].error
         assert error is not None
-        assert error.message.endswith("Last log lines:\nbefore\n10%\n100%")
-    exit_ = Exit(code=1, message="gone\x1b[31m", hint="Look\x07.")
+        assert error.message.endswith("Last log lines:\nbefore\n100%")
+    exit_ = Exit(code=1, message="10%\rgone\x1b[31m", hint="Look\x07.")
     error = exited(a_job(), 0, exit_, "", NOON).benchmarks[0].error
     assert error is not None
     assert error.message == "gone. Look. The log is empty."

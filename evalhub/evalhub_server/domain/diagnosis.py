@@ -132,9 +132,11 @@ def deadline_message(
 def with_log_tail(text: str, log_tail: str) -> str:
     """Append the last lines of a log, at most :data:`LOG_TAIL_LINES` and :data:`LOG_TAIL_CHARACTERS`.
 
-    Control sequences are removed.
+    Control sequences are removed. An ellipsis precedes a quotation that begins within a line.
     """
     lines = plain_text(log_tail).rstrip().splitlines()[-LOG_TAIL_LINES:]
-    tail = "\n".join(lines)[-LOG_TAIL_CHARACTERS:]
+    tail = "\n".join(lines)
+    if len(tail) > LOG_TAIL_CHARACTERS:
+        tail = "…" + tail[-LOG_TAIL_CHARACTERS:]
     text = plain_text(text)
     return f"{text} Last log lines:\n{tail}" if tail else f"{text} The log is empty."

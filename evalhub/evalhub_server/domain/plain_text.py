@@ -14,12 +14,13 @@ _CONTROL = re.compile(
     r"|\x1b[ -/]*[0-~]"  # other escape sequences
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
-_RETURN = re.compile(r"\r+\n?")
 
 
 def plain_text(text: str) -> str:
     """Return the text without control sequences, bidirectional controls and callback tokens.
 
-    Newlines and tabs are kept.
+    Newlines and tabs are kept. Of a line with carriage returns, such as a progress bar, what follows the last one is kept.
     """
-    return redact_callback_tokens(_CONTROL.sub("", _RETURN.sub("\n", text)))
+    if "\r" in text:
+        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return redact_callback_tokens(_CONTROL.sub("", text))

@@ -120,6 +120,11 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
         """Whether anything of this benchmark may be running."""
         return self.launched_at is not None and self.exit is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is terminal and nothing of it runs."""
+        return self.state.terminal and not self.has_workload
+
     def is_foreign(self, runtime: str) -> bool:
         """Whether another runtime than ``runtime`` launched it, so that no call of ``runtime`` may get its handle."""
         return self.launched_at is not None and self.runtime not in ("", runtime)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.engine.log_text import finished_lines, without_final_newline
 from evalhub_server.errors import RuntimeUnavailable
 from evalhub_server.plugins.runtime import LogOptions, Runtime
 
@@ -16,12 +17,16 @@ async def read_logs(
 ) -> AsyncGenerator[bytes, None]:
     """The output of benchmark ``index``; of all benchmarks, each below a header line, if that is None.
 
+    All lines are returned as they are. The last lines are returned in a form that only grows by appending, since clients
+    print what follows the part that they have: without a newline at the end, without an unfinished line that has
+    carriage returns, and without the benchmarks after the first one that has not ended.
+
     Raises:
         ApiError: before the first chunk: 404 if there is no such benchmark, 500 if the runtime cannot read the log now.
     """
     if index is not None and index >= len(job.benchmarks):
         raise problems.not_found("benchmark", str(index))
-    chunks = _all(runtime, job, options) if index is None else _one(runtime, job.benchmarks[index], options)
+    chunks = _all(runtime, job, options) if index is None else _one(runtime, job, index, options)
     try:
         return _after(await anext(chunks, b""), chunks)
     except RuntimeUnavailable as error:
@@ -31,7 +36,7 @@ async def read_logs(
 async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGenerator[bytes, None]:
     for benchmark in job.benchmarks:
         benchmark_id = job.plan.benchmarks[benchmark.index].id
-        chunks = _one(runtime, benchmark, options)
+        chunks = _one(runtime, job, benchmark.index, options)
         try:
             if benchmark.is_foreign(runtime.name):
                 raise RuntimeUnavailable(problems.started_by(benchmark.runtime))
@@ -46,16 +51,30 @@ async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGe
         yield header.encode() + first
         async for chunk in chunks:
             yield chunk
+        if options.tail_lines >= 0 and not _is_final(job, benchmark):
+            return
 
 
 async def _one(
-    runtime: Runtime, benchmark: BenchmarkRecord, options: LogOptions
+    runtime: Runtime, job: JobRecord, index: int, options: LogOptions
 ) -> AsyncGenerator[bytes, None]:
+    benchmark = job.benchmarks[index]
     if benchmark.is_foreign(runtime.name):
         raise RuntimeUnavailable(problems.started_by(benchmark.runtime))
-    if benchmark.handle is not None:
-        async for chunk in runtime.logs(benchmark.handle, options):
-            yield chunk
+    if benchmark.handle is None:
+        return
+    chunks = runtime.logs(benchmark.handle, options)
+    if options.tail_lines >= 0:
+        timestamps = options.timestamps and runtime.log_timestamps
+        lines = finished_lines(chunks, ended=_is_final(job, benchmark), timestamps=timestamps)
+        chunks = without_final_newline(lines)
+    async for chunk in chunks:
+        yield chunk
+
+
+def _is_final(job: JobRecord, benchmark: BenchmarkRecord) -> bool:
+    """Whether the benchmark's log is complete. That of a terminal job counts as complete: clients stop reading then."""
+    return job.state.terminal or benchmark.ended
 
 
 async def _after(first: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
+from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.record import Exit
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
 
@@ -97,10 +98,11 @@ class RetryingRuntime:
 
     async def log_tail(self, handle: Handle) -> str:
         """The last lines of the adapter's output, or a note why they cannot be read."""
+        tail, lines = b"", LogLines()
         try:
-            tail = b""
             async for chunk in self._runtime.logs(handle, LogOptions(tail_lines=LOG_TAIL_LINES)):
-                tail = (tail + chunk)[-LOG_TAIL_BYTES:]  # a line can be as long as the log
+                tail = (tail + lines.feed(chunk))[-LOG_TAIL_BYTES:]  # a line can be as long as the log
         except Exception as error:  # noqa: BLE001  as above; a missing log must not hide the exit
             return f"(the log cannot be read: {error})"
-        return tail.decode("utf-8", "replace")
+        tail += lines.close(ended=True)
+        return tail[-LOG_TAIL_BYTES:].decode("utf-8", "replace")

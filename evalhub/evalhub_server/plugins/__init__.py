@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalhub_common.durations import Duration, Timespan
 from evalhub_server import __version__ as SERVER_VERSION  # noqa: N812  a constant of the API
 from evalhub_server.domain import problems
+from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.outbox import has_new_outcome
 from evalhub_server.domain.record import (
     INTERRUPTED,
@@ -243,6 +244,7 @@ __all__ = [
     "LaunchError",
     "LeftOut",
     "Limits",
+    "LogLines",
     "LogOptions",
     "Message",
     "MetricSchema",

@@ -96,6 +96,9 @@ class Runtime(ABC):
     The server replaces these URLs by the configured ones in what adapters report.
     """
 
+    log_timestamps: bool = False
+    """Whether :meth:`logs` prefixes lines with their time (RFC 3339, then a space) for :attr:`LogOptions.timestamps`."""
+
     exit_grace_s: float = 0.0
     """Seconds for which a result may still arrive after :meth:`wait` has returned, if more than the server's own grace."""
 
@@ -179,6 +182,9 @@ class Runtime(ABC):
     @abstractmethod
     def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
         """Yield the workload's output so far, also after its end; nothing if there is none.
+
+        Unchanged bytes, with the newline after the last line if it has one. The server drops that newline and, of lines
+        with carriage returns, all but the last version, unless all lines are requested.
 
         Raises:
             RuntimeUnavailable: before the first chunk, if the log cannot be read at present; clients get an error.

@@ -84,7 +84,10 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
         int, Meta(description="Maximum size of a request body. -1: no limit; 0: the default.")
     ] = 10 * MIB
     max_log_response_bytes: Annotated[
-        int, Meta(description="Maximum size of one answer with logs. -1: no limit; 0: the default.")
+        int,
+        Meta(
+            description="Maximum size of one answer with logs. Of the last lines the end is returned, of a whole log the beginning. -1: no limit; 0: the default."
+        ),
     ] = 50 * MIB
     log_stream_timeout: Annotated[Duration, Meta(description="Time limit for one answer with logs.")] = (
         Duration(300)

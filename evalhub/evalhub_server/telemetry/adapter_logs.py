@@ -11,6 +11,7 @@ from opentelemetry.context import Context
 
 from evalhub_common.callback_tokens import redact_callback_tokens
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.engine.log_text import finished_lines
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import LogOptions, Runtime
 from evalhub_server.telemetry.threads import in_thread
@@ -96,7 +97,7 @@ class AdapterLogs:
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
     """Lines without line feeds, cut after :data:`LINE_BYTES`."""
     rest, cut = b"", False
-    async for chunk in chunks:
+    async for chunk in finished_lines(chunks, ended=True):
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             if not cut:
@@ -111,4 +112,4 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def _text(line: bytes) -> str:
-    return redact_callback_tokens(line[:LINE_BYTES].rstrip(b"\r").decode("utf-8", "replace"))
+    return redact_callback_tokens(line[:LINE_BYTES].decode("utf-8", "replace"))

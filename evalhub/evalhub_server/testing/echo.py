@@ -17,6 +17,7 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -133,8 +134,8 @@ class EchoRuntime(Runtime):
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
         workload = self._workload(handle)
         text = bytes(workload.log) if workload else b""
-        if text and options.tail_lines >= 0:
-            text = b"\n".join(text.removesuffix(b"\n").split(b"\n")[-options.tail_lines :])
+        if options.tail_lines >= 0:
+            text = b"".join(BytesIO(text).readlines()[-options.tail_lines :])
         if text:
             yield text
 

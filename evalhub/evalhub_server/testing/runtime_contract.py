@@ -252,10 +252,10 @@ class RuntimeContract:
         handle, _ = await self.ended(runtime, self.prints("first\nsecond"))
         assert await self.log_of(runtime, handle) == "first\nsecond\n"
 
-    async def test_the_last_lines_of_a_log_come_without_a_final_newline(self, runtime: Runtime) -> None:
+    async def test_the_last_lines_of_a_log_come_with_their_newlines(self, runtime: Runtime) -> None:
         handle, _ = await self.ended(runtime, self.prints("first\nsecond\nthird"))
-        assert await self.log_of(runtime, handle, 2) == "second\nthird"
-        assert await self.log_of(runtime, handle, 1000) == "first\nsecond\nthird"
+        assert await self.log_of(runtime, handle, 2) == "second\nthird\n"
+        assert await self.log_of(runtime, handle, 1000) == "first\nsecond\nthird\n"
 
     async def test_a_workload_without_output_has_no_log(self, runtime: Runtime) -> None:
         handle, _ = await self.ended(runtime, self.succeeds())

@@ -1,32 +1,23 @@
-"""Logs of jobs and benchmarks: plain text in chunks, limited in size and in time."""
+"""Routes of the logs of jobs and benchmarks."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-from collections.abc import AsyncGenerator
-from typing import Any
+from functools import partial
 
 from litestar import Router, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from litestar.types import Receive, Scope, Send
 
 from evalhub_server.domain import problems
 from evalhub_server.plugins.runtime import LogOptions
-from evalhub_server.settings import ServiceSettings
+from evalhub_server.web.log_response import LogResponse
 from evalhub_server.web.openapi.errors import not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success
 from evalhub_server.web.openapi.parameters import boolean
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.services import Services
-from evalhub_server.web.uvicorn_protocol import EXTENSION
-
-TRAILER = b"X-Log-Truncated"
-CLOSING_TIMEOUT_S = 5.0
-_CHUNK_BYTES = 64 * 1024
 
 OPTIONS = (
     Parameter(
@@ -49,54 +40,6 @@ INVALID_OPTIONS = (
 TEXT = "text/plain"
 
 
-class LogResponse:
-    """Streams a log. If it is truncated, a last line and the trailer report that."""
-
-    def __init__(self, chunks: AsyncGenerator[bytes, None], settings: ServiceSettings) -> None:
-        self._chunks = chunks
-        self._limit_bytes = settings.max_log_response_bytes  # -1: no limit
-        self._timeout_s = settings.log_stream_timeout  # 0: no limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"trailer", TRAILER)]
-        extensions: Any = scope.get("extensions")  # pyright: ignore[reportUnknownMemberType]  # Litestar types it loosely
-        trailers = EXTENSION in (extensions or {})
-        start: Any = {"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers}
-        await send(start)
-        limit = await self._stream(send)
-        # A client that has stopped reading does not keep the connection open.
-        async with asyncio.timeout(CLOSING_TIMEOUT_S):
-            if limit:
-                notice = f"\n=== log truncated after {limit}; ask for fewer lines with tail_lines ===\n"
-                await _send_body(send, notice.encode())
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            if trailers:
-                message: Any = {"type": EXTENSION, "headers": [(TRAILER, b"true")] if limit else []}
-                await send(message)
-
-    async def _stream(self, send: Send) -> str:
-        """Send the log; return the limit at which it was truncated, or an empty string."""
-        left = self._limit_bytes
-        try:
-            async with asyncio.timeout(self._timeout_s or None), contextlib.aclosing(self._chunks) as chunks:
-                async for chunk in chunks:
-                    if self._limit_bytes >= 0 and left < len(chunk):
-                        await _send_body(send, chunk[:left])
-                        return f"{self._limit_bytes} bytes"
-                    left -= len(chunk)
-                    await _send_body(send, chunk)
-        except TimeoutError:
-            return f"{self._timeout_s:g} seconds"
-        return ""
-
-
-async def _send_body(send: Send, chunk: bytes) -> None:
-    for start in range(0, len(chunk), _CHUNK_BYTES):
-        await send(
-            {"type": "http.response.body", "body": chunk[start : start + _CHUNK_BYTES], "more_body": True}
-        )
-
-
 JOB_LOGS = Operation(
     query=OPTIONS,
     success=Success(
@@ -112,12 +55,17 @@ async def job_logs(
 ) -> LogResponse:
     """Get the output of a job's adapters.
 
-    A line with `===` precedes the output of each benchmark. Logs above the server's limit of size or time are truncated,
-    as the last line then states.
+    A line with `===` precedes the output of each benchmark.
+
+    With `tail_lines=-1` the output is returned as it is, up to the server's limit of size or time, as the last line then
+    states. Otherwise later responses only append to earlier ones, so that clients can print what is new: benchmarks after
+    the first one that has not ended are left out, of a line with carriage returns (a progress bar) only what follows
+    the last one is returned, and while such a line is unfinished it is left out. Of lines above the limit of size the
+    beginning is left out, as the first line then states.
     """
     options = _options(Query(request.scope))
-    chunks = await services.jobs.logs(job_id, None, options, request.identity)
-    return LogResponse(chunks, services.settings)
+    read = partial(services.jobs.logs, job_id, None, options, request.identity)
+    return LogResponse(read, services.settings, keep_end=options.tail_lines > 0)
 
 
 BENCHMARK_LOGS = Operation(
@@ -138,12 +86,15 @@ async def benchmark_logs(
     benchmark_index: FromPath[str],
     services: NamedDependency[Services],
 ) -> LogResponse:
-    """Get the output of the adapter of one benchmark."""
+    """Get the output of the adapter of one benchmark.
+
+    `tail_lines` and the limits act as on the logs of a job.
+    """
     options = _options(Query(request.scope))
     if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
         raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)
-    chunks = await services.jobs.logs(job_id, int(benchmark_index), options, request.identity)
-    return LogResponse(chunks, services.settings)
+    read = partial(services.jobs.logs, job_id, int(benchmark_index), options, request.identity)
+    return LogResponse(read, services.settings, keep_end=options.tail_lines > 0)
 
 
 def _options(query: Query) -> LogOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
+from io import BytesIO
 
 from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import PODS
@@ -11,7 +12,7 @@ from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.diagnosis import ADAPTER
 from evalhub_runtime_k8s.handles import JobHandle
 from evalhub_runtime_k8s.object_status import Pod
-from evalhub_server.plugins import EvalHubError, LogOptions, RuntimeUnavailable
+from evalhub_server.plugins import EvalHubError, LogLines, LogOptions, RuntimeUnavailable
 
 MAX_KEPT_LOGS = 256
 KEPT_LINES = 200
@@ -34,25 +35,18 @@ class Logs:
         """Yield the log so far. Raises :class:`RuntimeUnavailable` before the first chunk if it cannot be read."""
         pod = await self._pod(handle)
         chunks = self._kept_log(handle, options) if pod is None else self._pod_log(handle, pod, options)
-        if options.tail_lines < 0:
-            async for chunk in chunks:
-                yield chunk
-            return
-        newline = b""  # the last lines are returned without a final newline
         async for chunk in chunks:
-            chunk = newline + chunk  # noqa: PLW2901
-            newline = b"\n" if chunk.endswith(b"\n") else b""
-            if body := chunk.removesuffix(b"\n"):
-                yield body
+            yield chunk
 
     async def keep(self, handle: JobHandle) -> None:
         """Keep the end of a log whose pod is about to be deleted. Best effort."""
-        text = b""
+        text, lines = b"", LogLines()
         try:
             async for chunk in self.read(handle, LogOptions(tail_lines=KEPT_LINES)):
-                text = (text + chunk)[-KEPT_BYTES:]
+                text = (text + lines.feed(chunk))[-KEPT_BYTES:]
         except EvalHubError:
             return
+        text = (text + lines.close(ended=True))[-KEPT_BYTES:]
         if text:
             key = handle.job_id, handle.job
             self._kept[key] = text
@@ -67,7 +61,7 @@ class Logs:
     async def _kept_log(self, handle: JobHandle, options: LogOptions) -> AsyncGenerator[bytes]:
         text = self._kept.get((handle.job_id, handle.job), b"")
         if options.tail_lines >= 0:
-            text = b"\n".join(text.split(b"\n")[-options.tail_lines :])
+            text = b"".join(BytesIO(text).readlines()[-options.tail_lines :])
         if text:
             yield text
 

@@ -56,6 +56,7 @@ class KubernetesRuntime(Runtime):
 
     name = "kubernetes"
     provider_key = "k8s"
+    log_timestamps = True
 
     def __init__(self, installation: Installation) -> None:
         settings = installation.settings

@@ -12,7 +12,7 @@ BLOCK_BYTES = 1 << 16
 
 
 async def tail(path: Path, lines: int) -> AsyncIterator[bytes]:
-    """Yield the last ``lines`` lines, joined by newlines without a final one; the raw file if ``lines`` is negative.
+    """Yield the last ``lines`` lines with their newlines; the whole file if ``lines`` is negative.
 
     Bytes written after the call are left out; a missing file yields nothing. Holds at most one block in memory.
     """
@@ -20,7 +20,7 @@ async def tail(path: Path, lines: int) -> AsyncIterator[bytes]:
     if fd is None:
         return
     try:
-        start, end = await asyncio.to_thread(extent, fd, lines)
+        start, end = await extent(fd, lines)
         while start < end:
             block = await asyncio.to_thread(os.pread, fd, min(BLOCK_BYTES, end - start), start)
             if not block:
@@ -31,27 +31,24 @@ async def tail(path: Path, lines: int) -> AsyncIterator[bytes]:
         os.close(fd)
 
 
-def extent(fd: int, lines: int, block_bytes: int = BLOCK_BYTES) -> tuple[int, int]:
+async def extent(fd: int, lines: int, block_bytes: int = BLOCK_BYTES) -> tuple[int, int]:
     """Return the offsets (start, end) of the last lines of an open file."""
     end = os.fstat(fd).st_size
     if lines < 0:
         return 0, end
-    if lines == 0 or end == 0:
-        return end, end
-    if os.pread(fd, 1, end - 1) == b"\n":
-        end -= 1
     position = end
     remaining = lines
-    while position > 0:
+    while position > 0 and remaining > 0:
         size = min(block_bytes, position)
         position -= size
-        block = os.pread(fd, size, position)
-        cut = len(block)
+        # One block per call: a line can be as long as the file, and the client can disconnect meanwhile.
+        block = await asyncio.to_thread(os.pread, fd, size, position)
+        cut = end - 1 - position if position + size == end else size  # the last byte ends no earlier line
         while (cut := block.rfind(b"\n", 0, cut)) >= 0:
             remaining -= 1
             if remaining == 0:
                 return position + cut + 1, end
-    return 0, end
+    return (0 if remaining else end), end
 
 
 def _open(path: Path) -> int | None:

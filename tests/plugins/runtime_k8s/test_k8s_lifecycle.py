@@ -202,7 +202,7 @@ async def test_without_the_right_to_watch_it_is_tried_once(cluster: FakeCluster)
 async def test_the_end_of_a_log_outlives_a_job_that_the_server_deletes(cluster: FakeCluster):
     async def talks(pod):
         pod.runs()
-        pod.prints("first\nlast words\n")
+        pod.prints("first\n" + "\r".join(f"{number}%" for number in range(20_000)) + "\nlast words\n")
         await pod.terminating.wait()
         pod.exits(143)
 
@@ -212,8 +212,8 @@ async def test_the_end_of_a_log_outlives_a_job_that_the_server_deletes(cluster: 
         wait_until(cluster.running, "it runs")
         await runtime.stop(handle, 5)
         cluster.until_empty()
-        assert await log_of(runtime, handle) == "first\nlast words"
-        assert await log_of(runtime, handle, tail_lines=1) == "last words"
+        assert await log_of(runtime, handle) == "first\n19999%\nlast words\n"
+        assert await log_of(runtime, handle, tail_lines=1) == "last words\n"
         await runtime.remove(handle["job_id"], "team-a")
         assert await log_of(runtime, handle) == ""
 

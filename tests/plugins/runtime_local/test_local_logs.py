@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from evalhub_runtime_local.logs import BLOCK_BYTES, extent, tail
 def naive(data: bytes, lines: int) -> bytes:
     if lines < 0:
         return data
-    return b"\n".join(data.removesuffix(b"\n").split(b"\n")[-lines:]) if lines else b""
+    return b"".join(BytesIO(data).readlines()[-lines:]) if lines else b""
 
 
 @pytest.mark.asyncio
@@ -25,19 +27,19 @@ def naive(data: bytes, lines: int) -> bytes:
     [
         (b"", 10, b""),
         (b"", -1, b""),
-        (b"\n", 10, b""),
+        (b"\n", 10, b"\n"),
         (b"one", 1, b"one"),
-        (b"one\n", 1, b"one"),
-        (b"one\ntwo\n", 1, b"two"),
+        (b"one\n", 1, b"one\n"),
+        (b"one\ntwo\n", 1, b"two\n"),
         (b"one\ntwo", 2, b"one\ntwo"),
-        (b"one\ntwo\n", 2, b"one\ntwo"),
-        (b"one\ntwo\n", 100, b"one\ntwo"),
-        (b"one\n\n\n", 2, b"\n"),
-        (b"one\n\n\n", 3, b"one\n\n"),
-        (b"one\r\ntwo\r\n", 1, b"two\r"),
+        (b"one\ntwo\n", 2, b"one\ntwo\n"),
+        (b"one\ntwo\n", 100, b"one\ntwo\n"),
+        (b"one\n\n\n", 2, b"\n\n"),
+        (b"one\n\n\n", 3, b"one\n\n\n"),
+        (b"one\r\ntwo\r\n", 1, b"two\r\n"),
         (b"one\ntwo\n", -1, b"one\ntwo\n"),
         (b"one\ntwo\n", 0, b""),
-        (b"\xff\xfe\n\x80\n", 1, b"\x80"),
+        (b"\xff\xfe\n\x80\n", 1, b"\x80\n"),
         (b"a" * BLOCK_BYTES + b"\n" + b"b" * 3 * BLOCK_BYTES, 1, b"b" * 3 * BLOCK_BYTES),
         (b"x\n" * BLOCK_BYTES, -1, b"x\n" * BLOCK_BYTES),
     ],
@@ -59,7 +61,7 @@ def test_any_log_any_block_size(data: bytes, lines: int, block_bytes: int) -> No
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
-        start, end = extent(file.fileno(), lines, block_bytes)
+        start, end = asyncio.run(extent(file.fileno(), lines, block_bytes))
     assert data[start:end] == naive(data, lines)
 
 
