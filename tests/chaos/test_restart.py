@@ -150,6 +150,18 @@ def test_waiting_benchmarks_start_after_a_restart_in_their_order(server: Running
     assert server.finished(job_id)["status"]["state"] == "completed"
 
 
+def test_adapters_that_stay_alive_after_their_result_occupy_no_slot(server: RunningServer, config: Config):
+    config.scripted("running", "completed", "hang", provider_id="lingers")
+    wait_until(lambda: "lingers" in str(server.get(f"{API}/providers")), "the new provider")
+    lingering = server.submit(*"bbbb", provider="lingers")
+    assert server.finished(lingering)["status"]["state"] == "completed"
+    assert len(processes_with(lingering)) >= 4
+    server.kill()
+    server.start()
+    assert server.finished(server.submit(*"bbb", provider="lingers"))["status"]["state"] == "completed"
+    assert len(processes_with(lingering)) >= 4
+
+
 def test_every_acknowledged_create_survives_a_crash(server: RunningServer):
     acknowledged = [server.submit() for _ in range(20)]
     server.kill()

@@ -64,9 +64,11 @@ class LaunchQueue:
             self._by_provider[slot.provider_id] += 1
             self._by_model[slot.model_url] += 1
 
-    def release(self, slot: Slot) -> None:
-        """Remove a running slot."""
-        if slot in self._running:
-            self._running.remove(slot)
-            self._by_provider[slot.provider_id] -= 1
-            self._by_model[slot.model_url] -= 1
+    def release(self, slot: Slot) -> bool:
+        """Remove a running slot; False if it was not running."""
+        if slot not in self._running:
+            return False
+        self._running.remove(slot)
+        self._by_provider[slot.provider_id] -= 1
+        self._by_model[slot.model_url] -= 1
+        return True

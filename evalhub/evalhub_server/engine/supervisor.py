@@ -83,7 +83,8 @@ class Supervisor:
                     continue  # waits until its runtime is selected again
                 if benchmark.has_workload:
                     slot = self._slot(job, benchmark.index)
-                    self._queue.occupy(slot)
+                    if not _has_reported(job, benchmark):
+                        self._queue.occupy(slot)
                     self._own(slot, job, benchmark)
                 elif not benchmark.state.terminal:
                     self._queue.put(self._slot(job, benchmark.index))
@@ -222,6 +223,17 @@ class Supervisor:
         before, after = change.before, change.after
         if before is None or after is None:
             return
+        released = False
         for index, workload in self._workloads.get(after.id, {}).items():
-            if before.benchmarks[index] is not after.benchmarks[index]:
-                workload.on_change(after.benchmarks[index])
+            benchmark = after.benchmarks[index]
+            if before.benchmarks[index] is not benchmark:
+                workload.on_change(benchmark)
+                if _has_reported(after, benchmark):
+                    released = self._queue.release(workload.slot) or released
+        if released:
+            self._dispatch()
+
+
+def _has_reported(job: JobRecord, benchmark: BenchmarkRecord) -> bool:
+    """Whether the benchmark has its result: a workload that stays alive afterwards occupies no slot of the queue."""
+    return benchmark.state.terminal and not job.progress.cancelled
