@@ -31,11 +31,27 @@ class ClusteredMean(Struct, kw_only=True, frozen=True):
         return (self.cr2_se / self.naive_se) ** 2 if self.naive_se else None
 
 
-def cluster_robust_mean(values: Sequence[float], clusters: Sequence[Hashable]) -> ClusteredMean:
-    """The mean of values in at least two clusters.
+def cr2_error(deviation_sums: Sequence[float], sizes: Sequence[int]) -> tuple[float, float]:
+    """CR2 standard error of a mean, and its degrees of freedom, from each cluster's size and sum of deviations.
 
-    CR2 and its degrees of freedom in closed form for a mean: each equals the matrix definition (Pustejovsky and Tipton
-    2018). CR0 is the formula of Miller (2024, arXiv:2411.00640), section 2.2.
+    Both equal the matrix definition (Pustejovsky and Tipton 2018). At least two clusters.
+    """
+    n = sum(sizes)
+    shares = [size / n for size in sizes]
+    leverage = [share * share / (1 - share) for share in shares]
+    squares = math.fsum(s * s / (1 - share) for s, share in zip(deviation_sums, shares, strict=True))
+    df = 1 / (
+        math.fsum(share * share for share in shares)
+        + math.fsum(leverage) ** 2
+        - math.fsum(q * q for q in leverage)
+    )
+    return math.sqrt(squares) / n, df
+
+
+def cluster_robust_mean(values: Sequence[float], clusters: Sequence[Hashable]) -> ClusteredMean:
+    """The mean of values in at least two clusters, with three standard errors; CR2 is the one to use.
+
+    CR0 is the formula of Miller (2024, arXiv:2411.00640), section 2.2; CR1 is statsmodels' ``cov_type="cluster"``.
 
     Raises:
         ValueError: there are fewer than two clusters.
@@ -48,22 +64,16 @@ def cluster_robust_mean(values: Sequence[float], clusters: Sequence[Hashable]) -
     count = len(deviations)
     if count < 2:
         raise ValueError("a cluster-robust standard error needs at least two clusters")
-    sums = [math.fsum(each) ** 2 for each in deviations.values()]
-    shares = [len(each) / n for each in deviations.values()]
+    sums = [math.fsum(each) for each in deviations.values()]
     squares = math.fsum(d * d for each in deviations.values() for d in each)
-    cr0 = math.sqrt(math.fsum(sums)) / n
-    leverage = [share * share / (1 - share) for share in shares]
+    cr0 = math.sqrt(math.fsum(s * s for s in sums)) / n
+    cr2, df = cr2_error(sums, [len(each) for each in deviations.values()])
     return ClusteredMean(
         mean=mean,
         clusters=count,
         naive_se=math.sqrt(squares / (n - 1) / n),
         cr0_se=cr0,
         cr1_se=cr0 * math.sqrt(count / (count - 1)),
-        cr2_se=math.sqrt(math.fsum(s / (1 - share) for s, share in zip(sums, shares, strict=True))) / n,
-        df=1
-        / (
-            math.fsum(share * share for share in shares)
-            + math.fsum(leverage) ** 2
-            - math.fsum(q * q for q in leverage)
-        ),
+        cr2_se=cr2,
+        df=df,
     )

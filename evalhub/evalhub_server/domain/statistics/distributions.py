@@ -95,7 +95,7 @@ def t_quantile(alpha: float, df: float) -> float:
     """The t with P(|T| > t) = alpha; ``df`` may be fractional."""
     z = two_sided_z(alpha)
     guess = _cornish_fisher(z, df)
-    if df >= 1000 and z < 8:  # the expansion's error is below 1e-10
+    if df >= 100 and z * z < 0.06 * df:  # the expansion's relative error is below 1e-9
         return guess
     target = math.log(alpha)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
@@ -190,7 +191,9 @@ def check_margins(policy: GatePolicy, counts: Mapping[str, int]) -> None:
     if not policy.benchmarks and policy.kind == "non_inferiority":
         listed = dict.fromkeys(counts, policy.margin)
     problems = [
-        margin_problem(name, margin, counts[name], policy.alpha)
+        margin_problem(
+            name, margin, counts[name], policy.alpha, smallest_margin(max(1, counts[name]), policy.alpha)
+        )
         for name, margin in listed.items()
         if margin is not None and name in counts and counts[name] < min_n_for_margin(margin, policy.alpha)
     ]
@@ -198,13 +201,20 @@ def check_margins(policy: GatePolicy, counts: Mapping[str, int]) -> None:
         raise PolicyError(problems)
 
 
-def margin_problem(name: str, margin: float, n: int, alpha: float) -> str:
-    """The text for a margin that ``n`` items cannot support."""
-    floor = smallest_margin(n, alpha) if n else 1.0
+def margin_problem(name: str, margin: float, n: int, alpha: float, floor: float) -> str:
+    """The text for a margin that ``n`` items cannot support: it is not above the floor."""
     return (
-        f"{name}: {n} items cannot support a margin of {margin:g}; use a margin above {floor:.2g}, "
-        f"or at least {min_n_for_margin(margin, alpha)} items"
+        f"{name}: {n} items cannot support a margin of {margin:g}; use a margin above {rounded_up(floor):g}, "
+        f"or about {max(n + 1, math.ceil(n * floor / margin))} items"
     )
+
+
+def rounded_up(value: float) -> float:
+    """A margin rounded up to two significant digits."""
+    if value <= 0:
+        return 0.0
+    scale = 10 ** (math.floor(math.log10(value)) - 1)
+    return round(math.ceil(value / scale - 1e-9) * scale, 12)
 
 
 def _no_margin(margin: float | None, relative: float | None) -> bool:
