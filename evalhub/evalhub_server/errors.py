@@ -96,6 +96,10 @@ class PluginError(StartupError):
     """A plugin is missing, broken, incompatible or duplicated."""
 
 
+class StoppedBySignal(SystemExit):
+    """Raised by the handler of a stop signal while nothing has to be closed; never by a plugin."""
+
+
 class LaunchError(EvalHubError):
     """A runtime could not start a workload; the text becomes the benchmark's error message."""
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from evalhub_server.cli.output import write
 from evalhub_server.cli.selection import (
+    broken_plugin,
     exporter_names,
     make_selected,
     runtime_name,
@@ -79,6 +80,7 @@ def examine(**flags: Unpack[ServerFlags]) -> Report:
         return Report(ok=False, findings=[_finding(error)])
     findings = [_finding(error) for error in errors]
     findings += [*settings.warnings, *selection_warnings(settings)]
+    findings += [Finding("warning", info.distribution, 0, broken_plugin(info)) for info in plugins.broken]
     findings += _selection_findings(plugins, settings)
     findings = _with_hints(findings, plugins)
     providers, provider_findings = _folders(settings.providers_dirs, ProviderConfig)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 from evalhub_server.errors import PluginError, SettingsError, StartupError
 from evalhub_server.plugins.descriptors import PluginContext
-from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.manager import LOAD_PLUGINS, PluginInfo, Plugins
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import find_section
 from evalhub_server.settings import Finding, Settings, variable_location
@@ -85,6 +85,14 @@ def make_selected(
         if kind is Runtime:
             raise suggest_local(settings, error) from error
         raise
+
+
+def broken_plugin(info: PluginInfo) -> str:
+    """The warning about a plugin that could not be loaded."""
+    return (
+        f"the plugin '{info.name}' could not be loaded: {info.error}. Repair or uninstall {info.distribution}, or name the "
+        f"plugins to load in {LOAD_PLUGINS}"
+    )
 
 
 def suggest_local(settings: Settings, error: StartupError) -> StartupError:

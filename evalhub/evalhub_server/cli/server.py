@@ -34,6 +34,7 @@ from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.loop_watchdog import LoopWatchdog
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
 from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox import Outbox
@@ -160,6 +161,10 @@ class Server:
         settings = self.settings
         for warning in (*settings.warnings, *selection_warnings(settings)):
             log.warning(str(warning))
+        for info in self._plugins.broken:
+            log.warning(
+                "Plugin not loaded", plugin=info.name, distribution=info.distribution, error=info.error
+            )
         log.info("End reading configuration", file=str(settings.config_file), config=settings.shown())
         port = self._listen()
         telemetry = ServerTelemetry(settings.otel, runtime_name(settings))
@@ -179,6 +184,9 @@ class Server:
             self._on_app_init,
         )
         self._http = http_server(settings.service, telemetry.wrap(app, settings.host, port), tls=True)
+        watchdog = LoopWatchdog()
+        watchdog.start()
+        self._stack.callback(watchdog.stop)
         await engine.supervisor.start()
         await engine.outbox.start()
         metrics_port = self._listen_for_metrics(metrics, engine.credentials)

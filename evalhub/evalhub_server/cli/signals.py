@@ -8,6 +8,8 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from evalhub_server.errors import StoppedBySignal
+
 if TYPE_CHECKING:
     import asyncio  # at run time only where a loop exists: signals are handled before this long import
 
@@ -45,7 +47,7 @@ def on_signals(stop: Callable[[], None]) -> None:
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
+    raise StoppedBySignal(0)
 
 
 def _from_thread(

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import structlog
 
+from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.hookspecs import JobChanged
 
 log = structlog.get_logger()
@@ -96,4 +97,5 @@ class _ObserverQueue:
                 raise
             log.warning("Observer failed", observer=self._name, error="it was cancelled")
         except Exception as error:  # noqa: BLE001  a third party's code may raise anything
-            log.warning("Observer failed", observer=self._name, error=f"{type(error).__name__}: {error}")
+            text = f"{type(error).__name__}: {error}"
+            log.warning("Observer failed", observer=self._name, error=text, **call_fields(error))

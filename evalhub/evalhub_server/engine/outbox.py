@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Literal, NamedTuple
 
@@ -19,6 +19,7 @@ from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, O
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.outbox_targets import ExportTarget, ExportTargets
 from evalhub_server.errors import ExportRefused, NotFound, StorageError
+from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.settings import FinalizerSettings
 
@@ -32,10 +33,11 @@ DRAIN_S = 0.4
 
 
 class Failure(NamedTuple):
-    """``text`` is shown to clients; ``final``: a retry cannot help."""
+    """``text`` is shown to clients; ``final``: a retry cannot help; ``call`` has the keys of :func:`call_fields`."""
 
     text: str
     final: bool = False
+    call: Mapping[str, str] = {}
 
 
 async def deliver(
@@ -52,9 +54,9 @@ async def deliver(
     except TimeoutError as error:
         return Failure(_text(error, redact) or f"no answer within {ATTEMPT_TIMEOUT_S:g} seconds")
     except ExportRefused as error:
-        return Failure(_text(error, redact), final=True)
+        return Failure(_text(error, redact), final=True, call=call_fields(error))
     except Exception as error:  # noqa: BLE001  a plugin may raise anything; there is a retry
-        return Failure(_text(error, redact) or type(error).__name__)
+        return Failure(_text(error, redact) or type(error).__name__, call=call_fields(error))
     return outcome
 
 
@@ -265,7 +267,7 @@ class Outbox:
             )
             if final:
                 result = "failed"
-                log.error("Export failed", **delivery._asdict(), attempt=attempts, error=text)
+                log.error("Export failed", **delivery._asdict(), attempt=attempts, error=text, **outcome.call)
             else:
                 result, wait_s = "retrying", retry_backoff(self._settings).delay_s(attempts, self._chance())
                 log.warning(
@@ -274,6 +276,7 @@ class Outbox:
                     attempt=attempts,
                     error=text,
                     retry_in_s=round(wait_s, 1),
+                    **outcome.call,
                 )
         else:
             await self._persist(delivery.job_id, lambda job: outbox.delivered(job, entry, outcome))

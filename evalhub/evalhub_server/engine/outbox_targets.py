@@ -9,6 +9,7 @@ import structlog
 
 from evalhub_server.domain.outbox import PendingExport, has_new_outcome
 from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, OutboxEntry
+from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.export import CARD, Exporter
 from evalhub_server.plugins.tracking import Tracker
 
@@ -70,6 +71,7 @@ class ExporterTarget(ExportTarget):
                 exporter=self.name,
                 job_id=after.id,
                 exc_info=error,
+                **call_fields(error),
             )
             return []
         return [

@@ -11,6 +11,7 @@ from evalhub_common.backoff import Backoff
 from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
 from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.record import Exit
+from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
 
 RETRY = Backoff(first_s=0.2, max_s=15.0)
@@ -83,6 +84,7 @@ class RetryingRuntime:
             runtime=name,
             error=str(error) or kind,
             exc_info=error,
+            **call_fields(error),
         )
         # Its text is for the operator: it may name hosts and paths of the server.
         text = f"The runtime '{name}' failed to {action} the workload ({kind}). The server retries; its log has the cause."
@@ -93,7 +95,11 @@ class RetryingRuntime:
         try:
             return await self._runtime.find(run)
         except Exception as error:  # noqa: BLE001  as above
-            self._log.error("Runtime failed to find the workload of a failed launch", error=str(error))
+            self._log.error(
+                "Runtime failed to find the workload of a failed launch",
+                error=str(error),
+                **call_fields(error),
+            )
             return None
 
     async def log_tail(self, handle: Handle) -> str:

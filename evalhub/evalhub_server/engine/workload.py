@@ -21,6 +21,7 @@ from evalhub_server.engine.runtime_retry import RETRY, RetryingRuntime
 from evalhub_server.engine.workload_store import WorkloadStore
 from evalhub_server.errors import LaunchError, NotFound, RuntimeUnavailable, StorageError
 from evalhub_server.models.common import Message, State
+from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Notice, Runtime
 from evalhub_server.settings import SupervisorSettings
 
@@ -137,7 +138,7 @@ class Workload:
 
     async def _fail_unexpectedly(self, error: BaseException) -> None:
         """Unexpected error: stop the workload, fail the benchmark."""
-        self._log.error("Supervision failed", exc_info=error)
+        self._log.error("Supervision failed", exc_info=error, **call_fields(error))
         job = self.job or await self._stored.persist(lambda job: job)
         index = self.slot.index
         await self._stop_failed_launch(self._runs(job, index))
@@ -168,7 +169,9 @@ class Workload:
             msgspec.json.encode(handle)  # an invalid handle must raise here, not in every attempt to store it
         except Exception as error:  # noqa: BLE001  a runtime is a plugin; whatever it raises fails this benchmark
             if not isinstance(error, LaunchError):
-                self._log.error("Runtime raised an unexpected error at launch", exc_info=error)
+                self._log.error(
+                    "Runtime raised an unexpected error at launch", exc_info=error, **call_fields(error)
+                )
                 await self._stop_failed_launch(run)
             self._log.error(
                 f"{self._runtime.name} runtime benchmark launch failed",
@@ -245,7 +248,7 @@ class Workload:
         except NotFound:
             return
         except Exception as error:  # noqa: BLE001  a runtime is a plugin; the workload does not depend on this
-            self._log.error("Runtime failed to report notices", error=str(error))
+            self._log.error("Runtime failed to report notices", error=str(error), **call_fields(error))
 
     async def _show_notice(self, notice: Notice | None) -> None:
         shown = self._benchmark.warning if self._benchmark else None

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgspec
 import pluggy
 
-from evalhub_server.errors import PluginError
+from evalhub_server.errors import PluginError, StoppedBySignal
 from evalhub_server.plugins import hookspecs
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, check_descriptor, incompatibility
 from evalhub_server.plugins.manager import DISTRIBUTION, KINDS, LOAD_PLUGINS, Offer, PluginInfo, Plugins
@@ -25,9 +25,11 @@ def load_plugins(
     manager.add_hookspecs(hookspecs)
     offers: list[Offer] = []
     infos: list[PluginInfo] = []
+    distributions: dict[str, str] = {}
     found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if points is None else points
     for point in sorted(found, key=_first_party_first):
         info = _info(point)
+        distributions[point.name] = info.distribution
         if not _allowed(info, environ.get(LOAD_PLUGINS)):
             info.state = "not loaded"
             info.error = f"{LOAD_PLUGINS} does not name it"
@@ -35,14 +37,16 @@ def load_plugins(
             continue
         try:
             named = _offers(manager, point, info)
-        except Exception as error:  # noqa: BLE001  a third party's code may raise anything
+        except (KeyboardInterrupt, StoppedBySignal):
+            raise
+        except BaseException as error:  # noqa: BLE001  a third party's code may raise anything, SystemExit included
             info.state = "broken"
             info.error = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             infos.append(info)
             continue
         offers.extend(named)
         infos.extend([offer.info for offer in named] or [info])
-    return Plugins(manager, offers, infos)
+    return Plugins(manager, offers, infos, distributions)
 
 
 def _first_party_first(point: EntryPoint) -> tuple[bool, str]:

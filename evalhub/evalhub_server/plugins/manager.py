@@ -9,6 +9,7 @@ import msgspec
 import pluggy
 
 from evalhub_server.errors import EvalHubError, PluginError
+from evalhub_server.plugins.calls import PluginCall, guarded, guarded_function
 from evalhub_server.plugins.descriptors import Descriptor, PluginContext, incompatibility
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.runtime import Runtime
@@ -55,11 +56,17 @@ class Plugins:
     """The installed plugins, as :func:`~evalhub_server.plugins.discovery.load_plugins` found them."""
 
     def __init__(
-        self, manager: pluggy.PluginManager, offers: Sequence[Offer], infos: Sequence[PluginInfo]
+        self,
+        manager: pluggy.PluginManager,
+        offers: Sequence[Offer],
+        infos: Sequence[PluginInfo],
+        distributions: Mapping[str, str] = {},
     ) -> None:
+        """``distributions`` are by entry point."""
         self.manager = manager
         self.infos = list(infos)
         self._offers = list(offers)
+        self._distributions = distributions
 
     def create(self, kind: type[T], name: str, sections: Mapping[str, Any], context: PluginContext) -> T:
         """Create the implementation ``name`` of ``kind`` (one of :data:`KINDS`) from the parsed configuration.
@@ -83,7 +90,7 @@ class Plugins:
                 f"{kind_name} '{name}' of {offer.info.distribution} cannot be imported: {error}. "
                 f"Install what it needs, for example: pip install '{offer.info.distribution}[{name}]'"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{kind_name} '{name}' of {offer.info.distribution} failed to start: {type(error).__name__}: {error}"
             ) from error
@@ -98,7 +105,7 @@ class Plugins:
                 f"{kind_name} '{name}' of {offer.info.distribution} has the attribute name {named!r}; it must be the "
                 f"name of its descriptor. Report this to its author."
             )
-        return instance
+        return guarded(instance, kind, kind_name, name, offer.info.distribution)
 
     def _select(self, kind: str, name: str) -> Offer:
         named = [offer for offer in self._offers if offer.kind == kind and offer.descriptor.name == name]
@@ -146,4 +153,15 @@ class Plugins:
     def observers(self) -> list[tuple[str, Callable[..., Any]]]:
         """Return (plugin, function) for every implementation of ``evalhub_job_changed``."""
         caller: pluggy.HookCaller = self.manager.hook.evalhub_job_changed
-        return [(impl.plugin_name, impl.function) for impl in caller.get_hookimpls()]
+        return [
+            (impl.plugin_name, guarded_function(impl.function, self._observer_call(impl.plugin_name)))
+            for impl in caller.get_hookimpls()
+        ]
+
+    def _observer_call(self, name: str) -> PluginCall:
+        return PluginCall("observer", name, self._distributions.get(name, "unknown"), "evalhub_job_changed")
+
+    @property
+    def broken(self) -> list[PluginInfo]:
+        """The plugins that could not be loaded."""
+        return [info for info in self.infos if info.state == "broken"]

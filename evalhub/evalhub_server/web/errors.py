@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
+from evalhub_server.plugins.calls import call_fields
 from evalhub_server.web.paths import shown_uri
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.request_context import REFUSAL_KEY
@@ -61,7 +62,7 @@ def on_http_error(request: ApiRequest, error: HTTPException) -> Response[bytes]:
 
 
 def on_unexpected(request: ApiRequest, error: Exception) -> Response[bytes]:
-    log.error("Request failed", error=str(error), exc_info=error)
+    log.error("Request failed", error=str(error), exc_info=error, **call_fields(error))
     return _response(request, problems.internal_error(f"{type(error).__name__}; see the server's log"))
 
 
