@@ -74,6 +74,7 @@ def test_every_unambiguous_form_of_a_value_is_accepted(tmp_path: Path, text: str
         ("service: {read_timeout: -1s}", r"service\.read_timeout: '-1s' is not a duration"),
         ("service: {max_header_bytes: -1}", r"service\.max_header_bytes: -1 is below 0"),
         ("service: {max_request_body_bytes: -2}", r"service\.max_request_body_bytes: .*-1 for no limit"),
+        ("service: {max_inflight_body_bytes: -2}", r"service\.max_inflight_body_bytes: .*-1 for no limit"),
         (
             "service:\n  allowed_hosts:\n    - a.example\n    - '*.example'",
             r"config\.yaml:4: service\.allowed_hosts\[1\]: '\*\.example' is not a host name .* such as evalhub",

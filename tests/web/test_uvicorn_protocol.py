@@ -194,3 +194,35 @@ async def test_the_first_request_of_a_connection_is_answered_if_the_server_has_j
         await task
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("length", [False, True])
+async def test_a_response_to_http_1_0_is_never_chunked(method: bytes, length: bool):
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        assert EXTENSION not in scope.get("extensions", {})
+        if length:
+            await send(START)
+        else:
+            await send(CHUNKED)
+            await send(body(b"o", more=True))
+            await send(body(b"", more=True))
+        await send(body(b"ok" if length else b"k"))
+
+    async with served(app) as port:
+        received = await exchange(port, method + b" / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    fields, _, text = received.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in fields
+    assert b"connection: close" in fields
+    assert text == (b"ok" if method == b"GET" else b"")
+
+
+async def test_an_application_that_fails_gives_a_500_to_http_1_0():
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(CHUNKED)
+        raise RuntimeError("a defect")
+
+    async with served(app) as port:
+        received = await exchange(port, b"GET / HTTP/1.0\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 500")
+    assert received.endswith(b"\r\n\r\nInternal Server Error")

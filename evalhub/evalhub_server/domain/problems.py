@@ -29,6 +29,14 @@ def body_too_large(limit_bytes: int) -> ApiError:
     return ApiError(413, "request_body_too_large", text, {"Connection": "close"})
 
 
+def too_many_request_bodies(limit_bytes: int) -> ApiError:
+    text = (
+        f"The server is receiving and processing request bodies of more than {limit_bytes} bytes in total. Retry in a second, "
+        "or send fewer or smaller requests at the same time."
+    )
+    return ApiError(503, "too_many_request_bodies", text, {"Retry-After": "1", "Connection": "close"})
+
+
 def not_found(kind: str, resource_id: str) -> ApiError:
     """``kind`` is one of: evaluation job, collection, provider, benchmark."""
     return ApiError(404, "resource_not_found", f"The {kind} resource '{resource_id}' was not found.")

@@ -83,6 +83,12 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
     max_request_body_bytes: Annotated[
         int, Meta(description="Maximum size of a request body. -1: no limit; 0: the default.")
     ] = 10 * MIB
+    max_inflight_body_bytes: Annotated[
+        int,
+        Meta(
+            description="Maximum total size of the request bodies that the server receives and processes at the same time. Further ones are answered with 503. It is at least `service.max_request_body_bytes`. -1: no limit; 0: the default."
+        ),
+    ] = 128 * MIB
     max_log_response_bytes: Annotated[
         int,
         Meta(
@@ -115,6 +121,13 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
     def body_limit_bytes(self) -> int:
         """Largest request body; -1 is no limit. Contract: 0 means the default, too."""
         return self.max_request_body_bytes or 10 * MIB
+
+    @property
+    def inflight_body_limit_bytes(self) -> int:
+        """Largest total of request bodies, at least one of the largest; -1 is no limit."""
+        if self.max_inflight_body_bytes < 0:
+            return -1
+        return max(self.max_inflight_body_bytes or 128 * MIB, self.body_limit_bytes)
 
 
 class PluginSettings(Struct, kw_only=True, frozen=True):

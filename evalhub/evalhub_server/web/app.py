@@ -14,6 +14,7 @@ from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.settings import Settings
+from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.collections import collection_router
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
@@ -77,7 +78,13 @@ def make_app(
     if around_routes is not None:
         routes = around_routes(routes)
     return RequestMiddleware(
-        routes, policy, metrics.http, state, credentials, identity_required=not settings.local
+        routes,
+        policy,
+        metrics.http,
+        state,
+        BodyMemory(settings.service.inflight_body_limit_bytes),
+        credentials,
+        identity_required=not settings.local,
     )
 
 

@@ -24,7 +24,7 @@ CORS_KEY = "cors"
 
 
 def on_api_error(request: ApiRequest, error: ApiError) -> Response[bytes]:
-    if error.status >= 500:
+    if error.status >= 500 and "Retry-After" not in error.headers:
         log.error("Request failed", error=error.message, exc_info=error)
     else:
         request.scope[REFUSAL_KEY] = error.message  # type: ignore[literal-required]  # ours, for the access log

@@ -41,9 +41,11 @@ class LogResponse:
 
     async def _respond(self, scope: Scope, send: Send) -> None:
         chunks = await self._read()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"trailer", TRAILER)]
         extensions: Any = scope.get("extensions")  # pyright: ignore[reportUnknownMemberType]  # Litestar types it loosely
         trailers = EXTENSION in (extensions or {})
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        if trailers:
+            headers.append((b"trailer", TRAILER))
         start: Any = {"type": "http.response.start", "status": 200, "headers": headers, "trailers": trailers}
         await send(start)
         limit, truncated = "", False

@@ -21,6 +21,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from evalhub_server.domain import problems
 from evalhub_server.engine.readiness import ServerState
 from evalhub_server.errors import ApiError
+from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.origin_policy import OriginPolicy
@@ -68,6 +69,7 @@ class RequestMiddleware:
         policy: OriginPolicy,
         metrics: HttpMetrics,
         state: ServerState,
+        body_memory: BodyMemory,
         credentials: Credentials | None = None,
         *,
         identity_required: bool = False,
@@ -76,6 +78,7 @@ class RequestMiddleware:
         self._metrics = metrics
         self._policy = policy
         self._state = state
+        self._body_memory = body_memory
         self._identities = IdentityReader(required=identity_required)
         self._credentials = credentials
         self._log = structlog.get_logger().bind()  # a lazy logger would be bound again for every line
@@ -123,6 +126,7 @@ class RequestMiddleware:
             if not size_bytes:
                 await error_response(refusal, trace_id)(scope, receive, send_with_headers)
         finally:
+            self._body_memory.release(scope)
             duration_s = time.perf_counter() - started
             self._metrics.ended(
                 method,
@@ -173,7 +177,10 @@ class RequestMiddleware:
             return raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404)
         # The token of a job's callback path is stricter than a tenant, and no proxy has added a user.
         identity = ANONYMOUS if is_report else self._identities.read(path, fields)
-        scope[CONTEXT_KEY] = RequestContext(trace_id=trace_id, identity=identity, fields=fields)  # type: ignore[typeddict-unknown-key]
+        context = RequestContext(
+            trace_id=trace_id, identity=identity, fields=fields, body_memory=self._body_memory
+        )
+        scope[CONTEXT_KEY] = context  # type: ignore[typeddict-unknown-key]
         return None
 
     def _log_request(self, scope: HTTPScope, status: int, duration_s: float, error: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from litestar import HttpMethod, Request
@@ -16,9 +15,6 @@ from evalhub_server.web.request_context import CONTEXT_KEY, RequestContext
 
 READ_METHODS = (HttpMethod.GET, HttpMethod.HEAD)
 """Methods of routes that read: Litestar routes HEAD only where it is declared."""
-
-# A client that is still sending sees a broken connection instead of the response, so a little more is read and dropped.
-DRAIN_BYTES = 16 * 1024 * 1024
 
 
 class ApiRequest(Request[Any, Any, State]):
@@ -51,29 +47,32 @@ class ApiRequest(Request[Any, Any, State]):
     async def body(self) -> bytes:
         """The whole body.
 
-        Raises :class:`ApiError` ``request_body_too_large`` (413) above Litestar's ``request_max_body_size``; Litestar's
-        own method raises before it has read the rest, and takes twice as many steps.
+        Raises :class:`ApiError` ``request_body_too_large`` (413) above Litestar's ``request_max_body_size``, before the body is
+        read if its length is announced, and ``too_many_request_bodies`` (503) if those of all requests need too much memory.
+        Litestar's own method takes twice as many steps.
         """
         if self._body is Empty:
-            self._body = await _read_body(self.receive, self.route_handler.resolve_request_max_body_size())
+            limit_bytes = self.route_handler.resolve_request_max_body_size()
+            fields = self._context.fields
+            if limit_bytes is not None and int(fields.get(b"content-length", b"0")) > limit_bytes:
+                raise problems.body_too_large(limit_bytes)
+            self._body = await self._read_body(limit_bytes)
         return self._body  # pyright: ignore[reportReturnType]
 
-
-async def _read_body(receive: Callable[[], Any], limit_bytes: int | None) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        message: Any = await receive()
-        if message["type"] == "http.disconnect":
-            raise problems.invalid_json("the connection was closed before the whole body had come")
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        size += len(chunk)
-        if limit_bytes is None or size <= limit_bytes:
+    async def _read_body(self, limit_bytes: int | None) -> bytes:
+        memory, scope = self._context.body_memory, self.scope
+        chunks: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            message: Any = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise problems.invalid_json("the connection was closed before the whole body had come")
+            chunk: bytes = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(chunk)
+            if limit_bytes is not None and size > limit_bytes:
+                raise problems.body_too_large(limit_bytes)
+            memory.reserve(scope, len(chunk))
             chunks.append(chunk)
-        elif size > limit_bytes + DRAIN_BYTES:
-            break
-    if limit_bytes is not None and size > limit_bytes:
-        raise problems.body_too_large(limit_bytes)
-    return b"".join(chunks)
+        return b"".join(chunks)

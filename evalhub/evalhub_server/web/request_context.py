@@ -12,6 +12,7 @@ from msgspec import Struct
 from evalhub_server.domain import problems
 from evalhub_server.engine.identity import Identity
 from evalhub_server.models.provider import SYSTEM_OWNER
+from evalhub_server.web.body_memory import BodyMemory
 
 CONTEXT_KEY = "evalhub"
 """The key of the context in the ASGI scope."""
@@ -27,6 +28,7 @@ class RequestContext(Struct, kw_only=True, frozen=True):
 
     trace_id: str
     identity: Identity
+    body_memory: BodyMemory
     fields: Mapping[bytes, bytes] = {}
 
 

@@ -3,7 +3,8 @@
 uvicorn writes head and body of a response separately, which costs a second system call and a second packet; here they are
 written together. Trailers follow the last chunk of a chunked response (RFC 9112 section 7.1.2); the contract has them on
 log streams, and they are offered as the ASGI extension ``http.response.trailers``. A target such as ``http://host/path``
-overrides the header ``Host`` (section 3.2.2 there), which the checks of the application depend on. Trailers of a request
+overrides the header ``Host`` (section 3.2.2 there), which the checks of the application depend on. A response to HTTP/1.0 has
+no chunks. A connection is not reset while its client is still sending a request that was answered already. Trailers of a request
 are ignored. Requests with an unknown method reach the application, since the contract's 405 names it.
 
 uvicorn has no public interface for any of this. These internals of its protocol are used here, and nowhere else:
@@ -14,7 +15,8 @@ uvicorn has no public interface for any of this. These internals of its protocol
   ``cycle``, ``transport`` and ``loop``;
 * of ``RequestResponseCycle``: ``send``; ``scope``, ``transport``, ``response_started`` and ``response_complete``; that its
   task starts after ``on_headers_complete``, so that ``__class__`` can be replaced there; and that ``send`` writes to
-  ``transport`` with ``write`` and ``close`` only, and encodes an empty last chunk as ``0\\r\\n\\r\\n``.
+  ``transport`` with ``write`` and ``close`` only, encodes an empty last chunk as ``0\\r\\n\\r\\n``, and reads
+  ``chunked_encoding``, ``expected_content_length`` and ``more_body`` as of each call.
 
 Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
@@ -52,8 +54,15 @@ class Protocol(HttpToolsProtocol):
             return
         # The parser passes trailers as further headers; RFC 9110 section 6.5.1 forbids to use them as such.
         self.headers = deque(maxlen=0)  # pyright: ignore[reportAttributeAccessIssue]  keeps nothing
-        self.cycle.__class__ = ResponseCycle
-        self.cycle.scope["extensions"] = _EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
+        if self.scope["http_version"] == "1.0":
+            self.cycle.__class__ = CloseDelimitedCycle
+        else:
+            self.cycle.__class__ = ResponseCycle
+            self.cycle.scope["extensions"] = _EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
+
+    def end_connection(self) -> None:
+        """Close the connection after the last response."""
+        self.transport.close()
 
 
 class ResponseCycle(RequestResponseCycle):
@@ -75,8 +84,10 @@ class ResponseCycle(RequestResponseCycle):
             return
         if self.expects_trailers and not message.get("more_body"):
             message = {**message, "more_body": True}
-        if self.head is None:
+        if self.head is None and (message.get("more_body") or not self.more_body):
             await super().send(message)
+        elif self.head is None:
+            await self._write_once(b"", message)
         else:
             head, self.head = self.head, None
             await self._write_once(b"", head, message)
@@ -97,7 +108,20 @@ class ResponseCycle(RequestResponseCycle):
         if data:
             transport.write(data)
         if buffer.closed:
-            transport.close()
+            # on_response is a method of the protocol; an attribute for the protocol would be a reference cycle.
+            self.on_response.__self__.end_connection()  # pyright: ignore[reportFunctionMemberAccess]
+
+
+class CloseDelimitedCycle(ResponseCycle):
+    """For HTTP/1.0, which has no chunks: a body without a length ends with the connection, which uvicorn never keeps."""
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start" and not self.response_started:
+            has_length = any(name.lower() == b"content-length" for name, _ in message["headers"])
+            self.chunked_encoding = None if has_length else False
+        elif self.chunked_encoding is False and message["type"] == "http.response.body":
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 class _BufferingTransport:
@@ -117,6 +141,10 @@ class _BufferingTransport:
 FIRST_REQUEST_GRACE_S = 0.1
 """Time for a request on a connection that was accepted just before the server stops: an adapter reports only once."""
 
+LINGER_BYTES = 16 * 1024 * 1024
+"""How much of a request is read and dropped after its response; see :meth:`LimitedProtocol.end_connection`."""
+LINGER_S = 15.0
+"""How long that may take if there is no time limit for bodies."""
 _METHOD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ")
 _PLACEHOLDER_METHOD = b"TRACE"
 
@@ -162,6 +190,9 @@ class LimitedProtocol(Protocol):
         self._too_large = False
         self._first_piece = b""  # of the request that is being parsed
         self._unknown_method = ""
+        self._lingering = False
+        self._refused = False
+        self._dropped_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
@@ -179,12 +210,17 @@ class LimitedProtocol(Protocol):
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._drop(len(data))
+            return
         self._piece_bytes = len(data)
         is_first = self._phase is _Phase.COMPLETE or (self._phase is _Phase.HEAD and not self._head_bytes)
         self._first_piece = data if is_first else b""
         super().data_received(data)
-        if self._phase is _Phase.COMPLETE or self.transport.is_closing():
+        if self._phase is _Phase.COMPLETE or self.transport.is_closing() or self._refused:
             return
+        if self._phase is _Phase.BODY and self.cycle.response_complete:
+            self._drop(len(data))
         if self._phase is _Phase.HEAD:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes and self._idle:
@@ -196,6 +232,7 @@ class LimitedProtocol(Protocol):
     def on_message_begin(self) -> None:
         self._phase = _Phase.HEAD
         self._head_bytes = 0
+        self._dropped_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -215,8 +252,34 @@ class LimitedProtocol(Protocol):
         self._stop_timer()
         self._phase = _Phase.COMPLETE
         super().on_message_complete()
+        if self._lingering:
+            self.transport.close()
+
+    def end_connection(self) -> None:
+        """Close the connection, unless the client is still sending: that would reset it, and the response be lost.
+
+        Then what comes is dropped until the request is complete, the client closes the connection, :data:`LINGER_BYTES` have
+        come, or the time limit for bodies is over. No more is sent, so a client that reads until then is released.
+        """
+        if self._phase is _Phase.COMPLETE or self._lingering:
+            self.transport.close()
+            return
+        self._lingering = True
+        self._stop_timer()
+        self._timer = self.loop.call_later(self._limits.body_timeout_s or LINGER_S, self._timed_out)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _drop(self, size_bytes: int) -> None:
+        """Count what is received after the response."""
+        self._dropped_bytes += size_bytes
+        if self._dropped_bytes > LINGER_BYTES:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
+        if self._phase is _Phase.BODY and self.cycle.response_complete:
+            self.transport.close()  # another response would be taken for that of the next request
+            return
         self._stop_timer()
         if self._too_large:
             self._refuse("431 Request Header Fields Too Large")
@@ -255,6 +318,9 @@ class LimitedProtocol(Protocol):
         self._timer = None
         if self.transport.is_closing():
             return
+        if self._lingering:
+            self.transport.close()
+            return
         if self._phase is _Phase.HEAD:
             if not self._idle:
                 self._start_timer()  # the previous response is still in progress
@@ -263,13 +329,17 @@ class LimitedProtocol(Protocol):
         else:
             respond = not self.cycle.response_started
         if respond:
-            self._refuse("408 Request Timeout")
+            self._refuse("408 Request Timeout", linger=False)
         else:
             self.transport.close()
 
-    def _refuse(self, status: str) -> None:
+    def _refuse(self, status: str, *, linger: bool = True) -> None:
         self._stop_timer()
         self.transport.write(
             f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode("ascii")
         )
-        self.transport.close()
+        self._refused = True
+        if linger:
+            self.end_connection()
+        else:
+            self.transport.close()

@@ -2,8 +2,9 @@
 
 uvicorn waits for connections that are only being closed, which over TLS depends on the client, and reports requests that it
 cancels as errors. These internals of ``uvicorn.Server`` are used here, and nowhere else: ``capture_signals`` and
-``shutdown`` are replaced, ``startup`` is extended; ``started``, ``servers``, ``server_state.connections`` and ``server_state.tasks`` are read; ``should_exit`` and
-``force_exit`` are set by :class:`HttpServer`'s owner. Tests run it with the lowest and the newest version that is allowed.
+``shutdown`` are replaced, ``startup`` is extended; ``started``, ``servers``, ``server_state.connections`` and ``server_state.tasks`` are
+read; ``should_exit`` and ``force_exit`` are set by :class:`HttpServer`'s owner. Tests run it with the lowest and the newest
+version that is allowed.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class HttpServer(uvicorn.Server):
             each.close()
         for connection in list(connections):
             connection.shutdown()
-        await self._until(lambda: not tasks and not _unsent(connections), DRAIN_S, forced=True)
+        await self._until(lambda: not tasks and not _busy(connections), DRAIN_S, forced=True)
         for connection in list(connections):
             _accept_an_incomplete_response(connection)
         for task in list(tasks):
@@ -82,6 +83,10 @@ def _accept_an_incomplete_response(connection: Any) -> None:
         connection.cycle.disconnected = True
 
 
+def _busy(connections: Any) -> bool:
+    """Whether any connection may still get a request, or has data that are not sent yet."""
+    return _unsent(connections) or any(not each.transport.is_closing() for each in connections)
+
+
 def _unsent(connections: Any) -> bool:
-    """Whether any connection has data that are not sent yet."""
-    return any(connection.transport.get_write_buffer_size() for connection in connections)
+    return any(each.transport.get_write_buffer_size() for each in connections)

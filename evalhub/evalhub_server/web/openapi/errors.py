@@ -27,6 +27,7 @@ UNSAFE = (problems.origin_not_allowed("https://somewhere.example"),)
 WITH_BODY = (
     problems.invalid_json("unexpected end of JSON input"),
     problems.body_too_large(10 * 1024 * 1024),
+    problems.too_many_request_bodies(128 * 1024 * 1024),
 )
 
 AUTHENTICATED = (problems.unauthorized(),)
