@@ -76,6 +76,15 @@ def test_every_unambiguous_form_of_a_value_is_accepted(tmp_path: Path, text: str
         ("service: {max_request_body_bytes: -2}", r"service\.max_request_body_bytes: .*-1 for no limit"),
         ("service: {max_inflight_body_bytes: -2}", r"service\.max_inflight_body_bytes: .*-1 for no limit"),
         (
+            "service: {root_path: evalhub}",
+            r"service\.root_path: 'evalhub' is not a path; write it with a slash",
+        ),
+        ("service: {root_path: /a/../b}", r"service\.root_path: '/a/\.\./b' is not a path"),
+        (
+            "service:\n  trusted_proxies:\n    - 10.0.0.0/8\n    - proxy",
+            r"config\.yaml:4: service\.trusted_proxies\[1\]: 'proxy' is neither an address nor a network",
+        ),
+        (
             "service:\n  allowed_hosts:\n    - a.example\n    - '*.example'",
             r"config\.yaml:4: service\.allowed_hosts\[1\]: '\*\.example' is not a host name .* such as evalhub",
         ),

@@ -58,6 +58,20 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
             examples=[["https://ui.example.org"]],
         ),
     ] = ()
+    root_path: Annotated[
+        str,
+        Meta(
+            description="Path prefix under which clients reach this server behind a proxy. Links in answers begin with it. The proxy may remove it from requests or not.",
+            examples=["/evalhub"],
+        ),
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses and networks of proxies whose `X-Forwarded-Prefix` is used instead of `service.root_path`.",
+            examples=[["10.0.0.0/8", "127.0.0.1"]],
+        ),
+    ] = ()
     auth_token_file: Annotated[
         str,
         Meta(

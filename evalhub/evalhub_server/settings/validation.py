@@ -10,6 +10,7 @@ from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.auth_token import read_token, token_path
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
+from evalhub_server.settings.path_prefix import proxy_network, root_path
 from evalhub_server.settings.schema import (
     OTLP,
     FinalizerSettings,
@@ -40,6 +41,11 @@ def section_rule_errors(
             yield SettingsError(f"service.{name}: {value} is below 0; write -1 for no limit.")
     yield from _entries("service.allowed_hosts", service.allowed_hosts, allowed_host)
     yield from _entries("service.allowed_origins", service.allowed_origins, allowed_origin)
+    yield from _entries("service.trusted_proxies", service.trusted_proxies, proxy_network)
+    try:
+        root_path(service.root_path)
+    except SettingsError as error:
+        yield error
     for name in ("max_parallel", "max_attempts"):
         if (value := getattr(finalizer, name)) < 1:
             yield SettingsError(f"finalizer.{name}: {value} is below 1, and nothing would be exported.")
@@ -80,7 +86,9 @@ def _telemetry_errors(otel: OtelSettings) -> Iterator[SettingsError]:
             yield SettingsError(f"otel.{name}: must be above 0, such as 5s.")
 
 
-def _entries(key: str, entries: tuple[str, ...], read: Callable[[str, str], str]) -> Iterator[SettingsError]:
+def _entries(
+    key: str, entries: tuple[str, ...], read: Callable[[str, str], object]
+) -> Iterator[SettingsError]:
     for index, entry in enumerate(entries):
         try:
             read(entry, f"{key}[{index}]")

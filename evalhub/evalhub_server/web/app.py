@@ -26,6 +26,7 @@ from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.metrics_routes import show_metrics
 from evalhub_server.web.middleware import RequestMiddleware
 from evalhub_server.web.origin_policy import OriginPolicy
+from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.providers import provider_router
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.services import Services
@@ -63,7 +64,7 @@ def make_app(
     services = Services(settings.service, jobs, resources, metrics, state, components)
     policy = OriginPolicy(settings, settings.host)
     limit_bytes = settings.service.body_limit_bytes  # -1: no limit
-    routes: ASGIApp = _Litestar(
+    litestar = _Litestar(
         route_handlers=[*HANDLERS, *([show_metrics] if settings.local else [])],
         request_class=ApiRequest,
         dependencies={"services": Provide(lambda: services, use_cache=True, sync_to_thread=False)},
@@ -75,14 +76,15 @@ def make_app(
         openapi_config=None,
         logging_config=None,
     )
-    if around_routes is not None:
-        routes = around_routes(routes)
+    prefix = PathPrefix(settings.service, [route.path for route in litestar.routes])
+    routes: ASGIApp = litestar if around_routes is None else around_routes(litestar)
     return RequestMiddleware(
         routes,
         policy,
         metrics.http,
         state,
         BodyMemory(settings.service.inflight_body_limit_bytes),
+        prefix,
         credentials,
         identity_required=not settings.local,
     )

@@ -12,6 +12,7 @@ from litestar.params import FromPath
 
 from evalhub_server.web.openapi.operation import JSON, Operation, Success
 from evalhub_server.web.openapi.parameters import NO_STORE
+from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import Header, RawResponse, raw_response
 
@@ -73,7 +74,7 @@ async def _document(request: ApiRequest) -> Rendered:
         from evalhub_server.web.openapi.document import render
 
         state[DOCUMENT_KEY] = await asyncio.to_thread(render, request.app.routes)
-    return state[DOCUMENT_KEY]
+    return state[DOCUMENT_KEY].under(url_prefix(request.scope))
 
 
 DOCS = Operation(

@@ -25,6 +25,7 @@ from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.origin_policy import OriginPolicy
+from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.paths import (
     MAX_PATH_BYTES,
     clean,
@@ -32,6 +33,7 @@ from evalhub_server.web.paths import (
     redirect_page,
     routing_path,
     shown_uri,
+    url_prefix,
 )
 from evalhub_server.web.request_context import (
     ANONYMOUS,
@@ -70,6 +72,7 @@ class RequestMiddleware:
         metrics: HttpMetrics,
         state: ServerState,
         body_memory: BodyMemory,
+        prefix: PathPrefix,
         credentials: Credentials | None = None,
         *,
         identity_required: bool = False,
@@ -79,6 +82,7 @@ class RequestMiddleware:
         self._policy = policy
         self._state = state
         self._body_memory = body_memory
+        self._prefix = prefix
         self._identities = IdentityReader(required=identity_required)
         self._credentials = credentials
         self._log = structlog.get_logger().bind()  # a lazy logger would be bound again for every line
@@ -105,6 +109,7 @@ class RequestMiddleware:
 
         structlog.contextvars.bind_contextvars(request_id=trace_id)
         callback_token = b""
+        self._prefix.apply(scope, fields)
         if scope["raw_path"].startswith(CALLBACK):
             # Before anything can be refused: neither a log line nor a response shows the token.
             callback_token, scope["raw_path"] = split_callback(scope["raw_path"])
@@ -172,6 +177,8 @@ class RequestMiddleware:
         if not is_clean(raw_path):
             location = clean(raw_path)
             if location.encode() != raw_path:
+                if prefix := url_prefix(scope):
+                    location = prefix + self._prefix.without(prefix, location.encode()).decode()
                 return _redirect(location, scope["query_string"])
         if path.endswith("/") and path != "/":
             return raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404)

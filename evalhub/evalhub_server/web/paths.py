@@ -16,11 +16,14 @@ MAX_PATH_BYTES = 16 * 1024
 SLASH = "\udc2f"
 """Stands for an encoded slash, which is part of an id, while Litestar splits a path at ``/``. No decoded text has it."""
 
+PREFIX_KEY = "evalhub.prefix"
+"""The key of the path prefix in the ASGI scope; see :mod:`evalhub_server.web.path_prefix`."""
+
 _UNQUOTED = "/%:@!$&'()*+,;=-._~"
 
 
 def request_uri(scope: Any) -> str:
-    """Path and query exactly as they were sent."""
+    """Path and query as they were sent, without a path prefix."""
     path = scope.get("raw_path") or scope["path"].encode()
     query = scope["query_string"]
     return (path + b"?" + query if query else path).decode("latin-1")
@@ -29,6 +32,16 @@ def request_uri(scope: Any) -> str:
 def shown_uri(scope: Any) -> str:
     """Path and query as they were sent, without callback tokens: for logs and messages."""
     return redact_callback_path(request_uri(scope))
+
+
+def url_prefix(scope: Any) -> str:
+    """The path prefix under which the client reaches the server, without a slash at its end; often empty."""
+    return scope.get(PREFIX_KEY, "")
+
+
+def link_to(scope: Any) -> str:
+    """Path and query of the request as the client sent them, whether or not a proxy removed a prefix."""
+    return url_prefix(scope) + request_uri(scope)
 
 
 def is_clean(raw_path: bytes) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote
 from evalhub_server.domain import problems
 from evalhub_server.models.common import Link
 from evalhub_server.plugins.storage import Terms
-from evalhub_server.web.paths import request_uri
+from evalhub_server.web.paths import link_to
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -93,12 +93,12 @@ class Query:
 
     def links(self, limit: int, offset: int, total: int) -> tuple[Link, Link | None]:
         """The URLs of this page and of the next one, if any."""
-        first = Link(href=request_uri(self._scope))
+        first = Link(href=link_to(self._scope))
         if offset + limit >= total:
             return first, None
         values = {**self._values, "limit": [str(limit)], "offset": [str(offset + limit)]}
         pairs = (f"{quote(n, safe='')}={quote(v, safe='')}" for n in sorted(values) for v in values[n])
-        path = request_uri(self._scope).partition("?")[0]
+        path = link_to(self._scope).partition("?")[0]
         return first, Link(href=f"{path}?{'&'.join(pairs)}")
 
 

@@ -48,6 +48,8 @@ TAGS = {
     "providers": "Evaluation frameworks and their benchmarks.",
     "server": "Health, metrics and API description of the server.",
 }
+SERVER_URL = "/"
+"""The server of the document, unless clients reach it under a path prefix."""
 BEARER = "bearer"
 METHODS = ("post", "get", "put", "patch", "delete")
 
@@ -105,6 +107,7 @@ def make_document(routes: Iterable[BaseRoute]) -> Json:
             "description": ABOUT,
             "license": {"name": "Apache-2.0"},
         },
+        "servers": [{"url": SERVER_URL}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": with_free_objects(paths),
         "components": {
@@ -191,6 +194,16 @@ class Rendered(Struct, kw_only=True, frozen=True):
 
     json: bytes
     yaml: bytes
+
+    def under(self, prefix: str) -> Rendered:
+        """The document of a server that clients reach under a path prefix."""
+        if not prefix:
+            return self
+        url = msgspec.json.encode(prefix)  # valid YAML, too
+        return Rendered(
+            json=self.json.replace(b'"url": "/"', b'"url": ' + url, 1),
+            yaml=self.yaml.replace(b"\nservers:\n- url: /\n", b"\nservers:\n- url: " + url + b"\n", 1),
+        )
 
 
 def render(routes: Iterable[BaseRoute]) -> Rendered:
