@@ -19,6 +19,7 @@ LEANING_ON_INTERNALS = (
     "tests/web/test_uvicorn_server.py",
     "tests/contract/test_methods.py",
     "tests/contract/test_paths_and_heads.py",
+    "tests/contract/test_request_bodies.py",
     "tests/contract/test_request_limits.py",
 )
 
