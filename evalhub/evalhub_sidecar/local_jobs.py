@@ -17,6 +17,7 @@ import msgspec
 from aiohttp import ClientError, ClientSession
 from msgspec import Struct
 
+from evalhub_common.private_paths import UnsafePath, open_private
 from evalhub_sidecar import logs
 from evalhub_sidecar.config import Local, Model, decode_json
 from evalhub_sidecar.errors import Refused, bad_gateway
@@ -97,12 +98,9 @@ class LocalJobs:
     def _read(self, job_id: str) -> JobInfo | None:
         file = self._jobs_dir / job_id / JOB_INFO
         try:
-            with open(file, "rb", opener=_open_without_links) as stream:
-                if hasattr(os, "geteuid") and os.fstat(stream.fileno()).st_uid != os.geteuid():
-                    logs.warning("Job file belongs to another user", path=str(file))
-                    return None
+            with os.fdopen(open_private(file, os.O_RDONLY), "rb") as stream:
                 return decode_json(stream.read(), JobInfo)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, UnsafePath, msgspec.MsgspecError) as error:
             if not isinstance(error, FileNotFoundError):
                 logs.warning("Job file cannot be used", path=str(file), error=str(error))
             return None
@@ -135,10 +133,6 @@ class LocalJobs:
             await asyncio.sleep(self._local.job_cache_sweep_interval)
             now = loop.time()
             self._cache = {job_id: entry for job_id, entry in self._cache.items() if now < entry[0]}
-
-
-def _open_without_links(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _unknown(job_id: str) -> Refused:

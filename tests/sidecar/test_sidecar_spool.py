@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from evalhub_common.backoff import Backoff
 from evalhub_sidecar import spool as spool_module
 from evalhub_sidecar.errors import Refused
-from evalhub_sidecar.event_files import Event
+from evalhub_sidecar.event_files import Event, EventFiles, write_event
 from evalhub_sidecar.spool import Answer, Spool
 from harness import free_port, wait_until
 from harness.answering import AnsweringServer, Reply, Request
@@ -140,6 +142,47 @@ def test_files_written_by_an_adapter_are_validated(pod: Pod, server: AnsweringSe
         wait_until(lambda: not (pod.spool / "00000005.json").exists(), "the job's own event")
         assert post(sidecar, pod, 1) == 204
     assert [received.path for received in server.requests] == [pod.events] * 2
+
+
+def stored(event: Event) -> bytes:
+    return msgspec.json.encode(event)
+
+
+async def test_only_own_files_are_stored_events_and_no_new_one_replaces_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spool, outside = tmp_path / "spool", tmp_path / "outside"
+    spool.mkdir(0o700)
+    outside.write_bytes(stored(an_event("outside")))
+    (spool / "00000001.json").write_bytes(stored(an_event("own")))
+    (spool / "00000002.json").symlink_to(outside)
+    (spool / "00000003.json").hardlink_to(outside)
+    os.mkfifo(spool / "00000004.json")
+    (spool / "00000005.json").mkdir()
+    (spool / "00000006.json").write_bytes(stored(an_event("of another user")))
+    if os.geteuid() == 0:
+        os.chown(spool / "00000006.json", 65534, 65534)
+    else:
+        (spool / "00000006.json").chmod(0o666)
+    files = EventFiles(spool, lambda _: True)
+    assert [event.body for _, event in await files.read_all()] == [b"own"]
+    path = files.next_path()
+    assert path.name == "00000007.json"
+    write_event(path, an_event("new"))
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert msgspec.json.decode(outside.read_bytes(), type=Event) == an_event("outside")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+async def test_another_users_directory_holds_no_stored_events(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir(0o700)
+    (spool / "00000001.json").write_bytes(stored(an_event()))
+    os.chown(spool, 65534, 65534)
+    files = EventFiles(spool, lambda _: True)
+    assert await files.read_all() == []
+    with pytest.raises(OSError, match="another user"):
+        write_event(files.next_path(), an_event())
 
 
 def test_jobs_have_separate_queues(tmp_path: Path, server: AnsweringServer):
