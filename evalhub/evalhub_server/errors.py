@@ -12,6 +12,7 @@
     ├── ExportRefused             an export cannot succeed; not retried
     └── StorageError              a storage could not read or write
         ├── StorageUnavailable    temporary: full, locked, unreachable
+        │   └── StorageLost       the database was removed, replaced or damaged; the server stops
         ├── NotFound              there is no such record, or it belongs to another tenant
         └── AlreadyExists         a record with that id exists
 
@@ -130,6 +131,13 @@ class StorageUnavailable(StorageError):
     """A storage temporarily cannot read or write: it is full, locked or unreachable. The operation may be retried.
 
     If the connection was lost during a commit, the outcome is unknown: retry only what may happen twice.
+    """
+
+
+class StorageLost(StorageUnavailable):
+    """The database was removed, replaced, moved or damaged while the server used it. Nothing can be written any more.
+
+    Clients get 503 until the server has stopped. The text states what happened and what to do.
     """
 
 

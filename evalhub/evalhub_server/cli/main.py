@@ -80,7 +80,7 @@ def server_options(function: F) -> F:
             type=_DIRECTORY,
             metavar="DIR",
             show_default="in memory, lost at exit",
-            help="Directory for the database and job directories.",
+            help="Directory for the database and job directories; only its user may write to it.",
         ),
         click.option(
             "--host",

@@ -8,7 +8,6 @@ import socket
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
@@ -17,6 +16,7 @@ from litestar.types import OnAppInitHandler
 from msgspec.structs import replace
 
 from evalhub_server import __version__
+from evalhub_server.cli.data_dir import prepare_data_dir
 from evalhub_server.cli.listeners import MetricsListener, http_server, listen
 from evalhub_server.cli.selection import (
     exporter_names,
@@ -44,8 +44,9 @@ from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.run_builder import RunBuilder
+from evalhub_server.engine.storage_watch import StorageWatch
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import StartupError, StorageLost
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
@@ -118,6 +119,7 @@ class Server:
         self._feed: ChangeFeed | None = None
         self._supervisor: Supervisor | None = None
         self._socket: socket.socket | None = None
+        self._lost: StorageLost | None = None
         self.state = ServerState()
 
     async def __aenter__(self) -> Self:
@@ -135,7 +137,8 @@ class Server:
     async def serve(self, on_started: Callable[[], None] = lambda: None) -> None:
         """Answer requests until :meth:`stop`. Returns at once if that was called during the start.
 
-        ``on_started`` is called when requests are answered.
+        ``on_started`` is called when requests are answered. Raises :class:`StorageLost` if the storage was lost, after
+        the last answer.
         """
         if self.state.stopping:
             return
@@ -144,6 +147,8 @@ class Server:
         self._http.on_started = on_started
         self.state.set_serving()
         await self._http.serve([self._socket])
+        if self._lost is not None:
+            raise self._lost
 
     def stop(self) -> None:
         """Make :meth:`serve` return; a second call does not wait for open requests."""
@@ -155,6 +160,11 @@ class Server:
         if self._http is not None:
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
+
+    def _storage_lost(self, error: StorageLost) -> None:
+        self._lost = error
+        self.state.set_data_directory_lost()
+        self.stop()
 
     async def _open(self) -> None:
         """Open all parts. Each pushes its closing, so that parts are closed in reverse order."""
@@ -187,6 +197,9 @@ class Server:
         watchdog = LoopWatchdog()
         watchdog.start()
         self._stack.callback(watchdog.stop)
+        watch = StorageWatch(selected.storage, self._storage_lost)
+        watch.start()
+        self._stack.push_async_callback(watch.close)
         await engine.supervisor.start()
         await engine.outbox.start()
         metrics_port = self._listen_for_metrics(metrics, engine.credentials)
@@ -215,19 +228,22 @@ class Server:
     async def _open_plugins(self, telemetry: ServerTelemetry) -> _Selected:
         settings = self.settings
         context = PluginContext(
-            data_dir=_created(settings.data_dir),
+            data_dir=settings.data_dir,
             callback_url=self.url,
             secrets=settings.secrets.variables,
             sections=settings.sections,
             runtime=runtime_name(settings),
             trackers=tracker_names(settings),
         )
+        runtime = self._make(Runtime, runtime_name(settings), context)
+        context = replace(context, shared=not runtime.on_this_host)
+        if settings.data_dir is not None:
+            prepare_data_dir(settings.data_dir, shared=context.shared)
         storage = self._make(Storage, storage_name(settings), context)
         await storage.open()
         self.durable = storage.durable
         self._stack.push_async_callback(storage.close)
         self._stack.push_async_callback(telemetry.stop_metrics)
-        runtime = self._make(Runtime, runtime_name(settings), context)
         self._stack.push_async_callback(runtime.close)
         self._stack.push_async_callback(telemetry.stop_adapter_logs)
         try:
@@ -315,15 +331,6 @@ class Server:
         self._stack.push_async_callback(plugin.close)
         await plugin.check()
         return plugin
-
-
-def _created(data_dir: Path | None) -> Path | None:
-    if data_dir is not None:
-        try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StartupError(f"--data-dir {data_dir}: cannot be created: {error.strerror}.") from None
-    return data_dir
 
 
 def _new_id() -> str:

@@ -56,6 +56,7 @@ from evalhub_server.errors import (
     SettingsError,
     StartupError,
     StorageError,
+    StorageLost,
     StorageUnavailable,
 )
 from evalhub_server.models.collection import CollectionBenchmark, CollectionConfig
@@ -140,6 +141,15 @@ if TYPE_CHECKING:
         registry_api_host,
     )
     from evalhub_common.http_auth import Challenge, basic_auth, parse_challenges, userinfo_auth
+    from evalhub_common.private_paths import (
+        UnsafePath,
+        check_directory,
+        check_file,
+        is_trusted_owner,
+        make_private,
+        open_private,
+        safe_path,
+    )
     from evalhub_common.proxies import proxy_options
     from evalhub_common.registry_realms import DOCKER_HUB_REALMS, is_trusted_realm
     from evalhub_common.urls import host_of, port_of, split_http_url, without_userinfo
@@ -296,15 +306,19 @@ __all__ = [
     "State",
     "Storage",
     "StorageError",
+    "StorageLost",
     "StorageUnavailable",
     "Terms",
     "TestDataRef",
     "Timespan",
     "TrackedExperiment",
     "Tracker",
+    "UnsafePath",
     "Variable",
     "basic_auth",
     "card_json",
+    "check_directory",
+    "check_file",
     "check_identity",
     "convert_section",
     "credential_helper_key",
@@ -320,10 +334,13 @@ __all__ = [
     "is_loopback",
     "is_machine_local",
     "is_public",
+    "is_trusted_owner",
     "is_trusted_realm",
     "kind_of",
     "label_value",
+    "make_private",
     "merge_system_resource",
+    "open_private",
     "parse_challenges",
     "port_of",
     "problems",
@@ -334,6 +351,7 @@ __all__ = [
     "registry_api_host",
     "resource_labels",
     "retry_after_s",
+    "safe_path",
     "single",
     "split_http_url",
     "unwritable",
@@ -354,6 +372,15 @@ _LAZY = {
         "registry_api_host",
     ),
     "evalhub_common.http_auth": ("Challenge", "basic_auth", "parse_challenges", "userinfo_auth"),
+    "evalhub_common.private_paths": (
+        "UnsafePath",
+        "check_directory",
+        "check_file",
+        "is_trusted_owner",
+        "make_private",
+        "open_private",
+        "safe_path",
+    ),
     "evalhub_common.proxies": ("proxy_options",),
     "evalhub_common.registry_realms": ("DOCKER_HUB_REALMS", "is_trusted_realm"),
     "evalhub_common.urls": ("host_of", "port_of", "split_http_url", "without_userinfo"),

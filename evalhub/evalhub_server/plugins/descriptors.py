@@ -54,10 +54,13 @@ class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
     environment variables that adapters must not inherit. ``docker_config`` is for exporters: it looks up a job's
     registry credentials. ``sections`` is the whole configuration, for a plugin that needs more than its own section
     (use :func:`find_section` and :func:`convert_section`); it contains secrets.
-    ``runtime`` and ``trackers`` are the names of the selected runtime and trackers.
+    ``runtime`` and ``trackers`` are the names of the selected runtime and trackers. ``shared`` is for
+    :func:`check_directory` and related functions: whether the group of a mounted volume may write to stored files, since the
+    selected runtime starts nothing on this host.
     """
 
     data_dir: Path | None = None
+    shared: bool = False
     callback_url: str = ""
     secrets: frozenset[str] = frozenset()
     docker_config: DockerConfigOf | None = None

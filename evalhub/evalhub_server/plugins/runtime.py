@@ -87,6 +87,10 @@ class Runtime(ABC):
     provider_key: str
     """Its entry under ``runtime:`` in a provider file, such as ``local``."""
 
+    on_this_host: bool = True
+    """Whether it starts programs on the server's host. What can write to the data directory can then run commands, so the
+    group of a mounted volume is refused there."""
+
     limits: Limits = Limits()
     """How many workloads it can run at the same time."""
 

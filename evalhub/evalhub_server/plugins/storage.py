@@ -97,7 +97,8 @@ class Storage(ABC):
     otherwise a record of another tenant is treated as absent.
 
     Failures raise :class:`StorageError`; :class:`StorageUnavailable` if the same request may succeed later (a full
-    disk, a lock, a database server that is down).
+    disk, a lock, a database server that is down); :class:`StorageLost` if no write can succeed before the server was
+    started again, because the database was removed, replaced or damaged.
     """
 
     durable: bool
@@ -113,6 +114,18 @@ class Storage(ABC):
         Raises:
             StartupError: that is not possible; the text names the remedy.
         """
+
+    async def verify(self) -> None:
+        """Check that the database is still the one that was opened. Called every few seconds; must be cheap.
+
+        A storage that can lose its database without noticing, such as a file that is removed while it is open, checks the
+        same before it returns from a write. The default is for storages whose every write finds out, such as those of
+        database servers.
+
+        Raises:
+            StorageLost: it is not. The server then logs the text and exits with an error.
+        """
+        return
 
     @abstractmethod
     async def close(self) -> None:

@@ -68,6 +68,11 @@ class StorageContract(JobListContract, EveryFieldContract, ResourceContract, Res
         assert isinstance(storage.durable, bool)
         assert storage.description
 
+    async def test_an_open_storage_is_not_lost(self, storage: Storage) -> None:
+        await storage.verify()
+        await storage.add_job(a_job())
+        await storage.verify()
+
     async def test_closing_twice_is_closing_once(self, storage: Storage) -> None:
         await storage.close()
         await storage.close()

@@ -57,6 +57,7 @@ class KubernetesRuntime(Runtime):
     name = "kubernetes"
     provider_key = "k8s"
     log_timestamps = True
+    on_this_host = False
 
     def __init__(self, installation: Installation) -> None:
         settings = installation.settings

@@ -15,6 +15,7 @@ A status without its final newline was not written completely and is ignored.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -25,7 +26,7 @@ from msgspec import Struct
 
 from evalhub_runtime_local.process_table import Identity
 from evalhub_runtime_local.process_tree import MARKER
-from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError
+from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError, UnsafePath, open_private
 
 JOB_SPEC_PATH = "EVALHUB_JOB_SPEC_PATH"
 
@@ -112,7 +113,7 @@ class Attempt(Struct, kw_only=True, frozen=True):
     def read_handle(self) -> LocalHandle | None:
         """Return the stored handle; None if there is none or it was not written completely."""
         try:
-            return msgspec.json.decode(self.handle_file.read_bytes(), type=LocalHandle)
+            return msgspec.json.decode(read_own(self.handle_file), type=LocalHandle)
         except (OSError, msgspec.MsgspecError):
             return None
 
@@ -158,16 +159,29 @@ def signal_name(number: int) -> str:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only this user can read, following no link. Raises :class:`OSError`."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        os.fchmod(fd, 0o600)
+    """Write a file that only this user can read, and that is this user's if it exists. Raises :class:`OSError`."""
+    with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
         file.write(data)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file as :func:`open_private` does. Raises :class:`OSError` (EPERM) instead of :class:`UnsafePath`."""
+    try:
+        return open_private(path, flags)
+    except UnsafePath as error:
+        raise OSError(errno.EPERM, str(error)) from error
+
+
+def read_own(path: Path) -> bytes:
+    """Read a small file that is this user's. Raises :class:`OSError`."""
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        return file.read()
 
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text("ascii", "replace")
+        return read_own(path).decode("ascii", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
 

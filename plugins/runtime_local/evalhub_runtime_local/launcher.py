@@ -14,15 +14,15 @@ from pathlib import Path
 import structlog
 
 from evalhub_runtime_local import cgroup
-from evalhub_runtime_local.attempt_files import Attempt, LocalHandle
+from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, open_own
 from evalhub_runtime_local.command import Command, adapter_environment
-from evalhub_runtime_local.paths import JobsDir, make_private
+from evalhub_runtime_local.paths import JobsDir
 from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process, ProcessTable
 from evalhub_runtime_local.process_tree import MARKER, Snapshot
 from evalhub_runtime_local.sidecar import LocalSidecar
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.workload import Workload, Workloads
-from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError
+from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError, UnsafePath, make_private
 
 log = structlog.get_logger()
 
@@ -65,11 +65,7 @@ def spawn(
     uvloop. Raises :class:`OSError` (also if command or environment are too long) or :class:`ValueError` (if they
     cannot be encoded); then nothing runs.
     """
-    fd = os.open(
-        attempt.log,
-        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o600,
-    )
+    fd = open_own(attempt.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     try:
         os.fchmod(fd, 0o600)
         return os.posix_spawn(
@@ -153,6 +149,7 @@ class Launcher:
                 "There is no POSIX shell 'sh' on PATH nor /bin/sh. Install one and submit the job again."
             )
         self._jobs_dir.ensure()
+        self._check_owner(attempt)
         fresh = not attempt.directory.exists()
         try:
             make_private(attempt.meta)
@@ -172,6 +169,13 @@ class Launcher:
             # An optimisation: without this file, recovery after a crash scans all processes.
             attempt.write_handle(handle)
         return handle
+
+    def _check_owner(self, attempt: Attempt) -> None:
+        """Raises :class:`LaunchError` if the directory is another user's: its files name processes and commands."""
+        try:
+            self._jobs_dir.check_owner(attempt.meta)
+        except UnsafePath as error:
+            raise LaunchError(f"The job directory cannot be used: {error}") from error
 
     def _adapter_spec(self, spec: JobSpec) -> JobSpec:
         if self._sidecar is None:
@@ -197,6 +201,10 @@ class Launcher:
 
     async def recover(self, attempt: Attempt) -> LocalHandle | None:
         """Return the handle of an earlier launch of this attempt, also if the server died before storing it."""
+        try:
+            await asyncio.to_thread(self._check_owner, attempt)
+        except LaunchError:
+            return None  # nothing in it was launched by this user
         handle = await asyncio.to_thread(attempt.read_handle)
         if handle is not None:
             return handle

@@ -17,11 +17,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from evalhub_server.plugins import JobSpec, StartupError
+from evalhub_server.plugins import (
+    JobSpec,
+    StartupError,
+    UnsafePath,
+    check_directory,
+    is_trusted_owner,
+    make_private,
+    safe_path,
+)
 
 LONGEST_PART_BYTES = 255
 KEPT_CHARACTERS = 40
-PRIVATE = 0o700
 
 _UNSAFE = re.compile(r"[%/\\\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -66,31 +73,34 @@ class JobsDir:
         """
         fix = "Set local.jobs_dir or --data-dir to a directory of your own."
         try:
+            safe_path(self.base.parent)
             make_private(self.base)
-            found = self.base.lstat()
+            check_directory(self.base, sticky=True)
+        except UnsafePath as error:
+            raise StartupError(f"The jobs directory {self.base} cannot be used: {error} {fix}") from error
         except OSError as error:
             raise StartupError(
                 f"The jobs directory {self.base} cannot be created: {error.strerror}. {fix}"
             ) from error
-        if stat.S_ISLNK(found.st_mode):
-            raise StartupError(
-                f"The jobs directory {self.base} is a symbolic link, which is not followed. {fix}"
-            )
-        if not stat.S_ISDIR(found.st_mode):
-            raise StartupError(f"The jobs directory {self.base} is not a directory. {fix}")
-        if found.st_uid != os.geteuid():
-            raise StartupError(
-                f"The jobs directory {self.base} belongs to another user (uid {found.st_uid}). {fix}"
-            )
-        open_to_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        # With the sticky bit (as /tmp has) others cannot move or remove what is ours.
-        if open_to_others and not found.st_mode & stat.S_ISVTX:
-            raise StartupError(
-                f"The jobs directory {self.base} can be written by other users (mode "
-                f"{stat.S_IMODE(found.st_mode):04o}). Run: chmod go-w {self.base}. Or: {fix}"
-            )
         if not os.access(self.base, os.R_OK | os.W_OK | os.X_OK):
             raise StartupError(f"The jobs directory {self.base} is not writable. {fix}")
+
+    def check_owner(self, directory: Path) -> None:
+        """Check that a directory of a job and its parents up to the base are no links and not another user's.
+
+        What does not exist yet is not checked. Raises :class:`UnsafePath`.
+        """
+        for path in (*reversed(directory.parents), directory):
+            if self.base not in path.parents:
+                continue
+            try:
+                found = path.lstat()
+            except OSError:
+                return
+            if not stat.S_ISDIR(found.st_mode):
+                raise UnsafePath(f"{path} is not a directory. Remove it.")
+            if not is_trusted_owner(found.st_uid):
+                raise UnsafePath(f"{path} belongs to another user (uid {found.st_uid}). Remove it.")
 
     def remove(self, job_id: str) -> bool:
         """Remove a job's directory; False if there is none. Symbolic links are removed, never followed.
@@ -113,25 +123,15 @@ class JobsDir:
         return True
 
 
-def make_private(path: Path) -> None:
-    """Create a directory and its missing parents, each with mode 0700. Raises :class:`OSError`."""
-    missing: list[Path] = []
-    while not os.path.lexists(path):
-        missing.append(path)
-        path = path.parent
-    for directory in reversed(missing):
-        directory.mkdir(PRIVATE, exist_ok=True)
-
-
 def make_writable(tree: Path) -> None:
     """Give the owner write access to every directory of a tree. Follows no links and ignores errors."""
     with suppress(OSError):
-        tree.chmod(PRIVATE)
+        tree.chmod(0o700)
     for where, names, _ in os.walk(tree):
         for path in (Path(where, name) for name in names):
             if not path.is_symlink():
                 with suppress(OSError):
-                    path.chmod(PRIVATE)
+                    path.chmod(0o700)
 
 
 def _remove_tree(path: Path) -> list[OSError]:

@@ -28,7 +28,7 @@ from evalhub_runtime_local.process_table import (
     same_boot,
 )
 from evalhub_runtime_local.process_tree import SERVER_MARKER
-from evalhub_runtime_local.settings import LocalSettings, directory, jobs_dir, limits
+from evalhub_runtime_local.settings import LocalSettings, directory, followed, jobs_dir, limits
 from evalhub_runtime_local.sidecar import local_sidecar
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.terminate import Terminator
@@ -78,6 +78,7 @@ class LocalRuntime(Runtime):
         self.limits = limits(settings)
         self.allow_remote_commands = settings.allow_remote_commands
         self.jobs_dir = JobsDir(jobs_dir(settings, context))
+        self._named = bool(settings.jobs_dir)
         self._cwd = str(directory("local.cwd", settings.cwd)) if settings.cwd else ""
         self._table = table or process_table()
         self._workloads = Workloads()
@@ -196,6 +197,8 @@ class LocalRuntime(Runtime):
             raise SettingsError(
                 f"local.cwd: {self._cwd} is not a directory; create it or set another directory"
             )
+        if self._named:
+            self.jobs_dir.base = followed("local.jobs_dir", self.jobs_dir.base)
         self.jobs_dir.ensure()
 
     def _attempt(self, run: BenchmarkRun) -> Attempt:

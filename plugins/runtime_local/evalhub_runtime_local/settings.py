@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from evalhub_server.plugins import Limits, PluginContext, SettingsError
+from evalhub_server.plugins import Limits, PluginContext, SettingsError, UnsafePath, safe_path
 
 DEFAULT_JOBS_DIR = "/tmp/evalhub-jobs"  # noqa: S108  the released server's; used only if safe: JobsDir.ensure()
 MIN_DEFAULT_PARALLEL = 4
@@ -90,6 +90,20 @@ def directory(key: str, text: str) -> Path:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise SettingsError(f"{key}: {text!r}: {error}; write the path in full") from None
+
+
+def followed(key: str, path: Path) -> Path:
+    """Follow a link that the user has named explicitly. Raises :class:`SettingsError` if it is another user's."""
+    if not path.is_symlink():
+        return path
+    try:
+        return safe_path(path)
+    except UnsafePath as error:
+        raise SettingsError(f"{key}: {error} Set a directory of your own") from None
+    except OSError as error:
+        raise SettingsError(
+            f"{key}: {path} cannot be followed: {error.strerror}; set another directory"
+        ) from None
 
 
 def usable_cpus() -> int:

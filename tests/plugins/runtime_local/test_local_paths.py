@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evalhub_runtime_local.paths import JobsDir, make_private, make_writable, path_part
+from evalhub_runtime_local.attempt_files import Attempt
+from evalhub_runtime_local.paths import JobsDir, make_writable, path_part
 from evalhub_runtime_local.runtime import LocalRuntime
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import LaunchError, StartupError
 from evalhub_server.models.jobspec import JobSpec
+from evalhub_server.plugins import make_private
 from evalhub_server.testing.runs import a_run, a_spec
 
 BASE = Path("/base")
@@ -214,3 +218,78 @@ def test_read_only_directories_are_opened_for_removal(tmp_path: Path) -> None:
     make_writable(tmp_path / "tree")
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "tree", inner.parent, inner, outside)]
     assert modes == [0o700, 0o700, 0o700, 0o555]
+
+
+@pytest.mark.asyncio
+async def test_a_link_that_is_named_explicitly_is_followed_if_it_is_ones_own(
+    new_runtime: Callable[..., LocalRuntime], tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir(0o700)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    runtime = new_runtime(jobs_dir=str(link))
+    await runtime.check()
+    assert runtime.jobs_dir.base == tmp_path / "real"
+    await runtime.close()
+    if os.geteuid() == 0:
+        os.chown(link, 65534, 65534, follow_symlinks=False)
+        other = new_runtime(jobs_dir=str(link))
+        with pytest.raises(StartupError, match=r"local\.jobs_dir: .*link of another user \(uid 65534\)"):
+            await other.check()
+        await other.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.asyncio
+@pytest.mark.parametrize("level", [0, 1, 4])
+async def test_a_planted_job_directory_is_neither_recovered_nor_used(
+    runtime: LocalRuntime, jobs: Path, level: int
+) -> None:
+    run = a_run({"command": "echo ran"})
+    meta = JobsDir(jobs).benchmark(run.spec) / "meta"
+    meta.mkdir(parents=True)
+    planted = meta / "attempt-1.pid"
+    planted.write_text(f"{os.getpid()}\n")
+    levels = [meta, *meta.parents][: len(meta.relative_to(jobs).parts)]
+    os.chown(levels[::-1][level], 65534, 65534)
+    assert await runtime.find(run) is None
+    with pytest.raises(LaunchError, match=r"another user \(uid 65534\)"):
+        await runtime.launch(run)
+    assert planted.read_text() == f"{os.getpid()}\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["attempt-1.pid", "attempt-1.exit", "attempt-1.handle.json", "job.json"])
+async def test_a_planted_file_of_an_attempt_is_not_believed(
+    runtime: LocalRuntime, jobs: Path, name: str
+) -> None:
+    run = a_run({"command": "echo ran"})
+    meta = JobsDir(jobs).benchmark(run.spec) / "meta"
+    meta.mkdir(parents=True)
+    content = {
+        "attempt-1.exit": "0\n",
+        "attempt-1.handle.json": json.dumps(
+            {
+                "dir": str(meta.parent),
+                "attempt": 1,
+                "job_spec": "x",
+                "pid": os.getpid(),
+                "started": 0,
+                "boot_id": "",
+            }
+        ),
+    }
+    (meta / name).write_text(content.get(name, f"{os.getpid()}\n"))
+    os.chown(meta / name, 65534, 65534)
+    attempt = Attempt(directory=meta.parent, number=1)
+    assert attempt.read_handle() is None
+    for read, file in ((attempt.read_pid, attempt.pid_file), (attempt.read_exit, attempt.exit_file)):
+        if file.name == name:
+            with pytest.raises(OSError, match="another user"):
+                read()
+        else:
+            assert read() is None
+    if name == "job.json":
+        with pytest.raises(LaunchError, match="another user"):
+            await runtime.launch(run)
