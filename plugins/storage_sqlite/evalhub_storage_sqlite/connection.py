@@ -1,10 +1,7 @@
-"""Connections to the database file, whole transactions in one call, and the lock on the file."""
+"""Connections to the database file, and whole transactions in one call."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -110,8 +107,15 @@ def prepare_writer(connection: sqlite3.Connection, path: Path | None) -> None:
         )
 
 
-def write(connection: sqlite3.Connection, statements: Statements) -> None:
-    """Execute the statements as one transaction. Raises SQLite's errors, with no transaction left open."""
+def write(
+    connection: sqlite3.Connection, statements: Statements, check: Callable[[], None] = lambda: None
+) -> None:
+    """Execute the statements as one transaction. Raises SQLite's errors, with no transaction left open.
+
+    ``check`` raises if the database is lost. It is called before the transaction, and after it, because only what was
+    written to a file that is still there may be acknowledged.
+    """
+    check()
     connection.execute("BEGIN IMMEDIATE")
     try:
         for sql, rows in statements:
@@ -120,6 +124,7 @@ def write(connection: sqlite3.Connection, statements: Statements) -> None:
     except BaseException:
         connection.rollback()  # no effect if SQLite has rolled back itself, as after a disk fault
         raise
+    check()
 
 
 def read(
@@ -134,47 +139,3 @@ def read(
         return call(connection, *args, **kwargs)
     finally:
         connection.rollback()
-
-
-class FileLock:
-    """An advisory lock on ``<database>.lock``.
-
-    Records are cached, so a second server on the same file would overwrite what the first one wrote. The kernel releases
-    the lock when its holder exits in any way, so there are no stale locks; the file stays, since removing it would let
-    two processes each lock a file of that name. It is a separate file because SQLite's locks on the database are POSIX
-    locks, which any ``close`` of the file in this process releases.
-    """
-
-    def __init__(self, database: Path) -> None:
-        self._database = database
-        self._path = database.with_name(database.name + ".lock")
-        self._fd: int | None = None
-
-    def acquire(self) -> None:
-        """Take the lock, without waiting. Raises :class:`StartupError`, which names the process that holds it."""
-        # Not inheritable (Python's default): an adapter that outlives a killed server does not keep the lock.
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
-            os.close(fd)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise StartupError(
-                    f"The database {self._database} cannot be locked ({error.strerror}); its file system may not "
-                    f"support locks. Put the database on a local disk."
-                ) from error
-            raise StartupError(
-                f"The database {self._database} is in use by another server"
-                f"{f' (process {holder})' if holder else ''}. Stop that one, or give this one another database.url "
-                f"or --data-dir."
-            ) from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
-        self._fd = fd
-
-    def release(self) -> None:
-        """Release the lock. Idempotent."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from evalhub_server.plugins import StorageError, StorageUnavailable
+from evalhub_server.plugins import StorageError, StorageLost, StorageUnavailable
 
 _FIXES = {
     sqlite3.SQLITE_FULL: "Free disk space and try again.",
@@ -31,8 +31,8 @@ _TRANSIENT = frozenset(
 )
 """Errors that may be over by the next attempt and do not depend on the request."""
 
-UNUSABLE = (sqlite3.Error, UnicodeError, OverflowError, ValueError)
-"""Exceptions of calls on a connection: SQLite's own, values that it cannot store, and a closed connection."""
+UNUSABLE = (sqlite3.Error, UnicodeError, OverflowError, ValueError, StorageLost)
+"""Exceptions of calls on a connection: SQLite's own, values that it cannot store, a closed connection, a lost file."""
 
 
 def fix_for(error: Exception) -> str:
@@ -42,8 +42,15 @@ def fix_for(error: Exception) -> str:
 
 def storage_error(operation: str, description: str, error: Exception) -> StorageError:
     """Return the error for a caller. ``operation``: for example ``Reading job 1234``; ``description``: the storage's."""
+    if isinstance(error, StorageLost):
+        return StorageLost(f"{operation} failed: {error}")
     kind = StorageUnavailable if _family(error) in _TRANSIENT else StorageError
     return kind(f"{operation} failed: {error} ({description}). {fix_for(error)}")
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite has found that the file is damaged."""
+    return _family(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _family(error: Exception) -> int:

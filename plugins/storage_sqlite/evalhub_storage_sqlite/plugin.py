@@ -15,7 +15,8 @@ def make_storage(settings: DatabaseSettings, context: PluginContext) -> SqliteSt
     """Create the configured storage, not yet open. Raises :class:`SettingsError` for a bad url."""
     from evalhub_storage_sqlite.storage import SqliteStorage  # here, since it imports aiosqlite and sqlite3
 
-    return SqliteStorage(locate(settings.url, context.data_dir), migration=JobMigration.of(context))
+    path = locate(settings.url, context.data_dir)
+    return SqliteStorage(path, migration=JobMigration.of(context), shared=context.shared)
 
 
 @hookimpl

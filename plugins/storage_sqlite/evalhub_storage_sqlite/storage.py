@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
@@ -26,17 +25,20 @@ from evalhub_server.plugins import (
     StartupError,
     Storage,
     StorageError,
+    StorageLost,
     StorageUnavailable,
     kind_of,
 )
 from evalhub_storage_sqlite import select
-from evalhub_storage_sqlite.connection import Connection, FileLock, connect_reader, connect_writer
+from evalhub_storage_sqlite.connection import Connection, connect_reader, connect_writer
+from evalhub_storage_sqlite.database_files import DatabaseFiles
 from evalhub_storage_sqlite.faults import fix_for
 from evalhub_storage_sqlite.jobs import JOBS
 from evalhub_storage_sqlite.repository import Repository
 from evalhub_storage_sqlite.resources import RESOURCES
 from evalhub_storage_sqlite.schema import migrate
 from evalhub_storage_sqlite.sql_builder import build_job_list, build_resource_list, cache_key
+from evalhub_storage_sqlite.verification import Verification
 from evalhub_storage_sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -53,16 +55,23 @@ class SqliteStorage(Storage):
     """
 
     def __init__(
-        self, path: Path | None, cached_records: int = 1024, migration: JobMigration | None = None
+        self,
+        path: Path | None,
+        cached_records: int = 1024,
+        migration: JobMigration | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         self._path = path
+        self._shared = shared
         self._migration = migration or JobMigration()
         self.durable = path is not None
         self.description = f"SQLite file {path}" if path else "SQLite in memory; lost when the server exits"
         self._cached_records = cached_records
         self._jobs: Repository[JobRecord] | None = None
         self._resources: dict[Kind, Repository[AnyResource]] | None = None
-        self._lock: FileLock | None = None
+        self._files: DatabaseFiles | None = None
+        self._verification: Verification | None = None
         self._main: Connection | None = None
         self._reader: Connection | None = None
         self._writer: Writer | None = None
@@ -72,9 +81,9 @@ class SqliteStorage(Storage):
         if self._main is not None:
             raise StorageError(f"The storage is open already ({self.description}).")
         try:
-            await self._open(self._path and self._path.resolve())
+            await self._open()
         except BaseException as error:
-            await self._disconnect()
+            await self._disconnect(clean=False)
             if isinstance(error, (sqlite3.Error, OSError)):
                 reason = error.strerror if isinstance(error, OSError) else error
                 raise StartupError(
@@ -82,39 +91,67 @@ class SqliteStorage(Storage):
                 ) from error
             raise
 
-    async def _open(self, path: Path | None) -> None:
-        if path is not None:
-            self._lock = _claim(path)
+    async def _open(self) -> None:
+        path = None
+        if self._path is not None:
+            self._files = DatabaseFiles(self._path, shared=self._shared)
+            self._files.claim()
+            path = self._files.path
         self._main = await connect_writer(path)
+        if self._files is not None and self._files.unclean:
+            self._verification = Verification(self._files.path)
+            await self._verification.start()
         await self._main.call(migrate, path, migration=self._migration)
+        if self._files is not None:
+            self._files.opened()
         last_seq = await self._main.call(select.last_seq)
         self._reader = self._main if path is None else await connect_reader(path)
         settings = self._reader, self.description, self._cached_records
         self._jobs = Repository(JOBS, *settings)
         self._resources = {kind: Repository(mapper, *settings) for kind, mapper in RESOURCES.items()}
         repositories = (self._jobs, *self._resources.values())
-        self._writer = Writer(self._main, repositories, self.description, last_seq)
+        self._writer = Writer(self._main, repositories, self.description, last_seq, self._check)
+
+    async def verify(self) -> None:
+        await asyncio.to_thread(self._check)
+
+    def _check(self) -> None:
+        """Raise :class:`StorageLost` if the files were removed or replaced, or found to be damaged. Thread-safe."""
+        if self._files is not None:
+            self._files.check()
+        if self._verification is not None and self._verification.damage:
+            raise StorageLost(self._verification.damage)
 
     async def close(self) -> None:
         """Finish the queued writes, then disconnect. Idempotent; may be called again after a cancellation."""
         async with self._closing:
             if self._writer is not None:
                 await self._writer.drain()
-            await self._disconnect()
+            await self._disconnect(clean=self._main is not None)
 
-    async def _disconnect(self) -> None:
+    async def _disconnect(self, *, clean: bool) -> None:
         try:
-            # The writer last: closing the last connection checkpoints the write-ahead log.
-            for connection in (self._reader, self._main):
+            if self._verification is not None:
+                clean = await self._verification.stop() and clean
+            connections = [self._verification, self._reader, self._main]
+            try:
+                self._check()
+            except StorageLost:
+                clean = False
+                connections.reverse()
+            # Closing the last connection copies the write-ahead log into the database and removes it, by name: of a file
+            # that was replaced, that would be another database's. A connection that only reads can do neither.
+            for connection in connections:
                 if connection is not None:
                     await connection.close()
         finally:
-            self._reader = self._main = self._writer = None
+            self._reader = self._main = self._writer = self._verification = None
             self._jobs = self._resources = (
                 None  # without the lock the file may change: the caches are of no use
             )
-            if self._lock is not None:
-                self._lock.release()
+            if self._files is not None:
+                self._files.release(clean=clean)
+                self._files = None
 
     async def add_job(self, record: JobRecord) -> None:
         await self._opened(self._writer).add(JOBS, record)
@@ -176,19 +213,6 @@ class SqliteStorage(Storage):
         if part is None:
             raise StorageUnavailable(f"The storage is not open ({self.description}).")
         return part
-
-
-def _claim(path: Path) -> FileLock:
-    """Create the directory and the file if they are missing, private to the user, and lock the database."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(path)
-    lock.acquire()
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite would make it readable for all
-    except BaseException:
-        lock.release()
-        raise
-    return lock
 
 
 def _startup_fix(error: Exception) -> str:

@@ -110,11 +110,16 @@ class Writer:
     """Owns the write connection and the writer task until ``drain`` returns.
 
     A caller may be cancelled while it waits: its operation is dropped if no batch has taken it yet, and otherwise
-    written as a whole. If the task dies, waiting callers get a StorageError and later callers a StorageUnavailable.
+    written as a whole. ``check`` is that of :func:`write`. If the task dies, waiting callers get a StorageError and later callers a StorageUnavailable.
     """
 
     def __init__(
-        self, connection: Connection, repositories: Iterable[Repository[Any]], description: str, last_seq: int
+        self,
+        connection: Connection,
+        repositories: Iterable[Repository[Any]],
+        description: str,
+        last_seq: int,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._repositories = {repository.mapper.kind: repository for repository in repositories}
@@ -123,6 +128,7 @@ class Writer:
         ]
         self._description = description
         self._last_seq = last_seq
+        self._check = check
         self._queue: asyncio.Queue[_Operation | None] = asyncio.Queue()
         self._batch: list[_Operation] = []
         self._refusal = ""
@@ -213,7 +219,7 @@ class Writer:
             if statements := transaction.statements():
                 for kind in transaction.changed_lists:
                     self._repositories[kind].listings.hold()
-                await self._connection.call(write, statements)
+                await self._connection.call(write, statements, self._check)
         except BaseException as error:
             # Usually nothing is stored, but a disk fault during the commit leaves that open: drop the cached records.
             for kind, record_id in written:
