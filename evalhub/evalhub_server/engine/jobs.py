@@ -30,6 +30,7 @@ from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import ApiError, RuntimeUnavailable, StorageError, StorageUnavailable
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
+from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import LogOptions, Runtime
 from evalhub_server.plugins.sections import readable
 from evalhub_server.plugins.storage import JobPage, JobQuery
@@ -220,7 +221,8 @@ class JobService:
     async def delete(self, job_id: str, identity: Identity, *, force: bool = False) -> None:
         """Stop a job, then remove its record and files.
 
-        ``force``: also delete a job of a runtime that is not selected, of which only the record can be removed.
+        ``force``: also delete a job of a runtime that is not selected, or that fails to stop the job, of which only the
+        record can be removed. Stopping is retried in the background.
         """
         note = ""
         try:
@@ -252,8 +254,8 @@ class JobService:
             closed,
             with_exports=False,  # the end of a job that is being deleted is not exported
         )
-        await self._stop(job)
-        await self._remove_files(job)
+        await self._stop(job, force=force)
+        await self._remove_files(job, force=force)
         await self._store.delete(job, identity.scope)
         for benchmark in self._foreign(job):
             log.warning(
@@ -296,15 +298,30 @@ class JobService:
             raise problems.internal_error(NOT_STOPPED.format(job_id, "not cancelled yet"))
         return True
 
-    async def _remove_files(self, job: JobRecord) -> None:
+    async def _remove_files(self, job: JobRecord, *, force: bool = False) -> None:
         try:
             await self._runtime.remove(job.id, job.tenant)
-        except RuntimeUnavailable as error:
+        except Exception as error:
+            if force:
+                log.error(
+                    "Runtime failed to remove the files of a deleted job",
+                    job_id=job.id,
+                    exc_info=error,
+                    **call_fields(error),
+                )
+                return
+            if not isinstance(error, RuntimeUnavailable):
+                raise
             text = f"the job {job.id} is {job.state.value}, but was not removed completely: {error}. Repeat the request"
             raise problems.internal_error(text) from error
 
-    async def _stop(self, job: JobRecord) -> None:
+    async def _stop(self, job: JobRecord, *, force: bool = False) -> None:
         if not await self._supervisor.stop_job(job):
+            if force:
+                log.error(
+                    "Deleted a job whose workloads are not stopped; the server keeps trying", job_id=job.id
+                )
+                return
             raise problems.internal_error(NOT_STOPPED.format(job.id, job.state.value))
 
     async def logs(

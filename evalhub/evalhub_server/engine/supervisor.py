@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from contextvars import Context
 from functools import partial
@@ -32,6 +33,8 @@ SHUTDOWN_GRACE_S = 1.2
 SHUTDOWN_STOP_S = 2.7
 # How long a cancel waits beyond the grace period: with the default of 10 s it stays below a client's timeout of 30 s.
 STOP_TIMEOUT_S = 12.0
+# How long it waits for a runtime that raises, which is retried with growing pauses.
+FAILING_S = 3.0
 
 
 class Supervisor:
@@ -128,10 +131,13 @@ class Supervisor:
         """
         for benchmark in job.benchmarks:
             self._queue.discard(self._slot(job, benchmark.index))
-        tasks = [workload.stop() for workload in self._workloads.get(job.id, {}).values()]
-        if not tasks:
-            return True
-        _, late = await asyncio.wait(tasks, timeout=self._settings.stop_grace + STOP_TIMEOUT_S)
+        stops = {workload.stop(): workload for workload in self._workloads.get(job.id, {}).values()}
+        late = set(stops)
+        until = time.monotonic() + self._settings.stop_grace + STOP_TIMEOUT_S
+        while late and (left_s := until - time.monotonic()) > 0:
+            _, late = await asyncio.wait(late, timeout=min(left_s, FAILING_S))
+            if late and all(stops[task].runtime_failing for task in late):
+                break  # more time would not help the client
         return not late
 
     def launched_job(self, job_id: str) -> JobRecord | None:

@@ -106,6 +106,8 @@ class Workload:
 
         ``grace_s`` replaces the configured grace period before SIGKILL.
         """
+        if not self.stopping:
+            self.runtime_failing = False  # what failed before says nothing about the stop
         self.stopping = True
         if grace_s is not None:
             self._retrying.set_grace(grace_s)

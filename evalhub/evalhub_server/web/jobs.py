@@ -195,8 +195,8 @@ async def get_card(
 HARD_DELETE = boolean("hard_delete", "Also remove the job, its results and its files.", default=False)
 FORCE = boolean(
     "force",
-    "With `hard_delete`: also delete a job that was started by a runtime which is not selected. Its record is removed; "
-    "what may still run, and its files, are only logged.",
+    "With `hard_delete`: also delete a job that was started by a runtime which is not selected, or that its runtime fails "
+    "to stop. Its record is removed; what may still run, and its files, are only logged.",
     default=False,
 )
 DELETE_JOB = Operation(
@@ -221,7 +221,8 @@ async def delete_job(
     kept; only a job that has not finished can be cancelled, and a repeated cancel changes nothing.
 
     Benchmarks of a runtime that is no longer selected can be neither terminated nor removed: the job is refused with 409
-    until the runtime is selected again. `force` removes the record even so.
+    until the runtime is selected again. `force` removes the record even so. It also removes that of a job which the
+    runtime fails to stop; the server keeps trying.
 
     If the storage is unavailable (503), running benchmarks are stopped even so, and with `hard_delete` the files are
     removed if the storage can be read. The cancellation is stored when the storage is available again, unless the server
