@@ -121,7 +121,7 @@ def normalised(results: Sequence[BenchmarkComparison], kind: WeightKind) -> list
         case "declared":
             raw = [each.weight or 1.0 for each in results]
     total = math.fsum(raw)
-    return [each / total for each in raw] if total else [1 / len(raw)] * len(raw)
+    return [each / total if total else 1 / len(raw) for each in raw]
 
 
 def adjust_candidates(suites: Mapping[str, SuiteComparison]) -> dict[str, SuiteComparison]:

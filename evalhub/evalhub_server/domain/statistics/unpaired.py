@@ -43,7 +43,8 @@ def welch_se(first: tuple[int, float, float], second: tuple[int, float, float]) 
     total = part1 + part2
     if total == 0:
         return 0.0, 1.0
-    return math.sqrt(total), total * total / (part1 * part1 / (n1 - 1) + part2 * part2 / (n2 - 1))
+    share = part1 / total
+    return math.sqrt(total), 1 / (share * share / (n1 - 1) + (1 - share) ** 2 / (n2 - 1))
 
 
 def from_standard_errors(difference: float, se: float, alpha: float = 0.05) -> tuple[float, float, float]:
