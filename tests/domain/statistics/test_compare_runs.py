@@ -306,6 +306,63 @@ def clustered(groups: int) -> tuple[MetricRules, list[str]]:
     return rules, [f"c{i * groups // 200}" for i in range(200)]
 
 
+def test_one_run_per_item_at_a_temperature_is_named() -> None:
+    one = a_run([1.0, 0.0] * 20, parameters={"temperature": 0.7})
+    assert [each.code for each in compare_runs(one, one).warnings] == ["one_repeat"]
+
+
+def test_missing_data_of_a_metric_without_a_range_leaves_the_verdict_open() -> None:
+    baseline = [float(i) for i in range(200)]
+    candidate = [x - 1 - (i % 17) / 10 for i, x in enumerate(baseline)]
+    run = a_run([None, *candidate[1:]], rules=UNBOUNDED)
+    result = compare_runs(a_run(baseline, rules=UNBOUNDED), run)
+    assert result.missing is not None
+    assert result.missing.worst is None
+    assert codes(result) == {"missing_data"}
+
+
+def test_missing_data_is_judged_with_clusters() -> None:
+    rules, clusters = clustered(40)
+    baseline, candidate = binary_pair(100, 20, 5, 75)
+    one = a_run(baseline, rules=rules, clusters=clusters, n_expected=201)
+    two = a_run([None, *candidate[1:]], rules=rules, clusters=clusters)
+    result = compare_runs(one, two)
+    assert result.missing is not None
+    assert result.missing.n == 2
+    assert isinstance(result.missing.worst and result.missing.worst.evidence, ClusteredPairs)
+
+
+def test_one_cluster_gives_no_verdict() -> None:
+    rules, _ = clustered(1)
+    run = a_run([1.0, 0.0] * 20, rules=rules, clusters=["c"] * 40)
+    assert codes(compare_runs(run, run)) == {"too_few_clusters"}
+
+
+def test_one_common_item_gives_no_verdict() -> None:
+    result = compare_runs(a_run([1.0]), a_run([0.0]))
+    assert result.verdict == "inconclusive"
+    assert codes(result) == {"too_few_items"}
+
+
+def test_real_valued_samples_without_ids_are_compared_unpaired() -> None:
+    ids = [""] * 60
+    one = a_run([0.3 + i / 600 for i in range(60)], ids=ids)
+    two = a_run([0.8 + i / 600 for i in range(60)], ids=ids)
+    result = compare_runs(one, two)
+    assert result.difference is not None
+    assert result.difference.interval.method == "guarded Welch t, unpaired"
+    assert result.verdict == "better"
+    assert compare_runs(a_run([1.0], ids=[""]), a_run([1.0], ids=[""])).verdict == "incomplete"
+
+
+def test_samples_on_one_side_only_are_compared_by_standard_errors() -> None:
+    baseline, _ = binary_pair(500, 0, 0, 500)
+    result = compare_runs(a_run(baseline), a_run(None, reported_value=0.7, reported_stderr=0.015))
+    assert result.verdict == "better"
+    assert result.difference is not None
+    assert "unpaired" in result.difference.test
+
+
 def test_clusters_widen_the_interval() -> None:
     rules, clusters = clustered(40)
     baseline, candidate = binary_pair(100, 20, 5, 75)

@@ -142,6 +142,34 @@ def test_a_margin_below_the_floor_is_refused_before_any_verdict() -> None:
     assert evaluate_gate(a_policy(margin=0.08), suite).outcome == "pass"
 
 
+def test_a_share_of_a_baseline_of_zero_is_no_margin() -> None:
+    suite = a_suite(b=(0, 5, 0, 495))
+    result = evaluate_gate(a_policy(relative_margin=0.05), suite)
+    assert result.outcome == "incomplete"
+    assert [each.code for each in result.benchmarks[0].reasons] == ["no_margin"]
+
+
+def test_a_policy_holds_for_every_occurrence_of_a_benchmark() -> None:
+    policy = a_policy(benchmarks=[{"provider_id": "p", "id": "b", "threshold": 0.85}])
+    scores = [
+        msgspec.structs.replace(a_score(right, 1000), name=name, provider_id="p", benchmark_id="b")
+        for name, right in (("p/b", 900), ("p/b#2", 700))
+    ]
+    result = evaluate_gate(policy, None, scores)
+    assert [(each.name, each.outcome) for each in result.benchmarks] == [("p/b", "pass"), ("p/b#2", "fail")]
+
+
+def test_too_few_clusters_are_inconclusive() -> None:
+    baseline, candidate = binary_pair(*SAME)
+    rules = msgspec.structs.replace(SHARE, groups="clusters")
+    clusters = [f"c{i // 200}" for i in range(1000)]
+    one, two = (a_run(each, rules=rules, clusters=clusters) for each in (baseline, candidate))
+    suite = compare_suites([SuiteBenchmark(name="p/b", baseline=one, candidate=two)])
+    result = evaluate_gate(a_policy(margin=0.2), suite)
+    assert result.outcome == "inconclusive"
+    assert [each.code for each in result.benchmarks[0].reasons] == ["too_few_clusters"]
+
+
 def test_margins_are_checked_against_numbers_of_items_alone() -> None:
     check_margins(a_policy(margin=0.01), {"p/b": 381})
     with pytest.raises(PolicyError, match=r"380 items cannot support a margin of 0\.01"):

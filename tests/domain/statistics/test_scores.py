@@ -113,6 +113,11 @@ def test_failures_are_counted_and_their_envelope_is_shown() -> None:
     assert wrong.value == pytest.approx(0.7)
 
 
+def test_an_absurd_number_of_expected_samples_gives_the_whole_range() -> None:
+    summary = score_run(a_run([1.0, 0.0] * 20, n_expected=10**15))
+    assert summary.envelope == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("reported", [70 / 95, 0.7])
 def test_a_reported_score_may_leave_failures_out_or_count_them_as_wrong(reported: float) -> None:
     scores = [1.0] * 70 + [0.0] * 25 + [None] * 5

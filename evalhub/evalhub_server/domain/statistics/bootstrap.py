@@ -10,6 +10,7 @@ REPLICATES = 1999
 """(1999 + 1) * 0.025 is whole: the limits are order statistics, without interpolation."""
 MAX_DRAWS = 20_000_000
 METHOD_VERSION = "evalhub-stats/1"
+"""Version of all methods of this package; it changes when the same data can give another result."""
 
 
 def comparison_seed(benchmark: str, metric: str, baseline: str, candidate: str) -> int:

@@ -238,10 +238,19 @@ def _repeat_warnings(first: Prepared, second: Prepared, pairs: Matched) -> tuple
     if counts[0] != counts[1]:
         text = f"{counts[0]} repeats per item in the baseline, {counts[1]} in the candidate"
         notes.append(Note(code="other_repeats", message=text))
+    elif counts == [1, 1] and any(_samples_randomly(each) for each in (first, second)):
+        text = "one run per item: run-to-run noise is included in the interval but not shown separately"
+        notes.append(Note(code="one_repeat", message=text))
     if pairs.clustering is not None and pairs.clustering.clusters < FEW_CLUSTERS:
         text = f"{pairs.clustering.clusters} clusters are few: the interval may be too narrow"
         notes.append(Note(code="few_clusters", message=text))
     return tuple(notes)
+
+
+def _samples_randomly(prepared: Prepared) -> bool:
+    """The run's parameters name a temperature above 0."""
+    temperature = prepared.run.header.parameters.get("temperature")
+    return isinstance(temperature, int | float) and temperature > 0
 
 
 def _unpaired(

@@ -54,12 +54,14 @@ def evaluate_gate(
         if name not in scored and each.candidate is not None:
             scored[name] = ScoredBenchmark(
                 name=name,
+                provider_id=each.provider_id,
+                benchmark_id=each.benchmark_id,
                 metric=each.metric,
                 lower_is_better=each.lower_is_better,
                 summary=each.candidate,
             )
-    known = {_key(each.provider_id, each.benchmark_id) or name for name, each in comparisons.items()}
-    check_policy(policy, known | comparisons.keys() | scored.keys())
+    known = {_key(each) for each in (*comparisons.values(), *scored.values())}
+    check_policy(policy, known)
     entries = _entries(policy, comparisons, scored)
     _check_floors(policy, entries, comparisons)
     rows: list[GateRow] = []
@@ -83,34 +85,25 @@ def evaluate_gate(
     return replace(result, wording=gate_wording(result))
 
 
-def _key(provider_id: str, benchmark_id: str) -> str:
-    return f"{provider_id}/{benchmark_id}" if benchmark_id else ""
+def _key(each: BenchmarkComparison | ScoredBenchmark) -> str:
+    """What a policy calls the benchmark."""
+    return f"{each.provider_id}/{each.benchmark_id}" if each.benchmark_id else each.name
 
 
 def _entries(
     policy: GatePolicy, comparisons: dict[str, BenchmarkComparison], scored: dict[str, ScoredBenchmark]
 ) -> list[tuple[str, GateBenchmark]]:
     """Names of benchmarks with what the policy requires of each; a benchmark may occur several times in a job."""
-    names = list(dict.fromkeys([*comparisons, *scored]))
-    if not policy.benchmarks:
-        entries: list[tuple[str, GateBenchmark]] = []
-        for name in names:
-            provider, _, benchmark = name.partition("/")
-            entries.append((name, GateBenchmark(provider_id=provider or "-", id=benchmark or name)))
-        return entries
-    found: list[tuple[str, GateBenchmark]] = []
-    for entry in policy.benchmarks:
-        matching = [
-            name
-            for name in names
-            if name == entry.name
-            or (
-                name in comparisons
-                and _key(comparisons[name].provider_id, comparisons[name].benchmark_id) == entry.name
-            )
+    keys = {name: _key(each) for name, each in (*comparisons.items(), *scored.items())}
+    if policy.benchmarks:
+        return [
+            (name, entry) for entry in policy.benchmarks for name, key in keys.items() if key == entry.name
         ]
-        found += [(name, entry) for name in matching]
-    return found
+    entries: list[tuple[str, GateBenchmark]] = []
+    for name, key in keys.items():
+        provider_id, _, benchmark_id = key.partition("/")
+        entries.append((name, GateBenchmark(provider_id=provider_id, id=benchmark_id)))
+    return entries
 
 
 def _check_floors(
@@ -131,7 +124,7 @@ def _check_floors(
         evidence = comparison.evidence
         margin = _margin(policy, entry, comparison)
         floor = evidence.smallest_margin(policy.alpha)
-        if margin is not None and floor is not None and margin <= floor:
+        if margin and floor is not None and margin <= floor:
             problems.append(margin_problem(name, margin, evidence.n, policy.alpha, floor))
     if problems:
         raise PolicyError(problems)

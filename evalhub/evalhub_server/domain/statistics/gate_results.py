@@ -62,6 +62,9 @@ class ScoredBenchmark(Struct, kw_only=True, frozen=True):
     """The score of a run with what a threshold needs to know of its metric."""
 
     name: str
+    """Unique in the job."""
+    provider_id: str = ""
+    benchmark_id: str = ""
     metric: str
     lower_is_better: bool
     summary: ScoreSummary

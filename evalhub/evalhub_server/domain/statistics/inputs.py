@@ -132,7 +132,7 @@ class SuiteBenchmark(Struct, kw_only=True, frozen=True):
     """One benchmark of a suite: the runs of both sides, None where a side has none."""
 
     name: str
-    """Unique in the suite."""
+    """Unique in the suite: ``provider_id/benchmark_id``, with a suffix where a job has a benchmark several times."""
     baseline: Run | None = None
     candidate: Run | None = None
     weight: Annotated[float, Meta(ge=0)] = 1.0

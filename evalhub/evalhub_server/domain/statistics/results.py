@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from evalhub_server.domain.statistics.bootstrap import METHOD_VERSION
 from evalhub_server.domain.statistics.evidence import DifferenceEvidence
 from evalhub_server.domain.statistics.inputs import WeightKind
 from evalhub_server.domain.statistics.score_evidence import ScoreEvidence
@@ -244,6 +245,7 @@ class SuiteComparison(Struct, kw_only=True, frozen=True):
     adjustment: str = "Holm over all benchmarks; intervals of each benchmark at the level of Holm's decision"
     reasons: tuple[Note, ...] = ()
     warnings: tuple[Note, ...] = ()
+    method_version: str = METHOD_VERSION
     n_candidates: int = 1
     """Candidates that were compared with the baseline: the p value of the chosen one is adjusted over these."""
     p_adjusted: float | None = None
@@ -299,3 +301,4 @@ class Leaderboard(Struct, kw_only=True, frozen=True):
     """None if no two models have all benchmarks."""
     benchmarks: tuple[Ranking, ...]
     adjustment: str = "Holm over all pairs of models"
+    method_version: str = METHOD_VERSION

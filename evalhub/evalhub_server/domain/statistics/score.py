@@ -25,6 +25,8 @@ SAME_SCORE = 1e-6
 """A reported score may differ from the mean of the samples by this much."""
 SMALL_UNBOUNDED = 50
 MAX_EXCLUDED_SHARE = 0.01
+MAX_ABSENT = 10_000
+"""With more absent items than scores and this, the envelope is the whole range."""
 
 
 def score_run(run: Run, options: CompareOptions | None = None) -> ScoreSummary:
@@ -209,6 +211,8 @@ def _envelope(prepared: Prepared, alpha: float) -> tuple[float, float] | None:
         return None
     scored = [value for value in prepared.values if value is not None]
     absent = prepared.n_expected - len(prepared.ids)
+    if absent > len(scored) + MAX_ABSENT:
+        return min(worst, best), max(worst, best)
     limits = [
         limit
         for column, fill in ((prepared.worst, worst), (prepared.best, best))
