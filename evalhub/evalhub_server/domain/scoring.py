@@ -23,7 +23,7 @@ def benchmark_test(benchmark: PlannedBenchmark, metrics: Json) -> BenchmarkTest 
     score = benchmark.primary_score
     if score is None or benchmark.threshold is None:
         return None
-    number = _finite(metrics.get(score.metric))
+    number = finite_number(metrics.get(score.metric))
     if number is None:
         return None
     passed = number <= benchmark.threshold if score.lower_is_better else number >= benchmark.threshold
@@ -35,7 +35,7 @@ def benchmark_test(benchmark: PlannedBenchmark, metrics: Json) -> BenchmarkTest 
 def missing_score(benchmark: PlannedBenchmark, metrics: Json) -> Message | None:
     """The warning of a completed benchmark whose result has no usable value of the primary metric."""
     score = benchmark.primary_score
-    if score is None or _finite(metrics.get(score.metric)) is not None:
+    if score is None or finite_number(metrics.get(score.metric)) is not None:
         return None
     consequence = "so there is no score and no verdict."
     if score.metric in metrics:
@@ -105,7 +105,7 @@ def _lower_is_better(benchmark: PlannedBenchmark) -> bool:
     return benchmark.primary_score is not None and benchmark.primary_score.lower_is_better
 
 
-def _finite(value: object) -> float | None:
+def finite_number(value: object) -> float | None:
     """The value as a double; None for anything but a finite number in their range."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
 from evalhub_server.domain.statistics.inputs import CompareOptions, ItemStatus, MissingPolicy, Run, RunItems
 from evalhub_server.domain.statistics.results import Note
+
+T = TypeVar("T")
 
 MAX_ABS_SCORE = 1e100
 """A score beyond it counts as a failure, like infinity: sums of squares must stay finite."""
@@ -29,7 +32,7 @@ class Prepared(Struct, kw_only=True, frozen=True):
     values: list[float | None]
     worst: list[float]
     best: list[float]
-    key_hashes: list[str | None]
+    key_hashes: list[str | bytes | None]
     clusters: list[str | None]
     binary: bool
     """Every score is 0 or 1, with one repeat per item."""
@@ -310,9 +313,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def _first_of(
-    column: Sequence[str | None] | None, groups: Sequence[Sequence[int]] | None
-) -> list[str | None]:
+def _first_of(column: Sequence[T] | None, groups: Sequence[Sequence[int]] | None) -> list[T]:
     if column is None:
         return []
     return list(column) if groups is None else [column[group[0]] for group in groups]

@@ -42,7 +42,7 @@ class RunItems(Struct, kw_only=True, frozen=True):
     clusters: Sequence[str | None] | None = None
     """Sampled unit that the item belongs to, such as a passage or a document. Used only if the metric's ``groups`` is
     ``clusters``; an item without one is a cluster of its own."""
-    key_hashes: Sequence[str | None] | None = None
+    key_hashes: Sequence[str | bytes | None] | None = None
     """Hash of the input and the target. Runs whose hashes of an item differ are not compared."""
 
 
