@@ -253,7 +253,8 @@ def test_a_policy_that_contradicts_itself_is_refused(fields: dict[str, Any], pro
 
 
 @pytest.mark.parametrize(
-    "fields", [{"margin": 0}, {"margin": -1}, {"alpha": 1}, {"marign": 0.1}, {"kind": "best"}]
+    "fields",
+    [{"margin": 0}, {"margin": -1}, {"alpha": 1}, {"alpha": 1e-320}, {"marign": 0.1}, {"kind": "best"}],
 )
 def test_a_policy_with_wrong_values_cannot_be_decoded(fields: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):

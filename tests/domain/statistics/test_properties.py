@@ -41,6 +41,8 @@ from evalhub_server.domain.statistics.paired_binary import mcnemar, tango
 from evalhub_server.domain.statistics.paired_real import sign_flip
 from evalhub_server.domain.statistics.planning import (
     detectable_difference,
+    min_n_for_margin,
+    n_for_margin,
     n_for_superiority,
     repeats_variance,
     smallest_margin,
@@ -305,6 +307,17 @@ def test_impossible_questions_are_errors() -> None:
     with pytest.raises(ValueError, match="not supported"):
         percentile_bootstrap([1.0], max, 0)
     assert detectable_difference(50, 0.05).exact is None
+
+
+@pytest.mark.parametrize("margin", [0.0, 1e-300, 1e-30])
+def test_margins_too_small_for_any_number_of_items_are_errors(margin: float) -> None:
+    for function in (min_n_for_margin, lambda value: n_for_margin(0.1, value)):
+        with pytest.raises(ValueError, match="at least 1e-09"):
+            function(margin)
+    baseline, candidate = runs([(1.0, 0.0)] * 10)
+    precision = compare_runs(baseline, candidate, CompareOptions(margin=margin)).precision
+    assert precision is not None
+    assert precision.n_for_margin is None
 
 
 def test_planning_with_repeats_and_real_scores() -> None:

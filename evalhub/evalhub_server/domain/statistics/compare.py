@@ -32,7 +32,7 @@ from evalhub_server.domain.statistics.pairing import (
     join,
     join_differences,
 )
-from evalhub_server.domain.statistics.planning import detectable_difference, n_for_margin
+from evalhub_server.domain.statistics.planning import MIN_MARGIN, detectable_difference, n_for_margin
 from evalhub_server.domain.statistics.results import (
     BenchmarkComparison,
     Difference,
@@ -174,7 +174,7 @@ def _precision(evidence: DifferenceEvidence, options: CompareOptions) -> Precisi
     if variance is not None and evidence.n:
         found = detectable_difference(evidence.n, variance, options.alpha)
         detectable = found.exact if isinstance(evidence, BinaryPairs) else found.simple
-        if options.margin:
+        if options.margin is not None and options.margin >= MIN_MARGIN:
             needed = n_for_margin(variance, options.margin, options.alpha)
     return Precision(
         smallest_margin=evidence.smallest_margin(options.alpha),

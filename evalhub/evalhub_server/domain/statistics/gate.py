@@ -17,7 +17,7 @@ from evalhub_server.domain.statistics.gate_results import (
 from evalhub_server.domain.statistics.gate_thresholds import threshold_row
 from evalhub_server.domain.statistics.gate_wording import difference_row_wording, gate_wording
 from evalhub_server.domain.statistics.multiplicity import holm
-from evalhub_server.domain.statistics.planning import n_for_margin
+from evalhub_server.domain.statistics.planning import MIN_MARGIN, n_for_margin
 from evalhub_server.domain.statistics.policy import (
     GateBenchmark,
     GateKind,
@@ -124,7 +124,7 @@ def _check_floors(
         evidence = comparison.evidence
         margin = _margin(policy, entry, comparison)
         floor = evidence.smallest_margin(policy.alpha)
-        if margin and floor is not None and margin <= floor:
+        if margin is not None and floor is not None and MIN_MARGIN <= margin <= floor:
             problems.append(margin_problem(name, margin, evidence.n, policy.alpha, floor))
     if problems:
         raise PolicyError(problems)
@@ -156,7 +156,7 @@ def _difference_row(
         text = "per-sample results are missing, and the policy does not allow an unpaired comparison"
         return _unevaluated(row, Note(code="unpaired", message=text))
     margin = _margin(policy, entry, comparison) if kind == "non_inferiority" else 0.0
-    if margin is None or (kind == "non_inferiority" and margin <= 0):
+    if margin is None or (kind == "non_inferiority" and margin < MIN_MARGIN):
         return _unevaluated(
             row, Note(code="no_margin", message="the baseline has no score to take a share of")
         )

@@ -21,7 +21,7 @@ MissingPolicy = Literal["wrong", "exclude", "refuse"]
 """``wrong``: the item counts with the worst score of the metric's range. ``exclude``: the item is left out, permitted for
 at most 1 % of the items. ``refuse``: no verdict."""
 
-Share = Annotated[float, Meta(gt=0, lt=1)]
+Share = Annotated[float, Meta(ge=1e-9, lt=1)]
 Margin = Annotated[float, Meta(ge=0)]
 
 

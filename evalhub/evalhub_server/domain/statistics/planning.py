@@ -12,6 +12,8 @@ from typing import NamedTuple
 from evalhub_server.domain.statistics.distributions import find_root, normal_quantile, t_quantile, two_sided_z
 
 POWER = 0.8
+MIN_MARGIN = 1e-9
+"""Smaller margins need more items than there can be, and count as none."""
 
 
 def n_for_superiority(
@@ -36,6 +38,8 @@ def _superiority_root(discordance: float, delta: float, alpha: float, power: flo
 
 def n_for_margin(discordance: float, margin: float, alpha: float = 0.05, power: float = POWER) -> int:
     """Items needed to confirm a margin above 0 if the true difference is 0; at least the floor of no changes."""
+    if margin < MIN_MARGIN:
+        raise ValueError(f"a margin must be at least {MIN_MARGIN:g}")
     needed = math.ceil((two_sided_z(alpha) + normal_quantile(power)) ** 2 * discordance / margin**2)
     return max(needed, min_n_for_margin(margin, alpha))
 
@@ -45,13 +49,9 @@ def min_n_for_margin(margin: float, alpha: float = 0.05) -> int:
 
     Without changes the lower limit is ``-z²/(n + z²)``, so a margin of one percentage point needs 381 items.
     """
-    if margin <= 0:
-        raise ValueError("a margin must be above 0")
-    square = two_sided_z(alpha) ** 2
-    n = max(1, math.floor(square * (1 - margin) / margin))
-    while square / (n + square) >= margin:
-        n += 1
-    return n
+    if margin < MIN_MARGIN:
+        raise ValueError(f"a margin must be at least {MIN_MARGIN:g}")
+    return max(1, math.floor(two_sided_z(alpha) ** 2 * (1 - margin) / margin) + 1)
 
 
 def smallest_margin(n: int, alpha: float = 0.05, width: float | None = None) -> float:

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from evalhub_server.domain.statistics.inputs import CompareOptions, MissingPolicy, Share, WeightKind
-from evalhub_server.domain.statistics.planning import min_n_for_margin, smallest_margin
+from evalhub_server.domain.statistics.planning import MIN_MARGIN, min_n_for_margin, smallest_margin
 
 GateKind = Literal["non_inferiority", "superiority", "threshold"]
-PositiveMargin = Annotated[float, Meta(gt=0)]
+PositiveMargin = Annotated[float, Meta(ge=MIN_MARGIN)]
 
 
 class PolicyError(ValueError):
