@@ -17,6 +17,7 @@ VARIES = {
 ADDED = {
     "updated_at": "decision 5",
     "detail": "decisions, also",
+    "duration_s": "the time from the first start to the last end, an addition",
     "errors": "the fields at fault, an addition",
     "build": "what evalhub server status prints",
     "next": "fewer or more records than when it was recorded",

@@ -247,6 +247,10 @@ def with_recorded_ids(answer: Answer, ids: dict[str, str], recording: Recording)
 
 def as_decided(ours: Any, recording: Recording) -> Any:
     """Our answer without what decisions have added to it in one place only."""
+    if recording.name == "job-list-bad-param":
+        # Lists of jobs have further parameters, which follow the recorded ones.
+        assert ours["message"].startswith(recording.answer["message"].removesuffix(".") + ", ")
+        ours["message"] = recording.answer["message"]
     if not isinstance(ours, dict):
         return ours
     recorded = recording.answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import cast
 
 from evalhub_server.domain.planning import resolved_request
@@ -18,6 +19,7 @@ from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import (
     BenchmarkResult,
     BenchmarkStatus,
+    CollectionRef,
     Exports,
     JobExport,
     JobResource,
@@ -38,18 +40,12 @@ def job_resource(job: JobRecord) -> JobResource:
     request = resolved_request(job)
     planned = job.plan.benchmarks
     return JobResource(
-        resource=JobResourceInfo(
-            id=job.id,
-            tenant=job.tenant,
-            created_at=job.created_at,
-            updated_at=job.progress.updated_at,
-            owner=job.owner,
-            mlflow_experiment_id=job.experiment.id if job.experiment else "",
-        ),
+        resource=_info(job),
         status=JobStatus(
             state=job.state,
             message=job.progress.message,
             benchmarks=tuple(_status(planned[b.index], b) for b in job.benchmarks),
+            duration_s=job.duration_s,
         ),
         results=JobResults(
             test=job.progress.test,
@@ -87,6 +83,41 @@ def _left_out(job: JobRecord) -> tuple[LeftOut, ...]:
         return ()
     tests = [benchmark.result.test if benchmark.result else None for benchmark in job.benchmarks]
     return left_out_of_score(job.plan, tests) if any(tests) else ()
+
+
+def job_summary(job: JobRecord) -> JobResource:
+    """What a list shows of a job: all but its benchmarks, their results, and the details of the request."""
+    request = job.request
+    states = Counter(benchmark.state for benchmark in job.benchmarks)
+    return JobResource(
+        resource=_info(job),
+        status=JobStatus(
+            state=job.state,
+            message=job.progress.message,
+            duration_s=job.duration_s,
+            benchmark_states={state: states[state] for state in State if states[state]},
+        ),
+        results=JobResults(test=job.progress.test),
+        name=request.name,
+        description=request.description,
+        tags=request.tags,
+        model=Model(url=request.model.url, name=request.model.name) if request.model else Model(),
+        collection=CollectionRef(id=request.collection.id) if request.collection else None,
+        experiment=request.experiment,
+    )
+
+
+def _info(job: JobRecord) -> JobResourceInfo:
+    return JobResourceInfo(
+        id=job.id,
+        tenant=job.tenant,
+        created_at=job.created_at,
+        updated_at=job.progress.updated_at,
+        owner=job.owner,
+        mlflow_experiment_id=job.experiment.id if job.experiment else "",
+        derived_from=job.definition.derived_from,
+        pinned=job.progress.pinned,
+    )
 
 
 def _exports(exports: Exports | None) -> Exports | None:

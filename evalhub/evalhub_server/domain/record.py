@@ -6,7 +6,7 @@ has to write: the progress, and the benchmarks that an event touched. The defini
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -186,7 +186,8 @@ class OutboxEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class JobDefinition(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What a job was created from. ``tenant`` and ``owner`` are empty if the client was not identified.
 
-    Fixed, with one exception: an adapter's report may add the resolved revision of a test data source.
+    ``derived_from`` is the id of the job that this one repeats, if any. Fixed, with one exception: an adapter's report may
+    add the resolved revision of a test data source.
     """
 
     id: str
@@ -195,12 +196,14 @@ class JobDefinition(Struct, kw_only=True, frozen=True, omit_defaults=True):
     created_at: datetime
     request: JobRequest
     plan: JobPlan
+    derived_from: str = ""
 
 
 class JobProgress(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What changes of a job as it runs, except for its benchmarks.
 
-    ``experiments`` has one entry per tracker, by the tracker's name, in the order in which trackers are configured.
+    ``experiments`` has one entry per tracker, by the tracker's name, in the order in which trackers are configured. A
+    ``pinned`` job is never pruned.
     """
 
     updated_at: datetime
@@ -208,6 +211,7 @@ class JobProgress(Struct, kw_only=True, frozen=True, omit_defaults=True):
     message: Message
     test: JobTest | None = None
     cancelled: bool = False
+    pinned: bool = False
     experiments: dict[str, TrackedExperiment] = {}
     outbox: tuple[OutboxEntry, ...] = ()
 
@@ -256,6 +260,38 @@ class JobRecord(Struct, kw_only=True, frozen=True):
         return next(iter(self.progress.experiments.values()), None)
 
     @property
+    def score(self) -> float | None:
+        """The job's own score: the weighted mean of its benchmarks' primary scores, if it has one."""
+        return self.progress.test.score if self.progress.test else None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from the first start of a benchmark to the last end, once the job has ended."""
+        if not self.state.terminal:
+            return None
+        starts = [time for b in self.benchmarks if (time := _moment(b.started_at))]
+        ends = [time for b in self.benchmarks if (time := _moment(b.completed_at))]
+        if not starts or not ends:
+            return None
+        return max(0.0, (max(ends) - min(starts)).total_seconds())
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """The values that lists filter by, by the filter's name (:data:`JOB_LABELS`), without empty ones."""
+        request = self.request
+        model, collection, experiment = request.model, request.collection, request.experiment
+        found = {
+            "model_name": (model.name if model else "",),
+            "model_url": (model.url if model else "",),
+            "provider_id": tuple(dict.fromkeys(b.provider_id for b in self.plan.benchmarks)),
+            "benchmark_id": tuple(dict.fromkeys(b.id for b in self.plan.benchmarks)),
+            "collection_id": (collection.id if collection else "",),
+            "experiment_name": (experiment.name if experiment else "",),
+            "derived_from": (self.definition.derived_from,),
+        }
+        return {label: kept for label, values in found.items() if (kept := tuple(filter(None, values)))}
+
+    @property
     def open(self) -> bool:
         """Whether anything is left to run, to watch or to export. A storage lists these jobs at start-up."""
         return self.unfinished or any(entry.state == "pending" for entry in self.progress.outbox)
@@ -264,6 +300,22 @@ class JobRecord(Struct, kw_only=True, frozen=True):
     def unfinished(self) -> bool:
         """Whether anything of the job may run, now or later."""
         return not self.state.terminal or any(b.has_workload for b in self.benchmarks)
+
+
+JOB_LABELS = (
+    *("model_name", "model_url", "provider_id", "benchmark_id"),
+    *("collection_id", "experiment_name", "derived_from"),
+)
+"""Keys of :attr:`JobRecord.labels`."""
+
+
+def _moment(time: str) -> datetime | None:
+    """A time that an adapter reported, if it is one; without a zone it is in UTC."""
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _DEFINITION = frozenset(JobDefinition.__struct_fields__)

@@ -213,7 +213,10 @@ class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The job's id, owner and times."""
+    """The job's id, owner and times.
+
+    ``derived_from`` is the id of the job that this one repeats. A ``pinned`` job is never pruned.
+    """
 
     id: str
     tenant: str = ""
@@ -221,14 +224,22 @@ class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
     updated_at: datetime
     owner: str = ""
     mlflow_experiment_id: str = ""
+    derived_from: str = ""
+    pinned: bool = False
 
 
 class JobStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The progress of the job and of each of its benchmarks."""
+    """The progress of the job and of each of its benchmarks.
+
+    ``duration_s`` is the time from the first start of a benchmark to the last end, in seconds, once the job has ended. A
+    summary has ``benchmark_states``, the number of benchmarks in each state, in place of ``benchmarks``.
+    """
 
     state: State
     message: Message
     benchmarks: tuple[BenchmarkStatus, ...] = ()
+    duration_s: float | None = None
+    benchmark_states: dict[State, int] = {}
 
 
 class JobExport(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -120,6 +120,7 @@ from evalhub_server.plugins.storage import (
     JobChange,
     JobPage,
     JobQuery,
+    JobSort,
     ResourceChange,
     ResourcePage,
     ResourceQuery,
@@ -166,7 +167,7 @@ if TYPE_CHECKING:
         encode,
         unwritable,
     )
-    from evalhub_server.plugins.queries import RESOURCE_ORDERS, single
+    from evalhub_server.plugins.queries import RESOURCE_ORDERS, prefix_end, single
     from evalhub_server.plugins.sidecar import (
         Amounts,
         InitContainer,
@@ -243,6 +244,7 @@ __all__ = [
     "JobQuery",
     "JobRecord",
     "JobRequest",
+    "JobSort",
     "JobSpec",
     "JobSpecExports",
     "JobSpecOci",
@@ -343,6 +345,7 @@ __all__ = [
     "open_private",
     "parse_challenges",
     "port_of",
+    "prefix_end",
     "problems",
     "proxy_options",
     "redacted",
@@ -398,7 +401,7 @@ _LAZY = {
         "unwritable",
         "with_changes",
     ),
-    "evalhub_server.plugins.queries": ("RESOURCE_ORDERS", "single"),
+    "evalhub_server.plugins.queries": ("RESOURCE_ORDERS", "prefix_end", "single"),
     "evalhub_server.plugins.sidecar": (
         "Amounts",
         "InitContainer",

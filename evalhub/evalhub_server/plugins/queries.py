@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from evalhub_server.models.provider import SYSTEM_OWNER
 from evalhub_server.plugins.storage import Sort, Terms
 
@@ -18,6 +20,16 @@ def single(terms: Terms | None) -> Terms | None:
         # "All of" without values is no condition; with several values it cannot be met.
         return None if not values else Terms(values=values if len(values) == 1 else ())
     return Terms(values=values)
+
+
+def prefix_end(prefix: str) -> str | None:
+    """The first text after all those that begin with ``prefix``, by code point; None if there is none."""
+    for length in range(len(prefix), 0, -1):
+        last = ord(prefix[length - 1])
+        if last < sys.maxunicode:
+            following = 0xE000 if last == 0xD7FF else last + 1  # the code points between are no characters
+            return prefix[: length - 1] + chr(following)
+    return None
 
 
 _TIES = "created_at DESC, id"

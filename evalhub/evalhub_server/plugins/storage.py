@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
@@ -33,10 +34,19 @@ class Terms(Struct, kw_only=True, frozen=True):
     negated: bool = False
 
 
+JobSort = Literal["created_at", "name", "duration", "score"]
+"""Sort keys of :class:`JobQuery`."""
+
+
 class JobQuery(Struct, kw_only=True, frozen=True):
-    """A page of a list of jobs, newest first (``created_at`` descending, then id descending).
+    """A page of a list of jobs, by default the newest first.
 
     ``tenant`` None selects all tenants. ``limit`` and ``offset`` are not negative. A job must match all filters.
+    ``labels`` has filters by the keys of :attr:`JobRecord.labels`; a job has no values for other keys. ``name_prefix`` is at
+    most 100 characters long. ``created_after`` includes that moment, ``created_before`` does not.
+
+    Ties of ``sort`` are sorted by ``created_at`` and then by id, all in the direction of ``descending``. Names are compared by
+    code point. Jobs without a duration or score come last in either direction.
     """
 
     tenant: str | None = None
@@ -47,6 +57,13 @@ class JobQuery(Struct, kw_only=True, frozen=True):
     tags: Terms | None = None
     owner: Terms | None = None
     experiment_id: Terms | None = None
+    labels: dict[str, Terms] = {}
+    name_prefix: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    pinned: bool | None = None
+    sort: JobSort = "created_at"
+    descending: bool = True
 
 
 class JobPage(Struct, kw_only=True, frozen=True):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
-from evalhub_server.domain.record import JobRecord, with_changes
+from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, PlannedBenchmark, with_changes
 from evalhub_server.models.common import Message, State
-from evalhub_server.plugins.storage import JobChange, JobQuery, Storage
+from evalhub_server.models.job import CollectionRef, Experiment, JobRequest, JobTest, Model
+from evalhub_server.plugins.storage import JobChange, JobQuery, JobSort, Storage
 from evalhub_server.testing.builders import EPOCH, a_job, all_of, any_of, none_of
 from evalhub_server.testing.resource_list_contract import LABEL_TERMS, LABELLED
 
@@ -30,6 +32,25 @@ async def stored(storage: Storage, jobs: Sequence[JobRecord]) -> Sequence[JobRec
     for job in jobs:
         await storage.add_job(job)
     return jobs
+
+
+def labelled(job_id: str, model: Model, *planned: tuple[str, str], **definition: Any) -> JobRecord:
+    """Return a job over ``planned`` benchmarks, each a provider and its benchmark; further fields are of its definition."""
+    benchmarks = tuple(PlannedBenchmark(provider_id=provider, id=each) for provider, each in planned)
+    request = JobRequest(name="j", model=model, **definition.pop("request", {}))
+    return a_job(
+        id=job_id, request=request, plan=JobPlan(benchmarks=benchmarks), size=len(planned), **definition
+    )
+
+
+def finished(job_id: str, name: str, score: float, seconds: float) -> JobRecord:
+    """Return a completed job."""
+    end = EPOCH + timedelta(seconds=seconds)
+    benchmark = BenchmarkRecord(
+        index=0, state=State.COMPLETED, started_at=EPOCH.isoformat(), completed_at=end.isoformat()
+    )
+    test = JobTest(score=score, threshold=0.5, passed=True)
+    return a_job(id=job_id, name=name, state=State.COMPLETED, test=test, benchmarks=(benchmark,))
 
 
 @pytest.mark.asyncio
@@ -145,6 +166,95 @@ class JobListContract:
             status=none_of("failed"),
         )
         assert await ids(storage, query) == [wanted.id]
+
+    async def test_filters_on_labels_of_jobs(self, storage: Storage) -> None:
+        collection, experiment = {"collection": CollectionRef(id="k")}, {"experiment": Experiment(name="e")}
+        await stored(
+            storage,
+            [
+                labelled("a", Model(name="m", url="http://m"), ("p", "b"), ("q", "c")),
+                labelled("b", Model(name="n", url="http://m"), ("p", "c"), request=collection),
+                labelled("c", Model(name="m"), ("q", "b"), request=experiment, derived_from="a"),
+            ],
+        )
+        for label, terms, expected in (
+            ("model_name", any_of("m"), "c a"),
+            ("model_name", any_of("m", "n"), "c b a"),
+            ("model_name", all_of("m", "n"), ""),
+            ("model_name", none_of("m"), "b"),
+            ("model_url", any_of("http://m"), "b a"),
+            ("model_url", any_of("http://M"), ""),
+            ("provider_id", any_of("q"), "c a"),
+            ("provider_id", all_of("p", "q"), "a"),
+            ("provider_id", none_of("p", "nope"), "c"),
+            ("benchmark_id", any_of("b"), "c a"),
+            ("collection_id", any_of("k"), "b"),
+            ("collection_id", none_of("k"), "c a"),
+            ("experiment_name", any_of("e"), "c"),
+            ("derived_from", any_of("a"), "c"),
+        ):
+            found = await ids(storage, JobQuery(labels={label: terms}))
+            assert found == expected.split(), (label, terms)
+        both = {"model_name": any_of("m"), "provider_id": any_of("q"), "benchmark_id": none_of("c")}
+        assert await ids(storage, JobQuery(labels=both, tags=none_of("x"))) == ["c"]
+
+    async def test_filters_on_the_start_of_a_name(self, storage: Storage) -> None:
+        names = ["ab", "abc", "Ab", "b", "a%", "a", "", "ab\N{PILE OF POO}", "\U0010ffff\U0010ffff"]
+        jobs = await stored(storage, [a_job(name=name) for name in names])
+        for prefix in ("a", "ab", "a%", "A", "b", "zz", "ab\N{PILE OF POO}", "\U0010ffff", "\ud7ff", ""):
+            wanted = [job.id for job in reversed(jobs) if job.request.name.startswith(prefix)]
+            assert await ids(storage, JobQuery(name_prefix=prefix)) == wanted, prefix
+
+    async def test_filters_on_the_time_of_creation(self, storage: Storage) -> None:
+        second = timedelta(seconds=1)
+        await stored(storage, [a_job(id=str(n), created_at=EPOCH + n * second) for n in range(4)])
+        after, before = EPOCH + second, EPOCH + 3 * second
+        assert await ids(storage, JobQuery(created_after=after)) == ["3", "2", "1"]
+        assert await ids(storage, JobQuery(created_before=before)) == ["2", "1", "0"]
+        assert await ids(storage, JobQuery(created_after=after, created_before=before)) == ["2", "1"]
+        assert await ids(storage, JobQuery(created_after=before, created_before=after)) == []
+
+    async def test_filters_on_pinned_jobs(self, storage: Storage) -> None:
+        first, second = await stored(storage, [a_job(), a_job()])
+        await storage.update_job(first.id, None, lambda job: with_changes(job, pinned=True))
+        assert await ids(storage, JobQuery(pinned=True)) == [first.id]
+        assert await ids(storage, JobQuery(pinned=False)) == [second.id]
+        await storage.update_job(first.id, None, lambda job: with_changes(job, pinned=False))
+        assert await ids(storage, JobQuery(pinned=True)) == []
+
+    async def test_sort_orders(self, storage: Storage) -> None:
+        await stored(
+            storage,
+            [
+                finished("a", "x", score=0.5, seconds=10),
+                finished("b", "Y", score=-2.0, seconds=1),
+                a_job(id="c", name="x"),
+                finished("d", "z", score=0.5, seconds=10),
+                finished("e", "", score=90.0, seconds=2.5),
+            ],
+        )
+        orders: tuple[tuple[JobSort, str, str], ...] = (
+            ("created_at", "a b c d e", "e d c b a"),
+            ("name", "e b a c d", "d c a b e"),
+            ("score", "b a d e c", "e d a b c"),
+            ("duration", "b e a d c", "d a e b c"),
+        )
+        for sort, up, down in orders:
+            for descending, expected in ((False, up), (True, down)):
+                query = JobQuery(sort=sort, descending=descending)
+                assert await ids(storage, query) == expected.split(), (sort, descending)
+                in_tenant = msgspec.structs.replace(query, tenant="")
+                assert await ids(storage, in_tenant) == expected.split(), (sort, descending)
+                page = await storage.list_jobs(msgspec.structs.replace(query, limit=2, offset=1))
+                assert [job.id for job in page.items] == expected.split()[1:3]
+
+    async def test_a_score_sorts_when_it_comes(self, storage: Storage) -> None:
+        first, second = await stored(storage, [a_job(), finished("f", "n", score=0.5, seconds=1)])
+        by_score = JobQuery(sort="score")  # descending
+        assert await ids(storage, by_score) == [second.id, first.id]
+        scored = JobTest(score=0.9, threshold=0.5, passed=True)
+        await storage.update_job(first.id, None, lambda job: with_changes(job, test=scored))
+        assert await ids(storage, by_score) == [first.id, second.id]
 
     async def test_names_are_compared_literally(self, storage: Storage) -> None:
         odd = ["a'b", 'a"b', "a%", "a_b", "A", "å", "a b", "x; DROP TABLE jobs", "\N{PILE OF POO}"]

@@ -64,7 +64,7 @@ class MemoryStorage(Storage):
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
         found = [record for record in self._jobs.values() if matches(record, query)]
-        found.sort(key=lambda record: (record.created_at, record.id), reverse=True)
+        found.sort(key=lambda record: _job_place(record, query), reverse=query.descending)
         return JobPage(items=found[query.offset : query.offset + query.limit], total_count=len(found))
 
     async def open_jobs(self) -> list[JobRecord]:
@@ -127,6 +127,11 @@ def matches(record: JobRecord, query: JobQuery) -> bool:
         and _allows(query.tags, record.request.tags)
         and _allows(query.owner, [record.owner])
         and _allows(query.experiment_id, [record.experiment.id if record.experiment else ""])
+        and all(_allows(terms, record.labels.get(label, ())) for label, terms in query.labels.items())
+        and record.request.name.startswith(query.name_prefix)
+        and (query.created_after is None or query.created_after <= record.created_at)
+        and (query.created_before is None or record.created_at < query.created_before)
+        and query.pinned in (None, record.progress.pinned)
     )
 
 
@@ -156,6 +161,18 @@ def _update(records: dict[K, R], key: K, before: R, change: Callable[[R], R | No
         return before
     records[key] = after
     return after
+
+
+def _job_place(record: JobRecord, query: JobQuery) -> tuple[Any, ...]:
+    ties = record.created_at, record.id
+    if query.sort == "created_at":
+        return ties
+    if query.sort == "name":
+        return record.request.name, *ties
+    number = record.score if query.sort == "score" else record.duration_s
+    if number is None:
+        number = -inf if query.descending else inf
+    return number, *ties
 
 
 def _place(record: AnyResource, query: ResourceQuery) -> Any:

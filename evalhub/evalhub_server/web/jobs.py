@@ -10,18 +10,17 @@ from litestar.params import FromPath
 from evalhub_server.domain import problems
 from evalhub_server.domain.card import card_json
 from evalhub_server.domain.validation import decode, decode_job, validate
-from evalhub_server.engine.identity import Identity
 from evalhub_server.errors import ApiError
 from evalhub_server.models.card import EvaluationCard
 from evalhub_server.models.common import Page, State
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
-from evalhub_server.plugins.storage import JobQuery
 from evalhub_server.web.conditional import SINCE, WAIT, ListState, long_poll, resource_response
+from evalhub_server.web.job_filters import JOB_LIST_NAMES, JOB_LIST_PARAMETERS, VIEWS, job_query
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, not_found
-from evalhub_server.web.openapi.operation import Link, Operation, RequestBody, Success, links, names
-from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, TAGGED, TAGS, boolean, terms
+from evalhub_server.web.openapi.operation import Link, Operation, RequestBody, Success, links
+from evalhub_server.web.openapi.parameters import TAGGED, boolean
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import NO_CONTENT, RawResponse, encode
@@ -96,18 +95,8 @@ async def create_job(request: ApiRequest, services: NamedDependency[Services]) -
     return resource_response(request, services.encode_job(job), status=202)
 
 
-JOB_FILTERS = (
-    LIMIT,
-    OFFSET,
-    terms("status", "State, such as `running`.", negatable=True),
-    NAME,
-    TAGS,
-    OWNER,
-    terms("experiment_id", "The tracker's id of the experiment.", negatable=True),
-)
-JOB_FILTER_NAMES = names(JOB_FILTERS)
 LIST_JOBS = Operation(
-    query=JOB_FILTERS,
+    query=JOB_LIST_PARAMETERS,
     success=Success(
         description="One page of jobs.", type=Page[JobResource], example=examples.jobs, headers=TAGGED
     ),
@@ -117,33 +106,24 @@ LIST_JOBS = Operation(
 
 @route("/", http_method=READ_METHODS, operation=LIST_JOBS)
 async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
-    """List jobs, newest first."""
+    """List jobs.
+
+    By default the newest come first, and each as `GET` of the job returns it.
+    """
     query = Query(request.scope)
     limit, offset = query.page()
-    query.allow_only(JOB_FILTER_NAMES)
-    job_query = _job_query(query, limit, offset, request.identity)
+    query.allow_only(JOB_LIST_NAMES)
+    listed = job_query(query, limit, offset, request.identity)
+    summary = query.choice("view", VIEWS, "full") == "summary"
     state = ListState(request, services.feed.epoch, services.feed.position)
     if state.not_modified is not None:
         return state.not_modified
-    page = await services.jobs.list(job_query)
+    page = await services.jobs.list(listed)
     first, next_ = query.links(limit, offset, page.total_count)
-    encode_job = services.encode_job
+    encode_job = services.encode_job_summary if summary else services.encode_job
     items = [msgspec.Raw(encode_job(job)) for job in page.items]
     return state.response(
         encode(Page(first=first, next=next_, limit=limit, total_count=page.total_count, items=items))
-    )
-
-
-def _job_query(query: Query, limit: int, offset: int, identity: Identity) -> JobQuery:
-    return JobQuery(
-        tenant=identity.scope,
-        limit=limit,
-        offset=offset,
-        status=query.terms("status", negatable=True),
-        name=query.terms("name"),
-        tags=query.terms("tags"),
-        owner=query.terms("owner", negatable=True),
-        experiment_id=query.terms("experiment_id", negatable=True),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -59,6 +60,29 @@ class Query:
         if text not in _TRUE | _FALSE:
             raise problems.query_parameter_invalid(name, "boolean", text)
         return text in _TRUE
+
+    def moment(self, name: str) -> datetime | None:
+        """A time with a zone, such as ``2026-01-31T12:00:00Z``. Raises :class:`ApiError` for anything else."""
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            # In a URL that was not encoded, the plus sign of a zone has become a space.
+            moment = datetime.fromisoformat(text.replace(" ", "+"))
+            if moment.tzinfo is None:
+                raise ValueError
+            return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise problems.query_parameter_invalid(
+                name, "time with a zone such as 2026-01-31T12:00:00Z", text
+            ) from None
+
+    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
+        """One of ``allowed``. Raises :class:`ApiError` for anything else."""
+        text = self.text(name) or default
+        if text not in allowed:
+            raise problems.query_parameter_value_invalid(name, "|".join(allowed))
+        return text
 
     def allow_only(self, names: Sequence[str]) -> None:
         """Raise :class:`ApiError` for a parameter that is not among ``names``."""

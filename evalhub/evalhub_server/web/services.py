@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from evalhub_server.domain.job_view import job_resource
+from evalhub_server.domain.job_view import job_resource, job_summary
 from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.engine.identity import Identity
@@ -42,6 +42,7 @@ class Services:
         self.components = components
         self.feed = jobs.feed
         self.encode_job = RecordEncoder(job_resource)
+        self.encode_job_summary = RecordEncoder(job_summary)
         self.encode_provider = RecordEncoder(provider_resource)
         self.encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)
         self._encode_collection = RecordEncoder(_collection)

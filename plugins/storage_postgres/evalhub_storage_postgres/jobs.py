@@ -19,26 +19,28 @@ from evalhub_server.plugins import (
     check_identity,
     decoding,
     encode,
+    prefix_end,
     unwritable,
 )
 from evalhub_storage_postgres.faults import apply_change
-from evalhub_storage_postgres.search import Conditions, searchable, searchables
+from evalhub_storage_postgres.search import Conditions, label_terms, searchable, searchables
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.database import Session
 
 _INSERT = """
     INSERT INTO evalhub_jobs
-        (id, tenant, owner, created_at, state, experiment_id, is_open, name, tags, definition, progress, benchmarks)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING true
+        (id, tenant, owner, created_at, state, experiment_id, is_open, score, duration, is_pinned, name, tags, labels,
+        definition, progress, benchmarks)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING RETURNING true
 """
 _GET = "SELECT definition, progress, benchmarks FROM evalhub_jobs WHERE id = $1"
 _LOCK = f"{_GET} FOR UPDATE"
 # A large value that stays the same is not written again.
 _UPDATE = """
-    UPDATE evalhub_jobs SET state = $2, experiment_id = $3, is_open = $4, name = coalesce($5, name),
-        tags = coalesce($6, tags), definition = coalesce($7, definition), progress = coalesce($8, progress),
-        benchmarks = coalesce($9, benchmarks)
+    UPDATE evalhub_jobs SET state = $2, experiment_id = $3, is_open = $4, score = $5, duration = $6, is_pinned = $7,
+        name = coalesce($8, name), tags = coalesce($9, tags), labels = coalesce($10, labels),
+        definition = coalesce($11, definition), progress = coalesce($12, progress), benchmarks = coalesce($13, benchmarks)
     WHERE id = $1
 """
 _DELETE = "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenant = $2) RETURNING true"
@@ -68,8 +70,12 @@ def _columns(before: JobRecord | None, after: JobRecord) -> tuple[Any, ...]:
         after.state.value,
         searchable(experiment.id if experiment else ""),
         after.open,
+        after.score,
+        after.duration_s,
+        after.progress.pinned,
         searchable(request.name) if redefined else None,
         searchables(request.tags) if redefined else None,
+        labels_of(after) if redefined else None,
         encode(after.definition, _decode_definition) if redefined else None,
         None
         if before is not None and before.progress is after.progress
@@ -78,6 +84,11 @@ def _columns(before: JobRecord | None, after: JobRecord) -> tuple[Any, ...]:
         if before is not None and before.benchmarks is after.benchmarks
         else encode(after.benchmarks, _decode_benchmarks),
     )
+
+
+def labels_of(job: JobRecord) -> list[str]:
+    """Return the values of the column ``labels``."""
+    return [each for label, values in job.labels.items() for each in label_terms(label, values)]
 
 
 async def add(session: Session, record: JobRecord) -> None:
@@ -129,6 +140,22 @@ def listing(query: JobQuery) -> tuple[str, list[Any]]:
     found.text("experiment_id", query.experiment_id)
     if query.tags is not None:
         found.array("tags", searchables(query.tags.values), query.tags)
-    return found.listing(
-        "evalhub_jobs", "id, definition, progress, benchmarks", "created_at DESC, id DESC", query
-    )
+    for label, terms in query.labels.items():
+        found.array("labels", label_terms(label, terms.values), terms)
+    if query.name_prefix:
+        found.clauses.append(f"name >= {found.parameter(searchable(query.name_prefix))}")
+        if (end := prefix_end(query.name_prefix)) is not None:
+            found.clauses.append(f"name < {found.parameter(searchable(end))}")
+    if query.created_after is not None:
+        found.clauses.append(f"created_at >= {found.parameter(query.created_after)}")
+    if query.created_before is not None:
+        found.clauses.append(f"created_at < {found.parameter(query.created_before)}")
+    if query.pinned is not None:
+        found.clauses.append("is_pinned" if query.pinned else "NOT is_pinned")
+    return found.listing("evalhub_jobs", "id, definition, progress, benchmarks", _order(query), query)
+
+
+def _order(query: JobQuery) -> str:
+    direction = "DESC" if query.descending else "ASC"
+    ties = f"created_at {direction}, id {direction}"
+    return ties if query.sort == "created_at" else f"{query.sort} {direction} NULLS LAST, {ties}"

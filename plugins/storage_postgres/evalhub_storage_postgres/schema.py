@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evalhub_server.plugins import JobMigration, StartupError
+from evalhub_server.plugins import JobMigration, StartupError, StorageError
 
 if TYPE_CHECKING:
     import asyncpg
@@ -117,7 +117,50 @@ _V2: Migration = (
     "ALTER TABLE evalhub_jobs ALTER COLUMN benchmarks DROP DEFAULT",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2)
+
+async def _label_jobs(session: Session, _: JobMigration) -> None:
+    """Fill the labels and the sort keys of existing jobs."""
+    from evalhub_storage_postgres.jobs import decode, labels_of
+
+    last = ""
+    while rows := await session.fetch(
+        "SELECT id, definition, progress, benchmarks FROM evalhub_jobs WHERE id > $1 ORDER BY id LIMIT $2",
+        last,
+        _BATCH,
+    ):
+        last = rows[-1]["id"]
+        found: list[tuple[Any, ...]] = []
+        for row in rows:
+            try:
+                job = decode(*row)
+            except StorageError:
+                continue  # it was unreadable before; it must not prevent the start
+            found.append((row["id"], labels_of(job), job.score, job.duration_s))
+        await session.executemany(
+            "UPDATE evalhub_jobs SET labels = $2, score = $3, duration = $4 WHERE id = $1", found
+        )
+
+
+# ``labels`` holds the filters with several values per job, and those that most jobs have no value for. Jobs without a score or
+# duration come last in either direction.
+_V3: Migration = (
+    """
+    ALTER TABLE evalhub_jobs
+        ADD COLUMN labels text[] COLLATE "C" NOT NULL DEFAULT '{}',
+        ADD COLUMN score double precision,
+        ADD COLUMN duration double precision,
+        ADD COLUMN is_pinned boolean NOT NULL DEFAULT false
+    """,
+    _label_jobs,
+    "CREATE INDEX evalhub_jobs_labels ON evalhub_jobs USING gin (labels)",
+    "CREATE INDEX evalhub_jobs_score ON evalhub_jobs (score DESC NULLS LAST, created_at DESC, id DESC)",
+    "CREATE INDEX evalhub_jobs_score_up ON evalhub_jobs (score, created_at, id)",
+    "CREATE INDEX evalhub_jobs_duration ON evalhub_jobs (duration DESC NULLS LAST, created_at DESC, id DESC)",
+    "CREATE INDEX evalhub_jobs_duration_up ON evalhub_jobs (duration, created_at, id)",
+    "CREATE INDEX evalhub_jobs_pinned ON evalhub_jobs (created_at, id) WHERE is_pinned",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3)
 """Entry ``n`` migrates version ``n`` to version ``n + 1``; the table ``evalhub_schema`` has the version of a database."""
 
 

@@ -6,17 +6,19 @@ What an update has to write is found by ``is``: records are frozen and share wha
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from evalhub_server.plugins import (
     BenchmarkRecord,
     JobDefinition,
     JobProgress,
     JobRecord,
+    StorageError,
     decoding,
     encode,
 )
@@ -32,17 +34,17 @@ _SELECT = (
 _SELECT_BENCHMARKS = "SELECT seq, doc FROM benchmarks WHERE seq IN ({placeholders}) ORDER BY seq, idx"
 _DELETE_JOB = "DELETE FROM jobs WHERE seq = ?"  # deletes its rows in other tables, too
 _INSERT_JOB = (
-    "INSERT INTO jobs (state, experiment_id, is_open, progress, id, tenant, owner, created_at, name, seq)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO jobs (state, experiment_id, is_open, score, duration, is_pinned, progress,"
+    " id, tenant, owner, created_at, name, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_UPDATE_COLUMNS = "UPDATE jobs SET state = ?, experiment_id = ?, is_open = ? WHERE seq = ?"
+_UPDATE_COLUMNS = "UPDATE jobs SET state = ?, experiment_id = ?, is_open = ?, score = ?, duration = ?, is_pinned = ? WHERE seq = ?"
 _UPDATE_PROGRESS = "UPDATE jobs SET progress = ? WHERE seq = ?"
 _UPDATE_NAME = "UPDATE jobs SET name = ? WHERE seq = ?"
 _PUT_DEFINITION = "INSERT OR REPLACE INTO definitions (doc, seq) VALUES (?, ?)"
 _CUT_BENCHMARKS = "DELETE FROM benchmarks WHERE idx >= ? AND seq = ?"
 _PUT_BENCHMARK = "INSERT OR REPLACE INTO benchmarks (idx, doc, seq) VALUES (?, ?, ?)"
-_DELETE_TAGS = "DELETE FROM job_tags WHERE seq = ?"
-_INSERT_TAG = "INSERT INTO job_tags (tag, created_at, id, tenant, seq) VALUES (?, ?, ?, ?, ?)"
+_DELETE_LABELS = "DELETE FROM job_labels WHERE seq = ?"
+_INSERT_LABEL = "INSERT INTO job_labels (label, value, created_at, id, tenant, seq) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 _decode_progress = msgspec.json.Decoder(JobProgress).decode
@@ -51,11 +53,14 @@ _decode_benchmark = msgspec.json.Decoder(BenchmarkRecord).decode
 
 
 class Columns(Struct, kw_only=True, frozen=True):
-    """The columns that lists filter by and that an update may change."""
+    """The columns that lists filter or sort by and that an update may change. ``duration`` is in seconds."""
 
     state: str
     experiment_id: str
     is_open: bool
+    score: float | None
+    duration: float | None
+    is_pinned: bool
 
 
 class JobRows(Rows[JobRecord], kw_only=True, frozen=True):
@@ -108,7 +113,7 @@ class Changes(Struct, kw_only=True):
 
 
 class JobMapper(RecordMapper[JobRecord, Changes]):
-    """Maps job records to rows of ``jobs``, ``definitions``, ``benchmarks`` and ``job_tags``."""
+    """Maps job records to rows of ``jobs``, ``definitions``, ``benchmarks`` and ``job_labels``."""
 
     kind = "job"
     # Deletions come first, since a job may be deleted and added again in one batch; a job comes before the rows that
@@ -122,8 +127,8 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
         _PUT_DEFINITION,
         _CUT_BENCHMARKS,
         _PUT_BENCHMARK,
-        _DELETE_TAGS,
-        _INSERT_TAG,
+        _DELETE_LABELS,
+        _INSERT_LABEL,
     )
 
     def weight(self, record: JobRecord) -> int:
@@ -178,7 +183,7 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
         transaction.add(_INSERT_JOB, row)
         transaction.add(_PUT_DEFINITION, (changes.definition, seq))
         _insert_benchmarks(transaction, seq, changes)
-        _insert_tags(transaction, seq, record)
+        transaction.add(_INSERT_LABEL, *_labels(seq, record))
 
     def update(self, transaction: Transaction, seq: int, record: JobRecord, changes: Changes) -> None:
         if changes.columns is not None:
@@ -190,8 +195,8 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
             transaction.changed_lists.add(self.kind)
             transaction.add(_UPDATE_NAME, (record.request.name, seq))
             transaction.add(_PUT_DEFINITION, (changes.definition, seq))
-            transaction.add(_DELETE_TAGS, (seq,))
-            _insert_tags(transaction, seq, record)
+            transaction.add(_DELETE_LABELS, (seq,))
+            transaction.add(_INSERT_LABEL, *_labels(seq, record))
         if changes.size is not None:
             transaction.add(_CUT_BENCHMARKS, (changes.size, seq))
         _insert_benchmarks(transaction, seq, changes)
@@ -208,14 +213,26 @@ def _insert_benchmarks(transaction: Transaction, seq: int, changes: Changes) -> 
     transaction.add(_PUT_BENCHMARK, *((index, doc, seq) for index, doc in changes.benchmarks.items()))
 
 
-def _insert_tags(transaction: Transaction, seq: int, record: JobRecord) -> None:
+def _labels(seq: int, record: JobRecord) -> Iterator[Row]:
+    """Return the rows of ``job_labels``; the job's tags are labels, too."""
     job_id, tenant, _, created_at = _identity(record)
-    tags = dict.fromkeys(record.request.tags)
-    transaction.add(_INSERT_TAG, *((tag, created_at, job_id, tenant, seq) for tag in tags))
+    for label, values in {"tags": tuple(dict.fromkeys(record.request.tags)), **record.labels}.items():
+        for value in values:
+            yield label, value, created_at, job_id, tenant, seq
+
+
+def search_rows(connection: sqlite3.Connection, seq: int) -> tuple[list[Row], Row] | None:
+    """Return the labels except for tags, and (score, duration), of a stored job; None if it cannot be decoded."""
+    (job_id,) = connection.execute("SELECT id FROM jobs WHERE seq = ?", (seq,)).fetchone()
+    try:
+        record = JOBS.read(connection, [job_id])[job_id].decode()
+    except StorageError:
+        return None
+    return [row for row in _labels(seq, record) if row[0] != "tags"], (record.score, record.duration_s)
 
 
 def _values(columns: Columns) -> Row:
-    return columns.state, columns.experiment_id, columns.is_open
+    return astuple(columns)
 
 
 def _columns(record: JobRecord) -> Columns:
@@ -223,6 +240,9 @@ def _columns(record: JobRecord) -> Columns:
         state=record.state.value,
         experiment_id=record.experiment.id if record.experiment else "",
         is_open=record.open,
+        score=record.score,
+        duration=record.duration_s,
+        is_pinned=record.progress.pinned,
     )
 
 

@@ -191,7 +191,54 @@ _V3: Migration = (
     _convert_resources,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3)
+
+def _label_jobs(connection: sqlite3.Connection, _: JobMigration) -> None:
+    """Fill the labels and the sort keys of existing jobs."""
+    from evalhub_storage_sqlite.jobs import search_rows  # which imports this package's schema of columns
+
+    seqs = [seq for (seq,) in connection.execute("SELECT seq FROM jobs")]
+    for seq in seqs:
+        rows = search_rows(connection, seq)
+        if rows is None:
+            continue  # it was unreadable before; it must not prevent the start
+        labels, sort_keys = rows
+        connection.executemany(
+            "INSERT INTO job_labels (label, value, created_at, id, tenant, seq) VALUES (?, ?, ?, ?, ?, ?)",
+            labels,
+        )
+        connection.execute("UPDATE jobs SET score = ?, duration = ? WHERE seq = ?", (*sort_keys, seq))
+
+
+# Filters with several values per job, and those that most jobs have no value for. ``job_labels`` repeats what an index on
+# its jobs would hold. Jobs without a score or duration come last: NULL is the least value, so each needs an index
+# with a greatest value for the ascending order.
+_V4: Migration = (
+    """
+    CREATE TABLE job_labels (
+        label TEXT NOT NULL,
+        value TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        seq INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+        tenant TEXT NOT NULL,
+        PRIMARY KEY (label, value, created_at, id)
+    ) WITHOUT ROWID
+    """,
+    "INSERT INTO job_labels SELECT 'tags', tag, created_at, id, seq, tenant FROM job_tags",
+    "DROP TABLE job_tags",
+    "CREATE INDEX job_labels_seq ON job_labels (seq)",
+    "ALTER TABLE jobs ADD COLUMN score REAL",
+    "ALTER TABLE jobs ADD COLUMN duration REAL",
+    "ALTER TABLE jobs ADD COLUMN is_pinned INTEGER NOT NULL DEFAULT 0",
+    _label_jobs,
+    "CREATE INDEX jobs_score ON jobs (score, created_at, id, tenant)",
+    "CREATE INDEX jobs_score_up ON jobs (coalesce(score, 9e999), created_at, id, tenant)",
+    "CREATE INDEX jobs_duration ON jobs (duration, created_at, id, tenant)",
+    "CREATE INDEX jobs_duration_up ON jobs (coalesce(duration, 9e999), created_at, id, tenant)",
+    "CREATE INDEX jobs_pinned ON jobs (created_at, id, tenant) WHERE is_pinned = 1",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4)
 """Entry ``n`` migrates version ``n`` to version ``n + 1``; ``PRAGMA user_version`` is the version of a database."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 
 from msgspec import Struct, field
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from evalhub_server.plugins import (
     RESOURCE_ORDERS,
@@ -19,9 +19,13 @@ from evalhub_server.plugins import (
     ResourceQuery,
     State,
     Terms,
+    prefix_end,
     single,
 )
-from evalhub_storage_sqlite.columns import MAX_INTEGER
+from evalhub_storage_sqlite.columns import MAX_INTEGER, microseconds
+
+Value = str | int
+"""A parameter of a query."""
 
 
 class ListQuery(Struct, kw_only=True, frozen=True):
@@ -29,7 +33,7 @@ class ListQuery(Struct, kw_only=True, frozen=True):
 
     count: str
     page: str
-    parameters: tuple[str, ...]
+    parameters: tuple[Value, ...]
     bounds: tuple[int, int]
 
 
@@ -38,9 +42,9 @@ class Clauses(Struct, kw_only=True):
 
     source: str = ""
     where: list[str] = field(default_factory=list[str])
-    parameters: list[str] = field(default_factory=list[str])
+    parameters: list[Value] = field(default_factory=list[Value])
 
-    def add(self, clause: str, values: tuple[str, ...] = ()) -> None:
+    def add(self, clause: str, values: tuple[Value, ...] = ()) -> None:
         self.where.append(clause)
         self.parameters.extend(values)
 
@@ -83,71 +87,114 @@ def placeholders(terms: Terms) -> str:
     return ", ".join("?" * len(terms.values))
 
 
-_JOB_FILTERS_BY_SELECTIVITY = ("experiment_id", "name", "owner", "state")
+_JOB_FILTERS_BY_SELECTIVITY = (
+    *("experiment_id", "name", "derived_from", "tags", "experiment_name", "collection_id", "benchmark_id"),
+    *("model_url", "model_name", "owner", "provider_id", "state"),
+)
 """The first of these with a filter determines the index."""
+
+_JOB_ORDERS: dict[tuple[str, bool], str] = {
+    ("created_at", False): "{lead}.created_at, {lead}.id",
+    ("created_at", True): "{lead}.created_at DESC, {lead}.id DESC",
+    ("name", False): "j.name, j.created_at, j.id",
+    ("name", True): "j.name DESC, j.created_at DESC, j.id DESC",
+} | {
+    (sort, descending): order.replace("KEY", f"j.{sort}")
+    for sort in ("duration", "score")
+    for descending, order in (
+        (False, "coalesce(KEY, 9e999), j.created_at, j.id"),
+        (True, "KEY DESC, j.created_at DESC, j.id DESC"),
+    )
+}
 
 
 def build_job_list(query: JobQuery) -> ListQuery | None:
     """Return the SQL for a list, or None if no job can match."""
-    filters = active_filters(
+    columns = active_filters(
         {
             "experiment_id": single(query.experiment_id),
             "name": single(query.name),
             "owner": single(query.owner),
             "state": _states(single(query.status)),
-            "tags": normalized_values(query.tags),
         }
     )
-    if filters is None:
+    labels = active_filters(
+        {label: normalized_values(terms) for label, terms in {"tags": query.tags, **query.labels}.items()}
+    )
+    if columns is None or labels is None:
         return None
-    tags = filters.pop("tags", None)
     clauses = Clauses()
-    if tags is not None and not tags.negated:
-        lead = "t"
-        _from_tags(clauses, tags, with_jobs=bool(filters))
+    lead = first_searchable(columns | labels, _JOB_FILTERS_BY_SELECTIVITY)
+    if lead in labels:
+        alias = "l"
+        with_jobs = bool(
+            columns or query.name_prefix or query.pinned is not None or query.sort != "created_at"
+        )
+        _from_labels(clauses, lead, labels.pop(lead), with_jobs=with_jobs)
     else:
-        lead = "j"
-        clauses.source = f"jobs j INDEXED BY {_job_index(filters, query.tenant)}"
-        if tags is not None:
-            clauses.add(
-                f"NOT EXISTS (SELECT 1 FROM job_tags u WHERE u.tag IN ({placeholders(tags)})"  # noqa: S608 - question placeholders
-                f" AND u.created_at = j.created_at AND u.id = j.id)",
-                tags.values,
-            )
+        alias = "j"
+        clauses.source = f"jobs j INDEXED BY {_job_index(query, lead)}"
+    for label, terms in labels.items():
+        _add_job_label(clauses, alias, label, terms)
     if query.tenant is not None:
-        clauses.add(f"{lead}.tenant = ?", (query.tenant,))
-    for name, terms in filters.items():
+        clauses.add(f"{alias}.tenant = ?", (query.tenant,))
+    for name, terms in columns.items():
         clauses.add_in(f"j.{name}", terms)
-    return clauses.query(f"{lead}.id", f"{lead}.created_at DESC, {lead}.id DESC", query)
+    _add_ranges(clauses, alias, query)
+    return clauses.query(f"{alias}.id", _JOB_ORDERS[query.sort, query.descending].format(lead=alias), query)
 
 
-def _from_tags(clauses: Clauses, tags: Terms, *, with_jobs: bool) -> None:
-    first, *others = tags.values
-    if tags.every:
-        clauses.source = "job_tags t"
-        clauses.add("t.tag = ?", (first,))
-        for tag in others:
-            clauses.add(
-                "EXISTS (SELECT 1 FROM job_tags u WHERE u.tag = ? AND u.created_at = t.created_at AND u.id = t.id)",
-                (tag,),
-            )
+def _from_labels(clauses: Clauses, label: str, terms: Terms, *, with_jobs: bool) -> None:
+    first, *others = terms.values
+    if terms.every:
+        clauses.source = "job_labels l"
+        clauses.add("l.label = ? AND l.value = ?", (label, first))
+        if others:
+            _add_job_label(clauses, "l", label, Terms(values=tuple(others), every=True))
     else:
         clauses.source = (
-            "(SELECT DISTINCT created_at, id, seq, tenant FROM job_tags"  # noqa: S608 - question placeholders
-            f" WHERE tag IN ({placeholders(tags)})) t"
+            "(SELECT DISTINCT created_at, id, seq, tenant FROM job_labels"  # noqa: S608 - question placeholders
+            f" WHERE label = ? AND value IN ({placeholders(terms)})) l"
         )
-        clauses.parameters.extend(tags.values)
+        clauses.parameters.extend((label, *terms.values))
     if with_jobs:
-        clauses.source += " CROSS JOIN jobs j ON j.seq = t.seq"  # CROSS fixes the order: tags first
+        clauses.source += " CROSS JOIN jobs j ON j.seq = l.seq"  # CROSS fixes the order: labels first
 
 
-def _job_index(filters: dict[str, Terms], tenant: str | None) -> str:
-    lead = first_searchable(filters, _JOB_FILTERS_BY_SELECTIVITY) or "time"
-    if lead == "experiment_id":
-        return "jobs_experiment"
-    if lead == "owner":
-        return "jobs_owner"
-    return f"jobs_{lead}" if tenant is None else f"jobs_tenant_{lead}"
+def _add_job_label(clauses: Clauses, alias: str, label: str, terms: Terms) -> None:
+    """Require the label of the job that ``alias`` is about."""
+    required = terms.every and not terms.negated
+    for each in [replace(terms, values=(value,)) for value in terms.values] if required else [terms]:
+        clauses.add(
+            f"{'NOT ' if each.negated else ''}EXISTS (SELECT 1 FROM job_labels u WHERE u.label = ?"  # noqa: S608 - question placeholders
+            f" AND u.value IN ({placeholders(each)}) AND u.created_at = {alias}.created_at AND u.id = {alias}.id)",
+            (label, *each.values),
+        )
+
+
+def _add_ranges(clauses: Clauses, alias: str, query: JobQuery) -> None:
+    if query.name_prefix:
+        clauses.add("j.name >= ?", (query.name_prefix,))
+        if (end := prefix_end(query.name_prefix)) is not None:
+            clauses.add("j.name < ?", (end,))
+    if query.created_after is not None:
+        clauses.add(f"{alias}.created_at >= ?", (microseconds(query.created_after),))
+    if query.created_before is not None:
+        clauses.add(f"{alias}.created_at < ?", (microseconds(query.created_before),))
+    if query.pinned is not None:
+        clauses.add(f"j.is_pinned = {int(query.pinned)}")  # not a parameter, so that the index fits
+
+
+def _job_index(query: JobQuery, lead: str | None) -> str:
+    if lead in ("experiment_id", "owner"):
+        return f"jobs_{lead.removesuffix('_id')}"
+    if lead is None and query.pinned:
+        return "jobs_pinned"
+    if lead is None and query.tenant is None and query.sort in ("duration", "score"):
+        return f"jobs_{query.sort}{'' if query.descending else '_up'}"
+    if lead is None:
+        lead = "name" if query.name_prefix or query.sort == "name" else "time"
+    return f"jobs_{lead}" if query.tenant is None else f"jobs_tenant_{lead}"
 
 
 def _states(terms: Terms | None) -> Terms | None:
@@ -182,7 +229,7 @@ def build_resource_list(query: ResourceQuery) -> ListQuery | None:
     return clauses.query("r.id", RESOURCE_ORDERS[query.sort, query.descending], query)
 
 
-def cache_key(query: ResourceQuery) -> Hashable:
+def cache_key(query: JobQuery | ResourceQuery) -> Hashable:
     """Return the key of the query in the listing cache."""
     return (*(value for value in astuple(query) if value is not query.labels), *query.labels.items())
 

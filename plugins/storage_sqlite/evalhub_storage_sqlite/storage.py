@@ -166,7 +166,7 @@ class SqliteStorage(Storage):
         return await self._opened(self._jobs).get(job_id, tenant)
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
-        items, total = await self._opened(self._jobs).page(query, partial(build_job_list, query))
+        items, total = await self._opened(self._jobs).page(cache_key(query), partial(build_job_list, query))
         return JobPage(items=items, total_count=total)
 
     async def open_jobs(self) -> list[JobRecord]:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from evalhub_server.domain.resource import Kind
-from evalhub_server.plugins import JobQuery, ResourceQuery
+from evalhub_server.plugins import JobQuery, JobSort, ResourceQuery
 from evalhub_server.testing.builders import all_of, any_of
 from evalhub_storage_postgres import jobs, resources
 from evalhub_storage_postgres.address import locate
@@ -22,7 +22,7 @@ FILL = """
         CASE WHEN n % 200 = 0 THEN 'running' ELSE 'completed' END, CASE WHEN n % 9 = 0 THEN (n % 900)::text ELSE '' END,
         ARRAY['tag-' || n % 300, 'all'], timestamptz '2026-01-01' + n * interval '1 minute', n % 200 = 0,
         decode(repeat(md5(n::text), 16), 'hex'), decode(repeat(md5(n::text), 8), 'hex'),
-        decode(repeat(md5(n::text), 8), 'hex')
+        decode(repeat(md5(n::text), 8), 'hex'), ARRAY['model_name=model-' || n % 300], n % 1000 / 1000.0, n % 700, n % 500 = 0
     FROM generate_series(1, 20000) n
 """
 FILL_RESOURCES = """
@@ -45,6 +45,9 @@ JOBS: dict[str, JobQuery] = {
     "owner": JobQuery(tenant="tenant-7", owner=any_of("owner-7")),
     "experiment": JobQuery(experiment_id=any_of("9")),
     "tag": JobQuery(tags=any_of("tag-7")),
+    "label": JobQuery(labels={"model_name": any_of("model-7")}),
+    "prefix": JobQuery(name_prefix="name-19"),
+    "pinned": JobQuery(pinned=True),
     "tags": JobQuery(tenant="tenant-7", tags=all_of("tag-7", "all")),
 }
 PROVIDERS = ResourceQuery(kind=Kind.PROVIDER)
@@ -103,6 +106,16 @@ async def test_a_page_of_a_tenants_jobs_is_read_in_the_order_of_the_index(
 ) -> None:
     plan = await explained(postgres, filled, *jobs.listing(JOBS["tenant"]))
     assert "Index Scan Backward using evalhub_jobs_tenant" in plan, plan
+
+
+@pytest.mark.parametrize("sort", ["score", "duration"])
+@pytest.mark.parametrize("descending", [True, False])
+async def test_a_sorted_page_is_read_in_the_order_of_its_index(
+    postgres: RunningPostgres, filled: str, sort: JobSort, descending: bool
+) -> None:
+    query = JobQuery(sort=sort, descending=descending)
+    plan = await explained(postgres, filled, *jobs.listing(query))
+    assert f"Index Scan using evalhub_jobs_{sort}{'' if descending else '_up'}" in plan, plan
 
 
 async def test_the_open_jobs_have_an_index(postgres: RunningPostgres, filled: str) -> None:

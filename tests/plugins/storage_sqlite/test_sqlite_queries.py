@@ -7,18 +7,22 @@ import random
 import re
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
+from evalhub_server.domain.record import JOB_LABELS
 from evalhub_server.models.common import State
-from evalhub_server.plugins import JobQuery, Terms
-from evalhub_server.testing.builders import a_job
+from evalhub_server.models.job import JobTest
+from evalhub_server.plugins import JobQuery, JobSort, Terms
+from evalhub_server.testing.builders import EPOCH, a_job
 from evalhub_server.testing.memory import MemoryStorage
 from evalhub_storage_sqlite.sql_builder import build_job_list
 from evalhub_storage_sqlite.storage import SqliteStorage
 from harness.sqlite import explain
 
 FIELDS = ("status", "name", "tags", "owner", "experiment_id")
+TESTS = [JobTest(score=score, threshold=0.5, passed=True) for score in (0.5, 0.5, -3.0, 80.0)]
 FORMS = (
     None,
     Terms(values=("completed",)),
@@ -45,7 +49,7 @@ def test_no_combination_of_filters_scans_the_table(database: sqlite3.Connection,
         searchable = tenant is not None or any(each is not None and not each.negated for each in terms)
         searchable |= query.status is not None
         for step in itertools.chain(*explain(database, build_job_list(query))):
-            if re.match(r"SCAN (TABLE )?(jobs|j|job_tags|u)\b", step):
+            if re.match(r"SCAN (TABLE )?(jobs|j|job_labels|u)\b", step):
                 assert "USING" in step, (query, step)
                 assert not searchable, (query, step)
     assert explained > 1000
@@ -60,6 +64,48 @@ def test_one_filter_reads_a_page_in_the_order_of_its_index(
     count, page = explain(database, build_job_list(query))
     assert not any("TEMP B-TREE" in step for step in page)
     assert all("COVERING INDEX" in step or "PRIMARY KEY" in step for step in count)
+
+
+LABEL_QUERIES = [
+    JobQuery(labels={label: terms}, tags=tags, name=name)
+    for label in JOB_LABELS
+    for terms in FORMS[1:4]
+    for tags in (None, FORMS[1], FORMS[4])
+    for name in (None, FORMS[1])
+]
+
+
+def test_no_label_scans_the_table(database: sqlite3.Connection) -> None:
+    for query in LABEL_QUERIES:
+        for step in itertools.chain(*explain(database, build_job_list(query))):
+            assert (
+                "SCAN" not in step or "CO-ROUTINE" in step or re.search(r"SCAN \(subquery|SCAN l\b", step)
+            ), step
+
+
+@pytest.mark.parametrize("sort", ["created_at", "name", "score", "duration"])
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_sort_reads_a_page_in_the_order_of_its_index(
+    database: sqlite3.Connection, sort: JobSort, descending: bool
+) -> None:
+    _, page = explain(database, build_job_list(JobQuery(sort=sort, descending=descending)))
+    assert not any("TEMP B-TREE" in step for step in page)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (JobQuery(pinned=True), "jobs_pinned"),
+        (JobQuery(pinned=True, tenant="team-a"), "jobs_pinned"),
+        (JobQuery(name_prefix="a"), "jobs_name"),
+        (JobQuery(name_prefix="a", tenant="team-a"), "jobs_tenant_name"),
+        (JobQuery(created_after=EPOCH), "jobs_time"),
+        (JobQuery(created_before=EPOCH, tenant="team-a"), "jobs_tenant_time"),
+    ],
+)
+def test_a_range_is_searched_in_its_index(database: sqlite3.Connection, query: JobQuery, index: str) -> None:
+    for steps in explain(database, build_job_list(query)):
+        assert any(re.search(rf"(SEARCH|SCAN) .*\b{index}\b", step) for step in steps), steps
 
 
 def test_open_jobs_have_an_index_of_their_own(database: sqlite3.Connection) -> None:
@@ -94,6 +140,10 @@ async def test_random_queries_answer_as_the_reference_does(memory: SqliteStorage
             tags=tuple(chance.choices(pools["tags"], k=chance.randrange(4))),
             owner=chance.choice(pools["owner"]),
             experiment_id=chance.choice(pools["experiment_id"]),
+            derived_from=chance.choice(["", "a", "b"]),
+            pinned=chance.random() < 0.3,
+            size=chance.randrange(1, 3),
+            test=chance.choice([None, *TESTS]),
         )
         await memory.add_job(job)
         await reference.add_job(job)
@@ -111,6 +161,21 @@ async def test_random_queries_answer_as_the_reference_does(memory: SqliteStorage
             tenant=chance.choice([None, "team-a", ""]),
             limit=chance.choice([0, 1, 7, 1000]),
             offset=chance.choice([0, 0, 3]),
+            labels={
+                label: Terms(
+                    values=tuple(chance.choices(["a", "b", "bench-0", "bench-1", "provider-a"], k=2)),
+                    every=chance.random() < 0.3,
+                    negated=chance.random() < 0.3,
+                )
+                for label in JOB_LABELS
+                if chance.random() < 0.1
+            },
+            name_prefix=chance.choice(["", "", "a", "z"]),
+            created_after=chance.choice([None, None, EPOCH + timedelta(seconds=chance.randrange(200))]),
+            created_before=chance.choice([None, None, EPOCH + timedelta(seconds=chance.randrange(200))]),
+            pinned=chance.choice([None, None, True, False]),
+            sort=chance.choice(["created_at", "created_at", "name", "score", "duration"]),
+            descending=chance.random() < 0.7,
             **terms,
         )
         assert await memory.list_jobs(query) == await reference.list_jobs(query), query

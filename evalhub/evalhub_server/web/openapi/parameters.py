@@ -24,6 +24,10 @@ def boolean(name: str, description: str, *, default: bool) -> Parameter:
     return Parameter(name=name, description=description, schema={"type": "boolean", "default": default})
 
 
+def optional_boolean(name: str, description: str) -> Parameter:
+    return Parameter(name=name, description=description, schema={"type": "boolean"})
+
+
 LIMIT = Parameter(
     name="limit",
     description="Maximum number of items on a page; 0 and values above 1000 mean 1000.",

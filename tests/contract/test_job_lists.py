@@ -1,0 +1,141 @@
+"""Filters, sort orders and views of the list of jobs over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from harness import Config, RunningServer
+from harness.server import API
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config = Config(tmp_path_factory.mktemp("lists") / "config", local={"max_parallel": 500})
+    config.provider("sleep 600 # waits for the test's own events", "b", "c")
+    config.provider("sleep 600 # waits for the test's own events", "b", provider_id="other")
+    member = {"id": "c", "provider_id": "scripted"}
+    config.write("collections/k.yaml", {"id": "k", "name": "K", "category": "x", "benchmarks": [member]})
+    with RunningServer(config.folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def jobs(server: RunningServer) -> dict[str, str]:
+    """The ids of four jobs, a to d from old to new, by name."""
+    scored = {"primary_score": {"metric": "acc"}, "pass_criteria": {"threshold": 0.5}}
+
+    def job(name: str, **fields: Any) -> str:
+        model = {"url": "http://model.test/v1", "name": fields.pop("model", "m")}
+        fields.setdefault("benchmarks", [{"id": "b", "provider_id": "scripted", **scored}])
+        if fields["benchmarks"] is None:
+            del fields["benchmarks"]
+        answer = server.call("POST", f"{API}/jobs", {"name": name, "model": model, **fields})
+        assert answer.status == 202, answer
+        return answer.body["resource"]["id"]
+
+    ids = {
+        "a-1": job("a-1"),
+        "a-2": job("a-2", model="n", benchmarks=[{"id": "b", "provider_id": "other", **scored}]),
+        "b": job("b", benchmarks=None, collection={"id": "k"}),
+        "c": job("c", tags=["x"]),
+    }
+    for name, provider, score, seconds in (("a-1", "scripted", 0.25, 5), ("a-2", "other", 0.75, 1)):
+        event = {
+            "provider_id": provider,
+            "id": "b",
+            "benchmark_index": 0,
+            "status": "completed",
+            "metrics": {"acc": score},
+            "started_at": "2026-01-01T00:00:00Z",
+            "completed_at": f"2026-01-01T00:00:0{seconds}Z",
+        }
+        answer = server.call("POST", f"{API}/jobs/{ids[name]}/events", {"benchmark_status_event": event})
+        assert answer.status == 204, answer
+    return ids
+
+
+def names(server: RunningServer, **parameters: str) -> list[str]:
+    return [item["name"] for item in server.get(f"{API}/jobs?{urlencode(parameters)}")["items"]]
+
+
+@pytest.mark.usefixtures("jobs")
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"model_name": "n"}, "a-2"),
+        ({"model_name": "!n"}, "c b a-1"),
+        ({"model_url": "http://model.test/v1", "tags": "x"}, "c"),
+        ({"provider_id": "scripted|other"}, "c b a-2 a-1"),
+        ({"provider_id": "scripted,other"}, ""),
+        ({"benchmark_id": "c"}, "b"),
+        ({"collection_id": "k"}, "b"),
+        ({"name_prefix": "a-"}, "a-2 a-1"),
+        ({"name_prefix": "a-", "sort_by": "name"}, "a-1 a-2"),
+        ({"created_after": "2026-01-01T00:00:00Z"}, "c b a-2 a-1"),
+        ({"created_after": "2999-01-01T00:00:00+02:00"}, ""),
+        ({"created_before": "2026-01-01T00:00:00Z"}, ""),
+        ({"pinned": "true"}, ""),
+        ({"pinned": "false"}, "c b a-2 a-1"),
+        ({"derived_from": "nothing"}, ""),
+        ({"experiment_name": "e"}, ""),
+        ({"sort_by": "-name"}, "c b a-2 a-1"),
+        ({"sort_by": "created_at"}, "a-1 a-2 b c"),
+        ({"sort_by": "score"}, "a-1 a-2 b c"),
+        ({"sort_by": "-score"}, "a-2 a-1 c b"),
+        ({"sort_by": "duration"}, "a-2 a-1 b c"),
+        ({"sort_by": "-duration", "limit": "1"}, "a-1"),
+    ],
+)
+def test_a_list_has_the_jobs_of_its_filters_in_its_order(
+    server: RunningServer, parameters: dict[str, str], expected: str
+):
+    assert names(server, **parameters) == expected.split()
+
+
+@pytest.mark.usefixtures("jobs")
+@pytest.mark.parametrize(
+    ("parameter", "code"),
+    [
+        ("sort_by=size", "query_parameter_value_invalid"),
+        ("view=short", "query_parameter_value_invalid"),
+        ("created_after=yesterday", "query_parameter_invalid"),
+        ("created_after=2026-01-01T00:00:00", "query_parameter_invalid"),
+        ("created_before=0001-01-01T00:00:00%2B14:00", "query_parameter_invalid"),
+        ("pinned=perhaps", "query_parameter_invalid"),
+        (f"name_prefix={'x' * 101}", "query_parameter_invalid"),
+        ("sort=name", "query_bad_parameter"),
+    ],
+)
+def test_invalid_parameters_are_refused(server: RunningServer, parameter: str, code: str):
+    answer = server.call("GET", f"{API}/jobs?{parameter}")
+    assert answer.refusal == (400, code)
+    assert answer.body["errors"][0]["path"] == parameter.partition("=")[0]
+
+
+def test_the_next_page_keeps_filters_and_order(server: RunningServer, jobs: dict[str, str]):
+    page = server.get(
+        f"{API}/jobs?sort_by=name&name_prefix=a-&limit=1&created_after={quote('2026-01-01T00:00:00+00:00')}"
+    )
+    assert [item["resource"]["id"] for item in page["items"]] == [jobs["a-1"]]
+    following = server.get(page["next"]["href"])
+    assert [item["resource"]["id"] for item in following["items"]] == [jobs["a-2"]]
+    assert "next" not in following
+
+
+def test_a_summary_leaves_out_the_benchmarks(server: RunningServer, jobs: dict[str, str]):
+    (summary,) = server.get(f"{API}/jobs?view=summary&name=a-1")["items"]
+    full = server.job(jobs["a-1"])
+    assert summary["status"] == {
+        "state": "completed",
+        "message": full["status"]["message"],
+        "duration_s": 5.0,
+        "benchmark_states": {"completed": 1},
+    }
+    assert summary["resource"] == full["resource"]
+    assert summary["results"] == {"test": full["results"]["test"]}
+    assert "benchmarks" not in summary
+    assert len(str(summary)) < len(str(full)) / 1.5
