@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from evalhub_server.domain.job_state import job_state, with_derived_state
+from evalhub_server.domain.job_state import (
+    MAX_FAILURE_CHARACTERS,
+    MAX_FAILURES,
+    job_state,
+    with_derived_state,
+)
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, ResultRecord, with_changes
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import BenchmarkTest
@@ -48,6 +53,16 @@ def test_the_first_fitting_row_decides_the_state(states: list[State], expected: 
 @pytest.mark.parametrize("state", list(State))
 def test_only_pending_and_running_are_not_terminal(state: State) -> None:
     assert state.terminal is (state not in (P, R))
+
+
+def test_the_message_of_a_job_is_bounded() -> None:
+    long = "cause " + "x" * 100_000 + " end of the log"
+    job = with_derived_state(a_job_of(*[F] * 10_000, errors=(long,) * 10_000))
+    text = job.progress.message.message
+    assert text.startswith("Evaluation job is failed. \nBenchmark bench-0 failed with message: cause x")
+    assert "x end of the log\nBenchmark" in text
+    assert text.endswith("\n… and 9,980 more\n")
+    assert len(text) < MAX_FAILURES * (MAX_FAILURE_CHARACTERS + 100)
 
 
 def a_job_of(*states: State, errors: tuple[str, ...] = ()) -> JobRecord:

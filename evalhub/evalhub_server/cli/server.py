@@ -285,7 +285,17 @@ class Server:
         )
         await self._start_file_watcher(resource_store)
         requests = self._plugins.export_requests(exporter_names(settings))
-        jobs = JobService(store, supervisor, runtime, resources, trackers, utc_now, _new_id, requests)
+        jobs = JobService(
+            store,
+            supervisor,
+            runtime,
+            resources,
+            trackers,
+            utc_now,
+            _new_id,
+            requests,
+            settings.service.benchmarks_limit,
+        )
         return _Engine(store, outbox, supervisor, resources, jobs, credentials)
 
     def _start_observers(self, store: JobStore, runtime: Runtime) -> None:

@@ -9,6 +9,9 @@ from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, wi
 from evalhub_server.domain.scoring import job_test
 from evalhub_server.models.common import Message, State
 
+MAX_FAILURES = 20
+MAX_FAILURE_CHARACTERS = 4000
+
 
 def job_state(states: Sequence[State]) -> State:
     """The state of a job with these states of benchmarks; the first matching rule applies."""
@@ -57,8 +60,17 @@ def _text(state: State, plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) ->
 
 
 def _failures(plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) -> str:
-    return "".join(
-        f"Benchmark {plan.benchmarks[b.index].id} failed with message: {b.error.message}\n"
-        for b in benchmarks
-        if b.state is State.FAILED and b.error is not None
+    failed = [(b.index, b.error) for b in benchmarks if b.state is State.FAILED and b.error is not None]
+    text = "".join(
+        f"Benchmark {plan.benchmarks[index].id} failed with message: {_shortened(error.message)}\n"
+        for index, error in failed[:MAX_FAILURES]
     )
+    more = len(failed) - MAX_FAILURES
+    return f"{text}… and {more:,} more\n" if more > 0 else text
+
+
+def _shortened(message: str) -> str:
+    """Leave out the middle: the cause stands at the beginning, or at the end of the log that is quoted."""
+    if len(message) <= MAX_FAILURE_CHARACTERS:
+        return message
+    return f"{message[: MAX_FAILURE_CHARACTERS // 2]}…{message[-MAX_FAILURE_CHARACTERS // 2 :]}"

@@ -80,7 +80,16 @@ def effective_benchmarks(
         raise problems.resolved_sha_read_only()
     if collection is None:
         return request.benchmarks
-    return tuple(_overridden(member, overrides) for member in collection.config.benchmarks)
+    parameters: dict[str, Json] = {}
+    for override in overrides:
+        parameters.setdefault(override.provider_id, {}).update(override.parameters)
+    by_pair = {(override.provider_id, override.id): override for override in overrides}
+    return tuple(
+        _overridden(
+            member, parameters.get(member.provider_id, {}), by_pair.get((member.provider_id, member.id))
+        )
+        for member in collection.config.benchmarks
+    )
 
 
 def _check_overrides(overrides: tuple[BenchmarkRef, ...], members: tuple[BenchmarkRef, ...]) -> None:
@@ -93,14 +102,9 @@ def _check_overrides(overrides: tuple[BenchmarkRef, ...], members: tuple[Benchma
             raise problems.does_not_exist("benchmark", override.id)
 
 
-def _overridden(member: BenchmarkRef, overrides: tuple[BenchmarkRef, ...]) -> BenchmarkRef:
-    parameters: Json = {}
-    own: BenchmarkRef | None = None
-    for override in overrides:
-        if override.provider_id == member.provider_id:
-            parameters.update(override.parameters)
-            if override.id == member.id:
-                own = override
+def _overridden(member: BenchmarkRef, parameters: Json, own: BenchmarkRef | None) -> BenchmarkRef:
+    """Apply the parameters of all overrides for the member's provider, and its own override."""
+    parameters = dict(parameters)
     for key, value in member.parameters.items():
         # Contract: the collection's value takes precedence over the override's; null or "" removes the parameter.
         if value is None or value == "":

@@ -24,6 +24,13 @@ def validation_failed(error: str, errors: Sequence[FieldError] = ()) -> ApiError
     return ApiError(400, "request_validation_failed", text, reason=error, errors=errors)
 
 
+def too_many_benchmarks(count: int, limit: int) -> ApiError:
+    return validation_failed(
+        f"a job has at most {limit} benchmarks, and this one has {count}; split it, or raise "
+        "service.max_benchmarks_per_job"
+    )
+
+
 def body_too_large(limit_bytes: int) -> ApiError:
     text = f"The request body exceeds the maximum allowed size of {limit_bytes} bytes."
     return ApiError(413, "request_body_too_large", text, {"Connection": "close"})

@@ -65,6 +65,7 @@ class JobService:
         clock: Clock,
         new_id: Callable[[], str],
         export_requests: Mapping[str, type[msgspec.Struct]],
+        max_benchmarks: int = -1,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -74,6 +75,7 @@ class JobService:
         self._clock = clock
         self._new_id = new_id
         self._export_requests = export_requests
+        self._max_benchmarks = max_benchmarks  # of one job; -1: no limit
 
     @property
     def feed(self) -> ChangeFeed:
@@ -89,6 +91,8 @@ class JobService:
             ref = replace(request.collection, collection_updated_at=collection.updated_at)
             request = replace(request, collection=ref)
         benchmarks = effective_benchmarks(request, collection)
+        if 0 <= self._max_benchmarks < len(benchmarks):
+            raise problems.too_many_benchmarks(len(benchmarks), self._max_benchmarks)
         providers = {
             provider_id: (await self._resources.get_provider(provider_id, identity)).config
             for provider_id in dict.fromkeys(benchmark.provider_id for benchmark in benchmarks)

@@ -15,6 +15,7 @@ from evalhub_server.plugins.sections import Duration, Timespan
 from evalhub_server.plugins.sidecar import SidecarSettings
 
 MIB = 1024 * 1024
+MAX_BENCHMARKS_PER_JOB = 10_000
 OTLP = ("otlp-grpc", "otlp-http")
 """Types of exporters that send to a collector."""
 
@@ -109,6 +110,9 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
             description="Maximum size of one answer with logs. Of the last lines the end is returned, of a whole log the beginning. -1: no limit; 0: the default."
         ),
     ] = 50 * MIB
+    max_benchmarks_per_job: Annotated[
+        int, Meta(description="Maximum number of benchmarks of one job. -1: no limit; 0: the default.")
+    ] = MAX_BENCHMARKS_PER_JOB
     log_stream_timeout: Annotated[Duration, Meta(description="Time limit for one answer with logs.")] = (
         Duration(300)
     )
@@ -130,6 +134,11 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
         bool,
         Meta(description="Accepted for compatibility; has no effect. The flag `--local` selects the mode."),
     ] = False
+
+    @property
+    def benchmarks_limit(self) -> int:
+        """Maximum number of benchmarks of one job; -1 is no limit."""
+        return self.max_benchmarks_per_job or MAX_BENCHMARKS_PER_JOB
 
     @property
     def body_limit_bytes(self) -> int:

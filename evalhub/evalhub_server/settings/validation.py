@@ -35,7 +35,12 @@ def section_rule_errors(
         yield SettingsError(
             f"service.max_header_bytes: {service.max_header_bytes} is below 0; leave it out for 1 MiB."
         )
-    for name in ("max_request_body_bytes", "max_inflight_body_bytes", "max_log_response_bytes"):
+    for name in (
+        "max_request_body_bytes",
+        "max_inflight_body_bytes",
+        "max_log_response_bytes",
+        "max_benchmarks_per_job",
+    ):
         value: int = getattr(service, name)
         if value < -1:
             yield SettingsError(f"service.{name}: {value} is below 0; write -1 for no limit.")
