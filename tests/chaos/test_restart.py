@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +148,27 @@ def test_waiting_benchmarks_start_after_a_restart_in_their_order(server: Running
     states = [b["status"] for b in server.job(job_id)["status"]["benchmarks"]]
     assert states == ["running", "running", "pending", "pending"]
     assert len(processes_with(str(gate))) > 0
+    gate.touch()
+    assert server.finished(job_id)["status"]["state"] == "completed"
+
+
+def test_deadlines_after_a_restart_do_not_depend_on_the_clock_of_the_host(
+    server: RunningServer, gate: Path, tmp_path: Path
+):
+    job_id = server.submit()
+    ready(server, job_id)
+    server.kill()
+    # As if the clock had been set forward by more than supervisor.run_timeout since the launch.
+    with sqlite3.connect(tmp_path / "data" / "evalhub.db") as database:
+        for seq, document in database.execute("SELECT seq, doc FROM benchmarks").fetchall():
+            benchmark = {**json.loads(document), "launched_at": "2020-01-01T00:00:00Z"}
+            database.execute(
+                "UPDATE benchmarks SET doc = ? WHERE seq = ?", (json.dumps(benchmark).encode(), seq)
+            )
+    database.close()
+    server.start()
+    wait_until(lambda: "Open jobs resumed" in server.log_text(), "the resumed job")
+    assert server.job(job_id)["status"]["state"] == "running"
     gate.touch()
     assert server.finished(job_id)["status"]["state"] == "completed"
 

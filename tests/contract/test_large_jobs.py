@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import Config, RunningServer
+from harness import Config, RunningServer, wait_until
 from harness.server import API, job_request
 
 
@@ -35,7 +35,10 @@ def test_a_job_with_ten_thousand_benchmarks_fails_with_a_short_message(tmp_path:
     with RunningServer(config.folder) as server:
         one_more = server.call("POST", f"{API}/jobs", job_request(*"b" * 10_001))
         assert one_more.refusal == (400, "request_validation_failed")
-        job = server.finished(server.submit(*"b" * 10_000), timeout_s=300)
+        job_id = server.submit(*"b" * 10_000)
+        failed = f"{API}/jobs?status=failed&limit=1"  # without the job's resource, until it is there
+        wait_until(lambda: server.get(failed)["total_count"], "the end of the job", 300)
+        job = server.job(job_id)
     message = job["status"]["message"]["message"]
     assert message.endswith("\n… and 9,980 more\n")
     assert message.count("Benchmark b failed with message") == 20

@@ -99,12 +99,12 @@ def test_fields_that_a_report_leaves_out_keep_their_value() -> None:
         a_job(),
         an_event("running", phase="loading_data", started_at="2026-01-12T10:45:32Z", warning_message=warning),
         an_event("running", phase="running_evaluation"),
-        an_event("completed", completed_at="2026-01-12T11:00:00+02:00"),
+        an_event("completed", completed_at="2026-01-12T13:00:00+02:00"),
     )
     benchmark = job.benchmarks[0]
     assert benchmark.phase == "running_evaluation"
     assert benchmark.started_at == "2026-01-12T10:45:32Z"
-    assert benchmark.completed_at == "2026-01-12T11:00:00+02:00"
+    assert benchmark.completed_at == "2026-01-12T13:00:00+02:00"
     assert benchmark.warning == warning
 
 

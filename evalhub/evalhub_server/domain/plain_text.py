@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from evalhub_common.callback_tokens import redact_callback_tokens
+from evalhub_server.models.common import Message
 
 # Every alternative stops at the next introducer, so that hostile text takes linear time. A sequence without its
 # terminator loses its introducer only.
@@ -24,3 +27,15 @@ def plain_text(text: str) -> str:
     if "\r" in text:
         text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return redact_callback_tokens(_CONTROL.sub("", text))
+
+
+def message_of_adapter(message: Message | None) -> Message | None:
+    """An adapter's message in plain text, with its origin."""
+    if message is None:
+        return None
+    return replace(
+        message,
+        message=plain_text(message.message),
+        message_code=plain_text(message.message_code),
+        message_origin=plain_text(message.message_origin) or "runtime",
+    )

@@ -68,7 +68,7 @@ def check_changeable(record: AnyResource) -> None:
 def replace_provider(record: ProviderRecord, config: ProviderConfig, now: datetime) -> ProviderRecord:
     """Replace the configuration of a provider. Raises ``read_only_provider``."""
     check_changeable(record)
-    return replace(record, config=config, updated_at=now)
+    return replace(record, config=config, updated_at=max(now, record.updated_at))
 
 
 def replace_collection(
@@ -80,7 +80,7 @@ def replace_collection(
     """
     check_changeable(record)
     config = without_echo(config, record.config, visible)
-    return with_derived(replace(record, config=config, updated_at=now), visible)
+    return with_derived(replace(record, config=config, updated_at=max(now, record.updated_at)), visible)
 
 
 def with_run_counted(record: CollectionRecord) -> CollectionRecord:

@@ -14,7 +14,7 @@ from evalhub_server.domain import diagnosis, problems
 from evalhub_server.domain.benchmark_progress import merged_progress
 from evalhub_server.domain.job_state import with_derived_state
 from evalhub_server.domain.k8s_labels import label_value
-from evalhub_server.domain.plain_text import plain_text
+from evalhub_server.domain.plain_text import message_of_adapter, plain_text
 from evalhub_server.domain.planning import is_new_sha
 from evalhub_server.domain.record import (
     INTERRUPTED,
@@ -31,6 +31,7 @@ from evalhub_server.domain.record import (
     with_changes,
 )
 from evalhub_server.domain.scoring import benchmark_test, missing_score
+from evalhub_server.domain.timeline import earlier_of, later_of, timestamp
 from evalhub_server.models.common import Json, Message, State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest, MetricSchema
@@ -121,12 +122,18 @@ def _merged(
     state = State(event.status)
     started_at = event.started_at or benchmark.started_at
     if not started_at and state is not State.PENDING:
-        started_at = _timestamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
+        started_at = timestamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
+    completed_at = ""
+    if state.terminal and event.completed_at:
+        completed_at = event.completed_at
+        started_at = earlier_of(started_at, completed_at)
+    elif state.terminal:
+        completed_at = later_of(benchmark.completed_at or timestamp(now), started_at)
     result = _result(job, benchmark, event) if state.terminal else benchmark.result
-    error = _from_adapter(event.error_message) or benchmark.error
+    error = message_of_adapter(event.error_message) or benchmark.error
     if state is State.FAILED and benchmark.refused and error:
         error = _with_refusal(error, diagnosis.refusal_text(benchmark.refused))
-    warning = _from_adapter(event.warning_message) or _remaining_warning(benchmark, state)
+    warning = message_of_adapter(event.warning_message) or _remaining_warning(benchmark, state)
     if state is State.COMPLETED and result is not None:
         warning = _combined(warning, missing_score(job.plan.benchmarks[benchmark.index], result.metrics))
     return replace(
@@ -136,9 +143,7 @@ def _merged(
         error=error,
         warning=warning,
         started_at=started_at,
-        completed_at=(event.completed_at or benchmark.completed_at or _timestamp(now))
-        if state.terminal
-        else "",
+        completed_at=completed_at,
         result=result,
         progress=benchmark.progress
         if benchmark.state.terminal
@@ -263,7 +268,7 @@ def _ended(
         benchmark,
         state=State.FAILED,
         error=error,
-        completed_at=_timestamp(now),
+        completed_at=later_of(timestamp(now), benchmark.started_at),
         result=benchmark.result or ResultRecord(),
         provisional=provisional,
         exit=exit_,
@@ -284,18 +289,29 @@ def cancel(job: JobRecord, now: datetime) -> JobRecord:
     benchmarks = tuple(
         b
         if b.state.terminal
-        else replace(b, state=State.CANCELLED, error=CANCELLED, completed_at=_timestamp(now))
+        else replace(
+            b, state=State.CANCELLED, error=CANCELLED, completed_at=later_of(timestamp(now), b.started_at)
+        )
         for b in job.benchmarks
     )
     return with_changes(
-        job, benchmarks=benchmarks, state=State.CANCELLED, message=CANCELLED, cancelled=True, updated_at=now
+        job,
+        benchmarks=benchmarks,
+        state=State.CANCELLED,
+        message=CANCELLED,
+        cancelled=True,
+        updated_at=max(now, job.progress.updated_at),
     )
 
 
 def _with_benchmark(job: JobRecord, benchmark: BenchmarkRecord, now: datetime) -> JobRecord:
     if benchmark == job.benchmarks[benchmark.index]:
         return job
-    return with_derived_state(with_changes(job, benchmarks=_benchmarks(job, benchmark), updated_at=now))
+    return with_derived_state(
+        with_changes(
+            job, benchmarks=_benchmarks(job, benchmark), updated_at=max(now, job.progress.updated_at)
+        )
+    )
 
 
 def _with_workload(job: JobRecord, benchmark: BenchmarkRecord) -> JobRecord:
@@ -327,19 +343,3 @@ def _with_refusal(error: Message, refusal: str) -> Message:
     if refusal in error.message:
         return error
     return replace(error, message=f"{error.message} (The adapter {refusal})")
-
-
-def _from_adapter(message: Message | None) -> Message | None:
-    """An adapter's message without control sequences, with its origin."""
-    if message is None:
-        return None
-    return replace(
-        message,
-        message=plain_text(message.message),
-        message_code=plain_text(message.message_code),
-        message_origin=plain_text(message.message_origin) or "runtime",
-    )
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -216,10 +216,10 @@ def _collection(job: JobRecord) -> str:
 
 
 def _seconds(benchmark: BenchmarkRecord) -> float | None:
-    """The duration from the reported start to the reported end; None unless both are known and in order."""
+    """The duration from start to end; None unless both are known and differ: times that contradict are stored as equal."""
     try:
         started = datetime.fromisoformat(benchmark.started_at)
         seconds = (datetime.fromisoformat(benchmark.completed_at) - started).total_seconds()
     except (ValueError, TypeError):  # missing, or only one has a time zone
         return None
-    return seconds if seconds >= 0 else None
+    return seconds if seconds > 0 else None

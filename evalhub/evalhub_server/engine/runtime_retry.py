@@ -102,6 +102,14 @@ class RetryingRuntime:
             )
             return None
 
+    async def age_s(self, handle: Handle) -> float | None:
+        """For how many seconds the workload has run; None if that is unknown."""
+        try:
+            return await self._runtime.age_s(handle)
+        except Exception as error:  # noqa: BLE001  as above; the time of the launch is stored
+            self._log.warning("Runtime failed to report the age of a workload", error=str(error))
+            return None
+
     async def log_tail(self, handle: Handle) -> str:
         """The last lines of the adapter's output, or a note why they cannot be read."""
         tail, lines = b"", LogLines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import structlog
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import INTERRUPTED, BenchmarkRecord, Exit, JobRecord
 from evalhub_server.engine.clock import Clock
+from evalhub_server.engine.deadlines import Deadline, next_deadline, start_moment
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
@@ -24,28 +25,6 @@ from evalhub_server.models.common import Message, State
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Notice, Runtime
 from evalhub_server.settings import SupervisorSettings
-
-
-class Deadline(NamedTuple):
-    """``kind`` is start, run or linger (after the report); ``moment`` is in seconds on the monotonic clock."""
-
-    kind: str
-    limit_s: float
-    moment: float
-
-
-def next_deadline(
-    settings: SupervisorSettings, started: float, reported_at: float | None, *, silent: bool
-) -> Deadline | None:
-    """The next deadline of a workload, if any. Times are on the monotonic clock; ``silent``: it has not reported."""
-    if reported_at is not None:
-        kinds = [("linger", settings.linger, reported_at)]
-    else:
-        kinds = [("run", settings.run_timeout, started)]
-        if silent:
-            kinds.append(("start", settings.start_timeout, started))
-    deadlines = [Deadline(kind, limit_s, since + limit_s) for kind, limit_s, since in kinds if limit_s]
-    return min(deadlines, key=lambda deadline: deadline.moment, default=None)
 
 
 class Workload:
@@ -70,6 +49,7 @@ class Workload:
         self._clock = clock
         self._server_stops = server_stops
         self._benchmark: BenchmarkRecord | None = None
+        self._intended_moment: float | None = None  # of the launch, unless an earlier server began it
         self.job: JobRecord | None = None
         """The job as of the launch."""
         self.stopping = False
@@ -161,6 +141,8 @@ class Workload:
             lambda job: transitions.launch_intended(job, index, self._clock(), runtime=self._runtime.name)
         )
         benchmark = job.benchmarks[index]
+        if self._benchmark is None:
+            self._intended_moment = time.monotonic()
         self.job, self._benchmark = job, benchmark
         if not benchmark.has_workload:
             return False
@@ -320,7 +302,9 @@ class Workload:
 
     async def _until_exit(self, handle: Handle, waiting: asyncio.Task[Exit]) -> Deadline | bool | None:
         """Wait for the workload to exit; None if it exited by itself, True if stopped on request, or the missed deadline."""
-        started = self._age_start()
+        started = self._intended_moment or await start_moment(
+            self._retrying, handle, self._benchmark and self._benchmark.launched_at, self._clock
+        )
         reported_at: float | None = None
         while not waiting.done():
             self._wake.clear()
@@ -349,12 +333,6 @@ class Workload:
             await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
-
-    def _age_start(self) -> float:
-        """The start of the workload on the monotonic clock, also if an earlier server launched it."""
-        launched_at = self._benchmark.launched_at if self._benchmark else None
-        age = (self._clock() - launched_at).total_seconds() if launched_at else 0.0
-        return time.monotonic() - max(age, 0.0)
 
     async def _stop(self, handle: Handle) -> None:
         await self._retrying.stop(handle)

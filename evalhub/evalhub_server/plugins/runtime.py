@@ -164,6 +164,14 @@ class Runtime(ABC):
         workload running.
         """
 
+    async def age_s(self, handle: Handle) -> float | None:
+        """Return for how many seconds the workload has run, independently of the host's clock; None if that is unknown.
+
+        The deadlines of a workload that an earlier server launched are computed from it, else from the stored time of its
+        launch. 0 for a workload that has ended.
+        """
+        return None
+
     async def notices(self, handle: Handle) -> AsyncIterator[Notice | None]:
         """Yield a warning about a workload that has not ended whenever it changes; None withdraws it.
 

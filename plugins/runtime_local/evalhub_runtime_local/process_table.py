@@ -6,6 +6,7 @@ import errno
 import operator
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -59,6 +60,10 @@ class ProcessTable(Protocol):
 
     def find(self, pid: int) -> Process | None: ...
 
+    def age_s(self, process: Process) -> float | None:
+        """For how many seconds a process has run; None if only the host's clock could tell."""
+        ...
+
     def descendants(self) -> list[Process]:
         """Return the descendants of this process, parents first."""
         ...
@@ -100,6 +105,9 @@ class LinuxProcesses:
             kernel=bool(int(fields[6]) & PF_KTHREAD),
         )
 
+    def age_s(self, process: Process) -> float | None:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / os.sysconf("SC_CLK_TCK")
+
     def descendants(self) -> list[Process]:
         found: list[Process] = []
         parents = [os.getpid()]
@@ -136,6 +144,9 @@ class LinuxProcesses:
 
 class PsutilProcesses:
     """For hosts without /proc, such as macOS."""
+
+    def age_s(self, process: Process) -> float | None:
+        return None
 
     def all(self) -> list[Process]:
         import psutil  # here, because it is slow to import

@@ -153,6 +153,16 @@ class LocalRuntime(Runtime):
             return Exit(lost=True, reason=INTERRUPTED, message="the host or the container was restarted")
         return exit_
 
+    async def age_s(self, handle: Handle) -> float | None:
+        parsed = _parse(handle)
+        if parsed is None:
+            return 0.0
+        leader = self._leader(parsed)
+        process = await asyncio.to_thread(self._table.find, leader.pid) if leader.pid else None
+        if process is None or process.identity != leader:
+            return 0.0  # it has ended
+        return self._table.age_s(process)
+
     async def stop(self, handle: Handle, grace_s: float) -> None:
         parsed = _parse(handle)
         if parsed is None or not same_boot(parsed.boot_id, self._boot_id):
