@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import chain, compress, count, repeat
+from operator import is_not
 from typing import Any
 
 import msgspec
@@ -167,9 +169,9 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
         old: tuple[Any, ...] = () if before is None else before.benchmarks
         new = after.benchmarks
         if old is not new:
-            for index, benchmark in enumerate(new):
-                if index >= len(old) or old[index] is not benchmark:
-                    found.benchmarks[index] = encode(benchmark, _decode_benchmark)
+            # Without a loop in Python: a job can have thousands of benchmarks, and an event changes one.
+            for index in compress(count(), map(is_not, new, chain(old, repeat(None)))):
+                found.benchmarks[index] = encode(new[index], _decode_benchmark)
             if len(new) < len(old):
                 found.size = len(new)
         return found
