@@ -13,11 +13,13 @@ from evalhub_server.engine.outbox_targets import ExportTargets
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.run_builder import RunBuilder
+from evalhub_server.engine.sample_store import SampleStore
+from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.models.common import State
 from evalhub_server.models.job import BenchmarkRef, Experiment, JobRequest, Model
 from evalhub_server.plugins import ExportOutcome, JobRecord, TrackedExperiment, Tracker, with_changes
-from evalhub_server.settings import SupervisorSettings
+from evalhub_server.settings import SampleSettings, SupervisorSettings
 from evalhub_server.testing.builders import EPOCH, a_job, a_provider
 from evalhub_server.testing.echo import EchoRuntime
 from evalhub_server.testing.memory import MemoryStorage
@@ -52,7 +54,10 @@ async def created(*trackers: Tracker) -> JobRecord:
     resources = ResourceService(
         ResourceStore(storage), lambda: EPOCH, lambda: "r-1", 10**6, commands_allowed=True
     )
-    jobs = JobService(store, supervisor, runtime, resources, trackers, lambda: EPOCH, lambda: "job-1", {})
+    samples = SampleCollector(store, runtime, SampleStore(None, SampleSettings()))
+    jobs = JobService(
+        store, supervisor, runtime, resources, trackers, lambda: EPOCH, lambda: "job-1", {}, samples
+    )
     request = JobRequest(
         name="nightly",
         model=Model(url="http://127.0.0.1:1/v1", name="m"),

@@ -50,7 +50,7 @@ def call(
     finally:
         connection.close()
     fields = {name.lower(): value for name, value in answer.getheaders()}
-    is_json = content and "json" in fields.get("content-type", "")
+    is_json = content and fields.get("content-type", "").partition(";")[0].endswith(("/json", "+json"))
     return Answer(answer.status, fields, json.loads(content) if is_json else content)
 
 

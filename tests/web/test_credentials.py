@@ -38,7 +38,7 @@ def opens(credentials: Credentials, token: str) -> bool:
 def reports(credentials: Credentials, callback_path: str, job_id: str = "job-1") -> bool:
     """Whether this callback path permits reports of this job."""
     token, path = split_callback(f"{callback_path}{JOBS}/{job_id}/events".encode())
-    return credentials.is_report_token(token, path.decode())
+    return credentials.is_report_token(token, "POST", path.decode())
 
 
 @pytest.mark.parametrize("header", ["Bearer {}", "bearer {}", "BEARER  {} "])
@@ -98,6 +98,18 @@ def test_a_callback_token_is_valid_for_reports_of_its_job_only(file: Path):
     assert reports(credentials, path)
     for other in ("job-2", "job-1/x", "job-1%2F", "..", "job-1/events/../job-1"):
         assert not reports(credentials, path, other), other
+    for suffix, method in (
+        ("events", "POST"),
+        ("benchmarks/0/samples", "PUT"),
+        ("benchmarks/7/artifacts", "PUT"),
+    ):
+        for job_id in ("job-1", "job-2"):
+            token, target = split_callback(f"{path}{JOBS}/{job_id}/{suffix}".encode())
+            for used in ("POST", "PUT", "GET", "DELETE"):
+                permitted = credentials.is_report_token(token, used, target.decode())
+                assert permitted is (job_id == "job-1" and used == method), (suffix, job_id, used)
+    for suffix in ("benchmarks/x/samples", "benchmarks/0/samples.csv", "benchmarks/0/logs", "card"):
+        assert split_callback(f"{path}{JOBS}/job-1/{suffix}".encode())[0] == b"", suffix
     for wrong in (
         "",
         "/callback/",

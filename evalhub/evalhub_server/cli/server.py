@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from evalhub_server import __version__
 from evalhub_server.cli.data_dir import prepare_data_dir
 from evalhub_server.cli.listeners import MetricsListener, http_server, listen
+from evalhub_server.cli.sample_folder import Samples, open_samples
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
@@ -88,6 +89,7 @@ class _Engine(NamedTuple):
     supervisor: Supervisor
     resources: ResourceService
     jobs: JobService
+    samples: Samples
     credentials: Credentials | None
 
 
@@ -186,6 +188,8 @@ class Server:
             settings,
             engine.jobs,
             engine.resources,
+            engine.samples.files,
+            engine.samples.uploads,
             metrics,
             self.state,
             ComponentChecks(engine.store, engine.supervisor, settings.data_dir),
@@ -285,6 +289,7 @@ class Server:
         )
         await self._start_file_watcher(resource_store)
         requests = self._plugins.export_requests(exporter_names(settings))
+        samples = await open_samples(self._stack, settings, store, runtime)
         jobs = JobService(
             store,
             supervisor,
@@ -294,9 +299,10 @@ class Server:
             utc_now,
             _new_id,
             requests,
+            samples.collector,
             settings.service.benchmarks_limit,
         )
-        return _Engine(store, outbox, supervisor, resources, jobs, credentials)
+        return _Engine(store, outbox, supervisor, resources, jobs, samples, credentials)
 
     def _start_observers(self, store: JobStore, runtime: Runtime) -> None:
         observers = self._plugins.observers()

@@ -14,6 +14,7 @@ from evalhub_server.domain.record import (
     PlannedBenchmark,
     ResultRecord,
 )
+from evalhub_server.domain.samples import sample_set_view
 from evalhub_server.domain.scoring import left_out_of_score
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import (
@@ -50,9 +51,7 @@ def job_resource(job: JobRecord) -> JobResource:
         results=JobResults(
             test=job.progress.test,
             left_out=_left_out(job),
-            benchmarks=tuple(
-                _result(planned[b.index], b.index, b.result) for b in job.benchmarks if b.result
-            ),
+            benchmarks=tuple(_result(planned[b.index], b, b.result) for b in job.benchmarks if b.result),
             mlflow_experiment_url=job.experiment.url if job.experiment else "",
             mlflow_experiment_link=job.experiment.link
             if job.experiment and job.state is not State.PENDING
@@ -158,6 +157,7 @@ def _status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkS
         progress=benchmark.progress,
         running_metrics=benchmark.running_metrics,
         attempt=benchmark.attempt,
+        samples=sample_set_view(planned, benchmark),
     )
 
 
@@ -168,11 +168,11 @@ def complete_metrics_schema(result: ResultRecord) -> tuple[MetricSchema, ...]:
     return (*result.metrics_schema, *(MetricSchema(name=name, type="numeric") for name in missing))
 
 
-def _result(planned: PlannedBenchmark, index: int, result: ResultRecord) -> BenchmarkResult:
+def _result(planned: PlannedBenchmark, benchmark: BenchmarkRecord, result: ResultRecord) -> BenchmarkResult:
     return BenchmarkResult(
         id=planned.id,
         provider_id=planned.provider_id,
-        benchmark_index=index,
+        benchmark_index=benchmark.index,
         metrics=result.metrics,
         metrics_schema=complete_metrics_schema(result),
         additional_info=result.additional_info,
@@ -180,6 +180,7 @@ def _result(planned: PlannedBenchmark, index: int, result: ResultRecord) -> Benc
         mlflow_run_id=result.mlflow_run_id,
         logs_path=result.logs_path,
         test=result.test,
+        samples=sample_set_view(planned, benchmark),
     )
 
 

@@ -45,7 +45,7 @@ def too_many_request_bodies(limit_bytes: int) -> ApiError:
 
 
 def not_found(kind: str, resource_id: str) -> ApiError:
-    """``kind`` is one of: evaluation job, collection, provider, benchmark."""
+    """``kind`` is one of: evaluation job, collection, provider, benchmark, sample, artifact."""
     return ApiError(404, "resource_not_found", f"The {kind} resource '{resource_id}' was not found.")
 
 
@@ -127,6 +127,40 @@ def benchmark_closed(job_id: str, benchmark_id: str, index: int, state: State) -
         f"is '{state.value}', which the event contradicts."
     )
     return ApiError(409, "job_can_not_be_updated", text)
+
+
+def attempt_superseded(job_id: str, index: int, attempt: int, current: int) -> ApiError:
+    text = (
+        f"The upload is of attempt {attempt} of the benchmark at index {index} of job {job_id}, but its current attempt is "
+        f"{current}; samples and artifacts of other attempts are not stored."
+    )
+    return ApiError(409, "attempt_superseded", text)
+
+
+def samples_not_available(job_id: str, index: int, state: str, message: str) -> ApiError:
+    """``state`` is that of the sample set, or empty if there is none yet."""
+    why = {
+        "": "its workload has not ended",
+        "pending": "the server has not stored them yet; try again in a moment",
+        "none": message or "its adapter left none",
+        "failed": message,
+    }[state]
+    text = f"The benchmark at index {index} of job {job_id} has no samples to show: {why}."
+    return ApiError(404, "samples_not_available", text)
+
+
+def upload_too_large(what: str, limit_bytes: int, setting: str) -> ApiError:
+    text = f"The {what} exceeds the maximum size of {limit_bytes} bytes. The server's setting {setting} raises it."
+    return ApiError(413, "upload_too_large", text, {"Connection": "close"})
+
+
+def too_many_artifacts(limit: int) -> ApiError:
+    text = f"The benchmark has {limit} artifacts, the maximum number. The server's setting samples.max_artifacts raises it."
+    return ApiError(413, "upload_too_large", text, {"Connection": "close"})
+
+
+def samples_not_kept(reason: str) -> ApiError:
+    return ApiError(409, "samples_not_kept", f"This server keeps no samples: {reason}.")
 
 
 def query_parameter_invalid(name: str, kind: str, value: str) -> ApiError:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from evalhub_server.models.common import HardwareConfig, Json, Message, PrimaryScore, State, TestDataRef
 from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema, Progress
+from evalhub_server.models.sample import SampleSet
 
 
 class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -92,8 +93,9 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     replace that. ``launched_at`` without ``handle``: a launch was intended and may have happened. ``runtime`` is the
     name of the runtime that launched it and that created ``handle``; empty before the launch. ``exit``: the workload
     has ended and nothing of it runs. ``resolved_sha`` is the commit of its test data, as its adapter reported it.
-    ``attempt`` counts its launches from 1. ``refused`` is the last event that was refused. ``progress`` and ``running_metrics`` are the last reported ones of a
-    running benchmark.
+    ``attempt`` counts its launches from 1. ``refused`` is the last event that was refused. ``progress`` and
+    ``running_metrics`` are the last reported ones of a running benchmark. ``samples`` describes its samples, which are
+    files; None until the workload has ended or has uploaded some.
     """
 
     index: int
@@ -114,6 +116,7 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     refused: RefusedEvent | None = None
     progress: Progress | None = None
     running_metrics: Json = {}
+    samples: SampleSet | None = None
 
     @property
     def has_workload(self) -> bool:
@@ -293,8 +296,12 @@ class JobRecord(Struct, kw_only=True, frozen=True):
 
     @property
     def open(self) -> bool:
-        """Whether anything is left to run, to watch or to export. A storage lists these jobs at start-up."""
-        return self.unfinished or any(entry.state == "pending" for entry in self.progress.outbox)
+        """Whether anything is left to run, to watch, to collect or to export. A storage lists these jobs at start-up."""
+        return (
+            self.unfinished
+            or any(entry.state == "pending" for entry in self.progress.outbox)
+            or any(b.samples is not None and b.samples.state == "pending" for b in self.benchmarks)
+        )
 
     @property
     def unfinished(self) -> bool:

@@ -26,6 +26,7 @@ from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_logs import read_logs
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.resources import ResourceService
+from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import ApiError, RuntimeUnavailable, StorageError, StorageUnavailable
 from evalhub_server.models.event import BenchmarkEvent
@@ -65,6 +66,7 @@ class JobService:
         clock: Clock,
         new_id: Callable[[], str],
         export_requests: Mapping[str, type[msgspec.Struct]],
+        samples: SampleCollector,
         max_benchmarks: int = -1,
     ) -> None:
         self._store = store
@@ -75,6 +77,7 @@ class JobService:
         self._clock = clock
         self._new_id = new_id
         self._export_requests = export_requests
+        self.samples = samples
         self._max_benchmarks = max_benchmarks  # of one job; -1: no limit
 
     @property
@@ -261,6 +264,7 @@ class JobService:
         await self._stop(job, force=force)
         await self._remove_files(job, force=force)
         await self._store.delete(job, identity.scope)
+        await self.samples.remove(job.id)  # an upload may have come meanwhile
         for benchmark in self._foreign(job):
             log.warning(
                 "Deleted a benchmark of a runtime that is not selected; it may still run, and its files are kept",
@@ -304,6 +308,7 @@ class JobService:
 
     async def _remove_files(self, job: JobRecord, *, force: bool = False) -> None:
         try:
+            await self.samples.remove(job.id)
             await self._runtime.remove(job.id, job.tenant)
         except Exception as error:
             if force:

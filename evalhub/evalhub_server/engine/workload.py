@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import INTERRUPTED, BenchmarkRecord, Exit, JobRecord
+from evalhub_server.domain.sample_transitions import samples_expected
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.deadlines import Deadline, next_deadline, start_moment
 from evalhub_server.engine.job_store import JobStore
@@ -283,7 +284,9 @@ class Workload:
         if isinstance(stop, Deadline):
             kind, limit_s = stop.kind, stop.limit_s
             await self._stored.persist(
-                lambda job: transitions.timed_out(job, index, kind, limit_s, tail, self._clock())
+                lambda job: self._with_samples(
+                    transitions.timed_out(job, index, kind, limit_s, tail, self._clock())
+                )
             )
         else:
             await self._persist_exit(exit_, tail)
@@ -294,11 +297,14 @@ class Workload:
             exit_ = replace(exit_, reason=INTERRUPTED)
         index, restart = self.slot.index, self._settings.restart_interrupted
         job = await self._stored.persist(
-            lambda job: transitions.exited(
-                job, index, exit_, tail, self._clock(), restart_interrupted=restart
+            lambda job: self._with_samples(
+                transitions.exited(job, index, exit_, tail, self._clock(), restart_interrupted=restart)
             )
         )
         self.relaunch = not job.benchmarks[index].state.terminal
+
+    def _with_samples(self, job: JobRecord) -> JobRecord:
+        return samples_expected(job, self.slot.index) if self._runtime.hands_over_samples else job
 
     async def _until_exit(self, handle: Handle, waiting: asyncio.Task[Exit]) -> Deadline | bool | None:
         """Wait for the workload to exit; None if it exited by itself, True if stopped on request, or the missed deadline."""

@@ -18,6 +18,7 @@ from evalhub_server.models.common import (
     TestDataRef,
 )
 from evalhub_server.models.rules import NOT_BLANK, REQUIRED, TAG_NAME, URL, max_items, max_length, minimum
+from evalhub_server.models.sample import SampleSet
 
 
 class ModelAuth(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -181,6 +182,8 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     ``progress`` and ``running_metrics`` are the last ones that the adapter reported while the benchmark ran. The metrics
     are preliminary and never part of the results; a completed benchmark has none. ``attempt`` counts the launches of its
     adapter, and is left out for the first one.
+
+    ``samples`` is absent until the benchmark's workload has ended or has uploaded samples.
     """
 
     provider_id: str
@@ -195,6 +198,7 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     progress: Progress | None = None
     running_metrics: Json = {}
     attempt: int = 1
+    samples: SampleSet | None = None
 
 
 class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -210,6 +214,7 @@ class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
     mlflow_run_id: str = ""
     logs_path: str = ""
     test: BenchmarkTest | None = None
+    samples: SampleSet | None = None
 
 
 class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -21,7 +21,10 @@ class JobSpecExports(Struct, kw_only=True, frozen=True):
 
 
 class JobSpec(Struct, kw_only=True, frozen=True):
-    """One benchmark of a job; the adapter reports to ``callback_url``."""
+    """One benchmark of a job; the adapter reports to ``callback_url``.
+
+    It may leave a file of samples at ``samples_path`` and other files in the directory ``artifacts_path``.
+    """
 
     id: str
     provider_id: str
@@ -35,3 +38,5 @@ class JobSpec(Struct, kw_only=True, frozen=True):
     callback_url: str
     exports: JobSpecExports | UnsetType = UNSET
     primary_score: PrimaryScore | UnsetType = UNSET
+    samples_path: str | UnsetType = UNSET
+    artifacts_path: str | UnsetType = UNSET

@@ -93,6 +93,7 @@ from evalhub_server.models.job import (
     OciConnection,
     OciCoordinates,
     OciExport,
+    Progress,
 )
 from evalhub_server.models.jobspec import JobSpec, JobSpecExports, JobSpecOci
 from evalhub_server.models.provider import (
@@ -104,6 +105,7 @@ from evalhub_server.models.provider import (
     ProviderConfig,
     ScoreRange,
 )
+from evalhub_server.models.sample import Artifact, BadLine, SampleSet, ScoreDifference
 from evalhub_server.plugins.descriptors import (
     OLDEST_PLUGIN_API,
     PLUGIN_API,
@@ -114,7 +116,15 @@ from evalhub_server.plugins.descriptors import (
 )
 from evalhub_server.plugins.export import CARD, Exporter, export_request
 from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
-from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Limits, LogOptions, Notice, Runtime
+from evalhub_server.plugins.runtime import (
+    BenchmarkRun,
+    Handle,
+    Limits,
+    LogOptions,
+    Notice,
+    Runtime,
+    SampleFiles,
+)
 from evalhub_server.plugins.sections import convert_section, find_section
 from evalhub_server.plugins.storage import (
     JobChange,
@@ -200,7 +210,9 @@ __all__ = [
     "Amounts",
     "AnyResource",
     "ApiError",
+    "Artifact",
     "Backoff",
+    "BadLine",
     "BenchmarkAgent",
     "BenchmarkEvent",
     "BenchmarkRecord",
@@ -274,6 +286,7 @@ __all__ = [
     "PluginContext",
     "PluginError",
     "PrimaryScore",
+    "Progress",
     "ProviderAgent",
     "ProviderBenchmark",
     "ProviderConfig",
@@ -293,6 +306,9 @@ __all__ = [
     "Runtime",
     "RuntimeUnavailable",
     "S3Ref",
+    "SampleFiles",
+    "SampleSet",
+    "ScoreDifference",
     "ScoreRange",
     "SettingsError",
     "SidecarContainer",

@@ -29,6 +29,7 @@ RESERVED_SECTIONS = frozenset(
         "otel",
         "plugins",
         "prometheus",
+        "samples",
         "secrets",
         "service",
         "sidecar",

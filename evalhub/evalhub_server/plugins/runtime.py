@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -75,6 +76,13 @@ class Notice(Struct, kw_only=True, frozen=True):
     message: str
 
 
+class SampleFiles(Struct, kw_only=True, frozen=True):
+    """Where an adapter on this host leaves its samples, a file, and its artifacts, a directory. Neither need exist."""
+
+    samples: Path
+    artifacts: Path
+
+
 class Runtime(ABC):
     """A way to run adapters. A small one takes about 200 lines.
 
@@ -105,6 +113,9 @@ class Runtime(ABC):
 
     exit_grace_s: float = 0.0
     """Seconds for which a result may still arrive after :meth:`wait` has returned, if more than the server's own grace."""
+
+    hands_over_samples: bool = False
+    """Whether its adapters get a place for samples: files on this host (:meth:`sample_files`), or a volume that is uploaded."""
 
     observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
     """Called with every committed change, like the hook ``evalhub_job_changed``; None if not needed."""
@@ -201,6 +212,14 @@ class Runtime(ABC):
         Raises:
             RuntimeUnavailable: before the first chunk, if the log cannot be read at present; clients get an error.
         """
+
+    async def sample_files(self, handle: Handle) -> SampleFiles | None:
+        """Return where an ended workload left samples and artifacts on this host; None if it uploads them.
+
+        The server reads them in the background, also after a restart, and again after a crash, so they must stay until
+        :meth:`remove`.
+        """
+        return None
 
     @abstractmethod
     async def remove(self, job_id: str, tenant: str) -> None:

@@ -16,6 +16,7 @@ from evalhub_server.settings.schema import (
     OtelSettings,
     PluginSettings,
     PrometheusSettings,
+    SampleSettings,
     ServiceSettings,
     SupervisorSettings,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "OtelSettings",
     "PluginSettings",
     "PrometheusSettings",
+    "SampleSettings",
     "Secrets",
     "ServerFlags",
     "ServiceSettings",

@@ -252,6 +252,33 @@ class CatalogSettings(Struct, kw_only=True, frozen=True):
     ] = False
 
 
+class SampleSettings(Struct, kw_only=True, frozen=True):
+    """Section ``samples``: the samples and artifacts that adapters leave."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="Folder in which samples and artifacts are stored. Default: `samples` in the data directory. Without a data directory they last as long as the jobs in memory; a database of its own needs this setting.",
+            examples=["/var/lib/evalhub/samples"],
+        ),
+    ] = ""
+    max_bytes: Annotated[
+        int,
+        Meta(description="Maximum size of the samples of one benchmark. Further samples are left out."),
+    ] = 1024 * MIB
+    max_count: Annotated[
+        int, Meta(description="Maximum number of samples of one benchmark. Further samples are left out.")
+    ] = 1_000_000
+    max_sample_bytes: Annotated[
+        int,
+        Meta(description="Maximum size of one sample. Larger ones are left out and counted as bad lines."),
+    ] = 8 * MIB
+    max_artifact_bytes: Annotated[
+        int, Meta(description="Maximum total size of the artifacts of one benchmark.")
+    ] = 1024 * MIB
+    max_artifacts: Annotated[int, Meta(description="Maximum number of artifacts of one benchmark.")] = 100
+
+
 class PrometheusSettings(Struct, kw_only=True, frozen=True):
     """Section ``prometheus``: a listener of its own for ``/metrics``."""
 
@@ -363,6 +390,7 @@ CORE_SECTIONS: Mapping[str, type[Struct]] = {
     "plugins": PluginSettings,
     "supervisor": SupervisorSettings,
     "finalizer": FinalizerSettings,
+    "samples": SampleSettings,
     "prometheus": PrometheusSettings,
     "otel": OtelSettings,
     "sidecar": SidecarSettings,

@@ -21,6 +21,7 @@ from evalhub_server.settings.schema import (
     OtelSettings,
     PluginSettings,
     PrometheusSettings,
+    SampleSettings,
     ServiceSettings,
     SupervisorSettings,
 )
@@ -42,6 +43,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     log_format: str = "auto"
     service: ServiceSettings = ServiceSettings()
     catalog: CatalogSettings = CatalogSettings()
+    samples: SampleSettings = SampleSettings()
     plugins: PluginSettings = PluginSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     finalizer: FinalizerSettings = FinalizerSettings()
@@ -66,6 +68,15 @@ class Settings(Struct, kw_only=True, frozen=True):
     def collections_dirs(self) -> tuple[Path, ...]:
         """Directories of collection files, looked up on each access."""
         return resources_dirs(self.config_file, "collections", bundled=self.catalog.bundled)
+
+    @property
+    def samples_dir(self) -> Path | None:
+        """Folder of samples and artifacts; None if neither ``samples.url`` nor a data directory is set."""
+        if "://" in self.samples.url.removeprefix("file://"):
+            return Path(self.samples.url)  # refused at the start
+        if self.samples.url:
+            return Path(self.samples.url.removeprefix("file://")).expanduser().absolute()
+        return self.data_dir / "samples" if self.data_dir is not None else None
 
     @property
     def host(self) -> str:
@@ -101,7 +112,7 @@ class Settings(Struct, kw_only=True, frozen=True):
 
     def shown(self) -> dict[str, Any]:
         """Redacted configuration for the log: sections of the core with defaults, others as configured."""
-        names = ("service", "catalog", "plugins", "supervisor", "finalizer", "prometheus")
+        names = ("service", "catalog", "plugins", "supervisor", "finalizer", "samples", "prometheus")
         core = {name: getattr(self, name) for name in names}
         rest = {key: value for key, value in self.sections.items() if key.lower() not in {*core, *MAPPINGS}}
         return self.secrets.shown({**msgspec.to_builtins(core, enc_hook=_plain), **rest})

@@ -13,7 +13,10 @@ from litestar.types import ASGIApp, OnAppInitHandler
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resources import ResourceService
+from evalhub_server.engine.sample_store import SampleStore
+from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.settings import Settings
+from evalhub_server.web.artifact_routes import artifact_router
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.collections import collection_router
 from evalhub_server.web.credentials import Credentials
@@ -29,6 +32,7 @@ from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.providers import provider_router
 from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.sample_routes import sample_router
 from evalhub_server.web.services import Services
 
 HANDLERS = (
@@ -36,6 +40,8 @@ HANDLERS = (
     ready,
     job_router,
     log_router,
+    sample_router,
+    artifact_router,
     provider_router,
     collection_router,
     openapi_yaml,
@@ -49,6 +55,8 @@ def make_app(
     settings: Settings,
     jobs: JobService,
     resources: ResourceService,
+    files: SampleStore,
+    uploads: SampleUploads,
     metrics: Metrics,
     state: ServerState,
     components: ComponentChecks,
@@ -61,7 +69,7 @@ def make_app(
     Without ``credentials`` clients are not authenticated. ``around_routes`` wraps the routes inside the middleware.
     ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins.
     """
-    services = Services(settings.service, jobs, resources, metrics, state, components)
+    services = Services(settings.service, jobs, resources, files, uploads, metrics, state, components)
     policy = OriginPolicy(settings, settings.host)
     limit_bytes = settings.service.body_limit_bytes  # -1: no limit
     litestar = _Litestar(

@@ -27,7 +27,15 @@ log = structlog.get_logger()
 CHECK_INTERVAL_S = 1.0
 CALLBACK = b"/callback/"
 JOBS, EVENTS = "/api/v1/evaluations/jobs/", "/events"
-_CALLBACK = re.compile(rb"/callback/([A-Za-z0-9_-]{43})(/api/v1/evaluations/jobs/[^/]+/events)")
+_CALLBACK = re.compile(
+    rb"/callback/([A-Za-z0-9_-]{43})(/api/v1/evaluations/jobs/[^/]+/(?:events|benchmarks/[0-9]+/(?:samples|artifacts)))"
+)
+_REPORTS = {
+    "POST": re.compile(re.escape(JOBS) + r"([^/]+)" + EVENTS),
+    "PUT": re.compile(re.escape(JOBS) + r"([^/]+)/benchmarks/[0-9]+/(?:samples|artifacts)"),
+}
+"""What an adapter may send with the token of its job, by method: events, and uploads of samples and artifacts."""
+
 _CALLBACK_PREFIX = re.compile(rb"\A/callback/[^/]*")
 _PURPOSE = b"evalhub callback of job "
 
@@ -54,11 +62,13 @@ class Credentials:
         scheme, _, given = authorization.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(b" \t"), self._tokens[-1])
 
-    def is_report_token(self, callback_token: bytes, path: str) -> bool:
-        """Whether this is the callback token of the job whose events are posted to ``path``."""
+    def is_report_token(self, callback_token: bytes, method: str, path: str) -> bool:
+        """Whether this is the callback token of the job that a request reports to: its events, samples or artifacts."""
         self._reload_if_due()
-        job_id = path.removeprefix(JOBS).removesuffix(EVENTS)
-        return any(hmac.compare_digest(callback_token, _derive(token, job_id)) for token in self._tokens)
+        report = _REPORTS[method].fullmatch(path) if method in _REPORTS else None
+        if report is None:
+            return False
+        return any(hmac.compare_digest(callback_token, _derive(token, report[1])) for token in self._tokens)
 
     def callback_path(self, job_id: str) -> str:
         """The path of the callback URL for the adapters of a job."""

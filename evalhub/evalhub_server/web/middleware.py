@@ -211,7 +211,7 @@ def _authenticate(
     credentials: Credentials, method: str, path: str, authorization: bytes, callback_token: bytes
 ) -> bool:
     """Whether the request is a report with the token of its job. Raises :class:`ApiError` without any valid token."""
-    if callback_token and method == "POST" and credentials.is_report_token(callback_token, path):
+    if callback_token and credentials.is_report_token(callback_token, method, path):
         return True
     if not credentials.is_valid(authorization):
         raise problems.unauthorized()

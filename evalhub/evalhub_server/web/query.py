@@ -36,6 +36,10 @@ class Query:
         """The first value that is not empty, or an empty string."""
         return next((value for value in self._values.get(name, ()) if value), "")
 
+    def texts(self, name: str) -> list[str]:
+        """All values that are not empty."""
+        return [value for value in self._values.get(name, ()) if value]
+
     def given(self, name: str) -> bool:
         """Whether the parameter is present, even if it is empty."""
         return name in self._values
@@ -115,12 +119,15 @@ class Query:
         offset = self.integer("offset", 0)
         return (limit if 1 <= limit <= MAX_LIMIT else MAX_LIMIT), min(offset, MAX_OFFSET)
 
-    def links(self, limit: int, offset: int, total: int) -> tuple[Link, Link | None]:
-        """The URLs of this page and of the next one, if any."""
+    def links(
+        self, limit: int, offset: int, total: int, *, after: int | None = None
+    ) -> tuple[Link, Link | None]:
+        """The URLs of this page and of the next one, if any. ``after`` is a cursor that replaces the offset."""
         first = Link(href=link_to(self._scope))
         if offset + limit >= total:
             return first, None
-        values = {**self._values, "limit": [str(limit)], "offset": [str(offset + limit)]}
+        position = {"offset": str(offset + limit)} if after is None else {"after": str(after)}
+        values = {**self._values, "limit": [str(limit)], **{name: [text] for name, text in position.items()}}
         pairs = (f"{quote(n, safe='')}={quote(v, safe='')}" for n in sorted(values) for v in values[n])
         path = link_to(self._scope).partition("?")[0]
         return first, Link(href=f"{path}?{'&'.join(pairs)}")

@@ -12,6 +12,8 @@ from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resource_store import benchmarks_of
 from evalhub_server.engine.resources import ResourceService
+from evalhub_server.engine.sample_store import SampleStore
+from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.models.collection import CollectionResource
 from evalhub_server.models.provider import Provider
 from evalhub_server.settings import ServiceSettings
@@ -30,6 +32,8 @@ class Services:
         settings: ServiceSettings,
         jobs: JobService,
         resources: ResourceService,
+        files: SampleStore,
+        uploads: SampleUploads,
         metrics: Metrics,
         state: ServerState,
         components: ComponentChecks,
@@ -37,6 +41,8 @@ class Services:
         self.settings = settings
         self.jobs = jobs
         self.resources = resources
+        self.files = files
+        self.uploads = uploads
         self.metrics = metrics
         self.state = state
         self.components = components

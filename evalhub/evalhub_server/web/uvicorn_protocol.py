@@ -147,13 +147,17 @@ LINGER_S = 15.0
 """How long that may take if there is no time limit for bodies."""
 _METHOD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ")
 _PLACEHOLDER_METHOD = b"TRACE"
+_UPLOADS = (b"/samples", b"/artifacts")
+"""Ends of paths to which files of any size are sent."""
 
 
 class Limits(Struct, kw_only=True, frozen=True):
     """Limits of a request; 0 seconds are no limit.
 
     ``head_timeout_s`` begins with the connection, or with the first byte of a later request, and ends with the head;
-    ``body_timeout_s`` begins there and ends with the body. ``head_bytes`` includes the request line.
+    ``body_timeout_s`` begins there and ends with the body; for an upload of samples or artifacts it begins
+    again whenever something arrives.
+    ``head_bytes`` includes the request line.
     """
 
     head_timeout_s: float
@@ -226,6 +230,8 @@ class LimitedProtocol(Protocol):
             if self._head_bytes > self._limits.head_bytes and self._idle:
                 self._refuse("431 Request Header Fields Too Large")
                 return
+        if self._phase is _Phase.BODY and self.url.partition(b"?")[0].endswith(_UPLOADS):
+            self._stop_timer()
         if self._timer is None:
             self._start_timer()
 

@@ -69,6 +69,16 @@ class Attempt(Struct, kw_only=True, frozen=True):
         return self.directory / "jobrun.log"
 
     @property
+    def samples(self) -> Path:
+        """The file for samples: a name of its own for each attempt, so that none reads those of an earlier one."""
+        return self.directory / f"samples-{self.number}.jsonl"
+
+    @property
+    def artifacts(self) -> Path:
+        """The directory for artifacts."""
+        return self.directory / f"artifacts-{self.number}"
+
+    @property
     def marker(self) -> str:
         return f"{self.directory}#{self.number}"
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from evalhub_runtime_local.attempt_files import JOB_SPEC_PATH, Attempt
 from evalhub_runtime_local.process_tree import SERVER_MARKER
 from evalhub_server.plugins import BenchmarkRun, LaunchError
 
@@ -42,7 +43,7 @@ def parse_command(run: BenchmarkRun, default_cwd: str = "") -> Command:
 
 
 def adapter_environment(
-    run: BenchmarkRun, command: Command, job_spec: Path, secrets: frozenset[str]
+    run: BenchmarkRun, command: Command, attempt: Attempt, secrets: frozenset[str]
 ) -> dict[str, str]:
     """Return the adapter's environment.
 
@@ -52,7 +53,9 @@ def adapter_environment(
     own = {*secrets, SERVER_MARKER}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     common = {
-        "EVALHUB_JOB_SPEC_PATH": str(job_spec),
+        JOB_SPEC_PATH: str(attempt.job_spec),
+        "EVALHUB_SAMPLES_PATH": str(attempt.samples),
+        "EVALHUB_ARTIFACTS_PATH": str(attempt.artifacts),
         "EVALHUB_MODE": "local",
         "EVALHUB_PYTHON": sys.executable,
     }

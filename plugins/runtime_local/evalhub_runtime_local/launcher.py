@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import structlog
+from msgspec.structs import replace
 
 from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, open_own
@@ -153,8 +154,9 @@ class Launcher:
         fresh = not attempt.directory.exists()
         try:
             make_private(attempt.meta)
-            attempt.write_job_spec(self._adapter_spec(run.spec))
-            environment = adapter_environment(run, command, attempt.job_spec, self._secrets)
+            make_private(attempt.artifacts)
+            attempt.write_job_spec(self._adapter_spec(run.spec, attempt))
+            environment = adapter_environment(run, command, attempt, self._secrets)
             group = None if self.cgroup is None else cgroup.create(self.cgroup, attempt.marker)
             with self._workloads.lock:
                 pid = spawn(shell, command, attempt, {**environment, MARKER: attempt.marker}, group)
@@ -177,7 +179,8 @@ class Launcher:
         except UnsafePath as error:
             raise LaunchError(f"The job directory cannot be used: {error}") from error
 
-    def _adapter_spec(self, spec: JobSpec) -> JobSpec:
+    def _adapter_spec(self, spec: JobSpec, attempt: Attempt) -> JobSpec:
+        spec = replace(spec, samples_path=str(attempt.samples), artifacts_path=str(attempt.artifacts))
         if self._sidecar is None:
             return spec
         try:

@@ -45,6 +45,7 @@ from evalhub_server.plugins import (
     PluginContext,
     Runtime,
     RuntimeUnavailable,
+    SampleFiles,
     SettingsError,
     SidecarUrls,
     StartupError,
@@ -66,6 +67,7 @@ class LocalRuntime(Runtime):
 
     name = "local"
     provider_key = "local"
+    hands_over_samples = True
 
     def __init__(
         self,
@@ -180,6 +182,13 @@ class LocalRuntime(Runtime):
         if parsed is not None:
             async for block in tail(attempt_from(parsed).log, options.tail_lines):
                 yield block
+
+    async def sample_files(self, handle: Handle) -> SampleFiles | None:
+        parsed = _parse(handle)
+        if parsed is None:
+            return None
+        attempt = attempt_from(parsed)
+        return SampleFiles(samples=attempt.samples, artifacts=attempt.artifacts)
 
     async def remove(self, job_id: str, tenant: str) -> None:
         path = str(self.jobs_dir.job(job_id))

@@ -261,6 +261,8 @@ async def test_files_are_private_and_as_documented(runtime: LocalRuntime, jobs: 
         "num_examples",
         "parameters",
         "callback_url",
+        "samples_path",
+        "artifacts_path",
     ]
 
 

@@ -16,14 +16,16 @@ from evalhub_server.web.responses import error_body
 
 
 def request_body(body: RequestBody, schemas: Schemas) -> Json:
-    if body.schema is not None:
+    if body.media_type != JSON:
+        schema: Json = {"type": "string"}
+    elif body.schema is not None:
         schema = body.schema(schemas)
     else:
         schema = schemas.ref(body.type, Direction.STRICT_REQUEST if body.strict else Direction.REQUEST)
     if not body.required:
         schema = nullable(schema)
     examples = {name: {"value": value} for name, value in body.examples.items()}
-    return {"required": body.required, "content": {JSON: {"schema": schema, "examples": examples}}}
+    return {"required": body.required, "content": {body.media_type: {"schema": schema, "examples": examples}}}
 
 
 def success_response(success: Success, schemas: Schemas) -> Json:
@@ -34,6 +36,8 @@ def success_response(success: Success, schemas: Schemas) -> Json:
         if success.example is not None:
             content["example"] = msgspec.to_builtins(success.example(), enc_hook=str)
         response["content"] = dict.fromkeys(success.media_types, content)
+    if success.file_type:
+        response["content"][success.file_type] = {"schema": {"type": "string"}}
     if success.links:
         response["links"] = {link.operation: _link(link) for link in success.links}
     return response

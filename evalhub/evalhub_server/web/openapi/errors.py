@@ -5,7 +5,7 @@ from __future__ import annotations
 from evalhub_server.domain import problems
 from evalhub_server.domain.json_patch import OPERATIONS
 from evalhub_server.errors import ApiError, StorageError, StorageUnavailable
-from evalhub_server.web.openapi.operation import Operation
+from evalhub_server.web.openapi.operation import JSON, Operation
 
 ID = "0e0ef8f5-2a37-4a4c-a8f0-5a4c1b3d2f10"
 
@@ -77,7 +77,7 @@ def errors_of(
 ) -> tuple[ApiError, ...]:
     """The errors of an operation: its own and the shared ones."""
     return (
-        *(WITH_BODY if operation.body is not None else ()),
+        *(WITH_BODY if operation.body is not None and operation.body.media_type == JSON else ()),
         *operation.errors,
         *(AUTHENTICATED if authenticated else ()),
         *(RESOURCES if resources else ()),

@@ -15,13 +15,23 @@ from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.domain.resource_transitions import Creation, new_collection, new_provider
 from evalhub_server.domain.resource_transitions import clone as clone_of
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
+from evalhub_server.domain.samples import parse_sample, shown_line
 from evalhub_server.domain.transitions import apply_event, new_job
 from evalhub_server.models.card import EvaluationCard
 from evalhub_server.models.collection import CollectionConfig, CollectionResource
-from evalhub_server.models.common import Json, Link, Page, PassCriteria
+from evalhub_server.models.common import Json, Link, Page, PassCriteria, PrimaryScore
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
 from evalhub_server.models.provider import Provider, ProviderConfig
+from evalhub_server.models.sample import (
+    Artifact,
+    ArtifactList,
+    Facet,
+    FacetValue,
+    Sample,
+    SamplePage,
+    SampleSet,
+)
 from evalhub_server.web.openapi.errors import ID
 
 CREATED = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -172,3 +182,43 @@ def _page(name: str, item: Any) -> Page[Any]:
         total_count=2,
         items=[item],
     )
+
+
+SAMPLE_LINE = (
+    '{"sample_id": "q-17", "metrics": {"accuracy": 1}, "input": "17 + 25 = ?", "output": "42", "target": "42", '
+    '"latency_s": 0.31}\n'
+)
+
+
+def sample_set() -> SampleSet:
+    return SampleSet(
+        state="stored",
+        count=1,
+        bytes=130,
+        digest="d1" * 32,
+        metrics=("accuracy",),
+        means={"accuracy": 1.0},
+        outcomes={"passed": 1},
+        item_set_hash="5e" * 32,
+        artifacts=(artifact(),),
+    )
+
+
+def samples() -> SamplePage:
+    sample = parse_sample(SAMPLE_LINE.encode(), PrimaryScore(metric="accuracy"))
+    shown = msgspec.json.decode(shown_line(sample.line, sample.outcome, sample.key_hash), type=Sample)
+    return SamplePage(
+        first=Link(href=f"/api/v1/evaluations/jobs/{ID}/benchmarks/0/samples?facets=outcome"),
+        limit=50,
+        total_count=1,
+        items=(shown,),
+        facets=(Facet(name="outcome", distinct=1, values=(FacetValue(value="passed", count=1),)),),
+    )
+
+
+def artifact() -> Artifact:
+    return Artifact(name="logs/run.eval", bytes=48_213, digest="a7" * 32)
+
+
+def artifacts() -> ArtifactList:
+    return ArtifactList(items=(artifact(),))

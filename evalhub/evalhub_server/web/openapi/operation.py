@@ -28,8 +28,11 @@ class Parameter(Struct, kw_only=True, frozen=True):
 class RequestBody(Struct, kw_only=True, frozen=True):
     """A JSON request body: a model, or a function that derives its ``schema`` from the models.
 
-    ``strict``: unknown fields are refused. ``examples`` maps a short name to a whole body.
+    ``strict``: unknown fields are refused. ``examples`` maps a short name to a whole body. With another ``media_type``
+    the body is any bytes, and the handler's own errors are all that it causes.
     """
+
+    media_type: str = JSON
 
     type: Any = None
     schema: Callable[[Schemas], Json] | None = None
@@ -49,13 +52,14 @@ class Link(Struct, kw_only=True, frozen=True):
 class Success(Struct, kw_only=True, frozen=True):
     """The successful response of an operation. ``type`` is a model; ``schema`` describes a body of another media type.
 
-    ``headers`` are names of :data:`~evalhub_server.web.openapi.parameters.HEADERS`.
+    ``file_type`` is the media type of a file that the operation may answer with instead. ``headers`` are names of :data:`~evalhub_server.web.openapi.parameters.HEADERS`.
     """
 
     status: int = 200
     description: str
     type: Any = None
     media_types: tuple[str, ...] = (JSON,)
+    file_type: str = ""
     schema: Json | None = None
     headers: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()

@@ -135,6 +135,16 @@ HEADERS: dict[str, Json] = {
         "schema": {"type": "integer", "minimum": 1},
         "required": True,
     },
+    "Content-Disposition": {
+        "description": "An attachment, with a file name.",
+        "schema": {"type": "string"},
+        "required": True,
+    },
+    "Content-Security-Policy": {
+        "description": "Always `sandbox`: the content is not the server's.",
+        "schema": {"const": "sandbox"},
+        "required": True,
+    },
     "Trailer": {
         "description": (
             "Announces the trailer `X-Log-Truncated`, which follows the body: `true` if the log was truncated. The last line of "

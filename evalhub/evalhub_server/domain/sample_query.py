@@ -1,0 +1,181 @@
+"""Queries over the samples of a benchmark: filters, order and facets, computed on the columns of an index."""
+
+from __future__ import annotations
+
+import math
+import operator
+from array import array
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from evalhub_server.domain.sample_index import SampleIndex
+from evalhub_server.domain.samples import ERROR_KINDS
+from evalhub_server.models.sample import OUTCOMES, Facet, FacetValue, Outcome
+
+Comparison = Literal["eq", "ne", "lt", "le", "gt", "ge", "has", "missing"]
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
+FACETS = ("outcome", "group", "epoch", "error_kind")
+SORTS = ("position", "sample_id", "epoch", "outcome", "group", "latency_s")
+"""Sort keys beside metrics; ``position`` is the order in the file."""
+
+MAX_FACET_VALUES = 100
+Rows = Sequence[int]
+
+
+class MetricFilter(Struct, kw_only=True, frozen=True):
+    """A condition on a metric (or ``latency_s``). ``value`` is unused with ``has`` and ``missing``."""
+
+    metric: str
+    comparison: Comparison
+    value: float = 0.0
+
+
+class SampleQuery(Struct, kw_only=True, frozen=True):
+    """Which samples, in which order. None or an empty collection is no condition.
+
+    ``sort`` is one of :data:`SORTS` or the name of a metric; samples without a value come last in either direction.
+    ``text`` is searched in the sample's text, ASCII letters regardless of case.
+    """
+
+    outcomes: Collection[Outcome] = ()
+    groups: Collection[str] = ()
+    epochs: Collection[int] = ()
+    error_kinds: Collection[str] = ()
+    metrics: tuple[MetricFilter, ...] = ()
+    text: str = ""
+    sort: str = "position"
+    descending: bool = False
+
+    @property
+    def unfiltered(self) -> bool:
+        return not (
+            self.outcomes or self.groups or self.epochs or self.error_kinds or self.metrics or self.text
+        )
+
+
+class Selection(Struct, kw_only=True, frozen=True):
+    """The rows that a query selects, in its order, and the facets that were requested."""
+
+    rows: Rows
+    facets: tuple[Facet, ...]
+
+
+def select(
+    index: SampleIndex,
+    query: SampleQuery,
+    search: Callable[[str, Rows], Collection[int]],
+    facets: Collection[str] = (),
+) -> Selection:
+    """Apply a query. ``search(text, rows)`` returns those of the rows whose sample contains the text.
+
+    A facet counts the samples that all filters except its own select.
+    """
+    conditions = _conditions(index, query)
+    rows = _filtered(range(len(index)), conditions)
+    found: Collection[int] | None = None
+    if query.text:
+        own = {name for name, _ in conditions}
+        # With a facet whose filter is left out, the text must be known of more rows than the selected ones.
+        wider = rows if own.isdisjoint(facets) else range(len(index))
+        found = frozenset(search(query.text, wider))
+        rows = [row for row in rows if row in found]
+    counted: list[Facet] = []
+    for facet in facets:
+        others = [each for each in conditions if each[0] != facet]
+        facet_rows: Rows = rows
+        if len(others) < len(conditions):
+            facet_rows = _filtered(range(len(index)), others)
+            if found is not None:
+                facet_rows = [row for row in facet_rows if row in found]
+        counted.append(_facet(index, facet, facet_rows))
+    return Selection(rows=_sorted(index, rows, query), facets=tuple(counted))
+
+
+Condition = tuple[str, Callable[[Rows], Rows]]
+
+
+def _filtered(rows: Rows, conditions: Sequence[Condition]) -> Rows:
+    for _, keep in conditions:
+        rows = keep(rows)
+    return rows
+
+
+def _conditions(index: SampleIndex, query: SampleQuery) -> list[Condition]:
+    """(facet, function that keeps matching rows) for each condition except the text."""
+    conditions: list[Condition] = []
+    if query.outcomes:
+        wanted = {OUTCOMES.index(outcome) for outcome in query.outcomes}
+        conditions.append(("outcome", _in(index.outcomes, wanted)))
+    if query.groups:
+        wanted = {code for code, name in enumerate(index.group_names) if name in query.groups}
+        conditions.append(("group", _in(index.groups, wanted)))
+    if query.epochs:
+        conditions.append(("epoch", _in(index.epochs, set(query.epochs))))
+    if query.error_kinds:
+        wanted = {ERROR_KINDS.index(kind) for kind in query.error_kinds}
+        conditions.append(("error_kind", _in(index.error_kinds, wanted)))
+    conditions += [("", _metric_condition(index, each)) for each in query.metrics]
+    return conditions
+
+
+def _in(column: Sequence[int], wanted: Collection[int]) -> Callable[[Rows], Rows]:
+    return lambda rows: [row for row in rows if column[row] in wanted]
+
+
+def _metric_condition(index: SampleIndex, condition: MetricFilter) -> Callable[[Rows], Rows]:
+    column = _number_column(index, condition.metric)
+    if condition.comparison == "missing":
+        return lambda rows: [row for row in rows if math.isnan(column[row])]
+    if condition.comparison == "has":
+        return lambda rows: [row for row in rows if not math.isnan(column[row])]
+    compare, value = COMPARISONS[condition.comparison], condition.value
+    return lambda rows: [row for row in rows if not math.isnan(column[row]) and compare(column[row], value)]
+
+
+def _number_column(index: SampleIndex, name: str) -> array[float]:
+    return index.metrics.get(name, index.latency_s)
+
+
+def _sorted(index: SampleIndex, rows: Rows, query: SampleQuery) -> Rows:
+    key = query.sort
+    if key == "position":
+        return rows[::-1] if query.descending else rows
+    if key in index.metrics or key == "latency_s":
+        numbers = _number_column(index, key)
+        present = [row for row in rows if not math.isnan(numbers[row])]
+        missing = [row for row in rows if math.isnan(numbers[row])]
+        present.sort(key=numbers.__getitem__, reverse=query.descending)
+        return present + missing
+    if key == "group":
+        names = index.group_names
+        return sorted(rows, key=lambda row: names[index.groups[row]], reverse=query.descending)
+    columns: dict[str, Callable[[int], int | str]] = {
+        "sample_id": index.ids.__getitem__,
+        "epoch": index.epochs.__getitem__,
+        "outcome": index.outcomes.__getitem__,
+    }
+    return sorted(rows, key=columns[key], reverse=query.descending)  # type: ignore[arg-type]  # one type per column
+
+
+def _facet(index: SampleIndex, facet: str, rows: Rows) -> Facet:
+    columns: dict[str, tuple[Sequence[int], Callable[[int], str]]] = {
+        "outcome": (index.outcomes, OUTCOMES.__getitem__),
+        "group": (index.groups, index.group_names.__getitem__),
+        "epoch": (index.epochs, str),
+        "error_kind": (index.error_kinds, ERROR_KINDS.__getitem__),
+    }
+    column, name = columns[facet]
+    counted = Counter(map(column.__getitem__, rows))
+    most = sorted(counted.items(), key=lambda each: (-each[1], name(each[0])))[:MAX_FACET_VALUES]
+    values = tuple(FacetValue(value=name(code), count=count) for code, count in most)
+    return Facet(name=facet, distinct=len(counted), values=values)

@@ -1,0 +1,170 @@
+"""Collector of samples: reads what adapters on this host left, after they have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+from functools import partial
+
+import structlog
+from msgspec.structs import replace
+
+from evalhub_common.backoff import Backoff
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.domain.sample_transitions import is_collectable, samples_collected
+from evalhub_server.engine.artifact_files import collect_artifacts
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.sample_files import IngestionStopped, NotAFile, open_regular
+from evalhub_server.engine.sample_store import SampleStore
+from evalhub_server.errors import ApiError, NotFound, RuntimeUnavailable, StorageError
+from evalhub_server.models.sample import SampleSet
+from evalhub_server.plugins.hookspecs import JobChanged
+from evalhub_server.plugins.runtime import Runtime, SampleFiles
+
+log = structlog.get_logger()
+
+RETRY = Backoff(first_s=0.2, max_s=30.0)
+
+
+class SampleCollector:
+    """Collects the samples of ended workloads. Call :meth:`start` first, :meth:`close` last."""
+
+    def __init__(self, store: JobStore, runtime: Runtime, files: SampleStore) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._files = files
+        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._closing = False
+        store.listen(self._on_change)
+
+    async def start(self) -> None:
+        """Continue what an earlier server left: remove incomplete files, and collect samples that are pending."""
+        if removed := await self._files.open():
+            log.info("Removed incomplete sample files", files=removed)
+        for job in await self._store.open():
+            self._collect_pending(job)
+
+    async def close(self) -> None:
+        """Stop; what is pending is collected by the next server."""
+        self._closing = True
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._files.close()
+
+    async def settled(self, job_id: str, timeout_s: float) -> None:
+        """Wait until no samples of the job are being collected, at most for the timeout."""
+        tasks = [task for (each, _), task in self._tasks.items() if each == job_id]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    async def remove(self, job_id: str) -> None:
+        """Remove all files of a job and stop what is being written for it. Raises :class:`OSError`."""
+        tasks = [task for (each, _), task in self._tasks.items() if each == job_id]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._files.remove(job_id)
+
+    def _on_change(self, change: JobChanged) -> None:
+        before, after = change.before, change.after
+        if after is not None and (before is None or before.benchmarks is not after.benchmarks):
+            self._collect_pending(after)
+
+    def _collect_pending(self, job: JobRecord) -> None:
+        for benchmark in job.benchmarks:
+            key = job.id, benchmark.index
+            if self._closing or key in self._tasks or not is_collectable(benchmark):
+                continue
+            task = asyncio.create_task(
+                self._collect(job, benchmark), name=f"samples-{job.id}-{benchmark.index}", context=Context()
+            )
+            self._tasks[key] = task
+            task.add_done_callback(lambda _, key=key: self._tasks.pop(key, None))
+
+    async def _collect(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
+        """Read what the adapter left and record the result, with retries while storage or runtime are unavailable."""
+        index, delays = benchmark.index, RETRY.delays()
+        samples: SampleSet | None = None
+        while True:
+            try:
+                if samples is None:
+                    samples = await self._collected(job, benchmark)
+                await self._store.update(job.id, None, partial(_with_samples, index, samples))
+                log_set(job, index, "Samples collected", samples)
+                return
+            except (NotFound, IngestionStopped):
+                return  # deleted, or the server closes
+            except ApiError as error:
+                log.info(
+                    "Samples of an earlier attempt dropped",
+                    job_id=job.id,
+                    benchmark_index=index,
+                    error=error.message,
+                )
+                return
+            except (StorageError, RuntimeUnavailable) as error:
+                log.warning(
+                    "Samples not recorded yet; retrying",
+                    job_id=job.id,
+                    benchmark_index=index,
+                    error=str(error),
+                )
+            except Exception as error:
+                log.error("Samples not collected", job_id=job.id, benchmark_index=index, exc_info=error)
+                samples = SampleSet(
+                    state="failed", attempt=benchmark.attempt, message=f"{type(error).__name__}: {error}"
+                )
+            await asyncio.sleep(next(delays))
+
+    async def _collected(self, job: JobRecord, benchmark: BenchmarkRecord) -> SampleSet:
+        attempt = benchmark.attempt
+        nothing = SampleSet(state="none", attempt=attempt)
+        if self._files.root is None:
+            return replace(nothing, message=self._files.not_kept)
+        if benchmark.handle is None or benchmark.is_foreign(self._runtime.name):
+            return nothing
+        files = await self._runtime.sample_files(benchmark.handle)
+        if files is None:
+            return replace(nothing, message="its adapter uploaded none")
+        try:
+            return await self._files.in_thread(
+                job.id, lambda: self._read(job, benchmark.index, attempt, files)
+            )
+        except OSError as error:
+            text = f"the samples cannot be stored: {error}"
+            log.error("Samples not stored", job_id=job.id, benchmark_index=benchmark.index, error=str(error))
+            return SampleSet(state="failed", attempt=attempt, message=text)
+
+    def _read(self, job: JobRecord, index: int, attempt: int, files: SampleFiles) -> SampleSet:
+        directory, stop = self._files.directory(job.id, index), self._files.stop_of(job.id)
+        samples = SampleSet(state="none", attempt=attempt, message="its adapter left none")
+        try:
+            file = open_regular(files.samples)
+            if file is not None:
+                with file:
+                    samples = self._files.store_samples(job, index, attempt, file)
+        except NotAFile as error:
+            samples = SampleSet(state="failed", attempt=attempt, message=str(error))
+        limits = self._files.artifact_limits
+        artifacts, left_out = collect_artifacts(files.artifacts, directory, attempt, limits, stop)
+        message = "; ".join(each for each in (samples.message, *left_out[:5]) if each)
+        return replace(samples, artifacts=tuple(artifacts), message=message)
+
+
+def _with_samples(index: int, samples: SampleSet, job: JobRecord) -> JobRecord:
+    return samples_collected(job, index, samples)
+
+
+def log_set(job: JobRecord, index: int, event: str, samples: SampleSet) -> None:
+    """Log what was stored of a benchmark's samples."""
+    log.info(
+        event,
+        job_id=job.id,
+        benchmark_index=index,
+        attempt=samples.attempt,
+        state=samples.state,
+        samples=samples.count,
+        bad_lines=samples.bad_lines,
+        artifacts=len(samples.artifacts),
+    )

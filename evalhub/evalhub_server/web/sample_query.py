@@ -1,0 +1,178 @@
+"""Query parameters of sample lists: their documentation and their parser."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+from msgspec import Struct
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.sample_index import SampleIndex
+from evalhub_server.domain.sample_query import (
+    COMPARISONS,
+    FACETS,
+    SORTS,
+    Comparison,
+    MetricFilter,
+    SampleQuery,
+)
+from evalhub_server.models.sample import OUTCOMES, Outcome
+from evalhub_server.web.openapi.operation import Parameter
+from evalhub_server.web.openapi.parameters import LIMIT, OFFSET
+from evalhub_server.web.query import Query
+
+MAX_TEXT_CHARACTERS = 1000
+ERROR_KINDS = ("model", "infrastructure")
+
+
+def _values(name: str, description: str) -> Parameter:
+    return Parameter(
+        name=name, description=f"{description} Repeat it for several values.", schema={"type": "string"}
+    )
+
+
+FILTERS = (
+    _values(
+        "outcome", "Outcome: `passed`, `failed`, `error` or `unscored`. `|` separates several values, too."
+    ),
+    Parameter(
+        name="q",
+        description="Text that the sample contains, ASCII letters regardless of case.",
+        schema={"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
+    ),
+    _values("group", "Exact group."),
+    _values("epoch", "Epoch, from 0."),
+    _values("error_kind", "Kind of error: `model` or `infrastructure`."),
+    _values(
+        "metric",
+        "Condition on a metric or `latency_s`: `name:op:value` with the operators `eq`, `ne`, `lt`, `le`, `gt` and `ge`, or "
+        "`name:has` and `name:missing`.",
+    ),
+    Parameter(
+        name="sort",
+        description="Sort key: `position` (in the file), `sample_id`, `epoch`, `outcome`, `group`, `latency_s` or the name of a "
+        "metric. A leading `-` reverses the order; samples without a value come last.",
+        schema={"type": "string", "default": "position"},
+    ),
+)
+"""Parameters of lists and of files."""
+
+PAGE = (
+    LIMIT,
+    OFFSET,
+    Parameter(
+        name="after",
+        description="Continue after this sample: a cursor from `next`. Not together with `offset`.",
+        schema={"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+    ),
+    Parameter(
+        name="facets",
+        description="Facets to count, separated by commas: `outcome`, `group`, `epoch`, `error_kind`.",
+        schema={"type": "string"},
+    ),
+    Parameter(
+        name="sample_id",
+        description="Only the sample with this id, whole, in the epoch `epoch` (default 0). Other parameters are not allowed.",
+        schema={"type": "string"},
+    ),
+)
+INVALID = (
+    problems.query_parameter_value_invalid("outcome", "|".join(OUTCOMES)),
+    problems.query_parameter_invalid("limit", "integer", "ten"),
+    problems.query_parameter_mismatch(("offset", "after")),
+    problems.query_bad_parameter("colour", ("limit", "offset", "outcome")),
+)
+"""Examples of the errors of :func:`sample_query` and :func:`page_of`."""
+
+
+class PageQuery(Struct, kw_only=True, frozen=True):
+    """Which page. ``after`` is the row of the last sample of the page before, or None."""
+
+    limit: int
+    offset: int
+    after: int | None
+    facets: tuple[str, ...]
+
+
+def sample_query(query: Query, index: SampleIndex) -> SampleQuery:
+    """The filters and the order. Raises :class:`ApiError` for what this benchmark does not have."""
+    outcomes = [value for text in query.texts("outcome") for value in text.split("|")]
+    for outcome in outcomes:
+        _one_of("outcome", outcome, OUTCOMES)
+    for kind in query.texts("error_kind"):
+        _one_of("error_kind", kind, ERROR_KINDS)
+    text = query.text("q")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise problems.query_parameter_invalid(
+            "q", f"text of up to {MAX_TEXT_CHARACTERS} characters", text[:60] + "…"
+        )
+    sort = query.text("sort") or "position"
+    key = sort.removeprefix("-")
+    if key not in index.metrics:
+        _one_of("sort", key, (*SORTS, *index.metrics))
+    return SampleQuery(
+        outcomes=cast("list[Outcome]", outcomes),
+        groups=query.texts("group"),
+        epochs=[_epoch(value) for value in query.texts("epoch")],
+        error_kinds=query.texts("error_kind"),
+        metrics=tuple(_metric_filter(value, index) for value in query.texts("metric")),
+        text=text,
+        sort=key,
+        descending=sort.startswith("-"),
+    )
+
+
+def page_of(query: Query) -> PageQuery:
+    """Which page, and the facets. Raises :class:`ApiError`."""
+    limit, offset = query.page()
+    after = query.integer("after", 0) if query.text("after") else None
+    if after is not None and query.text("offset"):
+        raise problems.query_parameter_mismatch(("offset", "after"))
+    facets = tuple(dict.fromkeys(name for name in query.text("facets").split(",") if name))
+    for facet in facets:
+        _one_of("facets", facet, FACETS)
+    return PageQuery(limit=limit, offset=offset, after=after, facets=facets)
+
+
+def one_sample(query: Query) -> tuple[str, int]:
+    """(sample id, epoch) of a permalink. Raises :class:`ApiError`."""
+    query.allow_only(("sample_id", "epoch"))
+    return query.text("sample_id"), _epoch(query.text("epoch") or "0")
+
+
+def _epoch(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+        raise problems.query_parameter_invalid("epoch", "non-negative integer", text)
+    return int(text)
+
+
+def _metric_filter(text: str, index: SampleIndex) -> MetricFilter:
+    metric, _, comparison = text.rpartition(":")
+    if comparison in ("has", "missing"):
+        value = 0.0
+    else:
+        metric, _, comparison = metric.rpartition(":")
+        if comparison not in COMPARISONS:
+            raise problems.query_parameter_invalid(
+                "metric", "condition such as acc:ge:0.5 or acc:missing", text
+            )
+        value = _number(text)
+    if metric != "latency_s" and metric not in index.metrics:
+        raise problems.query_parameter_value_invalid("metric", "|".join(("latency_s", *index.metrics)))
+    return MetricFilter(metric=metric, comparison=cast("Comparison", comparison), value=value)
+
+
+def _number(condition: str) -> float:
+    try:
+        value = float(condition.rpartition(":")[2])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise problems.query_parameter_invalid("metric", "condition with a number", condition)
+    return value
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise problems.query_parameter_value_invalid(name, "|".join(allowed))
