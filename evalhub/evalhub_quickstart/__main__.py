@@ -11,10 +11,12 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 
 from evalhub_quickstart import __version__
 from evalhub_quickstart.benchmarks import select_benchmark
+from evalhub_quickstart.benchmarks.base import intervals
 from evalhub_quickstart.client import ChatClient
 from evalhub_quickstart.console import complain, say
 from evalhub_quickstart.errors import BenchmarkFailed, EventRefused, JobClosed, JobSpecUnusable
@@ -95,7 +97,9 @@ def _evaluate(
     samples = samples[: job.num_examples]
     say(f"{len(samples)} of {available} samples; model '{job.model.name}' at {job.model.target.url}")
 
-    samples_file = address.directory / "results" / "samples.jsonl"
+    results = address.directory / "results"
+    # Servers that collect samples name the file.
+    samples_file = Path(environ.get("EVALHUB_SAMPLES_PATH") or results / "samples.jsonl")
     with ChatClient(job.model, job.options, default_max_tokens=benchmark.max_tokens) as client:
         client.probe()
         events.running("running_evaluation")
@@ -109,8 +113,9 @@ def _evaluate(
     metrics["num_errors"] = sum(outcome.error is not None for outcome in outcomes)
 
     events.running("persisting_artifacts")
-    # Written beside the samples, so that the result survives if the last event is never accepted.
-    (samples_file.parent / "metrics.json").write_text(dump(metrics) + "\n", encoding="utf-8")
+    # Written to disk, so that the result survives if the last event is never accepted.
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "metrics.json").write_text(dump(metrics) + "\n", encoding="utf-8")
     notes = [failure_note(outcomes)]
     if job.ignored:
         notes.append(f"parameters unknown to this benchmark were ignored: {', '.join(job.ignored)}")
@@ -127,6 +132,7 @@ def _evaluate(
             "model_url": job.model.target.url,
             "model_name": job.model.name,
             "concurrency": job.options.concurrency,
+            "confidence_intervals": [intervals(outcomes, benchmark.primary_mark)],
             "retries": sum(outcome.attempts - 1 for outcome in outcomes),
             "evaluation_s": round(wall_s, 3),
             "total_s": round(time.monotonic() - started, 3),

@@ -26,7 +26,7 @@ def run_samples(
 ) -> tuple[list[Outcome], float]:
     """Send all ``samples`` to the model and score the responses.
 
-    Each outcome is appended to ``samples_file`` (JSON Lines, in the order of the samples) as soon as those
+    Each outcome is appended to ``samples_file`` (JSON lines, in the order of the samples) as soon as those
     before it are written.
 
     Returns:
@@ -80,19 +80,22 @@ def failure_note(outcomes: Sequence[Outcome]) -> str | None:
 
 
 def _record(benchmark: Benchmark, outcome: Outcome) -> JsonObject:
-    return {
-        "index": outcome.sample.index,
-        "id": outcome.sample.id,
-        "prompt": outcome.sample.prompt,
-        "response": outcome.response,
-        "expected": outcome.sample.expected,
-        "score": float(outcome.marks.get(benchmark.primary_mark, False)),
-        "marks": dict(outcome.marks),
-        "latency_s": outcome.latency_s,
-        "output_tokens": outcome.output_tokens,
-        "attempts": outcome.attempts,
+    """The line of a sample; the format is that of the server's documentation."""
+    sample = outcome.sample
+    record: JsonObject = {
+        "sample_id": sample.id,
+        "epoch": sample.epoch,
+        "metrics": benchmark.sample_metrics(outcome),
+        "input": sample.prompt,
+        "output": outcome.response,
+        "target": sample.expected or None,
         "error": outcome.error,
+        "error_kind": "infrastructure" if outcome.error else None,
+        "latency_s": outcome.latency_s,
+        "usage": None if outcome.output_tokens is None else {"output_tokens": outcome.output_tokens},
+        "metadata": {"index": sample.index, "attempts": outcome.attempts, "marks": dict(outcome.marks)},
     }
+    return {name: value for name, value in record.items() if value is not None}
 
 
 def _show_progress(outcomes: Sequence[Outcome], total: int) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the standard normal distribution."""
+
 
 def mean(values: Sequence[float]) -> float:
     """The arithmetic mean of at least one value."""
@@ -24,6 +27,28 @@ def mean_stderr(values: Sequence[float]) -> float | None:
     centre = mean(values)
     variance = math.fsum((value - centre) ** 2 for value in values) / (count - 1)
     return math.sqrt(variance / count)
+
+
+def wilson_interval(successes: float, count: int) -> tuple[float, float]:
+    """The 95 % score interval of Wilson (1927) for a share of ``count`` (at least one) yes/no values.
+
+    Unlike mean ± 1.96 standard errors it is never a single point: 40 of 40 gives 0.91 to 1.
+    """
+    share, z2 = successes / count, Z95**2
+    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = Z95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def share_stderr(successes: float, count: int) -> float | None:
+    """A standard error of a share: half the width of Wilson's interval over 1.96; None for a single value.
+
+    Close to ``sqrt(p * (1 - p) / n)`` where that is usable, and positive if all values are equal.
+    """
+    if count < 2:
+        return None
+    low, high = wilson_interval(successes, count)
+    return (high - low) / (2 * Z95)
 
 
 def clustered_stderr(clusters: Sequence[Sequence[float]]) -> float | None:

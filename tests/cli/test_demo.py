@@ -49,7 +49,7 @@ def test_the_demo_completes_and_shows_progress_and_results(env: dict[str, str], 
         assert fragment in done.stdout
     (jobs_dir,) = tmp_path.glob("evalhub-demo-*")
     assert str(jobs_dir) in done.stdout
-    assert len(list(jobs_dir.rglob("results/samples.jsonl"))) == 4
+    assert len(list(jobs_dir.rglob("results/metrics.json"))) == 4
 
 
 def test_json_prints_the_final_resource_alone(env: dict[str, str]):

@@ -40,7 +40,7 @@ def test_passing_trouble_is_retried(
         job.document["num_examples"] = 2
         finished = job.run()
     assert finished.status == 0, finished
-    assert [sample["attempts"] for sample in job.samples] == [3, 1]
+    assert [sample["metadata"]["attempts"] for sample in job.samples] == [3, 1]
     assert callback.last["metrics"]["num_errors"] == 0
     assert callback.last["additional_info"]["retries"] == 2
 
@@ -73,7 +73,9 @@ def test_a_sample_that_fails_scores_zero_and_is_counted(job: JobDirectory, callb
     assert "1 of 10 samples failed" in callback.last["warning_message"]["message"]
     failed = job.samples[9]
     assert failed["error"] == "it answered 400: percent signs only"
-    assert (failed["response"], failed["score"], failed["attempts"]) == (None, 0, 1)
+    assert "output" not in failed
+    assert failed["error_kind"] == "infrastructure"
+    assert (failed["metrics"], failed["metadata"]["attempts"]) == ({"accuracy": 0}, 1)
 
 
 @pytest.mark.parametrize("benchmark_id", ["instruction_following", "json_format", "latency"])
@@ -88,7 +90,7 @@ def test_failed_samples_count_against_every_benchmark(
         job.document["num_examples"] = 4
         assert job.run().status == 0
     assert callback.last["metrics"]["num_errors"] == 1
-    assert job.samples[0]["score"] == 0
+    assert set(job.samples[0]["metrics"].values()) == {0}
     if benchmark_id == "latency":
         assert callback.last["metrics"]["success_rate"] == 0.75
 
@@ -104,7 +106,7 @@ def test_a_benchmark_fails_if_every_sample_fails(job: JobDirectory, callback: Ca
     assert finished.status == 1
     assert callback.error["message_code"] == "all_samples_failed"
     assert "all 3 samples failed; the first one: it answered 500: out of memory" in callback.error["message"]
-    assert [sample["attempts"] for sample in job.samples] == [2, 2, 2]
+    assert [sample["metadata"]["attempts"] for sample in job.samples] == [2, 2, 2]
     assert "metrics" not in callback.last
 
 

@@ -101,15 +101,38 @@ def test_every_sample_is_recorded_in_order_with_its_answer(
     job.run()
 
     samples = job.samples
-    assert [sample["index"] for sample in samples] == list(range(50))
-    assert all(sample["attempts"] == 1 and sample["error"] is None for sample in samples)
-    assert all(sample["latency_s"] > 0 and sample["response"] for sample in samples)
-    assert sum(sample["score"] for sample in samples) / 50 == callback.last["metrics"]["accuracy"]
-    assert samples[0]["prompt"].startswith("What is 48 + 37 * 2?")
-    assert samples[0]["expected"] == {"answer": "122"}
+    assert [sample["metadata"]["index"] for sample in samples] == list(range(50))
+    assert all(sample["metadata"]["attempts"] == 1 and "error" not in sample for sample in samples)
+    assert all(sample["latency_s"] > 0 and sample["output"] for sample in samples)
+    assert (
+        sum(sample["metrics"]["accuracy"] for sample in samples) / 50 == callback.last["metrics"]["accuracy"]
+    )
+    assert samples[0]["input"].startswith("What is 48 + 37 * 2?")
+    assert samples[0]["target"] == {"answer": "122"}
     assert callback.last["logs_path"] == callback.last["artifacts"]["samples"] == str(job.samples_file)
     kept = json.loads((job.samples_file.parent / "metrics.json").read_text(encoding="utf-8"))
     assert kept == callback.last["metrics"]
+
+
+def test_repeated_prompts_are_epochs_of_one_sample(
+    job: JobDirectory, callback: CallbackServer, demo: DemoEndpoint
+) -> None:
+    job.use(demo.url, "latency", requests=90, concurrency=8)
+    job.run()
+    keys = [(sample["sample_id"], sample["epoch"]) for sample in job.samples]
+    assert len(set(keys)) == 90
+
+
+def test_all_right_is_not_without_uncertainty(
+    job: JobDirectory, callback: CallbackServer, demo: DemoEndpoint
+) -> None:
+    job.use(demo.url, "latency", requests=40, concurrency=8)
+    job.run()
+    assert callback.last["metrics"]["success_rate"] == 1
+    assert callback.last["metrics"]["success_rate_stderr"] == pytest.approx(0.02235, abs=1e-4)
+    (interval,) = callback.last["additional_info"]["confidence_intervals"]
+    assert (interval["metric"], interval["high"]) == ("success_rate", 1)
+    assert interval["low"] == pytest.approx(0.91237, abs=1e-4)
 
 
 def test_num_examples_takes_the_first_samples(
@@ -119,7 +142,7 @@ def test_num_examples_takes_the_first_samples(
     job.document["num_examples"] = 7
     assert job.run().status == 0
     assert callback.last["metrics"]["num_samples"] == 7
-    assert [sample["id"] for sample in job.samples] == [f"arithmetic-0{i}" for i in range(1, 8)]
+    assert [sample["sample_id"] for sample in job.samples] == [f"arithmetic-0{i}" for i in range(1, 8)]
 
 
 def test_a_single_sample_has_no_standard_error(
@@ -188,7 +211,7 @@ def test_workers_keep_their_connections_and_stay_within_the_concurrency(job: Job
         job.use(model.url, concurrency=3)
         job.document["num_examples"] = 30
         assert job.run().status == 0
-    assert [sample["error"] for sample in job.samples] == [None] * 30
+    assert [sample.get("error") for sample in job.samples] == [None] * 30
     assert len(model.requests) == 31
     # Three workers, and the main thread's connection for the probe.
     assert len({received.client_port for received in model.requests}) == 4
@@ -202,7 +225,7 @@ def test_a_connection_that_the_endpoint_closed_is_opened_again(job: JobDirectory
         job.use(model.url, concurrency=1)
         job.document["num_examples"] = 5
         assert job.run().status == 0
-    assert [sample["attempts"] for sample in job.samples] == [1] * 5
+    assert [sample["metadata"]["attempts"] for sample in job.samples] == [1] * 5
     assert len({received.client_port for received in model.requests}) == 6
 
 

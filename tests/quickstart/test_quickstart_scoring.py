@@ -17,7 +17,7 @@ from evalhub_quickstart.client import retry_delay_s
 from evalhub_quickstart.errors import JobInvalid
 from evalhub_quickstart.jsonvalue import JsonObject
 from evalhub_quickstart.model import chat_target
-from evalhub_quickstart.stats import clustered_stderr, mean_stderr, percentile
+from evalhub_quickstart.stats import clustered_stderr, mean_stderr, percentile, share_stderr, wilson_interval
 from evalhub_quickstart.wire import error_message, read_completion
 
 
@@ -269,3 +269,17 @@ def test_the_bundled_samples_are_distinct_and_can_be_scored(benchmark_id: str) -
         assert benchmark.primary_mark in marks
         if benchmark_id != "latency":
             assert not benchmark.marks(sample, "")[benchmark.primary_mark]
+
+
+@pytest.mark.parametrize(
+    ("yes", "total", "low", "high"),
+    [(40, 40, 0.91237, 1.0), (0, 40, 0.0, 0.08763), (27, 34, 0.63201, 0.89653), (1, 1, 0.20655, 1.0)],
+)
+def test_the_interval_of_a_share_is_wilsons(yes: int, total: int, low: float, high: float) -> None:
+    assert wilson_interval(yes, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_share_has_a_standard_error_also_if_all_are_right() -> None:
+    assert share_stderr(1, 1) is None
+    assert share_stderr(40, 40) == pytest.approx(0.02235, abs=1e-4)
+    assert share_stderr(30, 100) == pytest.approx(mean_stderr([1.0] * 30 + [0.0] * 70), rel=0.03)

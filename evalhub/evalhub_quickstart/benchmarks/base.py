@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalhub_quickstart.jsonvalue import JsonObject, as_object, parse
-from evalhub_quickstart.stats import mean, mean_stderr
+from evalhub_quickstart.stats import mean, share_stderr, wilson_interval
 
 DATA_DIRECTORY = Path(__file__).parent.parent / "data"
 
@@ -18,12 +18,16 @@ _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Sample:
-    """One prompt. ``expected`` is the reference of the scorer: an answer, constraints or a schema."""
+    """One prompt. ``expected`` is the reference of the scorer: an answer, constraints or a schema.
+
+    ``epoch`` counts the repeats of a prompt, from 0.
+    """
 
     index: int
     id: str
     prompt: str
     expected: JsonObject
+    epoch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,11 @@ class Benchmark(ABC):
     def marks(self, sample: Sample, answer: str) -> Mapping[str, bool]:
         """Judge an answer. ``answer`` is stripped and without a leading ``<think>`` block."""
 
+    def sample_metrics(self, outcome: Outcome) -> dict[str, float]:
+        """The metrics of one sample, of which the reported ones are means. A sample without an answer scores 0."""
+        names = {self.primary_mark: False, **outcome.marks}
+        return {name: float(value) for name, value in names.items()}
+
     @abstractmethod
     def metrics(self, outcomes: Sequence[Outcome], wall_s: float) -> dict[str, float]:
         """The metrics over the outcomes, of which at least one has an answer, and the run's duration.
@@ -83,12 +92,22 @@ def visible_answer(response: str) -> str:
 
 
 def shares(outcomes: Sequence[Outcome], names: Iterable[str]) -> dict[str, float]:
-    """For each mark the share of samples that have it, with its standard error as ``<name>_stderr``."""
+    """For each mark the share of samples that have it, with its standard error as ``<name>_stderr``.
+
+    The standard error is Wilson's (:func:`~evalhub_quickstart.stats.share_stderr`), so that it is not 0 if all are right.
+    """
     metrics: dict[str, float] = {}
     for name in names:
         values = [float(outcome.marks.get(name, False)) for outcome in outcomes]
         metrics[name] = mean(values)
-        stderr = mean_stderr(values)
+        stderr = share_stderr(sum(values), len(values))
         if stderr is not None:
             metrics[f"{name}_stderr"] = stderr
     return metrics
+
+
+def intervals(outcomes: Sequence[Outcome], name: str) -> dict[str, object]:
+    """Wilson's 95 % interval of the share of samples with a mark."""
+    successes = sum(outcome.marks.get(name, False) for outcome in outcomes)
+    low, high = wilson_interval(successes, len(outcomes))
+    return {"metric": name, "method": "wilson", "confidence": 0.95, "low": low, "high": high}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from evalhub_quickstart.benchmarks.base import Benchmark, Outcome, Sample, load_rows, shares
 from evalhub_quickstart.benchmarks.constraints import holds
 from evalhub_quickstart.jsonvalue import JsonObject, as_list, as_object
-from evalhub_quickstart.stats import clustered_stderr, mean
+from evalhub_quickstart.stats import clustered_stderr, mean, share_stderr
 
 
 class InstructionFollowing(Benchmark):
@@ -33,6 +33,14 @@ class InstructionFollowing(Benchmark):
         }
         return {"prompt_accuracy": all(followed.values()), **followed}
 
+    def sample_metrics(self, outcome: Outcome) -> dict[str, float]:
+        followed = [
+            float(outcome.marks.get(_name(i, constraint), False))
+            for i, constraint in enumerate(_constraints(outcome.sample))
+        ]
+        passed = outcome.marks.get("prompt_accuracy", False)
+        return {"prompt_accuracy": float(passed), "followed": mean(followed)}
+
     def metrics(self, outcomes: Sequence[Outcome], wall_s: float) -> dict[str, float]:
         metrics = shares(outcomes, ("prompt_accuracy",))
         per_prompt = [
@@ -42,10 +50,12 @@ class InstructionFollowing(Benchmark):
             ]
             for outcome in outcomes
         ]
-        metrics["instruction_accuracy"] = mean([value for values in per_prompt for value in values])
-        stderr = clustered_stderr(per_prompt)
-        if stderr is not None:
-            metrics["instruction_accuracy_stderr"] = stderr
+        values = [value for values in per_prompt for value in values]
+        metrics["instruction_accuracy"] = mean(values)
+        clustered, plain = clustered_stderr(per_prompt), share_stderr(sum(values), len(values))
+        if clustered is not None and plain is not None:
+            # The clustered one is 0 if all values are equal, which is never the uncertainty.
+            metrics["instruction_accuracy_stderr"] = max(clustered, plain)
         return metrics
 
 

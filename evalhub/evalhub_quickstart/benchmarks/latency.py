@@ -22,8 +22,9 @@ class Latency(Benchmark):
     def samples(self, requests: int | None) -> list[Sample]:
         rows = load_rows("latency.jsonl")
         return [
-            Sample(index, str(rows[index % len(rows)]["id"]), str(rows[index % len(rows)]["prompt"]), {})
+            Sample(index, str(row["id"]), str(row["prompt"]), {}, epoch=index // len(rows))
             for index in range(requests or len(rows))
+            for row in (rows[index % len(rows)],)
         ]
 
     def marks(self, sample: Sample, answer: str) -> Mapping[str, bool]:
