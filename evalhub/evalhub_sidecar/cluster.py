@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from evalhub_sidecar.errors import Refused
-from evalhub_sidecar.events import EventProxy, job_of_events
+from evalhub_sidecar.events import EventProxy, job_of_events, job_of_upload
 from evalhub_sidecar.forward import Forwarder
 from evalhub_sidecar.handler import no_route
 from evalhub_sidecar.mlflow import Tracker, is_mlflow
@@ -97,9 +97,11 @@ class ClusterRoutes:
         """
         if not self._job_id or (method == "POST" and job_of_events(target) == self._job_id):
             return
+        if method == "PUT" and job_of_upload(target) == self._job_id:
+            return
         resource, _, rest = target.path.removeprefix(f"{EVALUATIONS}/").partition("/")
         own = unquote(rest.partition("/")[0]) == self._job_id
         if method in ("GET", "HEAD") and (resource != "jobs" or own):
             return
-        text = f"The sidecar of job {self._job_id} forwards events of this job only, and does not read other jobs."
+        text = f"The sidecar of job {self._job_id} forwards events and uploads of this job only, and does not read other jobs."
         raise Refused(403, "not_this_job", text)

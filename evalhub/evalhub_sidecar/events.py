@@ -25,6 +25,9 @@ MAX_EVENT_BYTES = 10 << 20
 UNAUTHORIZED = 401
 _EVENTS = re.compile(rf"(?:/callback/[^/]+)?{EVALUATIONS}/jobs/(?P<job>[^/]+)/events")
 """A server with a bearer token has a callback URL for each job."""
+_UPLOADS = re.compile(
+    rf"(?:/callback/[^/]+)?{EVALUATIONS}/jobs/(?P<job>[^/]+)/benchmarks/[0-9]+/(?:samples|artifacts)"
+)
 
 ChangeBody = Callable[[bytes], bytes]
 
@@ -32,6 +35,12 @@ ChangeBody = Callable[[bytes], bytes]
 def job_of_events(target: Target) -> str | None:
     """The job whose events are posted to the target; None for any other path."""
     match = _EVENTS.fullmatch(target.path)
+    return unquote(match["job"]) if match else None
+
+
+def job_of_upload(target: Target) -> str | None:
+    """The job whose samples or artifacts are uploaded to the target; None for any other path."""
+    match = _UPLOADS.fullmatch(target.path)
     return unquote(match["job"]) if match else None
 
 

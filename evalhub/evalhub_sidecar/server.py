@@ -15,7 +15,9 @@ from evalhub_sidecar.upstream import Upstream
 
 EVALUATIONS = "/api/v1/evaluations"
 SERVER = "the EvalHub server"
-_CALLBACK = re.compile(rf"/callback/[^/]+{EVALUATIONS}/jobs/[^/]+/events")
+_CALLBACK = re.compile(
+    rf"/callback/[^/]+{EVALUATIONS}/jobs/[^/]+/(?:events|benchmarks/[0-9]+/(?:samples|artifacts))"
+)
 
 
 class Server:
@@ -42,7 +44,7 @@ class Server:
         self._service_token = service_token
 
     def serves(self, target: Target) -> bool:
-        """Whether the request is one of the REST API, or an event for a job's own callback URL."""
+        """Whether the request is one of the REST API, or an event or upload for a job's own callback URL."""
         return target.path.startswith(f"{EVALUATIONS}/") or bool(_CALLBACK.fullmatch(target.path))
 
     def target(self, target: Target | str) -> str:

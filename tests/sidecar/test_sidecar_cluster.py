@@ -93,6 +93,15 @@ def test_without_a_token_the_adapters_header_is_kept(pod: Pod, server: Answering
     assert authorizations(server) == [["Bearer mine"]]
 
 
+@pytest.mark.parametrize("what", ["samples?attempt=1", "artifacts?name=a%2Fb.log"])
+def test_samples_and_artifacts_of_the_own_job_are_uploaded(pod: Pod, server: AnsweringServer, what: str):
+    path = f"/api/v1/evaluations/jobs/{pod.job_id}/benchmarks/0/{what}"
+    with pod.sidecar(server.url) as sidecar:
+        assert sidecar.call("PUT", path, b'{"sample_id": "a"}\n' * 100_000).status < 300
+    assert [(each.method, each.path) for each in server.requests] == [("PUT", path)]
+    assert authorizations(server) == [["Bearer pod-token"]]
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -104,6 +113,11 @@ def test_without_a_token_the_adapters_header_is_kept(pod: Pod, server: Answering
         ("GET", "/api/v1/evaluations/jobs"),
         ("GET", "/api/v1/evaluations/jobs/another"),
         ("GET", "/api/v1/evaluations/jobs/another/logs"),
+        ("PUT", "/api/v1/evaluations/jobs/another/benchmarks/0/samples"),
+        ("PUT", "/callback/token/api/v1/evaluations/jobs/another/benchmarks/0/artifacts?name=a"),
+        ("PUT", f"/api/v1/evaluations/jobs/{'{own}'}/benchmarks/0/logs"),
+        ("PUT", f"/api/v1/evaluations/jobs/{'{own}'}"),
+        ("POST", f"/api/v1/evaluations/jobs/{'{own}'}/benchmarks/0/samples"),
     ],
 )
 def test_requests_for_other_jobs_are_refused(full: Full, server: AnsweringServer, method: str, path: str):
