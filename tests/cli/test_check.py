@@ -41,6 +41,17 @@ def test_a_valid_configuration_exits_with_0_and_prints_one_line(tmp_path: Path):
     assert files_below(tmp_path) == before
 
 
+def test_a_data_directory_that_others_can_write_is_an_error(tmp_path: Path):
+    config, data = Config(tmp_path / "c"), tmp_path / "data"
+    config.scripted("completed")
+    data.mkdir()
+    data.chmod(0o777)
+    (found,) = findings(config, "--data-dir", str(data))
+    assert found["severity"] == "error"
+    assert f"Run: chmod go-w {data}" in found["message"]
+    assert list(data.iterdir()) == []
+
+
 def test_the_bundled_configuration_is_valid(tmp_path: Path):
     report = json.loads(check("-local", "-json").stdout)
     assert (report["ok"], report["findings"]) == (True, [])

@@ -243,6 +243,23 @@ def test_a_server_that_loses_its_files_refuses_writes_and_exits(
         assert "start the server again" in server.log_text().splitlines()[-1]
 
 
+def test_a_server_that_loses_its_database_does_not_claim_to_store_later_requests(tmp_path: Path) -> None:
+    config = Config(tmp_path / "config")
+    config.provider("exec sleep 1000")
+    data = tmp_path / "data"
+    with RunningServer(config.folder, data_dir=data) as server:
+        job_id = server.submit()
+        server.report(job_id, "running")
+        remove_lock(data)
+        event = server.report(job_id, "completed", metrics={"accuracy": 1.0})
+        assert event.refusal == (503, "database_operation_failed")
+        assert "The event is not stored" in event.body["message"]
+        cancel = server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=false")
+        assert cancel.refusal == (503, "database_operation_failed")
+        assert "the cancellation is not stored" in cancel.body["message"]
+        assert "in memory" not in event.body["message"] + cancel.body["message"]
+
+
 def test_a_server_without_work_notices_a_removed_directory(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with RunningServer(Config(tmp_path / "config").folder, data_dir=data) as server:

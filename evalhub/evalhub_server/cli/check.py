@@ -10,6 +10,7 @@ from typing import TypeVar, Unpack
 import msgspec
 from msgspec import Struct
 
+from evalhub_server.cli.data_dir import check_data_dir
 from evalhub_server.cli.output import write
 from evalhub_server.cli.selection import (
     broken_plugin,
@@ -160,12 +161,19 @@ def _selection_findings(plugins: Plugins, settings: Settings) -> list[Finding]:
             require_telemetry(settings.otel)
         except StartupError as error:
             findings.append(_finding(error, settings))
+    shared = False
     for kind, name in selected:
         try:
             # The instance is dropped: a plugin does nothing before it is opened.
-            make_selected(plugins, settings, kind, name, context)
+            made = make_selected(plugins, settings, kind, name, context)
+            shared = shared or (isinstance(made, Runtime) and not made.on_this_host)
         except EvalHubError as error:
             findings.append(_finding(error, settings))
+    if settings.data_dir is not None:
+        try:
+            check_data_dir(settings.data_dir, shared=shared)
+        except StartupError as error:
+            findings.append(Finding("error", "", 0, settings.secrets.redact(str(error))))
     return findings
 
 

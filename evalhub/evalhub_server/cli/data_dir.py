@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from evalhub_common.private_paths import UnsafePath, check_directory, make_private, safe_path
@@ -16,9 +17,21 @@ def prepare_data_dir(data_dir: Path, *, shared: bool) -> None:
     Raises:
         StartupError: it cannot be created, or other users can write to it.
     """
+    _check(data_dir, shared=shared, create=True)
+
+
+def check_data_dir(data_dir: Path, *, shared: bool) -> None:
+    """Check as :func:`prepare_data_dir` does, but create nothing; a missing directory is no error."""
+    _check(data_dir, shared=shared, create=False)
+
+
+def _check(data_dir: Path, *, shared: bool, create: bool) -> None:
     try:
         path = safe_path(data_dir, shared=shared)
-        make_private(path)
+        if create:
+            make_private(path)
+        elif not os.path.lexists(path):
+            return
         check_directory(path, shared=shared)
     except UnsafePath as error:
         raise StartupError(
@@ -27,5 +40,5 @@ def prepare_data_dir(data_dir: Path, *, shared: bool) -> None:
         ) from None
     except OSError as error:
         raise StartupError(
-            f"--data-dir {data_dir}: cannot be created: {error.strerror}. Give --data-dir another directory."
+            f"--data-dir {data_dir}: cannot be {'created' if create else 'examined'}: {error.strerror}. Give --data-dir another directory."
         ) from None

@@ -28,7 +28,7 @@ from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import ApiError, RuntimeUnavailable, StorageError, StorageUnavailable
+from evalhub_server.errors import ApiError, RuntimeUnavailable, StorageError, StorageLost, StorageUnavailable
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.calls import call_fields
@@ -45,6 +45,11 @@ EVENT_BUFFERED = "The server keeps the event in memory and will store it later; 
 CANCEL_BUFFERED = (
     "All workloads of the job are stopped. The server keeps the cancellation in memory and will store it later; a "
     "restart loses it, so repeat the request."
+)
+EVENT_LOST = "The event is not stored: send it again when the server has been started again."
+CANCEL_LOST = (
+    "All workloads of the job are stopped, but the cancellation is not stored: repeat the request when the server has "
+    "been started again."
 )
 FILES_REMOVED = "All workloads of the job are stopped and its files are removed, but its record is not: repeat the request."
 NOT_STOPPED = (
@@ -178,6 +183,8 @@ class JobService:
 
         try:
             return await self._store.update(job_id, identity.scope, with_event)
+        except StorageLost as error:
+            raise problems.from_storage(KIND, job_id, error, EVENT_LOST) from error
         except StorageUnavailable as error:
             buffered = self._store.defer(msgspec.json.encode(event), job_id, identity.scope, with_event)
             raise problems.from_storage(KIND, job_id, error, EVENT_BUFFERED if buffered else "") from error
@@ -218,7 +225,9 @@ class JobService:
             job = await self._last_known(job_id, identity)
             if job is not None:
                 cancelled(job)  # raises if the job cannot be cancelled anyway
-            note = CANCEL_BUFFERED if await self._stop_unstored(job_id, job, identity) else ""
+            lost = isinstance(error, StorageLost)
+            stopped = await self._stop_unstored(job_id, job, identity, lost=lost)
+            note = (CANCEL_LOST if lost else CANCEL_BUFFERED) if stopped else ""
             raise problems.from_storage(KIND, job_id, error, note) from error
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
@@ -235,6 +244,8 @@ class JobService:
         try:
             try:
                 await self._delete(job_id, identity, force=force)
+            except StorageLost:
+                raise  # a record that is put back must not be without its files
             except StorageUnavailable:
                 job = await self._last_known(job_id, identity)
                 if job is not None:
@@ -293,10 +304,17 @@ class JobService:
             job = self._supervisor.launched_job(job_id)
             return job if job is not None and identity.scope in (None, job.tenant) else None
 
-    async def _stop_unstored(self, job_id: str, job: JobRecord | None, identity: Identity) -> bool:
-        """Buffer the cancellation of a job and stop its workloads; False if the job is unknown or the buffer full."""
+    async def _stop_unstored(
+        self, job_id: str, job: JobRecord | None, identity: Identity, *, lost: bool = False
+    ) -> bool:
+        """Buffer the cancellation of a job and stop its workloads; False if the job is unknown or the buffer full.
+
+        ``lost``: the storage is lost, so nothing is buffered.
+        """
         now = self._clock()
-        if job is None or not job.state.terminal:
+        if lost and job is None:
+            return False
+        if not lost and (job is None or not job.state.terminal):
             buffered = self._store.defer(
                 b"cancel", job_id, identity.scope, lambda job: transitions.cancel(job, now)
             )

@@ -241,8 +241,8 @@ async def report_event(
     Absent fields leave the recorded values unchanged. A repeated event succeeds, an earlier state is ignored, and any
     other event for a finished benchmark or job is refused with 409.
 
-    If the storage is unavailable (503), the server keeps the event in memory and stores it later; a restart loses it, so
-    clients should retry.
+    If the storage is unavailable (503), clients should retry. The server keeps the event in memory and stores it later, unless
+    it is restarted or its database is lost.
     """
     content = b""
     try:
