@@ -108,8 +108,13 @@ class LaunchError(EvalHubError):
 class ExportRefused(EvalHubError):
     """An export cannot succeed, because what the job requests is wrong or not allowed; it is not retried.
 
-    Clients see the text in the job's results.
+    With ``retry_for_s``, it can succeed once a change has been undone at the target, such as the deletion of an
+    experiment: it is retried until so many seconds after the first failure. Clients see the text in the job's results.
     """
+
+    def __init__(self, message: str, *, retry_for_s: float = 0) -> None:
+        super().__init__(message)
+        self.retry_for_s = retry_for_s
 
 
 class RuntimeUnavailable(EvalHubError):

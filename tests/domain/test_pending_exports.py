@@ -14,6 +14,7 @@ from evalhub_server.domain.outbox import (
     delivered,
     has_new_outcome,
     next_pending,
+    retried,
     with_pending_exports,
     without_pending_exports,
 )
@@ -101,9 +102,9 @@ def test_a_success_is_noted_with_where_the_export_is_and_leaves_the_time_of_the_
 
 def test_a_failure_is_tried_again_until_it_is_final() -> None:
     job = with_pending_exports(a_job(state=State.COMPLETED), [CARD])
-    once = attempt_failed(job, owed_by(job), "down", final=False)
+    once = attempt_failed(job, owed_by(job), "down", NOW, final=False)
     assert (owed_by(once).attempts, owed_by(once).error) == (1, "down")
-    twice = attempt_failed(once, owed_by(once), "not allowed", final=True)
+    twice = attempt_failed(once, owed_by(once), "not allowed", NOW, final=True)
     assert next_pending(twice, "exporter", "oci") is None
     assert (twice.progress.outbox[0].state, twice.progress.outbox[0].error) == ("failed", "not allowed")
 
@@ -112,7 +113,7 @@ def test_an_entry_that_is_added_during_an_attempt_stays_pending() -> None:
     job = with_pending_exports(a_job(state=State.COMPLETED), [CARD])
     under_way = owed_by(job)
     again = with_pending_exports(job, [CARD])
-    assert attempt_failed(again, under_way, "late", final=True) is again
+    assert attempt_failed(again, under_way, "late", NOW, final=True) is again
     after = delivered(again, under_way, ExportOutcome(reference="r"))
     assert owed_by(after).revision == 2
     assert owed_by(after).outcome == ExportOutcome(reference="r")
@@ -135,6 +136,27 @@ def test_clients_see_what_became_of_what_they_asked_for_once_the_job_has_ended()
     hidden = PendingExport(kind="exporter", name="hook", event="created", requested=False)
     job = with_pending_exports(a_job(), [hidden, CARD])
     assert job_resource(job).results.exports == ()
-    ended = attempt_failed(with_changes(job, state=State.COMPLETED), owed_by(job), "down", final=False)
+    ended = attempt_failed(with_changes(job, state=State.COMPLETED), owed_by(job), "down", NOW, final=False)
     (shown,) = job_resource(ended).results.exports
     assert (shown.kind, shown.name, shown.state, shown.error) == ("exporter", "oci", "pending", "down")
+
+
+def test_a_retry_makes_failed_exports_pending_with_all_their_attempts() -> None:
+    job = with_pending_exports(with_changes(a_job(), state=State.COMPLETED), [CARD, RUN])
+    job = attempt_failed(job, owed_by(job), "down", NOW, final=True)
+    job = attempt_failed(job, owed_by(job, RUN), "down", NOW, final=False)
+    card, run = job.progress.outbox
+    assert (card.state, card.failing_since, run.state, run.attempts) == ("failed", NOW, "pending", 1)
+    again = retried(job, lambda kind, name: True)
+    assert [(e.state, e.attempts, e.failing_since, e.revision) for e in again.progress.outbox] == [
+        ("pending", 0, None, 1)
+    ] * 2
+    assert again.progress.updated_at == job.progress.updated_at
+    assert retried(again, lambda kind, name: True) is again
+
+
+def test_a_retry_leaves_what_succeeded_and_what_cannot_be_delivered() -> None:
+    job = with_pending_exports(with_changes(a_job(), state=State.COMPLETED), [CARD, RUN])
+    job = delivered(job, owed_by(job), ExportOutcome(reference="r"))
+    job = attempt_failed(job, owed_by(job, RUN), "down", NOW, final=True)
+    assert retried(job, lambda kind, name: kind == "exporter") is job

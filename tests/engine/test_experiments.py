@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from evalhub_common.durations import Timespan
 from evalhub_server.domain.job_view import job_resource
+from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.open_runs import OpenRuns
 from evalhub_server.engine.outbox_targets import ExportTargets
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
@@ -55,8 +57,9 @@ async def created(*trackers: Tracker) -> JobRecord:
         ResourceStore(storage), lambda: EPOCH, lambda: "r-1", 10**6, commands_allowed=True
     )
     samples = SampleCollector(store, runtime, SampleStore(None, SampleSettings()))
+    exports = ExportService(store, {}, lambda _kind, _name: True, OpenRuns(trackers))
     jobs = JobService(
-        store, supervisor, runtime, resources, trackers, lambda: EPOCH, lambda: "job-1", {}, samples
+        store, supervisor, runtime, resources, trackers, lambda: EPOCH, lambda: "job-1", exports, samples
     )
     request = JobRequest(
         name="nightly",

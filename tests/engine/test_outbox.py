@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from evalhub_server.domain import transitions
-from evalhub_server.domain.outbox import without_pending_exports
+from evalhub_server.domain.outbox import retried, without_pending_exports
 from evalhub_server.domain.record import ExportOutcome, JobRecord, OutboxEntry, TrackedExperiment
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.outbox import ExportAttempt, Outbox, retry_backoff
@@ -387,3 +387,28 @@ def test_attempts_go_on_for_about_a_week():
 def test_pauses_grow_up_to_the_most_and_spread(attempts: int, chance: float, expected_s: float):
     settings = FinalizerSettings(retry_most=Timespan(60))
     assert math.isclose(retry_backoff(settings).delay_s(attempts, chance), expected_s)
+
+
+async def test_a_refusal_that_may_be_undone_is_retried_for_its_time():
+    world = World()
+    box = Box(faults=[ExportRefused("deleted", retry_for_s=3600)] * 3)
+    await world.start(box)
+    job = await world.settled(await world.ended())
+    assert job.progress.outbox[0].state == "succeeded"
+    box.faults = [ExportRefused("deleted", retry_for_s=0.001)] * 100
+    job = await world.settled(await world.ended())
+    assert (job.progress.outbox[0].state, job.progress.outbox[0].error) == ("failed", "deleted")
+    await world.close()
+
+
+async def test_a_retry_sends_failed_exports_again_and_ends_a_pause():
+    world = World(settings=FinalizerSettings(retry_most=Timespan(600)))
+    box, other = Box(faults=[ExportRefused("no")]), Box("other", faults=[OSError("down")])
+    await world.start(box, other)
+    job = await world.ended()
+    await world.until(lambda: len(world.attempts) == 2)
+    await world.until(lambda: world.outbox and world.outbox.pending == {("exporter", "other"): 1})
+    await world.store.update(job.id, None, lambda job: retried(job, lambda *_: True), with_exports=False)
+    done = await world.settled(job)
+    assert [entry.state for entry in done.progress.outbox] == ["succeeded", "succeeded"]
+    await world.close()

@@ -32,6 +32,7 @@ from evalhub_server.cli.telemetry import ServerTelemetry
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import utc_now
+from evalhub_server.engine.exports import open_exports
 from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
@@ -290,17 +291,10 @@ class Server:
         await self._start_file_watcher(resource_store)
         requests = self._plugins.export_requests(exporter_names(settings))
         samples = await open_samples(self._stack, settings, store, runtime)
+        exports = open_exports(self._stack, store, requests, targets, trackers)
+        limit, collector = settings.service.benchmarks_limit, samples.collector
         jobs = JobService(
-            store,
-            supervisor,
-            runtime,
-            resources,
-            trackers,
-            utc_now,
-            _new_id,
-            requests,
-            samples.collector,
-            settings.service.benchmarks_limit,
+            store, supervisor, runtime, resources, trackers, utc_now, _new_id, exports, collector, limit
         )
         return _Engine(store, outbox, supervisor, resources, jobs, samples, credentials)
 

@@ -56,7 +56,7 @@ def job_resource(job: JobRecord) -> JobResource:
             mlflow_experiment_link=job.experiment.link
             if job.experiment and job.state is not State.PENDING
             else "",
-            exports=tuple(_export(entry) for entry in job.progress.outbox if entry.requested)
+            exports=tuple(job_export(entry) for entry in job.progress.outbox if entry.requested)
             if job.state.terminal
             else (),
             oci=oci_results(job),
@@ -128,7 +128,8 @@ def _exports(exports: Exports | None) -> Exports | None:
     return cast("Exports", {**oci, **exports.others})
 
 
-def _export(entry: OutboxEntry) -> JobExport:
+def job_export(entry: OutboxEntry) -> JobExport:
+    """One export as results show it."""
     outcome = entry.outcome or ExportOutcome()
     return JobExport(
         kind=entry.kind,

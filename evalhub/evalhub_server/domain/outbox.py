@@ -7,6 +7,7 @@ nothing changes. None of them changes ``updated_at``, so that an export does not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -86,21 +87,55 @@ def delivered(job: JobRecord, entry: OutboxEntry, outcome: ExportOutcome) -> Job
     def change(now: OutboxEntry) -> OutboxEntry:
         if now.revision != entry.revision:
             return replace(now, outcome=outcome)
-        return replace(now, state="succeeded", attempts=now.attempts + 1, error="", outcome=outcome)
+        return replace(
+            now,
+            state="succeeded",
+            attempts=now.attempts + 1,
+            error="",
+            failing_since=None,
+            outcome=outcome,
+        )
 
     return _changed(job, entry, change)
 
 
-def attempt_failed(job: JobRecord, entry: OutboxEntry, error: str, *, final: bool) -> JobRecord:
-    """Record a failed attempt; ``final``: there is no retry."""
+def attempt_failed(
+    job: JobRecord, entry: OutboxEntry, error: str, now: datetime, *, final: bool
+) -> JobRecord:
+    """Record an attempt that failed at ``now``; ``final``: there is no retry."""
 
-    def change(now: OutboxEntry) -> OutboxEntry:
-        if now.revision != entry.revision:
-            return now
-        state = "failed" if final else "pending"
-        return replace(now, state=state, attempts=now.attempts + 1, error=error)
+    def change(current: OutboxEntry) -> OutboxEntry:
+        if current.revision != entry.revision:
+            return current
+        return replace(
+            current,
+            state="failed" if final else "pending",
+            attempts=current.attempts + 1,
+            error=error,
+            failing_since=current.failing_since or now,
+        )
 
     return _changed(job, entry, change)
+
+
+def retried(job: JobRecord, is_selected: Callable[[str, str], bool]) -> JobRecord:
+    """Make failed exports pending again, and let those that wait for their next attempt start over.
+
+    ``is_selected(kind, name)``: whether the tracker or exporter can deliver; other entries stay as they are. The revision
+    stays, too: a message to a webhook that may have arrived is repeated under its id.
+    """
+
+    def change(entry: OutboxEntry) -> OutboxEntry:
+        unfinished = entry.state == "failed" or (entry.state == "pending" and entry.attempts)
+        if not unfinished or not is_selected(entry.kind, entry.name):
+            return entry
+        return replace(entry, state="pending", attempts=0, failing_since=None)
+
+    before = job.progress.outbox
+    after = tuple(map(change, before))
+    if all(new is old for new, old in zip(after, before, strict=True)):
+        return job
+    return with_changes(job, outbox=after)
 
 
 def _changed(job: JobRecord, entry: OutboxEntry, change: Callable[[OutboxEntry], OutboxEntry]) -> JobRecord:

@@ -121,6 +121,14 @@ def runtime_not_selected(job_id: str, new_state: str, index: int, runtime: str) 
     return ApiError(409, "job_can_not_be_updated", text)
 
 
+def exports_not_retried(job_id: str, kind: str, name: str) -> ApiError:
+    text = (
+        f"The exports of the job {job_id} can not be retried because the {kind} '{name}' is not selected. "
+        f"Add it to plugins.{kind}s in the server's configuration."
+    )
+    return ApiError(409, "exporter_not_selected", text)
+
+
 def benchmark_closed(job_id: str, benchmark_id: str, index: int, state: State) -> ApiError:
     text = (
         f"The job {job_id} can not be running because its benchmark '{benchmark_id}' at index {index} "

@@ -166,8 +166,8 @@ class OutboxEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
     A job has one entry for each (``kind``, ``name``, ``event``): the plugin's name, and the plugin's own name for the
     export. ``since`` is when the change happened. ``requested``: the job's client requested the export, so the job's
     results show it. ``revision`` counts how often the export has become pending; it becomes pending again when the
-    job's outcome changes after its end. ``attempts`` and ``error`` belong to this revision; ``outcome`` is that of the
-    last successful attempt.
+    job's outcome changes after its end. ``attempts``, ``error`` and ``failing_since`` (the time of the first failure) belong
+    to this revision; ``outcome`` is that of the last successful attempt.
     """
 
     kind: ExportKind
@@ -179,6 +179,7 @@ class OutboxEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
     revision: int = 1
     attempts: int = 0
     error: str = ""
+    failing_since: datetime | None = None
     outcome: ExportOutcome | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 import structlog
@@ -22,6 +22,7 @@ from evalhub_server.domain.refused_events import refused_event
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import Clock
+from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_logs import read_logs
 from evalhub_server.engine.job_store import JobStore
@@ -33,7 +34,6 @@ from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import LogOptions, Runtime
-from evalhub_server.plugins.sections import readable
 from evalhub_server.plugins.storage import JobPage, JobQuery
 from evalhub_server.plugins.tracking import Tracker
 
@@ -70,7 +70,7 @@ class JobService:
         trackers: Sequence[Tracker],
         clock: Clock,
         new_id: Callable[[], str],
-        export_requests: Mapping[str, type[msgspec.Struct]],
+        exports: ExportService,
         samples: SampleCollector,
         max_benchmarks: int = -1,
     ) -> None:
@@ -81,7 +81,7 @@ class JobService:
         self._trackers = list(trackers)
         self._clock = clock
         self._new_id = new_id
-        self._export_requests = export_requests
+        self.exports = exports
         self.samples = samples
         self._max_benchmarks = max_benchmarks  # of one job; -1: no limit
 
@@ -92,7 +92,7 @@ class JobService:
 
     async def create(self, request: JobRequest, identity: Identity) -> JobRecord:
         """Validate a request, plan the job, store it and queue its benchmarks."""
-        self._check_exports(request)
+        self.exports.check(request)
         request = with_trimmed_experiment(with_queue_kinds(request))
         collection = await self._collection(request, identity)
         if collection is not None and request.collection is not None:
@@ -126,16 +126,6 @@ class JobService:
         if collection is not None:
             await self._resources.count_run(collection)
         return job
-
-    def _check_exports(self, request: JobRequest) -> None:
-        """Validate what the job requests of exporters that declare a type for it."""
-        for name, value in (request.exports.others if request.exports else {}).items():
-            if (type_ := self._export_requests.get(name)) is None:
-                continue
-            try:
-                msgspec.convert(value, type_)
-            except msgspec.ValidationError as error:
-                raise problems.validation_failed(readable(str(error), f"exports.{name}")) from None
 
     async def _collection(self, request: JobRequest, identity: Identity) -> CollectionRecord | None:
         if request.collection is None or not request.collection.id:
@@ -262,8 +252,11 @@ class JobService:
     async def _delete(self, job_id: str, identity: Identity, *, force: bool) -> None:
         now = self._clock()
 
+        before: list[JobRecord] = []
+
         def closed(job: JobRecord) -> JobRecord:
             self._check_deletable(job, force=force)
+            before.append(job)
             return without_pending_exports(job if job.state.terminal else transitions.cancel(job, now))
 
         job = await self._store.update(
@@ -272,6 +265,7 @@ class JobService:
             closed,
             with_exports=False,  # the end of a job that is being deleted is not exported
         )
+        await self.exports.end_runs(before[-1])
         await self._stop(job, force=force)
         await self._remove_files(job, force=force)
         await self._store.delete(job, identity.scope)

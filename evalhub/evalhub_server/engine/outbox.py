@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import Context
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -16,6 +18,7 @@ from msgspec import Struct
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain import outbox
 from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, OutboxEntry
+from evalhub_server.engine.clock import Clock, utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.outbox_targets import ExportTarget, ExportTargets
 from evalhub_server.errors import ExportRefused, NotFound, StorageError
@@ -33,10 +36,13 @@ DRAIN_S = 0.4
 
 
 class Failure(NamedTuple):
-    """``text`` is shown to clients; ``final``: a retry cannot help; ``call`` has the keys of :func:`call_fields`."""
+    """``text`` is shown to clients. ``retry_for_s``: how long after the first failure it is retried; None: no limit.
+
+    ``call`` has the keys of :func:`call_fields`.
+    """
 
     text: str
-    final: bool = False
+    retry_for_s: float | None = None
     call: Mapping[str, str] = {}
 
 
@@ -54,7 +60,7 @@ async def deliver(
     except TimeoutError as error:
         return Failure(_text(error, redact) or f"no answer within {ATTEMPT_TIMEOUT_S:g} seconds")
     except ExportRefused as error:
-        return Failure(_text(error, redact), final=True, call=call_fields(error))
+        return Failure(_text(error, redact), error.retry_for_s, call=call_fields(error))
     except Exception as error:  # noqa: BLE001  a plugin may raise anything; there is a retry
         return Failure(_text(error, redact) or type(error).__name__, call=call_fields(error))
     return outcome
@@ -103,6 +109,8 @@ class DeliveryTask:
     def __init__(self) -> None:
         self.stage: Literal["reading", "trying", "storing", "pausing"] = "reading"
         self.job_changed = False
+        self.retry = asyncio.Event()
+        """Set to end a pause."""
 
 
 class Outbox:
@@ -119,12 +127,14 @@ class Outbox:
         settings: FinalizerSettings,
         chance: Callable[[], float],
         redact: Callable[[str], str] = str,
+        clock: Clock = utc_now,
     ) -> None:
         self._store = store
         self._targets = targets
         self._settings = settings
         self._chance = chance
         self._redact = redact
+        self._clock = clock
         self._deliveries: dict[Delivery, DeliveryTask] = {}
         self._places: dict[tuple[str, str], asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(settings.max_parallel)
@@ -198,6 +208,8 @@ class Outbox:
                     self._start(delivery)
             elif delivery in pending:
                 running.job_changed = True
+                if _entries(delivery, before) != _entries(delivery, after):
+                    running.retry.set()  # a client requested it, or the job has a new outcome
             elif running.stage in ("trying", "pausing"):
                 running.task.cancel()  # a deleted job; in the other stages the task itself made the change
 
@@ -228,7 +240,9 @@ class Outbox:
                     wait_s = await self._attempt(delivery, running, target, job, entry)
                 if wait_s:
                     running.stage = "pausing"
-                    await asyncio.sleep(wait_s)
+                    running.retry.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(running.retry.wait(), wait_s)
         except NotFound:
             return  # deleted
         finally:
@@ -261,9 +275,10 @@ class Outbox:
         wait_s = 0.0
         if isinstance(outcome, Failure):
             attempts = entry.attempts + 1
-            text, final = outcome.text, outcome.final or attempts >= self._settings.max_attempts
+            text, now = outcome.text, self._clock()
+            final = attempts >= self._settings.max_attempts or _is_over(entry, outcome.retry_for_s, now)
             await self._persist(
-                delivery.job_id, lambda job: outbox.attempt_failed(job, entry, text, final=final)
+                delivery.job_id, lambda job: outbox.attempt_failed(job, entry, text, now, final=final)
             )
             if final:
                 result = "failed"
@@ -301,6 +316,16 @@ class Outbox:
                 await asyncio.sleep(STORE_RETRY_S)
             else:
                 return
+
+
+def _is_over(entry: OutboxEntry, retry_for_s: float | None, now: datetime) -> bool:
+    if not retry_for_s:
+        return retry_for_s is not None
+    return entry.failing_since is not None and (now - entry.failing_since).total_seconds() >= retry_for_s
+
+
+def _entries(delivery: Delivery, entries: tuple[OutboxEntry, ...]) -> list[OutboxEntry]:
+    return [each for each in entries if (each.kind, each.name) == (delivery.kind, delivery.name)]
 
 
 def _pending(job_id: str, entries: tuple[OutboxEntry, ...]) -> set[Delivery]:

@@ -100,7 +100,9 @@ class ExportTargets:
             *(TrackerTarget(tracker) for tracker in trackers),
             *(ExporterTarget(exporter) for exporter in exporters),
         ]
-        self._by_key = {(each.kind, each.name): each for each in self._all}
+        self._by_key: dict[tuple[str, str], ExportTarget] = {
+            (each.kind, each.name): each for each in self._all
+        }
 
     def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
         exports = [export for target in self._all for export in target.pending_exports(before, after)]
@@ -121,6 +123,10 @@ class ExportTargets:
         if name in self._installed:
             return "the exporter is installed but not selected; add it to plugins.exporters"
         return "no exporter of that name is installed"
+
+    def selected(self, kind: str, name: str) -> bool:
+        """Whether there is such a target."""
+        return (kind, name) in self._by_key
 
     def get(self, kind: ExportKind, name: str) -> ExportTarget | None:
         """None: the target was selected when the export became pending, and is no longer."""

@@ -266,6 +266,12 @@ class JobExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
     details: Json = {}
 
 
+class PendingExports(Struct, kw_only=True, frozen=True):
+    """The exports of a job that are being sent. Messages that the job does not request, as to webhooks, are not listed."""
+
+    exports: tuple[JobExport, ...] = ()
+
+
 class OciStatus(Struct, kw_only=True, frozen=True):
     """The status of the export; ``state`` is pending, succeeded or failed."""
 

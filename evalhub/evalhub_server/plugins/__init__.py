@@ -166,6 +166,7 @@ if TYPE_CHECKING:
     from evalhub_common.urls import host_of, port_of, split_http_url, without_userinfo
     from evalhub_server.domain.card import CARD_FILE, card_json
     from evalhub_server.domain.k8s_labels import MAX_LABEL_CHARACTERS, label_value
+    from evalhub_server.domain.oci_coordinates import coordinates_fault, registry_of, tag_of
     from evalhub_server.domain.redaction import redacted, redacted_message, redacted_text
     from evalhub_server.models.runtime import KubernetesGpu, KubernetesRuntime, Variable
     from evalhub_server.plugins.documents import (
@@ -339,6 +340,7 @@ __all__ = [
     "check_file",
     "check_identity",
     "convert_section",
+    "coordinates_fault",
     "credential_helper_key",
     "decoding",
     "encode",
@@ -368,11 +370,13 @@ __all__ = [
     "redacted_message",
     "redacted_text",
     "registry_api_host",
+    "registry_of",
     "resource_labels",
     "retry_after_s",
     "safe_path",
     "single",
     "split_http_url",
+    "tag_of",
     "unwritable",
     "userinfo_auth",
     "with_changes",
@@ -403,6 +407,7 @@ _LAZY = {
     "evalhub_common.proxies": ("proxy_options",),
     "evalhub_common.registry_realms": ("DOCKER_HUB_REALMS", "is_trusted_realm"),
     "evalhub_common.urls": ("host_of", "port_of", "split_http_url", "without_userinfo"),
+    "evalhub_server.domain.oci_coordinates": ("coordinates_fault", "registry_of", "tag_of"),
     "evalhub_server.domain.card": ("CARD_FILE", "card_json"),
     "evalhub_server.domain.redaction": ("redacted", "redacted_message", "redacted_text"),
     "evalhub_server.domain.k8s_labels": ("MAX_LABEL_CHARACTERS", "label_value"),

@@ -61,6 +61,13 @@ class Tracker(ABC):
             ExportRefused: a retry cannot succeed. The text is shown in the job's results.
         """
 
+    async def end_run(self, job: JobRecord) -> None:
+        """End the run of a job that is being deleted, if a cancelled or failed :meth:`record` has left one open.
+
+        Idempotent; creates nothing. Any exception is retried for about a day, in the background. The default does nothing.
+        """
+        return
+
     async def close(self) -> None:
         """Release connections."""
         return

@@ -22,6 +22,7 @@ from evalhub_server.web.collections import collection_router
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
 from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, refuse_options
+from evalhub_server.web.export_routes import export_router
 from evalhub_server.web.health import health, ready
 from evalhub_server.web.jobs import job_router
 from evalhub_server.web.log_routes import log_router
@@ -39,6 +40,7 @@ HANDLERS = (
     health,
     ready,
     job_router,
+    export_router,
     log_router,
     sample_router,
     artifact_router,

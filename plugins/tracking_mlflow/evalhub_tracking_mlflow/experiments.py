@@ -66,6 +66,17 @@ class Experiments:
                 return found
             return created.experiment_id
 
+    async def is_deleted(self, experiment_id: str, workspace: str) -> bool:
+        """Whether an experiment exists, but is deleted, so that it can be restored. Raises :class:`MlflowError`."""
+        try:
+            query = {"experiment_id": experiment_id}
+            found = await self._client.get(f"{API}/experiments/get", _Found, query, workspace=workspace)
+        except MlflowError as error:
+            if error.code == MISSING:
+                return False
+            raise
+        return found.experiment.lifecycle_stage == "deleted"
+
     async def _find(self, name: str, workspace: str) -> str | None:
         try:
             found = await self._client.get(

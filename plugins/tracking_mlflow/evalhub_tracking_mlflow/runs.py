@@ -33,6 +33,7 @@ class RunInfo(Struct):
 
     run_id: str
     artifact_uri: str = ""
+    status: str = ""
     start_time: int = 0
 
 
@@ -81,6 +82,16 @@ class Runs:
         }
         await self._post("runs/update", end, dict[str, Any], workspace)
         return run.run_id
+
+    async def end(
+        self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str
+    ) -> None:
+        """End the run of a deleted job, incomplete as it is, if there is one and it is open. Raises :class:`MlflowError`."""
+        run = await self._find(experiment_id, content, key_tags, workspace)
+        if run is not None and run.status == "RUNNING":
+            end = {"run_id": run.run_id, "status": "KILLED", "end_time": content.end_ms}
+            await self._post("runs/update", end, dict[str, Any], workspace)
+            log.info("MLflow run of a deleted job ended", job_id=key_tags[JOB_ID], run_id=run.run_id)
 
     async def _find(
         self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str

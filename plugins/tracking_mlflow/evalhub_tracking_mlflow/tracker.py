@@ -32,8 +32,10 @@ log = structlog.get_logger()
 
 CHECK_TIMEOUT_S = 5.0
 
+DELETED_RETRY_S = 24 * 3600.0
+"""How long an experiment that was deleted may be restored until the export fails."""
 FINAL_ERRORS = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE"}
-"""MLflow's codes of errors that a retry does not fix, such as a deleted experiment or an invalid run id."""
+"""MLflow's codes of errors that a retry does not fix by itself, such as a deleted experiment or an invalid run id."""
 
 
 class MlflowTracker(Tracker):
@@ -96,16 +98,30 @@ class MlflowTracker(Tracker):
         if experiment is None:
             raise ExportRefused(f"The job {job.id} has no experiment in {self.name}.")
         experiment_id = experiment.id
+        workspace = await self._workspaces.of(job.tenant)
         try:
-            workspace = await self._workspaces.of(job.tenant)
             run_id = await self._runs.record(
                 experiment_id, run_content(job), run_tags(job), {CARD_FILE: card_json(job)}, workspace
             )
         except MlflowError as error:
-            if error.code in FINAL_ERRORS:
-                raise ExportRefused(str(error)) from error
-            raise
+            if error.code not in FINAL_ERRORS:
+                raise
+            if await self._experiments.is_deleted(experiment_id, workspace):
+                text = f"the experiment is deleted in MLflow; restore it there: {error}"
+                raise ExportRefused(text, retry_for_s=DELETED_RETRY_S) from error
+            raise ExportRefused(str(error)) from error
         return ExportOutcome(reference=run_id, link=self._link(f"{experiment_id}/runs/{run_id}", workspace))
+
+    async def end_run(self, job: JobRecord) -> None:
+        experiment = job.progress.experiments.get(self.name)
+        if experiment is None:
+            return
+        workspace = await self._workspaces.of(job.tenant)
+        try:
+            await self._runs.end(experiment.id, run_content(job), run_tags(job), workspace)
+        except MlflowError as error:
+            if error.code not in FINAL_ERRORS:
+                raise
 
     async def close(self) -> None:
         await self._client.close()

@@ -182,7 +182,7 @@ def test_an_experiment_that_is_deleted_in_mlflow_is_refused(server: RunningServe
     assert "'gone' is deleted in MLflow; restore it there" in answer.body["message"]
 
 
-def test_an_experiment_deleted_while_its_job_runs_fails_the_export_for_good(
+def test_an_experiment_deleted_while_its_job_runs_may_be_restored(
     server: RunningServer, mlflow: MlflowServer
 ):
     job_id = server.submit(provider="hangs", experiment={"name": "vanishing"})
@@ -190,9 +190,14 @@ def test_an_experiment_deleted_while_its_job_runs_fails_the_export_for_good(
     vanishing = mlflow.experiment("vanishing")["experiment_id"]
     mlflow.request("POST", "/api/2.0/mlflow/experiments/delete", {"experiment_id": vanishing})
     server.call("DELETE", f"{API}/jobs/{job_id}")
-    wait_until(lambda: export(server, job_id).get("state") == "failed", "the end of the attempts")
-    assert "runs/create" in export(server, job_id)["error"]
+    wait_until(lambda: export(server, job_id).get("attempts", 0) >= 2, "two attempts")
+    assert export(server, job_id)["state"] == "pending"
+    assert "the experiment is deleted in MLflow; restore it there" in export(server, job_id)["error"]
     assert server.job(job_id)["status"]["state"] == "cancelled"
+    mlflow.request("POST", "/api/2.0/mlflow/experiments/restore", {"experiment_id": vanishing})
+    exported(server, job_id)
+    (run,) = mlflow.runs(vanishing)
+    assert run["info"]["status"] == "KILLED"
 
 
 def test_the_card_reaches_an_artifact_store_that_only_mlflow_reaches(
@@ -281,6 +286,40 @@ def test_a_run_that_an_attempt_left_half_done_is_completed(server: RunningServer
     assert (run["info"]["status"], run["info"]["run_name"]) == ("KILLED", "a job")
     card = mlflow.artifact(run["info"]["run_id"], "evaluation-card.json")
     assert card["results"]["status"]["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_hard_delete_ends_the_run_that_an_attempt_left_open(
+    config: Config, mlflow: MlflowServer, tmp_path: Path, down: bool
+):
+    """At once, or in the background while MLflow is down."""
+    name = f"deleted {down}"
+    text = (config.folder / "config.yaml").read_text().replace("200ms", "1h")
+    (config.folder / "config.yaml").write_text(text)  # after a few attempts the export waits
+    with RunningServer(
+        config.folder, data_dir=tmp_path / "data", env={"MLFLOW_TRACKING_URI": mlflow.url}
+    ) as server:
+        job_id = server.submit(provider="hangs", experiment={"name": name})
+        server.in_state(job_id, "running")
+        experiment_id = mlflow.experiment(name)["experiment_id"]
+        tags = [{"key": "evaluation_job_id", "value": job_id}, {"key": "context", "value": "eval-hub"}]
+        body = {"experiment_id": experiment_id, "tags": tags, "start_time": 1}
+        mlflow.request("POST", "/api/2.0/mlflow/runs/create", body)
+        mlflow.kill()
+        assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+        wait_until(lambda: export(server, job_id).get("attempts", 0) >= 4, "attempts", 60)
+        if not down:
+            mlflow.start()
+        assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true").status == 204
+        assert server.call("GET", f"{API}/jobs/{job_id}").status == 404
+        if down:
+            mlflow.start()
+
+        def status() -> str:
+            (run,) = mlflow.runs(experiment_id)
+            return run["info"]["status"]
+
+        wait_until(lambda: status() == "KILLED", "the end of the run", 60)
 
 
 def test_tenants_have_workspaces_where_mlflow_has_them(
