@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from evalhub_server.errors import SettingsError
+from evalhub_server.settings import load_settings
 from harness import Config, RunningServer, wait_until
 from harness.imports import loaded_by
 from harness.server import API
@@ -234,6 +236,39 @@ def test_the_metrics_listener_has_the_rules_of_the_api_for_host_and_token(tmp_pa
         status, _, text = ask(port, "/metrics", Host="rebound.example", **bearer)
         assert (status, "rebound.example" in text, "evalhub_" in text) == (403, True, False)
         assert ask(port, "/metrics", Host="metrics.test", **bearer)[0] == (403 if local else 200)
+
+
+@pytest.mark.parametrize("with_api_token", [True, False])
+def test_scrapes_may_have_a_token_of_their_own(tmp_path: Path, with_api_token: bool):
+    (tmp_path / "scrape").write_text("s" * 40)
+    (tmp_path / "api").write_text("a" * 40)
+    made = Config(
+        tmp_path / "c",
+        prometheus={
+            "enabled": True,
+            "port": 0,
+            "host": "127.0.0.1",
+            "auth_token_file": str(tmp_path / "scrape"),
+        },
+        service={"auth_token_file": str(tmp_path / "api") if with_api_token else ""},
+    )
+    with RunningServer(made.folder) as server:
+        server.headers = {}
+        scrape, api = ({"Authorization": f"Bearer {letter * 40}"} for letter in "sa")
+        for port in (started(server)["metrics_port"], server.port):
+            assert ask(port, "/metrics", **scrape)[0] == 200
+            assert ask(port, "/metrics", **api)[0] == (200 if with_api_token else 401)
+            assert ask(port, "/metrics")[0] == 401
+        # The token opens nothing else.
+        assert ask(server.port, f"{API}/jobs", **scrape)[0] == (401 if with_api_token else 200)
+        assert ask(server.port, f"{API}/jobs", **api)[0] == 200
+        assert "s" * 40 not in server.log_text()
+
+
+def test_an_unusable_scrape_token_is_an_error(tmp_path: Path):
+    made = Config(tmp_path / "c", prometheus={"auth_token_file": str(tmp_path / "gone")})
+    with pytest.raises(SettingsError, match=r"prometheus\.auth_token_file: .*gone cannot be read"):
+        load_settings(local=True, configdir=made.folder, environ={})
 
 
 def test_a_metrics_port_in_use_is_logged_and_the_server_starts(tmp_path: Path):

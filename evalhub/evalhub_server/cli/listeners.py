@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 
 from evalhub_server.errors import StartupError
 from evalhub_server.settings import MIB, ServiceSettings, Settings
+from evalhub_server.web.access_policy import scrape_credentials_of
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.metrics_routes import metrics_app
@@ -90,7 +91,8 @@ class MetricsListener:
         except StartupError as error:
             log.error("Metrics listener not started", error=str(error))
             return None
-        app = metrics_app(metrics, OriginPolicy(settings, settings.metrics_host), credentials)
+        policy = OriginPolicy(settings, settings.metrics_host)
+        app = metrics_app(metrics, policy, credentials, scrape_credentials_of(settings))
         return cls(http_server(settings.service, app, tls=False), listening)
 
     @property

@@ -88,9 +88,9 @@ def load_settings(
     elif found:
         raise found[0]
 
-    service = values["service"]
-    if service.auth_token_file and not found:
-        secrets = with_secret(secrets, read_token(token_path(service.auth_token_file)).decode(), environ)
+    for token_file in (values["service"].auth_token_file, values["prometheus"].auth_token_file):
+        if token_file and not found:
+            secrets = with_secret(secrets, read_token(token_path(token_file)).decode(), environ)
     data = data_dir or as_path(environ.get("EVALHUB_DATA_DIR"))
     return Settings(
         local=local,

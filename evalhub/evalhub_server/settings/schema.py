@@ -293,6 +293,13 @@ class PrometheusSettings(Struct, kw_only=True, frozen=True):
             examples=["127.0.0.1"],
         ),
     ] = ""
+    auth_token_file: Annotated[
+        str,
+        Meta(
+            description="File with a token for `/metrics` alone, here and on the API's port, sent as `Authorization: Bearer TOKEN`. The token of `service.auth_token_file` is accepted there, too. It is read again when it changes.",
+            examples=["/etc/evalhub/scrape-token"],
+        ),
+    ] = ""
 
 
 class OtelSettings(Struct, kw_only=True, frozen=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from evalhub_common.urls import split_http_url
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sidecar import SidecarSettings
-from evalhub_server.settings.auth_token import read_token, token_path
+from evalhub_server.settings.auth_token import KEY, SCRAPE_KEY, read_token, token_path
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.settings.path_prefix import proxy_network, root_path
 from evalhub_server.settings.schema import (
@@ -60,11 +60,12 @@ def section_rule_errors(
         )
     if otel.enabled:
         yield from _telemetry_errors(otel)
-    if service.auth_token_file:
-        try:
-            read_token(token_path(service.auth_token_file))
-        except SettingsError as error:
-            yield error
+    for key, token_file in ((KEY, service.auth_token_file), (SCRAPE_KEY, prometheus.auth_token_file)):
+        if token_file:
+            try:
+                read_token(token_path(token_file), key)
+            except SettingsError as error:
+                yield error
     try:
         check_tls(service)
     except SettingsError as error:

@@ -9,7 +9,7 @@ from evalhub_common.addresses import is_loopback
 from evalhub_server.domain.remote_commands import LOCAL
 from evalhub_server.plugins.sections import convert_section, find_section
 from evalhub_server.settings import Settings
-from evalhub_server.settings.auth_token import token_path
+from evalhub_server.settings.auth_token import SCRAPE_KEY, token_path
 from evalhub_server.web.credentials import Credentials
 
 log = structlog.get_logger()
@@ -41,6 +41,15 @@ def credentials_of(settings: Settings) -> Credentials | None:
             host=settings.host,
         )
     return None
+
+
+def scrape_credentials_of(settings: Settings) -> Credentials | None:
+    """The credentials for the metrics alone; None if there are none of their own.
+
+    Raises :class:`SettingsError` if the token file is unusable.
+    """
+    file = settings.prometheus.auth_token_file
+    return Credentials(token_path(file), key=SCRAPE_KEY) if file else None
 
 
 def commands_allowed(settings: Settings) -> bool:

@@ -16,6 +16,7 @@ from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.settings import Settings
+from evalhub_server.web.access_policy import scrape_credentials_of
 from evalhub_server.web.artifact_routes import artifact_router
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.collections import collection_router
@@ -96,6 +97,7 @@ def make_app(
         BodyMemory(settings.service.inflight_body_limit_bytes),
         prefix,
         credentials,
+        scrape_credentials_of(settings),
         identity_required=not settings.local,
     )
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from evalhub_server.errors import SettingsError
-from evalhub_server.settings.auth_token import read_token
+from evalhub_server.settings.auth_token import KEY, read_token
 
 log = structlog.get_logger()
 
@@ -49,11 +49,13 @@ class Credentials:
     Raises :class:`SettingsError` if the file holds no usable token.
     """
 
-    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic, *, key: str = KEY) -> None:
+        """``key`` is the setting that names the file, for messages."""
         self._file = file
+        self._key = key
         self._clock = clock
         self._stamp = _stamp(file)
-        self._tokens = deque([read_token(file)], maxlen=2)
+        self._tokens = deque([read_token(file, key)], maxlen=2)
         self._next_check = clock() + CHECK_INTERVAL_S
 
     def is_valid(self, authorization: bytes) -> bool:
@@ -86,7 +88,7 @@ class Credentials:
             return
         self._stamp = stamp
         try:
-            token = read_token(self._file)
+            token = read_token(self._file, self._key)
         except SettingsError as error:
             log.error("The token file is unusable; the last token stays valid", error=error.message)
             return

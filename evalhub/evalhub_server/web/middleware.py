@@ -28,6 +28,7 @@ from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.paths import (
     MAX_PATH_BYTES,
+    METRICS_PATH,
     clean,
     is_clean,
     redirect_page,
@@ -74,6 +75,7 @@ class RequestMiddleware:
         body_memory: BodyMemory,
         prefix: PathPrefix,
         credentials: Credentials | None = None,
+        scrape_credentials: Credentials | None = None,
         *,
         identity_required: bool = False,
     ) -> None:
@@ -85,6 +87,7 @@ class RequestMiddleware:
         self._prefix = prefix
         self._identities = IdentityReader(required=identity_required)
         self._credentials = credentials
+        self._scrape_credentials = scrape_credentials
         self._log = structlog.get_logger().bind()  # a lazy logger would be bound again for every line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -170,7 +173,9 @@ class RequestMiddleware:
         if callback_token or b"%" in raw_path or raw_path.startswith(CALLBACK):
             path = scope["path"] = routing_path(raw_path)
         is_report = False
-        if self._credentials is not None and path not in PUBLIC_PATHS and not path.startswith(DOCS):
+        if self._scrape_credentials is not None and path == METRICS_PATH:
+            check_scrape(self._scrape_credentials, self._credentials, fields.get(b"authorization", b""))
+        elif self._credentials is not None and path not in PUBLIC_PATHS and not path.startswith(DOCS):
             is_report = _authenticate(
                 self._credentials, scope["method"], path, fields.get(b"authorization", b""), callback_token
             )
@@ -205,6 +210,15 @@ class RequestMiddleware:
             remote_addr=scope["client"][0] if scope["client"] else "",
             **({"error": error} if error else {}),
         )
+
+
+def check_scrape(
+    scrape_credentials: Credentials | None, credentials: Credentials | None, authorization: bytes
+) -> None:
+    """Raise ``unauthorized`` unless metrics may be read: with the token for scrapes, or with the API's token."""
+    given = [each for each in (scrape_credentials, credentials) if each is not None]
+    if given and not any(each.is_valid(authorization) for each in given):
+        raise problems.unauthorized()
 
 
 def _authenticate(

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from evalhub_common.callback_tokens import redact_callback_path
 
+METRICS_PATH = "/metrics"
 MAX_PATH_BYTES = 16 * 1024
 """The longest path: Litestar's router caches the last paths, so their size has a limit."""
 
