@@ -45,7 +45,7 @@ def job_resource(job: JobRecord) -> JobResource:
         status=JobStatus(
             state=job.state,
             message=job.progress.message,
-            benchmarks=tuple(_status(planned[b.index], b) for b in job.benchmarks),
+            benchmarks=tuple(benchmark_status(planned[b.index], b) for b in job.benchmarks),
             duration_s=job.duration_s,
         ),
         results=JobResults(
@@ -144,7 +144,7 @@ def job_export(entry: OutboxEntry) -> JobExport:
     )
 
 
-def _status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkStatus:
+def benchmark_status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkStatus:
     return BenchmarkStatus(
         provider_id=planned.provider_id,
         id=planned.id,

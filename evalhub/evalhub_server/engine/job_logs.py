@@ -46,13 +46,16 @@ async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGe
             if benchmark.index == 0:
                 raise  # the response has not started, so an error status is still possible
             pod, container, first = "unknown", "unknown", f"(the log cannot be read now: {error})\n".encode()
-        start = "\n" if benchmark.index else ""
-        header = f"{start}=== pod={pod} container={container} benchmark_id={benchmark_id} ===\n"
-        yield header.encode() + first
+        start = b"\n" if benchmark.index else b""
+        yield start + header_line(pod, container, benchmark_id) + first
         async for chunk in chunks:
             yield chunk
         if options.tail_lines >= 0 and not _is_final(job, benchmark):
             return
+
+
+def header_line(pod: str, container: str, benchmark_id: str) -> bytes:
+    return f"=== pod={pod} container={container} benchmark_id={benchmark_id} ===\n".encode()
 
 
 async def _one(

@@ -26,6 +26,7 @@ from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_logs import read_logs
 from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.log_hub import LogHub
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
@@ -84,6 +85,7 @@ class JobService:
         self.exports = exports
         self.samples = samples
         self._max_benchmarks = max_benchmarks  # of one job; -1: no limit
+        self.log_hub = LogHub(runtime, store)
 
     @property
     def feed(self) -> ChangeFeed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -117,6 +118,9 @@ class Runtime(ABC):
     hands_over_samples: bool = False
     """Whether its adapters get a place for samples: files on this host (:meth:`sample_files`), or a volume that is uploaded."""
 
+    log_poll_s: float = 2.0
+    """Seconds between two calls of :meth:`read_log` while clients follow a log."""
+
     observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
     """Called with every committed change, like the hook ``evalhub_job_changed``; None if not needed."""
 
@@ -220,6 +224,36 @@ class Runtime(ABC):
         :meth:`remove`.
         """
         return None
+
+    async def read_log(self, handle: Handle, offset: int, limit_bytes: int) -> bytes:
+        """Return the workload's output from byte ``offset`` on, at most ``limit_bytes``; nothing if there is no more yet.
+
+        Called every :attr:`log_poll_s` while clients follow the log, once for all of them. This implementation reads the
+        whole log with :meth:`logs`; override it where a log can be read from an offset.
+
+        Raises:
+            RuntimeUnavailable: the log cannot be read at present; the call is repeated.
+        """
+        found, position = bytearray(), 0
+        async for chunk in self.logs(handle, LogOptions(tail_lines=-1)):
+            found += chunk[max(0, offset - position) :]
+            position += len(chunk)
+            if len(found) >= limit_bytes:
+                break
+        return bytes(found[:limit_bytes])
+
+    async def log_offset(self, handle: Handle, tail_lines: int) -> int:
+        """Return the offset in bytes at which the last ``tail_lines`` lines of the output begin. Raises as :meth:`logs` does."""
+        ends: deque[int] = deque([0], maxlen=tail_lines + 1)
+        position = 0
+        last = b"\n"
+        async for chunk in self.logs(handle, LogOptions(tail_lines=-1)):
+            ends.extend(position + index + 1 for index, byte in enumerate(chunk) if byte == 10)
+            position += len(chunk)
+            last = chunk[-1:] or last
+        if last != b"\n":
+            ends.append(position)
+        return ends[0]
 
     @abstractmethod
     async def remove(self, job_id: str, tenant: str) -> None:

@@ -36,6 +36,7 @@ from evalhub_server.web.providers import provider_router
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.sample_routes import sample_router
 from evalhub_server.web.services import Services
+from evalhub_server.web.streams import stream_router
 
 HANDLERS = (
     health,
@@ -45,6 +46,7 @@ HANDLERS = (
     log_router,
     sample_router,
     artifact_router,
+    stream_router,
     provider_router,
     collection_router,
     openapi_yaml,

@@ -93,18 +93,19 @@ async def long_poll(
     wait_s = _wait_s(query.text("wait"))
     since = _since(request, query)
     deadline = asyncio.get_running_loop().time() + wait_s
-    with feed.watch(job_id) as changed:
+    with feed.follow(job_id) as follower:
         gone = asyncio.create_task(until_disconnected(request), name="long-poll-disconnect")
         try:
             while True:
-                changed.clear()
+                follower.wake.clear()
+                follower.take()
                 body, ended = await read()
                 if since is None and not ended:
                     since = body_tag(body)
                 left_s = deadline - asyncio.get_running_loop().time()
                 if since != body_tag(body) or left_s <= 0 or feed.closed or gone.done():
                     return body
-                await _first(changed, gone, left_s)
+                await _first(follower.wake, gone, left_s)
         finally:
             gone.cancel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -21,6 +22,12 @@ NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 """On every response: a log is any text that an adapter prints, and a browser must not take it for a page or a script."""
 
 _encoder = msgspec.json.Encoder()
+
+
+class SelfSending(Protocol):
+    """A response that sends itself. Litestar recognizes one by the annotation of its handler, which must not be a union."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 class RawResponse(Struct, frozen=True):

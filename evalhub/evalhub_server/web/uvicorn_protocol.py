@@ -13,7 +13,8 @@ uvicorn has no public interface for any of this. These internals of its protocol
   httptools' callbacks ``on_message_begin``, ``on_headers_complete`` and ``on_message_complete``; ``send_400_response``, called for a
   parser error or any exception of a callback; ``parser``, ``url``, ``headers`` (a list, shared with the scope), ``scope``,
   ``cycle``, ``transport`` and ``loop``;
-* of ``RequestResponseCycle``: ``send``; ``scope``, ``transport``, ``response_started`` and ``response_complete``; that its
+* of ``RequestResponseCycle``: ``send``; ``scope``, ``transport``, ``response_started``, ``response_complete``,
+  ``disconnected``, ``message_event``, ``chunked_encoding`` and ``expected_content_length``; that its
   task starts after ``on_headers_complete``, so that ``__class__`` can be replaced there; and that ``send`` writes to
   ``transport`` with ``write`` and ``close`` only, encodes an empty last chunk as ``0\\r\\n\\r\\n``, and reads
   ``chunked_encoding``, ``expected_content_length`` and ``more_body`` as of each call.
@@ -29,14 +30,16 @@ import sys
 from collections import deque
 from enum import Enum, auto
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION = "http.response.trailers"
-_EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}}
+ABORT = "evalhub.response.abort"
+"""An ASGI message that closes the connection at once, even if the client does not read what is buffered."""
+_EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}, ABORT: {}}
 _LAST_CHUNK = b"0\r\n\r\n"
 _AUTHORITY = re.compile(rb"[^:/?#]+://([^/?#]*)")
 
@@ -77,6 +80,11 @@ class ResponseCycle(RequestResponseCycle):
             # It may be replaced: uvicorn sends a 500 of its own if the application fails between head and body.
             self.head = message
             self.expects_trailers = bool(message.get("trailers"))
+            return
+        if kind == ABORT:
+            self.disconnected = self.response_complete = True
+            self.message_event.set()
+            cast("asyncio.Transport", self.transport).abort()
             return
         if kind == EXTENSION:
             fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])

@@ -31,6 +31,29 @@ async def tail(path: Path, lines: int) -> AsyncIterator[bytes]:
         os.close(fd)
 
 
+def read_from(path: Path, offset: int, limit_bytes: int) -> bytes:
+    """Return up to ``limit_bytes`` from ``offset`` on; nothing of a missing file or behind its end."""
+    fd = _open(path)
+    if fd is None:
+        return b""
+    try:
+        return os.pread(fd, limit_bytes, offset)
+    finally:
+        os.close(fd)
+
+
+async def start_of_tail(path: Path, lines: int) -> int:
+    """Return the offset at which the last ``lines`` lines begin; 0 for a missing file."""
+    fd = await asyncio.to_thread(_open, path)
+    if fd is None:
+        return 0
+    try:
+        start, _end = await extent(fd, lines)
+        return start
+    finally:
+        os.close(fd)
+
+
 async def extent(fd: int, lines: int, block_bytes: int = BLOCK_BYTES) -> tuple[int, int]:
     """Return the offsets (start, end) of the last lines of an open file."""
     end = os.fstat(fd).st_size

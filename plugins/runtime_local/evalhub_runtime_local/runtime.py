@@ -16,7 +16,7 @@ from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
 from evalhub_runtime_local.command import Command, parse_command
 from evalhub_runtime_local.exit_watcher import ExitWatcher
 from evalhub_runtime_local.launcher import Launcher, find_shell
-from evalhub_runtime_local.logs import tail
+from evalhub_runtime_local.logs import read_from, start_of_tail, tail
 from evalhub_runtime_local.paths import JobsDir
 from evalhub_runtime_local.process_table import (
     NO_PROCESS,
@@ -68,6 +68,7 @@ class LocalRuntime(Runtime):
     name = "local"
     provider_key = "local"
     hands_over_samples = True
+    log_poll_s = 0.5
 
     def __init__(
         self,
@@ -189,6 +190,18 @@ class LocalRuntime(Runtime):
             return None
         attempt = attempt_from(parsed)
         return SampleFiles(samples=attempt.samples, artifacts=attempt.artifacts)
+
+    async def read_log(self, handle: Handle, offset: int, limit_bytes: int) -> bytes:
+        parsed = _parse(handle)
+        if parsed is None:
+            return b""
+        return await asyncio.to_thread(read_from, attempt_from(parsed).log, offset, limit_bytes)
+
+    async def log_offset(self, handle: Handle, tail_lines: int) -> int:
+        parsed = _parse(handle)
+        if parsed is None:
+            return 0
+        return await start_of_tail(attempt_from(parsed).log, tail_lines)
 
     async def remove(self, job_id: str, tenant: str) -> None:
         path = str(self.jobs_dir.job(job_id))

@@ -1,0 +1,165 @@
+"""Logs that grow, read once for all clients that follow them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import Context
+
+import structlog
+
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.engine.job_logs import header_line
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.errors import NotFound, RuntimeUnavailable, StorageError
+from evalhub_server.plugins.runtime import Runtime
+
+BLOCK_BYTES = 64 * 1024
+WINDOW_BYTES = 4 * BLOCK_BYTES
+"""The newest part of a log, from which followers read. One that is slower reads the file itself, at its own pace."""
+SHARED_FRAMES = 16
+
+log = structlog.get_logger()
+
+
+class LogSource:
+    """The growing log of one benchmark. While it has followers, one task reads what is appended.
+
+    ``ended``: the workload has ended and everything is read.
+    """
+
+    def __init__(self, runtime: Runtime, store: JobStore, job_id: str, index: int) -> None:
+        self._runtime = runtime
+        self._store = store
+        self._job_id = job_id
+        self._index = index
+        self._window = b""
+        self._window_start: int | None = None
+        self._shared: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+        self.ended = False
+        self.wakes: set[asyncio.Event] = set()
+
+    async def start(self, tail_lines: int) -> int:
+        """The position in bytes of the last lines; of the beginning, if ``tail_lines`` is negative."""
+        benchmark = await self._benchmark()
+        if tail_lines < 0 or benchmark is None or not _readable(benchmark, self._runtime):
+            return 0
+        assert benchmark.handle is not None  # noqa: S101  it is readable
+        try:
+            return await self._runtime.log_offset(benchmark.handle, tail_lines)
+        except RuntimeUnavailable:
+            return 0
+
+    async def read(self, offset: int) -> bytes:
+        """Whole lines from ``offset``, at most a block; the rest if the log has ended; nothing if there is no more yet."""
+        ended = self.ended
+        if self._window_start is not None and offset >= self._window_start:
+            first = offset - self._window_start
+            data = self._window[first : first + BLOCK_BYTES]
+        else:
+            data = await self._read_file(offset)
+        if ended or len(data) >= BLOCK_BYTES:
+            return data
+        return data[: data.rfind(b"\n") + 1]
+
+    def shared(self, offset: int, data: bytes, encode: Callable[[], bytes]) -> bytes:
+        """The encoded form of ``data`` at ``offset``, encoded once for followers that are at the same place."""
+        key = offset, len(data)
+        if (known := self._shared.get(key)) is None:
+            known = self._shared[key] = encode()
+            if len(self._shared) > SHARED_FRAMES:
+                self._shared.popitem(last=False)
+        return known
+
+    def open(self, position: int) -> None:
+        if self._task is None:
+            self._window, self._window_start = b"", position
+            self._task = asyncio.create_task(
+                self._follow(), name=f"log-{self._job_id}-{self._index}", context=Context()
+            )
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _follow(self) -> None:
+        """Read what is appended until the workload has ended."""
+        assert self._window_start is not None  # noqa: S101  set by open()
+        while not self.ended:
+            benchmark = await self._benchmark()
+            over = benchmark is None or (benchmark.state.terminal and not benchmark.has_workload)
+            position = self._window_start + len(self._window)
+            data = await self._read_file(position, benchmark)
+            if data:
+                window = self._window + data
+                self._window_start += max(0, len(window) - WINDOW_BYTES)
+                self._window = window[-WINDOW_BYTES:]
+            elif over:
+                self.ended = True
+            if data or over:
+                for wake in self.wakes:
+                    wake.set()
+            if len(data) < BLOCK_BYTES and not over:
+                await asyncio.sleep(self._runtime.log_poll_s)
+
+    async def _read_file(self, offset: int, benchmark: BenchmarkRecord | None = None) -> bytes:
+        benchmark = benchmark or await self._benchmark()
+        if benchmark is None or not _readable(benchmark, self._runtime):
+            return b""
+        assert benchmark.handle is not None  # noqa: S101  it is readable
+        try:
+            return await self._runtime.read_log(benchmark.handle, offset, BLOCK_BYTES)
+        except RuntimeUnavailable as error:
+            log.debug("Log cannot be read now", job_id=self._job_id, error=str(error))
+            return b""
+
+    async def _benchmark(self) -> BenchmarkRecord | None:
+        """The benchmark as stored; None if its job is deleted."""
+        while True:
+            try:
+                return (await self._store.get(self._job_id, None)).benchmarks[self._index]
+            except NotFound:
+                return None
+            except StorageError:
+                await asyncio.sleep(self._runtime.log_poll_s)
+
+
+def _readable(benchmark: BenchmarkRecord, runtime: Runtime) -> bool:
+    return benchmark.handle is not None and not benchmark.is_foreign(runtime.name)
+
+
+class LogHub:
+    """The logs that are being followed, by job and benchmark."""
+
+    def __init__(self, runtime: Runtime, store: JobStore) -> None:
+        self._runtime = runtime
+        self._store = store
+        self._sources: dict[tuple[str, int], LogSource] = {}
+
+    async def header(self, job: JobRecord, index: int) -> bytes:
+        """The line that precedes the output of a benchmark in the log of a job."""
+        try:
+            pod, container = await self._runtime.log_source(job.benchmarks[index].handle, job.id, index)
+        except RuntimeUnavailable:
+            pod, container = "unknown", "unknown"
+        return header_line(pod, container, job.plan.benchmarks[index].id)
+
+    @contextmanager
+    def follow(self, job_id: str, index: int, wake: asyncio.Event) -> Generator[LogSource]:
+        """Follow the log of a benchmark. ``wake`` is set when there is more to read, and at its end."""
+        key = job_id, index
+        source = self._sources.get(key)
+        if source is None:
+            source = self._sources[key] = LogSource(self._runtime, self._store, job_id, index)
+        source.wakes.add(wake)
+        try:
+            yield source
+        finally:
+            source.wakes.discard(wake)
+            if not source.wakes:
+                source.close()
+                if self._sources.get(key) is source:
+                    del self._sources[key]

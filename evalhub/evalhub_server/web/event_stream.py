@@ -1,0 +1,89 @@
+"""Server-sent events (HTML standard, section 9.2) as a response that never waits for a slow reader for long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from litestar.types import Receive, Scope, Send
+
+from evalhub_server.web.uvicorn_protocol import ABORT
+
+EVENT_STREAM = "text/event-stream"
+HEARTBEAT_S = 15.0
+HEARTBEAT = b": keep-alive\n\n"
+RETRY_MS = 2000
+STALLED_S = 20.0
+"""A connection whose reader takes nothing for this long is closed."""
+_BATCH_BYTES = 64 * 1024
+
+Chunks = AsyncGenerator[bytes, None]
+
+
+def event(name: str, data: bytes, event_id: str = "") -> bytes:
+    """One event. ``data`` is JSON, which has no line break."""
+    identity = b"id: %s\n" % event_id.encode() if event_id else b""
+    return b"%sevent: %s\ndata: %s\n\n" % (identity, name.encode(), data)
+
+
+class StreamResponse:
+    """Sends chunks as they come, until they end, the client leaves, or it takes nothing for ``stalled_s``.
+
+    ``chunks`` is called when the response starts, so that nothing is open if it never does. An empty chunk sends the head.
+    """
+
+    def __init__(
+        self,
+        chunks: Callable[[], Chunks],
+        media_type: str,
+        first: bytes = b"",
+        stalled_s: float = STALLED_S,
+    ) -> None:
+        self._chunks = chunks
+        self._media_type = media_type
+        self._first = first
+        self._stalled_s = stalled_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [
+            (b"content-type", f"{self._media_type}; charset=utf-8".encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),  # nginx would collect the events
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        sending = asyncio.create_task(self._send_all(send), name="stream")
+        leaving = asyncio.create_task(_until_disconnected(receive), name="stream-disconnect")
+        try:
+            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            (failure, _) = await asyncio.gather(sending, leaving, return_exceptions=True)
+        if isinstance(failure, TimeoutError):
+            # Closing would wait for the reader to take what is buffered.
+            message: Any = {"type": ABORT}
+            await send(message)
+        elif isinstance(failure, Exception):
+            raise failure
+
+    async def _send_all(self, send: Send) -> None:
+        await self._send(send, self._first)
+        async with contextlib.aclosing(self._chunks()) as chunks:
+            async for chunk in chunks:
+                for start in range(0, len(chunk), _BATCH_BYTES):
+                    await self._send(send, chunk[start : start + _BATCH_BYTES])
+        await self._send(send, b"", more=False)
+
+    async def _send(self, send: Send, body: bytes, *, more: bool = True) -> None:
+        async with asyncio.timeout(self._stalled_s):
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _until_disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
