@@ -226,6 +226,50 @@ def plugins_command(*, as_json: bool) -> int:
     return list_plugins(as_json=as_json)
 
 
+@cli.command("backup", cls=Command)
+@click.argument("target", type=_DIRECTORY, metavar="DIR")
+@server_options
+@click.pass_context
+def backup_command(context: click.Context, *, target: Path, **_options: Any) -> int:
+    """Back up a server's database, samples, artifacts and logs to DIR.
+
+    The server may be running; use its options and environment. DIR must be missing or empty. It is complete when it has a
+    manifest.json. Exits with 1 if the data have faults, which are listed; the backup has them, too.
+    """
+    from evalhub_server.cli.backup import run_backup
+
+    return run_backup(target, **_flags(context))
+
+
+@cli.command("restore", cls=Command)
+@click.argument("backup", type=_DIRECTORY, metavar="DIR")
+@server_options
+@click.pass_context
+def restore_command(context: click.Context, *, backup: Path, **_options: Any) -> int:
+    """Restore the backup DIR to a new data directory.
+
+    The directory of --data-dir must be missing or empty, and so must a database that is not in it.
+    """
+    from evalhub_server.cli.backup import run_restore
+
+    return run_restore(backup, **_flags(context))
+
+
+@cli.command("verify", cls=Command)
+@click.argument("backup", type=_DIRECTORY, metavar="[DIR]", required=False)
+@server_options
+@click.pass_context
+def verify_command(context: click.Context, *, backup: Path | None, **_options: Any) -> int:
+    """Verify the backup DIR, or without it the data of a server.
+
+    Checks the database, decodes every record, and compares the files that records name with their digests. The server may be
+    running. Exits with 1 if anything is wrong.
+    """
+    from evalhub_server.cli.backup import run_verify
+
+    return run_verify(backup, **_flags(context))
+
+
 def _serve(context: click.Context) -> int:
     from evalhub_server.cli.signals import exit_on_signals
 

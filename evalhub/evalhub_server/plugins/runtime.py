@@ -124,6 +124,18 @@ class Runtime(ABC):
     observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
     """Called with every committed change, like the hook ``evalhub_job_changed``; None if not needed."""
 
+    @property
+    def logs_dir(self) -> Path | None:
+        """The directory on this host that has the files of :meth:`log_files`; None if there are none."""
+        return None
+
+    def log_files(self, job: JobRecord) -> list[Path]:
+        """The logs of a job that are files on this host, in the order of its benchmarks. They need not exist.
+
+        They are below :attr:`logs_dir`, at the same path on every host, and are backed up and restored as files.
+        """
+        return []
+
     @abstractmethod
     async def check(self) -> None:
         """Check that this host can run adapters. Called once, before all other methods.

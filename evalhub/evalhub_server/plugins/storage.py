@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource, Kind
+from evalhub_server.errors import StorageError
 
 JobChange = Callable[[JobRecord], JobRecord | None]
 """A pure function that returns the changed record; the same object or None leaves it unchanged."""
@@ -147,6 +149,45 @@ class Storage(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Finish pending writes and disconnect. Idempotent."""
+
+    local_file: Path | None = None
+    """The database, if it is a file on this host."""
+
+    async def backup(self, target: Path) -> None:
+        """Write all records, as of one moment, to the new file ``target``. Not called on an open storage.
+
+        A server may be using the database meanwhile and must not have to wait for it. The file is a complete copy with its own
+        format, and private to the user.
+
+        Raises:
+            StorageError: that is not possible; by default, because the storage has no backups of its own.
+        """
+        raise StorageError(
+            f"This storage has no backups of its own ({self.description}). Use the database's tools."
+        )
+
+    async def restore(self, source: Path) -> None:
+        """Fill an empty or missing database with the records of a file of :meth:`backup`. Not called on an open storage.
+
+        Either all records are restored or none.
+
+        Raises:
+            StorageError, StartupError: the database is not empty, or the file cannot be restored.
+        """
+        raise StorageError(
+            f"This storage has no backups of its own ({self.description}). Use the database's tools."
+        )
+
+    async def examine(self, source: Path | None, on_job: Callable[[JobRecord], None]) -> list[str]:
+        """Check the database, or the file ``source`` of :meth:`backup`; returns what is wrong, one text for each fault.
+
+        Calls ``on_job`` with every job that can be decoded, perhaps in another thread. Not called on an open storage; a
+        server may be using the database meanwhile.
+
+        Raises:
+            StorageError: nothing can be read.
+        """
+        raise StorageError(f"This storage cannot be examined ({self.description}). Use the database's tools.")
 
     @abstractmethod
     async def add_job(self, record: JobRecord) -> None:

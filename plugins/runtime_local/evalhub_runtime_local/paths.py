@@ -29,6 +29,8 @@ from evalhub_server.plugins import (
 
 LONGEST_PART_BYTES = 255
 KEPT_CHARACTERS = 40
+MIN_PARTS = 4
+"""Parts of a benchmark's directory below the base: job, index, provider, and at least one for the benchmark."""
 
 _UNSAFE = re.compile(r"[%/\\\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -62,8 +64,22 @@ class JobsDir:
         return self.base / path_part(job_id)
 
     def benchmark(self, spec: JobSpec) -> Path:
-        parts = [path_part(part) for part in spec.benchmark_id.split("/")]
-        return self.job(spec.id).joinpath(str(spec.benchmark_index), path_part(spec.provider_id), *parts)
+        return self.directory(spec.id, spec.benchmark_index, spec.provider_id, spec.benchmark_id)
+
+    def directory(self, job_id: str, index: int, provider_id: str, benchmark_id: str) -> Path:
+        """The directory of a benchmark."""
+        parts = [path_part(part) for part in benchmark_id.split("/")]
+        return self.job(job_id).joinpath(str(index), path_part(provider_id), *parts)
+
+    def relocated(self, directory: Path) -> Path:
+        """The directory of a benchmark, whose path was recorded with another base if it was restored from a backup."""
+        if self.base in directory.parents:
+            return directory
+        for start in range(1, len(directory.parts) - MIN_PARTS + 1):
+            candidate = self.base.joinpath(*directory.parts[start:])
+            if candidate.is_dir():
+                return candidate
+        return directory
 
     def ensure(self) -> None:
         """Create the base directory if it is missing, and check that no other user can write to it.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, attempt_from
 from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
@@ -39,6 +40,7 @@ from evalhub_server.plugins import (
     Exit,
     Handle,
     JobPlan,
+    JobRecord,
     JobRequest,
     LaunchError,
     LogOptions,
@@ -105,6 +107,15 @@ class LocalRuntime(Runtime):
         )
         self._launches: dict[str, asyncio.Task[LocalHandle]] = {}
         self._launching = asyncio.Semaphore(MAX_CONCURRENT_LAUNCHES)
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.jobs_dir.base
+
+    def log_files(self, job: JobRecord) -> list[Path]:
+        planned = enumerate(job.plan.benchmarks)
+        directories = [self.jobs_dir.directory(job.id, i, each.provider_id, each.id) for i, each in planned]
+        return [Attempt(directory=directory, number=1).log for directory in directories]
 
     async def check(self) -> None:
         if os.name == "nt":
@@ -181,7 +192,7 @@ class LocalRuntime(Runtime):
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
         parsed = _parse(handle)
         if parsed is not None:
-            async for block in tail(attempt_from(parsed).log, options.tail_lines):
+            async for block in tail(self._restored(attempt_from(parsed)).log, options.tail_lines):
                 yield block
 
     async def sample_files(self, handle: Handle) -> SampleFiles | None:
@@ -235,6 +246,10 @@ class LocalRuntime(Runtime):
 
     def _attempt(self, run: BenchmarkRun) -> Attempt:
         return Attempt(directory=self.jobs_dir.benchmark(run.spec), number=run.attempt)
+
+    def _restored(self, attempt: Attempt) -> Attempt:
+        """The attempt of a handle with the directory of its files here, if they were restored from a backup."""
+        return replace(attempt, directory=self.jobs_dir.relocated(attempt.directory))
 
     def _workload(self, attempt: Attempt, parsed: LocalHandle) -> Workload:
         cgroup = Path(parsed.cgroup) if parsed.cgroup else None

@@ -210,6 +210,13 @@ class Database:
         return None
 
 
+async def connect(address: Address) -> Connection:
+    """A connection of its own, without a time limit of statements and without the lock on the database."""
+    return await asyncpg.connect(
+        address.dsn, timeout=address.connect_timeout_s or _CONNECT_TIMEOUT_S, server_settings=_SETTINGS
+    )
+
+
 async def _lock_number(connection: Connection) -> int:
     schema: str | None = await connection.fetchval("SELECT current_schema()")
     if schema is None:

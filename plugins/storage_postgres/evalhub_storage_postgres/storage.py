@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -25,18 +27,21 @@ from evalhub_server.plugins import (
     StorageUnavailable,
     kind_of,
 )
-from evalhub_storage_postgres import jobs, resources
+from evalhub_storage_postgres import backup, jobs, resources
 from evalhub_storage_postgres.address import Address
-from evalhub_storage_postgres.database import Database
-from evalhub_storage_postgres.faults import ChangeError
+from evalhub_storage_postgres.database import Database, connect
+from evalhub_storage_postgres.faults import ChangeError, storage_errors
 from evalhub_storage_postgres.schema import migrate
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from evalhub_storage_postgres.database import Session
+    from evalhub_storage_postgres.database import Connection, Session
 
 T = TypeVar("T")
+
+RESTORE_TIMEOUT_S = 3600.0
+CLOSE_TIMEOUT_S = 10.0
 
 log = structlog.get_logger()
 
@@ -66,14 +71,14 @@ class PostgresStorage(Storage):
         migration: JobMigration | None = None,
     ) -> None:
         self.description = f"PostgreSQL database {address.redacted_url}"
-        self._make_database: Callable[[], Database] = lambda: Database(
-            address,
-            max_connections=max_connections,
-            max_lifetime_s=max_lifetime_s,
-            timeout_s=timeout_s,
+        self._address = address
+        self._migration = migration or JobMigration()
+        self._make_database = partial(
+            Database, address, max_connections=max_connections, max_lifetime_s=max_lifetime_s
         )
+        self._timeout_s = timeout_s
         self._migrate: Callable[[Session], Coroutine[Any, Any, None]] = lambda session: migrate(
-            session, address.redacted_url, migration or JobMigration()
+            session, address.redacted_url, self._migration
         )
         self._patience_s = patience_s
         self._database: Database | None = None
@@ -84,7 +89,7 @@ class PostgresStorage(Storage):
     async def open(self) -> None:
         if self._database is not None:
             raise StorageError(f"The storage is open already ({self.description}).")
-        database = self._make_database()
+        database = self._make_database(timeout_s=self._timeout_s)
         await database.open(self._patience_s, self._migrate)
         self._database, self._closed = database, False
 
@@ -97,6 +102,35 @@ class PostgresStorage(Storage):
             if self._database is not None:
                 await self._database.close()
             self._database = None
+
+    async def backup(self, target: Path) -> None:
+        async with self._separate("Backing up the database") as connection:
+            await backup.write(connection, target)
+
+    async def restore(self, source: Path) -> None:
+        database = self._make_database(timeout_s=RESTORE_TIMEOUT_S)
+        with storage_errors("Restoring the database", self._address):
+            await database.open(self._patience_s, lambda session: self._restore(session, source))
+        await database.close()
+
+    async def examine(self, source: Path | None, on_job: Callable[[JobRecord], None]) -> list[str]:
+        if source is not None:
+            return await asyncio.to_thread(backup.examine_file, source, on_job)
+        async with self._separate("Examining the database") as connection:
+            return await backup.examine(connection, on_job)
+
+    async def _restore(self, session: Session, source: Path) -> None:
+        await backup.restore(session, self._address.redacted_url, source, self._migration)
+
+    @asynccontextmanager
+    async def _separate(self, operation: str) -> AsyncGenerator[Connection]:
+        """A connection beside those of a server, which has the lock on the database. Raises :class:`StorageError`."""
+        with storage_errors(operation, self._address):
+            connection = await connect(self._address)
+            try:
+                yield connection
+            finally:
+                await connection.close(timeout=CLOSE_TIMEOUT_S)
 
     async def add_job(self, record: JobRecord) -> None:
         await self._write(

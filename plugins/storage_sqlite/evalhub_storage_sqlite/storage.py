@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -29,7 +29,7 @@ from evalhub_server.plugins import (
     StorageUnavailable,
     kind_of,
 )
-from evalhub_storage_sqlite import select
+from evalhub_storage_sqlite import backup, select
 from evalhub_storage_sqlite.connection import Connection, connect_reader, connect_writer
 from evalhub_storage_sqlite.database_files import DatabaseFiles
 from evalhub_storage_sqlite.faults import fix_for
@@ -65,6 +65,7 @@ class SqliteStorage(Storage):
         self._path = path
         self._shared = shared
         self._migration = migration or JobMigration()
+        self.local_file = path
         self.durable = path is not None
         self.description = f"SQLite file {path}" if path else "SQLite in memory; lost when the server exits"
         self._cached_records = cached_records
@@ -152,6 +153,23 @@ class SqliteStorage(Storage):
             if self._files is not None:
                 self._files.release(clean=clean)
                 self._files = None
+
+    async def backup(self, target: Path) -> None:
+        await asyncio.to_thread(backup.copy, self._file(), target)
+
+    async def restore(self, source: Path) -> None:
+        await asyncio.to_thread(backup.restore, source, self._file())
+
+    async def examine(self, source: Path | None, on_job: Callable[[JobRecord], None]) -> list[str]:
+        path = self._file() if source is None else source
+        return await asyncio.to_thread(backup.examine, path, on_job, immutable=source is not None)
+
+    def _file(self) -> Path:
+        if self._path is None:
+            raise StorageError(
+                "The database is in memory. Name the server's with --data-dir or database.url."
+            )
+        return self._path
 
     async def add_job(self, record: JobRecord) -> None:
         await self._opened(self._writer).add(JOBS, record)
