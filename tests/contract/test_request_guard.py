@@ -98,7 +98,7 @@ def test_a_preflight_from_a_page_of_this_computer(server: RunningServer):
         "access-control-allow-origin": "http://localhost:3000",
         "access-control-expose-headers": "X-Global-Transaction-Id, ETag",
         "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
-        "access-control-allow-headers": "Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User, If-Match, If-None-Match, Last-Event-ID",
+        "access-control-allow-headers": "Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User, If-Match, If-None-Match, Last-Event-ID, Idempotency-Key",
         "access-control-max-age": "3600",
         "access-control-allow-private-network": "true",
     }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import cast
 
+from msgspec.structs import replace
+
+from evalhub_server.domain.lineage import lineage_members
 from evalhub_server.domain.planning import resolved_request
 from evalhub_server.domain.record import (
     BenchmarkRecord,
@@ -76,6 +80,13 @@ def job_resource(job: JobRecord) -> JobResource:
     )
 
 
+def job_in_lineage(job: JobRecord, lineage: Iterable[JobRecord]) -> JobResource:
+    """The resource of a job of a chain of reruns, with all jobs of the chain."""
+    resource = job_resource(job)
+    info = replace(resource.resource, lineage=lineage_members(lineage))
+    return replace(resource, resource=info)
+
+
 def _left_out(job: JobRecord) -> tuple[LeftOut, ...]:
     """All benchmarks of a completed job whose tests give no score; otherwise the job's test lists those left out."""
     if job.state is not State.COMPLETED or job.progress.test is not None:
@@ -115,6 +126,7 @@ def _info(job: JobRecord) -> JobResourceInfo:
         owner=job.owner,
         mlflow_experiment_id=job.experiment.id if job.experiment else "",
         derived_from=job.definition.derived_from,
+        repeats=job.definition.repeats,
         pinned=job.progress.pinned,
     )
 

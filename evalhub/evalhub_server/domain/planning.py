@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -204,6 +204,13 @@ def with_effective_benchmarks(collection: CollectionRef, job_plan: JobPlan) -> C
         for b in job_plan.benchmarks
     )
     return replace(collection, benchmarks=benchmarks)
+
+
+def only_benchmarks(request: JobRequest, indexes: Sequence[int]) -> JobRequest:
+    """The request of a job that runs a part of the benchmarks. A collection stays named, as the plan has its part."""
+    if request.collection is not None:
+        return request
+    return replace(request, benchmarks=tuple(request.benchmarks[index] for index in indexes))
 
 
 def is_new_sha(sha: str, planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> bool:

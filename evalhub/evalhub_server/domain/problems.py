@@ -111,6 +111,20 @@ def job_closed(job_id: str, new_state: str, state: State) -> ApiError:
     return ApiError(409, "job_can_not_be_updated", text)
 
 
+def not_rerunnable(job_id: str, reason: str) -> ApiError:
+    """``reason`` is a clause about the job ("has not ended")."""
+    return ApiError(409, "job_can_not_be_rerun", f"The job {job_id} can not be rerun because it {reason}.")
+
+
+def idempotency_key_reused(job_id: str) -> ApiError:
+    text = (
+        f"The Idempotency-Key was used for another request, which created the job {job_id}. Send the same request again, or "
+        "use another key."
+    )
+    errors = [FieldError("Idempotency-Key", "was used for another request")]
+    return ApiError(422, "idempotency_key_reused", text, errors=errors)
+
+
 def started_by(runtime: str) -> str:
     """Why nothing can be done about a workload of a runtime that is not selected, and the remedy."""
     return f"started by runtime {runtime}; select it again"

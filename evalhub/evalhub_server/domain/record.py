@@ -12,6 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from evalhub_server.domain.job_labels import job_labels
 from evalhub_server.models.common import HardwareConfig, Json, Message, PrimaryScore, State, TestDataRef
 from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema, Progress
 from evalhub_server.models.sample import SampleSet
@@ -190,8 +191,11 @@ class OutboxEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
 class JobDefinition(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What a job was created from. ``tenant`` and ``owner`` are empty if the client was not identified.
 
-    ``derived_from`` is the id of the job that this one repeats, if any. Fixed, with one exception: an adapter's report may
-    add the resolved revision of a test data source.
+    A rerun has ``derived_from``, the id of the job that it repeats, and in ``repeats`` for each of its benchmarks the index
+    of the one of that job. ``lineage`` is the id of the first job of the chain, ``origins`` are the indexes there.
+    ``request_digest`` identifies the request of a job that was created with an idempotency key.
+
+    Fixed, with one exception: an adapter's report may add the resolved revision of a test data source.
     """
 
     id: str
@@ -201,13 +205,17 @@ class JobDefinition(Struct, kw_only=True, frozen=True, omit_defaults=True):
     request: JobRequest
     plan: JobPlan
     derived_from: str = ""
+    repeats: tuple[int, ...] = ()
+    lineage: str = ""
+    origins: tuple[int, ...] = ()
+    request_digest: str = ""
 
 
 class JobProgress(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What changes of a job as it runs, except for its benchmarks.
 
     ``experiments`` has one entry per tracker, by the tracker's name, in the order in which trackers are configured. A
-    ``pinned`` job is never pruned.
+    ``pinned`` job is never pruned. ``repeated``: it is the first job of a chain of reruns.
     """
 
     updated_at: datetime
@@ -216,6 +224,7 @@ class JobProgress(Struct, kw_only=True, frozen=True, omit_defaults=True):
     test: JobTest | None = None
     cancelled: bool = False
     pinned: bool = False
+    repeated: bool = False
     experiments: dict[str, TrackedExperiment] = {}
     outbox: tuple[OutboxEntry, ...] = ()
 
@@ -281,19 +290,10 @@ class JobRecord(Struct, kw_only=True, frozen=True):
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]:
-        """The values that lists filter by, by the filter's name (:data:`JOB_LABELS`), without empty ones."""
-        request = self.request
-        model, collection, experiment = request.model, request.collection, request.experiment
-        found = {
-            "model_name": (model.name if model else "",),
-            "model_url": (model.url if model else "",),
-            "provider_id": tuple(dict.fromkeys(b.provider_id for b in self.plan.benchmarks)),
-            "benchmark_id": tuple(dict.fromkeys(b.id for b in self.plan.benchmarks)),
-            "collection_id": (collection.id if collection else "",),
-            "experiment_name": (experiment.name if experiment else "",),
-            "derived_from": (self.definition.derived_from,),
-        }
-        return {label: kept for label, values in found.items() if (kept := tuple(filter(None, values)))}
+        """The values that lists filter by, by the filter's name (:data:`~evalhub_server.domain.job_labels.JOB_LABELS`), without empty ones."""
+        made = self.definition
+        pairs = ((b.provider_id, b.id) for b in self.plan.benchmarks)
+        return job_labels(self.request, pairs, made.derived_from, made.lineage)
 
     @property
     def open(self) -> bool:
@@ -308,13 +308,6 @@ class JobRecord(Struct, kw_only=True, frozen=True):
     def unfinished(self) -> bool:
         """Whether anything of the job may run, now or later."""
         return not self.state.terminal or any(b.has_workload for b in self.benchmarks)
-
-
-JOB_LABELS = (
-    *("model_name", "model_url", "provider_id", "benchmark_id"),
-    *("collection_id", "experiment_name", "derived_from"),
-)
-"""Keys of :attr:`JobRecord.labels`."""
 
 
 def _moment(time: str) -> datetime | None:

@@ -6,41 +6,44 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 import structlog
-from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
 from evalhub_server.domain.benchmark_progress import progress_fault
+from evalhub_server.domain.lineage import lineage_id
 from evalhub_server.domain.outbox import without_pending_exports
-from evalhub_server.domain.planning import (
-    effective_benchmarks,
-    plan,
-    with_queue_kinds,
-    with_trimmed_experiment,
-)
-from evalhub_server.domain.record import BenchmarkRecord, JobRecord, TrackedExperiment
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.refused_events import refused_event
-from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.job_creation import KIND, IdempotencyKey, JobCreator
 from evalhub_server.engine.job_logs import read_logs
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.log_hub import LogHub
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
-from evalhub_server.errors import ApiError, RuntimeUnavailable, StorageError, StorageLost, StorageUnavailable
+from evalhub_server.errors import (
+    ApiError,
+    NotFound,
+    RuntimeUnavailable,
+    StorageError,
+    StorageLost,
+    StorageUnavailable,
+)
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
+from evalhub_server.models.rerun import Selection
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import LogOptions, Runtime
-from evalhub_server.plugins.storage import JobPage, JobQuery
+from evalhub_server.plugins.storage import JobPage, JobQuery, Terms
 from evalhub_server.plugins.tracking import Tracker
 
 log = structlog.get_logger()
 
-KIND = "evaluation job"
+MAX_LINEAGE = 100
+"""Reruns of one chain that are listed."""
 # Notes that are appended to the message of a storage error.
 EVENT_BUFFERED = "The server keeps the event in memory and will store it later; a restart loses it, so send the event again."
 CANCEL_BUFFERED = (
@@ -78,73 +81,48 @@ class JobService:
         self._store = store
         self._supervisor = supervisor
         self._runtime = runtime
-        self._resources = resources
-        self._trackers = list(trackers)
         self._clock = clock
-        self._new_id = new_id
         self.exports = exports
         self.samples = samples
-        self._max_benchmarks = max_benchmarks  # of one job; -1: no limit
         self.log_hub = LogHub(runtime, store)
+        self._creator = JobCreator(
+            store, supervisor, runtime, resources, trackers, clock, new_id, exports, max_benchmarks
+        )
 
     @property
     def feed(self) -> ChangeFeed:
         """The committed changes of jobs."""
         return self._store.feed
 
-    async def create(self, request: JobRequest, identity: Identity) -> JobRecord:
-        """Validate a request, plan the job, store it and queue its benchmarks."""
-        self.exports.check(request)
-        request = with_trimmed_experiment(with_queue_kinds(request))
-        collection = await self._collection(request, identity)
-        if collection is not None and request.collection is not None:
-            ref = replace(request.collection, collection_updated_at=collection.updated_at)
-            request = replace(request, collection=ref)
-        benchmarks = effective_benchmarks(request, collection)
-        if 0 <= self._max_benchmarks < len(benchmarks):
-            raise problems.too_many_benchmarks(len(benchmarks), self._max_benchmarks)
-        providers = {
-            provider_id: (await self._resources.get_provider(provider_id, identity)).config
-            for provider_id in dict.fromkeys(benchmark.provider_id for benchmark in benchmarks)
-        }
-        job_plan = plan(request, collection, benchmarks, providers)
-        await self._runtime.admit(request, job_plan, identity.tenant)
-        job_id = self._new_id()
-        job = transitions.new_job(
-            job_id,
-            request,
-            job_plan,
-            self._clock(),
-            tenant=identity.tenant,
-            owner=identity.user,
-            experiments=await self._experiments(request, job_id, identity),
+    async def create(
+        self, request: JobRequest, identity: Identity, key: IdempotencyKey | None = None
+    ) -> JobRecord:
+        """Validate a request, plan the job, store it and queue its benchmarks; see :class:`JobCreator`."""
+        return await self._creator.create(request, identity, key)
+
+    async def rerun(
+        self, job_id: str, only: Selection, identity: Identity, key: IdempotencyKey | None = None
+    ) -> JobRecord:
+        """Create a job that repeats benchmarks of another."""
+        return await self._creator.rerun(await self.get(job_id, identity), only, identity, key)
+
+    async def lineage(self, job: JobRecord, identity: Identity) -> Sequence[JobRecord]:
+        """The jobs of a chain of reruns, oldest first: the first one, and the newest of the others."""
+        first = lineage_id(job)
+        reruns = await self.list(
+            JobQuery(
+                tenant=identity.scope,
+                labels={"lineage": Terms(values=(first,))},
+                limit=MAX_LINEAGE,
+            )
         )
         try:
-            job = await self._store.add(job)
+            jobs = [await self._store.get(first, identity.scope), *reversed(reruns.items)]
+        except NotFound:
+            jobs = [*reversed(reruns.items)]
         except StorageError as error:
-            raise problems.from_storage(KIND, job_id, error) from error
-        self._supervisor.submit(job)
-        log.info("Created evaluation job", job_id=job_id, benchmarks=len(job.benchmarks))
-        if collection is not None:
-            await self._resources.count_run(collection)
-        return job
-
-    async def _collection(self, request: JobRequest, identity: Identity) -> CollectionRecord | None:
-        if request.collection is None or not request.collection.id:
-            return None
-        return await self._resources.get_collection(request.collection.id, identity)
-
-    async def _experiments(
-        self, request: JobRequest, job_id: str, identity: Identity
-    ) -> dict[str, TrackedExperiment]:
-        if request.experiment is None or not request.experiment.name:
-            return {}
-        if not self._trackers:
-            raise problems.mlflow_required()
-        return {
-            tracker.name: await tracker.resolve_experiment(request, job_id, identity.tenant)
-            for tracker in self._trackers
-        }
+            raise problems.from_storage(KIND, first, error) from error
+        return jobs
 
     async def get(self, job_id: str, identity: Identity) -> JobRecord:
         try:

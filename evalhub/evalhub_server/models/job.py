@@ -217,10 +217,22 @@ class BenchmarkResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
     samples: SampleSet | None = None
 
 
+class LineageMember(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One job of a chain of reruns; ``repeats`` are the indexes of its benchmarks in the job ``derived_from``."""
+
+    id: str
+    derived_from: str = ""
+    repeats: tuple[int, ...] = ()
+    created_at: datetime
+    state: State
+
+
 class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The job's id, owner and times.
 
-    ``derived_from`` is the id of the job that this one repeats. A ``pinned`` job is never pruned.
+    ``derived_from`` is the id of the job that this one repeats, and ``repeats`` has for each benchmark the index of the one
+    of that job that it repeats. ``lineage`` are the first job and all that repeat it, directly or not, oldest first and this
+    one included; lists leave it out. A ``pinned`` job is never pruned.
     """
 
     id: str
@@ -230,6 +242,8 @@ class JobResourceInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
     owner: str = ""
     mlflow_experiment_id: str = ""
     derived_from: str = ""
+    repeats: tuple[int, ...] = ()
+    lineage: tuple[LineageMember, ...] = ()
     pinned: bool = False
 
 

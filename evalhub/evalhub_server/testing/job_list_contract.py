@@ -174,7 +174,7 @@ class JobListContract:
             [
                 labelled("a", Model(name="m", url="http://m"), ("p", "b"), ("q", "c")),
                 labelled("b", Model(name="n", url="http://m"), ("p", "c"), request=collection),
-                labelled("c", Model(name="m"), ("q", "b"), request=experiment, derived_from="a"),
+                labelled("c", Model(name="m"), ("q", "b"), request=experiment, derived_from="a", lineage="b"),
             ],
         )
         for label, terms, expected in (
@@ -192,6 +192,7 @@ class JobListContract:
             ("collection_id", none_of("k"), "c a"),
             ("experiment_name", any_of("e"), "c"),
             ("derived_from", any_of("a"), "c"),
+            ("lineage", any_of("b"), "c"),
         ):
             found = await ids(storage, JobQuery(labels={label: terms}))
             assert found == expected.split(), (label, terms)

@@ -34,6 +34,7 @@ from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.providers import provider_router
 from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.reruns import rerun_router
 from evalhub_server.web.sample_routes import sample_router
 from evalhub_server.web.services import Services
 from evalhub_server.web.streams import stream_router
@@ -47,6 +48,7 @@ HANDLERS = (
     sample_router,
     artifact_router,
     stream_router,
+    rerun_router,
     provider_router,
     collection_router,
     openapi_yaml,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast, get_args
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.record import JOB_LABELS
+from evalhub_server.domain.job_labels import JOB_LABELS
 from evalhub_server.engine.identity import Identity
 from evalhub_server.plugins.storage import JobQuery, JobSort
 from evalhub_server.web.openapi.operation import Parameter, names
@@ -32,6 +32,11 @@ JOB_FILTERS = (
     terms("collection_id", "The collection that the job runs.", negatable=True),
     terms("experiment_name", "`experiment.name`.", negatable=True),
     terms("derived_from", "The job that this one repeats.", negatable=True),
+    terms(
+        "lineage",
+        "The first job of a chain of reruns: finds all that repeat it, directly or not.",
+        negatable=True,
+    ),
     Parameter(
         name="name_prefix",
         description="The beginning of the name.",

@@ -16,6 +16,7 @@ from evalhub_server.models.common import Page, State
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
 from evalhub_server.web.conditional import SINCE, WAIT, ListState, long_poll, resource_response
+from evalhub_server.web.idempotency import IDEMPOTENT, idempotency_key
 from evalhub_server.web.job_filters import JOB_LIST_NAMES, JOB_LIST_PARAMETERS, VIEWS, job_query
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, not_found
@@ -78,7 +79,9 @@ CREATE_JOB = Operation(
         problems.hardware_profile_disabled("a100"),
         problems.hardware_profile_invalid("a100", "identifiers are missing"),
         problems.hardware_profile_fetch_failed("a100"),
+        *IDEMPOTENT,
     ),
+    headers=("IdempotencyKey",),
 )
 
 
@@ -88,10 +91,12 @@ async def create_job(request: ApiRequest, services: NamedDependency[Services]) -
 
     The job runs its `benchmarks`, or those of a `collection`. The request is validated completely before anything is
     stored. Later changes of providers and collections do not affect the job.
+
+    With `Idempotency-Key` the request may be repeated, for example after a lost connection, without creating a second job.
     """
     body = decode_job(await request.body())
     validate(body, "EvaluationJobConfig")
-    job = await services.jobs.create(body, request.identity)
+    job = await services.jobs.create(body, request.identity, idempotency_key(request, "create", body))
     return resource_response(request, services.encode_job(job), status=202)
 
 
@@ -108,7 +113,7 @@ LIST_JOBS = Operation(
 async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """List jobs.
 
-    By default the newest come first, and each as `GET` of the job returns it.
+    By default the newest come first, and each as `GET` of the job returns it, without its lineage.
     """
     query = Query(request.scope)
     limit, offset = query.page()
@@ -149,7 +154,7 @@ async def get_job(
 
     async def read() -> tuple[bytes, bool]:
         job = await services.jobs.get(job_id, request.identity)
-        return services.encode_job(job), job.state.terminal
+        return await services.encode_job_with_lineage(job, request.identity), job.state.terminal
 
     if b"wait" in request.scope["query_string"]:
         return resource_response(request, await long_poll(request, services.feed, job_id, read))

@@ -73,7 +73,7 @@ PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User, If-Match, If-None-Match, Last-Event-ID",
+        b"Content-Type, Authorization, X-Global-Transaction-Id, X-Tenant, X-User, If-Match, If-None-Match, Last-Event-ID, Idempotency-Key",
     ),
     (b"access-control-max-age", b"3600"),
 )

@@ -34,6 +34,10 @@ class ApiRequest(Request[Any, Any, State]):
         """The value of a header by its lower-case name, or an empty string."""
         return self._context.fields.get(name, b"").decode("latin-1")
 
+    def has_field(self, name: bytes) -> bool:
+        """Whether the request has a header, even if it is empty."""
+        return name in self._context.fields
+
     @property
     def _context(self) -> RequestContext:
         return self.scope[CONTEXT_KEY]  # type: ignore[literal-required]  # ours, beside ASGI's own keys

@@ -35,7 +35,7 @@ class RequestContext(Struct, kw_only=True, frozen=True):
 TRACE_HEADER = b"x-global-transaction-id"
 SINGLE_VALUED = {
     name.lower().encode(): name
-    for name in ("Host", "Origin", "Authorization", "X-Tenant", "X-User", "Sec-Fetch-Site")
+    for name in ("Host", "Origin", "Authorization", "X-Tenant", "X-User", "Sec-Fetch-Site", "Idempotency-Key")
 }
 _TRACE_ID = re.compile(rb"[ -~]{1,256}")
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}

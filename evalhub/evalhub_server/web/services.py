@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from evalhub_server.domain.job_view import job_resource, job_summary
+from evalhub_server.domain.job_view import job_in_lineage, job_resource, job_summary
+from evalhub_server.domain.lineage import in_lineage
+from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.engine.identity import Identity
@@ -52,6 +54,12 @@ class Services:
         self.encode_provider = RecordEncoder(provider_resource)
         self.encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)
         self._encode_collection = RecordEncoder(_collection)
+
+    async def encode_job_with_lineage(self, job: JobRecord, identity: Identity) -> bytes:
+        """The JSON of a job, with the chain of reruns that it belongs to."""
+        if not in_lineage(job):
+            return self.encode_job(job)
+        return msgspec.json.encode(job_in_lineage(job, await self.jobs.lineage(job, identity)))
 
     async def encode_collection(self, record: CollectionRecord, identity: Identity) -> bytes:
         """The JSON of a collection, with the taxonomy of its benchmarks' providers."""

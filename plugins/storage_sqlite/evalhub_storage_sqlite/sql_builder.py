@@ -88,7 +88,16 @@ def placeholders(terms: Terms) -> str:
 
 
 _JOB_FILTERS_BY_SELECTIVITY = (
-    *("experiment_id", "name", "derived_from", "tags", "experiment_name", "collection_id", "benchmark_id"),
+    *(
+        "experiment_id",
+        "name",
+        "derived_from",
+        "lineage",
+        "tags",
+        "experiment_name",
+        "collection_id",
+        "benchmark_id",
+    ),
     *("model_url", "model_name", "owner", "provider_id", "state"),
 )
 """The first of these with a filter determines the index."""

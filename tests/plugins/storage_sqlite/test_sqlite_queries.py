@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from evalhub_server.domain.record import JOB_LABELS
+from evalhub_server.domain.job_labels import JOB_LABELS
 from evalhub_server.models.common import State
 from evalhub_server.models.job import JobTest
 from evalhub_server.plugins import JobQuery, JobSort, Terms

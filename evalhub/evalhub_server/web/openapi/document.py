@@ -22,7 +22,13 @@ from evalhub_server.web.openapi.content import (
 )
 from evalhub_server.web.openapi.errors import errors_of
 from evalhub_server.web.openapi.operation import Operation
-from evalhub_server.web.openapi.parameters import CONDITIONAL, HEADER_PARAMETERS, HEADERS, PATH
+from evalhub_server.web.openapi.parameters import (
+    CONDITIONAL,
+    HEADER_PARAMETERS,
+    HEADERS,
+    OPTIONAL_HEADERS,
+    PATH,
+)
 from evalhub_server.web.openapi.schemas import Schemas, described, with_free_objects
 
 API = "/api/v1/evaluations"
@@ -112,7 +118,7 @@ def make_document(routes: Iterable[BaseRoute]) -> Json:
         "paths": with_free_objects(paths),
         "components": {
             "schemas": with_free_objects(schemas.components()),
-            "parameters": HEADER_PARAMETERS | CONDITIONAL,
+            "parameters": HEADER_PARAMETERS | CONDITIONAL | OPTIONAL_HEADERS,
             "headers": HEADERS,
             "securitySchemes": {
                 BEARER: {
@@ -177,6 +183,8 @@ def _parameters(route: Route) -> Iterator[Json]:
             "schema": parameter.schema,
         }
     for name in HEADER_PARAMETERS if route.path.startswith(API) else ("Trace",):
+        yield {"$ref": f"#/components/parameters/{name}"}
+    for name in route.operation.headers:
         yield {"$ref": f"#/components/parameters/{name}"}
     if (condition := _condition(route)) is not None:
         yield {"$ref": f"#/components/parameters/{condition}"}

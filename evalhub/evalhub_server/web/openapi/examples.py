@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from evalhub_server.domain.card import evaluation_card
-from evalhub_server.domain.job_view import job_resource
+from evalhub_server.domain.job_view import job_in_lineage, job_resource
+from evalhub_server.domain.lineage import rerun_of
 from evalhub_server.domain.planning import effective_benchmarks, plan
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import CollectionRecord
@@ -34,6 +35,7 @@ from evalhub_server.models.sample import (
 )
 from evalhub_server.web.openapi.errors import ID
 
+RERUN_ID = "c1d8a0e5-3f0e-4c55-9a0c-2d8e6f1b7a34"
 CREATED = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 CREATION = Creation(id=ID, owner="ada", now=CREATED)
 REPORTED = datetime(2026, 3, 2, 9, 31, 12, 250_000, tzinfo=UTC)
@@ -121,6 +123,12 @@ def pending_job() -> JobResource:
 
 def completed_job() -> JobResource:
     return job_resource(_completed_job())
+
+
+def rerun() -> JobResource:
+    original = _completed_job()
+    job = rerun_of(original, (0,), RERUN_ID, datetime(2026, 3, 3, 8, tzinfo=UTC), owner="ada")
+    return job_in_lineage(job, (original, job))
 
 
 def card() -> EvaluationCard:

@@ -67,12 +67,17 @@ class Success(Struct, kw_only=True, frozen=True):
 
 
 class Operation(Struct, kw_only=True, frozen=True):
-    """The metadata of one route. ``errors`` are examples of its own error responses; see :mod:`evalhub_server.domain.problems`."""
+    """The metadata of one route.
+
+    ``errors`` are examples of its own error responses; see :mod:`evalhub_server.domain.problems`. ``headers`` are names of
+    :data:`~evalhub_server.web.openapi.parameters.OPTIONAL_HEADERS` that the route reads.
+    """
 
     query: tuple[Parameter, ...] = ()
     body: RequestBody | None = None
     success: Success
     errors: tuple[ApiError, ...] = ()
+    headers: tuple[str, ...] = ()
 
     def __deepcopy__(self, _memo: Any) -> Operation:
         """The same object: Litestar copies the handlers of a router, and this never changes."""

@@ -114,6 +114,20 @@ CONDITIONAL: dict[str, Json] = {
 }
 """Header parameters of conditional requests by component name."""
 
+OPTIONAL_HEADERS: dict[str, Json] = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": (
+            "A text of the client's choice, such as a random UUID. For a day, a further request of the tenant with the same key "
+            "and the same content returns the job that the first one created, in its current state, and one with another content "
+            "is refused with 422. A key of a job that was deleted creates a new job."
+        ),
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    },
+}
+"""Header parameters of single operations by component name."""
+
 HEADERS: dict[str, Json] = {
     "X-Global-Transaction-Id": {
         "description": "The request id: the one of the request, or a generated one.",
