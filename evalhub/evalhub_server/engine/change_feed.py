@@ -234,6 +234,10 @@ class ChangeFeed:
         finally:
             followers.discard(follower)
 
+    @property
+    def followers(self) -> int:
+        return sum(map(len, self._by_job.values())) + len(self._of_lists)
+
     def close(self) -> None:
         """Wake all followers: the server stops."""
         self.closed = True
