@@ -22,17 +22,19 @@ def run_in_terminal(
     until: Callable[[str, subprocess.Popen[bytes]], object] | None = None,
     raw: bool = False,
     stderr: int | None = None,
+    typed: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
     """Run ``command`` with a terminal for all its streams; returns its exit status and what it has printed.
 
     ``stderr``: file descriptor to which standard error goes instead. Styles, such as colours, are removed unless ``raw``.
-    ``until`` is called with the output so far whenever something is printed, and may stop the process.
+    ``until`` is called with the output so far whenever something is printed, and may stop the process. ``typed``: keys
+    that are pressed once a text is displayed.
     """
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     unset = ("FORCE_COLOR", "COLUMNS", "LINES")
     env = {**{key: value for key, value in env.items() if key not in unset}, "TERM": "xterm"}
-    shown = b""
+    shown, waiting = b"", dict(typed or {})
     with subprocess.Popen(
         command, env=env, stdin=follower, stdout=follower, stderr=stderr or follower
     ) as process:
@@ -41,6 +43,8 @@ def run_in_terminal(
             shown += chunk
             if until is not None:
                 until(_text(shown, raw=raw), process)
+            for text in [text for text in waiting if text in _text(shown, raw=raw)]:
+                os.write(leader, waiting.pop(text).encode())
         status = process.wait(60)
     os.close(leader)
     return status, _text(shown, raw=raw)

@@ -1,4 +1,7 @@
-"""Command tree of ``eval-hub-server``. Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupt."""
+"""Command tree of ``eval-hub-server``.
+
+Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupt; of clients of a server: :mod:`.client_command`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from evalhub_server import __version__
+from evalhub_server.cli import job_commands
 from evalhub_server.cli.help import Command, Group, show_error
 from evalhub_server.cli.output import OutputError
+from evalhub_server.cli.run_command import run_command
 from evalhub_server.errors import EvalHubError
 
 if TYPE_CHECKING:
@@ -30,6 +35,9 @@ Environment:
   LOG_LEVEL               debug, info (default), warning, error or critical
   LOG_FORMAT              console or json (default: console if standard error
                           is a terminal, JSON lines otherwise)
+  EVALHUB_BASE_URL        server of the commands that need one
+  EVALHUB_TOKEN           bearer token for it
+  EVALHUB_TENANT          tenant of its requests
   EVALHUB_LOAD_PLUGINS    third-party plugins to load, comma-separated
                           (default: all)
 
@@ -268,6 +276,10 @@ def verify_command(context: click.Context, *, backup: Path | None, **_options: A
     from evalhub_server.cli.backup import run_verify
 
     return run_verify(backup, **_flags(context))
+
+
+for _command in (run_command, *job_commands.COMMANDS):
+    cli.add_command(_command)
 
 
 def _serve(context: click.Context) -> int:

@@ -27,6 +27,16 @@ def write(text: str) -> None:
         raise OutputError(error) from None
 
 
+def write_bytes(data: bytes) -> None:
+    """Write bytes to standard output. Raises :class:`OutputError`."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        _discard_buffer()
+        raise OutputError(error) from None
+
+
 def _discard_buffer() -> None:
     """Redirect standard output to /dev/null, or Python would retry the write at exit and print a warning."""
     with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as null:  # noqa: PTH123
