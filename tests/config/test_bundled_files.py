@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from evalhub_server.engine.resource_store import SystemResources
+from evalhub_server.models.common import PrimaryScore
 from evalhub_server.models.provider import ProviderBenchmark
 from evalhub_server.settings import read_yaml
 from provider_sources.frameworks import SOURCES
@@ -69,6 +70,16 @@ def test_lm_evaluation_harness_has_a_broad_choice_of_benchmarks(catalog: SystemR
     listed = catalog.providers["lm_evaluation_harness"].benchmarks
     assert 180 <= len(listed) <= 200
     assert {b.id for b in listed} >= {"arc_easy", "mmlu", "gsm8k", "hellaswag", "truthfulqa_mc2"}
+
+
+def test_the_primary_metric_of_each_quickstart_benchmark_has_a_range(catalog: SystemResources) -> None:
+    for benchmark in catalog.providers["quickstart"].benchmarks:
+        assert isinstance(benchmark.metric_properties, tuple)
+        assert isinstance(benchmark.primary_score, PrimaryScore)
+        declared = {each.metric: each for each in benchmark.metric_properties}
+        assert declared[benchmark.primary_score.metric].range == (0, 1)
+        assert isinstance(benchmark.metrics, tuple)
+        assert declared.keys() <= set(benchmark.metrics)
 
 
 def test_every_benchmark_has_a_description(catalog: SystemResources) -> None:

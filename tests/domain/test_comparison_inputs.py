@@ -7,12 +7,20 @@ from typing import Any
 
 import pytest
 
-from evalhub_server.domain.comparison_inputs import benchmark_names, items_of, run_of, suite_of
+from evalhub_server.domain.comparison_inputs import (
+    items_of,
+    rules_of,
+    run_of,
+    sample_metric_of,
+    suite_of,
+)
+from evalhub_server.domain.lineage_view import Source, benchmark_names, view_of_job
 from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, PlannedBenchmark, ResultRecord
 from evalhub_server.domain.statistics.inputs import MetricRules
 from evalhub_server.domain.statistics.score import score_run
 from evalhub_server.domain.statistics.suite import compare_suites
 from evalhub_server.models.common import PrimaryScore, State
+from evalhub_server.models.provider import MetricProperties
 from evalhub_server.testing.builders import a_job
 
 
@@ -33,12 +41,12 @@ def a_completed_job(*benchmarks: str, metrics: dict[str, Any] | None = None, **p
 
 
 def test_benchmarks_that_a_job_repeats_have_names_of_their_own() -> None:
-    assert benchmark_names(a_completed_job("a", "b", "a")) == ["p/a", "p/b", "p/a#2"]
+    assert benchmark_names(a_completed_job("a", "b", "a").plan.benchmarks) == ["p/a", "p/b", "p/a#2"]
 
 
 def test_a_run_has_what_identifies_it() -> None:
     job = a_completed_job("a", parameters={"num_examples": 40, "num_few_shot": 5})
-    run = run_of(job, 0)
+    run = run_of(Source(job, 0))
     assert run is not None
     assert run.name == "p/a"
     assert run.header.model_name == "a-model"
@@ -59,7 +67,7 @@ def test_a_run_has_what_identifies_it() -> None:
 def test_only_finite_numbers_are_scores(
     metrics: dict[str, Any], value: float | None, stderr: float | None
 ) -> None:
-    run = run_of(a_completed_job("a", metrics=metrics), 0)
+    run = run_of(Source(a_completed_job("a", metrics=metrics), 0))
     assert run is not None
     assert (run.header.reported_value, run.header.reported_stderr) == (value, stderr)
 
@@ -68,15 +76,39 @@ def test_another_metric_has_no_direction_of_the_primary_one() -> None:
     job = a_completed_job(
         "a", metrics={"loss": 1, "f1": 0.3}, primary_score=PrimaryScore(metric="loss", lower_is_better=True)
     )
-    primary, other = run_of(job, 0), run_of(job, 0, metric="f1")
+    primary, other = run_of(Source(job, 0)), run_of(Source(job, 0), metric="f1")
     assert primary is not None
     assert primary.rules.lower_is_better
     assert other is not None
     assert other.rules == MetricRules(metric="f1")
 
 
+def test_rules_come_from_the_snapshot_of_the_provider() -> None:
+    declared = (
+        MetricProperties(metric="acc", range=(0, 1), sample_metric="correct"),
+        MetricProperties(metric="loss", lower_is_better=True, aggregation="other"),
+    )
+    planned = a_completed_job("a", metric_properties=declared, groups="strata").plan.benchmarks[0]
+    assert rules_of(planned) == MetricRules(metric="acc", low=0, high=1, groups="strata")
+    assert rules_of(planned, "loss") == MetricRules(
+        metric="loss", lower_is_better=True, aggregation="other", groups="strata"
+    )
+    assert sample_metric_of(planned, "acc") == "correct"
+    assert sample_metric_of(planned, "loss") == "loss"
+    run = run_of(Source(a_completed_job("a", metric_properties=declared), 0))
+    assert run is not None
+    assert run.rules.high == 1
+
+
+def test_the_direction_of_the_primary_metric_is_that_of_the_primary_score() -> None:
+    declared = (MetricProperties(metric="loss", lower_is_better=False),)
+    primary = PrimaryScore(metric="loss", lower_is_better=True)
+    job = a_completed_job("a", metrics={"loss": 1}, primary_score=primary, metric_properties=declared)
+    assert rules_of(job.plan.benchmarks[0]).lower_is_better
+
+
 def test_a_benchmark_without_a_result_has_no_run() -> None:
-    assert run_of(a_job(), 0) is None
+    assert run_of(Source(a_job(), 0)) is None
 
 
 def test_samples_become_items() -> None:
@@ -92,7 +124,9 @@ def test_samples_become_items() -> None:
     assert items.clusters == ["x", None, "x", "y"]
     assert items.epochs is None
     run = run_of(
-        a_completed_job("a", metrics={}), 0, items=items, rules=MetricRules(metric="acc", low=0, high=1)
+        Source(a_completed_job("a", metrics={}), 0),
+        items=items,
+        rules=MetricRules(metric="acc", low=0, high=1),
     )
     assert run is not None
     summary = score_run(run)
@@ -101,7 +135,7 @@ def test_samples_become_items() -> None:
 
 def test_two_jobs_are_matched_by_the_names_of_their_benchmarks() -> None:
     one, two = a_completed_job("a", "b", weight=3.0), a_completed_job("b", "c")
-    suite = suite_of(one, two, run_of)
+    suite = suite_of(view_of_job(one, ()), view_of_job(two, ()), run_of)
     assert [each.name for each in suite] == ["p/a", "p/b", "p/c"]
     assert [each.weight for each in suite] == [3.0, 3.0, 1.0]
     result = compare_suites(suite)

@@ -28,7 +28,7 @@ from evalhub_server.models.common import (
     TestDataRef,
 )
 from evalhub_server.models.job import BenchmarkRef, CollectionRef, Experiment, JobRequest, Model
-from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
+from evalhub_server.models.provider import MetricProperties, ProviderBenchmark, ProviderConfig
 
 ACC = PrimaryScore(metric="acc")
 LOSS = PrimaryScore(metric="loss", lower_is_better=True)
@@ -279,6 +279,19 @@ def test_the_runtimes_of_all_providers_are_snapshotted() -> None:
     assert plan(request, None, request.benchmarks, a_provider()).runtimes == {
         "p1": {"local": {"command": "x"}}
     }
+
+
+def test_the_properties_of_metrics_are_snapshotted() -> None:
+    properties = (MetricProperties(metric="acc", range=(0, 1), sample_metric="correct"),)
+    offered = ProviderBenchmark(id="b1", metric_properties=properties, groups="clusters")
+    planned = plan(
+        a_request(a_ref()),
+        None,
+        (a_ref(),),
+        {"p1": ProviderConfig(benchmarks=(offered,))},
+    )
+    assert planned.benchmarks[0].metric_properties == properties
+    assert planned.benchmarks[0].groups == "clusters"
 
 
 def test_a_benchmark_that_its_provider_lacks_is_refused() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from evalhub_server.engine.catalog_files import read_folder
 from evalhub_server.models.collection import CollectionConfig
-from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.models.provider import MetricProperties, ProviderConfig
 from evalhub_server.settings import Finding
 
 
@@ -108,6 +110,50 @@ benchmarks:
             "runtime.k8s.image_pul_policy: unknown key (did you mean image_pull_policy?), ignored",
         ),
     ]
+
+
+METRICS = """\
+id: p
+benchmarks:
+  - id: b
+    groups: {groups}
+    metric_properties:
+      - {{metric: acc, range: {range}, sample_metric: correct}}
+      - {{metric: {second}, aggregation: {aggregation}, lower_is_better: true}}
+"""
+DECLARED = {"groups": "clusters", "range": "[0, 1]", "second": "loss", "aggregation": "other"}
+
+
+def test_properties_of_metrics_are_read(tmp_path: Path):
+    config, findings = read(tmp_path, ProviderConfig, METRICS.format(**DECLARED))
+    assert findings == []
+    benchmark = config.benchmarks[0]
+    assert benchmark.groups == "clusters"
+    assert benchmark.metric_properties == (
+        MetricProperties(metric="acc", range=(0, 1), sample_metric="correct"),
+        MetricProperties(metric="loss", aggregation="other", lower_is_better=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line", "message"),
+    [
+        ({"groups": "batches"}, 4, "benchmarks[0].groups: must be one of: clusters, strata"),
+        ({"aggregation": "median"}, 7, "[1].aggregation: must be one of: mean, other"),
+        ({"second": "acc"}, 7, "[1].metric: is listed twice"),
+        ({"second": '""'}, 7, "[1].metric: is required"),
+        ({"range": "[1, 0]"}, 6, "[0].range: must be two numbers, the smallest and the largest possible"),
+        ({"range": "[0]"}, 6, "[0].range: expected `array` of length >= 2"),
+    ],
+)
+def test_wrong_properties_of_metrics_are_errors_with_line(
+    tmp_path: Path, wrong: dict[str, str], line: int, message: str
+):
+    config, findings = read(tmp_path, ProviderConfig, METRICS.format(**DECLARED | wrong))
+    assert config is None
+    [finding] = findings
+    assert (finding.severity, finding.line) == ("error", line)
+    assert message.lower() in finding.message.lower()
 
 
 def test_misspelt_keys_of_a_collection_are_warnings_and_parameters_are_free(tmp_path: Path):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.lineage_view import LineageView, Source
+from evalhub_server.domain.record import PlannedBenchmark
 from evalhub_server.domain.scoring import finite_number
 from evalhub_server.domain.statistics.inputs import (
     ItemStatus,
@@ -16,22 +18,41 @@ from evalhub_server.domain.statistics.inputs import (
     SuiteBenchmark,
 )
 from evalhub_server.models.common import State
+from evalhub_server.models.provider import MetricProperties
+
+_UNDECLARED = MetricProperties()
+_GROUPS: dict[str, Literal["clusters", "strata"]] = {"clusters": "clusters", "strata": "strata"}
 
 
-def benchmark_names(job: JobRecord) -> list[str]:
-    """The name of each benchmark in comparisons: ``provider_id/id``, with ``#2``, ``#3``, … where a job repeats one."""
-    names: list[str] = []
-    counts: dict[str, int] = {}
-    for benchmark in job.plan.benchmarks:
-        name = f"{benchmark.provider_id}/{benchmark.id}"
-        counts[name] = counts.get(name, 0) + 1
-        names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
-    return names
+def rules_of(planned: PlannedBenchmark, metric: str = "") -> MetricRules:
+    """What is declared of a metric, by default the primary one, in the job's snapshot of the provider."""
+    primary = planned.primary_score
+    name = metric or (primary.metric if primary else "")
+    declared = _properties(planned, name)
+    low, high = declared.range or (None, None)
+    return MetricRules(
+        metric=name,
+        low=low,
+        high=high,
+        lower_is_better=primary.lower_is_better
+        if primary is not None and name == primary.metric
+        else declared.lower_is_better,
+        aggregation="other" if declared.aggregation == "other" else "mean",
+        groups=_GROUPS.get(planned.groups, ""),
+    )
+
+
+def sample_metric_of(planned: PlannedBenchmark, metric: str) -> str:
+    """The name in samples of a metric of results."""
+    return _properties(planned, metric).sample_metric or metric
+
+
+def _properties(planned: PlannedBenchmark, metric: str) -> MetricProperties:
+    return next((each for each in planned.metric_properties if each.metric == metric), _UNDECLARED)
 
 
 def run_of(
-    job: JobRecord,
-    index: int,
+    source: Source,
     *,
     metric: str = "",
     rules: MetricRules | None = None,
@@ -40,10 +61,10 @@ def run_of(
 ) -> Run | None:
     """The run of one benchmark; None unless it is completed.
 
-    ``metric`` is the primary metric by default; ``rules`` are what the provider file declares of it, without any the
-    metric has no range. The standard error is the result's ``<metric>_stderr``, or ``stderr`` of the primary metric.
+    ``metric`` is the primary metric by default, ``rules`` are those of :func:`rules_of`. The standard error is the result's
+    ``<metric>_stderr``, or ``stderr`` of the primary metric.
     """
-    planned, record = job.plan.benchmarks[index], job.benchmarks[index]
+    job, planned, record = source.job, source.planned, source.record
     if record.state is not State.COMPLETED or record.result is None:
         return None
     primary = planned.primary_score
@@ -70,10 +91,7 @@ def run_of(
             reported_value=finite_number(metrics.get(name)),
             reported_stderr=error,
         ),
-        rules=rules
-        or MetricRules(
-            metric=name, lower_is_better=is_primary and primary is not None and primary.lower_is_better
-        ),
+        rules=rules or rules_of(planned, name),
         items=items,
     )
 
@@ -109,25 +127,18 @@ def items_of(
 
 
 def suite_of(
-    baseline: JobRecord, candidate: JobRecord, runs: Callable[[JobRecord, int], Run | None]
+    baseline: LineageView, candidate: LineageView, runs: Callable[[Source], Run | None]
 ) -> list[SuiteBenchmark]:
     """The benchmarks of two jobs, matched by name, those of the baseline first; weights are the baseline's.
 
-    ``runs`` returns the run of a job's benchmark by index, or None without a result.
+    ``runs`` returns the run of a benchmark, or None without a result.
     """
-    one, two = (
-        {name: index for index, name in enumerate(benchmark_names(job))} for job in (baseline, candidate)
-    )
     return [
         SuiteBenchmark(
             name=name,
-            baseline=runs(baseline, one[name]) if name in one else None,
-            candidate=runs(candidate, two[name]) if name in two else None,
-            weight=_weight(baseline, one[name]) if name in one else _weight(candidate, two[name]),
+            baseline=runs(baseline[name]) if name in baseline else None,
+            candidate=runs(candidate[name]) if name in candidate else None,
+            weight=max(0.0, (baseline.get(name) or candidate[name]).planned.weight),
         )
-        for name in dict.fromkeys([*one, *two])
+        for name in dict.fromkeys([*baseline, *candidate])
     ]
-
-
-def _weight(job: JobRecord, index: int) -> float:
-    return max(0.0, job.plan.benchmarks[index].weight)

@@ -170,6 +170,8 @@ def _planned(
         parameters=ref.parameters,
         test_data_ref=ref.test_data_ref,
         hardware_config=ref.hardware_config or job_hardware,
+        metric_properties=_none_if_unset(offered.metric_properties) or (),
+        groups=_none_if_unset(offered.groups) or "",
     )
 
 

@@ -15,11 +15,15 @@ from msgspec.structs import replace
 from evalhub_server.domain.job_labels import job_labels
 from evalhub_server.models.common import HardwareConfig, Json, Message, PrimaryScore, State, TestDataRef
 from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema, Progress
+from evalhub_server.models.provider import MetricProperties
 from evalhub_server.models.sample import SampleSet
 
 
 class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """An effective benchmark: the result of merging collection, override and provider defaults."""
+    """An effective benchmark: the result of merging collection, override and provider defaults.
+
+    ``metric_properties`` and ``groups`` are the provider's.
+    """
 
     id: str
     provider_id: str
@@ -29,6 +33,8 @@ class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
     parameters: Json = {}
     test_data_ref: TestDataRef | None = None
     hardware_config: HardwareConfig | None = None
+    metric_properties: tuple[MetricProperties, ...] = ()
+    groups: str = ""
 
 
 class JobPlan(Struct, kw_only=True, frozen=True, omit_defaults=True):

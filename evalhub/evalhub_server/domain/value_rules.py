@@ -17,7 +17,7 @@ import msgspec
 from evalhub_server.models.common import GitRef, HardwareConfig, TestDataRef
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
-from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.models.provider import MetricProperties, ProviderBenchmark, ProviderConfig
 from evalhub_server.models.rules import Rule
 from evalhub_server.models.runtime import PULL_POLICY
 
@@ -194,9 +194,14 @@ PHRASES: dict[str, str] = {
     "benchmarks or collection": "must be empty in a job with a collection",
     "minimum one benchmark": "must contain a benchmark, or the job must have a collection",
     "metrics_schema_duplicate_name": "contains a name twice",
+    "metric_listed_twice": "is listed twice",
+    "metric_range": "must be two numbers, the smallest and the largest possible value, in this order",
     "metrics_schema_name_not_in_metrics": "is not among the metrics",
 }
 """What is wrong with a value, by rule. ``{limit}`` is the rule's limit."""
+
+METRIC_LISTED_TWICE = Rule("metric_listed_twice", added=True)
+METRIC_RANGE = Rule("metric_range", added=True)
 
 _Violations = Iterator[tuple[str, Rule]]
 
@@ -243,6 +248,21 @@ def _provider(config: ProviderConfig) -> _Violations:
         yield "runtime.k8s.image_pull_policy", PULL_POLICY
 
 
+def _benchmark(benchmark: ProviderBenchmark) -> _Violations:
+    listed = () if benchmark.metric_properties is msgspec.UNSET else benchmark.metric_properties
+    names = [each.metric for each in listed]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield f"metric_properties[{index}].metric", METRIC_LISTED_TWICE
+
+
+def _metric(properties: MetricProperties) -> _Violations:
+    if properties.range is not None:
+        low, high = properties.range
+        if not -math.inf < low < high < math.inf:  # YAML, unlike JSON, can say .nan and .inf
+            yield "range", METRIC_RANGE
+
+
 STRUCT_CHECKS: Mapping[type[msgspec.Struct], Callable[[Any], _Violations]] = {
     JobRequest: _job,
     TestDataRef: _test_data,
@@ -250,5 +270,7 @@ STRUCT_CHECKS: Mapping[type[msgspec.Struct], Callable[[Any], _Violations]] = {
     HardwareConfig: _hardware,
     BenchmarkEvent: _event,
     ProviderConfig: _provider,
+    ProviderBenchmark: _benchmark,
+    MetricProperties: _metric,
 }
 """Rules about several fields of one object: checks that yield (path below the object, rule) for each violation."""

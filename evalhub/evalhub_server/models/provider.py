@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from evalhub_server.models.common import Int64, Json, PassCriteria, PrimaryScore
 from evalhub_server.models.rules import ALSO_REQUIRED, REQUIRED, TAG_NAME, max_length, one_of
@@ -54,8 +54,28 @@ class BenchmarkAgent(Struct, kw_only=True, frozen=True, omit_defaults=True):
     score_ranges: tuple[ScoreRange, ...] = ()
 
 
+class MetricProperties(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What the values of a metric mean; comparisons rely on it, and nothing of it is inferred from data.
+
+    ``range`` has the smallest and the largest possible value; without it the metric counts as unbounded. ``aggregation``
+    is ``mean`` (the default) if the score is the mean of the samples' scores, ``other`` if it is not: comparisons then give
+    no interval or verdict. ``sample_metric`` is the metric's name in samples, by default the same name.
+    ``lower_is_better`` is for metrics other than the primary one, whose ``primary_score`` has it.
+    """
+
+    metric: Annotated[str, REQUIRED] = ""
+    range: Annotated[tuple[float, ...], Meta(min_length=2, max_length=2)] | None = None
+    aggregation: Annotated[str, one_of("mean", "other")] = ""
+    sample_metric: str = ""
+    lower_is_better: bool = False
+
+
 class ProviderBenchmark(Struct, kw_only=True, frozen=True):
-    """A benchmark that a provider offers."""
+    """A benchmark that a provider offers.
+
+    ``groups`` declares what the ``group`` of a sample is: ``clusters`` if groups are sampled units, such as passages with
+    several questions; ``strata`` if they are a fixed list, such as subjects. Without it, comparisons ignore groups.
+    """
 
     # No omit_defaults: a field that is not UNSET is written even if it is empty.
     id: Annotated[str, ALSO_REQUIRED] = ""
@@ -70,6 +90,8 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
     primary_score: PrimaryScore | UnsetType = UNSET
     pass_criteria: PassCriteria | UnsetType = UNSET
     agent: BenchmarkAgent | UnsetType = UNSET
+    metric_properties: tuple[MetricProperties, ...] | UnsetType = UNSET
+    groups: Annotated[str | UnsetType, one_of("clusters", "strata")] = UNSET
     domains: tuple[str, ...] | UnsetType = UNSET
     tasks: tuple[str, ...] | UnsetType = UNSET
     modalities: tuple[str, ...] | UnsetType = UNSET

@@ -14,7 +14,7 @@ import msgspec
 from evalhub_server.models.common import GitRef, HardwareConfig, Json, TestDataRef
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
-from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.models.provider import MetricProperties, ProviderBenchmark, ProviderConfig
 from evalhub_server.models.rules import Rule
 
 FORCING = frozenset({"required", "notblank"})
@@ -128,6 +128,8 @@ STRUCT_KEYWORDS: dict[type[msgspec.Struct], Json] = {
         ],
     ),
     BenchmarkEvent: {},  # every name in metrics_schema is a key of metrics, once
+    ProviderBenchmark: {},  # no two metric_properties are of the same metric
+    MetricProperties: {},  # the first number of range is the smaller one
     ProviderConfig: {},  # runtime.k8s has a model of its own, with the rule
 }
 """Keywords of rules that concern several members of an object."""
