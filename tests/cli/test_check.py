@@ -223,3 +223,18 @@ def test_a_missing_directory_is_one_error(tmp_path: Path, flags: list[str]):
     done = check("--configdir", str(tmp_path / "nope"), *flags)
     assert (done.returncode, done.stderr) == (1, "")
     assert "no such directory" in done.stdout
+
+
+def test_a_gate_policy_is_checked_with_the_configuration(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    config.scripted("completed")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "margin: 0.02\nbenchmarks:\n  - {provider_id: scripted, id: nothing}\n", encoding="utf-8"
+    )
+    (found,) = findings(config, "--policy", str(policy))
+    assert (found["severity"], found["source"], found["line"]) == ("warning", str(policy), 3)
+    assert found["message"] == "benchmarks[0]: no provider file has a benchmark 'scripted/nothing'"
+    policy.write_text("margin: 0.02\nallpha: 0.1\n", encoding="utf-8")
+    (found,) = findings(config, "--policy", str(policy))
+    assert (found["severity"], found["source"], found["line"]) == ("error", str(policy), 2)

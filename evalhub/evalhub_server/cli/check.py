@@ -43,7 +43,9 @@ from evalhub_server.settings import (
     bundled_config_dir,
     key_of,
     load_settings,
+    parse_yaml,
 )
+from evalhub_server.settings.policy_file import PolicyFileError, load_policy
 
 T = TypeVar("T", bound=Struct)
 
@@ -58,9 +60,9 @@ class Report(Struct, kw_only=True):
     findings: list[Finding]
 
 
-def check(*, as_json: bool, **flags: Unpack[ServerFlags]) -> int:
+def check(*, as_json: bool, policies: Sequence[Path] = (), **flags: Unpack[ServerFlags]) -> int:
     """Print all findings; returns 1 if one is an error, else 0. Opens no socket and writes no file."""
-    report = examine(**flags)
+    report = examine(policies, **flags)
     if as_json:
         write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
     else:
@@ -71,8 +73,8 @@ def check(*, as_json: bool, **flags: Unpack[ServerFlags]) -> int:
     return 0 if report.ok else 1
 
 
-def examine(**flags: Unpack[ServerFlags]) -> Report:
-    """Validate the configuration, the plugins that it selects, and every provider and collection file."""
+def examine(policies: Sequence[Path] = (), **flags: Unpack[ServerFlags]) -> Report:
+    """Validate the configuration, the plugins that it selects, every provider and collection file, and gate policies."""
     plugins = load_plugins()
     errors: list[SettingsError] = []
     try:
@@ -93,6 +95,8 @@ def examine(**flags: Unpack[ServerFlags]) -> Report:
     if left_out := sorted(one.id for one in collections if one not in served):
         findings.append(_left_out(settings, left_out))
     findings += lint(providers, served)
+    for file in policies:
+        findings += _policy_findings(file, providers)
     if settings.local:
         findings += missing_commands(providers, os.environ, _local_cwd(settings))
     return Report(
@@ -109,6 +113,24 @@ def _folders(folders: Sequence[Path], type_: type[T]) -> tuple[list[Loaded[T]], 
         return read_folders(folders, type_)
     except SettingsError as error:
         return [], [_finding(error)]
+
+
+def _policy_findings(file: Path, providers: Sequence[Loaded[ProviderConfig]]) -> list[Finding]:
+    try:
+        policy = load_policy(file)
+    except PolicyFileError as error:
+        return error.findings
+    offered = {f"{each.id}/{benchmark.id}" for each in providers for benchmark in each.config.benchmarks}
+    return [
+        Finding(
+            "warning",
+            str(file),
+            parse_yaml(file).line(f"benchmarks[{index}]"),
+            f"benchmarks[{index}]: no provider file has a benchmark '{benchmark.name}'",
+        )
+        for index, benchmark in enumerate(policy.benchmarks)
+        if benchmark.name not in offered
+    ]
 
 
 def _left_out(settings: Settings, collections: list[str]) -> Finding:

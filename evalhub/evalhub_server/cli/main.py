@@ -158,8 +158,18 @@ def serve_command(context: click.Context, **_options: Any) -> int:
 @cli.command("check", cls=Command)
 @server_options
 @json_option("Print the report as JSON.")
+@click.option(
+    "--policy",
+    "policies",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    multiple=True,
+    help="Also validate a gate policy. Repeatable.",
+)
 @click.pass_context
-def check_command(context: click.Context, *, as_json: bool, **_options: Any) -> int:
+def check_command(
+    context: click.Context, *, as_json: bool, policies: tuple[Path, ...], **_options: Any
+) -> int:
     """Validate configuration, providers and collections.
 
     Reads everything that "serve" reads, with the same options and environment, and reports every problem by
@@ -167,7 +177,7 @@ def check_command(context: click.Context, *, as_json: bool, **_options: Any) -> 
     """
     from evalhub_server.cli.check import check
 
-    return check(as_json=as_json, **_flags(context))
+    return check(as_json=as_json, policies=policies, **_flags(context))
 
 
 @cli.command("init", cls=Command)
