@@ -35,8 +35,10 @@ from evalhub_sidecar.paths import target_of
 from evalhub_sidecar.pod_paths import PodPaths
 from evalhub_sidecar.secret_dir import read_secret_dir
 from evalhub_sidecar.server import Server
+from evalhub_sidecar.server_client import ServerClient
 from evalhub_sidecar.spool import Spool
 from evalhub_sidecar.tokens import TokenFile
+from evalhub_sidecar.uploads import SampleUploads
 
 LOCAL_DRAIN_S = 2.5
 """``evalhub server stop`` kills the process after five seconds."""
@@ -62,6 +64,8 @@ async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) ->
         if parts.jobs is not None:
             await stack.enter_async_context(parts.jobs)
         await parts.spool.open()
+        if parts.uploads is not None:
+            parts.uploads.open()
         runner = web.ServerRunner(
             web.Server(  # pyright: ignore[reportArgumentType]  # its handlers return StreamResponse, as documented
                 handler(parts.route),
@@ -82,7 +86,11 @@ async def run(config: SidecarConfig, environ: Mapping[str, str] = os.environ) ->
             deadline = loop.time() + drain_s
             parts.spool.stop()
             await runner.cleanup()
-            await parts.spool.flush(deadline - loop.time())
+            left_s = deadline - loop.time()
+            uploading = asyncio.create_task(parts.uploads.run(left_s)) if parts.uploads else None
+            await parts.spool.flush(left_s)
+            if uploading is not None:
+                await uploading
     logs.info("Sidecar stopped")
 
 
@@ -97,11 +105,12 @@ class _Parts(NamedTuple):
     route: Route
     spool: Spool
     jobs: LocalJobs | None = None
+    uploads: SampleUploads | None = None
 
 
 def _local(config: SidecarConfig, environ: Mapping[str, str], session: ClientSession) -> _Parts:
     server = Server(config.eval_hub or EvalHub(), environ)
-    spool = Spool(EventSender(session, server))
+    spool = Spool(EventSender(ServerClient(session, server)))
     jobs = LocalJobs(jobs_dir(environ), server, session, config.local or Local())
     guard = Guard(config.address.hostname or "")
     return _Parts(LocalRoutes(Forwarder(session), server, EventProxy(spool), jobs, guard), spool, jobs)
@@ -114,7 +123,8 @@ def _cluster(config: SidecarConfig, environ: Mapping[str, str], session: ClientS
     cache = eval_hub.token_cache_timeout
     service_token = TokenFile(str(paths.service_token), TOKEN_CACHE if cache is None else cache)
     server = Server(eval_hub, environ, service_token)
-    spool = Spool(EventSender(session, server), _event_files(paths.event_spool, job.id))
+    client = ServerClient(session, server)
+    spool = Spool(EventSender(client), _event_files(paths.event_spool, job.id))
     events = EventProxy(spool)
     if config.init_container and config.init_container.is_git_job:
         events = EventProxy(spool, with_revision(_revision(paths.revision)))
@@ -132,7 +142,8 @@ def _cluster(config: SidecarConfig, environ: Mapping[str, str], session: ClientS
         if model.url
         else None,
     )
-    return _Parts(route, spool)
+    uploads = SampleUploads(client, config.samples, job) if config.samples and job.id else None
+    return _Parts(route, spool, uploads=uploads)
 
 
 def _is_own(job_id: str, target: str) -> bool:

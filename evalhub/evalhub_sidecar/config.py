@@ -81,6 +81,15 @@ class InitContainer(Struct, kw_only=True, frozen=True):
     is_git_job: bool = False
 
 
+class Samples(Struct, kw_only=True, frozen=True):
+    """Where the adapter leaves samples, a file, and artifacts, a directory; and the attempt and tenant of its benchmark."""
+
+    path: str
+    artifacts_path: str = ""
+    attempt: int = 1
+    tenant: str = ""
+
+
 class SidecarConfig(Struct, kw_only=True, frozen=True):
     """The whole file. ``base_url`` is the sidecar's own URL."""
 
@@ -92,6 +101,7 @@ class SidecarConfig(Struct, kw_only=True, frozen=True):
     oci: Oci | None = None
     model: Model | None = None
     init_container: InitContainer | None = None
+    samples: Samples | None = None
 
     @property
     def address(self) -> SplitResult:

@@ -8,21 +8,20 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-from aiohttp import ClientError, ClientSession, web
+from aiohttp import web
 from multidict import CIMultiDict
 
-from evalhub_common.backoff import retry_after_s
 from evalhub_sidecar.errors import Refused
 from evalhub_sidecar.event_files import Event
 from evalhub_sidecar.headers import TRANSACTION_ID, forwarded_headers
 from evalhub_sidecar.paths import Target
 from evalhub_sidecar.responses import json_response
-from evalhub_sidecar.server import EVALUATIONS, Server
+from evalhub_sidecar.server import EVALUATIONS
+from evalhub_sidecar.server_client import ServerClient, plain_headers
 from evalhub_sidecar.spool import Answer, Spool
 
 MAX_EVENT_BYTES = 10 << 20
 """The server's default limit."""
-UNAUTHORIZED = 401
 _EVENTS = re.compile(rf"(?:/callback/[^/]+)?{EVALUATIONS}/jobs/(?P<job>[^/]+)/events")
 """A server with a bearer token has a callback URL for each job."""
 _UPLOADS = re.compile(
@@ -47,40 +46,12 @@ def job_of_upload(target: Target) -> str | None:
 class EventSender:
     """The spool's :data:`~evalhub_sidecar.spool.Send`: sends an event to the server, once."""
 
-    def __init__(self, session: ClientSession, server: Server) -> None:
-        self._session = session
-        self._server = server
+    def __init__(self, client: ServerClient) -> None:
+        self._client = client
 
     async def __call__(self, event: Event) -> Answer | None:
-        """The answer; None if the server could not be reached. A token that is refused is read again, once."""
-        answer = await self._send(event)
-        if answer is not None and answer.status == UNAUTHORIZED and self._server.forget_credentials():
-            answer = await self._send(event)
-        return answer
-
-    async def _send(self, event: Event) -> Answer | None:
-        headers = CIMultiDict(event.headers)
-        authorization = await self._server.authorization()
-        if authorization is not None:
-            headers.popall("Authorization", None)
-            headers["Authorization"] = authorization
-        upstream = self._server.upstream
-        try:
-            async with self._session.post(
-                upstream.url(self._server.target(event.target)),
-                data=event.body,
-                allow_redirects=False,
-                **upstream.options(headers),
-            ) as answer:
-                kept = forwarded_headers(answer.headers, without=("content-length",))
-                return Answer(
-                    status=answer.status,
-                    headers=_plain(kept),
-                    body=await answer.read(),
-                    retry_after_s=retry_after_s(answer.headers.get("Retry-After")) or 0.0,
-                )
-        except (ClientError, TimeoutError, OSError, ValueError):
-            return None
+        """The answer; None if the server could not be reached."""
+        return await self._client("POST", event.target, event.headers, lambda: event.body)
 
 
 class EventProxy:
@@ -95,7 +66,7 @@ class EventProxy:
         body = self._change_body(await _read(request))
         headers = forwarded_headers(request.headers, without=("content-length",))
         headers.setdefault(TRANSACTION_ID, trace)
-        event = Event(target=str(target), headers=_plain(headers), body=body)
+        event = Event(target=str(target), headers=plain_headers(headers), body=body)
         answer = await self._spool.deliver(event)
         if answer is None:
             text = "The server cannot take the event now; the sidecar keeps it and delivers it."
@@ -132,8 +103,3 @@ async def _read(request: web.BaseRequest) -> bytes:
             text = f"The request body exceeds the maximum allowed size of {MAX_EVENT_BYTES} bytes."
             raise Refused(413, "request_body_too_large", text)
     return bytes(body)
-
-
-def _plain(headers: CIMultiDict[str]) -> tuple[tuple[str, str], ...]:
-    """Names as ``str``, which a multidict's are not always, for the file of a stored event."""
-    return tuple((str(name), value) for name, value in headers.items())

@@ -34,6 +34,8 @@ class JobSpec(Struct, kw_only=True, frozen=True):
     """The job of this pod."""
 
     id: str = ""
+    benchmark_index: int = 0
+    callback_url: str = ""
     exports: Exports | None = None
 
     @property

@@ -133,7 +133,7 @@ class Spool:
             answer = await self._send(entry.event)
             if answer is None:
                 return  # the server is unreachable
-            if _is_final(answer, 1):
+            if is_final(answer, 1):
                 queue.events.remove(entry)
                 await self._done(entry, answer)
 
@@ -151,7 +151,7 @@ class Spool:
             entry = queue.events[0]
             answer = await self._send(entry.event)
             attempts += 1
-            if _is_final(answer, attempts):
+            if is_final(answer, attempts):
                 queue.events.popleft()
                 queue.blocked, attempts = False, 0
                 await self._done(entry, answer)
@@ -206,7 +206,8 @@ class Spool:
                 logs.warning("Stored event cannot be written", path=str(entry.file), error=str(error))
 
 
-def _is_final(answer: Answer | None, attempts: int) -> bool:
+def is_final(answer: Answer | None, attempts: int) -> bool:
+    """Whether a request is not to be repeated: the server has processed it, or has failed to too often."""
     if answer is None or answer.status in UNAVAILABLE:
         return False
     return answer.status < 500 or attempts >= MAX_ATTEMPTS

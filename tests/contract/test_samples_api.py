@@ -319,6 +319,8 @@ def test_an_upload_above_the_limit_is_refused_and_noted(server: RunningServer, w
     samples = server.job(waiting)["status"]["benchmarks"][0]["samples"]
     assert samples["state"] == "failed"
     assert "samples.max_bytes" in samples["message"]
+    again = server.call("PUT", path(waiting), b"")  # as a sidecar does for an adapter that leaves no file
+    assert again.body == samples
 
 
 def test_an_artifact_is_uploaded_and_replaced(server: RunningServer, waiting: str):

@@ -110,8 +110,10 @@ def test_cluster_wide_rights_are_limited_to_token_and_access_reviews():
     }
 
 
-def test_a_job_may_only_report_events():
-    assert granted("evalhub-job") == {("trustyai.opendatahub.io", "status-events"): frozenset({"create"})}
+def test_a_job_may_only_report_events_and_upload_samples():
+    assert granted("evalhub-job") == {
+        ("trustyai.opendatahub.io", "status-events"): frozenset({"create", "update"})
+    }
     (subject,) = the("RoleBinding", "evalhub-job")["subjects"]
     assert subject["name"] == service_account("evalhub", "evalhub-system")
     assert the("ServiceAccount", subject["name"])

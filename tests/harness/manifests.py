@@ -28,6 +28,7 @@ FOLDER = Path(__file__).parents[1] / "fixtures" / "kubernetes"
 
 TENANT = "team-a"
 OPERATOR = {"EVALHUB_INSTANCE_NAME": "evalhub", "EVALHUB_HARDWARE_PROFILES_NAMESPACE": "opendatahub"}
+SAMPLE_VARIABLES = ("EVALHUB_SAMPLES_PATH", "EVALHUB_ARTIFACTS_PATH", "TERMINATION_GRACE")
 _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -120,6 +121,26 @@ def _normal(objects: Mapping[str, Any]) -> dict[str, Any]:
     plain = json.loads(_GUID.sub("GUID", json.dumps(objects)))
     files = plain["ConfigMap"]["data"]
     plain["ConfigMap"]["data"] = {name: json.loads(text) for name, text in files.items()}
+    return without_samples(plain)
+
+
+def without_samples(objects: dict[str, Any]) -> dict[str, Any]:
+    """The objects without the volume for samples and what goes with it, which the released server does not have."""
+    plain = json.loads(json.dumps(objects))
+    job_spec, config = (plain["ConfigMap"]["data"][name] for name in ("job.json", "sidecar_config.json"))
+    for document, names in ((job_spec, ("samples_path", "artifacts_path")), (config, ("samples",))):
+        for name in names:
+            document.pop(name, None)
+    pod = plain["Job"]["spec"]["template"]["spec"]
+    pod.pop("terminationGracePeriodSeconds", None)
+    pod["volumes"] = [each for each in pod["volumes"] if each["name"] != "samples"]
+    for container in (*pod["containers"], *pod["initContainers"]):
+        container["volumeMounts"] = [
+            each for each in container.get("volumeMounts", []) if each["name"] != "samples"
+        ]
+        env = [each for each in container.pop("env", []) if each["name"] not in SAMPLE_VARIABLES]
+        if env:
+            container["env"] = env
     return plain
 
 

@@ -33,10 +33,11 @@ def main() -> None:
         "status": "completed",
         "metrics": {"acc": 0.75},
     }
+    tenant = os.environ.get("POD_NAMESPACE")
     request = urllib.request.Request(
         f"{spec['callback_url']}/api/v1/evaluations/jobs/{spec['id']}/events",
         json.dumps({"benchmark_status_event": event}).encode(),
-        {"Content-Type": "application/json"},
+        {"Content-Type": "application/json", **({"X-Tenant": tenant} if tenant else {})},
     )
     urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).close()
 

@@ -42,9 +42,16 @@ def samples_collected(job: JobRecord, index: int, samples: SampleSet) -> JobReco
     current = current_set(benchmark)
     if current is not None and not samples.artifacts:
         samples = replace(samples, artifacts=current.artifacts)
-    if current is not None and current.readable and samples.state in ("none", "failed"):
+    if current is not None and _precedes(current, samples):
         samples = replace(current, artifacts=samples.artifacts)  # an upload came first
     return job if samples == benchmark.samples else _with_samples(job, benchmark, samples)
+
+
+def _precedes(current: SampleSet, samples: SampleSet) -> bool:
+    """Whether a set stays although a later one was reported: what is stored, and the reason why an upload failed."""
+    if current.readable:
+        return samples.state in ("none", "failed")
+    return current.state == "failed" and samples.state == "none"
 
 
 def artifact_stored(job: JobRecord, index: int, attempt: int, artifact: Artifact) -> JobRecord:

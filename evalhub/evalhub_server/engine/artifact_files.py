@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from msgspec import Struct
 
+from evalhub_common.adapter_files import NotAFile, names_below, open_regular
 from evalhub_server.engine.sample_files import (
     CHUNK_BYTES,
     IngestionStopped,
-    NotAFile,
     Stop,
-    open_regular,
     part_file,
     publish,
 )
@@ -83,15 +80,14 @@ def collect_artifacts(
     artifacts: list[Artifact] = []
     left_out: list[str] = []
     left_bytes = limits.total_bytes
-    for path in _files(source):
-        name = path.relative_to(source).as_posix()
+    for name in names_below(source):
         problem = name_problem(name)
         if not problem and len(artifacts) >= limits.count:
             left_out.append(f"more than {limits.count} artifacts (samples.max_artifacts)")
             break
         if not problem:
             try:
-                file = open_regular(path)
+                file = open_regular(source, name)
                 if file is None:
                     continue
                 with file:
@@ -105,13 +101,3 @@ def collect_artifacts(
                 problem = "is no regular file"
         left_out.append(f"artifact {name[:MAX_NAME_CHARACTERS]!r} {problem}")
     return sorted(artifacts, key=lambda each: each.name), left_out
-
-
-def _files(source: Path) -> Iterator[Path]:
-    """The entries below a directory that are no directories, in the order of their names."""
-    if source.is_symlink():
-        return
-    for where, directories, names in os.walk(source):
-        directories.sort()
-        for name in sorted(names):
-            yield Path(where, name)

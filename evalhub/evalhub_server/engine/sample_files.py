@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -45,31 +44,6 @@ class IngestionLimits(Struct, kw_only=True, frozen=True):
     file_bytes: int
     line_bytes: int
     samples: int
-
-
-class NotAFile(Exception):
-    """What an adapter left at a path is no regular file; the text is the reason."""
-
-
-def open_regular(path: Path) -> BinaryIO | None:
-    """Open a file that an adapter wrote; None if there is none. Follows no link and waits for no pipe.
-
-    Raises:
-        NotAFile: something else is at the path.
-        OSError: it cannot be read.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if path.is_symlink():
-            raise NotAFile(f"{path.name} is a symbolic link") from error
-        raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise NotAFile(f"{path.name} is not a regular file")
-    return os.fdopen(fd, "rb")
 
 
 def job_part(job_id: str) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 
 import structlog
 from msgspec.structs import replace
 
+from evalhub_common.adapter_files import NotAFile, open_regular
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.sample_transitions import is_collectable, samples_collected
 from evalhub_server.engine.artifact_files import collect_artifacts
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.sample_files import IngestionStopped, NotAFile, open_regular
+from evalhub_server.engine.sample_files import IngestionStopped
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.errors import ApiError, NotFound, RuntimeUnavailable, StorageError
 from evalhub_server.models.sample import SampleSet
@@ -34,6 +36,8 @@ class SampleCollector:
         self._runtime = runtime
         self._files = files
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._uploads: dict[tuple[str, int], asyncio.Event] = {}
+        """Set when the samples that a task waits for were uploaded."""
         self._closing = False
         store.listen(self._on_change)
 
@@ -70,6 +74,10 @@ class SampleCollector:
         before, after = change.before, change.after
         if after is not None and (before is None or before.benchmarks is not after.benchmarks):
             self._collect_pending(after)
+            for benchmark in after.benchmarks:
+                upload = self._uploads.get((after.id, benchmark.index))
+                if upload is not None and not is_collectable(benchmark):
+                    upload.set()
 
     def _collect_pending(self, job: JobRecord) -> None:
         for benchmark in job.benchmarks:
@@ -126,7 +134,9 @@ class SampleCollector:
             return nothing
         files = await self._runtime.sample_files(benchmark.handle)
         if files is None:
-            return replace(nothing, message="its adapter uploaded none")
+            return await self._uploaded(job.id, benchmark.index) or replace(
+                nothing, message=f"none were uploaded within {self._runtime.upload_grace_s:g} s after its end"
+            )
         try:
             return await self._files.in_thread(
                 job.id, lambda: self._read(job, benchmark.index, attempt, files)
@@ -136,11 +146,23 @@ class SampleCollector:
             log.error("Samples not stored", job_id=job.id, benchmark_index=benchmark.index, error=str(error))
             return SampleSet(state="failed", attempt=attempt, message=text)
 
+    async def _uploaded(self, job_id: str, index: int) -> SampleSet | None:
+        """The samples that are uploaded in the time that the runtime allows; None if they are still pending then."""
+        uploaded = self._uploads[job_id, index] = asyncio.Event()
+        try:
+            if is_collectable((await self._store.get(job_id, None)).benchmarks[index]):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(uploaded.wait(), self._runtime.upload_grace_s)
+        finally:
+            del self._uploads[job_id, index]
+        benchmark = (await self._store.get(job_id, None)).benchmarks[index]
+        return None if is_collectable(benchmark) else benchmark.samples
+
     def _read(self, job: JobRecord, index: int, attempt: int, files: SampleFiles) -> SampleSet:
         directory, stop = self._files.directory(job.id, index), self._files.stop_of(job.id)
         samples = SampleSet(state="none", attempt=attempt, message="its adapter left none")
         try:
-            file = open_regular(files.samples)
+            file = open_regular(files.samples.parent, files.samples.name)
             if file is not None:
                 with file:
                     samples = self._files.store_samples(job, index, attempt, file)

@@ -121,6 +121,9 @@ class Runtime(ABC):
     log_poll_s: float = 2.0
     """Seconds between two calls of :meth:`read_log` while clients follow a log."""
 
+    upload_grace_s: float = 0.0
+    """Seconds after the end of a workload for which its samples may still be uploaded, where :meth:`sample_files` is None."""
+
     observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
     """Called with every committed change, like the hook ``evalhub_job_changed``; None if not needed."""
 

@@ -71,6 +71,11 @@ class Pod(Struct, kw_only=True, frozen=True):
             Mount(volumes.empty("termination-file-volume", limit), paths.SHARED, read_only=False),
         ]
 
+    def sample_mounts(self) -> list[Mount]:
+        """Return the mount where the adapter leaves samples, and the sidecar reads them."""
+        limit = self.installation.settings.samples_volume_limit
+        return [Mount(volumes.empty("samples", limit), paths.SAMPLES, read_only=False)] if limit else []
+
     def authority_mounts(self) -> list[Mount]:
         instance = self.installation.instance
         mounts = [volumes.service_ca(service_ca(instance))] if instance else []
@@ -129,6 +134,7 @@ def adapter(pod: Pod) -> Container:
         mounts.append(Mount(references, paths.MODEL_AUTH))
     if pod.data is not None:
         mounts.append(pod.data.mount)
+    mounts += pod.sample_mounts()
     if hardening.read_only_root:
         context["readOnlyRootFilesystem"] = True
         mounts.append(Mount(volumes.empty("tmp", hardening.volume_size_limit), paths.TMP, read_only=False))
@@ -145,6 +151,9 @@ def _environment(pod: Pod, *, docker: bool) -> Mapping[str, str]:
         variables["OCI_AUTH_CONFIG_PATH"] = paths.DOCKER_CONFIG
     if pod.tracked and pod.mlflow_ca_file:
         variables["MLFLOW_TRACKING_SERVER_CERT_PATH"] = pod.mlflow_ca_file
+    if pod.installation.settings.samples_volume_limit:
+        variables["EVALHUB_SAMPLES_PATH"] = paths.SAMPLES_FILE
+        variables["EVALHUB_ARTIFACTS_PATH"] = paths.ARTIFACTS
     for name, value in pod.run.environment.items():
         if not name.startswith("MLFLOW_"):  # for adapters that reach MLflow without a sidecar
             variables.setdefault(name, value)
@@ -172,8 +181,8 @@ def sidecar(pod: Pod) -> Container:
         },
         "terminationMessagePath": paths.SIDECAR_TERMINATION_LOG,
     }
-    own = pod.hardening.termination_grace
-    variables = {"TERMINATION_GRACE": f"{round(own)}s"} if own else {}
+    grace_s = pod.installation.termination_grace_s
+    variables = {"TERMINATION_GRACE": f"{grace_s}s"} if grace_s else {}
     if variables := variables | pod.installation.settings.sidecar_env | variables:
         body["env"] = _variables(variables)
     mounts = [
@@ -190,6 +199,7 @@ def sidecar(pod: Pod) -> Container:
     mounts += pod.docker_mounts()
     if pod.data is not None and pod.data.has_revision:
         mounts.append(revision_mount(read_only=True))
+    mounts += pod.sample_mounts()
     return Container(body, tuple(mounts))
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from evalhub_runtime_k8s import paths
 from evalhub_runtime_k8s.containers import Pod, adapter, init, sidecar
 from evalhub_runtime_k8s.credential_refs import references
 from evalhub_runtime_k8s.hardware import HardwareProfile, Placement, placement
@@ -89,8 +90,10 @@ def build(run: BenchmarkRun, installation: Installation, facts: Facts) -> Manife
         model_auth=bool(secret_name),
         mlflow_ca_file=ca_file,
         has_revision=source is not None and source.has_revision,
+        attempt=run.attempt,
     )
-    files = {"job.json": job_json(run.spec, installation.base_url), "sidecar_config.json": _indented(config)}
+    spec = with_sample_paths(run.spec) if installation.settings.samples_volume_limit else run.spec
+    files = {"job.json": job_json(spec, installation.base_url), "sidecar_config.json": _indented(config)}
     _check_size("the job's specification, most of it its parameters,", files, CONFIG_MAP_LIMIT_BYTES)
     return Manifests(
         namespace=namespace,
@@ -125,6 +128,11 @@ def model_secret_name(run: BenchmarkRun) -> str:
     model = run.spec.model
     secret_ref = model.auth.secret_ref if model.auth else ""
     return object_name("model.auth.secret_ref", secret_ref) if secret_ref else ""
+
+
+def with_sample_paths(spec: JobSpec) -> JobSpec:
+    """Add the paths on the pod's volume for samples."""
+    return replace(spec, samples_path=paths.SAMPLES_FILE, artifacts_path=paths.ARTIFACTS)
 
 
 def job_json(spec: JobSpec, base_url: str) -> str:
@@ -254,8 +262,8 @@ def _pod_spec(pod: Pod, place: Placement) -> Json:
         spec["nodeSelector"] = place.node_selector
     if place.tolerations:
         spec["tolerations"] = list(place.tolerations)
-    if hardening.termination_grace:
-        spec["terminationGracePeriodSeconds"] = round(hardening.termination_grace)
+    if grace_s := installation.termination_grace_s:
+        spec["terminationGracePeriodSeconds"] = grace_s
     if hardening.pod_security_context:
         spec["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     if not hardening.service_links:

@@ -19,6 +19,9 @@ TEST_DATA = "/test_data"
 TEST_DATA_SECRET = "/var/run/secrets/test-data"  # noqa: S105  a directory
 INIT_METADATA = "/run/init-metadata"
 SIDECAR_TERMINATION_LOG = f"{DATA}/termination-log"
+SAMPLES = "/evalhub/samples"
+SAMPLES_FILE = f"{SAMPLES}/samples.jsonl"
+ARTIFACTS = f"{SAMPLES}/artifacts"
 TMP = "/tmp"  # noqa: S108  a volume of the pod's own
 
 SIDECAR_PROGRAM = "/app/eval-runtime-sidecar"

@@ -46,6 +46,8 @@ from evalhub_server.plugins import (
 DOCKER_CONFIG = ".dockerconfigjson"
 UNKNOWN_HANDLE = "its handle has an unknown format, perhaps of a newer server"
 REMOVE_TIMEOUT_S = 10.0
+EXIT_DELAY_S = 10.0
+"""How long the kubelet may take to stop a pod, beyond its termination grace period."""
 
 
 class KubernetesRuntime(Runtime):
@@ -65,6 +67,8 @@ class KubernetesRuntime(Runtime):
         self.sidecar = sidecar_urls(installation)
         self.limits = Limits(total=settings.max_parallel)
         self.exit_grace_s = settings.exit_grace
+        self.hands_over_samples = bool(settings.samples_volume_limit)
+        self.upload_grace_s = installation.termination_grace_s + EXIT_DELAY_S
         self._api = KubernetesApi()
         self._logs = Logs(self._api)
         self._status_publisher = StatusPublisher(self._api, installation)

@@ -21,6 +21,8 @@ from evalhub_server.plugins import (
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DEFAULT_NAMESPACE = "default"
 DEFAULT_BASE_URL = "http://localhost:8080"
+UPLOAD_GRACE_S = 60
+"""Default termination grace period of pods that upload samples after their adapter has exited."""
 
 
 class Hardening(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -42,8 +44,8 @@ class Hardening(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     termination_grace: Annotated[
         Timespan,
         Meta(
-            description="Grace period between SIGTERM and SIGKILL for a pod; also how long its sidecar keeps delivering events after the adapter has exited. `0s`: Kubernetes' 30 seconds.",
-            examples=["60s"],
+            description="Grace period between SIGTERM and SIGKILL for a pod; also how long its sidecar keeps delivering events and uploading samples after the adapter has exited. `0s`: 60 seconds, or Kubernetes' 30 seconds for pods without a volume for samples.",
+            examples=["300s"],
         ),
     ] = Timespan(0)
     pod_security_context: Annotated[
@@ -142,6 +144,13 @@ class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_field
             examples=[50],
         ),
     ] = None
+    samples_volume_limit: Annotated[
+        str,
+        Meta(
+            description="Maximum size of the volume where a pod's adapter leaves samples and artifacts. Kubernetes evicts a pod that exceeds it. Empty: pods have no such volume and hand over no samples.",
+            examples=["10Gi"],
+        ),
+    ] = "4Gi"
     hardening: Annotated[
         Hardening, Meta(description="Changes to Jobs that others can see; all off by default.")
     ] = Hardening()
@@ -178,6 +187,12 @@ class Installation(Struct, kw_only=True, frozen=True):
     init_image: str = ""
     sidecar: SidecarSettings = SidecarSettings()
     settings: KubernetesSettings = KubernetesSettings()
+
+    @property
+    def termination_grace_s(self) -> int:
+        """Termination grace period of pods in seconds; 0 leaves it to the cluster."""
+        configured = round(self.settings.hardening.termination_grace)
+        return configured or (UPLOAD_GRACE_S if self.settings.samples_volume_limit else 0)
 
     @property
     def base_url(self) -> str:

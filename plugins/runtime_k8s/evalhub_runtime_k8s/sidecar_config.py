@@ -21,6 +21,7 @@ def sidecar_config(
     model_auth: bool,
     mlflow_ca_file: str,
     has_revision: bool,
+    attempt: int,
 ) -> Json:
     """``model_auth``: credentials are mounted. ``mlflow_ca_file``: see :func:`mlflow_ca_file`. Durations are nanoseconds."""
     settings = installation.sidecar
@@ -56,6 +57,10 @@ def sidecar_config(
         config["init_container"] = {
             "is_git_job": True
         }  # the name is older than the other sources of revisions
+    if installation.settings.samples_volume_limit:
+        config["samples"] = _without_empty(
+            path=paths.SAMPLES_FILE, artifacts_path=paths.ARTIFACTS, attempt=attempt, tenant=tenant
+        )
     if settings.otel.get("enabled"):
         config["otel"] = {**settings.otel, "service_name": settings.otel.get("service_name") or "sidecar"}
     return config

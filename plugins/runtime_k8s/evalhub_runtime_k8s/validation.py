@@ -27,6 +27,8 @@ def check(installation: Installation) -> None:
     hardening = installation.settings.hardening
     if hardening.volume_size_limit:
         _amount(f"{HARDENING}.volume_size_limit", hardening.volume_size_limit)
+    if limit := installation.settings.samples_volume_limit:
+        _amount("kubernetes.samples_volume_limit", limit)
     _pair(
         HARDENING,
         ("ephemeral_storage_request", hardening.ephemeral_storage_request),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness.kube.kubelet import Script
 
 JOB_TOKEN = "a-token-of-the-job"
+SAMPLES = "/evalhub/samples"
+"""Where the volume for samples is mounted."""
 
 
 def processes(folder: Path, *command: str) -> Script:
@@ -53,11 +55,12 @@ def processes(folder: Path, *command: str) -> Script:
 
 def _mounted(here: Path, files: dict[str, str]) -> dict[str, str]:
     """Write what the pod sees; returns the sidecar's configuration."""
-    here.mkdir(parents=True)
+    (here / "samples").mkdir(parents=True)
     config = json.loads(files["sidecar_config.json"])
     own = f"http://127.0.0.1:{free_port()}"
     for name, text in files.items():
-        (here / name).write_text(text.replace(config["base_url"], own), "utf-8")
+        mounted = text.replace(config["base_url"], own).replace(SAMPLES, str(here / "samples"))
+        (here / name).write_text(mounted, "utf-8")
     (here / "token").write_text(JOB_TOKEN, "utf-8")
     return {**config, "base_url": own}
 
@@ -85,7 +88,7 @@ async def _healthy(url: str, sidecar: asyncio.subprocess.Process) -> None:
 
 async def _adapter(pod: PodScript, command: Sequence[str], here: Path) -> int:
     env = {
-        **pod.env,
+        **{name: value.replace(SAMPLES, str(here / "samples")) for name, value in pod.env.items()},
         "EVALHUB_JOB_SPEC_PATH": str(here / "job.json"),
         "POD_NAMESPACE": pod.namespace,
     }

@@ -35,6 +35,13 @@ def container(built: Manifests, name: str) -> dict[str, Any]:
     return found
 
 
+VOLUME = "/evalhub/samples"
+SAMPLES_ENV = {
+    "EVALHUB_SAMPLES_PATH": f"{VOLUME}/samples.jsonl",
+    "EVALHUB_ARTIFACTS_PATH": f"{VOLUME}/artifacts",
+}
+
+
 def environment(built: Manifests, name: str = "adapter") -> dict[str, str]:
     return {item["name"]: item["value"] for item in container(built, name)["env"]}
 
@@ -92,6 +99,28 @@ def test_a_mistake_would_be_noticed():
     assert job_problems(job) == ["adapter mounts /data twice"] * 2 + [
         "adapter mounts nothing, which is no volume"
     ]
+
+
+# --- Samples ---
+
+
+def test_adapter_and_sidecar_share_a_limited_volume_for_samples():
+    built = manifests(a_request())
+    assert volume(built, "samples") == {"name": "samples", "emptyDir": {"sizeLimit": "4Gi"}}
+    assert mounted(built, "adapter")[VOLUME] == mounted(built, "sidecar")[VOLUME] == "samples"
+    assert environment(built).items() >= SAMPLES_ENV.items()
+    spec = file_of(built, "job.json")
+    assert {spec["samples_path"], spec["artifacts_path"]} == set(SAMPLES_ENV.values())
+    assert pod_of(built)["terminationGracePeriodSeconds"] == 60  # for the upload
+    assert job_problems(built.job) == []
+
+
+def test_without_that_volume_a_pod_is_the_released_servers():
+    built = manifests(a_request(), here(kubernetes={"samples_volume_limit": ""}))
+    objects = {"ConfigMap": built.config_map, "Job": built.job}
+    assert "samples" not in json.dumps(objects)
+    assert "terminationGracePeriodSeconds" not in pod_of(built)
+    assert "env" not in container(built, "sidecar")
 
 
 # --- Names and owners ---
@@ -188,7 +217,7 @@ def test_a_provider_adds_variables_but_replaces_none():
         {"name": "MLFLOW_TRACKING_URI", "value": "http://elsewhere"},
     ]
     assert environment(manifests(a_request(), runtime={"env": env})) == {
-        "EVALHUB_MODE": "k8s", "A": "1", "MLFLOW_TRACKING_URI": "http://elsewhere",
+        "EVALHUB_MODE": "k8s", **SAMPLES_ENV, "A": "1", "MLFLOW_TRACKING_URI": "http://elsewhere",
     }  # fmt: skip
     tracked = environment(manifests(a_request(), here(OPERATOR | MLFLOW), runtime={"env": env}))
     assert tracked["MLFLOW_TRACKING_URI"] == "http://localhost:8080"
@@ -403,7 +432,7 @@ def test_init_and_sidecar_get_the_variables_of_the_operator_and_keep_their_own()
         "TEST_DATA_ALLOWED_HOSTS": "git.example.com",
         "HTTPS_PROXY": "http://proxy:3128",
     }
-    assert environment(built, "sidecar") == {"HTTPS_PROXY": "http://proxy:3128"}
+    assert environment(built, "sidecar") == {"TERMINATION_GRACE": "60s", "HTTPS_PROXY": "http://proxy:3128"}
     assert "HTTPS_PROXY" not in environment(built)
     assert job_problems(built.job) == []
 
@@ -479,6 +508,7 @@ def test_what_is_configured_for_the_sidecar_reaches_it():
         },
         "oci": {"ca_cert_path": "/oci", "http_timeout": 5_000_000_000},
         "model": {"url": "http://m/v1", "http_timeout": 1_500_000_000, "sa_token_hosts": []},
+        "samples": {"path": f"{VOLUME}/samples.jsonl", "artifacts_path": f"{VOLUME}/artifacts", "attempt": 1, "tenant": "team-a"},
         "otel": {"enabled": True, "exporter_type": "otlp-http", "service_name": "sidecar"},
     }  # fmt: skip
 
@@ -542,11 +572,11 @@ def test_a_read_only_adapter_has_a_place_for_temporary_files():
 
 
 def test_the_pod_itself_can_be_restricted():
-    built = hardened(pod_security_context=True, service_links=False, termination_grace="60s")
-    assert environment(built, "sidecar") == {"TERMINATION_GRACE": "60s"}  # how long it may keep events
+    built = hardened(pod_security_context=True, service_links=False, termination_grace="90s")
+    assert environment(built, "sidecar") == {"TERMINATION_GRACE": "90s"}  # how long it may keep events
     pod = pod_of(built)
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    assert (pod["enableServiceLinks"], pod["terminationGracePeriodSeconds"]) == (False, 60)
+    assert (pod["enableServiceLinks"], pod["terminationGracePeriodSeconds"]) == (False, 90)
 
 
 def test_storage_on_the_node_can_be_limited():
