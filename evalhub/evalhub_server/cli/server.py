@@ -234,6 +234,7 @@ class Server:
         settings = self.settings
         context = PluginContext(
             data_dir=settings.data_dir,
+            log_max_bytes=settings.retention.log_max_bytes,
             callback_url=self.url,
             secrets=settings.secrets.variables,
             sections=settings.sections,

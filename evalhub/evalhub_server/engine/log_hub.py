@@ -14,7 +14,7 @@ from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.engine.job_logs import header_line
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.errors import NotFound, RuntimeUnavailable, StorageError
-from evalhub_server.plugins.runtime import Runtime
+from evalhub_server.plugins.runtime import LogPart, Runtime
 
 BLOCK_BYTES = 64 * 1024
 WINDOW_BYTES = 4 * BLOCK_BYTES
@@ -53,17 +53,19 @@ class LogSource:
         except RuntimeUnavailable:
             return 0
 
-    async def read(self, offset: int) -> bytes:
+    async def read(self, offset: int) -> LogPart:
         """Whole lines from ``offset``, at most a block; the rest if the log has ended; nothing if there is no more yet."""
         ended = self.ended
         if self._window_start is not None and offset >= self._window_start:
             first = offset - self._window_start
             data = self._window[first : first + BLOCK_BYTES]
+            part = LogPart(data, offset + len(data))
         else:
-            data = await self._read_file(offset)
-        if ended or len(data) >= BLOCK_BYTES:
-            return data
-        return data[: data.rfind(b"\n") + 1]
+            part = await self._read_file(offset)
+        if ended or len(part.data) >= BLOCK_BYTES:
+            return part
+        data = part.data[: part.data.rfind(b"\n") + 1]
+        return LogPart(data, part.end - (len(part.data) - len(data)))
 
     def shared(self, offset: int, data: bytes, encode: Callable[[], bytes]) -> bytes:
         """The encoded form of ``data`` at ``offset``, encoded once for followers that are at the same place."""
@@ -92,8 +94,10 @@ class LogSource:
             benchmark = await self._benchmark()
             over = benchmark is None or (benchmark.state.terminal and not benchmark.has_workload)
             position = self._window_start + len(self._window)
-            data = await self._read_file(position, benchmark)
-            if data:
+            data, end = await self._read_file(position, benchmark)
+            if end != position + len(data):  # followers before the gap read the file themselves
+                self._window, self._window_start = b"", end
+            elif data:
                 window = self._window + data
                 self._window_start += max(0, len(window) - WINDOW_BYTES)
                 self._window = window[-WINDOW_BYTES:]
@@ -105,16 +109,16 @@ class LogSource:
             if len(data) < BLOCK_BYTES and not over:
                 await asyncio.sleep(self._runtime.log_poll_s)
 
-    async def _read_file(self, offset: int, benchmark: BenchmarkRecord | None = None) -> bytes:
+    async def _read_file(self, offset: int, benchmark: BenchmarkRecord | None = None) -> LogPart:
         benchmark = benchmark or await self._benchmark()
         if benchmark is None or not _readable(benchmark, self._runtime):
-            return b""
+            return LogPart(b"", offset)
         assert benchmark.handle is not None  # noqa: S101  it is readable
         try:
             return await self._runtime.read_log(benchmark.handle, offset, BLOCK_BYTES)
         except RuntimeUnavailable as error:
             log.debug("Log cannot be read now", job_id=self._job_id, error=str(error))
-            return b""
+            return LogPart(b"", offset)
 
     async def _benchmark(self) -> BenchmarkRecord | None:
         """The benchmark as stored; None if its job is deleted."""

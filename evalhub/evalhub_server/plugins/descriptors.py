@@ -29,6 +29,7 @@ RESERVED_SECTIONS = frozenset(
         "otel",
         "plugins",
         "prometheus",
+        "retention",
         "samples",
         "secrets",
         "service",
@@ -57,11 +58,13 @@ class PluginContext(msgspec.Struct, kw_only=True, frozen=True):
     (use :func:`find_section` and :func:`convert_section`); it contains secrets.
     ``runtime`` and ``trackers`` are the names of the selected runtime and trackers. ``shared`` is for
     :func:`check_directory` and related functions: whether the group of a mounted volume may write to stored files, since the
-    selected runtime starts nothing on this host.
+    selected runtime starts nothing on this host. ``log_max_bytes`` is the maximum size of one benchmark's log, for runtimes that
+    keep logs; 0 or less is no limit.
     """
 
     data_dir: Path | None = None
     shared: bool = False
+    log_max_bytes: int = 0
     callback_url: str = ""
     secrets: frozenset[str] = frozenset()
     docker_config: DockerConfigOf | None = None

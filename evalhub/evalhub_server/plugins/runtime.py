@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -57,6 +58,17 @@ class LogOptions(Struct, kw_only=True, frozen=True):
     tail_lines: int = 1000
     timestamps: bool = False
     since_seconds: int | None = None
+
+
+class LogPart(NamedTuple):
+    """A part of a log. ``end`` is the offset in bytes at which the next one begins.
+
+    That is where ``data`` ends, unless something was removed from the log: ``data`` may then be a line of the runtime's that
+    reports it, and the next part begins after the gap.
+    """
+
+    data: bytes
+    end: int
 
 
 class Limits(Struct, kw_only=True, frozen=True):
@@ -240,7 +252,7 @@ class Runtime(ABC):
         """
         return None
 
-    async def read_log(self, handle: Handle, offset: int, limit_bytes: int) -> bytes:
+    async def read_log(self, handle: Handle, offset: int, limit_bytes: int) -> LogPart:
         """Return the workload's output from byte ``offset`` on, at most ``limit_bytes``; nothing if there is no more yet.
 
         Called every :attr:`log_poll_s` while clients follow the log, once for all of them. This implementation reads the
@@ -255,7 +267,8 @@ class Runtime(ABC):
             position += len(chunk)
             if len(found) >= limit_bytes:
                 break
-        return bytes(found[:limit_bytes])
+        data = bytes(found[:limit_bytes])
+        return LogPart(data, offset + len(data))
 
     async def log_offset(self, handle: Handle, tail_lines: int) -> int:
         """Return the offset in bytes at which the last ``tail_lines`` lines of the output begin. Raises as :meth:`logs` does."""

@@ -80,7 +80,7 @@ def load_settings(
     for name, type_ in OTHER_SECTIONS.items():
         if name not in (plugin_sections or {}):  # plugins validate their own
             _converted(document.get(name), type_, name, found)
-    validated = ("service", "prometheus", "sidecar", "finalizer", "otel")
+    validated = ("service", "prometheus", "sidecar", "finalizer", "otel", "retention")
     found += section_rule_errors(*(values[name] for name in validated))
     found = [document.error(SettingsError(secrets.redact(e.message), e.source, e.line)) for e in found]
     if errors is not None:

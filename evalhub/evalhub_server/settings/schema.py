@@ -279,6 +279,17 @@ class SampleSettings(Struct, kw_only=True, frozen=True):
     max_artifacts: Annotated[int, Meta(description="Maximum number of artifacts of one benchmark.")] = 100
 
 
+class RetentionSettings(Struct, kw_only=True, frozen=True):
+    """Section ``retention``: limits on what is kept."""
+
+    log_max_bytes: Annotated[
+        int,
+        Meta(
+            description="Maximum size of one benchmark's log, at least 1 MiB. The beginning and the end of a longer one are kept, and the middle is removed while the adapter writes. For local benchmarks. 0: no limit."
+        ),
+    ] = 1024 * MIB
+
+
 class PrometheusSettings(Struct, kw_only=True, frozen=True):
     """Section ``prometheus``: a listener of its own for ``/metrics``."""
 
@@ -398,6 +409,7 @@ CORE_SECTIONS: Mapping[str, type[Struct]] = {
     "supervisor": SupervisorSettings,
     "finalizer": FinalizerSettings,
     "samples": SampleSettings,
+    "retention": RetentionSettings,
     "prometheus": PrometheusSettings,
     "otel": OtelSettings,
     "sidecar": SidecarSettings,

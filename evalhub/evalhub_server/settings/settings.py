@@ -21,6 +21,7 @@ from evalhub_server.settings.schema import (
     OtelSettings,
     PluginSettings,
     PrometheusSettings,
+    RetentionSettings,
     SampleSettings,
     ServiceSettings,
     SupervisorSettings,
@@ -44,6 +45,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     service: ServiceSettings = ServiceSettings()
     catalog: CatalogSettings = CatalogSettings()
     samples: SampleSettings = SampleSettings()
+    retention: RetentionSettings = RetentionSettings()
     plugins: PluginSettings = PluginSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
     finalizer: FinalizerSettings = FinalizerSettings()
@@ -112,7 +114,16 @@ class Settings(Struct, kw_only=True, frozen=True):
 
     def shown(self) -> dict[str, Any]:
         """Redacted configuration for the log: sections of the core with defaults, others as configured."""
-        names = ("service", "catalog", "plugins", "supervisor", "finalizer", "samples", "prometheus")
+        names = (
+            "service",
+            "catalog",
+            "plugins",
+            "supervisor",
+            "finalizer",
+            "samples",
+            "retention",
+            "prometheus",
+        )
         core = {name: getattr(self, name) for name in names}
         rest = {key: value for key, value in self.sections.items() if key.lower() not in {*core, *MAPPINGS}}
         return self.secrets.shown({**msgspec.to_builtins(core, enc_hook=_plain), **rest})

@@ -12,10 +12,12 @@ from evalhub_server.settings.auth_token import KEY, SCRAPE_KEY, read_token, toke
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.settings.path_prefix import proxy_network, root_path
 from evalhub_server.settings.schema import (
+    MIB,
     OTLP,
     FinalizerSettings,
     OtelSettings,
     PrometheusSettings,
+    RetentionSettings,
     ServiceSettings,
 )
 
@@ -26,6 +28,7 @@ def section_rule_errors(
     sidecar: SidecarSettings,
     finalizer: FinalizerSettings,
     otel: OtelSettings,
+    retention: RetentionSettings,
 ) -> Iterator[SettingsError]:
     """An error for each violated rule; its message begins with the key."""
     for key, port in (("service.port", service.port), ("prometheus.port", prometheus.port)):
@@ -54,6 +57,10 @@ def section_rule_errors(
     for name in ("max_parallel", "max_attempts"):
         if (value := getattr(finalizer, name)) < 1:
             yield SettingsError(f"finalizer.{name}: {value} is below 1, and nothing would be exported.")
+    if retention.log_max_bytes and retention.log_max_bytes < MIB:
+        yield SettingsError(
+            f"retention.log_max_bytes: {retention.log_max_bytes} is below 1 MiB; write at least {MIB}, or 0 for no limit."
+        )
     if sidecar.base_url and not _has_port(sidecar.base_url):
         yield SettingsError(
             "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."

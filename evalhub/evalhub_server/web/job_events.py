@@ -112,13 +112,14 @@ async def job_events(
 async def _log_event(reader: Reader, job_id: str, index: int, source: LogSource) -> bytes:
     """The next block of a log; the states of the job come before the one after it."""
     offset = reader.offsets[index]
-    if not (data := await source.read(offset)):
+    data, end = await source.read(offset)
+    if not data:
         return b""
     update = LogUpdate(
         job_id=job_id, benchmark_index=index, offset=offset, text=data.decode("utf-8", "replace")
     )
     encoded = source.shared(offset, data, lambda: _encode(update))
-    reader.offsets[index] = offset + len(data)
+    reader.offsets[index] = end
     reader.follower.wake.set()
     return event("log", encoded, reader.id())
 
@@ -140,10 +141,9 @@ async def log_text(
         while not jobs.feed.closed:
             read_all = all(source.ended for source in sources.values())
             for number, source in sources.items():
-                data = await source.read(offsets[number])
+                data, offsets[number] = await source.read(offsets[number])
                 if not data:
                     continue
-                offsets[number] += len(data)
                 if index is None and shown != number:
                     header = await jobs.log_hub.header(job, number)
                     yield header if shown is None else b"\n" + header

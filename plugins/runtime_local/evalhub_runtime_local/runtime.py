@@ -17,6 +17,7 @@ from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
 from evalhub_runtime_local.command import Command, parse_command
 from evalhub_runtime_local.exit_watcher import ExitWatcher
 from evalhub_runtime_local.launcher import Launcher, find_shell
+from evalhub_runtime_local.log_limit import LogLimit
 from evalhub_runtime_local.logs import read_from, start_of_tail, tail
 from evalhub_runtime_local.paths import JobsDir
 from evalhub_runtime_local.process_table import (
@@ -44,6 +45,7 @@ from evalhub_server.plugins import (
     JobRequest,
     LaunchError,
     LogOptions,
+    LogPart,
     PluginContext,
     Runtime,
     RuntimeUnavailable,
@@ -92,6 +94,7 @@ class LocalRuntime(Runtime):
         self._terminator = Terminator(
             self._table, self._workloads, self._subreaper, self._watcher.until_exited
         )
+        self._log_limit = LogLimit(context.log_max_bytes)
         self._boot_id = boot_id()
         self._sidecar = local_sidecar(context)
         if self._sidecar is not None:
@@ -162,7 +165,9 @@ class LocalRuntime(Runtime):
         parsed = _parse(handle)
         if parsed is None:
             return Exit(lost=True, message="its handle has an unknown format, perhaps of a newer server")
-        exit_ = await self._watcher.exit_of(attempt_from(parsed), self._leader(parsed))
+        attempt = attempt_from(parsed)
+        self._log_limit.watch(attempt.marker, attempt.log)
+        exit_ = await self._watcher.exit_of(attempt, self._leader(parsed))
         if exit_.lost and not same_boot(parsed.boot_id, self._boot_id):
             return Exit(lost=True, reason=INTERRUPTED, message="the host or the container was restarted")
         return exit_
@@ -188,6 +193,7 @@ class LocalRuntime(Runtime):
         if parsed.leader not in not_signalled:
             await self._watcher.release(parsed.leader)
         self._workloads.remove(attempt)
+        self._log_limit.forget(attempt.marker)
 
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
         parsed = _parse(handle)
@@ -202,17 +208,18 @@ class LocalRuntime(Runtime):
         attempt = attempt_from(parsed)
         return SampleFiles(samples=attempt.samples, artifacts=attempt.artifacts)
 
-    async def read_log(self, handle: Handle, offset: int, limit_bytes: int) -> bytes:
+    async def read_log(self, handle: Handle, offset: int, limit_bytes: int) -> LogPart:
         parsed = _parse(handle)
         if parsed is None:
-            return b""
-        return await asyncio.to_thread(read_from, attempt_from(parsed).log, offset, limit_bytes)
+            return LogPart(b"", offset)
+        path = self._restored(attempt_from(parsed)).log
+        return await asyncio.to_thread(read_from, path, offset, limit_bytes)
 
     async def log_offset(self, handle: Handle, tail_lines: int) -> int:
         parsed = _parse(handle)
         if parsed is None:
             return 0
-        return await start_of_tail(attempt_from(parsed).log, tail_lines)
+        return await start_of_tail(self._restored(attempt_from(parsed)).log, tail_lines)
 
     async def remove(self, job_id: str, tenant: str) -> None:
         path = str(self.jobs_dir.job(job_id))
@@ -233,6 +240,7 @@ class LocalRuntime(Runtime):
     async def close(self) -> None:
         await asyncio.gather(*self._launches.values(), return_exceptions=True)
         await self._watcher.close()
+        await self._log_limit.close()
         await self._subreaper.close()
 
     def _check_directories(self) -> None:
