@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
+import importlib
 import io
 import json
 import sys
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from urllib.request import urlretrieve
 
 import pytest
 
@@ -246,11 +247,23 @@ def test_a_csv_has_no_formulas(server: RunningServer, job_id: str):
     assert rows[9]["error"] == "timed out"
 
 
-def test_parquet_needs_the_extra(server: RunningServer, job_id: str):
-    if importlib.util.find_spec("pyarrow"):
-        pytest.skip("pyarrow is installed")
-    answer = server.call("GET", path(job_id, ".parquet"))
-    assert (answer.status, answer.body["message_code"]) == (501, "parquet_not_installed")
+def test_parquet_has_the_columns_of_the_csv(server: RunningServer, job_id: str, tmp_path: Path):
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    file = tmp_path / "samples.parquet"
+    urlretrieve(f"http://127.0.0.1:{server.port}{path(job_id, '.parquet')}", file)
+    table = parquet.read_table(file)
+    text = server.call("GET", path(job_id, ".csv")).body
+    assert table.column_names == next(csv.reader(io.StringIO(text)))
+    assert table.num_rows == len(SAMPLES)
+
+
+def test_parquet_needs_the_extra(tmp_path: Path):
+    (tmp_path / "pyarrow.py").write_text("raise ImportError\n", "utf-8")
+    config = Config(tmp_path / "config")
+    config.provider("true", "b")
+    with RunningServer(config.folder, env={"PYTHONPATH": str(tmp_path)}) as server:
+        answer = server.call("GET", f"{API}/export?format=parquet")
+        assert (answer.status, answer.body["message_code"]) == (501, "parquet_not_installed")
 
 
 def test_artifacts_are_listed_and_downloaded_as_attachments(server: RunningServer, job_id: str):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from evalhub_server.domain.lineage_view import LineageView, Source
 from evalhub_server.domain.record import PlannedBenchmark
-from evalhub_server.domain.scoring import finite_number
+from evalhub_server.domain.scoring import finite_number, standard_error
 from evalhub_server.domain.statistics.inputs import (
     ItemStatus,
     MetricRules,
@@ -71,9 +71,7 @@ def run_of(
     name = metric or (rules.metric if rules else "") or (primary.metric if primary else "")
     is_primary = primary is not None and name == primary.metric
     metrics = record.result.metrics
-    error = finite_number(metrics.get(f"{name}_stderr"))
-    if error is None and is_primary:
-        error = finite_number(metrics.get("stderr"))
+    error = standard_error(metrics, name, is_primary=is_primary)
     parameters = dict(planned.parameters)
     limit = parameters.get("num_examples")
     reference = planned.test_data_ref

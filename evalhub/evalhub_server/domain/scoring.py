@@ -116,6 +116,12 @@ def finite_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def standard_error(metrics: Json, name: str, *, is_primary: bool) -> float | None:
+    """The standard error of a metric: the metric ``<name>_stderr``, or ``stderr`` for the primary metric."""
+    error = finite_number(metrics.get(f"{name}_stderr"))
+    return finite_number(metrics.get("stderr")) if error is None and is_primary else error
+
+
 def _near_names(name: str, names: Iterable[str]) -> list[str]:
     """The names that contain ``name``, are part of it, or are spelled like it; the nearest first."""
     wanted = name.casefold()

@@ -24,6 +24,7 @@ from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
 from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, refuse_options
 from evalhub_server.web.export_routes import export_router
+from evalhub_server.web.export_table import table_router
 from evalhub_server.web.health import health, ready
 from evalhub_server.web.jobs import job_router
 from evalhub_server.web.log_routes import log_router
@@ -49,6 +50,7 @@ HANDLERS = (
     artifact_router,
     stream_router,
     rerun_router,
+    table_router,
     provider_router,
     collection_router,
     openapi_yaml,

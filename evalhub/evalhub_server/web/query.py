@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
 from evalhub_server.domain import problems
 from evalhub_server.models.common import Link
 from evalhub_server.plugins.storage import Terms
 from evalhub_server.web.paths import link_to
+
+C = TypeVar("C", bound=str)
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
@@ -81,12 +83,13 @@ class Query:
                 name, "time with a zone such as 2026-01-31T12:00:00Z", text
             ) from None
 
-    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
+    def choice(self, name: str, allowed: Sequence[C], default: C) -> C:
         """One of ``allowed``. Raises :class:`ApiError` for anything else."""
         text = self.text(name) or default
-        if text not in allowed:
-            raise problems.query_parameter_value_invalid(name, "|".join(allowed))
-        return text
+        for value in allowed:
+            if value == text:
+                return value
+        raise problems.query_parameter_value_invalid(name, "|".join(allowed))
 
     def allow_only(self, names: Sequence[str]) -> None:
         """Raise :class:`ApiError` for a parameter that is not among ``names``."""

@@ -50,6 +50,7 @@ Runs evaluations of language models and stores their results. A client submits a
 """
 TAGS = {
     "jobs": "Submit evaluations, monitor them, read their results and logs.",
+    "results": "Compare and export what jobs have measured.",
     "collections": "Sets of benchmarks that are run and scored together.",
     "providers": "Evaluation frameworks and their benchmarks.",
     "server": "Health, metrics and API description of the server.",
@@ -146,7 +147,10 @@ def _sort_key(route: Route) -> tuple[int, str, int]:
 
 
 def _tag(path: str) -> str:
-    return path.removeprefix(f"{API}/").partition("/")[0] if path.startswith(API) else "server"
+    if not path.startswith(API):
+        return "server"
+    kind = path.removeprefix(f"{API}/").partition("/")[0]
+    return kind if kind in TAGS else "results"
 
 
 def _operation(route: Route, schemas: Schemas) -> Json:
