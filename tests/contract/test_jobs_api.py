@@ -169,7 +169,7 @@ def test_events_change_the_state_and_results_are_stored(server: RunningServer):
     )
     assert server.job(job_id)["status"]["state"] == "running"
     result = {"metrics": {"acc": 0.25, "label": "x"}, "artifacts": {"a": 1}, "mlflow_run_id": "r"}
-    answer = server.report(job_id, "completed", completed_at="2026-01-12T10:45:33.5+02:00", **result)
+    answer = server.report(job_id, "completed", completed_at="2026-01-12T12:45:33.5+02:00", **result)
     assert (answer.status, answer.body) == (204, "")
     assert answer.headers["content-type"] == "application/json"
     job = server.job(job_id)
@@ -182,7 +182,7 @@ def test_events_change_the_state_and_results_are_stored(server: RunningServer):
             "status": "completed",
             "phase": "initializing",
             "started_at": "2026-01-12T10:45:32Z",
-            "completed_at": "2026-01-12T10:45:33.5+02:00",
+            "completed_at": "2026-01-12T12:45:33.5+02:00",
         }
     ]
     (stored,) = job["results"]["benchmarks"]
@@ -296,7 +296,8 @@ def test_lists_are_filtered(server: RunningServer, query: str, names: set[str]):
             "query_bad_parameter",
             (
                 "The parameter 'foo' is not a valid query parameter. Allowed parameters are: "
-                "limit, offset, status, name, tags, owner, experiment_id."
+                "limit, offset, status, name, tags, owner, experiment_id, model_name, model_url, provider_id, benchmark_id, "
+                "collection_id, experiment_name, derived_from, name_prefix, created_after, created_before, pinned, sort_by, view."
             ),
         ),
     ],

@@ -87,7 +87,7 @@ async def export(request: ApiRequest, services: NamedDependency[Services]) -> Fi
     """
     query = Query(request.scope)
     query.allow_only(names(EXPORT.query))
-    level = query.choice("level", LEVELS, "benchmarks")
+    level: Level = query.choice("level", LEVELS, "benchmarks")
     kind = query.choice("format", FORMAT_NAMES, "json")
     pages = await _pages(query, services, request.identity)
     first = await _next(pages)

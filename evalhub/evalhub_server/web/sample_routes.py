@@ -63,8 +63,8 @@ async def list_samples(
 ) -> RawResponse:
     """List the samples of a benchmark, or get one of them.
 
-    Samples are available once the benchmark's workload has ended; `samples.state` in the status of the benchmark is `stored`
-    or `cut` then. In pages, long texts are shortened. With `sample_id` the page has this sample, whole.
+    Samples are available once the benchmark's workload has ended; the `state` of `samples` in the status of the benchmark is
+    `stored` or `cut` then. In pages, long texts are shortened. With `sample_id` the page has this sample, whole.
     """
     query = Query(request.scope)
     if query.text("sample_id"):
