@@ -23,6 +23,7 @@ from evalhub_quickstart.errors import BenchmarkFailed, EventRefused, JobClosed, 
 from evalhub_quickstart.events import EventSender
 from evalhub_quickstart.job import JobAddress, open_job, read_job
 from evalhub_quickstart.jsonvalue import JsonObject, dump
+from evalhub_quickstart.previous import read_previous
 from evalhub_quickstart.runner import failure_note, run_samples
 
 
@@ -100,11 +101,20 @@ def _evaluate(
     results = address.directory / "results"
     # Servers that collect samples name the file.
     samples_file = Path(environ.get("EVALHUB_SAMPLES_PATH") or results / "samples.jsonl")
+    previous = read_previous(environ.get("EVALHUB_PREVIOUS_SAMPLES_PATH", ""), benchmark, samples)
+    if previous:
+        say(f"{len(previous)} of {len(samples)} samples are reused from an earlier run")
     with ChatClient(job.model, job.options, default_max_tokens=benchmark.max_tokens) as client:
-        client.probe()
+        if len(previous) < len(samples):
+            client.probe()
         events.running("running_evaluation")
         outcomes, wall_s = run_samples(
-            benchmark, samples, client, concurrency=job.options.concurrency, samples_file=samples_file
+            benchmark,
+            samples,
+            client,
+            concurrency=job.options.concurrency,
+            samples_file=samples_file,
+            previous=previous,
         )
 
     events.running("post_processing")
@@ -133,6 +143,7 @@ def _evaluate(
             "model_name": job.model.name,
             "concurrency": job.options.concurrency,
             "confidence_intervals": [intervals(outcomes, benchmark.primary_mark)],
+            **({"reused_samples": len(previous)} if previous else {}),
             "retries": sum(outcome.attempts - 1 for outcome in outcomes),
             "evaluation_s": round(wall_s, 3),
             "total_s": round(time.monotonic() - started, 3),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from evalhub_quickstart.client import ChatClient
 from evalhub_quickstart.console import say
 from evalhub_quickstart.errors import NoResult, RequestFailed
 from evalhub_quickstart.jsonvalue import JsonObject, dump
+from evalhub_quickstart.previous import Key
 
 PROGRESS_LINES = 10
 
@@ -23,8 +24,9 @@ def run_samples(
     *,
     concurrency: int,
     samples_file: Path,
+    previous: Mapping[Key, Outcome],
 ) -> tuple[list[Outcome], float]:
-    """Send all ``samples`` to the model and score the responses.
+    """Send all ``samples`` to the model and score the responses, except for those with an outcome in ``previous``.
 
     Each outcome is appended to ``samples_file`` (JSON lines, in the order of the samples) as soon as those
     before it are written.
@@ -38,6 +40,8 @@ def run_samples(
     """
 
     def work(sample: Sample) -> Outcome:
+        if (reused := previous.get((sample.id, sample.epoch))) is not None:
+            return reused
         try:
             completion = client.complete(sample.prompt)
         except RequestFailed as failure:

@@ -56,6 +56,9 @@ class Benchmark(ABC):
     max_tokens: int
     """Default limit of an answer, in tokens."""
 
+    reusable: bool = True
+    """Whether an earlier answer is as good as a new one: not if the benchmark measures times."""
+
     @abstractmethod
     def samples(self, requests: int | None) -> list[Sample]:
         """All samples in their fixed order.

@@ -17,6 +17,7 @@ class Latency(Benchmark):
     """Scores 1 for each response; latencies are separate metrics."""
 
     primary_mark = "success_rate"
+    reusable = False
     max_tokens = 128
 
     def samples(self, requests: int | None) -> list[Sample]:

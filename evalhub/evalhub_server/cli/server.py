@@ -42,6 +42,7 @@ from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 from evalhub_server.engine.outbox_targets import ExportTargets
+from evalhub_server.engine.previous_samples import PreviousSamples
 from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
@@ -292,6 +293,7 @@ class Server:
         await self._start_file_watcher(resource_store)
         requests = self._plugins.export_requests(exporter_names(settings))
         samples = await open_samples(self._stack, settings, store, runtime)
+        runs.previous_samples = PreviousSamples(store, samples.files)
         exports = open_exports(self._stack, store, requests, targets, trackers)
         limit, collector = settings.service.benchmarks_limit, samples.collector
         jobs = JobService(

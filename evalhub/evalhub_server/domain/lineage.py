@@ -56,7 +56,13 @@ def _selected(benchmark: BenchmarkRecord, only: str) -> bool:
 
 
 def rerun_of(
-    original: JobRecord, indexes: tuple[int, ...], job_id: str, now: datetime, *, owner: str
+    original: JobRecord,
+    indexes: tuple[int, ...],
+    job_id: str,
+    now: datetime,
+    *,
+    owner: str,
+    reuse_samples: bool = True,
 ) -> JobRecord:
     """A pending job that repeats benchmarks of ``original`` as they were planned, in the same experiments."""
     plan = original.plan
@@ -80,6 +86,7 @@ def rerun_of(
         derived_from=original.id,
         repeats=indexes,
         lineage=lineage_id(original),
+        reuses_samples=reuse_samples,
         origins=tuple(origin(original, index) for index in indexes),
     )
     return JobRecord(definition=definition, progress=job.progress, benchmarks=job.benchmarks)

@@ -199,6 +199,7 @@ class JobDefinition(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
     A rerun has ``derived_from``, the id of the job that it repeats, and in ``repeats`` for each of its benchmarks the index
     of the one of that job. ``lineage`` is the id of the first job of the chain, ``origins`` are the indexes there.
+    ``reuses_samples``: its adapters get the samples of that job.
     ``request_digest`` identifies the request of a job that was created with an idempotency key.
 
     Fixed, with one exception: an adapter's report may add the resolved revision of a test data source.
@@ -214,6 +215,7 @@ class JobDefinition(Struct, kw_only=True, frozen=True, omit_defaults=True):
     repeats: tuple[int, ...] = ()
     lineage: str = ""
     origins: tuple[int, ...] = ()
+    reuses_samples: bool = False
     request_digest: str = ""
 
 

@@ -31,7 +31,7 @@ from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import ApiError, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.job import JobRequest
-from evalhub_server.models.rerun import Selection
+from evalhub_server.models.rerun import RerunRequest
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.tracking import Tracker
 
@@ -120,13 +120,24 @@ class JobCreator:
         return await self._created(new, identity, key)
 
     async def rerun(
-        self, original: JobRecord, only: Selection, identity: Identity, key: IdempotencyKey | None = None
+        self,
+        original: JobRecord,
+        rerun: RerunRequest,
+        identity: Identity,
+        key: IdempotencyKey | None = None,
     ) -> JobRecord:
         """Create a job that repeats benchmarks of a job as they were planned."""
 
         async def new(job_id: str) -> tuple[JobRecord, CollectionRecord | None]:
-            indexes = lineage.selected_indexes(original, only)
-            job = lineage.rerun_of(original, indexes, job_id, self._clock(), owner=identity.user)
+            indexes = lineage.selected_indexes(original, rerun.only)
+            job = lineage.rerun_of(
+                original,
+                indexes,
+                job_id,
+                self._clock(),
+                owner=identity.user,
+                reuse_samples=rerun.reuse_samples,
+            )
             await self._check_providers(original, job.plan, identity)
             await self._runtime.admit(job.request, job.plan, job.tenant)
             if not lineage.in_lineage(original):

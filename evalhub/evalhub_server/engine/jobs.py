@@ -34,7 +34,7 @@ from evalhub_server.errors import (
 )
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
-from evalhub_server.models.rerun import Selection
+from evalhub_server.models.rerun import RerunRequest
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import LogOptions, Runtime
 from evalhub_server.plugins.storage import JobPage, JobQuery, Terms
@@ -101,10 +101,10 @@ class JobService:
         return await self._creator.create(request, identity, key)
 
     async def rerun(
-        self, job_id: str, only: Selection, identity: Identity, key: IdempotencyKey | None = None
+        self, job_id: str, rerun: RerunRequest, identity: Identity, key: IdempotencyKey | None = None
     ) -> JobRecord:
         """Create a job that repeats benchmarks of another."""
-        return await self._creator.rerun(await self.get(job_id, identity), only, identity, key)
+        return await self._creator.rerun(await self.get(job_id, identity), rerun, identity, key)
 
     async def lineage(self, job: JobRecord, identity: Identity) -> Sequence[JobRecord]:
         """The jobs of a chain of reruns, oldest first: the first one, and the newest of the others."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.models.job import Model
@@ -12,6 +14,7 @@ from evalhub_server.models.jobspec import JobSpec, JobSpecExports, JobSpecOci
 from evalhub_server.plugins.runtime import BenchmarkRun
 from evalhub_server.plugins.tracking import Tracker
 
+PreviousSamplesOf = Callable[[JobRecord, int], Awaitable[Path | None]]
 EnvironmentOf = Callable[[JobRecord, int], Mapping[str, str]]
 
 
@@ -38,6 +41,14 @@ class RunBuilder:
         self._callback_path = callback_path
         self._environment = dict(environment or {})
         self._environment_of = environment_of
+        self.previous_samples: PreviousSamplesOf | None = None
+        """Finds the samples that a benchmark of a rerun may reuse; None while there is no store of samples."""
+
+    async def for_launch(self, job: JobRecord, index: int) -> BenchmarkRun:
+        """The run, with the samples of the benchmark that it repeats."""
+        run = self(job, index)
+        previous = await self.previous_samples(job, index) if self.previous_samples is not None else None
+        return replace(run, previous_samples=previous)
 
     def __call__(self, job: JobRecord, index: int) -> BenchmarkRun:
         environment = dict(self._environment)

@@ -148,7 +148,7 @@ class Workload:
         if not benchmark.has_workload:
             return False
         self.gone.clear()
-        run = self._runs(job, index)
+        run = await self._runs.for_launch(job, index)
         try:
             handle = await self._launch_or_find(run)
             msgspec.json.encode(handle)  # an invalid handle must raise here, not in every attempt to store it

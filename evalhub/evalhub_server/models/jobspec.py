@@ -24,6 +24,7 @@ class JobSpec(Struct, kw_only=True, frozen=True):
     """One benchmark of a job; the adapter reports to ``callback_url``.
 
     It may leave a file of samples at ``samples_path`` and other files in the directory ``artifacts_path``.
+    ``previous_samples_path`` is a file with samples of an earlier run, whose finished ones it may reuse.
     """
 
     id: str
@@ -40,3 +41,4 @@ class JobSpec(Struct, kw_only=True, frozen=True):
     primary_score: PrimaryScore | UnsetType = UNSET
     samples_path: str | UnsetType = UNSET
     artifacts_path: str | UnsetType = UNSET
+    previous_samples_path: str | UnsetType = UNSET

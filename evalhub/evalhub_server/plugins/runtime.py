@@ -29,7 +29,8 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
 
     The other fields are for runtimes that provide hardware and data. ``hardware`` is the benchmark's request, else the
     job's. ``queue`` is the job's own, for hardware that implies none. ``test_data`` describes the data to mount at
-    ``/test_data``. ``oci_connection`` is the secret with the registry credentials of the export.
+    ``/test_data``. ``oci_connection`` is the secret with the registry credentials of the export. ``previous_samples`` is the
+    server's own file with samples of the benchmark that this one repeats: the adapter gets a copy, or nothing.
     """
 
     spec: JobSpec
@@ -41,6 +42,7 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
     queue: Queue | None = None
     test_data: TestDataRef | None = None
     oci_connection: str = ""
+    previous_samples: Path | None = None
 
     @property
     def key(self) -> tuple[str, int, int]:

@@ -51,14 +51,15 @@ async def rerun_job(
     """Repeat benchmarks of a job that has ended, as a new job.
 
     The benchmarks run as the original job planned them, whatever has changed in providers and collections since, and in the
-    same experiment. The original is not changed. `resource.derived_from` of the new job is its id, `resource.repeats` has
+    same experiment. Unless `reuse_samples` is false, adapters get the samples of the original and may reuse those that are
+    finished. The original is not changed. `resource.derived_from` of the new job is its id, `resource.repeats` has
     for each benchmark the index in the original, and `resource.lineage` of both lists the whole chain of reruns.
 
     A job that has not ended, that has nothing to repeat, or whose provider does not exist any more is refused with 409.
     """
     body = decode(await request.body(), RerunRequest)
     key = idempotency_key(request, "rerun", job_id, body)
-    job = await services.jobs.rerun(job_id, body.only, request.identity, key)
+    job = await services.jobs.rerun(job_id, body, request.identity, key)
     return resource_response(
         request, await services.encode_job_with_lineage(job, request.identity), status=202
     )

@@ -18,7 +18,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -74,6 +76,11 @@ class Attempt(Struct, kw_only=True, frozen=True):
         return self.directory / f"samples-{self.number}.jsonl"
 
     @property
+    def previous_samples(self) -> Path:
+        """The file with samples of earlier runs; see :meth:`write_previous_samples`."""
+        return self.directory / f"previous-samples-{self.number}.jsonl"
+
+    @property
     def artifacts(self) -> Path:
         """The directory for artifacts."""
         return self.directory / f"artifacts-{self.number}"
@@ -116,6 +123,28 @@ class Attempt(Struct, kw_only=True, frozen=True):
                 f"The job's definition cannot be written as JSON: {error}. Correct it."
             ) from error
         write_private(self.job_spec, text)
+
+    def write_previous_samples(self, stored: Path | None) -> Path | None:
+        """Copy ``stored`` and what an earlier attempt left into a read-only file; None if there is nothing.
+
+        Of several lines about one sample the last is the newest. Raises :class:`OSError`.
+        """
+        before = Attempt(directory=self.directory, number=self.number - 1)
+        sources = [stored] if stored is not None else []
+        own = (before.previous_samples, before.samples) if self.number > 1 else ()
+        self.previous_samples.unlink(missing_ok=True)
+        with os.fdopen(open_own(self.previous_samples, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            for path in (*sources, *own):
+                with suppress(FileNotFoundError):  # pruned since, or never written
+                    opened = os.open(path, os.O_RDONLY) if path is stored else open_own(path, os.O_RDONLY)
+                    with os.fdopen(opened, "rb") as source:
+                        shutil.copyfileobj(source, file)
+                    file.write(b"\n")  # the last line of a stopped adapter may be incomplete
+            os.fchmod(file.fileno(), 0o400)
+            if file.tell() > 0:
+                return self.previous_samples
+        self.previous_samples.unlink()
+        return None
 
     def write_handle(self, handle: LocalHandle) -> None:
         write_private(self.handle_file, msgspec.json.encode(handle))

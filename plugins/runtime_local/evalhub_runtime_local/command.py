@@ -16,6 +16,7 @@ from evalhub_runtime_local.attempt_files import JOB_SPEC_PATH, Attempt
 from evalhub_runtime_local.process_tree import SERVER_MARKER
 from evalhub_server.plugins import BenchmarkRun, LaunchError
 
+PREVIOUS_SAMPLES = "EVALHUB_PREVIOUS_SAMPLES_PATH"
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
@@ -43,14 +44,18 @@ def parse_command(run: BenchmarkRun, default_cwd: str = "") -> Command:
 
 
 def adapter_environment(
-    run: BenchmarkRun, command: Command, attempt: Attempt, secrets: frozenset[str]
+    run: BenchmarkRun,
+    command: Command,
+    attempt: Attempt,
+    secrets: frozenset[str],
+    previous_samples: Path | None = None,
 ) -> dict[str, str]:
     """Return the adapter's environment.
 
     In order of precedence, lowest first: the server's environment without ``secrets``, the variables of every
     adapter, those of trackers, those of the provider. With a proxy, the server's own hosts are added to ``NO_PROXY``.
     """
-    own = {*secrets, SERVER_MARKER}
+    own = {*secrets, SERVER_MARKER, PREVIOUS_SAMPLES}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     common = {
         JOB_SPEC_PATH: str(attempt.job_spec),
@@ -59,6 +64,8 @@ def adapter_environment(
         "EVALHUB_MODE": "local",
         "EVALHUB_PYTHON": sys.executable,
     }
+    if previous_samples is not None:
+        common[PREVIOUS_SAMPLES] = str(previous_samples)
     environ = {**inherited, **common, **run.environment, **command.env}
     return {**environ, **_direct_hosts(environ, run.spec.callback_url)}
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import structlog
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from evalhub_runtime_local import cgroup
@@ -155,8 +156,9 @@ class Launcher:
         try:
             make_private(attempt.meta)
             make_private(attempt.artifacts)
-            attempt.write_job_spec(self._adapter_spec(run.spec, attempt))
-            environment = adapter_environment(run, command, attempt, self._secrets)
+            previous = _previous_samples(run, attempt)
+            attempt.write_job_spec(self._adapter_spec(run.spec, attempt, previous))
+            environment = adapter_environment(run, command, attempt, self._secrets, previous)
             group = None if self.cgroup is None else cgroup.create(self.cgroup, attempt.marker)
             with self._workloads.lock:
                 pid = spawn(shell, command, attempt, {**environment, MARKER: attempt.marker}, group)
@@ -179,8 +181,13 @@ class Launcher:
         except UnsafePath as error:
             raise LaunchError(f"The job directory cannot be used: {error}") from error
 
-    def _adapter_spec(self, spec: JobSpec, attempt: Attempt) -> JobSpec:
-        spec = replace(spec, samples_path=str(attempt.samples), artifacts_path=str(attempt.artifacts))
+    def _adapter_spec(self, spec: JobSpec, attempt: Attempt, previous: Path | None) -> JobSpec:
+        spec = replace(
+            spec,
+            samples_path=str(attempt.samples),
+            artifacts_path=str(attempt.artifacts),
+            previous_samples_path=UNSET if previous is None else str(previous),
+        )
         if self._sidecar is None:
             return spec
         try:
@@ -244,3 +251,12 @@ class Launcher:
             boot_id=self._boot_id,
             cgroup="" if group is None else str(group),
         )
+
+
+def _previous_samples(run: BenchmarkRun, attempt: Attempt) -> Path | None:
+    """The samples of earlier runs for the adapter. Without them it evaluates everything, so an error is only logged."""
+    try:
+        return attempt.write_previous_samples(run.previous_samples)
+    except OSError as error:
+        log.warning("Samples of earlier runs not handed over", job_id=run.spec.id, error=str(error))
+        return None
