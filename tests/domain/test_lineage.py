@@ -1,4 +1,4 @@
-"""Reruns: selection, the new job, and the results of a chain of reruns."""
+"""Reruns: selection and the new job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from evalhub_server.domain.lineage import (
     in_lineage,
     lineage_id,
     lineage_members,
-    newest_results,
     origin,
     rerun_of,
     selected_indexes,
@@ -20,7 +19,7 @@ from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, Re
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import State
 from evalhub_server.models.job import CollectionRef
-from evalhub_server.testing.builders import EPOCH, a_job
+from evalhub_server.testing.builders import a_job
 
 STATES = {"c": State.COMPLETED, "f": State.FAILED, "x": State.CANCELLED, "e": State.COMPLETED}
 
@@ -111,16 +110,3 @@ def test_benchmarks_are_followed_through_the_chain_to_the_first_job():
         (second.id, first.id, (1, 2, 3)),
         (third.id, second.id, (0, 2)),
     ]
-
-
-def test_the_results_of_a_lineage_are_the_newest_completed_ones():
-    first = ended("ccf")
-    second = with_results(rerun(first, 1, 2), "cf", 0.75)
-    third = with_results(rerun(second, 0), "f")
-    results = newest_results([third, first, second])
-    assert {index: (job.id, benchmark.index) for index, (job, benchmark) in results.items()} == {
-        0: (first.id, 0),
-        1: (second.id, 0),
-    }
-    assert results[1][1].result == ResultRecord(metrics={"acc": 0.75})
-    assert first.created_at > EPOCH

@@ -1,4 +1,4 @@
-"""Reruns: the selection of a job's benchmarks, the job that repeats them, and the results of a chain of reruns.
+"""Reruns: the selection of a job's benchmarks, and the job that repeats them.
 
 The *lineage* of a job is the first job of its chain and all reruns that derive from it, directly or not. A benchmark is
 identified across a lineage by its index in the first job.
@@ -6,7 +6,7 @@ identified across a lineage by its index in the first job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -120,17 +120,3 @@ def lineage_members(jobs: Iterable[JobRecord]) -> tuple[LineageMember, ...]:
         )
         for job in jobs
     )
-
-
-def newest_results(jobs: Iterable[JobRecord]) -> Mapping[int, tuple[JobRecord, BenchmarkRecord]]:
-    """The newest completed result of each benchmark over the jobs of one lineage, in any order.
-
-    The keys are indexes in the first job of the lineage, ascending, those without a completed result left out. The values
-    are the job that has the result, and its benchmark.
-    """
-    newest: dict[int, tuple[JobRecord, BenchmarkRecord]] = {}
-    for job in sorted(jobs, key=lambda each: (each.created_at, each.id)):
-        for benchmark in job.benchmarks:
-            if benchmark.state is State.COMPLETED and benchmark.result is not None:
-                newest[origin(job, benchmark.index)] = job, benchmark
-    return dict(sorted(newest.items()))
