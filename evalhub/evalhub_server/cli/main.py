@@ -9,19 +9,17 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
 from evalhub_server import __version__
-from evalhub_server.cli import job_commands
+from evalhub_server.cli import data_commands, job_commands
 from evalhub_server.cli.help import Command, Group, show_error
 from evalhub_server.cli.output import OutputError
 from evalhub_server.cli.run_command import run_command
+from evalhub_server.cli.server_options import DIRECTORY, not_blank, server_flags, server_options
 from evalhub_server.errors import EvalHubError
-
-if TYPE_CHECKING:
-    from evalhub_server.settings import ServerFlags  # at run time only what a command needs is imported
 
 PROGRAM = "eval-hub-server"
 
@@ -46,7 +44,6 @@ the value. Options take precedence over variables.
 """
 
 F = TypeVar("F", bound=Callable[..., Any])
-_DIRECTORY = click.Path(path_type=Path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,62 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def server_options(function: F) -> F:
-    """Options of the commands that read a server's configuration."""
-    options = (
-        click.option(
-            "--local",
-            type=bool,
-            metavar="[=BOOL]",
-            help="Run adapters as processes on this computer, without a cluster and without authentication.",
-        ),
-        click.option(
-            "--configdir",
-            type=_DIRECTORY,
-            metavar="DIR",
-            show_default="./config if it exists, else the bundled one",
-            help="Directory with config.yaml, providers/ and collections/.",
-        ),
-        click.option(
-            "--data-dir",
-            type=_DIRECTORY,
-            metavar="DIR",
-            show_default="in memory, lost at exit",
-            help="Directory for the database and job directories; only its user may write to it.",
-        ),
-        click.option(
-            "--host",
-            metavar="HOST",
-            callback=_not_blank("is empty"),
-            show_default="service.host, else 127.0.0.1",
-            help="Address to listen on.",
-        ),
-        click.option(
-            "--port",
-            type=click.IntRange(0, 65535),
-            metavar="PORT",
-            show_default="service.port, else 8080",
-            help="Port to listen on; 0 selects a free one.",
-        ),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 def json_option(help_text: str) -> Callable[[F], F]:
     """``--json``, passed as ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help=help_text)
-
-
-def _not_blank(message: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    def check(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-        # Usually ``--option "$VARIABLE"`` with a variable that is not set.
-        if value is not None and not value.strip():
-            raise click.BadParameter(message)
-        return value
-
-    return check
 
 
 @click.group(
@@ -177,11 +121,11 @@ def check_command(
     """
     from evalhub_server.cli.check import check
 
-    return check(as_json=as_json, policies=policies, **_flags(context))
+    return check(as_json=as_json, policies=policies, **server_flags(context))
 
 
 @cli.command("init", cls=Command)
-@click.argument("directory", type=_DIRECTORY, metavar="DIR")
+@click.argument("directory", type=DIRECTORY, metavar="DIR")
 def init_command(*, directory: Path) -> int:
     """Create a configuration with a sample provider in DIR.
 
@@ -196,13 +140,13 @@ def init_command(*, directory: Path) -> int:
 @click.option(
     "--model-url",
     metavar="URL",
-    callback=_not_blank("is empty; leave it out to evaluate the stand-in"),
+    callback=not_blank("is empty; leave it out to evaluate the stand-in"),
     help="Evaluate the model at this OpenAI-compatible endpoint. Its API key is read from OPENAI_API_KEY.",
 )
 @click.option(
     "--model-name",
     metavar="NAME",
-    callback=_not_blank("is empty; leave it out to evaluate the stand-in"),
+    callback=not_blank("is empty; leave it out to evaluate the stand-in"),
     help="Name of the model at --model-url, such as llama3.2:3b.",
 )
 @click.option(
@@ -244,51 +188,7 @@ def plugins_command(*, as_json: bool) -> int:
     return list_plugins(as_json=as_json)
 
 
-@cli.command("backup", cls=Command)
-@click.argument("target", type=_DIRECTORY, metavar="DIR")
-@server_options
-@click.pass_context
-def backup_command(context: click.Context, *, target: Path, **_options: Any) -> int:
-    """Back up a server's database, samples, artifacts and logs to DIR.
-
-    The server may be running; use its options and environment. DIR must be missing or empty. It is complete when it has a
-    manifest.json. Exits with 1 if the data have faults, which are listed; the backup has them, too.
-    """
-    from evalhub_server.cli.backup import run_backup
-
-    return run_backup(target, **_flags(context))
-
-
-@cli.command("restore", cls=Command)
-@click.argument("backup", type=_DIRECTORY, metavar="DIR")
-@server_options
-@click.pass_context
-def restore_command(context: click.Context, *, backup: Path, **_options: Any) -> int:
-    """Restore the backup DIR to a new data directory.
-
-    The directory of --data-dir must be missing or empty, and so must a database that is not in it.
-    """
-    from evalhub_server.cli.backup import run_restore
-
-    return run_restore(backup, **_flags(context))
-
-
-@cli.command("verify", cls=Command)
-@click.argument("backup", type=_DIRECTORY, metavar="[DIR]", required=False)
-@server_options
-@click.pass_context
-def verify_command(context: click.Context, *, backup: Path | None, **_options: Any) -> int:
-    """Verify the backup DIR, or without it the data of a server.
-
-    Checks the database, decodes every record, and compares the files that records name with their digests. The server may be
-    running. Exits with 1 if anything is wrong.
-    """
-    from evalhub_server.cli.backup import run_verify
-
-    return run_verify(backup, **_flags(context))
-
-
-for _command in (run_command, *job_commands.COMMANDS):
+for _command in (run_command, *job_commands.COMMANDS, *data_commands.COMMANDS):
     cli.add_command(_command)
 
 
@@ -299,7 +199,7 @@ def _serve(context: click.Context) -> int:
     _import_structlog()
     from evalhub_server.cli.serve import serve
 
-    return serve(**_flags(context))
+    return serve(**server_flags(context))
 
 
 def _import_structlog() -> None:
@@ -311,17 +211,3 @@ def _import_structlog() -> None:
         importlib.import_module("structlog")
     finally:
         del sys.modules["rich"]
-
-
-def _flags(context: click.Context) -> ServerFlags:
-    """Options of :func:`server_options`. Those after the command take precedence over those before it."""
-    values = dict(context.params)
-    if context.parent is not None:
-        values |= {name: value for name, value in context.parent.params.items() if values[name] is None}
-    return {
-        "local": bool(values["local"]),
-        "configdir": values["configdir"],
-        "data_dir": values["data_dir"],
-        "host": values["host"],
-        "port": values["port"],
-    }

@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.retention import Retention
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.engine.samples import SampleCollector
@@ -45,6 +47,15 @@ async def open_samples(
     stack.push_async_callback(collector.close)
     await collector.start()
     return Samples(collector, files, SampleUploads(store, files))
+
+
+def start_retention(
+    stack: AsyncExitStack, settings: Settings, store: JobStore, runtime: Runtime, files: SampleStore
+) -> None:
+    """Start to delete what the retention policy does not keep. ``stack`` stops it."""
+    retention = Retention(store, runtime, files, settings.retention.policy, utc_now)
+    retention.start()
+    stack.push_async_callback(retention.close)
 
 
 def _check(folder: Path) -> None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from evalhub_server import __version__
 from evalhub_server.cli.data_dir import prepare_data_dir
 from evalhub_server.cli.listeners import MetricsListener, http_server, listen
-from evalhub_server.cli.sample_folder import Samples, open_samples
+from evalhub_server.cli.sample_folder import Samples, open_samples, start_retention
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
@@ -299,6 +299,7 @@ class Server:
         jobs = JobService(
             store, supervisor, runtime, resources, trackers, utc_now, _new_id, exports, collector, limit
         )
+        start_retention(self._stack, settings, store, runtime, samples.files)
         return _Engine(store, outbox, supervisor, resources, jobs, samples, credentials)
 
     def _start_observers(self, store: JobStore, runtime: Runtime) -> None:

@@ -141,6 +141,16 @@ class Runtime(ABC):
     observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
     """Called with every committed change, like the hook ``evalhub_job_changed``; None if not needed."""
 
+    async def remove_logs(self, job: JobRecord, note: str) -> None:
+        """Remove the logs of an ended job that this host keeps, with what else its adapters left here.
+
+        Its logs then consist of the line ``note``. Idempotent. By default nothing is removed.
+
+        Raises:
+            OSError: something could not be removed.
+        """
+        return
+
     @property
     def logs_dir(self) -> Path | None:
         """The directory on this host that has the files of :meth:`log_files`; None if there are none."""

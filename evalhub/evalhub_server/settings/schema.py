@@ -11,6 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from evalhub_server.domain.retention import RetentionPolicy
 from evalhub_server.plugins.sections import Duration, Timespan
 from evalhub_server.plugins.sidecar import SidecarSettings
 
@@ -280,14 +281,59 @@ class SampleSettings(Struct, kw_only=True, frozen=True):
 
 
 class RetentionSettings(Struct, kw_only=True, frozen=True):
-    """Section ``retention``: limits on what is kept."""
+    """Section ``retention``: limits on what is kept. Without settings, nothing of a finished job is deleted."""
 
+    keep_for: Annotated[
+        Timespan,
+        Meta(
+            description="How long jobs are kept after their end. Older ones are deleted with their files. `0s`: for ever.",
+            examples=["8760h"],
+        ),
+    ] = Timespan(0)
+    keep_last_per_model_and_benchmark: Annotated[
+        int,
+        Meta(
+            description="How many of the newest jobs to keep for each model and benchmark. Jobs that none of `keep_for` and this setting keeps are deleted with their files. 0: no limit.",
+            examples=[20],
+        ),
+    ] = 0
+    samples_for: Annotated[
+        Timespan,
+        Meta(
+            description="How long samples and artifacts are kept after the end of a job. The job and its metrics stay. `0s`: as long as the job.",
+            examples=["720h"],
+        ),
+    ] = Timespan(0)
+    logs_for: Annotated[
+        Timespan,
+        Meta(
+            description="How long logs on this host are kept after the end of a job, with whatever else its adapters left in its job directory. The job and its metrics stay. `0s`: as long as the job.",
+            examples=["720h"],
+        ),
+    ] = Timespan(0)
+    max_bytes: Annotated[
+        int,
+        Meta(
+            description="Maximum total size of samples, artifacts and logs. Above it, those of the oldest jobs are deleted; the jobs and their metrics stay. 0: no limit.",
+            examples=[107374182400],
+        ),
+    ] = 0
     log_max_bytes: Annotated[
         int,
         Meta(
             description="Maximum size of one benchmark's log, at least 1 MiB. The beginning and the end of a longer one are kept, and the middle is removed while the adapter writes. For local benchmarks. 0: no limit."
         ),
     ] = 1024 * MIB
+
+    @property
+    def policy(self) -> RetentionPolicy:
+        return RetentionPolicy(
+            keep_for_s=self.keep_for,
+            keep_last=self.keep_last_per_model_and_benchmark,
+            samples_for_s=self.samples_for,
+            logs_for_s=self.logs_for,
+            max_bytes=self.max_bytes,
+        )
 
 
 class PrometheusSettings(Struct, kw_only=True, frozen=True):

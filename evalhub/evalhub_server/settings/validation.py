@@ -57,7 +57,10 @@ def section_rule_errors(
     for name in ("max_parallel", "max_attempts"):
         if (value := getattr(finalizer, name)) < 1:
             yield SettingsError(f"finalizer.{name}: {value} is below 1, and nothing would be exported.")
-    if retention.log_max_bytes and retention.log_max_bytes < MIB:
+    for name in ("keep_last_per_model_and_benchmark", "max_bytes", "log_max_bytes"):
+        if (value := getattr(retention, name)) < 0:
+            yield SettingsError(f"retention.{name}: {value} is below 0; write 0 for no limit.")
+    if 0 < retention.log_max_bytes < MIB:
         yield SettingsError(
             f"retention.log_max_bytes: {retention.log_max_bytes} is below 1 MiB; write at least {MIB}, or 0 for no limit."
         )

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, attempt_from
+from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, attempt_from, write_private
 from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
 from evalhub_runtime_local.command import Command, parse_command
 from evalhub_runtime_local.exit_watcher import ExitWatcher
@@ -53,6 +53,7 @@ from evalhub_server.plugins import (
     SettingsError,
     SidecarUrls,
     StartupError,
+    make_private,
 )
 
 log = structlog.get_logger()
@@ -119,6 +120,16 @@ class LocalRuntime(Runtime):
         planned = enumerate(job.plan.benchmarks)
         directories = [self.jobs_dir.directory(job.id, i, each.provider_id, each.id) for i, each in planned]
         return [Attempt(directory=directory, number=1).log for directory in directories]
+
+    async def remove_logs(self, job: JobRecord, note: str) -> None:
+        await asyncio.to_thread(self._replace_logs, job, note)
+
+    def _replace_logs(self, job: JobRecord, note: str) -> None:
+        logs = [path for path in self.log_files(job) if path.exists()]
+        self.jobs_dir.remove(job.id)
+        for path in logs:
+            make_private(path.parent)
+            write_private(path, note.encode() + b"\n")
 
     async def check(self) -> None:
         if os.name == "nt":
