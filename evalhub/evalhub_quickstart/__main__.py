@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from evalhub_quickstart import __version__
 from evalhub_quickstart.benchmarks import select_benchmark
-from evalhub_quickstart.benchmarks.base import intervals
+from evalhub_quickstart.benchmarks.base import Outcome, intervals
 from evalhub_quickstart.client import ChatClient
 from evalhub_quickstart.console import complain, say
 from evalhub_quickstart.errors import BenchmarkFailed, EventRefused, JobClosed, JobSpecUnusable
@@ -107,7 +107,17 @@ def _evaluate(
     with ChatClient(job.model, job.options, default_max_tokens=benchmark.max_tokens) as client:
         if len(previous) < len(samples):
             client.probe()
-        events.running("running_evaluation")
+        events.running("running_evaluation", total=len(samples))
+        evaluation_started = time.monotonic()
+
+        def report(outcomes: Sequence[Outcome]) -> None:
+            def metrics() -> dict[str, float]:
+                if all(outcome.error is not None for outcome in outcomes):
+                    return {}
+                return benchmark.metrics(outcomes, time.monotonic() - evaluation_started)
+
+            events.progress(len(outcomes), len(samples), metrics)
+
         outcomes, wall_s = run_samples(
             benchmark,
             samples,
@@ -115,6 +125,7 @@ def _evaluate(
             concurrency=job.options.concurrency,
             samples_file=samples_file,
             previous=previous,
+            progress=report,
         )
 
     events.running("post_processing")

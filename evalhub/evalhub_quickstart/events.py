@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,8 @@ Phase = Literal[
 EVENT_TIMEOUT_S = 10.0
 TERMINAL_PATIENCE_S = 120.0
 PHASE_PATIENCE_S = 2.0
+PROGRESS_INTERVAL_S = 1.0
+LOST_PROGRESS_INTERVAL_S = 15.0
 RETRY = Backoff(first_s=0.1, max_s=5.0, jitter=0.5)
 
 
@@ -42,11 +44,19 @@ class EventSender:
     until one is delivered.
     """
 
-    def __init__(self, address: JobAddress, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        address: JobAddress,
+        environ: Mapping[str, str],
+        progress_interval_s: float = PROGRESS_INTERVAL_S,
+    ) -> None:
         """Raises OSError or ValueError if the CA bundle or token file of the environment is unusable."""
         self._address = address
         self._started_at = _now()
         self._phase_patience_s = PHASE_PATIENCE_S
+        self._progress_interval_s = progress_interval_s
+        self._progress: JsonObject | None = None
+        self._next_progress = 0.0
         path = (
             address.callback.path.rstrip("/")
             + f"/api/v1/evaluations/jobs/{quote(address.job_id, safe='')}/events"
@@ -65,18 +75,43 @@ class EventSender:
             context=context,
         )
 
-    def running(self, phase: Phase) -> None:
+    def running(self, phase: Phase, *, total: int | None = None) -> None:
         """Report the current phase. The loss of this event is tolerated.
+
+        ``total`` is the number of samples that the phase begins with.
 
         Raises:
             JobClosed, EventRefused: the benchmark need not continue.
         """
         event = self._event("running", phase=phase)
+        self._next_progress = time.monotonic() + self._progress_interval_s
+        if total is not None:
+            self._progress = {"done": 0, "total": total}
+        if self._progress is not None:
+            event["progress"] = self._progress
         if self._deliver(event, self._phase_patience_s):
             self._phase_patience_s = PHASE_PATIENCE_S
         else:
             self._phase_patience_s = 0.0
             say(f"event '{phase}' was not delivered: continuing without it")
+
+    def progress(self, done: int, total: int, metrics: Callable[[], Mapping[str, float]]) -> None:
+        """Report how many samples are done, with the metrics so far: once per interval at most, and without a retry.
+
+        The events of later phases repeat the last progress.
+
+        Raises:
+            JobClosed, EventRefused: the benchmark need not continue.
+        """
+        self._progress = {"done": done, "total": total}
+        if time.monotonic() < self._next_progress:
+            return
+        event = self._event("running", phase="running_evaluation")
+        event |= {"progress": self._progress, "metrics": dict(metrics())}
+        delivered = self._deliver(event, patience_s=0.0)
+        # A server that is away is not waited for with every sample.
+        interval_s = self._progress_interval_s if delivered else LOST_PROGRESS_INTERVAL_S
+        self._next_progress = time.monotonic() + interval_s
 
     def completed(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,11 +25,12 @@ def run_samples(
     concurrency: int,
     samples_file: Path,
     previous: Mapping[Key, Outcome],
+    progress: Callable[[Sequence[Outcome]], None],
 ) -> tuple[list[Outcome], float]:
     """Send all ``samples`` to the model and score the responses, except for those with an outcome in ``previous``.
 
     Each outcome is appended to ``samples_file`` (JSON lines, in the order of the samples) as soon as those
-    before it are written.
+    before it are written. ``progress`` is then called with all outcomes so far, in this thread; what it raises ends the run.
 
     Returns:
         The outcomes in the order of the samples, and the duration in seconds.
@@ -65,6 +66,7 @@ def run_samples(
                 file.write(dump(_record(benchmark, outcome)) + "\n")
                 file.flush()
                 _show_progress(outcomes, len(samples))
+                progress(outcomes)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

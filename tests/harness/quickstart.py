@@ -20,6 +20,10 @@ PACKAGE_ROOT = str(Path(evalhub_quickstart.__file__).parent.parent)
 NO_CONTENT = Reply(204)
 
 
+def _is_progress(event: dict[str, Any]) -> bool:
+    return event["status"] == "running" and "metrics" in event
+
+
 class CallbackServer(AnsweringServer):
     """The server's side of the events: accepts all, unless a script overrides it."""
 
@@ -28,6 +32,16 @@ class CallbackServer(AnsweringServer):
 
     @property
     def events(self) -> list[dict[str, Any]]:
+        """All events except for reports of progress, whose number depends on the time that a run takes."""
+        return [event for event in self._all if not _is_progress(event)]
+
+    @property
+    def progress(self) -> list[dict[str, Any]]:
+        """The reports of progress."""
+        return [event for event in self._all if _is_progress(event)]
+
+    @property
+    def _all(self) -> list[dict[str, Any]]:
         return [request.document["benchmark_status_event"] for request in self.requests]
 
     @property

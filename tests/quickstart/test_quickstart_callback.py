@@ -165,3 +165,34 @@ def test_phase_events_do_not_hold_up_the_work(
         sender.running("running_evaluation")
         assert [event["phase"] for event in callback.events] == ["running_evaluation"]
         sender.close()
+
+
+def test_progress_is_reported_once_per_interval_with_the_metrics_so_far(
+    unreachable: JobAddress,
+) -> None:
+    with CallbackServer(port=unreachable.callback.port) as callback:
+        sender = EventSender(unreachable, {}, progress_interval_s=0.0)
+        sender.running("running_evaluation", total=4)
+        sender.progress(1, 4, lambda: {"accuracy": 1.0})
+        sender.progress(2, 4, lambda: {"accuracy": 0.5})
+        sender.close()
+        patient = EventSender(unreachable, {}, progress_interval_s=3600.0)
+        patient.running("running_evaluation", total=4)
+        patient.progress(3, 4, lambda: {"accuracy": 0.5})
+        patient.running("post_processing")
+        patient.close()
+    assert [(event["progress"], event["metrics"]) for event in callback.progress] == [
+        ({"done": 1, "total": 4}, {"accuracy": 1.0}),
+        ({"done": 2, "total": 4}, {"accuracy": 0.5}),
+    ]
+    assert [event["progress"]["done"] for event in callback.events] == [0, 0, 3]
+
+
+def test_lost_progress_is_not_retried(unreachable: JobAddress, capsys: pytest.CaptureFixture[str]) -> None:
+    sender = EventSender(unreachable, {}, progress_interval_s=0.0)
+    sender.progress(1, 4, dict)
+    with CallbackServer(port=unreachable.callback.port) as callback:
+        sender.progress(2, 4, dict)  # a server that was away is left alone for a while
+    sender.close()
+    assert callback.progress == []
+    assert "retrying" not in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 
 from evalhub_server.cli.output import write
+from evalhub_server.cli.remaining_time import RemainingTime
+from evalhub_server.cli.show import duration
 
 Job = dict[str, Any]
 
@@ -35,8 +38,12 @@ class Progress:
         """Display the results of a terminal job."""
 
 
+STEPS = 10
+"""Lines about the progress of one benchmark."""
+
+
 class PlainProgress(Progress):
-    """Displays one line for each change of a benchmark's state or phase."""
+    """Displays one line for each change of a benchmark's state or phase, and for each tenth of its samples."""
 
     def __init__(self) -> None:
         self._shown: dict[int, str] = {}
@@ -47,6 +54,8 @@ class PlainProgress(Progress):
     def update(self, job: Job) -> None:
         for benchmark in job["status"]["benchmarks"]:
             text = _state(benchmark)
+            if (progress := benchmark.get("progress")) and benchmark["status"] == "running":
+                text += f", {_done(progress, STEPS)}"
             if self._shown.get(benchmark["benchmark_index"]) != text:
                 self._shown[benchmark["benchmark_index"]] = text
                 self.show(f"{benchmark['id']}: {text}")
@@ -64,6 +73,7 @@ class LiveProgress(Progress):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, refresh_per_second=8, transient=True)
+        self._times: dict[int, RemainingTime] = {}
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -78,9 +88,18 @@ class LiveProgress(Progress):
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def update(self, job: Job) -> None:
-        table = Table("Benchmark", "State")
+        table = Table("Benchmark", "State", "Done", "Left")
+        now_s = time.monotonic()
         for benchmark in job["status"]["benchmarks"]:
-            table.add_row(benchmark["id"], _state(benchmark))
+            done, left = "", ""
+            if progress := benchmark.get("progress"):
+                done = _done(progress)
+                remaining = self._times.setdefault(benchmark["benchmark_index"], RemainingTime())
+                remaining.report(now_s, progress["done"])
+                estimate_s = remaining.estimate_s(now_s, progress["total"])
+                if estimate_s is not None and benchmark["status"] == "running":
+                    left = duration(estimate_s)
+            table.add_row(benchmark["id"], _state(benchmark), done, left)
         self._live.update(table)
 
     def results(self, job: Job) -> None:
@@ -97,6 +116,14 @@ def make_progress(*, as_json: bool) -> Progress:
         return Progress()
     console = Console()
     return LiveProgress(console) if console.is_terminal else PlainProgress()
+
+
+def _done(progress: dict[str, Any], steps: int = 0) -> str:
+    """``12/40``; with ``steps``, ``done`` is rounded down to a multiple of this share of the total."""
+    done, total = progress["done"], progress["total"]
+    if steps and done < total:
+        done = int(done * steps / total) * total // steps
+    return f"{_number(done)}/{_number(total)}"
 
 
 def _state(benchmark: dict[str, Any]) -> str:
