@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Generator, Iterator
 from typing import Any, Self
 
+from evalhub_server.engine.metric_family import Gauge
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
 from evalhub_server.engine.outbox_metrics import ExportMetrics
+from evalhub_server.engine.stored_bytes import stored_gauge
 from evalhub_server.web.metrics import HttpMetrics, Metrics
 
 
@@ -53,8 +55,14 @@ def _metrics() -> Metrics:
         HttpMetrics("http", "127.0.0.1", 8080),
         JobMetrics("local"),
         ExportMetrics(idle),
-        lambda: job_gauges(idle, idle),
+        _gauges,
     )
+
+
+async def _gauges() -> list[Gauge]:
+    idle: Any = _Idle()
+    found = await job_gauges(idle, idle, idle)
+    return [*(gauge for gauge in found if isinstance(gauge, Gauge)), stored_gauge({})]
 
 
 def _section(name: str, kind: str, labels: tuple[str, ...], text: str) -> str:

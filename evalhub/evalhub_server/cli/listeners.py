@@ -52,7 +52,13 @@ def http_server(service: ServiceSettings, app: ASGIApp, *, tls: bool) -> HttpSer
     return HttpServer(config)
 
 
-def listen(host: str, port: int, advice: str) -> socket.socket:
+_ADVICE = (
+    "If another server uses this port, stop it, or choose another port with --port, PORT=… or service.port, or "
+    "another address with --host, API_HOST=… or service.host."
+)
+
+
+def listen(host: str, port: int, advice: str = _ADVICE) -> socket.socket:
     """Open a listening socket; port 0 selects a free one. Raises :class:`StartupError`, whose text ends with ``advice``."""
     # "localhost" may resolve to ::1 first, where clients without IPv6 cannot connect.
     address = "127.0.0.1" if host == "localhost" else host.strip("[]")

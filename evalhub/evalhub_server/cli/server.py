@@ -48,6 +48,7 @@ from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.storage_watch import StorageWatch
+from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StartupError, StorageLost
 from evalhub_server.plugins.descriptors import PluginContext
@@ -67,11 +68,6 @@ T = TypeVar("T")
 P = TypeVar("P", Tracker, Exporter)
 
 log = structlog.get_logger()
-
-_ADVICE = (
-    "If another server uses this port, stop it, or choose another port with --port, PORT=… or service.port, or "
-    "another address with --host, API_HOST=… or service.host."
-)
 
 
 class _Selected(NamedTuple):
@@ -185,7 +181,7 @@ class Server:
         self._stack.push_async_callback(telemetry.close)
         selected = await self._open_plugins(telemetry)
         engine = await self._open_engine(selected, telemetry)
-        metrics = self._metrics(engine, selected.runtime, port)
+        metrics = self._metrics(engine, selected, port)
         app = make_app(
             settings,
             engine.jobs,
@@ -225,7 +221,7 @@ class Server:
 
     def _listen(self) -> int:
         """Open the API's socket, unless one was inherited; returns its port."""
-        self._socket = self._inherited or listen(self.settings.host, self.settings.service.port, _ADVICE)
+        self._socket = self._inherited or listen(self.settings.host, self.settings.service.port)
         self._stack.callback(self._socket.close)
         port: int = self._socket.getsockname()[1]
         self.url = self.settings.callback_url(port)
@@ -319,19 +315,22 @@ class Server:
         file_watcher.start()
         self._stack.push_async_callback(file_watcher.close)
 
-    def _metrics(self, engine: _Engine, runtime: Runtime, port: int) -> Metrics:
-        jobs = JobMetrics(runtime.name)
+    def _metrics(self, engine: _Engine, selected: _Selected, port: int) -> Metrics:
+        jobs = JobMetrics(selected.runtime.name)
         engine.store.listen(jobs.on_change)
         scheme = "https" if self.settings.service.tls_cert_file else "http"
-        http = HttpMetrics(scheme, self.settings.host, port)
-        gauges = partial(job_gauges, engine.store, engine.supervisor)
-        return Metrics(http, jobs, ExportMetrics(engine.outbox), gauges)
+        stored = StoredBytes(selected.storage, engine.samples.files.root, selected.runtime.logs_dir)
+        self._stack.push_async_callback(stored.close)
+        gauges = partial(job_gauges, engine.store, engine.supervisor, stored)
+        return Metrics(
+            HttpMetrics(scheme, self.settings.host, port), jobs, ExportMetrics(engine.outbox), gauges
+        )
 
     def _listen_for_metrics(self, metrics: Metrics, credentials: Credentials | None) -> int | None:
         """Start the metrics' own listener if it is enabled; returns its port, or None."""
-        if not self.settings.prometheus.enabled:
-            return None
-        listener = MetricsListener.start(self.settings, metrics, credentials)
+        listener = None
+        if self.settings.prometheus.enabled:
+            listener = MetricsListener.start(self.settings, metrics, credentials)
         if listener is None:
             return None
         self._stack.push_async_callback(listener.close)

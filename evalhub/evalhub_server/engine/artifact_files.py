@@ -22,6 +22,8 @@ from evalhub_server.engine.sample_files import (
 from evalhub_server.models.sample import Artifact
 
 MAX_NAME_CHARACTERS = 255
+ARTIFACTS = "artifacts"
+"""The directory of the artifacts of a benchmark, in that of its samples."""
 
 
 class ArtifactLimits(Struct, kw_only=True, frozen=True):
@@ -45,7 +47,7 @@ def name_problem(name: str) -> str:
 def artifact_path(directory: Path, attempt: int, name: str) -> Path:
     """The path of an artifact in the directory of its benchmark."""
     digest = hashlib.sha256(f"{attempt}/{name}".encode("utf-8", "surrogatepass")).hexdigest()
-    return directory / "artifacts" / digest[:32]
+    return directory / ARTIFACTS / digest[:32]
 
 
 def store_artifact(

@@ -14,6 +14,7 @@ from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.transitions import LAUNCH_FAILED
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.metric_family import CounterValue, Gauge, HistogramValue, MetricFamily
+from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StorageError
 from evalhub_server.models.common import State
@@ -166,7 +167,7 @@ class JobMetrics:
             self.actions.labels("runtime_start_failed", self._runtime).inc()
 
 
-async def job_gauges(store: JobStore, supervisor: Supervisor) -> list[Gauge]:
+async def job_gauges(store: JobStore, supervisor: Supervisor, stored: StoredBytes) -> list[Gauge]:
     """The current gauges. While the storage is unavailable, those read from it are left out rather than wrong."""
     gauges = [
         _gauge(
@@ -179,6 +180,7 @@ async def job_gauges(store: JobStore, supervisor: Supervisor) -> list[Gauge]:
             "Workloads of benchmarks that this server starts, watches or stops.",
             supervisor.running,
         ),
+        stored.gauge(),
     ]
     try:
         pending = await _count(store, State.PENDING)

@@ -153,6 +153,10 @@ class Storage(ABC):
     local_file: Path | None = None
     """The database, if it is a file on this host."""
 
+    async def size_bytes(self) -> int | None:
+        """The space that the open database occupies; None if that is unknown. Raises :class:`StorageError`."""
+        return None
+
     async def backup(self, target: Path) -> None:
         """Write all records, as of one moment, to the new file ``target``. Not called on an open storage.
 

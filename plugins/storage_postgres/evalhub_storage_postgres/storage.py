@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SIZE = """
+    SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND starts_with(relname, 'evalhub_')
+"""
 RESTORE_TIMEOUT_S = 3600.0
 CLOSE_TIMEOUT_S = 10.0
 
@@ -102,6 +106,9 @@ class PostgresStorage(Storage):
             if self._database is not None:
                 await self._database.close()
             self._database = None
+
+    async def size_bytes(self) -> int | None:
+        return await self._read("Measuring the database", lambda session: session.fetchval(_SIZE))
 
     async def backup(self, target: Path) -> None:
         async with self._separate("Backing up the database") as connection:

@@ -154,6 +154,12 @@ class SqliteStorage(Storage):
                 self._files.release(clean=clean)
                 self._files = None
 
+    async def size_bytes(self) -> int | None:
+        if self._path is None:
+            return None
+        path = self._path
+        return await asyncio.to_thread(lambda: sum(map(_size, (path, path.with_name(f"{path.name}-wal")))))
+
     async def backup(self, target: Path) -> None:
         await asyncio.to_thread(backup.copy, self._file(), target)
 
@@ -231,6 +237,13 @@ class SqliteStorage(Storage):
         if part is None:
             raise StorageUnavailable(f"The storage is not open ({self.description}).")
         return part
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except OSError:
+        return 0
 
 
 def _startup_fix(error: Exception) -> str:

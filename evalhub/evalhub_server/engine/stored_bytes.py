@@ -1,0 +1,92 @@
+"""The metric of the space that the server's data occupy, measured in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import structlog
+
+from evalhub_server.engine.artifact_files import ARTIFACTS
+from evalhub_server.engine.metric_family import Gauge, Labels
+from evalhub_server.errors import StorageError
+from evalhub_server.plugins.storage import Storage
+
+log = structlog.get_logger()
+
+REFRESH_S = 300.0
+
+
+class StoredBytes:
+    """Sizes of the database, the samples, the artifacts and the job directories.
+
+    A scrape of the metrics gets the sizes of the last measurement and starts another one if they are old, since there may be
+    a million files.
+    """
+
+    def __init__(self, storage: Storage, samples: Path | None, jobs: Path | None) -> None:
+        self._storage = storage
+        self._samples = samples
+        self._jobs = jobs
+        self._task: asyncio.Task[None] | None = None
+        self._due = 0.0
+        self._values: dict[Labels, float] = {}
+
+    def gauge(self) -> Gauge:
+        """The last measurement; empty until there is one."""
+        if time.monotonic() >= self._due and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._measure(), name="stored-bytes")
+        return stored_gauge(self._values)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _measure(self) -> None:
+        values = await asyncio.to_thread(measure, self._samples, self._jobs)
+        try:
+            database = await self._storage.size_bytes()
+        except StorageError as error:
+            log.warning("Size of the database left out of the metrics", error=str(error))
+            database = None
+        if database is not None:
+            values["database"] = database
+        self._values = {(kind,): float(size) for kind, size in sorted(values.items())}
+        self._due = time.monotonic() + REFRESH_S
+
+
+def stored_gauge(values: Mapping[Labels, float]) -> Gauge:
+    return Gauge(
+        name="evalhub_stored_bytes",
+        help="Space that the server's data occupy on disk, measured at most every five minutes.",
+        label_names=("kind",),
+        values=values,
+    )
+
+
+def measure(samples: Path | None, jobs: Path | None) -> Counter[str]:
+    """The sizes of the files below two directories by kind. Blocks."""
+    sizes: Counter[str] = Counter()
+    if samples is not None:
+        sizes.update({"samples": 0, "artifacts": 0})
+        for path, size in _files(samples):
+            sizes["artifacts" if Path(path).parent.name == ARTIFACTS else "samples"] += size
+    if jobs is not None:
+        sizes["jobs"] = sum(size for _, size in _files(jobs))
+    return sizes
+
+
+def _files(root: Path) -> Iterator[tuple[str, int]]:
+    """Path and occupied bytes of each file below a directory. Follows no links; skips what cannot be read."""
+    for directory, _, names in os.walk(root):
+        for name in names:
+            path = f"{directory}/{name}"
+            try:
+                yield path, os.lstat(path).st_blocks * 512
+            except OSError:
+                continue

@@ -1,0 +1,43 @@
+"""The metric of the space that the server's data occupy."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from evalhub_server.engine.stored_bytes import measure
+from harness import Config, RunningServer, wait_until
+from harness.server import API
+
+WRITER = Path(__file__).parents[1] / "harness" / "sample_writer.py"
+SERIES = re.compile(r'^evalhub_stored_bytes\{kind="(\w+)"\} (\S+)$', re.MULTILINE)
+
+
+def sizes(server: RunningServer) -> dict[str, float]:
+    return {kind: float(value) for kind, value in SERIES.findall(server.get("/metrics"))}
+
+
+def test_the_metrics_have_the_size_of_everything_and_a_hard_delete_removes_the_files(tmp_path: Path) -> None:
+    config = Config(tmp_path / "config", local={"jobs_dir": ""}, samples={"max_artifact_bytes": 1000})
+    source = config.write("samples.jsonl", json.dumps({"sample_id": "1", "metrics": {"acc": 1}}) + "\n")
+    config.provider(
+        f"seq 9; exec '{sys.executable}' '{WRITER}' '{source}' artifacts",
+        benchmark={"primary_score": {"metric": "acc"}},
+    )
+    data = tmp_path / "data"
+    with RunningServer(config.folder, data_dir=data) as server:
+        job_id = server.submit()
+        server.finished(job_id)
+        wait_until(lambda: any((data / "samples" / job_id).rglob("artifacts/*")), "the artifacts")
+        wait_until(
+            lambda: server.job(job_id)["status"]["benchmarks"][0].get("samples", {}).get("state") == "stored",
+            "samples",
+        )
+        wait_until(lambda: sizes(server), "the measurement")
+        found = sizes(server)
+        assert found.keys() == {"database", "samples", "artifacts", "jobs"}
+        assert all(value > 0 for value in found.values())
+        assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true").status == 204
+        assert measure(data / "samples", data / "jobs") == {"samples": 0, "artifacts": 0, "jobs": 0}
