@@ -17,6 +17,7 @@ from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.job_checks import JobChecker
 from evalhub_server.engine.job_creation import KIND, IdempotencyKey, JobCreator
 from evalhub_server.engine.job_logs import read_logs
 from evalhub_server.engine.job_store import JobStore
@@ -88,6 +89,7 @@ class JobService:
         self._creator = JobCreator(
             store, supervisor, runtime, resources, trackers, clock, new_id, exports, max_benchmarks
         )
+        self.checker = JobChecker(self._creator, resources, runtime, trackers)
 
     @property
     def feed(self) -> ChangeFeed:

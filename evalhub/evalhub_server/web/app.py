@@ -26,6 +26,7 @@ from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, refuse_optio
 from evalhub_server.web.export_routes import export_router
 from evalhub_server.web.export_table import table_router
 from evalhub_server.web.health import health, ready
+from evalhub_server.web.job_checks import job_check_router
 from evalhub_server.web.jobs import job_router
 from evalhub_server.web.log_routes import log_router
 from evalhub_server.web.metrics import Metrics
@@ -39,6 +40,7 @@ from evalhub_server.web.reruns import rerun_router
 from evalhub_server.web.sample_routes import sample_router
 from evalhub_server.web.services import Services
 from evalhub_server.web.streams import stream_router
+from evalhub_server.web.trends import trend_router
 
 HANDLERS = (
     health,
@@ -51,6 +53,8 @@ HANDLERS = (
     stream_router,
     rerun_router,
     table_router,
+    job_check_router,
+    trend_router,
     provider_router,
     collection_router,
     openapi_yaml,

@@ -55,6 +55,7 @@ TAGS = {
     "providers": "Evaluation frameworks and their benchmarks.",
     "server": "Health, metrics and API description of the server.",
 }
+_TAG_OF = {"job-checks": "jobs"}
 SERVER_URL = "/"
 """The server of the document, unless clients reach it under a path prefix."""
 BEARER = "bearer"
@@ -150,7 +151,7 @@ def _tag(path: str) -> str:
     if not path.startswith(API):
         return "server"
     kind = path.removeprefix(f"{API}/").partition("/")[0]
-    return kind if kind in TAGS else "results"
+    return kind if kind in TAGS else _TAG_OF.get(kind, "results")
 
 
 def _operation(route: Route, schemas: Schemas) -> Json:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from evalhub_server.domain.card import evaluation_card
+from evalhub_server.domain.job_checks import checked_benchmarks
 from evalhub_server.domain.job_view import job_in_lineage, job_resource
 from evalhub_server.domain.lineage import rerun_of
 from evalhub_server.domain.planning import effective_benchmarks, plan
@@ -18,11 +19,13 @@ from evalhub_server.domain.resource_transitions import clone as clone_of
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.domain.samples import parse_sample, shown_line
 from evalhub_server.domain.transitions import apply_event, new_job
+from evalhub_server.domain.trends import trend_series
 from evalhub_server.models.card import EvaluationCard
 from evalhub_server.models.collection import CollectionConfig, CollectionResource
 from evalhub_server.models.common import Json, Link, Page, PassCriteria, PrimaryScore
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
+from evalhub_server.models.job_check import JobCheck
 from evalhub_server.models.provider import Provider, ProviderConfig
 from evalhub_server.models.sample import (
     Artifact,
@@ -33,6 +36,7 @@ from evalhub_server.models.sample import (
     SamplePage,
     SampleSet,
 )
+from evalhub_server.models.trend import Trends
 from evalhub_server.web.openapi.errors import ID
 
 RERUN_ID = "c1d8a0e5-3f0e-4c55-9a0c-2d8e6f1b7a34"
@@ -129,6 +133,17 @@ def rerun() -> JobResource:
     original = _completed_job()
     job = rerun_of(original, (0,), RERUN_ID, datetime(2026, 3, 3, 8, tzinfo=UTC), owner="ada")
     return job_in_lineage(job, (original, job))
+
+
+def job_check() -> JobCheck:
+    plan = _new_job().plan
+    return JobCheck(
+        valid=True, runtime="local", benchmarks=checked_benchmarks(plan, "local"), threshold=plan.threshold
+    )
+
+
+def trends() -> Trends:
+    return Trends(series=trend_series([_completed_job()]), jobs=1, total_count=1)
 
 
 def card() -> EvaluationCard:

@@ -1,0 +1,83 @@
+"""Series of scores over time, from the records of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
+from evalhub_server.domain.scoring import finite_number
+from evalhub_server.models.common import Json, State
+from evalhub_server.models.trend import TrendPoint, TrendSeries
+
+Key = tuple[str, str, str, bool, str]
+"""Provider, benchmark, metric, whether lower is better, and model."""
+
+
+def trend_series(
+    jobs: Iterable[JobRecord],
+    *,
+    metric: str = "",
+    provider_ids: frozenset[str] | None = None,
+    benchmark_ids: frozenset[str] | None = None,
+) -> tuple[TrendSeries, ...]:
+    """The series of completed benchmarks, sorted by provider, benchmark, metric and model; points are oldest first.
+
+    ``metric`` is by default the primary one of each benchmark; a benchmark without it has no series. Of the benchmarks of a
+    job only those with one of ``provider_ids`` and ``benchmark_ids`` count; None means all.
+    """
+    series: dict[Key, list[TrendPoint]] = {}
+    for job in sorted(jobs, key=lambda each: (each.created_at, each.id)):
+        model = job.request.model
+        for benchmark in job.benchmarks:
+            planned = job.plan.benchmarks[benchmark.index]
+            if provider_ids is not None and planned.provider_id not in provider_ids:
+                continue
+            if benchmark_ids is not None and planned.id not in benchmark_ids:
+                continue
+            primary = planned.primary_score
+            name = metric or (primary.metric if primary else "")
+            if (point := _point(job, planned, benchmark, name)) is None:
+                continue
+            lower = primary is not None and primary.metric == name and primary.lower_is_better
+            key = planned.provider_id, planned.id, name, lower, model.name if model else ""
+            series.setdefault(key, []).append(point)
+    return tuple(
+        TrendSeries(
+            provider_id=provider_id,
+            benchmark_id=benchmark_id,
+            metric=name,
+            lower_is_better=lower,
+            model_name=model_name,
+            points=tuple(points),
+        )
+        for (provider_id, benchmark_id, name, lower, model_name), points in sorted(series.items())
+    )
+
+
+def _point(
+    job: JobRecord, planned: PlannedBenchmark, benchmark: BenchmarkRecord, metric: str
+) -> TrendPoint | None:
+    if benchmark.state is not State.COMPLETED or benchmark.result is None or not metric:
+        return None
+    metrics = benchmark.result.metrics
+    value = finite_number(metrics.get(metric))
+    if value is None:
+        return None
+    stderr = finite_number(metrics.get(f"{metric}_stderr"))
+    if stderr is None and planned.primary_score is not None and planned.primary_score.metric == metric:
+        stderr = finite_number(metrics.get("stderr"))
+    return TrendPoint(
+        job_id=job.id,
+        benchmark_index=benchmark.index,
+        created_at=job.created_at,
+        value=value,
+        stderr=stderr,
+        n=_count(benchmark, metrics),
+    )
+
+
+def _count(benchmark: BenchmarkRecord, metrics: Json) -> int | None:
+    if benchmark.samples is not None and benchmark.samples.state == "stored":
+        return benchmark.samples.count
+    reported = finite_number(metrics.get("num_samples"))
+    return int(reported) if reported is not None and reported >= 0 else None

@@ -1,0 +1,41 @@
+"""Series of scores over time in responses."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class TrendPoint(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One result. ``stderr`` is the standard error and ``n`` the number of samples, if they are known."""
+
+    job_id: str
+    benchmark_index: int
+    created_at: datetime
+    value: float
+    stderr: float | None = None
+    n: int | None = None
+
+
+class TrendSeries(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The results of one model in one metric of a benchmark, oldest first."""
+
+    provider_id: str
+    benchmark_id: str
+    metric: str
+    lower_is_better: bool = False
+    model_name: str = ""
+    points: tuple[TrendPoint, ...]
+
+
+class Trends(Struct, kw_only=True, frozen=True):
+    """The series of the newest jobs that match the filters.
+
+    ``jobs`` is the number of jobs that were read, and ``total_count`` that of all matching ones: if it is larger, older points
+    are missing.
+    """
+
+    series: tuple[TrendSeries, ...]
+    jobs: int
+    total_count: int

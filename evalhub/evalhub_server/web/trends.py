@@ -1,0 +1,71 @@
+"""Series of scores over time: ``/api/v1/evaluations/trends``."""
+
+from __future__ import annotations
+
+from litestar import Router, route
+from litestar.di import NamedDependency
+from msgspec.structs import replace
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.trends import trend_series
+from evalhub_server.models.trend import Trends
+from evalhub_server.plugins.storage import Terms
+from evalhub_server.web.job_filters import JOB_FILTERS, job_query
+from evalhub_server.web.openapi import examples
+from evalhub_server.web.openapi.errors import LIST
+from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names
+from evalhub_server.web.query import Query
+from evalhub_server.web.request import READ_METHODS, ApiRequest
+from evalhub_server.web.responses import RawResponse, encode, json_response
+from evalhub_server.web.services import Services
+
+MAX_METRIC = 200
+
+TREND_PARAMETERS = (
+    *JOB_FILTERS,
+    Parameter(
+        name="metric",
+        description="The metric of the series; by default the primary one of each benchmark.",
+        schema={"type": "string", "maxLength": MAX_METRIC},
+    ),
+)
+TREND_NAMES = names(TREND_PARAMETERS)
+
+LIST_TRENDS = Operation(
+    query=TREND_PARAMETERS,
+    success=Success(description="The series.", type=Trends, example=examples.trends),
+    errors=LIST,
+)
+
+
+@route("/", http_method=READ_METHODS, operation=LIST_TRENDS)
+async def list_trends(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+    """Get the scores of benchmarks over time.
+
+    There is one series for each provider, benchmark, metric and model, with the results of completed benchmarks, oldest
+    first. The filters are those of the list of jobs; `benchmark_id` and `provider_id` also select benchmarks within the jobs. The
+    newest `limit` jobs that match are read, after `offset` newer ones.
+    """
+    query = Query(request.scope)
+    limit, offset = query.page()
+    query.allow_only(TREND_NAMES)
+    metric = query.text("metric")
+    if len(metric) > MAX_METRIC:
+        kind = f"metric of at most {MAX_METRIC} characters"
+        raise problems.query_parameter_invalid("metric", kind, f"{metric[:MAX_METRIC]}…")
+    jobs = job_query(query, limit, offset, request.identity)
+    page = await services.jobs.list(replace(jobs, sort="created_at", descending=True))
+    series = trend_series(
+        page.items,
+        metric=metric,
+        provider_ids=_values(jobs.labels.get("provider_id")),
+        benchmark_ids=_values(jobs.labels.get("benchmark_id")),
+    )
+    return json_response(encode(Trends(series=series, jobs=len(page.items), total_count=page.total_count)))
+
+
+def _values(terms: Terms | None) -> frozenset[str] | None:
+    return frozenset(terms.values) if terms is not None else None
+
+
+trend_router = Router("/api/v1/evaluations/trends", route_handlers=[list_trends])
