@@ -52,6 +52,20 @@ def test_a_data_directory_that_others_can_write_is_an_error(tmp_path: Path):
     assert list(data.iterdir()) == []
 
 
+def test_a_folder_of_samples_that_others_can_write_is_an_error(tmp_path: Path):
+    folder = tmp_path / "samples"
+    config = Config(tmp_path / "c", samples={"url": str(folder)})
+    config.scripted("completed")
+    assert findings(config) == []
+    assert not folder.exists()
+    folder.mkdir()
+    folder.chmod(0o777)
+    (found,) = findings(config)
+    assert found["severity"] == "error"
+    assert found["message"].startswith("samples.url: ")
+    assert f"Run: chmod go-w {folder}" in found["message"]
+
+
 def test_the_bundled_configuration_is_valid(tmp_path: Path):
     report = json.loads(check("-local", "-json").stdout)
     assert (report["ok"], report["findings"]) == (True, [])

@@ -100,6 +100,20 @@ def test_a_directory_that_another_user_prepared_runs_no_command(place: Path, vic
     assert [file.name for file in trace.iterdir()] == [str(ATTACKER)]
 
 
+def test_a_folder_of_samples_that_others_can_write_is_refused(place: Path) -> None:
+    folder = place / "samples"
+    folder.mkdir()
+    folder.chmod(0o777)
+    config = Config(place / "config", samples={"url": str(folder)})
+    assert f"Run: chmod go-w {folder}" in refusal(config, place / "data")
+    folder.chmod(0o700)
+    (place / "link").symlink_to(folder)
+    with RunningServer(
+        Config(place / "linked", samples={"url": str(place / "link")}).folder, data_dir=place / "data"
+    ):
+        assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o2775])
 def test_a_directory_that_others_can_write_is_refused(place: Path, mode: int) -> None:
     data = place / "data"

@@ -117,7 +117,7 @@ def test_every_documented_operation_exists(server: RunningServer, document: dict
         assert answer.status != 405, f"{method} {path}"
 
 
-ANY_TEXT = ("name", "outcome", "q", "group", "epoch", "error_kind", "metric", "sort", "since")
+ANY_TEXT = ("name", "outcome", "q", "group", "tag", "epoch", "error_kind", "metric", "sort", "since")
 """Parameters of which any text may be a value, or which are checked against the samples."""
 
 

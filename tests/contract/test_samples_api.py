@@ -35,6 +35,7 @@ def sample(number: int, **members: Any) -> dict[str, Any]:
         "output": "=1+1" if number == 1 else f"Answer {number}",
         "target": "x",
         "group": f"g{number % 3}",
+        "tags": ["odd", "odd", "small"] if number in (1, 3) else ["odd"] if number % 2 else [],
         **members,
     }
 
@@ -164,6 +165,9 @@ def test_a_page_has_the_samples_in_the_order_of_the_file(server: RunningServer, 
         ({"q": "="}, [1]),
         ({"q": "3"}, [3]),
         ({"q": "e", "outcome": "error"}, [9]),
+        ({"tag": "odd"}, [1, 3, 5, 7, 9]),
+        ({"tag": ["small", "none"], "outcome": "passed"}, [1, 3]),
+        ({"tag": ""}, list(range(10))),
         ({"metric": "f1:ge:0.7"}, [7, 8, 9]),
         ({"metric": ["f1:gt:0.1", "f1:lt:0.3"]}, [2]),
         ({"metric": "latency_s:has"}, []),
@@ -191,6 +195,12 @@ def test_a_facet_counts_what_all_other_filters_select(server: RunningServer, job
     }
     assert {each["value"]: each["count"] for each in facets["group"]["values"]} == {"g0": 1, "g1": 1, "g2": 1}
     assert facets["group"]["distinct"] == 3
+
+
+def test_a_sample_counts_for_each_of_its_tags(server: RunningServer, job_id: str):
+    (facet,) = server.get(path(job_id, tag="small", facets="tag"))["facets"]
+    assert facet["values"] == [{"value": "odd", "count": 5}, {"value": "small", "count": 2}]
+    assert facet["distinct"] == 2
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,9 @@ def test_a_number_is_accepted_as_id_and_as_group() -> None:
         (line(passed="yes"), "passed is"),
         (line(latency_s=-1), "not negative"),
         (line(usage=[1]), "usage is not an object"),
+        (line(tags="hard"), 'tags is "hard"; use a list of texts'),
+        (line(tags=["hard", 1]), "use a list of texts"),
+        (line(tags=[str(n) for n in range(101)]), "more than 100 tags"),
     ],
 )
 def test_a_line_that_is_no_sample_is_refused_with_a_reason(text: bytes, reason: str) -> None:
@@ -141,6 +144,7 @@ def test_an_index_is_read_back_as_it_was_written() -> None:
             epoch=n % 3,
             metrics={"acc": n / 7} if n % 2 else {"f1": n},
             group=f"g{n % 4}" if n % 5 else None,
+            tags=[f"t{n % 3}", "all"] if n % 2 else [],
             error="x" if n % 7 == 0 else None,
             error_kind="model" if n % 7 == 0 else None,
             latency_s=n / 10 if n % 3 else None,
@@ -153,6 +157,7 @@ def test_an_index_is_read_back_as_it_was_written() -> None:
     assert read.offsets == index.offsets
     assert (read.epochs, read.outcomes, read.error_kinds) == (index.epochs, index.outcomes, index.error_kinds)
     assert read.group() == index.group()
+    assert (read.tags, read.tag_sets) == (index.tags, index.tag_sets)
     assert read.key_hash() == index.key_hash()
     assert read.metrics.keys() == {"acc", "f1"}
     assert [math.isnan(v) for v in read.metrics["acc"]] == [n % 2 == 0 for n in range(50)]
@@ -170,7 +175,7 @@ def test_damaged_bytes_are_no_index() -> None:
     data = index_of(line()).encode()
     for damaged in (
         b"",
-        b"EVHSIDX1",
+        b"EVHSIDX2",
         data[:-8],
         data + b"12345678",
         b"X" + data[1:],

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from evalhub_server.cli.data_dir import check_data_dir
 from evalhub_server.cli.output import write
+from evalhub_server.cli.sample_folder import check_folder
 from evalhub_server.cli.selection import (
     broken_plugin,
     exporter_names,
@@ -196,6 +197,11 @@ def _selection_findings(plugins: Plugins, settings: Settings) -> list[Finding]:
             check_data_dir(settings.data_dir, shared=shared)
         except StartupError as error:
             findings.append(Finding("error", "", 0, settings.secrets.redact(str(error))))
+    if settings.samples.url and settings.samples_dir is not None:
+        try:
+            check_folder(settings.samples_dir, shared=shared)
+        except StartupError as error:
+            findings.append(_finding(error, settings))
     return findings
 
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from evalhub_common.private_paths import UnsafePath, check_directory, make_private, safe_path
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.retention import Retention
@@ -33,11 +34,11 @@ async def open_samples(
     """Open the folder, and continue what an earlier server left. ``stack`` closes it.
 
     Raises:
-        StartupError: the folder cannot be used.
+        StartupError: the folder cannot be used, or other users can write to it.
     """
     folder, not_kept = settings.samples_dir, ""
     if folder is not None:
-        _check(folder)
+        check_folder(folder, shared=not runtime.on_this_host, create=True)
     elif store.durable:
         not_kept = "set samples.url, or start it with --data-dir"
     else:
@@ -58,12 +59,29 @@ def start_retention(
     stack.push_async_callback(retention.close)
 
 
-def _check(folder: Path) -> None:
+def check_folder(folder: Path, *, shared: bool, create: bool = False) -> None:
+    """Check the folder of ``samples.url`` as the data directory is checked; with ``create``, create it if it is missing.
+
+    ``shared`` permits the group of a mounted volume.
+
+    Raises:
+        StartupError: it cannot be used, or other users can change what is in it.
+    """
     if "://" in str(folder) or str(folder).startswith("s3:/"):
         raise StartupError("samples.url: only a folder is supported; give its path.")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = safe_path(folder, shared=shared)
+        if create:
+            make_private(path)
+        elif not os.path.lexists(path):
+            return
+        check_directory(path, shared=shared)
+    except UnsafePath as error:
+        raise StartupError(
+            f"samples.url: {error} Results are read from there, so only the server's own user and root may write there."
+        ) from None
     except OSError as error:
-        raise StartupError(f"samples.url: {folder} cannot be created: {error.strerror}.") from None
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        action = "created" if create else "examined"
+        raise StartupError(f"samples.url: {folder} cannot be {action}: {error.strerror}.") from None
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise StartupError(f"samples.url: {folder} is not writable.")

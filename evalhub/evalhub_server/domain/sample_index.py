@@ -20,7 +20,7 @@ from evalhub_server.models.sample import OUTCOMES, Outcome
 MAX_METRICS = 64
 """Metrics with a column; the file has all."""
 
-_MAGIC = b"EVHSIDX1"
+_MAGIC = b"EVHSIDX2"
 _ALIGNMENT = 8
 _CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _KIND_CODES = {kind: code for code, kind in enumerate(ERROR_KINDS)}
@@ -35,7 +35,8 @@ class SampleIndex(Struct, kw_only=True, frozen=True, eq=False):
 
     ``offsets`` has the position of each line in bytes, and the size of the file at its end. ``outcomes`` are codes, see
     :meth:`outcome`; ``error_kinds`` are positions in :data:`~evalhub_server.domain.samples.ERROR_KINDS`; ``groups`` are
-    positions in ``group_names``, of which the first is the empty name. ``latency_s`` and the columns in ``metrics`` are NaN
+    positions in ``group_names``, of which the first is the empty name; ``tags`` are positions in ``tag_sets``, of which the
+    first is empty. ``latency_s`` and the columns in ``metrics`` are NaN
     where a sample has no value. The hashes are concatenated: ``key_hashes`` has 16 bytes for each sample, the hashes of
     input and target 8.
     """
@@ -47,6 +48,8 @@ class SampleIndex(Struct, kw_only=True, frozen=True, eq=False):
     error_kinds: bytes
     groups: array[int]
     group_names: list[str]
+    tags: array[int]
+    tag_sets: list[tuple[str, ...]]
     latency_s: array[float]
     metrics: dict[str, array[float]]
     key_hashes: bytes
@@ -121,6 +124,7 @@ class SampleIndex(Struct, kw_only=True, frozen=True, eq=False):
             self.outcomes,
             self.error_kinds,
             self.groups.tobytes(),
+            self.tags.tobytes(),
             self.latency_s.tobytes(),
             self.key_hashes,
             self.input_hashes,
@@ -132,6 +136,7 @@ class SampleIndex(Struct, kw_only=True, frozen=True, eq=False):
             byteorder=sys.byteorder,
             sizes=[len(column) for column in columns],
             groups=self.group_names,
+            tags=self.tag_sets,
             metrics=list(self.metrics),
         )
         text = msgspec.json.encode(header)
@@ -149,6 +154,7 @@ class _Header(Struct, kw_only=True, frozen=True):
     byteorder: str
     sizes: list[int]
     groups: list[str]
+    tags: list[tuple[str, ...]]
     metrics: list[str]
 
 
@@ -183,16 +189,19 @@ def _from_columns(header: _Header, columns: Sequence[bytes]) -> SampleIndex:
         error_kinds=columns[4],
         groups=_ints("I", columns[5], swap=swap),
         group_names=header.groups,
-        latency_s=_floats(columns[6], swap=swap),
-        key_hashes=columns[7],
-        input_hashes=columns[8],
-        target_hashes=columns[9],
+        tags=_ints("I", columns[6], swap=swap),
+        tag_sets=header.tags,
+        latency_s=_floats(columns[7], swap=swap),
+        key_hashes=columns[8],
+        input_hashes=columns[9],
+        target_hashes=columns[10],
         metrics={
             name: _floats(column, swap=swap)
-            for name, column in zip(header.metrics, columns[10:], strict=True)
+            for name, column in zip(header.metrics, columns[11:], strict=True)
         },
     )
-    lengths = {len(ids), len(index.offsets) - 1, len(index.epochs), len(index.outcomes), len(index.groups)}
+    columns_by_row = (ids, index.epochs, index.outcomes, index.groups, index.tags)
+    lengths = {len(index.offsets) - 1, *map(len, columns_by_row)}
     if lengths != {header.count}:
         raise CorruptIndex("an index of samples with columns of different lengths")
     return index
@@ -238,6 +247,8 @@ class IndexBuilder:
         self._error_kinds = bytearray()
         self._groups = array("I")
         self._group_codes: dict[str, int] = {"": 0}
+        self._tags = array("I")
+        self._tag_codes: dict[tuple[str, ...], int] = {(): 0}
         self._latency_s = array("d")
         self._metrics: dict[str, array[float]] = {}
         self._hashes = bytearray(), bytearray(), bytearray()
@@ -266,6 +277,7 @@ class IndexBuilder:
         self._outcomes.append(_CODES[sample.outcome])
         self._error_kinds.append(_KIND_CODES[sample.error_kind])
         self._groups.append(self._group_codes.setdefault(sample.group, len(self._group_codes)))
+        self._tags.append(self._tag_codes.setdefault(sample.tags, len(self._tag_codes)))
         self._latency_s.append(sample.latency_s)
         key, input_, target = self._hashes
         key += sample.key_hash
@@ -294,6 +306,8 @@ class IndexBuilder:
             error_kinds=bytes(self._error_kinds),
             groups=self._groups,
             group_names=list(self._group_codes),
+            tags=self._tags,
+            tag_sets=list(self._tag_codes),
             latency_s=self._latency_s,
             metrics=self._metrics,
             key_hashes=bytes(key),

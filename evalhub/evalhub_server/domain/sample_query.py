@@ -24,7 +24,7 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "gt": operator.gt,
     "ge": operator.ge,
 }
-FACETS = ("outcome", "group", "epoch", "error_kind")
+FACETS = ("outcome", "group", "tag", "epoch", "error_kind")
 SORTS = ("position", "sample_id", "epoch", "outcome", "group", "latency_s")
 """Sort keys beside metrics; ``position`` is the order in the file."""
 
@@ -43,12 +43,15 @@ class MetricFilter(Struct, kw_only=True, frozen=True):
 class SampleQuery(Struct, kw_only=True, frozen=True):
     """Which samples, in which order. None or an empty collection is no condition.
 
+    ``tags`` selects samples with at least one of them.
+
     ``sort`` is one of :data:`SORTS` or the name of a metric; samples without a value come last in either direction.
     ``text`` is searched in the sample's text, ASCII letters regardless of case.
     """
 
     outcomes: Collection[Outcome] = ()
     groups: Collection[str] = ()
+    tags: Collection[str] = ()
     epochs: Collection[int] = ()
     error_kinds: Collection[str] = ()
     metrics: tuple[MetricFilter, ...] = ()
@@ -58,9 +61,8 @@ class SampleQuery(Struct, kw_only=True, frozen=True):
 
     @property
     def unfiltered(self) -> bool:
-        return not (
-            self.outcomes or self.groups or self.epochs or self.error_kinds or self.metrics or self.text
-        )
+        conditions = self.outcomes, self.groups, self.tags, self.epochs, self.error_kinds, self.metrics
+        return not (any(conditions) or self.text)
 
 
 class Selection(Struct, kw_only=True, frozen=True):
@@ -119,6 +121,9 @@ def _conditions(index: SampleIndex, query: SampleQuery) -> list[Condition]:
     if query.groups:
         wanted = {code for code, name in enumerate(index.group_names) if name in query.groups}
         conditions.append(("group", _in(index.groups, wanted)))
+    if query.tags:
+        wanted = {code for code, tags in enumerate(index.tag_sets) if not set(tags).isdisjoint(query.tags)}
+        conditions.append(("tag", _in(index.tags, wanted)))
     if query.epochs:
         conditions.append(("epoch", _in(index.epochs, set(query.epochs))))
     if query.error_kinds:
@@ -168,14 +173,18 @@ def _sorted(index: SampleIndex, rows: Rows, query: SampleQuery) -> Rows:
 
 
 def _facet(index: SampleIndex, facet: str, rows: Rows) -> Facet:
-    columns: dict[str, tuple[Sequence[int], Callable[[int], str]]] = {
-        "outcome": (index.outcomes, OUTCOMES.__getitem__),
-        "group": (index.groups, index.group_names.__getitem__),
-        "epoch": (index.epochs, str),
-        "error_kind": (index.error_kinds, ERROR_KINDS.__getitem__),
+    columns: dict[str, tuple[Sequence[int], Callable[[int], Sequence[str]]]] = {
+        "outcome": (index.outcomes, lambda code: (OUTCOMES[code],)),
+        "group": (index.groups, lambda code: (index.group_names[code],)),
+        "tag": (index.tags, index.tag_sets.__getitem__),
+        "epoch": (index.epochs, lambda code: (str(code),)),
+        "error_kind": (index.error_kinds, lambda code: (ERROR_KINDS[code],)),
     }
-    column, name = columns[facet]
-    counted = Counter(map(column.__getitem__, rows))
-    most = sorted(counted.items(), key=lambda each: (-each[1], name(each[0])))[:MAX_FACET_VALUES]
-    values = tuple(FacetValue(value=name(code), count=count) for code, count in most)
+    column, names = columns[facet]
+    counted: Counter[str] = Counter()
+    for code, count in Counter(map(column.__getitem__, rows)).items():
+        for name in names(code):
+            counted[name] += count
+    most = sorted(counted.items(), key=lambda each: (-each[1], each[0]))[:MAX_FACET_VALUES]
+    values = tuple(FacetValue(value=name, count=count) for name, count in most)
     return Facet(name=facet, distinct=len(counted), values=values)

@@ -20,6 +20,7 @@ from evalhub_server.models.common import PrimaryScore
 from evalhub_server.models.sample import Outcome, SampleSet, ScoreDifference
 
 MAX_ID_CHARACTERS = 1024
+MAX_TAGS = 100
 MAX_DEPTH = 64
 MAX_EPOCH = 2**31 - 1
 HASH_BYTES = 16
@@ -50,6 +51,7 @@ class ParsedSample(Struct, frozen=True):
     outcome: Outcome
     error_kind: str
     group: str
+    tags: tuple[str, ...]
     metrics: Mapping[str, float]
     latency_s: float
     input_hash: bytes
@@ -94,6 +96,7 @@ def parse_sample(line: bytes, primary: PrimaryScore | None = None) -> ParsedSamp
         outcome=outcome,
         error_kind=error_kind,
         group=group,
+        tags=_tags(members.get("tags")),
         metrics=metrics,
         latency_s=_seconds(members.get("latency_s")),
         input_hash=input_hash,
@@ -260,6 +263,19 @@ def _text(members: Mapping[str, object], name: str) -> str:
     if value and name == "group" and "\0" in value:
         raise BadSample("group contains a NUL character")
     return value or ""
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    """The tags, sorted, each once."""
+    if value is None:
+        return ()
+    items = cast("list[object]", value) if isinstance(value, list) else [None]
+    tags = [item for item in items if isinstance(item, str)]
+    if len(tags) < len(items):
+        raise BadSample(f"tags is {_shown(cast('object', value))}; use a list of texts")
+    if len(tags) > MAX_TAGS:
+        raise BadSample(f"more than {MAX_TAGS} tags")
+    return tuple(sorted(set(tags)))
 
 
 def _passed(value: object) -> bool | None:

@@ -115,7 +115,7 @@ class FacetValue(Struct, kw_only=True, frozen=True):
 class Facet(Struct, kw_only=True, frozen=True):
     """The values of one facet, most frequent first, counted over the samples that all other filters select.
 
-    ``values`` has at most 100; ``distinct`` is the number of all.
+    ``values`` has at most 100; ``distinct`` is the number of all. A sample with several tags counts for each of them.
     """
 
     name: str

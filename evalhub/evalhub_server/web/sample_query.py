@@ -42,6 +42,7 @@ FILTERS = (
         schema={"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
     ),
     _values("group", "Exact group."),
+    _values("tag", "Exact tag; samples with at least one of the values."),
     _values("epoch", "Epoch, from 0."),
     _values("error_kind", "Kind of error: `model` or `infrastructure`."),
     _values(
@@ -68,7 +69,7 @@ PAGE = (
     ),
     Parameter(
         name="facets",
-        description="Facets to count, separated by commas: `outcome`, `group`, `epoch`, `error_kind`.",
+        description="Facets to count, separated by commas: `outcome`, `group`, `tag`, `epoch`, `error_kind`.",
         schema={"type": "string"},
     ),
     Parameter(
@@ -114,6 +115,7 @@ def sample_query(query: Query, index: SampleIndex) -> SampleQuery:
     return SampleQuery(
         outcomes=cast("list[Outcome]", outcomes),
         groups=query.texts("group"),
+        tags=query.texts("tag"),
         epochs=[_epoch(value) for value in query.texts("epoch")],
         error_kinds=query.texts("error_kind"),
         metrics=tuple(_metric_filter(value, index) for value in query.texts("metric")),
