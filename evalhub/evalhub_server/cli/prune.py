@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Unpack
 
 from evalhub_server.cli.backup import Configured
@@ -10,6 +11,7 @@ from evalhub_server.cli.output import write
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.retention import Deletion, decide
 from evalhub_server.engine.backup import Source
+from evalhub_server.engine.baselines import baseline_jobs
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.retention import MAX_DELETIONS, Retention, job_facts, no_baselines
@@ -63,7 +65,10 @@ async def _pruned(source: Source, settings: Settings) -> list[Deletion]:
     try:
         await runtime.check()
         samples = SampleStore(source.roots.samples, settings.samples)
-        retention = Retention(JobStore(storage), runtime, samples, settings.retention.policy, utc_now)
+        baselines = partial(baseline_jobs, storage)
+        retention = Retention(
+            JobStore(storage), runtime, samples, settings.retention.policy, utc_now, baselines
+        )
         deletions: list[Deletion] = []
         while found := await retention.prune():
             deletions += found

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from evalhub_common.private_paths import UnsafePath, check_directory, make_private, safe_path
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.retention import Retention
+from evalhub_server.engine.retention import Baselines, Retention
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.engine.samples import SampleCollector
@@ -51,10 +51,15 @@ async def open_samples(
 
 
 def start_retention(
-    stack: AsyncExitStack, settings: Settings, store: JobStore, runtime: Runtime, files: SampleStore
+    stack: AsyncExitStack,
+    settings: Settings,
+    store: JobStore,
+    runtime: Runtime,
+    files: SampleStore,
+    baselines: Baselines,
 ) -> None:
     """Start to delete what the retention policy does not keep. ``stack`` stops it."""
-    retention = Retention(store, runtime, files, settings.retention.policy, utc_now)
+    retention = Retention(store, runtime, files, settings.retention.policy, utc_now, baselines)
     retention.start()
     stack.push_async_callback(retention.close)
 

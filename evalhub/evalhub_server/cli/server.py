@@ -29,9 +29,11 @@ from evalhub_server.cli.selection import (
     tracker_names,
 )
 from evalhub_server.cli.telemetry import ServerTelemetry
+from evalhub_server.engine.baselines import BaselineService, baseline_jobs
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import utc_now
+from evalhub_server.engine.comparisons import ComparisonService
 from evalhub_server.engine.exports import open_exports
 from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
@@ -88,6 +90,8 @@ class _Engine(NamedTuple):
     resources: ResourceService
     jobs: JobService
     samples: Samples
+    comparisons: ComparisonService
+    baselines: BaselineService
     credentials: Credentials | None
 
 
@@ -188,6 +192,8 @@ class Server:
             engine.resources,
             engine.samples.files,
             engine.samples.uploads,
+            engine.comparisons,
+            engine.baselines,
             metrics,
             self.state,
             ComponentChecks(engine.store, engine.supervisor, settings.data_dir),
@@ -295,8 +301,14 @@ class Server:
         jobs = JobService(
             store, supervisor, runtime, resources, trackers, utc_now, _new_id, exports, collector, limit
         )
-        start_retention(self._stack, settings, store, runtime, samples.files)
-        return _Engine(store, outbox, supervisor, resources, jobs, samples, credentials)
+        named = partial(baseline_jobs, selected.storage)
+        start_retention(self._stack, settings, store, runtime, samples.files, named)
+        comparisons = ComparisonService(jobs, samples.files)
+        self._stack.push_async_callback(comparisons.close)
+        baselines = BaselineService(selected.storage, jobs, utc_now)
+        return _Engine(
+            store, outbox, supervisor, resources, jobs, samples, comparisons, baselines, credentials
+        )
 
     def _start_observers(self, store: JobStore, runtime: Runtime) -> None:
         observers = self._plugins.observers()

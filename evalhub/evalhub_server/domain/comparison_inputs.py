@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from evalhub_server.domain.lineage_view import LineageView, Source
-from evalhub_server.domain.record import PlannedBenchmark
+from evalhub_server.domain.record import BenchmarkRecord, PlannedBenchmark
+from evalhub_server.domain.sample_index import SampleIndex
+from evalhub_server.domain.samples import ERROR_KINDS, current_set
 from evalhub_server.domain.scoring import finite_number, standard_error
 from evalhub_server.domain.statistics.inputs import (
     ItemStatus,
     MetricRules,
+    Note,
     Run,
     RunHeader,
     RunItems,
@@ -19,6 +22,10 @@ from evalhub_server.domain.statistics.inputs import (
 )
 from evalhub_server.models.common import State
 from evalhub_server.models.provider import MetricProperties
+from evalhub_server.models.sample import OUTCOMES, SampleSet
+
+LATENCY = "latency_s"
+"""The name of the latency of samples, unless they have a metric with this name."""
 
 _UNDECLARED = MetricProperties()
 _GROUPS: dict[str, Literal["clusters", "strata"]] = {"clusters": "clusters", "strata": "strata"}
@@ -59,7 +66,7 @@ def run_of(
     items: RunItems | None = None,
     n_expected: int | None = None,
 ) -> Run | None:
-    """The run of one benchmark; None unless it is completed.
+    """The run of one benchmark, with the faults of its samples; None unless it is completed.
 
     ``metric`` is the primary metric by default, ``rules`` are those of :func:`rules_of`. The standard error is the result's
     ``<metric>_stderr``, or ``stderr`` of the primary metric.
@@ -67,6 +74,7 @@ def run_of(
     job, planned, record = source.job, source.planned, source.record
     if record.state is not State.COMPLETED or record.result is None:
         return None
+    problems, incomplete = sample_faults(record)
     primary = planned.primary_score
     name = metric or (rules.metric if rules else "") or (primary.metric if primary else "")
     is_primary = primary is not None and name == primary.metric
@@ -91,6 +99,8 @@ def run_of(
         ),
         rules=rules or rules_of(planned, name),
         items=items,
+        problems=problems,
+        incomplete=incomplete,
     )
 
 
@@ -122,6 +132,66 @@ def items_of(
         clusters=[group or None for group in groups],
         key_hashes=key_hashes,
     )
+
+
+def items_of_index(index: SampleIndex, metric: str) -> RunItems | None:
+    """The items of a sample file with the scores of one metric; None if no sample has the metric."""
+    scores = index.metrics.get(metric)
+    if scores is None and metric == LATENCY:
+        scores = index.latency_s
+    if scores is None or not len(index):
+        return None
+    error = OUTCOMES.index("error")
+    return items_of(
+        index.ids,
+        index.epochs,
+        scores,
+        failed=[
+            ERROR_KINDS[kind] if outcome == error else None
+            for outcome, kind in zip(index.outcomes, index.error_kinds, strict=True)
+        ],
+        groups=index.group(),
+        key_hashes=index.key_hash(),
+    )
+
+
+def awaits_samples(benchmark: BenchmarkRecord) -> bool:
+    """Whether samples of a benchmark may still be stored: its workload runs, or the server reads them."""
+    samples = current_set(benchmark)
+    return benchmark.has_workload if samples is None else samples.state == "pending"
+
+
+def sample_faults(benchmark: BenchmarkRecord) -> tuple[tuple[Note, ...], tuple[Note, ...]]:
+    """What rules out every use of a benchmark's samples, and what makes them incomplete; see :class:`Run`."""
+    if awaits_samples(benchmark):
+        return (), (Note(code="samples_pending", message="the samples are not stored yet"),)
+    samples = current_set(benchmark)
+    if samples is None:
+        return (), ()
+    problems: list[Note] = []
+    incomplete: list[Note] = []
+    if samples.duplicates:
+        text = f"{samples.duplicates} samples occur more than once in the same epoch; no score can be chosen among them"
+        problems.append(Note(code="duplicate_samples", message=text))
+    match samples.state:
+        case "cut":
+            text = f"the samples were cut: {samples.message or 'a limit was reached'}"
+            incomplete.append(Note(code="samples_cut", message=text))
+        case "failed":
+            text = f"the samples could not be stored: {samples.message}"
+            incomplete.append(Note(code="samples_failed", message=text))
+        case _:
+            pass
+    return tuple(problems), tuple(incomplete)
+
+
+def expected_items(samples: SampleSet, index: SampleIndex) -> int | None:
+    """The number of items that a sample file should have; None if every line is a sample.
+
+    Lines that are no samples count as missing items, except for duplicates.
+    """
+    bad = samples.bad_lines - samples.duplicates
+    return len(set(index.ids)) + bad if bad > 0 else None
 
 
 def suite_of(

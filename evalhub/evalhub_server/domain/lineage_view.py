@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
 from evalhub_server.models.common import State
+from evalhub_server.models.job import BenchmarkRef
 
 
 class Source(Struct, frozen=True):
@@ -35,7 +36,7 @@ LineageView = Mapping[str, Source]
 """The benchmarks of a lineage by name (:func:`benchmark_names`), in the order of the first job."""
 
 
-def benchmark_names(benchmarks: Iterable[PlannedBenchmark]) -> list[str]:
+def benchmark_names(benchmarks: Iterable[PlannedBenchmark | BenchmarkRef]) -> list[str]:
     """The name of each benchmark in comparisons: ``provider_id/id``, with ``#2``, ``#3``, … where a job repeats one."""
     names: list[str] = []
     counts: dict[str, int] = {}

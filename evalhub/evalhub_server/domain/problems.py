@@ -171,6 +171,34 @@ def samples_not_available(job_id: str, index: int, state: str, message: str) -> 
     return ApiError(404, "samples_not_available", text)
 
 
+def baseline_name_invalid(name: str) -> ApiError:
+    text = f"The baseline name '{name}' is not valid: use 1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit."
+    return ApiError(400, "baseline_name_invalid", text)
+
+
+def baseline_job_missing(name: str, job_id: str) -> ApiError:
+    text = f"The baseline '{name}' names the job {job_id}, which does not exist any more. Let it name another job."
+    return ApiError(409, "baseline_job_missing", text)
+
+
+def same_job(job_id: str) -> ApiError:
+    text = f"The job {job_id} is baseline and candidate at once; compare it with another job."
+    return ApiError(
+        400, "nothing_to_compare", text, errors=[FieldError("candidate", "is the baseline itself")]
+    )
+
+
+def too_few_jobs(count: int) -> ApiError:
+    text = f"A leaderboard needs at least two jobs; the request names {count}."
+    return ApiError(400, "nothing_to_compare", text, errors=[FieldError("jobs", "names fewer than two jobs")])
+
+
+def unknown_metric(metric: str, known: Sequence[str]) -> ApiError:
+    names = ", ".join(f"'{name}'" for name in known) or "none"
+    text = f"No benchmark of the jobs has the metric '{metric}'; they have {names}."
+    return ApiError(400, "unknown_metric", text, errors=[FieldError("metric", f"is none of {names}")])
+
+
 def upload_too_large(what: str, limit_bytes: int, setting: str) -> ApiError:
     text = f"The {what} exceeds the maximum size of {limit_bytes} bytes. The server's setting {setting} raises it."
     return ApiError(413, "upload_too_large", text, {"Connection": "close"})

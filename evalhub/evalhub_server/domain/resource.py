@@ -1,4 +1,4 @@
-"""Records of providers and collections, as the server stores them."""
+"""Records of providers, collections and baselines, as the server stores them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from evalhub_server.models.baseline import BaselineConfig
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import SYSTEM_OWNER, ProviderConfig
 
@@ -18,10 +19,11 @@ class Kind(StrEnum):
 
     PROVIDER = "provider"
     COLLECTION = "collection"
+    BASELINE = "baseline"
 
 
 class ResourceRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Fields of both kinds. Times are UTC with microseconds.
+    """Fields of all kinds. Times are UTC with microseconds.
 
     System resources come from files: their owner is ``system``, they have no tenant and are read-only.
     """
@@ -58,12 +60,20 @@ class CollectionRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=
     derived: dict[str, tuple[str, ...]] = {}
 
 
-AnyResource = ProviderRecord | CollectionRecord
+class BaselineRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=True):
+    """A stored baseline, a tenant's name for a job. There is at most one for a tenant and name."""
+
+    config: BaselineConfig
+
+
+AnyResource = ProviderRecord | CollectionRecord | BaselineRecord
 
 RECORD_TYPES: dict[Kind, type[AnyResource]] = {
     Kind.PROVIDER: ProviderRecord,
     Kind.COLLECTION: CollectionRecord,
+    Kind.BASELINE: BaselineRecord,
 }
+_KINDS = {type_: kind for kind, type_ in RECORD_TYPES.items()}
 
 TAXONOMY = ("domains", "tasks", "modalities", "industries", "evaluation_targets")
 """The taxonomy lists of a collection; list requests can filter by them."""
@@ -71,11 +81,13 @@ TAXONOMY = ("domains", "tasks", "modalities", "industries", "evaluation_targets"
 
 def kind_of(record: AnyResource) -> Kind:
     """Return the kind of a record."""
-    return Kind.PROVIDER if isinstance(record, ProviderRecord) else Kind.COLLECTION
+    return _KINDS[type(record)]
 
 
 def resource_labels(record: AnyResource) -> dict[str, tuple[str, ...]]:
-    """The lists that a filter can match, by name: ``tags`` for both kinds, the taxonomy for collections."""
+    """The lists that a filter can match, by name: ``tags``, and the taxonomy of collections. Baselines have none."""
+    if isinstance(record, BaselineRecord):
+        return {}
     if isinstance(record, ProviderRecord):
         return {"tags": record.config.tags}
     config = record.config

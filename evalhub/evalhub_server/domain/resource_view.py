@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from evalhub_server.domain.resource import AnyResource, CollectionRecord, ProviderRecord
+from evalhub_server.domain.resource import AnyResource, BaselineRecord, CollectionRecord, ProviderRecord
 from evalhub_server.domain.taxonomy import VisibleBenchmarks, derived_taxonomy, with_urls
+from evalhub_server.models.baseline import Baseline
 from evalhub_server.models.collection import CollectionConfig, CollectionResource, CollectionStatus
 from evalhub_server.models.provider import Provider, ResourceInfo
 
@@ -42,6 +43,10 @@ def collection_resource(record: CollectionRecord, visible: VisibleBenchmarks) ->
         **fields,
         status=CollectionStatus(run_count=record.run_count) if has_status else None,
     )
+
+
+def baseline_resource(record: BaselineRecord) -> Baseline:
+    return Baseline(resource=_info(record), name=record.config.name, job_id=record.config.job_id)
 
 
 def _info(record: AnyResource) -> ResourceInfo:

@@ -11,7 +11,7 @@ from evalhub_server.domain import problems, transitions
 from evalhub_server.domain.benchmark_progress import progress_fault
 from evalhub_server.domain.lineage import lineage_id
 from evalhub_server.domain.outbox import without_pending_exports
-from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord, with_changes
 from evalhub_server.domain.refused_events import refused_event
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import Clock
@@ -177,6 +177,17 @@ class JobService:
             await self._store.update(job_id, identity.scope, noted)
         except StorageError as error:
             log.debug("Refused event not recorded", job_id=job_id, error=str(error))
+
+    async def pin(self, job_id: str, identity: Identity, *, pinned: bool) -> None:
+        """Pin a job, so that it is never pruned, or unpin it."""
+        try:
+            await self._store.update(
+                job_id,
+                identity.scope,
+                lambda job: job if job.progress.pinned == pinned else with_changes(job, pinned=pinned),
+            )
+        except StorageError as error:
+            raise problems.from_storage(KIND, job_id, error) from error
 
     async def cancel(self, job_id: str, identity: Identity) -> None:
         """Cancel a job; returns when nothing of it runs. Its logs stay."""

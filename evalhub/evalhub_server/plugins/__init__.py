@@ -35,6 +35,7 @@ from evalhub_server.domain.record import (
 from evalhub_server.domain.resource import (
     RECORD_TYPES,
     AnyResource,
+    BaselineRecord,
     CollectionRecord,
     Kind,
     ProviderRecord,
@@ -215,6 +216,7 @@ __all__ = [
     "Artifact",
     "Backoff",
     "BadLine",
+    "BaselineRecord",
     "BenchmarkAgent",
     "BenchmarkEvent",
     "BenchmarkRecord",

@@ -210,7 +210,7 @@ class ResourceContract:
         await storage.replace_system(second)
         assert await found(storage, PROVIDERS) == [second[0].id, mine.id]
         assert await found(storage, COLLECTIONS) == [second[1].id]
-        for kind, gone in zip(Kind, first, strict=True):
+        for kind, gone in zip((Kind.PROVIDER, Kind.COLLECTION), first, strict=True):
             with pytest.raises(NotFound):
                 await storage.get_resource(kind, gone.id, None)
         await storage.replace_system([])

@@ -10,6 +10,8 @@ from litestar.di import Provide
 from litestar.plugins import PluginProtocol
 from litestar.types import ASGIApp, OnAppInitHandler
 
+from evalhub_server.engine.baselines import BaselineService
+from evalhub_server.engine.comparisons import ComparisonService
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resources import ResourceService
@@ -18,8 +20,10 @@ from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.settings import Settings
 from evalhub_server.web.access_policy import scrape_credentials_of
 from evalhub_server.web.artifact_routes import artifact_router
+from evalhub_server.web.baselines import baseline_router, pin_router
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.collections import collection_router
+from evalhub_server.web.comparisons import comparison_router, score_router
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
 from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, refuse_options
@@ -28,6 +32,7 @@ from evalhub_server.web.export_table import table_router
 from evalhub_server.web.health import health, ready
 from evalhub_server.web.job_checks import job_check_router
 from evalhub_server.web.jobs import job_router
+from evalhub_server.web.leaderboards import leaderboard_router
 from evalhub_server.web.log_routes import log_router
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.metrics_routes import show_metrics
@@ -57,6 +62,11 @@ HANDLERS = (
     trend_router,
     provider_router,
     collection_router,
+    comparison_router,
+    score_router,
+    leaderboard_router,
+    baseline_router,
+    pin_router,
     openapi_yaml,
     openapi_json,
     docs,
@@ -70,6 +80,8 @@ def make_app(
     resources: ResourceService,
     files: SampleStore,
     uploads: SampleUploads,
+    comparisons: ComparisonService,
+    baselines: BaselineService,
     metrics: Metrics,
     state: ServerState,
     components: ComponentChecks,
@@ -82,7 +94,9 @@ def make_app(
     Without ``credentials`` clients are not authenticated. ``around_routes`` wraps the routes inside the middleware.
     ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins.
     """
-    services = Services(settings.service, jobs, resources, files, uploads, metrics, state, components)
+    services = Services(
+        settings.service, jobs, resources, files, uploads, comparisons, baselines, metrics, state, components
+    )
     policy = OriginPolicy(settings, settings.host)
     limit_bytes = settings.service.body_limit_bytes  # -1: no limit
     litestar = _Litestar(

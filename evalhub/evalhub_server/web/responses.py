@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from litestar.types import Receive, Scope, Send
@@ -63,6 +63,20 @@ NO_CONTENT = RawResponse(204, ((b"content-type", JSON.encode()),))
 
 def encode(value: object) -> bytes:
     return _encoder.encode(value)
+
+
+def encode_present(value: object) -> bytes:
+    """JSON without the members that are None, also of models that write their defaults."""
+    return _encoder.encode(_present(msgspec.to_builtins(value)))
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        return {key: _present(item) for key, item in members.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_present(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def error_body(error: ApiError, trace_id: str) -> bytes:

@@ -9,6 +9,8 @@ from evalhub_server.domain.lineage import in_lineage
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
+from evalhub_server.engine.baselines import BaselineService
+from evalhub_server.engine.comparisons import ComparisonService
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.readiness import ComponentChecks, ServerState
@@ -36,6 +38,8 @@ class Services:
         resources: ResourceService,
         files: SampleStore,
         uploads: SampleUploads,
+        comparisons: ComparisonService,
+        baselines: BaselineService,
         metrics: Metrics,
         state: ServerState,
         components: ComponentChecks,
@@ -45,6 +49,8 @@ class Services:
         self.resources = resources
         self.files = files
         self.uploads = uploads
+        self.comparisons = comparisons
+        self.baselines = baselines
         self.metrics = metrics
         self.state = state
         self.components = components

@@ -16,6 +16,7 @@ from evalhub_server.plugins import (
     RECORD_TYPES,
     SYSTEM_OWNER,
     AnyResource,
+    BaselineRecord,
     CollectionRecord,
     Kind,
     decoding,
@@ -93,7 +94,7 @@ class ResourceMapper(RecordMapper[AnyResource, ResourceChanges]):
         return tenant in (None, record.tenant) and record.owner != SYSTEM_OWNER
 
     def weight(self, record: AnyResource) -> int:
-        return len(record.config.benchmarks)
+        return 1 if isinstance(record, BaselineRecord) else len(record.config.benchmarks)
 
     def read(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Rows[AnyResource]]:
         return {

@@ -96,7 +96,7 @@ def prepare(run: Run, options: CompareOptions) -> Prepared:
     _check_lengths(items)
     scores, statuses = _clean(items)
     ids, groups, duplicates = _grouped(items)
-    problems = _range_problems(run, scores)
+    problems = [*run.problems, *_range_problems(run, scores)]
     if duplicates:
         problems.append(
             Note(

@@ -45,6 +45,8 @@ def common_items(name: str, models: Sequence[ModelRuns], options: CompareOptions
         run = model.runs.get(name)
         if run is None:
             refused.append(Note(code=model.model, message="no result"))
+        elif run.incomplete:
+            refused.append(Note(code=model.model, message=run.incomplete[0].message))
         elif run.items is None:
             refused.append(Note(code=model.model, message="no per-sample results"))
         elif run.rules.aggregation != "mean":

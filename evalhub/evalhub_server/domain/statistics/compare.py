@@ -23,7 +23,7 @@ from evalhub_server.domain.statistics.evidence import (
     is_paired,
     spread,
 )
-from evalhub_server.domain.statistics.inputs import CompareOptions, Run
+from evalhub_server.domain.statistics.inputs import INCOMPLETE_CODES, CompareOptions, Run
 from evalhub_server.domain.statistics.judging import extreme, judge
 from evalhub_server.domain.statistics.pairing import (
     Join,
@@ -185,7 +185,7 @@ def _precision(evidence: DifferenceEvidence, options: CompareOptions) -> Precisi
 
 def _incomplete(summaries: tuple[ScoreSummary | None, ScoreSummary | None]) -> list[Note]:
     """Reasons of the scores themselves that forbid a verdict."""
-    codes = {"not_a_mean", "score_differs"}
+    codes = {"not_a_mean", "score_differs", *INCOMPLETE_CODES}
     return [
         Note(code=note.code, message=f"{label}: {note.message}")
         for label, summary in zip(("baseline", "candidate"), summaries, strict=True)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from evalhub_server.domain.statistics.clusters import MIN_CLUSTERS, MIN_DF
 from evalhub_server.domain.statistics.gate_results import GateOutcome, GateRow, ScoredBenchmark
 from evalhub_server.domain.statistics.gate_wording import threshold_row_wording
+from evalhub_server.domain.statistics.inputs import INCOMPLETE_CODES
 from evalhub_server.domain.statistics.policy import GateBenchmark
 from evalhub_server.domain.statistics.results import Note, ScoreSummary
 from evalhub_server.domain.statistics.score import too_few_distinct
@@ -19,6 +20,7 @@ _INCOMPLETE_CODES = {
     "bad_range",
     "not_a_mean",
     "score_differs",
+    *INCOMPLETE_CODES,
 }
 
 

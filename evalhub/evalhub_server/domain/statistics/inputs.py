@@ -25,6 +25,10 @@ Share = Annotated[float, Meta(ge=1e-9, lt=1)]
 Margin = Annotated[float, Meta(ge=0)]
 
 
+INCOMPLETE_CODES = frozenset({"samples_pending", "samples_cut", "samples_failed"})
+"""Codes of :attr:`Run.incomplete`."""
+
+
 class RunItems(Struct, kw_only=True, frozen=True):
     """The items of one run of one benchmark, as columns of equal length: row *i* of each column is one sample and epoch.
 
@@ -44,6 +48,13 @@ class RunItems(Struct, kw_only=True, frozen=True):
     ``clusters``; an item without one is a cluster of its own."""
     key_hashes: Sequence[str | bytes | None] | None = None
     """Hash of the input and the target. Runs whose hashes of an item differ are not compared."""
+
+
+class Note(Struct, kw_only=True, frozen=True):
+    """A statement about a run or a result: a stable code and the text for users."""
+
+    code: str
+    message: str
 
 
 class MetricRules(Struct, kw_only=True, frozen=True):
@@ -92,6 +103,10 @@ class Run(Struct, kw_only=True, frozen=True):
     header: RunHeader
     rules: MetricRules
     items: RunItems | None = None
+    problems: tuple[Note, ...] = ()
+    """Faults of the samples that rule out every use of them, such as duplicates."""
+    incomplete: tuple[Note, ...] = ()
+    """Why samples are missing in a way that forbids a verdict; codes are those of :data:`INCOMPLETE_CODES`."""
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from evalhub_server.domain.statistics.bootstrap import METHOD_VERSION
 from evalhub_server.domain.statistics.evidence import DifferenceEvidence
-from evalhub_server.domain.statistics.inputs import WeightKind
+from evalhub_server.domain.statistics.inputs import Note, WeightKind
 from evalhub_server.domain.statistics.score_evidence import ScoreEvidence
 
 Flag = Literal["improved", "regressed", "non_inferior", "inferior_beyond_margin", "equivalent"]
@@ -31,13 +31,6 @@ Verdict = Literal[
 ``not_comparable``: the runs differ in something that changes scores."""
 
 
-class Note(Struct, kw_only=True, frozen=True):
-    """A statement about a result: a stable code and the text for users."""
-
-    code: str
-    message: str
-
-
 class Interval(Struct, kw_only=True, frozen=True):
     """An interval with its confidence (0.95 is 95 %) and the name of its method."""
 
@@ -51,9 +44,9 @@ class Clustering(Struct, kw_only=True, frozen=True):
     """The effect of clusters on precision."""
 
     clusters: int
-    design_effect: float | None
+    design_effect: float | None = None
     """Variance with clusters over variance without; None if the latter is 0."""
-    effective_n: float | None
+    effective_n: float | None = None
     """Number of independent items with the same precision."""
     df: float
     """Degrees of freedom (Bell and McCaffrey)."""
@@ -88,9 +81,9 @@ class ScoreSummary(Struct, kw_only=True, frozen=True):
     """Items that failed, by the model or by the infrastructure."""
     n_missing: int
     """Expected items without a record."""
-    value: float | None
+    value: float | None = None
     """The score; None without one."""
-    interval: Interval | None
+    interval: Interval | None = None
     """None where no interval is justified; ``notes`` has the reason."""
     n: int
     """Items that the score and its interval are computed from, failures that count as wrong included."""
@@ -152,20 +145,20 @@ class MissingExtremes(Struct, kw_only=True, frozen=True):
 
     n: int
     """Items with a failed or missing score on either side."""
-    worst: MissingExtreme | None
+    worst: MissingExtreme | None = None
     """Candidate's missing items at the worst score, baseline's at the best."""
-    best: MissingExtreme | None
+    best: MissingExtreme | None = None
     verdict_differs: bool
 
 
 class Precision(Struct, kw_only=True, frozen=True):
     """What the samples at hand support, in the metric's unit."""
 
-    smallest_margin: float | None
+    smallest_margin: float | None = None
     """Margins up to this one can never be confirmed with these samples, even if no item changed."""
-    detectable_difference: float | None
+    detectable_difference: float | None = None
     """Difference that is found with a power of 80 %; None if no difference is."""
-    n_for_margin: int | None
+    n_for_margin: int | None = None
     """Items needed to confirm the margin with a power of 80 % if nothing changed; None without a margin."""
 
 
@@ -231,11 +224,11 @@ class SuiteComparison(Struct, kw_only=True, frozen=True):
 
     verdict: Verdict
     wording: str
-    difference: SuiteDifference | None
+    difference: SuiteDifference | None = None
     alternatives: tuple[SuiteDifference, ...]
     """The same with other weights, if their sign differs (Simpson's paradox)."""
-    baseline: SuiteScore | None
-    candidate: SuiteScore | None
+    baseline: SuiteScore | None = None
+    candidate: SuiteScore | None = None
     weights: dict[str, float]
     """Weight of each benchmark of the suite, normalised to a sum of 1."""
     benchmarks: tuple[BenchmarkComparison, ...]
@@ -258,7 +251,7 @@ class Rank(Struct, kw_only=True, frozen=True):
     model: str
     job_id: str
     score: float
-    interval: Interval | None
+    interval: Interval | None = None
     best_rank: int
     """1 + the number of models that are significantly better."""
     worst_rank: int
@@ -297,7 +290,7 @@ class Leaderboard(Struct, kw_only=True, frozen=True):
 
     alpha: float
     weights: WeightKind
-    suite: Ranking | None
+    suite: Ranking | None = None
     """None if no two models have all benchmarks."""
     benchmarks: tuple[Ranking, ...]
     adjustment: str = "Holm over all pairs of models"

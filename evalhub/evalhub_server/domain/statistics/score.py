@@ -49,7 +49,7 @@ def score_prepared(prepared: Prepared, options: CompareOptions) -> ScoreSummary:
     header, rules = prepared.run.header, prepared.run.rules
     rows = [row for row, value in enumerate(prepared.values) if value is not None]
     values = [value for value in prepared.values if value is not None]
-    notes = list(prepared.problems)
+    notes = [*prepared.problems, *prepared.run.incomplete]
     value = math.fsum(values) / len(values) if values else None
     if rules.aggregation == "other":
         notes.append(
@@ -249,7 +249,13 @@ def _reported(run: Run, options: CompareOptions) -> ScoreSummary:
     if value is not None and not math.isfinite(value):
         value = None
     evidence = None
-    if value is not None and header.reported_stderr is not None and 0 < header.reported_stderr < math.inf:
+    known = value is not None and not run.incomplete
+    if (
+        known
+        and value is not None
+        and header.reported_stderr is not None
+        and 0 < header.reported_stderr < math.inf
+    ):
         evidence = ReportedScore(value=value, stderr=header.reported_stderr)
     expected = header.n_expected or 0
     return ScoreSummary(
@@ -263,7 +269,7 @@ def _reported(run: Run, options: CompareOptions) -> ScoreSummary:
         model_errors=options.model_errors,
         infrastructure_errors=options.infrastructure_errors,
         evidence=evidence,
-        notes=(Note(code="no_samples", message="there are no per-sample results"),),
+        notes=(*run.incomplete, Note(code="no_samples", message="there are no per-sample results")),
     )
 
 

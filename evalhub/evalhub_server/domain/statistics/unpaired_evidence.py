@@ -70,7 +70,7 @@ class MeansUnpaired(Struct, kw_only=True, frozen=True, tag_field="kind", tag="me
     first: tuple[int, float, float]
     """n, mean, standard deviation."""
     second: tuple[int, float, float]
-    bounds: tuple[float, float] | None
+    bounds: tuple[float, float] | None = None
 
     @property
     def n(self) -> int:

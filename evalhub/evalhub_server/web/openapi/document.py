@@ -183,6 +183,7 @@ def _parameters(route: Route) -> Iterator[Json]:
         yield {
             "name": parameter.name,
             "in": "query",
+            **({"required": True} if parameter.required else {}),
             "description": parameter.description,
             "allowEmptyValue": parameter.allow_empty,
             "schema": parameter.schema,

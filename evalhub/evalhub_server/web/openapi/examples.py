@@ -13,13 +13,14 @@ from evalhub_server.domain.job_view import job_in_lineage, job_resource
 from evalhub_server.domain.lineage import rerun_of
 from evalhub_server.domain.planning import effective_benchmarks, plan
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.domain.resource import CollectionRecord
+from evalhub_server.domain.resource import BaselineRecord, CollectionRecord
 from evalhub_server.domain.resource_transitions import Creation, new_collection, new_provider
 from evalhub_server.domain.resource_transitions import clone as clone_of
-from evalhub_server.domain.resource_view import collection_resource, provider_resource
+from evalhub_server.domain.resource_view import baseline_resource, collection_resource, provider_resource
 from evalhub_server.domain.samples import parse_sample, shown_line
 from evalhub_server.domain.transitions import apply_event, new_job
 from evalhub_server.domain.trends import trend_series
+from evalhub_server.models.baseline import Baseline, BaselineConfig
 from evalhub_server.models.card import EvaluationCard
 from evalhub_server.models.collection import CollectionConfig, CollectionResource
 from evalhub_server.models.common import Json, Link, Page, PassCriteria, PrimaryScore
@@ -39,6 +40,7 @@ from evalhub_server.models.sample import (
 from evalhub_server.models.trend import Trends
 from evalhub_server.web.openapi.errors import ID
 
+BASELINE_ID = "3f8e9c52-6c1b-5a0e-8a57-9b1d7f4c2e60"
 RERUN_ID = "c1d8a0e5-3f0e-4c55-9a0c-2d8e6f1b7a34"
 CREATED = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 CREATION = Creation(id=ID, owner="ada", now=CREATED)
@@ -126,11 +128,11 @@ def pending_job() -> JobResource:
 
 
 def completed_job() -> JobResource:
-    return job_resource(_completed_job())
+    return job_resource(completed_job_record())
 
 
 def rerun() -> JobResource:
-    original = _completed_job()
+    original = completed_job_record()
     job = rerun_of(original, (0,), RERUN_ID, datetime(2026, 3, 3, 8, tzinfo=UTC), owner="ada")
     return job_in_lineage(job, (original, job))
 
@@ -143,11 +145,21 @@ def job_check() -> JobCheck:
 
 
 def trends() -> Trends:
-    return Trends(series=trend_series([_completed_job()]), jobs=1, total_count=1)
+    return Trends(series=trend_series([completed_job_record()]), jobs=1, total_count=1)
+
+
+def baseline() -> Baseline:
+    config = BaselineConfig(name="nightly", job_id=ID)
+    creation: Json = {"id": BASELINE_ID, "owner": "ada", "created_at": REPORTED, "updated_at": REPORTED}
+    return baseline_resource(BaselineRecord(**creation, config=config))
+
+
+def baselines() -> Page[Baseline]:
+    return _page("baselines", baseline())
 
 
 def card() -> EvaluationCard:
-    return evaluation_card(_completed_job())
+    return evaluation_card(completed_job_record())
 
 
 def jobs() -> Page[JobResource]:
@@ -187,7 +199,7 @@ def _new_job() -> JobRecord:
     return new_job(ID, request, planned, CREATED, owner="ada")
 
 
-def _completed_job() -> JobRecord:
+def completed_job_record() -> JobRecord:
     job = _new_job()
     for body in (RUNNING, COMPLETED):
         event = msgspec.convert(body, StatusEvent).benchmark_status_event

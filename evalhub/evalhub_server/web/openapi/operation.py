@@ -17,12 +17,16 @@ JSON = "application/json"
 
 
 class Parameter(Struct, kw_only=True, frozen=True):
-    """A query parameter. ``schema`` is JSON Schema. ``allow_empty``: ``name=`` is the same as an absent parameter."""
+    """A query parameter. ``schema`` is JSON Schema. ``allow_empty``: ``name=`` is the same as an absent parameter.
+
+    A ``required`` one is neither absent nor empty.
+    """
 
     name: str
     description: str
     schema: Json
     allow_empty: bool = True
+    required: bool = False
 
 
 class RequestBody(Struct, kw_only=True, frozen=True):

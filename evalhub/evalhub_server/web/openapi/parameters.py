@@ -64,6 +64,10 @@ PATH: dict[str, Json] = {
         "description": "The provider's id, `resource.id`.",
         "schema": {"type": "string", "minLength": 1},
     },
+    "baseline_name": {
+        "description": "The baseline's name: 1 to 100 letters, digits, `.`, `_` or `-`, the first a letter or digit.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"},
+    },
     "collection_id": {
         "description": "The collection's id, `resource.id`.",
         "schema": {"type": "string", "minLength": 1},

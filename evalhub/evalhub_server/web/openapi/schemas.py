@@ -87,11 +87,13 @@ class Schemas:
         for field, own in zip(fields_of(type_), msgspec.structs.fields(type_), strict=True):
             if own.encode_name == UNKNOWN_KEYS:
                 continue
-            plain = without_null(self._plain[name]["properties"][own.encode_name])
+            given = self._plain[name]["properties"][own.encode_name]
+            optional = direction is Direction.RESPONSE and not omits and _allows_null(given)
+            plain = _without_fixed_length(without_null(given))
             if datetime in (own.type, *get_args(own.type)):
                 plain["format"] = "date-time"
             must = own.required or forced(field.rules)
-            always = must or not (omits or own.default is UNSET)
+            always = not optional and (must or not (omits or own.default is UNSET))
             schema = self._typed(plain, field, direction, omits=omits)
             if type_ in WITH_RUNTIMES and own.encode_name == "runtime":
                 schema = self._runtimes(direction)
@@ -104,6 +106,9 @@ class Schemas:
     def _model(self, name: str, direction: Direction) -> Json:
         type_ = self._structs[name]
         members = list(self.properties_of(type_, direction))
+        if (field := type_.__struct_config__.tag_field) is not None:
+            tag = {"type": "string", "enum": [type_.__struct_config__.tag]}
+            members.insert(0, Property(field, tag, True))
         schema: Json = {"type": "object"}
         if text := described(type_):
             schema["description"] = text
@@ -205,6 +210,19 @@ def without_null(schema: Json) -> Json:
     return {key: value for key, value in rest.items() if key != "default"}
 
 
+def _allows_null(schema: Json) -> bool:
+    return {"type": "null"} in schema.get("anyOf", ())
+
+
+def _without_fixed_length(schema: Json) -> Json:
+    """The schema of a list; of a tuple whose items have one type, the form that client generators read."""
+    items = schema.get("prefixItems")
+    if not items or any(item != items[0] for item in items):
+        return schema
+    kept = {key: value for key, value in schema.items() if key != "prefixItems"}
+    return kept | {"items": items[0]}
+
+
 def nullable(schema: Json) -> Json:
     """The schema, or null, which is the same as absent."""
     if "enum" in schema:
@@ -236,6 +254,17 @@ def _reachable(types: Iterable[Any]) -> set[type[Struct]]:
         found.add(type_)
         holders = (type_, KnownRuntimes) if type_ in WITH_RUNTIMES else (type_,)
         waiting += [
-            field.struct for holder in holders for field in fields_of(holder) if field.struct is not None
+            struct
+            for holder in holders
+            for field in msgspec.structs.fields(holder)
+            for struct in _structs_in(field.type)
         ]
     return found
+
+
+def _structs_in(hint: Any) -> Iterator[type[Struct]]:
+    """The models in a type: itself, members of a union, items of a list, values of a map."""
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        yield hint
+    for part in get_args(hint):
+        yield from _structs_in(part)

@@ -1,0 +1,292 @@
+"""Service for comparisons: reads the samples of jobs, and computes comparisons and leaderboards off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.comparison_inputs import (
+    awaits_samples,
+    expected_items,
+    items_of_index,
+    run_of,
+    sample_metric_of,
+    suite_of,
+)
+from evalhub_server.domain.lineage import in_lineage
+from evalhub_server.domain.lineage_view import LineageView, Source, view_of_job, view_of_lineage
+from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.sample_index import SampleIndex
+from evalhub_server.domain.samples import current_set
+from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
+from evalhub_server.domain.statistics.inputs import CompareOptions, ModelRuns, Run, WeightKind
+from evalhub_server.domain.statistics.leaderboard import leaderboard
+from evalhub_server.domain.statistics.results import Leaderboard, SuiteComparison
+from evalhub_server.domain.statistics.score import score_run
+from evalhub_server.domain.statistics.suite import compare_suites
+from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.sample_store import SampleStore
+from evalhub_server.errors import ApiError
+
+T = TypeVar("T")
+
+WAIT_S = 10.0
+"""How long a request waits for samples that are still being stored."""
+MAX_CACHED_BYTES = 32 * 1024 * 1024
+
+
+class Question(Struct, kw_only=True, frozen=True):
+    """What is compared: a metric (empty: each benchmark's primary one), options, and the weights of the suite."""
+
+    metric: str = ""
+    options: CompareOptions = CompareOptions()
+    weights: WeightKind = "declared"
+
+
+class ComparisonService:
+    """Compares jobs whose views the caller has read. ``wait_s`` bounds the wait for samples."""
+
+    def __init__(self, jobs: JobService, files: SampleStore, wait_s: float = WAIT_S) -> None:
+        self._jobs = jobs
+        self._files = files
+        self._wait_s = wait_s
+        self._results = _ResultCache()
+        self._running: dict[bytes, asyncio.Task[Any]] = {}
+        self._one_at_a_time = asyncio.Semaphore(1)
+
+    async def close(self) -> None:
+        """Wait for computations that run; each takes seconds at most."""
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def view(self, job: JobRecord, identity: Identity) -> LineageView:
+        """The benchmarks of a job with the results that count, those of its reruns included."""
+        return view_of_job(job, await self._jobs.lineage(job, identity) if in_lineage(job) else (job,))
+
+    async def newest_view(self, job: JobRecord, identity: Identity) -> LineageView:
+        """The benchmarks of the lineage of a job, each with its newest result."""
+        return view_of_lineage(await self._jobs.lineage(job, identity) if in_lineage(job) else (job,))
+
+    async def settled(self, views: Sequence[LineageView], identity: Identity) -> list[LineageView]:
+        """The views with samples that were still being stored, as far as they are after a bounded wait."""
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        waiting = {
+            source.job.id
+            for view in views
+            for source in view.values()
+            if source.completed and awaits_samples(source.record)
+        }
+        jobs = {job_id: await self._settled(job_id, deadline, identity) for job_id in sorted(waiting)}
+        return [
+            {name: Source(jobs.get(each.job.id, each.job), each.index) for name, each in view.items()}
+            for view in views
+        ]
+
+    async def _settled(self, job_id: str, deadline: float, identity: Identity) -> JobRecord:
+        feed = self._jobs.feed
+        with feed.follow(job_id) as follower:
+            while True:
+                follower.wake.clear()
+                follower.take()
+                job = await self._jobs.get(job_id, identity)
+                left_s = deadline - asyncio.get_running_loop().time()
+                pending = any(
+                    Source(job, index).completed and awaits_samples(each)
+                    for index, each in enumerate(job.benchmarks)
+                )
+                if not pending or left_s <= 0 or feed.closed:
+                    return job
+                await follower.wait(left_s)
+
+    async def compare(
+        self, baseline: LineageView, candidate: LineageView, question: Question
+    ) -> SuiteComparison:
+        """Compare two jobs."""
+        check_metric(question.metric, (baseline, candidate))
+        suite = suite_of(baseline, candidate, lambda source: run_of(source, metric=question.metric))
+        key = [
+            question,
+            *((each, _digests(each.name, baseline), _digests(each.name, candidate)) for each in suite),
+        ]
+
+        async def compute() -> SuiteComparison:
+            indexes = await self._indexes((baseline, candidate))
+            return await asyncio.to_thread(
+                lambda: compare_suites(
+                    suite_of(baseline, candidate, lambda source: _run(source, question.metric, indexes)),
+                    question.options,
+                    question.weights,
+                )
+            )
+
+        return await self._once("comparison", key, compute)
+
+    async def rank(
+        self, models: Mapping[str, LineageView], weights: Mapping[str, float], question: Question
+    ) -> Leaderboard:
+        """Rank models, each by the view of a job. ``weights`` has the benchmarks with their declared weights."""
+        check_metric(question.metric, models.values())
+        key = [
+            question,
+            dict(weights),
+            [
+                (model, source.job.id, name, run_of(source, metric=question.metric), _digests(name, view))
+                for model, view in models.items()
+                for name, source in view.items()
+            ],
+        ]
+
+        async def compute() -> Leaderboard:
+            indexes = await self._indexes(models.values())
+
+            def ranked() -> Leaderboard:
+                runs = [
+                    ModelRuns(
+                        model=model,
+                        job_id=next(iter(view.values())).job.id if view else "",
+                        runs={
+                            name: run
+                            for name, source in view.items()
+                            if (run := _run(source, question.metric, indexes)) is not None
+                        },
+                    )
+                    for model, view in models.items()
+                ]
+                return leaderboard(runs, weights, question.options, question.weights)
+
+            return await asyncio.to_thread(ranked)
+
+        return await self._once("leaderboard", key, compute)
+
+    async def scores(self, view: LineageView, question: Question) -> tuple[ScoredBenchmark, ...]:
+        """The scores of the benchmarks that have a result."""
+        check_metric(question.metric, (view,))
+        key = [
+            question,
+            [
+                (name, run_of(source, metric=question.metric), _digests(name, view))
+                for name, source in view.items()
+            ],
+        ]
+
+        async def compute() -> tuple[ScoredBenchmark, ...]:
+            indexes = await self._indexes((view,))
+
+            def scored() -> tuple[ScoredBenchmark, ...]:
+                runs = {name: _run(source, question.metric, indexes) for name, source in view.items()}
+                return tuple(
+                    ScoredBenchmark(
+                        name=name,
+                        provider_id=run.header.provider_id,
+                        benchmark_id=run.header.benchmark_id,
+                        metric=run.rules.metric,
+                        lower_is_better=run.rules.lower_is_better,
+                        summary=score_run(run, question.options),
+                    )
+                    for name, run in runs.items()
+                    if run is not None
+                )
+
+            return await asyncio.to_thread(scored)
+
+        return await self._once("scores", key, compute)
+
+    async def _indexes(self, views: Iterable[LineageView]) -> dict[tuple[str, int], SampleIndex]:
+        found: dict[tuple[str, int], SampleIndex] = {}
+        for view in views:
+            for source in view.values():
+                samples = current_set(source.record)
+                key = source.job.id, source.index
+                if not source.completed or samples is None or not samples.readable or key in found:
+                    continue
+                try:
+                    found[key] = (await self._files.open_samples(source.job, source.index)).index
+                except ApiError as error:
+                    if error.status >= 500:
+                        raise
+        return found
+
+    async def _once(self, kind: str, key: object, compute: Callable[[], Any]) -> Any:
+        """The result of ``compute`` for a key; equal requests at the same time share one computation."""
+        digest = blake2b(msgspec.json.encode((kind, key)), digest_size=16).digest()
+        result = self._results.get(digest)
+        if result is not None:
+            return result
+        task = self._running.get(digest)
+        if task is None:
+            task = asyncio.create_task(self._computed(digest, compute), name=f"{kind}-{digest.hex()[:8]}")
+            self._running[digest] = task
+            task.add_done_callback(lambda _: self._running.pop(digest, None))
+        # A client that disconnects does not end the computation of others.
+        return await asyncio.shield(task)
+
+    async def _computed(self, digest: bytes, compute: Callable[[], Any]) -> Any:
+        async with self._one_at_a_time:
+            result = await compute()
+        self._results.put(digest, result, len(msgspec.json.encode(result)))
+        return result
+
+
+class _ResultCache:
+    """The most recently used results, up to a total size of their JSON."""
+
+    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
+        self._results: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: bytes) -> Any:
+        found = self._results.get(key)
+        if found is None:
+            return None
+        self._results.move_to_end(key)
+        return found[0]
+
+    def put(self, key: bytes, result: object, size_bytes: int) -> None:
+        _, replaced_bytes = self._results.pop(key, (None, 0))
+        self._results[key] = result, size_bytes
+        self._size_bytes += size_bytes - replaced_bytes
+        while self._size_bytes > self._max_bytes:
+            _, (_, dropped_bytes) = self._results.popitem(last=False)
+            self._size_bytes -= dropped_bytes
+
+
+def check_metric(metric: str, views: Iterable[LineageView]) -> None:
+    """Raise :class:`ApiError` (400) for a metric that no result has."""
+    known = {
+        name
+        for view in views
+        for source in view.values()
+        if source.record.result is not None
+        for name in source.record.result.metrics
+    }
+    if metric and known and metric not in known:
+        raise problems.unknown_metric(metric, sorted(known)[:50])
+
+
+def _digests(name: str, view: LineageView) -> str:
+    """What identifies the samples of a benchmark."""
+    samples = current_set(view[name].record) if name in view else None
+    return f"{samples.digest}:{samples.bad_lines}" if samples is not None and samples.readable else ""
+
+
+def _run(source: Source, metric: str, indexes: Mapping[tuple[str, int], SampleIndex]) -> Run | None:
+    """The run of a benchmark with its samples."""
+    run = run_of(source, metric=metric)
+    index = indexes.get((source.job.id, source.index))
+    samples = current_set(source.record)
+    if run is None or index is None or samples is None:
+        return run
+    items = items_of_index(index, sample_metric_of(source.planned, run.rules.metric))
+    if items is None:
+        return run
+    header = replace(run.header, n_expected=expected_items(samples, index))
+    return replace(run, header=header, items=items)

@@ -1,0 +1,153 @@
+"""Leaderboards: ``/api/v1/evaluations/leaderboards``."""
+
+from __future__ import annotations
+
+from litestar import Router, route
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.comparison_view import JobLeaderboard, LeaderboardEntry, LeftOutModel, compared_job
+from evalhub_server.domain.lineage_view import LineageView, benchmark_names, lineages_of
+from evalhub_server.domain.record import JobRecord
+from evalhub_server.engine.comparisons import Question
+from evalhub_server.plugins.storage import JobQuery, Terms
+from evalhub_server.web.comparison_query import INVALID, OPTIONS, job_of, listed_of, question_of, views_of
+from evalhub_server.web.conditional import resource_response
+from evalhub_server.web.openapi import comparison_examples as examples
+from evalhub_server.web.openapi.errors import ID, not_found
+from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names
+from evalhub_server.web.openapi.parameters import TAGGED
+from evalhub_server.web.query import Query
+from evalhub_server.web.request import READ_METHODS, ApiRequest
+from evalhub_server.web.responses import RawResponse, encode_present
+from evalhub_server.web.services import Services
+
+MAX_MODELS = 50
+MAX_JOBS = 1000
+"""Jobs of a collection that a leaderboard considers: the newest ones."""
+
+LEADERBOARD_SUCCESS = Success(
+    description="The leaderboard.", type=JobLeaderboard, example=examples.leaderboard, headers=TAGGED
+)
+COLLECTION_LEADERBOARD = Operation(
+    query=OPTIONS, success=LEADERBOARD_SUCCESS, errors=(*INVALID, not_found("collection"))
+)
+
+
+@route("/{collection_id:str}", http_method=READ_METHODS, operation=COLLECTION_LEADERBOARD)
+async def collection_leaderboard(
+    request: ApiRequest, collection_id: FromPath[str], services: NamedDependency[Services]
+) -> RawResponse:
+    """Rank the models that ran a collection.
+
+    Of each model the newest job counts that has results of all benchmarks, reruns included. All pairs of models are tested on
+    the samples that all of them have; models with overlapping ranges of ranks cannot be told apart.
+    """
+    query = Query(request.scope)
+    query.allow_only(names(COLLECTION_LEADERBOARD.query))
+    question = question_of(query)
+    collection = await services.resources.get_collection(collection_id, request.identity)
+    members = collection.config.benchmarks
+    weights = {name: each.weight or 1.0 for name, each in zip(benchmark_names(members), members, strict=True)}
+    page = await services.jobs.list(
+        JobQuery(
+            tenant=request.identity.scope,
+            labels={"collection_id": Terms(values=(collection_id,))},
+            limit=MAX_JOBS,
+        )
+    )
+    chosen: dict[str, tuple[JobRecord, LineageView]] = {}
+    left_out: dict[str, str] = {}
+    for jobs in sorted(lineages_of(page.items), key=lambda each: each[-1].created_at, reverse=True):
+        job, model = jobs[-1], jobs[-1].request.model
+        name = model.name if model else ""
+        if name in chosen:
+            continue
+        view = await services.comparisons.newest_view(job, request.identity)
+        if missing := [each for each in weights if each not in view or not view[each].completed]:
+            left_out.setdefault(
+                name, f"no job of it has results of all benchmarks; {job.id} lacks {missing[0]}"
+            )
+        elif len(chosen) == MAX_MODELS:
+            left_out[name] = f"more than {MAX_MODELS} models"
+        else:
+            chosen[name] = job, {each: view[each] for each in weights}
+            left_out.pop(name, None)
+    return await _leaderboard(request, services, chosen, left_out, weights, question, collection_id)
+
+
+JOB_LEADERBOARD = Operation(
+    query=(
+        Parameter(
+            name="jobs",
+            description=f"Ids of jobs, or `name:NAME` of baselines, at most {MAX_MODELS}, separated by commas.",
+            schema={"type": "string", "minLength": 1},
+            allow_empty=False,
+            required=True,
+        ),
+        *OPTIONS,
+    ),
+    success=LEADERBOARD_SUCCESS,
+    errors=(
+        *INVALID,
+        problems.query_parameter_required("jobs"),
+        problems.too_few_jobs(1),
+        not_found("evaluation job"),
+        problems.not_found("baseline", "nightly"),
+        problems.baseline_job_missing("nightly", ID),
+    ),
+)
+
+
+@route("/", http_method=READ_METHODS, operation=JOB_LEADERBOARD)
+async def job_leaderboard(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+    """Rank the models of given jobs on the benchmarks of the first one.
+
+    Jobs of one model are told apart by their ids. A job without a result of one of the benchmarks is ranked on the others.
+    """
+    query = Query(request.scope)
+    query.allow_only(names(JOB_LEADERBOARD.query))
+    question = question_of(query)
+    references = listed_of(query, "jobs", MAX_MODELS)
+    jobs = list(
+        {job.id: job for job, _ in [await job_of(request, services, each) for each in references]}.values()
+    )
+    if len(jobs) < 2:
+        raise problems.too_few_jobs(len(jobs))
+    views = await views_of(request, services, jobs)
+    chosen: dict[str, tuple[JobRecord, LineageView]] = {}
+    for job, view in zip(jobs, views, strict=True):
+        name = job.request.model.name if job.request.model else ""
+        chosen[f"{name} ({job.id})" if name in chosen or not name else name] = job, view
+    weights = {name: source.planned.weight or 1.0 for name, source in views[0].items()}
+    return await _leaderboard(request, services, chosen, {}, weights, question, None)
+
+
+async def _leaderboard(
+    request: ApiRequest,
+    services: Services,
+    chosen: dict[str, tuple[JobRecord, LineageView]],
+    left_out: dict[str, str],
+    weights: dict[str, float],
+    question: Question,
+    collection_id: str | None,
+) -> RawResponse:
+    views = await services.comparisons.settled([view for _, view in chosen.values()], request.identity)
+    models = dict(zip(chosen, views, strict=True))
+    answer = JobLeaderboard(
+        collection_id=collection_id,
+        entries=tuple(
+            LeaderboardEntry(model=model, job=compared_job(job, models[model]))
+            for model, (job, _) in chosen.items()
+        ),
+        left_out=tuple(LeftOutModel(model=model, reason=reason) for model, reason in left_out.items()),
+        leaderboard=await services.comparisons.rank(models, weights, question),
+        metric=question.metric or None,
+    )
+    return resource_response(request, encode_present(answer))
+
+
+leaderboard_router = Router(
+    "/api/v1/evaluations/leaderboards", route_handlers=[collection_leaderboard, job_leaderboard]
+)

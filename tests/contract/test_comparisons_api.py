@@ -1,0 +1,344 @@
+"""Comparisons, leaderboards and baselines over HTTP: three models, four benchmarks, with known differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+import pytest
+
+from evalhub_server.domain.comparison_view import JobComparison, JobLeaderboard, JobScores
+from evalhub_server.domain.statistics.gate import evaluate_gate
+from evalhub_server.domain.statistics.policy import GateBenchmark, GatePolicy
+from harness import Config, RunningServer
+from harness.matrix import PROVIDER, answers, matrix_config, record
+from harness.server import API
+
+BENCHMARKS = ("clear", "noise", "prompts", "bare")
+LIMITS = {"supervisor": {"exit_grace": "100ms"}}
+
+
+def record_matrix(runs: Path) -> None:
+    for model, fixed, broken in (("base", 0, 0), ("better", 40, 5), ("worse", 5, 40)):
+        record(runs, model, "clear", answers(300, 100, flip_to_right=fixed, flip_to_wrong=broken))
+        record(
+            runs,
+            model,
+            "noise",
+            answers(150, 50, flip_to_right=bool(fixed) * 5, flip_to_wrong=bool(broken) * 6),
+        )
+        record(
+            runs,
+            model,
+            "prompts",
+            answers(60, 40, flip_to_wrong=broken // 10),
+            prompt="Another" if model == "better" else "Question",
+        )
+        record(runs, model, "bare", None, acc=0.5 + fixed / 1000, acc_stderr=0.02)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of recorded runs."""
+    folder = tmp_path_factory.mktemp("matrix") / "runs"
+    record_matrix(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(runs: Path) -> Iterator[RunningServer]:
+    config = Config(runs.parent / "config", **LIMITS)
+    matrix_config(config, runs, *BENCHMARKS, "late")
+    with RunningServer(config.folder, data_dir=runs.parent / "data") as running:
+        yield running
+
+
+def run(server: RunningServer, model: str, *benchmarks: str, **fields: Any) -> str:
+    model_ref = {"url": "http://localhost:9/v1", "name": model}
+    return server.submit(*(benchmarks or BENCHMARKS), provider=PROVIDER, model=model_ref, **fields)
+
+
+@pytest.fixture(scope="module")
+def jobs(server: RunningServer) -> dict[str, str]:
+    found = {model: run(server, model) for model in ("base", "better", "worse")}
+    for job_id in found.values():
+        server.finished(job_id)
+    return found
+
+
+def compare(server: RunningServer, baseline: str, candidate: str, **query: Any) -> dict[str, Any]:
+    text = urlencode({"baseline": baseline, "candidate": candidate, **query})
+    return server.get(f"{API}/comparisons?{text}")
+
+
+def by_name(comparison: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"].removeprefix("matrix/"): each for each in comparison["benchmarks"]}
+
+
+def mcnemar_mid_p(fixed: int, broken: int) -> float:
+    """Two-sided mid-p of McNemar's test, independently of the implementation."""
+    n, least = fixed + broken, min(fixed, broken)
+    below = sum(math.comb(n, k) for k in range(least))
+    return min(1.0, 2 * (below + math.comb(n, least) / 2) / 2**n)
+
+
+def test_what_is_claimed_refused_and_left_open(server: RunningServer, jobs: dict[str, str]):
+    answer = compare(server, jobs["base"], f"{jobs['better']},{jobs['worse']}")
+    assert answer["baseline"]["job_id"] == jobs["base"]
+    better, worse = (each["comparison"] for each in answer["candidates"])
+    assert [each["job"]["model_name"] for each in answer["candidates"]] == ["better", "worse"]
+
+    found = by_name(better)
+    assert {name: each["verdict"] for name, each in found.items()} == {
+        "clear": "better",
+        "noise": "inconclusive",
+        "prompts": "not_comparable",
+        "bare": "inconclusive",
+    }
+    assert found["clear"]["paired"]
+    assert (found["clear"]["n_matched"], found["clear"]["flips"]["fixed"]) == (400, 40)
+    assert found["clear"]["flips"]["broken_ids"] == [f"q{number}" for number in range(5)]
+    assert found["clear"]["difference"]["estimate"] == pytest.approx(35 / 400)
+    assert found["clear"]["difference"]["p"] >= mcnemar_mid_p(40, 5)
+    assert found["clear"]["difference"]["p"] < 1e-6
+    assert found["clear"]["difference"]["p_adjusted"] == pytest.approx(4 * found["clear"]["difference"]["p"])
+    assert found["noise"]["difference"]["p"] == pytest.approx(mcnemar_mid_p(5, 6), abs=0.15)
+    assert found["prompts"]["reasons"][0]["code"] == "other_prompts"
+    assert "difference" not in found["prompts"]
+    assert not found["bare"]["paired"]
+    assert "unpaired" in [each["code"] for each in found["bare"]["warnings"]]
+    assert better["verdict"] == "incomplete"
+
+    found = by_name(worse)
+    assert {name: each["verdict"] for name, each in found.items()} == {
+        "clear": "worse",
+        "noise": "inconclusive",
+        "prompts": "inconclusive",
+        "bare": "inconclusive",
+    }
+    assert (worse["n_candidates"], worse["p_adjusted"] >= worse["difference"]["p"]) == (2, True)
+    assert worse["verdict"] in ("worse", "inconclusive")
+
+
+def test_a_margin_gives_verdicts_of_non_inferiority(server: RunningServer, jobs: dict[str, str]):
+    answer = compare(server, jobs["base"], jobs["worse"], margin=0.15)
+    found = by_name(answer["candidates"][0]["comparison"])
+    assert "non_inferior" in found["noise"]["flags"]
+    assert found["clear"]["verdict"] == "worse_within_margin"
+    assert answer["options"]["margin"] == 0.15
+
+
+def test_the_answer_is_input_of_a_gate(server: RunningServer, jobs: dict[str, str]):
+    answer = compare(server, jobs["base"], jobs["worse"])
+    decoded = msgspec.convert(answer, JobComparison)
+    suite = decoded.candidates[0].comparison
+    names = [GateBenchmark(provider_id="matrix", id=name) for name in ("clear", "noise")]
+    result = evaluate_gate(GatePolicy(margin=0.05, benchmarks=tuple(names)), suite)
+    assert (result.outcome, result.exit_code) == ("fail", 1)
+    assert [each.outcome for each in result.benchmarks] == ["fail", "pass"]
+    assert evaluate_gate(GatePolicy(margin=0.2, benchmarks=tuple(names)), suite).outcome == "pass"
+    everything = evaluate_gate(GatePolicy(margin=0.2), suite)
+    assert everything.outcome == "incomplete"  # no samples of one benchmark
+
+
+def test_scores_have_intervals_and_are_input_of_a_gate(server: RunningServer, jobs: dict[str, str]):
+    answer = msgspec.convert(server.get(f"{API}/jobs/{jobs['base']}/scores"), JobScores)
+    scores = {each.name: each.summary for each in answer.scores}
+    assert scores["matrix/clear"].value == 0.75
+    assert scores["matrix/clear"].interval is not None
+    assert scores["matrix/clear"].interval.method.lower().startswith("wilson")
+    assert answer.missing == ()
+    policy = GatePolicy(
+        benchmarks=(GateBenchmark(provider_id="matrix", id="clear", threshold=0.7),), kind="threshold"
+    )
+    assert evaluate_gate(policy, None, answer.scores).outcome == "pass"
+
+
+def test_a_score_that_its_samples_do_not_explain_has_no_verdict(
+    server: RunningServer, jobs: dict[str, str], runs: Path
+):
+    record(runs, "odd", "clear", answers(390, 10), reported=0.5)
+    odd = run(server, "odd", "clear")
+    server.finished(odd)
+    only = run(server, "base", "clear")
+    server.finished(only)
+    comparison = compare(server, only, odd)["candidates"][0]["comparison"]
+    (benchmark,) = comparison["benchmarks"]
+    assert benchmark["verdict"] == "incomplete"
+    assert benchmark["reasons"][0]["code"] == "score_differs"
+    assert benchmark["candidate"]["value"] == 0.5
+    assert "interval" not in benchmark["candidate"]
+
+
+def test_a_rerun_completes_the_comparison_of_both_jobs(
+    server: RunningServer, jobs: dict[str, str], runs: Path
+):
+    record(runs, "late", "clear", answers(300, 100, flip_to_right=40))
+    late = run(server, "late", "clear", "late")
+    base = run(server, "base", "clear", "late")
+    assert server.finished(late)["status"]["state"] == "partially_failed"
+    server.finished(base)
+    first = compare(server, base, late)["candidates"][0]["comparison"]
+    assert by_name(first)["late"]["verdict"] == "incomplete"
+    for model in ("base", "late"):
+        record(runs, model, "late", answers(50, 50))
+    again = {}
+    for job_id in (base, late):
+        answer = server.call("POST", f"{API}/jobs/{job_id}/reruns", {"only": "failed"})
+        assert answer.status == 202
+        again[job_id] = answer.body["resource"]["id"]
+        server.finished(again[job_id])
+    for one, two in ((base, late), (again[base], again[late]), (base, again[late])):
+        answer = compare(server, one, two)
+        found = by_name(answer["candidates"][0]["comparison"])
+        assert found["clear"]["verdict"] == "better"
+        assert found["late"]["n_matched"] == 100
+        assert set(answer["candidates"][0]["job"]["sources"]) == {late, again[late]}
+
+
+def test_a_leaderboard_ranks_the_models_of_a_collection(server: RunningServer, runs: Path):
+    for model in ("base", "better", "worse"):
+        record(runs, model, "late", answers(50, 50))
+    missing = server.get(f"{API}/leaderboards/suite")
+    assert missing["entries"] == []
+    newest = {}
+    for model in ("base", "better", "worse", "base", "incomplete"):
+        body = {
+            "name": model,
+            "model": {"url": "http://localhost:9/v1", "name": model},
+            "collection": {"id": "suite"},
+        }
+        answer = server.call("POST", f"{API}/jobs", body)
+        assert answer.status == 202, answer.body
+        newest[model] = answer.body["resource"]["id"]
+        server.finished(newest[model])
+    answer = server.get(f"{API}/leaderboards/suite")
+    decoded = msgspec.convert(answer, JobLeaderboard)
+    assert {each.model: each.job.job_id for each in decoded.entries} == {
+        model: job_id for model, job_id in newest.items() if model != "incomplete"
+    }
+    assert [each.model for each in decoded.left_out] == ["incomplete"]
+    clear = next(each for each in decoded.leaderboard.benchmarks if each.name == "matrix/clear")
+    assert [each.model for each in clear.ranks] == ["better", "base", "worse"]
+    assert [(each.best_rank, each.worst_rank) for each in clear.ranks] == [(1, 1), (2, 2), (3, 3)]
+    late = next(each for each in decoded.leaderboard.benchmarks if each.name == "matrix/late")
+    assert all(each.tied_with_best for each in late.ranks)
+    assert all(each.interval is not None for each in late.ranks)
+
+    ids = ",".join(newest[model] for model in ("base", "better"))
+    some = server.get(f"{API}/leaderboards?jobs={ids}&metric=acc")
+    assert [each["model"] for each in some["entries"]] == ["base", "better"]
+
+
+def test_a_baseline_names_a_job(server: RunningServer, jobs: dict[str, str]):
+    path = f"{API}/baselines/nightly"
+    assert server.call("GET", path).status == 404
+    for job_id in (jobs["worse"], jobs["base"]):
+        answer = server.call("PUT", path, {"job_id": job_id})
+        assert (answer.status, answer.body["job_id"]) == (200, job_id)
+    assert server.get(path)["name"] == "nightly"
+    assert [each["name"] for each in server.get(f"{API}/baselines")["items"]] == ["nightly"]
+    comparison = compare(server, "name:nightly", jobs["better"])
+    assert (comparison["baseline"]["job_id"], comparison["baseline"]["baseline"]) == (jobs["base"], "nightly")
+    tag = server.call("GET", path).headers["etag"]
+    assert server.call("PUT", path, {"job_id": jobs["worse"]}, {"If-Match": tag}).status == 200
+    assert server.call("PUT", path, {"job_id": jobs["base"]}, {"If-Match": tag}).status == 412
+    assert server.call("DELETE", path).status == 204
+    assert server.call("DELETE", path).status == 404
+    assert server.call("PUT", path, {"job_id": jobs["base"]}, {"If-Match": tag}).status == 412
+
+
+def test_a_baseline_whose_job_is_deleted_is_a_conflict(server: RunningServer, jobs: dict[str, str]):
+    gone = run(server, "base", "clear")
+    server.finished(gone)
+    server.call("PUT", f"{API}/baselines/gone", {"job_id": gone})
+    server.call("DELETE", f"{API}/jobs/{gone}?hard_delete=true")
+    answer = server.call("GET", f"{API}/comparisons?baseline=name:gone&candidate={jobs['base']}")
+    assert answer.refusal == (409, "baseline_job_missing")
+    server.call("DELETE", f"{API}/baselines/gone")
+
+
+def test_a_job_is_pinned_and_unpinned(server: RunningServer, jobs: dict[str, str]):
+    path = f"{API}/jobs/{jobs['base']}/pin"
+    for method, pinned in (("PUT", True), ("PUT", True), ("DELETE", False), ("DELETE", False)):
+        assert server.call(method, path).status == 204
+        listed = [each["resource"]["id"] for each in server.get(f"{API}/jobs?pinned=true")["items"]]
+        assert listed == ([jobs["base"]] if pinned else [])
+    assert server.call("PUT", f"{API}/jobs/no-such-job/pin").status == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({}, 400, "query_parameter_required"),
+        ({"baseline": "base"}, 400, "query_parameter_required"),
+        ({"baseline": "base", "candidate": ","}, 400, "query_parameter_required"),
+        ({"baseline": "base", "candidate": "base"}, 400, "nothing_to_compare"),
+        ({"baseline": "base", "candidate": "no-such-job"}, 404, "resource_not_found"),
+        ({"baseline": "name:nothing", "candidate": "base"}, 404, "resource_not_found"),
+        ({"baseline": "base", "candidate": "better", "metric": "f2"}, 400, "unknown_metric"),
+        ({"baseline": "base", "candidate": "better", "alpha": "5"}, 400, "query_parameter_invalid"),
+        ({"baseline": "base", "candidate": "better", "alpha": "nan"}, 400, "query_parameter_invalid"),
+        ({"baseline": "base", "candidate": "better", "margin": "0"}, 400, "query_parameter_invalid"),
+        ({"baseline": "base", "candidate": "better", "weights": "x"}, 400, "query_parameter_value_invalid"),
+        ({"baseline": "base", "candidate": "better", "colour": "x"}, 400, "query_bad_parameter"),
+        ({"baseline": "base", "candidate": ",".join(map(str, range(21)))}, 400, "query_parameter_invalid"),
+    ],
+)
+def test_bad_comparisons_get_clear_errors(
+    server: RunningServer, jobs: dict[str, str], query: dict[str, str], status: int, code: str
+):
+    query = {name: jobs.get(value, value) for name, value in query.items()}
+    answer = server.call("GET", f"{API}/comparisons?{urlencode(query)}")
+    assert answer.refusal == (status, code)
+
+
+@pytest.mark.parametrize("name", ["-x", "a b", "x" * 101, "ä"])
+def test_bad_names_of_baselines_are_refused(server: RunningServer, jobs: dict[str, str], name: str):
+    answer = server.call("PUT", f"{API}/baselines/{quote(name)}", {"job_id": jobs["base"]})
+    assert answer.refusal == (400, "baseline_name_invalid")
+
+
+def test_tenants_see_only_their_own(server: RunningServer, jobs: dict[str, str]):
+    mine, theirs = {"X-Tenant": "team-a"}, {"X-Tenant": "team-b"}
+    body = {
+        "name": "tenant",
+        "model": {"url": "http://localhost:9/v1", "name": "base"},
+        "benchmarks": [{"id": "clear", "provider_id": PROVIDER}],
+    }
+    ids = []
+    for headers in (mine, theirs):
+        ids.append(server.call("POST", f"{API}/jobs", body, headers).body["resource"]["id"])
+        server.finished(ids[-1])
+        answer = server.call("PUT", f"{API}/baselines/main", {"job_id": ids[-1]}, headers)
+        assert answer.status == 200
+    for headers, own, other in ((mine, *ids), (theirs, *reversed(ids))):
+        assert server.call("GET", f"{API}/baselines/main", None, headers).body["job_id"] == own
+        listed = server.call("GET", f"{API}/baselines", None, headers).body["items"]
+        assert [each["job_id"] for each in listed] == [own]
+        for path, method in (
+            (f"{API}/comparisons?baseline=name:main&candidate={other}", "GET"),
+            (f"{API}/comparisons?baseline={other}&candidate={own}", "GET"),
+            (f"{API}/leaderboards?jobs={own},{other}", "GET"),
+            (f"{API}/jobs/{other}/scores", "GET"),
+            (f"{API}/jobs/{other}/pin", "PUT"),
+        ):
+            assert server.call(method, path, None, headers).status == 404, path
+        assert server.call("PUT", f"{API}/baselines/main", {"job_id": other}, headers).status == 404
+
+
+def test_baselines_survive_a_restart(tmp_path: Path):
+    runs = tmp_path / "runs"
+    record(runs, "base", "clear", answers(30, 10))
+    config = Config(tmp_path / "config", **LIMITS)
+    matrix_config(config, runs, "clear")
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as running:
+        job_id = run(running, "base", "clear")
+        running.finished(job_id)
+        running.call("PUT", f"{API}/baselines/main", {"job_id": job_id})
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as running:
+        assert running.get(f"{API}/baselines/main")["job_id"] == job_id
