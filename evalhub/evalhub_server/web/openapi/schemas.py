@@ -215,12 +215,15 @@ def _allows_null(schema: Json) -> bool:
 
 
 def _without_fixed_length(schema: Json) -> Json:
-    """The schema of a list; of a tuple whose items have one type, the form that client generators read."""
+    """The schema of a list; of a tuple whose items have one type, or are numbers, the form that client generators read."""
     items = schema.get("prefixItems")
-    if not items or any(item != items[0] for item in items):
+    if not items:
+        return schema
+    item = items[0] if all(each == items[0] for each in items) else {"type": "number"}
+    if any(each not in (item, {"type": "integer"}) for each in items):
         return schema
     kept = {key: value for key, value in schema.items() if key != "prefixItems"}
-    return kept | {"items": items[0]}
+    return kept | {"items": item}
 
 
 def nullable(schema: Json) -> Json:
