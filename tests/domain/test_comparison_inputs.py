@@ -62,6 +62,7 @@ def test_a_run_has_what_identifies_it() -> None:
         ({"acc": True}, None, None),
         ({"acc": 10**400, "acc_stderr": math.nan}, None, None),
         ({"other": 1}, None, None),
+        ({"acc": 1e101, "acc_stderr": 1e200}, None, None),
     ],
 )
 def test_only_finite_numbers_are_scores(

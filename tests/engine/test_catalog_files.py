@@ -143,6 +143,7 @@ def test_properties_of_metrics_are_read(tmp_path: Path):
         ({"second": "acc"}, 7, "[1].metric: is listed twice"),
         ({"second": '""'}, 7, "[1].metric: is required"),
         ({"range": "[1, 0]"}, 6, "[0].range: must be two numbers, the smallest and the largest possible"),
+        ({"range": "[0, 1e101]"}, 6, "[0].range: must be two numbers, the smallest and the largest possible"),
         ({"range": "[0]"}, 6, "[0].range: expected `array` of length >= 2"),
     ],
 )

@@ -11,6 +11,7 @@ from evalhub_server.domain.record import BenchmarkRecord, PlannedBenchmark
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.samples import ERROR_KINDS, current_set
 from evalhub_server.domain.scoring import finite_number, standard_error
+from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
 from evalhub_server.domain.statistics.inputs import (
     ItemStatus,
     MetricRules,
@@ -79,7 +80,7 @@ def run_of(
     name = metric or (rules.metric if rules else "") or (primary.metric if primary else "")
     is_primary = primary is not None and name == primary.metric
     metrics = record.result.metrics
-    error = standard_error(metrics, name, is_primary=is_primary)
+    error = _computable(standard_error(metrics, name, is_primary=is_primary))
     parameters = dict(planned.parameters)
     limit = parameters.get("num_examples")
     reference = planned.test_data_ref
@@ -94,7 +95,7 @@ def run_of(
             parameters=parameters,
             num_examples=limit if isinstance(limit, int) and not isinstance(limit, bool) else None,
             n_expected=n_expected,
-            reported_value=finite_number(metrics.get(name)),
+            reported_value=_computable(finite_number(metrics.get(name))),
             reported_stderr=error,
         ),
         rules=rules or rules_of(planned, name),
@@ -102,6 +103,11 @@ def run_of(
         problems=problems,
         incomplete=incomplete,
     )
+
+
+def _computable(number: float | None) -> float | None:
+    """The number, unless it is so large that squares are infinite."""
+    return number if number is not None and abs(number) <= MAX_ABS_SCORE else None
 
 
 def items_of(

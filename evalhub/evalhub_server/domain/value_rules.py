@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
 from evalhub_server.models.common import GitRef, HardwareConfig, TestDataRef
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
@@ -259,7 +260,7 @@ def _benchmark(benchmark: ProviderBenchmark) -> _Violations:
 def _metric(properties: MetricProperties) -> _Violations:
     if properties.range is not None:
         low, high = properties.range
-        if not -math.inf < low < high < math.inf:  # YAML, unlike JSON, can say .nan and .inf
+        if not -MAX_ABS_SCORE <= low < high <= MAX_ABS_SCORE:  # not for nan, which YAML can say
             yield "range", METRIC_RANGE
 
 

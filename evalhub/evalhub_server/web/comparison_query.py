@@ -127,7 +127,7 @@ def number_of(query: Query, name: str, *, minimum: float, below: float) -> float
         return None
     number = float(text) if len(text) < 40 and _NUMBER.fullmatch(text) else math.nan
     if not minimum <= number < below:
-        kind = f"number of at least {minimum:g}" if below == math.inf else "number above 0 and below 1"
+        kind = f"number of at least {minimum:g}" if below > 1 else "number above 0 and below 1"
         raise problems.query_parameter_invalid(name, kind, text)
     return number
 

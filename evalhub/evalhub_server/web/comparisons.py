@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from litestar import Router, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.comparison_view import CandidateComparison, JobComparison, JobScores, compared_job
+from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
 from evalhub_server.domain.statistics.planning import MIN_MARGIN
 from evalhub_server.domain.statistics.suite import adjust_candidates
 from evalhub_server.web.comparison_query import (
@@ -84,7 +83,7 @@ async def compare_jobs(request: ApiRequest, services: NamedDependency[Services])
     """
     query = Query(request.scope)
     query.allow_only(names(COMPARE_JOBS.query))
-    question = question_of(query, margin=number_of(query, "margin", minimum=MIN_MARGIN, below=math.inf))
+    question = question_of(query, margin=number_of(query, "margin", minimum=MIN_MARGIN, below=MAX_ABS_SCORE))
     wanted = [required_of(query, "baseline"), *listed_of(query, "candidate", MAX_CANDIDATES)]
     jobs = [await job_of(request, services, reference) for reference in wanted]
     baseline, *candidates = jobs

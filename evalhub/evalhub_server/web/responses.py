@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
@@ -66,14 +67,19 @@ def encode(value: object) -> bytes:
 
 
 def encode_present(value: object) -> bytes:
-    """JSON without the members that are None, also of models that write their defaults."""
+    """JSON without the members that are None or not finite, also of models that write their defaults."""
     return _encoder.encode(_present(msgspec.to_builtins(value)))
+
+
+def _is_present(value: object) -> bool:
+    """JSON has neither None here nor numbers that are not finite."""
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def _present(value: Any) -> Any:
     if isinstance(value, dict):
         members = cast("dict[str, Any]", value)
-        return {key: _present(item) for key, item in members.items() if item is not None}
+        return {key: _present(item) for key, item in members.items() if _is_present(item)}
     if isinstance(value, list | tuple):
         return [_present(item) for item in cast("list[Any]", value)]
     return value

@@ -231,7 +231,8 @@ async def _open(request: ApiRequest, job_id: str, index: str, services: Services
 
 UPLOAD_SAMPLES = Operation(
     query=(ATTEMPT,),
-    body=RequestBody(media_type=JSONL, examples={"one": examples.SAMPLE_LINE}),
+    # JSON lines of any content type; client generators know this one, and drop the operation otherwise.
+    body=RequestBody(media_type="application/octet-stream", examples={"one": examples.SAMPLE_LINE}),
     success=Success(description="The samples are stored.", type=SampleSet, example=examples.sample_set),
     errors=(
         problems.query_parameter_invalid("attempt", "positive integer", "0"),
