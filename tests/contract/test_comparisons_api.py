@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -172,6 +173,34 @@ def test_a_score_that_its_samples_do_not_explain_has_no_verdict(
     assert benchmark["reasons"][0]["code"] == "score_differs"
     assert benchmark["candidate"]["value"] == 0.5
     assert "interval" not in benchmark["candidate"]
+
+
+def test_samples_that_are_still_written_are_awaited(server: RunningServer, jobs: dict[str, str], runs: Path):
+    held = runs / "written"
+    record(runs, "slow", "clear", answers(300, 100, flip_to_right=40), hold=held)
+    base, slow = run(server, "base", "clear"), run(server, "slow", "clear")
+    for job_id in (base, slow):
+        server.finished(job_id)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(compare, server, base, slow)
+        held.touch()
+        (benchmark,) = answer.result(30)["candidates"][0]["comparison"]["benchmarks"]
+    assert (benchmark["verdict"], benchmark["n_matched"]) == ("better", 400)
+
+
+@pytest.mark.slow  # the wait is ten seconds long
+def test_samples_that_do_not_come_leave_the_comparison_incomplete(
+    server: RunningServer, jobs: dict[str, str], runs: Path
+):
+    held = runs / "never written"
+    record(runs, "stuck", "clear", answers(300, 100, flip_to_right=40), hold=held)
+    base, stuck = run(server, "base", "clear"), run(server, "stuck", "clear")
+    for job_id in (base, stuck):
+        server.finished(job_id)
+    (benchmark,) = compare(server, base, stuck)["candidates"][0]["comparison"]["benchmarks"]
+    assert benchmark["verdict"] == "incomplete"
+    assert "samples_pending" in [each["code"] for each in benchmark["reasons"]]
+    held.touch()
 
 
 def test_a_rerun_completes_the_comparison_of_both_jobs(

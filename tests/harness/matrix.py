@@ -41,10 +41,14 @@ def record(
     *,
     reported: float | None = None,
     prompt: str = "Question",
+    hold: Path | None = None,
     **metrics: float,
 ) -> None:
-    """Record a run: a score for each sample, and the mean as the reported score unless another one is given."""
-    run: dict[str, Any] = {"metrics": metrics}
+    """Record a run: a score for each sample, and the mean as the reported score unless another one is given.
+
+    The adapter writes the samples when the file ``hold`` exists, after its report.
+    """
+    run: dict[str, Any] = {"metrics": metrics, **({"hold": str(hold)} if hold else {})}
     if scores is not None:
         run["metrics"]["acc"] = sum(scores) / len(scores) if reported is None else reported
         run["samples"] = [

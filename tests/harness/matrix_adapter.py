@@ -1,6 +1,7 @@
 """Adapter that repeats a recorded run: ``matrix_adapter.py FOLDER`` reads ``FOLDER/<model>/<benchmark>.json``.
 
-The file has the ``metrics`` to report and, if the run has samples, their lines as ``samples``.
+The file has the ``metrics`` to report and, if the run has samples, their lines as ``samples``. With ``hold``, they are
+written after the report, when the file of that name exists.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -18,8 +20,8 @@ def main() -> None:
     if not file.exists():
         sys.exit(3)
     run = json.loads(file.read_text("utf-8"))
-    if "samples" in run:
-        lines = "".join(json.dumps(each) + "\n" for each in run["samples"])
+    lines = "".join(json.dumps(each) + "\n" for each in run.get("samples", ()))
+    if lines and "hold" not in run:
         Path(spec["samples_path"]).write_text(lines, "utf-8")
     event = {
         "provider_id": spec["provider_id"],
@@ -34,6 +36,10 @@ def main() -> None:
         {"Content-Type": "application/json"},
     )
     urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).close()
+    if "hold" in run:
+        while not Path(run["hold"]).exists():
+            time.sleep(0.02)
+        Path(spec["samples_path"]).write_text(lines, "utf-8")
 
 
 if __name__ == "__main__":
