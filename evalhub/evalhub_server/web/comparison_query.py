@@ -10,6 +10,7 @@ from typing import cast, get_args
 from evalhub_server.domain import problems
 from evalhub_server.domain.lineage_view import LineageView
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
 from evalhub_server.domain.statistics.inputs import CompareOptions, MissingPolicy, WeightKind
 from evalhub_server.domain.statistics.planning import MIN_MARGIN
 from evalhub_server.engine.comparisons import Question
@@ -22,9 +23,9 @@ from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.services import Services
 
 BY_NAME = "name:"
-_NUMBER = re.compile(r"[0-9]*\.?[0-9]+(e-?[0-9]+)?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
-_SHARE: Json = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+_SHARE: Json = {"type": "number", "minimum": 1e-9, "exclusiveMaximum": 1}
 ALPHA = Parameter(
     name="alpha",
     description="Two-sided error probability; intervals have the confidence 1 - alpha. Default: 0.05.",
@@ -68,7 +69,7 @@ OPTIONS = (
 MARGIN = Parameter(
     name="margin",
     description="Largest acceptable loss, in the metric's unit; enables the verdicts `not_worse` and `equivalent`.",
-    schema={"type": "number", "minimum": MIN_MARGIN},
+    schema={"type": "number", "minimum": MIN_MARGIN, "exclusiveMaximum": MAX_ABS_SCORE},
 )
 INVALID = (
     problems.query_parameter_invalid("alpha", "number above 0 and below 1", "5"),
