@@ -103,6 +103,22 @@ def test_jobs_beyond_the_newest_are_deleted_with_their_files(tmp_path: Path) -> 
         assert server.call("GET", f"{API}/jobs/{new}/benchmarks/0/samples").status == 200
 
 
+def test_jobs_of_baselines_and_pinned_jobs_are_kept(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    config = configured(tmp_path / "config")
+    with RunningServer(config.folder, data_dir=data) as server:
+        named, pinned, other, newest = (finished(server) for _ in range(4))
+        assert server.call("PUT", f"{API}/baselines/main", {"job_id": named}).status == 200
+        assert server.call("PUT", f"{API}/jobs/{pinned}/pin").status == 204
+    config = configured(tmp_path / "again", samples_for="1ms")
+    printed = prune(config, data)
+    assert not stored_files(data, other)
+    assert not stored_files(data, newest)
+    assert stored_files(data, named)
+    assert stored_files(data, pinned)
+    assert not any(job_id in line for line in printed for job_id in (named, pinned))
+
+
 def test_nothing_is_deleted_without_a_policy(tmp_path: Path) -> None:
     config = configured(tmp_path / "config")
     assert "no limit is set" in prune(config, tmp_path / "data", status=1)[-1]
