@@ -25,7 +25,10 @@ PROGRAM = [sys.executable, "-m", "evalhub_server"]
 MODEL = ("--model", "m=http://model.test/v1")
 QUICK = (*MODEL, "-b", "quick/q")
 SLOW = (*MODEL, "-b", "slow/s")
-ALL_COMMANDS = ("run", "jobs", "show", "logs", "samples", "rerun", "cancel", "export")
+ALL_COMMANDS = (
+    *("run", "jobs", "show", "logs", "samples", "rerun", "cancel", "export"),
+    *("compare", "leaderboard", "gate", "baseline"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +232,34 @@ def test_jobs_show_logs_and_cancel(env: dict[str, str]):
     again = command(env, "cancel", job_id)
     assert again.returncode == 1
     assert "because it is 'completed'" in again.stderr
+
+
+def test_a_rerun_repeats_what_failed_in_a_new_job(env: dict[str, str]):
+    partly = json.loads(command(env, "run", *QUICK, "-b", "broken/f", "--json").stdout)[0]["resource"]["id"]
+    done = command(env, "rerun", partly, "--json")
+    assert done.returncode == 1
+    (job,) = json.loads(done.stdout)
+    assert job["resource"]["derived_from"] == partly
+    assert [each["id"] for each in job["status"]["benchmarks"]] == ["f"]
+    assert len(output(env, "rerun", partly, "--only", "0", "--no-wait")) == 1
+
+
+def test_logs_are_followed_until_the_end(env: dict[str, str]):
+    (job,) = output(env, "run", *QUICK, "--no-wait")
+    done = command(env, "logs", "-f", job["resource"]["id"], "--benchmark", "0")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+
+
+def test_an_export_is_a_file_in_the_format_of_its_name(env: dict[str, str], tmp_path: Path):
+    (job,) = output(env, "run", *QUICK, "--tag", "exported")
+    file = tmp_path / "table.json"
+    assert command(env, "export", job["resource"]["id"], "-o", str(file)).returncode == 0
+    assert json.loads(file.read_text("utf-8"))[0]["job_id"] == job["resource"]["id"]
+    assert [each.name for each in tmp_path.iterdir()] == ["table.json"]
+    assert job["resource"]["id"] in command(env, "export", "--tag", "exported").stdout
+    assert command(env, "export", job["resource"]["id"], "-o", "/nope/x.csv").returncode == 69
+    assert command(env, "export", "nope", "-o", str(tmp_path / "x.csv")).returncode == 64
+    assert not (tmp_path / "x.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from evalhub_server import __version__
-from evalhub_server.cli import data_commands, job_commands
+from evalhub_server.cli import comparison_commands, data_commands, job_commands
 from evalhub_server.cli.help import Command, Group, show_error
 from evalhub_server.cli.output import OutputError
 from evalhub_server.cli.run_command import run_command
@@ -188,7 +188,7 @@ def plugins_command(*, as_json: bool) -> int:
     return list_plugins(as_json=as_json)
 
 
-for _command in (run_command, *job_commands.COMMANDS, *data_commands.COMMANDS):
+for _command in (run_command, *job_commands.COMMANDS, *comparison_commands.COMMANDS, *data_commands.COMMANDS):
     cli.add_command(_command)
 
 

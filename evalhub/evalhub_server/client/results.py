@@ -11,6 +11,8 @@ from evalhub_server.client.resources import Json, Page
 from evalhub_server.client.transport import Transport, Value, decode
 
 API = "/api/v1/evaluations"
+COMPARISON_S = 120.0
+"""How long a comparison may take: of many models on many samples it takes seconds, after a wait for samples."""
 ExportFormat = Literal["json", "csv", "parquet", "md", "latex"]
 ExportLevel = Literal["jobs", "benchmarks", "samples"]
 
@@ -78,30 +80,28 @@ class Results:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def compare(
-        self,
-        baseline: str,
-        candidates: Sequence[str],
-        *,
-        metric: str | None = None,
-        margin: float | None = None,
-        alpha: float | None = None,
-    ) -> Json:
-        """The comparison of jobs with a baseline, which is a job's id or ``name:NAME``."""
-        query: dict[str, Value] = {
-            "baseline": baseline,
-            "candidate": ",".join(candidates),
-            "metric": metric,
-            "margin": margin,
-            "alpha": alpha,
-        }
-        return decode(self._transport.request("GET", f"{API}/comparisons", query).body)
+    def compare(self, baseline: str, candidates: Sequence[str], **options: Value) -> Json:
+        """The comparison of jobs with a baseline; each is a job's id or ``name:NAME`` of a baseline.
 
-    def leaderboard(self, collection_id: str) -> Json:
+        ``options``: ``metric``, ``margin``, ``alpha`` and others of the REST API.
+        """
+        query: dict[str, Value] = {"baseline": baseline, "candidate": ",".join(candidates), **options}
+        return self._get(f"{API}/comparisons", query)
+
+    def scores(self, job_id: str, **options: Value) -> Json:
+        """The scores of a job with their intervals."""
+        return self._get(f"{JOBS}/{quote(job_id, safe='')}/scores", options)
+
+    def leaderboard(self, collection_id: str, **options: Value) -> Json:
         """Models and benchmarks of a collection, from the newest complete job of each model."""
-        return decode(
-            self._transport.request("GET", f"{API}/leaderboards/{quote(collection_id, safe='')}").body
-        )
+        return self._get(f"{API}/leaderboards/{quote(collection_id, safe='')}", options)
+
+    def leaderboard_of_jobs(self, jobs: Sequence[str], **options: Value) -> Json:
+        """The same of given jobs, each an id or ``name:NAME`` of a baseline."""
+        return self._get(f"{API}/leaderboards", {"jobs": ",".join(jobs), **options})
+
+    def _get(self, path: str, query: dict[str, Value]) -> Json:
+        return decode(self._transport.request("GET", path, query, timeout_s=COMPARISON_S).body)
 
     def export(
         self,

@@ -58,8 +58,13 @@ def markdown_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Ite
         yield _markdown_row([_one_line(cell) for cell in row])
 
 
+def escaped_markdown(text: str) -> str:
+    """The text with backslashes before characters that have a meaning in Markdown or HTML."""
+    return re.sub(r"([\\|<>`*_\[\]])", r"\\\1", text)
+
+
 def _markdown_row(cells: Sequence[str]) -> bytes:
-    escaped = (re.sub(r"([\\|<>`*_\[\]])", r"\\\1", cell) if cell != "---" else cell for cell in cells)
+    escaped = (escaped_markdown(cell) if cell != "---" else cell for cell in cells)
     return f"| {' | '.join(escaped)} |\n".encode(errors="replace")
 
 
