@@ -21,10 +21,9 @@ from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse, encode, json_response
 from evalhub_server.web.sample_export import FileResponse, file_chunks
 from evalhub_server.web.services import Services
-from evalhub_server.web.uploads import ATTEMPT, attempt_of, body_chunks, index_of
+from evalhub_server.web.uploads import ATTEMPT, OCTETS, attempt_of, body_chunks, index_of
 
 PATH = "/{job_id:str}/benchmarks/{benchmark_index:str}/artifacts"
-OCTETS = "application/octet-stream"
 NAME = Parameter(
     name="name", description="The artifact's name, such as `logs/run.eval`.", schema={"type": "string"}
 )

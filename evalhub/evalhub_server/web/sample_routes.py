@@ -39,7 +39,7 @@ from evalhub_server.web.sample_query import (
     sample_query,
 )
 from evalhub_server.web.services import Services
-from evalhub_server.web.uploads import ATTEMPT, attempt_of, body_chunks, index_of
+from evalhub_server.web.uploads import ATTEMPT, OCTETS, attempt_of, body_chunks, index_of
 
 PATH = "/{job_id:str}/benchmarks/{benchmark_index:str}/samples"
 NOT_AVAILABLE = (
@@ -231,8 +231,7 @@ async def _open(request: ApiRequest, job_id: str, index: str, services: Services
 
 UPLOAD_SAMPLES = Operation(
     query=(ATTEMPT,),
-    # JSON lines of any content type; client generators know this one, and drop the operation otherwise.
-    body=RequestBody(media_type="application/octet-stream", examples={"one": examples.SAMPLE_LINE}),
+    body=RequestBody(media_type=OCTETS, examples={"one": examples.SAMPLE_LINE}),
     success=Success(description="The samples are stored.", type=SampleSet, example=examples.sample_set),
     errors=(
         problems.query_parameter_invalid("attempt", "positive integer", "0"),

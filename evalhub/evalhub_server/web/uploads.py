@@ -11,6 +11,9 @@ from evalhub_server.web.openapi.operation import Parameter
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import ApiRequest
 
+OCTETS = "application/octet-stream"
+"""The content type of uploads in the OpenAPI document: generators of clients know no other one for bytes."""
+
 ATTEMPT = Parameter(
     name="attempt",
     description="The attempt of the benchmark that the upload belongs to, from 1. Default: the current one.",

@@ -256,8 +256,8 @@ class LimitedProtocol(Protocol):
             if head > self._limits.head_bytes:
                 self._too_large = True
                 raise ValueError("head too large")  # the parser stops, and send_400_response is called
+        super().on_headers_complete()  # raises for a malformed target, which then gets 400
         self._phase = _Phase.BODY
-        super().on_headers_complete()
         if self._unknown_method:
             self.scope["method"] = self._unknown_method
             self._unknown_method = ""
