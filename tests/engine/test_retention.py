@@ -119,6 +119,17 @@ def test_jobs_of_baselines_and_pinned_jobs_are_kept(tmp_path: Path) -> None:
     assert not any(job_id in line for line in printed for job_id in (named, pinned))
 
 
+def test_a_baseline_is_kept(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    config = configured(tmp_path / "config", keep_last_per_model_and_benchmark=1, samples_for="1ms")
+    with RunningServer(config.folder, data_dir=data) as server:
+        old, new = finished(server), finished(server)
+        answer = server.call("PUT", "/api/v1/evaluations/baselines/best", {"job_id": old})
+        assert answer.status in (200, 201), answer
+        assert [line.split()[:2] for line in prune(config, data, "--dry-run")[:-1]] == [[new, "samples"]]
+    assert [line.split()[:2] for line in prune(config, data)[:-1]] == [[new, "samples"]]
+
+
 def test_nothing_is_deleted_without_a_policy(tmp_path: Path) -> None:
     config = configured(tmp_path / "config")
     assert "no limit is set" in prune(config, tmp_path / "data", status=1)[-1]

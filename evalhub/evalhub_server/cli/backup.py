@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, TypeVar, Unpack
 from evalhub_server import __version__
 from evalhub_server.cli.output import write
 from evalhub_server.cli.selection import make_selected, runtime_name, storage_name
-from evalhub_server.engine.backup import Source, back_up, restore, verify_backup, verify_stored
+from evalhub_server.engine.backup import Source, back_up, restore
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.stored_files import FileRoots
+from evalhub_server.engine.verification import verify_backup, verify_stored
 from evalhub_server.errors import EvalHubError, StartupError
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.discovery import load_plugins

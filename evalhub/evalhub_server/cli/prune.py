@@ -9,13 +9,15 @@ from evalhub_server.cli.backup import Configured
 from evalhub_server.cli.data_dir import check_data_dir
 from evalhub_server.cli.output import write
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.resource import AnyResource, BaselineRecord
 from evalhub_server.domain.retention import Deletion, decide
 from evalhub_server.engine.backup import Source
 from evalhub_server.engine.baselines import baseline_jobs
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.retention import MAX_DELETIONS, Retention, job_facts, no_baselines
+from evalhub_server.engine.retention import MAX_DELETIONS, Retention, job_facts
 from evalhub_server.engine.sample_store import SampleStore
+from evalhub_server.engine.stored_files import jobs_among
 from evalhub_server.errors import StartupError
 from evalhub_server.logs import configure_logs, flush_logs
 from evalhub_server.plugins.runtime import Runtime
@@ -50,12 +52,13 @@ def _runtime(source: Source) -> Runtime:
 
 
 async def _planned(source: Source, settings: Settings) -> list[Deletion]:
-    jobs: list[JobRecord] = []
-    problems = await source.storage.examine(None, jobs.append)
+    records: list[JobRecord | AnyResource] = []
+    problems = await source.storage.examine(None, records.append)
     for problem in problems:
         write(f"error: {problem}\n")
-    runtime, policy, baselines = _runtime(source), settings.retention.policy, await no_baselines()
-    facts = [await job_facts(job, runtime, policy, baselines) for job in jobs]
+    runtime, policy = _runtime(source), settings.retention.policy
+    baselines = {record.config.job_id for record in records if isinstance(record, BaselineRecord)}
+    facts = [await job_facts(job, runtime, policy, baselines) for job in jobs_among(records)]
     return decide(facts, policy, utc_now())
 
 

@@ -20,7 +20,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -30,8 +30,9 @@ from msgspec import Struct
 
 from evalhub_common.private_paths import make_private
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.engine.stored_files import FileRoots, named_files
-from evalhub_server.errors import EvalHubError, StorageError
+from evalhub_server.domain.resource import AnyResource
+from evalhub_server.engine.stored_files import FileRoots, jobs_among, named_files
+from evalhub_server.errors import EvalHubError
 from evalhub_server.plugins.storage import Storage
 
 FORMAT = 1
@@ -99,9 +100,10 @@ async def _fill(source: Source, part: Path, version: str, now: datetime) -> tupl
         attempt += 1
         await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
         make_private(part)
-        database, jobs = part / DATABASE, list[JobRecord]()
+        database, records = part / DATABASE, list[JobRecord | AnyResource]()
         await source.storage.backup(database)
-        problems = await source.storage.examine(database, jobs.append)
+        problems = await source.storage.examine(database, records.append)
+        jobs = jobs_among(records)
         files = [BackedUpFile(path=DATABASE, bytes=database.stat().st_size, sha256=sha256(database))]
         before = missing
         copied, missing = await asyncio.to_thread(_copy_files, source.roots, jobs, part)
@@ -170,75 +172,6 @@ def read_manifest(backup: Path) -> Manifest:
         raise BackupError(f"The manifest of the backup {backup} cannot be read: {error}.") from error
 
 
-async def verify_backup(backup: Path, storage_of: Callable[[str], Storage]) -> tuple[Manifest, list[str]]:
-    """The manifest, and what is wrong: files against sizes and digests, the database, records against files.
-
-    Raises:
-        BackupError: it is no backup.
-    """
-    manifest = read_manifest(backup)
-    problems = await asyncio.to_thread(lambda: list(_changed_files(backup, manifest)))
-    jobs: list[JobRecord] = []
-    try:
-        problems += await storage_of(manifest.storage).examine(backup / DATABASE, jobs.append)
-    except StorageError as error:
-        problems.append(str(error))
-    listed = {file.path for file in manifest.files}
-    roots = FileRoots(samples=backup / "samples")
-    problems += [
-        f"{file.relative}: missing in the backup, but job {job.id} has it"
-        for job in jobs
-        for file in named_files(job, roots)
-        if file.required and file.relative.as_posix() not in listed
-    ]
-    return manifest, problems
-
-
-async def verify_stored(source: Source) -> tuple[int, list[str]]:
-    """The number of jobs, and what is wrong with the database and with the files that its records name.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
-    jobs, problems = await _examine(source)
-    if problems:
-        # A server may have deleted or pruned a job between reading its record and looking for its files.
-        jobs, again = await _examine(source)
-        problems = [problem for problem in again if problem in problems]
-    return jobs, problems
-
-
-async def _examine(source: Source) -> tuple[int, list[str]]:
-    jobs: list[JobRecord] = []
-    problems = await source.storage.examine(None, jobs.append)
-    problems += await asyncio.to_thread(lambda: list(_file_problems(jobs, source.roots)))
-    return len(jobs), problems
-
-
-def _file_problems(jobs: list[JobRecord], roots: FileRoots) -> Iterator[str]:
-    for job in jobs:
-        for file in named_files(job, roots):
-            if not file.required:
-                continue
-            try:
-                if sha256(file.path) != file.digest:
-                    yield f"{file.path}: its content is not what job {job.id} has stored (SHA-256)"
-            except OSError as error:
-                yield f"{file.path}: {error.strerror}, but job {job.id} has it"
-
-
-def _changed_files(backup: Path, manifest: Manifest) -> Iterator[str]:
-    for file in manifest.files:
-        path = _inside(backup, file.path)
-        try:
-            if path.stat().st_size != file.bytes:
-                yield f"{file.path}: {path.stat().st_size} bytes instead of {file.bytes}"
-            elif sha256(path) != file.sha256:
-                yield f"{file.path}: its content has changed since the backup (SHA-256)"
-        except OSError as error:
-            yield f"{file.path}: {error.strerror}"
-
-
 async def restore(
     backup: Path, storage_name: str, storage_in: Callable[[Path], Storage], data_dir: Path
 ) -> Manifest:
@@ -278,7 +211,7 @@ async def restore(
 def _restore_files(backup: Path, manifest: Manifest, part: Path) -> None:
     make_private(part)
     for file in manifest.files:
-        source = _inside(backup, file.path)
+        source = inside(backup, file.path)
         if file.path == DATABASE:
             intact = source.is_file() and sha256(source) == file.sha256
         else:
@@ -293,7 +226,7 @@ def _changed(backup: Path, path: str) -> BackupError:
     )
 
 
-def _inside(backup: Path, path: str) -> Path:
+def inside(backup: Path, path: str) -> Path:
     """A path of the manifest, which must not lead out of the backup. Raises :class:`BackupError`."""
     parts = PurePosixPath(path)
     if (

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.resource import AnyResource
 from evalhub_server.engine.artifact_files import artifact_path
 from evalhub_server.engine.sample_files import data_name, index_path, job_part
 from evalhub_server.plugins.runtime import Runtime
@@ -33,6 +34,10 @@ class NamedFile(NamedTuple):
     required: bool = False
     bytes: int = 0
     digest: str = ""
+
+
+def jobs_among(records: list[JobRecord | AnyResource]) -> list[JobRecord]:
+    return [record for record in records if isinstance(record, JobRecord)]
 
 
 def named_files(job: JobRecord, roots: FileRoots) -> Iterator[NamedFile]:

@@ -21,6 +21,9 @@ ResourceChange = Callable[[AnyResource], AnyResource | None]
 """Like :data:`JobChange`, for a provider or collection."""
 
 
+OnRecord = Callable[[JobRecord | AnyResource], object]
+"""What :meth:`Storage.examine` calls with each record."""
+
 Sort = Literal["created_at", "updated_at", "name", "curation_order", "catalog"]
 """Sort keys of :class:`ResourceQuery`."""
 
@@ -182,10 +185,10 @@ class Storage(ABC):
             f"This storage has no backups of its own ({self.description}). Use the database's tools."
         )
 
-    async def examine(self, source: Path | None, on_job: Callable[[JobRecord], None]) -> list[str]:
+    async def examine(self, source: Path | None, on_record: OnRecord) -> list[str]:
         """Check the database, or the file ``source`` of :meth:`backup`; returns what is wrong, one text for each fault.
 
-        Calls ``on_job`` with every job that can be decoded, perhaps in another thread. Not called on an open storage; a
+        Calls ``on_record`` with every record that can be decoded, perhaps in another thread. Not called on an open storage; a
         server may be using the database meanwhile.
 
         Raises:

@@ -7,7 +7,7 @@ a list for each row with the index of its table and its values, and finally the 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 from msgspec import Struct
 
-from evalhub_server.plugins import JobMigration, JobRecord, Kind, StartupError, StorageError
+from evalhub_server.plugins import JobMigration, Kind, OnRecord, StartupError, StorageError
 from evalhub_storage_postgres import jobs, resources
 from evalhub_storage_postgres.schema import MIGRATIONS, migrate
 
@@ -104,7 +104,7 @@ async def restore(session: Session, database: str, source: Path, migration: JobM
             await session.copy_records_to_table(table.name, records=records, columns=table.columns)
 
 
-def examine_file(source: Path, on_job: Callable[[JobRecord], None]) -> list[str]:
+def examine_file(source: Path, on_record: OnRecord) -> list[str]:
     """Decode every record of a backup; returns what is wrong."""
     problems: list[str] = []
     try:
@@ -113,30 +113,32 @@ def examine_file(source: Path, on_job: Callable[[JobRecord], None]) -> list[str]
             for index, group in groupby(rows, key=_table_index):
                 table = header.tables[index]
                 for row in group:
-                    problems += _decoded(table.name, dict(zip(table.columns, row[1:], strict=True)), on_job)
+                    problems += _decoded(
+                        table.name, dict(zip(table.columns, row[1:], strict=True)), on_record
+                    )
     except (StorageError, OSError, ValueError, LookupError) as error:
         problems.append(f"{source.name}: {error}")
     return problems
 
 
-async def examine(connection: Connection, on_job: Callable[[JobRecord], None]) -> list[str]:
+async def examine(connection: Connection, on_record: OnRecord) -> list[str]:
     """Decode every record of the database, as of one moment; returns what is wrong. Raises asyncpg's errors."""
     problems: list[str] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await _header(connection)
         for table, columns in (("evalhub_jobs", _JOB), ("evalhub_resources", _RESOURCE)):
             async for row in _select(connection, table, list(columns)):
-                problems += _decoded(table, dict(zip(columns, row, strict=True)), on_job)
+                problems += _decoded(table, dict(zip(columns, row, strict=True)), on_record)
     return problems
 
 
-def _decoded(table: str, row: dict[str, Any], on_job: Callable[[JobRecord], None]) -> list[str]:
+def _decoded(table: str, row: dict[str, Any], on_record: OnRecord) -> list[str]:
     try:
         if table == "evalhub_jobs":
-            on_job(jobs.decode(*(row[name] for name in _JOB)))
+            on_record(jobs.decode(*(row[name] for name in _JOB)))
         elif table == "evalhub_resources":
             kind, *rest = (row[name] for name in _RESOURCE)
-            resources.decode(Kind(kind), *rest)
+            on_record(resources.decode(Kind(kind), *rest))
     except StorageError as error:
         return [str(error)]
     return []

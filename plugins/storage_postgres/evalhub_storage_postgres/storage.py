@@ -19,6 +19,7 @@ from evalhub_server.plugins import (
     JobQuery,
     JobRecord,
     Kind,
+    OnRecord,
     ResourceChange,
     ResourcePage,
     ResourceQuery,
@@ -120,11 +121,11 @@ class PostgresStorage(Storage):
             await database.open(self._patience_s, lambda session: self._restore(session, source))
         await database.close()
 
-    async def examine(self, source: Path | None, on_job: Callable[[JobRecord], None]) -> list[str]:
+    async def examine(self, source: Path | None, on_record: OnRecord) -> list[str]:
         if source is not None:
-            return await asyncio.to_thread(backup.examine_file, source, on_job)
+            return await asyncio.to_thread(backup.examine_file, source, on_record)
         async with self._separate("Examining the database") as connection:
-            return await backup.examine(connection, on_job)
+            return await backup.examine(connection, on_record)
 
     async def _restore(self, session: Session, source: Path) -> None:
         await backup.restore(session, self._address.redacted_url, source, self._migration)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from evalhub_server.plugins import JobRecord, StorageError, make_private
+from evalhub_server.plugins import OnRecord, StorageError, make_private
 from evalhub_storage_sqlite.connection import BUSY_TIMEOUT_S
 from evalhub_storage_sqlite.faults import fix_for
 from evalhub_storage_sqlite.jobs import JOBS
@@ -60,7 +60,7 @@ def restore(source: Path, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def examine(path: Path, on_job: Callable[[JobRecord], None], *, immutable: bool) -> list[str]:
+def examine(path: Path, on_record: OnRecord, *, immutable: bool) -> list[str]:
     """Check pages, indices, references between tables, and that every record decodes; returns what is wrong.
 
     ``immutable``: nothing writes to the file, so no file is created beside it.
@@ -71,14 +71,12 @@ def examine(path: Path, on_job: Callable[[JobRecord], None], *, immutable: bool)
     try:
         with closing(_connect(path, "&immutable=1" if immutable else "")) as connection:
             connection.execute("BEGIN")
-            return list(_findings(connection, path, on_job))
+            return list(_findings(connection, path, on_record))
     except sqlite3.Error as error:
         raise StorageError(f"The database {path} cannot be read: {error}. {fix_for(error)}") from error
 
 
-def _findings(
-    connection: sqlite3.Connection, path: Path, on_job: Callable[[JobRecord], None]
-) -> Iterator[str]:
+def _findings(connection: sqlite3.Connection, path: Path, on_record: OnRecord) -> Iterator[str]:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID:
         yield f"{path.name}: it is not a database of this server"
@@ -97,21 +95,19 @@ def _findings(
             "the server that wrote it, or let this one migrate a copy"
         )
         return
-    yield from _undecodable(connection, JOBS, "SELECT id FROM jobs ORDER BY seq", on_job)
+    yield from _undecodable(connection, JOBS, "SELECT id FROM jobs ORDER BY seq", on_record)
     for kind, mapper in RESOURCES.items():
         ids = f"SELECT id FROM resources WHERE kind = '{kind.value}' ORDER BY seq"  # noqa: S608  of an enum
-        yield from _undecodable(connection, mapper, ids, lambda _: None)
+        yield from _undecodable(connection, mapper, ids, on_record)
 
 
-def _undecodable(
-    connection: sqlite3.Connection, mapper: Any, ids: str, on_record: Callable[[Any], None]
-) -> Iterator[str]:
+def _undecodable(connection: sqlite3.Connection, mapper: Any, ids: str, on_record: OnRecord) -> Iterator[str]:
     cursor = connection.execute(ids)
     while batch := [record_id for (record_id,) in cursor.fetchmany(_BATCH)]:
         yield from _decoded(mapper.read(connection, batch).values(), on_record)
 
 
-def _decoded(rows: Sequence[Any], on_record: Callable[[Any], None]) -> Iterator[str]:
+def _decoded(rows: Sequence[Any], on_record: OnRecord) -> Iterator[str]:
     for row in rows:
         try:
             record = row.decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from evalhub_server.plugins import (
     JobQuery,
     JobRecord,
     Kind,
+    OnRecord,
     ResourceChange,
     ResourcePage,
     ResourceQuery,
@@ -166,9 +167,9 @@ class SqliteStorage(Storage):
     async def restore(self, source: Path) -> None:
         await asyncio.to_thread(backup.restore, source, self._file())
 
-    async def examine(self, source: Path | None, on_job: Callable[[JobRecord], None]) -> list[str]:
+    async def examine(self, source: Path | None, on_record: OnRecord) -> list[str]:
         path = self._file() if source is None else source
-        return await asyncio.to_thread(backup.examine, path, on_job, immutable=source is not None)
+        return await asyncio.to_thread(backup.examine, path, on_record, immutable=source is not None)
 
     def _file(self) -> Path:
         if self._path is None:
