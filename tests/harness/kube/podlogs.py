@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from io import BytesIO
 
 from aiohttp import web
 
@@ -39,7 +40,7 @@ class PodLogs:
             why = (state.get("waiting") or {}).get("reason", "PodInitializing")
             text = f'container "{container}" in pod "{name}" is waiting to start: {why}'
             raise problems.bad_request(text)
-        lines = bytes(self._text[uid_of(pod), container]).splitlines(keepends=True)
+        lines = BytesIO(self._text[uid_of(pod), container]).readlines()  # a carriage return ends no line
         if "tailLines" in query:
             count = int(query["tailLines"])
             lines = lines[-count:] if count else []
