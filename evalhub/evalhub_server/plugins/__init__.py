@@ -60,6 +60,7 @@ from evalhub_server.errors import (
     StorageLost,
     StorageUnavailable,
 )
+from evalhub_server.models.baseline import BaselineConfig
 from evalhub_server.models.collection import CollectionBenchmark, CollectionConfig
 from evalhub_server.models.common import (
     GitRef,
@@ -218,6 +219,7 @@ __all__ = [
     "Artifact",
     "Backoff",
     "BadLine",
+    "BaselineConfig",
     "BaselineRecord",
     "BenchmarkAgent",
     "BenchmarkEvent",
