@@ -92,6 +92,7 @@ def test_the_metadata_declare_the_requirements(metadata: PathDistribution):
         "k8s",
         "mlflow",
         "otel",
+        "parquet",
         "postgres",
         "all",
         "dev",

@@ -33,7 +33,7 @@ WAIT = Parameter(
         "Delays the response until the job changes, at most this long, such as `30s`; more than `60s` is shortened to that. "
         "Without `since` and `If-None-Match`, a job that has ended is returned at once."
     ),
-    schema={"type": "string"},
+    schema={"type": "string", "pattern": r"^([0-9]{1,9}(\.[0-9]{0,9})?(ms|s|m|h))*$"},
 )
 SINCE = Parameter(
     name="since",

@@ -68,7 +68,7 @@ EXPORT = Operation(
         headers=("Content-Disposition", "Content-Security-Policy"),
     ),
     errors=(
-        *LIST[1:],
+        *LIST,
         problems.query_parameter_value_invalid("format", "|".join(FORMAT_NAMES)),
         problems.query_parameter_mismatch(("jobs", "name")),
         not_found("evaluation job"),

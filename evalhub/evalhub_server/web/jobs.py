@@ -105,7 +105,7 @@ LIST_JOBS = Operation(
     success=Success(
         description="One page of jobs.", type=Page[JobResource], example=examples.jobs, headers=TAGGED
     ),
-    errors=LIST,
+    errors=(*LIST, problems.query_parameter_value_invalid("view", "|".join(VIEWS))),
 )
 
 

@@ -91,17 +91,17 @@ class ThreadRuntime(Runtime):
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
         workload = self._workload(handle)
         lines = list(workload.lines) if workload else []
-        if lines and options.tail_lines < 0:
+        if options.tail_lines >= 0:
+            lines = lines[max(len(lines) - options.tail_lines, 0) :]
+        if lines:
             yield "".join(f"{line}\n" for line in lines).encode()
-        elif lines:
-            yield "\n".join(lines[max(len(lines) - options.tail_lines, 0) :]).encode()
 
     async def remove(self, job_id: str, tenant: str) -> None:
         for key in [key for key in self._workloads if key[0] == job_id]:
             del self._workloads[key]
 
     async def close(self) -> None:
-        """Ask the threads to end: nobody hears them any more."""
+        """Ask the threads to end."""
         for workload in self._workloads.values():
             workload.stopping.set()
 
