@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,20 @@ def test_run_exits_with_1_if_a_job_failed_or_failed_in_part(env: dict[str, str])
     assert json.loads(partly.stdout)[0]["status"]["state"] == "partially_failed"
 
 
-def started(env: dict[str, str], *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*PROGRAM, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+@contextmanager
+def started(env: dict[str, str], *arguments: str, **options: Any) -> Generator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [*PROGRAM, *arguments],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # so that a failed test does not wait
 
 
 def first_job(process: subprocess.Popen[str]) -> str:
