@@ -25,7 +25,9 @@ ATTACKER, VICTIM, VOLUME_GROUP, RANDOM_USER = 54321, 54322, 54323, 1_000_680_000
 
 def as_user(uid: int, gid: int | None = None, *groups: int) -> tuple[str, ...]:
     more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
-    return ("setpriv", f"--reuid={uid}", f"--regid={uid if gid is None else gid}", more)
+    # Another user cannot write the measurements of coverage.
+    unmeasured = ("env", "-u", "COVERAGE_PROCESS_START", "-u", "COVERAGE_PROCESS_CONFIG")
+    return (*unmeasured, "setpriv", f"--reuid={uid}", f"--regid={uid if gid is None else gid}", more)
 
 
 @pytest.fixture

@@ -224,6 +224,8 @@ def boot_id() -> str:
 
     Empty where start times are absolute anyway.
     """
+    if sys.platform != "linux":
+        return ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         init = LinuxProcesses().find(1)  # a container has an init of its own

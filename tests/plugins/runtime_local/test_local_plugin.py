@@ -98,7 +98,7 @@ async def test_an_unsafe_jobs_directory_stops_the_start(tmp_path: Path) -> None:
 def test_windows_is_refused_plainly() -> None:
     """Imports with everything hidden that Windows does not have."""
     code = (
-        "import asyncio, os, pathlib, signal, structlog, msgspec, subprocess\n"
+        "import asyncio, os, pathlib, signal, structlog, msgspec, subprocess, sys\n"
         "for module, names in ((os, 'posix_spawn pidfd_open getsid geteuid killpg fchmod O_NOFOLLOW O_CLOEXEC "
         "O_NONBLOCK POSIX_SPAWN_DUP2 sched_getaffinity WNOHANG'), (signal, 'SIGKILL SIGHUP pidfd_send_signal')):\n"
         "    for name in names.split():\n"
@@ -106,6 +106,7 @@ def test_windows_is_refused_plainly() -> None:
         "from evalhub_runtime_local.plugin import make_runtime\n"
         "from evalhub_runtime_local.settings import LocalSettings\n"
         "from evalhub_server.plugins import PluginContext\n"
+        "sys.platform = 'win32'\n"
         "runtime = make_runtime(LocalSettings(), PluginContext())\n"
         "os.name = 'nt'\n"
         "try:\n"
