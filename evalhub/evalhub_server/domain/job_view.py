@@ -105,7 +105,7 @@ def job_summary(job: JobRecord) -> JobResource:
             state=job.state,
             message=job.progress.message,
             duration_s=job.duration_s,
-            benchmark_states={state: states[state] for state in State if states[state]},
+            benchmark_states={state.value: states[state] for state in State if states[state]},
         ),
         results=JobResults(test=job.progress.test),
         name=request.name,

@@ -258,7 +258,7 @@ class JobStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     message: Message
     benchmarks: tuple[BenchmarkStatus, ...] = ()
     duration_s: float | None = None
-    benchmark_states: dict[State, int] = {}
+    benchmark_states: dict[str, int] = {}
 
 
 class JobExport(Struct, kw_only=True, frozen=True, omit_defaults=True):
