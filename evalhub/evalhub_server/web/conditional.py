@@ -18,6 +18,7 @@ from evalhub_server.domain.entity_tags import (
     resource_tag,
 )
 from evalhub_server.engine.change_feed import ChangeFeed
+from evalhub_server.web.disconnect import disconnected
 from evalhub_server.web.openapi.operation import Parameter
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import ApiRequest
@@ -94,7 +95,7 @@ async def long_poll(
     since = _since(request, query)
     deadline = asyncio.get_running_loop().time() + wait_s
     with feed.follow(job_id) as follower:
-        gone = asyncio.create_task(until_disconnected(request), name="long-poll-disconnect")
+        gone = asyncio.create_task(disconnected(request.receive), name="long-poll-disconnect")
         try:
             while True:
                 follower.wake.clear()
@@ -116,12 +117,6 @@ async def _first(changed: asyncio.Event, gone: asyncio.Task[None], left_s: float
         await asyncio.wait((waiting, gone), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
-
-
-async def until_disconnected(request: ApiRequest) -> None:
-    """Return when the client has closed the connection. The request has no body that is still to be read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _wait_s(text: str) -> float:

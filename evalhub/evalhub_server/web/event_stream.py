@@ -9,6 +9,7 @@ from typing import Any
 
 from litestar.types import Receive, Scope, Send
 
+from evalhub_server.web.disconnect import until_disconnect
 from evalhub_server.web.uvicorn_protocol import ABORT
 
 EVENT_STREAM = "text/event-stream"
@@ -56,20 +57,12 @@ class StreamResponse:
         if scope["type"] == "http" and scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        sending = asyncio.create_task(self._send_all(send), name="stream")
-        leaving = asyncio.create_task(_until_disconnected(receive), name="stream-disconnect")
         try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, leaving):
-                task.cancel()
-            (failure, _) = await asyncio.gather(sending, leaving, return_exceptions=True)
-        if isinstance(failure, TimeoutError):
+            await until_disconnect(receive, self._send_all(send))
+        except TimeoutError:
             # Closing would wait for the reader to take what is buffered.
             message: Any = {"type": ABORT}
             await send(message)
-        elif isinstance(failure, Exception):
-            raise failure
 
     async def _send_all(self, send: Send) -> None:
         await self._send(send, self._first)
@@ -82,8 +75,3 @@ class StreamResponse:
     async def _send(self, send: Send, body: bytes, *, more: bool = True) -> None:
         async with asyncio.timeout(self._stalled_s):
             await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-async def _until_disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

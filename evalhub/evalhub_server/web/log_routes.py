@@ -17,6 +17,7 @@ from evalhub_server.web.log_response import LogResponse
 from evalhub_server.web.openapi.errors import not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success
 from evalhub_server.web.openapi.parameters import boolean
+from evalhub_server.web.paths import index_of
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import SelfSending
@@ -104,12 +105,10 @@ async def benchmark_logs(
     `tail_lines` and the limits act as on the logs of a job.
     """
     query = Query(request.scope)
-    options = _options(query)
-    if not re.fullmatch(r"[0-9]{1,18}", benchmark_index, re.ASCII):
-        raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", benchmark_index)
+    options, index = _options(query), index_of(benchmark_index)
     if query.boolean("follow", default=False):
-        return await _followed(services, request, job_id, int(benchmark_index), options)
-    read = partial(services.jobs.logs, job_id, int(benchmark_index), options, request.identity)
+        return await _followed(services, request, job_id, index, options)
+    read = partial(services.jobs.logs, job_id, index, options, request.identity)
     return LogResponse(read, services.settings, keep_end=options.tail_lines > 0)
 
 

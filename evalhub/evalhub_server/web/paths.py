@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import posixpath
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
 from evalhub_common.callback_tokens import redact_callback_path
+from evalhub_server.domain import problems
 
 METRICS_PATH = "/metrics"
 MAX_PATH_BYTES = 16 * 1024
@@ -68,6 +70,13 @@ def routing_path(raw_path: bytes) -> str:
 def restore_slashes(parameters: Mapping[str, str]) -> dict[str, str]:
     """The parameters of a :func:`routing_path` with real slashes."""
     return {name: value.replace(SLASH, "/") for name, value in parameters.items()}
+
+
+def index_of(text: str) -> int:
+    """The benchmark index in a path. Raises :class:`ApiError`."""
+    if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
+        raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", text)
+    return int(text)
 
 
 def redirect_page(location: str) -> bytes:

@@ -18,6 +18,7 @@ from evalhub_server.models.sample import Sample, SamplePage, SampleSet
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, not_found
 from evalhub_server.web.openapi.operation import Operation, RequestBody, Success, names
+from evalhub_server.web.paths import index_of
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse, encode, json_response
@@ -39,7 +40,7 @@ from evalhub_server.web.sample_query import (
     sample_query,
 )
 from evalhub_server.web.services import Services
-from evalhub_server.web.uploads import ATTEMPT, OCTETS, attempt_of, body_chunks, index_of
+from evalhub_server.web.uploads import ATTEMPT, OCTETS, attempt_of, body_chunks
 
 PATH = "/{job_id:str}/benchmarks/{benchmark_index:str}/samples"
 NOT_AVAILABLE = (

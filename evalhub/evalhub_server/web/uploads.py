@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,13 +28,6 @@ def attempt_of(query: Query) -> int | None:
     if attempt < 1:
         raise problems.query_parameter_invalid("attempt", "positive integer", str(attempt))
     return attempt
-
-
-def index_of(text: str) -> int:
-    """The benchmark index of a path. Raises :class:`ApiError`."""
-    if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
-        raise problems.query_parameter_invalid("benchmark_index", "non-negative integer", text)
-    return int(text)
 
 
 async def body_chunks(request: ApiRequest) -> AsyncIterator[bytes]:
