@@ -35,10 +35,14 @@ def plain_cell(value: Any) -> str:
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
     """RFC 4180, UTF-8. Texts that a spreadsheet would take for formulas get a leading apostrophe; numbers do not."""
     for row in _with_header(columns, rows):
-        text = io.StringIO()
-        cells = [spreadsheet_text(cell) if isinstance(cell, str) else plain_cell(cell) for cell in row]
-        csv.writer(text).writerow(cells)
-        yield text.getvalue().encode(errors="replace")
+        yield csv_line(spreadsheet_text(cell) if isinstance(cell, str) else plain_cell(cell) for cell in row)
+
+
+def csv_line(cells: Iterable[object]) -> bytes:
+    """One row of CSV, with the cells as they are; None is empty."""
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode(errors="replace")
 
 
 def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from evalhub_server.domain import problems
 from evalhub_server.domain.samples import current_set
 from evalhub_server.engine.sample_store import benchmark_at
 from evalhub_server.models.sample import Artifact, ArtifactList
+from evalhub_server.web.file_response import FileResponse, file_chunks
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, RequestBody, Success, names
@@ -20,7 +21,6 @@ from evalhub_server.web.paths import index_of
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse, encode, json_response
-from evalhub_server.web.sample_export import FileResponse, file_chunks
 from evalhub_server.web.services import Services
 from evalhub_server.web.uploads import ATTEMPT, OCTETS, attempt_of, body_chunks
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import re
-import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
@@ -17,16 +14,17 @@ from litestar.di import NamedDependency
 from evalhub_server.domain import problems
 from evalhub_server.domain.export_rows import COLUMNS, LEVELS, NUMBERS, Level, Row, rows_of, sample_row
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.domain.table_formats import FORMATS, plain_cell
+from evalhub_server.domain.table_formats import FORMATS
 from evalhub_server.engine.identity import Identity
 from evalhub_server.errors import ApiError
 from evalhub_server.plugins.storage import JobQuery
+from evalhub_server.web.file_response import FileResponse, file_chunks, joined
 from evalhub_server.web.job_filters import JOB_FILTERS, job_query
 from evalhub_server.web.openapi.errors import LIST, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names
+from evalhub_server.web.parquet import PARQUET, Kind, parquet_file, parquet_missing
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
-from evalhub_server.web.sample_export import CHUNK_BYTES, FileResponse, file_chunks, parquet_missing
 from evalhub_server.web.services import Services
 
 PAGE = 200
@@ -35,11 +33,8 @@ PAGE = 200
 MAX_JOBS = 1000
 """Maximum number of ids in ``jobs``."""
 
-ROW_GROUP = 1000
-PARQUET = "parquet"
-PARQUET_TYPE = "application/vnd.apache.parquet"
-FORMAT_NAMES = (*FORMATS, PARQUET)
-MEDIA_TYPES = (*(media_type.partition(";")[0] for media_type, _ in FORMATS.values()), PARQUET_TYPE)
+FORMAT_NAMES = (*FORMATS, "parquet")
+MEDIA_TYPES = (*(media_type.partition(";")[0] for media_type, _ in FORMATS.values()), PARQUET)
 
 JOBS = Parameter(
     name="jobs",
@@ -95,11 +90,12 @@ async def export(request: ApiRequest, services: NamedDependency[Services]) -> Fi
     rows = _rows(_Source(services, level, loop), first, pages)
     columns = COLUMNS[level]
     name = f"evalhub-{level}.{'tex' if kind == 'latex' else kind}"
-    if kind == PARQUET:
-        file = await asyncio.to_thread(_parquet_file, columns, rows)
-        return FileResponse(file_chunks(file), PARQUET_TYPE, name)
+    if kind == "parquet":
+        kinds: dict[str, Kind] = {each: "number" if each in NUMBERS else "text" for each in columns}
+        file = await asyncio.to_thread(parquet_file, kinds, rows)
+        return FileResponse(file_chunks(file), PARQUET, name)
     media_type, write = FORMATS[kind]
-    return FileResponse(_chunks(write(columns, rows)), media_type, name)
+    return FileResponse(joined(write(columns, rows)), media_type, name)
 
 
 async def _pages(query: Query, services: Services, identity: Identity) -> AsyncIterator[list[JobRecord]]:
@@ -172,57 +168,6 @@ def _sample_rows(source: _Source, job: JobRecord) -> Iterator[Row]:
             continue  # removed since the job was read
         for line in samples.lines(range(len(samples.index))):
             yield sample_row(job, benchmark.index, msgspec.json.decode(line))
-
-
-def _chunks(lines: Iterator[bytes]) -> Iterator[bytes]:
-    chunk = bytearray()
-    for line in lines:
-        chunk += line
-        if len(chunk) >= CHUNK_BYTES:
-            yield bytes(chunk)
-            chunk.clear()
-    if chunk:
-        yield bytes(chunk)
-
-
-def _parquet_file(columns: Sequence[str], rows: Iterable[Row]) -> Any:
-    """Write a Parquet file; returns it, open and rewound. Blocks. Raises :class:`ApiError` (501) without pyarrow."""
-    try:
-        arrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise parquet_missing() from None
-    types = {name: arrow.float64() if name in NUMBERS else arrow.string() for name in columns}
-    schema = arrow.schema([*types.items()])
-    file = tempfile.TemporaryFile()  # noqa: SIM115  the response closes it
-    with parquet.ParquetWriter(file, schema) as writer:
-        batch: list[Row] = []
-        for row in rows:
-            batch.append(row)
-            if len(batch) == ROW_GROUP:
-                writer.write_batch(_batch(arrow, schema, batch))
-                batch = []
-        writer.write_batch(_batch(arrow, schema, batch))
-    file.seek(0)
-    return file
-
-
-def _batch(arrow: Any, schema: Any, rows: list[Row]) -> Any:
-    columns = [
-        arrow.array(
-            [_number(row[at]) if field.name in NUMBERS else _text(row[at]) for row in rows], field.type
-        )
-        for at, field in enumerate(schema)
-    ]
-    return arrow.record_batch(columns, schema=schema)
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else re.sub("[\ud800-\udfff]", "?", plain_cell(value))
 
 
 table_router = Router("/api/v1/evaluations/export", route_handlers=[export])

@@ -15,21 +15,16 @@ from evalhub_server.domain.sample_query import Rows, Selection, select
 from evalhub_server.engine.sample_reader import SampleFile
 from evalhub_server.models.common import Link
 from evalhub_server.models.sample import Sample, SamplePage, SampleSet
+from evalhub_server.web.file_response import FileResponse, file_chunks
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, not_found
 from evalhub_server.web.openapi.operation import Operation, RequestBody, Success, names
+from evalhub_server.web.parquet import PARQUET, parquet_missing
 from evalhub_server.web.paths import index_of
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse, encode, json_response
-from evalhub_server.web.sample_export import (
-    FileResponse,
-    csv_chunks,
-    file_chunks,
-    jsonl_chunks,
-    parquet_file,
-    parquet_missing,
-)
+from evalhub_server.web.sample_export import csv_chunks, jsonl_chunks, parquet_samples
 from evalhub_server.web.sample_query import (
     FILTERS,
     INVALID,
@@ -133,7 +128,6 @@ def _page_response(page: SamplePage) -> RawResponse:
 
 JSONL = "application/jsonl"
 CSV = "text/csv"
-PARQUET = "application/vnd.apache.parquet"
 
 
 def _file_operation(media_type: str, description: str) -> Operation:
@@ -205,7 +199,7 @@ async def samples_parquet(
     The same filters as in lists. The server needs its extra `parquet`.
     """
     samples, rows = await _selected(request, job_id, benchmark_index, services)
-    file = await asyncio.to_thread(parquet_file, samples, rows)
+    file = await asyncio.to_thread(parquet_samples, samples, rows)
     return FileResponse(file_chunks(file), PARQUET, _file_name(job_id, benchmark_index, "parquet"))
 
 

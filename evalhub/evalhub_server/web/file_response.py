@@ -1,0 +1,72 @@
+"""Files in responses: streamed as attachments, which no browser shows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any, cast
+from urllib.parse import quote
+
+from litestar.types import Receive, Scope, Send
+
+from evalhub_server.web.responses import Header
+
+CHUNK_BYTES = 256 * 1024
+
+SANDBOX: tuple[Header, ...] = (
+    (b"content-security-policy", b"sandbox"),
+    (b"cache-control", b"private, no-cache"),
+)
+"""For content of adapters and models: if a browser shows it after all, nothing in it may run."""
+
+
+class FileResponse:
+    """Streams chunks, which are produced in threads, as an attachment."""
+
+    def __init__(
+        self, chunks: Iterator[bytes], media_type: str, file_name: str, size_bytes: int | None = None
+    ) -> None:
+        self._chunks = chunks
+        length = [] if size_bytes is None else [(b"content-length", b"%d" % size_bytes)]
+        self._headers: list[Header] = [
+            (b"content-type", media_type.encode()),
+            (b"content-disposition", attachment(file_name)),
+            *length,
+            *SANDBOX,
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start: Any = {"type": "http.response.start", "status": 200, "headers": self._headers}
+        await send(start)
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        with closing(cast("Any", self._chunks)):
+            while not is_head and (chunk := await asyncio.to_thread(next, self._chunks, None)):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def attachment(file_name: str) -> bytes:
+    """The value of ``Content-Disposition``, with the name in ASCII and, RFC 8187, as it is."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", file_name)[-100:]
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}".encode()
+
+
+def file_chunks(file: Any) -> Iterator[bytes]:
+    """The content of an open file, which is closed at the end."""
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces in chunks of about :data:`CHUNK_BYTES`."""
+    chunk = bytearray()
+    for piece in pieces:
+        chunk += piece
+        if len(chunk) >= CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    if chunk:
+        yield bytes(chunk)
