@@ -8,14 +8,15 @@ import time
 from dataclasses import dataclass
 from types import TracebackType
 
+from evalhub_common.adapter.connection import Answer, JsonConnection, tls_context
+from evalhub_common.adapter.errors import ConnectionFailed, JobInvalid, ModelUnusable, RequestFailed
+from evalhub_common.adapter.json_values import dump
+from evalhub_common.adapter.model import Model
+from evalhub_common.adapter.model_errors import endpoint_advice, shown_error
 from evalhub_common.backoff import Backoff, retry_after_s
 from evalhub_quickstart import __version__
-from evalhub_quickstart.errors import ConnectionFailed, JobInvalid, ModelUnusable, RequestFailed
-from evalhub_quickstart.jsonvalue import dump
-from evalhub_quickstart.model import Model
 from evalhub_quickstart.options import Options
-from evalhub_quickstart.transport import Answer, JsonConnection, tls_context
-from evalhub_quickstart.wire import error_message, read_completion, request_body
+from evalhub_quickstart.wire import read_completion, request_body
 
 RETRY = Backoff(first_s=0.2, max_s=10.0, jitter=0.5)
 MAX_RETRY_AFTER_S = 30.0
@@ -51,7 +52,7 @@ class ChatClient:
         if model.secret.api_key:
             self._headers["Authorization"] = f"Bearer {model.secret.api_key}"
         try:
-            self._context = tls_context(model.target, model.secret.ca_file)
+            self._context = tls_context(model.chat, model.secret.ca_file)
         except OSError as error:
             raise JobInvalid(
                 f"the CA certificates in {model.secret.ca_file} cannot be used: {error}"
@@ -79,8 +80,8 @@ class ChatClient:
         try:
             self.complete(PROBE_PROMPT, retry_refused=False)
         except RequestFailed as failure:
-            url = self._model.target.url
-            hint = _advice(failure, self._model)
+            url = self._model.chat.url
+            hint = endpoint_advice(failure, self._model)
             raise ModelUnusable(f"the model endpoint {url} cannot be used: {failure}. {hint}") from failure
 
     def complete(self, prompt: str, *, retry_refused: bool = True) -> Completion:
@@ -117,7 +118,7 @@ class ChatClient:
         connection: JsonConnection | None = getattr(self._threads, "connection", None)
         if connection is None:
             connection = JsonConnection(
-                self._model.target,
+                self._model.chat,
                 headers=self._headers,
                 timeout_s=self._options.timeout_s,
                 context=self._context,
@@ -140,10 +141,7 @@ class ChatClient:
 
     def _error_text(self, answer: Answer) -> str:
         """The endpoint's error message, shortened, after a colon; empty if there is none."""
-        text = error_message(answer.body)
-        if self._model.secret.api_key:  # some endpoints quote the key that they reject
-            text = text.replace(self._model.secret.api_key, "***")
-        return f": {text[:300]}" if text else ""
+        return shown_error(answer.body, self._model)
 
 
 def retry_delay_s(attempt: int, retry_after: str | None, jitter: random.Random) -> float:
@@ -155,30 +153,3 @@ def retry_delay_s(attempt: int, retry_after: str | None, jitter: random.Random) 
     if requested_s is not None:
         return min(requested_s, MAX_RETRY_AFTER_S)
     return RETRY.delay_s(attempt, jitter.random())
-
-
-def _advice(failure: RequestFailed, model: Model) -> str:
-    """One sentence of advice for a model endpoint whose first request failed."""
-    address = f"{model.target.host}:{model.target.port}"
-    if failure.status in (401, 403):
-        return f"Check the credentials: {model.secret.origin}."
-    if failure.status == 404:
-        base = f"{model.target.scheme}://{address}/v1"
-        return (
-            f"Is the path in model.url right (is /v1 missing? Most servers want {base}), "
-            f"and does the endpoint serve a model named '{model.name}'?"
-        )
-    if failure.status == 429:
-        return "The endpoint limits requests: wait, or raise parameters.max_retries."
-    if failure.status is not None:
-        return "Check model.url, model.name and model.parameters, and the log of the model server."
-    if failure.kind == "name":
-        return "Check the spelling of the host in model.url and the name resolution of this machine."
-    if failure.kind == "tls":
-        return (
-            "Is the endpoint really https? For a private certificate authority put its certificate "
-            "as 'ca_cert' into the directory of model.auth.secret_ref."
-        )
-    if failure.kind == "timeout":
-        return "Is the model still loading, or overloaded? parameters.timeout_s sets how long to wait."
-    return f"Is the model server running, and does it listen on {address} with this scheme (http or https)?"

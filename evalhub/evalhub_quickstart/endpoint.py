@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from types import FrameType
 from urllib.parse import urlsplit
 
+from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, describe, parse
 from evalhub_quickstart.demo import MODEL_NAME, reply_to
-from evalhub_quickstart.jsonvalue import JsonObject, as_list, as_object, describe, parse
 from evalhub_quickstart.loopback import HOST, Handler, LoopbackServer
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024

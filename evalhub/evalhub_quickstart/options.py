@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
-from evalhub_quickstart.errors import JobInvalid
-from evalhub_quickstart.jsonvalue import JsonObject, describe
+from evalhub_common.adapter.errors import JobInvalid
+from evalhub_common.adapter.json_values import JsonObject, describe
 
 LATENCY = "latency"
 

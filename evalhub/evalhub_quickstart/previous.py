@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalhub_common.adapter.json_values import JsonObject, as_object
+from evalhub_common.adapter.sample_file import read_samples
 from evalhub_quickstart.benchmarks.base import Benchmark, Outcome, Sample, visible_answer
-from evalhub_quickstart.jsonvalue import JsonObject, as_object, parse
 
 Key = tuple[str, int]
 """The id of a sample and its epoch."""
 
 
-def read_previous(path: str, benchmark: Benchmark, samples: Sequence[Sample]) -> dict[Key, Outcome]:
+def read_previous(path: Path | None, benchmark: Benchmark, samples: Sequence[Sample]) -> dict[Key, Outcome]:
     """The outcomes of ``samples`` that the sample file at ``path`` has answers for; none without a path.
 
     An answer is reused if it belongs to the same prompt and target, and is scored again. Samples that failed, lines that
@@ -21,28 +22,18 @@ def read_previous(path: str, benchmark: Benchmark, samples: Sequence[Sample]) ->
     Raises:
         OSError: the file cannot be read.
     """
-    if not path or not benchmark.reusable:
+    if not benchmark.reusable:
         return {}
     wanted = {(sample.id, sample.epoch): sample for sample in samples}
     found: dict[Key, Outcome] = {}
-    with Path(path).open("rb") as file:
-        for line in file:
-            record = _record(line)
-            epoch = record.get("epoch", 0)
-            if not isinstance(epoch, int):
-                continue
-            sample = wanted.get((str(record.get("sample_id")), epoch))
-            if sample is not None and (outcome := _outcome(record, sample, benchmark)):
-                found[sample.id, sample.epoch] = outcome
+    for record in read_samples(path):
+        epoch = record.get("epoch", 0)
+        if not isinstance(epoch, int):
+            continue
+        sample = wanted.get((str(record.get("sample_id")), epoch))
+        if sample is not None and (outcome := _outcome(record, sample, benchmark)):
+            found[sample.id, sample.epoch] = outcome
     return found
-
-
-def _record(line: bytes) -> JsonObject:
-    """The object of a line; an empty one if it has none."""
-    try:
-        return as_object(parse(line)) or {}
-    except ValueError:
-        return {}
 
 
 def _outcome(record: JsonObject, sample: Sample, benchmark: Benchmark) -> Outcome | None:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from evalhub_common.adapter.console import say
+from evalhub_common.adapter.errors import NoResult, RequestFailed
+from evalhub_common.adapter.json_values import JsonObject
+from evalhub_common.adapter.sample_file import SampleFile
 from evalhub_quickstart.benchmarks.base import Benchmark, Outcome, Sample, visible_answer
 from evalhub_quickstart.client import ChatClient
-from evalhub_quickstart.console import say
-from evalhub_quickstart.errors import NoResult, RequestFailed
-from evalhub_quickstart.jsonvalue import JsonObject, dump
 from evalhub_quickstart.previous import Key
 
 PROGRESS_LINES = 10
@@ -57,14 +58,12 @@ def run_samples(
         )
 
     outcomes: list[Outcome] = []
-    samples_file.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with samples_file.open("w", encoding="utf-8") as file, ThreadPoolExecutor(concurrency, "sample") as pool:
+    with SampleFile(samples_file) as file, ThreadPoolExecutor(concurrency, "sample") as pool:
         try:
             for outcome in pool.map(work, samples):
                 outcomes.append(outcome)
-                file.write(dump(_record(benchmark, outcome)) + "\n")
-                file.flush()
+                file.write(_record(benchmark, outcome))
                 _show_progress(outcomes, len(samples))
                 progress(outcomes)
         except BaseException:
@@ -88,7 +87,7 @@ def failure_note(outcomes: Sequence[Outcome]) -> str | None:
 def _record(benchmark: Benchmark, outcome: Outcome) -> JsonObject:
     """The line of a sample; the format is that of the server's documentation."""
     sample = outcome.sample
-    record: JsonObject = {
+    return {
         "sample_id": sample.id,
         "epoch": sample.epoch,
         "metrics": benchmark.sample_metrics(outcome),
@@ -101,7 +100,6 @@ def _record(benchmark: Benchmark, outcome: Outcome) -> JsonObject:
         "usage": None if outcome.output_tokens is None else {"output_tokens": outcome.output_tokens},
         "metadata": {"index": sample.index, "attempts": outcome.attempts, "marks": dict(outcome.marks)},
     }
-    return {name: value for name, value in record.items() if value is not None}
 
 
 def _show_progress(outcomes: Sequence[Outcome], total: int) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from evalhub_quickstart.jsonvalue import JsonObject, as_list, as_object, parse
-from evalhub_quickstart.model import Model
+from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse
+from evalhub_common.adapter.model import Model
 from evalhub_quickstart.options import Options
 
 DEFAULT_TEMPERATURE = 0.0
@@ -53,27 +53,6 @@ def read_completion(body: bytes) -> tuple[str, int | None] | None:
     tokens = (as_object(document.get("usage")) or {}).get("completion_tokens")
     counted = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
     return _text(message.get("content")), counted
-
-
-def error_message(body: bytes) -> str:
-    """The readable part of an error body: OpenAI's ``error.message``, a plain ``error``, ``message`` or
-    ``detail``, else the text itself; in one line."""
-    text = body[:2000].decode("utf-8", "replace")
-    try:
-        document = as_object(parse(body)) or {}
-    except ValueError:
-        document = {}
-    error = document.get("error")
-    for found in (
-        (as_object(error) or {}).get("message"),
-        error,
-        document.get("message"),
-        document.get("detail"),
-    ):
-        if isinstance(found, str) and found:
-            text = found
-            break
-    return " ".join(text.split()).rstrip(".")
 
 
 def _text(content: object) -> str:

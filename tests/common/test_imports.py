@@ -6,7 +6,9 @@ import json
 import pkgutil
 import subprocess
 import sys
+from types import ModuleType
 
+import evalhub_adapters
 import evalhub_common
 
 IMPORT = """
@@ -18,9 +20,37 @@ print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - b
 """
 
 
-def test_importing_any_module_imports_the_standard_library_only():
-    modules = [f"evalhub_common.{module.name}" for module in pkgutil.iter_modules(evalhub_common.__path__)]
+def imported_by(*modules: str) -> set[str]:
+    """The top-level modules that importing the modules imports."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORT, *modules], capture_output=True, text=True, check=True
     )
-    assert set(json.loads(done.stdout)) <= {*sys.stdlib_module_names, "evalhub_common"}
+    return set(json.loads(done.stdout))
+
+
+def modules_of(package: ModuleType) -> list[str]:
+    return [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+
+
+def test_importing_any_module_imports_the_standard_library_only():
+    modules = modules_of(evalhub_common)
+    assert "evalhub_common.adapter.program" in modules
+    assert imported_by(*modules) <= {*sys.stdlib_module_names, "evalhub_common"}
+
+
+def test_no_adapter_imports_its_framework_before_it_runs():
+    modules = modules_of(evalhub_adapters)
+    allowed = {*sys.stdlib_module_names, "evalhub_common", "evalhub_adapters"}
+    assert imported_by("evalhub_adapters", *modules) <= allowed
+
+
+def test_no_module_of_an_adapter_hides_one_of_the_standard_library_or_a_framework():
+    names = {name.rpartition(".")[2] for name in modules_of(evalhub_adapters)}
+    assert not names & {
+        *sys.stdlib_module_names,
+        "lm_eval",
+        "inspect_ai",
+        "inspect_evals",
+        "garak",
+        "datasets",
+    }

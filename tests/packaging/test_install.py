@@ -16,6 +16,7 @@ from harness.packaging import PROJECT, SDK, Built, Environment
 pytestmark = pytest.mark.slow
 
 OURS = [
+    "evalhub_adapters",
     "evalhub_common",
     "evalhub_server",
     "evalhub_quickstart",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from evalhub_common.adapter.connection import parse_url
+from evalhub_common.adapter.errors import EventRefused
+from evalhub_common.adapter.events import EventSender
+from evalhub_common.adapter.job import JobAddress
 from evalhub_quickstart.endpoint import DemoEndpoint
-from evalhub_quickstart.errors import EventRefused
-from evalhub_quickstart.events import EventSender
-from evalhub_quickstart.job import JobAddress
-from evalhub_quickstart.transport import parse_url
 from harness.answering import AnsweringServer, Reply, Request
 from harness.quickstart import (
     NO_CONTENT,
@@ -142,7 +142,7 @@ def unreachable(tmp_path: Path) -> JobAddress:
 def test_an_undelivered_result_is_logged(
     unreachable: JobAddress, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("evalhub_quickstart.events.TERMINAL_PATIENCE_S", 0.3)
+    monkeypatch.setattr("evalhub_common.adapter.events.TERMINAL_PATIENCE_S", 0.3)
     sender = EventSender(unreachable, {})
     with pytest.raises(EventRefused, match=r"could not be reached for 0\.3 s"):
         sender.completed({"accuracy": 0.5}, additional_info={}, samples_file=Path("/s"), warning=None)
@@ -155,7 +155,7 @@ def test_an_undelivered_result_is_logged(
 def test_phase_events_do_not_hold_up_the_work(
     unreachable: JobAddress, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("evalhub_quickstart.events.PHASE_PATIENCE_S", 0.2)
+    monkeypatch.setattr("evalhub_common.adapter.events.PHASE_PATIENCE_S", 0.2)
     sender = EventSender(unreachable, {})
     sender.running("initializing")
     assert "retrying" in capsys.readouterr().out

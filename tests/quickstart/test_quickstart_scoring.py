@@ -8,17 +8,16 @@ from random import Random
 
 import pytest
 
+from evalhub_common.adapter.json_values import JsonObject
+from evalhub_common.adapter.model_errors import error_message
 from evalhub_quickstart.benchmarks import BENCHMARK_IDS, select_benchmark
 from evalhub_quickstart.benchmarks.arithmetic import read_number
 from evalhub_quickstart.benchmarks.base import load_rows, visible_answer
 from evalhub_quickstart.benchmarks.constraints import count_words, holds
 from evalhub_quickstart.benchmarks.json_format import adheres
 from evalhub_quickstart.client import retry_delay_s
-from evalhub_quickstart.errors import JobInvalid
-from evalhub_quickstart.jsonvalue import JsonObject
-from evalhub_quickstart.model import chat_target
 from evalhub_quickstart.stats import clustered_stderr, mean_stderr, percentile, share_stderr, wilson_interval
-from evalhub_quickstart.wire import error_message, read_completion
+from evalhub_quickstart.wire import read_completion
 
 
 @pytest.mark.parametrize(
@@ -160,29 +159,6 @@ def test_standard_errors() -> None:
 )
 def test_percentiles_interpolate(values: list[float], share: float, expected: float) -> None:
     assert percentile(values, share) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("url", "target"),
-    [
-        ("http://h:8000", "http://h:8000/v1/chat/completions"),
-        ("http://h:8000/", "http://h:8000/v1/chat/completions"),
-        ("http://h:8000/v1", "http://h:8000/v1/chat/completions"),
-        ("http://h:8000/v1/", "http://h:8000/v1/chat/completions"),
-        ("http://h/v1/chat/completions", "http://h:80/v1/chat/completions"),
-        ("https://h/openai", "https://h:443/openai/chat/completions"),
-        ("https://h/x?key=secret", "https://h:443/x/chat/completions"),
-        ("http://[::1]:9/v1", "http://[::1]:9/v1/chat/completions"),
-    ],
-)
-def test_the_address_of_the_chat_endpoint(url: str, target: str) -> None:
-    assert chat_target(url).url == target
-
-
-@pytest.mark.parametrize("url", ["ftp://h/v1", "h:8000", "http://", "http://[::1", "http://hö\x7f/v1"])
-def test_an_address_that_cannot_be_used(url: str) -> None:
-    with pytest.raises(JobInvalid, match=r"model\.url cannot be used"):
-        chat_target(url)
 
 
 def seeded() -> Random:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from evalhub_common.adapter.errors import JobInvalid
 from evalhub_quickstart.benchmarks.base import Benchmark
-from evalhub_quickstart.errors import JobInvalid
 
 BENCHMARK_IDS = ("arithmetic", "instruction_following", "json_format", "latency")
 

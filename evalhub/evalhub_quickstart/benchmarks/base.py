@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evalhub_quickstart.jsonvalue import JsonObject, as_object, parse
+from evalhub_common.adapter.json_values import JsonObject, as_object, parse
 from evalhub_quickstart.stats import mean, share_stderr, wilson_interval
 
 DATA_DIRECTORY = Path(__file__).parent.parent / "data"

@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from evalhub_quickstart.jsonvalue import JsonObject
+from evalhub_common.adapter.json_values import JsonObject
 
 
 def holds(constraint: JsonObject, text: str) -> bool:

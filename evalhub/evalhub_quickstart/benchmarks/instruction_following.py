@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from evalhub_common.adapter.json_values import JsonObject, as_list, as_object
 from evalhub_quickstart.benchmarks.base import Benchmark, Outcome, Sample, load_rows, shares
 from evalhub_quickstart.benchmarks.constraints import holds
-from evalhub_quickstart.jsonvalue import JsonObject, as_list, as_object
 from evalhub_quickstart.stats import clustered_stderr, mean, share_stderr
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse
 from evalhub_quickstart.benchmarks.base import Benchmark, Outcome, Sample, load_rows, shares
-from evalhub_quickstart.jsonvalue import JsonObject, as_list, as_object, parse
 
 _FENCE = re.compile(r"\A```(?:json|JSON)?[ \t]*\n(.*)\n[ \t]*```\Z", re.DOTALL)
 

@@ -1,7 +1,7 @@
 """A persistent HTTP connection that posts JSON, with failures classified into a few kinds.
 
 Built on ``http.client``, which is imported quickly. Redirects are not followed, and the proxy settings of the
-environment are not used: the adapter mostly connects to local servers.
+environment are not used: adapters mostly connect to local servers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from evalhub_quickstart.errors import ConnectionFailed
+from evalhub_common.adapter.errors import ConnectionFailed
 
 if TYPE_CHECKING:
     import ssl

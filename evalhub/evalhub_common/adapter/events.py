@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from evalhub_common.adapter.connection import JsonConnection, tls_context
+from evalhub_common.adapter.console import say
+from evalhub_common.adapter.errors import BenchmarkFailed, ConnectionFailed, EventRefused, JobClosed
+from evalhub_common.adapter.job import JobAddress
+from evalhub_common.adapter.json_values import JsonObject, dump
+from evalhub_common.adapter.model_errors import error_message
 from evalhub_common.backoff import Backoff
 from evalhub_common.callback_tokens import redact_callback_tokens
-from evalhub_quickstart.console import say
-from evalhub_quickstart.errors import BenchmarkFailed, ConnectionFailed, EventRefused, JobClosed
-from evalhub_quickstart.job import JobAddress
-from evalhub_quickstart.jsonvalue import JsonObject, dump
-from evalhub_quickstart.transport import JsonConnection, tls_context
-from evalhub_quickstart.wire import error_message
 
 Phase = Literal[
     "initializing",
@@ -109,7 +109,7 @@ class EventSender:
         event = self._event("running", phase="running_evaluation")
         event |= {"progress": self._progress, "metrics": dict(metrics())}
         delivered = self._deliver(event, patience_s=0.0)
-        # A server that is away is not waited for with every sample.
+        # The wait for an unavailable server is not repeated with every sample.
         interval_s = self._progress_interval_s if delivered else LOST_PROGRESS_INTERVAL_S
         self._next_progress = time.monotonic() + interval_s
 
@@ -118,7 +118,7 @@ class EventSender:
         metrics: Mapping[str, float],
         *,
         additional_info: JsonObject,
-        samples_file: Path,
+        samples_file: Path | None,
         warning: str | None,
     ) -> None:
         """Report the result. All metrics are finite numbers.
@@ -131,8 +131,9 @@ class EventSender:
         event["metrics"] = dict(metrics)
         event["metrics_schema"] = [{"name": name, "type": "numeric"} for name in metrics]
         event["additional_info"] = additional_info
-        event["artifacts"] = {"samples": str(samples_file)}
-        event["logs_path"] = str(samples_file)
+        if samples_file:
+            event["artifacts"] = {"samples": str(samples_file)}
+            event["logs_path"] = str(samples_file)
         if warning:
             event["warning_message"] = _message(warning, "completed_with_warnings")
         self._deliver_or_raise(event)

@@ -1,14 +1,17 @@
-"""Exceptions of the adapter, and what each one results in.
+"""Exceptions of an adapter, and what each one results in.
 
 ::
 
-    QuickstartError
+    AdapterError
     ├── JobSpecUnusable      cannot be reported: message on stderr, exit status 2
     ├── BenchmarkFailed      a ``failed`` event with a message and a code, exit status 1
     │   ├── NoResult           every sample failed
     │   ├── JobInvalid         a value in job.json is wrong
-    │   └── ModelUnusable      the model endpoint cannot be used
-    ├── RequestFailed        one request to the model failed finally: its sample scores 0
+    │   ├── ModelUnusable      the model endpoint cannot be used
+    │   ├── DataUnavailable    a data set cannot be loaded
+    │   ├── FrameworkMissing   the framework or a part of it is not installed
+    │   └── UnexpectedError    an error in the adapter or its framework
+    ├── RequestFailed        one request to the model failed finally
     ├── JobClosed            the job is closed (409): exit status 0
     ├── EventRefused         the server refuses events for another reason: exit status 1
     └── ConnectionFailed     no HTTP response; callers translate it
@@ -21,15 +24,15 @@ from typing import Literal
 FailureKind = Literal["refused", "name", "tls", "timeout", "reset", "protocol", "network"]
 
 
-class QuickstartError(Exception):
+class AdapterError(Exception):
     """Base of all errors below."""
 
 
-class JobSpecUnusable(QuickstartError):
+class JobSpecUnusable(AdapterError):
     """job.json is missing, unreadable or without a usable callback URL."""
 
 
-class BenchmarkFailed(QuickstartError):
+class BenchmarkFailed(AdapterError):
     """The benchmark cannot produce a result.
 
     ``code`` is a stable identifier for programs, the text is for people.
@@ -51,12 +54,30 @@ class JobInvalid(BenchmarkFailed):
 
 
 class ModelUnusable(BenchmarkFailed):
-    """The model endpoint does not respond or refuses requests; the text names what to check."""
+    """The model endpoint does not respond, refuses requests or lacks a feature; the text names what to check."""
 
     code = "model_unusable"
 
 
-class RequestFailed(QuickstartError):
+class DataUnavailable(BenchmarkFailed):
+    """A data set cannot be loaded: no network and no copy, or no permission."""
+
+    code = "data_unavailable"
+
+
+class FrameworkMissing(BenchmarkFailed):
+    """The evaluation framework, or a package that the benchmark needs, is not installed in this environment."""
+
+    code = "framework_missing"
+
+
+class UnexpectedError(BenchmarkFailed):
+    """Unexpected error in the adapter or its framework."""
+
+    code = "adapter_error"
+
+
+class RequestFailed(AdapterError):
     """A request to the model failed in all attempts.
 
     ``status`` is the HTTP status of the last attempt, or None without a response; ``kind`` is then the
@@ -70,15 +91,15 @@ class RequestFailed(QuickstartError):
         self.kind = kind
 
 
-class JobClosed(QuickstartError):
+class JobClosed(AdapterError):
     """The job was cancelled or finished meanwhile (HTTP 409)."""
 
 
-class EventRefused(QuickstartError):
+class EventRefused(AdapterError):
     """The server refused an event, and a retry would not help."""
 
 
-class ConnectionFailed(QuickstartError):
+class ConnectionFailed(AdapterError):
     """No HTTP response was received. ``kind`` is the cause."""
 
     def __init__(self, kind: FailureKind, text: str) -> None:

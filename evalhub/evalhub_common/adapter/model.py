@@ -1,4 +1,4 @@
-"""The ``model`` object of job.json: the chat endpoint, the API key, and parameters for the request."""
+"""The ``model`` object of job.json: the endpoint, the API key, and parameters for the request."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from evalhub_quickstart.errors import JobInvalid
-from evalhub_quickstart.jsonvalue import JsonObject, as_object, describe
-from evalhub_quickstart.transport import Target, parse_url
+from evalhub_common.adapter.connection import Target, parse_url
+from evalhub_common.adapter.errors import JobInvalid
+from evalhub_common.adapter.json_values import JsonObject, as_object, describe
 
 KEY_VARIABLE = "OPENAI_API_KEY"
-RESERVED_FIELDS = ("messages", "model", "stream")
+RESERVED_FIELDS = ("messages", "model", "prompt", "stream")
+CHAT_PATH = "/chat/completions"
+COMPLETIONS_PATH = "/completions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +31,28 @@ class Secret:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One chat model. ``parameters`` are added to every request body."""
+    """One model behind an OpenAI-compatible endpoint, whose paths are below ``base``.
+
+    ``parameters`` are added to every request body.
+    """
 
     name: str
-    target: Target
+    base: Target
     secret: Secret
     parameters: JsonObject
+
+    @property
+    def chat(self) -> Target:
+        """The address of chat completions."""
+        return self._below(CHAT_PATH)
+
+    @property
+    def completions(self) -> Target:
+        """The address of completions, which continue a text."""
+        return self._below(COMPLETIONS_PATH)
+
+    def _below(self, path: str) -> Target:
+        return replace(self.base, path=self.base.path + path)
 
 
 def read_model(value: object, environ: Mapping[str, str]) -> Model:
@@ -55,18 +73,17 @@ def read_model(value: object, environ: Mapping[str, str]) -> Model:
         raise JobInvalid(f"model.url is {describe(url)}: it must be a URL such as http://127.0.0.1:8000/v1")
     return Model(
         name=name,
-        target=chat_target(url),
+        base=base_target(url),
         secret=_secret(model.get("auth"), environ),
         parameters=_request_parameters(model.get("parameters")),
     )
 
 
-def chat_target(url: str) -> Target:
-    """The chat completions address for a base URL.
+def base_target(url: str) -> Target:
+    """The base address of the endpoint in ``model.url``, without a slash at the end.
 
-    ``http://host:port`` → ``/v1/chat/completions`` is added; ``…/v1`` or any other path →
-    ``/chat/completions`` is added; a path that ends in ``/chat/completions`` is used as it is. A query (an
-    API version, say) is kept.
+    ``http://host:port`` → ``/v1`` is added; ``…/v1`` or any other path is used as it is, without a final
+    ``/chat/completions`` or ``/completions``. A query (an API version, say) is kept.
 
     Raises:
         JobInvalid: it is not a usable URL.
@@ -76,11 +93,8 @@ def chat_target(url: str) -> Target:
     except ValueError as error:
         raise JobInvalid(f"model.url cannot be used: {error}") from error
     path = base.path.rstrip("/")
-    if not path:
-        path = "/v1/chat/completions"
-    elif not path.endswith("/chat/completions"):
-        path += "/chat/completions"
-    return replace(base, path=path)
+    suffix = CHAT_PATH if path.endswith(CHAT_PATH) else COMPLETIONS_PATH
+    return replace(base, path=path.removesuffix(suffix) if path else "/v1")
 
 
 def _request_parameters(value: object) -> JsonObject:

@@ -1,4 +1,4 @@
-"""Console output of the adapter. The server captures both streams in the benchmark's ``jobrun.log``."""
+"""Console output of an adapter. The server captures both streams in the benchmark's ``jobrun.log``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ def say(line: str) -> None:
     print(line, flush=True)  # noqa: T201  the log is standard output
 
 
-def complain(line: str) -> None:
+def complain(program: str, line: str) -> None:
     """Print one line on standard error, with the program's name."""
-    print(f"evalhub-quickstart: {line}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{program}: {line}", file=sys.stderr, flush=True)  # noqa: T201
