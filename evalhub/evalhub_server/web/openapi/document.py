@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import yaml
@@ -229,11 +229,11 @@ def render(routes: Iterable[BaseRoute]) -> Rendered:
     return Rendered(json=msgspec.json.format(compact, indent=2) + b"\n", yaml=text.encode())
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes strings of several lines as block literals."""
+class _Dumper(yaml.CSafeDumper if TYPE_CHECKING else getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
+    """Writes strings of several lines as block literals. libyaml, if PyYAML has it, takes a quarter of the time."""
 
 
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> Any:
+def _represent_text(dumper: _Dumper, text: str) -> Any:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)  # pyright: ignore[reportUnknownMemberType]
 
 
