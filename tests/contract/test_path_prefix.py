@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,22 @@ from harness.server import API
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
+@pytest.fixture(scope="module")
+def server_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RunningServer]]:
+    """The server with a ``root_path``, or with a trusted proxy if that is empty; each is started once."""
+    with ExitStack() as started:
+
+        @cache
+        def server(root_path: str) -> RunningServer:
+            service = {"root_path": root_path} if root_path else {"trusted_proxies": ["127.0.0.0/8"]}
+            config = Config(tmp_path_factory.mktemp("prefix") / "config", service=service)
+            config.provider("exit 3", "b", provider_id="one")
+            config.provider("exit 3", "b", provider_id="two")
+            return started.enter_context(RunningServer(config.folder))
+
+        yield server
+
+
 @pytest.fixture(scope="module", params=["/evalhub", "/team/evalhub", "/api"])
 def prefix(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -25,17 +43,11 @@ def prefix(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module", params=["stripped", "kept", "named"])
 def behind(
-    request: pytest.FixtureRequest, prefix: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, prefix: str, server_with: Callable[[str], RunningServer]
 ) -> Iterator[ReverseProxy]:
     named = request.param == "named"
-    service = {"trusted_proxies": ["127.0.0.0/8"]} if named else {"root_path": f"{prefix}/"}
-    config = Config(tmp_path_factory.mktemp("prefix") / "config", service=service)
-    config.provider("exit 3", "b", provider_id="one")
-    config.provider("exit 3", "b", provider_id="two")
-    with (
-        RunningServer(config.folder) as server,
-        ReverseProxy(server.port, prefix, strips=request.param != "kept", names=named) as proxy,
-    ):
+    server = server_with("" if named else f"{prefix}/")
+    with ReverseProxy(server.port, prefix, strips=request.param != "kept", names=named) as proxy:
         yield proxy
 
 
@@ -69,7 +81,8 @@ def test_the_documentation_page_and_its_files_are_found(behind: ReverseProxy, pr
 def test_the_openapi_document_names_the_prefix(behind: ReverseProxy, prefix: str):
     document = get(behind, f"{prefix}/openapi.json").body
     assert document["servers"] == [{"url": prefix}]
-    assert yaml.safe_load(get(behind, f"{prefix}/openapi.yaml").body) == document
+    text = get(behind, f"{prefix}/openapi.yaml").body
+    assert yaml.load(text, yaml.CSafeLoader) == document
     assert get(behind, f"{prefix}/api/v1/health").status == 200
 
 
