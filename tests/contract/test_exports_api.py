@@ -33,6 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     config = Config(folder / "config", supervisor={"exit_grace": "100ms"})
     command = f"exec '{sys.executable}' '{WRITER}' '{source}'"
     config.provider(command, "b", benchmark={"primary_score": {"metric": "acc"}})
+    config.provider("exit 3", "b", provider_id="quick")
     with RunningServer(config.folder, data_dir=folder / "data") as running:
         yield running
 
@@ -110,7 +111,7 @@ def test_parquet(server: RunningServer, tmp_path: Path, level: str):
 
 def test_a_table_of_many_jobs_is_whole(server: RunningServer, jobs: list[str]):
     """More jobs than one page of the storage."""
-    ids = {server.submit("b", name="many") for _ in range(205)}
+    ids = {server.submit("b", provider="quick", name="many") for _ in range(205)}
     rows = exported(server, level="jobs", name="many")
     assert {row["job_id"] for row in rows} == ids
     assert len(rows) == len(ids)
