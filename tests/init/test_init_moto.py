@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from harness import free_port, wait_until
+from harness.environments import installed
 from harness.init import InitPod
 
 pytestmark = pytest.mark.slow
@@ -30,17 +30,14 @@ for key in ("odd/a b+c=d&e.txt", "odd/\u00e4\u20ac.txt", "odd/deep/er/x.bin", "s
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("moto")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = folder / "bin" / "python"
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, MOTO], check=True)
+    programs = installed(folder, "moto", MOTO) / "bin"
     url = f"http://127.0.0.1:{(port := free_port())}"
     with (folder / "log.txt").open("wb") as log:
-        command = [str(folder / "bin" / "moto_server"), "-p", str(port)]
+        command = [str(programs / "moto_server"), "-p", str(port)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         wait_until(lambda: _answers(url), "moto's first answer", 60)
-        subprocess.run([python, "-c", FILL, url], check=True)
+        subprocess.run([programs / "python", "-c", FILL, url], check=True)
         yield url
     finally:
         process.terminate()
