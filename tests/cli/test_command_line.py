@@ -122,8 +122,15 @@ def test_a_wrong_host_is_reported_with_its_option():
     assert "--host" in last_line(done)
 
 
-@pytest.mark.parametrize("local", ["-local", "--local", "--local=true", "-local=1"])
-@pytest.mark.parametrize("form", ["-configdir={}", "--configdir={}", "-configdir {}"])
+@pytest.mark.parametrize(
+    ("local", "form"),
+    [
+        ("-local", "-configdir={}"),
+        ("--local", "--configdir={}"),
+        ("--local=true", "-configdir {}"),
+        ("-local=1", "--configdir {}"),
+    ],
+)
 def test_every_form_of_the_flags_starts_the_server(tmp_path: Path, local: str, form: str):
     config = Config(tmp_path / "c")
     with RunningServer(config.folder, flags=(local, *form.format(config.folder).split(" "))) as server:
