@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, with_changes
 from evalhub_server.domain.scoring import job_test
@@ -33,12 +34,17 @@ def job_state(states: Sequence[State]) -> State:
     return State.PENDING
 
 
-def with_derived_state(job: JobRecord) -> JobRecord:
-    """Update state, message and overall test to the benchmarks; a cancelled job is returned unchanged."""
+def with_derived_state(job: JobRecord, changed: int | None = None) -> JobRecord:
+    """Update state, message and overall test to the benchmarks; a cancelled job is returned unchanged.
+
+    ``changed`` is the index of the only benchmark that changed since the last call; without it, all are looked at.
+    """
     progress = job.progress
     if progress.cancelled:
         return job
-    state = job_state([b.state for b in job.benchmarks])
+    state = None if changed is None else _state_of_unfinished(job, changed)
+    if state is None:
+        state = job_state([b.state for b in job.benchmarks])
     test = None
     if state is State.COMPLETED:
         test = job_test(job.plan, [b.result.test if b.result else None for b in job.benchmarks])
@@ -47,6 +53,21 @@ def with_derived_state(job: JobRecord) -> JobRecord:
         return job
     message = Message(message=text, message_code="evaluation_job_updated", message_origin="server")
     return with_changes(job, state=state, message=message, test=test)
+
+
+def _state_of_unfinished(job: JobRecord, changed: int) -> State | None:
+    """The state after a change of one benchmark, without a look at all of them; None if that is not enough.
+
+    Benchmarks start in the order of their index, so one that follows the changed one is usually unfinished.
+    """
+    benchmarks = job.benchmarks
+    state = benchmarks[changed].state
+    if state is State.PENDING:
+        return state if job.state is State.PENDING else None
+    others = chain(range(changed + 1, len(benchmarks)), range(changed))
+    if state is State.RUNNING or any(not benchmarks[index].state.terminal for index in others):
+        return State.RUNNING
+    return None
 
 
 def _text(state: State, plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) -> str:

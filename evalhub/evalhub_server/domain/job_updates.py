@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import compress
-from operator import is_not
 
+from evalhub_server.domain.job_changes import BenchmarkPairs, JobChanged
 from evalhub_server.domain.job_view import benchmark_status
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.record import JobPlan, JobRecord
 from evalhub_server.models.job import BenchmarkStatus
 from evalhub_server.models.stream import BenchmarkUpdate, JobUpdate
 
@@ -31,14 +30,16 @@ def current_state(job: JobRecord) -> tuple[Update, ...]:
     return (job_update(job), *(BenchmarkUpdate(job_id=job.id, benchmark=each) for each in _statuses(job)))
 
 
-def visible_changes(before: JobRecord | None, after: JobRecord | None) -> tuple[Update, ...]:
+def visible_changes(change: JobChanged) -> tuple[Update, ...]:
     """The updates for a committed change, benchmarks first; none if clients see no difference."""
+    before, after = change.before, change.after
     if after is None:
         return () if before is None else (job_update(before, deleted=True),)
     if before is None:
         return current_state(after)
     updates: list[Update] = [
-        BenchmarkUpdate(job_id=after.id, benchmark=status) for status in _changed_statuses(before, after)
+        BenchmarkUpdate(job_id=after.id, benchmark=status)
+        for status in _changed_statuses(after.plan, change.benchmarks)
     ]
     old, new = before.progress, after.progress
     if old is not new and (old.state, old.test, old.message) != (new.state, new.test, new.message):
@@ -50,12 +51,9 @@ def _statuses(job: JobRecord) -> Iterator[BenchmarkStatus]:
     return (benchmark_status(job.plan.benchmarks[each.index], each) for each in job.benchmarks)
 
 
-def _changed_statuses(before: JobRecord, after: JobRecord) -> Iterator[BenchmarkStatus]:
-    # Records share unchanged benchmarks, and an event of a large job changes only one of them.
-    if before.benchmarks is after.benchmarks:
-        return
-    for benchmark in compress(after.benchmarks, map(is_not, before.benchmarks, after.benchmarks)):
-        planned = after.plan.benchmarks[benchmark.index]
-        status = benchmark_status(planned, benchmark)
-        if status != benchmark_status(planned, before.benchmarks[benchmark.index]):
+def _changed_statuses(plan: JobPlan, changed: BenchmarkPairs) -> Iterator[BenchmarkStatus]:
+    for old, new in changed:
+        planned = plan.benchmarks[new.index]
+        status = benchmark_status(planned, new)
+        if status != benchmark_status(planned, old):
             yield status

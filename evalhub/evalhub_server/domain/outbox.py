@@ -12,6 +12,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from evalhub_server.domain.job_changes import changed_benchmarks
 from evalhub_server.domain.record import (
     BenchmarkRecord,
     ExportKind,
@@ -38,9 +39,7 @@ def has_new_outcome(before: JobRecord | None, after: JobRecord) -> bool:
         return False
     if before.state is not after.state:
         return True
-    return before.benchmarks is not after.benchmarks and any(
-        _outcome(old) != _outcome(new) for old, new in zip(before.benchmarks, after.benchmarks, strict=True)
-    )
+    return any(_outcome(old) != _outcome(new) for old, new in changed_benchmarks(before, after))
 
 
 def _outcome(benchmark: BenchmarkRecord) -> tuple[object, ...]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.record import BenchmarkRecord, JobRecord, with_changes
+from evalhub_server.domain.job_changes import with_benchmark
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.samples import current_set
 from evalhub_server.domain.transitions import LAUNCH_FAILED
 from evalhub_server.models.sample import Artifact, SampleSet
@@ -80,6 +81,4 @@ def check_attempt(job: JobRecord, index: int, attempt: int) -> None:
 
 
 def _with_samples(job: JobRecord, benchmark: BenchmarkRecord, samples: SampleSet) -> JobRecord:
-    index = benchmark.index
-    changed = replace(benchmark, samples=samples)
-    return with_changes(job, benchmarks=(*job.benchmarks[:index], changed, *job.benchmarks[index + 1 :]))
+    return with_benchmark(job, replace(benchmark, samples=samples))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from evalhub_server.domain import diagnosis, problems
 from evalhub_server.domain.benchmark_progress import merged_progress
+from evalhub_server.domain.job_changes import with_benchmark
 from evalhub_server.domain.job_state import with_derived_state
 from evalhub_server.domain.k8s_labels import label_value
 from evalhub_server.domain.plain_text import message_of_adapter, plain_text
@@ -179,7 +180,7 @@ def launch_intended(job: JobRecord, index: int, now: datetime, *, runtime: str) 
     benchmark = job.benchmarks[index]
     if benchmark.state.terminal or benchmark.launched_at is not None:
         return job
-    return _with_workload(job, replace(benchmark, launched_at=now, runtime=runtime))
+    return with_benchmark(job, replace(benchmark, launched_at=now, runtime=runtime))
 
 
 def launched(job: JobRecord, index: int, handle: Json, *, runtime: str) -> JobRecord:
@@ -187,7 +188,7 @@ def launched(job: JobRecord, index: int, handle: Json, *, runtime: str) -> JobRe
     benchmark = job.benchmarks[index]
     if (benchmark.handle, benchmark.runtime) == (handle, runtime):
         return job
-    return _with_workload(job, replace(benchmark, handle=handle, runtime=runtime))
+    return with_benchmark(job, replace(benchmark, handle=handle, runtime=runtime))
 
 
 def noticed(job: JobRecord, index: int, notice: Message | None, now: datetime) -> JobRecord:
@@ -215,7 +216,7 @@ def event_refused(job: JobRecord, index: int, refused: RefusedEvent) -> JobRecor
     benchmark = job.benchmarks[index]
     if benchmark.state.terminal or benchmark.refused == refused:
         return job
-    return _with_workload(job, replace(benchmark, refused=refused))
+    return with_benchmark(job, replace(benchmark, refused=refused))
 
 
 def exited(
@@ -263,7 +264,7 @@ def _ended(
 ) -> JobRecord:
     benchmark = job.benchmarks[index]
     if benchmark.state.terminal:
-        return job if benchmark.exit is not None else _with_workload(job, replace(benchmark, exit=exit_))
+        return job if benchmark.exit is not None else with_benchmark(job, replace(benchmark, exit=exit_))
     failed = replace(
         benchmark,
         state=State.FAILED,
@@ -307,20 +308,8 @@ def cancel(job: JobRecord, now: datetime) -> JobRecord:
 def _with_benchmark(job: JobRecord, benchmark: BenchmarkRecord, now: datetime) -> JobRecord:
     if benchmark == job.benchmarks[benchmark.index]:
         return job
-    return with_derived_state(
-        with_changes(
-            job, benchmarks=_benchmarks(job, benchmark), updated_at=max(now, job.progress.updated_at)
-        )
-    )
-
-
-def _with_workload(job: JobRecord, benchmark: BenchmarkRecord) -> JobRecord:
-    return with_changes(job, benchmarks=_benchmarks(job, benchmark))
-
-
-def _benchmarks(job: JobRecord, benchmark: BenchmarkRecord) -> tuple[BenchmarkRecord, ...]:
-    index = benchmark.index
-    return (*job.benchmarks[:index], benchmark, *job.benchmarks[index + 1 :])
+    changed = with_changes(with_benchmark(job, benchmark), updated_at=max(now, job.progress.updated_at))
+    return with_derived_state(changed, benchmark.index)
 
 
 def _remaining_warning(benchmark: BenchmarkRecord, state: State) -> Message | None:

@@ -154,7 +154,7 @@ class ChangeFeed:
         if job is None:
             return
         followers = self._by_job.get(job.id, ())
-        if updates := visible_changes(change.before, change.after):
+        if updates := visible_changes(change):
             entry = Entry(
                 self.position,
                 job.id,

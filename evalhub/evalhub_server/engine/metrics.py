@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
-from itertools import compress
-from operator import is_not
 
 import structlog
 
@@ -110,19 +108,20 @@ class JobMetrics:
             self.actions.labels("created", self._runtime).inc()
             self._count_state(after, (), first_end=False)
             return
-        # Records share unchanged benchmarks, and an event of a large job changes only one of them.
-        changed = list(compress(after.benchmarks, map(is_not, before.benchmarks, after.benchmarks)))
-        not_started = [b for b in changed if _launch_failed(b)]
+        not_started = [
+            new for old, new in change.benchmarks if _launch_failed(new) and not _launch_failed(old)
+        ]
         if not_started:
             self._count_launch_failures(before, after, not_started)
         if after.progress.cancelled and not before.progress.cancelled:
             self.actions.labels("cancelled", self._runtime).inc()
         if after.state is not before.state:
             ended = after.state.terminal and not before.state.terminal
-            self._count_state(after, after.benchmarks if ended else changed, first_end=ended)
+            counted = after.benchmarks if ended else [new for _, new in change.benchmarks]
+            self._count_state(after, counted, first_end=ended)
         elif after.state.terminal:
             self._count_benchmarks(
-                after, [b for b in changed if b.state is not before.benchmarks[b.index].state]
+                after, [new for old, new in change.benchmarks if new.state is not old.state]
             )
 
     def _count_state(self, job: JobRecord, ended: Iterable[BenchmarkRecord], *, first_end: bool) -> None:
@@ -159,10 +158,9 @@ class JobMetrics:
         self, before: JobRecord, after: JobRecord, not_started: Iterable[BenchmarkRecord]
     ) -> None:
         for benchmark in not_started:
-            if not _launch_failed(before.benchmarks[benchmark.index]):
-                provider = after.plan.benchmarks[benchmark.index].provider_id
-                self.errors.labels("runtime_start_failed", provider).inc()
-                self.runtime_errors.labels(self._runtime).inc()
+            provider = after.plan.benchmarks[benchmark.index].provider_id
+            self.errors.labels("runtime_start_failed", provider).inc()
+            self.runtime_errors.labels(self._runtime).inc()
         if not any(_launch_failed(b) for b in before.benchmarks):
             self.actions.labels("runtime_start_failed", self._runtime).inc()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
@@ -46,7 +47,7 @@ class SampleCollector:
         if removed := await self._files.open():
             log.info("Removed incomplete sample files", files=removed)
         for job in await self._store.open():
-            self._collect_pending(job)
+            self._collect_pending(job, job.benchmarks)
 
     async def close(self) -> None:
         """Stop; what is pending is collected by the next server."""
@@ -72,15 +73,17 @@ class SampleCollector:
 
     def _on_change(self, change: JobChanged) -> None:
         before, after = change.before, change.after
-        if after is not None and (before is None or before.benchmarks is not after.benchmarks):
-            self._collect_pending(after)
-            for benchmark in after.benchmarks:
-                upload = self._uploads.get((after.id, benchmark.index))
-                if upload is not None and not is_collectable(benchmark):
-                    upload.set()
+        if after is None:
+            return
+        changed = after.benchmarks if before is None else [new for _, new in change.benchmarks]
+        self._collect_pending(after, changed)
+        for benchmark in changed:
+            upload = self._uploads.get((after.id, benchmark.index))
+            if upload is not None and not is_collectable(benchmark):
+                upload.set()
 
-    def _collect_pending(self, job: JobRecord) -> None:
-        for benchmark in job.benchmarks:
+    def _collect_pending(self, job: JobRecord, benchmarks: Iterable[BenchmarkRecord]) -> None:
+        for benchmark in benchmarks:
             key = job.id, benchmark.index
             if self._closing or key in self._tasks or not is_collectable(benchmark):
                 continue

@@ -226,15 +226,16 @@ class Supervisor:
         self._dispatch()
 
     def _on_change(self, change: JobChanged) -> None:
-        before, after = change.before, change.after
-        if before is None or after is None:
+        job = change.after
+        workloads = self._workloads.get(job.id) if job is not None else None
+        if job is None or workloads is None:
             return
         released = False
-        for index, workload in self._workloads.get(after.id, {}).items():
-            benchmark = after.benchmarks[index]
-            if before.benchmarks[index] is not benchmark:
+        for _, benchmark in change.benchmarks:
+            workload = workloads.get(benchmark.index)
+            if workload is not None:
                 workload.on_change(benchmark)
-                if _has_reported(after, benchmark):
+                if _has_reported(job, benchmark):
                     released = self._queue.release(workload.slot) or released
         if released:
             self._dispatch()

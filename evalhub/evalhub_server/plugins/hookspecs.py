@@ -15,10 +15,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pluggy
 
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.plugins.descriptors import Descriptor
 
 if TYPE_CHECKING:
@@ -35,13 +34,6 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function as the implementation of the hook with its name: ``@hookimpl``."""
-
-
-class JobChanged(msgspec.Struct, kw_only=True, frozen=True):
-    """A committed change of a job. ``before`` is None for a new job, ``after`` is None for a deleted one."""
-
-    before: JobRecord | None
-    after: JobRecord | None
 
 
 @hookspec

@@ -48,7 +48,7 @@ class AdapterLogs:
         before, after = change.before, change.after
         if before is None or after is None:
             return
-        for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
+        for old, new in change.benchmarks:
             if old.exit is None and new.exit is not None and new.handle is not None:
                 chunks = self._runtime.logs(new.handle, LogOptions(tail_lines=LINES))
                 sending = self._send(after, new, chunks, self._context_of(after.id, new.index))

@@ -47,12 +47,11 @@ class BenchmarkSpans:
             if (request := get_current_span().get_span_context()).is_valid:
                 self._requests[after.id] = request
             return
-        for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
-            if old is not new:
-                if old.launched_at is None and new.launched_at is not None:
-                    self._start(after, new)
-                if old.exit is None and new.exit is not None:
-                    self._end(after, new)
+        for old, new in change.benchmarks:
+            if old.launched_at is None and new.launched_at is not None:
+                self._start(after, new)
+            if old.exit is None and new.exit is not None:
+                self._end(after, new)
         if not after.unfinished:
             self._requests.pop(after.id, None)
 

@@ -53,7 +53,7 @@ class StatusPublisher:
         if before is None or after is None:
             return
         namespace = self._installation.tenant_namespace(after.tenant)
-        for old, new in zip(before.benchmarks, after.benchmarks, strict=True):
+        for old, new in change.benchmarks:
             if old.state is not new.state:
                 for signal in status_events_of(namespace, after.id, new):
                     self._queue(signal)
