@@ -191,14 +191,15 @@ def test_a_pending_export_uses_credentials_that_are_corrected_later(tmp_path: Pa
         assert registry.tags("team/results", AS_ROBOT) == [f"evaluation-card-{job_id}"]
 
 
-def test_invalid_coordinates_fail_the_export_at_once_but_not_the_job(tmp_path: Path):
+def test_a_registry_over_plain_http_fails_the_export_at_once_but_not_the_job(tmp_path: Path):
     with a_server(tmp_path) as server:
-        coordinates = {"oci_host": "registry.example", "oci_repository": "Not A Repository"}
+        coordinates = {"oci_host": "http://registry.example", "oci_repository": "team/results"}
         job_id = server.submit(exports={"oci": {"coordinates": coordinates}})
         job = settled(server, job_id)
     assert job["status"]["state"] == "completed"
     assert (export_of(job)["state"], export_of(job)["attempts"]) == ("failed", 1)
-    assert "'Not A Repository' is not a repository" in job["results"]["oci"]["status"]["message"]["message"]
+    message = job["results"]["oci"]["status"]["message"]["message"]
+    assert "registry.example would be accessed over plain HTTP" in message
 
 
 def test_without_the_exporter_the_job_shows_a_failed_export(tmp_path: Path):

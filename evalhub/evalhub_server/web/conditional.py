@@ -28,20 +28,23 @@ MAX_WAIT_S = 60.0
 CACHE: Header = (b"cache-control", b"private, no-cache")
 """A cache may keep the response for its user, and must ask the server with the tag before it uses it."""
 
+_NUMBER = r"[0-9]{1,9}(\.[0-9]{0,9})?"
+
 WAIT = Parameter(
     name="wait",
     description=(
-        "Delays the response until the job changes, at most this long, such as `30s`; more than `60s` is shortened to that. "
+        "Delays the response until the job changes, at most this long: `30s`, or a number of seconds. More than `60s` is "
+        "shortened to that. "
         "Without `since` and `If-None-Match`, a job that has ended is returned at once."
     ),
-    schema={"type": "string", "pattern": r"^([0-9]{1,9}(\.[0-9]{0,9})?(ms|s|m|h))*$"},
+    schema={"type": "string", "pattern": rf"^({_NUMBER}|({_NUMBER}(ms|s|m|h))*)$"},
 )
 SINCE = Parameter(
     name="since",
     description="With `wait`: the `ETag` that the client has; the response is immediate if the job has another one.",
     schema={"type": "string"},
 )
-_SECONDS = re.compile(r"\d{1,9}(\.\d{0,9})?", re.ASCII)
+_SECONDS = re.compile(_NUMBER)
 
 
 def if_match(request: ApiRequest) -> Tags | None:

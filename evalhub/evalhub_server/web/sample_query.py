@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from typing import cast
 
 from msgspec import Struct
@@ -26,15 +28,25 @@ MAX_TEXT_CHARACTERS = 1000
 ERROR_KINDS = ("model", "infrastructure")
 
 
-def _values(name: str, description: str) -> Parameter:
-    return Parameter(
-        name=name, description=f"{description} Repeat it for several values.", schema={"type": "string"}
-    )
+_EPOCH = r"[0-9]{1,18}"
+
+
+def _values(name: str, description: str, pattern: str = "") -> Parameter:
+    schema = {"type": "string", "pattern": f"^({pattern})?$"} if pattern else {"type": "string"}
+    return Parameter(name=name, description=f"{description} Repeat it for several values.", schema=schema)
+
+
+def _separated(names: Iterable[str], separator: str) -> str:
+    """A pattern for one or several of the names."""
+    name = f"({'|'.join(names)})"
+    return f"{name}({re.escape(separator)}{name})*"
 
 
 FILTERS = (
     _values(
-        "outcome", "Outcome: `passed`, `failed`, `error` or `unscored`. `|` separates several values, too."
+        "outcome",
+        "Outcome: `passed`, `failed`, `error` or `unscored`. `|` separates several values, too.",
+        _separated(OUTCOMES, "|"),
     ),
     Parameter(
         name="q",
@@ -43,8 +55,8 @@ FILTERS = (
     ),
     _values("group", "Exact group."),
     _values("tag", "Exact tag; samples with at least one of the values."),
-    _values("epoch", "Epoch, from 0."),
-    _values("error_kind", "Kind of error: `model` or `infrastructure`."),
+    _values("epoch", "Epoch, from 0.", _EPOCH),
+    _values("error_kind", "Kind of error: `model` or `infrastructure`.", "|".join(ERROR_KINDS)),
     _values(
         "metric",
         "Condition on a metric or `latency_s`: `name:op:value` with the operators `eq`, `ne`, `lt`, `le`, `gt` and `ge`, or "
@@ -70,7 +82,7 @@ PAGE = (
     Parameter(
         name="facets",
         description="Facets to count, separated by commas: `outcome`, `group`, `tag`, `epoch`, `error_kind`.",
-        schema={"type": "string"},
+        schema={"type": "string", "pattern": f"^({_separated(FACETS, ',')})?$"},
     ),
     Parameter(
         name="sample_id",
@@ -144,7 +156,7 @@ def one_sample(query: Query) -> tuple[str, int]:
 
 
 def _epoch(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 18:
+    if not re.fullmatch(_EPOCH, text):
         raise problems.query_parameter_invalid("epoch", "non-negative integer", text)
     return int(text)
 
