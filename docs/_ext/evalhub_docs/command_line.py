@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 
 import click
 
@@ -12,13 +13,14 @@ from evalhub_server.cli.main import PROGRAM, cli
 
 def command_line(_: str) -> str:
     """One section for the program, and one per command: usage, description, arguments and options."""
-    root = click.Context(cli, info_name=PROGRAM)
-    sections = [_section(cli, root, f"`{PROGRAM}`")]
-    sections += [
-        _section(command, click.Context(command, info_name=name, parent=root), f"`{PROGRAM} {name}`")
-        for name, command in cli.commands.items()
-    ]
-    return "\n".join(sections)
+    return "\n".join(_sections(cli, click.Context(cli, info_name=PROGRAM)))
+
+
+def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
+    yield _section(command, context, f"`{context.command_path}`")
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from _sections(each, click.Context(each, info_name=name, parent=context))
 
 
 def _section(command: click.Command, context: click.Context, title: str) -> str:
@@ -26,7 +28,7 @@ def _section(command: click.Command, context: click.Context, title: str) -> str:
     parts = [f"## {title}", f"```text\n{usage}\n```", inspect.cleandoc(command.help or "")]
     if isinstance(command, click.Group):
         commands = (
-            f"* [`{name}`](#{PROGRAM}-{name}): {each.get_short_help_str(200)}"
+            f"* [`{name}`](#{context.command_path.replace(' ', '-')}-{name}): {each.get_short_help_str(200)}"
             for name, each in command.commands.items()
         )
         parts += ["Commands:", "\n".join(commands)]

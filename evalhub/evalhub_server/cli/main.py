@@ -15,6 +15,7 @@ import click
 
 from evalhub_server import __version__
 from evalhub_server.cli import comparison_commands, data_commands, job_commands
+from evalhub_server.cli.adapter_commands import adapters_command
 from evalhub_server.cli.help import Command, Group, show_error
 from evalhub_server.cli.output import OutputError
 from evalhub_server.cli.run_command import run_command
@@ -36,6 +37,7 @@ Environment:
   EVALHUB_BASE_URL        server of the commands that need one
   EVALHUB_TOKEN           bearer token for it
   EVALHUB_TENANT          tenant of its requests
+  EVALHUB_ADAPTERS_DIR    directory of installed frameworks ("adapters")
   EVALHUB_LOAD_PLUGINS    third-party plugins to load, comma-separated
                           (default: all)
 
@@ -188,7 +190,13 @@ def plugins_command(*, as_json: bool) -> int:
     return list_plugins(as_json=as_json)
 
 
-for _command in (run_command, *job_commands.COMMANDS, *comparison_commands.COMMANDS, *data_commands.COMMANDS):
+for _command in (
+    run_command,
+    *job_commands.COMMANDS,
+    *comparison_commands.COMMANDS,
+    *data_commands.COMMANDS,
+    adapters_command,
+):
     cli.add_command(_command)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from types import FrameType
 
 from evalhub_server.cli.signals import stop_signals
 from evalhub_server.client import Client
+from evalhub_server.environments.store import user_data_dir
 
 DEFAULT_PORT = 8080
 PROBE_S = 2.0
@@ -38,7 +38,7 @@ def open_client(
     """
     say = say or _nothing
     token, tenant = _variable("EVALHUB_TOKEN"), _variable("EVALHUB_TENANT")
-    with _interrupted_by_signals():
+    with interrupted_by_signals():
         if url := server or _variable("EVALHUB_BASE_URL"):
             yield Client(url, token=token, tenant=tenant)
             return
@@ -57,17 +57,12 @@ def data_directory() -> Path:
     """``EVALHUB_DATA_DIR``, else ``evalhub`` in the user's directory for data of programs."""
     if value := _variable("EVALHUB_DATA_DIR"):
         return Path(value).expanduser().absolute()
-    home = Path.home()
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "evalhub"
-    if sys.platform == "win32":
-        return Path(_variable("LOCALAPPDATA") or home / "AppData" / "Local") / "evalhub"
-    base = Path(_variable("XDG_DATA_HOME") or "")
-    return (base if base.is_absolute() else home / ".local" / "share") / "evalhub"
+    return user_data_dir()
 
 
 @contextlib.contextmanager
-def _interrupted_by_signals() -> Generator[None, None, None]:
+def interrupted_by_signals() -> Generator[None, None, None]:
+    """SIGTERM and SIGHUP raise :class:`Terminated`, so that what was begun is cleaned up."""
     numbers = [number for number in stop_signals() if number != signal.SIGINT]
     before = {number: signal.signal(number, _interrupt) for number in numbers}
     try:

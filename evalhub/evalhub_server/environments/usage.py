@@ -1,0 +1,26 @@
+"""Processes that use a managed environment or the copied packages, found by the variables that adapters get."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import psutil
+
+_VARIABLES = ("VIRTUAL_ENV", "PYTHONPATH")
+
+
+def directories_in_use() -> dict[str, list[int]]:
+    """The ids of the processes with a directory as ``VIRTUAL_ENV`` or ``PYTHONPATH``, by directory.
+
+    Processes whose environment this user cannot read are left out.
+    """
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for process in psutil.process_iter():
+        try:
+            environ = process.environ()
+        except (psutil.Error, OSError):
+            continue
+        for name in _VARIABLES:
+            if name in environ:
+                found[environ[name]].append(process.pid)
+    return found
