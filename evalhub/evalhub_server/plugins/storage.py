@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,13 @@ class Terms(Struct, kw_only=True, frozen=True):
     values: tuple[str, ...]
     every: bool = False
     negated: bool = False
+
+    def allows(self, values: Collection[str]) -> bool:
+        """Whether a record matches whose field has ``values``."""
+        found = [value in values for value in self.values]
+        if self.negated:
+            return not any(found)
+        return all(found) if self.every else any(found)
 
 
 JobSort = Literal["created_at", "name", "duration", "score"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import inf
 from typing import Any, TypeVar
 
@@ -24,7 +24,6 @@ from evalhub_server.plugins.storage import (
     ResourcePage,
     ResourceQuery,
     Storage,
-    Terms,
 )
 
 K = TypeVar("K", bound=Hashable)
@@ -120,14 +119,17 @@ class MemoryStorage(Storage):
 
 def matches(record: JobRecord, query: JobQuery) -> bool:
     """Return whether a list with this query contains the job."""
+    fields = (
+        (query.status, (record.state,)),
+        (query.name, (record.request.name,)),
+        (query.tags, record.request.tags),
+        (query.owner, (record.owner,)),
+        (query.experiment_id, (record.experiment.id if record.experiment else "",)),
+        *((terms, record.labels.get(label, ())) for label, terms in query.labels.items()),
+    )
     return (
         query.tenant in (None, record.tenant)
-        and _allows(query.status, [record.state])
-        and _allows(query.name, [record.request.name])
-        and _allows(query.tags, record.request.tags)
-        and _allows(query.owner, [record.owner])
-        and _allows(query.experiment_id, [record.experiment.id if record.experiment else ""])
-        and all(_allows(terms, record.labels.get(label, ())) for label, terms in query.labels.items())
+        and all(terms is None or terms.allows(values) for terms, values in fields)
         and record.request.name.startswith(query.name_prefix)
         and (query.created_after is None or query.created_after <= record.created_at)
         and (query.created_before is None or record.created_at < query.created_before)
@@ -137,15 +139,17 @@ def matches(record: JobRecord, query: JobQuery) -> bool:
 
 def matches_resource(record: AnyResource, query: ResourceQuery) -> bool:
     """Return whether a list with this query contains the provider or collection."""
-    category = record.config.category if isinstance(record, CollectionRecord) else ""
+    fields = (
+        (query.name, (record.config.name,)),
+        (query.owner, (record.owner,)),
+        (query.category, (record.config.category if isinstance(record, CollectionRecord) else "",)),
+        *((terms, resource_labels(record).get(label, ())) for label, terms in query.labels.items()),
+    )
     return (
         query.kind is kind_of(record)
         and (record.system or query.tenant in (None, record.tenant))
         and query.system in (None, record.system)
-        and _allows(query.name, [record.config.name])
-        and _allows(query.owner, [record.owner])
-        and _allows(query.category, [category])
-        and all(_allows(terms, resource_labels(record).get(name, ())) for name, terms in query.labels.items())
+        and all(terms is None or terms.allows(values) for terms, values in fields)
     )
 
 
@@ -192,12 +196,3 @@ def _rank(record: AnyResource, *, descending: bool) -> tuple[float, ...]:
     )
     unranked = -inf if descending else inf
     return tuple(order or unranked for order in orders)
-
-
-def _allows(terms: Terms | None, has: Iterable[str]) -> bool:
-    if terms is None:
-        return True
-    hits = [value in set(has) for value in terms.values]
-    if terms.negated:
-        return not any(hits)
-    return all(hits) if terms.every else any(hits)

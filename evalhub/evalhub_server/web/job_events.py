@@ -16,7 +16,7 @@ from evalhub_server.engine.log_hub import LogSource
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import State
 from evalhub_server.models.stream import LogUpdate, StreamEnd
-from evalhub_server.plugins.storage import JobQuery, Terms
+from evalhub_server.plugins.storage import JobQuery
 from evalhub_server.web.event_stream import HEARTBEAT, HEARTBEAT_S, Chunks, event
 
 _encode = msgspec.json.Encoder().encode
@@ -185,30 +185,21 @@ def matches(query: JobQuery, facts: Facts) -> bool:
     """Whether a job matches a list, before a change or after it, so that readers see it leave the list."""
     if query.tenant is not None and query.tenant != facts.tenant:
         return False
-    single = (
-        (query.name, facts.name),
-        (query.owner, facts.owner),
-        (query.experiment_id, facts.experiment_id),
+    fields = (
+        (query.name, (facts.name,)),
+        (query.owner, (facts.owner,)),
+        (query.experiment_id, (facts.experiment_id,)),
+        (query.tags, facts.tags),
+        *((terms, facts.labels.get(label, ())) for label, terms in query.labels.items()),
     )
     return (
-        all(_allows(terms, (value,)) for terms, value in single)
-        and _allows(query.tags, facts.tags)
-        and all(_allows(terms, facts.labels.get(label, ())) for label, terms in query.labels.items())
+        all(terms is None or terms.allows(values) for terms, values in fields)
         and facts.name.startswith(query.name_prefix)
         and (query.created_after is None or query.created_after <= facts.created_at)
         and (query.created_before is None or facts.created_at < query.created_before)
         and query.pinned in (None, facts.pinned)
-        and any(_allows(query.status, (state.value,)) for state in facts.states)
+        and (query.status is None or any(query.status.allows((state.value,)) for state in facts.states))
     )
-
-
-def _allows(terms: Terms | None, values: Sequence[str]) -> bool:
-    if terms is None:
-        return True
-    found = [value in values for value in terms.values]
-    if terms.negated:
-        return not any(found)
-    return all(found) and bool(found) if terms.every else any(found)
 
 
 def has_ended(state: State, resumed: StreamPosition | None) -> bool:
