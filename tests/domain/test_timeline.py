@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalhub_server.domain.record import Exit, JobRecord
-from evalhub_server.domain.timeline import earlier_of, later_of
+from evalhub_server.domain.timeline import earlier_of, later_of, moment_of
 from evalhub_server.domain.transitions import apply_event, cancel, exited, launch_intended, timed_out
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.testing.builders import a_job
@@ -39,6 +39,16 @@ def an_event(status: str, index: int = 0, **fields: str) -> BenchmarkEvent:
 def test_times_are_compared_as_moments(time: str, other: str, earlier: int, later: int) -> None:
     assert earlier_of(time, other) == (time, other)[earlier]
     assert later_of(time, other) == (time, other)[later]
+
+
+@pytest.mark.parametrize("time", ["2026-01-12T12:00:00Z", "2026-01-12t12:00:00z", "2026-01-12T12:00:00"])
+def test_a_moment_is_read_in_either_case_and_in_utc(time: str) -> None:
+    assert moment_of(time) == NOON
+
+
+def test_a_duration_is_known_of_times_in_lower_case() -> None:
+    event = an_event("completed", started_at="2026-01-12t01:00:00z", completed_at="2026-01-12t01:00:05z")
+    assert apply_event(running(a_job(size=1)), event, NOON).duration_s == 5.0
 
 
 def running(job: JobRecord) -> JobRecord:

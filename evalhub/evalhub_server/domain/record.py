@@ -6,13 +6,14 @@ has to write: the progress, and the benchmarks that an event touched. The defini
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from evalhub_server.domain.job_labels import job_labels
+from evalhub_server.domain.timeline import moment_of
 from evalhub_server.models.common import HardwareConfig, Json, Message, PrimaryScore, State, TestDataRef
 from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema, Progress
 from evalhub_server.models.provider import MetricProperties
@@ -290,8 +291,8 @@ class JobRecord(Struct, kw_only=True, frozen=True):
         """Seconds from the first start of a benchmark to the last end, once the job has ended."""
         if not self.state.terminal:
             return None
-        starts = [time for b in self.benchmarks if (time := _moment(b.started_at))]
-        ends = [time for b in self.benchmarks if (time := _moment(b.completed_at))]
+        starts = [time for b in self.benchmarks if (time := moment_of(b.started_at))]
+        ends = [time for b in self.benchmarks if (time := moment_of(b.completed_at))]
         if not starts or not ends:
             return None
         return max(0.0, (max(ends) - min(starts)).total_seconds())
@@ -316,15 +317,6 @@ class JobRecord(Struct, kw_only=True, frozen=True):
     def unfinished(self) -> bool:
         """Whether anything of the job may run, now or later."""
         return not self.state.terminal or any(b.has_workload for b in self.benchmarks)
-
-
-def _moment(time: str) -> datetime | None:
-    """A time that an adapter reported, if it is one; without a zone it is in UTC."""
-    try:
-        moment = datetime.fromisoformat(time)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _DEFINITION = frozenset(JobDefinition.__struct_fields__)

@@ -10,21 +10,22 @@ def timestamp(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def later_of(time: str, other: str) -> str:
-    """The later of two times in RFC 3339; ``time`` if either is empty or unreadable."""
-    first, second = _moment(time), _moment(other)
-    return other if first is not None and second is not None and second > first else time
-
-
-def earlier_of(time: str, other: str) -> str:
-    """The earlier of two times in RFC 3339; ``time`` if either is empty or unreadable."""
-    first, second = _moment(time), _moment(other)
-    return other if first is not None and second is not None and second < first else time
-
-
-def _moment(time: str) -> datetime | None:
+def moment_of(time: str) -> datetime | None:
+    """A time in RFC 3339, in either case; None if it is empty or unreadable. Without a zone it is in UTC."""
     try:
         moment = datetime.fromisoformat(time.upper())
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def later_of(time: str, other: str) -> str:
+    """The later of two times in RFC 3339; ``time`` if either is empty or unreadable."""
+    first, second = moment_of(time), moment_of(other)
+    return other if first is not None and second is not None and second > first else time
+
+
+def earlier_of(time: str, other: str) -> str:
+    """The earlier of two times in RFC 3339; ``time`` if either is empty or unreadable."""
+    first, second = moment_of(time), moment_of(other)
+    return other if first is not None and second is not None and second < first else time

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from functools import partial
 
 import structlog
 
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.domain.timeline import moment_of
 from evalhub_server.domain.transitions import LAUNCH_FAILED
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.metric_family import CounterValue, Gauge, HistogramValue, MetricFamily
@@ -217,9 +217,6 @@ def _collection(job: JobRecord) -> str:
 
 def _seconds(benchmark: BenchmarkRecord) -> float | None:
     """The duration from start to end; None unless both are known and differ: times that contradict are stored as equal."""
-    try:
-        started = datetime.fromisoformat(benchmark.started_at)
-        seconds = (datetime.fromisoformat(benchmark.completed_at) - started).total_seconds()
-    except (ValueError, TypeError):  # missing, or only one has a time zone
-        return None
+    started, completed = moment_of(benchmark.started_at), moment_of(benchmark.completed_at)
+    seconds = (completed - started).total_seconds() if started and completed else 0.0
     return seconds if seconds > 0 else None
