@@ -109,7 +109,7 @@ def leaderboard(
     ]
     headers = ("Rank", "Model", *(ranking.name or "Suite" for ranking in rankings))
     print_table(headers, rows)
-    lines = ["Models with overlapping ranges of ranks cannot be told apart."] if board.suite else []
+    lines = ["Models with overlapping ranges of ranks cannot be distinguished."] if board.suite else []
     lines += [f"{each.model} is not ranked: {each.reason}" for each in found.left_out]
     for ranking in rankings:
         lines += [

@@ -42,7 +42,7 @@ async def collection_leaderboard(
     """Rank the models that ran a collection.
 
     Of each model the newest job counts that has results of all benchmarks, reruns included. All pairs of models are tested on
-    the samples that all of them have; models with overlapping ranges of ranks cannot be told apart.
+    the samples that all of them have; models with overlapping ranges of ranks cannot be distinguished.
     """
     query = Query(request.scope)
     query.allow_only(names(COLLECTION_LEADERBOARD.query))
@@ -104,7 +104,7 @@ JOB_LEADERBOARD = Operation(
 async def job_leaderboard(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """Rank the models of given jobs on the benchmarks of the first one.
 
-    Jobs of one model are told apart by their ids. A job without a result of one of the benchmarks is ranked on the others.
+    Jobs of one model are distinguished by their ids. A job without a result of one of the benchmarks is ranked on the others.
     """
     query = Query(request.scope)
     query.allow_only(names(JOB_LEADERBOARD.query))

@@ -22,7 +22,7 @@ from evalhub_storage_sqlite.database_files import DatabaseFiles
 from evalhub_storage_sqlite.storage import SqliteStorage
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-NOBODY = 65534
+OTHER_USER = 65534
 SUFFIXES = ("", ".lock", "-wal", "-shm", "-journal")
 
 
@@ -107,8 +107,8 @@ async def test_a_pipe_is_refused_without_waiting_for_it(data: Path, suffix: str)
 async def test_another_users_file_is_refused(data: Path, suffix: str) -> None:
     file = data / f"jobs.db{suffix}"
     file.write_text("planted")
-    os.chown(file, NOBODY, NOBODY)
-    assert f"another user (uid {NOBODY})" in await refusal(data / "jobs.db")
+    os.chown(file, OTHER_USER, OTHER_USER)
+    assert f"another user (uid {OTHER_USER})" in await refusal(data / "jobs.db")
     assert file.read_text() == "planted"
 
 
@@ -119,8 +119,8 @@ async def test_another_users_link_to_a_database_is_refused_and_ones_own_followed
     storage = SqliteStorage(link)
     await storage.open()
     await storage.close()
-    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
-    assert f"a symbolic link of another user (uid {NOBODY})" in await refusal(link)
+    os.chown(link, OTHER_USER, OTHER_USER, follow_symlinks=False)
+    assert f"a symbolic link of another user (uid {OTHER_USER})" in await refusal(link)
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770])

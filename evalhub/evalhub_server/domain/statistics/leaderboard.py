@@ -1,4 +1,4 @@
-"""Rankings of models with the ranges of ranks that the data do not exclude, and the models that cannot be told apart."""
+"""Rankings of models with the ranges of ranks that the data do not exclude, and the models that cannot be distinguished."""
 
 from __future__ import annotations
 
