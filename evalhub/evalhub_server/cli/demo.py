@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from evalhub_server.cli.output import write
 from evalhub_server.cli.progress import Progress, make_progress
 from evalhub_server.cli.serve import run_async
 from evalhub_server.cli.server import Server
 from evalhub_server.cli.signals import on_signals
-from evalhub_server.errors import EvalHubError, StartupError
+from evalhub_server.cli.tables import print_json
+from evalhub_server.client import Client, ClientError, Job
+from evalhub_server.client.resources import benchmark_results, benchmark_statuses, is_terminal
+from evalhub_server.errors import StartupError
 from evalhub_server.logs import configure_logs
-from evalhub_server.models.common import State
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import ENVIRONMENT, bundled_config_dir, load_settings
 
 PROVIDER = "quickstart"
 POLL_S = 0.25
-# The server is on this computer, which proxies of the environment cannot reach.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-JOBS = "/api/v1/evaluations/jobs"
 
 
 class DemoOptions(msgspec.Struct, kw_only=True, frozen=True):
@@ -73,16 +68,15 @@ async def _run(options: DemoOptions, model_url: str, model_name: str) -> int:
     # The default directory may belong to another user of this computer.
     jobs_dir = Path(tempfile.mkdtemp(prefix="evalhub-demo-"))
     async with _server(jobs_dir) as (server, stopped):
-        client = RestClient(server.url)
+        client = Client(server.url)
         progress.show(
             f"EvalHub Server is listening on {server.url}; the model is {model_name} at {model_url}"
         )
         try:
-            job = await asyncio.to_thread(
-                client.submit, await _request(client, options, model_url, model_name)
-            )
+            request = await asyncio.to_thread(_request, client, options, model_url, model_name)
+            job = await asyncio.to_thread(client.jobs.create, request)
             job = await _follow(client, job, progress, stopped, options.timeout_s)
-        except RequestFailed as error:
+        except ClientError as error:
             raise StartupError(f"the demo job was refused: {error}") from None
     progress.show(f"Logs and per-sample records are in {jobs_dir}")
     return _conclude(job, progress, options)
@@ -106,10 +100,7 @@ async def _server(jobs_dir: Path) -> AsyncGenerator[tuple[Server, asyncio.Event]
             await serving
 
 
-async def _request(
-    client: RestClient, options: DemoOptions, model_url: str, model_name: str
-) -> dict[str, Any]:
-    provider = await asyncio.to_thread(client.provider, PROVIDER)
+def _request(client: Client, options: DemoOptions, model_url: str, model_name: str) -> dict[str, Any]:
     parameters = {"num_examples": options.num_examples} if options.num_examples else {}
     return {
         "name": "demo",
@@ -117,80 +108,37 @@ async def _request(
         "model": {"url": model_url, "name": model_name},
         "benchmarks": [
             {"id": benchmark["id"], "provider_id": PROVIDER, "parameters": parameters}
-            for benchmark in provider["benchmarks"]
+            for benchmark in client.providers.get(PROVIDER).get("benchmarks") or []
         ],
     }
 
 
 async def _follow(
-    client: RestClient, job: dict[str, Any], progress: Progress, stopped: asyncio.Event, timeout_s: float
-) -> dict[str, Any]:
+    client: Client, job: Job, progress: Progress, stopped: asyncio.Event, timeout_s: float
+) -> Job:
     job_id = job["resource"]["id"]
     deadline = time.monotonic() + timeout_s
     with progress:
-        while not State(job["status"]["state"]).terminal:
+        while not is_terminal(job):
             progress.update(job)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), POLL_S)
             if stopped.is_set() or time.monotonic() > deadline:
-                with contextlib.suppress(RequestFailed):  # it may be terminal by now
-                    await asyncio.to_thread(client.cancel, job_id)
-            job = await asyncio.to_thread(client.job, job_id)
+                with contextlib.suppress(ClientError):  # it may be terminal by now
+                    await asyncio.to_thread(client.jobs.cancel, job_id)
+            job = await asyncio.to_thread(client.jobs.get, job_id)
         progress.update(job)
     return job
 
 
-def _conclude(job: dict[str, Any], progress: Progress, options: DemoOptions) -> int:
+def _conclude(job: Job, progress: Progress, options: DemoOptions) -> int:
     if options.as_json:
-        write(msgspec.json.format(msgspec.json.encode(job)).decode() + "\n")
+        print_json(job)
     progress.results(job)
-    results = job["results"].get("benchmarks", [])
+    results = benchmark_results(job)
     complete = job["status"]["state"] == "completed" and all(result.get("metrics") for result in results)
-    if complete and len(results) == len(job["benchmarks"]):
+    if complete and len(results) == len(benchmark_statuses(job)):
         return 0
-    sys.stderr.write(f"The demo job did not complete: {job['status']['message']['message'].strip()}\n")
+    message = job["status"]["message"]["message"] if "message" in job["status"] else ""
+    sys.stderr.write(f"The demo job did not complete: {message.strip()}\n")
     return 1
-
-
-class RequestFailed(EvalHubError):
-    """The server answered with an error status; the text is the ``message`` of its body."""
-
-
-class RestClient:
-    """Blocking REST calls of the demo, on the standard library."""
-
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
-        self._url = url
-        self._timeout_s = timeout_s
-
-    def submit(self, request: dict[str, Any]) -> dict[str, Any]:
-        return self._call("POST", JOBS, request)
-
-    def job(self, job_id: str) -> dict[str, Any]:
-        return self._call("GET", f"{JOBS}/{job_id}")
-
-    def provider(self, provider_id: str) -> dict[str, Any]:
-        return self._call("GET", f"/api/v1/evaluations/providers/{provider_id}")
-
-    def cancel(self, job_id: str) -> None:
-        self._call("DELETE", f"{JOBS}/{job_id}")
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data, method=method)  # noqa: S310  our own http URL
-        try:
-            with _DIRECT.open(request, timeout=self._timeout_s) as answer:
-                text = answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                raise RequestFailed(_error_message(error.read()) or str(error)) from None
-        except OSError as error:
-            raise RequestFailed(f"{self._url} cannot be reached: {error}") from None
-        return json.loads(text) if text else {}
-
-
-def _error_message(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["message"])
-    except (ValueError, LookupError, TypeError):
-        return body.decode("utf-8", "replace").strip()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from evalhub_server.cli.benchmark_progress import STEPS, ProgressCells, done_text, phase_text, step_of
 from evalhub_server.cli.output import write
-from evalhub_server.cli.remaining_time import RemainingTime
-from evalhub_server.cli.show import duration
-
-Job = dict[str, Any]
+from evalhub_server.cli.show import metrics_text
+from evalhub_server.cli.tables import number
+from evalhub_server.client import Job, resources
+from evalhub_server.client.resources import benchmark_results, benchmark_statuses
 
 
 class Progress:
@@ -38,10 +39,6 @@ class Progress:
         """Display the results of a terminal job."""
 
 
-STEPS = 10
-"""Lines about the progress of one benchmark."""
-
-
 class PlainProgress(Progress):
     """Displays one line for each change of a benchmark's state or phase, and for each tenth of its samples."""
 
@@ -52,10 +49,10 @@ class PlainProgress(Progress):
         write(text + "\n")
 
     def update(self, job: Job) -> None:
-        for benchmark in job["status"]["benchmarks"]:
-            text = _state(benchmark)
+        for benchmark in benchmark_statuses(job):
+            text = phase_text(benchmark)
             if (progress := benchmark.get("progress")) and benchmark["status"] == "running":
-                text += f", {_done(progress, STEPS)}"
+                text += f", {done_text(_rounded(progress))}"
             if self._shown.get(benchmark["benchmark_index"]) != text:
                 self._shown[benchmark["benchmark_index"]] = text
                 self.show(f"{benchmark['id']}: {text}")
@@ -73,7 +70,7 @@ class LiveProgress(Progress):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live = Live(console=console, refresh_per_second=8, transient=True)
-        self._times: dict[int, RemainingTime] = {}
+        self._cells = ProgressCells()
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -90,16 +87,9 @@ class LiveProgress(Progress):
     def update(self, job: Job) -> None:
         table = Table("Benchmark", "State", "Done", "Left")
         now_s = time.monotonic()
-        for benchmark in job["status"]["benchmarks"]:
-            done, left = "", ""
-            if progress := benchmark.get("progress"):
-                done = _done(progress)
-                remaining = self._times.setdefault(benchmark["benchmark_index"], RemainingTime())
-                remaining.report(now_s, progress["done"])
-                estimate_s = remaining.estimate_s(now_s, progress["total"])
-                if estimate_s is not None and benchmark["status"] == "running":
-                    left = duration(estimate_s)
-            table.add_row(benchmark["id"], _state(benchmark), done, left)
+        for benchmark in benchmark_statuses(job):
+            cells = self._cells.cells(benchmark["benchmark_index"], benchmark, now_s)
+            table.add_row(benchmark["id"], *cells)
         self._live.update(table)
 
     def results(self, job: Job) -> None:
@@ -118,42 +108,30 @@ def make_progress(*, as_json: bool) -> Progress:
     return LiveProgress(console) if console.is_terminal else PlainProgress()
 
 
-def _done(progress: dict[str, Any], steps: int = 0) -> str:
-    """``12/40``; with ``steps``, ``done`` is rounded down to a multiple of this share of the total."""
+def _rounded(progress: resources.Progress) -> resources.Progress:
+    """The progress with ``done`` rounded down to a step."""
     done, total = progress["done"], progress["total"]
-    if steps and done < total:
-        done = int(done * steps / total) * total // steps
-    return f"{_number(done)}/{_number(total)}"
-
-
-def _state(benchmark: dict[str, Any]) -> str:
-    phase = benchmark.get("phase", "")
-    state = benchmark["status"]
-    return f"{state} ({phase.replace('_', ' ')})" if state == "running" and phase else state
+    return {"done": step_of(progress) * total // STEPS if done < total else done, "total": total}
 
 
 def _rows(job: Job) -> list[tuple[str, str, str, str, str]]:
-    results = {result["benchmark_index"]: result for result in job["results"].get("benchmarks", [])}
+    results = {result.get("benchmark_index"): result for result in benchmark_results(job)}
     rows: list[tuple[str, str, str, str, str]] = []
-    for benchmark in job["status"]["benchmarks"]:
-        result = results.get(benchmark["benchmark_index"], {})
-        test = result.get("test")
-        metrics = ", ".join(f"{name}={_number(value)}" for name, value in result.get("metrics", {}).items())
-        score = f"{test['primary_score_metric']} {_number(test['primary_score'])}" if test else ""
-        verdict = ("pass" if test["pass"] else "below threshold") if test else ""
-        failure = benchmark.get("error_message", {}).get("message", "")
+    for benchmark in benchmark_statuses(job):
+        result = results.get(benchmark["benchmark_index"])
+        test = result.get("test") if result else None
+        metrics = metrics_text(result.get("metrics", {})) if result else ""
+        score = f"{test.get('primary_score_metric')} {number(test.get('primary_score'))}" if test else ""
+        verdict = ("pass" if test.get("pass") else "below threshold") if test else ""
+        failure = benchmark["error_message"]["message"] if "error_message" in benchmark else ""
         rows.append((benchmark["id"], benchmark["status"], score, verdict, metrics or failure))
     return rows
 
 
 def _summary(job: Job) -> str:
     text = f"Job {job['resource']['id']} is {job['status']['state']}"
-    test = job["results"].get("test")
+    test = job.get("results", {}).get("test")
     if test:
-        text += f"; score {_number(test['score'])}, threshold {_number(test['threshold'])}: "
-        text += "pass" if test["pass"] else "fail"
+        text += f"; score {number(test.get('score'))}, threshold {number(test.get('threshold'))}: "
+        text += "pass" if test.get("pass") else "fail"
     return text
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,17 +8,15 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from evalhub_server.cli.remaining_time import RemainingTime
-from evalhub_server.cli.show import duration, state_text
-from evalhub_server.cli.tables import number, print_lines
+from evalhub_server.cli.benchmark_progress import ProgressCells, step_of
+from evalhub_server.cli.show import state_text
+from evalhub_server.cli.tables import print_lines
 from evalhub_server.client import Job
 from evalhub_server.client.resources import TERMINAL_STATES, BenchmarkStatus, benchmark_statuses
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-STEPS = 10
-"""Lines about the progress of one benchmark, where there is no table."""
 _ORDER = {"running": 0, "pending": 1}
 
 
@@ -66,13 +64,9 @@ class PlainView(RunView):
             for row in rows_of({job_id: job}):
                 status = row.status
                 progress = status.get("progress")
-                step = (
-                    int(STEPS * progress["done"] / progress["total"]) if progress and progress["total"] else 0
-                )
-                key, value = (
-                    (job_id, status["benchmark_index"]),
-                    (status["status"], status.get("phase", ""), step),
-                )
+                step = step_of(progress) if progress else 0
+                key = (job_id, status["benchmark_index"])
+                value = (status["status"], status.get("phase", ""), step)
                 if self._shown.get(key) != value:
                     self._shown[key] = value
                     print_lines([f"{row.model}  {row.benchmark}: {state_text(status)}"])
@@ -88,7 +82,7 @@ class LiveView(RunView):
         self._console = Console()
         self._new_live = lambda: Live(console=self._console, auto_refresh=False, transient=True)
         self._live = self._new_live()
-        self._times: dict[tuple[str, int], RemainingTime] = {}
+        self._cells = ProgressCells()
 
     def __enter__(self) -> Self:
         self._live = self._new_live()
@@ -122,18 +116,9 @@ class LiveView(RunView):
             caption=", ".join(f"{count} {state}" for state, count in counts.items()),
         )
         for job_id, row in rows[:height]:
-            cells = (row.model, row.benchmark, *self._progress_cells(job_id, row.status, now_s))
-            table.add_row(*map(Text, cells))
+            key = (job_id, row.status["benchmark_index"])
+            state, done, left = self._cells.cells(key, row.status, now_s)
+            if row.status["status"] in TERMINAL_STATES:
+                done = ""
+            table.add_row(*map(Text, (row.model, row.benchmark, state, done, left)))
         return table
-
-    def _progress_cells(self, job_id: str, status: BenchmarkStatus, now_s: float) -> tuple[str, str, str]:
-        state, progress = status["status"], status.get("progress")
-        phase = status.get("phase", "").replace("_", " ")
-        text = f"{state} ({phase})" if state == "running" and phase else state
-        if progress is None or state in TERMINAL_STATES:
-            return text, "", ""
-        remaining = self._times.setdefault((job_id, status["benchmark_index"]), RemainingTime())
-        remaining.report(now_s, progress["done"])
-        estimate_s = remaining.estimate_s(now_s, progress["total"])
-        done = f"{number(progress['done'])}/{number(progress['total'])}"
-        return text, done, "" if estimate_s is None else duration(estimate_s)

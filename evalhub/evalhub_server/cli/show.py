@@ -9,10 +9,11 @@ from typing import Any
 import click
 import msgspec
 
+from evalhub_server.cli.benchmark_progress import done_text
 from evalhub_server.cli.client_command import report
 from evalhub_server.cli.output import write
 from evalhub_server.cli.server_choice import open_client
-from evalhub_server.cli.tables import number, print_json, print_lines, print_table
+from evalhub_server.cli.tables import duration, number, print_json, print_lines, print_table
 from evalhub_server.client import Client, Job, ResponseError, Unsupported
 from evalhub_server.client.resources import (
     BenchmarkStatus,
@@ -117,8 +118,7 @@ def state_text(status: BenchmarkStatus) -> str:
     if status["status"] != "running":
         return status["status"]
     progress = status.get("progress")
-    details = [status.get("phase", "").replace("_", " ")]
-    details.append(f"{number(progress['done'])}/{number(progress['total'])}" if progress else "")
+    details = [status.get("phase", "").replace("_", " "), done_text(progress) if progress else ""]
     text = ", ".join(filter(None, details))
     return f"running ({text})" if text else "running"
 
@@ -259,12 +259,3 @@ def score_text(test: Test | None) -> str:
 def _time(text: str | None) -> str:
     """A time of the API, to the second."""
     return (text or "").partition(".")[0].removesuffix("Z").replace("T", " ")
-
-
-def duration(seconds: float | None) -> str:
-    """A duration as hours, minutes and seconds."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

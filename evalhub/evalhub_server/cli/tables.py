@@ -50,3 +50,12 @@ def _framed(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def number(value: Any) -> str:
     """Four significant digits of a float; other values as they are."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """A duration as hours, minutes and seconds."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
