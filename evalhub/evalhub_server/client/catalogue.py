@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar, cast
 from urllib.parse import quote
 
-from evalhub_server.client.jobs import PAGE
+from evalhub_server.client.paging import items_of
 from evalhub_server.client.resources import Collection, Page, Provider
 from evalhub_server.client.transport import Transport, Value, decode
 
@@ -33,9 +33,4 @@ class Catalogue(Generic[T]):
 
     def iterate(self, **filters: Value) -> Iterator[T]:
         """All resources that match, page by page."""
-        offset = 0
-        while items := self.list(limit=PAGE, offset=offset, **filters)["items"]:
-            yield from items
-            if len(items) < PAGE:
-                return
-            offset += len(items)
+        return items_of(lambda limit, offset: self.list(limit=limit, offset=offset, **filters))

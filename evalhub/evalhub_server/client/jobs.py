@@ -11,6 +11,7 @@ from urllib.parse import quote
 from evalhub_common.backoff import Backoff
 from evalhub_server.client.errors import ResponseError, Unreachable
 from evalhub_server.client.event_stream import StreamEvent, read_events
+from evalhub_server.client.paging import items_of
 from evalhub_server.client.resources import Job, Json, Page, is_terminal
 from evalhub_server.client.transport import Answer, Transport, Value, decode
 
@@ -21,7 +22,6 @@ POLL_S = 1.0
 """Pause between requests to a server without long polls."""
 PATIENCE_S = 60.0
 """How long following a job outlasts a server that is unavailable, such as during a restart."""
-PAGE = 100
 SILENT_LOG_S = 24 * 3600.0
 """How long a followed log may be without output: an adapter may print nothing while it works."""
 _BACKOFF = Backoff(POLL_S, 10.0, jitter=0.5)
@@ -50,12 +50,7 @@ class Jobs:
 
     def iterate(self, **filters: Value) -> Iterator[Job]:
         """All jobs that match, page by page."""
-        offset = 0
-        while items := self.list(limit=PAGE, offset=offset, **filters)["items"]:
-            yield from items
-            if len(items) < PAGE:
-                return
-            offset += len(items)
+        return items_of(lambda limit, offset: self.list(limit=limit, offset=offset, **filters))
 
     def cancel(self, job_id: str, *, hard_delete: bool = False) -> None:
         """Cancel a job; with ``hard_delete``, remove it with its results and files."""
