@@ -18,7 +18,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import stat
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -28,6 +27,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from evalhub_common.adapter_files import NotAFile, open_regular
 from evalhub_common.private_paths import make_private
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource
@@ -137,17 +137,15 @@ def _copy_files(roots: FileRoots, jobs: list[JobRecord], part: Path) -> tuple[li
 def copy_regular(source: Path, target: Path) -> tuple[int, str] | None:
     """Copy a regular file as far as it is written now; returns size and SHA-256, None if there is none. Follows no link."""
     try:
-        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) or source.is_symlink():
-            return None
-        raise
-    with os.fdopen(fd, "rb") as content:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return None
+        content = open_regular(source.parent, source.name)
+    except NotAFile:
+        content = None
+    if content is None:
+        return None
+    with content:
+        size_bytes = os.fstat(content.fileno()).st_size
         make_private(target.parent)
-        digest, left = hashlib.sha256(), found.st_size
+        digest, left = hashlib.sha256(), size_bytes
         with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy:
             while left and (chunk := content.read(min(_CHUNK_BYTES, left))):
                 digest.update(chunk)
@@ -155,7 +153,7 @@ def copy_regular(source: Path, target: Path) -> tuple[int, str] | None:
                 left -= len(chunk)
             copy.flush()
             os.fsync(copy.fileno())
-        return found.st_size - left, digest.hexdigest()
+        return size_bytes - left, digest.hexdigest()
 
 
 def read_manifest(backup: Path) -> Manifest:
