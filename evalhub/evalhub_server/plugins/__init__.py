@@ -132,6 +132,8 @@ from evalhub_server.plugins.runtime import (
 from evalhub_server.plugins.sections import convert_section, find_section
 from evalhub_server.plugins.storage import (
     JobChange,
+    JobCounts,
+    JobFacetName,
     JobPage,
     JobQuery,
     JobSort,
@@ -255,7 +257,9 @@ __all__ = [
     "InitContainer",
     "JobChange",
     "JobChanged",
+    "JobCounts",
     "JobDefinition",
+    "JobFacetName",
     "JobMeta",
     "JobMigration",
     "JobPage",

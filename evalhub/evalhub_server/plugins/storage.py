@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource, Kind
@@ -85,6 +87,27 @@ class JobPage(Struct, kw_only=True, frozen=True):
     total_count: int
 
 
+JobFacetName = Literal[
+    "status",
+    "owner",
+    "tags",
+    "model_name",
+    "model_url",
+    "provider_id",
+    "benchmark_id",
+    "collection_id",
+    "experiment_name",
+]
+"""Properties of jobs that :meth:`Storage.count_jobs` counts by; each has the name of its filter."""
+
+
+class JobCounts(Struct, kw_only=True, frozen=True):
+    """How many jobs were counted, and for each facet how many of them have each value, without empty values."""
+
+    jobs: int
+    values: dict[str, dict[str, int]]
+
+
 class ResourceQuery(Struct, kw_only=True, frozen=True):
     """A page of a list of providers or collections. A resource must match all filters.
 
@@ -116,6 +139,9 @@ class ResourcePage(Struct, kw_only=True, frozen=True):
 
     items: list[AnyResource]
     total_count: int
+
+
+_COUNTED_PAGE = 500
 
 
 class Storage(ABC):
@@ -234,6 +260,32 @@ class Storage(ABC):
     @abstractmethod
     async def list_jobs(self, query: JobQuery) -> JobPage:
         """Return one page of jobs."""
+
+    async def count_jobs(self, query: JobQuery, facets: Sequence[JobFacetName], max_jobs: int) -> JobCounts:
+        """Count the newest ``max_jobs`` jobs that match, by their values of each facet.
+
+        The page and the order of ``query`` do not matter. A job with several values counts for each of them. The default reads
+        the jobs; a storage that has the values in an index should use it.
+        """
+        counted: dict[str, Counter[str]] = {facet: Counter() for facet in facets}
+        newest = replace(query, sort="created_at", descending=True)
+        jobs = 0
+        while jobs < max_jobs:
+            limit = min(_COUNTED_PAGE, max_jobs - jobs)
+            page = await self.list_jobs(replace(newest, limit=limit, offset=jobs))
+            for job in page.items:
+                values = {
+                    "status": (job.state.value,),
+                    "owner": (job.owner,),
+                    "tags": job.request.tags,
+                    **job.labels,
+                }
+                for facet, counts in counted.items():
+                    counts.update(filter(None, dict.fromkeys(values.get(facet, ()))))
+            jobs += len(page.items)
+            if len(page.items) < limit:
+                break
+        return JobCounts(jobs=jobs, values={facet: dict(counts) for facet, counts in counted.items()})
 
     @abstractmethod
     async def open_jobs(self) -> list[JobRecord]:

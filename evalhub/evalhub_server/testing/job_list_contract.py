@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, PlannedBenchmark, with_changes
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import CollectionRef, Experiment, JobRequest, JobTest, Model
-from evalhub_server.plugins.storage import JobChange, JobQuery, JobSort, Storage
+from evalhub_server.plugins.storage import JobChange, JobCounts, JobFacetName, JobQuery, JobSort, Storage
 from evalhub_server.testing.builders import EPOCH, a_job, all_of, any_of, none_of
 from evalhub_server.testing.resource_list_contract import LABEL_TERMS, LABELLED
 
@@ -256,6 +256,68 @@ class JobListContract:
         scored = JobTest(score=0.9, threshold=0.5, passed=True)
         await storage.update_job(first.id, None, lambda job: with_changes(job, test=scored))
         assert await ids(storage, by_score) == [first.id, second.id]
+
+    async def test_jobs_are_counted_by_the_values_of_their_properties(self, storage: Storage) -> None:
+        collection, experiment = {"collection": CollectionRef(id="k")}, {"experiment": Experiment(name="e")}
+        await stored(
+            storage,
+            [
+                labelled("a", Model(name="m", url="u"), ("p", "b"), ("p", "c"), ("q", "c"), owner="ada"),
+                labelled(
+                    "b", Model(name="m"), ("p", "c"), request={**collection, "tags": ("x", "x", "y", "")}
+                ),
+                labelled(
+                    "c", Model(name="n"), ("q", "b"), request={**experiment, "tags": ("x",)}, tenant="t"
+                ),
+            ],
+        )
+        await storage.update_job("c", None, lambda job: with_changes(job, state=State.RUNNING))
+        expected = {
+            "status": {"pending": 2, "running": 1},
+            "owner": {"ada": 1},
+            "tags": {"x": 2, "y": 1},
+            "model_name": {"m": 2, "n": 1},
+            "model_url": {"u": 1},
+            "provider_id": {"p": 2, "q": 2},
+            "benchmark_id": {"b": 2, "c": 2},
+            "collection_id": {"k": 1},
+            "experiment_name": {"e": 1},
+        }
+        names = get_args(JobFacetName)
+        page = JobQuery(limit=1, offset=2, sort="name", descending=False)
+        assert await storage.count_jobs(page, names, 100) == JobCounts(jobs=3, values=expected)
+        for query, jobs, providers in (
+            (JobQuery(tenant="t"), 1, {"q": 1}),
+            (JobQuery(labels={"model_name": any_of("m")}), 2, {"p": 2, "q": 1}),
+            (JobQuery(tags=any_of("x", "y"), status=none_of("running")), 1, {"p": 1}),
+            (JobQuery(name=any_of("no such name")), 0, {}),
+            (JobQuery(name=any_of()), 0, {}),
+        ):
+            found = await storage.count_jobs(query, ["provider_id"], 100)
+            assert found == JobCounts(jobs=jobs, values={"provider_id": providers}), query
+        assert await storage.count_jobs(JobQuery(), [], 100) == JobCounts(jobs=3, values={})
+
+    async def test_the_newest_jobs_are_counted(self, storage: Storage) -> None:
+        await stored(storage, [a_job(tags=(str(number),)) for number in range(4)])
+        for query in (JobQuery(), JobQuery(descending=False), JobQuery(status=any_of("pending", "failed"))):
+            found = await storage.count_jobs(query, ["tags", "status"], 3)
+            values = {"tags": {"1": 1, "2": 1, "3": 1}, "status": {"pending": 3}}
+            assert found == JobCounts(jobs=3, values=values), query
+
+    async def test_counts_have_the_values_as_they_are(self, storage: Storage) -> None:
+        odd = ["a'b", "a=b", "\0", "\x01", "a\x01\x03b", "\N{PILE OF POO}", " ", "A"]
+        for values in (odd, [*odd, "x" * 3000, "x" * 3000 + "y", "\0" * 399 + "\x03" * 300]):
+            jobs = await stored(
+                storage,
+                [
+                    a_job(request=JobRequest(name="j", model=Model(name=value), tags=(value,)))
+                    for value in values
+                ],
+            )
+            found = await storage.count_jobs(JobQuery(), ["tags", "model_name"], 100)
+            assert found.values == {"tags": dict.fromkeys(values, 1), "model_name": dict.fromkeys(values, 1)}
+            for job in jobs:
+                await storage.delete_job(job.id, None)
 
     async def test_names_are_compared_literally(self, storage: Storage) -> None:
         odd = ["a'b", 'a"b', "a%", "a_b", "A", "å", "a b", "x; DROP TABLE jobs", "\N{PILE OF POO}"]

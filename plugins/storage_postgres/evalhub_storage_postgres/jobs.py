@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +12,9 @@ from evalhub_server.plugins import (
     AlreadyExists,
     BenchmarkRecord,
     JobChange,
+    JobCounts,
     JobDefinition,
+    JobFacetName,
     JobProgress,
     JobQuery,
     JobRecord,
@@ -23,7 +26,7 @@ from evalhub_server.plugins import (
     unwritable,
 )
 from evalhub_storage_postgres.faults import apply_change
-from evalhub_storage_postgres.search import Conditions, label_terms, searchable, searchables
+from evalhub_storage_postgres.search import Conditions, label_terms, original, searchable, searchables
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.database import Session
@@ -44,6 +47,7 @@ _UPDATE = """
     WHERE id = $1
 """
 _DELETE = "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenant = $2) RETURNING true"
+_NO_LABELS = ("status", "owner", "tags")
 OPEN = "SELECT id, definition, progress, benchmarks FROM evalhub_jobs WHERE is_open ORDER BY created_at, id"
 
 
@@ -131,6 +135,55 @@ async def delete(session: Session, job_id: str, tenant: str | None) -> None:
 
 def listing(query: JobQuery) -> tuple[str, list[Any]]:
     """Return the SQL of a list, whose rows end with id, definition, progress and benchmarks; see :meth:`Conditions.listing`."""
+    return _conditions(query).listing(
+        "evalhub_jobs", "id, definition, progress, benchmarks", _order(query), query
+    )
+
+
+def counting(query: JobQuery, facets: Sequence[JobFacetName], max_jobs: int) -> tuple[str, list[Any]]:
+    """Return SQL with rows of facet, value and number of jobs. The number of all jobs is that of an empty facet.
+
+    The facet of a label is ``labels``, and its value includes the name of the label.
+    """
+    found = _conditions(query)
+    parts = ["SELECT '' AS facet, '' AS value, count(*) AS jobs FROM selected"]
+    parts += [
+        f"SELECT '{column}', {column}, count(*) FROM selected WHERE {column} <> '' GROUP BY {column}"  # noqa: S608 - our names
+        for column in ("status", "owner")
+        if column in facets
+    ]
+    if "tags" in facets:
+        parts.append(
+            "SELECT 'tags', tag, count(*) FROM selected, unnest(tags) tag WHERE tag <> '' GROUP BY tag"
+        )
+    if labels := [facet for facet in facets if facet not in _NO_LABELS]:
+        parts.append(
+            "SELECT 'labels', label, count(*) FROM selected, unnest(labels) label"  # noqa: S608 - values are parameters
+            f" WHERE split_part(label, '=', 1) = ANY({found.parameter(labels)}::text[]) GROUP BY label"
+        )
+    selected = (
+        f"SELECT state AS status, owner, tags, labels FROM evalhub_jobs{found.where}"  # noqa: S608 - values are parameters
+        f" ORDER BY created_at DESC, id DESC LIMIT {found.parameter(max_jobs)}"
+    )
+    return f"WITH selected AS MATERIALIZED ({selected}) {' UNION ALL '.join(parts)}", found.values
+
+
+def counts_of(rows: Iterable[Sequence[Any]], facets: Sequence[JobFacetName]) -> JobCounts | None:
+    """Return the result of :func:`counting`; None if a value is shortened, so that its text is only in the documents."""
+    jobs = 0
+    values: dict[str, dict[str, int]] = {facet: {} for facet in facets}
+    for name, value, count in rows:
+        if not name:
+            jobs = count
+            continue
+        facet, text = (name, value) if name in _NO_LABELS else value.split("=", 1)
+        if (whole := original(text)) is None:
+            return None
+        values[facet][whole] = count
+    return JobCounts(jobs=jobs, values=values)
+
+
+def _conditions(query: JobQuery) -> Conditions:
     found = Conditions()
     if query.tenant is not None:
         found.clauses.append(f"tenant = {found.parameter(searchable(query.tenant))}")
@@ -152,7 +205,7 @@ def listing(query: JobQuery) -> tuple[str, list[Any]]:
         found.clauses.append(f"created_at < {found.parameter(query.created_before)}")
     if query.pinned is not None:
         found.clauses.append("is_pinned" if query.pinned else "NOT is_pinned")
-    return found.listing("evalhub_jobs", "id, definition, progress, benchmarks", _order(query), query)
+    return found
 
 
 def _order(query: JobQuery) -> str:

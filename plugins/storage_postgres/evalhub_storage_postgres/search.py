@@ -35,6 +35,13 @@ def searchables(texts: Iterable[str]) -> list[str]:
     return [searchable(text) for text in dict.fromkeys(texts)]
 
 
+def original(value: str) -> str | None:
+    """Return the text of a column value; None if the value is shortened. The inverse of :func:`searchable`."""
+    if "\x01\x03" in value:
+        return None
+    return value.replace("\x01\x01", "\0").replace("\x01\x02", "\x01")
+
+
 def label_terms(label: str, values: Iterable[str]) -> list[str]:
     """Return values as the column ``labels`` stores them: ``tags=nightly``."""
     return searchables(f"{quote(label, safe='')}={value}" for value in values)
@@ -73,6 +80,11 @@ class Conditions:
         elif not terms.every:
             self.clauses.append(f"{column} && {self.parameter(values)}::text[]")
 
+    @property
+    def where(self) -> str:
+        """The clause, which begins with a space; empty without conditions."""
+        return f" WHERE {' AND '.join(self.clauses)}" if self.clauses else ""
+
     def listing(
         self, table: str, columns: str, order: str, query: JobQuery | ResourceQuery
     ) -> tuple[str, list[Any]]:
@@ -81,7 +93,7 @@ class Conditions:
         One statement, so that both are from one snapshot. Each row has the count, the place in the page and ``columns``;
         an empty page is one row without a place.
         """
-        where = f" WHERE {' AND '.join(self.clauses)}" if self.clauses else ""
+        where = self.where
         limit, offset = (self.parameter(min(bound, MAX_INTEGER)) for bound in (query.limit, query.offset))
         sql = (
             f"SELECT total, page.* FROM (SELECT count(*) AS total FROM {table}{where}) counted LEFT JOIN"  # noqa: S608 - values are parameters

@@ -14,6 +14,8 @@ import structlog
 from evalhub_server.plugins import (
     AnyResource,
     JobChange,
+    JobCounts,
+    JobFacetName,
     JobMigration,
     JobPage,
     JobQuery,
@@ -163,6 +165,14 @@ class PostgresStorage(Storage):
     async def list_jobs(self, query: JobQuery) -> JobPage:
         total, items = await self._page("Listing jobs", lambda: jobs.listing(query), jobs.decode)
         return JobPage(items=items, total_count=total)
+
+    async def count_jobs(self, query: JobQuery, facets: Sequence[JobFacetName], max_jobs: int) -> JobCounts:
+        async def count(session: Session) -> list[tuple[Any, ...]]:
+            sql, values = jobs.counting(query, facets, max_jobs)
+            return [tuple(row) for row in await session.fetch(sql, *values)]
+
+        counts = jobs.counts_of(await self._read("Counting jobs", count), facets)
+        return counts or await super().count_jobs(query, facets, max_jobs)
 
     async def open_jobs(self) -> list[JobRecord]:
         found: list[JobRecord] = []

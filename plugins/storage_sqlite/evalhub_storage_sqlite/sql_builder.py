@@ -117,8 +117,8 @@ _JOB_ORDERS: dict[tuple[str, bool], str] = {
 }
 
 
-def build_job_list(query: JobQuery) -> ListQuery | None:
-    """Return the SQL for a list, or None if no job can match."""
+def build_job_list(query: JobQuery, column: str = "id") -> ListQuery | None:
+    """Return the SQL for a list, or None if no job can match. ``column`` is what a page has of each job: ``id`` or ``seq``."""
     columns = active_filters(
         {
             "experiment_id": single(query.experiment_id),
@@ -150,7 +150,9 @@ def build_job_list(query: JobQuery) -> ListQuery | None:
     for name, terms in columns.items():
         clauses.add_in(f"j.{name}", terms)
     _add_ranges(clauses, alias, query)
-    return clauses.query(f"{alias}.id", _JOB_ORDERS[query.sort, query.descending].format(lead=alias), query)
+    return clauses.query(
+        f"{alias}.{column}", _JOB_ORDERS[query.sort, query.descending].format(lead=alias), query
+    )
 
 
 def _from_labels(clauses: Clauses, label: str, terms: Terms, *, with_jobs: bool) -> None:

@@ -14,6 +14,8 @@ import structlog
 from evalhub_server.plugins import (
     AnyResource,
     JobChange,
+    JobCounts,
+    JobFacetName,
     JobMigration,
     JobPage,
     JobQuery,
@@ -33,6 +35,7 @@ from evalhub_server.plugins import (
 from evalhub_storage_sqlite import backup, select
 from evalhub_storage_sqlite.connection import Connection, connect_reader, connect_writer
 from evalhub_storage_sqlite.database_files import DatabaseFiles
+from evalhub_storage_sqlite.facets import build_job_counts, count_jobs
 from evalhub_storage_sqlite.faults import fix_for
 from evalhub_storage_sqlite.jobs import JOBS
 from evalhub_storage_sqlite.repository import Repository
@@ -193,6 +196,12 @@ class SqliteStorage(Storage):
     async def list_jobs(self, query: JobQuery) -> JobPage:
         items, total = await self._opened(self._jobs).page(cache_key(query), partial(build_job_list, query))
         return JobPage(items=items, total_count=total)
+
+    async def count_jobs(self, query: JobQuery, facets: Sequence[JobFacetName], max_jobs: int) -> JobCounts:
+        queries = build_job_counts(query, facets, max_jobs)
+        if queries is None:
+            return JobCounts(jobs=0, values={facet: {} for facet in facets})
+        return await self._opened(self._jobs).read("Counting jobs", count_jobs, queries, facets)
 
     async def open_jobs(self) -> list[JobRecord]:
         jobs, operation = self._opened(self._jobs), "Listing open jobs"

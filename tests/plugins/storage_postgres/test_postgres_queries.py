@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from evalhub_server.domain.resource import Kind
-from evalhub_server.plugins import JobQuery, JobSort, ResourceQuery
+from evalhub_server.plugins import JobFacetName, JobQuery, JobSort, ResourceQuery
 from evalhub_server.testing.builders import all_of, any_of
 from evalhub_storage_postgres import jobs, resources
 from evalhub_storage_postgres.address import locate
@@ -89,6 +89,14 @@ async def test_no_list_of_jobs_reads_the_whole_table(
     postgres: RunningPostgres, filled: str, name: str
 ) -> None:
     plan = await explained(postgres, filled, *jobs.listing(JOBS[name]))
+    assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.parametrize("name", JOBS)
+async def test_no_count_of_jobs_reads_the_whole_table(
+    postgres: RunningPostgres, filled: str, name: str
+) -> None:
+    plan = await explained(postgres, filled, *jobs.counting(JOBS[name], get_args(JobFacetName), 100))
     assert "Seq Scan" not in plan, plan
 
 

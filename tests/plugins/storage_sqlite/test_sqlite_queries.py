@@ -8,15 +8,17 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 
 from evalhub_server.domain.job_labels import JOB_LABELS
 from evalhub_server.models.common import State
 from evalhub_server.models.job import JobTest
-from evalhub_server.plugins import JobQuery, JobSort, Terms
+from evalhub_server.plugins import JobFacetName, JobQuery, JobSort, Terms
 from evalhub_server.testing.builders import EPOCH, a_job
 from evalhub_server.testing.memory import MemoryStorage
+from evalhub_storage_sqlite.facets import build_job_counts
 from evalhub_storage_sqlite.sql_builder import build_job_list
 from evalhub_storage_sqlite.storage import SqliteStorage
 from harness.sqlite import explain
@@ -108,6 +110,39 @@ def test_a_range_is_searched_in_its_index(database: sqlite3.Connection, query: J
         assert any(re.search(rf"(SEARCH|SCAN) .*\b{index}\b", step) for step in steps), steps
 
 
+COUNTED = [
+    JobQuery(),
+    JobQuery(tenant="team-a"),
+    *(JobQuery(**{field: FORMS[1]}) for field in FIELDS),
+    *(JobQuery(labels={label: FORMS[1]}) for label in JOB_LABELS),
+    JobQuery(tenant="team-a", status=FORMS[1], tags=FORMS[3]),
+    JobQuery(pinned=True),
+    JobQuery(created_after=EPOCH),
+]
+
+
+@pytest.mark.parametrize("query", COUNTED)
+def test_the_jobs_that_are_counted_are_read_in_the_order_of_an_index(
+    database: sqlite3.Connection, query: JobQuery
+) -> None:
+    queries = build_job_counts(query, get_args(JobFacetName), 10)
+    assert queries is not None
+    plan = database.execute(f"EXPLAIN QUERY PLAN {queries.total}", queries.parameters)
+    steps = [step for _id, _parent, _unused, step in plan]
+    assert not any("TEMP B-TREE" in step for step in steps), steps
+    for sql in queries.by_value:
+        plan = database.execute(f"EXPLAIN QUERY PLAN {sql}", queries.parameters)
+        steps = [step for _id, _parent, _unused, step in plan]
+        # The values of the selected jobs are looked up; a temporary tree groups them.
+        assert any(
+            re.match(r"SEARCH (j USING INTEGER PRIMARY KEY|u USING COVERING INDEX job_labels_seq)", s)
+            for s in steps
+        )
+        assert [step for step in steps if "TEMP B-TREE" in step] in ([], ["USE TEMP B-TREE FOR GROUP BY"]), (
+            steps
+        )
+
+
 def test_open_jobs_have_an_index_of_their_own(database: sqlite3.Connection) -> None:
     (step,) = database.execute(
         "EXPLAIN QUERY PLAN SELECT id FROM jobs INDEXED BY jobs_open WHERE is_open = 1 ORDER BY created_at, id"
@@ -179,3 +214,6 @@ async def test_random_queries_answer_as_the_reference_does(memory: SqliteStorage
             **terms,
         )
         assert await memory.list_jobs(query) == await reference.list_jobs(query), query
+        facets = chance.sample(get_args(JobFacetName), k=2)
+        counted = await memory.count_jobs(query, facets, 100)
+        assert counted == await reference.count_jobs(query, facets, 100), query
