@@ -11,10 +11,11 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from evalhub_server.plugins import JobFacetName
 from harness import Config, RunningServer, free_port, processes_with, wait_until
 from harness.answering import AnsweringServer
 from harness.config import steps_command
@@ -234,6 +235,13 @@ def test_jobs_show_logs_and_cancel(env: dict[str, str]):
     job_id = job["resource"]["id"]
     assert job_id in command(env, "jobs", "--model", "m", "--state", "completed", "--limit", "100").stdout
     assert output(env, "jobs", "--benchmark", "q", "--limit", "1")["items"]
+    counted = output(env, "jobs", "--count-by", "model_name", "--model", "m")
+    assert "m" in [each["value"] for each in counted["values"]]
+    help_text = command(env, "jobs", "--help").stdout
+    assert [name for name in get_args(JobFacetName) if name not in help_text] == []
+    lines = command(env, "jobs", "--count-by", "status").stdout.splitlines()
+    assert lines[0].split() == ["status", "Jobs"]
+    assert "completed" in [line.split()[0] for line in lines[1:]]
     shown = command(env, "show", job_id).stdout
     for text in ("looked at", "m at http://model.test/v1", "quick/q", "acc=0.5"):
         assert text in shown

@@ -139,3 +139,41 @@ def test_a_summary_leaves_out_the_benchmarks(server: RunningServer, jobs: dict[s
     assert summary["results"] == {"test": full["results"]["test"]}
     assert "benchmarks" not in summary
     assert len(str(summary)) < len(str(full)) / 1.5
+
+
+def facets(server: RunningServer, query: str) -> dict[str, dict[str, int]]:
+    page = server.get(f"{API}/jobs?{query}")
+    return {
+        facet["name"]: {each["value"]: each["count"] for each in facet["values"]} for facet in page["facets"]
+    }
+
+
+@pytest.mark.usefixtures("jobs")
+def test_facets_count_the_jobs_that_the_other_filters_select(server: RunningServer):
+    page = server.get(f"{API}/jobs?facets=model_name,tags&limit=1")
+    assert len(page["items"]) == 1
+    assert page["facets"] == [
+        {
+            "name": "model_name",
+            "jobs": 4,
+            "distinct": 2,
+            "values": [{"value": "m", "count": 3}, {"value": "n", "count": 1}],
+        },
+        {"name": "tags", "jobs": 4, "distinct": 1, "values": [{"value": "x", "count": 1}]},
+    ]
+    assert "facets=model_name" in page["next"]["href"]
+    assert facets(server, "facets=model_name,provider_id&model_name=n") == {
+        "model_name": {"m": 3, "n": 1},
+        "provider_id": {"other": 1},
+    }
+    assert facets(server, "facets=status,collection_id&status=completed&name_prefix=a-") == {
+        "status": {"completed": 2},
+        "collection_id": {},
+    }
+    assert "facets" not in server.get(f"{API}/jobs?facets=")
+
+
+@pytest.mark.usefixtures("jobs")
+def test_an_unknown_facet_is_refused(server: RunningServer):
+    answer = server.call("GET", f"{API}/jobs?facets=status,colour")
+    assert answer.refusal == (400, "query_parameter_value_invalid")

@@ -11,6 +11,10 @@ from evalhub_server.cli.client_command import ClientCommand, client_options, int
 
 _STATES = ("pending", "running", "completed", "failed", "cancelled", "partially_failed")
 _FORMATS = ("csv", "json", "parquet", "md", "latex")
+_FACETS = (
+    *("status", "owner", "tags", "model_name", "model_url"),
+    *("provider_id", "benchmark_id", "collection_id", "experiment_name"),
+)
 _LEVELS = ("jobs", "benchmarks", "samples")
 
 
@@ -40,11 +44,21 @@ def _filters(function: Any) -> Any:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, metavar="N", help="Jobs to list."
 )
+@click.option(
+    "--count-by",
+    type=click.Choice(_FACETS),
+    metavar="PROPERTY",
+    help=f"Count the newest 10,000 jobs by this property instead: {', '.join(_FACETS)}.",
+)
 @client_options
-def jobs_command(*, server: str | None, as_json: bool, limit: int, **filters: Any) -> int:
+def jobs_command(
+    *, server: str | None, as_json: bool, limit: int, count_by: str | None, **filters: Any
+) -> int:
     """List jobs, newest first."""
-    from evalhub_server.cli.show import list_jobs
+    from evalhub_server.cli.show import count_jobs, list_jobs
 
+    if count_by is not None:
+        return count_jobs(server, count_by, filters, as_json=as_json)
     return list_jobs(server, limit, filters, as_json=as_json)
 
 

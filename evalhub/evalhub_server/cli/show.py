@@ -56,6 +56,19 @@ def list_jobs(server: str | None, limit: int, filters: Mapping[str, Any], *, as_
     return 0
 
 
+def count_jobs(server: str | None, facet: str, filters: Mapping[str, Any], *, as_json: bool) -> int:
+    with open_client(server) as client:
+        page = client.jobs.list(limit=1, view="summary", facets=facet, **filters)
+    (counted,) = page.get("facets", [])
+    if as_json:
+        print_json(counted)
+        return 0
+    print_table((facet, "Jobs"), [(each["value"], str(each["count"])) for each in counted["values"]])
+    if counted["distinct"] > len(counted["values"]):
+        print_lines([f"The most frequent {len(counted['values'])} of {counted['distinct']} values."])
+    return 0
+
+
 def _job_page(client: Client, limit: int, filters: Mapping[str, Any]) -> Page[Job]:
     try:
         return client.jobs.list(limit=limit, view="summary", **filters)

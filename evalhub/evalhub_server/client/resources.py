@@ -165,6 +165,7 @@ class Page(TypedDict, Generic[T]):
     items: list[T]
     total_count: int
     limit: NotRequired[int]
+    facets: NotRequired[list[Json]]
 
 
 def is_terminal(job: Job) -> bool:

@@ -11,9 +11,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from evalhub_server.domain.facets import facet_values
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.samples import ERROR_KINDS
-from evalhub_server.models.sample import OUTCOMES, Facet, FacetValue, Outcome
+from evalhub_server.models.sample import OUTCOMES, Facet, Outcome
 
 Comparison = Literal["eq", "ne", "lt", "le", "gt", "ge", "has", "missing"]
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
@@ -28,7 +29,6 @@ FACETS = ("outcome", "group", "tag", "epoch", "error_kind")
 SORTS = ("position", "sample_id", "epoch", "outcome", "group", "latency_s")
 """Sort keys beside metrics; ``position`` is the order in the file."""
 
-MAX_FACET_VALUES = 100
 Rows = Sequence[int]
 
 
@@ -185,6 +185,4 @@ def _facet(index: SampleIndex, facet: str, rows: Rows) -> Facet:
     for code, count in Counter(map(column.__getitem__, rows)).items():
         for name in names(code):
             counted[name] += count
-    most = sorted(counted.items(), key=lambda each: (-each[1], each[0]))[:MAX_FACET_VALUES]
-    values = tuple(FacetValue(value=name, count=count) for name, count in most)
-    return Facet(name=facet, distinct=len(counted), values=values)
+    return Facet(name=facet, distinct=len(counted), values=facet_values(counted))

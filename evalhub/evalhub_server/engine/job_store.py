@@ -10,7 +10,7 @@ from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.write_buffer import BufferedChange, WriteBuffer
 from evalhub_server.errors import StorageError
 from evalhub_server.plugins.hookspecs import JobChanged
-from evalhub_server.plugins.storage import JobChange, JobPage, JobQuery, Storage
+from evalhub_server.plugins.storage import JobChange, JobCounts, JobFacetName, JobPage, JobQuery, Storage
 
 Listener = Callable[[JobChanged], None]
 PendingExports = Callable[[JobRecord | None, JobRecord], Sequence[PendingExport]]
@@ -61,6 +61,9 @@ class JobStore:
 
     async def list(self, query: JobQuery) -> JobPage:
         return await self._storage.list_jobs(query)
+
+    async def count(self, query: JobQuery, facets: Sequence[JobFacetName], max_jobs: int) -> JobCounts:
+        return await self._storage.count_jobs(query, facets, max_jobs)
 
     async def open(self) -> list[JobRecord]:
         return await self._storage.open_jobs()

@@ -19,6 +19,7 @@ from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_checks import JobChecker
 from evalhub_server.engine.job_creation import KIND, IdempotencyKey, JobCreator
+from evalhub_server.engine.job_facets import JobFacets
 from evalhub_server.engine.job_logs import read_logs
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.log_hub import LogHub
@@ -84,6 +85,7 @@ class JobService:
         self._runtime = runtime
         self._clock = clock
         self.exports = exports
+        self.facets = JobFacets(store)
         self.samples = samples
         self.log_hub = LogHub(runtime, store)
         self._creator = JobCreator(

@@ -106,7 +106,7 @@ class Sample(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class FacetValue(Struct, kw_only=True, frozen=True):
-    """A value and the number of samples that have it."""
+    """A value and the number of samples, or of jobs, that have it."""
 
     value: str
     count: int

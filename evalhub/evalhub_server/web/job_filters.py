@@ -7,7 +7,7 @@ from typing import cast, get_args
 from evalhub_server.domain import problems
 from evalhub_server.domain.job_labels import JOB_LABELS
 from evalhub_server.engine.identity import Identity
-from evalhub_server.plugins.storage import JobQuery, JobSort
+from evalhub_server.plugins.storage import JobFacetName, JobQuery, JobSort
 from evalhub_server.web.openapi.operation import Parameter, names
 from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, TAGS, optional_boolean, terms
 from evalhub_server.web.query import Query
@@ -16,6 +16,7 @@ MAX_PREFIX = 100
 _SORTS = get_args(JobSort)
 SORT_VALUES = (*_SORTS, *(f"-{sort}" for sort in _SORTS))
 VIEWS = ("full", "summary")
+FACETS: tuple[JobFacetName, ...] = get_args(JobFacetName)
 
 JOB_FILTERS = (
     LIMIT,
@@ -71,6 +72,15 @@ JOB_LIST_PARAMETERS = (
             "`summary` leaves out benchmarks, results of benchmarks and details of the request, for lists that show many jobs."
         ),
         schema={"type": "string", "enum": [*VIEWS], "default": "full"},
+    ),
+    Parameter(
+        name="facets",
+        description=(
+            "Properties to count jobs by, separated by commas: `status`, `owner`, `tags`, `model_name`, `model_url`, `provider_id`, "
+            "`benchmark_id`, `collection_id`, `experiment_name`. Each facet counts the newest 10,000 jobs that all filters except its "
+            "own select."
+        ),
+        schema={"type": "string"},
     ),
 )
 JOB_LIST_NAMES = names(JOB_LIST_PARAMETERS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 from litestar import Router, delete, post, route
 from litestar.di import NamedDependency
@@ -12,12 +14,13 @@ from evalhub_server.domain.card import card_json
 from evalhub_server.domain.validation import decode, decode_job, validate
 from evalhub_server.errors import ApiError
 from evalhub_server.models.card import EvaluationCard
-from evalhub_server.models.common import Page, State
+from evalhub_server.models.common import State
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
+from evalhub_server.models.job_page import JobResourcePage
 from evalhub_server.web.conditional import SINCE, WAIT, ListState, long_poll, resource_response
 from evalhub_server.web.idempotency import IDEMPOTENT, idempotency_key
-from evalhub_server.web.job_filters import JOB_LIST_NAMES, JOB_LIST_PARAMETERS, VIEWS, job_query
+from evalhub_server.web.job_filters import FACETS, JOB_LIST_NAMES, JOB_LIST_PARAMETERS, VIEWS, job_query
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, not_found
 from evalhub_server.web.openapi.operation import Link, Operation, RequestBody, Success, links
@@ -103,9 +106,13 @@ async def create_job(request: ApiRequest, services: NamedDependency[Services]) -
 LIST_JOBS = Operation(
     query=JOB_LIST_PARAMETERS,
     success=Success(
-        description="One page of jobs.", type=Page[JobResource], example=examples.jobs, headers=TAGGED
+        description="One page of jobs.", type=JobResourcePage, example=examples.jobs, headers=TAGGED
     ),
-    errors=(*LIST, problems.query_parameter_value_invalid("view", "|".join(VIEWS))),
+    errors=(
+        *LIST,
+        problems.query_parameter_value_invalid("view", "|".join(VIEWS)),
+        problems.query_parameter_value_invalid("facets", "|".join(FACETS)),
+    ),
 )
 
 
@@ -113,22 +120,34 @@ LIST_JOBS = Operation(
 async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """List jobs.
 
-    By default the newest come first, and each as `GET` of the job returns it, without its lineage.
+    By default the newest come first, and each as `GET` of the job returns it, without its lineage. With `facets` the page also
+    has the number of jobs for each state, model, benchmark or tag.
     """
     query = Query(request.scope)
     limit, offset = query.page()
     query.allow_only(JOB_LIST_NAMES)
     listed = job_query(query, limit, offset, request.identity)
+    facets = query.choices("facets", FACETS)
     summary = query.choice("view", VIEWS, "full") == "summary"
     state = ListState(request, services.feed.epoch, services.feed.position)
     if state.not_modified is not None:
         return state.not_modified
     page = await services.jobs.list(listed)
+    counted = await services.jobs.facets.count(listed, facets) if facets else ()
     first, next_ = query.links(limit, offset, page.total_count)
     encode_job = services.encode_job_summary if summary else services.encode_job
     items = [msgspec.Raw(encode_job(job)) for job in page.items]
     return state.response(
-        encode(Page(first=first, next=next_, limit=limit, total_count=page.total_count, items=items))
+        encode(
+            JobResourcePage(
+                first=first,
+                next=next_,
+                limit=limit,
+                total_count=page.total_count,
+                items=cast("list[JobResource]", items),  # encoded already
+                facets=counted,
+            )
+        )
     )
 
 

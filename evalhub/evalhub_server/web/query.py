@@ -91,6 +91,15 @@ class Query:
                 return value
         raise problems.query_parameter_value_invalid(name, "|".join(allowed))
 
+    def choices(self, name: str, allowed: Sequence[C]) -> list[C]:
+        """Distinct values of ``allowed`` that are separated by commas. Raises :class:`ApiError` for anything else."""
+        known = {str(value): value for value in allowed}
+        wanted = dict.fromkeys(text for text in self.text(name).split(",") if text)
+        for text in wanted:
+            if text not in known:
+                raise problems.query_parameter_value_invalid(name, "|".join(allowed))
+        return [known[text] for text in wanted]
+
     def allow_only(self, names: Sequence[str]) -> None:
         """Raise :class:`ApiError` for a parameter that is not among ``names``."""
         for name in self._values:

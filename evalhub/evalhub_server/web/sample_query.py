@@ -143,10 +143,8 @@ def page_of(query: Query) -> PageQuery:
     after = query.integer("after", 0) if query.text("after") else None
     if after is not None and query.text("offset"):
         raise problems.query_parameter_mismatch(("offset", "after"))
-    facets = tuple(dict.fromkeys(name for name in query.text("facets").split(",") if name))
-    for facet in facets:
-        _one_of("facets", facet, FACETS)
-    return PageQuery(limit=limit, offset=offset, after=after, facets=facets)
+    facets = query.choices("facets", FACETS)
+    return PageQuery(limit=limit, offset=offset, after=after, facets=tuple(facets))
 
 
 def one_sample(query: Query) -> tuple[str, int]:

@@ -27,6 +27,7 @@ from evalhub_server.models.common import Json, Link, Page, PassCriteria, Primary
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
 from evalhub_server.models.job_check import JobCheck
+from evalhub_server.models.job_page import JobFacet, JobResourcePage
 from evalhub_server.models.provider import Provider, ProviderConfig
 from evalhub_server.models.sample import (
     Artifact,
@@ -162,8 +163,18 @@ def card() -> EvaluationCard:
     return evaluation_card(completed_job_record())
 
 
-def jobs() -> Page[JobResource]:
-    return _page("jobs", completed_job())
+def jobs() -> JobResourcePage:
+    address = "/api/v1/evaluations/jobs?facets=status&limit=1"
+    return JobResourcePage(
+        first=Link(href=address),
+        next=Link(href=f"{address}&offset=1"),
+        limit=1,
+        total_count=2,
+        items=[completed_job()],
+        facets=(
+            JobFacet(name="status", jobs=2, distinct=1, values=(FacetValue(value="completed", count=2),)),
+        ),
+    )
 
 
 def provider() -> Provider:
