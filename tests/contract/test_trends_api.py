@@ -18,8 +18,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     config = Config(tmp_path_factory.mktemp("trends") / "config", local={"max_parallel": 500})
     score = {"primary_score": {"metric": "acc", "lower_is_better": True}}
     config.provider("sleep 600 # waits for the test's own events", "b", "c", benchmark=score)
-    members = [{"id": each, "provider_id": "scripted"} for each in "bc"]
-    config.write("collections/k.yaml", {"id": "k", "name": "K", "category": "x", "benchmarks": members})
+    threshold = {"pass_criteria": {"threshold": 0.75}}
+    members = [{"id": each, "provider_id": "scripted", **threshold} for each in "bc"]
+    collection = {"id": "k", "name": "K", "category": "x", "benchmarks": members}
+    config.write("collections/k.yaml", {**collection, "pass_criteria": {"threshold": 0.5}})
     with RunningServer(config.folder, data_dir=config.folder / "data") as running:
         yield running
 
@@ -90,6 +92,21 @@ def test_filters_select_jobs_and_benchmarks(server: RunningServer):
     assert series(server, "collection_id=k&benchmark_id=c&model_name=n") == {("c", "acc", "n"): [0.5]}
     assert series(server, "benchmark_id=b&metric=f1") == {("b", "f1", "m"): [0.25]}
     assert series(server, "benchmark_id=b&provider_id=other") == {}
+
+
+def test_a_collection_has_a_series_of_the_scores_of_its_jobs(server: RunningServer, jobs: list[str]):
+    found = server.get(f"{PATH}?collection_id=k&model_name=m")
+    (one,) = found["collections"]
+    created = server.job(jobs[0])["resource"]["created_at"]
+    assert one == {  # the other job of this model has no score, since one of its benchmarks failed
+        "collection_id": "k",
+        "model_name": "m",
+        "points": [
+            {"job_id": jobs[0], "created_at": created, "value": 0.25, "threshold": 0.5},
+        ],
+    }
+    for filters in ("metric=acc", "benchmark_id=b", "provider_id=scripted"):
+        assert server.get(f"{PATH}?collection_id=k&{filters}")["collections"] == []
 
 
 @pytest.mark.usefixtures("jobs")

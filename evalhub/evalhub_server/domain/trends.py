@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
 from evalhub_server.domain.scoring import finite_number
 from evalhub_server.models.common import Json, State
-from evalhub_server.models.trend import TrendPoint, TrendSeries
+from evalhub_server.models.trend import CollectionPoint, CollectionSeries, TrendPoint, TrendSeries
 
 Key = tuple[str, str, str, bool, str]
 """Provider, benchmark, metric, whether lower is better, and model."""
@@ -51,6 +51,23 @@ def trend_series(
             points=tuple(points),
         )
         for (provider_id, benchmark_id, name, lower, model_name), points in sorted(series.items())
+    )
+
+
+def collection_series(jobs: Iterable[JobRecord]) -> tuple[CollectionSeries, ...]:
+    """The series of the scores of jobs that ran a collection, sorted by collection and model; points are oldest first."""
+    series: dict[tuple[str, str], list[CollectionPoint]] = {}
+    for job in sorted(jobs, key=lambda each: (each.created_at, each.id)):
+        collection, model, test = job.request.collection, job.request.model, job.progress.test
+        if collection is None or test is None or (value := finite_number(test.score)) is None:
+            continue
+        point = CollectionPoint(
+            job_id=job.id, created_at=job.created_at, value=value, threshold=finite_number(test.threshold)
+        )
+        series.setdefault((collection.id, model.name if model else ""), []).append(point)
+    return tuple(
+        CollectionSeries(collection_id=collection_id, model_name=model_name, points=tuple(points))
+        for (collection_id, model_name), points in sorted(series.items())
     )
 
 

@@ -29,8 +29,25 @@ class TrendSeries(Struct, kw_only=True, frozen=True, omit_defaults=True):
     points: tuple[TrendPoint, ...]
 
 
+class CollectionPoint(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The score of one job. ``threshold`` is the one that it was compared with."""
+
+    job_id: str
+    created_at: datetime
+    value: float
+    threshold: float | None = None
+
+
+class CollectionSeries(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The scores of one model in a collection, oldest first: the weighted means over the benchmarks."""
+
+    collection_id: str
+    model_name: str = ""
+    points: tuple[CollectionPoint, ...]
+
+
 class Trends(Struct, kw_only=True, frozen=True):
-    """The series of the newest jobs that match the filters.
+    """The series of the newest jobs that match the filters, of benchmarks and of whole collections.
 
     ``jobs`` is the number of jobs that were read, and ``total_count`` that of all matching ones: if it is larger, older points
     are missing.
@@ -39,3 +56,4 @@ class Trends(Struct, kw_only=True, frozen=True):
     series: tuple[TrendSeries, ...]
     jobs: int
     total_count: int
+    collections: tuple[CollectionSeries, ...] = ()

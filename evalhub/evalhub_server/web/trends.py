@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.trends import trend_series
+from evalhub_server.domain.trends import collection_series, trend_series
 from evalhub_server.models.trend import Trends
 from evalhub_server.plugins.storage import Terms
 from evalhub_server.web.job_filters import JOB_FILTERS, job_query
@@ -40,10 +40,11 @@ LIST_TRENDS = Operation(
 
 @route("/", http_method=READ_METHODS, operation=LIST_TRENDS)
 async def list_trends(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
-    """Get the scores of benchmarks over time.
+    """Get the scores of benchmarks and collections over time.
 
     There is one series for each provider, benchmark, metric and model, with the results of completed benchmarks, oldest
-    first. The filters are those of the list of jobs; `benchmark_id` and `provider_id` also select benchmarks within the jobs. The
+    first. `collections` has the jobs' own scores, in one series for each collection and model, unless `metric`, `provider_id` or
+    `benchmark_id` select results within the jobs. The filters are those of the list of jobs; `benchmark_id` and `provider_id` also select benchmarks within the jobs. The
     newest `limit` jobs that match are read, after `offset` newer ones.
     """
     query = Query(request.scope)
@@ -61,7 +62,17 @@ async def list_trends(request: ApiRequest, services: NamedDependency[Services]) 
         provider_ids=_values(jobs.labels.get("provider_id")),
         benchmark_ids=_values(jobs.labels.get("benchmark_id")),
     )
-    return json_response(encode(Trends(series=series, jobs=len(page.items), total_count=page.total_count)))
+    whole = not metric and not jobs.labels.keys() & {"provider_id", "benchmark_id"}
+    return json_response(
+        encode(
+            Trends(
+                series=series,
+                collections=collection_series(page.items) if whole else (),
+                jobs=len(page.items),
+                total_count=page.total_count,
+            )
+        )
+    )
 
 
 def _values(terms: Terms | None) -> frozenset[str] | None:
