@@ -117,6 +117,24 @@ def test_every_problem_is_named_with_its_line_and_its_fix(tmp_path: Path):
     assert [(*f[:3], f[3][: len(e[3])]) for f, e in zip(found, expected, strict=True)] == expected
 
 
+def test_names_of_other_benchmarks_that_do_not_fit_are_warnings(tmp_path: Path):
+    config = Config(tmp_path)
+    benchmarks = [
+        {"id": "one", "generating_twin": "tow"},
+        {"id": "two", "alias_of": "two"},
+        {"id": "three", "alias_of": "four"},
+        {"id": "four", "alias_of": "one"},
+    ]
+    config.write("providers/a.yaml", {"id": "a", "any_benchmark": True, "benchmarks": benchmarks})
+    member = {"id": "unlisted", "provider_id": "a"}
+    config.write("collections/c.yaml", {"id": "c", "name": "c", "category": "x", "benchmarks": [member]})
+    assert [found["message"] for found in findings(config)] == [
+        "benchmarks[0].generating_twin: the provider has no benchmark 'tow'; did you mean 'two'?",
+        "benchmarks[1].alias_of: names the benchmark itself; name another one, or remove the key",
+        "benchmarks[2].alias_of: 'four' is an alias itself; name 'one'",
+    ]
+
+
 def test_a_primary_metric_that_the_benchmark_does_not_report_is_a_warning(tmp_path: Path):
     config = Config(tmp_path / "c")
     config.write(

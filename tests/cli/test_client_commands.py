@@ -17,7 +17,7 @@ import pytest
 
 from evalhub_server.plugins import JobFacetName
 from harness import Config, RunningServer, free_port, processes_with, wait_until
-from harness.answering import AnsweringServer
+from harness.answering import AnsweringServer, Reply
 from harness.config import steps_command
 from harness.released import ReleasedServer, error
 from harness.server import API
@@ -42,6 +42,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     )
     config.provider(steps_command("failed:it broke"), "f", provider_id="broken")
     config.provider("sleep 600", "s", provider_id="slow")
+    needs = {"requires": ["prompt_logprobs", "data"], "generating_twin": "generating"}
+    config.provider(steps_command("completed"), "needy", provider_id="demanding", benchmark=needs)
     members = [{"id": "q", "provider_id": "quick"}, {"id": "q2", "provider_id": "quick"}]
     config.write(
         "collections/two.yaml", {"id": "two", "name": "two", "category": "test", "benchmarks": members}
@@ -111,6 +113,42 @@ def test_run_submits_what_options_and_file_say(env: dict[str, str], tmp_path: Pa
 def test_run_of_a_collection_passes_parameters_on(env: dict[str, str]):
     (job,) = output(env, "run", *MODEL, "--collection", "two", "--num-examples", "3")
     assert [each["parameters"] for each in job["collection"]["benchmarks"]] == [{"num_examples": 3}] * 2
+
+
+NO_LOGPROBS = {"choices": [{"text": "x", "logprobs": None}]}
+ONE_LOGPROB = {"choices": [{"text": "x", "logprobs": {"token_logprobs": [-1.0]}}]}
+PROMPT_LOGPROBS = {"choices": [{"text": "x", "logprobs": {"token_logprobs": [None, -1.0, -2.0]}}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "expected"),
+    [
+        (200, PROMPT_LOGPROBS, ""),
+        (200, ONE_LOGPROB, "cannot run"),
+        (200, NO_LOGPROBS, "cannot run"),
+        (404, {}, "cannot run"),
+        (401, {}, "which vLLM returns"),
+        (200, "no object", "cannot run"),
+    ],
+)
+def test_run_names_what_the_endpoint_lacks_before_it_submits(
+    env: dict[str, str], status: int, answer: Any, expected: str
+):
+    reply = Reply(status, json.dumps(answer).encode())
+    with AnsweringServer(lambda _: reply) as endpoint:
+        model = ("--model", f"m={endpoint.url}/v1")
+        done = command({**env, "OPENAI_API_KEY": "k"}, "run", *model, "-b", "demanding/needy")
+        (probe,) = endpoint.requests
+    assert done.returncode == 0
+    assert (probe.path, probe.header("Authorization")) == ("/v1/completions", ["Bearer k"])
+    assert probe.document["echo"] is True
+    notes = done.stderr.splitlines()
+    assert notes[-1] == "Note: needy needs test data of your own."
+    if not expected:
+        assert len(notes) == 1
+    else:
+        assert expected in notes[0]
+        assert notes[0].endswith("; 'generating' has the same questions for chat endpoints.")
 
 
 def test_run_exits_with_1_if_a_job_failed_or_failed_in_part(env: dict[str, str]):

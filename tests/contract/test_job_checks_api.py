@@ -19,6 +19,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     score = {"primary_score": {"metric": "acc"}, "pass_criteria": {"threshold": 0.25}}
     config.provider("exit 3", "b", "c", benchmark=score)
     config.provider(None, "b", provider_id="elsewhere")
+    declared = {
+        "alias_of": "d",
+        "requires": ["chat", "prompt_logprobs", "judge"],
+        "generating_twin": "d",
+        "default_parameters": {"k": 1, "n": 2},
+    }
+    config.write(
+        "providers/open.yaml",
+        {
+            "id": "open",
+            "any_benchmark": True,
+            "runtime": {"local": {"command": "true"}},
+            "benchmarks": [{"id": "a", **declared, **score}, {"id": "d"}],
+        },
+    )
     member = {"id": "c", "provider_id": "scripted", "weight": 2, "parameters": {"k": 5}}
     config.write("collections/k.yaml", {"id": "k", "name": "K", "category": "x", "benchmarks": [member]})
     with RunningServer(config.folder) as running:
@@ -59,6 +74,33 @@ def test_a_collection_is_merged_with_its_overrides(server: RunningServer):
     (benchmark,) = check(server, body)["benchmarks"]
     assert (benchmark["weight"], benchmark["parameters"]) == (2.0, {"k": 5, "n": 3})
     assert server.get(f"{API}/collections/k").get("status", {}).get("run_count", 0) == 0
+
+
+def test_requirements_are_warnings_and_default_parameters_are_merged(server: RunningServer):
+    body = job_request(benchmarks=[{"id": "a", "provider_id": "open", "parameters": {"n": 3}}])
+    found = check(server, body)
+    (benchmark,) = found["benchmarks"]
+    assert (benchmark["id"], benchmark["alias_of"], benchmark["generating_twin"]) == ("a", "d", "d")
+    assert benchmark["requires"] == ["chat", "prompt_logprobs", "judge"]
+    assert benchmark["parameters"] == {"k": 1, "n": 3}
+    logprobs, judge = found["warnings"]
+    assert logprobs["path"] == "benchmarks[0]"
+    assert logprobs["message"].startswith("needs the log-probabilities of prompts")
+    assert logprobs["message"].endswith("; 'd' has the same questions for chat endpoints")
+    assert judge["message"] == "needs a judge model, which the parameters name"
+
+
+def test_a_provider_may_accept_tasks_that_it_does_not_list(server: RunningServer):
+    def of(name: str) -> dict[str, Any]:
+        return job_request(benchmarks=[{"id": name, "provider_id": "open"}])
+
+    assert check(server, of("mmlu_anatomy"))["valid"]
+    assert check(server, of("../anatomy"))["message_code"] == "resource_does_not_exist"
+    answer = server.call("POST", f"{API}/jobs", of("mmlu_anatomy"))
+    assert answer.status == 202
+    assert answer.body["benchmarks"] == [{"id": "mmlu_anatomy", "provider_id": "open"}]
+    assert server.get(f"{API}/providers/open")["any_benchmark"] is True
+    server.call("DELETE", f"{API}/jobs/{answer.body['resource']['id']}?hard_delete=true")
 
 
 def test_warnings_name_what_is_perhaps_not_intended(server: RunningServer):

@@ -294,6 +294,40 @@ def test_the_properties_of_metrics_are_snapshotted() -> None:
     assert planned.benchmarks[0].groups == "clusters"
 
 
+def test_requirements_and_the_alias_are_snapshotted() -> None:
+    offered = ProviderBenchmark(
+        id="b1", alias_of="b2", requires=("prompt_logprobs", "data"), generating_twin="b3"
+    )
+    made = plan(a_request(a_ref()), None, (a_ref(),), a_provider(offered)).benchmarks[0]
+    assert (made.id, made.alias_of, made.generating_twin) == ("b1", "b2", "b3")
+    assert made.requires == ("prompt_logprobs", "data")
+
+
+def test_parameters_of_the_job_take_precedence_over_the_default_ones() -> None:
+    offered = ProviderBenchmark(id="b1", default_parameters={"profile": "constant", "rate": 1})
+    ref = a_ref(parameters={"rate": 5, "max_seconds": 9})
+    made = plan(a_request(ref), None, (ref,), a_provider(offered)).benchmarks[0]
+    assert made.parameters == {"profile": "constant", "rate": 5, "max_seconds": 9}
+
+
+@pytest.mark.parametrize(
+    "name", ["mmlu_anatomy", "inspect_evals/gsm8k", "dan.DanInTheWild", "math:algebra", "flores_(en)-x", "_x"]
+)
+def test_a_provider_may_accept_benchmarks_that_it_does_not_list(name: str) -> None:
+    provider = ProviderConfig(name="p1", benchmarks=(ProviderBenchmark(id="b1"),), any_benchmark=True)
+    made = plan(a_request(a_ref(name)), None, (a_ref(name),), {"p1": provider}).benchmarks[0]
+    assert (made.id, made.primary_score, made.parameters) == (name, None, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["", " x", "a b", "../x", "a/../b", "a//b", "a/", "/a", "--x", "a\n", "é", "x" * 201]
+)
+def test_an_unlisted_benchmark_needs_a_plausible_name(name: str) -> None:
+    provider = ProviderConfig(name="p1", any_benchmark=True)
+    error = refusal_of(plan, a_request(a_ref(name)), None, (a_ref(name),), {"p1": provider})
+    assert (error.status, error.code) == (400, "resource_does_not_exist")
+
+
 def test_a_benchmark_that_its_provider_lacks_is_refused() -> None:
     request = a_request(a_ref("nope"))
     error = refusal_of(plan, request, None, request.benchmarks, a_provider())

@@ -157,6 +157,27 @@ def test_wrong_properties_of_metrics_are_errors_with_line(
     assert message.lower() in finding.message.lower()
 
 
+def test_requirements_are_read(tmp_path: Path):
+    text = (
+        "id: p\nany_benchmark: true\nbenchmarks:\n"
+        "  - {id: a, alias_of: b, requires: [chat, judge], generating_twin: b, default_parameters: {rate: 5}}\n"
+    )
+    config, findings = read(tmp_path, ProviderConfig, text)
+    assert findings == []
+    assert config.any_benchmark
+    benchmark = config.benchmarks[0]
+    assert (benchmark.alias_of, benchmark.generating_twin) == ("b", "b")
+    assert (benchmark.requires, benchmark.default_parameters) == (("chat", "judge"), {"rate": 5})
+
+
+def test_an_unknown_requirement_is_an_error(tmp_path: Path):
+    config, [finding] = read(tmp_path, ProviderConfig, "id: p\nbenchmarks:\n  - {id: a, requires: [chats]}\n")
+    assert config is None
+    assert finding.message == (
+        "benchmarks[0].requires[0]: must be one of: chat, prompt_logprobs, sandbox, judge, embeddings, gpu, data"
+    )
+
+
 def test_misspelt_keys_of_a_collection_are_warnings_and_parameters_are_free(tmp_path: Path):
     _, found = read(
         tmp_path,

@@ -23,6 +23,7 @@ from evalhub_server.models.job import (
     OciCoordinates,
     OciExport,
 )
+from evalhub_server.models.provider import MetricProperties
 from evalhub_server.testing.builders import a_job
 
 RECORDED = Path(__file__).parent.parent / "fixtures" / "rest" / "local-job-spec.json"
@@ -135,3 +136,27 @@ def test_the_specification_has_the_direction_when_lower_is_better() -> None:
 
 def test_exports_without_a_registry_are_left_out() -> None:
     assert "exports" not in spec(a_request(exports=Exports()), a_benchmark())
+
+
+def test_what_the_provider_declares_is_part_of_the_specification() -> None:
+    planned = a_benchmark(
+        id="inspect/gsm8k",
+        alias_of="inspect_evals/gsm8k",
+        requires=("chat",),
+        generating_twin="t",
+        metric_properties=(MetricProperties(metric="acc", range=(0, 1), alias_of="exact_match", filter="f"),),
+    )
+    made = spec(a_request(), planned)
+    assert made["benchmark_id"] == "inspect/gsm8k"
+    assert (made["alias_of"], made["requires"], made["generating_twin"]) == (
+        "inspect_evals/gsm8k",
+        ["chat"],
+        "t",
+    )
+    assert made["metric_properties"] == [
+        {"metric": "acc", "range": [0, 1], "alias_of": "exact_match", "filter": "f"}
+    ]
+    assert (
+        not {"alias_of", "requires", "generating_twin", "metric_properties"}
+        & spec(a_request(), a_benchmark()).keys()
+    )

@@ -12,6 +12,7 @@ import click
 
 from evalhub_server.cli.client_command import INTERRUPTED
 from evalhub_server.cli.run_request import RunOptions, job_requests, read_matrix
+from evalhub_server.cli.run_requirements import requirement_notes
 from evalhub_server.cli.run_view import LiveView, PlainView, RunView
 from evalhub_server.cli.server_choice import Terminated, open_client
 from evalhub_server.cli.show import benchmark_rows, score_text
@@ -30,6 +31,8 @@ def run(
     matrix = read_matrix(options)
     with open_client(server, _say) as client:
         requests = job_requests(matrix, client)
+        for note in requirement_notes(client, requests):
+            _say(f"Note: {note}")
         return _Run(client, wait=wait, on_interrupt=on_interrupt, as_json=as_json).run(requests)
 
 

@@ -16,6 +16,7 @@ from evalhub_server.client.resources import Job, Json, Page, is_terminal
 from evalhub_server.client.transport import Answer, Transport, Value, decode
 
 JOBS = "/api/v1/evaluations/jobs"
+CHECKS = "/api/v1/evaluations/job-checks"
 WAIT_S = 20
 """Length of a long poll: shorter than what proxies allow a silent request."""
 POLL_S = 1.0
@@ -38,6 +39,10 @@ class Jobs:
         """Submit a job; ``request`` is the body that the REST API describes. It is sent once: a repetition could run twice."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
         return self._job("POST", JOBS, body=request, headers=headers)
+
+    def check(self, request: Json) -> Json:
+        """What a create of ``request`` would do, as ``POST /job-checks`` describes it. The released server has no such route."""
+        return cast("Json", decode(self._transport.request("POST", CHECKS, body=request).body))
 
     def get(self, job_id: str) -> Job:
         """One job. Raises :class:`ResourceNotFound`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evalhub_server.domain.record import JobPlan
+from evalhub_server.domain.requirements import requirement_texts
 from evalhub_server.errors import FieldError
 from evalhub_server.models.job_check import CheckedBenchmark
 
@@ -26,6 +27,9 @@ def checked_benchmarks(plan: JobPlan, provider_key: str) -> tuple[CheckedBenchma
             parameters=benchmark.parameters,
             test_data_ref=benchmark.test_data_ref,
             hardware_config=benchmark.hardware_config,
+            alias_of=benchmark.alias_of,
+            requires=benchmark.requires,
+            generating_twin=benchmark.generating_twin,
             runnable=_is_runnable(plan.runtimes.get(benchmark.provider_id, {}), provider_key),
         )
         for index, benchmark in enumerate(plan.benchmarks)
@@ -42,6 +46,8 @@ def plan_warnings(plan: JobPlan, provider_key: str) -> Iterator[FieldError]:
             if provider_key in REQUIRED_KEYS:
                 entry += f".{REQUIRED_KEYS[provider_key]}"
             text = f"will fail to start: the provider '{benchmark.provider_id}' has no {entry}"
+            yield FieldError(path, text)
+        for text in requirement_texts(benchmark.requires, benchmark.generating_twin):
             yield FieldError(path, text)
         if benchmark.primary_score is None:
             yield FieldError(

@@ -22,6 +22,8 @@ DEFAULT_QUEUE_KIND = "kueue"
 B = TypeVar("B", BenchmarkRef, PlannedBenchmark)
 
 _SHA = re.compile(r"[0-9a-fA-F]{7,40}")
+MAX_TASK_NAME = 200
+_TASK_NAME = re.compile(r"[A-Za-z0-9_][\w.:@+=,()-]*(/[A-Za-z0-9_][\w.:@+=,()-]*)*", re.ASCII)
 
 
 def with_queue_kinds(request: JobRequest) -> JobRequest:
@@ -157,22 +159,39 @@ def plan(
 def _planned(
     ref: BenchmarkRef, provider: ProviderConfig, job_hardware: HardwareConfig | None
 ) -> PlannedBenchmark:
-    offered = next((b for b in provider.benchmarks if b.id == ref.id), None)
+    offered = offered_benchmark(provider, ref.id)
     if offered is None:
         raise problems.does_not_exist("benchmark", ref.id)
     score = ref.primary_score or _none_if_unset(offered.primary_score)
+    defaults: Json | None = _none_if_unset(offered.default_parameters)
     return PlannedBenchmark(
         id=ref.id,
         provider_id=ref.provider_id,
         weight=ref.weight or 1.0,
         primary_score=score,
         threshold=_threshold(ref, score, offered),
-        parameters=ref.parameters,
+        parameters=ref.parameters if defaults is None else defaults | ref.parameters,
         test_data_ref=ref.test_data_ref,
         hardware_config=ref.hardware_config or job_hardware,
         metric_properties=_none_if_unset(offered.metric_properties) or (),
         groups=_none_if_unset(offered.groups) or "",
+        alias_of=_none_if_unset(offered.alias_of) or "",
+        requires=_none_if_unset(offered.requires) or (),
+        generating_twin=_none_if_unset(offered.generating_twin) or "",
     )
+
+
+def offered_benchmark(provider: ProviderConfig, benchmark_id: str) -> ProviderBenchmark | None:
+    """The benchmark that the provider lists under this id, or an empty one if it accepts unlisted ones."""
+    listed = next((b for b in provider.benchmarks if b.id == benchmark_id), None)
+    if listed is None and provider.any_benchmark and is_task_name(benchmark_id):
+        return ProviderBenchmark(id=benchmark_id)
+    return listed
+
+
+def is_task_name(text: str) -> bool:
+    """Whether a framework may have a task of this name: no blanks, no empty or hidden path segments, no option."""
+    return len(text) <= MAX_TASK_NAME and _TASK_NAME.fullmatch(text) is not None
 
 
 def _threshold(ref: BenchmarkRef, score: PrimaryScore | None, offered: ProviderBenchmark) -> float | None:

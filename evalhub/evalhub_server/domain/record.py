@@ -23,7 +23,8 @@ from evalhub_server.models.sample import SampleSet
 class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """An effective benchmark: the result of merging collection, override and provider defaults.
 
-    ``metric_properties`` and ``groups`` are the provider's.
+    ``metric_properties``, ``groups``, ``alias_of``, ``requires`` and ``generating_twin`` are the provider's; ``parameters`` include its
+    ``default_parameters``.
     """
 
     id: str
@@ -36,6 +37,9 @@ class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
     hardware_config: HardwareConfig | None = None
     metric_properties: tuple[MetricProperties, ...] = ()
     groups: str = ""
+    alias_of: str = ""
+    requires: tuple[str, ...] = ()
+    generating_twin: str = ""
 
 
 class JobPlan(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -22,6 +22,7 @@ def provider_resource(record: ProviderRecord) -> Provider:
         description=config.description or UNSET,
         tags=config.tags or UNSET,
         benchmarks=config.benchmarks,
+        any_benchmark=config.any_benchmark or UNSET,
         runtime=config.runtime or UNSET,
         agent=config.agent or UNSET,
         custom=UNSET if config.custom is None else config.custom,

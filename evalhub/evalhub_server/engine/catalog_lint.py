@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from evalhub_server.domain.planning import offered_benchmark
 from evalhub_server.engine.catalog_files import Loaded
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.job import BenchmarkRef
@@ -85,12 +86,14 @@ def lint(
     Clients may still add providers over REST. A job of a collection with a missing benchmark is refused.
     """
     warning = _Warnings()
+    configs = {one.id: one.config for one in providers}
     benchmarks = {
-        one.id: {benchmark.id: benchmark for benchmark in one.config.benchmarks} for one in providers
+        id_: {benchmark.id: benchmark for benchmark in config.benchmarks} for id_, config in configs.items()
     }
     for provider in providers:
         for index, benchmark in enumerate(provider.config.benchmarks):
-            if error := _wrong_metric(benchmark, benchmark):
+            errors = [_wrong_metric(benchmark, benchmark), *_wrong_names(benchmark, benchmarks[provider.id])]
+            for error in filter(None, errors):
                 yield warning(provider.file, f"benchmarks[{index}].{error}")
     for collection in collections:
         for index, benchmark in enumerate(collection.config.benchmarks):
@@ -99,11 +102,11 @@ def lint(
             if of_provider is None:
                 key, value, known = "provider_id", benchmark.provider_id, list(benchmarks)
                 error = f"no file defines a provider '{value}'"
-            elif benchmark.id not in of_provider:
+            elif (defined := offered_benchmark(configs[benchmark.provider_id], benchmark.id)) is None:
                 key, value, known = "id", benchmark.id, list(of_provider)
                 error = f"provider '{benchmark.provider_id}' has no benchmark '{value}'"
             else:
-                if error := _wrong_metric(benchmark, of_provider[benchmark.id]):
+                if error := _wrong_metric(benchmark, defined):
                     yield warning(collection.file, f"{path}.{error}")
                 continue
             yield warning(collection.file, f"{path}.{key}: {error}{_similar(value, known)}")
@@ -159,6 +162,19 @@ def _wrong_metric(benchmark: ProviderBenchmark | BenchmarkRef, defined: Provider
         return ""
     similar = _similar(score.metric, metrics)
     return f"primary_score.metric: the benchmark has no metric '{score.metric}'{similar}"
+
+
+def _wrong_names(benchmark: ProviderBenchmark, offered: Mapping[str, ProviderBenchmark]) -> Iterator[str]:
+    """Problems of the names of other benchmarks of the provider, beginning with their keys."""
+    for key, name in (("alias_of", benchmark.alias_of), ("generating_twin", benchmark.generating_twin)):
+        if not name:
+            continue
+        if name not in offered:
+            yield f"{key}: the provider has no benchmark '{name}'{_similar(name, offered)}"
+        elif name == benchmark.id:
+            yield f"{key}: names the benchmark itself; name another one, or remove the key"
+        elif key == "alias_of" and offered[name].alias_of:
+            yield f"alias_of: '{name}' is an alias itself; name '{offered[name].alias_of}'"
 
 
 class _Warnings:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.job_checks import checked_benchmarks, plan_warnings
+from evalhub_server.domain.planning import offered_benchmark
 from evalhub_server.domain.struct_fields import unknown_key
 from evalhub_server.domain.validation import decode_job, parse, validate
 from evalhub_server.engine.identity import Identity
@@ -15,6 +16,7 @@ from evalhub_server.engine.resources import ResourceService
 from evalhub_server.errors import ApiError, FieldError
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.job_check import JobCheck
+from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.tracking import Tracker
 
@@ -64,34 +66,33 @@ class JobChecker:
         """Find all providers and benchmarks that do not exist; a create reports the first one only."""
         if request.collection is not None:
             return
-        offered: dict[str, set[str] | None] = {}
+        providers: dict[str, ProviderConfig | None] = {}
         errors: list[FieldError] = []
         first: ApiError | None = None
         for index, benchmark in enumerate(request.benchmarks):
             name = benchmark.provider_id
-            if name not in offered:
-                offered[name] = await self._benchmarks_of(name, identity)
-            known = offered[name]
-            if known is None:
+            if name not in providers:
+                providers[name] = await self._provider(name, identity)
+            provider = providers[name]
+            if provider is None:
                 first = first or problems.not_found("provider", name)
                 errors.append(
                     FieldError(f"benchmarks[{index}].provider_id", f"provider '{name}' does not exist")
                 )
-            elif benchmark.id not in known:
+            elif offered_benchmark(provider, benchmark.id) is None:
                 first = first or problems.does_not_exist("benchmark", benchmark.id)
                 text = f"provider '{name}' has no benchmark '{benchmark.id}'"
                 errors.append(FieldError(f"benchmarks[{index}].id", text))
         if first is not None:
             raise ApiError(first.status, first.code, first.message, errors=errors)
 
-    async def _benchmarks_of(self, provider_id: str, identity: Identity) -> set[str] | None:
+    async def _provider(self, provider_id: str, identity: Identity) -> ProviderConfig | None:
         try:
-            provider = await self._resources.get_provider(provider_id, identity)
+            return (await self._resources.get_provider(provider_id, identity)).config
         except ApiError as error:
             if error.status != 404:
                 raise
             return None
-        return {benchmark.id for benchmark in provider.config.benchmarks}
 
 
 def _unknown_fields(raw: Any) -> tuple[FieldError, ...]:

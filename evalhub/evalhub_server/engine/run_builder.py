@@ -94,6 +94,10 @@ def job_spec(job: JobRecord, index: int, callback_url: str) -> JobSpec:
         if oci and oci.coordinates
         else UNSET,
         primary_score=benchmark.primary_score or UNSET,
+        alias_of=benchmark.alias_of or UNSET,
+        requires=benchmark.requires or UNSET,
+        generating_twin=benchmark.generating_twin or UNSET,
+        metric_properties=benchmark.metric_properties or UNSET,
     )
 
 

@@ -11,7 +11,7 @@ from evalhub_server.models.common import HardwareConfig, Json, PrimaryScore, Tes
 class CheckedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A benchmark as the job would run it: collection, overrides and the provider's defaults merged.
 
-    ``threshold`` is absent without a verdict. ``runnable``: the provider has an entry for the server's runtime, with a command
+    ``alias_of``, ``requires`` and ``generating_twin`` are the provider's. ``threshold`` is absent without a verdict. ``runnable``: the provider has an entry for the server's runtime, with a command
     or an image where that is required.
     """
 
@@ -24,6 +24,9 @@ class CheckedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
     parameters: Json = {}
     test_data_ref: TestDataRef | None = None
     hardware_config: HardwareConfig | None = None
+    alias_of: str = ""
+    requires: tuple[str, ...] = ()
+    generating_twin: str = ""
     runnable: bool
 
 

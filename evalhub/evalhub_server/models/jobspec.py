@@ -6,6 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from evalhub_server.models.common import Json, PrimaryScore
 from evalhub_server.models.job import ExperimentTag, Model, OciCoordinates
+from evalhub_server.models.provider import MetricProperties
 
 
 class JobSpecOci(Struct, kw_only=True, frozen=True):
@@ -25,6 +26,7 @@ class JobSpec(Struct, kw_only=True, frozen=True):
 
     It may leave a file of samples at ``samples_path`` and other files in the directory ``artifacts_path``.
     ``previous_samples_path`` is a file with samples of an earlier run, whose finished ones it may reuse.
+    ``alias_of``, ``requires``, ``generating_twin`` and ``metric_properties`` are the provider's for this benchmark.
     """
 
     id: str
@@ -42,3 +44,7 @@ class JobSpec(Struct, kw_only=True, frozen=True):
     samples_path: str | UnsetType = UNSET
     artifacts_path: str | UnsetType = UNSET
     previous_samples_path: str | UnsetType = UNSET
+    alias_of: str | UnsetType = UNSET
+    requires: tuple[str, ...] | UnsetType = UNSET
+    generating_twin: str | UnsetType = UNSET
+    metric_properties: tuple[MetricProperties, ...] | UnsetType = UNSET

@@ -61,6 +61,8 @@ class MetricProperties(Struct, kw_only=True, frozen=True, omit_defaults=True):
     is ``mean`` (the default) if the score is the mean of the samples' scores, ``other`` if it is not: comparisons then give
     no interval or verdict. ``sample_metric`` is the metric's name in samples, by default the same name.
     ``lower_is_better`` is for metrics other than the primary one, whose ``primary_score`` has it.
+    ``alias_of`` is the framework's name of the metric, if the benchmark lists it under another one. ``filter`` is the
+    framework's filter, which extracts the answer, if the metric is reported for several of them.
     """
 
     metric: Annotated[str, REQUIRED] = ""
@@ -68,6 +70,12 @@ class MetricProperties(Struct, kw_only=True, frozen=True, omit_defaults=True):
     aggregation: Annotated[str, one_of("mean", "other")] = ""
     sample_metric: str = ""
     lower_is_better: bool = False
+    alias_of: str = ""
+    filter: str = ""
+
+
+REQUIREMENTS = ("chat", "prompt_logprobs", "sandbox", "judge", "embeddings", "gpu", "data")
+"""What a benchmark may require, in this order; :mod:`evalhub_server.domain.requirements` explains them."""
 
 
 class ProviderBenchmark(Struct, kw_only=True, frozen=True):
@@ -75,6 +83,13 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
 
     ``groups`` declares what the ``group`` of a sample is: ``clusters`` if groups are sampled units, such as passages with
     several questions; ``strata`` if they are a fixed list, such as subjects. Without it, comparisons ignore groups.
+
+    ``alias_of`` is the id of the benchmark of the same provider that this one is another name of: jobs, events and results
+    keep the name that the client sent, and the adapter gets both. ``requires`` lists what the benchmark needs: ``chat`` (chat
+    completions), ``prompt_logprobs`` (completions with the log-probabilities of the prompt's tokens), ``sandbox`` (for
+    code that the model writes), ``judge`` (a second model), ``embeddings`` (an embedding model), ``gpu``, and ``data`` (test data
+    of the client's own). ``generating_twin`` is the id of a benchmark of the same provider with the same questions that
+    needs chat completions only. A job's parameters are added to ``default_parameters`` and take precedence.
     """
 
     # No omit_defaults: a field that is not UNSET is written even if it is empty.
@@ -92,6 +107,10 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
     agent: BenchmarkAgent | UnsetType = UNSET
     metric_properties: tuple[MetricProperties, ...] | UnsetType = UNSET
     groups: Annotated[str | UnsetType, one_of("clusters", "strata")] = UNSET
+    alias_of: str | UnsetType = UNSET
+    requires: tuple[Annotated[str, one_of(*REQUIREMENTS)], ...] | UnsetType = UNSET
+    generating_twin: str | UnsetType = UNSET
+    default_parameters: Json | UnsetType = UNSET
     domains: tuple[str, ...] | UnsetType = UNSET
     tasks: tuple[str, ...] | UnsetType = UNSET
     modalities: tuple[str, ...] | UnsetType = UNSET
@@ -101,7 +120,8 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
 class ProviderConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A provider as files and requests define it.
 
-    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to its settings for this provider.
+    ``runtime`` maps the name of a runtime (``local``, ``k8s``, or a plugin's) to its settings for this provider. With
+    ``any_benchmark``, jobs may name tasks of the framework that ``benchmarks`` does not list.
     """
 
     name: Annotated[str, ALSO_REQUIRED] = ""
@@ -109,6 +129,7 @@ class ProviderConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
     description: Annotated[str, max_length(1024)] = ""
     tags: tuple[Annotated[str, TAG_NAME], ...] = ()
     benchmarks: tuple[ProviderBenchmark, ...] = ()
+    any_benchmark: bool = False
     runtime: dict[str, Json] = {}
     agent: ProviderAgent | None = None
     custom: Json | None = None
@@ -123,6 +144,7 @@ class Provider(Struct, kw_only=True, frozen=True):
     description: str | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     benchmarks: tuple[ProviderBenchmark, ...] = ()
+    any_benchmark: bool | UnsetType = UNSET
     runtime: dict[str, Json] | UnsetType = UNSET
     agent: ProviderAgent | UnsetType = UNSET
     custom: Json | UnsetType = UNSET
