@@ -19,6 +19,7 @@ from evalhub_server.domain.retention import RetentionPolicy
 from evalhub_server.engine import retention as module
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.retention import Retention
+from evalhub_server.engine.sample_folder import SampleFolder
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.models.common import State
 from evalhub_server.plugins import JobQuery, PluginContext
@@ -155,7 +156,7 @@ async def test_a_pass_visits_every_job_and_leaves_what_is_exempt(
     for job in (*jobs, pinned, baseline, running):
         await store.add(job)
     runtime = LocalRuntime(LocalSettings(jobs_dir=str(tmp_path / "jobs")), PluginContext())
-    samples = SampleStore(tmp_path / "samples", SampleSettings())
+    samples = SampleStore(SampleFolder(tmp_path / "samples"), SampleSettings())
 
     async def baselines() -> set[str]:
         return {baseline.id}

@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from evalhub_server.engine.sample_folder import SampleFolder
 from evalhub_server.engine.stored_bytes import measure
 from harness import Config, RunningServer, wait_until
 from harness.server import API
@@ -40,4 +41,8 @@ def test_the_metrics_have_the_size_of_everything_and_a_hard_delete_removes_the_f
         assert found.keys() == {"database", "samples", "artifacts", "jobs"}
         assert all(value > 0 for value in found.values())
         assert server.call("DELETE", f"{API}/jobs/{job_id}?hard_delete=true").status == 204
-        assert measure(data / "samples", data / "jobs") == {"samples": 0, "artifacts": 0, "jobs": 0}
+        assert measure(SampleFolder(data / "samples"), data / "jobs") == {
+            "samples": 0,
+            "artifacts": 0,
+            "jobs": 0,
+        }

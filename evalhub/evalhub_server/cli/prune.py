@@ -16,6 +16,7 @@ from evalhub_server.engine.baselines import baseline_jobs
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.retention import MAX_DELETIONS, Retention, job_facts
+from evalhub_server.engine.sample_folder import SampleFolder
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.stored_files import jobs_among
 from evalhub_server.errors import StartupError
@@ -67,7 +68,8 @@ async def _pruned(source: Source, settings: Settings) -> list[Deletion]:
     await storage.open()
     try:
         await runtime.check()
-        samples = SampleStore(source.roots.samples, settings.samples)
+        folder = source.roots.samples
+        samples = SampleStore(SampleFolder(folder) if folder else None, settings.samples)
         baselines = partial(baseline_jobs, storage)
         retention = Retention(
             JobStore(storage), runtime, samples, settings.retention.policy, utc_now, baselines

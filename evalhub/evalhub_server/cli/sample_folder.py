@@ -12,6 +12,7 @@ from evalhub_common.private_paths import UnsafePath, check_directory, make_priva
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.retention import Baselines, Retention
+from evalhub_server.engine.sample_folder import SampleFolder
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.engine.samples import SampleCollector
@@ -43,7 +44,7 @@ async def open_samples(
         not_kept = "set samples.url, or start it with --data-dir"
     else:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evalhub-samples-")))
-    files = SampleStore(folder, settings.samples, not_kept)
+    files = SampleStore(SampleFolder(folder) if folder else None, settings.samples, not_kept)
     collector = SampleCollector(store, runtime, files)
     stack.push_async_callback(collector.close)
     await collector.start()

@@ -331,7 +331,10 @@ class Server:
         jobs = JobMetrics(selected.runtime.name)
         engine.store.listen(jobs.on_change)
         scheme = "https" if self.settings.service.tls_cert_file else "http"
-        stored = StoredBytes(selected.storage, engine.samples.files.root, selected.runtime.logs_dir)
+        files = engine.samples.files
+        stored = StoredBytes(
+            selected.storage, files.backend if files.keeps else None, selected.runtime.logs_dir
+        )
         self._stack.push_async_callback(stored.close)
         gauges = partial(job_gauges, engine.store, engine.supervisor, stored)
         return Metrics(

@@ -1,4 +1,4 @@
-"""Artifacts on disk: files that an adapter left, copied below names of the server's own.
+"""Artifacts: files that an adapter left, copied below names of the server's own.
 
 ``<root>/<job id>/<benchmark index>/artifacts/<digest of the name>``; an adapter's names are data, never paths of the server.
 """
@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePath
+from typing import BinaryIO, TypeVar
 
 from msgspec import Struct
 
 from evalhub_common.adapter_files import NotAFile, names_below, open_regular
-from evalhub_server.engine.sample_files import (
-    CHUNK_BYTES,
-    IngestionStopped,
-    Stop,
-    part_file,
-    publish,
-)
+from evalhub_server.engine.sample_backend import CHUNK_BYTES, IngestionStopped, Stop
 from evalhub_server.models.sample import Artifact
+
+P = TypeVar("P", bound=PurePath)
 
 MAX_NAME_CHARACTERS = 255
 ARTIFACTS = "artifacts"
@@ -44,22 +42,26 @@ def name_problem(name: str) -> str:
     return ""
 
 
-def artifact_path(directory: Path, attempt: int, name: str) -> Path:
+def artifact_path(directory: P, attempt: int, name: str) -> P:
     """The path of an artifact in the directory of its benchmark."""
     digest = hashlib.sha256(f"{attempt}/{name}".encode("utf-8", "surrogatepass")).hexdigest()
     return directory / ARTIFACTS / digest[:32]
 
 
 def store_artifact(
-    source: BinaryIO, directory: Path, attempt: int, name: str, limit_bytes: int, stop: Stop
+    source: BinaryIO,
+    writing: AbstractContextManager[tuple[BinaryIO, Callable[[Stop], None]]],
+    name: str,
+    limit_bytes: int,
+    stop: Stop,
 ) -> Artifact | None:
-    """Copy an artifact into the directory of its benchmark; None if it is larger than the limit.
+    """Copy an artifact to a new file, and make it visible; None if it is larger than the limit.
 
-    Blocks; call it in a thread. Raises :class:`IngestionStopped` or :class:`OSError`; then nothing is left of it.
+    Blocks; call it in a thread. Raises :class:`IngestionStopped`, :class:`OSError` or
+    :class:`~evalhub_server.errors.SampleStoreUnavailable`; then nothing is left of it.
     """
-    target = artifact_path(directory, attempt, name)
     digest, size = hashlib.sha256(), 0
-    with part_file(target.parent) as (file, part):
+    with writing as (file, publish):
         while chunk := source.read(CHUNK_BYTES):
             if stop():
                 raise IngestionStopped
@@ -68,16 +70,16 @@ def store_artifact(
                 return None
             digest.update(chunk)
             file.write(chunk)
-        publish(file, part, target)
+        publish(stop)
     return Artifact(name=name, bytes=size, digest=digest.hexdigest())
 
 
 def collect_artifacts(
-    source: Path, directory: Path, attempt: int, limits: ArtifactLimits, stop: Stop
+    source: Path, store: Callable[[BinaryIO, str, int], Artifact | None], limits: ArtifactLimits
 ) -> tuple[list[Artifact], list[str]]:
-    """Copy the files below ``source``; returns the artifacts and what was left out, as texts.
+    """Store the files below ``source``; returns the artifacts and what was left out, as texts.
 
-    Follows no links. Blocks; call it in a thread.
+    ``store`` takes a file, its name and the largest size. Follows no links. Blocks; call it in a thread.
     """
     artifacts: list[Artifact] = []
     left_out: list[str] = []
@@ -93,7 +95,7 @@ def collect_artifacts(
                 if file is None:
                     continue
                 with file:
-                    stored = store_artifact(file, directory, attempt, name, left_bytes, stop)
+                    stored = store(file, name, left_bytes)
                 if stored is not None:
                     artifacts.append(stored)
                     left_bytes -= stored.bytes

@@ -11,7 +11,7 @@ from evalhub_common.backoff import Backoff
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.samples import current_set
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.sample_files import data_name
+from evalhub_server.engine.sample_backend import BenchmarkFiles
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.errors import NotFound, StorageError
 from evalhub_server.models.sample import SampleSet
@@ -32,7 +32,7 @@ class PreviousSamples:
     async def __call__(self, job: JobRecord, index: int) -> Path | None:
         """The file; None without any. Waits shortly for a workload that is ending and for samples that are being collected."""
         definition = job.definition
-        if not definition.reuses_samples or self._files.root is None or index >= len(definition.repeats):
+        if not definition.reuses_samples or not self._files.keeps or index >= len(definition.repeats):
             return None
         original_id, repeated = definition.derived_from, definition.repeats[index]
         try:
@@ -44,7 +44,8 @@ class PreviousSamples:
             return None
         if samples is None or not samples.readable:
             return None
-        return self._files.directory(original_id, repeated) / data_name(samples)
+        files = BenchmarkFiles(original_id, repeated)
+        return await asyncio.to_thread(self._files.backend.local_copy, files, samples)
 
     async def _collected(self, job_id: str, index: int, tenant: str | None) -> SampleSet | None:
         loop = asyncio.get_running_loop()

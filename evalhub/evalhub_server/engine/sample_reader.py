@@ -1,23 +1,18 @@
-"""Reader of a stored sample file: lines by row, search, and the index, which is cached."""
+"""Reader of a stored sample file: lines by row, and search."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import Struct
 
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_query import Rows
-from evalhub_server.domain.samples import shown_line
+from evalhub_server.domain.samples import HASH_BYTES, shown_line
 from evalhub_server.models.sample import Sample
-
-BLOCK_BYTES = 256 * 1024
-"""How much is searched at once: it fits into the processor's cache, where lower-casing is fast."""
 
 WHOLE_LINE_BYTES = 16 * 1024
 """Lines up to this size are whole in lists."""
@@ -27,19 +22,32 @@ _STRUCTURE = " ".join([*Sample.__struct_fields__, "role content name type text t
 _NUMERIC = frozenset(b"0123456789.+-e")
 
 
+class SampleData(Protocol):
+    """The content of a sample file. The methods block."""
+
+    def lines(self, index: SampleIndex, rows: Rows) -> Iterator[bytes]:
+        """The lines of the rows, without line feeds."""
+        ...
+
+    def blocks(self, index: SampleIndex) -> Iterator[tuple[int, bytes]]:
+        """The whole content in blocks of whole lines, each with its first row."""
+        ...
+
+
 class SampleFile(Struct, frozen=True):
     """A stored sample file with its index. The methods read the file: call them in a thread."""
 
-    path: Path
+    data: SampleData
     index: SampleIndex
 
-    def lines(self, rows: Iterable[int]) -> Iterator[bytes]:
+    def lines(self, rows: Rows) -> Iterator[bytes]:
         """The lines of the rows as responses contain them."""
-        with self.path.open("rb") as file:
-            for row in rows:
-                yield self._shown(file, row)
+        for row, line in zip(rows, self.data.lines(self.index, rows), strict=True):
+            start = row * HASH_BYTES
+            key = self.index.key_hashes[start : start + HASH_BYTES]
+            yield shown_line(line, self.index.outcome(row), key)
 
-    def previews(self, rows: Iterable[int]) -> list[bytes]:
+    def previews(self, rows: Rows) -> list[bytes]:
         """Like :meth:`lines`, with long members shortened and named in ``truncated``."""
         return [line if len(line) <= WHOLE_LINE_BYTES else _preview(line) for line in self.lines(rows)]
 
@@ -49,41 +57,26 @@ class SampleFile(Struct, frozen=True):
         found = self._containing(needle, rows)
         if _is_structural(needle, self.index.metrics):
             wanted = text.casefold()
-            with self.path.open("rb") as file:
-                return [row for row in found if _mentions(msgspec.json.decode(self._line(file, row)), wanted)]
+            lines = zip(found, self.data.lines(self.index, found), strict=True)
+            return [row for row, line in lines if _mentions(msgspec.json.decode(line), wanted)]
         return found
 
     def _containing(self, needle: bytes, rows: Rows) -> list[int]:
         if len(rows) < len(self.index) // 4:
-            with self.path.open("rb") as file:
-                return [row for row in rows if needle in self._line(file, row).lower()]
+            lines = zip(rows, self.data.lines(self.index, rows), strict=True)
+            return [row for row, line in lines if needle in line.lower()]
         offsets, found = self.index.offsets, list[int]()
-        with self.path.open("rb", buffering=0) as file:
-            first = 0
-            while first < len(self.index):
-                # As many whole lines as fit into a block, but at least one.
-                end = max(bisect_right(offsets, offsets[first] + BLOCK_BYTES) - 1, first + 1)
-                block = file.read(offsets[end] - offsets[first]).lower()
-                position = block.find(needle)
-                while position >= 0:
-                    row = bisect_right(offsets, offsets[first] + position) - 1
-                    found.append(row)
-                    position = block.find(needle, offsets[row + 1] - offsets[first])
-                first = end
+        for first, content in self.data.blocks(self.index):
+            block = content.lower()
+            position = block.find(needle)
+            while position >= 0:
+                row = bisect_right(offsets, offsets[first] + position) - 1
+                found.append(row)
+                position = block.find(needle, offsets[row + 1] - offsets[first])
         if len(rows) < len(self.index):
             wanted = set(rows)
             return [row for row in found if row in wanted]
         return found
-
-    def _shown(self, file: BinaryIO, row: int) -> bytes:
-        start = row * 16
-        key = self.index.key_hashes[start : start + 16]
-        return shown_line(self._line(file, row), self.index.outcome(row), key)
-
-    def _line(self, file: BinaryIO, row: int) -> bytes:
-        start, end = self.index.span(row)
-        file.seek(start)
-        return file.read(end - start)
 
 
 def _preview(line: bytes) -> bytes:
@@ -125,27 +118,3 @@ def _mentions(value: object, wanted: str) -> bool:
         elif isinstance(each, list):
             values.extend(cast("list[object]", each))
     return False
-
-
-class IndexCache:
-    """The most recently used indexes, up to a total number of samples."""
-
-    def __init__(self, max_samples: int = 500_000) -> None:
-        self._max_samples = max_samples
-        self._indexes: OrderedDict[Path, SampleIndex] = OrderedDict()
-
-    def get(self, path: Path) -> SampleIndex | None:
-        index = self._indexes.get(path)
-        if index is not None:
-            self._indexes.move_to_end(path)
-        return index
-
-    def put(self, path: Path, index: SampleIndex) -> None:
-        self._indexes[path] = index
-        total = sum(len(each) for each in self._indexes.values())
-        while total > self._max_samples and len(self._indexes) > 1:
-            total -= len(self._indexes.popitem(last=False)[1])
-
-    def forget(self, paths: Sequence[Path]) -> None:
-        for path in paths:
-            self._indexes.pop(path, None)

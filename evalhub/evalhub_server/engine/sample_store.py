@@ -1,29 +1,20 @@
-"""Store of sample files and artifacts: a folder, the threads that work in it, and the cache of indexes."""
+"""Store of sample files and artifacts: a backend, and the threads that work in it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.samples import current_set
-from evalhub_server.engine.artifact_files import ArtifactLimits, artifact_path
-from evalhub_server.engine.sample_files import (
-    IngestionLimits,
-    Stop,
-    data_name,
-    ingest,
-    job_part,
-    load_index,
-    remove_parts,
-    remove_tree,
-)
-from evalhub_server.engine.sample_reader import IndexCache, SampleFile
+from evalhub_server.engine.artifact_files import ArtifactLimits, store_artifact
+from evalhub_server.engine.sample_backend import BenchmarkFiles, SampleBackend, Stop, StoredFile
+from evalhub_server.engine.sample_ingestion import IngestionLimits, ingest
+from evalhub_server.engine.sample_reader import SampleFile
 from evalhub_server.models.common import PrimaryScore
-from evalhub_server.models.sample import SampleSet
+from evalhub_server.models.sample import Artifact, SampleSet
 from evalhub_server.settings import SampleSettings
 
 T = TypeVar("T")
@@ -33,13 +24,12 @@ MAX_PARALLEL = 2
 
 
 class SampleStore:
-    """Files of samples and artifacts below ``root``; None if none are kept, for the reason ``not_kept``."""
+    """Files of samples and artifacts in ``backend``; None if none are kept, for the reason ``not_kept``."""
 
-    def __init__(self, root: Path | None, settings: SampleSettings, not_kept: str = "") -> None:
-        self.root = root
+    def __init__(self, backend: SampleBackend | None, settings: SampleSettings, not_kept: str = "") -> None:
+        self._backend = backend
         self.settings = settings
         self.not_kept = not_kept
-        self._indexes = IndexCache()
         self._work: dict[str, set[asyncio.Future[Any]]] = {}
         self._removed: set[str] = set()
         self._closing = False
@@ -47,7 +37,7 @@ class SampleStore:
 
     async def open(self) -> int:
         """Remove incomplete files that an earlier server left; returns their number."""
-        return 0 if self.root is None else await asyncio.to_thread(remove_parts, self.root)
+        return 0 if self._backend is None else await asyncio.to_thread(self._backend.open)
 
     async def close(self) -> None:
         """Stop what is being written."""
@@ -60,15 +50,21 @@ class SampleStore:
         self._removed.add(job_id)
         try:
             await asyncio.gather(*self._work.get(job_id, ()), return_exceptions=True)
-            if self.root is not None:
-                await asyncio.to_thread(remove_tree, self.root / job_part(job_id))
+            if self._backend is not None:
+                await asyncio.to_thread(self._backend.remove, job_id)
         finally:
             self._removed.discard(job_id)
 
-    def directory(self, job_id: str, index: int) -> Path:
-        """The directory of a benchmark."""
-        assert self.root is not None  # noqa: S101  callers have checked
-        return self.root / job_part(job_id) / str(index)
+    @property
+    def keeps(self) -> bool:
+        """Whether samples are kept."""
+        return self._backend is not None
+
+    @property
+    def backend(self) -> SampleBackend:
+        """Where they are kept. Check :attr:`keeps` first."""
+        assert self._backend is not None  # noqa: S101  callers have checked
+        return self._backend
 
     async def open_samples(self, job: JobRecord, index: int) -> SampleFile:
         """The stored samples of a benchmark.
@@ -77,33 +73,27 @@ class SampleStore:
             ApiError: 404 ``samples_not_available`` if there are none (yet).
         """
         samples = current_set(benchmark_at(job, index))
-        if samples is None or not samples.readable or self.root is None:
+        if samples is None or not samples.readable or not self.keeps:
             state, message = (samples.state, samples.message) if samples else ("", "")
             if samples is not None and samples.readable:
                 state, message = "none", self.not_kept
             raise problems.samples_not_available(job.id, index, state, message)
-        path = self.directory(job.id, index) / data_name(samples)
-        found = self._indexes.get(path)
+        files, primary = BenchmarkFiles(job.id, index), primary_score(job, index)
         try:
-            if found is None:
-                found = await asyncio.to_thread(load_index, path, primary_score(job, index))
-                self._indexes.put(path, found)
-            elif not await asyncio.to_thread(path.exists):
-                raise FileNotFoundError(2, "No such file", str(path))
+            return await asyncio.to_thread(self.backend.open_samples, files, samples, primary)
         except OSError as error:
             text = f"the samples of benchmark {index} of job {job.id} cannot be read: {error}"
             raise problems.internal_error(text) from error
-        return SampleFile(path, found)
 
-    async def open_artifact(self, job: JobRecord, index: int, name: str) -> BinaryIO:
-        """An artifact, as an open file. Raises :class:`ApiError` (404) if there is none with that name."""
+    async def open_artifact(self, job: JobRecord, index: int, name: str) -> StoredFile:
+        """An artifact. Raises :class:`ApiError` (404) if there is none with that name."""
         samples = current_set(benchmark_at(job, index))
         found = next((each for each in samples.artifacts if each.name == name), None) if samples else None
-        if samples is None or found is None or self.root is None:
+        if samples is None or found is None or not self.keeps:
             raise problems.not_found("artifact", name)
-        path = artifact_path(self.directory(job.id, index), samples.attempt, name)
+        files = BenchmarkFiles(job.id, index)
         try:
-            return await asyncio.to_thread(path.open, "rb")
+            return await asyncio.to_thread(self.backend.open_artifact, files, samples.attempt, name)
         except OSError as error:
             text = f"the artifact {name!r} of benchmark {index} of job {job.id} cannot be read: {error}"
             raise problems.internal_error(text) from error
@@ -115,14 +105,21 @@ class SampleStore:
             line_bytes=self.settings.max_sample_bytes,
             samples=self.settings.max_count,
         )
-        primary = primary_score(job, index)
-        return ingest(source, self.directory(job.id, index), attempt, primary, limits, self.stop_of(job.id))
+        writing = self.backend.sample_writer(BenchmarkFiles(job.id, index))
+        return ingest(source, writing, attempt, primary_score(job, index), limits, self._stop_of(job.id))
+
+    def store_artifact(
+        self, job: JobRecord, index: int, attempt: int, name: str, source: BinaryIO, limit_bytes: int
+    ) -> Artifact | None:
+        """Store an artifact; see :func:`.artifact_files.store_artifact`. Blocks."""
+        writing = self.backend.artifact_file(BenchmarkFiles(job.id, index), attempt, name)
+        return store_artifact(source, writing, name, limit_bytes, self._stop_of(job.id))
 
     @property
     def artifact_limits(self) -> ArtifactLimits:
         return ArtifactLimits(total_bytes=self.settings.max_artifact_bytes, count=self.settings.max_artifacts)
 
-    def stop_of(self, job_id: str) -> Stop:
+    def _stop_of(self, job_id: str) -> Stop:
         """Whether what is being written for a job is no longer needed."""
         return lambda: self._closing or job_id in self._removed
 

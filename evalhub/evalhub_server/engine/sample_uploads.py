@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from evalhub_server.domain import problems
@@ -15,9 +14,9 @@ from evalhub_server.domain.sample_transitions import (
     samples_collected,
 )
 from evalhub_server.domain.samples import current_set
-from evalhub_server.engine.artifact_files import name_problem, store_artifact
+from evalhub_server.engine.artifact_files import name_problem
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.sample_files import CHUNK_BYTES, IngestionStopped, part_file
+from evalhub_server.engine.sample_backend import CHUNK_BYTES, BenchmarkFiles, IngestionStopped
 from evalhub_server.engine.sample_store import SampleStore, benchmark_at
 from evalhub_server.engine.samples import log_set
 from evalhub_server.errors import ApiError, NotFound, StorageError
@@ -42,14 +41,14 @@ class SampleUploads:
         Raises:
             ApiError: 409 for an earlier attempt or if samples are not kept, 413 above the limit of size.
         """
-        directory, attempt = self._upload_target(job, index, attempt)
+        attempt = self._upload_target(job, index, attempt)
         limit = self._files.settings.max_bytes
 
         def store(file: BinaryIO) -> SampleSet:
             return self._files.store_samples(job, index, attempt, file)
 
         try:
-            samples = await self._spooled(job, directory, body, limit, "sample file", store)
+            samples = await self._spooled(job, index, body, limit, "sample file", store)
         except ApiError as error:
             if error.status == 413:
                 failed = SampleSet(state="failed", attempt=attempt, message=error.message)
@@ -63,7 +62,7 @@ class SampleUploads:
         self, job: JobRecord, index: int, attempt: int | None, name: str, body: AsyncIterator[bytes]
     ) -> Artifact:
         """Store one artifact; one with the same name is replaced. Raises :class:`ApiError` as :meth:`upload` does."""
-        directory, attempt = self._upload_target(job, index, attempt)
+        attempt = self._upload_target(job, index, attempt)
         if problem := name_problem(name):
             raise problems.validation_failed(f"the name of an artifact {problem}")
         current = current_set(job.benchmarks[index])
@@ -73,25 +72,25 @@ class SampleUploads:
         limit = max(self._files.settings.max_artifact_bytes - sum(each.bytes for each in others), 0)
 
         def store(file: BinaryIO) -> Artifact | None:
-            return store_artifact(file, directory, attempt, name, limit, self._files.stop_of(job.id))
+            return self._files.store_artifact(job, index, attempt, name, file, limit)
 
-        artifact = await self._spooled(job, directory, body, limit, "artifact", store)
+        artifact = await self._spooled(job, index, body, limit, "artifact", store)
         assert artifact is not None  # noqa: S101  the upload is within the limit
         await self._update(job, lambda job: artifact_stored(job, index, attempt, artifact))
         return artifact
 
-    def _upload_target(self, job: JobRecord, index: int, attempt: int | None) -> tuple[Path, int]:
+    def _upload_target(self, job: JobRecord, index: int, attempt: int | None) -> int:
         benchmark = benchmark_at(job, index)
-        if self._files.root is None:
+        if not self._files.keeps:
             raise problems.samples_not_kept(self._files.not_kept)
         attempt = benchmark.attempt if attempt is None else attempt
         check_attempt(job, index, attempt)
-        return self._files.directory(job.id, index), attempt
+        return attempt
 
     async def _spooled(
         self,
         job: JobRecord,
-        directory: Path,
+        index: int,
         body: AsyncIterator[bytes],
         limit_bytes: int,
         what: str,
@@ -99,7 +98,7 @@ class SampleUploads:
     ) -> T:
         """Write a request body to a temporary file, then pass the file to ``store``, in a thread."""
         try:
-            with part_file(directory) as (file, _):
+            with self._files.backend.part_file(BenchmarkFiles(job.id, index)) as (file, _):
                 size, pending = 0, bytearray()
                 async for chunk in body:
                     size += len(chunk)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
+from typing import BinaryIO
 
 import structlog
 from msgspec.structs import replace
@@ -17,10 +18,10 @@ from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.sample_transitions import is_collectable, samples_collected
 from evalhub_server.engine.artifact_files import collect_artifacts
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.sample_files import IngestionStopped
+from evalhub_server.engine.sample_backend import IngestionStopped
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.errors import ApiError, NotFound, RuntimeUnavailable, StorageError
-from evalhub_server.models.sample import SampleSet
+from evalhub_server.models.sample import Artifact, SampleSet
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import Runtime, SampleFiles
 
@@ -131,7 +132,7 @@ class SampleCollector:
     async def _collected(self, job: JobRecord, benchmark: BenchmarkRecord) -> SampleSet:
         attempt = benchmark.attempt
         nothing = SampleSet(state="none", attempt=attempt)
-        if self._files.root is None:
+        if not self._files.keeps:
             return replace(nothing, message=self._files.not_kept)
         if benchmark.handle is None or benchmark.is_foreign(self._runtime.name):
             return nothing
@@ -162,7 +163,6 @@ class SampleCollector:
         return None if is_collectable(benchmark) else benchmark.samples
 
     def _read(self, job: JobRecord, index: int, attempt: int, files: SampleFiles) -> SampleSet:
-        directory, stop = self._files.directory(job.id, index), self._files.stop_of(job.id)
         samples = SampleSet(state="none", attempt=attempt, message="its adapter left none")
         try:
             file = open_regular(files.samples.parent, files.samples.name)
@@ -171,8 +171,11 @@ class SampleCollector:
                     samples = self._files.store_samples(job, index, attempt, file)
         except NotAFile as error:
             samples = SampleSet(state="failed", attempt=attempt, message=str(error))
-        limits = self._files.artifact_limits
-        artifacts, left_out = collect_artifacts(files.artifacts, directory, attempt, limits, stop)
+
+        def store(file: BinaryIO, name: str, limit_bytes: int) -> Artifact | None:
+            return self._files.store_artifact(job, index, attempt, name, file, limit_bytes)
+
+        artifacts, left_out = collect_artifacts(files.artifacts, store, self._files.artifact_limits)
         message = "; ".join(each for each in (samples.message, *left_out[:5]) if each)
         return replace(samples, artifacts=tuple(artifacts), message=message)
 

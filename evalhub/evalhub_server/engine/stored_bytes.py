@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
-from evalhub_server.engine.artifact_files import ARTIFACTS
 from evalhub_server.engine.metric_family import Gauge, Labels
+from evalhub_server.engine.sample_backend import SampleBackend
+from evalhub_server.engine.sample_folder import occupied
 from evalhub_server.errors import StorageError
 from evalhub_server.plugins.storage import Storage
 
@@ -28,7 +28,7 @@ class StoredBytes:
     a million files.
     """
 
-    def __init__(self, storage: Storage, samples: Path | None, jobs: Path | None) -> None:
+    def __init__(self, storage: Storage, samples: SampleBackend | None, jobs: Path | None) -> None:
         self._storage = storage
         self._samples = samples
         self._jobs = jobs
@@ -69,24 +69,11 @@ def stored_gauge(values: Mapping[Labels, float]) -> Gauge:
     )
 
 
-def measure(samples: Path | None, jobs: Path | None) -> Counter[str]:
-    """The sizes of the files below two directories by kind. Blocks."""
+def measure(samples: SampleBackend | None, jobs: Path | None) -> Counter[str]:
+    """The sizes of samples, artifacts and job directories, by kind. Blocks."""
     sizes: Counter[str] = Counter()
     if samples is not None:
-        sizes.update({"samples": 0, "artifacts": 0})
-        for path, size in _files(samples):
-            sizes["artifacts" if Path(path).parent.name == ARTIFACTS else "samples"] += size
+        sizes.update(samples.sizes())
     if jobs is not None:
-        sizes["jobs"] = sum(size for _, size in _files(jobs))
+        sizes["jobs"] = sum(size for _, size in occupied(jobs))
     return sizes
-
-
-def _files(root: Path) -> Iterator[tuple[str, int]]:
-    """Path and occupied bytes of each file below a directory. Follows no links; skips what cannot be read."""
-    for directory, _, names in os.walk(root):
-        for name in names:
-            path = f"{directory}/{name}"
-            try:
-                yield path, os.lstat(path).st_blocks * 512
-            except OSError:
-                continue

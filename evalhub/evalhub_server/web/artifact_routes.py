@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from litestar import Router, put, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
@@ -13,7 +11,7 @@ from evalhub_server.domain import problems
 from evalhub_server.domain.samples import current_set
 from evalhub_server.engine.sample_store import benchmark_at
 from evalhub_server.models.sample import Artifact, ArtifactList
-from evalhub_server.web.file_response import FileResponse, file_chunks
+from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, RequestBody, Success, names
@@ -64,7 +62,7 @@ async def get_artifacts(
     if name := query.text("name"):
         file = await services.files.open_artifact(job, index, name)
         file_name = name.rpartition("/")[2]
-        return FileResponse(file_chunks(file), OCTETS, file_name, os.fstat(file.fileno()).st_size)
+        return FileResponse(file.chunks, OCTETS, file_name, file.size_bytes)
     samples = current_set(benchmark_at(job, index))
     return json_response(encode(ArtifactList(items=samples.artifacts if samples else ())))
 

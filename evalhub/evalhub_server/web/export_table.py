@@ -16,9 +16,10 @@ from evalhub_server.domain.export_rows import COLUMNS, LEVELS, NUMBERS, Level, R
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.table_formats import FORMATS
 from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.sample_backend import file_chunks
 from evalhub_server.errors import ApiError
 from evalhub_server.plugins.storage import JobQuery
-from evalhub_server.web.file_response import FileResponse, file_chunks, joined
+from evalhub_server.web.file_response import FileResponse, joined
 from evalhub_server.web.job_filters import JOB_FILTERS, job_query
 from evalhub_server.web.openapi.errors import LIST, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names

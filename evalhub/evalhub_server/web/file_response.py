@@ -53,13 +53,6 @@ def attachment(file_name: str) -> bytes:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}".encode()
 
 
-def file_chunks(file: Any) -> Iterator[bytes]:
-    """The content of an open file, which is closed at the end."""
-    with file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
-
-
 def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The pieces in chunks of about :data:`CHUNK_BYTES`."""
     chunk = bytearray()

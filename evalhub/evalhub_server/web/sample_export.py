@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import msgspec
 
+from evalhub_server.domain.sample_query import Rows
 from evalhub_server.domain.table_formats import csv_line, spreadsheet_text
 from evalhub_server.engine.sample_reader import SampleFile
 from evalhub_server.web.file_response import joined
@@ -15,11 +16,11 @@ from evalhub_server.web.parquet import Kind, parquet_file
 TEXTS = ("input", "output", "target", "answer", "explanation")
 
 
-def jsonl_chunks(samples: SampleFile, rows: Iterable[int]) -> Iterator[bytes]:
+def jsonl_chunks(samples: SampleFile, rows: Rows) -> Iterator[bytes]:
     return joined(line + b"\n" for line in samples.lines(rows))
 
 
-def csv_chunks(samples: SampleFile, rows: Iterable[int]) -> Iterator[bytes]:
+def csv_chunks(samples: SampleFile, rows: Rows) -> Iterator[bytes]:
     """CSV with one row for each sample. Texts that a spreadsheet would take for formulas get a leading apostrophe."""
 
     def table() -> Iterator[list[object]]:
@@ -31,7 +32,7 @@ def csv_chunks(samples: SampleFile, rows: Iterable[int]) -> Iterator[bytes]:
     )
 
 
-def parquet_samples(samples: SampleFile, rows: Iterable[int]) -> Any:
+def parquet_samples(samples: SampleFile, rows: Rows) -> Any:
     """A Parquet file with the columns of the CSV; see :func:`parquet_file`."""
     return parquet_file(_columns(samples), _values(samples, rows))
 
@@ -44,7 +45,7 @@ def _columns(samples: SampleFile) -> dict[str, Kind]:
     return columns
 
 
-def _values(samples: SampleFile, rows: Iterable[int]) -> Iterator[list[object]]:
+def _values(samples: SampleFile, rows: Rows) -> Iterator[list[object]]:
     for line in samples.lines(rows):
         sample = cast("dict[str, Any]", msgspec.json.decode(line))
         given = cast("dict[str, Any]", sample.get("metrics") or {})

@@ -12,10 +12,11 @@ from litestar.params import FromPath
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.sample_query import Rows, Selection, select
+from evalhub_server.engine.sample_backend import file_chunks
 from evalhub_server.engine.sample_reader import SampleFile
 from evalhub_server.models.common import Link
 from evalhub_server.models.sample import Sample, SamplePage, SampleSet
-from evalhub_server.web.file_response import FileResponse, file_chunks
+from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, not_found
 from evalhub_server.web.openapi.operation import Operation, RequestBody, Success, names
