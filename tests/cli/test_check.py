@@ -158,31 +158,31 @@ def test_a_primary_metric_that_the_benchmark_does_not_report_is_a_warning(tmp_pa
     ]
 
 
-@pytest.mark.parametrize(
-    ("command", "missing"),
-    [
-        ("no-such-program --flag", "no-such-program"),
-        ("A=1 exec no-such-program", "no-such-program"),
-        ("/no/such/program x", "/no/such/program"),
-        ("./no-such-script.sh", "./no-such-script.sh"),
-        ("sh -c 'x'", None),
-        ('"$EVALHUB_PYTHON" -m x', None),
-        ("cd /tmp; ./x", None),
-        ("$HOME/no-such-program", None),
-        ("PATH=/opt/x no-such-program", None),
-        ("'unbalanced", None),
-        ("./adapter.sh", None),
-    ],
-)
-def test_a_command_whose_program_does_not_exist_is_a_warning(
-    tmp_path: Path, command: str, missing: str | None
-):
+def test_a_command_whose_program_does_not_exist_is_a_warning(tmp_path: Path):
+    missing = {
+        "no-such-program --flag": "no-such-program",
+        "A=1 exec no-such-program": "no-such-program",
+        "/no/such/program x": "/no/such/program",
+        "./no-such-script.sh": "./no-such-script.sh",
+        "sh -c 'x'": None,
+        '"$EVALHUB_PYTHON" -m x': None,
+        "cd /tmp; ./x": None,
+        "$HOME/no-such-program": None,
+        "PATH=/opt/x no-such-program": None,
+        "'unbalanced": None,
+        "./adapter.sh": None,
+    }
     (tmp_path / "adapter.sh").touch(mode=0o755)
     config = Config(tmp_path / "c", local={"CWD": str(tmp_path)})
-    config.provider(command, env={"A": "b"})
-    expected = f"runtime.local.command: there is no program '{missing}'; install it, or write the path of an existing one"
-    found = [(f["severity"], f["message"]) for f in findings(config)]
-    assert found == ([("warning", expected)] if missing else [])
+    expected = set()
+    for number, (command, program) in enumerate(missing.items()):
+        config.provider(command, provider_id=f"p{number}", env={"A": "b"})
+        if program:
+            text = f"there is no program '{program}'; install it, or write the path of an existing one"
+            expected.add(("warning", f"p{number}.yaml", f"runtime.local.command: {text}"))
+    found = [(f["severity"], Path(f["source"]).name, f["message"]) for f in findings(config)]
+    assert len(found) == len(expected)
+    assert set(found) == expected
 
 
 def test_bundled_collections_without_their_providers_are_named_in_one_line(tmp_path: Path):
