@@ -446,6 +446,7 @@ def test_in_cluster_mode_both_identity_headers_are_required_tenant_first(tmp_pat
     }
 
 
+@pytest.mark.slow
 def test_a_client_that_stops_reading_logs_keeps_no_connection_open(tmp_path: Path):
     service = {"port": 0, "log_stream_timeout": "200ms", "max_log_response_bytes": -1}
     config = Config(tmp_path / "c", service=service)
@@ -463,6 +464,8 @@ def test_a_client_that_stops_reading_logs_keeps_no_connection_open(tmp_path: Pat
             wait_until(
                 lambda: not any(log in file.path for file in process.open_files()), "the log being closed"
             )
+            # It still has its end of the connection, and the server does not wait for it.
+            wait_until(lambda: server.connections == 0, "the end of the connection")
 
 
 def test_the_card_of_a_job_exists_at_once_and_has_its_state(server: RunningServer):

@@ -54,11 +54,6 @@ def shown(events: list[StreamedEvent]) -> list[tuple[str, str]]:
     ]
 
 
-def connections(server: RunningServer) -> int:
-    found = psutil.Process(server.pid).net_connections("tcp")
-    return sum(c.status == psutil.CONN_ESTABLISHED and c.laddr.port == server.port for c in found)
-
-
 def test_a_stream_begins_with_the_state_and_ends_with_the_job(server: RunningServer):
     job_id = server.submit("b")
     server.report(job_id, "running")
@@ -160,7 +155,7 @@ def test_tenants_follow_their_own_jobs_only(server: RunningServer):
     bodies = {"name": "j", "model": {"url": "http://m.test", "name": "m"}, "benchmarks": []}
     bodies["benchmarks"] = [{"id": "b", "provider_id": "scripted"}]
     with EventReader(server, f"{API}/jobs/stream", "X-Tenant: mine") as events:
-        wait_until(lambda: connections(server) == 1, "the stream")
+        wait_until(lambda: server.connections == 1, "the stream")
         other = server.call("POST", f"{API}/jobs", bodies, foreign).body["resource"]["id"]
         job = server.call("POST", f"{API}/jobs", bodies, own).body["resource"]["id"]
         assert events.until("job")[-1].data["job_id"] == job
@@ -223,27 +218,27 @@ def test_a_reader_that_leaves_releases_everything(server: RunningServer):
     job_id = server.submit("b", provider="prints")
     process = psutil.Process(server.pid)
     wait_until(lambda: "two" in server.logs(job_id), "the adapter")
-    wait_until(lambda: connections(server) == 0, "no connection")
+    wait_until(lambda: server.connections == 0, "no connection")
     before = process.num_fds()
     readers = [stream(server, job_id, query="?logs=true") for _ in range(10)]
     for reader in readers:
         reader.until("log")
         reader.close()
-    wait_until(lambda: connections(server) == 0 and process.num_fds() <= before, "the descriptors")
+    wait_until(lambda: server.connections == 0 and process.num_fds() <= before, "the descriptors")
 
 
 @pytest.mark.slow
 def test_a_reader_that_does_not_read_is_disconnected(server: RunningServer):
     job_id = server.submit("b")
-    wait_until(lambda: connections(server) == 0, "no connection")
+    wait_until(lambda: server.connections == 0, "no connection")
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(f"GET {API}/jobs/{job_id}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        wait_until(lambda: connections(server) == 1, "the stream")
+        wait_until(lambda: server.connections == 1, "the stream")
         for done in range(300):  # more than the buffers of the sockets hold
             metrics = {"pad": f"{done}{'x' * 100_000}"}
             assert server.report(job_id, "running", metrics=metrics).status == 204
         # It still has its end of the connection, and the server does not wait for it.
-        wait_until(lambda: connections(server) == 0, "the end of the connection", timeout_s=90)
+        wait_until(lambda: server.connections == 0, "the end of the connection", timeout_s=90)
 
 
 def test_the_server_closes_streams_when_it_stops(server: RunningServer):

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from harness.running import Answer, RunningProcess, call
 from harness.waiting import free_port, wait_until
 
@@ -97,6 +99,12 @@ class RunningServer(RunningProcess):
         answer = self.call("POST", f"{API}/jobs", job_request(*benchmarks, provider=provider, **fields))
         assert answer.status == 202, answer
         return answer.body["resource"]["id"]
+
+    @property
+    def connections(self) -> int:
+        """The number of open connections of clients."""
+        found = psutil.Process(self.pid).net_connections("tcp")
+        return sum(c.status == psutil.CONN_ESTABLISHED and c.laddr.port == self.port for c in found)
 
     def job(self, job_id: str) -> dict[str, Any]:
         return self.get(f"{API}/jobs/{job_id}")

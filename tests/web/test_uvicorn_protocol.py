@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import uvicorn
 
+from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.uvicorn_protocol import EXTENSION, Limits, Protocol, limited_protocol
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
@@ -225,3 +227,34 @@ async def test_an_application_that_fails_gives_a_500_to_http_1_0():
         received = await exchange(port, b"GET / HTTP/1.0\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 500")
     assert received.endswith(b"\r\n\r\nInternal Server Error")
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_file_is_closed_for_a_client_that_stops_reading_or_leaves(leaves: bool):
+    closed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def endless() -> Iterator[bytes]:
+        try:
+            while True:
+                yield bytes(1 << 18)
+        finally:
+            loop.call_soon_threadsafe(closed.set)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        stalled_s = 30.0 if leaves else 0.2
+        await FileResponse(endless(), "text/plain", "f", stalled_s=stalled_s)(scope, receive, send)
+
+    async with served(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        await reader.readuntil(b"\r\n\r\n")
+        if leaves:
+            writer.close()
+        async with asyncio.timeout(10):
+            await closed.wait()
+            if not leaves:  # cut off: a complete response ends with an empty chunk
+                assert not (await reader.read()).endswith(b"\r\n0\r\n\r\n")
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

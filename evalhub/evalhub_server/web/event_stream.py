@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
 
 from litestar.types import Receive, Scope, Send
 
-from evalhub_server.web.disconnect import until_disconnect
-from evalhub_server.web.uvicorn_protocol import ABORT
+from evalhub_server.web.disconnect import STALLED_S, respond, send_body
 
 EVENT_STREAM = "text/event-stream"
 HEARTBEAT_S = 15.0
 HEARTBEAT = b": keep-alive\n\n"
 RETRY_MS = 2000
-STALLED_S = 20.0
-"""A connection whose reader takes nothing for this long is closed."""
-_BATCH_BYTES = 64 * 1024
 
 Chunks = AsyncGenerator[bytes, None]
 
@@ -57,21 +51,11 @@ class StreamResponse:
         if scope["type"] == "http" and scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        try:
-            await until_disconnect(receive, self._send_all(send))
-        except TimeoutError:
-            # Closing would wait for the reader to take what is buffered.
-            message: Any = {"type": ABORT}
-            await send(message)
+        await respond(receive, send, self._stalled_s, self._send_all)
 
     async def _send_all(self, send: Send) -> None:
-        await self._send(send, self._first)
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async with contextlib.aclosing(self._chunks()) as chunks:
             async for chunk in chunks:
-                for start in range(0, len(chunk), _BATCH_BYTES):
-                    await self._send(send, chunk[start : start + _BATCH_BYTES])
-        await self._send(send, b"", more=False)
-
-    async def _send(self, send: Send, body: bytes, *, more: bool = True) -> None:
-        async with asyncio.timeout(self._stalled_s):
-            await send({"type": "http.response.body", "body": body, "more_body": more})
+                await send_body(send, chunk)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

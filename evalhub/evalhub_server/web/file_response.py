@@ -11,9 +11,12 @@ from urllib.parse import quote
 
 from litestar.types import Receive, Scope, Send
 
+from evalhub_server.web.disconnect import respond, send_body
 from evalhub_server.web.responses import Header
 
 CHUNK_BYTES = 256 * 1024
+PAUSE_S = 120.0
+"""For how long the client may take nothing: programs that read a file line by line also work with the lines."""
 
 SANDBOX: tuple[Header, ...] = (
     (b"content-security-policy", b"sandbox"),
@@ -23,12 +26,18 @@ SANDBOX: tuple[Header, ...] = (
 
 
 class FileResponse:
-    """Streams chunks, which are produced in threads, as an attachment."""
+    """Streams chunks, which are produced in threads, as an attachment, unless the client takes nothing for ``stalled_s``."""
 
     def __init__(
-        self, chunks: Iterator[bytes], media_type: str, file_name: str, size_bytes: int | None = None
+        self,
+        chunks: Iterator[bytes],
+        media_type: str,
+        file_name: str,
+        size_bytes: int | None = None,
+        stalled_s: float = PAUSE_S,
     ) -> None:
         self._chunks = chunks
+        self._stalled_s = stalled_s
         length = [] if size_bytes is None else [(b"content-length", b"%d" % size_bytes)]
         self._headers: list[Header] = [
             (b"content-type", media_type.encode()),
@@ -38,13 +47,24 @@ class FileResponse:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start: Any = {"type": "http.response.start", "status": 200, "headers": self._headers}
-        await send(start)
         is_head = scope["type"] == "http" and scope["method"] == "HEAD"
         with closing(cast("Any", self._chunks)):
-            while not is_head and (chunk := await asyncio.to_thread(next, self._chunks, None)):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await respond(receive, send, self._stalled_s, lambda send: self._respond(send, is_head=is_head))
+
+    async def _respond(self, send: Send, *, is_head: bool) -> None:
+        start: Any = {"type": "http.response.start", "status": 200, "headers": self._headers}
+        await send(start)
+        while not is_head and (chunk := await self._next()):
+            await send_body(send, chunk)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _next(self) -> bytes | None:
+        reading = asyncio.ensure_future(asyncio.to_thread(next, self._chunks, None))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            await asyncio.wait([reading])  # the thread must have finished before the file is closed
+            raise
 
 
 def attachment(file_name: str) -> bytes:

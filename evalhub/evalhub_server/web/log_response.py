@@ -10,12 +10,11 @@ from typing import Any
 from litestar.types import Receive, Scope, Send
 
 from evalhub_server.settings import ServiceSettings
-from evalhub_server.web.disconnect import until_disconnect
+from evalhub_server.web.disconnect import impatient, patience_s, respond, send_body
 from evalhub_server.web.uvicorn_protocol import EXTENSION
 
 TRAILER = b"X-Log-Truncated"
 CLOSING_TIMEOUT_S = 5.0
-_CHUNK_BYTES = 64 * 1024
 _HELD_BYTES = 1 << 20
 
 Chunks = AsyncGenerator[bytes, None]
@@ -37,7 +36,8 @@ class LogResponse:
         self._held: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_disconnect(receive, self._respond(scope, send))
+        stalled_s = patience_s(self._timeout_s)
+        await respond(receive, send, stalled_s, lambda send: self._respond(scope, send))
 
     async def _respond(self, scope: Scope, send: Send) -> None:
         chunks = await self._read()
@@ -57,18 +57,17 @@ class LogResponse:
                     limit = f"{self._limit_bytes} bytes"
         except TimeoutError:
             limit = f"{self._timeout_s:g} seconds"
-        # A client that has stopped reading does not keep the connection open.
-        async with asyncio.timeout(CLOSING_TIMEOUT_S):
-            for chunk in self._held:  # read before the time limit
-                await _send_body(send, chunk)
-            if limit:
-                notice = f"\n=== log truncated after {limit}; ask for fewer lines with tail_lines ===\n"
-                await _send_body(send, notice.encode())
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            if trailers:
-                truncated = truncated or bool(limit)
-                message: Any = {"type": EXTENSION, "headers": [(TRAILER, b"true")] if truncated else []}
-                await send(message)
+        send = impatient(send, CLOSING_TIMEOUT_S)
+        for chunk in self._held:  # read before the time limit
+            await send_body(send, chunk)
+        if limit:
+            notice = f"\n=== log truncated after {limit}; ask for fewer lines with tail_lines ===\n"
+            await send_body(send, notice.encode())
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if trailers:
+            truncated = truncated or bool(limit)
+            message: Any = {"type": EXTENSION, "headers": [(TRAILER, b"true")] if truncated else []}
+            await send(message)
 
     async def _send_start(self, chunks: Chunks, send: Send) -> bool:
         """Send the log up to the limit; return whether it is longer."""
@@ -76,10 +75,10 @@ class LogResponse:
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 if self._limit_bytes >= 0 and left < len(chunk):
-                    await _send_body(send, chunk[:left])
+                    await send_body(send, chunk[:left])
                     return True
                 left -= len(chunk)
-                await _send_body(send, chunk)
+                await send_body(send, chunk)
         return False
 
     async def _send_end(self, chunks: Chunks, send: Send) -> bool:
@@ -97,10 +96,10 @@ class LogResponse:
         excess = size - self._limit_bytes
         if excess > 0:
             notice = f"=== log truncated to its last {self._limit_bytes} bytes; request fewer lines with tail_lines ===\n"
-            await _send_body(send, notice.encode())
+            await send_body(send, notice.encode())
         if size <= _HELD_BYTES:
             text = b"".join(held)
-            await _send_body(send, _from_line_start(text[excess:]) if excess > 0 else text)
+            await send_body(send, _from_line_start(text[excess:]) if excess > 0 else text)
         else:
             # The log may have grown meanwhile.
             await self._send_start(_after(await self._read(), excess), send)
@@ -122,10 +121,3 @@ def _from_line_start(text: bytes) -> bytes:
     """Leave out the rest of a line at the beginning, unless there is no other line."""
     start = text.find(b"\n") + 1
     return text[start:] if start < len(text) else text
-
-
-async def _send_body(send: Send, chunk: bytes) -> None:
-    for start in range(0, len(chunk), _CHUNK_BYTES):
-        await send(
-            {"type": "http.response.body", "body": chunk[start : start + _CHUNK_BYTES], "more_body": True}
-        )

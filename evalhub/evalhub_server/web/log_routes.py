@@ -11,7 +11,8 @@ from litestar.params import FromPath
 
 from evalhub_server.domain import problems
 from evalhub_server.plugins.runtime import LogOptions
-from evalhub_server.web.event_stream import STALLED_S, StreamResponse
+from evalhub_server.web.disconnect import patience_s
+from evalhub_server.web.event_stream import StreamResponse
 from evalhub_server.web.job_events import log_text
 from evalhub_server.web.log_response import LogResponse
 from evalhub_server.web.openapi.errors import not_found
@@ -118,11 +119,10 @@ async def _followed(
     job = await services.jobs.get(job_id, request.identity)
     if index is not None and index >= len(job.benchmarks):
         raise problems.not_found("benchmark", str(index))
-    stalled_s = services.settings.log_stream_timeout or STALLED_S
     return StreamResponse(
         lambda: log_text(services.jobs, job_id, index, request.identity, options.tail_lines),
         TEXT,
-        stalled_s=max(stalled_s, STALLED_S),
+        stalled_s=patience_s(services.settings.log_stream_timeout),
     )
 
 
