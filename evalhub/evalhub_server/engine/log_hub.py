@@ -14,12 +14,15 @@ from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.engine.job_logs import header_line
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.errors import NotFound, RuntimeUnavailable, StorageError
+from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import LogPart, Runtime
 
 BLOCK_BYTES = 64 * 1024
 WINDOW_BYTES = 4 * BLOCK_BYTES
 """The newest part of a log, from which followers read. One that is slower reads the file itself, at its own pace."""
 SHARED_FRAMES = 16
+CHECK_S = 0.5
+"""Seconds between two looks at the record, which a storage has in its cache."""
 
 log = structlog.get_logger()
 
@@ -92,22 +95,71 @@ class LogSource:
         assert self._window_start is not None  # noqa: S101  set by open()
         while not self.ended:
             benchmark = await self._benchmark()
-            over = benchmark is None or (benchmark.state.terminal and not benchmark.has_workload)
+            over = _is_over(benchmark)
+            if benchmark is not None and not over and await self._stream(benchmark):
+                await self._pause()
+                continue
             position = self._window_start + len(self._window)
             data, end = await self._read_file(position, benchmark)
             if end != position + len(data):  # followers before the gap read the file themselves
                 self._window, self._window_start = b"", end
             elif data:
-                window = self._window + data
-                self._window_start += max(0, len(window) - WINDOW_BYTES)
-                self._window = window[-WINDOW_BYTES:]
+                self._append(data)
             elif over:
                 self.ended = True
             if data or over:
-                for wake in self.wakes:
-                    wake.set()
+                self._wake()
             if len(data) < BLOCK_BYTES and not over:
-                await asyncio.sleep(self._runtime.log_poll_s)
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait for the time between two reads, or until the benchmark is over."""
+        step_s = min(self._runtime.log_poll_s, CHECK_S)
+        for _ in range(round(self._runtime.log_poll_s / step_s)):
+            if _is_over(await self._benchmark()):
+                return
+            await asyncio.sleep(step_s)
+
+    async def _stream(self, benchmark: BenchmarkRecord) -> bool:
+        """Take what the runtime streams, until it stops or the benchmark is over; False if it does not stream now."""
+        if not _readable(benchmark, self._runtime):
+            return False
+        streaming = asyncio.create_task(self._take(benchmark), name=f"stream-{self._job_id}-{self._index}")
+        try:
+            while not streaming.done():
+                await asyncio.wait([streaming], timeout=CHECK_S)
+                if _is_over(await self._benchmark()):
+                    return True
+            return streaming.result()
+        finally:
+            streaming.cancel()
+            await asyncio.gather(streaming, return_exceptions=True)
+
+    async def _take(self, benchmark: BenchmarkRecord) -> bool:
+        """Whether the runtime streamed anything, up to the end of its stream."""
+        assert self._window_start is not None  # noqa: S101  set by open()
+        assert benchmark.handle is not None  # noqa: S101  it is readable
+        position, streams = self._window_start + len(self._window), False
+        try:
+            async for data in self._runtime.follow_log(benchmark.handle, position):
+                streams = True
+                self._append(data)
+                self._wake()
+        except RuntimeUnavailable as error:
+            log.debug("Log cannot be followed now", job_id=self._job_id, error=str(error))
+        except Exception as error:  # noqa: BLE001  a runtime is a plugin and may raise anything
+            self._log_failure("follow", error)
+        return streams
+
+    def _append(self, data: bytes) -> None:
+        assert self._window_start is not None  # noqa: S101  set by open()
+        window = self._window + data
+        self._window_start += max(0, len(window) - WINDOW_BYTES)
+        self._window = window[-WINDOW_BYTES:]
+
+    def _wake(self) -> None:
+        for wake in self.wakes:
+            wake.set()
 
     async def _read_file(self, offset: int, benchmark: BenchmarkRecord | None = None) -> LogPart:
         benchmark = benchmark or await self._benchmark()
@@ -119,6 +171,18 @@ class LogSource:
         except RuntimeUnavailable as error:
             log.debug("Log cannot be read now", job_id=self._job_id, error=str(error))
             return LogPart(b"", offset)
+        except Exception as error:  # noqa: BLE001  a runtime is a plugin and may raise anything
+            self._log_failure("read", error)
+            return LogPart(b"", offset)
+
+    def _log_failure(self, action: str, error: Exception) -> None:
+        log.error(
+            f"Runtime failed to {action} a log; retrying",
+            job_id=self._job_id,
+            benchmark_index=self._index,
+            exc_info=error,
+            **call_fields(error),
+        )
 
     async def _benchmark(self) -> BenchmarkRecord | None:
         """The benchmark as stored; None if its job is deleted."""
@@ -129,6 +193,10 @@ class LogSource:
                 return None
             except StorageError:
                 await asyncio.sleep(self._runtime.log_poll_s)
+
+
+def _is_over(benchmark: BenchmarkRecord | None) -> bool:
+    return benchmark is None or benchmark.ended
 
 
 def _readable(benchmark: BenchmarkRecord, runtime: Runtime) -> bool:

@@ -267,7 +267,8 @@ class Runtime(ABC):
     async def read_log(self, handle: Handle, offset: int, limit_bytes: int) -> LogPart:
         """Return the workload's output from byte ``offset`` on, at most ``limit_bytes``; nothing if there is no more yet.
 
-        Called every :attr:`log_poll_s` while clients follow the log, once for all of them. This implementation reads the
+        Called every :attr:`log_poll_s` while clients follow the log, once for all of them, unless :meth:`follow_log` has
+        it. This implementation reads the
         whole log with :meth:`logs`; override it where a log can be read from an offset.
 
         Raises:
@@ -281,6 +282,18 @@ class Runtime(ABC):
                 break
         data = bytes(found[:limit_bytes])
         return LogPart(data, offset + len(data))
+
+    async def follow_log(self, handle: Handle, offset: int) -> AsyncIterator[bytes]:
+        """Yield the workload's output from byte ``offset`` on as it is written, until the workload has ended.
+
+        For a runtime whose system streams logs; by default it yields nothing. The server calls it again when it returns, reads
+        with :meth:`read_log` what may be missing, and closes the iterator when the benchmark has ended.
+
+        Raises:
+            RuntimeUnavailable: the log cannot be read at present; the call is repeated.
+        """
+        return
+        yield
 
     async def log_offset(self, handle: Handle, tail_lines: int) -> int:
         """Return the offset in bytes at which the last ``tail_lines`` lines of the output begin. Raises as :meth:`logs` does."""

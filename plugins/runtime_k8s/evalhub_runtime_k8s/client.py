@@ -35,6 +35,8 @@ S = TypeVar("S", bound=Struct)
 
 REQUEST_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
+SILENCE_S = 300.0
+"""After this long without output, a followed log is requested again: the connection may be dead."""
 PAGE = 500
 MAX_TRIES = 3
 RETRY = Backoff(first_s=0.2, max_s=5.0)
@@ -147,8 +149,9 @@ class KubernetesApi:
                 yield event.type
 
     async def log(self, namespace: str, pod: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
-        """Yield the output of a container so far."""
-        timeout = aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S, sock_read=REQUEST_TIMEOUT_S)
+        """Yield the output of a container so far; with ``follow`` until it exits."""
+        silence_s = SILENCE_S if "follow" in query else REQUEST_TIMEOUT_S
+        timeout = aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
         async with self._response(
             "GET", PODS.path(namespace, pod, "log"), query, None, "", timeout
         ) as response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from io import BytesIO
 
 from evalhub_runtime_k8s.api_errors import ApiRefusal
@@ -37,6 +37,21 @@ class Logs:
         chunks = self._kept_log(handle, options) if pod is None else self._pod_log(handle, pod, options)
         async for chunk in chunks:
             yield chunk
+
+    async def follow(self, handle: JobHandle, offset: int) -> AsyncGenerator[bytes]:
+        """Yield what the adapter prints from byte ``offset`` on, until it exits; nothing if there is no running pod.
+
+        Raises :class:`RuntimeUnavailable`, also if it has printed nothing for :data:`~evalhub_runtime_k8s.client.SILENCE_S`.
+        """
+        pod = await self._pod(handle)
+        if pod is None:
+            return
+        position = 0
+        async for chunk in self._chunks(handle, pod, {"container": ADAPTER, "follow": "true"}):
+            # The API has no offsets: what was read before is skipped.
+            if position + len(chunk) > offset:
+                yield chunk[max(0, offset - position) :]
+            position += len(chunk)
 
     async def keep(self, handle: JobHandle) -> None:
         """Keep the end of a log whose pod is about to be deleted. Best effort."""
@@ -73,6 +88,10 @@ class Logs:
             query["sinceSeconds"] = str(options.since_seconds)
         if options.timestamps:
             query["timestamps"] = "true"
+        async for chunk in self._chunks(handle, pod, query):
+            yield chunk
+
+    async def _chunks(self, handle: JobHandle, pod: Pod, query: Mapping[str, str]) -> AsyncGenerator[bytes]:
         try:
             async for chunk in self._api.log(handle.namespace, pod.metadata.name, query):
                 yield chunk

@@ -140,6 +140,12 @@ class KubernetesRuntime(Runtime):
             async for chunk in self._logs.read(parsed, options):
                 yield chunk
 
+    async def follow_log(self, handle: Handle, offset: int) -> AsyncGenerator[bytes]:
+        parsed = parse(handle)
+        if parsed is not None:
+            async for chunk in self._logs.follow(parsed, offset):
+                yield chunk
+
     async def log_source(self, handle: Handle | None, job_id: str, benchmark_index: int) -> tuple[str, str]:
         parsed = parse(handle) if handle is not None else None
         return ("unknown", ADAPTER) if parsed is None else await self._logs.source(parsed)
