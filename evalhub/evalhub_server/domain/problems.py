@@ -160,9 +160,8 @@ def attempt_superseded(job_id: str, index: int, attempt: int, current: int) -> A
 
 
 def samples_not_available(job_id: str, index: int, state: str, message: str) -> ApiError:
-    """``state`` is that of the sample set, or empty if there is none yet."""
+    """``state`` and ``message`` are those of the sample set."""
     why = {
-        "": "its workload has not ended",
         "pending": "the server has not stored them yet; try again in a moment",
         "none": message or "its adapter left none",
         "failed": message,

@@ -21,9 +21,23 @@ def samples_expected(job: JobRecord, index: int) -> JobRecord:
     Stored with the exit, so that a server that dies meanwhile collects them after its restart.
     """
     benchmark = job.benchmarks[index]
-    if benchmark.exit is None or benchmark.exit.reason == LAUNCH_FAILED or current_set(benchmark) is not None:
+    if benchmark.exit is None or not _was_started(benchmark) or current_set(benchmark) is not None:
         return job
     return _with_samples(job, benchmark, SampleSet(attempt=benchmark.attempt))
+
+
+def _was_started(benchmark: BenchmarkRecord) -> bool:
+    if benchmark.launched_at is None:
+        return False
+    failed = benchmark.exit is not None and benchmark.exit.reason == LAUNCH_FAILED
+    return not failed or benchmark.handle is not None
+
+
+def reason_for_none(benchmark: BenchmarkRecord) -> str:
+    """Why a benchmark has no sample set, as a clause."""
+    if not benchmark.ended:
+        return "its workload has not ended"
+    return "its workload handed over none" if _was_started(benchmark) else "it was not started"
 
 
 def is_collectable(benchmark: BenchmarkRecord) -> bool:

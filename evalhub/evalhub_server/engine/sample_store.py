@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.domain.sample_transitions import reason_for_none
 from evalhub_server.domain.samples import current_set
 from evalhub_server.engine.artifact_files import ArtifactLimits, store_artifact
 from evalhub_server.engine.sample_backend import BenchmarkFiles, SampleBackend, Stop, StoredFile
@@ -72,11 +73,12 @@ class SampleStore:
         Raises:
             ApiError: 404 ``samples_not_available`` if there are none (yet).
         """
-        samples = current_set(benchmark_at(job, index))
-        if samples is None or not samples.readable or not self.keeps:
-            state, message = (samples.state, samples.message) if samples else ("", "")
-            if samples is not None and samples.readable:
-                state, message = "none", self.not_kept
+        benchmark = benchmark_at(job, index)
+        samples = current_set(benchmark)
+        if samples is None:
+            raise problems.samples_not_available(job.id, index, "none", reason_for_none(benchmark))
+        if not samples.readable or not self.keeps:
+            state, message = ("none", self.not_kept) if samples.readable else (samples.state, samples.message)
             raise problems.samples_not_available(job.id, index, state, message)
         files, primary = BenchmarkFiles(job.id, index), primary_score(job, index)
         try:

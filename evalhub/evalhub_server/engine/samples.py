@@ -134,7 +134,9 @@ class SampleCollector:
         nothing = SampleSet(state="none", attempt=attempt)
         if not self._files.keeps:
             return replace(nothing, message=self._files.not_kept)
-        if benchmark.handle is None or benchmark.is_foreign(self._runtime.name):
+        if benchmark.handle is None:
+            return replace(nothing, message="its workload was lost when the server stopped")
+        if benchmark.is_foreign(self._runtime.name):
             return nothing
         files = await self._runtime.sample_files(benchmark.handle)
         if files is None:
@@ -164,6 +166,8 @@ class SampleCollector:
 
     def _read(self, job: JobRecord, index: int, attempt: int, files: SampleFiles) -> SampleSet:
         samples = SampleSet(state="none", attempt=attempt, message="its adapter left none")
+        if not files.samples.parent.is_dir():
+            samples = replace(samples, message="its job directory does not exist any more")
         try:
             file = open_regular(files.samples.parent, files.samples.name)
             if file is not None:

@@ -126,7 +126,9 @@ class Workload:
         index = self.slot.index
         await self._stop_failed_launch(self._runs(job, index))
         text = f"The server failed to supervise this benchmark: {type(error).__name__}: {error}"
-        await self._stored.persist(lambda job: transitions.launch_failed(job, index, text, self._clock()))
+        await self._stored.persist(
+            lambda job: self._with_samples(transitions.launch_failed(job, index, text, self._clock()))
+        )
 
     async def _stop_failed_launch(self, run: BenchmarkRun) -> None:
         """Stop the workload, which a launch that raised may have started nevertheless."""
@@ -170,7 +172,9 @@ class Workload:
         if handle is None:
             self.gone.set()
             await self._stored.persist(
-                lambda job: transitions.exited(job, index, Exit(lost=True), "", self._clock())
+                lambda job: self._with_samples(
+                    transitions.exited(job, index, Exit(lost=True), "", self._clock())
+                )
             )
             return False
         self.handle = handle
