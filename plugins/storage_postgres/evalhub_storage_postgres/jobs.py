@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from evalhub_server.plugins import (
     UNWRITABLE,
@@ -25,7 +26,6 @@ from evalhub_server.plugins import (
     prefix_end,
     unwritable,
 )
-from evalhub_storage_postgres.faults import apply_change
 from evalhub_storage_postgres.search import Conditions, label_terms, original, searchable, searchables
 
 if TYPE_CHECKING:
@@ -105,25 +105,74 @@ async def add(session: Session, record: JobRecord) -> None:
         raise AlreadyExists(f"A job {record.id} is stored already; give the new one another id.")
 
 
-async def get(session: Session, job_id: str, tenant: str | None, *, lock: bool = False) -> JobRecord:
-    row = await session.fetchrow(_LOCK if lock else _GET, searchable(job_id))
-    record = decode(job_id, *row) if row is not None else None
+async def get(session: Session, job_id: str, tenant: str | None) -> JobRecord:
+    row = await session.fetchrow(_GET, searchable(job_id))
+    return _visible(decode(job_id, *row) if row is not None else None, job_id, tenant)
+
+
+def _visible(record: JobRecord | None, job_id: str, tenant: str | None) -> JobRecord:
     if record is None or tenant not in (None, record.tenant):
         raise NotFound(f"There is no job {job_id}.")
     return record
 
 
-async def update(session: Session, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
-    before = await get(session, job_id, tenant, lock=True)
-    after = apply_change(change, before)
-    if after is None or after is before:
-        return before
-    check_identity("job", before, after)
+class Update(Struct, frozen=True, eq=False):
+    """One call of :meth:`Storage.update_job`."""
+
+    tenant: str | None
+    change: JobChange
+
+
+Outcome = JobRecord | Exception
+
+
+async def update(session: Session, job_id: str, updates: Sequence[Update]) -> list[Outcome]:
+    """Apply the updates one after the other and write the result once.
+
+    Returns the record after each of them, or its exception; an update that raises changes nothing.
+    """
+    row = await session.fetchrow(_LOCK, searchable(job_id))
+    before = decode(job_id, *row) if row is not None else None
+    after, outcomes = _applied(before, job_id, updates)
+    if before is None or after is None or after is before:
+        return outcomes
     try:
         columns = _columns(before, after)
-    except UNWRITABLE as error:
-        raise unwritable("job", job_id, error) from error
+    except UNWRITABLE:
+        after, outcomes = _applied(before, job_id, updates, writable_only=True)
+        if after is None or after is before:
+            return outcomes
+        columns = _columns(before, after)
     await session.execute(_UPDATE, searchable(job_id), *columns)
+    return outcomes
+
+
+def _applied(
+    before: JobRecord | None, job_id: str, updates: Sequence[Update], *, writable_only: bool = False
+) -> tuple[JobRecord | None, list[Outcome]]:
+    """The record after all updates, and the outcome of each; with ``writable_only`` each result is encoded as a trial."""
+    current = before
+    outcomes: list[Outcome] = []
+    for each in updates:
+        try:
+            current = _changed(_visible(current, job_id, each.tenant), each.change, encodes=writable_only)
+        except Exception as error:  # noqa: BLE001  what a change raises is for its caller
+            outcomes.append(error)
+        else:
+            outcomes.append(current)
+    return current, outcomes
+
+
+def _changed(record: JobRecord, change: JobChange, *, encodes: bool) -> JobRecord:
+    after = change(record)
+    if after is None or after is record:
+        return record
+    check_identity("job", record, after)
+    if encodes:
+        try:
+            _columns(record, after)
+        except UNWRITABLE as error:
+            raise unwritable("job", record.id, error) from error
     return after
 
 

@@ -49,14 +49,29 @@ _SIZE = """
 """
 RESTORE_TIMEOUT_S = 3600.0
 CLOSE_TIMEOUT_S = 10.0
+MAX_GROUP = 256
+"""Maximum number of updates in one transaction."""
 
 log = structlog.get_logger()
+
+
+class _Group:
+    """Updates of one job that are written as one transaction."""
+
+    def __init__(self) -> None:
+        self.updates: list[jobs.Update] = []
+        self.task: asyncio.Task[list[jobs.Outcome]] | None = None
+
+
+def _lock_name(job_id: str) -> str:
+    return f"job {job_id}"
 
 
 class PostgresStorage(Storage):
     """Jobs, providers and collections in the PostgreSQL database at ``address``.
 
-    A cancelled caller does not interrupt its operation. Writes of one job are executed in the order of the calls, and so
+    A cancelled caller does not interrupt its operation. Updates of one job that wait at the same time are written as one
+    transaction. Writes of one job are executed in the order of the calls, and so
     are all writes of providers and collections; row locks in the database guard against other programs. Nothing is
     cached. If a connection breaks during a commit, it is unknown whether that was written, and the caller gets a
     :class:`StorageError`.
@@ -92,6 +107,8 @@ class PostgresStorage(Storage):
         self._closed = False
         self._closing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._groups: dict[str, _Group] = {}
+        """The group of updates of a job that later ones may join: its transaction has not begun."""
 
     async def open(self) -> None:
         if self._database is not None:
@@ -143,23 +160,46 @@ class PostgresStorage(Storage):
                 await connection.close(timeout=CLOSE_TIMEOUT_S)
 
     async def add_job(self, record: JobRecord) -> None:
+        self._groups.pop(record.id, None)  # writes of one job stay in the order of the calls
         await self._write(
-            f"Adding job {record.id}", f"job {record.id}", lambda session: jobs.add(session, record)
+            f"Adding job {record.id}", _lock_name(record.id), lambda session: jobs.add(session, record)
         )
 
     async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
         return await self._read(f"Reading job {job_id}", lambda session: jobs.get(session, job_id, tenant))
 
     async def update_job(self, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
-        return await self._write(
-            f"Updating job {job_id}",
-            f"job {job_id}",
-            lambda session: jobs.update(session, job_id, tenant, change),
-        )
+        database = self._opened()
+        group = self._groups.get(job_id)
+        if group is None or len(group.updates) >= MAX_GROUP:
+            group = self._groups[job_id] = _Group()
+            group.task = self._started(self._write_group(database, job_id, group))
+        assert group.task is not None  # noqa: S101  set above
+        number = len(group.updates)
+        group.updates.append(jobs.Update(tenant, change))
+        outcome = (await asyncio.shield(group.task))[number]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _write_group(self, database: Database, job_id: str, group: _Group) -> list[jobs.Outcome]:
+        try:
+            async with database.writing(f"Updating job {job_id}", _lock_name(job_id)) as session:
+                self._end_group(job_id, group)  # later updates wait for the next transaction
+                return await jobs.update(session, job_id, group.updates)
+        finally:
+            self._end_group(job_id, group)
+
+    def _end_group(self, job_id: str, group: _Group | None) -> None:
+        if group is not None and self._groups.get(job_id) is group:
+            del self._groups[job_id]
 
     async def delete_job(self, job_id: str, tenant: str | None) -> None:
+        self._groups.pop(job_id, None)
         await self._write(
-            f"Deleting job {job_id}", f"job {job_id}", lambda session: jobs.delete(session, job_id, tenant)
+            f"Deleting job {job_id}",
+            _lock_name(job_id),
+            lambda session: jobs.delete(session, job_id, tenant),
         )
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
@@ -262,11 +302,14 @@ class PostgresStorage(Storage):
 
     async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it to completion, even if the caller is cancelled."""
+        return await asyncio.shield(self._started(work))
+
+    def _started(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         # A task is created at once, so that locks are taken in the order of the calls.
         task = asyncio.create_task(work, name="postgres")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return task
 
     def _opened(self) -> Database:
         if self._database is None or self._closed:
