@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness import Config
+from harness.frameworks import stand_in
 
 
 def check(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -67,8 +68,10 @@ def test_a_folder_of_samples_that_others_can_write_is_an_error(tmp_path: Path):
 
 
 def test_the_bundled_configuration_is_valid(tmp_path: Path):
-    report = json.loads(check("-local", "-json").stdout)
-    assert (report["ok"], report["findings"]) == (True, [])
+    """A framework that is not installed is no more than information."""
+    report = json.loads(check("-local", "-json", EVALHUB_ADAPTERS_DIR=str(tmp_path)).stdout)
+    assert report["ok"] is True
+    assert [each for each in report["findings"] if each["severity"] != "info"] == []
 
 
 def test_flags_may_stand_before_the_command(tmp_path: Path):
@@ -270,3 +273,87 @@ def test_a_gate_policy_is_checked_with_the_configuration(tmp_path: Path):
     policy.write_text("margin: 0.02\nallpha: 0.1\n", encoding="utf-8")
     (found,) = findings(config, "--policy", str(policy))
     assert (found["severity"], found["source"], found["line"]) == ("error", str(policy), 2)
+
+
+def test_environments_of_providers_are_looked_up(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    stand_in(tmp_path / "adapters", "garak")
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+
+    def provider(provider_id: str, **local: Any) -> None:
+        config.write(f"providers/{provider_id}.yaml", {"id": provider_id, "runtime": {"local": local}})
+
+    provider("installed", command="python -m x", environment="garak")
+    provider("not-installed", command="python -m x", environment="inspect")
+    provider("no-venv", command="true", venv=str(tmp_path / "none"))
+    provider("venv", command="no-such-program", venv=str(tmp_path / "venv"))
+    provider("variable", command="true", env=[{"name": "A", "value_from_env": "NOT_SET_ANYWHERE"}])
+    done = check(
+        "--local",
+        "--configdir",
+        str(config.folder),
+        "--json",
+        EVALHUB_ADAPTERS_DIR=str(tmp_path / "adapters"),
+    )
+    found = {Path(each["source"]).stem: each for each in json.loads(done.stdout)["findings"]}
+    assert {name: each["severity"] for name, each in found.items()} == {
+        "no-venv": "warning",
+        "not-installed": "info",
+        "variable": "warning",
+        "venv": "warning",
+    }
+    assert found["not-installed"]["message"] == (
+        "runtime.local.environment: the framework 'inspect' is not installed; run: eval-hub-server adapters install inspect"
+    )
+    assert "there is no virtual environment at" in found["no-venv"]["message"]
+    assert "there is no variable NOT_SET_ANYWHERE" in found["variable"]["message"]
+    (tmp_path / "adapters" / "garak").chmod(0o777)
+    done = check(
+        "--local",
+        "--configdir",
+        str(config.folder),
+        "--json",
+        EVALHUB_ADAPTERS_DIR=str(tmp_path / "adapters"),
+    )
+    assert "chmod go-w" in done.stdout
+
+
+INVALID_LOCAL = {
+    "environment: must be one of: lm_evaluation_harness, inspect, garak": {
+        "command": "c",
+        "environment": "torch",
+    },
+    "venv: cannot be combined with runtime.local.environment": {
+        "command": "c",
+        "environment": "garak",
+        "venv": "/v",
+    },
+    "venv: must be the path of a virtual environment: absolute, or below ~/": {
+        "command": "c",
+        "venv": "relative",
+    },
+    "command: is required with an environment or a venv": {"venv": "/v"},
+    "env[0].value_from_env: must be the name of an environment variable": {
+        "command": "c",
+        "env": [{"name": "A", "value_from_env": "a b"}],
+    },
+    "env[1].value_from_env: cannot be combined with value": {
+        "command": "c",
+        "env": [{"name": "A", "value": "x"}, {"name": "B", "value": "x", "value_from_env": "C"}],
+    },
+}
+
+
+def test_a_wrong_environment_is_an_error_of_the_file(tmp_path: Path):
+    config = Config(tmp_path / "c")
+    expected: dict[str, str] = {}
+    for index, (message, local) in enumerate(INVALID_LOCAL.items()):
+        config.write(f"providers/p{index}.yaml", {"id": f"p{index}", "runtime": {"local": local}})
+        expected[f"p{index}"] = f"runtime.local.{message}"
+    k8s = {"image": "i", "env": [{"name": "A", "value_from_env": "B"}]}
+    config.write("providers/k8s.yaml", {"id": "k8s", "runtime": {"k8s": k8s}})
+    expected["k8s"] = "runtime.k8s.env[0].value_from_env: works in runtime.local only"
+    found = findings(config)
+    assert {Path(each["source"]).stem: each["message"] for each in found} == expected
+    assert {each["severity"] for each in found} == {"error"}
+    assert all(each["line"] > 0 for each in found)

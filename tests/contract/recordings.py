@@ -20,6 +20,7 @@ ADDED = {
     "duration_s": "the time from the first start to the last end, an addition",
     "errors": "the fields at fault, an addition",
     "build": "what evalhub server status prints",
+    "runnable": "whether a provider can run on this computer, an addition",
     "next": "fewer or more records than when it was recorded",
 }
 """Keys that the released server does not send."""

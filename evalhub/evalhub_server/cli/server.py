@@ -291,6 +291,7 @@ class Server:
             _new_id,
             settings.service.body_limit_bytes,
             commands_allowed=commands_allowed(settings),
+            runtime=runtime if settings.local else None,
         )
         await self._start_file_watcher(resource_store)
         requests = self._plugins.export_requests(exporter_names(settings))

@@ -70,7 +70,11 @@ def edit_version(updated_at: datetime) -> str:
     return f"{int(updated_at.timestamp() * 1_000_000):x}"
 
 
-def list_tag(epoch: str, changes: int, tenant: str | None) -> str:
-    """The tag of every page of a list that ``tenant`` reads, after ``changes`` changes in this life of the server."""
+def list_tag(epoch: str, changes: int, tenant: str | None, state: str = "") -> str:
+    """The tag of every page of a list that ``tenant`` reads, after ``changes`` changes in this life of the server.
+
+    ``state`` stands for what else the list depends on.
+    """
     reader = "" if tenant is None else blake2b(tenant.encode(), digest_size=4).hexdigest()
-    return f"{epoch}.{changes:x}.{reader}"
+    other = f".{blake2b(state.encode(), digest_size=8).hexdigest()}" if state else ""
+    return f"{epoch}.{changes:x}.{reader}{other}"

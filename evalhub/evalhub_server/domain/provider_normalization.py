@@ -86,4 +86,6 @@ def _variable(item: Any) -> Any:
     lower = {str(key).lower(): value for key, value in entry.items()}
     value = lower.get("value", "")
     text = scalar_text(value) if isinstance(value, bool | int | float) else str(value)
-    return {"name": str(lower.get("name") or ""), "value": "" if value is None else text}
+    variable = {"name": str(lower.get("name") or ""), "value": "" if value is None else text}
+    source = lower.get("value_from_env")
+    return variable if source is None else {**variable, "value_from_env": source}

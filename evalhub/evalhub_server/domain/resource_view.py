@@ -10,10 +10,10 @@ from evalhub_server.domain.resource import AnyResource, BaselineRecord, Collecti
 from evalhub_server.domain.taxonomy import VisibleBenchmarks, derived_taxonomy, with_urls
 from evalhub_server.models.baseline import Baseline
 from evalhub_server.models.collection import CollectionConfig, CollectionResource, CollectionStatus
-from evalhub_server.models.provider import Provider, ResourceInfo
+from evalhub_server.models.provider import Provider, ResourceInfo, Runnable
 
 
-def provider_resource(record: ProviderRecord) -> Provider:
+def provider_resource(record: ProviderRecord, runnable: Runnable | None = None) -> Provider:
     config = record.config
     return Provider(
         resource=_info(record),
@@ -26,6 +26,7 @@ def provider_resource(record: ProviderRecord) -> Provider:
         runtime=config.runtime or UNSET,
         agent=config.agent or UNSET,
         custom=UNSET if config.custom is None else config.custom,
+        runnable=runnable or UNSET,
     )
 
 

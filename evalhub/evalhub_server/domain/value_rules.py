@@ -10,17 +10,17 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
-from evalhub_server.models.common import GitRef, HardwareConfig, TestDataRef
+from evalhub_server.models.common import GitRef, HardwareConfig, Json, TestDataRef
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.provider import MetricProperties, ProviderBenchmark, ProviderConfig
 from evalhub_server.models.rules import Rule
-from evalhub_server.models.runtime import PULL_POLICY
+from evalhub_server.models.runtime import ENVIRONMENT, PULL_POLICY
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.*)", re.DOTALL)
 _BAD_URL_CHARACTER = re.compile(r"[\x00-\x20\x7f]")
@@ -198,11 +198,19 @@ PHRASES: dict[str, str] = {
     "metric_listed_twice": "is listed twice",
     "metric_range": "must be two numbers, the smallest and the largest possible value, in this order",
     "metrics_schema_name_not_in_metrics": "is not among the metrics",
+    "local_environment": "must be one of: {limit}",
+    "environment_or_venv": "cannot be combined with runtime.local.environment",
+    "venv_path": "must be the path of a virtual environment: absolute, or below ~/",
+    "local_command": "is required with an environment or a venv",
+    "variable_name": "must be the name of an environment variable",
+    "value_or_value_from_env": "cannot be combined with value",
+    "value_from_env_local": "works in runtime.local only",
 }
 """What is wrong with a value, by rule. ``{limit}`` is the rule's limit."""
 
 METRIC_LISTED_TWICE = Rule("metric_listed_twice", added=True)
 METRIC_RANGE = Rule("metric_range", added=True)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _Violations = Iterator[tuple[str, Rule]]
 
@@ -247,6 +255,43 @@ def _provider(config: ProviderConfig) -> _Violations:
     policy = config.runtime.get("k8s", {}).get("image_pull_policy")
     if _not_allowed(policy, PULL_POLICY.limit):
         yield "runtime.k8s.image_pull_policy", PULL_POLICY
+    for index, variable in _variables(config.runtime.get("k8s", {})):
+        if "value_from_env" in variable:
+            yield f"runtime.k8s.env[{index}].value_from_env", Rule("value_from_env_local", added=True)
+    local = config.runtime.get("local", {})
+    yield from (
+        (f"runtime.local.{path}", Rule(name, limit, added=True)) for path, name, limit in _local(local)
+    )
+
+
+def _local(entry: Json) -> Iterator[tuple[str, str, Any]]:
+    """(path, name of the rule, its limit) of each violation in ``runtime.local``; files are not converted to its model."""
+    environment, venv = entry.get("environment"), entry.get("venv")
+    if environment is not None and environment not in ENVIRONMENT.limit:
+        yield "environment", "local_environment", ", ".join(ENVIRONMENT.limit)
+    if venv is not None:
+        if environment is not None:
+            yield "venv", "environment_or_venv", None
+        elif not isinstance(venv, str) or not venv.startswith(("/", "~/")) or "\0" in venv:
+            yield "venv", "venv_path", None
+    command = entry.get("command")
+    if (environment is not None or venv is not None) and not (isinstance(command, str) and command.strip()):
+        yield "command", "local_command", None
+    for index, variable in _variables(entry):
+        source = variable.get("value_from_env")
+        if source is None:
+            continue
+        if not isinstance(source, str) or not _VARIABLE.fullmatch(source):
+            yield f"env[{index}].value_from_env", "variable_name", None
+        elif variable.get("value"):
+            yield f"env[{index}].value_from_env", "value_or_value_from_env", None
+
+
+def _variables(entry: Json) -> Iterator[tuple[int, Json]]:
+    listed = entry.get("env")
+    for index, variable in enumerate(cast("list[Any]", listed) if isinstance(listed, list) else []):
+        if isinstance(variable, dict):
+            yield index, cast("Json", variable)
 
 
 def _benchmark(benchmark: ProviderBenchmark) -> _Violations:

@@ -20,7 +20,7 @@ from evalhub_server.settings import Finding, YamlFile, key_of, nearest_above, pa
 T = TypeVar("T", bound=msgspec.Struct)
 
 _RUNTIME_KEYS = {
-    "local": ("command", "env", "cwd"),
+    "local": ("command", "env", "cwd", "environment", "venv"),
     "k8s": (
         *("image", "image_pull_policy", "entrypoint", "env", "gpu"),
         *("cpu_request", "memory_request", "cpu_limit", "memory_limit"),

@@ -12,8 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from evalhub_server.domain.planning import offered_benchmark
 from evalhub_server.engine.catalog_files import Loaded
+from evalhub_server.environments.frameworks import install_command
+from evalhub_server.environments.store import AdaptersError, find_environment
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.job import BenchmarkRef
 from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
@@ -117,7 +121,8 @@ def missing_commands(
 ) -> Iterator[Finding]:
     """Yield a warning for each local command whose program does not exist. ``cwd`` is the default of ``local.cwd``.
 
-    Only a program whose name is written literally is looked up; no command is run.
+    Only a program whose name is written literally is looked up; no command is run. A framework that is not installed is no
+    more than information: the bundled providers name several.
     """
     warning = _Warnings()
     for provider in providers:
@@ -125,12 +130,38 @@ def missing_commands(
         text = local.get("command")
         if not isinstance(text, str):
             continue
+        for index, variable in enumerate(local.get("env") or ()):
+            source = variable.get("value_from_env")
+            if source is not None and source not in environ:
+                error = f"there is no variable {source} in this environment, so adapters do not get it"
+                yield warning(provider.file, f"runtime.local.env[{index}].value_from_env: {error}")
+        if (environment := local.get("environment")) is not None:
+            if error := _not_installed(environment):
+                found = warning(provider.file, f"runtime.local.environment: {error}")
+                yield msgspec.structs.replace(found, severity="info")
+            continue
         env = {str(one["name"]): str(one["value"]) for one in local.get("env") or ()}
         folder = Path(str(local.get("cwd") or cwd or "."))
         program = _program(text)
-        if program and not _exists(program, env.get("PATH", environ.get("PATH", os.defpath)), folder):
+        path = env.get("PATH", environ.get("PATH", os.defpath))
+        if venv := local.get("venv"):
+            programs = Path(venv).expanduser() / "bin"
+            if not programs.is_dir():
+                error = f"there is no virtual environment at {venv}; create it, or correct the path"
+                yield warning(provider.file, f"runtime.local.venv: {error}")
+                continue
+            path = f"{programs}{os.pathsep}{path}"
+        if program and not _exists(program, path, folder):
             error = f"there is no program '{program}'; install it, or write the path of an existing one"
             yield warning(provider.file, f"runtime.local.command: {error}")
+
+
+def _not_installed(name: str) -> str:
+    try:
+        found = find_environment(name)
+    except AdaptersError as error:
+        return str(error)
+    return "" if found else f"the framework '{name}' is not installed; run: {install_command(name)}"
 
 
 def _program(command: str) -> str:

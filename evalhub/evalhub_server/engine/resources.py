@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import structlog
@@ -21,7 +22,8 @@ from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.resource_store import KINDS, ResourceStore
 from evalhub_server.errors import StorageError
 from evalhub_server.models.collection import CollectionConfig
-from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.models.provider import ProviderConfig, Runnable
+from evalhub_server.plugins.runtime import Readiness, Runtime
 from evalhub_server.plugins.storage import ResourcePage, ResourceQuery
 
 R = TypeVar("R", ProviderRecord, CollectionRecord)
@@ -34,6 +36,7 @@ class ResourceService:
     """Reads and changes providers and collections for clients; raises :class:`ApiError`.
 
     ``body_limit_bytes`` also limits patched documents. ``commands_allowed``: clients may set commands for this host.
+    ``runtime`` is the local one, if that is selected.
     """
 
     def __init__(
@@ -44,17 +47,31 @@ class ResourceService:
         body_limit_bytes: int,
         *,
         commands_allowed: bool,
+        runtime: Runtime | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._new_id = new_id
         self._body_limit_bytes = body_limit_bytes
         self._commands_allowed = commands_allowed
+        self._runtime = runtime
 
     @property
     def changes(self) -> int:
         """The number of writes of providers and collections in this life of the server."""
         return self._store.changes
+
+    @property
+    def readiness_state(self) -> str:
+        """Changes when :meth:`runnable` may return something else."""
+        return self._runtime.readiness_state() if self._runtime is not None else ""
+
+    def runnable(self, record: ProviderRecord) -> Runnable | None:
+        """Whether the provider's adapters can be started on this host; None outside local mode. Equal results are identical."""
+        if self._runtime is None:
+            return None
+        found = self._runtime.readiness(record.config.runtime.get(self._runtime.provider_key))
+        return None if found is None else _runnable(found)
 
     async def get_provider(self, provider_id: str, identity: Identity) -> ProviderRecord:
         return await self._get(ProviderRecord, provider_id, identity)
@@ -239,6 +256,11 @@ class ResourceService:
             await self._store.delete(record, identity.scope)
         log.info(f"Deleted {kind.value}", **{f"{kind.value}_id": resource_id})
         return record
+
+
+@lru_cache(maxsize=1024)
+def _runnable(found: Readiness) -> Runnable:
+    return Runnable(local=not found.reason, reason=found.reason, fix=found.fix)
 
 
 @contextmanager

@@ -51,8 +51,15 @@ class CardBenchmarkTest(Struct, kw_only=True, frozen=True):
     passed: bool = field(name="pass")
 
 
+class CardFramework(Struct, kw_only=True, frozen=True):
+    """The framework that evaluated a benchmark, as it was installed when the adapter was started."""
+
+    name: str
+    version: str
+
+
 class CardBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The outcome of a benchmark."""
+    """The outcome of a benchmark. ``framework`` is present if it ran in an environment that the server manages."""
 
     id: str
     provider_id: str
@@ -66,6 +73,7 @@ class CardBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
     mlflow_run_id: str = ""
     logs_path: str = ""
     test: CardBenchmarkTest | None = None
+    framework: CardFramework | None = None
 
 
 class CardStatus(Struct, kw_only=True, frozen=True):

@@ -135,8 +135,16 @@ class ProviderConfig(Struct, kw_only=True, frozen=True, omit_defaults=True):
     custom: Json | None = None
 
 
+class Runnable(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Whether the adapters of a provider can be started on this computer; if not, why, and what to do."""
+
+    local: bool
+    reason: str = ""
+    fix: str = ""
+
+
 class Provider(Struct, kw_only=True, frozen=True):
-    """A provider in responses."""
+    """A provider in responses. ``runnable`` is present in local mode."""
 
     resource: ResourceInfo
     name: str
@@ -148,3 +156,4 @@ class Provider(Struct, kw_only=True, frozen=True):
     runtime: dict[str, Json] | UnsetType = UNSET
     agent: ProviderAgent | UnsetType = UNSET
     custom: Json | UnsetType = UNSET
+    runnable: Runnable | UnsetType = UNSET

@@ -10,6 +10,8 @@ from evalhub_server.models.common import Int64
 from evalhub_server.models.rules import one_of
 
 PULL_POLICY = one_of("if_not_present", "always")
+ENVIRONMENT = one_of("lm_evaluation_harness", "inspect", "garak")
+"""The frameworks that have a managed environment."""
 
 
 class Variable(Struct, kw_only=True, frozen=True):
@@ -41,11 +43,28 @@ class KubernetesRuntime(Struct, kw_only=True, frozen=True):
     image_pull_policy: Annotated[str | UnsetType, PULL_POLICY] = UNSET
 
 
+class LocalVariable(Variable, kw_only=True, frozen=True):
+    """An environment variable of an adapter in local mode.
+
+    ``value`` is literal. ``value_from_env`` names a variable in the environment that the adapter inherits, which lacks the
+    server's secrets; if it is not set there, the adapter does not get this one either.
+    """
+
+    value_from_env: str | UnsetType = UNSET
+
+
 class LocalRuntime(Struct, kw_only=True, frozen=True):
-    """``runtime.local`` of a provider: a shell command and variables for its environment."""
+    """``runtime.local`` of a provider: a shell command and variables for its environment.
+
+    ``environment`` names a framework that ``eval-hub-server adapters install`` has installed: the command runs with its
+    programs first on ``PATH``, in the job directory. ``venv`` is the path of another virtual environment, whose programs come
+    first on ``PATH``. Only one of the two may be given.
+    """
 
     command: str | UnsetType = UNSET
-    env: tuple[Variable, ...] | UnsetType = UNSET
+    env: tuple[LocalVariable, ...] | UnsetType = UNSET
+    environment: Annotated[str | UnsetType, ENVIRONMENT] = UNSET
+    venv: str | UnsetType = UNSET
 
 
 class KnownRuntimes(Struct, kw_only=True, frozen=True, omit_defaults=True):

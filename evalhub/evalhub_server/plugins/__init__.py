@@ -126,6 +126,7 @@ from evalhub_server.plugins.runtime import (
     LogOptions,
     LogPart,
     Notice,
+    Readiness,
     Runtime,
     SampleFiles,
 )
@@ -175,6 +176,15 @@ if TYPE_CHECKING:
     from evalhub_server.domain.k8s_labels import MAX_LABEL_CHARACTERS, label_value
     from evalhub_server.domain.oci_coordinates import coordinates_fault, registry_of, tag_of
     from evalhub_server.domain.redaction import redacted, redacted_message, redacted_text
+    from evalhub_server.environments.frameworks import install_command
+    from evalhub_server.environments.packages import adapter_packages
+    from evalhub_server.environments.store import (
+        AdaptersError,
+        ManagedEnvironment,
+        Manifest,
+        adapters_dir,
+        find_environment,
+    )
     from evalhub_server.models.runtime import KubernetesGpu, KubernetesRuntime, Variable
     from evalhub_server.plugins.documents import (
         UNWRITABLE,
@@ -213,6 +223,7 @@ __all__ = [
     "SERVER_VERSION",
     "SYSTEM_OWNER",
     "UNWRITABLE",
+    "AdaptersError",
     "Agent",
     "AlreadyExists",
     "Amounts",
@@ -283,6 +294,8 @@ __all__ = [
     "LogLines",
     "LogOptions",
     "LogPart",
+    "ManagedEnvironment",
+    "Manifest",
     "Message",
     "MetricProperties",
     "MetricSchema",
@@ -308,6 +321,7 @@ __all__ = [
     "ProviderRecord",
     "PvcRef",
     "Queue",
+    "Readiness",
     "Record",
     "RefusedEvent",
     "RegistryCredentials",
@@ -348,6 +362,8 @@ __all__ = [
     "Tracker",
     "UnsafePath",
     "Variable",
+    "adapter_packages",
+    "adapters_dir",
     "basic_auth",
     "card_json",
     "check_directory",
@@ -359,11 +375,13 @@ __all__ = [
     "decoding",
     "encode",
     "export_request",
+    "find_environment",
     "find_section",
     "has_new_outcome",
     "hookimpl",
     "hookspec",
     "host_of",
+    "install_command",
     "is_address",
     "is_loopback",
     "is_machine_local",
@@ -424,6 +442,15 @@ _LAZY = {
     "evalhub_server.domain.oci_coordinates": ("coordinates_fault", "registry_of", "tag_of"),
     "evalhub_server.domain.card": ("CARD_FILE", "card_json"),
     "evalhub_server.domain.redaction": ("redacted", "redacted_message", "redacted_text"),
+    "evalhub_server.environments.frameworks": ("install_command",),
+    "evalhub_server.environments.packages": ("adapter_packages",),
+    "evalhub_server.environments.store": (
+        "AdaptersError",
+        "ManagedEnvironment",
+        "Manifest",
+        "adapters_dir",
+        "find_environment",
+    ),
     "evalhub_server.domain.k8s_labels": ("MAX_LABEL_CHARACTERS", "label_value"),
     "evalhub_server.models.runtime": ("KubernetesGpu", "KubernetesRuntime", "Variable"),
     "evalhub_server.plugins.documents": (

@@ -18,7 +18,8 @@ from evalhub_server.models.jobspec import JobSpec
 from evalhub_server.plugins.hookspecs import JobChanged
 
 Handle = Json
-"""Identifies a workload, also after a restart of the server. Plain JSON that only the runtime interprets."""
+"""Identifies a workload, also after a restart of the server. Plain JSON that only the runtime interprets, except
+``framework: {name, version}``, which the evaluation card shows."""
 
 
 class BenchmarkRun(Struct, kw_only=True, frozen=True):
@@ -98,6 +99,18 @@ class SampleFiles(Struct, kw_only=True, frozen=True):
     artifacts: Path
 
 
+class Readiness(Struct, kw_only=True, frozen=True):
+    """Whether the adapters of a provider can be started: ``reason`` is empty if they can.
+
+    ``reason`` is a phrase ("it is not installed"), ``fix`` a sentence without its full stop. ``job_refused``: a job of the
+    provider is refused, not only expected to fail.
+    """
+
+    reason: str = ""
+    fix: str = ""
+    job_refused: bool = False
+
+
 class Runtime(ABC):
     """A way to run adapters. A small one takes about 200 lines.
 
@@ -170,6 +183,17 @@ class Runtime(ABC):
         Raises:
             StartupError: it cannot; the text names the remedy.
         """
+
+    def readiness(self, entry: Json | None) -> Readiness | None:
+        """Whether this host can start the adapters of a provider with this entry; None if that is not known.
+
+        Called for each provider in a list: looks at a few files at most. Clients see it as ``runnable``.
+        """
+        return None
+
+    def readiness_state(self) -> str:
+        """A text that changes when :meth:`readiness` may return something else for the same entry."""
+        return ""
 
     async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
         """Refuse a job that this runtime could never run. Called before a job is stored, while the client waits.

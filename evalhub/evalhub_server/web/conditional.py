@@ -65,8 +65,8 @@ def resource_response(
 class ListState:
     """The state of a list before it is read: its tag, and the response if the client has that state."""
 
-    def __init__(self, request: ApiRequest, epoch: str, changes: int) -> None:
-        self._tag = list_tag(epoch, changes, request.identity.scope)
+    def __init__(self, request: ApiRequest, epoch: str, changes: int, state: str = "") -> None:
+        self._tag = list_tag(epoch, changes, request.identity.scope, state)
         self.not_modified = _not_modified(request, self._tag)
 
     def response(self, body: bytes) -> RawResponse:

@@ -69,6 +69,9 @@ CREATE_JOB = Operation(
         problems.does_not_exist("benchmark", "no_such_benchmark"),
         problems.model_url_required(),
         problems.mlflow_required(),
+        problems.local_runtime_not_enabled(
+            "inspect", "it is not installed", "Run: eval-hub-server adapters install inspect"
+        ),
         ApiError(
             400,
             "mlflow_request_failed",

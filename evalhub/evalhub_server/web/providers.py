@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.json_patch import read_patch
-from evalhub_server.domain.resource import Kind
+from evalhub_server.domain.resource import Kind, ProviderRecord
 from evalhub_server.domain.resource_requests import read_provider
 from evalhub_server.models.common import Page
 from evalhub_server.models.provider import Provider, ProviderConfig
@@ -65,12 +65,15 @@ async def list_providers(request: ApiRequest, services: NamedDependency[Services
         encode = services.encode_provider
     else:
         encode = services.encode_provider_without_benchmarks
-    state = ListState(request, services.feed.epoch, services.resources.changes)
+    state = ListState(
+        request, services.feed.epoch, services.resources.changes, services.resources.readiness_state
+    )
     if state.not_modified is not None:
         return state.not_modified
     page = await services.resources.list(query)
+    providers = [record for record in page.items if isinstance(record, ProviderRecord)]
     return page_response(
-        state, parameters, query, page.total_count, [msgspec.Raw(encode(record)) for record in page.items]
+        state, parameters, query, page.total_count, [msgspec.Raw(encode(record)) for record in providers]
     )
 
 

@@ -11,12 +11,13 @@ import msgspec
 
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource
+from evalhub_server.models.provider import Runnable
 
 _encoder = msgspec.json.Encoder()
 CAPACITY = 1024
 LIMIT_BYTES = 64 * 2**20
 
-Parts = tuple[JobRecord | AnyResource, ...]
+Parts = tuple[JobRecord | AnyResource | Runnable | None, ...]
 
 
 class RecordEncoder:
@@ -35,7 +36,7 @@ class RecordEncoder:
         self._bytes = 0
         self._cache: OrderedDict[str, tuple[Parts, bytes]] = OrderedDict()
 
-    def __call__(self, record: JobRecord | AnyResource, *others: AnyResource) -> bytes:
+    def __call__(self, record: JobRecord | AnyResource, *others: AnyResource | Runnable | None) -> bytes:
         cached = self._cache.get(record.id)
         parts = (record, *others)
         if cached is not None and _same(cached[0], parts):

@@ -19,7 +19,7 @@ from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.models.collection import CollectionResource
-from evalhub_server.models.provider import Provider
+from evalhub_server.models.provider import Provider, Runnable
 from evalhub_server.settings import ServiceSettings
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.response_cache import RecordEncoder
@@ -57,8 +57,8 @@ class Services:
         self.feed = jobs.feed
         self.encode_job = RecordEncoder(job_resource)
         self.encode_job_summary = RecordEncoder(job_summary)
-        self.encode_provider = RecordEncoder(provider_resource)
-        self.encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)
+        self._encode_provider = RecordEncoder(provider_resource)
+        self._encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)
         self._encode_collection = RecordEncoder(_collection)
 
     async def encode_job_with_lineage(self, job: JobRecord, identity: Identity) -> bytes:
@@ -67,13 +67,20 @@ class Services:
             return self.encode_job(job)
         return msgspec.json.encode(job_in_lineage(job, await self.jobs.lineage(job, identity)))
 
+    def encode_provider(self, record: ProviderRecord) -> bytes:
+        """The JSON of a provider, with what the runtime reports about it."""
+        return self._encode_provider(record, self.resources.runnable(record))
+
+    def encode_provider_without_benchmarks(self, record: ProviderRecord) -> bytes:
+        return self._encode_provider_without_benchmarks(record, self.resources.runnable(record))
+
     async def encode_collection(self, record: CollectionRecord, identity: Identity) -> bytes:
         """The JSON of a collection, with the taxonomy of its benchmarks' providers."""
         return self._encode_collection(record, *await self.resources.member_providers(record, identity))
 
 
-def _provider_without_benchmarks(record: ProviderRecord) -> Provider:
-    return msgspec.structs.replace(provider_resource(record), benchmarks=())
+def _provider_without_benchmarks(record: ProviderRecord, runnable: Runnable | None) -> Provider:
+    return msgspec.structs.replace(provider_resource(record, runnable), benchmarks=())
 
 
 def _collection(record: CollectionRecord, *providers: ProviderRecord) -> CollectionResource:

@@ -24,13 +24,20 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from evalhub_runtime_local.process_table import Identity
 from evalhub_runtime_local.process_tree import MARKER
 from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError, UnsafePath, open_private
 
 JOB_SPEC_PATH = "EVALHUB_JOB_SPEC_PATH"
+
+
+class Framework(Struct, kw_only=True, frozen=True):
+    """The framework of a managed environment, for the evaluation card."""
+
+    name: str
+    version: str
 
 
 class LocalHandle(Struct, kw_only=True, frozen=True):
@@ -43,6 +50,7 @@ class LocalHandle(Struct, kw_only=True, frozen=True):
     started: float
     boot_id: str
     cgroup: str = ""
+    framework: Framework | UnsetType = UNSET
 
     @property
     def leader(self) -> Identity:

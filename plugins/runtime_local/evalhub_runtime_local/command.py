@@ -13,19 +13,31 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from evalhub_runtime_local.attempt_files import JOB_SPEC_PATH, Attempt
+from evalhub_runtime_local.environments import (
+    AdapterEnvironment,
+    find_adapter_environment,
+    with_packages,
+)
 from evalhub_runtime_local.process_tree import SERVER_MARKER
-from evalhub_server.plugins import BenchmarkRun, LaunchError
+from evalhub_server.plugins import AdaptersError, BenchmarkRun, LaunchError, Readiness
 
 PREVIOUS_SAMPLES = "EVALHUB_PREVIOUS_SAMPLES_PATH"
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
 class Command(Struct, kw_only=True, frozen=True):
-    """A shell command. ``env`` is literal (no ``$VAR`` is expanded); ``cwd`` is absolute, empty: the server's own."""
+    """A shell command. ``env`` is literal (no ``$VAR`` is expanded); ``cwd`` is absolute, empty: the server's own.
+
+    ``env_from`` names variables of the inherited environment, by the variables that get their values. ``job_cwd``: the command
+    runs in its benchmark's directory.
+    """
 
     text: str
     env: Mapping[str, str] = {}
+    env_from: Mapping[str, str] = {}
     cwd: str = ""
+    job_cwd: bool = False
+    environment: AdapterEnvironment | None = None
 
 
 def parse_command(run: BenchmarkRun, default_cwd: str = "") -> Command:
@@ -40,7 +52,16 @@ def parse_command(run: BenchmarkRun, default_cwd: str = "") -> Command:
         )
     if not isinstance(text, str) or "\0" in text:
         raise _invalid(provider, "command", "must be a text without NUL characters")
-    return Command(text=text, env=_env(provider, config.get("env")), cwd=_cwd(run, default_cwd))
+    environment = find_adapter_environment(config)
+    if isinstance(environment, Readiness):
+        raise LaunchError(
+            f"Provider '{provider}' cannot run on this computer: {environment.reason}. {environment.fix}."
+        )
+    cwd = _cwd(run, default_cwd)
+    env, env_from = _env(provider, config.get("env"))
+    # A data set in the user's directory would replace one of the same name on the hub.
+    job_cwd = environment is not None and bool(environment.framework) and not cwd
+    return Command(text=text, env=env, env_from=env_from, cwd=cwd, job_cwd=job_cwd, environment=environment)
 
 
 def adapter_environment(
@@ -53,7 +74,8 @@ def adapter_environment(
     """Return the adapter's environment.
 
     In order of precedence, lowest first: the server's environment without ``secrets``, the variables of every
-    adapter, those of trackers, those of the provider. With a proxy, the server's own hosts are added to ``NO_PROXY``.
+    adapter, those of trackers, those of the provider, those of its virtual environment. With a proxy, the server's own
+    hosts are added to ``NO_PROXY``. Raises :class:`LaunchError` if the packages of adapters cannot be written.
     """
     own = {*secrets, SERVER_MARKER, PREVIOUS_SAMPLES}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
@@ -66,7 +88,14 @@ def adapter_environment(
     }
     if previous_samples is not None:
         common[PREVIOUS_SAMPLES] = str(previous_samples)
-    environ = {**inherited, **common, **run.environment, **command.env}
+    available = {**inherited, **common, **run.environment}
+    copied = {name: available[source] for name, source in command.env_from.items() if source in available}
+    environ = {**available, **copied, **command.env}
+    if command.environment is not None:
+        try:
+            environ = with_packages(command.environment).variables(environ)
+        except AdaptersError as error:
+            raise LaunchError(str(error)) from None
     return {**environ, **_direct_hosts(environ, run.spec.callback_url)}
 
 
@@ -88,12 +117,14 @@ def _direct_hosts(environ: Mapping[str, str], callback_url: str) -> dict[str, st
     return extended
 
 
-def _env(provider: str, entries: object) -> dict[str, str]:
+def _env(provider: str, entries: object) -> tuple[dict[str, str], dict[str, str]]:
+    """The literal variables, and those that are copied from another one."""
     if entries is None:
-        return {}
+        return {}, {}
     if not isinstance(entries, list):
         raise _invalid(provider, "env", "must be a list of {name, value}")
     env: dict[str, str] = {}
+    env_from: dict[str, str] = {}
     for index, entry in enumerate(cast("list[Any]", entries)):
         key = f"env[{index}]"
         if not isinstance(entry, dict):
@@ -104,9 +135,12 @@ def _env(provider: str, entries: object) -> dict[str, str]:
         value = _scalar(provider, f"{key}.value", fields.get("value"))
         if "=" in name:
             raise _invalid(provider, f"{key}.name", f"must not contain '=', is {name!r}")
-        if name:
+        source = _scalar(provider, f"{key}.value_from_env", fields.get("value_from_env"))
+        if name and source:
+            env_from[name] = source
+        elif name:
             env[name] = value
-    return env
+    return env, env_from
 
 
 def _scalar(provider: str, key: str, value: object) -> str:

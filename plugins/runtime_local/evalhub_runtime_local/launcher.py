@@ -16,7 +16,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from evalhub_runtime_local import cgroup
-from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, open_own
+from evalhub_runtime_local.attempt_files import Attempt, Framework, LocalHandle, open_own
 from evalhub_runtime_local.command import Command, adapter_environment
 from evalhub_runtime_local.paths import JobsDir
 from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process, ProcessTable
@@ -81,7 +81,7 @@ def spawn(
                 str(attempt.pid_file),
                 str(attempt.exit_file),
                 shell,
-                command.cwd,
+                str(attempt.directory) if command.job_cwd else command.cwd,
                 "" if group is None else str(group / "cgroup.procs"),
                 f"{current_umask():04o}",
             ],
@@ -169,6 +169,9 @@ class Launcher:
                 shutil.rmtree(attempt.directory, ignore_errors=True)
             raise
         handle = self._handle(attempt, leader, group)
+        if command.environment is not None and command.environment.framework:
+            used = Framework(name=command.environment.framework, version=command.environment.version)
+            handle = replace(handle, framework=used)
         with suppress(OSError):
             # An optimisation: without this file, recovery after a crash scans all processes.
             attempt.write_handle(handle)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, attempt_from, write_private
 from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
 from evalhub_runtime_local.command import Command, parse_command
+from evalhub_runtime_local.environments import readiness, readiness_state, secret_variables
 from evalhub_runtime_local.exit_watcher import ExitWatcher
 from evalhub_runtime_local.launcher import Launcher, find_shell
 from evalhub_runtime_local.log_limit import LogLimit
@@ -43,10 +44,12 @@ from evalhub_server.plugins import (
     JobPlan,
     JobRecord,
     JobRequest,
+    Json,
     LaunchError,
     LogOptions,
     LogPart,
     PluginContext,
+    Readiness,
     Runtime,
     RuntimeUnavailable,
     SampleFiles,
@@ -54,6 +57,7 @@ from evalhub_server.plugins import (
     SidecarUrls,
     StartupError,
     make_private,
+    problems,
 )
 
 log = structlog.get_logger()
@@ -97,6 +101,7 @@ class LocalRuntime(Runtime):
         )
         self._log_limit = LogLimit(context.log_max_bytes)
         self._boot_id = boot_id()
+        self._secrets = context.secrets
         self._sidecar = local_sidecar(context)
         if self._sidecar is not None:
             self.sidecar = SidecarUrls(self._sidecar.base_url, context.callback_url)
@@ -148,7 +153,21 @@ class LocalRuntime(Runtime):
         if self._launcher.cgroup is not None:
             await asyncio.to_thread(remove_empty, self._launcher.cgroup)
 
+    def readiness(self, entry: Json | None) -> Readiness:
+        return readiness(entry)
+
+    def readiness_state(self) -> str:
+        return readiness_state()
+
     async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
+        for provider_id, runtimes in plan.runtimes.items():
+            entry = runtimes.get(self.provider_key)
+            found = readiness(entry)
+            if found.job_refused:
+                raise problems.local_runtime_not_enabled(provider_id, found.reason, found.fix)
+            if named := secret_variables(entry or {}, self._secrets):
+                reason = f"runtime.local.env has value_from_env: {named[0]}, which is a secret of the server"
+                raise problems.local_runtime_not_enabled(provider_id, reason, "Name another variable")
         if self._sidecar is not None:
             self._sidecar.check(request.model)
 

@@ -130,6 +130,6 @@ STRUCT_KEYWORDS: dict[type[msgspec.Struct], Json] = {
     BenchmarkEvent: {},  # every name in metrics_schema is a key of metrics, once
     ProviderBenchmark: {},  # no two metric_properties are of the same metric
     MetricProperties: {},  # the first number of range is the smaller one
-    ProviderConfig: {},  # runtime.k8s has a model of its own, with the rule
+    ProviderConfig: {},  # runtime.k8s and runtime.local have models of their own
 }
 """Keywords of rules that concern several members of an object."""

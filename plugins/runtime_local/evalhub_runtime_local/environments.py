@@ -1,0 +1,129 @@
+"""Environment of an adapter: a framework's managed one (``environment``), the user's own (``venv``), or none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+from msgspec import Struct
+
+from evalhub_server.plugins import (
+    AdaptersError,
+    Json,
+    Readiness,
+    adapter_packages,
+    adapters_dir,
+    find_environment,
+    install_command,
+)
+
+_OPT_OUTS = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "ANONYMIZED_TELEMETRY": "False",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or litellm downloads a list of prices when it is imported
+    "LITELLM_TELEMETRY": "False",
+}
+"""Variables that keep frameworks from reporting their use; those that the user has set stay."""
+
+
+class AdapterEnvironment(Struct, kw_only=True, frozen=True):
+    """A virtual environment. ``framework`` and ``version`` are those of a managed one, which uses ``packages``."""
+
+    path: Path
+    packages: Path | None = None
+    framework: str = ""
+    version: str = ""
+
+    def variables(self, environ: dict[str, str]) -> dict[str, str]:
+        """``environ`` with what runs programs of this environment."""
+        path = os.pathsep.join([str(self.path / "bin"), *filter(None, [environ.get("PATH", os.defpath)])])
+        own = {"PATH": path, "VIRTUAL_ENV": str(self.path)}
+        if self.packages is None:
+            kept = environ
+        else:
+            kept = {**_OPT_OUTS, **environ}
+            own["PYTHONPATH"] = str(self.packages)
+        return {**{name: value for name, value in kept.items() if name != "PYTHONHOME"}, **own}
+
+
+def readiness(entry: Json | None) -> Readiness:
+    """Whether an adapter can be started with this ``runtime.local`` of a provider; looks at some files."""
+    entry = entry or {}
+    command = entry.get("command")
+    if not isinstance(command, str) or not command.strip():
+        fix = "Set runtime.local.command to a command that starts an adapter"
+        return Readiness(reason="its provider has no command for local mode", fix=fix)
+    found = find_adapter_environment(entry)
+    return found if isinstance(found, Readiness) else Readiness()
+
+
+def find_adapter_environment(entry: Json) -> AdapterEnvironment | Readiness | None:
+    """The environment that ``runtime.local`` names, None without one, or why it cannot be used. Copies no packages."""
+    name, venv = entry.get("environment"), entry.get("venv")
+    if name is not None:
+        return _managed(str(name))
+    if venv is not None:
+        return _own(str(venv))
+    return None
+
+
+def with_packages(environment: AdapterEnvironment) -> AdapterEnvironment:
+    """A managed environment with the directory of the packages that adapters import; raises :class:`AdaptersError`."""
+    if not environment.framework:
+        return environment
+    return AdapterEnvironment(
+        path=environment.path,
+        packages=adapter_packages(),
+        framework=environment.framework,
+        version=environment.version,
+    )
+
+
+def readiness_state() -> str:
+    """A text that changes when an environment is installed or removed."""
+    base = adapters_dir()
+    try:
+        names = sorted(entry.name for entry in os.scandir(base))
+    except OSError:
+        return ""
+    state: list[str] = []
+    for name in names:
+        try:
+            found = os.lstat(base / name / "current")
+        except OSError:
+            continue
+        state.append(f"{name}:{found.st_ino}:{found.st_mtime_ns}")
+    return " ".join(state)
+
+
+def _managed(name: str) -> AdapterEnvironment | Readiness:
+    try:
+        found = find_environment(name)
+    except AdaptersError as error:
+        fix = f"Correct that, or run: {install_command(name)}"
+        return Readiness(reason=str(error).rstrip("."), fix=fix, job_refused=True)
+    if found is None:
+        fix = f"Run: {install_command(name)}"
+        return Readiness(reason=f"the framework '{name}' is not installed", fix=fix, job_refused=True)
+    return AdapterEnvironment(path=found.path, framework=name, version=found.manifest.version)
+
+
+def _own(venv: str) -> AdapterEnvironment | Readiness:
+    try:
+        path = Path(venv).expanduser()
+    except RuntimeError:
+        path = Path(venv)
+    if not (path / "bin").is_dir():
+        fix = "Create it, or correct runtime.local.venv"
+        return Readiness(reason=f"there is no virtual environment at {path}", fix=fix, job_refused=True)
+    return AdapterEnvironment(path=path)
+
+
+def secret_variables(entry: Json, secrets: frozenset[str]) -> list[str]:
+    """The server's secrets that ``value_from_env`` names, which no adapter gets."""
+    listed = entry.get("env")
+    variables = cast("list[object]", listed) if isinstance(listed, list) else []
+    named = [cast("Json", each).get("value_from_env") for each in variables if isinstance(each, dict)]
+    return [name for name in named if name in secrets]
