@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+def pytest_sessionfinish() -> None:
+    """Save what a worker measured: xdist kills one that takes more than ten seconds to exit."""
+    if "coverage" in sys.modules and (measuring := sys.modules["coverage"].Coverage.current()) is not None:
+        measuring.stop()
+        measuring.save()
 
 
 @pytest.fixture(autouse=True)
