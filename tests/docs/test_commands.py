@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 SHELL = ("bash", "console", "sh")
 MARKERS = {"command", "file", "not run", "run", "run until"}
 RUN = {"file", "run", "run until"}
+MANY_PROGRAMS = {"docs/how-to/run-from-the-command-line.md", "docs/tutorials/first-comparison.md"}
 
 
 def name_of(page: Path) -> str:
@@ -133,7 +135,15 @@ def runnable(page: Path) -> bool:
     return any(block.marker in RUN for block in blocks(page))
 
 
-@pytest.mark.parametrize("name", [name_of(page) for page in PAGES if runnable(page)])
+def pages() -> list[Any]:
+    """The pages with commands; those that run many programs are slow."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if name in MANY_PROGRAMS else [])
+        for name in (name_of(page) for page in PAGES if runnable(page))
+    ]
+
+
+@pytest.mark.parametrize("name", pages())
 def test_the_commands_of_a_page_work(name: str, model: AnsweringServer, tmp_path: Path):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
