@@ -31,12 +31,16 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. Words count as tokens, since there is no tokenizer."""
+    """An answer in words with the space before them, which count as tokens, since there is no tokenizer."""
 
-    text: str
+    words: Sequence[str]
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int
-    completion_tokens: int
+
+    @property
+    def text(self) -> str:
+        """The whole answer."""
+        return "".join(self.words)
 
 
 def reply_to(prompt: str, max_tokens: int | None) -> Reply:
@@ -51,7 +55,7 @@ def reply_to(prompt: str, max_tokens: int | None) -> Reply:
     cut = max_tokens is not None and len(words) > max_tokens
     if cut:
         words = words[:max_tokens]
-    return Reply("".join(words), "length" if cut else "stop", len(prompt.split()), len(words))
+    return Reply(words, "length" if cut else "stop", len(prompt.split()))
 
 
 _Numbers = list[Fraction]

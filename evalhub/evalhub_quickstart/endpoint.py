@@ -1,4 +1,6 @@
-"""The demo model endpoint: OpenAI's chat completions API on the loopback interface, served by :mod:`evalhub_quickstart.demo`.
+"""The demo model endpoint: OpenAI's API on the loopback interface, answered by :mod:`evalhub_quickstart.demo`.
+
+It has chat completions and completions, also streamed, and the list of models.
 
 A stand-in to try the pipeline, not a language model.
 
@@ -15,18 +17,18 @@ from __future__ import annotations
 import json
 import signal
 import threading
-import time
-import zlib
 from collections.abc import Sequence
 from types import FrameType
 from urllib.parse import urlsplit
 
 from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, describe, parse
+from evalhub_quickstart.answers import Generated, stream, whole
 from evalhub_quickstart.demo import MODEL_NAME, reply_to
 from evalhub_quickstart.loopback import HOST, Handler, LoopbackServer
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
-_METHODS = {"/v1/chat/completions": "POST", "/v1/models": "GET", "/health": "GET"}
+_CHAT = "/v1/chat/completions"
+_METHODS = {_CHAT: "POST", "/v1/completions": "POST", "/v1/models": "GET", "/health": "GET"}
 
 
 class DemoEndpoint(LoopbackServer):
@@ -65,10 +67,10 @@ class _DemoHandler(Handler):
                 raise _RequestError(404, f"Unknown path {path}. This endpoint has {', '.join(_METHODS)}.")
             if self.command != method and not (method == "GET" and self.command == "HEAD"):
                 raise _RequestError(405, f"{path} takes {method}, not {self.command}.", Allow=method)
-            self._send(
-                200,
-                _chat(body) if method == "POST" else _models() if path == "/v1/models" else {"status": "ok"},
-            )
+            if method == "POST":
+                self._generate(body, chat=path == _CHAT)
+            else:
+                self._send(200, _models() if path == "/v1/models" else {"status": "ok"})
         except _RequestError as error:
             self._send(error.status, _error(str(error), error.param), **error.headers)
 
@@ -95,22 +97,35 @@ class _DemoHandler(Handler):
             )
         return self.rfile.read(int(length))
 
+    def _generate(self, body: bytes, *, chat: bool) -> None:
+        request = _request(body)
+        generated = _generated(request, chat=chat)
+        if not request.get("stream"):
+            self._send(200, whole(generated, chat=chat))
+            return
+        options = as_object(request.get("stream_options")) or {}
+        self.respond_in_parts(
+            "text/event-stream", stream(generated, chat=chat, usage=options.get("include_usage") is True)
+        )
+
     def _send(self, status: int, document: JsonObject, **headers: str) -> None:
         self.respond(status, "application/json", json.dumps(document).encode(), **headers)
 
 
-def _chat(body: bytes) -> JsonObject:
+def _request(body: bytes) -> JsonObject:
     try:
         request = as_object(parse(body))
     except ValueError as error:
         raise _RequestError(400, f"The body is not valid JSON: {error}.") from error
     if request is None:
         raise _RequestError(400, "The body must be a JSON object.")
+    return request
+
+
+def _generated(request: JsonObject, *, chat: bool) -> Generated:
     model = request.get("model")
     if not isinstance(model, str) or not model:
         raise _RequestError(400, f"model is {describe(model)}: it must be a non-empty string.", param="model")
-    if request.get("stream"):
-        raise _RequestError(400, "This demo endpoint does not stream: leave stream out.", param="stream")
     max_tokens = request.get("max_completion_tokens", request.get("max_tokens"))
     if max_tokens is not None and (
         not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1
@@ -118,26 +133,17 @@ def _chat(body: bytes) -> JsonObject:
         raise _RequestError(
             400, f"max_tokens is {describe(max_tokens)}: it must be at least 1.", param="max_tokens"
         )
-    prompt = _last_user_message(request.get("messages"))
+    prompt = _last_user_message(request.get("messages")) if chat else request.get("prompt")
+    if not isinstance(prompt, str):
+        raise _RequestError(400, f"prompt is {describe(prompt)}: it must be a string.", param="prompt")
     reply = reply_to(prompt, max_tokens)
-    return {
-        "id": f"chatcmpl-{zlib.crc32(prompt.encode()):08x}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": reply.text},
-                "finish_reason": reply.finish_reason,
-            }
-        ],
-        "usage": {
-            "prompt_tokens": reply.prompt_tokens,
-            "completion_tokens": reply.completion_tokens,
-            "total_tokens": reply.prompt_tokens + reply.completion_tokens,
-        },
-    }
+    return Generated(
+        model=model,
+        prompt=prompt,
+        pieces=reply.words,
+        finish_reason=reply.finish_reason,
+        prompt_tokens=reply.prompt_tokens,
+    )
 
 
 def _last_user_message(value: object) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ class JobDirectory:
     directory: Path
     callback_url: str
     document: dict[str, Any] = field(default_factory=dict[str, Any])
+    program: Sequence[str | Path] = (sys.executable, "-m", "evalhub_quickstart")
 
     def __post_init__(self) -> None:
         self.document = {
@@ -132,21 +134,23 @@ class JobDirectory:
         """Write job.json and start an adapter; the caller ends it."""
         self.spec_file.parent.mkdir(parents=True, exist_ok=True)
         self.spec_file.write_text(json.dumps(self.document, indent=2), encoding="utf-8")
-        return start_adapter(EVALHUB_JOB_SPEC_PATH=str(self.spec_file), **environment)
+        return start_adapter(self.program, EVALHUB_JOB_SPEC_PATH=str(self.spec_file), **environment)
 
     def run(self, **environment: str) -> Finished:
         return finish(self.start(**environment))
 
 
-def start_adapter(**environment: str) -> subprocess.Popen[str]:
-    """Start ``python -m evalhub_quickstart`` with nothing of ours in its environment but ``environment``."""
+def start_adapter(
+    program: Sequence[str | Path] = (sys.executable, "-m", "evalhub_quickstart"), **environment: str
+) -> subprocess.Popen[str]:
+    """Start an adapter with nothing of ours in its environment but ``environment``."""
     inherited = {
         name: value
         for name, value in os.environ.items()
         if name != "OPENAI_API_KEY" and not name.startswith("EVALHUB_")
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "evalhub_quickstart"],
+        program,
         env={**inherited, "PYTHONPATH": PACKAGE_ROOT, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

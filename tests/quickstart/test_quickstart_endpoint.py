@@ -81,6 +81,39 @@ def test_models_and_health(connection: http.client.HTTPConnection) -> None:
     assert ask(connection, "HEAD", "/health")[0] == 200
 
 
+def test_a_prompt_is_continued_as_it_is_answered_in_a_chat(connection: http.client.HTTPConnection) -> None:
+    body = {"model": "m", "prompt": "Tell me a story.", "max_tokens": 5}
+    _, _, answer = ask(connection, "POST", "/v1/completions", body)
+    in_chat = ask(connection, "POST", CHAT, chat("Tell me a story.", max_tokens=5))[2]
+    assert answer["object"] == "text_completion"
+    assert answer["choices"][0]["text"] == in_chat["choices"][0]["message"]["content"]
+    assert (answer["choices"][0]["finish_reason"], answer["usage"]) == ("length", in_chat["usage"])
+
+
+@pytest.mark.parametrize("usage", [True, False])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(CHAT, chat("Tell me a story.")), ("/v1/completions", {"model": "m", "prompt": "Tell me a story."})],
+)
+def test_an_answer_can_be_streamed(
+    path: str, body: dict[str, object], usage: bool, connection: http.client.HTTPConnection
+) -> None:
+    _, _, whole = ask(connection, "POST", path, body)
+    options = {"stream_options": {"include_usage": True}} if usage else {}
+    connection.request("POST", path, json.dumps({**body, "stream": True, **options}))
+    response = connection.getresponse()
+    assert response.headers["Content-Type"] == "text/event-stream"
+    events = [line.removeprefix(b"data: ") for line in response.read().split(b"\n\n")]
+    assert events[-2:] == [b"[DONE]", b""]
+    parts = [json.loads(event) for event in events[:-2]]
+    choices = [choice for part in parts for choice in part["choices"]]
+    texts = [choice["delta"].get("content", "") if path == CHAT else choice["text"] for choice in choices]
+    complete = whole["choices"][0]
+    assert "".join(texts) == (complete["message"]["content"] if path == CHAT else complete["text"])
+    assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["stop"]
+    assert [part["usage"] for part in parts if "usage" in part] == ([whole["usage"]] if usage else [])
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "fragment"),
     [
@@ -90,9 +123,9 @@ def test_models_and_health(connection: http.client.HTTPConnection) -> None:
         ("POST", CHAT, {"messages": []}, 400, "model is null"),
         ("POST", CHAT, {"model": "m"}, 400, "messages must be a list"),
         ("POST", CHAT, {"model": "m", "messages": [{"role": "system", "content": "x"}]}, 400, "user message"),
-        ("POST", CHAT, chat("x", stream=True), 400, "does not stream"),
         ("POST", CHAT, chat("x", max_tokens=0), 400, "max_tokens is 0"),
-        ("POST", "/v1/completions", chat("x"), 404, "Unknown path /v1/completions"),
+        ("POST", "/v1/completions", {"model": "m", "prompt": ["x"]}, 400, "prompt is"),
+        ("POST", "/v1/embeddings", chat("x"), 404, "Unknown path /v1/embeddings"),
         ("GET", "/", None, 404, "Unknown path /"),
         ("GET", CHAT, None, 405, "takes POST, not GET"),
         ("DELETE", "/v1/models", None, 405, "takes GET, not DELETE"),

@@ -8,16 +8,16 @@ from random import Random
 
 import pytest
 
+from evalhub_common.adapter.completions import read_choice
 from evalhub_common.adapter.json_values import JsonObject
+from evalhub_common.adapter.model_client import retry_delay_s
 from evalhub_common.adapter.model_errors import error_message
 from evalhub_quickstart.benchmarks import BENCHMARK_IDS, select_benchmark
 from evalhub_quickstart.benchmarks.arithmetic import read_number
 from evalhub_quickstart.benchmarks.base import load_rows, visible_answer
 from evalhub_quickstart.benchmarks.constraints import count_words, holds
 from evalhub_quickstart.benchmarks.json_format import adheres
-from evalhub_quickstart.client import retry_delay_s
 from evalhub_quickstart.stats import clustered_stderr, mean_stderr, percentile, share_stderr, wilson_interval
-from evalhub_quickstart.wire import read_completion
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,8 @@ def test_the_text_of_an_error_body(body: bytes, text: str) -> None:
     ],
 )
 def test_reading_a_completion(body: bytes, completion: tuple[str, int | None] | None) -> None:
-    assert read_completion(body) == completion
+    choice = read_choice(body, chat=True)
+    assert (choice and (choice.text, choice.output_tokens)) == completion
 
 
 def test_the_bundled_answers_equal_their_expressions() -> None:

@@ -19,14 +19,15 @@ COMPLETIONS_PATH = "/completions"
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """An API key, and a description of its source for error messages. The key is not part of the repr.
+    """An API key, and a description of its source for error messages. The keys are not part of the repr.
 
-    ``ca_file`` is the path of a CA bundle beside the key, or None.
+    ``ca_file`` is the path of a CA bundle beside the key, ``hf_token`` a token of the Hugging Face Hub; or None.
     """
 
     api_key: str | None = field(repr=False)
     origin: str
     ca_file: str | None = None
+    hf_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,20 +127,24 @@ def _secret(auth: object, environ: Mapping[str, str]) -> Secret:
     directory = Path(unquote(reference.removeprefix("file://")))
     ca_file = directory / "ca_cert"
     ca_name = str(ca_file) if ca_file.is_file() else None
+    token_file = directory / "hf-token"
+    token = token_file.read_text(encoding="utf-8", errors="replace").strip() if token_file.is_file() else None
     key_file = directory / "api-key"
     try:
         key = key_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        if ca_name and isinstance(error, FileNotFoundError):
-            return Secret(
-                api_key=None, origin=f"no API key was sent: {key_file} does not exist", ca_file=ca_name
-            )
+        if (ca_name or token) and isinstance(error, FileNotFoundError):
+            origin = f"no API key was sent: {key_file} does not exist"
+            return Secret(api_key=None, origin=origin, ca_file=ca_name, hf_token=token)
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise JobInvalid(
             f"model.auth.secret_ref: cannot read the API key from {key_file}: {reason}"
         ) from error
     return Secret(
-        api_key=_sendable(key, str(key_file)), origin=f"the API key came from {key_file}", ca_file=ca_name
+        api_key=_sendable(key, str(key_file)),
+        origin=f"the API key came from {key_file}",
+        ca_file=ca_name,
+        hf_token=token,
     )
 
 

@@ -1,0 +1,117 @@
+"""Client of a model endpoint: JSON requests with retries, over persistent connections of each thread."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from evalhub_common.adapter.connection import Answer, JsonConnection, Target, tls_context
+from evalhub_common.adapter.errors import ConnectionFailed, JobInvalid, RequestFailed
+from evalhub_common.adapter.json_values import JsonObject, dump
+from evalhub_common.adapter.model import Model
+from evalhub_common.adapter.model_errors import shown_error
+from evalhub_common.backoff import Backoff, retry_after_s
+
+RETRY = Backoff(first_s=0.2, max_s=10.0, jitter=0.5)
+MAX_RETRY_AFTER_S = 30.0
+
+
+class ModelClient:
+    """A client for one model, for any number of threads.
+
+    A context manager; exiting closes all connections. Requests are retried on 429, 5xx and broken connections, at most
+    ``max_retries`` times; ``timeout_s`` limits each wait for the endpoint.
+    """
+
+    def __init__(self, model: Model, *, user_agent: str, timeout_s: float, max_retries: int) -> None:
+        """Raises JobInvalid if the CA file beside the API key cannot be used."""
+        self._model = model
+        self._timeout_s = timeout_s
+        self._max_retries = max_retries
+        self._headers = {"User-Agent": user_agent}
+        if model.secret.api_key:
+            self._headers["Authorization"] = f"Bearer {model.secret.api_key}"
+        try:
+            self._context = tls_context(model.base, model.secret.ca_file)
+        except OSError as error:
+            raise JobInvalid(
+                f"the CA certificates in {model.secret.ca_file} cannot be used: {error}"
+            ) from error
+        self._threads = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[JsonConnection] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            for connection in self._open:
+                connection.close()
+
+    def post(
+        self, target: Target, body: JsonObject, *, seed: str = "", retry_refused: bool = True
+    ) -> tuple[Answer, int]:
+        """Send one request to an address of the model; returns the answer, which has the status 200, and the attempts.
+
+        ``seed`` decides the random part of the delays between attempts.
+
+        Raises:
+            RequestFailed: no usable response; the text does not contain the API key.
+        """
+        jitter = random.Random(seed)  # noqa: S311  not a secret
+        content = dump(body).encode()
+        retryable = {"reset", "refused"} if retry_refused else {"reset"}
+        attempt = 0
+        while True:
+            attempt += 1
+            last = attempt > self._max_retries
+            try:
+                answer = self._connection(target).post(content)
+            except ConnectionFailed as failure:
+                if last or failure.kind not in retryable:
+                    raise RequestFailed(
+                        str(failure), attempts=attempt, status=None, kind=failure.kind
+                    ) from failure
+                time.sleep(retry_delay_s(attempt, None, jitter))
+                continue
+            if answer.status == 200:
+                return answer, attempt
+            if last or not (answer.status == 429 or answer.status >= 500):
+                raise self.failure(f"it answered {answer.status}", answer, attempt)
+            time.sleep(retry_delay_s(attempt, answer.retry_after, jitter))
+
+    def failure(self, problem: str, answer: Answer, attempt: int) -> RequestFailed:
+        """An error about an answer, with the endpoint's own message."""
+        text = problem + shown_error(answer.body, self._model)
+        return RequestFailed(text, attempts=attempt, status=answer.status, kind=None)
+
+    def _connection(self, target: Target) -> JsonConnection:
+        connections: dict[Target, JsonConnection] | None = getattr(self._threads, "connections", None)
+        if connections is None:
+            connections = self._threads.connections = {}
+        connection = connections.get(target)
+        if connection is None:
+            connection = JsonConnection(
+                target, headers=self._headers, timeout_s=self._timeout_s, context=self._context
+            )
+            connections[target] = connection
+            with self._lock:
+                self._open.append(connection)
+        return connection
+
+
+def retry_delay_s(attempt: int, retry_after: str | None, jitter: random.Random) -> float:
+    """The delay after failed attempt number ``attempt`` (from 1).
+
+    A ``Retry-After`` header takes precedence over the backoff, up to 30 s.
+    """
+    requested_s = retry_after_s(retry_after)
+    if requested_s is not None:
+        return min(requested_s, MAX_RETRY_AFTER_S)
+    return RETRY.delay_s(attempt, jitter.random())

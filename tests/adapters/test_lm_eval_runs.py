@@ -1,0 +1,308 @@
+"""The real lm-evaluation-harness, offline on small data of ours, on a deterministic endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from harness import Config, RunningServer
+from harness.answering import Reply, Request
+from harness.data_sets import write_arc, write_gsm8k, write_mmlu, write_wikitext
+from harness.framework_runs import lm_eval_python, offline
+from harness.model_server import MODEL, ModelServer
+from harness.quickstart import CallbackServer, JobDirectory, error_answer
+from harness.server import API
+from harness.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+PROVIDER = "lm_evaluation_harness"
+BENCHMARKS = ("gsm8k", "arc_easy", "mmlu", "ai2_arc", "wikitext", "hellaswag", "arc_challenge", "humaneval")
+WAIT_S = 240.0
+REFERENCE = Path(harness.__file__).parent / "lm_eval_reference.py"
+
+
+@dataclass(frozen=True)
+class Framework:
+    """The environment, the folder with data sets, and the adapter's variables."""
+
+    python: Path
+    data: Path
+    questions: list[str]
+    variables: Mapping[str, str]
+
+    @property
+    def program(self) -> list[str | Path]:
+        return [self.python, "-m", "evalhub_adapters.lm_eval_adapter"]
+
+
+@pytest.fixture(scope="module")
+def framework(tmp_path_factory: pytest.TempPathFactory) -> Framework:
+    folder = tmp_path_factory.mktemp("lm-eval")
+    data = folder / "data"
+    questions = write_gsm8k(data)
+    write_mmlu(data)
+    write_arc(data)
+    write_wikitext(data)
+    return Framework(lm_eval_python(), data, questions, offline(folder))
+
+
+@pytest.fixture(scope="module")
+def model(framework: Framework) -> Iterator[ModelServer]:
+    """Answers the first questions of gsm8k: right, right but not in the strict form, and not."""
+    texts = ["0 + 2 = 2\n#### 2", "The answer is 4.", ""]
+    answers = dict(zip(framework.questions[:3], texts, strict=True))
+    with ModelServer(answers=answers) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(framework: Framework, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config = Config(tmp_path_factory.mktemp("server") / "config")
+    command = f"exec '{framework.python}' -m evalhub_adapters.lm_eval_adapter"
+    env = {**framework.variables, "EVALHUB_TEST_DATA_DIR": str(framework.data)}
+    config.provider(command, *BENCHMARKS, provider_id=PROVIDER, env=env)
+    with RunningServer(config.folder, data_dir=config.folder / "data") as running:
+        yield running
+
+
+def planned(benchmark_id: str, **parameters: Any) -> dict[str, Any]:
+    return {"id": benchmark_id, "provider_id": PROVIDER, "parameters": parameters}
+
+
+@pytest.fixture(scope="module")
+def results(server: RunningServer, model: ModelServer) -> dict[str, dict[str, Any]]:
+    """The outcomes of one job with several benchmarks, by their ids."""
+    benchmarks = [
+        planned("gsm8k", num_fewshot=1),
+        planned("arc_easy", num_fewshot=2),
+        planned("mmlu", num_examples=1, tokenizer="unknown"),
+        planned("ai2_arc", num_examples=2),
+        planned("wikitext"),
+        planned("hellaswag"),
+        planned("humaneval"),
+    ]
+    job_id = server.submit(benchmarks=benchmarks, model={"url": model.base, "name": MODEL})
+    job = server.finished(job_id, WAIT_S)
+    states = {each["id"]: each for each in job["status"]["benchmarks"]}
+    for outcome in job["results"]["benchmarks"]:
+        outcome["state"] = states[outcome["id"]]
+        outcome["samples_url"] = f"{API}/jobs/{job_id}/benchmarks/{outcome['benchmark_index']}/samples"
+    return {outcome["id"]: outcome for outcome in job["results"]["benchmarks"]}
+
+
+def samples_of(server: RunningServer, outcome: dict[str, Any]) -> list[dict[str, Any]]:
+    def page() -> Any:
+        answer = server.call("GET", f"{outcome['samples_url']}?limit=200")
+        return answer.body["items"] if answer.status == 200 and answer.body.get("items") else None
+
+    return wait_until(page, "samples", 30)
+
+
+def test_a_generating_task_has_the_scores_of_each_filter(
+    server: RunningServer, results: dict[str, dict[str, Any]]
+) -> None:
+    outcome = results["gsm8k"]
+    metrics = outcome["metrics"]
+    assert metrics["exact_match,strict-match"] == pytest.approx(1 / 6)
+    assert metrics["exact_match,flexible-extract"] == metrics["exact_match"] == pytest.approx(2 / 6)
+    assert metrics["exact_match_stderr"] > 0
+    info = outcome["additional_info"]
+    assert info["framework"] == {"name": "lm-evaluation-harness", "version": "0.4.13"}
+    assert (info["num_few_shot"], info["num_samples"], info["requests"]) == (1, 6, 6)
+    assert info["data_sets"][0]["path"] == "openai/gsm8k"
+    assert info["filters"] == {"exact_match": "flexible-extract"}
+    assert outcome["state"]["progress"]["done"] == outcome["state"]["progress"]["total"] == 6
+    samples = samples_of(server, outcome)
+    assert [sample["metrics"]["exact_match"] for sample in samples] == [1, 1, 0, 0, 0, 0]
+    assert samples[1]["output"] == "The answer is 4."
+    assert samples[1]["answer"] == "4."
+    assert "1 of 6 answers are empty" in outcome["state"]["warning_message"]["message"]
+
+
+def test_scores_are_those_of_a_run_with_a_tokenizer(
+    server: RunningServer, framework: Framework, model: ModelServer, results: dict[str, dict[str, Any]]
+) -> None:
+    reference = subprocess.run(
+        [framework.python, "-P", REFERENCE, model.base, MODEL, "arc_easy"],
+        cwd=framework.data,
+        env={**os.environ, **framework.variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = json.loads(reference.stdout)
+    outcome = results["arc_easy"]
+    for metric in ("acc", "acc_norm", "acc_stderr"):
+        assert outcome["metrics"][metric] == pytest.approx(expected["metrics"][f"{metric},none"], abs=1e-6)
+    samples = samples_of(server, outcome)
+    assert len(samples) == 6
+    for sample in samples:
+        found = sorted(value for _, value in sample["metadata"]["requests"])
+        wanted = sorted(expected["samples"][sample["sample_id"]])
+        assert [value[0] for value in found] == pytest.approx([value[0] for value in wanted], abs=1e-6)
+        assert [value[1] for value in found] == [value[1] for value in wanted]
+
+
+def test_a_group_has_its_own_score_and_those_of_its_tasks(
+    server: RunningServer, results: dict[str, dict[str, Any]]
+) -> None:
+    outcome = results["mmlu"]
+    info = outcome["additional_info"]
+    assert (info["num_samples"], len(info["tasks"])) == (57, 57)
+    scores = [task["acc"] for task in info["tasks"].values()]
+    assert outcome["metrics"]["acc"] == pytest.approx(sum(scores) / 57)
+    assert "tokenizer" in outcome["state"]["warning_message"]["message"]
+    assert "each of the 57 tasks" in outcome["state"]["warning_message"]["message"]
+    samples = samples_of(server, outcome)
+    assert {"mmlu_anatomy/0", "mmlu_virology/0"} <= {sample["sample_id"] for sample in samples}
+    assert {sample["group"] for sample in samples} == set(info["tasks"])
+
+
+def test_tasks_without_a_common_score_have_the_mean(results: dict[str, dict[str, Any]]) -> None:
+    outcome = results["ai2_arc"]
+    scores = [task["acc"] for task in outcome["additional_info"]["tasks"].values()]
+    assert outcome["metrics"]["acc"] == pytest.approx(sum(scores) / 2)
+    assert outcome["additional_info"]["aggregation"] == "mean over 2 tasks"
+
+
+def test_a_whole_text_has_a_perplexity(results: dict[str, dict[str, Any]]) -> None:
+    metrics = results["wikitext"]["metrics"]
+    assert metrics["word_perplexity"] > metrics["byte_perplexity"] > 1
+
+
+def test_a_data_set_that_is_not_there_is_named(results: dict[str, dict[str, Any]]) -> None:
+    message = results["hellaswag"]["state"]["error_message"]
+    assert message["message_code"] == "data_unavailable"
+    assert "'Rowan/hellaswag'" in message["message"]
+
+
+def test_code_of_the_model_is_not_run_without_permission(results: dict[str, dict[str, Any]]) -> None:
+    message = results["humaneval"]["state"]["error_message"]
+    assert message["message_code"] == "job_invalid"
+    assert "parameters.confirm_run_unsafe_code" in message["message"]
+
+
+FIND = """
+import json
+from types import SimpleNamespace
+from evalhub_adapters.lm_eval_tasks import data_set_names, data_sets, find_tasks, output_types
+from evalhub_common.adapter.errors import JobInvalid
+
+found = {}
+for name in ("mmlu_generative", "ai2_arc", "squadv2"):
+    tasks, _ = find_tasks(name)
+    configurations = tasks.configurations()
+    found[name] = [len(configurations), sorted(output_types(configurations)), data_set_names(configurations)[:1]]
+try:
+    find_tasks("no_such_task")
+except JobInvalid as error:
+    found["error"] = str(error)
+info = SimpleNamespace(download_checksums={"hf://datasets/a/b@" + 40 * "0" + "/test.parquet": {}})
+config = SimpleNamespace(dataset_path="a/b", dataset_name="c")
+task = SimpleNamespace(config=config, dataset={"test": SimpleNamespace(info=info)})
+found["data_sets"] = data_sets([task, SimpleNamespace(config=None)])
+print(json.dumps(found))
+"""
+
+
+def test_tasks_are_found_with_what_they_need_before_any_data(framework: Framework) -> None:
+    run = subprocess.run(
+        [framework.python, "-c", FIND],
+        env={**os.environ, **framework.variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(run.stdout)
+    assert found["mmlu_generative"] == [57, ["generate_until"], ["cais/mmlu"]]
+    assert found["ai2_arc"] == [2, ["multiple_choice"], ["allenai/ai2_arc"]]
+    assert found["squadv2"] == [1, [], []]
+    assert "no_such_task is not a task" in found["error"]
+    assert found["data_sets"] == [{"path": "a/b", "subsets": ["c"], "revision": 40 * "0"}]
+
+
+def test_an_endpoint_without_log_probabilities_is_refused_with_the_twin(server: RunningServer) -> None:
+    with ModelServer("ollama") as ollama:
+        job_id = server.submit(
+            benchmarks=[planned("arc_challenge")], model={"url": ollama.base, "name": MODEL}
+        )
+        (outcome,) = server.finished(job_id, WAIT_S)["status"]["benchmarks"]
+    assert "arc_challenge_chat" in outcome["error_message"]["message"]
+    assert len(ollama.requests) == 1
+
+
+class Interrupted:
+    """The answers of a model, except for the fourth question, which ``instead`` answers."""
+
+    def __init__(self, model: ModelServer, instead: Callable[[], Reply]) -> None:
+        self._answer = model.answer
+        self._instead = instead
+        self.questions = 0
+        model.answer = self
+
+    def __call__(self, request: Request) -> Reply | None:
+        is_question = b"apples" in request.body
+        self.questions += is_question
+        return self._instead() if is_question and self.questions == 4 else self._answer(request)
+
+
+def test_a_rerun_sends_only_what_is_missing(server: RunningServer) -> None:
+    with ModelServer() as model:
+        answers = Interrupted(model, lambda: error_answer(400, "out of order"))
+        parameters = {
+            "concurrency": 1,
+            "max_retries": 0,
+            "endpoint": "completions",
+            "num_fewshot": 0,
+            "confirm_run_unsafe_code": True,
+        }
+        job_id = server.submit(
+            benchmarks=[planned("gsm8k", **parameters)], model={"url": model.base, "name": MODEL}
+        )
+        (outcome,) = server.finished(job_id, WAIT_S)["status"]["benchmarks"]
+        message = outcome["error_message"]["message"]
+        assert "failed after 3 of 6 requests: it answered 400: out of order" in message
+        answer = server.call("POST", f"{API}/jobs/{job_id}/reruns", {"only": "failed"})
+        job = server.finished(answer.body["resource"]["id"], WAIT_S)
+        assert job["status"]["state"] == "completed", job["status"]
+        (again,) = job["results"]["benchmarks"]
+    assert again["additional_info"]["reused_requests"] == 3
+    assert answers.questions == 4 + 3
+
+
+def test_sigterm_stops_it(framework: Framework, tmp_path: Path) -> None:
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> Reply:
+        held.set()
+        go_on.wait(60)
+        return Reply(500)
+
+    with CallbackServer() as callback, ModelServer() as model:
+        Interrupted(model, hold)
+        job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)
+        job.use(model.base, "gsm8k", num_fewshot=0, concurrency=1)
+        secret = tmp_path / "secret"
+        secret.mkdir()
+        (secret / "hf-token").write_text("hf_token")
+        job.document["model"] |= {"name": MODEL, "auth": {"secret_ref": secret.as_uri()}}
+        process = job.start(EVALHUB_TEST_DATA_DIR=str(framework.data), **framework.variables)
+        with process:
+            assert held.wait(120)
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate(timeout=30)
+        go_on.set()
+    assert process.returncode == 143, (output, errors)
+    assert "stopped by SIGTERM" in output
+    assert [sample["sample_id"] for sample in job.samples] == ["0", "1", "2"]

@@ -1,0 +1,5 @@
+from lm_eval.api.instance import Instance
+
+class FilterEnsemble:
+    name: str
+    def apply(self, instances: list[Instance]) -> None: ...

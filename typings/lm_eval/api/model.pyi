@@ -1,0 +1,4 @@
+from abc import ABC
+
+class LM(ABC):
+    def __init__(self) -> None: ...

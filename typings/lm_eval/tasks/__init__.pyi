@@ -1,0 +1,1 @@
+from lm_eval.tasks.manager import TaskManager as TaskManager
