@@ -1,4 +1,4 @@
-"""The Python client against a real server: calls, errors, following, and data frames."""
+"""The Python client against a real server: calls, errors and following."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ import pytest
 
 from evalhub_server.client import (
     Client,
-    ClientError,
     InvalidServerUrl,
     NotAuthorized,
     ResourceNotFound,
     ResponseError,
     Unreachable,
     Unsupported,
-    jobs_df,
-    samples_df,
 )
 from evalhub_server.client.event_stream import read_events
 from harness import Config, RunningServer, free_port
@@ -182,25 +179,6 @@ def test_events_are_read_across_chunks():
     text = 'id: 1\nevent: job\ndata: {"a":\ndata: 1}\n\n: heartbeat\n\nevent: end\ndata: {"b": "é"}\n\nevent: cut'.encode()
     events = list(read_events(text[i : i + 3] for i in range(0, len(text), 3)))
     assert [tuple(event) for event in events] == [("job", {"a": 1}, "1"), ("end", {"b": "é"}, "")]
-
-
-def test_data_frames_need_a_library(monkeypatch: pytest.MonkeyPatch):
-    for name in ("pandas", "polars"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(
-        ClientError, match="needs pandas or polars, which is not installed: pip install pandas"
-    ):
-        jobs_df([])
-
-
-def test_a_data_frame_has_a_row_per_benchmark_and_a_column_per_metric(client: Client):
-    pytest.importorskip("pandas")
-    job_id = client.jobs.create(request(name="framed"))["resource"]["id"]
-    frame = jobs_df([client.jobs.wait(job_id)])
-    assert list(frame["metrics.acc"]) == [0.5]
-    assert list(frame["job_id"]) == [job_id]
-    samples = samples_df([{"sample_id": "a", "metrics": {"acc": 1.0}}, {"sample_id": "b", "metrics": {}}])
-    assert samples["metrics.acc"].isna().tolist() == [False, True]
 
 
 def test_importing_the_client_imports_no_server():
