@@ -19,10 +19,15 @@ _COLUMNS = {"status": "state", "owner": "owner"}
 
 
 class CountQueries(Struct, kw_only=True, frozen=True):
-    """``total`` counts the jobs; ``by_value`` returns rows of facet, value and number of jobs."""
+    """``total`` counts the jobs. ``columns`` returns rows of the values of ``column_facets`` and the number of jobs.
+
+    ``labels`` returns rows of label, value and number of jobs. Both are empty if no such facet is wanted.
+    """
 
     total: str
-    by_value: list[str]
+    columns: str
+    column_facets: tuple[JobFacetName, ...]
+    labels: str
     parameters: tuple[Any, ...]
 
 
@@ -33,22 +38,20 @@ def build_job_counts(query: JobQuery, facets: Sequence[JobFacetName], max_jobs: 
     )
     if newest is None:
         return None
-    by_value = [
-        f"SELECT '{facet}', j.{column}, count(*) FROM ({newest.page}) s CROSS JOIN jobs j ON j.seq = s.seq"  # noqa: S608 - our names
-        f" WHERE j.{column} <> '' GROUP BY j.{column}"
-        for facet, column in _COLUMNS.items()
-        if facet in facets
-    ]
+    column_facets: tuple[JobFacetName, ...] = tuple([facet for facet in facets if facet in _COLUMNS])
+    columns = ", ".join(f"j.{_COLUMNS[facet]}" for facet in column_facets)
     labels = ", ".join(f"'{facet}'" for facet in facets if facet not in _COLUMNS)
-    if labels:
-        by_value.append(
-            f"SELECT u.label, u.value, count(*) FROM ({newest.page}) s"  # noqa: S608 - our names
-            " CROSS JOIN job_labels u INDEXED BY job_labels_seq ON u.seq = s.seq"
-            f" WHERE u.label IN ({labels}) AND u.value <> '' GROUP BY u.label, u.value"
-        )
     return CountQueries(
         total=f"SELECT count(*) FROM ({newest.page})",  # noqa: S608 - our names
-        by_value=by_value,
+        columns=f"SELECT {columns}, count(*) FROM ({newest.page}) s CROSS JOIN jobs j ON j.seq = s.seq GROUP BY {columns}"  # noqa: S608 - our names
+        if columns
+        else "",
+        column_facets=column_facets,
+        labels=f"SELECT u.label, u.value, count(*) FROM ({newest.page}) s"  # noqa: S608 - our names
+        " CROSS JOIN job_labels u INDEXED BY job_labels_seq ON u.seq = s.seq"
+        f" WHERE u.label IN ({labels}) AND u.value <> '' GROUP BY u.label, u.value"
+        if labels
+        else "",
         parameters=(*newest.parameters, *newest.bounds),
     )
 
@@ -59,7 +62,12 @@ def count_jobs(
     """Run the queries."""
     (jobs,) = connection.execute(queries.total, queries.parameters).fetchone()
     values: dict[str, dict[str, int]] = {facet: {} for facet in facets}
-    for sql in queries.by_value:
-        for facet, value, count in connection.execute(sql, queries.parameters):
+    if queries.columns:
+        for *found, count in connection.execute(queries.columns, queries.parameters):
+            for facet, value in zip(queries.column_facets, found, strict=True):
+                if value:
+                    values[facet][value] = values[facet].get(value, 0) + count
+    if queries.labels:
+        for facet, value, count in connection.execute(queries.labels, queries.parameters):
             values[facet][value] = count
     return JobCounts(jobs=jobs, values=values)

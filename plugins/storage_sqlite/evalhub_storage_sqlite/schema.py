@@ -238,7 +238,32 @@ _V4: Migration = (
     "CREATE INDEX jobs_pinned ON jobs (created_at, id, tenant) WHERE is_pinned = 1",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4)
+# The numbers of jobs by tenant and state, which triggers keep: a count of an index takes longer the more jobs there are. Numbers
+# stay at 0 when the last job is gone.
+_ADD = """
+    INSERT INTO job_counts (tenant, state, jobs) VALUES (new.tenant, new.state, 1)
+        ON CONFLICT (tenant, state) DO UPDATE SET jobs = jobs + 1;
+"""
+_SUBTRACT = "UPDATE job_counts SET jobs = jobs - 1 WHERE tenant = old.tenant AND state = old.state;"
+_V5: Migration = (
+    """
+    CREATE TABLE job_counts (
+        tenant TEXT NOT NULL,
+        state TEXT NOT NULL,
+        jobs INTEGER NOT NULL,
+        PRIMARY KEY (tenant, state)
+    ) WITHOUT ROWID
+    """,
+    "INSERT INTO job_counts SELECT tenant, state, count(*) FROM jobs GROUP BY tenant, state",
+    f"CREATE TRIGGER jobs_added AFTER INSERT ON jobs BEGIN {_ADD} END",
+    f"CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs BEGIN {_SUBTRACT} END",
+    f"""
+    CREATE TRIGGER jobs_changed AFTER UPDATE OF state ON jobs WHEN old.state <> new.state
+    BEGIN {_SUBTRACT} {_ADD} END
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4, _V5)
 """Entry ``n`` migrates version ``n`` to version ``n + 1``; ``PRAGMA user_version`` is the version of a database."""
 
 

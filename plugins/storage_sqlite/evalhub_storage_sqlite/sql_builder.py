@@ -132,6 +132,7 @@ def build_job_list(query: JobQuery, column: str = "id") -> ListQuery | None:
     )
     if columns is None or labels is None:
         return None
+    counted = not labels and columns.keys() <= {"state"} and not _has_ranges(query)
     clauses = Clauses()
     lead = first_searchable(columns | labels, _JOB_FILTERS_BY_SELECTIVITY)
     if lead in labels:
@@ -150,9 +151,25 @@ def build_job_list(query: JobQuery, column: str = "id") -> ListQuery | None:
     for name, terms in columns.items():
         clauses.add_in(f"j.{name}", terms)
     _add_ranges(clauses, alias, query)
-    return clauses.query(
+    found = clauses.query(
         f"{alias}.{column}", _JOB_ORDERS[query.sort, query.descending].format(lead=alias), query
     )
+    return replace(found, count=_sum(query, columns.get("state"))) if counted else found
+
+
+def _sum(query: JobQuery, states: Terms | None) -> str:
+    """Return the SQL that counts by tenant and state alone; its parameters are those of the list."""
+    clauses = Clauses()
+    if query.tenant is not None:
+        clauses.add("c.tenant = ?")
+    if states is not None:
+        clauses.add_in("c.state", states)
+    where = f" WHERE {' AND '.join(clauses.where)}" if clauses.where else ""
+    return f"SELECT coalesce(sum(c.jobs), 0) FROM job_counts c{where}"  # noqa: S608 - question placeholders
+
+
+def _has_ranges(query: JobQuery) -> bool:
+    return bool(query.name_prefix or query.created_after or query.created_before or query.pinned is not None)
 
 
 def _from_labels(clauses: Clauses, label: str, terms: Terms, *, with_jobs: bool) -> None:

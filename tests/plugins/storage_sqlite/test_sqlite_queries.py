@@ -65,7 +65,8 @@ def test_one_filter_reads_a_page_in_the_order_of_its_index(
     query = JobQuery(tenant=tenant, **({field: FORMS[1]} if field else {}))
     count, page = explain(database, build_job_list(query))
     assert not any("TEMP B-TREE" in step for step in page)
-    assert all("COVERING INDEX" in step or "PRIMARY KEY" in step for step in count)
+    # The table of counts, c, is small.
+    assert all("COVERING INDEX" in step or "PRIMARY KEY" in step or step == "SCAN c" for step in count)
 
 
 LABEL_QUERIES = [
@@ -130,7 +131,7 @@ def test_the_jobs_that_are_counted_are_read_in_the_order_of_an_index(
     plan = database.execute(f"EXPLAIN QUERY PLAN {queries.total}", queries.parameters)
     steps = [step for _id, _parent, _unused, step in plan]
     assert not any("TEMP B-TREE" in step for step in steps), steps
-    for sql in queries.by_value:
+    for sql in (queries.columns, queries.labels):
         plan = database.execute(f"EXPLAIN QUERY PLAN {sql}", queries.parameters)
         steps = [step for _id, _parent, _unused, step in plan]
         # The values of the selected jobs are looked up; a temporary tree groups them.

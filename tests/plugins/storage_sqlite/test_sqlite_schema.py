@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from evalhub_server.domain.record import with_changes
 from evalhub_server.domain.resource import Kind
 from evalhub_server.errors import NotFound, StartupError, StorageError
+from evalhub_server.models.common import State
 from evalhub_server.plugins import JobMigration, JobQuery
 from evalhub_server.testing.builders import a_job, a_provider, any_of
 from evalhub_storage_sqlite.schema import MIGRATIONS, migrate
@@ -179,3 +181,22 @@ async def test_damage_found_while_reading_is_a_storage_error(tmp_path: Path) -> 
     with pytest.raises((StorageError, StartupError), match=r"malformed.*restore it from a backup"):
         await open_and_read()
     await storage.close()
+
+
+async def test_counts_of_jobs_are_exact_after_a_migration_and_after_writes(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with connect(path) as connection:
+        connection.executescript(dump("sqlite", with_open_jobs=True))
+    storage = SqliteStorage(path)
+    await storage.open()
+    job = a_job(tenant="team-a")
+    await storage.add_job(job)
+    await storage.update_job(job.id, None, lambda job: with_changes(job, state=State.RUNNING))
+    await storage.add_job(a_job(id="gone", tenant="team-b"))
+    await storage.delete_job("gone", None)
+    await storage.close()
+    with connect(path) as connection:
+        kept = connection.execute("SELECT tenant, state, jobs FROM job_counts WHERE jobs <> 0").fetchall()
+        counted = connection.execute("SELECT tenant, state, count(*) FROM jobs GROUP BY tenant, state")
+        assert sorted(kept) == sorted(counted)
+        assert ("team-a", "running", 1) in kept
