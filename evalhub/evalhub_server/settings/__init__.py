@@ -5,24 +5,21 @@
 
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.environment import ENVIRONMENT, variable_location
+from evalhub_server.settings.file_sections import MIB, RetentionSettings, SampleSettings
 from evalhub_server.settings.keys import NO_EFFECT, Key, all_keys, key_paths
 from evalhub_server.settings.layers import Finding, Location, key_of
 from evalhub_server.settings.load import ServerFlags, load_settings
 from evalhub_server.settings.locate import bundled_config_dir
 from evalhub_server.settings.schema import (
     CORE_SECTIONS,
-    MIB,
     FinalizerSettings,
-    OtelSettings,
     PluginSettings,
-    PrometheusSettings,
-    RetentionSettings,
-    SampleSettings,
     ServiceSettings,
     SupervisorSettings,
 )
 from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
 from evalhub_server.settings.settings import Settings
+from evalhub_server.settings.telemetry_sections import OtelSettings, PrometheusSettings
 from evalhub_server.settings.yaml_file import YamlFile, nearest_above, parse_yaml, read_yaml
 
 __all__ = [

@@ -8,13 +8,8 @@ from msgspec import Struct
 
 from evalhub_server.plugins.sections import nearest, unknown_keys
 from evalhub_server.settings.layers import Document, Finding
-from evalhub_server.settings.schema import (
-    CORE_SECTIONS,
-    OTHER_SECTIONS,
-    OtelSettings,
-    PrometheusSettings,
-    SecretFiles,
-)
+from evalhub_server.settings.schema import CORE_SECTIONS, OTHER_SECTIONS, SecretFiles
+from evalhub_server.settings.telemetry_sections import OtelSettings, PrometheusSettings
 
 PluginSections = Mapping[str, Sequence[type[Struct]]]
 """Section → settings types of the plugins that read it; without types, any key is accepted."""

@@ -13,20 +13,18 @@ from msgspec.structs import replace
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import Duration
 from evalhub_server.plugins.sidecar import SidecarSettings
+from evalhub_server.settings.file_sections import RetentionSettings, SampleSettings
 from evalhub_server.settings.layers import Finding, Location, key_of
 from evalhub_server.settings.locate import resources_dirs
 from evalhub_server.settings.schema import (
     CatalogSettings,
     FinalizerSettings,
-    OtelSettings,
     PluginSettings,
-    PrometheusSettings,
-    RetentionSettings,
-    SampleSettings,
     ServiceSettings,
     SupervisorSettings,
 )
 from evalhub_server.settings.secrets import MAPPINGS, Secrets
+from evalhub_server.settings.telemetry_sections import OtelSettings, PrometheusSettings
 from evalhub_server.settings.yaml_file import nearest_above
 
 

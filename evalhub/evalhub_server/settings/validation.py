@@ -9,17 +9,11 @@ from evalhub_common.urls import split_http_url
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.auth_token import KEY, SCRAPE_KEY, read_token, token_path
+from evalhub_server.settings.file_sections import MIB, RetentionSettings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.settings.path_prefix import proxy_network, root_path
-from evalhub_server.settings.schema import (
-    MIB,
-    OTLP,
-    FinalizerSettings,
-    OtelSettings,
-    PrometheusSettings,
-    RetentionSettings,
-    ServiceSettings,
-)
+from evalhub_server.settings.schema import FinalizerSettings, ServiceSettings
+from evalhub_server.settings.telemetry_sections import OTLP, OtelSettings, PrometheusSettings
 
 
 def section_rule_errors(
