@@ -48,7 +48,7 @@ def _filters(function: Any) -> Any:
     "--count-by",
     type=click.Choice(_FACETS),
     metavar="PROPERTY",
-    help=f"Count the newest 10,000 jobs by this property instead: {', '.join(_FACETS)}.",
+    help=f"Count the newest 5,000 jobs by this property instead: {', '.join(_FACETS)}.",
 )
 @client_options
 def jobs_command(

@@ -14,7 +14,7 @@ from evalhub_server.errors import StorageError
 from evalhub_server.models.job_page import JobFacet
 from evalhub_server.plugins.storage import JobCounts, JobFacetName, JobQuery
 
-MAX_JOBS = 10_000
+MAX_JOBS = 5_000
 """How many jobs are counted: the newest ones, so that the time does not grow with the number of all jobs."""
 
 

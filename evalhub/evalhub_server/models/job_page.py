@@ -12,7 +12,7 @@ from evalhub_server.models.sample import FacetValue
 class JobFacet(Struct, kw_only=True, frozen=True):
     """The values of one property, most frequent first, counted over the jobs that all other filters select.
 
-    Only the newest 10,000 of these jobs are counted; ``jobs`` is their number. ``values`` has at most 100; ``distinct`` is the
+    Only the newest 5,000 of these jobs are counted; ``jobs`` is their number. ``values`` has at most 100; ``distinct`` is the
     number of all. A job with several tags, providers or benchmarks counts for each of them. Each value is one for the
     filter that has the name of the facet.
     """

@@ -77,7 +77,7 @@ JOB_LIST_PARAMETERS = (
         name="facets",
         description=(
             "Properties to count jobs by, separated by commas: `status`, `owner`, `tags`, `model_name`, `model_url`, `provider_id`, "
-            "`benchmark_id`, `collection_id`, `experiment_name`. Each facet counts the newest 10,000 jobs that all filters except its "
+            "`benchmark_id`, `collection_id`, `experiment_name`. Each facet counts the newest 5,000 jobs that all filters except its "
             "own select."
         ),
         schema={"type": "string"},
