@@ -9,7 +9,16 @@ from evalhub_server.domain.job_labels import JOB_LABELS
 from evalhub_server.engine.identity import Identity
 from evalhub_server.plugins.storage import JobFacetName, JobQuery, JobSort
 from evalhub_server.web.openapi.operation import Parameter, names
-from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, TAGS, optional_boolean, terms
+from evalhub_server.web.openapi.parameters import (
+    LIMIT,
+    NAME,
+    OFFSET,
+    OWNER,
+    TAGS,
+    choices,
+    optional_boolean,
+    terms,
+)
 from evalhub_server.web.query import Query
 
 MAX_PREFIX = 100
@@ -73,14 +82,14 @@ JOB_LIST_PARAMETERS = (
         ),
         schema={"type": "string", "enum": [*VIEWS], "default": "full"},
     ),
-    Parameter(
-        name="facets",
-        description=(
+    choices(
+        "facets",
+        (
             "Properties to count jobs by, separated by commas: `status`, `owner`, `tags`, `model_name`, `model_url`, `provider_id`, "
             "`benchmark_id`, `collection_id`, `experiment_name`. Each facet counts the newest 5,000 jobs that all filters except its "
             "own select."
         ),
-        schema={"type": "string"},
+        FACETS,
     ),
 )
 JOB_LIST_NAMES = names(JOB_LIST_PARAMETERS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from typing import cast
 
 from msgspec import Struct
@@ -21,7 +20,7 @@ from evalhub_server.domain.sample_query import (
 )
 from evalhub_server.models.sample import OUTCOMES, Outcome
 from evalhub_server.web.openapi.operation import Parameter
-from evalhub_server.web.openapi.parameters import LIMIT, OFFSET
+from evalhub_server.web.openapi.parameters import LIMIT, OFFSET, choices, separated
 from evalhub_server.web.query import Query
 
 MAX_TEXT_CHARACTERS = 1000
@@ -36,17 +35,11 @@ def _values(name: str, description: str, pattern: str = "") -> Parameter:
     return Parameter(name=name, description=f"{description} Repeat it for several values.", schema=schema)
 
 
-def _separated(names: Iterable[str], separator: str) -> str:
-    """A pattern for one or several of the names."""
-    name = f"({'|'.join(names)})"
-    return f"{name}({re.escape(separator)}{name})*"
-
-
 FILTERS = (
     _values(
         "outcome",
         "Outcome: `passed`, `failed`, `error` or `unscored`. `|` separates several values, too.",
-        _separated(OUTCOMES, "|"),
+        separated(OUTCOMES, "|"),
     ),
     Parameter(
         name="q",
@@ -79,10 +72,10 @@ PAGE = (
         description="Continue after this sample: a cursor from `next`. Not together with `offset`.",
         schema={"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     ),
-    Parameter(
-        name="facets",
-        description="Facets to count, separated by commas: `outcome`, `group`, `tag`, `epoch`, `error_kind`.",
-        schema={"type": "string", "pattern": f"^({_separated(FACETS, ',')})?$"},
+    choices(
+        "facets",
+        "Facets to count, separated by commas: `outcome`, `group`, `tag`, `epoch`, `error_kind`.",
+        FACETS,
     ),
     Parameter(
         name="sample_id",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from evalhub_server.models.common import Json
 from evalhub_server.web.openapi.operation import Parameter
 
@@ -26,6 +29,21 @@ def boolean(name: str, description: str, *, default: bool) -> Parameter:
 
 def optional_boolean(name: str, description: str) -> Parameter:
     return Parameter(name=name, description=description, schema={"type": "boolean"})
+
+
+def separated(names: Iterable[str], separator: str) -> str:
+    """A pattern for one or several of the names."""
+    name = f"({'|'.join(names)})"
+    return f"{name}({re.escape(separator)}{name})*"
+
+
+def choices(name: str, description: str, names: Iterable[str]) -> Parameter:
+    """Several of the names, separated by commas."""
+    return Parameter(
+        name=name,
+        description=description,
+        schema={"type": "string", "pattern": f"^({separated(names, ',')})?$"},
+    )
 
 
 LIMIT = Parameter(
