@@ -16,6 +16,7 @@ from litestar.types import OnAppInitHandler
 from msgspec.structs import replace
 
 from evalhub_server import __version__
+from evalhub_server.cli.background import start_file_watcher, start_observers
 from evalhub_server.cli.data_dir import prepare_data_dir
 from evalhub_server.cli.listeners import MetricsListener, http_server, listen
 from evalhub_server.cli.sample_folder import Samples, open_samples, start_retention
@@ -30,17 +31,14 @@ from evalhub_server.cli.selection import (
 )
 from evalhub_server.cli.telemetry import ServerTelemetry
 from evalhub_server.engine.baselines import BaselineService, baseline_jobs
-from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.comparisons import ComparisonService
 from evalhub_server.engine.exports import open_exports
-from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.loop_watchdog import LoopWatchdog
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
-from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 from evalhub_server.engine.outbox_targets import ExportTargets
@@ -270,7 +268,7 @@ class Server:
         targets = ExportTargets(trackers, selected.exporters, self._plugins.names(Exporter))
         store = JobStore(selected.storage, targets.pending_exports)
         self._feed = store.feed
-        self._start_observers(store, runtime)
+        start_observers(self._stack, self._plugins, store, runtime)
         telemetry.observe(store, runtime)
         outbox = Outbox(store, targets, settings.finalizer, random.random, settings.secrets.redact)
         self._stack.push_async_callback(outbox.close)
@@ -293,7 +291,7 @@ class Server:
             commands_allowed=commands_allowed(settings),
             runtime=runtime if settings.local else None,
         )
-        await self._start_file_watcher(resource_store)
+        await start_file_watcher(self._stack, settings, resource_store)
         requests = self._plugins.export_requests(exporter_names(settings))
         samples = await open_samples(self._stack, settings, store, runtime)
         runs.previous_samples = PreviousSamples(store, samples.files)
@@ -310,23 +308,6 @@ class Server:
         return _Engine(
             store, outbox, supervisor, resources, jobs, samples, comparisons, baselines, credentials
         )
-
-    def _start_observers(self, store: JobStore, runtime: Runtime) -> None:
-        observers = self._plugins.observers()
-        if runtime.observe is not None:
-            observers = [*observers, (f"{runtime.name} runtime", runtime.observe)]
-        dispatcher = ObserverDispatcher(observers)
-        dispatcher.start()
-        self._stack.push_async_callback(dispatcher.close)
-        store.listen(dispatcher.publish)
-
-    async def _start_file_watcher(self, resource_store: ResourceStore) -> None:
-        settings = self.settings
-        catalog = Catalog(lambda: settings.providers_dirs, lambda: settings.collections_dirs)
-        file_watcher = FileWatcher(catalog, resource_store, utc_now)
-        await file_watcher.load()
-        file_watcher.start()
-        self._stack.push_async_callback(file_watcher.close)
 
     def _metrics(self, engine: _Engine, selected: _Selected, port: int) -> Metrics:
         jobs = JobMetrics(selected.runtime.name)
