@@ -18,7 +18,7 @@ import pytest
 from harness import Config, RunningServer, processes_with, wait_until
 from harness.server import API
 
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "3"))
 CLIENTS = 3
 MOST_WRITES = 300
 """The crash comes after a random number of acknowledged writes up to this one."""
