@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from evalhub_server.environments.frameworks import FRAMEWORKS
 from harness.disk import needs_mounts, small_disk
-from harness.frameworks import adapters, stand_in, tiny_lock
+from harness.frameworks import adapters, adapters_environment, stand_in, tiny_lock
+from harness.terminal import run_in_terminal
 
 
 def error_of(base: Path, *arguments: str, **variables: str) -> str:
@@ -165,3 +167,30 @@ def test_each_command_has_help(tmp_path: Path, command: str):
     done = adapters(tmp_path, command, "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
+
+
+def test_progress_on_a_terminal_is_one_line_that_changes(tmp_path: Path):
+    """The lock names a package that no index has, so the install fails after its first steps."""
+    python = tmp_path / "python3.12"
+    python.write_text(FAKE_PIP.format(base=tmp_path), "utf-8")
+    python.chmod(0o755)
+    lock = tiny_lock(tmp_path / "wheels")
+    command = [sys.executable, "-m", "evalhub_server", "adapters", "install", "inspect", "--lock", str(lock)]
+    status, shown = run_in_terminal(
+        [*command, "--python", str(python), "--installer", "pip"], adapters_environment(tmp_path), columns=200
+    )
+    assert status == 1
+    assert "Creating the environment" in shown
+    assert "Downloading openai (1 of 3)" in shown
+    assert "The packages cannot be installed: out of paper." in shown
+
+
+FAKE_PIP = """\
+#!/bin/sh
+# "python -I -c" prints a version, "python -m venv DIR" copies this file to DIR/bin, "DIR/bin/python -m pip" finds a package.
+case "$*" in
+  -I*) echo 3.12.0;;
+  *venv*) mkdir -p "$3/bin" && cp {base}/python3.12 "$3/bin/python";;
+  *pip*) echo Collecting openai==1.0; echo out of paper; exit 1;;
+esac
+"""

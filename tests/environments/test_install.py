@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.environments import installed
-from harness.frameworks import adapters, adapters_environment, machine_cache, tiny_lock
+from harness.frameworks import adapters, adapters_environment, lock_of, machine_cache, tiny_lock
 
 pytestmark = pytest.mark.slow
 Variables = dict[str, str]
@@ -202,3 +202,43 @@ def test_an_environment_in_use_is_kept_until_its_processes_have_ended(tmp_path: 
     assert "does not match the hash in the lock" in done.stderr
     assert adapters(tmp_path, "remove", "inspect").stdout == "Removed inspect\n"
     assert not environments(tmp_path)
+
+
+def test_data_that_could_not_be_downloaded_is_requested_again(tmp_path: Path):
+    """A stand-in for NLTK downloads its data once there is a network: a file."""
+    network = tmp_path / "network"
+    modules = {"lm_eval": "", "lm_eval.models": "", "lm_eval.models.openai_completions": ""}
+    nltk = NLTK.format(network=str(network), data=str(tmp_path / "punkt"))
+    distributions = {
+        "lm-eval": modules,
+        "langdetect": {"langdetect": ""},
+        "math-verify": {"math_verify": ""},
+        "nltk": {"nltk": nltk},
+    }
+    variables = with_uv(tmp_path)
+    install = ("install", "lm_evaluation_harness", "--lock", str(lock_of(tmp_path / "wheels", distributions)))
+    done = adapters(tmp_path, *install, **variables)
+    assert "Warning: NLTK punkt_tab could not be downloaded, which ifeval" in done.stdout
+    assert json.loads(adapters(tmp_path, "list", "--json").stdout)[0]["missing_data"] == ["NLTK punkt_tab"]
+    assert "NLTK punkt_tab: warning: missing, needed for ifeval" in adapters(tmp_path, "doctor").stdout
+    network.touch()
+    done = adapters(tmp_path, *install, **variables)
+    assert (done.returncode, "Warning" in done.stdout) == (0, False)
+    assert json.loads(adapters(tmp_path, "list", "--json").stdout)[0]["missing_data"] == []
+    assert "NLTK punkt_tab: ok: downloaded" in adapters(tmp_path, "doctor").stdout
+
+
+NLTK = """\
+import pathlib
+
+class data:
+    @staticmethod
+    def find(name):
+        if not pathlib.Path({data!r}).exists():
+            raise LookupError(name)
+
+def download(name, download_dir, quiet):
+    if pathlib.Path({network!r}).exists():
+        pathlib.Path({data!r}).touch()
+    return pathlib.Path({network!r}).exists()
+"""

@@ -43,11 +43,17 @@ def wheel(folder: Path, name: str, version: str, files: Mapping[str, str]) -> Pa
 
 def tiny_lock(folder: Path, version: str = "1.0", modules: Mapping[str, str] | None = None) -> Path:
     """Write a framework 'inspect' of three tiny wheels to ``folder``; returns the lock. ``modules`` replaces their code."""
+    codes = dict.fromkeys(MODULES.values(), f"VERSION = {version!r}\n") | dict(modules or {})
+    return lock_of(folder, {name: {module: codes[module]} for name, module in MODULES.items()}, version)
+
+
+def lock_of(folder: Path, distributions: Mapping[str, Mapping[str, str]], version: str = "1.0") -> Path:
+    """Write tiny wheels, each with the code of its packages by dotted name, and a lock of them."""
     lines: list[str] = []
-    for name, module in MODULES.items():
-        code = (modules or {}).get(module, f"VERSION = {version!r}\n")
-        built = wheel(folder, name, version, {f"{module}/__init__.py": code})
-        lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(built.read_bytes()).hexdigest()}\n")
+    for name, modules in distributions.items():
+        files = {f"{module.replace('.', '/')}/__init__.py": code for module, code in modules.items()}
+        digest = hashlib.sha256(wheel(folder, name, version, files).read_bytes()).hexdigest()
+        lines.append(f"{name}=={version} --hash=sha256:{digest}\n")
     lock = folder / f"lock-{version}.txt"
     lock.write_text("".join(lines), "utf-8")
     return lock

@@ -54,8 +54,8 @@ class _Bar:
         self._task = task
 
     def step(self, text: str) -> None:
-        self._bars.update(self._task, description=text, total=None)
+        self._bars.update(self._task, description=text, total=None, refresh=True)
 
     def package(self, name: str, done: int, total: int) -> None:
         text = f"Downloading {name} ({done} of {total})"
-        self._bars.update(self._task, description=text, completed=done, total=total)
+        self._bars.update(self._task, description=text, completed=done, total=total, refresh=True)

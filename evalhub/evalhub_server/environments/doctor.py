@@ -55,7 +55,7 @@ def examine(framework: Framework) -> Iterator[Check]:
             check=data.name,
             state="warning" if error else "ok",
             detail=f"missing, needed for {data.needed_for}" if error else "downloaded",
-            fix=f'{found.python} -c "{data.fetch}"' if error else "",
+            fix=f"with a network, {install}" if error else "",
         )
     yield Check(check="GPU", state="ok", detail="not needed: models are evaluated over HTTP")
     yield Check(check="size", state="ok", detail=f"{size_bytes(found.path) / 10**6:.0f} MB")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,10 +18,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import msgspec
+from msgspec.structs import replace
 
 from evalhub_common.private_paths import make_private
 from evalhub_server.environments.build import Builder, Progress, find_interpreter
-from evalhub_server.environments.frameworks import FRAMEWORKS, Framework, install_command
+from evalhub_server.environments.frameworks import Framework, install_command
 from evalhub_server.environments.lock_file import Lock
 from evalhub_server.environments.packages import FOLDER as PACKAGES
 from evalhub_server.environments.packages import adapter_packages
@@ -41,17 +43,9 @@ DATA_TIMEOUT_S = 120.0
 LOG = "install.log"
 LOCK_FILE = "lock"
 MB = 10**6
+PACKAGES_KEPT_S = 86400.0
 SPARE = 1.2
 """Free space that an install needs, as a multiple of the environment's size: sources are built in it, too."""
-
-
-def framework_named(name: str) -> Framework:
-    """Raises :class:`AdaptersError` for an unknown name."""
-    if name not in FRAMEWORKS:
-        raise AdaptersError(
-            f"There is no framework '{name}'; those with an environment are {', '.join(FRAMEWORKS)}."
-        )
-    return FRAMEWORKS[name]
 
 
 class Installer:
@@ -80,13 +74,13 @@ class Installer:
     def install(self, *, force: bool = False) -> tuple[ManagedEnvironment, bool]:
         """Install the framework; returns its environment, and False if it was there already, with the same lock.
 
-        ``force`` installs it in any case.
+        ``force`` installs it in any case. Extra data that an earlier install could not download is requested again.
         """
         lock = Lock(self._lock_file or self._framework.lock)
         with self._exclusive():
             found = find_environment(self._framework.name)
             if found is not None and found.manifest.lock == lock.digest and not force:
-                return found, False
+                return self._with_missing_data(found), False
             self._clean()
             return self._install(lock), True
 
@@ -128,7 +122,7 @@ class Installer:
                 missing = self._fetch_data(path)
                 self._check_imports(path)
                 manifest = self._manifest(path, lock, builder.name, missing)
-            _write(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+            self._write_manifest(path, manifest)
             self._publish(path)
         except BaseException as error:
             _remove(path)
@@ -152,6 +146,14 @@ class Installer:
                     missing.append(data.name)
         return tuple(missing)
 
+    def _with_missing_data(self, found: ManagedEnvironment) -> ManagedEnvironment:
+        if not found.manifest.missing_data:
+            return found
+        missing = self._fetch_data(found.path)
+        manifest = replace(found.manifest, missing_data=missing)
+        self._write_manifest(found.path, manifest)
+        return ManagedEnvironment(path=found.path, manifest=manifest)
+
     def _check_imports(self, path: Path) -> None:
         for module in self._framework.imports:
             self._progress.step(f"Importing {module}")
@@ -174,6 +176,14 @@ class Installer:
             packages=found.packages,
             missing_data=missing,
         )
+
+    def _write_manifest(self, path: Path, manifest: Manifest) -> None:
+        new = path / f".{MANIFEST}"
+        with new.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path / MANIFEST)
 
     def _publish(self, path: Path) -> None:
         link = self._folder / f".{CURRENT}-{path.name}"
@@ -202,7 +212,8 @@ class Installer:
             if temporary or (path.is_dir() and not path.is_symlink() and str(path) not in kept):
                 _remove(path)
         for path in (self._folder.parent / PACKAGES).iterdir():
-            if str(path) not in kept:
+            # A server may be copying, or about to start an adapter.
+            if str(path) not in kept and time.time() - path.stat().st_mtime > PACKAGES_KEPT_S:
                 _remove(path)
 
     @contextmanager
@@ -225,13 +236,6 @@ class Installer:
                     f"Another command is installing or removing '{self._framework.name}'; wait for its end."
                 ) from None
             yield
-
-
-def _write(file: Path, content: bytes) -> None:
-    with file.open("wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
 
 
 def _remove(path: Path) -> None:
