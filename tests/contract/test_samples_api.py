@@ -336,8 +336,21 @@ def test_an_upload_of_another_attempt_is_refused(server: RunningServer, waiting:
         assert (answer.status, answer.body["message_code"]) == (409, "attempt_superseded")
 
 
-def test_an_upload_above_the_limit_is_refused_and_noted(server: RunningServer, waiting: str):
-    answer = server.call("PUT", path(waiting), lines(*[sample(n, output="x" * 900) for n in range(30)]))
+@pytest.mark.parametrize("padding", ["", " " * 3000], ids=["samples", "blanks"])
+def test_an_upload_above_the_limit_is_cut_like_a_file(server: RunningServer, waiting: str, padding: str):
+    text = lines(*[sample(n, output="x" * 900) for n in range(40)])
+    body = text.replace(b"\n", padding.encode() + b"\n")
+    answer = server.call("PUT", path(waiting), body)
+    assert (answer.status, answer.body["state"], answer.body.get("bad_lines", 0)) == (200, "cut", 0)
+    assert "samples.max_bytes" in answer.body["message"]
+    count = answer.body["count"]
+    assert numbers(server.get(path(waiting))) == list(range(count))
+    assert count == (6 if padding else 20_000 // (answer.body["bytes"] // count))
+    assert server.call("PUT", path(waiting), body).body == answer.body
+
+
+def test_an_upload_far_above_the_limit_is_refused_and_noted(server: RunningServer, waiting: str):
+    answer = server.call("PUT", path(waiting), lines(*[sample(n, output="x" * 900) for n in range(200)]))
     assert (answer.status, answer.body["message_code"]) == (413, "upload_too_large")
     samples = server.job(waiting)["status"]["benchmarks"][0]["samples"]
     assert samples["state"] == "failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO
@@ -77,6 +78,16 @@ def ingest(
         if described.readable:
             writer.publish(described, builder.build(), stop)
     return described
+
+
+def drop_unfinished_line(file: BinaryIO, line_bytes: int) -> None:
+    """Cut the end of a file off after its last whole line, if that is within ``line_bytes``; then go to its beginning."""
+    size = file.seek(0, os.SEEK_END)
+    start = file.seek(max(size - line_bytes, 0))
+    end = file.read().rfind(b"\n") + 1
+    if end:
+        file.truncate(start + end)
+    file.seek(0)
 
 
 def _described(

@@ -236,7 +236,7 @@ UPLOAD_SAMPLES = Operation(
         problems.not_found("benchmark", "7"),
         problems.attempt_superseded(ID, 0, 1, 2),
         problems.samples_not_kept("set samples.url, or start it with --data-dir"),
-        problems.upload_too_large("sample file", 1024**3, "samples.max_bytes"),
+        problems.upload_too_large("sample file", 8 * 1024**3, "samples.max_bytes"),
     ),
 )
 
@@ -251,7 +251,8 @@ async def upload_samples(
     """Upload the samples of a benchmark: JSON lines. Adapters call this, on the callback URL of their job.
 
     The upload replaces the samples of the same attempt; a repeated one changes nothing. Lines that are no samples are
-    counted and shown in `problems`, and do not make the upload fail.
+    counted and shown in `problems`, and do not make the upload fail. Samples above the server's limits are left out, and the
+    `state` is `cut`.
     """
     query = Query(request.scope)
     attempt, index = attempt_of(query), index_of(benchmark_index)
