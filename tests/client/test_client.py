@@ -61,6 +61,30 @@ def test_a_job_is_created_waited_for_listed_and_read(client: Client):
     assert "hello" in "".join(client.jobs.logs(job["resource"]["id"], 0))
 
 
+def test_waiting_for_samples_ends_when_they_are_stored():
+    cancelled = {"status": "cancelled"}
+    steps = [{}, {}, {"samples": {"state": "pending"}}, {"samples": {"state": "stored", "count": 3}}]
+
+    def next_step(_: Any) -> Reply:
+        step = steps.pop(0) if len(steps) > 1 else steps[0]
+        benchmarks = [{"status": "completed", **step}, {"status": "failed"}, cancelled]
+        body = {"resource": {"id": "j"}, "status": {"state": "partially_failed", "benchmarks": benchmarks}}
+        return Reply(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    with AnsweringServer(next_step) as server:
+        jobs = Client(server.url).jobs
+        job = jobs.wait("j", samples_timeout_s=30)
+        assert job["status"]["benchmarks"][0]["samples"]["count"] == 3
+        steps[:] = [{"samples": {"state": "pending"}}]
+        assert "count" not in jobs.wait("j", samples_timeout_s=0.3)["status"]["benchmarks"][0]["samples"]
+
+
+def test_samples_of_a_real_job_are_waited_for(client: Client):
+    job_id = client.jobs.create(request())["resource"]["id"]
+    job = client.jobs.wait(job_id, samples_timeout_s=60)
+    assert job["status"]["benchmarks"][0]["samples"]["state"] == "none"
+
+
 def test_following_yields_each_change_and_ends_with_the_job(client: Client, server: RunningServer):
     job_id = server.submit("b")
     states: list[str] = []

@@ -25,6 +25,9 @@ PATIENCE_S = 60.0
 """How long following a job outlasts a server that is unavailable, such as during a restart."""
 SILENT_LOG_S = 24 * 3600.0
 """How long a followed log may be without output: an adapter may print nothing while it works."""
+EXIT_S = 10.0
+"""How long the adapter of a benchmark may run after its result before nothing is expected of it."""
+SAMPLES_POLL_S = 0.2
 _BACKOFF = Backoff(POLL_S, 10.0, jitter=0.5)
 Only = Literal["failed", "missing", "all"] | Sequence[int]
 
@@ -97,11 +100,22 @@ class Jobs:
             if not answer.etag:
                 time.sleep(POLL_S)
 
-    def wait(self, job_id: str) -> Job:
-        """Wait until the job has ended; returns it."""
+    def wait(self, job_id: str, *, samples_timeout_s: float = 0.0) -> Job:
+        """Wait until the job has ended; returns it.
+
+        With ``samples_timeout_s``, also wait for at most so long until the server has stored the samples of its benchmarks: a
+        job does not wait for them. What is not stored then has the ``state`` pending, or no ``samples`` at all while its
+        adapter has not exited. An adapter that hands over none is waited for only :data:`EXIT_S`.
+        """
         job = self.get(job_id)
         for job in self.follow(job_id):  # noqa: B007
             pass
+        ended = time.monotonic()
+        while (waited_s := time.monotonic() - ended) < samples_timeout_s:
+            if _has_samples(job, absent=waited_s > EXIT_S):
+                break
+            time.sleep(SAMPLES_POLL_S)
+            job = self.get(job_id)
         return job
 
     def stream(self, job_id: str, *, logs: bool = False, last_event_id: str = "") -> Iterator[StreamEvent]:
@@ -189,3 +203,17 @@ def _texts(chunks: Iterator[bytes]) -> Iterator[str]:
 
 def _tail(text: str, lines: int) -> str:
     return text if lines < 0 else "".join(text.splitlines(keepends=True)[-lines:])
+
+
+def _has_samples(job: Job, *, absent: bool) -> bool:
+    """Whether no benchmark that ran is without its samples; ``absent``: those without any are not waited for."""
+    for benchmark in job["status"].get("benchmarks") or []:
+        if benchmark["status"] not in ("completed", "failed"):
+            continue
+        samples = benchmark.get("samples")
+        if samples is None:
+            if not absent and benchmark["status"] == "completed":
+                return False
+        elif samples["state"] == "pending":
+            return False
+    return True
