@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from evalhub_server.plugins import JobMigration, Kind, OnRecord, StartupError, StorageError
 from evalhub_storage_postgres import jobs, resources
-from evalhub_storage_postgres.schema import MIGRATIONS, migrate
+from evalhub_storage_postgres.schema import MIGRATIONS, documents_of, migrate
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.database import Connection, Session
@@ -29,7 +29,7 @@ _TABLES = """
         AND starts_with(c.relname, 'evalhub_') AND c.relname <> 'evalhub_schema'
     GROUP BY c.relname ORDER BY c.relname
 """
-_JOB = "id", "definition", "progress", "benchmarks"
+_JOBS, _BENCHMARKS = "evalhub_jobs", "evalhub_jobs_benchmarks"
 _RESOURCE = "kind", "id", "run_count", "doc"
 _PREFETCH = 200
 
@@ -75,7 +75,9 @@ async def _header(connection: Connection) -> Header:
 
 async def _select(connection: Connection, table: str, columns: list[str]) -> AsyncIterator[tuple[Any, ...]]:
     names = ", ".join(map(_quoted, columns))
-    async for row in connection.cursor(f"SELECT {names} FROM {_quoted(table)}", prefetch=_PREFETCH):  # noqa: S608
+    # In the order of the key, so that jobs and their benchmarks can be read side by side.
+    sql = f"SELECT {names} FROM {_quoted(table)} ORDER BY 1, 2"  # noqa: S608
+    async for row in connection.cursor(sql, prefetch=_PREFETCH):
         yield tuple(row)
 
 
@@ -108,14 +110,16 @@ def examine_file(source: Path, on_record: OnRecord) -> list[str]:
     """Decode every record of a backup; returns what is wrong."""
     problems: list[str] = []
     try:
-        with source.open("rb") as file:
+        with source.open("rb") as file, source.open("rb") as again:
             header, rows = _open(file)
+            benchmarks = _benchmarks(*_open(again))
             for index, group in groupby(rows, key=_table_index):
                 table = header.tables[index]
                 for row in group:
-                    problems += _decoded(
-                        table.name, dict(zip(table.columns, row[1:], strict=True)), on_record
-                    )
+                    values = dict(zip(table.columns, row[1:], strict=True))
+                    if table.name == _JOBS:
+                        values["benchmarks"] = _documents(values, benchmarks)
+                    problems += _decoded(table.name, values, on_record)
     except (StorageError, OSError, ValueError, LookupError) as error:
         problems.append(f"{source.name}: {error}")
     return problems
@@ -126,16 +130,47 @@ async def examine(connection: Connection, on_record: OnRecord) -> list[str]:
     problems: list[str] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await _header(connection)
-        for table, columns in (("evalhub_jobs", _JOB), ("evalhub_resources", _RESOURCE)):
-            async for row in _select(connection, table, list(columns)):
-                problems += _decoded(table, dict(zip(columns, row, strict=True)), on_record)
+        async for row in connection.cursor(f"SELECT {jobs.COLUMNS} FROM evalhub_jobs", prefetch=_PREFETCH):  # noqa: S608
+            problems += _decoded(_JOBS, dict(row), on_record)
+        async for row in _select(connection, "evalhub_resources", list(_RESOURCE)):
+            problems += _decoded("evalhub_resources", dict(zip(_RESOURCE, row, strict=True)), on_record)
     return problems
+
+
+class _Benchmarks:
+    """The documents of benchmarks in the order of a file, which has jobs in the same order, up to the job asked for."""
+
+    def __init__(self, rows: Iterator[tuple[str, list[bytes]]]) -> None:
+        self._rows = rows
+        self._next = next(rows, None)
+
+    def of(self, job_id: str) -> list[bytes]:
+        while self._next is not None and self._next[0] < job_id:
+            self._next = next(self._rows, None)
+        return self._next[1] if self._next is not None and self._next[0] == job_id else []
+
+
+def _benchmarks(header: Header, rows: Iterator[list[Any]]) -> _Benchmarks:
+    table = next((n for n, each in enumerate(header.tables) if each.name == _BENCHMARKS), None)
+    if table is None:
+        return _Benchmarks(iter(()))
+    columns = header.tables[table].columns
+    job_id, doc = 1 + columns.index("job_id"), 1 + columns.index("doc")
+    found = (row for row in rows if row[0] == table)
+    return _Benchmarks(
+        (key, [row[doc] for row in group]) for key, group in groupby(found, key=lambda row: row[job_id])
+    )
+
+
+def _documents(job: dict[str, Any], benchmarks: _Benchmarks) -> list[bytes]:
+    """The documents of a job's benchmarks, which earlier versions kept with the job."""
+    return documents_of(job["benchmarks"]) if "benchmarks" in job else benchmarks.of(job["id"])
 
 
 def _decoded(table: str, row: dict[str, Any], on_record: OnRecord) -> list[str]:
     try:
-        if table == "evalhub_jobs":
-            on_record(jobs.decode(*(row[name] for name in _JOB)))
+        if table == _JOBS:
+            on_record(jobs.decode(row["id"], row["definition"], row["progress"], row["benchmarks"]))
         elif table == "evalhub_resources":
             kind, *rest = (row[name] for name in _RESOURCE)
             on_record(resources.decode(Kind(kind), *rest))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, compress, repeat
+from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +28,7 @@ from evalhub_server.plugins import (
     prefix_end,
     unwritable,
 )
+from evalhub_storage_postgres.record_cache import RecordCache, Versioned
 from evalhub_storage_postgres.search import Conditions, label_terms, original, searchable, searchables
 
 if TYPE_CHECKING:
@@ -34,35 +37,50 @@ if TYPE_CHECKING:
 _INSERT = """
     INSERT INTO evalhub_jobs
         (id, tenant, owner, created_at, state, experiment_id, is_open, score, duration, is_pinned, name, tags, labels,
-        definition, progress, benchmarks)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING RETURNING true
+        definition, progress)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING RETURNING true
 """
-_GET = "SELECT definition, progress, benchmarks FROM evalhub_jobs WHERE id = $1"
-_LOCK = f"{_GET} FOR UPDATE"
+
+
+def _documents(job_id: str) -> str:
+    """SQL of the documents of a job's benchmarks, in the order of their index."""
+    return f"ARRAY(SELECT doc FROM evalhub_jobs_benchmarks WHERE job_id = {job_id} ORDER BY idx)"  # noqa: S608  no value
+
+
+COLUMNS = f"id, definition, progress, {_documents('evalhub_jobs.id')} AS benchmarks"
+_GET = f"SELECT xmin::text, {COLUMNS} FROM evalhub_jobs WHERE id = $1"  # noqa: S608  as above
+_VERSION = "SELECT xmin::text FROM evalhub_jobs WHERE id = $1"
+# The row first: a statement that waits for its lock sees the benchmarks as of before the wait.
+_LOCK = f"{_VERSION} FOR UPDATE"
 # A large value that stays the same is not written again.
 _UPDATE = """
     UPDATE evalhub_jobs SET state = $2, experiment_id = $3, is_open = $4, score = $5, duration = $6, is_pinned = $7,
         name = coalesce($8, name), tags = coalesce($9, tags), labels = coalesce($10, labels),
-        definition = coalesce($11, definition), progress = coalesce($12, progress), benchmarks = coalesce($13, benchmarks)
-    WHERE id = $1
+        definition = coalesce($11, definition), progress = coalesce($12, progress)
+    WHERE id = $1 RETURNING xmin::text
 """
+_PUT_BENCHMARKS = """
+    INSERT INTO evalhub_jobs_benchmarks (job_id, idx, doc) SELECT $1, * FROM unnest($2::integer[], $3::bytea[])
+    ON CONFLICT (job_id, idx) DO UPDATE SET doc = EXCLUDED.doc
+"""
+_CUT_BENCHMARKS = "DELETE FROM evalhub_jobs_benchmarks WHERE job_id = $1 AND idx >= $2"
 _DELETE = "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenant = $2) RETURNING true"
 _NO_LABELS = ("status", "owner", "tags")
-OPEN = "SELECT id, definition, progress, benchmarks FROM evalhub_jobs WHERE is_open ORDER BY created_at, id"
+OPEN = f"SELECT {COLUMNS} FROM evalhub_jobs WHERE is_open ORDER BY created_at, id"  # noqa: S608  as above
 
 
 _decode_definition = msgspec.json.Decoder(JobDefinition).decode
 _decode_progress = msgspec.json.Decoder(JobProgress).decode
-_decode_benchmarks = msgspec.json.Decoder(tuple[BenchmarkRecord, ...]).decode
+_decode_benchmark = msgspec.json.Decoder(BenchmarkRecord).decode
 
 
-def decode(job_id: str, definition: bytes, progress: bytes, benchmarks: bytes) -> JobRecord:
+def decode(job_id: str, definition: bytes, progress: bytes, benchmarks: Sequence[bytes]) -> JobRecord:
     """Raises :class:`StorageError` if a document does not have the structure that is written."""
     with decoding("job", job_id):
         return JobRecord(
             definition=_decode_definition(definition),
             progress=_decode_progress(progress),
-            benchmarks=_decode_benchmarks(benchmarks),
+            benchmarks=tuple([_decode_benchmark(document) for document in benchmarks]),
         )
 
 
@@ -84,10 +102,30 @@ def _columns(before: JobRecord | None, after: JobRecord) -> tuple[Any, ...]:
         None
         if before is not None and before.progress is after.progress
         else encode(after.progress, _decode_progress),
-        None
-        if before is not None and before.benchmarks is after.benchmarks
-        else encode(after.benchmarks, _decode_benchmarks),
     )
+
+
+class _Rows(Struct, frozen=True):
+    """What a change writes: the columns of the job, and the documents of the benchmarks that differ, by index."""
+
+    columns: tuple[Any, ...]
+    documents: dict[int, bytes]
+
+
+def _rows(before: JobRecord | None, after: JobRecord) -> _Rows:
+    """Raises :data:`UNWRITABLE`."""
+    old: tuple[BenchmarkRecord, ...] = () if before is None else before.benchmarks
+    new = after.benchmarks
+    changed = () if old is new else compress(range(len(new)), map(is_not, new, chain(old, repeat(None))))
+    documents = {index: encode(new[index], _decode_benchmark) for index in changed}
+    return _Rows(_columns(before, after), documents)
+
+
+async def _put_benchmarks(session: Session, job_id: str, rows: _Rows, size: int, old_size: int) -> None:
+    if rows.documents:
+        await session.execute(_PUT_BENCHMARKS, job_id, list(rows.documents), list(rows.documents.values()))
+    if size < old_size:
+        await session.execute(_CUT_BENCHMARKS, job_id, size)
 
 
 def labels_of(job: JobRecord) -> list[str]:
@@ -97,17 +135,33 @@ def labels_of(job: JobRecord) -> list[str]:
 
 async def add(session: Session, record: JobRecord) -> None:
     try:
-        identity = (*map(searchable, (record.id, record.tenant, record.owner)), record.created_at)
-        row = (*identity, *_columns(None, record))
+        key, tenant, owner = map(searchable, (record.id, record.tenant, record.owner))
+        rows = _rows(None, record)
     except UNWRITABLE as error:
         raise unwritable("job", record.id, error) from error
-    if not await session.fetchval(_INSERT, *row):
+    if not await session.fetchval(_INSERT, key, tenant, owner, record.created_at, *rows.columns):
         raise AlreadyExists(f"A job {record.id} is stored already; give the new one another id.")
+    await _put_benchmarks(session, key, rows, len(record.benchmarks), 0)
 
 
-async def get(session: Session, job_id: str, tenant: str | None) -> JobRecord:
+async def get(session: Session, job_id: str, tenant: str | None, cache: RecordCache) -> JobRecord:
+    return _visible(await _read(session, job_id, _VERSION, cache), job_id, tenant)
+
+
+async def _read(session: Session, job_id: str, query: str, cache: RecordCache) -> JobRecord | None:
+    """Return the job, from the cache if the version that ``query`` returns is there."""
+    version: str | None = await session.fetchval(query, searchable(job_id))
+    if version is None:
+        return None
+    if (known := cache.get(job_id, version)) is not None:
+        return known
     row = await session.fetchrow(_GET, searchable(job_id))
-    return _visible(decode(job_id, *row) if row is not None else None, job_id, tenant)
+    if row is None:
+        return None
+    newest, _, *documents = row
+    record = decode(job_id, *documents)
+    cache.put(job_id, Versioned(newest, record))
+    return record
 
 
 def _visible(record: JobRecord | None, job_id: str, tenant: str | None) -> JobRecord:
@@ -126,25 +180,29 @@ class Update(Struct, frozen=True, eq=False):
 Outcome = JobRecord | Exception
 
 
-async def update(session: Session, job_id: str, updates: Sequence[Update]) -> list[Outcome]:
+async def update(
+    session: Session, job_id: str, updates: Sequence[Update], cache: RecordCache
+) -> tuple[list[Outcome], Versioned | None]:
     """Apply the updates one after the other and write the result once.
 
-    Returns the record after each of them, or its exception; an update that raises changes nothing.
+    Returns the record after each of them, or its exception; an update that raises changes nothing. The second value is the
+    entry for the cache once the transaction is committed.
     """
-    row = await session.fetchrow(_LOCK, searchable(job_id))
-    before = decode(job_id, *row) if row is not None else None
+    before = await _read(session, job_id, _LOCK, cache)
     after, outcomes = _applied(before, job_id, updates)
     if before is None or after is None or after is before:
-        return outcomes
+        return outcomes, None
     try:
-        columns = _columns(before, after)
+        rows = _rows(before, after)
     except UNWRITABLE:
         after, outcomes = _applied(before, job_id, updates, writable_only=True)
         if after is None or after is before:
-            return outcomes
-        columns = _columns(before, after)
-    await session.execute(_UPDATE, searchable(job_id), *columns)
-    return outcomes
+            return outcomes, None
+        rows = _rows(before, after)
+    key = searchable(job_id)
+    version: str = await session.fetchval(_UPDATE, key, *rows.columns)
+    await _put_benchmarks(session, key, rows, len(after.benchmarks), len(before.benchmarks))
+    return outcomes, Versioned(version, after)
 
 
 def _applied(
@@ -170,7 +228,7 @@ def _changed(record: JobRecord, change: JobChange, *, encodes: bool) -> JobRecor
     check_identity("job", record, after)
     if encodes:
         try:
-            _columns(record, after)
+            _rows(record, after)
         except UNWRITABLE as error:
             raise unwritable("job", record.id, error) from error
     return after
@@ -184,9 +242,8 @@ async def delete(session: Session, job_id: str, tenant: str | None) -> None:
 
 def listing(query: JobQuery) -> tuple[str, list[Any]]:
     """Return the SQL of a list, whose rows end with id, definition, progress and benchmarks; see :meth:`Conditions.listing`."""
-    return _conditions(query).listing(
-        "evalhub_jobs", "id, definition, progress, benchmarks", _order(query), query
-    )
+    columns, benchmarks = "id, definition, progress", f", {_documents('page.id')}"
+    return _conditions(query).listing("evalhub_jobs", columns, _order(query), query, benchmarks)
 
 
 def counting(query: JobQuery, facets: Sequence[JobFacetName], max_jobs: int) -> tuple[str, list[Any]]:

@@ -23,8 +23,8 @@ Migration = tuple["str | Callable[[Session, JobMigration], Awaitable[None]]", ..
 # The records are JSON documents, as bytes: neither jsonb nor text keeps every number and every character. What a list
 # filters or sorts by has a column beside, see ``search.py``. Columns are compared by code point (COLLATE "C").
 #
-# The parts of a job record have a column each: PostgreSQL does not write a large value again that an UPDATE leaves the
-# same.
+# Definition and progress of a job record have a column each: PostgreSQL does not write a large value again that an UPDATE
+# leaves the same.
 #
 # Lists of jobs are newest first, so (created_at, id) ends every index and a page is read, backwards, without sorting.
 _V1: Migration = (
@@ -82,6 +82,7 @@ _V1: Migration = (
 _BATCH = 200
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_decode_documents = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _IDENTITY = ("id", "tenant", "owner", "created_at")
 
@@ -132,7 +133,7 @@ async def _label_jobs(session: Session, _: JobMigration) -> None:
         found: list[tuple[Any, ...]] = []
         for row in rows:
             try:
-                job = decode(*row)
+                job = decode(row["id"], row["definition"], row["progress"], documents_of(row["benchmarks"]))
             except StorageError:
                 continue  # it was unreadable before; it must not prevent the start
             found.append((row["id"], labels_of(job), job.score, job.duration_s))
@@ -160,7 +161,46 @@ _V3: Migration = (
     "CREATE INDEX evalhub_jobs_pinned ON evalhub_jobs (created_at, id) WHERE is_pinned",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3)
+
+def documents_of(benchmarks: bytes) -> list[bytes]:
+    """The documents in the column ``benchmarks`` of the versions 2 and 3; one that is unreadable stays so."""
+    try:
+        return [bytes(each) for each in _decode_documents(benchmarks)]
+    except ValueError:
+        return [benchmarks]
+
+
+async def _split_benchmarks(session: Session, _: JobMigration) -> None:
+    last = ""
+    while rows := await session.fetch(
+        "SELECT id, benchmarks FROM evalhub_jobs WHERE id > $1 ORDER BY id LIMIT $2", last, _BATCH
+    ):
+        last = rows[-1]["id"]
+        records = [
+            (row["id"], index, document)
+            for row in rows
+            for index, document in enumerate(documents_of(row["benchmarks"]))
+        ]
+        await session.copy_records_to_table(
+            "evalhub_jobs_benchmarks", records=records, columns=["job_id", "idx", "doc"]
+        )
+
+
+# A row for each benchmark, so that an event writes one of them. The table's name makes backups contain it after the jobs.
+_V4: Migration = (
+    """
+    CREATE TABLE evalhub_jobs_benchmarks (
+        job_id text COLLATE "C" NOT NULL REFERENCES evalhub_jobs (id) ON DELETE CASCADE,
+        idx integer NOT NULL,
+        doc bytea NOT NULL,
+        PRIMARY KEY (job_id, idx)
+    )
+    """,
+    _split_benchmarks,
+    "ALTER TABLE evalhub_jobs DROP COLUMN benchmarks",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4)
 """Entry ``n`` migrates version ``n`` to version ``n + 1``; the table ``evalhub_schema`` has the version of a database."""
 
 

@@ -86,17 +86,17 @@ class Conditions:
         return f" WHERE {' AND '.join(self.clauses)}" if self.clauses else ""
 
     def listing(
-        self, table: str, columns: str, order: str, query: JobQuery | ResourceQuery
+        self, table: str, columns: str, order: str, query: JobQuery | ResourceQuery, rest: str = ""
     ) -> tuple[str, list[Any]]:
         """Return SQL for one page and the count of all that match, and its parameters.
 
         One statement, so that both are from one snapshot. Each row has the count, the place in the page and ``columns``;
-        an empty page is one row without a place.
+        an empty page is one row without a place. ``rest`` is selected from ``page`` for its rows only, not for those before it.
         """
         where = self.where
         limit, offset = (self.parameter(min(bound, MAX_INTEGER)) for bound in (query.limit, query.offset))
         sql = (
-            f"SELECT total, page.* FROM (SELECT count(*) AS total FROM {table}{where}) counted LEFT JOIN"  # noqa: S608 - values are parameters
+            f"SELECT total, page.*{rest} FROM (SELECT count(*) AS total FROM {table}{where}) counted LEFT JOIN"  # noqa: S608 - values are parameters
             f" (SELECT row_number() OVER (ORDER BY {order}) AS place, {columns} FROM {table}{where}"
             f" ORDER BY {order} LIMIT {limit} OFFSET {offset}) page ON true ORDER BY place"
         )

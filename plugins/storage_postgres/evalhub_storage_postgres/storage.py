@@ -34,6 +34,7 @@ from evalhub_storage_postgres import backup, jobs, resources
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.database import Database, connect
 from evalhub_storage_postgres.faults import ChangeError, storage_errors
+from evalhub_storage_postgres.record_cache import RecordCache
 from evalhub_storage_postgres.schema import migrate
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ class PostgresStorage(Storage):
 
     A cancelled caller does not interrupt its operation. Updates of one job that wait at the same time are written as one
     transaction. Writes of one job are executed in the order of the calls, and so
-    are all writes of providers and collections; row locks in the database guard against other programs. Nothing is
-    cached. If a connection breaks during a commit, it is unknown whether that was written, and the caller gets a
+    are all writes of providers and collections; row locks in the database guard against other programs. Job records are
+    cached, and used while their row has the version that was read. If a connection breaks during a commit, it is unknown whether that was written, and the caller gets a
     :class:`StorageError`.
 
     ``timeout_s``: time limit of one statement. ``patience_s``: how long ``open`` waits for another server to exit.
@@ -107,6 +108,7 @@ class PostgresStorage(Storage):
         self._closed = False
         self._closing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._cache = RecordCache()
         self._groups: dict[str, _Group] = {}
         """The group of updates of a job that later ones may join: its transaction has not begun."""
 
@@ -166,7 +168,9 @@ class PostgresStorage(Storage):
         )
 
     async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
-        return await self._read(f"Reading job {job_id}", lambda session: jobs.get(session, job_id, tenant))
+        return await self._read(
+            f"Reading job {job_id}", lambda session: jobs.get(session, job_id, tenant, self._cache)
+        )
 
     async def update_job(self, job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
         database = self._opened()
@@ -186,7 +190,10 @@ class PostgresStorage(Storage):
         try:
             async with database.writing(f"Updating job {job_id}", _lock_name(job_id)) as session:
                 self._end_group(job_id, group)  # later updates wait for the next transaction
-                return await jobs.update(session, job_id, group.updates)
+                outcomes, entry = await jobs.update(session, job_id, group.updates, self._cache)
+            if entry is not None:
+                self._cache.put(job_id, entry)
+            return outcomes
         finally:
             self._end_group(job_id, group)
 
@@ -196,6 +203,7 @@ class PostgresStorage(Storage):
 
     async def delete_job(self, job_id: str, tenant: str | None) -> None:
         self._groups.pop(job_id, None)
+        self._cache.drop(job_id)
         await self._write(
             f"Deleting job {job_id}",
             _lock_name(job_id),

@@ -1,16 +1,23 @@
-"""Updates of one job that wait at the same time: one transaction, and each its own outcome."""
+"""Updates of one job: those that wait share a transaction, which writes the benchmarks that differ."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import asyncpg
+import msgspec
+import pytest
+from msgspec.structs import replace
 
+from evalhub_server.domain.job_changes import with_benchmark
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.errors import NotFound, StorageError
 from evalhub_server.models.common import Message
 from evalhub_server.testing.builders import a_job
+from evalhub_storage_postgres import record_cache
+from evalhub_storage_postgres.storage import PostgresStorage
 from harness.postgres import RunningPostgres
 
 
@@ -19,6 +26,10 @@ def append(text: str) -> Callable[[JobRecord], JobRecord]:
         return with_changes(job, message=Message(message=job.progress.message.message + text))
 
     return change
+
+
+def phase(index: int, text: str, job: JobRecord) -> JobRecord:
+    return with_benchmark(job, replace(job.benchmarks[index], phase=text))
 
 
 async def transactions(url: str) -> int:
@@ -40,6 +51,76 @@ async def test_updates_that_wait_share_a_transaction(postgres: RunningPostgres, 
     texts = [record.progress.message.message for record in records]
     assert texts == ["".join(f"{n} " for n in range(last + 1)) for last in range(300)]
     assert await storage.get_job(job.id, None) == records[-1]
+
+
+async def test_an_update_writes_the_benchmarks_that_differ(
+    postgres: RunningPostgres, schema: str, opened
+) -> None:
+    storage = await opened()
+    job = a_job(size=5)
+    await storage.add_job(job)
+
+    async def versions() -> dict[int, int]:
+        connection = await asyncpg.connect(postgres.url(schema))
+        try:
+            sql = "SELECT idx, xmin::text::bigint FROM evalhub_jobs_benchmarks"
+            return dict(await connection.fetch(sql))
+        finally:
+            await connection.close()
+
+    before = await versions()
+    await asyncio.gather(
+        *(
+            storage.update_job(job.id, None, partial(phase, index, text))
+            for index, text in ((1, "a"), (3, "b"))
+        )
+    )
+    after = await versions()
+    assert [index for index in before if before[index] != after[index]] == [1, 3]
+    phases = [each.phase for each in (await storage.get_job(job.id, None)).benchmarks]
+    assert phases == ["", "a", "", "b", ""]
+    fewer = await storage.update_job(
+        job.id, None, lambda job: with_changes(job, benchmarks=job.benchmarks[:2])
+    )
+    assert await storage.get_job(job.id, None) == fewer
+    await storage.delete_job(job.id, None)
+    assert await versions() == {}
+
+
+async def test_a_cached_job_is_read_again_after_a_change_by_another_program(
+    postgres: RunningPostgres, schema: str, opened
+) -> None:
+    storage = await opened()
+    job = await stored(storage)
+    assert await storage.get_job(job.id, None) is await storage.get_job(job.id, None)
+    changed = with_changes(job, message=Message(message="from elsewhere"))
+    await postgres.sql(
+        f"UPDATE {schema}.evalhub_jobs SET progress = $1",  # noqa: S608
+        msgspec.json.encode(changed.progress),
+    )
+    assert (await storage.get_job(job.id, None)).progress.message.message == "from elsewhere"
+    after = await storage.update_job(job.id, None, append("!"))
+    assert after.progress.message.message == "from elsewhere!"
+    assert await storage.get_job(job.id, None) is after
+
+
+async def stored(storage: PostgresStorage) -> JobRecord:
+    job = a_job(size=2)
+    await storage.add_job(job)
+    return job
+
+
+def test_the_cache_keeps_the_records_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_cache, "MAX_BENCHMARKS", 5)
+    cache, jobs = record_cache.RecordCache(), [a_job(size=2) for _ in range(3)]
+    for job in jobs:
+        cache.put(job.id, record_cache.Versioned("1", job))
+        assert cache.get(jobs[0].id, "1") is jobs[0]
+    assert [cache.get(job.id, "1") for job in jobs] == [jobs[0], None, jobs[2]]
+    assert cache.get(jobs[0].id, "2") is None
+    large = a_job(size=9)
+    cache.put(large.id, record_cache.Versioned("1", large))
+    assert [cache.get(job.id, "1") for job in (jobs[0], large)] == [None, large]
 
 
 async def test_an_update_that_fails_affects_no_other_of_its_transaction(opened) -> None:

@@ -22,7 +22,7 @@ FILL = """
         CASE WHEN n % 200 = 0 THEN 'running' ELSE 'completed' END, CASE WHEN n % 9 = 0 THEN (n % 900)::text ELSE '' END,
         ARRAY['tag-' || n % 300, 'all'], timestamptz '2026-01-01' + n * interval '1 minute', n % 200 = 0,
         decode(repeat(md5(n::text), 16), 'hex'), decode(repeat(md5(n::text), 8), 'hex'),
-        decode(repeat(md5(n::text), 8), 'hex'), ARRAY['model_name=model-' || n % 300], n % 1000 / 1000.0, n % 700, n % 500 = 0
+        ARRAY['model_name=model-' || n % 300], n % 1000 / 1000.0, n % 700, n % 500 = 0
     FROM generate_series(1, 20000) n
 """
 FILL_RESOURCES = """
