@@ -63,7 +63,13 @@ def test_a_job_is_created_waited_for_listed_and_read(client: Client):
 
 def test_waiting_for_samples_ends_when_they_are_stored():
     cancelled = {"status": "cancelled"}
-    steps = [{}, {}, {"samples": {"state": "pending"}}, {"samples": {"state": "stored", "count": 3}}]
+    steps = [
+        {},
+        {},
+        {"samples": {}},
+        {"samples": {"state": "pending"}},
+        {"samples": {"state": "stored", "count": 3}},
+    ]
 
     def next_step(_: Any) -> Reply:
         step = steps.pop(0) if len(steps) > 1 else steps[0]

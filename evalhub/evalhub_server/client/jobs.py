@@ -12,7 +12,7 @@ from evalhub_common.backoff import Backoff
 from evalhub_server.client.errors import ResponseError, Unreachable
 from evalhub_server.client.event_stream import StreamEvent, read_events
 from evalhub_server.client.paging import items_of
-from evalhub_server.client.resources import Job, Json, Page, is_terminal
+from evalhub_server.client.resources import Job, Json, Page, benchmark_statuses, is_terminal, sample_state
 from evalhub_server.client.transport import Answer, Transport, Value, decode
 
 JOBS = "/api/v1/evaluations/jobs"
@@ -207,13 +207,8 @@ def _tail(text: str, lines: int) -> str:
 
 def _has_samples(job: Job, *, absent: bool) -> bool:
     """Whether no benchmark that ran is without its samples; ``absent``: those without any are not waited for."""
-    for benchmark in job["status"].get("benchmarks") or []:
-        if benchmark["status"] not in ("completed", "failed"):
-            continue
-        samples = benchmark.get("samples")
-        if samples is None:
-            if not absent and benchmark["status"] == "completed":
-                return False
-        elif samples["state"] == "pending":
+    for benchmark in benchmark_statuses(job):
+        state = sample_state(benchmark)
+        if state == "pending" or (not state and not absent and benchmark["status"] == "completed"):
             return False
     return True
