@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import coverage
 
-from evalhub_common.private_paths import check_directory, make_private
+from harness.answering import Reply, Request
 from harness.environments import installed
+from harness.frameworks import installed_framework, machine_cache
+from harness.model_server import ModelServer
 from harness.packaging import PROJECT
 
 LM_EVAL = "lm-eval[api,ifeval]==0.4.13"
@@ -19,14 +21,6 @@ if any(name.startswith("COVERAGE_PROCESS") for name in os.environ):
     import coverage
     coverage.process_startup()
 """
-
-
-def machine_cache() -> Path:
-    """A directory of this machine and user for what takes long to install: later runs, also of other checkouts, find it."""
-    path = Path(tempfile.gettempdir()) / f"evalhub-tests-{os.geteuid()}"
-    make_private(path)
-    check_directory(path)
-    return path
 
 
 def lm_eval_python() -> Path:
@@ -47,3 +41,47 @@ def search_path(folder: Path) -> str:
 def offline(folder: Path) -> dict[str, str]:
     """Variables for data sets without a network, cached below ``folder``."""
     return {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "PYTHONPATH": search_path(folder / "path")}
+
+
+@dataclass(frozen=True)
+class Framework:
+    """An environment with a framework, the folder with its data sets, and the variables of its adapter."""
+
+    python: Path
+    module: str
+    data: Path
+    variables: Mapping[str, str]
+
+    @property
+    def program(self) -> list[str | Path]:
+        return [self.python, "-m", self.module]
+
+    @property
+    def command(self) -> str:
+        return f"exec '{self.python}' -m {self.module}"
+
+
+def framework(name: str, module: str, folder: Path) -> Framework:
+    """The managed environment ``name``, with empty data below ``folder``. The first call downloads some hundred MB."""
+    adapters = Path(installed_framework(name)["EVALHUB_ADAPTERS_DIR"])
+    data = folder / "data"
+    data.mkdir()
+    variables = {**offline(folder), "EVALHUB_TEST_DATA_DIR": str(data), "HOME": str(folder)}
+    return Framework(adapters / name / "current" / "bin" / "python", module, data, variables)
+
+
+class Interrupted:
+    """The answers of a model, except for the request number ``number`` with ``text``, which ``instead`` answers."""
+
+    def __init__(self, model: ModelServer, text: str, number: int, instead: Callable[[], Reply]) -> None:
+        self._answer = model.answer
+        self._text = text.encode()
+        self._number = number
+        self._instead = instead
+        self.questions = 0
+        model.answer = self
+
+    def __call__(self, request: Request) -> Reply | None:
+        self.questions += self._text in request.body
+        wanted = self.questions == self._number and self._text in request.body
+        return self._instead() if wanted else self._answer(request)

@@ -130,10 +130,14 @@ class JobDirectory:
         self.document["benchmark_id"] = benchmark_id
         self.document["parameters"] = parameters
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
-        """Write job.json and start an adapter; the caller ends it."""
+    def write(self) -> None:
+        """Write job.json."""
         self.spec_file.parent.mkdir(parents=True, exist_ok=True)
         self.spec_file.write_text(json.dumps(self.document, indent=2), encoding="utf-8")
+
+    def start(self, **environment: str) -> subprocess.Popen[str]:
+        """Write job.json and start an adapter; the caller ends it."""
+        self.write()
         return start_adapter(self.program, EVALHUB_JOB_SPEC_PATH=str(self.spec_file), **environment)
 
     def run(self, **environment: str) -> Finished:

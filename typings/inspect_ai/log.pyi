@@ -1,0 +1,23 @@
+from collections.abc import Sequence, Set
+
+class Model:
+    def __init__(self, **fields: object) -> None: ...
+    def model_dump(
+        self, *, mode: str = ..., exclude: Set[str] = ..., fallback: object = ...
+    ) -> dict[str, object]: ...
+
+class EvalConfig(Model): ...
+class EvalDataset(Model): ...
+
+class EvalSpec(Model):
+    task: str
+    scorers: Sequence[Model] | None
+
+class EvalSample(Model): ...
+
+class EvalLog(Model):
+    status: str
+    eval: EvalSpec
+    samples: list[EvalSample] | None
+
+def resolve_sample_attachments(sample: EvalSample, resolve_attachments: str) -> EvalSample: ...

@@ -1,0 +1,2 @@
+class GenerateConfig:
+    model_fields: dict[str, object]
