@@ -1,0 +1,1 @@
+"""What the garak adapter uses of garak."""
