@@ -56,7 +56,7 @@ async def followed(runtime: ScriptedLog) -> str:
     text, offset, wake = b"", 0, asyncio.Event()
     with LogHub(runtime, store).follow(job.id, 0, wake) as source:
         source.open(0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not source.ended:
                 await wake.wait()
                 wake.clear()

@@ -34,7 +34,7 @@ class Listener:
             raise self._error
 
     async def until(self, *names: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.heard != list(names):
                 await asyncio.sleep(0.005)
 

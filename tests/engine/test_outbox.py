@@ -137,12 +137,12 @@ class World:
         )
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.005)
 
     async def settled(self, job: JobRecord) -> JobRecord:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (current := await self.store.get(job.id, None)).open:
                 await asyncio.sleep(0.005)
         return current

@@ -69,7 +69,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 async def until(world: World, message: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await world.message() != message:
             await asyncio.sleep(0.01)
 

@@ -86,7 +86,7 @@ class RunningProcess(Started):
         command: Sequence[str],
         ready: Callable[[], T],
         name: str,
-        timeout_s: float = 30.0,
+        timeout_s: float = 90.0,
         **options: Any,
     ) -> T:
         """Start ``command`` and wait for ``ready``, whose refused connections count as not yet. Leaves nothing running
@@ -126,7 +126,7 @@ class RunningProcess(Started):
     def leave(self) -> None:
         self.kill()
 
-    def terminate(self, timeout_s: float = 15.0) -> int:
+    def terminate(self, timeout_s: float = 25.0) -> int:
         """SIGTERM; returns the exit status."""
         assert self.process is not None
         self.process.terminate()

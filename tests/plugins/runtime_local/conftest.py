@@ -88,7 +88,7 @@ def eventually() -> Callable[[Callable[[], T], str], Awaitable[T]]:
     """Wait until a condition holds and return its value; fail with the text if it does not within 30 s."""
 
     async def wait_for(condition: Callable[[], T], what: str) -> T:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (value := condition()):
                 await asyncio.sleep(0.005)
         assert value, what

@@ -89,7 +89,7 @@ async def test_an_end_is_noticed_although_it_is_no_child(
     waiting = asyncio.create_task(runtime.wait(handle))
     await asyncio.sleep(0)
     (tmp_path / "go").touch()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await waiting == Exit(code=5)
     await runtime.stop(handle, 1)
     await runtime.close()
