@@ -193,3 +193,44 @@ def test_a_scalar_becomes_the_type_that_its_key_has(tmp_path: Path, key: str, te
 def test_a_scalar_that_stands_for_no_value_of_the_type_is_an_error(tmp_path: Path, key: str, text: str):
     with pytest.raises(SettingsError, match=f"^{key}: expected"):
         convert_section(parsed(tmp_path, f"{key}: {text}\n"), Types, "", strict=False)
+
+
+ANCHORS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 1}]\n" for n in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        (
+            "a: &x {b: [1, 2]}\nc: *x\nd: [*x, *x]",
+            {"a": {"b": [1, 2]}, "c": {"b": [1, 2]}, "d": [{"b": [1, 2]}] * 2},
+        ),
+        ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
+        ("a: !mine {b: 1}", {"a": {"b": 1}}),
+        ("a: !mine [1]", {"a": [1]}),
+        ("1: a", {1: "a"}),
+        ("a: !!str 1", {"a": "1"}),
+        ("a: !!float 1", {"a": 1.0}),
+        ("a: [true, null, ~, 'true', 1.5, 0x10]", {"a": [True, None, None, "true", 1.5, 16]}),
+    ],
+)
+def test_documents_of_every_shape_are_read(tmp_path: Path, text: str, value: Any):
+    assert parsed(tmp_path, text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\na: 2", "a: given twice, here and on line 1; keep one of them."),
+        ("b: [{a: 1, a: 2}]", "a: given twice"),
+        ("a: .inf", "inf cannot be represented in JSON; remove it."),
+        ("a: &x [*x]", "a value that contains itself; check its aliases."),
+        (ANCHORS, "more than 200000 values"),
+        ("[" * 3000 + "]" * 3000, "not valid YAML"),
+    ],
+)
+def test_documents_that_cannot_be_used_are_refused(tmp_path: Path, text: str, message: str):
+    with pytest.raises(SettingsError) as caught:
+        parsed(tmp_path, text)
+    assert message in caught.value.message

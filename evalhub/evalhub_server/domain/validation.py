@@ -167,26 +167,30 @@ def failed_rules(value: msgspec.Struct, path: str) -> Iterator[Failure]:
 
     A value whose own rule fails is not searched for further failures.
     """
+    return (Failure(path + suffix, rule) for suffix, rule in _failed(value))
+
+
+def _failed(value: msgspec.Struct) -> list[tuple[str, Rule]]:
+    """The failed rules with the paths below ``value``, which are built for failures only: nearly all values have none."""
     check = STRUCT_CHECKS.get(type(value))
     across_fields = list(check(value)) if check else []
-    failed = {suffix for suffix, _ in across_fields}
+    skipped = {suffix for suffix, _ in across_fields}
+    found: list[tuple[str, Rule]] = []
     for field in checked_fields_of(type(value)):
         item = getattr(value, field.name)
-        item_path = f"{path}.{field.path_name}"
         if (rule := _violated(item, field.rules)) is not None:
-            yield Failure(item_path, rule)
+            found.append((f".{field.path_name}", rule))
         elif isinstance(item, msgspec.Struct):
-            if field.path_name not in failed:
-                yield from failed_rules(item, item_path)
+            if field.path_name not in skipped:
+                found += [(f".{field.path_name}{suffix}", rule) for suffix, rule in _failed(item)]
         elif isinstance(item, tuple):
             for index, element in enumerate(cast("tuple[Any, ...]", item)):
-                element_path = f"{item_path}[{index}]"
                 if (rule := _violated(element, field.item_rules)) is not None:
-                    yield Failure(element_path, rule)
+                    found.append((f".{field.path_name}[{index}]", rule))
                 if isinstance(element, msgspec.Struct):
-                    yield from failed_rules(element, element_path)
-    for suffix, rule in across_fields:
-        yield Failure(f"{path}.{suffix}", rule)
+                    inner = _failed(element)
+                    found += [(f".{field.path_name}[{index}]{suffix}", rule) for suffix, rule in inner]
+    return found + [(f".{suffix}", rule) for suffix, rule in across_fields]
 
 
 def _violated(value: Any, rules: tuple[Rule, ...]) -> Rule | None:

@@ -15,7 +15,14 @@ from evalhub_server.errors import SettingsError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.sections import convert_section, nearest, unknown_keys
-from evalhub_server.settings import Finding, YamlFile, key_of, nearest_above, parse_yaml
+from evalhub_server.settings import (
+    Finding,
+    YamlFile,
+    key_of,
+    nearest_above,
+    parse_yaml,
+    without_garbage_collection,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -64,23 +71,28 @@ def read_folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Fin
         return [], [Finding("warning", str(folder), 0, "No config files found")]
     loaded: dict[str, Loaded[T]] = {}
     findings: list[Finding] = []
-    for file in files:
-        try:
-            parsed = parse_yaml(file)
-        except SettingsError as error:
-            findings.append(Finding("error", error.source, error.line, error.message))
-            continue
-        try:
-            resource = _read(parsed, type_)
-        except _InvalidFile as invalid:
-            findings += [Finding("error", str(file), parsed.line(key_of(m)), m) for m in invalid.messages]
-            continue
-        findings += _unknown_keys(parsed, type_)
-        first = loaded.setdefault(resource.id, resource)
-        if first is not resource:
-            text = f"id: '{resource.id}' is already used in {first.file.name}; choose another id"
-            findings.append(Finding("error", str(file), parsed.line("id"), text))
+    with without_garbage_collection():
+        for file in files:
+            findings += _read_file(file, type_, loaded)
     return list(loaded.values()), findings
+
+
+def _read_file(file: Path, type_: type[T], loaded: dict[str, Loaded[T]]) -> list[Finding]:
+    """Add the resource of a file to ``loaded`` unless it is invalid or its id is there already; return the findings."""
+    try:
+        parsed = parse_yaml(file)
+    except SettingsError as error:
+        return [Finding("error", error.source, error.line, error.message)]
+    try:
+        resource = _read(parsed, type_)
+    except _InvalidFile as invalid:
+        return [Finding("error", str(file), parsed.line(key_of(m)), m) for m in invalid.messages]
+    findings = list(_unknown_keys(parsed, type_))
+    first = loaded.setdefault(resource.id, resource)
+    if first is not resource:
+        text = f"id: '{resource.id}' is already used in {first.file.name}; choose another id"
+        findings.append(Finding("error", str(file), parsed.line("id"), text))
+    return findings
 
 
 def read_folders(folders: Sequence[Path], type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:

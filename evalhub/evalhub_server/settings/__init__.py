@@ -20,7 +20,13 @@ from evalhub_server.settings.schema import (
 from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
 from evalhub_server.settings.settings import Settings
 from evalhub_server.settings.telemetry_sections import OtelSettings, PrometheusSettings
-from evalhub_server.settings.yaml_file import YamlFile, nearest_above, parse_yaml, read_yaml
+from evalhub_server.settings.yaml_file import (
+    YamlFile,
+    nearest_above,
+    parse_yaml,
+    read_yaml,
+    without_garbage_collection,
+)
 
 __all__ = [
     "CORE_SECTIONS",
@@ -53,4 +59,5 @@ __all__ = [
     "parse_yaml",
     "read_yaml",
     "variable_location",
+    "without_garbage_collection",
 ]

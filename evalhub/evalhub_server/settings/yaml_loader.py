@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from math import isfinite
 from typing import Any, ClassVar, cast
 
 import yaml
@@ -12,6 +13,7 @@ import yaml
 from evalhub_server.domain.scalars import number, timestamp
 
 _PREFIX = "tag:yaml.org,2002:"
+STR, MAP, SEQ = f"{_PREFIX}str", f"{_PREFIX}map", f"{_PREFIX}seq"
 _NUMBER = "tag:eval-hub,2026:number-or-text"
 """Tag of plain scalars that begin like a number; their constructor decides."""
 _PLAIN_TAGS = ("seq", "map", "merge", "set", "omap", "pairs")
@@ -26,6 +28,23 @@ class YamlLoader(_Base):
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
     yaml_constructors: ClassVar[dict[str | None, Any]] = {}
+
+    # The composer calls these for every node. There are no resolvers by path, which PyYAML's own methods look for.
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        if kind is yaml.ScalarNode:
+            if implicit[0]:
+                for tag, pattern in self.yaml_implicit_resolvers.get(value[:1], ()):
+                    if pattern.match(value):
+                        return tag
+            return STR
+        return MAP if kind is yaml.MappingNode else SEQ
+
+    def descend_resolver(self, current_node: yaml.Node | None, current_index: Any) -> None:
+        pass
+
+    def ascend_resolver(self) -> None:
+        pass
 
 
 def _resolver(tag: str, pattern: str, first: str) -> None:
@@ -102,6 +121,72 @@ def _by_kind(loader: Any, node: yaml.Node) -> Any:
 
 def _nothing(_loader: Any, _node: yaml.Node) -> None:
     return None
+
+
+class NotPlain(Exception):
+    """A document needs the full constructor, or its checks."""
+
+
+class PlainDocument:
+    """Constructs a document of lists, maps with different texts as keys, and plain scalars, in one pass.
+
+    The constructor of PyYAML and the checks of a file need a pass each, and a multiple of the time. Nearly all files are
+    plain. ``max_values`` counts values with aliases expanded.
+    """
+
+    _SCALARS: ClassVar[dict[str, Any]] = {
+        f"{_PREFIX}bool": _bool,
+        f"{_PREFIX}null": _nothing,
+        _NUMBER: _number_or_text,
+    }
+
+    def __init__(self, max_values: int) -> None:
+        self._left = max_values
+        self._collections: dict[int, tuple[Any, int] | None] = {}
+        """Each list or map with its size, by the id of its node; None while it is under construction."""
+
+    def value(self, node: yaml.Node) -> Any:
+        """The value of a node. Raises :class:`NotPlain` for anything else, wrong documents included."""
+        self._left -= 1
+        if self._left < 0:
+            raise NotPlain
+        if isinstance(node, yaml.ScalarNode):
+            return node.value if node.tag == STR else self._scalar(node)
+        known = self._collections.get(id(node), self)
+        if known is None:
+            raise NotPlain  # it contains itself
+        if isinstance(known, tuple):
+            self._left -= known[1]
+            return known[0]
+        self._collections[id(node)] = None
+        before = self._left
+        value = self._map(node) if isinstance(node, yaml.MappingNode) else self._list(node)
+        self._collections[id(node)] = value, before - self._left
+        return value
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        construct = self._SCALARS.get(node.tag)
+        if construct is None:
+            raise NotPlain
+        value = construct(None, node)
+        if value.__class__ is float and not isfinite(value):
+            raise NotPlain
+        return value
+
+    def _map(self, node: yaml.MappingNode) -> dict[str, Any]:
+        if node.tag != MAP:
+            raise NotPlain
+        found: dict[str, Any] = {}
+        for key, item in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
+            if key.tag != STR or not isinstance(key, yaml.ScalarNode) or key.value in found:
+                raise NotPlain
+            found[key.value] = self.value(item)
+        return found
+
+    def _list(self, node: yaml.Node) -> list[Any]:
+        if node.tag != SEQ:
+            raise NotPlain
+        return [self.value(item) for item in cast("list[yaml.Node]", node.value)]
 
 
 YamlLoader.yaml_constructors |= {
