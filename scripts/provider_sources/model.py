@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 #: Metrics that are fractions between 0 and 1. Only these get a threshold: 0.5 is meaningless for a perplexity.
@@ -16,6 +16,12 @@ FRACTIONS = frozenset(
         "schema_compliance", "truthfulqa_mc1", "truthfulqa_mc2",
     }
 )  # fmt: skip
+#: Other metrics with known limits. Everything else counts as unbounded.
+RANGES = {
+    **dict.fromkeys(FRACTIONS, (0, 1)),
+    **dict.fromkeys(("mcc", "matthews_correlation"), (-1, 1)),
+    **dict.fromkeys(("mc1", "mc2", "pem", "qem", "loglikelihood_f1", "maj@n", "codegen_pass@1", "gpqa_pass@k"), (0, 1)),
+}  # fmt: skip
 
 _ABBREVIATIONS = (
     "ACP", "AGIEval", "AIME", "ANLI", "ANSI", "API", "ARC", "ASDiv", "AV", "BabiLong", "BBH", "BBQ",
@@ -43,6 +49,37 @@ class Framework:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What is known of a metric: see ``MetricProperties`` of the server. ``mean``: the score is the mean over samples."""
+
+    name: str
+    range: tuple[float, float] | None = None
+    mean: bool = True
+    lower_is_better: bool = False
+    alias_of: str = ""
+    filter: str = ""
+
+    @classmethod
+    def named(cls, name: str, **facts: Any) -> Metric:
+        """A metric with the limits that its name implies."""
+        facts.setdefault("range", RANGES.get(name.partition(":")[0]))
+        return cls(name=name, **facts)
+
+    def entry(self) -> dict[str, Any]:
+        """The entry for the provider file; empty if nothing but the name is known."""
+        facts: dict[str, Any] = {
+            "range": list(self.range) if self.range else None,
+            "aggregation": None if self.mean else "other",
+            "sample_metric": self.alias_of,
+            "lower_is_better": self.lower_is_better,
+            "alias_of": self.alias_of,
+            "filter": self.filter,
+        }
+        known = {key: value for key, value in facts.items() if value}
+        return {"metric": self.name, **known} if known else {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """One entry of a provider file. Empty and zero mean that the registry has no value."""
 
@@ -59,6 +96,13 @@ class Benchmark:
     primary: str = ""
     lower_is_better: bool = False
     threshold: float | None = None
+    alias_of: str = ""
+    requires: tuple[str, ...] = ()
+    twin: str = ""
+    defaults: dict[str, Any] = field(default_factory=dict[str, Any])
+    groups: str = ""
+    properties: tuple[Metric, ...] = ()
+    score_ranges: tuple[tuple[str, str], ...] = ()
 
     def entry(self) -> dict[str, Any]:
         """Return the entry for the provider file, with its keys in reading order.
@@ -78,11 +122,25 @@ class Benchmark:
             "modalities": [] if self.modalities == ("text",) else list(self.modalities),
         }
         entry = {key: value for key, value in entry.items() if value}
+        if self.alias_of:
+            entry = {"id": self.id, "alias_of": self.alias_of, **entry}
         if self.primary:
             lower = {"lower_is_better": True} if self.lower_is_better else {}
             entry["primary_score"] = {"metric": self.primary, **lower}
             if self.threshold is not None:
                 entry["pass_criteria"] = {"threshold": self.threshold}
+        properties = [facts for metric in self.properties if (facts := metric.entry())]
+        more: dict[str, Any] = {
+            "requires": list(self.requires),
+            "generating_twin": self.twin,
+            "default_parameters": self.defaults,
+            "groups": self.groups,
+            "metric_properties": properties,
+        }
+        entry |= {key: value for key, value in more.items() if value}
+        if self.score_ranges:
+            ranges = [{"range": range_, "meaning": meaning} for range_, meaning in self.score_ranges]
+            entry["agent"] = {"score_ranges": ranges}
         return entry
 
 

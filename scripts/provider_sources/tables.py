@@ -16,7 +16,12 @@ class Table:
     """``head`` goes into the provider file as it stands.
 
     ``categories`` maps a category to ids, in the order of the file; sources that list everything use it to map the
-    framework's own groups instead. ``primary``, ``thresholds`` and ``lower_is_better`` correct what is derived.
+    framework's own groups instead. ``primary``, ``thresholds``, ``filters`` and ``requires`` correct what is derived.
+    ``extra`` are ids that are listed besides, in a category that the released catalogue has.
+
+    ``aliases`` maps ids to the benchmarks that they are other names of, ``metric_aliases`` names of metrics to candidates among
+    the framework's own. ``descriptions``, ``requires``, ``defaults`` (parameters) and ``metrics`` (of tasks in Python) are by id; ``twins`` maps ids to the
+    generating twin.
     """
 
     head: str = ""
@@ -26,6 +31,15 @@ class Table:
     names: dict[str, str] = field(default_factory=dict[str, str])
     skip: list[str] = field(default_factory=list[str])
     no_verdict: list[str] = field(default_factory=list[str])
+    extra: list[str] = field(default_factory=list[str])
+    aliases: dict[str, str] = field(default_factory=dict[str, str])
+    metric_aliases: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    descriptions: dict[str, str] = field(default_factory=dict[str, str])
+    requires: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    defaults: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    twins: dict[str, str] = field(default_factory=dict[str, str])
+    filters: dict[str, str] = field(default_factory=dict[str, str])
+    metrics: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     @classmethod
     def load(cls, provider_id: str) -> Table:

@@ -8,8 +8,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: The last one is how lm_eval names files that are only included.
-_SUFFIXES = (".py", ".yaml", ".yml", ".json", "_yaml")
+_SUFFIXES = (".py", ".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,7 @@ class Wheel:
             files = {
                 name: archive.read(name).decode("utf-8", "replace")
                 for name in archive.namelist()
-                if name.endswith(_SUFFIXES)
+                if name.endswith(_SUFFIXES) or _is_template(name)
             }
         return cls(version=path.name.split("-")[1], files=files)
 
@@ -35,6 +34,12 @@ class Wheel:
             for name in sorted(self.files)
             if name.startswith(f"{folder}/") and name.endswith(suffix)
         }
+
+
+def _is_template(name: str) -> bool:
+    """Whether this may be a file that lm_eval only includes: ``_template``, ``flores``, ``_default_yaml_0.5k``."""
+    file = name.rpartition("/")[2]
+    return "." not in file or "_yaml" in file or "_yml" in file
 
 
 def download(package: str, folder: Path) -> Path:

@@ -128,8 +128,10 @@ def test_names_of_other_benchmarks_that_do_not_fit_are_warnings(tmp_path: Path):
         {"id": "three", "alias_of": "four"},
         {"id": "four", "alias_of": "one"},
     ]
-    config.write("providers/a.yaml", {"id": "a", "any_benchmark": True, "benchmarks": benchmarks})
-    member = {"id": "unlisted", "provider_id": "a"}
+    config.write("providers/a.yaml", {"id": "a", "benchmarks": benchmarks})
+    alias = {"id": "alias", "alias_of": "unlisted"}
+    config.write("providers/b.yaml", {"id": "b", "any_benchmark": True, "benchmarks": [alias]})
+    member = {"id": "unlisted", "provider_id": "b"}
     config.write("collections/c.yaml", {"id": "c", "name": "c", "category": "x", "benchmarks": [member]})
     assert [found["message"] for found in findings(config)] == [
         "benchmarks[0].generating_twin: the provider has no benchmark 'tow'; did you mean 'two'?",
@@ -195,14 +197,14 @@ def test_bundled_collections_without_their_providers_are_named_in_one_line(tmp_p
     (found,) = findings(config)
     assert found["severity"] == "info"
     assert found["message"].startswith(
-        "10 bundled collections without their providers not served: coding-v1, "
+        "13 bundled collections without their providers not served: chat-quick-v1, "
     )
     done = check("--local", "--configdir", str(config.folder))
     assert done.stdout.splitlines()[-1].endswith("1 provider, 0 collections: 0 errors, 0 warnings")
     config.write("config.yaml", {"catalog": {"bundled": True}})
     assert findings(config) == []
     done = check("--local", "--configdir", str(config.folder))
-    assert done.stdout.splitlines()[-1].endswith("10 providers, 10 collections: 0 errors, 0 warnings")
+    assert done.stdout.splitlines()[-1].endswith("11 providers, 13 collections: 0 errors, 0 warnings")
 
 
 def test_text_has_one_line_for_each_problem(tmp_path: Path):

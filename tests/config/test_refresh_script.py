@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+import provider_sources.released
 import refresh_providers
 from provider_sources.frameworks import (
     clear,
@@ -20,8 +23,9 @@ from provider_sources.frameworks import (
     lm_eval,
     ragas,
 )
-from provider_sources.model import Benchmark, Framework, readable, starting_threshold
+from provider_sources.model import Benchmark, Framework, Metric, readable, starting_threshold
 from provider_sources.output import provider_file
+from provider_sources.released import with_released
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
@@ -43,6 +47,14 @@ LM_EVAL = wheel(
           - metric: error
             higher_is_better: false
         """,
+        "lm_eval/tasks/toy/answering.yaml": """
+        task: answering
+        include: _template
+        filter_list: [{name: strict}, {name: flexible-extract}]
+        metric_list: [{metric: exact_match}, {metric: error, aggregation: perplexity}]
+        """,
+        "lm_eval/tasks/toy/_template": "{dataset_path: us/toys, output_type: generate_until, unsafe_code: true}",
+        "lm_eval/tasks/toy/README": "not: [YAML",
         "lm_eval/tasks/toy/shared.yaml": "{dataset_path: us/toys, num_fewshot: 3, output_type: generate_until}",
         "lm_eval/tasks/toy/choosing.yaml": """
         {task: choosing, tag: toys, include: shared.yaml, output_type: multiple_choice, doc_to_choice: [a, b]}""",
@@ -97,6 +109,31 @@ def test_a_group_has_what_it_aggregates() -> None:
     assert group.description == "Mixed tasks on the data set us/toys; mean over 2 tasks."
 
 
+def test_what_a_task_requires_follows_from_its_kind() -> None:
+    adding, choosing, group = read_lm_eval("adding", "choosing", "all_toys")
+    assert (adding.requires, choosing.requires) == (("chat",), ("prompt_logprobs",))
+    assert group.requires == ("chat", "prompt_logprobs")
+    assert (adding.groups, group.groups) == ("", "strata")
+
+
+def test_metrics_have_the_filter_and_the_aggregation_of_the_task() -> None:
+    [answering] = read_lm_eval("answering")
+    assert [metric.entry() for metric in answering.properties] == [
+        {"metric": "exact_match", "range": [0, 1], "filter": "flexible-extract"},
+        {"metric": "error", "aggregation": "other", "lower_is_better": True, "filter": "flexible-extract"},
+    ]
+    assert answering.description.endswith("Runs code that the model writes.")
+    [strict] = read_lm_eval("answering", filters={"answering": "strict"})
+    assert strict.properties[0].filter == "strict"
+    with pytest.raises(KeyError, match="answering has no filter 'gone'"):
+        read_lm_eval("answering", filters={"answering": "gone"})
+
+
+def test_all_names_of_the_harness_are_known() -> None:
+    names = {"adding", "choosing", "coding", "answering", "all_toys", "loose", "toys"}
+    assert lm_eval.tasks({"lm_eval": LM_EVAL}) == names
+
+
 @pytest.mark.parametrize("name", ["missing", "loose"])
 def test_a_name_without_a_score_stops_the_script(name: str) -> None:
     with pytest.raises(KeyError, match=name):
@@ -108,7 +145,9 @@ def test_lighteval_joins_subsets_that_are_scored_alike() -> None:
         {
             "lighteval/metrics/metrics.py": """
 class Metrics(Enum):
-    right = SampleLevelMetric(metric_name="acc", higher_is_better=True)
+    right = SampleLevelMetric(
+        metric_name="acc", higher_is_better=True, category=SamplingMethod.LOGPROBS, corpus_level_fn=np.mean
+    )
     both = SampleLevelMetricGrouping(metric_name=["p", "r"], higher_is_better={"p": True, "r": False})
 """,
             "lighteval/tasks/tasks/toy.py": '''
@@ -142,6 +181,12 @@ normal = LightevalTaskConfig(name="normal", metrics=[Metrics.right(sample_params
     toy = found["toy"]
     assert (toy.category, toy.url, toy.tags) == ("math", "https://example.org/toy", ("math", "toys"))
     assert toy.description == "Scored by acc on the data set us/toy; 2 subsets."
+    assert (toy.requires, toy.groups) == (("prompt_logprobs",), "strata")
+    assert [metric.entry() for metric in toy.properties] == [{"metric": "acc", "range": [0, 1]}]
+    assert [metric.entry() for metric in found["mix:a"].properties] == [
+        {"metric": "p", "aggregation": "other"},
+        {"metric": "r", "aggregation": "other", "lower_is_better": True},
+    ]
 
 
 def test_garak_joins_the_probes_of_a_module() -> None:
@@ -151,6 +196,7 @@ def test_garak_joins_the_probes_of_a_module() -> None:
             "probes.tricks.A": {
                 "active": True,
                 "tags": ["owasp:llm01", "quality:x"],
+                "DEFAULT_PARAMS": {"red_team_model_name": "m"},
                 "modality": {"in": ["text"]},
             },
             "probes.tricks.B": {"active": False, "tags": [], "modality": {"in": ["image", "text"]}},
@@ -163,6 +209,9 @@ def test_garak_joins_the_probes_of_a_module() -> None:
         "garak's probes of the family tricks: 2 in all, 1 active by default."
     )
     assert (tricks.tags, tricks.modalities) == (("owasp-llm01",), ("image", "text"))
+    assert tricks.requires == ("chat", "judge")
+    assert garak.tasks({"garak": files}) == {"tricks", "tricks.A", "tricks.B"}
+    assert garak.read_pipelines({"garak": files}, Table()) == []
 
 
 def test_inspect_follows_a_task_to_the_metrics_of_its_scorers() -> None:
@@ -195,7 +244,8 @@ def opaque():
 def spread():
     return Task(scorer=spreading())
 @scorer(metrics=[mean(), grouped(mean(), "x")])
-def mine(): ...
+def mine():
+    return get_model(role="grader")
 @scorer(metrics=[stderr()])
 def spreading(): ...
 """,
@@ -216,6 +266,9 @@ def spreading(): ...
     assert (direct.name, direct.category, direct.dataset_size) == ("Toy (direct)", "code", 7)
     assert (direct.primary, direct.threshold, found[1].primary) == ("accuracy", 0.5, "")
     assert "sandbox" in direct.description
+    assert (direct.requires, found[1].requires) == (("chat", "sandbox"), ("chat", "sandbox", "judge"))
+    assert [metric.entry() for metric in direct.properties] == [{"metric": "accuracy", "range": [0, 1]}]
+    assert inspect_evals.tasks({"inspect-evals": files}) >= {"inspect_evals/direct", "inspect_evals/spread"}
 
 
 def test_inspect_sets_no_threshold_where_high_may_be_bad() -> None:
@@ -254,6 +307,8 @@ class Private(BaseMetric):
     )
     noise, rubric, too = ragas.read({"ragas": files}, Table())
     assert (noise.id, noise.lower_is_better, noise.threshold) == ("noise", True, 0.2)
+    assert (noise.requires, rubric.requires) == (("judge", "data"), ("data",))
+    assert rubric.properties[0].range == (1, 5)
     assert noise.description == "Score between 0 and 1, computed from question, answer. Lower is better."
     assert (rubric.threshold, too.id, too.threshold) == (None, "rubric_too", None)
     assert too.description == "Score between 1 and 5."
@@ -274,6 +329,7 @@ class PIILeakMetric(BaseMetric):
 def test_deepeval_takes_the_default_threshold() -> None:
     [leak] = deepeval.read({"deepeval": DEEPEVAL}, Table(categories={"safety": ["pii_leak"]}))
     assert (leak.id, leak.category, leak.threshold) == ("pii_leak", "safety", 0.4)
+    assert (leak.primary, leak.requires) == ("pii_leak_score", ("judge", "data"))
     assert leak.description == "DeepEval's PIILeakMetric, computed from input, actual_output. 1 is best."
 
 
@@ -294,16 +350,24 @@ class Helper: ...
             "guidellm/benchmark/schemas/metrics.py": """
 class GenerativeMetrics:
     requests_per_second: StatusDistributionSummary = Field()
-    request_latency: StatusDistributionSummary = Field()
+    prompt_tokens_per_second: StatusDistributionSummary = Field()
+    output_tokens_per_second: StatusDistributionSummary = Field()
+    time_to_first_token_ms: StatusDistributionSummary = Field()
+    inter_token_latency_ms: StatusDistributionSummary = Field()
     maybe: StatusDistributionSummary | None = None
 """,
         }
     )
-    [steady] = guidellm.read(
-        {"guidellm": files}, Table(skip=["alias"], primary={"steady": "request_latency"})
-    )
-    assert steady.metrics == ("requests_per_second", "request_latency")
+    [steady] = guidellm.read({"guidellm": files}, Table(skip=["alias"], primary={"steady": "mean_ttft_ms"}))
+    assert {"requests_per_second", "mean_ttft_ms", "mean_itl_ms"} <= set(steady.metrics)
     assert (steady.lower_is_better, steady.threshold) == (True, None)
+    assert (steady.defaults, steady.requires) == ({"profile": "steady"}, ("chat",))
+
+
+def test_guidellm_stops_if_a_field_that_the_adapter_reads_is_gone() -> None:
+    files = wheel({"guidellm/benchmark/schemas/metrics.py": "class GenerativeMetrics: ..."})
+    with pytest.raises(KeyError, match="time_to_first_token_ms"):
+        guidellm.read({"guidellm": files}, Table())
 
 
 def test_tasks_of_clear_are_read() -> None:
@@ -353,6 +417,84 @@ def test_a_written_file_is_read_back_unchanged() -> None:
     }
 
 
+def test_equal_properties_of_metrics_are_written_once() -> None:
+    properties = (Metric.named("acc"), Metric(name="loss", mean=False, lower_is_better=True))
+    first = replace(benchmark(), properties=properties, defaults={"rate": 1}, twin="b")
+    text = provider_file(TOY, "1.2", "id: toy", [first, replace(first, id="b")])
+    assert "metric_properties: &acc-loss\n" in text
+    assert "metric_properties: *acc-loss\n" in text
+    assert "\n\n  - id: b\n" in text
+    a, b = yaml.safe_load(text)["benchmarks"]
+    assert a["metric_properties"] == b["metric_properties"]
+    assert a["metric_properties"][0] == {"metric": "acc", "range": [0, 1]}
+    assert (a["default_parameters"], a["generating_twin"]) == ({"rate": 1}, "b")
+
+
+FACTS: dict[str, Any] = {
+    "name": "Old",
+    "category": "old",
+    "metrics": ["right", "f1"],
+    "tags": ["t"],
+    "primary_score": {"metric": "right", "lower_is_better": False},
+    "pass_criteria": {"threshold": 0.25},
+    "agent_score_ranges": ["0.0-0.25", "0.25", "0.25+", "0.2-0.5", "0.1"],
+}
+
+
+def released(
+    monkeypatch: pytest.MonkeyPatch, *benchmarks: Benchmark, table: Table, **ids: Any
+) -> list[Benchmark]:
+    facts = [{**FACTS, "id": id_.replace("_", "-"), **changes} for id_, changes in ids.items()]
+    monkeypatch.setattr(provider_sources.released, "released_benchmarks", lambda _: facts)
+    return with_released("toy", benchmarks, table)
+
+
+def test_a_released_benchmark_keeps_its_numbers_beside_what_is_derived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = replace(
+        benchmark("a"),
+        properties=(Metric(name="acc", range=(0, 1)), Metric(name="4096")),
+        lower_is_better=True,
+        requires=("chat",),
+    )
+    table = Table(metric_aliases={"right": ["acc"]}, twins={"a": "b"}, defaults={"a": {"n": 1}})
+    a, b = released(monkeypatch, own, benchmark("b"), table=table, a={})
+    assert (a.name, a.category, a.metrics) == ("Old", "old", ("right", "f1", "acc", "4096"))
+    assert (a.primary, a.lower_is_better, a.threshold) == ("right", False, 0.25)
+    assert (a.requires, a.twin, a.defaults) == (("chat",), "b", {"n": 1})
+    assert [metric.entry() for metric in a.properties if metric.entry()] == [
+        {"metric": "right", "range": [0, 1], "sample_metric": "acc", "alias_of": "acc"},
+        {"metric": "f1", "range": [0, 1]},
+        {"metric": "acc", "range": [0, 1], "lower_is_better": True},
+    ]
+    assert [meaning for _, meaning in a.score_ranges] == [
+        "below the default threshold: does not pass",
+        "the default threshold itself",
+        "above the default threshold: passes",
+        "around the default threshold",
+        "near the default threshold",
+    ]
+    assert b == benchmark("b")
+
+
+def test_released_ids_that_the_framework_lacks_are_aliases_or_described(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(aliases={"x-a": "a", "y": "unlisted"}, descriptions={"y": "D."}, requires={"y": ["data"]})
+    lower = {"primary_score": {"metric": "right", "lower_is_better": True}}
+    _, alias, described = released(monkeypatch, benchmark("a"), table=table, x_a={}, y=lower)
+    assert (alias.id, alias.alias_of, alias.description) == ("x-a", "a", "Another name of a. d: e")
+    assert (described.alias_of, described.requires) == ("unlisted", ("data",))
+    assert [meaning for _, meaning in described.score_ranges][:3] == [
+        "below the default threshold: passes",
+        "the default threshold itself",
+        "above the default threshold: does not pass",
+    ]
+    with pytest.raises(KeyError, match="'z': neither"):
+        released(monkeypatch, table=Table(), z={})
+
+
 def test_a_file_is_refused_with_a_benchmark_twice_or_an_unknown_primary_score() -> None:
     with pytest.raises(ValueError, match="'a' twice"):
         provider_file(TOY, "1.2", "", [benchmark(), benchmark()])
@@ -387,13 +529,30 @@ def test_the_script_writes_only_the_file_of_the_given_provider(
         path = folder / f"{package.replace('-', '_')}-1.2-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("clear_eval/pipeline/constants.py", 'SCORE_COL = "score"')
-            archive.writestr("clear_eval/pipeline/use_cases/use_case_utils.py", 'x = name == "math"')
+            archive.writestr("clear_eval/pipeline/use_cases/use_case_utils.py", 'x = name == "agent"')
             archive.writestr("clear_eval/picture.png", b"\x89")
         return path
 
     monkeypatch.setattr(refresh_providers, "download", download)
     assert refresh_providers.main(["--only", "ibm-clear", "--output", str(tmp_path)]) == 0
-    assert [file.name for file in tmp_path.iterdir()] == ["ibm-clear.yaml"]
-    written = yaml.safe_load((tmp_path / "ibm-clear.yaml").read_text("utf-8"))
-    assert [b["id"] for b in written["benchmarks"]] == ["math"]
-    assert capsys.readouterr().out == "ibm-clear: 1 benchmarks from clear-eval 1.2\n"
+    assert [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.*")] == ["providers/ibm-clear.yaml"]
+    agent, released = yaml.safe_load((tmp_path / "providers" / "ibm-clear.yaml").read_text("utf-8"))[
+        "benchmarks"
+    ]
+    assert agent["requires"] == ["judge", "data"]
+    assert (released["id"], released["alias_of"]) == ("agentic-evaluation", "agent")
+    assert capsys.readouterr().out == "ibm-clear: 2 benchmarks from clear-eval 1.2\n"
+
+
+def test_the_script_writes_the_names_of_all_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = {"probes": {"probes.tricks.A": {"active": True}, "probes.base.Probe": {}}}
+
+    def download(_package: str, folder: Path) -> Path:
+        path = folder / "garak-1.2-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("garak/resources/plugin_cache.json", json.dumps(index))
+        return path
+
+    monkeypatch.setattr(refresh_providers, "download", download)
+    assert refresh_providers.main(["--only", "garak", "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "tasks" / "garak.txt").read_text("utf-8") == "tricks\ntricks.A\n"

@@ -96,7 +96,7 @@ def lint(
     }
     for provider in providers:
         for index, benchmark in enumerate(provider.config.benchmarks):
-            errors = [_wrong_metric(benchmark, benchmark), *_wrong_names(benchmark, benchmarks[provider.id])]
+            errors = [_wrong_metric(benchmark, benchmark), *_wrong_names(benchmark, provider.config)]
             for error in filter(None, errors):
                 yield warning(provider.file, f"benchmarks[{index}].{error}")
     for collection in collections:
@@ -195,17 +195,19 @@ def _wrong_metric(benchmark: ProviderBenchmark | BenchmarkRef, defined: Provider
     return f"primary_score.metric: the benchmark has no metric '{score.metric}'{similar}"
 
 
-def _wrong_names(benchmark: ProviderBenchmark, offered: Mapping[str, ProviderBenchmark]) -> Iterator[str]:
+def _wrong_names(benchmark: ProviderBenchmark, provider: ProviderConfig) -> Iterator[str]:
     """Problems of the names of other benchmarks of the provider, beginning with their keys."""
     for key, name in (("alias_of", benchmark.alias_of), ("generating_twin", benchmark.generating_twin)):
         if not name:
             continue
-        if name not in offered:
-            yield f"{key}: the provider has no benchmark '{name}'{_similar(name, offered)}"
+        other = offered_benchmark(provider, name)
+        if other is None:
+            similar = _similar(name, [each.id for each in provider.benchmarks])
+            yield f"{key}: the provider has no benchmark '{name}'{similar}"
         elif name == benchmark.id:
             yield f"{key}: names the benchmark itself; name another one, or remove the key"
-        elif key == "alias_of" and offered[name].alias_of:
-            yield f"alias_of: '{name}' is an alias itself; name '{offered[name].alias_of}'"
+        elif key == "alias_of" and other.alias_of:
+            yield f"alias_of: '{name}' is an alias itself; name '{other.alias_of}'"
 
 
 class _Warnings:

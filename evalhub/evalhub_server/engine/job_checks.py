@@ -7,16 +7,16 @@ from typing import Any, cast
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.job_checks import checked_benchmarks, plan_warnings
-from evalhub_server.domain.planning import offered_benchmark
+from evalhub_server.domain.resource import ProviderRecord
 from evalhub_server.domain.struct_fields import unknown_key
 from evalhub_server.domain.validation import decode_job, parse, validate
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_creation import JobCreator
 from evalhub_server.engine.resources import ResourceService
+from evalhub_server.engine.task_names import offers
 from evalhub_server.errors import ApiError, FieldError
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.job_check import JobCheck
-from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.tracking import Tracker
 
@@ -66,7 +66,7 @@ class JobChecker:
         """Find all providers and benchmarks that do not exist; a create reports the first one only."""
         if request.collection is not None:
             return
-        providers: dict[str, ProviderConfig | None] = {}
+        providers: dict[str, ProviderRecord | None] = {}
         errors: list[FieldError] = []
         first: ApiError | None = None
         for index, benchmark in enumerate(request.benchmarks):
@@ -79,16 +79,16 @@ class JobChecker:
                 errors.append(
                     FieldError(f"benchmarks[{index}].provider_id", f"provider '{name}' does not exist")
                 )
-            elif offered_benchmark(provider, benchmark.id) is None:
+            elif not offers(provider, benchmark.id):
                 first = first or problems.does_not_exist("benchmark", benchmark.id)
                 text = f"provider '{name}' has no benchmark '{benchmark.id}'"
                 errors.append(FieldError(f"benchmarks[{index}].id", text))
         if first is not None:
             raise ApiError(first.status, first.code, first.message, errors=errors)
 
-    async def _provider(self, provider_id: str, identity: Identity) -> ProviderConfig | None:
+    async def _provider(self, provider_id: str, identity: Identity) -> ProviderRecord | None:
         try:
-            return (await self._resources.get_provider(provider_id, identity)).config
+            return await self._resources.get_provider(provider_id, identity)
         except ApiError as error:
             if error.status != 404:
                 raise

@@ -29,6 +29,7 @@ from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.engine.task_names import offers
 from evalhub_server.errors import ApiError, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.rerun import RerunRequest
@@ -159,10 +160,14 @@ class JobCreator:
         if 0 <= self._max_benchmarks < len(benchmarks):
             raise problems.too_many_benchmarks(len(benchmarks), self._max_benchmarks)
         providers = {
-            provider_id: (await self._resources.get_provider(provider_id, identity)).config
+            provider_id: await self._resources.get_provider(provider_id, identity)
             for provider_id in dict.fromkeys(benchmark.provider_id for benchmark in benchmarks)
         }
-        job_plan = plan(request, collection, benchmarks, providers)
+        for benchmark in benchmarks:
+            if not offers(providers[benchmark.provider_id], benchmark.id):
+                raise problems.does_not_exist("benchmark", benchmark.id)
+        configs = {provider_id: provider.config for provider_id, provider in providers.items()}
+        job_plan = plan(request, collection, benchmarks, configs)
         await self._runtime.admit(request, job_plan, identity.tenant)
         return PlannedJob(request=request, plan=job_plan, collection=collection)
 

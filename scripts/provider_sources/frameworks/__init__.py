@@ -22,27 +22,32 @@ from provider_sources.wheel import Wheel
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """``read`` gets the wheels of ``packages`` by their names."""
+    """``read`` gets the wheels of ``packages`` by their names; ``tasks`` returns every name that the framework runs."""
 
     framework: Framework
     read: Callable[[dict[str, Wheel], Table], list[Benchmark]]
     packages: tuple[str, ...]
+    tasks: Callable[[dict[str, Wheel]], set[str]] | None = None
 
 
 def _source(
-    framework: Framework, read: Callable[[dict[str, Wheel], Table], list[Benchmark]], *more_packages: str
+    framework: Framework,
+    read: Callable[[dict[str, Wheel], Table], list[Benchmark]],
+    *more_packages: str,
+    tasks: Callable[[dict[str, Wheel]], set[str]] | None = None,
 ) -> Source:
-    return Source(framework=framework, read=read, packages=(framework.package, *more_packages))
+    return Source(framework=framework, read=read, packages=(framework.package, *more_packages), tasks=tasks)
 
 
 SOURCES = {
     source.framework.provider_id: source
     for source in (
-        _source(lm_eval.FRAMEWORK, lm_eval.read),
+        _source(lm_eval.FRAMEWORK, lm_eval.read, tasks=lm_eval.tasks),
         _source(lighteval.FRAMEWORK, lighteval.read),
         _source(guidellm.FRAMEWORK, guidellm.read),
-        _source(garak.FRAMEWORK, garak.read),
-        _source(inspect_evals.FRAMEWORK, inspect_evals.read, "inspect-ai"),
+        _source(garak.FRAMEWORK, garak.read, tasks=garak.tasks),
+        _source(garak.PIPELINES, garak.read_pipelines),
+        _source(inspect_evals.FRAMEWORK, inspect_evals.read, "inspect-ai", tasks=inspect_evals.tasks),
         _source(ragas.FRAMEWORK, ragas.read),
         _source(deepeval.FRAMEWORK, deepeval.read),
         _source(clear.FRAMEWORK, clear.read),

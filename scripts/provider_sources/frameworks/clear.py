@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from provider_sources import syntax
-from provider_sources.model import Benchmark, Framework
+from provider_sources.model import Benchmark, Framework, Metric
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
@@ -33,6 +33,8 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
             tags=("error-analysis", "llm-as-judge"),
             primary=metric,
             threshold=table.thresholds.get(name, 0.7),
+            requires=("judge", "data"),
+            properties=(Metric(name=metric, range=(0, 1)),),
         )
         for name in sorted(set(names) - set(table.skip))
     ]

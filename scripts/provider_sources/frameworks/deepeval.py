@@ -6,7 +6,7 @@ import ast
 import re
 
 from provider_sources import syntax
-from provider_sources.model import Benchmark, Framework
+from provider_sources.model import Benchmark, Framework, Metric
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
@@ -51,13 +51,17 @@ def _benchmark(name: str, category: str, class_: ast.ClassDef, table: Table) -> 
         if isinstance(item, ast.Attribute)
     ]
     computed = f", computed from {', '.join(needs)}" if needs else ""
+    judged = init is not None and any(argument.arg == "model" for argument in init.args.args)
     return Benchmark(
         id=name,
         category=category,
         description=f"DeepEval's {class_.name}{computed}. 1 is best.",
-        metrics=(name,),
-        primary=name,
+        # As the community's adapter reports it.
+        metrics=(f"{name}_score",),
+        primary=f"{name}_score",
         threshold=table.thresholds.get(name, threshold if isinstance(threshold, int | float) else None),
+        requires=("judge", "data") if judged else ("data",),
+        properties=(Metric(name=f"{name}_score", range=(0, 1)),),
     )
 
 

@@ -1,11 +1,11 @@
-"""guidellm: load profiles by their registered names, metrics by the fields of ``GenerativeMetrics``."""
+"""guidellm: load profiles by their registered names; the metrics are those that the community's adapter reports."""
 
 from __future__ import annotations
 
 import ast
 
 from provider_sources import syntax
-from provider_sources.model import Benchmark, Framework
+from provider_sources.model import Benchmark, Framework, Metric
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
@@ -17,12 +17,26 @@ FRAMEWORK = Framework(
     thresholds="left to the job: they depend on the hardware",
 )
 _PROFILES = "guidellm/benchmark/profiles"
-_METRICS = "guidellm/benchmark/schemas/metrics.py"
-_LOWER = ("latency", "time_to", "time_per")
+#: The adapter's names, and the fields of guidellm that they are means of.
+_METRICS = {
+    "requests_per_second": "requests_per_second",
+    "prompt_tokens_per_second": "prompt_tokens_per_second",
+    "output_tokens_per_second": "output_tokens_per_second",
+    "mean_ttft_ms": "time_to_first_token_ms",
+    "mean_itl_ms": "inter_token_latency_ms",
+}
+_FIELDS = "guidellm/benchmark/schemas/metrics.py"
+_LOWER = ("mean_ttft_ms", "mean_itl_ms")
 
 
 def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
-    """One benchmark per profile that the table has no reason to skip; none has a threshold, hardware decides."""
+    """One benchmark per profile that the table has no reason to skip; none has a threshold, hardware decides.
+
+    The adapter takes the profile from the parameters, not from the benchmark's id.
+
+    Raises:
+        KeyError: this release lacks a field that the adapter reads.
+    """
     wheel = wheels[FRAMEWORK.package]
     names = [
         name
@@ -32,7 +46,9 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
         if isinstance(decorator, ast.Call) and syntax.called(decorator) == "register"
         for name in syntax.texts(decorator.args[0])
     ]
-    metrics = tuple(_metrics(syntax.parse(wheel.files[_METRICS])))
+    fields = set(_fields(syntax.parse(wheel.files[_FIELDS])))
+    if missing := sorted(set(_METRICS.values()) - fields):
+        raise KeyError(f"not in this release of {FRAMEWORK.package}: {' '.join(missing)}")
     benchmarks: list[Benchmark] = []
     for name in sorted(set(names) - set(table.skip)):
         primary = table.primary.get(name, "requests_per_second")
@@ -40,17 +56,23 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
             Benchmark(
                 id=name,
                 category="performance",
-                description=f"Load on the endpoint with GuideLLM's profile {name}; rates, latencies and token counts.",
-                metrics=metrics,
+                description=f"Load on the endpoint with GuideLLM's profile {name}; requests and tokens per second, and latencies.",
+                metrics=tuple(_METRICS),
                 tags=("latency", "performance", "throughput"),
                 primary=primary,
-                lower_is_better=primary.startswith(_LOWER) or "latency" in primary,
+                lower_is_better=primary in _LOWER,
+                requires=("chat",),
+                defaults={"profile": name},
+                properties=tuple(
+                    Metric(name=metric, mean=False, lower_is_better=metric in _LOWER and metric != primary)
+                    for metric in _METRICS
+                ),
             )
         )
     return benchmarks
 
 
-def _metrics(tree: ast.Module) -> list[str]:
+def _fields(tree: ast.Module) -> list[str]:
     """The distributions that every run has; optional ones and those per modality are left out."""
     return [
         node.target.id

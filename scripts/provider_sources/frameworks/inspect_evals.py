@@ -9,7 +9,7 @@ from typing import Any, cast
 import yaml
 
 from provider_sources import syntax
-from provider_sources.model import Benchmark, Framework, starting_threshold
+from provider_sources.model import Benchmark, Framework, Metric, starting_threshold
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
@@ -17,6 +17,15 @@ FRAMEWORK = Framework(provider_id="inspect", package="inspect-evals", title="Ins
 _DEPTH = 3
 _SPREAD = {"stderr", "std", "var"}
 Functions = dict[str, ast.FunctionDef | ast.AsyncFunctionDef]
+
+
+def tasks(wheels: dict[str, Wheel]) -> set[str]:
+    """All tasks of all evaluations."""
+    names: set[str] = set()
+    for text in wheels[FRAMEWORK.package].under("inspect_evals", "/eval.yaml").values():
+        listed: list[dict[str, Any]] = yaml.safe_load(text).get("tasks") or []
+        names |= {f"inspect_evals/{task['name']}" for task in listed}
+    return names
 
 
 def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
@@ -30,12 +39,13 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
         for task in cast("list[dict[str, Any]]", listing.get("tasks") or []):
             metrics = tuple(dict.fromkeys(_task_metrics(str(task["name"]), functions)))
             if set(metrics) - _SPREAD and task["name"] not in table.skip:
-                found.append(_benchmark(listing, task, metrics, table))
+                judged = _is_judged(str(task["name"]), functions)
+                found.append(_benchmark(listing, task, metrics, table, judged=judged))
     return sorted(found, key=lambda benchmark: benchmark.id)
 
 
 def _benchmark(
-    listing: dict[str, Any], task: dict[str, Any], metrics: tuple[str, ...], table: Table
+    listing: dict[str, Any], task: dict[str, Any], metrics: tuple[str, ...], table: Table, *, judged: bool
 ) -> Benchmark:
     group, samples = str(listing.get("group", "")), task.get("dataset_samples")
     title = str(listing.get("title", "")).partition(":")[0]
@@ -58,6 +68,13 @@ def _benchmark(
         tags=tuple(sorted({label.lower().replace(" ", "-") for label in labels})),
         primary=primary,
         threshold=starting_threshold(primary),
+        requires=("chat", *(["sandbox"] if sandbox else []), *(["judge"] if judged else [])),
+        # Of other metrics it is unknown how they summarise the samples' scores.
+        properties=tuple(
+            Metric.named(metric, mean=metric in ("mean", "accuracy"))
+            for metric in metrics
+            if metric not in _SPREAD
+        ),
     )
 
 
@@ -73,23 +90,40 @@ def _functions(wheel: Wheel, folder: str) -> Functions:
     return found
 
 
-def _task_metrics(name: str, functions: Functions, depth: int = 0) -> Iterator[str]:
+def _task_metrics(name: str, functions: Functions) -> Iterator[str]:
     """Metrics of ``Task(scorer=…, metrics=…)`` in the function, or in one that it calls."""
+    for task, function in _task_calls(name, functions):
+        own = list(_metric_names(syntax.keyword(task, "metrics")))
+        scorers = _values(syntax.keyword(task, "scorer"), function)
+        yield from own or [m for scorer in scorers for m in _scorer_metrics(scorer, functions)]
+
+
+def _is_judged(name: str, functions: Functions) -> bool:
+    """Whether a scorer of the task calls a model."""
+    return any(
+        scorer.startswith("model_graded") or any(syntax.calls(functions[scorer], "get_model"))
+        for task, function in _task_calls(name, functions)
+        for scorer in _values(syntax.keyword(task, "scorer"), function)
+        if scorer in functions
+    )
+
+
+def _task_calls(
+    name: str, functions: Functions, depth: int = 0
+) -> Iterator[tuple[ast.Call, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Calls of ``Task(…)`` in the function, or in one that it calls, with the function."""
     function = functions.get(name)
     if function is None or depth > _DEPTH:
         return
     tasks = list(syntax.calls(function, "Task"))
-    for task in tasks:
-        own = list(_metric_names(syntax.keyword(task, "metrics")))
-        scorers = _values(syntax.keyword(task, "scorer"), function)
-        yield from own or [m for scorer in scorers for m in _scorer_metrics(scorer, functions)]
+    yield from ((task, function) for task in tasks)
     if not tasks:
         inner = [
             node for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None
         ]
         for node in inner:
             if isinstance(node.value, ast.Call) and syntax.called(node.value) != name:
-                yield from _task_metrics(syntax.called(node.value), functions, depth + 1)
+                yield from _task_calls(syntax.called(node.value), functions, depth + 1)
 
 
 def _values(node: ast.expr | None, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:

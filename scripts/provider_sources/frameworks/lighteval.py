@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from provider_sources import syntax
-from provider_sources.model import Benchmark, Framework, starting_threshold
+from provider_sources.model import Benchmark, Framework, Metric, starting_threshold
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
@@ -15,8 +16,18 @@ FRAMEWORK = Framework(provider_id="lighteval", package="lighteval", title="Light
 _TASKS = "lighteval/tasks/tasks"
 _METRICS = "lighteval/metrics/metrics.py"
 _DIRECTION = "higher_is_better"
-#: Metric names with the direction of each.
-Metrics = dict[str, bool]
+_NEEDS = {"LOGPROBS": "prompt_logprobs", "PERPLEXITY": "prompt_logprobs", "GENERATIVE": "chat"}
+
+
+class Facts(NamedTuple):
+    """What is known of a metric. ``requires`` is empty if its definition does not name the kind of requests."""
+
+    higher: bool
+    requires: str = ""
+    mean: bool = False
+
+
+Metrics = dict[str, Facts]
 
 
 def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
@@ -51,7 +62,7 @@ def _benchmark(name: str, members: list[tuple[str, Metrics, str]], doc: str, tab
     where = f" on the data set {sources[0]}" if len(sources) == 1 else ""
     paper = re.search(r"https?://\S+", _section(doc, "paper"))
     primary = table.primary.get(name) or next(iter(metrics))
-    lower = not metrics[primary]
+    lower = not metrics[primary].higher
     return Benchmark(
         id=name,
         name=table.names.get(name, ""),
@@ -63,6 +74,12 @@ def _benchmark(name: str, members: list[tuple[str, Metrics, str]], doc: str, tab
         primary="" if name in table.no_verdict else primary,
         lower_is_better=lower,
         threshold=table.thresholds.get(name, starting_threshold(primary, lower_is_better=lower)),
+        requires=tuple(sorted({facts.requires for facts in metrics.values() if facts.requires})),
+        groups="strata" if len(members) > 1 else "",
+        properties=tuple(
+            Metric.named(metric, mean=facts.mean, lower_is_better=metric != primary and not facts.higher)
+            for metric, facts in metrics.items()
+        ),
     )
 
 
@@ -94,7 +111,7 @@ def _with_parameters(item: ast.expr, metrics: Metrics) -> Metrics:
     if not all(isinstance(value, ast.Constant) for value in parameters.values):
         return {}
     suffix = "&".join(f"{syntax.text(key)}={getattr(value, 'value', None)}" for key, value in pairs)
-    return {f"{metric}:{suffix}": higher for metric, higher in metrics.items()}
+    return {f"{metric}:{suffix}": facts for metric, facts in metrics.items()}
 
 
 def _definitions(tree: ast.Module) -> Iterator[tuple[str, Metrics]]:
@@ -104,10 +121,12 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str, Metrics]]:
             continue
         names = syntax.texts(syntax.keyword(node.value, "metric_name"))
         direction = syntax.keyword(node.value, _DIRECTION)
+        requires = _NEEDS.get(syntax.called(syntax.keyword(node.value, "category") or node), "")
+        mean = syntax.called(syntax.keyword(node.value, "corpus_level_fn") or node) == "mean"
         if names:
             yield (
                 syntax.called(node.targets[0]),
-                {name: _higher(direction, name) for name in names},
+                {name: Facts(_higher(direction, name), requires, mean) for name in names},
             )
 
 

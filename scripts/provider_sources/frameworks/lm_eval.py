@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from provider_sources import syntax
-from provider_sources.model import Benchmark, Framework, starting_threshold
+from provider_sources.model import Benchmark, Framework, Metric, starting_threshold
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
@@ -52,26 +52,33 @@ class Registry:
     """Tasks and groups by name. Files are parsed on demand: there are fourteen thousand."""
 
     def __init__(self, wheel: Wheel) -> None:
-        self._files = wheel.under(_TASKS, "yaml")
+        self._files = wheel.under(_TASKS, "")
         self._parsed: dict[str, Config] = {}
         self._path_of: dict[str, str] = {}
         self._tagged: dict[str, list[str]] = {}
         for path in self._files:
+            if not path.endswith("yaml"):
+                continue  # included at most
             config = self._load(path)
             name = (
                 config.get("group") if "class" not in config and config.get("group") else config.get("task")
             )
             if isinstance(name, str):
                 self._path_of.setdefault(name, path)
-                for tag in _names(config.get("tag")):
+                for tag in _names(self._merged(path).get("tag")):
                     self._tagged.setdefault(tag, []).append(name)
         metrics = syntax.parse(wheel.files.get("lm_eval/api/metrics.py", ""))
         registry = syntax.parse(wheel.files.get("lm_eval/api/registry.py", ""))
         self.higher_is_better = dict(_registered(metrics))
+        self.aggregation = dict(_aggregations(metrics))
         self.default_metrics = dict(_default_metrics(registry))
 
     def __contains__(self, name: str) -> bool:
         return name in self._path_of
+
+    def names(self) -> set[str]:
+        """The names of all tasks, groups and tags."""
+        return {*self._path_of, *self._tagged}
 
     def config(self, name: str) -> Config:
         """The whole configuration, includes merged; local keys win."""
@@ -93,7 +100,7 @@ class Registry:
                 yield from self._leaves(task, settings, seen)
             return
         config: Config = (self.config(name) if name in self else {}) | own
-        if "group" not in config or "class" in config:
+        if not _is_group(config):
             yield config | settings
             return
         for_tasks = {key: value for key, value in config.items() if key not in _GROUP_KEYS} | settings
@@ -116,6 +123,11 @@ class Registry:
         return merged | config
 
 
+def tasks(wheels: dict[str, Wheel]) -> set[str]:
+    """The names of all tasks, groups and tags."""
+    return Registry(wheels[FRAMEWORK.package]).names()
+
+
 def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
     """The tasks and groups that the table names.
 
@@ -123,14 +135,11 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
         KeyError: the registry lacks one of them, or it has no score of its own.
     """
     registry = Registry(wheels[FRAMEWORK.package])
-    missing = [name for names in table.categories.values() for name in names if name not in registry]
-    if missing:
+    listed = {name: category for category, names in table.categories.items() for name in names}
+    listed |= dict.fromkeys(table.extra, "general")
+    if missing := [name for name in listed if name not in registry]:
         raise KeyError(f"not in this release of {FRAMEWORK.package}: {' '.join(missing)}")
-    return [
-        _benchmark(name, category, registry, table)
-        for category, names in table.categories.items()
-        for name in names
-    ]
+    return [_benchmark(name, category, registry, table) for name, category in listed.items()]
 
 
 def _benchmark(name: str, category: str, registry: Registry, table: Table) -> Benchmark:
@@ -138,12 +147,12 @@ def _benchmark(name: str, category: str, registry: Registry, table: Table) -> Be
     directions: dict[str, bool] = {}
     for leaf in reversed(leaves):
         directions |= _metrics(leaf, registry)
-    if "group" in config:
+    if _is_group(config):
         listed = [str(item["metric"]) for item in _maps(config.get("aggregate_metric_list"))]
         # A group defines only what is averaged; the direction comes from its tasks.
         metrics = list(dict.fromkeys(metric.removeprefix("function:") for metric in listed))
     else:
-        metrics = list(_metrics(config, registry))
+        metrics = list(_metrics(config, registry)) or table.metrics.get(name, [])
     if not metrics:
         raise KeyError(f"{name} has no score of its own in {FRAMEWORK.package}")
     primary = table.primary.get(name) or ("acc_norm" if "acc_norm" in metrics else metrics[0])
@@ -162,7 +171,55 @@ def _benchmark(name: str, category: str, registry: Registry, table: Table) -> Be
         primary="" if name in table.no_verdict else primary,
         lower_is_better=lower,
         threshold=table.thresholds.get(name, derived),
+        requires=_requires(leaves),
+        groups="strata" if _is_group(config) and len(leaves) > 1 else "",
+        properties=tuple(
+            Metric.named(
+                metric,
+                lower_is_better=metric != primary and not directions.get(metric, True),
+                mean=all(_is_mean(metric, leaf, registry) for leaf in leaves) and _is_pooled(metric, config),
+                filter=_filter(metric, config, table.filters.get(name, "")),
+            )
+            for metric in metrics
+        ),
     )
+
+
+def _requires(leaves: list[Config]) -> tuple[str, ...]:
+    """Log-likelihoods of given answers need the log-probabilities of prompts, generation needs chat only."""
+    kinds = {str(leaf.get("output_type", "generate_until")) == "generate_until" for leaf in leaves}
+    return tuple(name for name, kind in (("chat", True), ("prompt_logprobs", False)) if kind in kinds)
+
+
+def _is_mean(metric: str, task: Config, registry: Registry) -> bool:
+    """Whether the task's score is the mean of the samples' scores."""
+    for item in _maps(task.get("metric_list")):
+        if str(item["metric"]).removeprefix("function:") == metric:
+            return str(item.get("aggregation") or registry.aggregation.get(metric, "mean")) == "mean"
+    return registry.aggregation.get(metric, "mean") == "mean"
+
+
+def _is_pooled(metric: str, config: Config) -> bool:
+    """Whether a group's score is the mean over all samples, and not over its tasks. True for a task."""
+    items = [item for item in _maps(config.get("aggregate_metric_list")) if item["metric"] == metric]
+    return all(bool(item.get("weight_by_size", True)) for item in items)
+
+
+def _filter(metric: str, config: Config, chosen: str) -> str:
+    """The filter of the metric: of several, the chosen one, else the one that finds the answer in a chat model's text."""
+    if _is_group(config):
+        items = [item for item in _maps(config.get("aggregate_metric_list")) if item["metric"] == metric]
+        names = [name for item in items for name in _names(item.get("filter_list"))]
+    else:
+        names = [str(item["name"]) for item in _maps(config.get("filter_list"))]
+    if chosen and chosen not in names:
+        raise KeyError(f"{config.get('group') or config.get('task')} has no filter '{chosen}': {names}")
+    return chosen or ("flexible-extract" if "flexible-extract" in names else next(iter(names), ""))
+
+
+def _is_group(config: Config) -> bool:
+    """Whether a configuration is of a group; tasks in Python may name one that they belong to."""
+    return "group" in config and "class" not in config
 
 
 def _answers(task: Config) -> int:
@@ -179,11 +236,12 @@ def _description(config: Config, leaves: list[Config], choices: int) -> str:
     sources = sorted({str(leaf["dataset_path"]) for leaf in leaves if leaf.get("dataset_path")})
     sources = [source for source in sources if source not in ("json", "csv", "text", "parquet")]
     where = f" on the data set {sources[0]}" if len(sources) == 1 else ""
-    if "group" not in config and config.get("dataset_name") and where:
+    if not _is_group(config) and config.get("dataset_name") and where:
         where += f" ({config['dataset_name']})"
     if len(sources) > 1:
         where = f" on {len(sources)} data sets"
-    return f"{kind}{where}{f'; mean over {len(leaves)} tasks' if 'group' in config else ''}."
+    unsafe = " Runs code that the model writes." if any(leaf.get("unsafe_code") for leaf in leaves) else ""
+    return f"{kind}{where}{f'; mean over {len(leaves)} tasks' if _is_group(config) else ''}.{unsafe}"
 
 
 def _metrics(config: Config, registry: Registry) -> dict[str, bool]:
@@ -223,6 +281,13 @@ def _registered(tree: Any) -> Iterator[tuple[str, bool]]:
         name, higher = syntax.text(syntax.keyword(call, "metric")), syntax.keyword(call, "higher_is_better")
         if name is not None and higher is not None:
             yield name, bool(getattr(higher, "value", True))
+
+
+def _aggregations(tree: Any) -> Iterator[tuple[str, str]]:
+    for call in syntax.calls(tree, "register_metric"):
+        name = syntax.text(syntax.keyword(call, "metric"))
+        if name is not None:
+            yield name, syntax.text(syntax.keyword(call, "aggregation")) or "mean"
 
 
 def _default_metrics(tree: Any) -> Iterator[tuple[str, list[str]]]:

@@ -6,7 +6,7 @@ import ast
 import re
 
 from provider_sources import syntax
-from provider_sources.model import Benchmark, Framework
+from provider_sources.model import Benchmark, Framework, Metric
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
@@ -46,7 +46,16 @@ def _benchmark(name: str, class_: ast.ClassDef, siblings: dict[str, ast.ClassDef
         primary=name,
         lower_is_better=lower,
         threshold=table.thresholds.get(name, threshold),
+        requires=_requires(class_),
+        properties=(Metric(name=name, range=(lowest, highest)),),
     )
+
+
+def _requires(class_: ast.ClassDef) -> tuple[str, ...]:
+    init = syntax.method(class_, "__init__")
+    names = {argument.arg for argument in init.args.args} if init else set[str]()
+    models = [need for name, need in (("llm", "judge"), ("embeddings", "embeddings")) if name in names]
+    return (*models, "data")
 
 
 def _name(class_: ast.ClassDef) -> str | None:
