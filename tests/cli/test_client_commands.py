@@ -136,7 +136,7 @@ def test_run_names_what_the_endpoint_lacks_before_it_submits(
 ):
     reply = Reply(status, json.dumps(answer).encode())
     with AnsweringServer(lambda _: reply) as endpoint:
-        model = ("--model", f"m={endpoint.url}/v1")
+        model = ("--model", f"m={endpoint.url}")  # the adapters, too, add /v1
         done = command({**env, "OPENAI_API_KEY": "k"}, "run", *model, "-b", "demanding/needy")
         (probe,) = endpoint.requests
     assert done.returncode == 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from evalhub_common.adapter.console import complain, say
+from evalhub_common.adapter.declared import task_name, with_declared_metrics
 from evalhub_common.adapter.errors import (
     BenchmarkFailed,
     EventRefused,
@@ -44,6 +45,11 @@ class Run:
     samples: Path
     previous_samples: Path | None
     artifacts: Path | None
+
+    @property
+    def task(self) -> str:
+        """The framework's name of the benchmark, which events do not use."""
+        return task_name(self.document)
 
     @property
     def results(self) -> Path:
@@ -143,15 +149,16 @@ def _complete(adapter: Adapter, run: Run) -> None:
     )
     run.events.running("initializing")
     result = adapter.evaluate(run)
+    metrics = with_declared_metrics(result.metrics, run.document)
     run.events.running("persisting_artifacts")
     # Written to disk, so that the result survives if the last event is never accepted.
     run.results.mkdir(parents=True, exist_ok=True)
-    (run.results / "metrics.json").write_text(dump(result.metrics) + "\n", encoding="utf-8")
+    (run.results / "metrics.json").write_text(dump(metrics) + "\n", encoding="utf-8")
     if result.warning:
         say(f"warning: {result.warning}")
-    say("result: " + ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items()))
+    say("result: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     run.events.completed(
-        result.metrics,
+        metrics,
         additional_info={
             "adapter": f"{adapter.name} {adapter.version}",
             **result.additional_info,

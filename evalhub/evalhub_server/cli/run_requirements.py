@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from evalhub_common.adapter.errors import JobInvalid
+from evalhub_common.adapter.model import COMPLETIONS_PATH, base_target
 from evalhub_server.client import Client, ClientError
 from evalhub_server.client.resources import Json
 from evalhub_server.domain.requirements import requirement_texts, twin_text
@@ -71,16 +73,16 @@ def returns_prompt_logprobs(url: str, model: str) -> bool | None:
     if key := os.environ.get("OPENAI_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     try:
-        request = urllib.request.Request(  # noqa: S310  http and https only, see below
-            f"{url.rstrip('/')}/completions", json.dumps(body).encode(), headers
+        target = base_target(url)
+        query = f"?{target.query}" if target.query else ""
+        request = urllib.request.Request(  # noqa: S310  http or https, see base_target
+            f"{target.url}{COMPLETIONS_PATH}{query}", json.dumps(body).encode(), headers
         )
-        if request.type not in ("http", "https"):
-            return None
         with urllib.request.urlopen(request, timeout=PROBE_TIMEOUT_S) as response:  # noqa: S310
             answer: Any = json.load(response)
     except urllib.error.HTTPError as error:
         return False if error.code in (400, 404, 405, 422, 501) else None
-    except (OSError, http.client.HTTPException, ValueError):
+    except (JobInvalid, OSError, http.client.HTTPException, ValueError):
         return None
     return len(_prompt_logprobs(answer)) > 1
 
