@@ -17,11 +17,12 @@ class Table:
 
     ``categories`` maps a category to ids, in the order of the file; sources that list everything use it to map the
     framework's own groups instead. ``primary``, ``thresholds``, ``filters`` and ``requires`` correct what is derived.
-    ``extra`` are ids that are listed besides, in a category that the released catalogue has.
+    ``judged`` are tasks with a second model that their scorers do not show. ``extra`` are ids that are listed besides, in the
+    category that the released catalogue has.
 
     ``aliases`` maps ids to the benchmarks that they are other names of, ``metric_aliases`` names of metrics to candidates among
-    the framework's own. ``descriptions``, ``requires``, ``defaults`` (parameters) and ``metrics`` (of tasks in Python) are by id; ``twins`` maps ids to the
-    generating twin.
+    the framework's own. ``descriptions``, ``requires``, ``defaults`` (parameters) and ``metrics`` (of tasks in Python) are by
+    id; ``twins`` maps ids to the generating twin.
     """
 
     head: str = ""
@@ -32,6 +33,7 @@ class Table:
     skip: list[str] = field(default_factory=list[str])
     no_verdict: list[str] = field(default_factory=list[str])
     extra: list[str] = field(default_factory=list[str])
+    judged: list[str] = field(default_factory=list[str])
     aliases: dict[str, str] = field(default_factory=dict[str, str])
     metric_aliases: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     descriptions: dict[str, str] = field(default_factory=dict[str, str])

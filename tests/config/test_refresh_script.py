@@ -245,7 +245,9 @@ def spread():
     return Task(scorer=spreading())
 @scorer(metrics=[mean(), grouped(mean(), "x")])
 def mine():
-    return get_model(role="grader")
+    return mine_helped()
+def mine_helped():
+    return mine_helped() or get_model(role="grader")
 @scorer(metrics=[stderr()])
 def spreading(): ...
 """,
@@ -255,7 +257,8 @@ def spreading(): ...
         {"inspect_ai/scorer/choice.py": "@scorer(metrics=[accuracy(), stderr()])\ndef choice(): ..."}
     )
     found = inspect_evals.read(
-        {"inspect-evals": files, "inspect-ai": builtin}, Table(categories={"code": ["Coding"]})
+        {"inspect-evals": files, "inspect-ai": builtin},
+        Table(categories={"code": ["Coding"]}, judged=["through"]),
     )
     assert {b.id: b.metrics for b in found} == {
         "inspect_evals/direct": ("accuracy", "stderr"),
@@ -266,7 +269,8 @@ def spreading(): ...
     assert (direct.name, direct.category, direct.dataset_size) == ("Toy (direct)", "code", 7)
     assert (direct.primary, direct.threshold, found[1].primary) == ("accuracy", 0.5, "")
     assert "sandbox" in direct.description
-    assert (direct.requires, found[1].requires) == (("chat", "sandbox"), ("chat", "sandbox", "judge"))
+    assert direct.requires == ("chat", "sandbox")
+    assert {each.requires for each in found[1:]} == {("chat", "sandbox", "judge")}
     assert [metric.entry() for metric in direct.properties] == [{"metric": "accuracy", "range": [0, 1]}]
     assert inspect_evals.tasks({"inspect-evals": files}) >= {"inspect_evals/direct", "inspect_evals/spread"}
 

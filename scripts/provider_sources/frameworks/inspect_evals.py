@@ -35,11 +35,12 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
     found: list[Benchmark] = []
     for path, text in wheel.under("inspect_evals", "/eval.yaml").items():
         listing: dict[str, Any] = yaml.safe_load(text)
-        functions = shared | _functions(wheel, path.rpartition("/")[0])
+        own = _functions(wheel, path.rpartition("/")[0])
+        functions = shared | own
         for task in cast("list[dict[str, Any]]", listing.get("tasks") or []):
             metrics = tuple(dict.fromkeys(_task_metrics(str(task["name"]), functions)))
             if set(metrics) - _SPREAD and task["name"] not in table.skip:
-                judged = _is_judged(str(task["name"]), functions)
+                judged = task["name"] in table.judged or _is_judged(str(task["name"]), functions, own)
                 found.append(_benchmark(listing, task, metrics, table, judged=judged))
     return sorted(found, key=lambda benchmark: benchmark.id)
 
@@ -98,13 +99,24 @@ def _task_metrics(name: str, functions: Functions) -> Iterator[str]:
         yield from own or [m for scorer in scorers for m in _scorer_metrics(scorer, functions)]
 
 
-def _is_judged(name: str, functions: Functions) -> bool:
-    """Whether a scorer of the task calls a model."""
+def _is_judged(name: str, functions: Functions, own: Functions) -> bool:
+    """Whether a scorer of the task calls a model. ``own`` are the functions of the evaluation itself."""
     return any(
-        scorer.startswith("model_graded") or any(syntax.calls(functions[scorer], "get_model"))
+        scorer.startswith("model_graded") or _calls_model(scorer, own, set())
         for task, function in _task_calls(name, functions)
         for scorer in _values(syntax.keyword(task, "scorer"), function)
-        if scorer in functions
+    )
+
+
+def _calls_model(name: str, own: Functions, seen: set[str]) -> bool:
+    """Whether a function of the evaluation calls a model, itself or through others of its functions."""
+    if name not in own or name in seen:
+        return False
+    seen.add(name)
+    called = {syntax.called(node) for node in ast.walk(own[name]) if isinstance(node, ast.Call)}
+    return any(
+        each == "get_model" or each.startswith("model_graded") or _calls_model(each, own, seen)
+        for each in called
     )
 
 

@@ -20,10 +20,10 @@ _NEEDS = {"LOGPROBS": "prompt_logprobs", "PERPLEXITY": "prompt_logprobs", "GENER
 
 
 class Facts(NamedTuple):
-    """What is known of a metric. ``requires`` is empty if its definition does not name the kind of requests."""
+    """What is known of a metric. ``requires`` lacks the kind of requests if the definition does not name it."""
 
     higher: bool
-    requires: str = ""
+    requires: tuple[str, ...] = ()
     mean: bool = False
 
 
@@ -74,7 +74,11 @@ def _benchmark(name: str, members: list[tuple[str, Metrics, str]], doc: str, tab
         primary="" if name in table.no_verdict else primary,
         lower_is_better=lower,
         threshold=table.thresholds.get(name, starting_threshold(primary, lower_is_better=lower)),
-        requires=tuple(sorted({facts.requires for facts in metrics.values() if facts.requires})),
+        requires=tuple(
+            need
+            for need in ("chat", "prompt_logprobs", "judge")
+            if any(need in facts.requires for facts in metrics.values())
+        ),
         groups="strata" if len(members) > 1 else "",
         properties=tuple(
             Metric.named(metric, mean=facts.mean, lower_is_better=metric != primary and not facts.higher)
@@ -121,13 +125,19 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str, Metrics]]:
             continue
         names = syntax.texts(syntax.keyword(node.value, "metric_name"))
         direction = syntax.keyword(node.value, _DIRECTION)
-        requires = _NEEDS.get(syntax.called(syntax.keyword(node.value, "category") or node), "")
+        need = _NEEDS.get(syntax.called(syntax.keyword(node.value, "category") or node))
+        requires = (*((need,) if need else ()), *(("judge",) if _is_judge(node.value) else ()))
         mean = syntax.called(syntax.keyword(node.value, "corpus_level_fn") or node) == "mean"
         if names:
             yield (
                 syntax.called(node.targets[0]),
                 {name: Facts(_higher(direction, name), requires, mean) for name in names},
             )
+
+
+def _is_judge(definition: ast.Call) -> bool:
+    """Whether a second model scores the answers."""
+    return any(isinstance(node, ast.Call) and "Judge" in syntax.called(node) for node in ast.walk(definition))
 
 
 def _higher(node: ast.expr | None, name: str) -> bool:
