@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,7 +14,9 @@ from evalhub_docs import GENERATORS, MARKER, fill
 from evalhub_docs.settings import has_no_effect, keys
 from evalhub_server.cli.main import PROGRAM, cli
 from evalhub_server.domain.diagnosis import TABLE
+from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.jobspec import JobSpec
+from evalhub_server.models.provider import REQUIREMENTS, MetricProperties, ProviderBenchmark, ProviderConfig
 from evalhub_server.settings import ENVIRONMENT, NO_EFFECT
 from harness import Config, RunningServer
 
@@ -102,3 +105,10 @@ def test_the_command_line_page_has_every_command_and_option():
 
 def test_every_reason_of_a_failed_benchmark_is_explained():
     assert {row.reason for row in TABLE} <= set(headings(DOCS / "reference" / "diagnoses.md"))
+
+
+@pytest.mark.parametrize("model", [ProviderConfig, ProviderBenchmark, MetricProperties, CollectionConfig])
+def test_the_page_of_provider_files_has_every_field(model: type[msgspec.Struct]):
+    page = (DOCS / "reference" / "provider-files.md").read_text("utf-8")
+    assert [field for field in model.__struct_fields__ if f"`{field}`" not in page] == []
+    assert [name for name in REQUIREMENTS if f"| `{name}` |" not in page] == []
