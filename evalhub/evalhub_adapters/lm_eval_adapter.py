@@ -50,7 +50,7 @@ class LmEvalAdapter(Adapter):
         model = read_model(run.document.get("model"), run.environ)
         parameters = read_parameters(parameters_of(run.document), read_num_examples(run.document))
         _prepare(run, model, parameters)
-        task = task_name(run.address.benchmark_id)
+        task = task_name(run.task)
         run.events.running("loading_data")
         say(f"lm-evaluation-harness {framework}: task {task}; model '{model.name}' at {model.base.url}")
         started = time.monotonic()

@@ -35,6 +35,7 @@ from evalhub_adapters.lm_eval_tasks import (
     find_tasks,
     output_types,
 )
+from evalhub_common.adapter.declared import generating_twin as declared_twin
 from evalhub_common.adapter.errors import JobInvalid, ModelUnusable, RequestFailed
 from evalhub_common.adapter.json_values import JsonObject
 from evalhub_common.adapter.model import Model
@@ -77,7 +78,8 @@ class Evaluation:
             timeout_s=parameters.timeout_s,
             max_retries=parameters.max_retries,
         ) as client:
-            probe = Probe(client, self._model, self._task, generating_twin(self._task, names.__contains__))
+            twin = declared_twin(self._run.document) or generating_twin(self._task, names.__contains__)
+            probe = Probe(client, self._model, self._task, twin)
             self._probe(probe, types)
             loaded = found.load([self._task])
             tasks = loaded["tasks"]

@@ -27,7 +27,8 @@ from harness.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 PROVIDER = "lm_evaluation_harness"
-BENCHMARKS = ("gsm8k", "arc_easy", "mmlu", "ai2_arc", "wikitext", "hellaswag", "arc_challenge", "humaneval")
+BENCHMARKS = ("gsm8k", "arc_easy", "mmlu", "ai2_arc", "hellaswag", "arc_challenge", "humaneval")
+ALIAS = "old_wikitext"
 WAIT_S = 240.0
 REFERENCE = Path(harness.__file__).parent / "lm_eval_reference.py"
 
@@ -72,6 +73,12 @@ def server(framework: Framework, tmp_path_factory: pytest.TempPathFactory) -> It
     command = f"exec '{framework.python}' -m evalhub_adapters.lm_eval_adapter"
     env = {**framework.variables, "EVALHUB_TEST_DATA_DIR": str(framework.data)}
     config.provider(command, *BENCHMARKS, provider_id=PROVIDER, env=env)
+    # As released clients name it.
+    declared = {
+        "alias_of": "wikitext",
+        "metric_properties": [{"metric": "ppl", "alias_of": "word_perplexity"}],
+    }
+    config.provider(command, ALIAS, provider_id="aliased", env=env, benchmark=declared)
     with RunningServer(config.folder, data_dir=config.folder / "data") as running:
         yield running
 
@@ -88,7 +95,7 @@ def results(server: RunningServer, model: ModelServer) -> dict[str, dict[str, An
         planned("arc_easy", num_fewshot=2),
         planned("mmlu", num_examples=1, tokenizer="unknown"),
         planned("ai2_arc", num_examples=2),
-        planned("wikitext"),
+        planned(ALIAS) | {"provider_id": "aliased"},
         planned("hellaswag"),
         planned("humaneval"),
     ]
@@ -177,8 +184,16 @@ def test_tasks_without_a_common_score_have_the_mean(results: dict[str, dict[str,
 
 
 def test_a_whole_text_has_a_perplexity(results: dict[str, dict[str, Any]]) -> None:
-    metrics = results["wikitext"]["metrics"]
+    metrics = results[ALIAS]["metrics"]
     assert metrics["word_perplexity"] > metrics["byte_perplexity"] > 1
+
+
+def test_an_alias_runs_the_task_and_reports_its_metrics_by_both_names(
+    results: dict[str, dict[str, Any]],
+) -> None:
+    outcome = results[ALIAS]
+    assert outcome["additional_info"]["task"] == "wikitext"
+    assert outcome["metrics"]["ppl"] == outcome["metrics"]["word_perplexity"]
 
 
 def test_a_data_set_that_is_not_there_is_named(results: dict[str, dict[str, Any]]) -> None:
