@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections import Counter
@@ -221,9 +222,19 @@ def test_an_override_names_a_metric_of_its_benchmark(catalog: SystemResources) -
             assert member.primary_score is None or member.primary_score.metric in metrics
 
 
-def test_only_the_quickstart_provider_has_a_local_command(catalog: SystemResources) -> None:
-    runtimes = {provider_id: set(config.runtime) for provider_id, config in catalog.providers.items()}
-    assert runtimes == {"quickstart": {"local"}} | {provider_id: {"k8s"} for provider_id in FRAMEWORKS}
+def test_providers_with_an_adapter_of_this_project_run_locally(catalog: SystemResources) -> None:
+    local = {
+        provider_id: config.runtime["local"]
+        for provider_id, config in catalog.providers.items()
+        if "local" in config.runtime
+    }
+    assert local.keys() == {"quickstart", "lm_evaluation_harness"}
+    assert local["lm_evaluation_harness"]["environment"] == "lm_evaluation_harness"
+    module = local["lm_evaluation_harness"]["command"].removeprefix("python -m ")
+    assert importlib.util.find_spec(module) is not None
+    assert {provider_id for provider_id, config in catalog.providers.items() if "k8s" in config.runtime} == (
+        FRAMEWORKS
+    )
 
 
 @pytest.mark.parametrize("provider_id", sorted(FRAMEWORKS))
