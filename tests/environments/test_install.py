@@ -178,7 +178,7 @@ def test_an_interrupted_install_removes_what_it_has_built(first: Path, uv: Varia
     assert environments(first) == [before]
 
 
-def test_an_environment_in_use_is_kept_until_its_processes_have_ended(tmp_path: Path):
+def test_an_environment_in_use_is_kept_and_a_damaged_one_is_replaced(tmp_path: Path):
     variables = with_uv(tmp_path)
     lock = tiny_lock(tmp_path / "wheels")
     assert adapters(tmp_path, "install", "inspect", "--lock", str(lock), **variables).returncode == 0
@@ -195,6 +195,12 @@ def test_an_environment_in_use_is_kept_until_its_processes_have_ended(tmp_path: 
         finally:
             user.kill()
     assert adapters(tmp_path, "install", "inspect", "--lock", newer, "--force", **variables).returncode == 0
+    assert environments(tmp_path) == [current(tmp_path)]
+    (module,) = current(tmp_path).glob("lib/python*/site-packages/openai/__init__.py")
+    module.unlink()
+    done = adapters(tmp_path, "install", "inspect", "--lock", newer, **variables)
+    assert "The installed environment is damaged: files are missing in openai\n" in done.stderr
+    assert done.stdout.startswith("Inspect 2.0 installed in ")
     assert environments(tmp_path) == [current(tmp_path)]
     wrong = tmp_path / "wrong.txt"
     wrong.write_text(re.sub(r"sha256:\w{8}", "sha256:00000000", Path(newer).read_text("utf-8")), "utf-8")

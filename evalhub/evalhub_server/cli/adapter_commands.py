@@ -75,12 +75,13 @@ def list_command(*, as_json: bool) -> int:
     show_default="the server's",
     help="Requirements with versions and hashes to install instead, as written by 'uv pip compile --generate-hashes'.",
 )
-@click.option("--force", is_flag=True, help="Install again what is installed already.")
+@click.option("--force", is_flag=True, help="Install again what is installed and undamaged.")
 def install_command(**options: Any) -> int:
     """Install a framework.
 
     NAME is lm_evaluation_harness, inspect or garak. Downloads between 200 and 400 MB of packages, checks each against its
     hash and imports the framework. An interrupted install changes nothing.
+    What is installed already is kept if it is not damaged.
     """
     from evalhub_server.cli.adapters import install_environment
     from evalhub_server.cli.server_choice import interrupted_by_signals

@@ -83,8 +83,8 @@ def invalid_secret_ref_uri_parse(secret_ref: str, detail: str) -> ApiError:
 
 
 def local_runtime_not_enabled(provider_id: str, reason: str, fix: str) -> ApiError:
-    text = f"The provider '{provider_id}' cannot run on this computer: {reason}. {fix}."
-    return ApiError(400, "local_runtime_not_enabled", text, reason=f"{reason}. {fix}.")
+    text = f"The provider '{provider_id}' cannot run on this computer: {reason}. {fix}"
+    return ApiError(400, "local_runtime_not_enabled", text, reason=f"{reason}. {fix}")
 
 
 def mlflow_required() -> ApiError:

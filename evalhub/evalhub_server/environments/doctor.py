@@ -10,7 +10,7 @@ from msgspec import Struct
 from evalhub_server.environments.frameworks import Framework, install_command
 from evalhub_server.environments.lock_file import Lock
 from evalhub_server.environments.packages import COPIED, adapter_packages
-from evalhub_server.environments.probe import IMPORT_TIMEOUT_S, Probed, probe, run_python
+from evalhub_server.environments.probe import IMPORT_TIMEOUT_S, differences, probe, run_python
 from evalhub_server.environments.store import AdaptersError, ManagedEnvironment, find_environment
 
 
@@ -43,7 +43,7 @@ def examine(framework: Framework) -> Iterator[Check]:
         yield Check(check="interpreter", state="error", detail=probed, fix=reinstall)
         return
     yield Check(check="interpreter", state="ok", detail=f"Python {probed.python}")
-    yield _packages(found, probed, reinstall)
+    yield _check("packages", differences(found, probed), f"{len(probed.packages)} as in the lock", reinstall)
     yield _lock(framework, found)
     for module in framework.imports:
         error = run_python(found.path, f"import {module}", IMPORT_TIMEOUT_S).error
@@ -65,24 +65,6 @@ def size_bytes(path: Path) -> int:
     """The space that the files below ``path`` occupy."""
     blocks = {(found.st_dev, found.st_ino): found.st_blocks for found in map(Path.lstat, path.rglob("*"))}
     return sum(blocks.values()) * 512
-
-
-def _packages(found: ManagedEnvironment, probed: Probed, fix: str) -> Check:
-    expected, present = found.manifest.packages, probed.packages
-    differing = sorted(
-        name for name in expected.keys() | present.keys() if expected.get(name) != present.get(name)
-    )
-    error = ""
-    if differing:
-        error = f"not as installed: {', '.join(differing[:5])}{_more(differing)}"
-    elif probed.missing:
-        damaged = sorted(probed.missing)
-        error = f"files are missing in {', '.join(damaged[:5])}{_more(damaged)}"
-    return _check("packages", error, f"{len(present)} as in the lock", fix)
-
-
-def _more(names: list[str]) -> str:
-    return f" and {len(names) - 5} more" if len(names) > 5 else ""
 
 
 def _lock(framework: Framework, found: ManagedEnvironment) -> Check:

@@ -26,7 +26,7 @@ from evalhub_server.environments.frameworks import Framework, install_command
 from evalhub_server.environments.lock_file import Lock
 from evalhub_server.environments.packages import FOLDER as PACKAGES
 from evalhub_server.environments.packages import adapter_packages
-from evalhub_server.environments.probe import IMPORT_TIMEOUT_S, probe, run_python
+from evalhub_server.environments.probe import IMPORT_TIMEOUT_S, damage_of, probe, run_python
 from evalhub_server.environments.store import (
     CURRENT,
     MANIFEST,
@@ -72,7 +72,7 @@ class Installer:
         self._folder = adapters_dir() / framework.name
 
     def install(self, *, force: bool = False) -> tuple[ManagedEnvironment, bool]:
-        """Install the framework; returns its environment, and False if it was there already, with the same lock.
+        """Install the framework; returns its environment, and False if it was there already, with the same lock and undamaged.
 
         ``force`` installs it in any case. Extra data that an earlier install could not download is requested again.
         """
@@ -80,7 +80,10 @@ class Installer:
         with self._exclusive():
             found = find_environment(self._framework.name)
             if found is not None and found.manifest.lock == lock.digest and not force:
-                return self._with_missing_data(found), False
+                damage = damage_of(found)
+                if not damage:
+                    return self._with_missing_data(found), False
+                self._progress.step(f"The installed environment is damaged: {damage}")
             self._clean()
             return self._install(lock), True
 

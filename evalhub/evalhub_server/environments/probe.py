@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -10,9 +11,12 @@ from msgspec import Struct
 
 from evalhub_server.environments.build import clean_environment
 from evalhub_server.environments.lock_file import normalized
+from evalhub_server.environments.store import ManagedEnvironment
 
 PROBE_TIMEOUT_S = 120.0
 IMPORT_TIMEOUT_S = 300.0
+SHOWN = 5
+"""Names of distributions in a message."""
 _PROBE = """\
 import json, platform, sys
 from importlib import metadata
@@ -45,6 +49,26 @@ def probe(path: Path) -> Probed | str:
     packages = {normalized(name): version for name, version in found.packages.items()}
     missing = {normalized(name): count for name, count in found.missing.items()}
     return Probed(python=found.python, packages=packages, missing=missing)
+
+
+def damage_of(environment: ManagedEnvironment) -> str:
+    """Why an environment is not as it was installed; empty if it is."""
+    found = probe(environment.path)
+    return found if isinstance(found, str) else differences(environment, found)
+
+
+def differences(environment: ManagedEnvironment, found: Probed) -> str:
+    """How the distributions in an environment differ from those that were installed; empty if they do not."""
+    expected, present = environment.manifest.packages, found.packages
+    differing = [name for name in expected.keys() | present.keys() if expected.get(name) != present.get(name)]
+    if differing:
+        return f"not as installed: {_listed(differing)}"
+    return f"files are missing in {_listed(found.missing)}" if found.missing else ""
+
+
+def _listed(names: Collection[str]) -> str:
+    first = ", ".join(sorted(names)[:SHOWN])
+    return f"{first} and {len(names) - SHOWN} more" if len(names) > SHOWN else first
 
 
 class Output(Struct, kw_only=True, frozen=True):

@@ -102,7 +102,7 @@ class SampleFiles(Struct, kw_only=True, frozen=True):
 class Readiness(Struct, kw_only=True, frozen=True):
     """Whether the adapters of a provider can be started: ``reason`` is empty if they can.
 
-    ``reason`` is a phrase ("it is not installed"), ``fix`` a sentence without its full stop. ``job_refused``: a job of the
+    ``reason`` is a phrase ("it is not installed"), ``fix`` a sentence. ``job_refused``: a job of the
     provider is refused, not only expected to fail.
     """
 

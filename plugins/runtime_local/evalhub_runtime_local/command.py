@@ -55,7 +55,7 @@ def parse_command(run: BenchmarkRun, default_cwd: str = "") -> Command:
     environment = find_adapter_environment(config)
     if isinstance(environment, Readiness):
         raise LaunchError(
-            f"Provider '{provider}' cannot run on this computer: {environment.reason}. {environment.fix}."
+            f"Provider '{provider}' cannot run on this computer: {environment.reason}. {environment.fix}"
         )
     cwd = _cwd(run, default_cwd)
     env, env_from = _env(provider, config.get("env"))

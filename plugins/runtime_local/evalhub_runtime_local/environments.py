@@ -53,7 +53,7 @@ def readiness(entry: Json | None) -> Readiness:
     entry = entry or {}
     command = entry.get("command")
     if not isinstance(command, str) or not command.strip():
-        fix = "Set runtime.local.command to a command that starts an adapter"
+        fix = "Set runtime.local.command to a command that starts an adapter."
         return Readiness(reason="its provider has no command for local mode", fix=fix)
     found = find_adapter_environment(entry)
     return found if isinstance(found, Readiness) else Readiness()
@@ -116,7 +116,7 @@ def _own(venv: str) -> AdapterEnvironment | Readiness:
     except RuntimeError:
         path = Path(venv)
     if not (path / "bin").is_dir():
-        fix = "Create it, or correct runtime.local.venv"
+        fix = "Create it, or correct runtime.local.venv."
         return Readiness(reason=f"there is no virtual environment at {path}", fix=fix, job_refused=True)
     return AdapterEnvironment(path=path)
 

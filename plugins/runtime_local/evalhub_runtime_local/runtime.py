@@ -167,7 +167,7 @@ class LocalRuntime(Runtime):
                 raise problems.local_runtime_not_enabled(provider_id, found.reason, found.fix)
             if named := secret_variables(entry or {}, self._secrets):
                 reason = f"runtime.local.env has value_from_env: {named[0]}, which is a secret of the server"
-                raise problems.local_runtime_not_enabled(provider_id, reason, "Name another variable")
+                raise problems.local_runtime_not_enabled(provider_id, reason, "Name another variable.")
         if self._sidecar is not None:
             self._sidecar.check(request.model)
 

@@ -112,7 +112,7 @@ def test_a_venv_of_the_user_comes_first_on_path_and_changes_nothing_else(server:
 @pytest.mark.parametrize(
     ("provider_id", "text"),
     [
-        ("missing", f"cannot run on this computer: the framework 'inspect' is not installed. {FIX}."),
+        ("missing", f"cannot run on this computer: the framework 'inspect' is not installed. {FIX}"),
         ("no-venv", "Create it, or correct runtime.local.venv."),
         ("secretive", "value_from_env: DB_URL, which is a secret of the server. Name another variable."),
     ],
