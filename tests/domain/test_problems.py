@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_server.domain import problems
+from evalhub_server.domain import problems, request_problems
 from evalhub_server.errors import ApiError, EvalHubError, StorageError, StorageUnavailable
 from evalhub_server.models.common import State
 
@@ -96,7 +96,7 @@ SAMPLES = Path(__file__).parent.parent / "fixtures" / "rest"
             "'since_seconds' is required",
         ),
         (
-            problems.invalid_header("X-Tenant", "is long"),
+            request_problems.invalid_header("X-Tenant", "is long"),
             400,
             "invalid_header",
             "The header X-Tenant is long.",
@@ -156,7 +156,7 @@ JOB_FILTERS = ("limit", "offset", "status", "name", "tags", "owner", "experiment
         ("job-create-resolved-sha", problems.resolved_sha_read_only()),
         ("job-create-model-url-required", problems.model_url_required()),
         ("job-create-experiment-no-mlflow", problems.mlflow_required()),
-        ("cluster-missing-tenant", problems.missing_header("missing_tenant_header", "X-Tenant")),
+        ("cluster-missing-tenant", request_problems.missing_header("missing_tenant_header", "X-Tenant")),
         ("health-405", problems.method_not_allowed("POST", "/api/v1/health", ["GET"])),
         ("job-cancel-bad-param", problems.query_parameter_invalid("hard_delete", "boolean", "foo")),
         ("job-list-bad-limit", problems.query_parameter_invalid("limit", "integer", "x")),
@@ -166,7 +166,7 @@ JOB_FILTERS = ("limit", "offset", "status", "name", "tags", "owner", "experiment
         ("provider-delete-system", problems.read_only("provider", "lm_evaluation_harness")),
         ("collection-delete-system", problems.read_only("collection", "safety-and-fairness-v1")),
         ("collection-patch-bad-op", problems.invalid_patch_operation("test", ("replace", "add", "remove"))),
-        ("cluster-missing-user", problems.missing_header("missing_user_header", "X-User")),
+        ("cluster-missing-user", request_problems.missing_header("missing_user_header", "X-User")),
     ],
 )
 def test_an_answer_is_the_recorded_one(sample: str, error: ApiError) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
-from evalhub_server.domain import problems
+from evalhub_server.domain import request_problems
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import ApiError, NotFound, StorageError
@@ -62,10 +62,10 @@ class ServerState:
     def refusal(self) -> ApiError | None:
         """Why the server is not ready; None if it is."""
         if self._data_directory_lost:
-            return problems.data_directory_lost()
+            return request_problems.data_directory_lost()
         if self._stopping:
-            return problems.server_stopping()
-        return None if self._serving else problems.server_starting()
+            return request_problems.server_stopping()
+        return None if self._serving else request_problems.server_starting()
 
 
 class ComponentStatus(StrEnum):

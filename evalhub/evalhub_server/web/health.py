@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from evalhub_server import __version__
-from evalhub_server.domain import problems
+from evalhub_server.domain import request_problems
 from evalhub_server.engine.readiness import Components, ComponentStatus
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.operation import Operation, Success
@@ -64,7 +64,7 @@ READY = Operation(
         type=Readiness,
         example=lambda: _readiness(_EXAMPLE, examples.CREATED),
     ),
-    errors=(problems.server_starting(), problems.data_directory_lost()),
+    errors=(request_problems.server_starting(), request_problems.data_directory_lost()),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from evalhub_server.domain import problems
+from evalhub_server.domain import problems, request_problems
 from evalhub_server.engine.job_creation import IdempotencyKey
 from evalhub_server.web.openapi.errors import ID
 from evalhub_server.web.request import ApiRequest
@@ -25,7 +25,7 @@ def idempotency_key(request: ApiRequest, *content: object) -> IdempotencyKey | N
         return None
     key = request.field(b"idempotency-key").strip(" \t")
     if not _KEY.fullmatch(key):
-        raise problems.invalid_header(
+        raise request_problems.invalid_header(
             "Idempotency-Key", "must have 1 to 255 printable ASCII characters without blanks"
         )
     return IdempotencyKey.of(key, *content)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from evalhub_server.domain import problems
+from evalhub_server.domain import request_problems
 from evalhub_server.engine.readiness import ServerState
 from evalhub_server.errors import ApiError
 from evalhub_server.web.body_memory import BodyMemory
@@ -129,7 +129,7 @@ class RequestMiddleware:
             if not self._state.stopping:
                 raise
             # The stop does not wait longer for this request. A response whose body has begun is cut short.
-            refusal = problems.server_stopping()
+            refusal = request_problems.server_stopping()
             error = refusal.message
             if not size_bytes:
                 await error_response(refusal, trace_id)(scope, receive, send_with_headers)
@@ -169,7 +169,7 @@ class RequestMiddleware:
             return RawResponse(204)
         path, raw_path = scope["path"], scope["raw_path"]
         if len(raw_path) > MAX_PATH_BYTES:
-            raise problems.uri_too_long(MAX_PATH_BYTES)
+            raise request_problems.uri_too_long(MAX_PATH_BYTES)
         if callback_token or b"%" in raw_path or raw_path.startswith(CALLBACK):
             path = scope["path"] = routing_path(raw_path)
         is_report = False
@@ -218,7 +218,7 @@ def check_scrape(
     """Raise ``unauthorized`` unless metrics may be read: with the token for scrapes, or with the API's token."""
     given = [each for each in (scrape_credentials, credentials) if each is not None]
     if given and not any(each.is_valid(authorization) for each in given):
-        raise problems.unauthorized()
+        raise request_problems.unauthorized()
 
 
 def _authenticate(
@@ -228,7 +228,7 @@ def _authenticate(
     if callback_token and credentials.is_report_token(callback_token, method, path):
         return True
     if not credentials.is_valid(authorization):
-        raise problems.unauthorized()
+        raise request_problems.unauthorized()
     return False
 
 

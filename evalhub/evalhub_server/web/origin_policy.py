@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from evalhub_common.addresses import is_address, is_loopback
 from evalhub_common.urls import host_of, normalize_origin, origin_host
-from evalhub_server.domain import problems
+from evalhub_server.domain import request_problems
 from evalhub_server.settings import Settings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.web.responses import Header
@@ -102,9 +102,9 @@ class OriginPolicy:
         if host is None:
             # No browser uses HTTP/1.0, so a request without Host cannot come from a web page.
             if http_version != "1.0":
-                raise problems.invalid_header("Host", "is missing")
+                raise request_problems.invalid_header("Host", "is missing")
         elif self._checks_host and not self._host_allowed(host):
-            raise problems.host_not_allowed(host.decode("latin-1"))
+            raise request_problems.host_not_allowed(host.decode("latin-1"))
         return host
 
     def cors_headers(
@@ -121,11 +121,11 @@ class OriginPolicy:
         if origin is None:
             # A browser that omits Origin still sends Sec-Fetch-Site.
             if method not in SAFE_METHODS and fields.get(b"sec-fetch-site", b"none") not in SAME_SITE:
-                raise problems.origin_not_allowed("(not sent)")
+                raise request_problems.origin_not_allowed("(not sent)")
             return VARY_ONLY
         if not self._origin_allowed(origin) and not self._is_same_origin(origin, scheme, host):
             if method not in SAFE_METHODS:
-                raise problems.origin_not_allowed(origin.decode("latin-1"))
+                raise request_problems.origin_not_allowed(origin.decode("latin-1"))
             return VARY_ONLY
         allowed = [VARY, (b"access-control-allow-origin", origin), EXPOSED]
         if method == "OPTIONS":

@@ -9,7 +9,7 @@ from random import getrandbits
 
 from msgspec import Struct
 
-from evalhub_server.domain import problems
+from evalhub_server.domain import request_problems
 from evalhub_server.engine.identity import Identity
 from evalhub_server.models.provider import SYSTEM_OWNER
 from evalhub_server.web.body_memory import BodyMemory
@@ -50,7 +50,7 @@ def refuse_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
     for name, _value in headers:
         if name in SINGLE_VALUED:
             if name in seen:
-                raise problems.invalid_header(SINGLE_VALUED[name], "was sent more than once")
+                raise request_problems.invalid_header(SINGLE_VALUED[name], "was sent more than once")
             seen.add(name)
 
 
@@ -98,15 +98,15 @@ class IdentityReader:
         tenant, user = _plain("X-Tenant", tenant_field), _plain("X-User", user_field)
         if self._required:
             if not tenant:
-                raise problems.missing_header("missing_tenant_header", "X-Tenant")
+                raise request_problems.missing_header("missing_tenant_header", "X-Tenant")
             if not user:
-                raise problems.missing_header("missing_user_header", "X-User")
+                raise request_problems.missing_header("missing_user_header", "X-User")
             if not _NAMESPACE.fullmatch(tenant):
-                raise problems.invalid_header(
+                raise request_problems.invalid_header(
                     "X-Tenant", "must be the name of a namespace: 1 to 63 of a-z, 0-9 and '-'"
                 )
         if user == SYSTEM_OWNER:
-            raise problems.invalid_header(
+            raise request_problems.invalid_header(
                 "X-User", f"must not be '{SYSTEM_OWNER}', the owner of built-in resources"
             )
         return Identity(tenant=tenant, user=user)
@@ -117,9 +117,9 @@ def _plain(name: str, field: bytes) -> str:
     try:
         text = field.strip(b" \t").decode()
     except UnicodeDecodeError:
-        raise problems.invalid_header(name, "is not UTF-8 text") from None
+        raise request_problems.invalid_header(name, "is not UTF-8 text") from None
     if len(text) > MAX_LENGTH:
-        raise problems.invalid_header(name, f"is longer than {MAX_LENGTH} characters")
+        raise request_problems.invalid_header(name, f"is longer than {MAX_LENGTH} characters")
     if not text.isprintable():
-        raise problems.invalid_header(name, "has characters that cannot be printed")
+        raise request_problems.invalid_header(name, "has characters that cannot be printed")
     return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalhub_server.domain import problems
+from evalhub_server.domain import problems, request_problems
 from evalhub_server.domain.json_patch import OPERATIONS
 from evalhub_server.errors import ApiError, StorageError, StorageUnavailable
 from evalhub_server.web.openapi.operation import JSON, Operation
@@ -13,15 +13,15 @@ _STORAGE_ERROR = StorageError("database disk image is malformed")
 _STORAGE_UNAVAILABLE = StorageUnavailable("database or disk is full. Free disk space and try again.")
 
 COMMON = (
-    problems.invalid_header("Authorization", "was sent more than once"),
-    problems.host_not_allowed("evalhub.example"),
-    problems.uri_too_long(16 * 1024),
+    request_problems.invalid_header("Authorization", "was sent more than once"),
+    request_problems.host_not_allowed("evalhub.example"),
+    request_problems.uri_too_long(16 * 1024),
     problems.internal_error("RuntimeError; see the server's log"),
-    problems.server_stopping(),
+    request_problems.server_stopping(),
 )
 """Errors of every operation."""
 
-UNSAFE = (problems.origin_not_allowed("https://somewhere.example"),)
+UNSAFE = (request_problems.origin_not_allowed("https://somewhere.example"),)
 """Errors of every operation except GET."""
 
 WITH_BODY = (
@@ -30,12 +30,12 @@ WITH_BODY = (
     problems.too_many_request_bodies(128 * 1024 * 1024),
 )
 
-AUTHENTICATED = (problems.unauthorized(),)
+AUTHENTICATED = (request_problems.unauthorized(),)
 """Errors of every operation that requires the token, if one is configured."""
 
 RESOURCES = (
-    problems.missing_header("missing_tenant_header", "X-Tenant"),
-    problems.missing_header("missing_user_header", "X-User"),
+    request_problems.missing_header("missing_tenant_header", "X-Tenant"),
+    request_problems.missing_header("missing_user_header", "X-User"),
     problems.from_storage("evaluation job", ID, _STORAGE_ERROR),
     problems.from_storage("evaluation job", ID, _STORAGE_UNAVAILABLE),
 )
