@@ -9,6 +9,7 @@
     │   └── PluginError           a plugin is missing, broken, incompatible or duplicated
     ├── LaunchError               a runtime could not start a workload; final
     ├── RuntimeUnavailable        a runtime is temporarily unable to do something; retried
+    ├── SampleStoreUnavailable    the store of samples is temporarily unable to do something; retried
     ├── ExportRefused             an export cannot succeed; not retried
     └── StorageError              a storage could not read or write
         ├── StorageUnavailable    temporary: full, locked, unreachable
@@ -103,6 +104,13 @@ class StoppedBySignal(SystemExit):
 
 class LaunchError(EvalHubError):
     """A runtime could not start a workload; the text becomes the benchmark's error message."""
+
+
+class SampleStoreUnavailable(EvalHubError):
+    """The store of samples cannot be reached, or refuses what was requested. The operation may be repeated.
+
+    The text is a clause that names the store, what it reported and the remedy.
+    """
 
 
 class ExportRefused(EvalHubError):

@@ -67,6 +67,20 @@ def test_a_folder_of_samples_that_others_can_write_is_an_error(tmp_path: Path):
     assert f"Run: chmod go-w {folder}" in found["message"]
 
 
+def test_a_database_for_several_servers_needs_samples_that_all_of_them_have(tmp_path: Path):
+    database = {"driver": "postgres", "url": "postgres://user@db.example/evalhub"}
+    config = Config(tmp_path / "c", database=database)
+    config.scripted("completed")
+    (found,) = findings(config)
+    assert found["severity"] == "info"
+    assert (
+        "samples are not kept; several servers that take turns on this database need a bucket"
+        in found["message"]
+    )
+    (found,) = findings(config, "--data-dir", str(tmp_path / "data"))
+    assert f"samples are in the folder {tmp_path}/data/samples; several servers" in found["message"]
+
+
 def test_the_bundled_configuration_is_valid(tmp_path: Path):
     """A framework that is not installed is no more than information."""
     report = json.loads(check("-local", "-json", EVALHUB_ADAPTERS_DIR=str(tmp_path)).stdout)

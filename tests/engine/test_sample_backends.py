@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from evalhub_server.engine.artifact_files import store_artifact
 from evalhub_server.engine.sample_backend import BenchmarkFiles, IngestionStopped, SampleBackend
+from evalhub_server.engine.sample_bucket import SampleBucket
 from evalhub_server.engine.sample_folder import SampleFolder
 from evalhub_server.engine.sample_ingestion import IngestionLimits, ingest
 from evalhub_server.models.common import PrimaryScore
 from evalhub_server.models.sample import SampleSet
+from evalhub_server.settings import SampleSettings, connection_of
+from harness.moto import MotoServer, needs_moto
 
 FILES = BenchmarkFiles("job-1", 0)
 PRIMARY = PrimaryScore(metric="acc")
 LIMITS = IngestionLimits(file_bytes=10**9, line_bytes=10**6, samples=10**6)
 
 
-@pytest.fixture
-def backend(tmp_path: Path) -> SampleBackend:
-    return SampleFolder(tmp_path / "samples")
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
+    with MotoServer(tmp_path_factory.mktemp("moto")) as running:
+        yield running
+
+
+def bucket_in(moto: MotoServer, folder: Path, cache_bytes: int = 10**9) -> SampleBucket:
+    settings = msgspec.convert(moto.settings(f"{folder.parent.name}/{folder.name}"), SampleSettings)
+    return SampleBucket(connection_of(settings, {}), folder / "cache", cache_bytes)
+
+
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=needs_moto)])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> SampleBackend:
+    if request.param == "folder":
+        return SampleFolder(tmp_path / "samples")
+    return bucket_in(request.getfixturevalue("moto"), tmp_path)
 
 
 def lines(count: int) -> bytes:
@@ -40,8 +58,10 @@ def lines(count: int) -> bytes:
     )
 
 
-def stored(backend: SampleBackend, content: bytes, attempt: int = 1) -> SampleSet:
-    return ingest(io.BytesIO(content), backend.sample_writer(FILES), attempt, PRIMARY, LIMITS, lambda: False)
+def stored(
+    backend: SampleBackend, content: bytes, attempt: int = 1, files: BenchmarkFiles = FILES
+) -> SampleSet:
+    return ingest(io.BytesIO(content), backend.sample_writer(files), attempt, PRIMARY, LIMITS, lambda: False)
 
 
 def test_the_lines_of_any_rows_are_read_in_the_order_of_the_rows(backend: SampleBackend):
@@ -101,8 +121,13 @@ def test_artifacts_are_replaced_by_name_and_removed_with_the_job(backend: Sample
     size, chunks = backend.open_artifact(FILES, 1, "a/b.txt")
     assert (size, b"".join(chunks)) == (600_000, b"second" * 100_000)
     assert all(size > 0 for size in backend.sizes().values())
+    other = BenchmarkFiles("job-10", 0)
+    stored(backend, lines(5), files=other)
     backend.remove("job-1")
     backend.remove("job-1")
+    assert backend.sizes()["artifacts"] == 0
+    assert backend.sizes()["samples"] > 0
+    backend.remove("job-10")
     assert set(backend.sizes().values()) == {0}
     with pytest.raises(OSError, match=r"."):
         backend.open_artifact(FILES, 1, "a/b.txt")

@@ -61,6 +61,11 @@ class Configured(NamedTuple):
         for problem in problems:
             write(f"error: {' '.join(self.settings.secrets.redact(problem).split())}\n")
 
+    def note_bucket(self, what: str) -> None:
+        """Print that samples and artifacts are in a bucket, and ``what`` follows from that."""
+        if self.settings.samples_in_bucket:
+            write(f"note: the samples and artifacts in {self.settings.samples.url} are {what}\n")
+
     def _context(self, data_dir: Path | None) -> PluginContext:
         settings = self.settings
         return PluginContext(
@@ -74,6 +79,9 @@ def run_backup(target: Path, **flags: Unpack[ServerFlags]) -> int:
     manifest, problems = configured.run(back_up(configured.source(), target, __version__, utc_now()))
     size = sum(file.bytes for file in manifest.files)
     configured.report(problems)
+    configured.note_bucket(
+        "not part of the backup: back up the bucket, for example by versioning or replication"
+    )
     write(f"{target}: {_count(manifest.jobs, 'job')}, {_count(len(manifest.files), 'file')}, {size} bytes\n")
     return 1 if problems else 0
 
@@ -95,6 +103,7 @@ def run_verify(backup: Path | None, **flags: Unpack[ServerFlags]) -> int:
     configured = Configured.load(**flags)
     if backup is None:
         jobs, problems = configured.run(verify_stored(configured.source()))
+        configured.note_bucket("not verified")
     else:
         manifest, problems = configured.run(
             verify_backup(backup, lambda name: configured.storage(configured.settings.data_dir, name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar, Unpack
 
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from evalhub_server.cli.data_dir import check_data_dir
 from evalhub_server.cli.output import write
-from evalhub_server.cli.sample_folder import check_folder
+from evalhub_server.cli.sample_folder import check_bucket, check_folder, sample_backend
 from evalhub_server.cli.selection import (
     broken_plugin,
     exporter_names,
@@ -25,6 +26,7 @@ from evalhub_server.cli.selection import (
 from evalhub_server.cli.telemetry import require_telemetry
 from evalhub_server.engine.catalog_files import Loaded, read_folders, with_providers
 from evalhub_server.engine.catalog_lint import lint, missing_commands
+from evalhub_server.engine.sample_bucket import SampleBucket
 from evalhub_server.errors import EvalHubError, SettingsError, StartupError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
@@ -62,7 +64,10 @@ class Report(Struct, kw_only=True):
 
 
 def check(*, as_json: bool, policies: Sequence[Path] = (), **flags: Unpack[ServerFlags]) -> int:
-    """Print all findings; returns 1 if one is an error, else 0. Opens no socket and writes no file."""
+    """Print all findings; returns 1 if one is an error, else 0.
+
+    Opens no socket and writes no file, except for the bucket of ``samples.url``, which is tried.
+    """
     report = examine(policies, **flags)
     if as_json:
         write(msgspec.json.format(msgspec.json.encode(report)).decode() + "\n")
@@ -86,6 +91,8 @@ def examine(policies: Sequence[Path] = (), **flags: Unpack[ServerFlags]) -> Repo
     findings += [*settings.warnings, *selection_warnings(settings)]
     findings += [Finding("warning", info.distribution, 0, broken_plugin(info)) for info in plugins.broken]
     findings += _selection_findings(plugins, settings)
+    if not any(error.message.startswith("samples.") for error in errors):
+        findings += _bucket_findings(settings)
     findings = _with_hints(findings, plugins)
     providers, provider_findings = _folders(settings.providers_dirs, ProviderConfig)
     collections, collection_findings = _folders(settings.collections_dirs, CollectionConfig)
@@ -184,12 +191,13 @@ def _selection_findings(plugins: Plugins, settings: Settings) -> list[Finding]:
             require_telemetry(settings.otel)
         except StartupError as error:
             findings.append(_finding(error, settings))
-    shared = False
+    shared, remote = False, False
     for kind, name in selected:
         try:
             # The instance is dropped: a plugin does nothing before it is opened.
             made = make_selected(plugins, settings, kind, name, context)
             shared = shared or (isinstance(made, Runtime) and not made.on_this_host)
+            remote = remote or (isinstance(made, Storage) and made.durable and made.local_file is None)
         except EvalHubError as error:
             findings.append(_finding(error, settings))
     if settings.data_dir is not None:
@@ -202,7 +210,32 @@ def _selection_findings(plugins: Plugins, settings: Settings) -> list[Finding]:
             check_folder(settings.samples_dir, shared=shared)
         except StartupError as error:
             findings.append(_finding(error, settings))
+    if remote and not settings.samples_in_bucket:
+        findings.append(_one_host(settings))
     return findings
+
+
+def _one_host(settings: Settings) -> Finding:
+    kept = f"are in the folder {settings.samples_dir}" if settings.samples_dir else "are not kept"
+    text = (
+        f"samples.url: samples {kept}; several servers that take turns on this database need a bucket "
+        "(s3://bucket/prefix), or a folder that all of them mount"
+    )
+    return Finding("info", str(settings.config_file), 0, text)
+
+
+def _bucket_findings(settings: Settings) -> list[Finding]:
+    """Whether the bucket of ``samples.url`` can be used."""
+    if not settings.samples_in_bucket:
+        return []
+    try:
+        with ExitStack() as stack:
+            backend = sample_backend(stack, settings)
+            if isinstance(backend, SampleBucket):
+                check_bucket(backend)
+    except StartupError as error:
+        return [_finding(error, settings)]
+    return []
 
 
 def _finding(error: EvalHubError, settings: Settings | None = None) -> Finding:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Unpack
 
 from evalhub_server.cli.backup import Configured
 from evalhub_server.cli.data_dir import check_data_dir
 from evalhub_server.cli.output import write
+from evalhub_server.cli.sample_folder import sample_backend
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource, BaselineRecord
 from evalhub_server.domain.retention import Deletion, decide
@@ -16,7 +18,6 @@ from evalhub_server.engine.baselines import baseline_jobs
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.retention import MAX_DELETIONS, Retention, job_facts
-from evalhub_server.engine.sample_folder import SampleFolder
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.stored_files import jobs_among
 from evalhub_server.errors import StartupError
@@ -66,10 +67,10 @@ async def _planned(source: Source, settings: Settings) -> list[Deletion]:
 async def _pruned(source: Source, settings: Settings) -> list[Deletion]:
     storage, runtime = source.storage, _runtime(source)
     await storage.open()
+    stack = ExitStack()
     try:
         await runtime.check()
-        folder = source.roots.samples
-        samples = SampleStore(SampleFolder(folder) if folder else None, settings.samples)
+        samples = SampleStore(sample_backend(stack, settings), settings.samples)
         baselines = partial(baseline_jobs, storage)
         retention = Retention(
             JobStore(storage), runtime, samples, settings.retention.policy, utc_now, baselines
@@ -81,5 +82,6 @@ async def _pruned(source: Source, settings: Settings) -> list[Deletion]:
                 break
         return deletions
     finally:
+        stack.close()
         await runtime.close()
         await storage.close()

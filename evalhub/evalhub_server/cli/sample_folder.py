@@ -1,10 +1,12 @@
-"""The folder of samples and artifacts, and the services that work in it."""
+"""The folder or the bucket of samples and artifacts, and the services that work in it."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +14,15 @@ from evalhub_common.private_paths import UnsafePath, check_directory, make_priva
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.retention import Baselines, Retention
+from evalhub_server.engine.sample_backend import SampleBackend
+from evalhub_server.engine.sample_bucket import SampleBucket
 from evalhub_server.engine.sample_folder import SampleFolder
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.sample_uploads import SampleUploads
 from evalhub_server.engine.samples import SampleCollector
-from evalhub_server.errors import StartupError
+from evalhub_server.errors import SampleStoreUnavailable, SettingsError, StartupError
 from evalhub_server.plugins.runtime import Runtime
-from evalhub_server.settings import Settings
+from evalhub_server.settings import Settings, connection_of
 
 
 class Samples(NamedTuple):
@@ -32,23 +36,55 @@ class Samples(NamedTuple):
 async def open_samples(
     stack: AsyncExitStack, settings: Settings, store: JobStore, runtime: Runtime
 ) -> Samples:
-    """Open the folder, and continue what an earlier server left. ``stack`` closes it.
+    """Open the folder or the bucket, and continue what an earlier server left. ``stack`` closes it.
 
     Raises:
-        StartupError: the folder cannot be used, or other users can write to it.
+        StartupError: the folder cannot be used, or other users can write to it; or the bucket cannot be used.
     """
-    folder, not_kept = settings.samples_dir, ""
-    if folder is not None:
-        check_folder(folder, shared=not runtime.on_this_host, create=True)
+    backend, not_kept = sample_backend(stack, settings), ""
+    if isinstance(backend, SampleFolder):
+        check_folder(backend.root, shared=not runtime.on_this_host, create=True)
+    elif isinstance(backend, SampleBucket):
+        await asyncio.to_thread(check_bucket, backend)
     elif store.durable:
         not_kept = "set samples.url, or start it with --data-dir"
     else:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evalhub-samples-")))
-    files = SampleStore(SampleFolder(folder) if folder else None, settings.samples, not_kept)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evalhub-samples-"))
+        backend = SampleFolder(Path(folder))
+    files = SampleStore(backend, settings.samples, not_kept)
     collector = SampleCollector(store, runtime, files)
     stack.push_async_callback(collector.close)
     await collector.start()
     return Samples(collector, files, SampleUploads(store, files))
+
+
+def sample_backend(
+    stack: AsyncExitStack | ExitStack, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> SampleBackend | None:
+    """The folder or the bucket that the settings name, or None. ``stack`` removes a temporary cache.
+
+    Raises:
+        StartupError: the settings are wrong, or the client library of buckets is not installed.
+    """
+    if not settings.samples_in_bucket:
+        return SampleFolder(settings.samples_dir) if settings.samples_dir is not None else None
+    if settings.data_dir is not None:
+        local = settings.data_dir / "samples-cache"
+    else:
+        local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evalhub-samples-")))
+    try:
+        connection = connection_of(settings.samples, environ)
+    except SettingsError as error:
+        raise settings.error(error) from None
+    return SampleBucket(connection, local, settings.samples.index_cache_bytes)
+
+
+def check_bucket(bucket: SampleBucket) -> None:
+    """Write, read, list and delete an object. Raises :class:`StartupError`."""
+    try:
+        bucket.check()
+    except SampleStoreUnavailable as error:
+        raise StartupError(f"samples.url: {error}.") from None
 
 
 def start_retention(
@@ -73,8 +109,6 @@ def check_folder(folder: Path, *, shared: bool, create: bool = False) -> None:
     Raises:
         StartupError: it cannot be used, or other users can change what is in it.
     """
-    if "://" in str(folder) or str(folder).startswith("s3:/"):
-        raise StartupError("samples.url: only a folder is supported; give its path.")
     try:
         path = safe_path(folder, shared=shared)
         if create:

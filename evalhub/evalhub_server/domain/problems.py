@@ -213,6 +213,12 @@ def too_many_artifacts(limit: int) -> ApiError:
     return ApiError(413, "upload_too_large", text, {"Connection": "close"})
 
 
+def sample_store_unavailable(reason: str) -> ApiError:
+    """``reason`` is a clause about the store."""
+    text = f"The store of samples is unavailable: {reason}. Repeat the request when it is available again."
+    return ApiError(503, "sample_store_unavailable", text, {"Retry-After": "5"})
+
+
 def samples_not_kept(reason: str) -> ApiError:
     return ApiError(409, "samples_not_kept", f"This server keeps no samples: {reason}.")
 

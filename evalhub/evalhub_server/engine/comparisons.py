@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -35,6 +34,7 @@ from evalhub_server.domain.statistics.suite import compare_suites
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.sample_store import SampleStore
+from evalhub_server.engine.size_cache import SizeCache
 from evalhub_server.errors import ApiError
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class ComparisonService:
         self._jobs = jobs
         self._files = files
         self._wait_s = wait_s
-        self._results = _ResultCache()
+        self._results: SizeCache[bytes, Any] = SizeCache(MAX_CACHED_BYTES)
         self._running: dict[bytes, asyncio.Task[Any]] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
 
@@ -233,30 +233,6 @@ class ComparisonService:
             result = await compute()
         self._results.put(digest, result, len(msgspec.json.encode(result)))
         return result
-
-
-class _ResultCache:
-    """The most recently used results, up to a total size of their JSON."""
-
-    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._size_bytes = 0
-        self._results: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
-
-    def get(self, key: bytes) -> Any:
-        found = self._results.get(key)
-        if found is None:
-            return None
-        self._results.move_to_end(key)
-        return found[0]
-
-    def put(self, key: bytes, result: object, size_bytes: int) -> None:
-        _, replaced_bytes = self._results.pop(key, (None, 0))
-        self._results[key] = result, size_bytes
-        self._size_bytes += size_bytes - replaced_bytes
-        while self._size_bytes > self._max_bytes:
-            _, (_, dropped_bytes) = self._results.popitem(last=False)
-            self._size_bytes -= dropped_bytes
 
 
 def check_metric(metric: str, views: Iterable[LineageView]) -> None:

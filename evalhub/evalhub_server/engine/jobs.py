@@ -30,6 +30,7 @@ from evalhub_server.errors import (
     ApiError,
     NotFound,
     RuntimeUnavailable,
+    SampleStoreUnavailable,
     StorageError,
     StorageLost,
     StorageUnavailable,
@@ -264,7 +265,10 @@ class JobService:
         await self._stop(job, force=force)
         await self._remove_files(job, force=force)
         await self._store.delete(job, identity.scope)
-        await self.samples.remove(job.id)  # an upload may have come meanwhile
+        try:
+            await self.samples.remove(job.id)  # an upload may have come meanwhile
+        except SampleStoreUnavailable as error:
+            log.warning("Late samples of a deleted job not removed", job_id=job.id, error=str(error))
         for benchmark in self._foreign(job):
             log.warning(
                 "Deleted a benchmark of a runtime that is not selected; it may still run, and its files are kept",

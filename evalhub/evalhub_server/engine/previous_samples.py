@@ -13,7 +13,7 @@ from evalhub_server.domain.samples import current_set
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.sample_backend import BenchmarkFiles
 from evalhub_server.engine.sample_store import SampleStore
-from evalhub_server.errors import NotFound, StorageError
+from evalhub_server.errors import NotFound, SampleStoreUnavailable, StorageError
 from evalhub_server.models.sample import SampleSet
 
 log = structlog.get_logger()
@@ -45,7 +45,11 @@ class PreviousSamples:
         if samples is None or not samples.readable:
             return None
         files = BenchmarkFiles(original_id, repeated)
-        return await asyncio.to_thread(self._files.backend.local_copy, files, samples)
+        try:
+            return await asyncio.to_thread(self._files.backend.local_copy, files, samples)
+        except (SampleStoreUnavailable, OSError) as error:
+            log.warning("Samples of the repeated job not read", job_id=job.id, error=str(error))
+            return None
 
     async def _collected(self, job_id: str, index: int, tenant: str | None) -> SampleSet | None:
         loop = asyncio.get_running_loop()

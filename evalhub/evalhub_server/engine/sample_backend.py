@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,10 +12,12 @@ from msgspec import Struct
 
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.engine.sample_reader import SampleFile
+from evalhub_server.engine.size_cache import SizeCache
 from evalhub_server.models.common import PrimaryScore
 from evalhub_server.models.sample import SampleSet
 
 CHUNK_BYTES = 1024 * 1024
+MAX_CACHED_SAMPLES = 500_000
 READ_BYTES = 256 * 1024
 """How much of a file is read at once."""
 
@@ -111,27 +111,9 @@ class SampleBackend(ABC):
         """The bytes that are occupied, by kind: ``samples`` and ``artifacts``."""
 
 
-class SampleFileCache:
-    """The most recently used sample files with their indexes, up to a total number of samples."""
-
-    def __init__(self, max_samples: int = 500_000) -> None:
-        self._max_samples = max_samples
-        self._files: OrderedDict[str, SampleFile] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> SampleFile | None:
-        with self._lock:
-            found = self._files.get(key)
-            if found is not None:
-                self._files.move_to_end(key)
-            return found
-
-    def put(self, key: str, file: SampleFile) -> None:
-        with self._lock:
-            self._files[key] = file
-            total = sum(len(each.index) for each in self._files.values())
-            while total > self._max_samples and len(self._files) > 1:
-                total -= len(self._files.popitem(last=False)[1].index)
+def sample_file_cache() -> SizeCache[str, SampleFile]:
+    """A cache of sample files with their indexes; sizes are numbers of samples."""
+    return SizeCache(MAX_CACHED_SAMPLES)
 
 
 def file_chunks(file: BinaryIO) -> Iterator[bytes]:

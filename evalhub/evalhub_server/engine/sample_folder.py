@@ -17,11 +17,11 @@ from evalhub_server.engine.sample_backend import (
     BenchmarkFiles,
     PartFile,
     SampleBackend,
-    SampleFileCache,
     SampleWriter,
     Stop,
     StoredFile,
     file_chunks,
+    sample_file_cache,
 )
 from evalhub_server.engine.sample_files import (
     data_name,
@@ -46,7 +46,7 @@ class SampleFolder(SampleBackend):
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._cache = SampleFileCache()
+        self._cache = sample_file_cache()
 
     def directory(self, files: BenchmarkFiles) -> Path:
         """The directory of a benchmark."""
@@ -71,7 +71,7 @@ class SampleFolder(SampleBackend):
         found = self._cache.get(str(path))
         if found is None:
             found = SampleFile(_FolderData(path), load_index(path, primary))
-            self._cache.put(str(path), found)
+            self._cache.put(str(path), found, len(found.index))
         elif not path.exists():
             raise FileNotFoundError(2, "No such file", str(path))
         return found

@@ -20,7 +20,7 @@ from evalhub_server.engine.artifact_files import collect_artifacts
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.sample_backend import IngestionStopped
 from evalhub_server.engine.sample_store import SampleStore
-from evalhub_server.errors import ApiError, NotFound, RuntimeUnavailable, StorageError
+from evalhub_server.errors import ApiError, NotFound, RuntimeUnavailable, SampleStoreUnavailable, StorageError
 from evalhub_server.models.sample import Artifact, SampleSet
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import Runtime, SampleFiles
@@ -115,7 +115,7 @@ class SampleCollector:
                     error=error.message,
                 )
                 return
-            except (StorageError, RuntimeUnavailable) as error:
+            except (StorageError, RuntimeUnavailable, SampleStoreUnavailable) as error:
                 log.warning(
                     "Samples not recorded yet; retrying",
                     job_id=job.id,

@@ -13,7 +13,7 @@ import structlog
 from evalhub_server.engine.metric_family import Gauge, Labels
 from evalhub_server.engine.sample_backend import SampleBackend
 from evalhub_server.engine.sample_folder import occupied
-from evalhub_server.errors import StorageError
+from evalhub_server.errors import SampleStoreUnavailable, StorageError
 from evalhub_server.plugins.storage import Storage
 
 log = structlog.get_logger()
@@ -48,7 +48,11 @@ class StoredBytes:
             await asyncio.wait([self._task])
 
     async def _measure(self) -> None:
-        values = await asyncio.to_thread(measure, self._samples, self._jobs)
+        values = await asyncio.to_thread(measure, None, self._jobs)
+        try:
+            values.update(await asyncio.to_thread(measure, self._samples, None))
+        except (SampleStoreUnavailable, OSError) as error:
+            log.warning("Size of the samples left out of the metrics", error=str(error))
         try:
             database = await self._storage.size_bytes()
         except StorageError as error:
@@ -63,7 +67,7 @@ class StoredBytes:
 def stored_gauge(values: Mapping[Labels, float]) -> Gauge:
     return Gauge(
         name="evalhub_stored_bytes",
-        help="Space that the server's data occupy on disk, measured at most every five minutes.",
+        help="Space that the server's data occupy, measured at most every five minutes.",
         label_names=("kind",),
         values=values,
     )

@@ -10,6 +10,7 @@ from evalhub_server.settings.keys import NO_EFFECT, Key, all_keys, key_paths
 from evalhub_server.settings.layers import Finding, Location, key_of
 from evalhub_server.settings.load import ServerFlags, load_settings
 from evalhub_server.settings.locate import bundled_config_dir
+from evalhub_server.settings.s3 import S3Connection, connection_of
 from evalhub_server.settings.schema import (
     CORE_SECTIONS,
     FinalizerSettings,
@@ -42,6 +43,7 @@ __all__ = [
     "PluginSettings",
     "PrometheusSettings",
     "RetentionSettings",
+    "S3Connection",
     "SampleSettings",
     "Secrets",
     "ServerFlags",
@@ -52,6 +54,7 @@ __all__ = [
     "YamlFile",
     "all_keys",
     "bundled_config_dir",
+    "connection_of",
     "key_of",
     "key_paths",
     "load_settings",

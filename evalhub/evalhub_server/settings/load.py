@@ -21,9 +21,11 @@ from evalhub_server.settings.environment import apply_environment, log_options
 from evalhub_server.settings.layers import Document, Finding, Location
 from evalhub_server.settings.lint import PluginSections, unknown_findings, unused_findings
 from evalhub_server.settings.locate import as_path, find_config_file
+from evalhub_server.settings.s3 import SECRETS as S3_SECRETS
+from evalhub_server.settings.s3 import is_s3
 from evalhub_server.settings.schema import CORE_SECTIONS, OTHER_SECTIONS
 from evalhub_server.settings.secret_files import apply_secrets
-from evalhub_server.settings.secrets import find_secrets, with_secret
+from evalhub_server.settings.secrets import find_secrets, with_secret, with_variables
 from evalhub_server.settings.settings import Settings
 from evalhub_server.settings.validation import section_rule_errors
 
@@ -80,7 +82,7 @@ def load_settings(
     for name, type_ in OTHER_SECTIONS.items():
         if name not in (plugin_sections or {}):  # plugins validate their own
             _converted(document.get(name), type_, name, found)
-    validated = ("service", "prometheus", "sidecar", "finalizer", "otel", "retention")
+    validated = ("service", "prometheus", "sidecar", "finalizer", "otel", "retention", "samples")
     found += section_rule_errors(*(values[name] for name in validated))
     found = [document.error(SettingsError(secrets.redact(e.message), e.source, e.line)) for e in found]
     if errors is not None:
@@ -91,6 +93,8 @@ def load_settings(
     for token_file in (values["service"].auth_token_file, values["prometheus"].auth_token_file):
         if token_file and not found:
             secrets = with_secret(secrets, read_token(token_path(token_file)).decode(), environ)
+    if is_s3(values["samples"].url):
+        secrets = with_variables(secrets, S3_SECRETS, environ)
     data = data_dir or as_path(environ.get("EVALHUB_DATA_DIR"))
     return Settings(
         local=local,

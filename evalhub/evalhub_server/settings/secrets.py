@@ -21,7 +21,7 @@ SECRET_VARIABLES = frozenset({"DB_URL", "EVALHUB_TOKEN"})
 _DATABASE_URL = "database.url"
 MAPPINGS = ("env_mappings", "secrets")
 """Sections that contain names of keys instead of values."""
-_SECRET_KEY = re.compile(r"(^|[._-])(password|passwd|secret|token|api_?key|credentials?)$")
+_SECRET_KEY = re.compile(r"(^|[._-])(password|passwd|secret|secret_access_key|token|api_?key|credentials?)$")
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^/?#\s:@]*):([^/?#\s]*)@")
 _PASSWORD_PARAMETER = re.compile(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|[^\s&;]+)", re.IGNORECASE)
 _MIN_LENGTH_INSIDE = 8
@@ -121,6 +121,12 @@ def with_secret(secrets: Secrets, value: str, environ: Mapping[str, str]) -> Sec
     """Add a secret of the server that is not part of the configuration, such as the content of a token file."""
     holders = {name for name, text in environ.items() if value in text}
     return replace(secrets, values=secrets.values | {value}, variables=secrets.variables | holders)
+
+
+def with_variables(secrets: Secrets, names: Iterable[str], environ: Mapping[str, str]) -> Secrets:
+    """Add variables that hold secrets of the server, such as the keys of its own account."""
+    values = {environ[name] for name in names if environ.get(name)}
+    return replace(secrets, values=secrets.values | values, variables=secrets.variables | set(names))
 
 
 def _shared(key: str) -> bool:

@@ -16,6 +16,7 @@ from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.file_sections import RetentionSettings, SampleSettings
 from evalhub_server.settings.layers import Finding, Location, key_of
 from evalhub_server.settings.locate import resources_dirs
+from evalhub_server.settings.s3 import is_s3
 from evalhub_server.settings.schema import (
     CatalogSettings,
     FinalizerSettings,
@@ -71,12 +72,17 @@ class Settings(Struct, kw_only=True, frozen=True):
 
     @property
     def samples_dir(self) -> Path | None:
-        """Folder of samples and artifacts; None if neither ``samples.url`` nor a data directory is set."""
-        if "://" in self.samples.url.removeprefix("file://"):
-            return Path(self.samples.url)  # refused at the start
+        """Folder of samples and artifacts; None if they are in a bucket, or neither ``samples.url`` nor a data directory is set."""
+        if self.samples_in_bucket:
+            return None
         if self.samples.url:
             return Path(self.samples.url.removeprefix("file://")).expanduser().absolute()
         return self.data_dir / "samples" if self.data_dir is not None else None
+
+    @property
+    def samples_in_bucket(self) -> bool:
+        """Whether samples and artifacts are in a bucket, and not in a folder."""
+        return is_s3(self.samples.url)
 
     @property
     def host(self) -> str:

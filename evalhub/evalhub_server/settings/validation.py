@@ -9,9 +9,10 @@ from evalhub_common.urls import split_http_url
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sidecar import SidecarSettings
 from evalhub_server.settings.auth_token import KEY, SCRAPE_KEY, read_token, token_path
-from evalhub_server.settings.file_sections import MIB, RetentionSettings
+from evalhub_server.settings.file_sections import MIB, RetentionSettings, SampleSettings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.settings.path_prefix import proxy_network, root_path
+from evalhub_server.settings.s3 import sample_errors
 from evalhub_server.settings.schema import FinalizerSettings, ServiceSettings
 from evalhub_server.settings.telemetry_sections import OTLP, OtelSettings, PrometheusSettings
 
@@ -23,6 +24,7 @@ def section_rule_errors(
     finalizer: FinalizerSettings,
     otel: OtelSettings,
     retention: RetentionSettings,
+    samples: SampleSettings,
 ) -> Iterator[SettingsError]:
     """An error for each violated rule; its message begins with the key."""
     for key, port in (("service.port", service.port), ("prometheus.port", prometheus.port)):
@@ -58,6 +60,7 @@ def section_rule_errors(
         yield SettingsError(
             f"retention.log_max_bytes: {retention.log_max_bytes} is below 1 MiB; write at least {MIB}, or 0 for no limit."
         )
+    yield from sample_errors(samples)
     if sidecar.base_url and not _has_port(sidecar.base_url):
         yield SettingsError(
             "sidecar.base_url: must be http or https with a host and a port, such as http://localhost:8082."

@@ -13,7 +13,7 @@ from evalhub_server.engine.sample_store import benchmark_at
 from evalhub_server.models.sample import Artifact, ArtifactList
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.openapi import examples
-from evalhub_server.web.openapi.errors import ID, not_found
+from evalhub_server.web.openapi.errors import ID, STORE_UNAVAILABLE, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, RequestBody, Success, names
 from evalhub_server.web.paths import index_of
 from evalhub_server.web.query import Query
@@ -40,6 +40,7 @@ GET_ARTIFACTS = Operation(
         not_found("evaluation job"),
         problems.not_found("benchmark", "7"),
         problems.not_found("artifact", "logs/run.eval"),
+        STORE_UNAVAILABLE,
     ),
 )
 
@@ -80,6 +81,7 @@ UPLOAD_ARTIFACT = Operation(
         problems.attempt_superseded(ID, 0, 1, 2),
         problems.samples_not_kept("set samples.url, or start it with --data-dir"),
         problems.upload_too_large("artifact", 1024**3, "samples.max_artifact_bytes"),
+        STORE_UNAVAILABLE,
     ),
 )
 

@@ -24,7 +24,7 @@ from evalhub_server.web.comparison_query import (
 )
 from evalhub_server.web.conditional import resource_response
 from evalhub_server.web.openapi import comparison_examples as examples
-from evalhub_server.web.openapi.errors import ID, not_found
+from evalhub_server.web.openapi.errors import ID, STORE_UNAVAILABLE, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names
 from evalhub_server.web.openapi.parameters import TAGGED
 from evalhub_server.web.query import Query
@@ -63,6 +63,7 @@ COMPARE_JOBS = Operation(
         not_found("evaluation job"),
         problems.not_found("baseline", "nightly"),
         problems.baseline_job_missing("nightly", ID),
+        STORE_UNAVAILABLE,
     ),
 )
 
@@ -110,7 +111,7 @@ async def compare_jobs(request: ApiRequest, services: NamedDependency[Services])
 JOB_SCORES = Operation(
     query=OPTIONS,
     success=Success(description="The scores.", type=JobScores, example=examples.scores, headers=TAGGED),
-    errors=(*INVALID, not_found("evaluation job")),
+    errors=(*INVALID, not_found("evaluation job"), STORE_UNAVAILABLE),
 )
 
 

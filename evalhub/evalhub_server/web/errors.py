@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from evalhub_server.domain import problems
-from evalhub_server.errors import ApiError
+from evalhub_server.errors import ApiError, SampleStoreUnavailable
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.web.paths import shown_uri
 from evalhub_server.web.request import ApiRequest
@@ -61,6 +61,11 @@ def on_http_error(request: ApiRequest, error: HTTPException) -> Response[bytes]:
     return _response(request, ApiError(error.status_code, code, error.detail, headers=error.headers or {}))
 
 
+def on_sample_store_unavailable(request: ApiRequest, error: SampleStoreUnavailable) -> Response[bytes]:
+    log.warning("Store of samples unavailable", error=str(error))
+    return on_api_error(request, problems.sample_store_unavailable(str(error)))
+
+
 def on_unexpected(request: ApiRequest, error: Exception) -> Response[bytes]:
     log.error("Request failed", error=str(error), exc_info=error, **call_fields(error))
     return _response(request, problems.internal_error(f"{type(error).__name__}; see the server's log"))
@@ -76,6 +81,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     NotFoundException: on_not_found,
     MethodNotAllowedException: on_method_not_allowed,
     HTTPException: on_http_error,
+    SampleStoreUnavailable: on_sample_store_unavailable,
     Exception: on_unexpected,
 }
 """Litestar picks the nearest class."""

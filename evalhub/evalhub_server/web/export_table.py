@@ -21,7 +21,7 @@ from evalhub_server.errors import ApiError
 from evalhub_server.plugins.storage import JobQuery
 from evalhub_server.web.file_response import FileResponse, joined
 from evalhub_server.web.job_filters import JOB_FILTERS, job_query
-from evalhub_server.web.openapi.errors import LIST, not_found
+from evalhub_server.web.openapi.errors import LIST, STORE_UNAVAILABLE, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names
 from evalhub_server.web.parquet import PARQUET, Kind, parquet_file, parquet_missing
 from evalhub_server.web.query import Query
@@ -69,6 +69,7 @@ EXPORT = Operation(
         problems.query_parameter_mismatch(("jobs", "name")),
         not_found("evaluation job"),
         parquet_missing(),
+        STORE_UNAVAILABLE,
     ),
 )
 

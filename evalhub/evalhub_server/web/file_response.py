@@ -52,10 +52,13 @@ class FileResponse:
             await respond(receive, send, self._stalled_s, lambda send: self._respond(send, is_head=is_head))
 
     async def _respond(self, send: Send, *, is_head: bool) -> None:
+        # The first chunk before the status: what cannot be read is an error then, and not a broken connection.
+        chunk = None if is_head else await self._next()
         start: Any = {"type": "http.response.start", "status": 200, "headers": self._headers}
         await send(start)
-        while not is_head and (chunk := await self._next()):
+        while chunk:
             await send_body(send, chunk)
+            chunk = await self._next()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self) -> bytes | None:

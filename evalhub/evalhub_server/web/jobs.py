@@ -22,7 +22,7 @@ from evalhub_server.web.conditional import SINCE, WAIT, ListState, long_poll, re
 from evalhub_server.web.idempotency import IDEMPOTENT, idempotency_key
 from evalhub_server.web.job_filters import FACETS, JOB_LIST_NAMES, JOB_LIST_PARAMETERS, VIEWS, job_query
 from evalhub_server.web.openapi import examples
-from evalhub_server.web.openapi.errors import ID, LIST, not_found
+from evalhub_server.web.openapi.errors import ID, LIST, STORE_UNAVAILABLE, not_found
 from evalhub_server.web.openapi.operation import Link, Operation, RequestBody, Success, links
 from evalhub_server.web.openapi.parameters import TAGGED, boolean
 from evalhub_server.web.query import Query
@@ -214,6 +214,7 @@ DELETE_JOB = Operation(
         not_found("evaluation job"),
         problems.job_closed(ID, "cancelled", State.COMPLETED),
         problems.runtime_not_selected(ID, "deleted", 0, "local"),
+        STORE_UNAVAILABLE,
     ),
 )
 

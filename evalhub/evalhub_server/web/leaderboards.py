@@ -15,7 +15,7 @@ from evalhub_server.plugins.storage import JobQuery, Terms
 from evalhub_server.web.comparison_query import INVALID, OPTIONS, job_of, listed_of, question_of, views_of
 from evalhub_server.web.conditional import resource_response
 from evalhub_server.web.openapi import comparison_examples as examples
-from evalhub_server.web.openapi.errors import ID, not_found
+from evalhub_server.web.openapi.errors import ID, STORE_UNAVAILABLE, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names
 from evalhub_server.web.openapi.parameters import TAGGED
 from evalhub_server.web.query import Query
@@ -31,7 +31,7 @@ LEADERBOARD_SUCCESS = Success(
     description="The leaderboard.", type=JobLeaderboard, example=examples.leaderboard, headers=TAGGED
 )
 COLLECTION_LEADERBOARD = Operation(
-    query=OPTIONS, success=LEADERBOARD_SUCCESS, errors=(*INVALID, not_found("collection"))
+    query=OPTIONS, success=LEADERBOARD_SUCCESS, errors=(*INVALID, not_found("collection"), STORE_UNAVAILABLE)
 )
 
 
@@ -96,6 +96,7 @@ JOB_LEADERBOARD = Operation(
         not_found("evaluation job"),
         problems.not_found("baseline", "nightly"),
         problems.baseline_job_missing("nightly", ID),
+        STORE_UNAVAILABLE,
     ),
 )
 

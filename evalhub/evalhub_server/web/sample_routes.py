@@ -18,7 +18,7 @@ from evalhub_server.models.common import Link
 from evalhub_server.models.sample import Sample, SamplePage, SampleSet
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.openapi import examples
-from evalhub_server.web.openapi.errors import ID, not_found
+from evalhub_server.web.openapi.errors import ID, STORE_UNAVAILABLE, not_found
 from evalhub_server.web.openapi.operation import Operation, RequestBody, Success, names
 from evalhub_server.web.parquet import PARQUET, parquet_missing
 from evalhub_server.web.paths import index_of
@@ -43,6 +43,7 @@ NOT_AVAILABLE = (
     not_found("evaluation job"),
     problems.not_found("benchmark", "7"),
     problems.samples_not_available(ID, 0, "pending", ""),
+    STORE_UNAVAILABLE,
 )
 LIST_SAMPLES = Operation(
     query=(*PAGE, *FILTERS),
@@ -237,6 +238,7 @@ UPLOAD_SAMPLES = Operation(
         problems.attempt_superseded(ID, 0, 1, 2),
         problems.samples_not_kept("set samples.url, or start it with --data-dir"),
         problems.upload_too_large("sample file", 8 * 1024**3, "samples.max_bytes"),
+        STORE_UNAVAILABLE,
     ),
 )
 

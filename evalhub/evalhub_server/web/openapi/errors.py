@@ -12,6 +12,11 @@ ID = "0e0ef8f5-2a37-4a4c-a8f0-5a4c1b3d2f10"
 _STORAGE_ERROR = StorageError("database disk image is malformed")
 _STORAGE_UNAVAILABLE = StorageUnavailable("database or disk is full. Free disk space and try again.")
 
+STORE_UNAVAILABLE = problems.sample_store_unavailable(
+    "https://minio.example.org:9000 cannot be reached for s3://evaluations/samples (Connection refused)"
+)
+"""Of operations that read or write samples."""
+
 COMMON = (
     request_problems.invalid_header("Authorization", "was sent more than once"),
     request_problems.host_not_allowed("evalhub.example"),
