@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import urllib.request
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from harness import free_port, wait_until
-from harness.environments import installed
 from harness.init import InitPod
+from harness.moto import MotoServer, needs_moto
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_moto]
 
-MOTO = "moto[server,s3]==5.1.*"
 FILL = """
 import sys, boto3
 s3 = boto3.client("s3", endpoint_url=sys.argv[1], region_name="eu-west-1",
@@ -29,27 +27,9 @@ for key in ("odd/a b+c=d&e.txt", "odd/\u00e4\u20ac.txt", "odd/deep/er/x.bin", "s
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("moto")
-    programs = installed(folder, "moto", MOTO) / "bin"
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    with (folder / "log.txt").open("wb") as log:
-        command = [str(programs / "moto_server"), "-p", str(port)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: _answers(url), "moto's first answer", 60)
-        subprocess.run([programs / "python", "-c", FILL, url], check=True)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+    with MotoServer(tmp_path_factory.mktemp("moto")) as moto:
+        subprocess.run([sys.executable, "-c", FILL, moto.url], check=True)
+        yield moto.url
 
 
 @pytest.fixture
