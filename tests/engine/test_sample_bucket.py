@@ -68,6 +68,18 @@ def stored(bucket: SampleBucket, content: bytes, attempt: int = 1) -> SampleSet:
     return ingest(io.BytesIO(content), bucket.sample_writer(FILES), attempt, None, LIMITS, lambda: False)
 
 
+def test_more_lines_than_one_batch_are_read_and_searched(bucket: SampleBucket):
+    content = b"".join(
+        json.dumps({"sample_id": f"q{n}", "output": f"{n} " + "x" * 300_000}).encode() + b"\n"
+        for n in range(40)
+    )
+    samples = stored(bucket, content)
+    file = bucket.open_samples(FILES, samples, None)
+    assert [len(line) > 300_000 for line in file.lines(range(40))] == [True] * 40
+    assert file.search("39 xx", range(40)) == [39]
+    assert bucket.local_copy(FILES, samples) == bucket.local_copy(FILES, samples)
+
+
 def test_the_data_are_one_gzip_file_and_the_index_is_beside_it(
     bucket: SampleBucket, client: S3Client, connection: S3Connection
 ):
@@ -166,6 +178,22 @@ def test_a_file_of_many_parts_is_uploaded_and_can_be_stopped(
             lambda: next(calls) > 20,
         )
     assert len([*client.list(connection.prefix)]) == 1
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_not_mixed(client: S3Client, connection: S3Connection):
+    key = connection.key("replaced")
+    client.put(key, b"a" * 5_000_000)
+    size, chunks = client.stream(key)
+    assert (size, len(next(chunks))) == (5_000_000, 4 * 1024 * 1024)
+    client.put(key, b"b" * 5_000_000)
+    with pytest.raises(SampleStoreUnavailable):
+        next(chunks)
+
+
+def test_an_empty_object_has_no_chunks(client: S3Client, connection: S3Connection):
+    client.put(connection.key("empty"), b"")
+    size, chunks = client.stream(connection.key("empty"))
+    assert (size, list(chunks)) == (0, [])
 
 
 def test_a_check_leaves_nothing(bucket: SampleBucket, client: S3Client, connection: S3Connection):

@@ -7,9 +7,15 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
+
+from evalhub_server.engine.sample_bucket import SampleBucket
 from evalhub_server.engine.sample_folder import SampleFolder
-from evalhub_server.engine.stored_bytes import measure
-from harness import Config, RunningServer, wait_until
+from evalhub_server.engine.stored_bytes import StoredBytes, measure
+from evalhub_server.settings import SampleSettings, connection_of
+from evalhub_server.testing import MemoryStorage
+from harness import Config, RunningServer, free_port, wait_until
+from harness.moto import needs_moto
 from harness.server import API
 
 WRITER = Path(__file__).parents[1] / "harness" / "sample_writer.py"
@@ -46,3 +52,19 @@ def test_the_metrics_have_the_size_of_everything_and_a_hard_delete_removes_the_f
             "artifacts": 0,
             "jobs": 0,
         }
+
+
+@needs_moto
+async def test_a_bucket_that_is_unavailable_leaves_the_other_sizes(tmp_path: Path) -> None:
+    s3 = {
+        "endpoint": f"http://127.0.0.1:{free_port()}",
+        "access_key_id": "an-id",
+        "secret_access_key": "a-secret",
+    }
+    settings = msgspec.convert({"url": "s3://samples/x", "s3": s3}, SampleSettings)
+    bucket = SampleBucket(connection_of(settings, {}), tmp_path / "cache", 0)
+    stored = StoredBytes(MemoryStorage(), bucket, tmp_path)
+    assert stored.gauge().values == {}
+    assert stored._task is not None
+    await stored._task
+    assert stored.gauge().values == {("jobs",): 0}
