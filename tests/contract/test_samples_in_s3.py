@@ -30,13 +30,13 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
         yield running
 
 
-def config_in(folder: Path, samples: dict[str, Any]) -> Config:
+def config_in(folder: Path, samples: dict[str, Any], count: int = 40) -> Config:
     config = Config(folder / "config", supervisor={"exit_grace": "100ms"}, samples=samples)
     source = config.write(
         "in.jsonl",
         "".join(
             json.dumps({"sample_id": f"q{n}", "metrics": {"acc": n % 2}, "output": f"Answer {n}"}) + "\n"
-            for n in range(40)
+            for n in range(count)
         ),
     )
     config.provider(f"exec '{sys.executable}' '{WRITER}' '{source}' artifacts", benchmark=BENCHMARK)
@@ -197,6 +197,20 @@ def test_nothing_is_lost_while_the_store_is_unavailable(tmp_path: Path):
             wait_until(lambda: state_of(server, job_id) == "stored", "the samples")
             assert server.get(f"{API}/jobs/{job_id}/benchmarks/0/samples")["total_count"] == 40
             assert server.call("DELETE", f"{API}/jobs/{waiting}?hard_delete=true").status == 204
+
+
+@pytest.mark.slow
+def test_samples_are_complete_after_a_kill_while_they_are_stored(moto: MotoServer, tmp_path: Path):
+    config, cache = config_in(tmp_path, moto.settings("killed"), 40_000), tmp_path / "data" / "samples-cache"
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
+        job_id = server.submit()
+        wait_until(lambda: list(cache.glob(".part-*")), "a file that is being written")
+        server.kill()
+        assert not [key for key in keys(moto, "killed") if key.endswith(".idx")]
+        server.start()
+        wait_until(lambda: state_of(server, job_id) == "stored", "the samples")
+        assert server.get(f"{API}/jobs/{job_id}/benchmarks/0/samples?offset=39999")["total_count"] == 40_000
+        assert not list(cache.glob(".part-*"))
 
 
 def test_a_server_does_not_start_without_its_bucket(moto: MotoServer, tmp_path: Path):
