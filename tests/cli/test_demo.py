@@ -93,7 +93,7 @@ def test_an_interrupt_cancels_the_job_and_leaves_nothing_running(env: dict[str, 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
-        wait_until(lambda: len(processes_with(str(tmp_path))) > 1, "adapters")
+        wait_until(lambda: len(processes_with(str(tmp_path))) > 1, "adapters", 90)
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=60)
     assert process.returncode == 1

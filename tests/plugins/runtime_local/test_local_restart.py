@@ -109,7 +109,9 @@ async def test_an_end_in_between_is_known(
 async def test_a_workload_that_sigterm_ended_in_between_was_interrupted(
     runtime: LocalRuntime, jobs: Path, eventually: Eventually
 ) -> None:
-    handle = await launched_by_a_killed_server(jobs, a_run({"command": "exec sleep 600"}))
+    handle = await launched_by_a_killed_server(jobs, a_run({"command": "echo ready; exec sleep 600"}))
+    # Before that, only the shell that starts the command receives the signal, and it continues.
+    await eventually(lambda: "ready" in log_text(handle), "the command's start")
     os.killpg(handle["pid"], signal.SIGTERM)
     await eventually(lambda: list(jobs.rglob("attempt-1.exit")), "it has ended")
     assert await runtime.wait(handle) == Exit(signal="SIGTERM", reason="interrupted")
