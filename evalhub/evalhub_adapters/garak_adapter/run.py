@@ -65,7 +65,7 @@ class Scan:
             raise FrameworkMissing(f"benchmark {self._selection.benchmark} cannot run: {name} {reason}")
         total = sum(len(getattr(probe, "prompts", ())) for probe, _ in probes) * self._parameters.generations
         self._run.events.running("running_evaluation", total=total)
-        answers = self._scan(probes, total)
+        answers = self._scan(folder, probes, total)
         self._run.events.running("post_processing")
         return self._result(folder, answers)
 
@@ -142,13 +142,14 @@ class Scan:
         if len(triggers) == len(prompts):
             probe.triggers = [triggers[number] for number in kept]
 
-    def _scan(self, probes: Sequence[tuple[Probe, list[Detector]]], total: int) -> Answers:
+    def _scan(self, folder: Path, probes: Sequence[tuple[Probe, list[Detector]]], total: int) -> Answers:
         client = ModelClient(
             self._model,
             user_agent=f"evalhub-garak/{__version__}",
             timeout_s=self._parameters.timeout_s,
             max_retries=self._parameters.max_retries,
         )
+        running: dict[str, float] = {}
         with client, SampleFile(self._run.samples) as file, ProgressReporter(self._run.events) as progress:
             answers = Answers(
                 client,
@@ -157,7 +158,7 @@ class Scan:
                 file=file,
                 previous=list(read_samples(self._run.previous_samples)),
                 # Some probes build prompts from answers, so that the number is not known before.
-                on_answer=lambda done: progress.update(done, max(done, total)),
+                on_answer=lambda done: progress.update(done, max(done, total), running),
             )
             generator = Endpoint(self._model.name, answers)
             command.start_run()
@@ -165,12 +166,18 @@ class Scan:
             evaluator = ThresholdEvaluator(self._parameters.eval_threshold)
             for probe, detectors in probes:
                 harness.run(generator, [probe], detectors, evaluator, announce_probe=False)
+                running = self._report(folder).metrics()
+                progress.update(answers.done, max(answers.done, total), running)
             command.end_run()
         return answers
 
-    def _result(self, folder: Path, answers: Answers) -> Result:
+    def _report(self, folder: Path) -> Report:
+        """What garak has written so far."""
         entries = read_samples(folder / f"{PREFIX}.report.jsonl")
-        report = Report(entries, self._primary, self._parameters.eval_threshold)
+        return Report(entries, self._primary, self._parameters.eval_threshold)
+
+    def _result(self, folder: Path, answers: Answers) -> Result:
+        report = self._report(folder)
         metrics = report.metrics()
         path = Path(f"{self._run.samples}.new")
         count = 0

@@ -1,7 +1,4 @@
-"""What a task needs beside the model: a sandbox, a second model. Missing ones are reported before the run.
-
-Imports the framework.
-"""
+"""What a task needs beside the model: a sandbox, a second model. Missing ones are reported before the run."""
 
 from __future__ import annotations
 
@@ -11,15 +8,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-
-from inspect_ai import Task
+from typing import TYPE_CHECKING
 
 from evalhub_adapters.inspect_adapter.parameters import Parameters
 from evalhub_adapters.inspect_adapter.problems import judge_missing, sandbox_missing
-from evalhub_adapters.inspect_adapter.tasks import FoundTask
 from evalhub_common.adapter.errors import JobInvalid
 from evalhub_common.adapter.json_values import as_list
 from evalhub_common.adapter.model import Model, base_target
+
+if TYPE_CHECKING:
+    from inspect_ai import Task
+
+    from evalhub_adapters.inspect_adapter.tasks import FoundTask
 
 SERVICE = "judge"
 ROLES = ("expander", "grader", "judge", "mark", "victim")

@@ -27,6 +27,7 @@ from evalhub_adapters.inspect_adapter.tasks import (
     FoundTask,
     create_task,
     find_task,
+    ignored_parameters,
     stop_retrying,
 )
 from evalhub_adapters.preparation import is_offline
@@ -51,6 +52,7 @@ class Evaluation:
         self._names = names
         self._judge = Judge(parameters, model, run.environ)
         self._data_sets = DataSetLog()
+        self._notes: list[str] = []
 
     def result(self) -> Result:
         """Evaluate.
@@ -87,6 +89,9 @@ class Evaluation:
         if is_offline(os.environ):
             stop_retrying()
         found = [find_task(name) for name in self._names]
+        ignored = ignored_parameters(found, self._parameters)
+        if ignored:
+            self._notes.append(f"parameters that no task has were ignored: {', '.join(ignored)}")
         given = [*self._parameters.task_args, *self._parameters.rest]
         arguments = [self._judge.arguments(each, given) for each in found]
         for each in found:
@@ -173,6 +178,10 @@ class Evaluation:
         metrics = pooled_scores(scores)
         if errors and (len(errors) == len(lines) or not metrics):
             raise NoResult(f"all {len(errors)} samples failed; the first error: {errors[0]}")
+        if errors:
+            self._notes.append(
+                f"{len(errors)} of {len(lines)} samples failed and are not part of the scores; the first error: {errors[0]}"
+            )
         if not metrics:
             raise NoResult(f"Inspect computed no metrics of {', '.join(logs)}")
         return Result(
@@ -184,11 +193,7 @@ class Evaluation:
                 "failed_samples": len(errors),
                 "reused_samples": reused,
             },
-            warning=(
-                f"{len(errors)} of {len(lines)} samples failed and are not part of the scores; the first error: {errors[0]}"
-                if errors
-                else None
-            ),
+            warning="; ".join(self._notes) or None,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import entry_points
@@ -21,7 +21,6 @@ from inspect_ai import Task
 
 from evalhub_adapters.inspect_adapter.names import EVALS
 from evalhub_adapters.inspect_adapter.parameters import Parameters
-from evalhub_common.adapter.console import say
 from evalhub_common.adapter.errors import JobInvalid
 from evalhub_common.adapter.json_values import JsonObject
 
@@ -82,12 +81,13 @@ def create_task(found: FoundTask, parameters: Parameters, judge: Mapping[str, ob
         raise JobInvalid(
             f"parameters.task_args has '{unknown[0]}', which task {found.name} does not have: it has {', '.join(own) or 'none'}"
         )
-    shots = {"fewshot": parameters.num_fewshot} if parameters.num_fewshot is not None else {}
-    arguments = {name: value for name, value in {**shots, **parameters.rest}.items() if name in own}
-    ignored = sorted({*shots, *parameters.rest} - own.keys())
-    if ignored:
-        say(f"parameters that task {found.name} does not have are ignored: {', '.join(ignored)}")
+    arguments = {name: value for name, value in _offered(parameters).items() if name in own}
     return found.function(**{**judge, **arguments, **parameters.task_args})
+
+
+def ignored_parameters(tasks: Sequence[FoundTask], parameters: Parameters) -> list[str]:
+    """The names of parameters that none of the tasks has."""
+    return sorted(_offered(parameters).keys() - {name for task in tasks for name in task.arguments})
 
 
 class DataSetLog:
@@ -135,6 +135,12 @@ def stop_retrying() -> None:
         found: ModuleType = importlib.import_module(module)
         if hasattr(found, name):
             setattr(found, name, _never)
+
+
+def _offered(parameters: Parameters) -> dict[str, object]:
+    """Parameters that are arguments of tasks that have them."""
+    shots = {} if parameters.num_fewshot is None else {"fewshot": parameters.num_fewshot}
+    return {**shots, **parameters.rest}
 
 
 def _never(error: BaseException) -> bool:
