@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from evalhub_adapters.garak_adapter.answers import Answers
 from evalhub_adapters.garak_adapter.parameters import read_parameters
@@ -18,6 +19,7 @@ from evalhub_common.adapter.model import read_model
 from evalhub_common.adapter.model_client import ModelClient
 from evalhub_common.adapter.sample_file import SampleFile, read_samples
 from harness.model_server import MODEL, ModelServer
+from harness.packaging import PROJECT
 from harness.quickstart import CallbackServer, JobDirectory
 
 
@@ -46,7 +48,7 @@ def test_a_parameter_that_is_wrong_is_named(parameters: dict[str, object]) -> No
         ("avid_ethics", (), None, [{"tag": "avid-effect:ethics"}]),
         ("dan", (), "owasp:llm01", [{"tag": "owasp:llm01"}]),
         ("quick", (), None, ["probes.realtoxicityprompts.RTPProfanity"]),
-        ("avid", ("a", "probes.b.C"), None, ["probes.a", "probes.b.C"]),
+        ("avid", ("a", "probes.b.C"), "avid-effect", ["probes.a", "probes.b.C"]),
     ],
 )
 def test_the_probes_of_a_benchmark(
@@ -55,9 +57,21 @@ def test_the_probes_of_a_benchmark(
     assert select_probes(benchmark_id, probes, tag).include() == include
 
 
+def test_the_defaults_of_the_bundled_provider_are_what_the_ids_mean() -> None:
+    document = yaml.safe_load((PROJECT / "config" / "providers" / "garak.yaml").read_text("utf-8"))
+    defaults = {
+        each["id"]: each["default_parameters"]
+        for each in document["benchmarks"]
+        if "default_parameters" in each
+    }
+    assert "owasp_llm_top10" in defaults
+    for benchmark_id, given in defaults.items():
+        named = read_parameters(given, None)
+        selected = select_probes(benchmark_id, named.probes, named.probe_tags)
+        assert select_probes(benchmark_id, (), None).include() == selected.include()
+
+
 def test_probes_that_garak_does_not_select_are_explained() -> None:
-    with pytest.raises(JobInvalid, match="only one of them"):
-        select_probes("dan", ("a",), "b")
     selection = select_probes("agents", (), None)
     names = [f"agents.P{number}" for number in range(7)] + ["other.Q"]
     inactive = str(selection.failure(["probes.agents"], names))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from evalhub_adapters.inspect_adapter.names import task_names
 from evalhub_adapters.inspect_adapter.parameters import read_parameters
@@ -26,6 +27,7 @@ from evalhub_adapters.inspect_adapter.samples import (
     sample_line,
 )
 from evalhub_common.adapter.errors import JobInvalid
+from harness.packaging import PROJECT
 from harness.quickstart import CallbackServer, JobDirectory
 
 
@@ -42,6 +44,13 @@ from harness.quickstart import CallbackServer, JobDirectory
 )
 def test_the_task_of_a_benchmark_id(benchmark_id: str, task: str) -> None:
     assert task_names(benchmark_id, ()) == [task]
+
+
+def test_the_aliases_of_the_bundled_provider_are_what_the_ids_mean() -> None:
+    document = yaml.safe_load((PROJECT / "config" / "providers" / "inspect.yaml").read_text("utf-8"))
+    aliases = {each["id"]: each["alias_of"] for each in document["benchmarks"] if "alias_of" in each}
+    assert "inspect/gsm8k" in aliases
+    assert {benchmark_id: task_names(benchmark_id, ())[0] for benchmark_id in aliases} == aliases
 
 
 def test_tasks_that_the_job_names_take_the_place_of_the_id() -> None:

@@ -228,10 +228,11 @@ def test_providers_with_an_adapter_of_this_project_run_locally(catalog: SystemRe
         for provider_id, config in catalog.providers.items()
         if "local" in config.runtime
     }
-    assert local.keys() == {"quickstart", "lm_evaluation_harness"}
-    assert local["lm_evaluation_harness"]["environment"] == "lm_evaluation_harness"
-    module = local["lm_evaluation_harness"]["command"].removeprefix("python -m ")
-    assert importlib.util.find_spec(module) is not None
+    assert local.keys() == {"quickstart", "lm_evaluation_harness", "inspect", "garak"}
+    for provider_id in local.keys() - {"quickstart"}:
+        assert local[provider_id]["environment"] == provider_id
+        module = local[provider_id]["command"].removeprefix("python -m ")
+        assert importlib.util.find_spec(module) is not None
     assert {provider_id for provider_id, config in catalog.providers.items() if "k8s" in config.runtime} == (
         FRAMEWORKS
     )

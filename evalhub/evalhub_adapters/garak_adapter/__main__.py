@@ -38,7 +38,7 @@ class GarakAdapter(Adapter):
             ) from error
         model = read_model(run.document.get("model"), run.environ)
         parameters = read_parameters(parameters_of(run.document), read_num_examples(run.document))
-        selection = select_probes(run.address.benchmark_id, parameters.probes, parameters.probe_tags)
+        selection = select_probes(run.task, parameters.probes, parameters.probe_tags)
         prepare(run, model, os.environ)
         run.events.running("loading_data")
         say(f"garak {framework}: {selection}; model '{model.name}' at {model.base.url}")

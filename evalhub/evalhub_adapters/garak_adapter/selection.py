@@ -52,15 +52,7 @@ class Selection:
 
 
 def select_probes(benchmark_id: str, probes: Sequence[str], tag: str | None) -> Selection:
-    """What to run: ``probes`` or ``tag``, if the job names them, else what the id means.
-
-    Raises:
-        JobInvalid: the job names both.
-    """
-    if probes and tag:
-        raise JobInvalid(
-            "parameters.probes and parameters.probe_tags are both given: only one of them can select"
-        )
+    """What to run: ``probes``, else those with the ``tag``, if the job names either, else what the id means."""
     if probes:
         return Selection(benchmark_id, tuple(name.removeprefix("probes.") for name in probes), None)
     if tag or benchmark_id in TAGS:

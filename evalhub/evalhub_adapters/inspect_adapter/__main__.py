@@ -37,7 +37,7 @@ class InspectAdapter(Adapter):
             ) from error
         model = read_model(run.document.get("model"), run.environ)
         parameters = read_parameters(parameters_of(run.document), read_num_examples(run.document))
-        names = task_names(run.address.benchmark_id, parameters.tasks)
+        names = task_names(run.task, parameters.tasks)
         prepare(run, model, os.environ)
         run.events.running("loading_data")
         say(f"Inspect {framework}: {', '.join(names)}; model '{model.name}' at {model.base.url}")
