@@ -94,6 +94,7 @@ def test_the_metadata_declare_the_requirements(metadata: PathDistribution):
         "otel",
         "parquet",
         "postgres",
+        "s3",
         "all",
         "dev",
         "docs",
