@@ -10,12 +10,12 @@ import os
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from evalhub_adapters import __version__
 from evalhub_adapters.lm_eval_names import task_name
 from evalhub_adapters.lm_eval_parameters import Parameters, read_parameters
 from evalhub_adapters.lm_eval_problems import INSTALL, explain
+from evalhub_adapters.preparation import prepare
 from evalhub_common.adapter.console import say
 from evalhub_common.adapter.errors import AdapterError, FrameworkMissing
 from evalhub_common.adapter.job import read_num_examples
@@ -24,15 +24,6 @@ from evalhub_common.adapter.model import Model, read_model
 from evalhub_common.adapter.program import Adapter, Result, Run, run_adapter
 
 DISTRIBUTION = "lm_eval"
-ENVIRONMENT = {
-    "DISABLE_MULTIPROC": "1",  # the bootstrap's
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TQDM_DISABLE": "1",
-}
-"""Read by the framework and its packages when they are imported."""
 
 
 class LmEvalAdapter(Adapter):
@@ -73,16 +64,10 @@ class LmEvalAdapter(Adapter):
 
 def _prepare(run: Run, model: Model, parameters: Parameters) -> None:
     """Set what the framework reads from the environment, before it is imported."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if model.secret.hf_token:
-        os.environ.setdefault("HF_TOKEN", model.secret.hf_token)
+    prepare(run, model, os.environ)
+    os.environ.setdefault("DISABLE_MULTIPROC", "1")  # for the bootstrap
     if parameters.confirm_run_unsafe_code:
         os.environ["HF_ALLOW_CODE_EVAL"] = "1"
-    # The data sets' package prefers folders of the working directory to the Hub.
-    directory = run.environ.get("EVALHUB_TEST_DATA_DIR")
-    if directory and Path(directory).is_dir():
-        os.chdir(directory)
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ Value = str | float | tuple[float, bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request. ``read`` returns the value in an answer, or None if it has none.
+    """One request. ``body`` creates its body, which is too large to be kept; ``read`` returns the value in an answer, or None.
 
     ``request`` is the framework's own object, for the receiver of the value.
     """
@@ -32,7 +32,7 @@ class Call:
     sample: SampleKey
     key: str
     target: Target
-    body: JsonObject
+    body: Callable[[], JsonObject]
     read: Callable[[bytes], Value | None]
 
 
@@ -64,10 +64,11 @@ class CallLog:
         records.append([call.key, value])
         if len(records) < self._expected[call.sample]:
             return False
+        body = call.body()
         self._file.write(
             {
                 "sample_id": self._sample_id(call.sample),
-                "input": call.body.get("messages", call.body.get("prompt")),
+                "input": body.get("messages", body.get("prompt")),
                 "output": value if isinstance(value, str) else None,
                 "metadata": {"requests": records},
             }
@@ -161,7 +162,7 @@ class CallRunner:
         if self._failed:
             raise CancelledError
         try:
-            answer, attempts = self._client.post(call.target, call.body, seed=call.key)
+            answer, attempts = self._client.post(call.target, call.body(), seed=call.key)
             return self._read(call, answer, attempts), attempts
         except RequestFailed:
             self._failed = True

@@ -87,18 +87,21 @@ class EndpointModel(LM):
         prompt, settings = cast("tuple[str, Mapping[str, object]]", request.args[:2])
         chat = self._parameters.endpoint == "chat"
         messages = getattr(prompt, "messages", None) or [{"role": "user", "content": str(prompt)}]
-        body = generation_body(
-            self._model,
-            messages if chat else str(prompt),
-            settings,
-            self._parameters.generation,
-            self._parameters.seed + repeat,
-        )
+
+        def body() -> JsonObject:
+            return generation_body(
+                self._model,
+                messages if chat else str(prompt),
+                settings,
+                self._parameters.generation,
+                self._parameters.seed + repeat,
+            )
+
         until = stop_sequences(self._parameters.generation.get("until", settings.get("until")))
         return Call(
             request=request,
             sample=_sample(request),
-            key=request_key(body, repeat),
+            key=request_key(body(), repeat),
             target=self._model.chat if chat else self._model.completions,
             body=body,
             read=lambda answer: read_text(answer, until),
@@ -111,7 +114,7 @@ class EndpointModel(LM):
             tokens = read_prompt_tokens(answer, context + continuation)
             return None if tokens is None else continuation_score(tokens, context)
 
-        return self._prompt(request, repeat, context + continuation, read, f"{len(context)}")
+        return self._prompt(request, repeat, lambda: context + continuation, read, f"{len(context)}")
 
     def _whole_text(self, request: Instance, repeat: int) -> Call:
         text = str(request.args[0])
@@ -120,14 +123,18 @@ class EndpointModel(LM):
             score = continuation_score(read_prompt_tokens(answer, text) or [], "")
             return None if score is None else score[0]
 
-        return self._prompt(request, repeat, text, read, "text")
+        return self._prompt(request, repeat, lambda: text, read, "text")
 
-    def _prompt(self, request: Instance, repeat: int, prompt: str, read: _Reader, part: str) -> Call:
-        body: JsonObject = prompt_body(self._model, prompt, self._parameters.seed)
+    def _prompt(
+        self, request: Instance, repeat: int, prompt: Callable[[], str], read: _Reader, part: str
+    ) -> Call:
+        def body() -> JsonObject:
+            return prompt_body(self._model, prompt(), self._parameters.seed)
+
         return Call(
             request=request,
             sample=_sample(request),
-            key=f"{request_key(body, repeat)}-{part}",
+            key=f"{request_key(body(), repeat)}-{part}",
             target=self._model.completions,
             body=body,
             read=read,

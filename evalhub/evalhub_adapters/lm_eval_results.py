@@ -2,7 +2,8 @@
 
 The framework has a metric once per filter, which extracts the answer from the text. The filter ``none`` is not part of the name:
 ``acc`` is its ``acc,none``. The value of another filter is reported with it, as ``exact_match,strict-match``; the name alone is
-then the value of ``flexible-extract`` if there is one, else of the first filter. ``<metric>_stderr`` is the standard error.
+then the value of the filter that the provider declares, else of ``flexible-extract``, else of the first one. ``<metric>_stderr`` is
+the standard error.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ NO_FILTER = "none"
 PREFERRED_FILTERS = (NO_FILTER, "flexible-extract")
 
 Row = Mapping[str, object]
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,15 @@ class Scores:
     filters: dict[str, str]
 
 
-def read_scores(row: Row) -> Scores:
-    """The metrics in one row of the framework's results."""
+def declared_filters(document: JsonObject) -> dict[str, str]:
+    """The filters of metrics that the provider declares in job.json."""
+    declared = [as_object(each) or {} for each in as_list(document.get("metric_properties")) or []]
+    pairs = ((each.get("metric"), each.get("filter")) for each in declared)
+    return {metric: name for metric, name in pairs if isinstance(metric, str) and isinstance(name, str)}
+
+
+def read_scores(row: Row, declared: Mapping[str, str] = NOTHING) -> Scores:
+    """The metrics in one row of the framework's results. ``declared`` has the filters of metrics, where they are chosen."""
     found: dict[str, dict[str, float]] = {}
     for key, value in row.items():
         base, comma, name = key.partition(",")
@@ -41,7 +50,7 @@ def read_scores(row: Row) -> Scores:
         error_of = base.removesuffix("_stderr")
         if error_of != base and error_of in found:
             continue
-        filters[base] = preferred_filter(values)
+        filters[base] = preferred_filter(values, declared.get(base))
         errors = found.get(f"{base}_stderr", {})
         named = {base: filters[base]} | {f"{base},{name}": name for name in values if name != NO_FILTER}
         for metric, name in named.items():
@@ -51,15 +60,15 @@ def read_scores(row: Row) -> Scores:
     return Scores(metrics, filters)
 
 
-def preferred_filter(names: Iterable[str]) -> str:
+def preferred_filter(names: Iterable[str], declared: str | None = None) -> str:
     """The filter of the metric that is named without one."""
     names = list(names)
-    return next((name for name in PREFERRED_FILTERS if name in names), names[0])
+    return next((name for name in (declared, *PREFERRED_FILTERS) if name in names), names[0])
 
 
-def mean_scores(rows: Sequence[Row]) -> Scores:
+def mean_scores(rows: Sequence[Row], declared: Mapping[str, str] = NOTHING) -> Scores:
     """The unweighted means over tasks that have no score together, for the metrics that all of them have."""
-    scores = [read_scores(row) for row in rows]
+    scores = [read_scores(row, declared) for row in rows]
     common = [name for name in scores[0].metrics if all(name in other.metrics for other in scores)]
     metrics: dict[str, float] = {}
     for name in common:
@@ -78,6 +87,7 @@ def sample_lines(
     sample_id: Callable[[str, int], str],
     group: str | None,
     requests: Callable[[str, int], list[object]],
+    declared: Mapping[str, str] = NOTHING,
 ) -> Iterator[JsonObject]:
     """The samples of a task in the documented format; ``rows`` are the framework's, one per document and filter."""
     documents: dict[int, dict[str, Row]] = {}
@@ -86,17 +96,17 @@ def sample_lines(
         if isinstance(number, int):
             documents.setdefault(number, {})[str(row.get("filter"))] = row
     for number, by_filter in documents.items():
-        used = preferred_filter(by_filter)
+        used = preferred_filter(by_filter, next(iter(declared.values()), None))
         row = by_filter[used]
         choices = _choices(row)
-        answer = _first(row.get("filtered_resps"))
+        answer, output = _first(row.get("filtered_resps")), _output(row, choices)
         yield {
             "sample_id": sample_id(task, number),
-            "metrics": _sample_metrics(by_filter),
+            "metrics": _sample_metrics(by_filter, declared),
             "input": _input(row),
-            "output": _output(row, choices),
+            "output": output,
             "target": _target(row.get("target"), choices),
-            "answer": answer if isinstance(answer, str) else None,
+            "answer": answer if isinstance(answer, str) and answer != output else None,
             "group": group,
             "metadata": {
                 "requests": requests(task, number),
@@ -106,15 +116,14 @@ def sample_lines(
         }
 
 
-def _sample_metrics(by_filter: Mapping[str, Row]) -> dict[str, float]:
+def _sample_metrics(by_filter: Mapping[str, Row], declared: Mapping[str, str]) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    preferred = preferred_filter(by_filter)
     for name, row in by_filter.items():
         for metric in as_list(row.get("metrics")) or []:
             value = _number(row.get(str(metric)))
             if value is None:
                 continue
-            if name == preferred:
+            if name == preferred_filter(by_filter, declared.get(str(metric))):
                 metrics[str(metric)] = value
             if name != NO_FILTER:
                 metrics[f"{metric},{name}"] = value

@@ -26,7 +26,13 @@ from evalhub_adapters.lm_eval_model import EndpointModel
 from evalhub_adapters.lm_eval_names import generating_twin
 from evalhub_adapters.lm_eval_parameters import Parameters
 from evalhub_adapters.lm_eval_probe import Probe
-from evalhub_adapters.lm_eval_results import Row, mean_scores, read_scores, sample_lines
+from evalhub_adapters.lm_eval_results import (
+    Row,
+    declared_filters,
+    mean_scores,
+    read_scores,
+    sample_lines,
+)
 from evalhub_adapters.lm_eval_running import RunningScores
 from evalhub_adapters.lm_eval_tasks import (
     GENERATION,
@@ -120,10 +126,11 @@ class Evaluation:
 
     def _report(self, document: Mapping[str, object], tasks: Mapping[str, Task], session: _Session) -> Result:
         rows = cast("Mapping[str, Row]", document["results"])
-        scores = read_scores(rows.get(self._task, {}))
+        declared = declared_filters(self._run.document)
+        scores = read_scores(rows.get(self._task, {}), declared)
         aggregation: JsonObject = {}
         if not scores.metrics:
-            scores = mean_scores([rows[name] for name in tasks])
+            scores = mean_scores([rows[name] for name in tasks], declared)
             aggregation = {"aggregation": f"mean over {len(tasks)} tasks"}
         samples = cast("Mapping[str, Sequence[Row]]", document["samples"])
         count = session.write_samples(samples)
@@ -147,7 +154,9 @@ class Evaluation:
             **aggregation,
         }
         if len(tasks) > 1:
-            info["tasks"] = {name: _subtask(rows.get(name, {}), samples.get(name, ())) for name in tasks}
+            info["tasks"] = {
+                name: _subtask(rows.get(name, {}), samples.get(name, ()), declared) for name in tasks
+            }
         return Result(
             metrics=scores.metrics,
             additional_info={name: value for name, value in info.items() if value not in (None, {}, [])},
@@ -183,7 +192,7 @@ class _Session:
         self._run = run
         self._model = model
         self._several = len(tasks) > 1
-        self._running = RunningScores(tasks)
+        self._running = RunningScores(tasks, declared_filters(run.document))
         self._pending: dict[SampleKey, list[tuple[object, Value]]] = defaultdict(list)
         previous = finished_calls(read_samples(run.previous_samples))
         self._file = SampleFile(run.samples)
@@ -221,6 +230,7 @@ class _Session:
                     sample_id=self.sample_id,
                     group=task if self._several else None,
                     requests=lambda name, number: self._log.requests((name, number)),
+                    declared=declared_filters(self._run.document),
                 ):
                     file.write(line)
                     count += 1
@@ -242,5 +252,8 @@ class _Session:
         )
 
 
-def _subtask(row: Row, samples: Sequence[Row]) -> JsonObject:
-    return {**read_scores(row).metrics, "num_samples": len({sample.get("doc_id") for sample in samples})}
+def _subtask(row: Row, samples: Sequence[Row], declared: Mapping[str, str]) -> JsonObject:
+    return {
+        **read_scores(row, declared).metrics,
+        "num_samples": len({sample.get("doc_id") for sample in samples}),
+    }

@@ -23,7 +23,9 @@ CHEAP_METRICS = frozenset({"acc", "acc_norm", "exact_match"})
 class RunningScores:
     """Means of the metrics that cost little to compute, over all finished samples; none for other tasks."""
 
-    def __init__(self, tasks: Mapping[str, Task]) -> None:
+    def __init__(self, tasks: Mapping[str, Task], declared: Mapping[str, str]) -> None:
+        """``declared`` has the filters of metrics, where the provider declares them."""
+        self._declared = declared
         self._tasks = {name: task for name, task in tasks.items() if _is_cheap(task)}
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: dict[str, int] = defaultdict(int)
@@ -42,13 +44,13 @@ class RunningScores:
         for ensemble in task._filters:  # noqa: SLF001  it has no public name
             ensemble.apply(instances)
         names = list(instances[0].filtered_resps)
-        used = preferred_filter(names)
         for name in names:
             scores = task.process_results(
                 instances[0].doc, [instance.filtered_resps[name] for instance in instances]
             )
             for metric, value in scores.items():
                 if isinstance(value, int | float) and math.isfinite(value):
+                    used = preferred_filter(names, self._declared.get(metric))
                     for reported in _names(metric, name, used):
                         self._sums[reported] += value
                         self._counts[reported] += 1

@@ -42,7 +42,7 @@ def call(model: Model, number: int, question: str) -> Call:
         sample=("t", number),
         key=request_key(body, 0),
         target=model.chat,
-        body=body,
+        body=lambda: body,
         read=lambda answer: read_text(answer, ()),
     )
 

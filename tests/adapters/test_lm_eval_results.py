@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evalhub_adapters.lm_eval_results import mean_scores, read_scores, sample_lines
+from evalhub_adapters.lm_eval_results import declared_filters, mean_scores, read_scores, sample_lines
 
 
 def test_the_filter_none_is_not_part_of_the_name() -> None:
@@ -45,6 +45,22 @@ def test_other_filters_are_named_and_the_flexible_one_counts() -> None:
     }
     assert scores.filters == {"exact_match": "flexible-extract"}
     assert read_scores({"m,b": 1.0, "m,a": 0.0}).metrics == {"m": 1.0, "m,b": 1.0, "m,a": 0.0}
+
+
+def test_the_filter_that_the_provider_declares_counts() -> None:
+    properties = [{"metric": "exact_match", "filter": "strict-match"}, {"metric": "acc"}, "none"]
+    declared = declared_filters({"metric_properties": properties})
+    assert declared == {"exact_match": "strict-match"}
+    row = {"exact_match,strict-match": 0.0, "exact_match,flexible-extract": 0.75}
+    assert read_scores(row, declared).metrics["exact_match"] == 0.0
+    common = {"doc_id": 0, "arguments": [("p", {})], "resps": [["It is 2"]], "metrics": ["exact_match"]}
+    rows = [
+        {**common, "filter": "flexible-extract", "filtered_resps": ["2"], "exact_match": 1},
+        {**common, "filter": "strict-match", "filtered_resps": ["It is 2"], "exact_match": 0},
+    ]
+    (line,) = lines(rows, declared=declared)
+    assert line["metrics"]["exact_match"] == 0.0
+    assert line["answer"] is None
 
 
 def test_tasks_without_a_common_score_have_the_mean() -> None:

@@ -7,84 +7,81 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import harness
-from harness import Config, RunningServer
-from harness.answering import Reply, Request
-from harness.data_sets import write_arc, write_gsm8k, write_mmlu, write_wikitext
-from harness.framework_runs import lm_eval_python, offline
+from harness import Config, RunningServer, framework_runs
+from harness.answering import Reply
+from harness.data_sets import gsm8k_question, write_arc, write_gsm8k, write_mmlu, write_wikitext
+from harness.framework_runs import LM_EVAL, Framework, Interrupted
 from harness.model_server import MODEL, ModelServer
 from harness.quickstart import CallbackServer, JobDirectory, error_answer
 from harness.server import API
-from harness.waiting import wait_until
+from harness.waiting import free_port, wait_until
 
 pytestmark = pytest.mark.slow
 
-PROVIDER = "lm_evaluation_harness"
+PROVIDER = "measured"
+"""Runs the adapter from the source, so that its coverage counts."""
+MANAGED = LM_EVAL
+MODULE = "evalhub_adapters.lm_eval_adapter"
 BENCHMARKS = ("gsm8k", "arc_easy", "mmlu", "ai2_arc", "hellaswag", "arc_challenge", "humaneval")
 ALIAS = "old_wikitext"
 WAIT_S = 240.0
 REFERENCE = Path(harness.__file__).parent / "lm_eval_reference.py"
 
 
-@dataclass(frozen=True)
-class Framework:
-    """The environment, the folder with data sets, and the adapter's variables."""
-
-    python: Path
-    data: Path
-    questions: list[str]
-    variables: Mapping[str, str]
-
-    @property
-    def program(self) -> list[str | Path]:
-        return [self.python, "-m", "evalhub_adapters.lm_eval_adapter"]
-
-
 @pytest.fixture(scope="module")
 def framework(tmp_path_factory: pytest.TempPathFactory) -> Framework:
-    folder = tmp_path_factory.mktemp("lm-eval")
-    data = folder / "data"
-    questions = write_gsm8k(data)
-    write_mmlu(data)
-    write_arc(data)
-    write_wikitext(data)
-    return Framework(lm_eval_python(), data, questions, offline(folder))
+    found = framework_runs.framework(LM_EVAL, MODULE, tmp_path_factory.mktemp("lm-eval"))
+    write_gsm8k(found.data)
+    write_mmlu(found.data)
+    write_arc(found.data)
+    write_wikitext(found.data)
+    return found
 
 
 @pytest.fixture(scope="module")
-def model(framework: Framework) -> Iterator[ModelServer]:
+def model() -> Iterator[ModelServer]:
     """Answers the first questions of gsm8k: right, right but not in the strict form, and not."""
     texts = ["0 + 2 = 2\n#### 2", "The answer is 4.", ""]
-    answers = dict(zip(framework.questions[:3], texts, strict=True))
-    with ModelServer(answers=answers) as server:
+    with ModelServer(answers={gsm8k_question(i): text for i, text in enumerate(texts)}) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def server(framework: Framework, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     config = Config(tmp_path_factory.mktemp("server") / "config")
-    command = f"exec '{framework.python}' -m evalhub_adapters.lm_eval_adapter"
-    env = {**framework.variables, "EVALHUB_TEST_DATA_DIR": str(framework.data)}
-    config.provider(command, *BENCHMARKS, provider_id=PROVIDER, env=env)
+    config.provider(framework.command, *BENCHMARKS, provider_id=PROVIDER, env=dict(framework.variables))
     # As released clients name it.
     declared = {
         "alias_of": "wikitext",
         "metric_properties": [{"metric": "ppl", "alias_of": "word_perplexity"}],
     }
-    config.provider(command, ALIAS, provider_id="aliased", env=env, benchmark=declared)
-    with RunningServer(config.folder, data_dir=config.folder / "data") as running:
+    config.provider(
+        framework.command, ALIAS, provider_id="aliased", env=dict(framework.variables), benchmark=declared
+    )
+    config.write(f"providers/{MANAGED}.yaml", managed_provider(framework))
+    installed = {"EVALHUB_ADAPTERS_DIR": str(framework.python.parents[3])}
+    with RunningServer(config.folder, data_dir=config.folder / "data", env=installed) as running:
         yield running
 
 
-def planned(benchmark_id: str, **parameters: Any) -> dict[str, Any]:
-    return {"id": benchmark_id, "provider_id": PROVIDER, "parameters": parameters}
+def managed_provider(framework: Framework) -> dict[str, Any]:
+    """A provider whose adapter runs in the managed environment."""
+    names = ("HF_HUB_OFFLINE", "HF_HOME", "EVALHUB_TEST_DATA_DIR")
+    variables = [{"name": name, "value": framework.variables[name]} for name in names]
+    local = {"command": f"python -m {MODULE}", "environment": LM_EVAL, "env": variables}
+    benchmarks = [{"id": each, "name": each, "category": "test"} for each in BENCHMARKS]
+    return {"id": MANAGED, "name": MANAGED, "runtime": {"local": local}, "benchmarks": benchmarks}
+
+
+def planned(benchmark_id: str, provider_id: str = PROVIDER, **parameters: Any) -> dict[str, Any]:
+    return {"id": benchmark_id, "provider_id": provider_id, "parameters": parameters}
 
 
 @pytest.fixture(scope="module")
@@ -247,34 +244,24 @@ def test_tasks_are_found_with_what_they_need_before_any_data(framework: Framewor
     assert found["data_sets"] == [{"path": "a/b", "subsets": ["c"], "revision": 40 * "0"}]
 
 
-def test_an_endpoint_without_log_probabilities_is_refused_with_the_twin(server: RunningServer) -> None:
+def test_a_managed_environment_runs_what_a_chat_endpoint_can(server: RunningServer) -> None:
     with ModelServer("ollama") as ollama:
         job_id = server.submit(
-            benchmarks=[planned("arc_challenge")], model={"url": ollama.base, "name": MODEL}
+            benchmarks=[planned("gsm8k", MANAGED, num_examples=1), planned("arc_challenge", MANAGED)],
+            model={"url": ollama.base, "name": MODEL},
         )
-        (outcome,) = server.finished(job_id, WAIT_S)["status"]["benchmarks"]
-    assert "arc_challenge_chat" in outcome["error_message"]["message"]
-    assert len(ollama.requests) == 1
-
-
-class Interrupted:
-    """The answers of a model, except for the fourth question, which ``instead`` answers."""
-
-    def __init__(self, model: ModelServer, instead: Callable[[], Reply]) -> None:
-        self._answer = model.answer
-        self._instead = instead
-        self.questions = 0
-        model.answer = self
-
-    def __call__(self, request: Request) -> Reply | None:
-        is_question = b"apples" in request.body
-        self.questions += is_question
-        return self._instead() if is_question and self.questions == 4 else self._answer(request)
+        states = server.finished(job_id, WAIT_S)["status"]["benchmarks"]
+    assert {each["id"]: each["status"] for each in states} == {
+        "gsm8k": "completed",
+        "arc_challenge": "failed",
+    }
+    (refused,) = [each for each in states if each["id"] == "arc_challenge"]
+    assert "run 'arc_challenge_chat'" in refused["error_message"]["message"]
 
 
 def test_a_rerun_sends_only_what_is_missing(server: RunningServer) -> None:
     with ModelServer() as model:
-        answers = Interrupted(model, lambda: error_answer(400, "out of order"))
+        answers = Interrupted(model, "apples", 4, lambda: error_answer(400, "out of order"))
         parameters = {
             "concurrency": 1,
             "max_retries": 0,
@@ -305,14 +292,17 @@ def test_sigterm_stops_it(framework: Framework, tmp_path: Path) -> None:
         return Reply(500)
 
     with CallbackServer() as callback, ModelServer() as model:
-        Interrupted(model, hold)
+        Interrupted(model, "apples", 4, hold)
         job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)
         job.use(model.base, "gsm8k", num_fewshot=0, concurrency=1)
         secret = tmp_path / "secret"
         secret.mkdir()
         (secret / "hf-token").write_text("hf_token")
         job.document["model"] |= {"name": MODEL, "auth": {"secret_ref": secret.as_uri()}}
-        process = job.start(EVALHUB_TEST_DATA_DIR=str(framework.data), **framework.variables)
+        without_hub = {"HF_HUB_OFFLINE": "", "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+        without_hub |= dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "")
+        variables = {**framework.variables, **without_hub}
+        process = job.start(**variables)
         with process:
             assert held.wait(120)
             process.send_signal(signal.SIGTERM)
@@ -320,4 +310,5 @@ def test_sigterm_stops_it(framework: Framework, tmp_path: Path) -> None:
         go_on.set()
     assert process.returncode == 143, (output, errors)
     assert "stopped by SIGTERM" in output
+    assert "the Hugging Face Hub cannot be reached" in output
     assert [sample["sample_id"] for sample in job.samples] == ["0", "1", "2"]

@@ -31,11 +31,14 @@ def write_data_set(
     (directory / "README.md").write_text(f"---\nconfigs: {json.dumps(listed)}\n---\n", encoding="utf-8")
 
 
+def gsm8k_question(number: int) -> str:
+    """A question of the data set of gsm8k, from 0."""
+    return f"Ann has {number} apples and buys {number + 2}. How many has she?"
+
+
 def write_gsm8k(folder: Path, count: int = 6) -> list[str]:
     """The data set of gsm8k with ``count`` questions, which are returned, and as many examples."""
-    questions = [
-        f"Ann has {number} apples and buys {number + 2}. How many has she?" for number in range(count + 6)
-    ]
+    questions = [gsm8k_question(number) for number in range(count + 6)]
     rows = [
         {"question": question, "answer": f"{number} + {number + 2} = {2 * number + 2}\n#### {2 * number + 2}"}
         for number, question in enumerate(questions)

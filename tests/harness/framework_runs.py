@@ -9,23 +9,17 @@ from pathlib import Path
 import coverage
 
 from harness.answering import Reply, Request
-from harness.environments import installed
-from harness.frameworks import installed_framework, machine_cache
+from harness.frameworks import installed_framework
 from harness.model_server import ModelServer
 from harness.packaging import PROJECT
 
-LM_EVAL = "lm-eval[api,ifeval]==0.4.13"
+LM_EVAL = "lm_evaluation_harness"
 MEASURE = """
 import os
 if any(name.startswith("COVERAGE_PROCESS") for name in os.environ):
     import coverage
     coverage.process_startup()
 """
-
-
-def lm_eval_python() -> Path:
-    """The interpreter of an environment with lm-evaluation-harness. The first call downloads some hundred MB."""
-    return installed(machine_cache(), "lm-eval-0.4.13", LM_EVAL) / "bin" / "python"
 
 
 def search_path(folder: Path) -> str:
