@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from evalhub_server.environments.frameworks import FRAMEWORKS
 from harness.disk import needs_mounts, small_disk
 from harness.frameworks import adapters, adapters_environment, stand_in, tiny_lock
 from harness.terminal import run_in_terminal
+from harness.waiting import wait_until
 
 
 def error_of(base: Path, *arguments: str, **variables: str) -> str:
@@ -194,3 +197,20 @@ case "$*" in
   *pip*) echo Collecting openai==1.0; echo out of paper; exit 1;;
 esac
 """
+
+
+def test_a_stopped_install_stops_the_program_that_it_runs(tmp_path: Path):
+    python = tmp_path / "python3.12"
+    started = tmp_path / "started"
+    text = f'#!/bin/sh\n[ "$1" = -I ] && echo 3.12.0 && exit\necho $$ > {started}.new; mv {started}.new {started}; exec sleep 600\n'
+    python.write_text(text, "utf-8")
+    python.chmod(0o755)
+    arguments = ["--lock", str(tiny_lock(tmp_path / "wheels")), "--python", str(python), "--installer", "pip"]
+    command = [sys.executable, "-m", "evalhub_server", "adapters", "install", "inspect", *arguments]
+    with subprocess.Popen(command, env=adapters_environment(tmp_path), stderr=subprocess.DEVNULL) as process:
+        wait_until(started.exists, "the program")
+        process.terminate()
+        assert process.wait(30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text("utf-8")), 0)
+    assert {path.name for path in (tmp_path / "adapters" / "inspect").iterdir()} == {"lock", "install.log"}

@@ -220,6 +220,7 @@ def test_data_that_could_not_be_downloaded_is_requested_again(tmp_path: Path):
         "langdetect": {"langdetect": ""},
         "math-verify": {"math_verify": ""},
         "nltk": {"nltk": nltk},
+        "setuptools": {"setuptools": ""},  # installed first
     }
     variables = with_uv(tmp_path)
     install = ("install", "lm_evaluation_harness", "--lock", str(lock_of(tmp_path / "wheels", distributions)))
