@@ -74,8 +74,10 @@ def job(server: RunningServer) -> dict[str, Any]:
         planned(NO_DATA),
     ]
     with ModelServer(answers=ANSWERS) as model:
-        job_id = server.submit(benchmarks=benchmarks, model={"url": model.base, "name": MODEL})
-        return server.finished(job_id, WAIT_S)
+        url = f"{model.base}?key=of-the-service"
+        job = server.finished(server.submit(benchmarks=benchmarks, model={"url": url, "name": MODEL}), WAIT_S)
+        assert {request.path.partition("?")[2] for request in model.requests} == {"key=of-the-service"}
+        return job
 
 
 def outcome_of(job: dict[str, Any], index: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from evalhub_adapters.inspect_adapter.observer import LogReader, Observer
 from evalhub_adapters.inspect_adapter.parameters import Parameters
 from evalhub_adapters.inspect_adapter.previous import with_previous
 from evalhub_adapters.inspect_adapter.problems import explain_text
+from evalhub_adapters.inspect_adapter.query import send_query
 from evalhub_adapters.inspect_adapter.requirements import NO_KEY, Judge, check_docker, sandbox_types
 from evalhub_adapters.inspect_adapter.results import TaskScores, pooled_scores, read_scores
 from evalhub_adapters.inspect_adapter.samples import finished_scores
@@ -75,6 +76,8 @@ class Evaluation:
         reused = min(reused, total)
         if reused:
             say(f"{reused} of {total} samples are reused from the earlier run")
+        if self._model.base.query:
+            send_query(self._model.base.url, dict(parse_qsl(self._model.base.query)))
         self._run.events.running("running_evaluation", total=total)
         reader = LogReader(several=several)
         with SampleFile(self._run.samples) as file, ProgressReporter(self._run.events) as progress:
@@ -121,15 +124,11 @@ class Evaluation:
         generation = {**model.parameters, **parameters.generation}
         own = {name: value for name, value in generation.items() if name in known}
         body = {name: value for name, value in generation.items() if name not in known}
-        query = dict(parse_qsl(model.base.query))
         artifacts = self._run.artifacts or self._run.results
         options: dict[str, object] = {
             "model": f"openai-api/evalhub/{model.name}",
             "model_base_url": model.base.url,
-            "model_args": {
-                "api_key": model.secret.api_key or NO_KEY,
-                **({"default_query": query} if query else {}),
-            },
+            "model_args": {"api_key": model.secret.api_key or NO_KEY},
             "model_roles": self._judge.roles or None,
             "sandbox": parameters.sandbox,
             "limit": parameters.limit,
