@@ -22,10 +22,14 @@ _LEFT_OUT = {"attachments", "events", "events_data", "store", "timelines"}
 
 
 class LogReader:
-    """Reads samples of tasks into lines of the sample file; ``several``: the benchmark has more than one task."""
+    """Reads samples of tasks into lines of the sample file.
 
-    def __init__(self, *, several: bool) -> None:
+    ``several``: the benchmark has more than one task. ``key`` is left out of errors: some endpoints quote the key that they reject.
+    """
+
+    def __init__(self, *, several: bool, key: str | None) -> None:
         self._several = several
+        self._key = key
 
     def lines(self, log: EvalLog) -> Iterator[JsonObject]:
         """The lines of a finished log, in its order."""
@@ -38,7 +42,10 @@ class LogReader:
         whole = resolve_sample_attachments(sample, "core")
         document: JsonObject = whole.model_dump(mode="json", exclude=_LEFT_OUT, fallback=str)
         task = header.task.rpartition("/")[2] if self._several else None
-        return sample_line(document, mean_names(_scorers(header)), task)
+        line = sample_line(document, mean_names(_scorers(header)), task)
+        if self._key and isinstance(line["error"], str):
+            line["error"] = line["error"].replace(self._key, "***")
+        return line
 
 
 class Observer(Hooks):

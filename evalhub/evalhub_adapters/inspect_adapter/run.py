@@ -79,7 +79,7 @@ class Evaluation:
         if self._model.base.query:
             send_query(self._model.base.url, dict(parse_qsl(self._model.base.query)))
         self._run.events.running("running_evaluation", total=total)
-        reader = LogReader(several=several)
+        reader = LogReader(several=several, key=self._model.secret.api_key)
         with SampleFile(self._run.samples) as file, ProgressReporter(self._run.events) as progress:
             interruption = Interruption()
             Observer.start(reader, file, progress, interruption, total=total, reused=reused)
