@@ -41,10 +41,19 @@ def read_prompt_tokens(answer: bytes, prompt: str) -> list[Token] | None:
     offsets = [offset for offset in as_list(logprobs.get("text_offset")) or [] if isinstance(offset, int)]
     tops = as_list(logprobs.get("top_logprobs")) or []
     text = choice.get("text")
-    echoed = isinstance(text, str) and prompt in text
-    if not echoed or len(offsets) != len(values) or sum(map(_is_number, values)) < 2:
+    if (
+        not isinstance(text, str)
+        or prompt not in text
+        or len(offsets) != len(values)
+        or sum(map(_is_number, values)) < 2
+    ):
         return None
-    count, end = _prompt_end(document, logprobs, offsets)
+    pieces = [str(piece) for piece in as_list(logprobs.get("tokens")) or []]
+    if _has_generated(document, pieces, text, prompt):
+        count, end = len(offsets) - 1, offsets[-1]
+    else:
+        count, end = len(offsets), offsets[-1] + len("".join(pieces[-1:]))
+    # Positions count from the end: a token that the endpoint put before the prompt moves all of them.
     return [
         Token(
             start=offset - end + len(prompt),
@@ -76,17 +85,13 @@ def _document(answer: bytes) -> JsonObject:
         return {}
 
 
-def _prompt_end(document: JsonObject, logprobs: JsonObject, offsets: Sequence[int]) -> tuple[int, int]:
-    """How many of the tokens are the prompt's, and where in the endpoint's count of characters the prompt ends.
-
-    The positions count from the end: a token that the endpoint put before the prompt moves all of them. The last token is the
-    generated one, unless ``usage`` shows that there is none.
-    """
+def _has_generated(document: JsonObject, pieces: Sequence[str], text: str, prompt: str) -> bool:
+    """Whether the last of the tokens is the generated one, which most endpoints list after those of the prompt."""
+    joined = "".join(pieces)
+    if text[text.index(prompt) + len(prompt) :]:
+        return joined.endswith(text) or not joined.endswith(prompt)
     usage = as_object(document.get("usage")) or {}
-    if usage.get("prompt_tokens") == len(offsets):
-        last = (as_list(logprobs.get("tokens")) or [""])[-1]
-        return len(offsets), offsets[-1] + len(str(last))
-    return len(offsets) - 1, offsets[-1]
+    return usage.get("completion_tokens") != 0 and usage.get("prompt_tokens") != len(pieces)
 
 
 def _is_number(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 
 import pytest
 
@@ -97,15 +98,42 @@ def test_an_endpoint_without_log_probabilities_of_prompts_is_recognized(kind: Ki
         assert read_prompt_tokens(answer_of(server, "the quick brown fox"), "the quick brown fox") is None
 
 
-def logprobs(tokens: list[str], values: list[float | None], usage: object = None, **more: object) -> bytes:
+def logprobs(
+    tokens: list[str],
+    values: Sequence[float | None],
+    usage: object = None,
+    text: str | None = None,
+    **more: object,
+) -> bytes:
     offsets = [len("".join(tokens[:i])) for i in range(len(tokens))]
     fields = {"tokens": tokens, "token_logprobs": values, "text_offset": offsets, **more}
-    return json.dumps({"choices": [{"text": "".join(tokens), "logprobs": fields}], "usage": usage}).encode()
+    choice = {"text": "".join(tokens) if text is None else text, "logprobs": fields}
+    return json.dumps({"choices": [choice], "usage": usage}).encode()
 
 
-def test_an_answer_without_a_generated_token_is_recognized_by_its_usage() -> None:
-    answer = logprobs(["a", "b", "c"], [None, -1, -2], {"prompt_tokens": 3})
-    assert [token.start for token in read_prompt_tokens(answer, "abc") or []] == [0, 1, 2]
+ABC = ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text", "usage", "starts"),
+    [
+        (ABC, "abc", None, [0, 1]),
+        (ABC, "abc", {"prompt_tokens": 3}, [0, 1]),  # the endpoint counts a token that it does not list
+        (["a", "b"], "abc", None, [0, 1]),
+        (["a", "b"], "ab", {"prompt_tokens": 2}, [0, 1]),
+        (["a", "b"], "ab", {"completion_tokens": 0}, [0, 1]),
+        (["a", "b", ""], "ab", {"prompt_tokens": 2, "completion_tokens": 1}, [0, 1]),
+        (["<s>", *ABC], "abc", None, [-3, 0, 1]),
+        (["ab", "ab"], "abab", {"prompt_tokens": 2}, [0]),
+        (["a", "\ufffd", "?"], "ab?", None, [0, 1]),  # pieces of characters are not their texts
+    ],
+)
+def test_the_generated_token_is_left_out_if_there_is_one(
+    tokens: list[str], text: str, usage: object, starts: list[int]
+) -> None:
+    values = [None, *[-1.0] * (len(tokens) - 1)] if tokens[0] == "<s>" else [-1.0] * len(tokens)
+    found = read_prompt_tokens(logprobs(tokens, values, usage, text=text), "ab")
+    assert [token.start for token in found or []] == starts
 
 
 @pytest.mark.parametrize(
