@@ -44,6 +44,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     config.provider("sleep 600", "s", provider_id="slow")
     needs = {"requires": ["prompt_logprobs", "data"], "generating_twin": "generating"}
     config.provider(steps_command("completed"), "needy", provider_id="demanding", benchmark=needs)
+    anything = {"id": "anything", "any_benchmark": True, "runtime": {"local": {"command": "true"}}}
+    config.write("providers/anything.yaml", anything)
     members = [{"id": "q", "provider_id": "quick"}, {"id": "q2", "provider_id": "quick"}]
     config.write(
         "collections/two.yaml", {"id": "two", "name": "two", "category": "test", "benchmarks": members}
@@ -317,6 +319,15 @@ def test_an_export_is_a_file_in_the_format_of_its_name(env: dict[str, str], tmp_
     assert command(env, "export", job["resource"]["id"], "-o", "/nope/x.csv").returncode == 69
     assert command(env, "export", "nope", "-o", str(tmp_path / "x.csv")).returncode == 64
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_benchmark_that_no_provider_lists_is_looked_for_in_those_that_accept_any(env: dict[str, str]):
+    done = command(env, "run", *MODEL, "-b", "neddy")
+    assert done.returncode == 64
+    assert (
+        "No provider has the benchmark 'neddy'. Did you mean 'demanding/needy'?"
+        " For a task that is not listed, name its provider: anything/neddy."
+    ) in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,10 @@ def _benchmark(benchmark: str | Json, parameters: Json, client: Client) -> Json:
 def _provider_of(benchmark_id: str, client: Client) -> str:
     """The only provider with this benchmark."""
     providers: dict[str, list[str]] = {}
+    unlisted: list[str] = []
     for provider in client.providers.iterate():
+        if provider.get("any_benchmark"):
+            unlisted.append(provider["resource"]["id"])
         for each in provider.get("benchmarks") or []:
             providers.setdefault(each["id"], []).append(provider["resource"]["id"])
     found = providers.get(benchmark_id, [])
@@ -164,6 +167,9 @@ def _provider_of(benchmark_id: str, client: Client) -> str:
         raise click.UsageError(f"Several providers have the benchmark '{benchmark_id}': use {choices}.")
     near = difflib.get_close_matches(benchmark_id, providers, n=1)
     hint = f" Did you mean '{providers[near[0]][0]}/{near[0]}'?" if near else ""
+    if unlisted:
+        choices = " or ".join(f"{provider}/{benchmark_id}" for provider in sorted(unlisted))
+        hint += f" For a task that is not listed, name its provider: {choices}."
     raise click.UsageError(f"No provider has the benchmark '{benchmark_id}'.{hint}")
 
 
