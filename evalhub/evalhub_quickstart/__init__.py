@@ -1,4 +1,4 @@
-"""The bundled quickstart provider: four small benchmarks for any OpenAI-compatible chat endpoint.
+"""The bundled quickstart provider: small benchmarks and a load test for any OpenAI-compatible chat endpoint.
 
 ``python -m evalhub_quickstart`` is the *adapter*. The server starts it once per benchmark with the
 environment variable ``EVALHUB_JOB_SPEC_PATH``; it reads that ``job.json``, sends prompts to the model, scores the

@@ -13,6 +13,7 @@ from evalhub_quickstart.benchmarks import select_benchmark
 from evalhub_quickstart.benchmarks.base import Outcome, intervals
 from evalhub_quickstart.client import ChatClient
 from evalhub_quickstart.job import read_job
+from evalhub_quickstart.options import LOAD_TEST
 from evalhub_quickstart.previous import read_previous
 from evalhub_quickstart.runner import failure_note, run_samples
 
@@ -23,6 +24,10 @@ class QuickstartAdapter(Adapter):
     name, version = "evalhub-quickstart", __version__
 
     def evaluate(self, run: Run) -> Result:
+        if run.address.benchmark_id == LOAD_TEST:
+            from evalhub_quickstart.load.evaluation import evaluate_load  # only this benchmark needs it
+
+            return evaluate_load(run)
         benchmark = select_benchmark(run.address.benchmark_id)
         job = read_job(run.document, run.address.benchmark_id, run.environ)
 

@@ -9,6 +9,7 @@ from evalhub_common.adapter.errors import JobInvalid
 from evalhub_common.adapter.json_values import JsonObject, describe
 
 LATENCY = "latency"
+LOAD_TEST = "load_test"
 
 Default = TypeVar("Default")
 

@@ -78,3 +78,66 @@ def percentile(values: Sequence[float], share: float) -> float:
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def quantile_interval(values: Sequence[float], share: float) -> tuple[float | None, float | None]:
+    """A 95 % interval of the quantile ``share`` (0 to 1, exclusive) from order statistics, without any assumption on the distribution.
+
+    The number of ``n`` independent values below the quantile is binomial with ``n`` and ``share``. The lower limit is the
+    largest value of rank l with P(B < l) at most 2.5 %, the upper limit the smallest value of rank u with P(B >= u) at most 2.5 %
+    (H. A. David, H. N. Nagaraja, "Order Statistics", 2003, section 7.1). A limit that no value reaches is None: with
+    20 values there is no upper limit of the 99th percentile.
+    """
+    ordered, count = sorted(values), len(values)
+    low = high = None
+    below = 0.0  # P(B < rank)
+    for rank in range(1, count + 1):
+        below += _binomial(count, rank - 1, share)
+        if below <= 0.025:
+            low = ordered[rank - 1]
+        if 1 - below <= 0.025:
+            high = ordered[rank - 1]
+            break
+    return low, high
+
+
+def _binomial(count: int, successes: int, share: float) -> float:
+    """The probability of a number of successes; by logarithms, so that 10,000 values neither overflow nor underflow."""
+    ways = math.lgamma(count + 1) - math.lgamma(successes + 1) - math.lgamma(count - successes + 1)
+    return math.exp(ways + successes * math.log(share) + (count - successes) * math.log1p(-share))
+
+
+_T_SMALL = (12.706205, 4.302653, 3.182446, 2.776445)
+"""97.5 % quantiles of Student's distribution with 1 to 4 degrees of freedom."""
+
+
+def t_quantile(df: int) -> float:
+    """The 97.5 % quantile of Student's distribution with ``df`` (at least 1) degrees of freedom, to three decimals.
+
+    From 5 on by the expansion of R. A. Fisher and E. A. Cornish (1960): Abramowitz and Stegun, 26.7.5.
+    """
+    if df <= len(_T_SMALL):
+        return _T_SMALL[df - 1]
+    z = Z95
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / df**power for power, term in enumerate(terms, start=1))
+
+
+def ratio(amounts: Sequence[float], weights: Sequence[float]) -> tuple[float, float | None]:
+    """``sum(amounts) / sum(weights)``, with its standard error over the pairs; None for a single pair.
+
+    The standard error is that of the ratio estimator (W. G. Cochran, "Sampling Techniques", 1977, section 2.11). With
+    all weights 1 this is the mean with :func:`mean_stderr`.
+    """
+    value, count = math.fsum(amounts) / math.fsum(weights), len(amounts)
+    if count < 2:
+        return value, None
+    squares = math.fsum(
+        (amount - value * weight) ** 2 for amount, weight in zip(amounts, weights, strict=True)
+    )
+    return value, math.sqrt(squares / (count - 1) / count) / mean(weights)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class ModelServer(AnsweringServer):
     """The endpoint. ``failures`` are given instead of the next answers; ``gate`` holds answers back while it is not set.
 
     ``start_token``: a token precedes each prompt and moves the positions of the others, as with many of vLLM's models.
+    ``token_delay_s`` is the time that it takes to generate each token of a stream.
     """
 
     def __init__(
@@ -70,12 +72,14 @@ class ModelServer(AnsweringServer):
         answers: Mapping[str, str] | None = None,
         api_key: str = "",
         start_token: bool = False,
+        token_delay_s: float = 0.0,
     ) -> None:
         super().__init__(self._answer)
         self.kind: Kind = kind
         self.answers = answers or {}
         self.api_key = api_key
         self.start_token = start_token
+        self.token_delay_s = token_delay_s
         self.failures: list[Reply] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -138,7 +142,14 @@ class ModelServer(AnsweringServer):
         if not body.get("stream"):
             return _json(whole(generated, chat=chat))
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return Reply(200, stream(generated, chat=chat, usage=usage), {"Content-Type": "text/event-stream"})
+        events = self._delayed(stream(generated, chat=chat, usage=usage))
+        return Reply(200, events, {"Content-Type": "text/event-stream"})
+
+    def _delayed(self, events: Iterator[bytes]) -> Iterator[bytes]:
+        for event in events:
+            if b'"content": "' in event and self.token_delay_s:
+                time.sleep(self.token_delay_s)
+            yield event
 
     def _text(self, prompt: str) -> str:
         for part, text in self.answers.items():

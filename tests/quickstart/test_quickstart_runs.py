@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from evalhub_quickstart.endpoint import DemoEndpoint
+from evalhub_quickstart.options import LOAD_TEST
 from harness.answering import AnsweringServer, Reply, Request
 from harness.quickstart import (
     DEADLINE_S,
@@ -149,7 +150,8 @@ def test_a_single_sample_has_no_standard_error(
     job: JobDirectory, callback: CallbackServer, demo: DemoEndpoint
 ) -> None:
     for benchmark_id in BENCHMARKS:
-        job.use(demo.url, benchmark_id)
+        parameters = {"concurrency": 1} if benchmark_id == LOAD_TEST else {}  # samples are counted per level
+        job.use(demo.url, benchmark_id, **parameters)
         job.document["num_examples"] = 1
         assert job.run().status == 0
         assert_valid_event(callback.last)

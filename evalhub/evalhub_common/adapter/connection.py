@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
+EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,17 @@ def tls_context(target: Target, ca_file: str | None, *, verify: bool = True) -> 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP response. ``elapsed_s`` runs from sending the request to the last byte of the body."""
+    """One HTTP response. ``elapsed_s`` runs from sending the request to the last byte of the body.
+
+    ``lines`` are the lines of a stream of server-sent events that was requested as one, each with the seconds from sending
+    the request to its arrival.
+    """
 
     status: int
     retry_after: str | None
     body: bytes
     elapsed_s: float
+    lines: tuple[tuple[float, bytes], ...] = field(default=(), repr=False)
 
 
 class JsonConnection:
@@ -115,47 +121,62 @@ class JsonConnection:
         else:
             self._http = http.client.HTTPConnection(target.host, target.port, timeout=connect_timeout_s)
 
-    def post(self, body: bytes) -> Answer:
+    def post(self, body: bytes, *, streamed: bool = False) -> Answer:
         """Send ``body`` and read the whole response, whatever its status.
+
+        With ``streamed``, the arrival of each line of server-sent events is recorded.
 
         Raises:
             ConnectionFailed: there was no response; the connection is closed, and the next call opens a new one.
         """
         reused = bool(self._http.sock)
         try:
-            return self._exchange(body)
+            return self._exchange(body, streamed=streamed)
         except ConnectionFailed as failure:
             # A server may close an idle connection at any time: not a failure of this request.
             if not reused or failure.kind != "reset":
                 raise
-            return self._exchange(body)
+            return self._exchange(body, streamed=streamed)
 
     def close(self) -> None:
         """Close the connection if it is open."""
         self._http.close()
 
-    def _exchange(self, body: bytes) -> Answer:
+    def _exchange(self, body: bytes, *, streamed: bool) -> Answer:
         answered = False
         try:
             if not self._http.sock:
                 self._http.connect()
                 self._http.sock.settimeout(self._timeout_s)
-            started = time.monotonic()
+            started = time.perf_counter()
             self._http.request("POST", self._path, body, self._headers)
             response = self._http.getresponse()
-            content = response.read(ANSWER_LIMIT_BYTES + 1)
-            elapsed_s = time.monotonic() - started
+            lines: tuple[tuple[float, bytes], ...] = ()
+            if streamed and response.getheader("Content-Type", "").startswith(EVENT_STREAM):
+                lines = tuple(_arrivals(response, started))
+                content = b"".join(line for _, line in lines)
+            else:
+                content = response.read(ANSWER_LIMIT_BYTES + 1)
+            elapsed_s = time.perf_counter() - started
             if len(content) > ANSWER_LIMIT_BYTES:
                 raise ConnectionFailed("protocol", f"the answer is larger than {ANSWER_LIMIT_BYTES} bytes")
             if response.length:  # Content-Length announced more than the peer sent
                 raise http.client.IncompleteRead(content, response.length)
             answered = True
-            return Answer(response.status, response.getheader("Retry-After"), content, elapsed_s)
+            return Answer(response.status, response.getheader("Retry-After"), content, elapsed_s, lines)
         except (OSError, http.client.HTTPException) as error:
             raise _classified(error, self._target, self._timeout_s) from error
         finally:
             if not answered:
                 self._http.close()
+
+
+def _arrivals(response: http.client.HTTPResponse, started: float) -> Iterator[tuple[float, bytes]]:
+    """The lines of a response with the seconds since ``started``; up to the first one above the limit of an answer."""
+    size = 0
+    while size <= ANSWER_LIMIT_BYTES and (line := response.readline(ANSWER_LIMIT_BYTES + 1)):
+        yield time.perf_counter() - started, line
+        size += len(line)
 
 
 def _classified(

@@ -55,11 +55,18 @@ class ModelClient:
                 connection.close()
 
     def post(
-        self, target: Target, body: JsonObject, *, seed: str = "", retry_refused: bool = True
+        self,
+        target: Target,
+        body: JsonObject,
+        *,
+        seed: str = "",
+        retry_refused: bool = True,
+        streamed: bool = False,
     ) -> tuple[Answer, int]:
         """Send one request to an address of the model; returns the answer, which has the status 200, and the attempts.
 
-        ``seed`` decides the random part of the delays between attempts.
+        ``seed`` decides the random part of the delays between attempts. With ``streamed``, the answer has the arrival of each
+        line of server-sent events.
 
         Raises:
             RequestFailed: no usable response; the text does not contain the API key.
@@ -72,7 +79,7 @@ class ModelClient:
             attempt += 1
             last = attempt > self._max_retries
             try:
-                answer = self._connection(target).post(content)
+                answer = self._connection(target).post(content, streamed=streamed)
             except ConnectionFailed as failure:
                 if last or failure.kind not in retryable:
                     raise RequestFailed(

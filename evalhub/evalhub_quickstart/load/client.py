@@ -1,0 +1,202 @@
+"""Client of the load test: chat requests that are streamed, with the times at which the pieces of an answer arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+
+from evalhub_common.adapter.completions import read_choice
+from evalhub_common.adapter.connection import Answer
+from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
+from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse
+from evalhub_common.adapter.model import Model
+from evalhub_common.adapter.model_client import ModelClient
+from evalhub_common.adapter.model_errors import endpoint_advice
+from evalhub_quickstart import __version__
+from evalhub_quickstart.client import PROBE_PROMPT
+from evalhub_quickstart.load.options import LoadOptions
+
+_REFUSED = (400, 422)
+"""Statuses of an endpoint that does not know a field of the request."""
+
+
+class Mode(Enum):
+    """What a request asks for."""
+
+    USAGE = "a stream with numbers of tokens"
+    STREAM = "a stream"
+    WHOLE = "a whole answer"
+
+    @property
+    def fields(self) -> JsonObject:
+        """The fields of the request body."""
+        if self is Mode.WHOLE:
+            return {}
+        usage: JsonObject = {"stream_options": {"include_usage": True}} if self is Mode.USAGE else {}
+        return {"stream": True, **usage}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """One answer with its times, in seconds from sending the request.
+
+    ``first_s`` and ``last_s`` are the arrivals of the first and the last piece of text, None if the answer was not streamed or is
+    empty. ``pieces`` is their number. The numbers of tokens are those that the endpoint reports, or None.
+    """
+
+    text: str
+    latency_s: float
+    first_s: float | None
+    last_s: float | None
+    pieces: int
+    prompt_tokens: int | None
+    output_tokens: int | None
+
+
+class LoadClient:
+    """A client for one model, with one connection per thread and without retries. A context manager."""
+
+    def __init__(self, model: Model, options: LoadOptions, mode: Mode = Mode.USAGE) -> None:
+        """Raises JobInvalid if the CA file beside the API key cannot be used."""
+        self._model = model
+        self.mode = mode
+        self._fixed = _fixed_body(model, options)
+        self._client = ModelClient(
+            model,
+            user_agent=f"evalhub-quickstart/{__version__}",
+            timeout_s=options.timeout_s,
+            max_retries=0,
+        )
+
+    def __enter__(self) -> LoadClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.__exit__(kind, error, trace)
+
+    def probe(self) -> None:
+        """Send one trivial prompt, and set :attr:`mode` to what the endpoint accepts.
+
+        Raises:
+            ModelUnusable: the text names the URL, the failure and what to check.
+        """
+        try:
+            self._settle()
+        except RequestFailed as failure:
+            hint = endpoint_advice(failure, self._model)
+            url = self._model.chat.url
+            raise ModelUnusable(f"the model endpoint {url} cannot be used: {failure}. {hint}") from failure
+
+    def _settle(self) -> None:
+        for mode in (Mode.USAGE, Mode.STREAM):
+            self.mode = mode
+            try:
+                self.send(PROBE_PROMPT)
+                return
+            except RequestFailed as failure:
+                if failure.status not in _REFUSED:
+                    raise
+        self.mode = Mode.WHOLE
+        self.send(PROBE_PROMPT)
+
+    def send(self, prompt: str) -> Timed:
+        """Send one prompt.
+
+        Raises:
+            RequestFailed: no usable or no complete answer; the text does not contain the API key.
+        """
+        body = {**self._fixed, **self.mode.fields, "messages": [{"role": "user", "content": prompt}]}
+        answer, _ = self._client.post(self._model.chat, body, streamed=True)
+        return self._streamed(answer) if answer.lines else self._whole(answer)
+
+    def _whole(self, answer: Answer) -> Timed:
+        choice = read_choice(answer.body, chat=True)
+        if choice is None:
+            problem = "it answered 200, but neither with a stream nor with a chat completion"
+            raise self._client.failure(problem, answer, 1)
+        usage = as_object((as_object(parse(answer.body)) or {}).get("usage")) or {}
+        return Timed(
+            text=choice.text,
+            latency_s=answer.elapsed_s,
+            first_s=None,
+            last_s=None,
+            pieces=0,
+            prompt_tokens=_count(usage, "prompt_tokens"),
+            output_tokens=choice.output_tokens,
+        )
+
+    def _streamed(self, answer: Answer) -> Timed:
+        arrivals: list[float] = []
+        texts: list[str] = []
+        usage: JsonObject = {}
+        complete = False
+        for at_s, data in _events(answer):
+            if data == b"[DONE]":
+                complete = True
+                continue
+            chunk = _object(data)
+            if "error" in chunk:
+                failed = Answer(answer.status, None, data, answer.elapsed_s)
+                raise self._client.failure("the stream ended with an error", failed, 1)
+            usage = as_object(chunk.get("usage")) or usage
+            choices = as_list(chunk.get("choices")) or [None]
+            choice = as_object(choices[0]) or {}
+            complete = complete or choice.get("finish_reason") is not None
+            if text := _text(as_object(choice.get("delta")) or {}):
+                arrivals.append(at_s)
+                texts.append(text)
+        if not complete:
+            cut = Answer(answer.status, None, b"", answer.elapsed_s)
+            raise self._client.failure("the stream ended before the answer was complete", cut, 1)
+        return Timed(
+            text="".join(texts),
+            latency_s=answer.elapsed_s,
+            first_s=arrivals[0] if arrivals else None,
+            last_s=arrivals[-1] if arrivals else None,
+            pieces=len(arrivals),
+            prompt_tokens=_count(usage, "prompt_tokens"),
+            output_tokens=_count(usage, "completion_tokens"),
+        )
+
+
+def _fixed_body(model: Model, options: LoadOptions) -> JsonObject:
+    """The request body without the messages. A null in ``model.parameters`` omits a field."""
+    limit = "max_completion_tokens" if "max_completion_tokens" in model.parameters else "max_tokens"
+    body: JsonObject = {"temperature": 0.0, **model.parameters, limit: options.output_tokens}
+    if options.temperature is not None:
+        body["temperature"] = options.temperature
+    if options.ignore_eos:
+        body["ignore_eos"] = True
+    return {"model": model.name, **{name: value for name, value in body.items() if value is not None}}
+
+
+def _events(answer: Answer) -> Iterator[tuple[float, bytes]]:
+    """The data of the server-sent events. Each is on one line, as all model servers send them."""
+    for at_s, line in answer.lines:
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            yield at_s, value.strip()
+
+
+def _object(data: bytes) -> JsonObject:
+    try:
+        return as_object(parse(data)) or {}
+    except ValueError:
+        return {}
+
+
+def _text(delta: JsonObject) -> str:
+    """The generated text of a piece; the names of reasoning are those of vLLM, SGLang and Ollama."""
+    for name in ("content", "reasoning_content", "reasoning"):
+        if isinstance(text := delta.get(name), str) and text:
+            return text
+    return ""
+
+
+def _count(usage: JsonObject, name: str) -> int | None:
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
