@@ -83,6 +83,7 @@ class Evaluation:
             user_agent=f"evalhub-lm-eval/{__version__}",
             timeout_s=parameters.timeout_s,
             max_retries=parameters.max_retries,
+            retry_timeouts=True,
         ) as client:
             twin = declared_twin(self._run.document) or generating_twin(self._task, names.__contains__)
             probe = Probe(client, self._model, self._task, twin)

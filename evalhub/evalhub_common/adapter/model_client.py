@@ -23,14 +23,24 @@ class ModelClient:
     """A client for one model, for any number of threads.
 
     A context manager; exiting closes all connections. Requests are retried on 429, 5xx and broken connections, at most
-    ``max_retries`` times; ``timeout_s`` limits each wait for the endpoint.
+    ``max_retries`` times; ``timeout_s`` limits each wait for the endpoint. ``retry_timeouts`` repeats a request once that had no
+    answer in time, for frameworks in which one failed request ends the run.
     """
 
-    def __init__(self, model: Model, *, user_agent: str, timeout_s: float, max_retries: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        user_agent: str,
+        timeout_s: float,
+        max_retries: int,
+        retry_timeouts: bool = False,
+    ) -> None:
         """Raises JobInvalid if the CA file beside the API key cannot be used."""
         self._model = model
         self._timeout_s = timeout_s
         self._max_retries = max_retries
+        self._retry_timeouts = retry_timeouts
         self._headers = {"User-Agent": user_agent}
         if model.secret.api_key:
             self._headers["Authorization"] = f"Bearer {model.secret.api_key}"
@@ -74,6 +84,8 @@ class ModelClient:
         jitter = random.Random(seed)  # noqa: S311  not a secret
         content = dump(body).encode()
         retryable = {"reset", "refused"} if retry_refused else {"reset"}
+        if self._retry_timeouts and retry_refused:
+            retryable.add("timeout")
         attempt = 0
         while True:
             attempt += 1
@@ -85,6 +97,7 @@ class ModelClient:
                     raise RequestFailed(
                         str(failure), attempts=attempt, status=None, kind=failure.kind
                     ) from failure
+                retryable.discard("timeout")
                 time.sleep(retry_delay_s(attempt, None, jitter))
                 continue
             if answer.status == 200:
