@@ -137,7 +137,7 @@ class Repository:
                 stderr=asyncio.subprocess.PIPE,
             )
         except FileNotFoundError:
-            raise InitError("The program 'git' is not in the image of the init program.") from None
+            raise InitError("The program 'git' is not installed where the test data are fetched.") from None
         try:
             output, errors = await process.communicate()
         except asyncio.CancelledError:

@@ -48,7 +48,10 @@ async def fetch_hf(environ: Mapping[str, str], paths: PodPaths) -> str:
     endpoint = (environ.get("HF_ENDPOINT", "").strip() or ENDPOINT).rstrip("/")
     try:
         async with asyncio.timeout(timeout), new_session() as session:
-            dataset = Dataset(session, endpoint, repository, paths.credential("token"))
+            needed = (
+                "give secret_ref a secret with the key token" if paths.variables is None else "set HF_TOKEN"
+            )
+            dataset = Dataset(session, endpoint, repository, paths.credential("token"), needed)
             found = await dataset.at(revision)
             files = _below(found, sub_path)
             if not files:
@@ -77,10 +80,13 @@ def _below(revision: Revision, sub_path: str) -> dict[str, str]:
 class Dataset:
     """A repository on the hub, public or gated."""
 
-    def __init__(self, session: ClientSession, endpoint: str, repository: str, token: str) -> None:
+    def __init__(
+        self, session: ClientSession, endpoint: str, repository: str, token: str, token_hint: str
+    ) -> None:
         self._session = session
         self._endpoint = endpoint
         self._repository = repository
+        self._token_hint = token_hint
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def at(self, revision: str) -> Revision:
@@ -121,7 +127,7 @@ class Dataset:
         if answer.status >= 500 or answer.status == 429:
             raise Unavailable(f"{answer.status} {answer.reason}")
         hint = {
-            401: "It may not exist, or needs a token: give secret_ref a secret with the key token.",
+            401: f"It may not exist, or needs a token: {self._token_hint}.",
             403: "It is gated, or not for this token.",
             404: "It does not exist, or is private.",
         }.get(answer.status, "")

@@ -42,6 +42,9 @@ async def fetch_s3(environ: Mapping[str, str], paths: PodPaths) -> str:
     secret = {name: paths.credential(name) for name in SECRET_KEYS}
     missing = [name for name, value in secret.items() if not value]
     if missing:
+        if paths.variables is not None:
+            text = f"The environment of the server or of the provider lacks {', '.join(missing)} for the S3 test data."
+            raise InitError(text)
         raise InitError(f"The secret of the S3 test data lacks {', '.join(missing)}.")
     timeout = timeout_of(environ, "TEST_DATA_S3_TIMEOUT")
     try:

@@ -144,6 +144,23 @@ def test_every_field_of_a_submission_is_returned(client: RemoteClient):
     assert {key: ended[key] for key in fields} == {key: job[key] for key in fields}
 
 
+def test_jobs_with_test_data_are_listed(client: RemoteClient):
+    refs = [
+        {"s3": {"bucket": "b", "key": "k", "secret_ref": "s"}},
+        {"pvc": {"claim_name": "claim"}},
+        {"git": {"url": "http://127.0.0.1.test/x", "ref": "main", "secret_ref": ""}},
+    ]
+    benchmarks = [{"id": "b", "provider_id": "quick", "test_data_ref": ref} for ref in refs]
+    job_id = client("jobs.submit", over(benchmarks=benchmarks))["resource"]["id"]
+    ended = client("jobs.wait_for_completion", job_id, timeout=60, **OFTEN)
+    assert states(ended) == ["failed"] * len(refs)
+    (listed,) = [job for job in client("jobs.list", limit=1000) if job["resource"]["id"] == job_id]
+    assert [
+        next(k for k in ref if b["test_data_ref"].get(k))
+        for ref, b in zip(refs, listed["benchmarks"], strict=True)
+    ] == ["s3", "pvc", "git"]
+
+
 @pytest.mark.parametrize(
     ("early", "early_state", "outcome"),
     [("quick", "completed", "completed"), ("breaks", "failed", "partially_failed")],

@@ -28,7 +28,12 @@ FOLDER = Path(__file__).parents[1] / "fixtures" / "kubernetes"
 
 TENANT = "team-a"
 OPERATOR = {"EVALHUB_INSTANCE_NAME": "evalhub", "EVALHUB_HARDWARE_PROFILES_NAMESPACE": "opendatahub"}
-SAMPLE_VARIABLES = ("EVALHUB_SAMPLES_PATH", "EVALHUB_ARTIFACTS_PATH", "TERMINATION_GRACE")
+OWN_VARIABLES = (
+    "EVALHUB_SAMPLES_PATH",
+    "EVALHUB_ARTIFACTS_PATH",
+    "TERMINATION_GRACE",
+    "EVALHUB_TEST_DATA_DIR",
+)
 _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -125,7 +130,7 @@ def _normal(objects: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_samples(objects: dict[str, Any]) -> dict[str, Any]:
-    """The objects without the volume for samples and what goes with it, which the released server does not have."""
+    """The objects without what the released server does not have: the volume for samples, and some variables."""
     plain = json.loads(json.dumps(objects))
     job_spec, config = (plain["ConfigMap"]["data"][name] for name in ("job.json", "sidecar_config.json"))
     for document, names in ((job_spec, ("samples_path", "artifacts_path")), (config, ("samples",))):
@@ -138,7 +143,7 @@ def without_samples(objects: dict[str, Any]) -> dict[str, Any]:
         container["volumeMounts"] = [
             each for each in container.get("volumeMounts", []) if each["name"] != "samples"
         ]
-        env = [each for each in container.pop("env", []) if each["name"] not in SAMPLE_VARIABLES]
+        env = [each for each in container.pop("env", []) if each["name"] not in OWN_VARIABLES]
         if env:
             container["env"] = env
     return plain

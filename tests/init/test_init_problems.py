@@ -54,8 +54,8 @@ def test_a_stopped_pod_says_that_its_data_are_incomplete(pod: InitPod):
         process.terminate()
         _, errors = process.communicate(timeout=30)
         released.set()
-    assert process.returncode == 1
-    assert errors.endswith(b"The pod was stopped before the test data had arrived.\n")
+    assert process.returncode == 143  # as a shell reports SIGTERM
+    assert errors.endswith(b"Stopped before the test data had arrived.\n")
 
 
 def test_a_file_that_is_there_already_is_not_overwritten(pod: InitPod, server: GitServer):
@@ -84,11 +84,11 @@ def test_a_pointer_of_git_lfs_is_named(pod: InitPod, server: GitServer):
     assert "'large.bin' is in Git LFS: only its pointer was fetched" in done.stderr
 
 
-def test_an_image_without_git_is_named(pod: InitPod, server: GitServer, tmp_path: Path):
+def test_a_system_without_git_is_named(pod: InitPod, server: GitServer, tmp_path: Path):
     where = repository(server, "gitless", {"a.txt": "a"})
     with server.upstream:
         text = pod.refused(**where, PATH=str(tmp_path))
-    assert text == "The program 'git' is not in the image of the init program."
+    assert text == "The program 'git' is not installed where the test data are fetched."
 
 
 def test_a_credential_that_is_not_readable_is_named(pod: InitPod):

@@ -75,10 +75,10 @@ class EventSender:
             context=context,
         )
 
-    def running(self, phase: Phase, *, total: int | None = None) -> None:
+    def running(self, phase: Phase, *, total: int | None = None, data_revision: str = "") -> None:
         """Report the current phase. The loss of this event is tolerated.
 
-        ``total`` is the number of samples that the phase begins with.
+        ``total`` is the number of samples that the phase begins with, ``data_revision`` the commit of the test data.
 
         Raises:
             JobClosed, EventRefused: the benchmark need not continue.
@@ -89,6 +89,8 @@ class EventSender:
             self._progress = {"done": 0, "total": total}
         if self._progress is not None:
             event["progress"] = self._progress
+        if data_revision:
+            event["job_meta"] = {"resolved_sha": data_revision}
         if self._deliver(event, self._phase_patience_s):
             self._phase_patience_s = PHASE_PATIENCE_S
         else:

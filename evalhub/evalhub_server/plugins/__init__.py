@@ -146,6 +146,7 @@ from evalhub_server.plugins.storage import (
     Storage,
     Terms,
 )
+from evalhub_server.plugins.test_data import fetch_variables
 from evalhub_server.plugins.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -375,6 +376,7 @@ __all__ = [
     "decoding",
     "encode",
     "export_request",
+    "fetch_variables",
     "find_environment",
     "find_section",
     "has_new_outcome",

@@ -29,8 +29,8 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
     without one. ``environment`` has the variables that trackers and telemetry need in the adapter.
 
     The other fields are for runtimes that provide hardware and data. ``hardware`` is the benchmark's request, else the
-    job's. ``queue`` is the job's own, for hardware that implies none. ``test_data`` describes the data to mount at
-    ``/test_data``. ``oci_connection`` is the secret with the registry credentials of the export. ``previous_samples`` is the
+    job's. ``queue`` is the job's own, for hardware that implies none. ``test_data`` describes the data to
+    provide; the variable ``EVALHUB_TEST_DATA_DIR`` tells the adapter the directory. ``oci_connection`` is the secret with the registry credentials of the export. ``previous_samples`` is the
     server's own file with samples of the benchmark that this one repeats: the adapter gets a copy, or nothing.
     """
 

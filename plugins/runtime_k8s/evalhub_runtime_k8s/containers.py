@@ -154,6 +154,8 @@ def _environment(pod: Pod, *, docker: bool) -> Mapping[str, str]:
     if pod.installation.settings.samples_volume_limit:
         variables["EVALHUB_SAMPLES_PATH"] = paths.SAMPLES_FILE
         variables["EVALHUB_ARTIFACTS_PATH"] = paths.ARTIFACTS
+    if pod.data is not None:
+        variables["EVALHUB_TEST_DATA_DIR"] = paths.TEST_DATA
     for name, value in pod.run.environment.items():
         if not name.startswith("MLFLOW_"):  # for adapters that reach MLflow without a sidecar
             variables.setdefault(name, value)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from evalhub_runtime_k8s import paths, volumes
 from evalhub_runtime_k8s.names import is_object_name
 from evalhub_runtime_k8s.volumes import Mount
-from evalhub_server.plugins import GitRef, HuggingFaceRef, LaunchError, PvcRef, S3Ref, TestDataRef
+from evalhub_server.plugins import LaunchError, PvcRef, TestDataRef, fetch_variables
 
 SIZE_LIMIT = "5Gi"
 NAME = "test-data"
@@ -34,10 +34,12 @@ def data_source(ref: TestDataRef | None) -> DataSource | None:
     if ref.pvc is not None:
         return _claim(ref.pvc)
     if ref.s3 is not None:
-        return _s3(ref.s3)
+        return _fetched(ref, "test-data-secret", ref.s3.secret_ref, "s3")
     if ref.git is not None:
-        return _git(ref.git)
-    return _hugging_face(ref.hf) if ref.hf is not None else None
+        return _fetched(ref, "test-data-git-auth", ref.git.secret_ref, "git", has_revision=True)
+    if ref.hf is not None:
+        return _fetched(ref, "test-data-hf-auth", ref.hf.secret_ref, "hf", has_revision=True)
+    return None
 
 
 def _claim(ref: PvcRef) -> DataSource:
@@ -48,31 +50,8 @@ def _claim(ref: PvcRef) -> DataSource:
     return DataSource(mount=Mount(volume, paths.TEST_DATA, sub_path="" if path == "." else path))
 
 
-def _s3(ref: S3Ref) -> DataSource:
-    variables = {"TEST_DATA_S3_BUCKET": ref.bucket, "TEST_DATA_S3_KEY": ref.key.lstrip("/")}
-    return _fetched(variables, "test-data-secret", ref.secret_ref, "s3")
-
-
-def _git(ref: GitRef) -> DataSource:
-    variables = {
-        "TEST_DATA_GIT_URL": ref.url,
-        "TEST_DATA_GIT_REF": ref.ref,
-        "TEST_DATA_GIT_SUBPATH": ref.sub_path,
-    }
-    return _fetched(variables, "test-data-git-auth", ref.secret_ref, "git", has_revision=True)
-
-
-def _hugging_face(ref: HuggingFaceRef) -> DataSource:
-    variables = {
-        "TEST_DATA_HF_REPO_ID": ref.repo_id,
-        "TEST_DATA_HF_REVISION": ref.revision,
-        "TEST_DATA_HF_SUBPATH": ref.sub_path,
-    }
-    return _fetched(variables, "test-data-hf-auth", ref.secret_ref, "hf", has_revision=True)
-
-
 def _fetched(
-    variables: dict[str, str], secret_volume: str, secret_ref: str, source: str, *, has_revision: bool = False
+    ref: TestDataRef, secret_volume: str, secret_ref: str, source: str, *, has_revision: bool = False
 ) -> DataSource:
     volume = volumes.empty(NAME, SIZE_LIMIT)
     mounts = [Mount(volume, paths.TEST_DATA, read_only=False)]
@@ -83,7 +62,7 @@ def _fetched(
         mounts.append(Mount(volumes.secret(secret_volume, name), paths.TEST_DATA_SECRET))
     return DataSource(
         mount=Mount(volume, paths.TEST_DATA),
-        variables={name: value for name, value in variables.items() if value.strip()},
+        variables=fetch_variables(ref),
         init_mounts=tuple(mounts),
         has_revision=has_revision,
     )

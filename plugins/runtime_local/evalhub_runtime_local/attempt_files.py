@@ -6,6 +6,9 @@ Beside ``meta/job.json`` and ``jobrun.log``, attempt n has in ``meta/``:
 attempt-n.handle.json  by the server            the handle, right after the start
 attempt-n.pid          by the leader            its process id, before anything else; created exclusively, so that
                                                 of two leaders one runs the command and the other exits
+attempt-n.fetch        by the server            a script that fetches the test data, before the command
+attempt-n.revision     by that script           the commit of the test data
+attempt-n.fetch-error  by that script           why the test data could not be fetched
 attempt-n.exit         by the leader            the command's exit status and a newline; or by the server, when
                                                 the leader itself was killed: minus the signal's number
 =====================  =======================  ==========================================================
@@ -31,6 +34,7 @@ from evalhub_runtime_local.process_tree import MARKER
 from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError, UnsafePath, open_private
 
 JOB_SPEC_PATH = "EVALHUB_JOB_SPEC_PATH"
+TEST_DATA_FAILED = "test_data_failed"
 
 
 class Framework(Struct, kw_only=True, frozen=True):
@@ -92,6 +96,23 @@ class Attempt(Struct, kw_only=True, frozen=True):
     def artifacts(self) -> Path:
         """The directory for artifacts."""
         return self.directory / f"artifacts-{self.number}"
+
+    @property
+    def test_data(self) -> Path:
+        """The directory for test data that are fetched for this attempt."""
+        return self.directory / f"test-data-{self.number}"
+
+    @property
+    def fetch_script(self) -> Path:
+        return self.meta / f"attempt-{self.number}.fetch"
+
+    @property
+    def revision_file(self) -> Path:
+        return self.meta / f"attempt-{self.number}.revision"
+
+    @property
+    def fetch_error(self) -> Path:
+        return self.meta / f"attempt-{self.number}.fetch-error"
 
     @property
     def marker(self) -> str:
@@ -189,12 +210,21 @@ class Attempt(Struct, kw_only=True, frozen=True):
                 message="the shell that ran the command was killed",
             )
         name = signal_name(status - 128)
-        return Exit(signal=name) if name else Exit(code=status)
+        if name:
+            return Exit(signal=name)
+        failure = _text(self.fetch_error)
+        return Exit(code=status) if failure is None else fetch_failed(failure, status)
 
 
 def attempt_from(handle: LocalHandle) -> Attempt:
     """Return the attempt that a handle refers to."""
     return Attempt(directory=Path(handle.dir), number=handle.attempt)
+
+
+def fetch_failed(text: str, status: int) -> Exit:
+    """Return the exit of an attempt whose test data could not be fetched, so that its adapter was not started."""
+    explanation = f"The test data could not be fetched: {text.strip().rstrip('.')}"
+    return Exit(code=status, reason=TEST_DATA_FAILED, message=explanation, hint="Check test_data_ref.")
 
 
 def signal_name(number: int) -> str:
@@ -228,7 +258,7 @@ def read_own(path: Path) -> bytes:
 
 def _text(path: Path) -> str | None:
     try:
-        return read_own(path).decode("ascii", "replace")
+        return read_own(path).decode("utf-8", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -19,6 +19,7 @@ from evalhub_runtime_local.environments import (
     with_packages,
 )
 from evalhub_runtime_local.process_tree import SERVER_MARKER
+from evalhub_runtime_local.test_data import DIRECTORY
 from evalhub_server.plugins import AdaptersError, BenchmarkRun, LaunchError, Readiness
 
 PREVIOUS_SAMPLES = "EVALHUB_PREVIOUS_SAMPLES_PATH"
@@ -77,7 +78,7 @@ def adapter_environment(
     adapter, those of trackers, those of the provider, those of its virtual environment. With a proxy, the server's own
     hosts are added to ``NO_PROXY``. Raises :class:`LaunchError` if the packages of adapters cannot be written.
     """
-    own = {*secrets, SERVER_MARKER, PREVIOUS_SAMPLES}
+    own = {*secrets, SERVER_MARKER, PREVIOUS_SAMPLES, DIRECTORY}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     common = {
         JOB_SPEC_PATH: str(attempt.job_spec),
@@ -88,6 +89,8 @@ def adapter_environment(
     }
     if previous_samples is not None:
         common[PREVIOUS_SAMPLES] = str(previous_samples)
+    if run.test_data is not None:
+        common[DIRECTORY] = str(attempt.test_data)
     available = {**inherited, **common, **run.environment}
     copied = {name: available[source] for name, source in command.env_from.items() if source in available}
     environ = {**available, **copied, **command.env}

@@ -23,13 +23,14 @@ from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process, P
 from evalhub_runtime_local.process_tree import MARKER, Snapshot
 from evalhub_runtime_local.sidecar import LocalSidecar
 from evalhub_runtime_local.subreaper import Subreaper
+from evalhub_runtime_local.test_data import prepare_fetch
 from evalhub_runtime_local.workload import Workload, Workloads
 from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError, UnsafePath, make_private
 
 log = structlog.get_logger()
 
 # The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "",
-# $6 cgroup.procs of the group to enter or "", $7 the umask of the command.
+# $6 cgroup.procs of the group to enter or "", $7 the umask of the command, $8 script that fetches test data or "".
 #
 # It survives the SIGTERM that goes to its whole process group, so that the exit status of the command is recorded.
 # It traps signals instead of ignoring them, because the command would inherit ignored ones. For the same reason the
@@ -45,7 +46,9 @@ set -C
 set +C
 exec 9>&2 2> /dev/null
 umask "$7"
-if [ -n "$5" ]; then cd -- "$5" 2>&9; fi && (exec "$4" -c "$1") 2>&9 9>&-
+if [ -n "$5" ]; then cd -- "$5" 2>&9; fi &&
+    if [ -n "$8" ]; then (exec "$4" "$8") 2>&9 9>&-; fi &&
+    (exec "$4" -c "$1") 2>&9 9>&-
 status=$?
 umask 077
 { echo $status > "$3"; } 2> /dev/null
@@ -59,7 +62,12 @@ def find_shell() -> str | None:
 
 
 def spawn(
-    shell: str, command: Command, attempt: Attempt, environment: Mapping[str, str], group: Path | None
+    shell: str,
+    command: Command,
+    attempt: Attempt,
+    environment: Mapping[str, str],
+    group: Path | None,
+    fetch_script: str = "",
 ) -> int:
     """Start the leader and return its process id. It is a child of this process and must be reaped.
 
@@ -84,6 +92,7 @@ def spawn(
                 str(attempt.directory) if command.job_cwd else command.cwd,
                 "" if group is None else str(group / "cgroup.procs"),
                 f"{current_umask():04o}",
+                fetch_script,
             ],
             environment,
             file_actions=[
@@ -158,10 +167,12 @@ class Launcher:
             make_private(attempt.artifacts)
             previous = _previous_samples(run, attempt)
             attempt.write_job_spec(self._adapter_spec(run.spec, attempt, previous))
+            fetch_script = prepare_fetch(run.test_data, attempt)
             environment = adapter_environment(run, command, attempt, self._secrets, previous)
             group = None if self.cgroup is None else cgroup.create(self.cgroup, attempt.marker)
             with self._workloads.lock:
-                pid = spawn(shell, command, attempt, {**environment, MARKER: attempt.marker}, group)
+                marked = {**environment, MARKER: attempt.marker}
+                pid = spawn(shell, command, attempt, marked, group, fetch_script)
                 leader = self._started(pid)
                 self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=group)
         except BaseException:

@@ -380,6 +380,7 @@ def test_a_volume_of_the_tenants_is_mounted_read_only_and_nothing_is_fetched():
     assert volume(built, "test-data")["persistentVolumeClaim"] == {"claimName": "claim", "readOnly": True}
     (mount,) = [m for m in container(built, "adapter")["volumeMounts"] if m["name"] == "test-data"]
     assert mount == {"name": "test-data", "mountPath": "/test_data", "readOnly": True, "subPath": "x/y"}
+    assert environment(built)["EVALHUB_TEST_DATA_DIR"] == "/test_data"
 
 
 @pytest.mark.parametrize("sub_path", ["..", "../x", "a/../../b", "/.."])
