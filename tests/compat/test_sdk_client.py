@@ -144,6 +144,16 @@ def test_every_field_of_a_submission_is_returned(client: RemoteClient):
     assert {key: ended[key] for key in fields} == {key: job[key] for key in fields}
 
 
+def test_jobs_with_a_directory_of_test_data_are_listed(
+    client: RemoteClient, server: RunningServer, tmp_path: Path
+):
+    benchmark = {"id": "b", "provider_id": "quick", "test_data_path": str(tmp_path)}
+    body = {"name": "a job", "model": MODEL, "benchmarks": [benchmark]}
+    job_id = server.call("POST", f"{API}/jobs", body).body["resource"]["id"]
+    assert server.finished(job_id)["benchmarks"] == [benchmark]
+    assert job_id in [job["resource"]["id"] for job in client("jobs.list", limit=1000)]
+
+
 def test_jobs_with_test_data_are_listed(client: RemoteClient):
     refs = [
         {"s3": {"bucket": "b", "key": "k", "secret_ref": "s"}},

@@ -26,6 +26,7 @@ def checked_benchmarks(plan: JobPlan, provider_key: str) -> tuple[CheckedBenchma
             threshold=benchmark.threshold,
             parameters=benchmark.parameters,
             test_data_ref=benchmark.test_data_ref,
+            test_data_path=benchmark.test_data_path,
             hardware_config=benchmark.hardware_config,
             alias_of=benchmark.alias_of,
             requires=benchmark.requires,

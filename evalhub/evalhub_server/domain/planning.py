@@ -125,9 +125,14 @@ def _overridden(member: BenchmarkRef, parameters: Json, own: BenchmarkRef | None
         weight=own.weight or member.weight,
         primary_score=own.primary_score or member.primary_score,
         pass_criteria=own.pass_criteria or (member.pass_criteria if same_metric else None),
-        test_data_ref=own.test_data_ref or member.test_data_ref,
+        **_test_data(own if own.test_data_ref or own.test_data_path else member),
         hardware_config=own.hardware_config or member.hardware_config,
     )
+
+
+def _test_data(source: BenchmarkRef | PlannedBenchmark) -> dict[str, Any]:
+    """The fields for test data: one of them replaces both of a collection."""
+    return {"test_data_ref": source.test_data_ref, "test_data_path": source.test_data_path}
 
 
 def plan(
@@ -171,7 +176,7 @@ def _planned(
         primary_score=score,
         threshold=_threshold(ref, score, offered),
         parameters=ref.parameters if defaults is None else defaults | ref.parameters,
-        test_data_ref=ref.test_data_ref,
+        **_test_data(ref),
         hardware_config=ref.hardware_config or job_hardware,
         metric_properties=_none_if_unset(offered.metric_properties) or (),
         groups=_none_if_unset(offered.groups) or "",
@@ -219,6 +224,7 @@ def with_effective_benchmarks(collection: CollectionRef, job_plan: JobPlan) -> C
             parameters=b.parameters,
             hardware_config=b.hardware_config,
             test_data_ref=b.test_data_ref,
+            test_data_path=b.test_data_path,
             # An absent weight means 1. Left out rather than 0.0: msgspec omits a default by identity, not equality.
             **({} if b.weight == 1.0 else {"weight": b.weight}),
         )

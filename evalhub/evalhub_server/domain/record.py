@@ -34,6 +34,7 @@ class PlannedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
     threshold: float | None = None
     parameters: Json = {}
     test_data_ref: TestDataRef | None = None
+    test_data_path: str = ""
     hardware_config: HardwareConfig | None = None
     metric_properties: tuple[MetricProperties, ...] = ()
     groups: str = ""

@@ -24,6 +24,7 @@ from evalhub_server.domain.planning import (
 from evalhub_server.domain.record import JobPlan, JobRecord, TrackedExperiment, with_changes
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.engine.clock import Clock
+from evalhub_server.engine.data_paths import check_data_paths
 from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_store import JobStore
@@ -140,6 +141,7 @@ class JobCreator:
                 reuse_samples=rerun.reuse_samples,
             )
             await self._check_providers(original, job.plan, identity)
+            await self._check_data_paths(job.plan)
             await self._runtime.admit(job.request, job.plan, job.tenant)
             if not lineage.in_lineage(original):
                 # Before the rerun is stored, so that no crash leaves the first job without its lineage.
@@ -168,8 +170,13 @@ class JobCreator:
                 raise problems.does_not_exist("benchmark", benchmark.id)
         configs = {provider_id: provider.config for provider_id, provider in providers.items()}
         job_plan = plan(request, collection, benchmarks, configs)
+        await self._check_data_paths(job_plan)
         await self._runtime.admit(request, job_plan, identity.tenant)
         return PlannedJob(request=request, plan=job_plan, collection=collection)
+
+    async def _check_data_paths(self, job_plan: JobPlan) -> None:
+        allowed = self._runtime.takes_test_data_paths and self._resources.commands_allowed
+        await check_data_paths(job_plan, allowed=allowed)
 
     async def _mark_repeated(self, first: JobRecord, identity: Identity) -> None:
         try:

@@ -53,7 +53,7 @@ class ResourceService:
         self._clock = clock
         self._new_id = new_id
         self._body_limit_bytes = body_limit_bytes
-        self._commands_allowed = commands_allowed
+        self.commands_allowed = commands_allowed
         self._runtime = runtime
 
     @property
@@ -94,7 +94,7 @@ class ResourceService:
             return await self._store.visible_providers(provider_ids, identity.scope)
 
     async def create_provider(self, config: ProviderConfig, identity: Identity) -> ProviderRecord:
-        check_commands_allowed(config, allowed=self._commands_allowed)
+        check_commands_allowed(config, allowed=self.commands_allowed)
         record = resource_transitions.new_provider(config, self._creation(identity))
         async with self._store.writing:
             await self._add(record)
@@ -194,7 +194,7 @@ class ResourceService:
             if if_match is not None:
                 if_match.check_edit(stored.updated_at, Kind.PROVIDER, provider_id)
             record = change(stored)
-            check_commands_allowed(record.config, allowed=self._commands_allowed, stored=stored.config)
+            check_commands_allowed(record.config, allowed=self.commands_allowed, stored=stored.config)
             return record
 
         async with self._store.writing:

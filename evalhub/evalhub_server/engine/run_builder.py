@@ -68,6 +68,7 @@ class RunBuilder:
             hardware=benchmark.hardware_config,
             queue=job.request.queue,
             test_data=benchmark.test_data_ref,
+            test_data_path=benchmark.test_data_path,
             oci_connection=oci.k8s.connection if oci and oci.k8s else "",
         )
 

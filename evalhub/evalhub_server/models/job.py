@@ -39,7 +39,11 @@ class Model(Struct, kw_only=True, frozen=True):
 
 
 class BenchmarkRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A reference from a job or a collection to a benchmark of a provider, with settings for this use."""
+    """A reference from a job or a collection to a benchmark of a provider, with settings for this use.
+
+    ``test_data_path`` is the absolute path of a directory on the server's computer whose files are the test data, instead of
+    ``test_data_ref``; only in local mode, where clients may set commands of providers.
+    """
 
     id: Annotated[str, REQUIRED] = ""
     provider_id: Annotated[str, REQUIRED] = ""
@@ -49,6 +53,7 @@ class BenchmarkRef(Struct, kw_only=True, frozen=True, omit_defaults=True):
     parameters: Json = {}
     hardware_config: HardwareConfig | None = None
     test_data_ref: TestDataRef | None = None
+    test_data_path: str = ""
 
 
 class CollectionRef(Struct, kw_only=True, frozen=True, omit_defaults=True):

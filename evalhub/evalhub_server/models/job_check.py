@@ -23,6 +23,7 @@ class CheckedBenchmark(Struct, kw_only=True, frozen=True, omit_defaults=True):
     threshold: float | None = None
     parameters: Json = {}
     test_data_ref: TestDataRef | None = None
+    test_data_path: str = ""
     hardware_config: HardwareConfig | None = None
     alias_of: str = ""
     requires: tuple[str, ...] = ()

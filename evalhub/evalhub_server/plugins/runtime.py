@@ -30,7 +30,8 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
 
     The other fields are for runtimes that provide hardware and data. ``hardware`` is the benchmark's request, else the
     job's. ``queue`` is the job's own, for hardware that implies none. ``test_data`` describes the data to
-    provide; the variable ``EVALHUB_TEST_DATA_DIR`` tells the adapter the directory. ``oci_connection`` is the secret with the registry credentials of the export. ``previous_samples`` is the
+    provide; the variable ``EVALHUB_TEST_DATA_DIR`` tells the adapter the directory. ``test_data_path`` is a
+    directory of this host to use instead, for a runtime with :attr:`Runtime.takes_test_data_paths`. ``oci_connection`` is the secret with the registry credentials of the export. ``previous_samples`` is the
     server's own file with samples of the benchmark that this one repeats: the adapter gets a copy, or nothing.
     """
 
@@ -42,6 +43,7 @@ class BenchmarkRun(Struct, kw_only=True, frozen=True):
     hardware: HardwareConfig | None = None
     queue: Queue | None = None
     test_data: TestDataRef | None = None
+    test_data_path: str = ""
     oci_connection: str = ""
     previous_samples: Path | None = None
 
@@ -141,6 +143,9 @@ class Runtime(ABC):
 
     exit_grace_s: float = 0.0
     """Seconds for which a result may still arrive after :meth:`wait` has returned, if more than the server's own grace."""
+
+    takes_test_data_paths: bool = False
+    """Whether its adapters can read directories of this host as test data."""
 
     hands_over_samples: bool = False
     """Whether its adapters get a place for samples: files on this host (:meth:`sample_files`), or a volume that is uploaded."""

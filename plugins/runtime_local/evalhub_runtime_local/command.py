@@ -76,7 +76,8 @@ def adapter_environment(
 
     In order of precedence, lowest first: the server's environment without ``secrets``, the variables of every
     adapter, those of trackers, those of the provider, those of its virtual environment. With a proxy, the server's own
-    hosts are added to ``NO_PROXY``. Raises :class:`LaunchError` if the packages of adapters cannot be written.
+    hosts are added to ``NO_PROXY``. Raises :class:`LaunchError` if the packages of adapters cannot be written, or
+    the directory of test data is gone.
     """
     own = {*secrets, SERVER_MARKER, PREVIOUS_SAMPLES, DIRECTORY}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
@@ -89,7 +90,11 @@ def adapter_environment(
     }
     if previous_samples is not None:
         common[PREVIOUS_SAMPLES] = str(previous_samples)
-    if run.test_data is not None:
+    if run.test_data_path:
+        if not Path(run.test_data_path).is_dir():
+            raise LaunchError(f"The directory test_data_path does not exist any more: {run.test_data_path}.")
+        common[DIRECTORY] = run.test_data_path
+    elif run.test_data is not None:
         common[DIRECTORY] = str(attempt.test_data)
     available = {**inherited, **common, **run.environment}
     copied = {name: available[source] for name, source in command.env_from.items() if source in available}

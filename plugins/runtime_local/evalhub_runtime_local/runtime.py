@@ -76,6 +76,7 @@ class LocalRuntime(Runtime):
 
     name = "local"
     provider_key = "local"
+    takes_test_data_paths = True
     hands_over_samples = True
     log_poll_s = 0.5
 

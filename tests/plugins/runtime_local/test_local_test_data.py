@@ -224,3 +224,11 @@ async def test_without_test_data_the_variable_is_not_set(
     command = f"{sys.executable} -c \"import os; print('EVALHUB_TEST_DATA_DIR' in os.environ)\""
     run = a_run({"command": command}, callback_url=services.upstream.url)
     assert (await finished(runtime, run))[1] == "False\n"
+
+
+async def test_a_directory_that_was_removed_after_the_submission_fails_the_launch(
+    runtime: LocalRuntime, tmp_path: Path
+) -> None:
+    run = replace(a_run({"command": "true"}), test_data_path=str(tmp_path / "gone"))
+    with pytest.raises(LaunchError, match="does not exist any more"):
+        await runtime.launch(run)
