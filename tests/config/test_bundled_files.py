@@ -231,7 +231,9 @@ def test_providers_with_an_adapter_of_this_project_run_locally(catalog: SystemRe
     assert local.keys() == {"quickstart", "lm_evaluation_harness", "inspect", "garak"}
     for provider_id in local.keys() - {"quickstart"}:
         assert local[provider_id]["environment"] == provider_id
-        module = local[provider_id]["command"].removeprefix("python -m ")
+        module = local[provider_id]["command"].removeprefix(
+            "python -P -m "
+        )  # without the job directory on sys.path
         assert importlib.util.find_spec(module) is not None
     assert {provider_id for provider_id, config in catalog.providers.items() if "k8s" in config.runtime} == (
         FRAMEWORKS
