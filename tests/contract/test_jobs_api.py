@@ -297,7 +297,7 @@ def test_lists_are_filtered(server: RunningServer, query: str, names: set[str]):
             (
                 "The parameter 'foo' is not a valid query parameter. Allowed parameters are: "
                 "limit, offset, status, name, tags, owner, experiment_id, model_name, model_url, provider_id, benchmark_id, "
-                "collection_id, experiment_name, derived_from, lineage, name_prefix, created_after, created_before, pinned, sort_by, view."
+                "collection_id, experiment_name, derived_from, lineage, name_prefix, created_after, created_before, pinned, sort_by, view, facets."
             ),
         ),
     ],
