@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_adapters.lm_eval_calls import Call, CallLog, CallRunner, Value, finished_calls
-from evalhub_adapters.lm_eval_probe import Probe
-from evalhub_adapters.lm_eval_requests import generation_body, read_text, request_key
+from evalhub_adapters.lm_eval_adapter.calls import Call, CallLog, CallRunner, Value, finished_calls
+from evalhub_adapters.lm_eval_adapter.probe import Probe
+from evalhub_adapters.lm_eval_adapter.request_bodies import generation_body, read_text, request_key
 from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
 from evalhub_common.adapter.model import Model, read_model
 from evalhub_common.adapter.model_client import ModelClient

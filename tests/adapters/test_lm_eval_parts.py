@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from evalhub_adapters.lm_eval_index import directories, names_in, task_files
-from evalhub_adapters.lm_eval_names import generating_twin, task_name
-from evalhub_adapters.lm_eval_parameters import read_parameters
-from evalhub_adapters.lm_eval_problems import explain
+from evalhub_adapters.lm_eval_adapter.index import directories, names_in, task_files
+from evalhub_adapters.lm_eval_adapter.names import generating_twin, task_name
+from evalhub_adapters.lm_eval_adapter.parameters import read_parameters
+from evalhub_adapters.lm_eval_adapter.problems import explain
 from evalhub_common.adapter.errors import JobInvalid
 
 

@@ -8,8 +8,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from evalhub_adapters.lm_eval_logprobs import Token, continuation_score, read_prompt_tokens
-from evalhub_adapters.lm_eval_requests import generation_body, prompt_body, read_text, request_key
+from evalhub_adapters.lm_eval_adapter.logprobs import Token, continuation_score, read_prompt_tokens
+from evalhub_adapters.lm_eval_adapter.request_bodies import (
+    generation_body,
+    prompt_body,
+    read_text,
+    request_key,
+)
 from evalhub_common.adapter.model import Model, read_model
 from evalhub_common.adapter.model_client import ModelClient
 from harness.model_server import MODEL, Kind, ModelServer, scored, tokenize

@@ -208,7 +208,7 @@ def test_code_of_the_model_is_not_run_without_permission(results: dict[str, dict
 FIND = """
 import json
 from types import SimpleNamespace
-from evalhub_adapters.lm_eval_tasks import data_set_names, data_sets, find_tasks, output_types
+from evalhub_adapters.lm_eval_adapter.tasks import data_set_names, data_sets, find_tasks, output_types
 from evalhub_common.adapter.errors import JobInvalid
 
 found = {}

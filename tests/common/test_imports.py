@@ -49,7 +49,7 @@ def test_only_marked_modules_of_an_adapter_import_its_framework():
         for name in modules_of(evalhub_adapters)
         if MARK not in Path(str(find_spec(name).origin)).read_text("utf-8")  # type: ignore[union-attr]
     ]
-    assert "evalhub_adapters.lm_eval_adapter" in modules
+    assert "evalhub_adapters.lm_eval_adapter.__main__" in modules
     allowed = {*sys.stdlib_module_names, "evalhub_common", "evalhub_adapters"}
     assert imported_by("evalhub_adapters", *modules) <= allowed
 

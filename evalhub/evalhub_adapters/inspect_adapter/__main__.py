@@ -4,59 +4,42 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from importlib.metadata import PackageNotFoundError, version
 
 from evalhub_adapters import __version__
+from evalhub_adapters.framework_adapter import FrameworkAdapter
 from evalhub_adapters.inspect_adapter.names import task_names
 from evalhub_adapters.inspect_adapter.parameters import read_parameters
 from evalhub_adapters.inspect_adapter.problems import INSTALL, explain
 from evalhub_adapters.preparation import prepare
 from evalhub_adapters.probe import probe_chat
 from evalhub_common.adapter.console import say
-from evalhub_common.adapter.errors import AdapterError, FrameworkMissing
+from evalhub_common.adapter.errors import BenchmarkFailed
 from evalhub_common.adapter.job import read_num_examples
 from evalhub_common.adapter.job import read_parameters as parameters_of
 from evalhub_common.adapter.model import read_model
-from evalhub_common.adapter.program import Adapter, Result, Run, run_adapter
-
-DISTRIBUTION = "inspect_ai"
+from evalhub_common.adapter.program import Result, Run, run_adapter
 
 
-class InspectAdapter(Adapter):
+class InspectAdapter(FrameworkAdapter):
     """The adapter of the provider ``inspect``."""
 
     name, version = "evalhub-inspect", __version__
+    framework, distribution, install = "Inspect", "inspect_ai", INSTALL
 
-    def evaluate(self, run: Run) -> Result:
-        try:
-            framework = version(DISTRIBUTION)
-        except PackageNotFoundError as error:
-            raise FrameworkMissing(
-                f"Inspect is not installed in the environment of {sys.executable}. Install it with: {INSTALL}"
-            ) from error
+    def evaluate_with(self, run: Run, framework_version: str) -> Result:
         model = read_model(run.document.get("model"), run.environ)
         parameters = read_parameters(parameters_of(run.document), read_num_examples(run.document))
         names = task_names(run.task, parameters.tasks)
         prepare(run, model, os.environ)
         run.events.running("loading_data")
-        say(f"Inspect {framework}: {', '.join(names)}; model '{model.name}' at {model.base.url}")
+        say(f"Inspect {framework_version}: {', '.join(names)}; model '{model.name}' at {model.base.url}")
         probe_chat(model, timeout_s=parameters.timeout_s, max_retries=parameters.max_retries)
-        started = time.monotonic()
-        try:
-            from evalhub_adapters.inspect_adapter.run import Evaluation
+        from evalhub_adapters.inspect_adapter.run import Evaluation
 
-            result = Evaluation(run, model, parameters, names).result()
-        except AdapterError:
-            raise
-        except Exception as error:
-            failure = explain(error, run.address.benchmark_id)
-            if failure is None:
-                raise
-            raise failure from error
-        result.additional_info["framework"] = {"name": "Inspect", "version": framework}
-        result.additional_info["evaluation_s"] = round(time.monotonic() - started, 3)
-        return result
+        return Evaluation(run, model, parameters, names).result()
+
+    def explain(self, error: Exception, run: Run) -> BenchmarkFailed | None:
+        return explain(error, run.address.benchmark_id)
 
 
 def main() -> int:

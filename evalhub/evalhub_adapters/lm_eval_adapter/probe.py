@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evalhub_adapters.lm_eval_logprobs import read_prompt_tokens
-from evalhub_adapters.lm_eval_requests import generation_body, prompt_body, read_text
+from evalhub_adapters.lm_eval_adapter.logprobs import read_prompt_tokens
+from evalhub_adapters.lm_eval_adapter.request_bodies import generation_body, prompt_body, read_text
 from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
 from evalhub_common.adapter.json_values import JsonObject
 from evalhub_common.adapter.model import Model

@@ -14,8 +14,8 @@ from typing import cast
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 
-from evalhub_adapters.lm_eval_calls import SampleKey
-from evalhub_adapters.lm_eval_results import NO_FILTER, preferred_filter
+from evalhub_adapters.lm_eval_adapter.calls import SampleKey
+from evalhub_adapters.lm_eval_adapter.results import NO_FILTER, preferred_filter
 
 CHEAP_METRICS = frozenset({"acc", "acc_norm", "exact_match"})
 

@@ -14,7 +14,7 @@ from lm_eval.api.task import Task
 from lm_eval.evaluator import simple_evaluate
 
 from evalhub_adapters import __version__
-from evalhub_adapters.lm_eval_calls import (
+from evalhub_adapters.lm_eval_adapter.calls import (
     Call,
     CallLog,
     CallRunner,
@@ -22,19 +22,19 @@ from evalhub_adapters.lm_eval_calls import (
     Value,
     finished_calls,
 )
-from evalhub_adapters.lm_eval_model import EndpointModel
-from evalhub_adapters.lm_eval_names import generating_twin
-from evalhub_adapters.lm_eval_parameters import Parameters
-from evalhub_adapters.lm_eval_probe import Probe
-from evalhub_adapters.lm_eval_results import (
+from evalhub_adapters.lm_eval_adapter.model import EndpointModel
+from evalhub_adapters.lm_eval_adapter.names import generating_twin
+from evalhub_adapters.lm_eval_adapter.parameters import Parameters
+from evalhub_adapters.lm_eval_adapter.probe import Probe
+from evalhub_adapters.lm_eval_adapter.results import (
     Row,
     declared_filters,
     mean_scores,
     read_scores,
     sample_lines,
 )
-from evalhub_adapters.lm_eval_running import RunningScores
-from evalhub_adapters.lm_eval_tasks import (
+from evalhub_adapters.lm_eval_adapter.running import RunningScores
+from evalhub_adapters.lm_eval_adapter.tasks import (
     GENERATION,
     data_set_names,
     data_sets,
@@ -55,13 +55,12 @@ from evalhub_common.adapter.sample_file import SampleFile, read_samples
 class Evaluation:
     """A task with the model and the parameters of a job."""
 
-    def __init__(self, run: Run, model: Model, parameters: Parameters, task: str, framework: str) -> None:
-        """``task`` is the framework's name, ``framework`` its version."""
+    def __init__(self, run: Run, model: Model, parameters: Parameters, task: str) -> None:
+        """``task`` is the framework's name."""
         self._run = run
         self._model = model
         self._parameters = parameters
         self._task = task
-        self._framework = framework
         self.data_sets: list[str] = []
         """The names of the task's data sets, as soon as they are known."""
 
@@ -74,7 +73,7 @@ class Evaluation:
         """
         found, names = find_tasks(self._task)
         configurations = found.configurations()
-        self.data_sets = data_set_names(configurations)
+        self.data_sets[:] = data_set_names(configurations)
         self._check_code(configurations)
         types = output_types(configurations)
         parameters = self._parameters
@@ -139,7 +138,6 @@ class Evaluation:
         few_shot = cast("Mapping[str, object]", document.get("n-shot", {}))
         runner = session.runner
         info: JsonObject = {
-            "framework": {"name": "lm-evaluation-harness", "version": self._framework},
             "task": self._task,
             "task_version": versions.get(self._task),
             "num_few_shot": few_shot.get(self._task),

@@ -16,7 +16,7 @@ from lm_eval.api.task import Task
 from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks.manager import TaskDict, TaskManager
 
-from evalhub_adapters.lm_eval_index import directories, task_files
+from evalhub_adapters.lm_eval_adapter.index import directories, task_files
 from evalhub_common.adapter.console import say
 from evalhub_common.adapter.errors import JobInvalid
 from evalhub_common.adapter.json_values import JsonObject, as_list, as_object

@@ -13,10 +13,10 @@ from typing import cast
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from evalhub_adapters.lm_eval_calls import Call, CallRunner, Value
-from evalhub_adapters.lm_eval_logprobs import continuation_score, read_prompt_tokens
-from evalhub_adapters.lm_eval_parameters import Parameters
-from evalhub_adapters.lm_eval_requests import (
+from evalhub_adapters.lm_eval_adapter.calls import Call, CallRunner, Value
+from evalhub_adapters.lm_eval_adapter.logprobs import continuation_score, read_prompt_tokens
+from evalhub_adapters.lm_eval_adapter.parameters import Parameters
+from evalhub_adapters.lm_eval_adapter.request_bodies import (
     generation_body,
     prompt_body,
     read_text,

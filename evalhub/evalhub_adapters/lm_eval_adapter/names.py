@@ -1,6 +1,6 @@
 """Names of lm-evaluation-harness's tasks for benchmark ids, and tasks that generate answers instead of comparing given ones.
 
-Both are in ``data/lm_eval.json``: ``aliases`` maps a benchmark id to the name of the task that it means, where they differ;
+Both are in ``data/tasks.json``: ``aliases`` maps a benchmark id to the name of the task that it means, where they differ;
 ``generating_twins`` maps a task that needs prompt log-probabilities to one that any chat endpoint can run.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evalhub_common.adapter.json_values import as_object, parse
 
-DATA = Path(__file__).parent / "data" / "lm_eval.json"
+DATA = Path(__file__).parent / "data" / "tasks.json"
 TWIN_SUFFIXES = ("_generative", "_chat", "_gen", "_cot_zeroshot", "_cot_llama", "_llama")
 
 
