@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from evalhub_adapters.lm_eval_adapter.index import directories, names_in, task_files
-from evalhub_adapters.lm_eval_adapter.names import generating_twin, task_name
 from evalhub_adapters.lm_eval_adapter.parameters import read_parameters
 from evalhub_adapters.lm_eval_adapter.problems import explain
+from evalhub_adapters.lm_eval_adapter.twins import generating_twin
 from evalhub_common.adapter.errors import JobInvalid
 
 
@@ -42,10 +42,6 @@ def test_the_directories_of_a_task_leave_out_those_below_others(tmp_path: Path) 
     assert set(files) == {"t", "x", "y"}
     assert directories(["t", "x", "unknown"], files) == [tmp_path / "a"]
     assert directories(["x", "y"], files) == [tmp_path / "a" / "b", tmp_path / "c"]
-
-
-def test_a_benchmark_without_an_alias_is_the_task_of_its_name() -> None:
-    assert task_name("gsm8k") == "gsm8k"
 
 
 def test_the_generating_twin_is_one_that_the_framework_has() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from evalhub_adapters import __version__
 from evalhub_adapters.framework_adapter import FrameworkAdapter
-from evalhub_adapters.lm_eval_adapter.names import task_name
 from evalhub_adapters.lm_eval_adapter.parameters import Parameters, read_parameters
 from evalhub_adapters.lm_eval_adapter.problems import INSTALL, explain
 from evalhub_adapters.preparation import prepare
@@ -33,17 +32,18 @@ class LmEvalAdapter(FrameworkAdapter):
         model = read_model(run.document.get("model"), run.environ)
         parameters = read_parameters(parameters_of(run.document), read_num_examples(run.document))
         _prepare(run, model, parameters)
-        task = task_name(run.task)
         run.events.running("loading_data")
-        say(f"{self.framework} {framework_version}: task {task}; model '{model.name}' at {model.base.url}")
+        say(
+            f"{self.framework} {framework_version}: task {run.task}; model '{model.name}' at {model.base.url}"
+        )
         from evalhub_adapters.lm_eval_adapter.run import Evaluation
 
-        evaluation = Evaluation(run, model, parameters, task)
+        evaluation = Evaluation(run, model, parameters)
         self._data_sets = evaluation.data_sets
         return evaluation.result()
 
     def explain(self, error: Exception, run: Run) -> BenchmarkFailed | None:
-        return explain(error, task_name(run.task), self._data_sets)
+        return explain(error, run.task, self._data_sets)
 
 
 def _prepare(run: Run, model: Model, parameters: Parameters) -> None:

@@ -23,7 +23,6 @@ from evalhub_adapters.lm_eval_adapter.calls import (
     finished_calls,
 )
 from evalhub_adapters.lm_eval_adapter.model import EndpointModel
-from evalhub_adapters.lm_eval_adapter.names import generating_twin
 from evalhub_adapters.lm_eval_adapter.parameters import Parameters
 from evalhub_adapters.lm_eval_adapter.probe import Probe
 from evalhub_adapters.lm_eval_adapter.results import (
@@ -41,6 +40,7 @@ from evalhub_adapters.lm_eval_adapter.tasks import (
     find_tasks,
     output_types,
 )
+from evalhub_adapters.lm_eval_adapter.twins import generating_twin
 from evalhub_common.adapter.declared import generating_twin as declared_twin
 from evalhub_common.adapter.errors import JobInvalid, ModelUnusable, RequestFailed
 from evalhub_common.adapter.json_values import JsonObject
@@ -55,12 +55,11 @@ from evalhub_common.adapter.sample_file import SampleFile, read_samples
 class Evaluation:
     """A task with the model and the parameters of a job."""
 
-    def __init__(self, run: Run, model: Model, parameters: Parameters, task: str) -> None:
-        """``task`` is the framework's name."""
+    def __init__(self, run: Run, model: Model, parameters: Parameters) -> None:
         self._run = run
         self._model = model
         self._parameters = parameters
-        self._task = task
+        self._task = run.task
         self.data_sets: list[str] = []
         """The names of the task's data sets, as soon as they are known."""
 
