@@ -63,8 +63,12 @@ def test_a_collector_derives_the_servers_prometheus_names(collector: HttpCollect
     """After https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/."""
     with RunningServer(config_for(collector.host).folder) as server:
         server.finished(server.submit())
+        wait_until(
+            lambda: "evalhub_stored_bytes{" in server.get("/metrics"), "the first measurement of sizes"
+        )
         text = server.get("/metrics")
-        wait_until(lambda: points(collector, "evalhub_benchmark_completions"), "a completed benchmark")
+        for name in ("evalhub_benchmark_completions", "evalhub_stored"):  # the unit is not part of the name
+            wait_until(lambda name=name: points(collector, name), name)
     families = re.findall(
         r"^# TYPE ((?:evalhub|http)_\S+) (\S+)\n\1", text, re.MULTILINE
     )  # those with samples

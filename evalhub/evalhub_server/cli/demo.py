@@ -26,7 +26,7 @@ from evalhub_server.logs import configure_logs
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import ENVIRONMENT, bundled_config_dir, load_settings
 
-PROVIDER = "quickstart"
+COLLECTION = "quickstart-v1"
 POLL_S = 0.25
 
 
@@ -107,8 +107,8 @@ def _request(client: Client, options: DemoOptions, model_url: str, model_name: s
         "description": "Submitted by eval-hub-server demo",
         "model": {"url": model_url, "name": model_name},
         "benchmarks": [
-            {"id": benchmark["id"], "provider_id": PROVIDER, "parameters": parameters}
-            for benchmark in client.providers.get(PROVIDER).get("benchmarks") or []
+            {"id": member["id"], "provider_id": member["provider_id"], "parameters": parameters}
+            for member in client.collections.get(COLLECTION).get("benchmarks") or []
         ],
     }
 
