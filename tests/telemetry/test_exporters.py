@@ -45,19 +45,21 @@ def test_a_collector_gets_every_signal_and_the_standard_headers(
     with kind() as collector:
         exporter = "otlp-grpc" if kind is GrpcCollector else "otlp-http"
         config = config_for(collector.host, exporter_type=exporter)
-        with RunningServer(config.folder, env={"OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret"}) as server:
+        with RunningServer(
+            config.folder, env={"OTEL_EXPORTER_OTLP_HEADERS": "api-key=key-of-otel"}
+        ) as server:
             assert server.finished(server.submit())["status"]["state"] == "completed"
             collector.span("local.run_benchmark")
             wait_until(lambda: signals(collector) == SIGNALS, "all signals")
             assert server.terminate() == 0
             assert warnings(server) == []
-            assert "secret" not in server.log_text()
+            assert "key-of-otel" not in server.log_text()
         fields = (
             [r.headers for r in collector.requests]
             if isinstance(collector, HttpCollector)
             else collector.metadata
         )
-        assert {item["api-key"] for item in fields} == {"secret"}
+        assert {item["api-key"] for item in fields} == {"key-of-otel"}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from evalhub_server.models.common import Int64
 from evalhub_server.models.rules import one_of
@@ -64,7 +64,7 @@ class LocalRuntime(Struct, kw_only=True, frozen=True):
     command: str | UnsetType = UNSET
     env: tuple[LocalVariable, ...] | UnsetType = UNSET
     environment: Annotated[str | UnsetType, ENVIRONMENT] = UNSET
-    venv: str | UnsetType = UNSET
+    venv: Annotated[str, Meta(extra_json_schema={"pattern": "^~?/[^\\u0000]*$"})] | UnsetType = UNSET
 
 
 class KnownRuntimes(Struct, kw_only=True, frozen=True, omit_defaults=True):

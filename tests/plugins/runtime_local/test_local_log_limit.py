@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalhub_runtime_local.log_limit import ALIGNMENT_BYTES, MIN_BYTES, shorten
+from evalhub_runtime_local import log_limit
+from evalhub_runtime_local.log_limit import ALIGNMENT_BYTES, CUT, MIN_BYTES, shorten
 from evalhub_runtime_local.logs import BLOCK_BYTES, find_gap, read_from, start_of_tail, tail
 from harness import Config, RunningServer, wait_until
 from harness.server import API
@@ -131,6 +133,29 @@ async def test_the_parts_of_a_shortened_log_consist_of_whole_lines(tmp_path: Pat
         offset = part.end
     assert b"".join(parts) == expected
     assert offset == len(content)
+
+
+def test_without_holes_the_rest_of_the_log_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "another")
+    log_limit._punch.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    log = tmp_path / "log"
+    content = numbered(log, 4 * MIN_BYTES)
+    fd = os.open(log, os.O_RDWR)
+    shorten(fd, len(content), MIN_BYTES)
+    os.close(fd)
+    log_limit._punch.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    assert log.read_bytes() == content[: MIN_BYTES // 4] + CUT
+
+
+def test_a_log_that_cannot_be_shortened_is_an_error(tmp_path: Path) -> None:
+    closed = os.open(tmp_path, os.O_RDONLY)  # a directory: fallocate fails
+    try:
+        with pytest.raises(OSError, match=r"file descriptor|directory"):
+            shorten(closed, 4 * MIN_BYTES, MIN_BYTES)
+    finally:
+        os.close(closed)
 
 
 @given(size=st.integers(0, 6 * MIN_BYTES), limit=st.integers(MIN_BYTES, 3 * MIN_BYTES))
