@@ -16,6 +16,8 @@ from harness import Config, RunningServer
 FOLDER = Path(__file__).parent / "schemathesis"
 VERSION = "schemathesis==4.32.5"  # another one may find more, or know another configuration
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "20")
+STREAMS = {"stream_jobs", "stream_job"}
+"""Operations that the configuration leaves out."""
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +45,7 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 
 def test_responses_conform_to_the_document(schemathesis: Path, server: RunningServer, tmp_path: Path):
     document = server.get("/openapi.json")
-    operations = sum(len(path) for path in document["paths"].values())
+    operations = [each["operationId"] for path in document["paths"].values() for each in path.values()]
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(document), "utf-8")
     command: list[str | Path] = [schemathesis, "--config-file", FOLDER / "schemathesis.toml", "run", file]
@@ -52,6 +54,6 @@ def test_responses_conform_to_the_document(schemathesis: Path, server: RunningSe
     env = {**os.environ, "SCHEMATHESIS_HOOKS": str(FOLDER / "hooks.py")}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert f"Tested: {operations}\n" in done.stdout
+    assert f"Tested: {len(set(operations) - STREAMS)}\n" in done.stdout
     errors = [line for line in server.log_lines() if line["level"] == "error"]
     assert errors == []
