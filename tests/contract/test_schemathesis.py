@@ -55,5 +55,10 @@ def test_responses_conform_to_the_document(schemathesis: Path, server: RunningSe
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert f"Tested: {len(set(operations) - STREAMS)}\n" in done.stdout
-    errors = [line for line in server.log_lines() if line["level"] == "error"]
+    # Test data that only a cluster has are valid in requests, and the launch of their benchmarks fails here.
+    errors = [
+        line
+        for line in server.log_lines()
+        if line["level"] == "error" and not line.get("error", "").startswith("test_data_ref")
+    ]
     assert errors == []
