@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from evalhub_adapters import __version__
 from evalhub_common.adapter.completions import read_choice
-from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
+from evalhub_common.adapter.errors import RequestFailed
 from evalhub_common.adapter.json_values import JsonObject
 from evalhub_common.adapter.model import Model
 from evalhub_common.adapter.model_client import ModelClient
-from evalhub_common.adapter.model_errors import endpoint_advice
+from evalhub_common.adapter.model_errors import endpoint_unusable
 
 PROMPT = "Reply with the single word: ready"
 MAX_TOKENS = 16
@@ -35,7 +35,4 @@ def probe_chat(model: Model, *, timeout_s: float, max_retries: int) -> None:
                 problem = "it answered 200, but not with a chat completion (no choices[0].message)"
                 raise client.failure(problem, answer, attempts)
         except RequestFailed as failure:
-            advice = endpoint_advice(failure, model)
-            raise ModelUnusable(
-                f"the model endpoint {model.chat.url} cannot be used: {failure}. {advice}"
-            ) from failure
+            raise endpoint_unusable(failure, model, model.chat.url) from failure

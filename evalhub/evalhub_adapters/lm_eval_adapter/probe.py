@@ -8,7 +8,7 @@ from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
 from evalhub_common.adapter.json_values import JsonObject
 from evalhub_common.adapter.model import Model
 from evalhub_common.adapter.model_client import ModelClient
-from evalhub_common.adapter.model_errors import endpoint_advice
+from evalhub_common.adapter.model_errors import endpoint_unusable
 
 CHAT_PROMPT = [{"role": "user", "content": "Reply with the single word: ready"}]
 TEXT_PROMPT = "The quick brown fox jumps over the lazy"
@@ -40,7 +40,7 @@ class Probe:
             if read_text(answer.body, ()) is None:
                 raise self._client.failure("it answered 200, but not with a completion", answer, attempts)
         except RequestFailed as failure:
-            raise self._unusable(target.url, failure) from failure
+            raise endpoint_unusable(failure, self._model, target.url) from failure
 
     def prompt_logprobs(self) -> None:
         """Check that the endpoint reports the log-probabilities of a prompt's tokens.
@@ -53,7 +53,7 @@ class Probe:
             answer = self._post(body)
         except RequestFailed as failure:
             if not failure.status or failure.status in (401, 403, 429) or failure.status >= 500:
-                raise self._unusable(self._model.completions.url, failure) from failure
+                raise endpoint_unusable(failure, self._model, self._model.completions.url) from failure
             self.generation("chat")  # a wrong address or model name is another problem
             raise self._without_logprobs(f" ({failure})") from failure
         if read_prompt_tokens(answer, TEXT_PROMPT) is None:
@@ -70,7 +70,3 @@ class Probe:
             f"report for prompts ('echo' with 'logprobs'){detail}: {instead}use an endpoint that does, such as vLLM's "
             "(Ollama's and llama.cpp's do not)"
         )
-
-    def _unusable(self, url: str, failure: RequestFailed) -> ModelUnusable:
-        hint = endpoint_advice(failure, self._model)
-        return ModelUnusable(f"the model endpoint {url} cannot be used: {failure}. {hint}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalhub_common.adapter.errors import RequestFailed
+from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
 from evalhub_common.adapter.json_values import as_object, parse
 from evalhub_common.adapter.model import Model
 
@@ -36,6 +36,13 @@ def shown_error(body: bytes, model: Model) -> str:
     if model.secret.api_key:  # some endpoints quote the key that they reject
         text = text.replace(model.secret.api_key, "***")
     return f": {text[:SHOWN_CHARACTERS]}" if text else ""
+
+
+def endpoint_unusable(failure: RequestFailed, model: Model, url: str) -> ModelUnusable:
+    """The failure of a benchmark whose first request, to ``url``, failed."""
+    return ModelUnusable(
+        f"the model endpoint {url} cannot be used: {failure}. {endpoint_advice(failure, model)}"
+    )
 
 
 def endpoint_advice(failure: RequestFailed, model: Model) -> str:

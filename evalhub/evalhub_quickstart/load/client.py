@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from types import TracebackType
 
 from evalhub_common.adapter.completions import read_choice
 from evalhub_common.adapter.connection import Answer
-from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
+from evalhub_common.adapter.errors import RequestFailed
 from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse
 from evalhub_common.adapter.model import Model
-from evalhub_common.adapter.model_client import ModelClient
-from evalhub_common.adapter.model_errors import endpoint_advice
-from evalhub_quickstart import __version__
-from evalhub_quickstart.client import PROBE_PROMPT
+from evalhub_common.adapter.model_errors import endpoint_unusable
+from evalhub_quickstart.client import PROBE_PROMPT, EndpointClient
 from evalhub_quickstart.load.options import LoadOptions
 
 _REFUSED = (400, 422)
@@ -55,28 +52,14 @@ class Timed:
     output_tokens: int | None
 
 
-class LoadClient:
-    """A client for one model, with one connection per thread and without retries. A context manager."""
+class LoadClient(EndpointClient):
+    """A client for timed answers, without retries."""
 
     def __init__(self, model: Model, options: LoadOptions, mode: Mode = Mode.USAGE) -> None:
         """Raises JobInvalid if the CA file beside the API key cannot be used."""
-        self._model = model
+        super().__init__(model, timeout_s=options.timeout_s, max_retries=0)
         self.mode = mode
         self._fixed = _fixed_body(model, options)
-        self._client = ModelClient(
-            model,
-            user_agent=f"evalhub-quickstart/{__version__}",
-            timeout_s=options.timeout_s,
-            max_retries=0,
-        )
-
-    def __enter__(self) -> LoadClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.__exit__(kind, error, trace)
 
     def probe(self) -> None:
         """Send one trivial prompt, and set :attr:`mode` to what the endpoint accepts.
@@ -87,9 +70,7 @@ class LoadClient:
         try:
             self._settle()
         except RequestFailed as failure:
-            hint = endpoint_advice(failure, self._model)
-            url = self._model.chat.url
-            raise ModelUnusable(f"the model endpoint {url} cannot be used: {failure}. {hint}") from failure
+            raise endpoint_unusable(failure, self._model, self._model.chat.url) from failure
 
     def _settle(self) -> None:
         for mode in (Mode.USAGE, Mode.STREAM):
