@@ -66,7 +66,7 @@ def write_bundle(ca_file: Path, bundle: Path) -> None:
 
 
 def is_offline(environ: Mapping[str, str]) -> bool:
-    """Whether the packages of Hugging Face are told not to use the network."""
+    """Whether a variable keeps the packages of Hugging Face offline."""
     return any(
         environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
         for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from evalhub_common.adapter.model_client import ModelClient
 from evalhub_common.adapter.sample_file import SampleFile, read_samples
 from harness.model_server import MODEL, ModelServer
 from harness.packaging import PROJECT
-from harness.quickstart import CallbackServer, JobDirectory
 
 
 def test_parameters_have_garaks_names_too() -> None:
@@ -194,17 +192,3 @@ def test_each_output_is_a_sample() -> None:
         "dan.A",
     )
     assert (samples[3]["error_kind"], samples[3]["metrics"]) == ("model", {})
-
-
-def test_a_missing_framework_is_reported_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    with CallbackServer() as callback:
-        job = JobDirectory(
-            tmp_path / "job",
-            callback_url=callback.url,
-            program=[sys.executable, "-m", "evalhub_adapters.garak_adapter"],
-        )
-        job.use("http://127.0.0.1:9/v1", "dan")
-        finished = job.run()
-    assert finished.status == 1, finished
-    assert callback.error["message_code"] == "framework_missing"
-    assert "eval-hub-server adapters install garak" in callback.error["message"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,7 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer, framework_runs
-from harness.answering import Reply
-from harness.framework_runs import Framework, Interrupted
+from harness.framework_runs import Framework, Interrupted, stopped_by_sigterm
 from harness.model_server import MODEL, ModelServer
 from harness.quickstart import CallbackServer, JobDirectory, error_answer
 from harness.server import API
@@ -134,23 +131,9 @@ def test_a_rerun_sends_only_what_is_missing(server: RunningServer) -> None:
 
 
 def test_sigterm_stops_it_with_its_answers(framework: Framework, tmp_path: Path) -> None:
-    held, go_on = threading.Event(), threading.Event()
-
-    def hold() -> Reply:
-        held.set()
-        go_on.wait(60)
-        return Reply(500)
-
     with CallbackServer() as callback, ModelServer() as model:
-        Interrupted(model, "", 4, hold)
         job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)
         job.use(model.base, "ansiescape", concurrency=1, limit=3, generations=1)
         job.document["model"]["name"] = MODEL
-        with job.start(**framework.variables) as process:
-            assert held.wait(120)
-            process.send_signal(signal.SIGTERM)
-            output, errors = process.communicate(timeout=30)
-        go_on.set()
-    assert process.returncode == 143, (output, errors)
-    assert "stopped by SIGTERM" in output
+        stopped_by_sigterm(job, model, "", 4, framework.variables)
     assert len(job.samples) == 2

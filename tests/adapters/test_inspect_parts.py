@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +26,6 @@ from evalhub_adapters.inspect_adapter.samples import (
 )
 from evalhub_common.adapter.errors import JobInvalid
 from harness.packaging import PROJECT
-from harness.quickstart import CallbackServer, JobDirectory
 
 
 @pytest.mark.parametrize(
@@ -318,17 +315,3 @@ def test_a_line_becomes_inspects_sample_again() -> None:
         "metadata": {"level": 1},
         "working_time": 0.5,
     }
-
-
-def test_a_missing_framework_is_reported_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    with CallbackServer() as callback:
-        job = JobDirectory(
-            tmp_path / "job",
-            callback_url=callback.url,
-            program=[sys.executable, "-m", "evalhub_adapters.inspect_adapter"],
-        )
-        job.use("http://127.0.0.1:9/v1", "gsm8k")
-        finished = job.run()
-    assert finished.status == 1, finished
-    assert callback.error["message_code"] == "framework_missing"
-    assert "eval-hub-server adapters install inspect" in callback.error["message"]

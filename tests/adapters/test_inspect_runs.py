@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,8 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer, framework_runs
-from harness.answering import Reply
 from harness.data_sets import write_gsm8k, write_xstest
-from harness.framework_runs import Framework, Interrupted
+from harness.framework_runs import Framework, Interrupted, stopped_by_sigterm
 from harness.model_server import MODEL, ModelServer
 from harness.quickstart import CallbackServer, JobDirectory, error_answer
 from harness.server import API
@@ -166,24 +163,10 @@ def test_a_rerun_evaluates_only_what_failed(server: RunningServer) -> None:
 
 
 def test_sigterm_stops_it_with_its_finished_samples(framework: Framework, tmp_path: Path) -> None:
-    held, go_on = threading.Event(), threading.Event()
-
-    def hold() -> Reply:
-        held.set()
-        go_on.wait(60)
-        return Reply(500)
-
     with CallbackServer() as callback, ModelServer() as model:
-        Interrupted(model, "apples", 3, hold)
         job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)
         job.use(model.base, "gsm8k", fewshot=0, concurrency=1)
         job.document["model"]["name"] = MODEL
-        with job.start(**framework.variables) as process:
-            assert held.wait(120)
-            process.send_signal(signal.SIGTERM)
-            output, errors = process.communicate(timeout=30)
-        go_on.set()
-    assert process.returncode == 143, (output, errors)
-    assert "stopped by SIGTERM" in output
+        stopped_by_sigterm(job, model, "apples", 3, framework.variables)
     assert len(job.samples) == 2
     assert all(sample["metrics"] for sample in job.samples)

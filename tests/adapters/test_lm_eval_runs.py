@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,8 @@ import pytest
 
 import harness
 from harness import Config, RunningServer, framework_runs
-from harness.answering import Reply
 from harness.data_sets import gsm8k_question, write_arc, write_gsm8k, write_mmlu, write_wikitext
-from harness.framework_runs import LM_EVAL, Framework, Interrupted
+from harness.framework_runs import LM_EVAL, Framework, Interrupted, stopped_by_sigterm
 from harness.model_server import MODEL, ModelServer
 from harness.quickstart import CallbackServer, JobDirectory, error_answer
 from harness.server import API
@@ -284,15 +281,7 @@ def test_a_rerun_sends_only_what_is_missing(server: RunningServer) -> None:
 
 
 def test_sigterm_stops_it(framework: Framework, tmp_path: Path) -> None:
-    held, go_on = threading.Event(), threading.Event()
-
-    def hold() -> Reply:
-        held.set()
-        go_on.wait(60)
-        return Reply(500)
-
     with CallbackServer() as callback, ModelServer() as model:
-        Interrupted(model, "apples", 4, hold)
         job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)
         job.use(model.base, "gsm8k", num_fewshot=0, concurrency=1)
         secret = tmp_path / "secret"
@@ -302,13 +291,6 @@ def test_sigterm_stops_it(framework: Framework, tmp_path: Path) -> None:
         without_hub = {"HF_HUB_OFFLINE": "", "HF_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
         without_hub |= dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "")
         variables = {**framework.variables, **without_hub}
-        process = job.start(**variables)
-        with process:
-            assert held.wait(120)
-            process.send_signal(signal.SIGTERM)
-            output, errors = process.communicate(timeout=30)
-        go_on.set()
-    assert process.returncode == 143, (output, errors)
-    assert "stopped by SIGTERM" in output
+        output = stopped_by_sigterm(job, model, "apples", 4, variables)
     assert "the Hugging Face Hub cannot be reached" in output
     assert [sample["sample_id"] for sample in job.samples] == ["0", "1", "2"]

@@ -305,13 +305,9 @@ def test_environments_of_providers_are_looked_up(tmp_path: Path):
     provider("no-venv", command="true", venv=str(tmp_path / "none"))
     provider("venv", command="no-such-program", venv=str(tmp_path / "venv"))
     provider("variable", command="true", env=[{"name": "A", "value_from_env": "NOT_SET_ANYWHERE"}])
-    done = check(
-        "--local",
-        "--configdir",
-        str(config.folder),
-        "--json",
-        EVALHUB_ADAPTERS_DIR=str(tmp_path / "adapters"),
-    )
+    arguments = ("--local", "--configdir", str(config.folder), "--json")
+    variables = {"EVALHUB_ADAPTERS_DIR": str(tmp_path / "adapters")}
+    done = check(*arguments, **variables)
     found = {Path(each["source"]).stem: each for each in json.loads(done.stdout)["findings"]}
     assert {name: each["severity"] for name, each in found.items()} == {
         "no-venv": "warning",
@@ -325,13 +321,7 @@ def test_environments_of_providers_are_looked_up(tmp_path: Path):
     assert "there is no virtual environment at" in found["no-venv"]["message"]
     assert "there is no variable NOT_SET_ANYWHERE" in found["variable"]["message"]
     (tmp_path / "adapters" / "garak").chmod(0o777)
-    done = check(
-        "--local",
-        "--configdir",
-        str(config.folder),
-        "--json",
-        EVALHUB_ADAPTERS_DIR=str(tmp_path / "adapters"),
-    )
+    done = check(*arguments, **variables)
     assert "chmod go-w" in done.stdout
 
 

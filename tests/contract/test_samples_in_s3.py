@@ -247,9 +247,9 @@ def test_check_reports_what_is_wrong(moto: MotoServer, tmp_path: Path, url: str,
 
 
 def test_check_reports_a_profile_that_is_missing(moto: MotoServer, tmp_path: Path):
-    config = config_in(tmp_path, {"url": "s3://samples/x", "s3": {"profile": "nobody-has-this"}})
+    config = config_in(tmp_path, {"url": "s3://samples/x", "s3": {"profile": "missing"}})
     (found,) = findings(config)
-    assert "there is no profile 'nobody-has-this'" in found
+    assert "there is no profile 'missing'" in found
 
 
 def test_check_tries_the_bucket_and_leaves_nothing(moto: MotoServer, tmp_path: Path):

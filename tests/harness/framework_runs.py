@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from harness.answering import Reply, Request
 from harness.frameworks import installed_framework
 from harness.model_server import ModelServer
 from harness.packaging import PROJECT
+from harness.quickstart import JobDirectory
 
 LM_EVAL = "lm_evaluation_harness"
 MEASURE = """
@@ -62,6 +65,28 @@ def framework(name: str, module: str, folder: Path) -> Framework:
     data.mkdir()
     variables = {**offline(folder), "EVALHUB_TEST_DATA_DIR": str(data), "HOME": str(folder)}
     return Framework(adapters / name / "current" / "bin" / "python", module, data, variables)
+
+
+def stopped_by_sigterm(
+    job: JobDirectory, model: ModelServer, text: str, number: int, variables: Mapping[str, str]
+) -> str:
+    """Run the adapter until its request ``number`` with ``text``, then stop it by SIGTERM; returns its output."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> Reply:
+        held.set()
+        go_on.wait(60)
+        return Reply(500)
+
+    Interrupted(model, text, number, hold)
+    with job.start(**variables) as process:
+        assert held.wait(120)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=30)
+    go_on.set()
+    assert process.returncode == 143, (output, errors)
+    assert "stopped by SIGTERM" in output
+    return output
 
 
 class Interrupted:
