@@ -210,6 +210,19 @@ def test_an_environment_in_use_is_kept_and_a_damaged_one_is_replaced(tmp_path: P
     assert not environments(tmp_path)
 
 
+def test_an_adapters_directory_below_a_link_keeps_what_is_installed(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    base = tmp_path / "link"
+    base.symlink_to(tmp_path / "real")
+    lock = str(tiny_lock(base / "wheels"))
+    for _ in range(2):
+        assert (
+            adapters(base, "install", "inspect", "--lock", lock, "--force", **with_uv(base)).returncode == 0
+        )
+        assert json.loads(adapters(base, "list", "--json").stdout)[1]["version"] == "1.0"
+    assert len(environments(base)) == 1
+
+
 def test_data_that_could_not_be_downloaded_is_requested_again(tmp_path: Path):
     """A stand-in for NLTK downloads its data once there is a network: a file."""
     network = tmp_path / "network"

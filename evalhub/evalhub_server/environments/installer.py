@@ -101,7 +101,7 @@ class Installer:
         with self._exclusive():
             used = directories_in_use()
             for path in self._environments():
-                if pids := used.get(str(path)):
+                if pids := used.get(os.path.realpath(path)):
                     raise AdaptersError(
                         f"'{self._framework.name}' is used by process {pids[0]}; wait for its job or cancel it, and "
                         "repeat the command."
@@ -134,7 +134,6 @@ class Installer:
                     f"The environment cannot be written to {path}: {error.strerror or error}."
                 ) from None
             raise
-        adapter_packages()
         self._clean()
         return ManagedEnvironment(path=path, manifest=manifest)
 
@@ -207,16 +206,17 @@ class Installer:
 
     def _clean(self) -> None:
         """Remove environments and copied packages that are neither current nor used by a process."""
-        current = find_environment(self._framework.name)
-        kept = {str(current.path)} if current else set[str]()
-        kept |= directories_in_use().keys() | {str(adapter_packages())}
+        # Real paths: the adapters directory can be below a link.
+        kept = {os.path.realpath(adapter_packages()), *directories_in_use()}
+        if current := find_environment(self._framework.name):
+            kept.add(os.path.realpath(current.path))
         for path in self._folder.iterdir():
             temporary = path.is_symlink() and path.name != CURRENT
-            if temporary or (path.is_dir() and not path.is_symlink() and str(path) not in kept):
+            if temporary or (path.is_dir() and not path.is_symlink() and os.path.realpath(path) not in kept):
                 _remove(path)
         for path in (self._folder.parent / PACKAGES).iterdir():
             # A server may be copying, or about to start an adapter.
-            if str(path) not in kept and time.time() - path.stat().st_mtime > PACKAGES_KEPT_S:
+            if os.path.realpath(path) not in kept and time.time() - path.stat().st_mtime > PACKAGES_KEPT_S:
                 _remove(path)
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 
 import psutil
@@ -10,7 +11,7 @@ _VARIABLES = ("VIRTUAL_ENV", "PYTHONPATH")
 
 
 def directories_in_use() -> dict[str, list[int]]:
-    """The ids of the processes with a directory as ``VIRTUAL_ENV`` or ``PYTHONPATH``, by directory.
+    """The ids of the processes with a directory as ``VIRTUAL_ENV`` or ``PYTHONPATH``, by its real path.
 
     Processes whose environment this user cannot read are left out.
     """
@@ -21,6 +22,6 @@ def directories_in_use() -> dict[str, list[int]]:
         except (psutil.Error, OSError):
             continue
         for name in _VARIABLES:
-            if name in environ:
-                found[environ[name]].append(process.pid)
+            if value := environ.get(name):
+                found[os.path.realpath(value)].append(process.pid)
     return found
