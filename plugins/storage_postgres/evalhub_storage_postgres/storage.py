@@ -197,8 +197,8 @@ class PostgresStorage(Storage):
         finally:
             self._end_group(job_id, group)
 
-    def _end_group(self, job_id: str, group: _Group | None) -> None:
-        if group is not None and self._groups.get(job_id) is group:
+    def _end_group(self, job_id: str, group: _Group) -> None:
+        if self._groups.get(job_id) is group:
             del self._groups[job_id]
 
     async def delete_job(self, job_id: str, tenant: str | None) -> None:

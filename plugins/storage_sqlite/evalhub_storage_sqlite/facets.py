@@ -19,12 +19,11 @@ _COLUMNS = {"status": "state", "owner": "owner"}
 
 
 class CountQueries(Struct, kw_only=True, frozen=True):
-    """``total`` counts the jobs. ``columns`` returns rows of the values of ``column_facets`` and the number of jobs.
+    """``columns`` returns rows of the values of ``column_facets`` and the number of jobs, all together without such a facet.
 
-    ``labels`` returns rows of label, value and number of jobs. Both are empty if no such facet is wanted.
+    ``labels`` returns rows of label, value and number of jobs; it is empty if no such facet is wanted.
     """
 
-    total: str
     columns: str
     column_facets: tuple[JobFacetName, ...]
     labels: str
@@ -42,10 +41,9 @@ def build_job_counts(query: JobQuery, facets: Sequence[JobFacetName], max_jobs: 
     columns = ", ".join(f"j.{_COLUMNS[facet]}" for facet in column_facets)
     labels = ", ".join(f"'{facet}'" for facet in facets if facet not in _COLUMNS)
     return CountQueries(
-        total=f"SELECT count(*) FROM ({newest.page})",  # noqa: S608 - our names
         columns=f"SELECT {columns}, count(*) FROM ({newest.page}) s CROSS JOIN jobs j ON j.seq = s.seq GROUP BY {columns}"  # noqa: S608 - our names
         if columns
-        else "",
+        else f"SELECT count(*) FROM ({newest.page})",  # noqa: S608 - our names
         column_facets=column_facets,
         labels=f"SELECT u.label, u.value, count(*) FROM ({newest.page}) s"  # noqa: S608 - our names
         " CROSS JOIN job_labels u INDEXED BY job_labels_seq ON u.seq = s.seq"
@@ -60,13 +58,13 @@ def count_jobs(
     connection: sqlite3.Connection, queries: CountQueries, facets: Sequence[JobFacetName]
 ) -> JobCounts:
     """Run the queries."""
-    (jobs,) = connection.execute(queries.total, queries.parameters).fetchone()
+    jobs = 0  # every job is in one row of `columns`
     values: dict[str, dict[str, int]] = {facet: {} for facet in facets}
-    if queries.columns:
-        for *found, count in connection.execute(queries.columns, queries.parameters):
-            for facet, value in zip(queries.column_facets, found, strict=True):
-                if value:
-                    values[facet][value] = values[facet].get(value, 0) + count
+    for *found, count in connection.execute(queries.columns, queries.parameters):
+        jobs += count
+        for facet, value in zip(queries.column_facets, found, strict=True):
+            if value:
+                values[facet][value] = values[facet].get(value, 0) + count
     if queries.labels:
         for facet, value, count in connection.execute(queries.labels, queries.parameters):
             values[facet][value] = count
