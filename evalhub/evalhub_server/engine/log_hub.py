@@ -126,8 +126,7 @@ class LogSource:
             return False
         streaming = asyncio.create_task(self._take(benchmark), name=f"stream-{self._job_id}-{self._index}")
         try:
-            while not streaming.done():
-                await asyncio.wait([streaming], timeout=CHECK_S)
+            while not (await asyncio.wait([streaming], timeout=CHECK_S))[0]:
                 if _is_over(await self._benchmark()):
                     return True
             return streaming.result()
