@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePath
 from typing import BinaryIO, TypeVar
@@ -46,6 +47,14 @@ def artifact_path(directory: P, attempt: int, name: str) -> P:
     """The path of an artifact in the directory of its benchmark."""
     digest = hashlib.sha256(f"{attempt}/{name}".encode("utf-8", "surrogatepass")).hexdigest()
     return directory / ARTIFACTS / digest[:32]
+
+
+def sizes_by_kind(files: Iterable[tuple[str, int]]) -> Counter[str]:
+    """The sizes of stored files, given as path and bytes, by kind: ``samples`` and ``artifacts``."""
+    sizes = Counter({"samples": 0, "artifacts": 0})
+    for path, size in files:
+        sizes["artifacts" if PurePath(path).parent.name == ARTIFACTS else "samples"] += size
+    return sizes
 
 
 def store_artifact(

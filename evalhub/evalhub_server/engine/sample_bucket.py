@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from evalhub_server.domain.sample_index import CorruptIndex, SampleIndex
 from evalhub_server.domain.sample_query import Rows
-from evalhub_server.engine.artifact_files import ARTIFACTS, artifact_path
+from evalhub_server.engine.artifact_files import artifact_path, sizes_by_kind
 from evalhub_server.engine.file_cache import FileCache
 from evalhub_server.engine.s3_client import S3Client
 from evalhub_server.engine.sample_backend import (
@@ -119,10 +119,7 @@ class SampleBucket(SampleBackend):
         self._cache.remove([each for name in names for each in (name + _INDEX, name + _LINES)])
 
     def sizes(self) -> Counter[str]:
-        sizes = Counter({"samples": 0, "artifacts": 0})
-        for key, size in self._client.list(self._connection.prefix):
-            sizes["artifacts" if PurePosixPath(key).parent.name == ARTIFACTS else "samples"] += size
-        return sizes
+        return sizes_by_kind(self._client.list(self._connection.prefix))
 
     def _directory(self, files: BenchmarkFiles) -> PurePosixPath:
         return PurePosixPath(self._connection.key(f"{job_part(files.job_id)}/{files.index}"))
@@ -180,13 +177,12 @@ class _BucketData:
         self._table = table
 
     def lines(self, index: SampleIndex, rows: Rows) -> Iterator[bytes]:
-        table, offsets = self._table, index.offsets
+        first_rows, offsets = self._table.first_rows, index.offsets
         for batch in self._batches(index, rows):
-            numbers = sorted({table.block_of(row) for row in batch})
+            numbers = sorted({block for _, block in batch})
             contents = dict(zip(numbers, self._read(numbers, keep=len(rows) <= KEPT_ROWS), strict=True))
-            for row in batch:
-                block = table.block_of(row)
-                base = offsets[table.first_rows[block]]
+            for row, block in batch:
+                base = offsets[first_rows[block]]
                 start, end = index.span(row)
                 yield contents[block][start - base : end - base]
 
@@ -201,9 +197,9 @@ class _BucketData:
                     yield first_rows[number], content
                 size, pending = 0, []
 
-    def _batches(self, index: SampleIndex, rows: Rows) -> Iterator[list[int]]:
-        """The rows in pieces whose blocks are not larger than a batch together."""
-        batch: list[int] = []
+    def _batches(self, index: SampleIndex, rows: Rows) -> Iterator[list[tuple[int, int]]]:
+        """The rows, each with its block, in pieces whose blocks are not larger than a batch together."""
+        batch: list[tuple[int, int]] = []
         blocks: set[int] = set()
         size = 0
         for row in rows:
@@ -215,7 +211,7 @@ class _BucketData:
                     batch, blocks, size = [], set[int](), 0
                 blocks.add(block)
                 size += added
-            batch.append(row)
+            batch.append((row, block))
         if batch:
             yield batch
 

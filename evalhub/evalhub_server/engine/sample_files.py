@@ -88,10 +88,15 @@ def load_index(data: Path, primary: PrimaryScore | None) -> SampleIndex:
         for line in file:
             builder.add(parse_sample(line.removesuffix(b"\n"), primary))
     index = builder.build()
-    with part_file(data.parent) as (index_file, part):
-        index_file.write(index.encode())
-        publish(index_file, part, index_path(data))
+    write_index(data, index)
     return index
+
+
+def write_index(data: Path, index: SampleIndex) -> None:
+    """Store the index of a sample file beside it. Blocks; raises :class:`OSError`."""
+    with part_file(data.parent) as (file, part):
+        file.write(index.encode())
+        publish(file, part, index_path(data))
 
 
 def remove_tree(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_query import Rows
-from evalhub_server.engine.artifact_files import ARTIFACTS, artifact_path
+from evalhub_server.engine.artifact_files import artifact_path, sizes_by_kind
 from evalhub_server.engine.sample_backend import (
     BenchmarkFiles,
     PartFile,
@@ -25,13 +25,13 @@ from evalhub_server.engine.sample_backend import (
 )
 from evalhub_server.engine.sample_files import (
     data_name,
-    index_path,
     job_part,
     load_index,
     part_file,
     publish,
     remove_parts,
     remove_tree,
+    write_index,
 )
 from evalhub_server.engine.sample_reader import SampleFile
 from evalhub_server.models.common import PrimaryScore
@@ -95,10 +95,7 @@ class SampleFolder(SampleBackend):
         remove_tree(self.root / job_part(job_id))
 
     def sizes(self) -> Counter[str]:
-        sizes = Counter({"samples": 0, "artifacts": 0})
-        for path, size in occupied(self.root):
-            sizes["artifacts" if Path(path).parent.name == ARTIFACTS else "samples"] += size
-        return sizes
+        return sizes_by_kind(occupied(self.root))
 
 
 class _FolderWriter:
@@ -111,9 +108,7 @@ class _FolderWriter:
 
     def publish(self, samples: SampleSet, index: SampleIndex, stop: Stop) -> None:
         target = self._directory / data_name(samples)
-        with part_file(self._directory) as (index_file, index_part):
-            index_file.write(index.encode())
-            publish(index_file, index_part, index_path(target))
+        write_index(target, index)
         publish(*self._part, target)
 
 

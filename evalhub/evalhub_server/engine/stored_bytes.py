@@ -48,11 +48,14 @@ class StoredBytes:
             await asyncio.wait([self._task])
 
     async def _measure(self) -> None:
-        values = await asyncio.to_thread(measure, None, self._jobs)
-        try:
-            values.update(await asyncio.to_thread(measure, self._samples, None))
-        except (SampleStoreUnavailable, OSError) as error:
-            log.warning("Size of the samples left out of the metrics", error=str(error))
+        values: Counter[str] = Counter()
+        if self._jobs is not None:
+            values["jobs"] = await asyncio.to_thread(_size_of, self._jobs)
+        if self._samples is not None:
+            try:
+                values.update(await asyncio.to_thread(self._samples.sizes))
+            except (SampleStoreUnavailable, OSError) as error:
+                log.warning("Size of the samples left out of the metrics", error=str(error))
         try:
             database = await self._storage.size_bytes()
         except StorageError as error:
@@ -73,11 +76,5 @@ def stored_gauge(values: Mapping[Labels, float]) -> Gauge:
     )
 
 
-def measure(samples: SampleBackend | None, jobs: Path | None) -> Counter[str]:
-    """The sizes of samples, artifacts and job directories, by kind. Blocks."""
-    sizes: Counter[str] = Counter()
-    if samples is not None:
-        sizes.update(samples.sizes())
-    if jobs is not None:
-        sizes["jobs"] = sum(size for _, size in occupied(jobs))
-    return sizes
+def _size_of(directory: Path) -> int:
+    return sum(size for _, size in occupied(directory))
