@@ -5,7 +5,6 @@ from __future__ import annotations
 from evalhub_adapters import __version__
 from evalhub_common.adapter.completions import read_choice
 from evalhub_common.adapter.errors import RequestFailed
-from evalhub_common.adapter.json_values import JsonObject
 from evalhub_common.adapter.model import Model
 from evalhub_common.adapter.model_client import ModelClient
 from evalhub_common.adapter.model_errors import endpoint_unusable
@@ -21,12 +20,8 @@ def probe_chat(model: Model, *, timeout_s: float, max_retries: int) -> None:
         ModelUnusable: the text names the URL, the failure and what to check.
         JobInvalid: the CA file beside the API key cannot be used.
     """
-    body: JsonObject = {
-        "max_tokens": MAX_TOKENS,
-        **model.parameters,
-        "model": model.name,
-        "messages": [{"role": "user", "content": PROMPT}],
-    }
+    body = model.request({"max_tokens": MAX_TOKENS}, {})
+    body["messages"] = [{"role": "user", "content": PROMPT}]
     agent = f"evalhub-adapters/{__version__}"
     with ModelClient(model, user_agent=agent, timeout_s=timeout_s, max_retries=max_retries) as client:
         try:

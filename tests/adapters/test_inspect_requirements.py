@@ -64,6 +64,11 @@ def test_the_key_of_the_model_is_not_sent_to_another_endpoint() -> None:
     assert judge({"EVALHUB_JUDGE_API_KEY": "k"}, **other).variables["JUDGE_API_KEY"] == "k"
 
 
+def test_an_unusable_url_of_the_judge_is_named_as_that() -> None:
+    with pytest.raises(JobInvalid, match=r"^parameters\.judge_url cannot be used"):
+        judge(judge_model="j", judge_url="nowhere")
+
+
 def asking() -> Callable[[], object]:
     def score() -> object:
         return get_model(role="grader")  # type: ignore[name-defined]  # noqa: F821

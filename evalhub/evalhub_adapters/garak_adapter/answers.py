@@ -38,7 +38,7 @@ class Answers:
     ) -> None:
         self._client = client
         self._model = model
-        self._settings = {**model.parameters, **generation}
+        self._settings = model.request({}, generation)
         self._file = file
         self._on_answer = on_answer
         self._lock = threading.Lock()
@@ -75,8 +75,7 @@ class Answers:
         return text
 
     def _request(self, messages: Messages, seed: str) -> str | None:
-        body = {**self._settings, "model": self._model.name, "messages": messages}
-        body = {name: value for name, value in body.items() if value is not None}
+        body = {**self._settings, "messages": messages}
         try:
             answer, attempts = self._client.post(self._model.chat, body, seed=seed)
             choice = read_choice(answer.body)

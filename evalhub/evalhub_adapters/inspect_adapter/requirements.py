@@ -42,7 +42,8 @@ class Judge:
     def __init__(self, parameters: Parameters, model: Model, environ: Mapping[str, str]) -> None:
         """Raises JobInvalid if its URL is not usable."""
         self.name = f"openai-api/{SERVICE}/{parameters.judge_model}" if parameters.judge_model else None
-        base = base_target(parameters.judge_url) if parameters.judge_url else model.base
+        judge_url = parameters.judge_url
+        base = base_target(judge_url, "parameters.judge_url") if judge_url else model.base
         key = environ.get(KEY_VARIABLE) or (model.secret.api_key if base == model.base else None)
         self.variables = {"JUDGE_BASE_URL": base.url, "JUDGE_API_KEY": key or NO_KEY}
         """What Inspect reads about it from the environment."""

@@ -52,6 +52,19 @@ class Model:
         """The address of completions, which continue a text."""
         return self._below(COMPLETIONS_PATH)
 
+    def request(self, defaults: JsonObject, explicit: JsonObject) -> JsonObject:
+        """A request body without the prompt. ``explicit`` takes precedence over the model's parameters, these over ``defaults``.
+
+        Members that are None are left out: a null in ``model.parameters`` omits a field that some endpoints refuse.
+        """
+        body = dict(defaults)
+        # The newer name of the same limit; endpoints refuse requests with both.
+        if "max_completion_tokens" in self.parameters:
+            body.pop("max_tokens", None)
+        body |= self.parameters
+        body |= {name: value for name, value in explicit.items() if value is not None}
+        return {"model": self.name, **{name: value for name, value in body.items() if value is not None}}
+
     def _below(self, path: str) -> Target:
         return replace(self.base, path=self.base.path + path)
 
@@ -80,8 +93,8 @@ def read_model(value: object, environ: Mapping[str, str]) -> Model:
     )
 
 
-def base_target(url: str) -> Target:
-    """The base address of the endpoint in ``model.url``, without a slash at the end.
+def base_target(url: str, name: str = "model.url") -> Target:
+    """The base address of the endpoint in the field ``name``, without a slash at the end.
 
     ``http://host:port`` → ``/v1`` is added; ``…/v1`` or any other path is used as it is, without a final
     ``/chat/completions`` or ``/completions``. A query (an API version, say) is kept.
@@ -92,7 +105,7 @@ def base_target(url: str) -> Target:
     try:
         base = parse_url(url)
     except ValueError as error:
-        raise JobInvalid(f"model.url cannot be used: {error}") from error
+        raise JobInvalid(f"{name} cannot be used: {error}") from error
     path = base.path.rstrip("/")
     suffix = CHAT_PATH if path.endswith(CHAT_PATH) else COMPLETIONS_PATH
     return replace(base, path=path.removesuffix(suffix) if path else "/v1")

@@ -145,14 +145,14 @@ class LoadClient(EndpointClient):
 
 
 def _fixed_body(model: Model, options: LoadOptions) -> JsonObject:
-    """The request body without the messages. A null in ``model.parameters`` omits a field."""
+    """The request body without the messages; see :meth:`Model.request`."""
     limit = "max_completion_tokens" if "max_completion_tokens" in model.parameters else "max_tokens"
-    body: JsonObject = {"temperature": 0.0, **model.parameters, limit: options.output_tokens}
-    if options.temperature is not None:
-        body["temperature"] = options.temperature
-    if options.ignore_eos:
-        body["ignore_eos"] = True
-    return {"model": model.name, **{name: value for name, value in body.items() if value is not None}}
+    explicit: JsonObject = {
+        limit: options.output_tokens,
+        "temperature": options.temperature,
+        "ignore_eos": options.ignore_eos or None,
+    }
+    return model.request({"temperature": 0.0}, explicit)
 
 
 def _events(answer: Answer) -> Iterator[tuple[float, bytes]]:
