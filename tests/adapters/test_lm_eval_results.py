@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from evalhub_adapters.lm_eval_adapter.results import declared_filters, mean_scores, read_scores, sample_lines
+from evalhub_adapters.lm_eval_adapter.results import mean_scores, read_scores, sample_lines
+from evalhub_common.adapter.declared import declared_filters
 
 
 def test_the_filter_none_is_not_part_of_the_name() -> None:

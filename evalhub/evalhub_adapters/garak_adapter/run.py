@@ -32,7 +32,7 @@ from evalhub_common.adapter.model import Model
 from evalhub_common.adapter.model_client import ModelClient
 from evalhub_common.adapter.program import Result, Run
 from evalhub_common.adapter.progress import ProgressReporter
-from evalhub_common.adapter.sample_file import SampleFile, read_samples
+from evalhub_common.adapter.sample_file import SampleFile, read_samples, replace_samples
 
 PREFIX = "garak"
 DESCRIBE = "_emit_plugin_cache_entry"
@@ -179,13 +179,7 @@ class Scan:
     def _result(self, folder: Path, answers: Answers) -> Result:
         report = self._report(folder)
         metrics = report.metrics()
-        path = Path(f"{self._run.samples}.new")
-        count = 0
-        with SampleFile(path) as file:
-            for line in report.samples():
-                file.write(line)
-                count += 1
-        path.replace(self._run.samples)
+        count = replace_samples(self._run.samples, report.samples())
         if not metrics:
             raise NoResult(
                 f"garak scored no output: {answers.refused} of {answers.done} prompts were refused by the endpoint"

@@ -38,7 +38,7 @@ from evalhub_common.adapter.json_values import JsonObject, as_object
 from evalhub_common.adapter.model import Model
 from evalhub_common.adapter.program import Result, Run
 from evalhub_common.adapter.progress import ProgressReporter
-from evalhub_common.adapter.sample_file import SampleFile, read_samples
+from evalhub_common.adapter.sample_file import SampleFile, read_samples, replace_samples
 
 DOCKER = "docker"
 
@@ -121,7 +121,8 @@ class Evaluation:
     def _options(self) -> dict[str, object]:
         parameters, model = self._parameters, self._model
         known = GenerateConfig.model_fields
-        generation = {**model.parameters, **parameters.generation}
+        generation = model.request({}, parameters.generation)
+        del generation["model"]  # Inspect adds it
         own = {name: value for name, value in generation.items() if name in known}
         body = {name: value for name, value in generation.items() if name not in known}
         artifacts = self._run.artifacts or self._run.results
@@ -170,9 +171,7 @@ class Evaluation:
                 )
             scores[name] = read_scores(as_object(document.get("results")) or {}, dashed=dashed)
             tasks.append(_description(name, as_object(document.get("eval")) or {}))
-        with SampleFile(self._run.samples) as file:
-            for line in lines:
-                file.write(line)
+        replace_samples(self._run.samples, lines)
         errors = [str(line["error"]) for line in lines if line.get("error")]
         metrics = pooled_scores(scores)
         if errors and (len(errors) == len(lines) or not metrics):

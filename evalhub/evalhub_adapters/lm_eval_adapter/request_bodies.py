@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 
-from evalhub_common.adapter.completions import read_choice
+from evalhub_common.adapter.completions import read_choice, without_thinking
 from evalhub_common.adapter.json_values import JsonObject, as_list, dump
 from evalhub_common.adapter.model import Model
 
 MAX_STOPS = 4
 """As many stop sequences as OpenAI's API accepts; the framework sends no more."""
 DEFAULT_MAX_TOKENS = 256
-_THINKING = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 def generation_body(
@@ -82,7 +80,7 @@ def read_text(answer: bytes, until: Sequence[str]) -> str | None:
     choice = read_choice(answer)
     if choice is None:
         return None
-    text = _THINKING.sub("", choice.text, count=1)
+    text = without_thinking(choice.text)
     for stop in until[MAX_STOPS:]:
         text = text.partition(stop)[0]
     return text

@@ -30,13 +30,6 @@ class Scores:
     filters: dict[str, str]
 
 
-def declared_filters(document: JsonObject) -> dict[str, str]:
-    """The filters of metrics that the provider declares in job.json."""
-    declared = [as_object(each) or {} for each in as_list(document.get("metric_properties")) or []]
-    pairs = ((each.get("metric"), each.get("filter")) for each in declared)
-    return {metric: name for metric, name in pairs if isinstance(metric, str) and isinstance(name, str)}
-
-
 def read_scores(row: Row, declared: Mapping[str, str] = NOTHING) -> Scores:
     """The metrics in one row of the framework's results. ``declared`` has the filters of metrics, where they are chosen."""
     found: dict[str, dict[str, float]] = {}

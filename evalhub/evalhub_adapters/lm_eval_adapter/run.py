@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from itertools import chain
 from typing import cast
 
 from lm_eval.api.task import Task
@@ -27,7 +27,6 @@ from evalhub_adapters.lm_eval_adapter.parameters import Parameters
 from evalhub_adapters.lm_eval_adapter.probe import Probe
 from evalhub_adapters.lm_eval_adapter.results import (
     Row,
-    declared_filters,
     mean_scores,
     read_scores,
     sample_lines,
@@ -41,6 +40,7 @@ from evalhub_adapters.lm_eval_adapter.tasks import (
     output_types,
 )
 from evalhub_adapters.lm_eval_adapter.twins import generating_twin
+from evalhub_common.adapter.declared import declared_filters
 from evalhub_common.adapter.declared import generating_twin as declared_twin
 from evalhub_common.adapter.errors import JobInvalid, ModelUnusable, RequestFailed
 from evalhub_common.adapter.json_values import JsonObject
@@ -49,7 +49,7 @@ from evalhub_common.adapter.model_client import ModelClient
 from evalhub_common.adapter.model_errors import endpoint_advice
 from evalhub_common.adapter.program import Result, Run
 from evalhub_common.adapter.progress import ProgressReporter
-from evalhub_common.adapter.sample_file import SampleFile, read_samples
+from evalhub_common.adapter.sample_file import SampleFile, read_samples, replace_samples
 
 
 class Evaluation:
@@ -190,7 +190,8 @@ class _Session:
         self._run = run
         self._model = model
         self._several = len(tasks) > 1
-        self._running = RunningScores(tasks, declared_filters(run.document))
+        self._declared = declared_filters(run.document)
+        self._running = RunningScores(tasks, self._declared)
         self._pending: dict[SampleKey, list[tuple[object, Value]]] = defaultdict(list)
         previous = finished_calls(read_samples(run.previous_samples))
         self._file = SampleFile(run.samples)
@@ -218,22 +219,18 @@ class _Session:
 
     def write_samples(self, samples: Mapping[str, Sequence[Row]]) -> int:
         """Replace the file of samples by one with the scores; returns their number."""
-        path = Path(f"{self._run.samples}.new")
-        count = 0
-        with SampleFile(path) as file:
-            for task, rows in samples.items():
-                for line in sample_lines(
-                    task,
-                    rows,
-                    sample_id=self.sample_id,
-                    group=task if self._several else None,
-                    requests=lambda name, number: self._log.requests((name, number)),
-                    declared=declared_filters(self._run.document),
-                ):
-                    file.write(line)
-                    count += 1
-        path.replace(self._run.samples)
-        return count
+        lines = (
+            sample_lines(
+                task,
+                rows,
+                sample_id=self.sample_id,
+                group=task if self._several else None,
+                requests=lambda name, number: self._log.requests((name, number)),
+                declared=self._declared,
+            )
+            for task, rows in samples.items()
+        )
+        return replace_samples(self._run.samples, chain.from_iterable(lines))
 
     def _note(self, call: Call, value: Value, complete: bool) -> None:
         self.done += 1

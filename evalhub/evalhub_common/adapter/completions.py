@@ -5,9 +5,12 @@ Field names and shapes follow OpenAI's API reference, as most model servers do.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from evalhub_common.adapter.json_values import as_list, as_object, parse
+
+_THINKING = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ def read_choice(body: bytes, *, chat: bool = False) -> Choice | None:
         finish_reason=reason if isinstance(reason, str) else None,
         output_tokens=tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None,
     )
+
+
+def without_thinking(text: str) -> str:
+    """The text without the leading ``<think>`` block of reasoning models."""
+    return _THINKING.sub("", text, count=1)
 
 
 def _text(content: object) -> str:

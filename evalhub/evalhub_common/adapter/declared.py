@@ -34,11 +34,22 @@ def with_declared_metrics(metrics: Mapping[str, float], document: JsonObject) ->
     return found
 
 
+def declared_filters(document: JsonObject) -> dict[str, str]:
+    """The filters of metrics, where the provider declares them."""
+    return dict(_declared(document, "filter"))
+
+
 def _sources(document: JsonObject) -> Iterator[tuple[str, str]]:
     """Metrics and the names that have their values, filters first, since an alias may be of a filtered metric."""
-    declared = [as_object(each) or {} for each in as_list(document.get("metric_properties")) or []]
-    for key in ("filter", "alias_of"):
-        for each in declared:
-            name, value = each.get("metric"), each.get(key)
-            if isinstance(name, str) and isinstance(value, str) and value:
-                yield name, f"{name},{value}" if key == "filter" else value
+    for name, used in _declared(document, "filter"):
+        yield name, f"{name},{used}"
+    yield from _declared(document, "alias_of")
+
+
+def _declared(document: JsonObject, key: str) -> Iterator[tuple[str, str]]:
+    """Metrics with the text that the provider declares for them under ``key``."""
+    for each in as_list(document.get("metric_properties")) or []:
+        properties = as_object(each) or {}
+        name, value = properties.get("metric"), properties.get(key)
+        if isinstance(name, str) and isinstance(value, str) and value:
+            yield name, value

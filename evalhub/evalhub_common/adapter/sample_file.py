@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -37,6 +37,18 @@ class SampleFile:
         """
         self._file.write(dump({name: value for name, value in sample.items() if value is not None}) + "\n")
         self._file.flush()
+
+
+def replace_samples(path: Path, samples: Iterable[JsonObject]) -> int:
+    """Replace a file of samples by one with ``samples``, at once; returns their number. Raises as :class:`SampleFile`."""
+    new = Path(f"{path}.new")
+    count = 0
+    with SampleFile(new) as file:
+        for sample in samples:
+            file.write(sample)
+            count += 1
+    new.replace(path)
+    return count
 
 
 def read_samples(path: Path | None) -> Iterator[JsonObject]:

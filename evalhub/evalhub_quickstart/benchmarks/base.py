@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evalhub_common.adapter.completions import without_thinking
 from evalhub_common.adapter.json_values import JsonObject, as_object, parse
 from evalhub_quickstart.stats import mean, share_stderr, wilson_interval
 
 DATA_DIRECTORY = Path(__file__).parent.parent / "data"
-
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def load_rows(name: str) -> list[JsonObject]:
 
 def visible_answer(response: str) -> str:
     """The answer without the leading ``<think>`` block of reasoning models."""
-    return _THINKING.sub("", response, count=1).strip()
+    return without_thinking(response).strip()
 
 
 def shares(outcomes: Sequence[Outcome], names: Iterable[str]) -> dict[str, float]:
