@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse
+from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse_object
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def read_prompt_tokens(answer: bytes, prompt: str) -> list[Token] | None:
     Only an answer that repeats the prompt and has log-probabilities and positions of at least two tokens counts: some endpoints
     ignore ``echo`` and answer with those of the generated token.
     """
-    document = _document(answer)
+    document = parse_object(answer)
     choices = as_list(document.get("choices"))
     choice = (as_object(choices[0]) if choices else None) or {}
     logprobs = as_object(choice.get("logprobs")) or {}
@@ -76,13 +76,6 @@ def continuation_score(tokens: Sequence[Token], context: str) -> tuple[float, bo
     if not values:
         return None
     return math.fsum(values), all(token.greedy for token in scored if token.logprob is not None)
-
-
-def _document(answer: bytes) -> JsonObject:
-    try:
-        return as_object(parse(answer)) or {}
-    except ValueError:
-        return {}
 
 
 def _has_generated(document: JsonObject, pieces: Sequence[str], text: str, prompt: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from evalhub_common.adapter.json_values import as_list, as_object, parse
+from evalhub_common.adapter.json_values import as_list, as_object, parse_object
 
 _THINKING = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 
@@ -27,10 +27,7 @@ def read_choice(body: bytes, *, chat: bool = False) -> Choice | None:
 
     ``chat`` accepts chat completions only. The text of a message without content is empty.
     """
-    try:
-        document = as_object(parse(body)) or {}
-    except ValueError:
-        return None
+    document = parse_object(body)
     choices = as_list(document.get("choices"))
     choice = as_object(choices[0]) if choices else None
     if choice is None:

@@ -32,6 +32,14 @@ def as_object(value: object) -> JsonObject | None:
     return cast("JsonObject", value) if isinstance(value, dict) else None
 
 
+def parse_object(text: str | bytes) -> JsonObject:
+    """The JSON object in ``text``; empty if it is something else."""
+    try:
+        return as_object(parse(text)) or {}
+    except ValueError:
+        return {}
+
+
 def as_list(value: object) -> list[object] | None:
     """``value`` if it is a JSON array, else None."""
     return cast("list[object]", value) if isinstance(value, list) else None

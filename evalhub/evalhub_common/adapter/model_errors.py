@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
-from evalhub_common.adapter.json_values import as_object, parse
+from evalhub_common.adapter.json_values import as_object, parse_object
 from evalhub_common.adapter.model import Model
 
 SHOWN_CHARACTERS = 300
@@ -13,10 +13,7 @@ def error_message(body: bytes) -> str:
     """The readable part of an error body: OpenAI's ``error.message``, a plain ``error``, ``message`` or
     ``detail``, else the text itself; in one line."""
     text = body[:2000].decode("utf-8", "replace")
-    try:
-        document = as_object(parse(body)) or {}
-    except ValueError:
-        document = {}
+    document = parse_object(body)
     error = document.get("error")
     for found in (
         (as_object(error) or {}).get("message"),

@@ -9,7 +9,7 @@ from enum import Enum
 from evalhub_common.adapter.completions import read_choice
 from evalhub_common.adapter.connection import Answer
 from evalhub_common.adapter.errors import RequestFailed
-from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse
+from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse_object
 from evalhub_common.adapter.model import Model
 from evalhub_common.adapter.model_errors import endpoint_unusable
 from evalhub_quickstart.client import PROBE_PROMPT, EndpointClient
@@ -99,7 +99,7 @@ class LoadClient(EndpointClient):
         if choice is None:
             problem = "it answered 200, but neither with a stream nor with a chat completion"
             raise self._client.failure(problem, answer, 1)
-        usage = as_object((as_object(parse(answer.body)) or {}).get("usage")) or {}
+        usage = as_object(parse_object(answer.body).get("usage")) or {}
         return Timed(
             text=choice.text,
             latency_s=answer.elapsed_s,
@@ -119,7 +119,7 @@ class LoadClient(EndpointClient):
             if data == b"[DONE]":
                 complete = True
                 continue
-            chunk = _object(data)
+            chunk = parse_object(data)
             if "error" in chunk:
                 failed = Answer(answer.status, None, data, answer.elapsed_s)
                 raise self._client.failure("the stream ended with an error", failed, 1)
@@ -161,13 +161,6 @@ def _events(answer: Answer) -> Iterator[tuple[float, bytes]]:
         name, _, value = line.partition(b":")
         if name == b"data":
             yield at_s, value.strip()
-
-
-def _object(data: bytes) -> JsonObject:
-    try:
-        return as_object(parse(data)) or {}
-    except ValueError:
-        return {}
 
 
 def _text(delta: JsonObject) -> str:
