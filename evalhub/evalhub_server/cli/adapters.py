@@ -12,7 +12,7 @@ from evalhub_server.environments.doctor import Check, examine
 from evalhub_server.environments.frameworks import FRAMEWORKS, Framework, install_command
 from evalhub_server.environments.installer import Installer
 from evalhub_server.environments.lock_file import Lock
-from evalhub_server.environments.store import ManagedEnvironment, adapters_dir, find_environment
+from evalhub_server.environments.store import ManagedEnvironment, find_environment, is_linked
 
 SYMBOLS = {"ok": "ok", "warning": "warning", "error": "ERROR"}
 
@@ -64,10 +64,7 @@ def remove_environment(name: str) -> int:
 
 def check_environments(name: str | None, *, as_json: bool) -> int:
     """Print the checks of one framework, or of all that are installed; returns 1 if one is an error, else 0."""
-    installed = [
-        each for each in FRAMEWORKS.values() if (adapters_dir() / each.name / "current").is_symlink()
-    ]
-    chosen = [FRAMEWORKS[name]] if name else installed
+    chosen = [FRAMEWORKS[name]] if name else [each for each in FRAMEWORKS.values() if is_linked(each.name)]
     reports: list[dict[str, Any]] = []
     for framework in chosen:
         checks: list[Check] = []

@@ -26,17 +26,15 @@ def requirement_notes(client: Client, requests: Sequence[Json]) -> list[str]:
     The endpoints are probed if a benchmark needs log-probabilities of prompts. Empty if the server is the released one,
     which does not know requirements, or refuses the jobs.
     """
-    notes: list[str] = []
-    for request in requests[:1]:  # all jobs have the same benchmarks
-        try:
-            benchmarks: list[Json] = client.jobs.check(request).get("benchmarks", [])
-        except ClientError:
-            return []
-        urls = {model["url"]: model["name"] for each in requests if (model := each["model"]).get("url")}
-        lacking = _lacking(urls) if any(_LOGPROBS in b.get("requires", ()) for b in benchmarks) else None
-        for benchmark in benchmarks:
-            notes += _notes(benchmark, lacking)
-    return list(dict.fromkeys(notes))
+    if not requests:
+        return []
+    try:  # all jobs have the same benchmarks
+        benchmarks: list[Json] = client.jobs.check(requests[0]).get("benchmarks", [])
+    except ClientError:
+        return []
+    urls = {model["url"]: model["name"] for each in requests if (model := each["model"]).get("url")}
+    lacking = _lacking(urls) if any(_LOGPROBS in b.get("requires", ()) for b in benchmarks) else None
+    return list(dict.fromkeys(note for benchmark in benchmarks for note in _notes(benchmark, lacking)))
 
 
 def _notes(benchmark: Json, lacking: list[str] | None) -> Iterator[str]:

@@ -36,6 +36,7 @@ from evalhub_server.environments.store import (
     adapters_dir,
     check_private,
     find_environment,
+    is_linked,
 )
 from evalhub_server.environments.usage import directories_in_use
 
@@ -89,7 +90,7 @@ class Installer:
 
     def update(self) -> tuple[ManagedEnvironment, bool]:
         """Replace an installed environment if the lock has changed."""
-        if not (self._folder / CURRENT).is_symlink():
+        if not is_linked(self._framework.name):
             name = self._framework.name
             raise AdaptersError(f"'{name}' is not installed; run: {install_command(name)}")
         return self.install()
@@ -106,7 +107,7 @@ class Installer:
                         f"'{self._framework.name}' is used by process {pids[0]}; wait for its job or cancel it, and "
                         "repeat the command."
                     )
-            existed = (self._folder / CURRENT).is_symlink()
+            existed = is_linked(self._framework.name)
             (self._folder / CURRENT).unlink(missing_ok=True)
             for path in self._folder.iterdir():
                 if path.name != LOCK_FILE:
@@ -152,9 +153,9 @@ class Installer:
         if not found.manifest.missing_data:
             return found
         missing = self._fetch_data(found.path)
-        manifest = replace(found.manifest, missing_data=missing)
-        self._write_manifest(found.path, manifest)
-        return ManagedEnvironment(path=found.path, manifest=manifest)
+        found = replace(found, manifest=replace(found.manifest, missing_data=missing))
+        self._write_manifest(found.path, found.manifest)
+        return found
 
     def _check_imports(self, path: Path) -> None:
         for module in self._framework.imports:

@@ -23,8 +23,8 @@ class Lock:
         except (OSError, UnicodeDecodeError) as error:
             raise AdaptersError(f"The lock {path} cannot be read: {_reason(error)}.") from None
         self.digest = hashlib.sha256(text.encode()).hexdigest()
-        self._requirements = _logical_lines(text)
-        self.pins = {(normalized(m["name"]), m["version"]) for _, m in self._matched()}
+        self._requirements = self._matched(_logical_lines(text))
+        self.pins = {(normalized(m["name"]), m["version"]) for _, m in self._requirements}
         """The distributions as (name, version); of one name several, where they differ between platforms."""
 
     def __len__(self) -> int:
@@ -32,16 +32,16 @@ class Lock:
 
     def build_requirements(self) -> str:
         """The part of the lock that is installed first; empty without one."""
-        lines = [line for line, match in self._matched() if normalized(match["name"]) == BUILD_REQUIREMENT]
+        lines = [line for line, match in self._requirements if normalized(match["name"]) == BUILD_REQUIREMENT]
         return "\n".join(lines)
 
     def version_of(self, distribution: str) -> str:
         """The version of a distribution, of several the first; empty if the lock lacks it."""
         return next((v for name, v in sorted(self.pins) if name == normalized(distribution)), "")
 
-    def _matched(self) -> list[tuple[str, re.Match[str]]]:
+    def _matched(self, lines: list[str]) -> list[tuple[str, re.Match[str]]]:
         found: list[tuple[str, re.Match[str]]] = []
-        for line in self._requirements:
+        for line in lines:
             match = _REQUIREMENT.match(line)
             if match is None or "--hash=" not in line:
                 raise AdaptersError(

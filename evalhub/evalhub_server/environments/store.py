@@ -73,6 +73,11 @@ def adapters_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return user_data_dir(environ) / "adapters"
 
 
+def is_linked(name: str, base: Path | None = None) -> bool:
+    """Whether a framework has an environment in use, complete or not; ``base`` as in :func:`find_environment`."""
+    return ((base or adapters_dir()) / name / CURRENT).is_symlink()
+
+
 def find_environment(name: str, base: Path | None = None) -> ManagedEnvironment | None:
     """Return the environment of a framework that is in use; None if it is not installed, or not completely.
 
@@ -81,13 +86,12 @@ def find_environment(name: str, base: Path | None = None) -> ManagedEnvironment 
     Raises:
         AdaptersError: other users can change what is in the directory, so its programs are not run.
     """
-    folder = (base or adapters_dir()) / name
-    link = folder / CURRENT
-    if not link.is_symlink():
+    if not is_linked(name, base):
         return None
+    folder = (base or adapters_dir()) / name
     check_private(folder)
     try:
-        path = (folder / link.readlink()).resolve(strict=True)
+        path = (folder / (folder / CURRENT).readlink()).resolve(strict=True)
         manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
     except (OSError, msgspec.MsgspecError):
         return None

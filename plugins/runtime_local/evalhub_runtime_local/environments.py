@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evalhub_server.plugins import (
     AdaptersError,
@@ -73,12 +74,7 @@ def with_packages(environment: AdapterEnvironment) -> AdapterEnvironment:
     """A managed environment with the directory of the packages that adapters import; raises :class:`AdaptersError`."""
     if not environment.framework:
         return environment
-    return AdapterEnvironment(
-        path=environment.path,
-        packages=adapter_packages(),
-        framework=environment.framework,
-        version=environment.version,
-    )
+    return replace(environment, packages=adapter_packages())
 
 
 def readiness_state() -> str:
