@@ -197,7 +197,7 @@ class Runtime(ABC):
         return None
 
     def readiness_state(self) -> str:
-        """A text that changes when :meth:`readiness` may return something else for the same entry."""
+        """A text that changes when :meth:`readiness` may return something else for an entry that it was called with."""
         return ""
 
     async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:

@@ -27,6 +27,8 @@ _OPT_OUTS = {
     "LITELLM_TELEMETRY": "False",
 }
 """Variables that keep frameworks from reporting their use; those that the user has set stay."""
+MAX_VENVS = 256
+"""Venvs whose state is compared for each list of providers."""
 
 
 class AdapterEnvironment(Struct, kw_only=True, frozen=True):
@@ -60,6 +62,28 @@ def readiness(entry: Json | None) -> Readiness:
     return found if isinstance(found, Readiness) else Readiness()
 
 
+class ListedEnvironments:
+    """The environments that lists of providers depend on: all managed ones, and each ``venv`` of an entry that was checked."""
+
+    def __init__(self) -> None:
+        self._venvs: set[Path] = set()
+        self._cleared = 0
+
+    def readiness(self, entry: Json | None) -> Readiness:
+        """:func:`readiness` of an entry, whose ``venv`` counts for :meth:`state` from now on."""
+        if entry and entry.get("environment") is None and entry.get("venv") is not None:
+            if len(self._venvs) >= MAX_VENVS:
+                self._venvs.clear()
+                self._cleared += 1
+            self._venvs.add(_venv_path(str(entry["venv"])))
+        return readiness(entry)
+
+    def state(self) -> str:
+        """A text that changes when an environment is installed or removed, or when there is one more to check."""
+        venvs = sorted(f"{path}:{_has_programs(path)}" for path in self._venvs)
+        return " ".join([*_managed_state(), *venvs, *([str(self._cleared)] if self._cleared else [])])
+
+
 def find_adapter_environment(entry: Json) -> AdapterEnvironment | Readiness | None:
     """The environment that ``runtime.local`` names, None without one, or why it cannot be used. Copies no packages."""
     name, venv = entry.get("environment"), entry.get("venv")
@@ -77,21 +101,26 @@ def with_packages(environment: AdapterEnvironment) -> AdapterEnvironment:
     return replace(environment, packages=adapter_packages())
 
 
-def readiness_state() -> str:
-    """A text that changes when an environment is installed or removed."""
+def _managed_state() -> list[str]:
+    """The links to managed environments and the directories behind them, without reading a file."""
     base = adapters_dir()
     try:
         names = sorted(entry.name for entry in os.scandir(base))
     except OSError:
-        return ""
+        return []
     state: list[str] = []
     for name in names:
+        current = base / name / "current"
         try:
-            found = os.lstat(base / name / "current")
+            link = current.lstat()
         except OSError:
             continue
-        state.append(f"{name}:{found.st_ino}:{found.st_mtime_ns}")
-    return " ".join(state)
+        try:
+            target = current.stat().st_ino
+        except OSError:
+            target = 0
+        state.append(f"{name}:{link.st_ino}:{link.st_mtime_ns}:{target}")
+    return state
 
 
 def _managed(name: str) -> AdapterEnvironment | Readiness:
@@ -107,14 +136,22 @@ def _managed(name: str) -> AdapterEnvironment | Readiness:
 
 
 def _own(venv: str) -> AdapterEnvironment | Readiness:
-    try:
-        path = Path(venv).expanduser()
-    except RuntimeError:
-        path = Path(venv)
-    if not (path / "bin").is_dir():
+    path = _venv_path(venv)
+    if not _has_programs(path):
         fix = "Create it, or correct runtime.local.venv."
         return Readiness(reason=f"there is no virtual environment at {path}", fix=fix, job_refused=True)
     return AdapterEnvironment(path=path)
+
+
+def _venv_path(venv: str) -> Path:
+    try:
+        return Path(venv).expanduser()
+    except RuntimeError:  # ~ of an unknown user
+        return Path(venv)
+
+
+def _has_programs(path: Path) -> bool:
+    return (path / "bin").is_dir()
 
 
 def secret_variables(entry: Json, secrets: frozenset[str]) -> list[str]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, attempt_from, write_private
 from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
 from evalhub_runtime_local.command import Command, parse_command
-from evalhub_runtime_local.environments import readiness, readiness_state, secret_variables
+from evalhub_runtime_local.environments import ListedEnvironments, readiness, secret_variables
 from evalhub_runtime_local.exit_watcher import ExitWatcher
 from evalhub_runtime_local.launcher import Launcher, find_shell
 from evalhub_runtime_local.log_limit import LogLimit
@@ -115,6 +115,7 @@ class LocalRuntime(Runtime):
             context.secrets,
             self._sidecar,
         )
+        self._environments = ListedEnvironments()
         self._launches: dict[str, asyncio.Task[LocalHandle]] = {}
         self._launching = asyncio.Semaphore(MAX_CONCURRENT_LAUNCHES)
 
@@ -155,10 +156,10 @@ class LocalRuntime(Runtime):
             await asyncio.to_thread(remove_empty, self._launcher.cgroup)
 
     def readiness(self, entry: Json | None) -> Readiness:
-        return readiness(entry)
+        return self._environments.readiness(entry)
 
     def readiness_state(self) -> str:
-        return readiness_state()
+        return self._environments.state()
 
     async def admit(self, request: JobRequest, plan: JobPlan, tenant: str) -> None:
         for provider_id, runtimes in plan.runtimes.items():

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from evalhub_runtime_local.environments import MAX_VENVS, ListedEnvironments
 from evalhub_server.environments.frameworks import FRAMEWORKS
 from evalhub_server.models.runtime import ENVIRONMENT
 from harness import Config, RunningServer
@@ -158,6 +159,54 @@ def test_an_install_is_seen_without_a_restart(server: RunningServer, base: Path)
         (path.parent / "current").unlink()
         path.rename(base / "moved")
     assert server.get(f"{API}/providers/missing")["runnable"]["local"] is False
+
+
+def test_a_venv_that_appears_or_vanishes_changes_the_list(server: RunningServer, base: Path):
+    venv = base / "nothing"
+    server.get(f"{API}/providers")  # the first list makes the server notice the venvs
+
+    def status(etag: str) -> int:
+        return server.call("GET", f"{API}/providers", headers={"If-None-Match": etag}).status
+
+    without = server.call("GET", f"{API}/providers").headers["etag"]
+    assert status(without) == 304
+    (venv / "bin").mkdir(parents=True)
+    try:
+        assert status(without) == 200
+        created = server.call("GET", f"{API}/providers").headers["etag"]
+        assert status(created) == 304
+    finally:
+        (venv / "bin").rmdir()
+    assert status(created) == 200
+
+
+def test_a_list_is_not_current_with_the_tag_of_the_first_one(tmp_path: Path):
+    """The tag of a list is older than the list, so the venvs that it names count from the next one."""
+    environments = ListedEnvironments()
+    first = environments.state()
+    environments.readiness({"command": "x", "venv": str(tmp_path)})
+    assert environments.state() != first
+
+
+def test_the_number_of_venvs_that_count_is_limited(tmp_path: Path):
+    environments = ListedEnvironments()
+    states: set[str] = set()
+    for number in range(2 * MAX_VENVS):
+        environments.readiness({"command": "x", "venv": str(tmp_path / str(number))})
+        states.add(environments.state())
+    assert len(states) == 2 * MAX_VENVS
+    assert environments.state().count(str(tmp_path)) <= MAX_VENVS
+
+
+def test_an_environment_whose_directory_is_deleted_changes_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("EVALHUB_ADAPTERS_DIR", str(tmp_path / "adapters"))
+    path = stand_in(tmp_path / "adapters", "inspect")
+    environments = ListedEnvironments()
+    before = environments.state()
+    path.rename(tmp_path / "moved")
+    assert environments.state() != before
 
 
 def test_providers_over_rest_are_checked(server: RunningServer):
