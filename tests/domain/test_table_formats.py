@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalhub_server.domain.table_formats import FORMATS
+from evalhub_server.domain.table_formats import FORMATS, spreadsheet_text
 
 COLUMNS = ("name", "value", "extra")
 ROWS: list[tuple[Any, ...]] = [
@@ -34,6 +35,18 @@ def test_csv_neutralises_formulas_and_keeps_numbers():
         ['\'=HYPERLINK("x")', "-1.5", '["x","y"]'],
         ["line\nbreak | pipe & 5% of #1_{x}", "", "true"],
     ]
+
+
+@pytest.mark.parametrize("text", ["-5", "+3.", "-.5", "-1.25e-07", "5", ""])
+def test_a_text_that_is_a_number_is_not_a_formula(text: str):
+    assert spreadsheet_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["=1", "-5+cmd|' /C calc'!A0", "+1\n", "-", "-e5", "@SUM(1)", "\t=1", "\r=1", "-1e5x"]
+)
+def test_a_text_that_begins_like_a_formula_gets_an_apostrophe(text: str):
+    assert spreadsheet_text(text) == f"'{text}"
 
 
 def test_json_is_a_list_of_objects():
@@ -69,6 +82,6 @@ def test_any_text_is_one_cell(kind: str, text: str):
     elif kind == "csv":
         (_, row) = csv.reader(io.StringIO(plain, newline=""))
         assert row[0].removeprefix("'").removeprefix("'") in (text, text.removeprefix("'").removeprefix("'"))
-        assert not row[0].startswith(("=", "+", "-", "@"))
+        assert not row[0].startswith(("=", "+", "-", "@")) or re.fullmatch(r"[+-][0-9.eE+-]+", row[0])
     else:
         assert len(plain.splitlines()) == len(written(kind, [("x", 1, "")]).splitlines())

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-_FORMULA = re.compile(r"[=+\-@\t\r\n]")
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_FORMULA = re.compile(rf"(?!{_NUMBER}\Z)[=+\-@\t\r\n]")
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -21,7 +22,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def spreadsheet_text(text: str) -> str:
-    """The text with a leading apostrophe if a spreadsheet would take it for a formula."""
+    """The text with a leading apostrophe if a spreadsheet would take it for a formula; ``-5`` is a number."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
