@@ -1,0 +1,1 @@
+"""The viewer: server-rendered pages below ``/ui`` over the services of the API."""
