@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from harness import Config, RunningServer
-from harness.browser import CHROMIUM, browse
+from harness.browser import Browser, needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +36,18 @@ def test_other_files_are_not_served(server: RunningServer, name: str):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_a_browser_shows_every_operation_without_a_network(server: RunningServer, tmp_path: Path):
-    page = browse(f"http://127.0.0.1:{server.port}/docs", tmp_path)
+@needs_chromium
+def test_a_browser_shows_every_operation_without_a_network(server: RunningServer):
     document = server.get("/openapi.json")
-    shown = set(re.findall(r'<div class="opblock[^"]*" id="operations-[a-z]+-(\w+)"', page.dom))
-    assert shown == {
+    expected = {
         operation["operationId"] for path in document["paths"].values() for operation in path.values()
     }
-    assert document["info"]["title"] in page.dom
-    assert page.hosts == {"127.0.0.1"}
-    assert page.console == []
+    with Browser() as browser, browser.tab() as tab:
+        tab.open(f"http://127.0.0.1:{server.port}/docs")
+        tab.page.wait_for_selector(".opblock")
+        dom = tab.page.content()
+    shown = set(re.findall(r'<div class="opblock[^"]*" id="operations-[a-z]+-(\w+)"', dom))
+    assert shown == expected
+    assert document["info"]["title"] in dom
+    assert tab.hosts == {"127.0.0.1"}
+    assert (tab.console, tab.csp_reports) == ([], [])

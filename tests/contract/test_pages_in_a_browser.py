@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import Config, RunningServer
 from harness.answering import AnsweringServer, Reply, Request
-from harness.browser import CHROMIUM, browse
+from harness.browser import Browser, needs_chromium
 from harness.server import API
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 SCRIPT = """<body><script>
 const server = "http://127.0.0.1:PORT/api/v1", seen = {};
@@ -48,18 +42,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-def tried(server: RunningServer, host: str, folder: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as running:
+        yield running
+
+
+def tried(server: RunningServer, host: str, browser: Browser) -> dict[str, Any]:
     """What became of everything that a page tries that ``host`` serves."""
 
     def script(_: Request) -> Reply:
         text = SCRIPT.replace("PORT", str(server.port))
         return Reply(200, text.encode(), [("Content-Type", "text/html")])
 
-    with AnsweringServer(script) as site:
-        page = browse(f"http://{host}:{site.port}/", folder)
-    match = re.search(r"<body>(\{.*\})</body>", page.dom)
-    assert match, page.dom
-    return json.loads(html.unescape(match[1]))
+    with AnsweringServer(script) as site, browser.tab() as tab:
+        tab.open(f"http://{host}:{site.port}/")
+        tab.page.wait_for_function("document.body.innerText.startsWith('{')")
+        return json.loads(tab.text())
 
 
 def names(server: RunningServer) -> list[str]:
@@ -67,9 +66,9 @@ def names(server: RunningServer) -> list[str]:
 
 
 def test_a_page_of_a_foreign_origin_can_neither_read_nor_change_anything(
-    server: RunningServer, tmp_path: Path
+    server: RunningServer, browser: Browser
 ):
-    seen = tried(server, "evil.example", tmp_path)
+    seen = tried(server, "evil.example", browser)
     # A status of 0 is an answer that the page may not look at.
     assert seen == {
         "read": "blocked",
@@ -84,12 +83,13 @@ def test_a_page_of_a_foreign_origin_can_neither_read_nor_change_anything(
     assert [line["method"] for line in refused] == ["POST", "GET"]  # the preflighted ones never came
 
 
-def test_dns_rebinding_is_refused(server: RunningServer, tmp_path: Path):
-    page = browse(f"http://rebound.example:{server.port}/docs", tmp_path)
-    assert "host_not_allowed" in page.dom
+def test_dns_rebinding_is_refused(server: RunningServer, browser: Browser):
+    with browser.tab() as tab:
+        tab.open(f"http://rebound.example:{server.port}/docs")
+        assert "host_not_allowed" in tab.text()
 
 
-def test_a_page_of_this_computer_works(server: RunningServer, tmp_path: Path):
-    seen = tried(server, "127.0.0.1", tmp_path)
+def test_a_page_of_this_computer_works(server: RunningServer, browser: Browser):
+    seen = tried(server, "127.0.0.1", browser)
     assert seen == {"read": 200, "trace": 36, "simple": 0, "json": 201, "change": 404, "rebound": 0}
     assert sorted(names(server)) == ["json", "simple"]
