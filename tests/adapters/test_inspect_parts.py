@@ -295,7 +295,9 @@ def test_finished_samples_are_those_whose_last_line_has_scores() -> None:
     line = sample_line(SAMPLE, {}, None)
     failed = {**line, "sample_id": "8"}
     unscored = {"sample_id": "9", "metadata": {}}
-    found = finished_scores([line, failed, {**failed, "error": "x"}, unscored, {**line, "epoch": "1"}])
+    no_value = {"sample_id": "10", "metadata": {"scores": {"judge": {"value": None}}}}
+    lines = [line, failed, {**failed, "error": "x"}, unscored, no_value, {**line, "epoch": "1"}]
+    found = finished_scores(lines)
     assert found == {("7", 2): line}
 
 

@@ -65,7 +65,10 @@ def sample_key(value: object, task: str | None) -> str:
 
 
 def finished_scores(lines: Iterable[JsonObject]) -> dict[tuple[str, int], JsonObject]:
-    """The lines of an earlier run that have scores and no error, by id and epoch (from 1, as Inspect counts)."""
+    """The lines of an earlier run with values of all scores and no error, by id and epoch (from 1, as Inspect counts).
+
+    Inspect's NaN, for a sample that its judge did not score, is no value in the file.
+    """
     found: dict[tuple[str, int], JsonObject] = {}
     for line in lines:
         epoch = line.get("epoch", 0)
@@ -73,7 +76,7 @@ def finished_scores(lines: Iterable[JsonObject]) -> dict[tuple[str, int], JsonOb
         if isinstance(epoch, int):
             key = (str(line.get("sample_id")), epoch + 1)
             found.pop(key, None)  # the last line counts
-            if scores and not line.get("error"):
+            if scores and not line.get("error") and all(map(_has_value, scores.values())):
                 found[key] = line
     return found
 
@@ -102,6 +105,10 @@ def _chat(messages: object) -> Iterator[JsonObject]:
         message = as_object(item) or {}
         if message.get("role") in ("system", "user", "assistant") and isinstance(message.get("content"), str):
             yield {"role": message["role"], "content": message["content"]}
+
+
+def _has_value(score: object) -> bool:
+    return (as_object(score) or {}).get("value") is not None
 
 
 def _kept(score: object) -> JsonObject:

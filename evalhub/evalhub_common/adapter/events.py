@@ -14,7 +14,7 @@ from evalhub_common.adapter.connection import JsonConnection, tls_context
 from evalhub_common.adapter.console import say
 from evalhub_common.adapter.errors import BenchmarkFailed, ConnectionFailed, EventRefused, JobClosed
 from evalhub_common.adapter.job import JobAddress
-from evalhub_common.adapter.json_values import JsonObject, dump
+from evalhub_common.adapter.json_values import JsonObject, dump, finite
 from evalhub_common.adapter.model_errors import error_message
 from evalhub_common.backoff import Backoff
 from evalhub_common.callback_tokens import redact_callback_tokens
@@ -123,7 +123,7 @@ class EventSender:
         samples_file: Path | None,
         warning: str | None,
     ) -> None:
-        """Report the result. All metrics are finite numbers.
+        """Report the result. All metrics are finite numbers; those of ``additional_info`` become null if they are not.
 
         Raises:
             JobClosed, EventRefused: it was not accepted, or the server was unavailable for two minutes.
@@ -132,7 +132,7 @@ class EventSender:
         event["completed_at"] = _now()
         event["metrics"] = dict(metrics)
         event["metrics_schema"] = [{"name": name, "type": "numeric"} for name in metrics]
-        event["additional_info"] = additional_info
+        event["additional_info"] = finite(additional_info)
         if samples_file:
             event["artifacts"] = {"samples": str(samples_file)}
             event["logs_path"] = str(samples_file)

@@ -27,6 +27,17 @@ def dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+def finite(value: object) -> object:
+    """``value`` with None in place of numbers that JSON does not have (NaN and infinities), in arrays and objects too."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in cast("JsonObject", value).items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in cast("list[object]", value)]
+    return value
+
+
 def as_object(value: object) -> JsonObject | None:
     """``value`` if it is a JSON object, else None."""
     return cast("JsonObject", value) if isinstance(value, dict) else None

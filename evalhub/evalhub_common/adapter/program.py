@@ -133,7 +133,7 @@ def _report(adapter: Adapter, run: Run) -> int:
 
         traceback.print_exc(file=sys.stdout)
         failure = UnexpectedError(
-            f"unexpected {type(error).__name__}: {error}. The traceback is in the benchmark's log"
+            f"unexpected {type(error).__name__}: {str(error).rstrip('.')}. The traceback is in the benchmark's log"
         )
     say(f"failed: {failure}")
     run.events.failed(failure)

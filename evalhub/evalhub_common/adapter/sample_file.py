@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from evalhub_common.adapter.json_values import JsonObject, as_object, dump, parse
+from evalhub_common.adapter.json_values import JsonObject, as_object, dump, finite, parse
 
 
 class SampleFile:
@@ -29,13 +29,13 @@ class SampleFile:
         self._file.close()
 
     def write(self, sample: JsonObject) -> None:
-        """Append a sample. Members that are None are left out.
+        """Append a sample. Members that are None are left out; numbers that are not finite become null.
 
         Raises:
             OSError: it cannot be written.
-            ValueError: a number is not finite.
         """
-        self._file.write(dump({name: value for name, value in sample.items() if value is not None}) + "\n")
+        members = {name: finite(value) for name, value in sample.items()}
+        self._file.write(dump({name: value for name, value in members.items() if value is not None}) + "\n")
         self._file.flush()
 
 
