@@ -30,6 +30,7 @@ from evalhub_server.cli.selection import (
     tracker_names,
 )
 from evalhub_server.cli.telemetry import ServerTelemetry
+from evalhub_server.cli.viewer import viewer_parts
 from evalhub_server.engine.baselines import BaselineService, baseline_jobs
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.clock import utc_now
@@ -184,6 +185,7 @@ class Server:
         selected = await self._open_plugins(telemetry)
         engine = await self._open_engine(selected, telemetry)
         metrics = self._metrics(engine, selected, port)
+        viewer = viewer_parts(settings)
         app = make_app(
             settings,
             engine.jobs,
@@ -196,8 +198,8 @@ class Server:
             self.state,
             ComponentChecks(engine.store, engine.supervisor, settings.data_dir),
             engine.credentials,
-            telemetry.wrap_routes,
-            self._on_app_init,
+            [*telemetry.around_routes, *viewer.around_routes],
+            [*self._on_app_init, *viewer.on_app_init],
         )
         self._http = http_server(settings.service, telemetry.wrap(app, settings.host, port), tls=True)
         watchdog = LoopWatchdog()

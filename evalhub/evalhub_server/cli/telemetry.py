@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from litestar.types import ASGIApp
@@ -39,8 +39,8 @@ class ServerTelemetry:
         return self._benchmarks.environment if self._benchmarks else None
 
     @property
-    def wrap_routes(self) -> Callable[[ASGIApp], ASGIApp] | None:
-        return self._requests.wrap_routes if self._requests else None
+    def around_routes(self) -> Sequence[Callable[[ASGIApp], ASGIApp]]:
+        return (self._requests.wrap_routes,) if self._requests else ()
 
     def wrap(self, app: ASGIApp, address: str, port: int) -> ASGIApp:
         """``app`` with a span for each request, or ``app`` itself without tracing."""

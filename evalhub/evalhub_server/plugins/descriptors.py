@@ -35,6 +35,7 @@ RESERVED_SECTIONS = frozenset(
         "service",
         "sidecar",
         "supervisor",
+        "viewer",
     }
 )
 """Sections of the configuration that belong to the server."""

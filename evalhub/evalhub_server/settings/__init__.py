@@ -17,6 +17,7 @@ from evalhub_server.settings.schema import (
     PluginSettings,
     ServiceSettings,
     SupervisorSettings,
+    ViewerSettings,
 )
 from evalhub_server.settings.secrets import SECRET_VARIABLES, Secrets
 from evalhub_server.settings.settings import Settings
@@ -51,6 +52,7 @@ __all__ = [
     "Settings",
     "SidecarSettings",
     "SupervisorSettings",
+    "ViewerSettings",
     "YamlFile",
     "all_keys",
     "bundled_config_dir",

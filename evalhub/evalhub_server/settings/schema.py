@@ -251,6 +251,24 @@ class CatalogSettings(Struct, kw_only=True, frozen=True):
     ] = False
 
 
+class ViewerSettings(Struct, kw_only=True, frozen=True):
+    """Section ``viewer``: the pages below ``/ui``."""
+
+    enabled: Annotated[
+        bool | None,
+        Meta(
+            description="Serve the pages. Default: with `--local`. In a cluster, users and tenants come from the headers that the proxy sets, as for the API.",
+            examples=[True],
+        ),
+    ] = None
+    read_only: Annotated[
+        bool,
+        Meta(
+            description="Serve pages without forms that start, cancel or delete jobs. The API is not affected."
+        ),
+    ] = False
+
+
 CORE_SECTIONS: Mapping[str, type[Struct]] = {
     "service": ServiceSettings,
     "catalog": CatalogSettings,
@@ -262,6 +280,7 @@ CORE_SECTIONS: Mapping[str, type[Struct]] = {
     "prometheus": PrometheusSettings,
     "otel": OtelSettings,
     "sidecar": SidecarSettings,
+    "viewer": ViewerSettings,
 }
 """Section → type; each is a field of :class:`Settings`."""
 

@@ -23,6 +23,7 @@ from evalhub_server.settings.schema import (
     PluginSettings,
     ServiceSettings,
     SupervisorSettings,
+    ViewerSettings,
 )
 from evalhub_server.settings.secrets import MAPPINGS, Secrets
 from evalhub_server.settings.telemetry_sections import OtelSettings, PrometheusSettings
@@ -51,6 +52,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     prometheus: PrometheusSettings = PrometheusSettings()
     otel: OtelSettings = OtelSettings()
     sidecar: SidecarSettings = SidecarSettings()
+    viewer: ViewerSettings = ViewerSettings()
     sections: dict[str, Any] = field(default_factory=dict[str, Any])
     warnings: tuple[Finding, ...] = ()
     locations: Mapping[str, Location] = field(default_factory=dict[str, Location])
@@ -83,6 +85,11 @@ class Settings(Struct, kw_only=True, frozen=True):
     def samples_in_bucket(self) -> bool:
         """Whether samples and artifacts are in a bucket, and not in a folder."""
         return is_s3(self.samples.url)
+
+    @property
+    def has_viewer(self) -> bool:
+        """Whether the pages are served."""
+        return self.local if self.viewer.enabled is None else self.viewer.enabled
 
     @property
     def host(self) -> str:

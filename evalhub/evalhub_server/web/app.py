@@ -86,12 +86,13 @@ def make_app(
     state: ServerState,
     components: ComponentChecks,
     credentials: Credentials | None = None,
-    around_routes: Callable[[ASGIApp], ASGIApp] | None = None,
+    around_routes: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
     on_app_init: Sequence[OnAppInitHandler] = (),
 ) -> ASGIApp:
     """Build the application.
 
-    Without ``credentials`` clients are not authenticated. ``around_routes`` wraps the routes inside the middleware.
+    Without ``credentials`` clients are not authenticated. ``around_routes`` wrap the routes inside the middleware, the
+    innermost first.
     ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins.
     """
     services = Services(
@@ -112,7 +113,9 @@ def make_app(
         logging_config=None,
     )
     prefix = PathPrefix(settings.service, [route.path for route in litestar.routes])
-    routes: ASGIApp = litestar if around_routes is None else around_routes(litestar)
+    routes: ASGIApp = litestar
+    for wrap in around_routes:
+        routes = wrap(routes)
     return RequestMiddleware(
         routes,
         policy,

@@ -69,8 +69,13 @@ class ListState:
         self._tag = list_tag(epoch, changes, request.identity.scope, state)
         self.not_modified = _not_modified(request, self._tag)
 
+    @property
+    def headers(self) -> tuple[Header, Header]:
+        """The headers of a response with that state."""
+        return _headers(self._tag)
+
     def response(self, body: bytes) -> RawResponse:
-        return json_response(body, 200, *_headers(self._tag))
+        return json_response(body, 200, *self.headers)
 
 
 def _not_modified(request: ApiRequest, tag: str) -> RawResponse | None:

@@ -42,6 +42,11 @@ class Query:
         """All values that are not empty."""
         return [value for value in self._values.get(name, ()) if value]
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all parameters."""
+        return list(self._values)
+
     def given(self, name: str) -> bool:
         """Whether the parameter is present, even if it is empty."""
         return name in self._values

@@ -1,0 +1,225 @@
+"""The page of jobs: ``/ui/jobs``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast, get_args
+
+from litestar import route
+from litestar.di import NamedDependency
+from msgspec import Struct
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.job_view import job_summary
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.models.common import State
+from evalhub_server.models.job_page import JobFacet
+from evalhub_server.plugins.storage import JobFacetName, JobQuery, JobSort
+from evalhub_server.viewer.page import Page, PageState, Table, page_response
+from evalhub_server.viewer.page_query import PageQuery
+from evalhub_server.web.request import READ_METHODS, ApiRequest
+from evalhub_server.web.responses import RawResponse
+from evalhub_server.web.services import Services
+
+LABELS = {
+    "model": "model_name",
+    "collection": "collection_id",
+    "provider": "provider_id",
+    "benchmark": "benchmark_id",
+    "experiment": "experiment_name",
+}
+"""The parameters of the page that filter by a label of jobs, with the label."""
+
+FACETS: dict[str, JobFacetName] = {
+    "state": "status",
+    "model": "model_name",
+    "collection": "collection_id",
+    "provider": "provider_id",
+    "benchmark": "benchmark_id",
+    "tag": "tags",
+    "owner": "owner",
+}
+"""The parameters of the page whose values are counted, with the facet of the API."""
+
+PARAMETERS = ("q", "state", "tag", "owner", *LABELS, "since", "sort", "size", "offset")
+SORTS: tuple[JobSort, ...] = get_args(JobSort)
+STATES = tuple(state.value for state in State)
+COLUMNS = (
+    "id",
+    "name",
+    "state",
+    "model",
+    "collection",
+    "benchmarks",
+    "score",
+    "pass",
+    "created_at",
+    "duration_s",
+    "owner",
+    "tags",
+)
+
+
+class JobRow(Struct, kw_only=True, frozen=True):
+    """A job in the table. ``done`` is its share of completed work between 0 and 1; None if unknown."""
+
+    id: str
+    name: str
+    state: str
+    model: str
+    what: str
+    finished: int
+    benchmarks: int
+    done: float | None
+    score: float | None
+    threshold: float | None
+    passed: bool | None
+    created_at: datetime
+    duration_s: float | None
+    owner: str
+    tags: Sequence[str]
+    reason: str
+
+
+class FacetLine(Struct, kw_only=True, frozen=True):
+    """The values of a parameter with their numbers of jobs and the URLs that select them."""
+
+    name: str
+    distinct: int
+    values: Sequence[tuple[str, int, str]]
+
+
+@route("/jobs", http_method=READ_METHODS, include_in_schema=False)
+async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+    """The jobs that the filters select, with their progress and scores."""
+    query = PageQuery(request, PARAMETERS)
+    listed = _listed(query, request.identity.scope)
+    state = PageState(request, query, services)
+    if state.not_modified is not None:
+        return state.not_modified
+    found = await services.jobs.list(listed)
+    facets = await services.jobs.facets.count(listed, list(FACETS.values()))
+    rows = [job_row(job) for job in found.items]
+    end = listed.offset + len(rows)
+    values = {
+        "rows": rows,
+        "total": found.total_count,
+        "first": listed.offset + 1,
+        "last": end,
+        "next": query.url(offset=end) if end < found.total_count else "",
+        "previous": query.url(offset=max(listed.offset - listed.limit, 0) or None) if listed.offset else "",
+        "facets": [_facet_line(query, name, facet) for name, facet in zip(FACETS, facets, strict=True)],
+        "counts": {
+            value.value: value.count for facet in facets if facet.name == "status" for value in facet.values
+        },
+        "filters": [
+            (name, text, query.without(name, text))
+            for name in (*FACETS, "experiment", "q", "since")
+            for text in query.texts(name)
+        ],
+        "sorts": {
+            sort: query.url(sort=f"-{sort}" if query.text("sort") == sort else sort, offset=None)
+            for sort in SORTS
+        },
+        "sort": query.text("sort") or "-created_at",
+    }
+    return await page_response(
+        request,
+        query,
+        Page(
+            name="jobs",
+            title=_title(query),
+            section="/ui/jobs",
+            values=values,
+            data={"total_count": found.total_count, "items": [job_summary(job) for job in found.items]},
+            table=Table(columns=COLUMNS, rows=[_table_row(row) for row in rows]),
+            refresh_s=3 if any(row.state in ("running", "pending") for row in rows) else 15,
+        ),
+        state,
+    )
+
+
+def _listed(query: PageQuery, scope: str | None) -> JobQuery:
+    sort = query.choice("sort", (*SORTS, *(f"-{sort}" for sort in SORTS)), "-created_at")
+    for state in query.text("state").split("|"):
+        if state.removeprefix("!") not in ("", *STATES):
+            raise problems.query_parameter_value_invalid("state", "|".join(STATES))
+    labels = {label: query.terms(name) for name, label in LABELS.items()}
+    return JobQuery(
+        tenant=scope,
+        limit=query.size(),
+        offset=query.integer("offset", 0),
+        status=query.terms("state", negatable=True),
+        tags=query.terms("tag"),
+        owner=query.terms("owner"),
+        labels={label: terms for label, terms in labels.items() if terms is not None},
+        name_prefix=query.text("q"),
+        created_after=query.moment("since"),
+        sort=cast("JobSort", sort.removeprefix("-")),
+        descending=sort.startswith("-"),
+    )
+
+
+def job_row(job: JobRecord) -> JobRow:
+    """A job as a row."""
+    request = job.request
+    planned = job.plan.benchmarks
+    test = job.progress.test
+    if request.collection:
+        what = request.collection.id
+    else:
+        what = planned[0].id if len(planned) == 1 else f"{len(planned)} benchmarks"
+    return JobRow(
+        id=job.id,
+        name=request.name,
+        state=job.state.value,
+        model=request.model.name if request.model else "",
+        what=what,
+        finished=sum(benchmark.state.terminal for benchmark in job.benchmarks),
+        benchmarks=len(job.benchmarks),
+        done=_share_done(job.benchmarks),
+        score=test.score if test else None,
+        threshold=test.threshold if test else None,
+        passed=test.passed if test else None,
+        created_at=job.created_at,
+        duration_s=job.duration_s,
+        owner=job.owner,
+        tags=request.tags,
+        reason=next((b.error.message for b in job.benchmarks if b.error), "") if job.state in FAILED else "",
+    )
+
+
+FAILED = frozenset({State.FAILED, State.PARTIALLY_FAILED})
+
+
+def _share_done(benchmarks: Sequence[BenchmarkRecord]) -> float | None:
+    """The mean share over benchmarks; None if none has reported progress or ended."""
+    shares = [1.0 if b.state.terminal else _share(b) for b in benchmarks]
+    return sum(share or 0.0 for share in shares) / len(shares) if any(s is not None for s in shares) else None
+
+
+def _share(benchmark: BenchmarkRecord) -> float | None:
+    progress = benchmark.progress
+    return min(progress.done / progress.total, 1.0) if progress and progress.total > 0 else None
+
+
+def _facet_line(query: PageQuery, name: str, facet: JobFacet) -> FacetLine:
+    values = [
+        (each.value, each.count, query.url(**{name: each.value, "offset": None}))
+        for each in facet.values[:30]
+    ]
+    return FacetLine(name=name, distinct=facet.distinct, values=values)
+
+
+def _title(query: PageQuery) -> str:
+    words = [f"{name} = {' or '.join(query.text(name).split('|'))}" for name in FACETS if query.text(name)]
+    words += [f"name begins with {query.text('q')}"] if query.text("q") else []
+    return " · ".join(("Jobs", *words))
+
+
+def _table_row(row: JobRow) -> tuple[object, ...]:
+    return (
+        row.id, row.name, row.state, row.model, row.what, row.benchmarks, row.score, row.passed,
+        row.created_at.isoformat(), row.duration_s, row.owner, ", ".join(row.tags),
+    )  # fmt: skip

@@ -1,0 +1,200 @@
+"""Responses of pages: rendered from a template, or the page's data in another format at the same URL and query.
+
+``/ui/jobs`` is HTML, ``/ui/jobs.json`` its data, ``/ui/jobs.csv`` and ``/ui/jobs.md`` the rows of its table, and ``part=live`` the part
+that changes while a job runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct
+
+from evalhub_server import __version__
+from evalhub_server.domain import problems
+from evalhub_server.domain.table_formats import FORMATS
+from evalhub_server.errors import ApiError
+from evalhub_server.viewer.assets import ASSETS, asset_path
+from evalhub_server.viewer.page_query import COMMON, PageQuery
+from evalhub_server.viewer.templating import render
+from evalhub_server.web.conditional import ListState
+from evalhub_server.web.paths import url_prefix
+from evalhub_server.web.query import Query
+from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.responses import Header, RawResponse, encode_present, error_response, raw_response
+from evalhub_server.web.services import Services
+
+HTML = "text/html; charset=utf-8"
+FORMAT_KEY = "evalhub.page_format"
+"""The key of the format that a request for a page wants, in the ASGI scope: ``json``, ``csv`` or ``md``; absent for HTML."""
+
+TABLE_FORMATS = ("csv", "md")
+_SUFFIXES = {b".json": "json", b".csv": "csv", b".md": "md"}
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types evalhub"
+)
+# With no-referrer, browsers would send the origin of a form as "null".
+SECURITY: tuple[Header, ...] = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+SECTIONS = (
+    ("Jobs", "/ui/jobs"),
+    ("Leaderboards", "/ui/leaderboards"),
+    ("Trend", "/ui/trend"),
+    ("Catalogue", "/ui/catalog"),
+    ("Health", "/ui/health"),
+)
+"""Names and paths of the navigation."""
+
+
+class Table(Struct, kw_only=True, frozen=True):
+    """The rows of a page, for ``.csv`` and ``.md``: values, not text for people."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+class Page(Struct, kw_only=True, frozen=True):
+    """What a page shows.
+
+    ``name`` is that of its template: ``{name}.html``, which includes ``{name}_live.html``, the part that changes while a job runs, if
+    it has one. ``title`` names the view in words, most particular first, without the product's name. ``section`` is a path of
+    :data:`SECTIONS`. ``values`` are the variables of the template; ``data`` is the same for ``.json``. ``refresh_s`` is how often
+    an open tab requests the part ``live``; 0 for a page that does not change.
+    """
+
+    name: str
+    title: str
+    section: str
+    values: Mapping[str, Any]
+    data: Any
+    table: Table | None = None
+    refresh_s: int = 0
+
+
+class Site(Struct, frozen=True):
+    """What the layout of every page needs."""
+
+    prefix: str
+    query: PageQuery
+    request_id: str
+    formats: Sequence[str] = ()
+    sections: Sequence[tuple[str, str]] = SECTIONS
+    version: str = __version__
+
+    def url(self, path: str) -> str:
+        """A path of this server as the browser reaches it."""
+        return self.prefix + path
+
+    def asset(self, name: str) -> str:
+        return self.prefix + asset_path(name)
+
+
+class PageFormats:
+    """ASGI middleware: finds the format in the last segment of the path of a page, so that routes do not have to."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path.startswith("/ui/") and not path.endswith(tuple(ASSETS)):
+            for suffix, name in _SUFFIXES.items():
+                if scope["raw_path"].endswith(suffix):
+                    scope["path"] = path[: -len(suffix)]
+                    scope[FORMAT_KEY] = name  # type: ignore[typeddict-unknown-key]  # ours, beside ASGI's own keys
+        await self._app(scope, receive, send)
+
+
+def format_of(request: ApiRequest) -> str:
+    """The format that a request for a page wants; empty for HTML."""
+    scope: Any = request.scope
+    return scope.get(FORMAT_KEY, "")
+
+
+class PageState:
+    """The state of the data of a page before they are read; ``not_modified`` is the response to a browser that has them.
+
+    It is decided by the number of changes of jobs, without a query. ``other`` is the state of anything else that the page shows.
+    """
+
+    def __init__(self, request: ApiRequest, query: PageQuery, services: Services, other: str = "") -> None:
+        look = f"{query.theme} {query.density} {asset_path('viewer.css')} {other}"
+        self.list = ListState(request, services.feed.epoch, services.feed.position, look)
+        self.not_modified = self.list.not_modified
+
+
+async def page_response(
+    request: ApiRequest, query: PageQuery, page: Page, state: PageState | None = None
+) -> RawResponse:
+    """The response with a page in the format of the request. ``state`` gives it an entity tag."""
+    headers = state.list.headers if state is not None else ((b"cache-control", b"private, no-cache"),)
+    match format_of(request):
+        case "json":
+            body = encode_present(page.data)
+            return raw_response(body + b"\n", "application/json", 200, *headers)
+        case ("csv" | "md") as name if page.table is not None:
+            media_type, lines = FORMATS[name]
+            body = b"".join(lines(page.table.columns, page.table.rows))
+            return raw_response(body, media_type, 200, *headers, _inline(request, name))
+        case "":
+            formats = ("json", *(TABLE_FORMATS if page.table is not None else ()))
+            site = Site(url_prefix(request.scope), query, request.trace_id, formats)
+            values = {"site": site, "page": page, "now": datetime.now(UTC), **page.values}
+            template = f"{page.name}_live.html" if query.part else f"{page.name}.html"
+            body = await asyncio.to_thread(render, template, values)
+            return raw_response(body, HTML, 200, *headers, *SECURITY)
+        case name:
+            raise problems.not_found("page", f"{request.scope['path']}.{name}")
+
+
+def error_page(request: ApiRequest, error: ApiError) -> RawResponse:
+    """The page of an error; in other formats than HTML, the error body of the API.
+
+    Of a malformed query it shows all parameters in a form, with the wrong ones marked, and no rows.
+    """
+    if format_of(request):
+        return error_response(error, request.trace_id)
+    values = {
+        "site": Site(url_prefix(request.scope), _Unchecked(request), request.trace_id),
+        "error": error,
+        "status": HTTPStatus(error.status),
+        "fields": {fault.path: fault.message for fault in error.errors},
+    }
+    headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    return raw_response(render("error.html", values), HTML, error.status, NO_STORE, *headers, *SECURITY)
+
+
+NO_STORE: Header = (b"cache-control", b"no-store")
+
+
+class _Unchecked(PageQuery):
+    """The query of a page that refused it."""
+
+    def __init__(self, request: ApiRequest) -> None:
+        Query.__init__(self, request.scope)
+        self.part, self.live, self.theme, self.density = "", False, "auto", "compact"
+        self.path = url_prefix(request.scope) + request.scope["path"]
+
+    @property
+    def given_values(self) -> dict[str, list[str]]:
+        return {name: texts for name, texts in super().given_values.items() if name not in COMMON}
+
+
+def _inline(request: ApiRequest, name: str) -> Header:
+    file = request.scope["path"].removeprefix("/ui/").replace("/", "-")
+    safe = "".join(
+        character for character in file if character.isascii() and (character.isalnum() or character == "-")
+    )
+    return b"content-disposition", f'inline; filename="{safe[:100]}.{name}"'.encode()

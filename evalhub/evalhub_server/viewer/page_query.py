@@ -1,0 +1,71 @@
+"""The query of a page: validated parameters, and links to the same page with other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from evalhub_server.web.paths import url_prefix
+from evalhub_server.web.query import Query
+from evalhub_server.web.request import ApiRequest
+
+COMMON = ("part", "live", "theme", "density")
+"""Parameters of every page: a fragment of it, ``live=off``, and a look that takes precedence over the cookie's."""
+
+PARTS = ("live",)
+SIZES = (50, 100, 200, 500)
+DEFAULT_SIZE = 100
+THEMES = ("auto", "light", "dark")
+DENSITIES = ("compact", "comfortable")
+
+
+class PageQuery(Query):
+    """The query of a page that has the parameters ``names``, beside :data:`COMMON`.
+
+    Raises :class:`ApiError` for another parameter, as all methods do for a malformed value.
+    """
+
+    def __init__(self, request: ApiRequest, names: Sequence[str] = ()) -> None:
+        super().__init__(request.scope)
+        self.allow_only((*names, *COMMON))
+        self.part = self.choice("part", ("", *PARTS), "")
+        self.live = self.choice("live", ("on", "off"), "on") == "on"
+        self.theme = self.choice("theme", THEMES, _cookie(request, "evalhub_theme", THEMES))
+        self.density = self.choice("density", DENSITIES, _cookie(request, "evalhub_density", DENSITIES))
+        self.path = url_prefix(request.scope) + request.scope["path"]
+
+    def size(self) -> int:
+        """The number of rows of a page: one of :data:`SIZES`."""
+        return int(self.choice("size", [str(size) for size in SIZES], str(DEFAULT_SIZE)))
+
+    def url(self, **changes: str | int | None) -> str:
+        """The URL of this page with other parameters; None removes one. Equal views have equal URLs: parameters are sorted."""
+        values = {name: self.texts(name) for name in self.names if name not in COMMON}
+        values |= {name: [] if value is None else [str(value)] for name, value in changes.items()}
+        return with_query(self.path, values)
+
+    def alternate(self, name: str) -> str:
+        """The URL of this view in another format, such as ``json``."""
+        return self.url().replace(self.path, f"{self.path}.{name}", 1)
+
+    def without(self, name: str, value: str) -> str:
+        """The URL of this page without one value of a parameter, and from the first row."""
+        kept = {other: self.texts(other) for other in self.names if other not in (*COMMON, "after", "offset")}
+        kept[name] = [text for text in kept.get(name, []) if text != value]
+        return with_query(self.path, kept)
+
+    @property
+    def given_values(self) -> dict[str, list[str]]:
+        """All values that are not empty, by parameter."""
+        return {name: texts for name in self.names if (texts := self.texts(name))}
+
+
+def with_query(path: str, values: dict[str, list[str]]) -> str:
+    """A path with a query of sorted parameters."""
+    query = urlencode(sorted((name, text) for name, texts in values.items() for text in texts))
+    return f"{path}?{query}" if query else path
+
+
+def _cookie(request: ApiRequest, name: str, allowed: Sequence[str]) -> str:
+    value = request.cookies.get(name, "")
+    return value if value in allowed else allowed[0]

@@ -1,0 +1,145 @@
+// The script of all pages: relative times, live parts, the keyboard. Pages work without it.
+
+const policy = globalThis.trustedTypes?.createPolicy("evalhub", { createHTML: (text) => text });
+const parsed = (text) => new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html");
+
+// Live part: a conditional GET of the same URL with part=live. Hidden tabs request nothing.
+
+const FASTEST_S = 3;
+const SLOWEST_S = 60;
+let tag = "";
+let timer = 0;
+let failures = 0;
+
+function liveUrl() {
+  const url = new URL(location.href);
+  url.searchParams.set("part", "live");
+  url.hash = "";
+  return url;
+}
+
+function schedule() {
+  clearTimeout(timer);
+  const refresh = Number(document.getElementById("live")?.dataset.refresh || 0);
+  if (!refresh || document.hidden) return;
+  timer = setTimeout(update, Math.min(Math.max(refresh, FASTEST_S) * 2 ** failures, SLOWEST_S) * 1000);
+}
+
+async function update() {
+  try {
+    const answer = await fetch(liveUrl(), { headers: tag ? { "If-None-Match": tag } : {}, cache: "no-store" });
+    if (answer.status === 200) {
+      tag = answer.headers.get("etag") || "";
+      patch(parsed(await answer.text()).getElementById("live"));
+    } else if (answer.status !== 304) throw new Error(String(answer.status));
+    if (failures) stale("");
+    failures = 0;
+  } catch {
+    failures = Math.min(failures + 1, 5);
+    stale("Connection lost, retrying. What you see may be out of date.");
+  }
+  schedule();
+}
+
+function stale(text) {
+  let strip = document.getElementById("stale");
+  if (!text) return strip?.remove();
+  if (!strip) {
+    strip = document.createElement("p");
+    strip.id = "stale";
+    strip.className = "notice";
+    document.getElementById("main").prepend(strip);
+  }
+  strip.textContent = text;
+}
+
+// Rows are changed in place and never moved: what is being read stays where it is. New rows are announced by a link.
+function patch(fresh) {
+  const old = document.getElementById("live");
+  if (!fresh || !old) return;
+  old.dataset.refresh = fresh.dataset.refresh;
+  const rows = [...fresh.querySelectorAll("[data-rows] tbody tr[id]")];
+  const table = old.querySelector("[data-rows]");
+  if (!rows.length || !table) {
+    if (!old.contains(document.activeElement) || document.activeElement === document.body) old.replaceWith(fresh);
+    return;
+  }
+  let added = 0;
+  for (const row of rows) {
+    const current = document.getElementById(row.id);
+    if (!current) added += 1;
+    else if (current.innerHTML !== row.innerHTML) replaceCells(current, row);
+  }
+  for (const part of fresh.querySelectorAll("[data-live]")) {
+    const current = old.querySelector(`[data-live="${CSS.escape(part.dataset.live)}"]`);
+    if (current && current.outerHTML !== part.outerHTML && !current.contains(document.activeElement)) current.replaceWith(part);
+  }
+  const notice = document.getElementById("new-rows");
+  if (!added) notice?.remove();
+  else {
+    const link = notice ?? Object.assign(document.createElement("a"), { id: "new-rows", className: "notice", href: location.href });
+    link.textContent = `${added} new · show`;
+    if (!notice) table.closest(".table-box").before(link);
+  }
+}
+
+function replaceCells(row, fresh) {
+  const cells = [...row.children];
+  [...fresh.children].forEach((cell, index) => {
+    const current = cells[index];
+    if (current && current.outerHTML !== cell.outerHTML && !current.contains(document.activeElement)) current.replaceWith(cell);
+  });
+}
+
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : update()));
+schedule();
+
+// Look
+
+const LOOKS = ["auto", "light", "dark"];
+function nextTheme() {
+  const root = document.documentElement;
+  root.dataset.theme = LOOKS[(LOOKS.indexOf(root.dataset.theme) + 1) % LOOKS.length];
+  document.cookie = `evalhub_theme=${root.dataset.theme}; Path=${cookiePath()}; Max-Age=31536000; SameSite=Strict`;
+  announce(`Theme: ${root.dataset.theme}`);
+}
+const cookiePath = () => location.pathname.replace(/\/ui(\/.*)?$/, "/ui");
+
+function announce(text) {
+  document.getElementById("announcement").textContent = text;
+}
+
+// Keyboard: never with modifiers, never in fields.
+
+let selected = -1;
+const rowsOfPage = () => [...document.querySelectorAll("[data-rows] tbody tr")];
+function move(step) {
+  const rows = rowsOfPage();
+  if (!rows.length) return;
+  rows[selected]?.classList.remove("selected");
+  selected = Math.min(Math.max(selected + step, 0), rows.length - 1);
+  rows[selected].classList.add("selected");
+  rows[selected].scrollIntoView({ block: "nearest" });
+  rows[selected].querySelector("a")?.focus({ preventScroll: true });
+}
+
+const KEYS = {
+  j: () => move(1),
+  k: () => move(-1),
+  t: nextTheme,
+  "/": () => document.querySelector("[data-shortcut='/']")?.focus(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
+  if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+  const action = KEYS[event.key];
+  if (!action) return;
+  event.preventDefault();
+  action();
+});
+
+for (const button of document.querySelectorAll("[data-action='theme']")) {
+  button.hidden = false;
+  button.addEventListener("click", nextTheme);
+}

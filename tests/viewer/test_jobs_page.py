@@ -1,0 +1,114 @@
+"""The page of jobs over HTTP."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from harness import Config, RunningServer
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config = Config(tmp_path_factory.mktemp("empty") / "config", local={"max_parallel": 500})
+    config.provider("sleep 600 # waits for the test's own events", "b", "c")
+    with RunningServer(config.folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page_without_jobs(empty: RunningServer) -> str:
+    return empty.get("/ui/jobs")
+
+
+@pytest.fixture(scope="module")
+def server(empty: RunningServer, page_without_jobs: str) -> RunningServer:
+    """A passed job, one that failed, and one that runs."""
+    assert page_without_jobs
+    scored = {"primary_score": {"metric": "acc"}, "pass_criteria": {"threshold": 0.8}}
+    member = {"id": "b", "provider_id": "scripted", **scored}
+    passed = empty.submit(
+        name="alpha", benchmarks=[member], tags=["nightly"], pass_criteria={"threshold": 0.8}
+    )
+    failed = empty.submit("b", name="beta", model={"url": "http://model.test/v1", "name": "m2"})
+    running = empty.submit("b", "c", name="gamma <b>\u202eevil</b>")
+    assert empty.report(passed, "completed", metrics={"acc": 0.874}).status == 204
+    message = {"message": "the backend timed out", "message_code": "x"}
+    assert empty.report(failed, "failed", error_message=message).status == 204
+    assert empty.report(running, "running", progress={"done": 5, "total": 10}).status == 204
+    return empty
+
+
+def rows(page: str) -> list[str]:
+    """The texts of the rows of a page, without markup."""
+    found = re.findall(r'<tr id="job-.*?</tr>', page, re.DOTALL)
+    return [" ".join(html.unescape(re.sub(r"<[^>]+>", " ", row)).split()) for row in found]
+
+
+def test_without_jobs_the_page_says_how_to_start_one(page_without_jobs: str):
+    assert "No jobs yet" in page_without_jobs
+    assert "eval-hub-server run --model-url" in page_without_jobs
+
+
+def test_jobs_are_shown_with_state_score_and_reason(server: RunningServer):
+    gamma, beta, alpha = rows(server.get("/ui/jobs"))
+    assert "✓ completed alpha" in alpha
+    assert "0.874 ≥ 0.800" in alpha
+    assert "✕ failed beta the backend timed out m2" in beta
+    assert "25 % 0/2" in gamma
+
+
+def test_hostile_names_are_neutralised(server: RunningServer):
+    page = server.get("/ui/jobs")
+    assert "\u202e" not in page
+    assert "gamma &lt;b&gt;" in page
+    assert "⟨RLO⟩" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("state=failed", ["beta"]),
+        ("state=failed|completed&sort=name", ["alpha", "beta"]),
+        ("model=m2", ["beta"]),
+        ("tag=nightly", ["alpha"]),
+        ("q=ga", ["gamma"]),
+        ("benchmark=c", ["gamma"]),
+        ("size=50&offset=2", ["alpha"]),
+        ("since=2100-01-01T00:00:00Z", []),
+    ],
+)
+def test_filters_select_rows(server: RunningServer, query: str, names: list[str]):
+    page = server.get(f"/ui/jobs?{query}")
+    assert [name for row in rows(page) for name in ("alpha", "beta", "gamma") if name in row] == names
+    if not names:
+        assert "No job matches" in page
+
+
+def test_applied_filters_can_be_removed_one_by_one(server: RunningServer):
+    page = server.get("/ui/jobs?state=failed&model=m2&sort=name")
+    removals = re.findall(r'class="chip-link" href="([^"]+)"', page)
+    assert [html.unescape(url) for url in removals] == [
+        "/ui/jobs?model=m2&sort=name",
+        "/ui/jobs?sort=name&state=failed",
+    ]
+
+
+def test_facets_count_jobs_and_select_them(server: RunningServer):
+    page = server.get("/ui/jobs")
+    assert '<a href="/ui/jobs?state=failed">failed <span class="count">1</span></a>' in page
+
+
+def test_pages_of_rows_are_linked(server: RunningServer):
+    for number in range(60):
+        server.submit("b", name=f"many {number:02}")
+    first = server.get("/ui/jobs?q=many&size=50&sort=name")
+    assert "1\u201350 of 60" in first
+    (following,) = re.findall(r'rel="next" href="([^"]+)"', first)
+    last = server.get(html.unescape(following))
+    assert "51\u201360 of 60" in last
+    assert re.findall(r'rel="next"', last) == []
+    assert [row.split()[3] for row in rows(last)] == [f"{number}" for number in range(50, 60)]
