@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from evalhub_common.adapter.completions import read_choice
 from evalhub_common.adapter.errors import RequestFailed
 from evalhub_common.adapter.model import Model
 from evalhub_common.adapter.model_client import ModelClient
 from evalhub_common.adapter.model_errors import endpoint_unusable
+from evalhub_common.adapter.model_probe import CHAT_PROMPT
 from evalhub_quickstart import __version__
 from evalhub_quickstart.options import Options
 from evalhub_quickstart.wire import request_body
-
-PROBE_PROMPT = "Reply with the single word: ready"
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class ChatClient(EndpointClient):
             ModelUnusable: the text names the URL, the failure and what to check.
         """
         try:
-            self.complete(PROBE_PROMPT, retry_refused=False)
+            self.complete(CHAT_PROMPT, retry_refused=False)
         except RequestFailed as failure:
             raise endpoint_unusable(failure, self._model, self._model.chat.url) from failure
 
@@ -77,11 +75,7 @@ class ChatClient(EndpointClient):
             RequestFailed: no usable response; the text does not contain the API key.
         """
         body = {**self._fixed_body, "messages": [{"role": "user", "content": prompt}]}
-        answer, attempts = self._client.post(
+        choice, answer, attempts = self._client.complete(
             self._model.chat, body, seed=f"{self._seed} {prompt}", retry_refused=retry_refused
         )
-        choice = read_choice(answer.body, chat=True)
-        if choice is None:
-            problem = "it answered 200, but not with a chat completion (no choices[0].message)"
-            raise self._client.failure(problem, answer, attempts)
         return Completion(choice.text, answer.elapsed_s, attempts, choice.output_tokens)

@@ -180,9 +180,15 @@ def test_something_else_behind_the_address_is_refused() -> None:
         model = read_model({"name": "m", "url": site.url}, {})
         with (
             client_of(model) as client,
-            pytest.raises(ModelUnusable, match="but not with a completion: <html>"),
+            pytest.raises(
+                ModelUnusable, match=r"but not with a chat completion \(no choices\[0\]\.message\): <html>"
+            ),
         ):
             Probe(client, model, "task", None).generation("chat")
+        with client_of(model) as client, pytest.raises(ModelUnusable) as found:
+            Probe(client, model, "task", "twin").prompt_logprobs()
+        assert "not with a completion" in str(found.value)
+        assert "twin" not in str(found.value)
         site.reset(lambda _: error_answer(404, "no route"))
         with client_of(model) as client, pytest.raises(ModelUnusable, match="is /v1 missing"):
             Probe(client, model, "task", None).prompt_logprobs()

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from evalhub_adapters.lm_eval_adapter.logprobs import Token, continuation_score, read_prompt_tokens
+from evalhub_adapters.lm_eval_adapter.logprobs import continuation_score
 from evalhub_adapters.lm_eval_adapter.request_bodies import (
     generation_body,
-    prompt_body,
     read_text,
     request_key,
 )
 from evalhub_common.adapter.model import Model, read_model
 from evalhub_common.adapter.model_client import ModelClient
+from evalhub_common.adapter.prompt_tokens import Token, prompt_body, read_prompt_tokens
 from harness.model_server import MODEL, Kind, ModelServer, scored, tokenize
 
 CHAT = [{"role": "user", "content": "hi"}]

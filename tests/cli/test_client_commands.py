@@ -19,6 +19,8 @@ from evalhub_server.plugins import JobFacetName
 from harness import Config, RunningServer, free_port, processes_with, wait_until
 from harness.answering import AnsweringServer, Reply
 from harness.config import steps_command
+from harness.model_server import Kind, ModelServer
+from harness.quickstart import error_answer
 from harness.released import ReleasedServer, error
 from harness.server import API
 from harness.terminal import run_in_terminal
@@ -117,40 +119,65 @@ def test_run_of_a_collection_passes_parameters_on(env: dict[str, str]):
     assert [each["parameters"] for each in job["collection"]["benchmarks"]] == [{"num_examples": 3}] * 2
 
 
-NO_LOGPROBS = {"choices": [{"text": "x", "logprobs": None}]}
-ONE_LOGPROB = {"choices": [{"text": "x", "logprobs": {"token_logprobs": [-1.0]}}]}
-PROMPT_LOGPROBS = {"choices": [{"text": "x", "logprobs": {"token_logprobs": [None, -1.0, -2.0]}}]}
+def notes_of_run(env: dict[str, str], url: str, name: str = "test-model", **variables: str) -> list[str]:
+    """The notes of a run whose benchmark needs log-probabilities of prompts and test data."""
+    done = command({**env, **variables}, "run", "--model", f"{name}={url}", "-b", "demanding/needy")
+    assert done.returncode == 0
+    *notes, last = done.stderr.splitlines()
+    assert last == "Note: needy needs test data of your own."
+    return notes
+
+
+TWIN = "; 'generating' has the same questions for chat endpoints."
+
+
+@pytest.mark.parametrize("kind", ["vllm", "ollama", "llama.cpp", "null"])
+def test_run_names_what_the_endpoint_lacks_before_it_submits(env: dict[str, str], kind: Kind):
+    with ModelServer(kind, api_key="k") as endpoint:
+        notes = notes_of_run(env, endpoint.url, OPENAI_API_KEY="k")  # the adapters, too, add /v1
+    if kind == "vllm":
+        assert not notes
+        return
+    (note,) = notes
+    assert note.startswith("Note: needy cannot run: it needs the log-probabilities of prompts")
+    assert note.endswith(f"which {endpoint.url} does not return{TWIN}")
+
+
+def test_run_takes_a_refused_request_for_missing_log_probabilities_if_the_endpoint_can_chat(
+    env: dict[str, str],
+):
+    with ModelServer() as endpoint:
+        endpoint.fail(1, 501)
+        (note,) = notes_of_run(env, endpoint.base)
+    assert "cannot run" in note
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "expected"),
+    ("answer", "name", "fault"),
     [
-        (200, PROMPT_LOGPROBS, ""),
-        (200, ONE_LOGPROB, "cannot run"),
-        (200, NO_LOGPROBS, "cannot run"),
-        (404, {}, "cannot run"),
-        (401, {}, "which vLLM returns"),
-        (200, "no object", "cannot run"),
+        (Reply(200, b"<html>"), "test-model", "it answered 200, but not with a completion"),
+        (error_answer(401, "no key"), "test-model", "it answered 401: no key. Check the credentials"),
+        (None, "wrong", "does the endpoint serve a model named 'wrong'?"),
     ],
 )
-def test_run_names_what_the_endpoint_lacks_before_it_submits(
-    env: dict[str, str], status: int, answer: Any, expected: str
+def test_run_names_an_endpoint_that_cannot_be_used_before_it_submits(
+    env: dict[str, str], answer: Reply | None, name: str, fault: str
 ):
-    reply = Reply(status, json.dumps(answer).encode())
-    with AnsweringServer(lambda _: reply) as endpoint:
-        model = ("--model", f"m={endpoint.url}")  # the adapters, too, add /v1
-        done = command({**env, "OPENAI_API_KEY": "k"}, "run", *model, "-b", "demanding/needy")
-        (probe,) = endpoint.requests
-    assert done.returncode == 0
-    assert (probe.path, probe.header("Authorization")) == ("/v1/completions", ["Bearer k"])
-    assert probe.document["echo"] is True
-    notes = done.stderr.splitlines()
-    assert notes[-1] == "Note: needy needs test data of your own."
-    if not expected:
-        assert len(notes) == 1
-    else:
-        assert expected in notes[0]
-        assert notes[0].endswith("; 'generating' has the same questions for chat endpoints.")
+    with ModelServer() as endpoint:
+        if answer is not None:
+            endpoint.answer = lambda _: answer
+        first, second = notes_of_run(env, endpoint.base, name)
+    assert first.startswith("Note: from this computer, the model endpoint http://localhost:")
+    assert fault in first
+    assert second.startswith("Note: needy needs the log-probabilities of prompts")
+    assert second.endswith(TWIN)
+
+
+def test_run_names_a_model_url_that_cannot_be_used_before_it_submits(env: dict[str, str]):
+    first, _ = notes_of_run(env, "localhost:1234/v1")
+    assert first == (
+        "Note: from this computer, model.url cannot be used: it must be an absolute URL such as http://127.0.0.1:8000/v1."
+    )
 
 
 def test_run_exits_with_1_if_a_job_failed_or_failed_in_part(env: dict[str, str]):

@@ -219,7 +219,7 @@ def test_failed_requests_are_counted_by_cause(job: JobDirectory, callback: Callb
         "the stream ended before the answer was complete",
         "the stream ended with an error: out of memory",
         None,
-        "it answered 200, but neither with a stream nor with a chat completion: hello",
+        "it answered 200, but not with a chat completion (no choices[0].message): hello",
         None,
     ]
     assert samples[0]["metrics"] == {"success_rate": 0}

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 
-from evalhub_common.adapter.completions import read_choice
 from evalhub_common.adapter.errors import ModelUnusable, RequestFailed
 from evalhub_common.adapter.json_values import JsonObject, dump
 from evalhub_common.adapter.model import Model
@@ -77,12 +76,7 @@ class Answers:
     def _request(self, messages: Messages, seed: str) -> str | None:
         body = {**self._settings, "messages": messages}
         try:
-            answer, attempts = self._client.post(self._model.chat, body, seed=seed)
-            choice = read_choice(answer.body)
-            if choice is None:
-                raise self._client.failure(
-                    "it answered 200, but not with a chat completion", answer, attempts
-                )
+            choice, _, _ = self._client.complete(self._model.chat, body, seed=seed)
         except RequestFailed as failure:
             if failure.status in REFUSED:
                 return None

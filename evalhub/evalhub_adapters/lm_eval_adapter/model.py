@@ -14,17 +14,17 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from evalhub_adapters.lm_eval_adapter.calls import Call, CallRunner, Value
-from evalhub_adapters.lm_eval_adapter.logprobs import continuation_score, read_prompt_tokens
+from evalhub_adapters.lm_eval_adapter.logprobs import continuation_score
 from evalhub_adapters.lm_eval_adapter.parameters import Parameters
 from evalhub_adapters.lm_eval_adapter.request_bodies import (
     generation_body,
-    prompt_body,
     read_text,
     request_key,
     stop_sequences,
 )
 from evalhub_common.adapter.json_values import JsonObject
 from evalhub_common.adapter.model import Model
+from evalhub_common.adapter.prompt_tokens import prompt_body, read_prompt_tokens
 
 _Reader = Callable[[bytes], Value | None]
 _Maker = Callable[[Instance, int], Call]

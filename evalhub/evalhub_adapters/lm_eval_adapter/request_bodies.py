@@ -53,19 +53,6 @@ def stop_sequences(until: object) -> list[str]:
     return [text for text in found if isinstance(text, str) and text]
 
 
-def prompt_body(model: Model, prompt: str, seed: int) -> JsonObject:
-    """The body of a request for the log-probabilities of a prompt's tokens."""
-    return {
-        "model": model.name,
-        "prompt": prompt,
-        "temperature": 0,
-        "max_tokens": 1,
-        "logprobs": 1,
-        "seed": seed,
-        "echo": True,
-    }
-
-
 def request_key(body: JsonObject, repeat: int) -> str:
     """A short name of a request: equal for equal requests. ``repeat`` counts the equal requests of one sample, from 0."""
     digest = hashlib.sha256(dump(body).encode()).hexdigest()[:32]

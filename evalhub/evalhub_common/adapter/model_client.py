@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from evalhub_common.adapter.completions import Choice, read_choice
 from evalhub_common.adapter.connection import Answer, JsonConnection, Target, tls_context
 from evalhub_common.adapter.errors import ConnectionFailed, JobInvalid, RequestFailed
 from evalhub_common.adapter.json_values import JsonObject, dump
@@ -105,6 +106,24 @@ class ModelClient:
             if last or not (answer.status == 429 or answer.status >= 500):
                 raise self.failure(f"it answered {answer.status}", answer, attempt)
             time.sleep(retry_delay_s(attempt, answer.retry_after, jitter))
+
+    def complete(
+        self, target: Target, body: JsonObject, *, seed: str = "", retry_refused: bool = True
+    ) -> tuple[Choice, Answer, int]:
+        """Send one request for a text, as :meth:`post`; returns the first choice, the answer and the attempts.
+
+        A body with ``messages`` needs a chat completion, any other one a completion. Raises as :meth:`post`.
+        """
+        answer, attempts = self.post(target, body, seed=seed, retry_refused=retry_refused)
+        return self.choice(answer, attempts, chat="messages" in body), answer, attempts
+
+    def choice(self, answer: Answer, attempts: int, *, chat: bool) -> Choice:
+        """The first choice of an answer. Raises RequestFailed if the answer is no chat completion, or no completion."""
+        choice = read_choice(answer.body, chat=chat)
+        if choice is None:
+            kind = "chat completion (no choices[0].message)" if chat else "completion (no choices[0].text)"
+            raise self.failure(f"it answered 200, but not with a {kind}", answer, attempts)
+        return choice
 
     def failure(self, problem: str, answer: Answer, attempt: int) -> RequestFailed:
         """An error about an answer, with the endpoint's own message."""

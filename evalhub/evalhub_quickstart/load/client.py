@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from evalhub_common.adapter.completions import read_choice
 from evalhub_common.adapter.connection import Answer
 from evalhub_common.adapter.errors import RequestFailed
 from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, parse_object
 from evalhub_common.adapter.model import Model
 from evalhub_common.adapter.model_errors import endpoint_unusable
-from evalhub_quickstart.client import PROBE_PROMPT, EndpointClient
+from evalhub_common.adapter.model_probe import CHAT_PROMPT
+from evalhub_quickstart.client import EndpointClient
 from evalhub_quickstart.load.options import LoadOptions
 
 _REFUSED = (400, 422)
@@ -76,13 +76,13 @@ class LoadClient(EndpointClient):
         for mode in (Mode.USAGE, Mode.STREAM):
             self.mode = mode
             try:
-                self.send(PROBE_PROMPT)
+                self.send(CHAT_PROMPT)
                 return
             except RequestFailed as failure:
                 if failure.status not in _REFUSED:
                     raise
         self.mode = Mode.WHOLE
-        self.send(PROBE_PROMPT)
+        self.send(CHAT_PROMPT)
 
     def send(self, prompt: str) -> Timed:
         """Send one prompt.
@@ -95,10 +95,7 @@ class LoadClient(EndpointClient):
         return self._streamed(answer) if answer.lines else self._whole(answer)
 
     def _whole(self, answer: Answer) -> Timed:
-        choice = read_choice(answer.body, chat=True)
-        if choice is None:
-            problem = "it answered 200, but neither with a stream nor with a chat completion"
-            raise self._client.failure(problem, answer, 1)
+        choice = self._client.choice(answer, 1, chat=True)
         usage = as_object(parse_object(answer.body).get("usage")) or {}
         return Timed(
             text=choice.text,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
 
-from evalhub_common.adapter.errors import JobInvalid
-from evalhub_common.adapter.model import COMPLETIONS_PATH, base_target
+from evalhub_common.adapter.errors import BenchmarkFailed
+from evalhub_common.adapter.model import read_model
+from evalhub_common.adapter.model_client import ModelClient
+from evalhub_common.adapter.model_probe import probe_prompt_logprobs
+from evalhub_server import __version__
 from evalhub_server.client import Client, ClientError
 from evalhub_server.client.resources import Json
 from evalhub_server.domain.requirements import requirement_texts, twin_text
@@ -32,63 +31,46 @@ def requirement_notes(client: Client, requests: Sequence[Json]) -> list[str]:
         benchmarks: list[Json] = client.jobs.check(requests[0]).get("benchmarks", [])
     except ClientError:
         return []
-    urls = {model["url"]: model["name"] for each in requests if (model := each["model"]).get("url")}
-    lacking = _lacking(urls) if any(_LOGPROBS in b.get("requires", ()) for b in benchmarks) else None
-    return list(dict.fromkeys(note for benchmark in benchmarks for note in _notes(benchmark, lacking)))
+    probes: list[_Probed] = []
+    if any(_LOGPROBS in benchmark.get("requires", ()) for benchmark in benchmarks):
+        models = {repr(model): model for each in requests if (model := each["model"]).get("url")}
+        probes = [_probe(model) for model in models.values()]
+    notes = [note for benchmark in benchmarks for note in _notes(benchmark, probes)]
+    return list(dict.fromkeys([*(each.fault for each in probes if each.fault), *notes]))
 
 
-def _notes(benchmark: Json, lacking: list[str] | None) -> Iterator[str]:
-    """The lines of a benchmark. ``lacking``: the endpoints without log-probabilities of prompts, None if that is unknown."""
+@dataclass(frozen=True)
+class _Probed:
+    """What an endpoint returned. ``has_logprobs`` is None if it cannot be used from here; ``fault`` is then a sentence about it."""
+
+    url: str
+    has_logprobs: bool | None
+    fault: str = ""
+
+
+def _probe(model: Json) -> _Probed:
+    """Probe an endpoint as the adapters do."""
+    url: str = model["url"]
+    try:
+        found = read_model(model, os.environ)
+        agent = f"eval-hub-server/{__version__}"
+        with ModelClient(found, user_agent=agent, timeout_s=PROBE_TIMEOUT_S, max_retries=0) as client:
+            return _Probed(url, probe_prompt_logprobs(client, found) is None)
+    except BenchmarkFailed as error:
+        end = "" if str(error).endswith((".", "?")) else "."
+        return _Probed(url, None, f"from this computer, {error}{end}")
+
+
+def _notes(benchmark: Json, probes: Sequence[_Probed]) -> Iterator[str]:
+    """The lines of a benchmark; ``probes`` are those of its endpoints."""
     requires, twin = benchmark.get("requires", []), benchmark.get("generating_twin", "")
-    if lacking is not None:
+    if probes and all(each.has_logprobs is not None for each in probes):
+        lacking = [each.url for each in probes if not each.has_logprobs]
         requires = [name for name in requires if name != _LOGPROBS]
         if lacking and requires != benchmark.get("requires"):
-            urls = ", ".join(lacking)
             yield (
                 f"{benchmark['id']} cannot run: it needs the log-probabilities of prompts (completions with echo and logprobs),"
-                f" which {urls} does not return{twin_text(twin)}."
+                f" which {', '.join(lacking)} does not return{twin_text(twin)}."
             )
     for text in requirement_texts(requires, twin):
         yield f"{benchmark['id']} {text}."
-
-
-def _lacking(models: dict[str, str]) -> list[str] | None:
-    """The endpoints that return no log-probabilities of prompts; None if a probe failed."""
-    answers = {url: returns_prompt_logprobs(url, name) for url, name in models.items()}
-    return None if None in answers.values() else [url for url, answer in answers.items() if not answer]
-
-
-def returns_prompt_logprobs(url: str, model: str) -> bool | None:
-    """Whether an endpoint returns log-probabilities of a prompt's tokens; None if it cannot be reached or used from here."""
-    body: Json = {
-        "model": model,
-        "prompt": "One two three four",
-        "max_tokens": 1,
-        "echo": True,
-        "logprobs": 1,
-    }
-    headers = {"Content-Type": "application/json"}
-    if key := os.environ.get("OPENAI_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-    try:
-        target = base_target(url)
-        query = f"?{target.query}" if target.query else ""
-        request = urllib.request.Request(  # noqa: S310  http or https, see base_target
-            f"{target.url}{COMPLETIONS_PATH}{query}", json.dumps(body).encode(), headers
-        )
-        with urllib.request.urlopen(request, timeout=PROBE_TIMEOUT_S) as response:  # noqa: S310
-            answer: Any = json.load(response)
-    except urllib.error.HTTPError as error:
-        return False if error.code in (400, 404, 405, 422, 501) else None
-    except (JobInvalid, OSError, http.client.HTTPException, ValueError):
-        return None
-    return len(_prompt_logprobs(answer)) > 1
-
-
-def _prompt_logprobs(answer: Any) -> list[float]:
-    """The log-probabilities of the prompt's tokens; a server that ignores ``echo`` returns at most one, of the answer."""
-    try:
-        found = cast("list[Any]", answer["choices"][0]["logprobs"]["token_logprobs"])
-        return [value for value in found if isinstance(value, int | float)]
-    except (KeyError, IndexError, TypeError):
-        return []
