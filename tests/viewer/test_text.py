@@ -86,7 +86,7 @@ def test_a_chip_has_the_full_name():
 
 
 def test_a_badge_counts_invisible_characters_but_not_visible_symbols():
-    assert cell(f"a{RLO}b{TAGS}\x1b").endswith('<span class="badge invisible">8 invisible characters</span>')
+    assert cell(f"a{RLO}b{TAGS}\x1b").endswith('<span class="invisible-badge">8 invisible characters</span>')
     assert ">1 invisible character<" in cell(ZWSP)
     assert "badge" not in cell("a\x1b\u00e9")
     assert not invisible_badge(0)

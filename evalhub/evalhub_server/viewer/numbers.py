@@ -14,7 +14,7 @@ from markupsafe import Markup
 from evalhub_server.domain.statistics.results import ScoreSummary
 
 MISSING = Markup(
-    '<span class="missing"><span aria-hidden="true">–</span>'
+    '<span class="missing muted"><span aria-hidden="true">–</span>'
     '<span class="visually-hidden">not reported</span></span>'
 )
 MINUS = "\N{MINUS SIGN}"

@@ -94,7 +94,7 @@ def invisible_badge(count: int) -> Markup:
     if not count:
         return Markup()
     noun = "character" if count == 1 else "characters"
-    return Markup('<span class="badge invisible">{:,} invisible {}</span>').format(count, noun)
+    return Markup('<span class="invisible-badge">{:,} invisible {}</span>').format(count, noun)
 
 
 def omitted_note(count: int) -> Markup:
@@ -102,7 +102,7 @@ def omitted_note(count: int) -> Markup:
     if count <= 0:
         return Markup()
     noun = "character" if count == 1 else "characters"
-    return Markup('<span class="omitted">… {:,} more {}</span>').format(count, noun)
+    return Markup('<span class="omitted muted">… {:,} more {}</span>').format(count, noun)
 
 
 def _isolated(shown: Shown, omitted: int) -> Markup:
