@@ -74,13 +74,13 @@ def trend(
     parts += [
         text(across.position(tick.value), bottom + 16, tick.label, "tick", "middle") for tick in across.ticks
     ]
+    heights = [upward.position(each.points[-1].value or 0.0) for each in drawn]
     if limit is not None:
-        y = upward.position(limit)
-        parts += [
-            line(LEFT, y, right, y, "threshold"),
-            text(LEFT + 4, y - 4, f"threshold {numbers.score(limit)}", "note"),
-        ]
-    labels = _spread([upward.position(each.points[-1].value or 0.0) for each in drawn])
+        heights.append(upward.position(limit))
+        parts.append(line(LEFT, heights[-1], right, heights[-1], "threshold"))
+    labels = _spread(heights)
+    if limit is not None:
+        parts.append(text(right + 12, labels[-1] + 4, f"threshold {numbers.score(limit)}", "note"))
     for index, each in enumerate(drawn):
         located = [(across.position(places[point.at]), point) for point in each.points]
         content = [*_lines(located, upward), *_breaks(located, bottom)]
