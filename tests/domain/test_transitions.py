@@ -35,6 +35,7 @@ from evalhub_server.errors import ApiError
 from evalhub_server.models.common import GitRef, Message, PrimaryScore, State, TestDataRef
 from evalhub_server.models.event import BenchmarkEvent, EventMetricSchema, JobMeta
 from evalhub_server.models.job import BenchmarkRef, CollectionRef, JobRequest, MetricSchema, Model
+from evalhub_server.models.provider import MetricProperties
 from evalhub_server.testing.builders import a_job
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -666,6 +667,41 @@ def test_an_adapters_own_warning_stays_beside_that_about_the_missing_metric() ->
 @pytest.mark.parametrize("status", ["running", "failed"])
 def test_only_a_completed_benchmark_is_warned_about_a_missing_metric(status: str) -> None:
     assert after(a_scored_job(), an_event(status, metrics={"loss": 1})).benchmarks[0].warning is None
+
+
+def a_job_with_aliases(**aliases: str) -> JobRecord:
+    properties = tuple(MetricProperties(metric=name, alias_of=other) for name, other in aliases.items())
+    planned = replace(a_scored_job().plan.benchmarks[0], metric_properties=properties)
+    return with_changes(a_job(), plan=JobPlan(benchmarks=(planned,)))
+
+
+def test_a_metric_that_the_provider_lists_under_another_name_is_scored() -> None:
+    event = an_event("completed", metrics={"all.em": 0.75, "all.em_stderr": 0.1, "acc_norm": 0.5})
+    reported = event.metrics
+    job = after(a_job_with_aliases(acc="em", em="all.em", acc_norm="em", f1="all.f1"), event)
+    result = job.benchmarks[0].result
+    assert result is not None
+    assert result.metrics == reported | {"acc": 0.75, "acc_stderr": 0.1, "em": 0.75, "em_stderr": 0.1}
+    assert result.test is not None
+    assert (result.test.primary_score_metric, result.test.primary_score, result.test.passed) == (
+        "acc",
+        0.75,
+        True,
+    )
+    assert job.benchmarks[0].warning is None
+    assert after(job, event) is job
+
+
+def test_running_metrics_have_the_names_that_the_provider_lists() -> None:
+    job = after(a_job_with_aliases(acc="em"), an_event("running", metrics={"em": 0.5}))
+    assert job.benchmarks[0].running_metrics == {"em": 0.5, "acc": 0.5}
+
+
+def test_names_that_stand_for_each_other_add_nothing() -> None:
+    event = an_event("completed", metrics={"f1": 1})
+    result = after(a_job_with_aliases(acc="em", em="acc"), event).benchmarks[0].result
+    assert result is not None
+    assert result.metrics == {"f1": 1}
 
 
 # --- refused events --------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from evalhub_server.domain.benchmark_progress import merged_progress
 from evalhub_server.domain.job_changes import with_benchmark
 from evalhub_server.domain.job_state import with_derived_state
 from evalhub_server.domain.k8s_labels import label_value
+from evalhub_server.domain.metric_names import with_listed_names
 from evalhub_server.domain.plain_text import message_of_adapter, plain_text
 from evalhub_server.domain.planning import is_new_sha
 from evalhub_server.domain.record import (
@@ -130,13 +131,15 @@ def _merged(
         started_at = earlier_of(started_at, completed_at)
     elif state.terminal:
         completed_at = later_of(benchmark.completed_at or timestamp(now), started_at)
-    result = _result(job, benchmark, event) if state.terminal else benchmark.result
+    planned = job.plan.benchmarks[benchmark.index]
+    metrics = with_listed_names(event.metrics, planned.metric_properties)
+    result = _result(planned, benchmark, event, metrics) if state.terminal else benchmark.result
     error = message_of_adapter(event.error_message) or benchmark.error
     if state is State.FAILED and benchmark.refused and error:
         error = _with_refusal(error, diagnosis.refusal_text(benchmark.refused))
     warning = message_of_adapter(event.warning_message) or _remaining_warning(benchmark, state)
     if state is State.COMPLETED and result is not None:
-        warning = _combined(warning, missing_score(job.plan.benchmarks[benchmark.index], result.metrics))
+        warning = _combined(warning, missing_score(planned, result.metrics))
     return replace(
         benchmark,
         state=state,
@@ -149,19 +152,21 @@ def _merged(
         progress=benchmark.progress
         if benchmark.state.terminal
         else merged_progress(benchmark.progress, event.progress, now),
-        running_metrics=_running_metrics(benchmark, event, state),
+        running_metrics=_running_metrics(benchmark, metrics, state),
     )
 
 
-def _running_metrics(benchmark: BenchmarkRecord, event: BenchmarkEvent, state: State) -> Json:
+def _running_metrics(benchmark: BenchmarkRecord, metrics: Json, state: State) -> Json:
     if state is State.COMPLETED:
         return {}
-    return event.metrics or benchmark.running_metrics if state is State.RUNNING else benchmark.running_metrics
+    return metrics or benchmark.running_metrics if state is State.RUNNING else benchmark.running_metrics
 
 
-def _result(job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent) -> ResultRecord:
+def _result(
+    planned: PlannedBenchmark, benchmark: BenchmarkRecord, event: BenchmarkEvent, metrics: Json
+) -> ResultRecord:
     known = benchmark.result or ResultRecord()
-    metrics = event.metrics or known.metrics
+    metrics = metrics or known.metrics
     return ResultRecord(
         metrics=metrics,
         # Converted to the base class: the event's subclass would not equal the record that a storage returns.
@@ -171,7 +176,7 @@ def _result(job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent) -
         artifacts=event.artifacts or known.artifacts,
         mlflow_run_id=event.mlflow_run_id or known.mlflow_run_id,
         logs_path=event.logs_path or known.logs_path,
-        test=benchmark_test(job.plan.benchmarks[benchmark.index], metrics),
+        test=benchmark_test(planned, metrics),
     )
 
 

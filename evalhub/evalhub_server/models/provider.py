@@ -61,8 +61,8 @@ class MetricProperties(Struct, kw_only=True, frozen=True, omit_defaults=True):
     is ``mean`` (the default) if the score is the mean of the samples' scores, ``other`` if it is not: comparisons then give
     no interval or verdict. ``sample_metric`` is the metric's name in samples, by default the same name.
     ``lower_is_better`` is for metrics other than the primary one, whose ``primary_score`` has it.
-    ``alias_of`` is the framework's name of the metric, if the benchmark lists it under another one. ``filter`` is the
-    framework's filter, which extracts the answer, if the metric is reported for several of them.
+    ``alias_of`` is the name under which the metric is reported, if the benchmark lists it under another one: a result
+    without the metric gets that one's value. ``filter`` is the framework's filter, which extracts the answer, if the metric is reported for several of them.
     """
 
     metric: Annotated[str, REQUIRED] = ""
