@@ -41,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
             folder: Path = options.wheels or Path(temporary)
             wheels = {name: Wheel.open(download(name, folder)) for name in source.packages}
             table = Table.load(provider_id)
-            benchmarks = with_released(provider_id, source.read(wheels, table), table)
+            benchmarks = [
+                benchmark.reported(source.framework.reported)
+                for benchmark in with_released(provider_id, source.read(wheels, table), table)
+            ]
             version = wheels[source.framework.package].version
             text = provider_file(source.framework, version, table.head, benchmarks)
             (options.output / "providers").mkdir(exist_ok=True)

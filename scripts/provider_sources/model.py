@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 #: Metrics that are fractions between 0 and 1. Only these get a threshold: 0.5 is meaningless for a perplexity.
@@ -46,11 +47,16 @@ class Framework:
     title: str
     licence: str
     thresholds: str = "this project's starting points, not the framework's judgement"
+    reported: Callable[[str], str] = str
+    """The name under which the community's adapter reports a metric of the framework."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What is known of a metric: see ``MetricProperties`` of the server. ``mean``: the score is the mean over samples."""
+    """What is known of a metric: see ``MetricProperties`` of the server. ``mean``: the score is the mean over samples.
+
+    ``alias_of`` is the framework's name of the metric, ``reported_as`` its adapter's.
+    """
 
     name: str
     range: tuple[float, float] | None = None
@@ -58,6 +64,7 @@ class Metric:
     lower_is_better: bool = False
     alias_of: str = ""
     filter: str = ""
+    reported_as: str = ""
 
     @classmethod
     def named(cls, name: str, **facts: Any) -> Metric:
@@ -72,7 +79,7 @@ class Metric:
             "aggregation": None if self.mean else "other",
             "sample_metric": self.alias_of,
             "lower_is_better": self.lower_is_better,
-            "alias_of": self.alias_of,
+            "alias_of": self.alias_of or self.reported_as,
             "filter": self.filter,
         }
         known = {key: value for key, value in facts.items() if value}
@@ -103,6 +110,20 @@ class Benchmark:
     groups: str = ""
     properties: tuple[Metric, ...] = ()
     score_ranges: tuple[tuple[str, str], ...] = ()
+
+    def reported(self, names: Callable[[str], str]) -> Benchmark:
+        """The benchmark with the ``names`` under which its adapter reports metrics that have another name here."""
+        known = {metric.name: metric for metric in self.properties}
+        for name in self.metrics:
+            metric = known.get(name, Metric.named(name))
+            if names(name) != name and not metric.alias_of:
+                known[name] = replace(metric, reported_as=names(name))
+        reported = [metric.reported_as for metric in known.values() if metric.reported_as]
+        return replace(
+            self,
+            metrics=tuple(dict.fromkeys((*self.metrics, *reported))),
+            properties=tuple(known.values()),
+        )
 
     def entry(self) -> dict[str, Any]:
         """Return the entry for the provider file, with its keys in reading order.

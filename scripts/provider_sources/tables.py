@@ -23,6 +23,9 @@ class Table:
     ``aliases`` maps ids to the benchmarks that they are other names of, ``metric_aliases`` names of metrics to candidates among
     the framework's own. ``descriptions``, ``requires``, ``defaults`` (parameters) and ``metrics`` (of tasks in Python) are by
     id; ``twins`` maps ids to the generating twin.
+
+    ``also`` are ids that the adapter of the community knows, each with the benchmark that it is another name of. ``newer`` and ``first_step`` are profiles of load tests that the adapter of the community lacks, and those of which it reports the
+    first of several steps.
     """
 
     head: str = ""
@@ -42,6 +45,9 @@ class Table:
     twins: dict[str, str] = field(default_factory=dict[str, str])
     filters: dict[str, str] = field(default_factory=dict[str, str])
     metrics: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    also: dict[str, str] = field(default_factory=dict[str, str])
+    newer: list[str] = field(default_factory=list[str])
+    first_step: list[str] = field(default_factory=list[str])
 
     @classmethod
     def load(cls, provider_id: str) -> Table:

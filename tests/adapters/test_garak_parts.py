@@ -55,6 +55,12 @@ def test_the_probes_of_a_benchmark(
     assert select_probes(benchmark_id, probes, tag).include() == include
 
 
+def test_a_tag_of_the_job_takes_precedence_over_the_default_probes() -> None:
+    assert select_probes("dan", ("dan",), "owasp:llm01").include() == [{"tag": "owasp:llm01"}]
+    assert select_probes("dan", ("dan", "dra"), "owasp:llm01").include() == ["probes.dan", "probes.dra"]
+    assert select_probes("dan", ("dan",), None).include() == select_probes("dan", (), None).include()
+
+
 def test_the_bundled_provider_lists_the_ids_with_a_meaning_of_their_own() -> None:
     document = yaml.safe_load((PROJECT / "config" / "providers" / "garak.yaml").read_text("utf-8"))
     benchmarks = {each["id"]: each for each in document["benchmarks"]}

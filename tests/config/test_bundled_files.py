@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import yaml
 
+from evalhub_server.domain.metric_names import with_listed_names
 from evalhub_server.engine.resource_store import SystemResources
 from evalhub_server.models.common import PrimaryScore
 from evalhub_server.models.provider import ProviderBenchmark
@@ -159,10 +160,44 @@ def test_each_profile_of_guidellm_runs_itself(catalog: SystemResources) -> None:
         assert isinstance(benchmark.default_parameters, dict)
         profile = benchmark.default_parameters["profile"]
         assert profile == benchmark.id or benchmark.id.endswith("_perf_test")
-        if profile in ("constant", "poisson", "concurrent"):
+        if profile in ("constant", "poisson", "concurrent", "throughput"):
             assert benchmark.default_parameters["rate"] > 0
         assert benchmark.metrics is not msgspec.UNSET
         assert {"mean_ttft_ms", "mean_itl_ms"} <= set(benchmark.metrics)
+
+
+def test_parameters_name_what_adapters_do_not_take_from_the_id(catalog: SystemResources) -> None:
+    """Otherwise an adapter of the community runs its defaults, or everything."""
+    for benchmark in catalog.providers["ibm-clear"].benchmarks:
+        assert isinstance(benchmark.default_parameters, dict)
+        assert benchmark.default_parameters["task"], benchmark.id
+    computed = [b for b in catalog.providers["ragas"].benchmarks if b.default_parameters is not msgspec.UNSET]
+    for benchmark in computed:
+        assert isinstance(benchmark.default_parameters, dict)
+        assert isinstance(benchmark.metrics, tuple)
+        assert set(benchmark.default_parameters["metrics"]) <= set(benchmark.metrics)
+    assert {"ragas_rag_default", "ragas_rag_full", "answer_accuracy"} < {each.id for each in computed}
+    families = {
+        benchmark.id: benchmark.default_parameters
+        for benchmark in catalog.providers["garak"].benchmarks
+        if benchmark.default_parameters is not msgspec.UNSET
+    }
+    assert families == {name: {"probes": name} for name in families}
+    assert "dan" in families
+
+
+def test_metrics_of_lighteval_are_found_under_the_names_of_its_adapter(catalog: SystemResources) -> None:
+    """What is reported for a benchmark without subsets: the task's metrics, and their means."""
+    reported = {"hellaswag|0.em": 0.5, "all.em": 0.5, "all.em_stderr": 0.1}
+    listed = {benchmark.id: benchmark for benchmark in catalog.providers["lighteval"].benchmarks}
+    properties = listed["hellaswag"].metric_properties
+    assert isinstance(properties, tuple)
+    found = with_listed_names(reported, properties)
+    assert found == reported | {
+        f"{name}{end}": value
+        for name in ("acc", "acc_norm", "em")
+        for end, value in (("", 0.5), ("_stderr", 0.1))
+    }
 
 
 def test_every_benchmark_has_a_description(catalog: SystemResources) -> None:

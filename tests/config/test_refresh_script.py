@@ -210,6 +210,7 @@ def test_garak_joins_the_probes_of_a_module() -> None:
     )
     assert (tricks.tags, tricks.modalities) == (("owasp-llm01",), ("image", "text"))
     assert tricks.requires == ("chat", "judge")
+    assert tricks.defaults == {"probes": "tricks"}
     assert garak.tasks({"garak": files}) == {"tricks", "tricks.A", "tricks.B"}
     assert garak.read_pipelines({"garak": files}, Table()) == []
 
@@ -316,6 +317,54 @@ class Private(BaseMetric):
     assert noise.description == "Score between 0 and 1, computed from question, answer. Lower is better."
     assert (rubric.threshold, too.id, too.threshold) == (None, "rubric_too", None)
     assert too.description == "Score between 1 and 5."
+    assert too.defaults == {}
+
+
+def test_ragas_names_the_metrics_that_its_adapter_computes() -> None:
+    files = wheel(
+        {
+            "ragas/metrics/collections/__init__.py": '__all__ = ["AnswerAccuracy"]',
+            "ragas/metrics/collections/m.py": """
+class AnswerAccuracy(BaseMetric):
+    def __init__(self, llm, name: str = "answer_accuracy"): ...
+""",
+        }
+    )
+    [found] = ragas.read({"ragas": files}, Table())
+    accuracy = found.reported(ragas.FRAMEWORK.reported)
+    assert accuracy.defaults == {"metrics": ["nv_accuracy"]}
+    assert accuracy.metrics == ("answer_accuracy", "nv_accuracy")
+    assert accuracy.primary == "answer_accuracy"
+    assert [metric.entry() for metric in accuracy.properties] == [
+        {"metric": "answer_accuracy", "range": [0, 1], "alias_of": "nv_accuracy"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("em", "all.em"),
+        ("pass@k:k=1&n=4", "all.pass@1"),
+        ("math-g-pass@k:k=16&n=48", "all.math-g-pass@16"),
+        ("avg@n:n=64", "all.avg@n:n=64"),
+        ("codegen_pass@1:16", "all.codegen_pass@1"),
+        ("em:strip_strings=False", "all.em:strip_strings=False"),
+    ],
+)
+def test_lightevals_adapter_has_its_own_names_of_metrics(metric: str, name: str) -> None:
+    assert lighteval.reported(metric) == name
+
+
+def test_a_metric_with_the_name_of_the_framework_needs_no_other() -> None:
+    made = benchmark()
+    assert made.reported(str) == made
+    listed = replace(made, metrics=("acc", "em"), properties=(Metric.named("acc", alias_of="em"),))
+    found = listed.reported(lighteval.reported)
+    assert found.metrics == ("acc", "em", "all.em")
+    assert [metric.entry() for metric in found.properties] == [
+        {"metric": "acc", "range": [0, 1], "sample_metric": "em", "alias_of": "em"},
+        {"metric": "em", "range": [0, 1], "alias_of": "all.em"},
+    ]
 
 
 DEEPEVAL = wheel(
@@ -331,7 +380,10 @@ class PIILeakMetric(BaseMetric):
 
 
 def test_deepeval_takes_the_default_threshold() -> None:
-    [leak] = deepeval.read({"deepeval": DEEPEVAL}, Table(categories={"safety": ["pii_leak"]}))
+    table = Table(categories={"safety": ["pii_leak"]}, also={"pii-leak": "pii_leak"})
+    leak, also, correctness = deepeval.read({"deepeval": DEEPEVAL}, table)
+    assert (also.id, also.alias_of, also.primary) == ("pii-leak", "pii_leak", "pii_leak_score")
+    assert (correctness.id, correctness.metrics) == ("correctness", ("correctness_score",))
     assert (leak.id, leak.category, leak.threshold) == ("pii_leak", "safety", 0.4)
     assert (leak.primary, leak.requires) == ("pii_leak_score", ("judge", "data"))
     assert leak.description == "DeepEval's PIILeakMetric, computed from input, actual_output. 1 is best."
@@ -377,7 +429,6 @@ def test_guidellm_stops_if_a_field_that_the_adapter_reads_is_gone() -> None:
 def test_tasks_of_clear_are_read() -> None:
     files = wheel(
         {
-            "clear_eval/pipeline/constants.py": 'SCORE_COL = "points"',
             "clear_eval/pipeline/use_cases/use_case_utils.py": """
 def get(name):
     if name == "math":
@@ -388,7 +439,8 @@ def get(name):
         }
     )
     [math] = clear.read({"clear-eval": files}, Table(skip=["external"]))
-    assert (math.id, math.metrics, math.primary) == ("math", ("points",), "points")
+    assert (math.id, math.primary, math.defaults) == ("math", "average_score", {"task": "math"})
+    assert {"total_issues", "issues_per_interaction", math.primary} < set(math.metrics)
 
 
 TOY = Framework(provider_id="toy", package="toy", title="Toy", licence="MIT")

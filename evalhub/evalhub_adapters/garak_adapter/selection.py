@@ -52,8 +52,11 @@ class Selection:
 
 
 def select_probes(benchmark_id: str, probes: Sequence[str], tag: str | None) -> Selection:
-    """What to run: ``probes``, else those with the ``tag``, if the job names either, else what the id means."""
-    if probes:
+    """What to run: ``probes``, else those with the ``tag``, if the job names either, else what the id means.
+
+    ``probes`` that are the id alone are the provider's default and not the job's.
+    """
+    if probes and not (tag and list(probes) == [benchmark_id]):
         return Selection(benchmark_id, tuple(name.removeprefix("probes.") for name in probes), None)
     if tag or benchmark_id in TAGS:
         return Selection(benchmark_id, (), tag or TAGS[benchmark_id])

@@ -1,4 +1,4 @@
-"""CLEAR: the names of its tasks, compared one by one in ``get_task_data_obj``, and the column of its score."""
+"""CLEAR: the names of its tasks, compared one by one in ``get_task_data_obj``; the metrics are the community's adapter's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from provider_sources.wheel import Wheel
 
 FRAMEWORK = Framework(provider_id="ibm-clear", package="clear-eval", title="CLEAR", licence="Apache-2.0")
 _TASKS = "clear_eval/pipeline/use_cases/use_case_utils.py"
-_CONSTANTS = "clear_eval/pipeline/constants.py"
+_PRIMARY = "average_score"
+#: What the adapter counts, besides interactions and agents.
+_ISSUES = ("total_issues", "pct_interactions_with_issues", "issues_per_interaction")
 
 
 def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
+    """One benchmark per task, which the adapter of the community takes from the parameters, not from the benchmark's id."""
     wheel = wheels[FRAMEWORK.package]
-    metric = syntax.text(syntax.assigned(syntax.parse(wheel.files[_CONSTANTS]).body, "SCORE_COL")) or "score"
     names = [
         name
         for node in ast.walk(syntax.parse(wheel.files[_TASKS]))
@@ -28,13 +30,21 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
             id=name,
             name=table.names.get(name, ""),
             category=table.category(name),
-            description=f"A judge model scores each answer from 0 to 1 with CLEAR's task {name}, then groups what recurs.",
-            metrics=(metric,),
+            description=(
+                f"A judge model scores each answer from 0 to 1 with CLEAR's task {name}, then groups what recurs."
+                f"{' The adapter of the community applies the criteria for agents.' if name == 'general' else ''}"
+            ),
+            metrics=(_PRIMARY, *_ISSUES),
             tags=("error-analysis", "llm-as-judge"),
-            primary=metric,
+            primary=_PRIMARY,
             threshold=table.thresholds.get(name, 0.7),
             requires=("judge", "data"),
-            properties=(Metric(name=metric, range=(0, 1)),),
+            defaults={"task": name},
+            properties=(
+                # The mean over agents, each with a number of interactions of its own.
+                Metric(name=_PRIMARY, range=(0, 1), mean=False),
+                *(Metric(name=metric, mean=False, lower_is_better=True) for metric in _ISSUES),
+            ),
         )
         for name in sorted(set(names) - set(table.skip))
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 
 from provider_sources import syntax
 from provider_sources.model import Benchmark, Framework, Metric
@@ -39,7 +40,37 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
     wanted = [name for names in table.categories.values() for name in names]
     if missing := [name for name in wanted if name not in found]:
         raise KeyError(f"not in this release of {FRAMEWORK.package}: {' '.join(missing)}")
-    return [found[name] for name in wanted]
+    also = [_renamed(name, found[target]) for name, target in table.also.items()]
+    return [*(found[name] for name in wanted), *also, _correctness(table)]
+
+
+def _correctness(table: Table) -> Benchmark:
+    """The criteria for DeepEval's GEval that newer versions of the adapter bring under this id."""
+    metric = "correctness_score"
+    return Benchmark(
+        id="correctness",
+        category="quality",
+        description=table.descriptions.get("deepeval-correctness", "By DeepEval's GEval."),
+        metrics=(metric,),
+        primary=metric,
+        threshold=0.5,
+        requires=("judge", "data"),
+        properties=(Metric(name=metric, range=(0, 1)),),
+    )
+
+
+def _renamed(name: str, target: Benchmark) -> Benchmark:
+    """The benchmark under the id and with the metric that the adapter of the community has."""
+    metric = f"{name.replace('-', '_')}_score"
+    return replace(
+        target,
+        id=name,
+        alias_of=target.id,
+        description=f"Another name of {target.id}.",
+        metrics=(metric,),
+        primary=metric,
+        properties=(Metric(name=metric, range=(0, 1)),),
+    )
 
 
 def _benchmark(name: str, category: str, class_: ast.ClassDef, table: Table) -> Benchmark:

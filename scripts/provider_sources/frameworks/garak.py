@@ -59,6 +59,8 @@ def _benchmark(module: str, probes: list[Probe], table: Table) -> Benchmark:
         primary=_METRIC,
         lower_is_better=True,
         threshold=table.thresholds.get(module, starting_threshold(_METRIC, lower_is_better=True)),
+        # The adapter of the community runs all probes for an id that it does not know, unless the parameters name some.
+        defaults={"probes": module},
         requires=("chat", "judge") if _needs_attacker(probes) else ("chat",),
         # The mean over probes, each with a number of attempts of its own.
         properties=(Metric.named(_METRIC, mean=False),),

@@ -56,7 +56,7 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
             Benchmark(
                 id=name,
                 category="performance",
-                description=f"Load on the endpoint with GuideLLM's profile {name}; requests and tokens per second, and latencies.",
+                description=_description(name, table),
                 metrics=tuple(_METRICS),
                 tags=("latency", "performance", "throughput"),
                 primary=primary,
@@ -70,6 +70,17 @@ def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
             )
         )
     return benchmarks
+
+
+def _description(name: str, table: Table) -> str:
+    text = (
+        f"Load on the endpoint with GuideLLM's profile {name}; requests and tokens per second, and latencies."
+    )
+    if name in table.first_step:
+        text += " The metrics are those of the first step; the artifacts have all."
+    if name in table.newer:
+        text += " Needs a newer GuideLLM than the adapter of the community installs."
+    return text
 
 
 def _fields(tree: ast.Module) -> list[str]:

@@ -12,7 +12,18 @@ from provider_sources.model import Benchmark, Framework, Metric, starting_thresh
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
-FRAMEWORK = Framework(provider_id="lighteval", package="lighteval", title="Lighteval", licence="MIT")
+
+def reported(metric: str) -> str:
+    """The mean over the tasks of a run, with ``pass@k:k=1&n=4`` as ``pass@1`` and other numbers after a colon left out."""
+    base, _, parameters = metric.rpartition(":")
+    if k := re.search(r"\bk=(\d+)\b", parameters):
+        return f"all.{base.replace('@k', f'@{k[1]}')}" if "@k" in base else f"all.{metric}"
+    return f"all.{base if base and parameters.isdigit() else metric}"
+
+
+FRAMEWORK = Framework(
+    provider_id="lighteval", package="lighteval", title="Lighteval", licence="MIT", reported=reported
+)
 _TASKS = "lighteval/tasks/tasks"
 _METRICS = "lighteval/metrics/metrics.py"
 _DIRECTION = "higher_is_better"

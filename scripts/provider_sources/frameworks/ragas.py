@@ -10,12 +10,37 @@ from provider_sources.model import Benchmark, Framework, Metric
 from provider_sources.tables import Table
 from provider_sources.wheel import Wheel
 
-FRAMEWORK = Framework(provider_id="ragas", package="ragas", title="Ragas", licence="Apache-2.0")
 _METRICS = "ragas/metrics/collections"
+#: The metrics that the community's adapter computes, by their names in this list; it takes those names from ``ragas.metrics``.
+_COMPUTED = {
+    **{
+        name: name
+        for name in (
+            "answer_relevancy", "context_precision", "faithfulness", "context_recall", "context_entity_recall",
+            "factual_correctness", "noise_sensitivity", "answer_similarity",
+        )
+    },
+    "semantic_similarity": "answer_similarity",
+    "answer_accuracy": "nv_accuracy",
+    "context_relevance": "nv_context_relevance",
+    "response_groundedness": "nv_response_groundedness",
+}  # fmt: skip
+
+
+def reported(metric: str) -> str:
+    return _COMPUTED.get(metric, metric)
+
+
+FRAMEWORK = Framework(
+    provider_id="ragas", package="ragas", title="Ragas", licence="Apache-2.0", reported=reported
+)
 
 
 def read(wheels: dict[str, Wheel], table: Table) -> list[Benchmark]:
-    """The exported metrics that have a name of their own, first definition first."""
+    """The exported metrics that have a name of their own, first definition first.
+
+    The adapter takes the metrics from the parameters, not from the benchmark's id.
+    """
     wheel = wheels[FRAMEWORK.package]
     exported = syntax.texts(
         syntax.assigned(syntax.parse(wheel.files[f"{_METRICS}/__init__.py"]).body, "__all__")
@@ -47,6 +72,7 @@ def _benchmark(name: str, class_: ast.ClassDef, siblings: dict[str, ast.ClassDef
         lower_is_better=lower,
         threshold=table.thresholds.get(name, threshold),
         requires=_requires(class_),
+        defaults={"metrics": [_COMPUTED[name]]} if name in _COMPUTED else {},
         properties=(Metric(name=name, range=(lowest, highest)),),
     )
 
