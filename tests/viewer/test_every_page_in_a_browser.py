@@ -1,0 +1,87 @@
+"""What holds for every page in a real browser: accessibility, silence, budgets, narrow screens, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.browser import NARROW, Browser, Tab, needs_chromium
+from harness.viewer_data import ViewerServer
+from harness.viewer_data.views import url_of, views
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+COLD_REQUESTS, COLD_BYTES = 4, 40_000
+WARM_REQUESTS, WARM_BYTES = 1, 15_000
+NODES = 6_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as running:
+        yield running
+
+
+def address(viewer: ViewerServer, name: str) -> str:
+    return f"http://127.0.0.1:{viewer.port}{url_of(viewer, name)}"
+
+
+def findings(tab: Tab) -> dict[str, object]:
+    """What a page must not do."""
+    found: dict[str, object] = {
+        "console": tab.console,
+        "dialogs": tab.dialogs,
+        "csp": tab.csp_reports,
+        "hosts": tab.hosts - {"127.0.0.1"},
+        "errors": [(each.url, each.status) for each in tab.requests if each.status >= 400],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+@pytest.mark.parametrize("name", views())
+def test_a_page(viewer: ViewerServer, browser: Browser, name: str, subtests: pytest.Subtests):
+    url = address(viewer, name)
+    with browser.tab() as tab:
+        tab.open(url, idle=True)
+        tab.screenshot(f"{name}-light")
+        with subtests.test("quiet"):
+            assert findings(tab) == {}
+        with subtests.test("cold budget"):
+            assert len(tab.requests) <= COLD_REQUESTS
+            assert sum(each.bytes for each in tab.requests) <= COLD_BYTES
+        with subtests.test("nodes"):
+            assert tab.nodes() <= NODES
+        with subtests.test("accessible, light"):
+            assert "\n".join(tab.axe()) == ""
+        with subtests.test("accessible, dark"):
+            tab.page.emulate_media(color_scheme="dark")
+            tab.screenshot(f"{name}-dark")
+            assert "\n".join(tab.axe()) == ""
+        with subtests.test("narrow"):
+            tab.page.set_viewport_size(NARROW)
+            tab.screenshot(f"{name}-narrow")
+            assert tab.overflowing() == []
+        tab.forget()
+        tab.page.set_viewport_size({"width": 1440, "height": 900})
+        tab.open(url, idle=True)
+        with subtests.test("warm budget"):
+            assert len(tab.wire) <= WARM_REQUESTS
+            assert sum(each.bytes for each in tab.wire) <= WARM_BYTES
+            assert [each.status for each in tab.wire] in ([200], [304])
+        with subtests.test("quiet again"):
+            assert findings(tab) == {}
+
+
+@pytest.mark.parametrize("name", views())
+def test_a_page_without_script(viewer: ViewerServer, browser: Browser, name: str):
+    url = address(viewer, name)
+    with browser.tab() as tab:
+        tab.open(url)
+        with_script = tab.text("main")
+    with browser.tab(script=False) as tab:
+        tab.open(url)
+        without = tab.text("main")
+        assert findings(tab) == {}
+    # Times that are relative may have changed in between.
+    assert len(without) >= 0.9 * len(with_script)
