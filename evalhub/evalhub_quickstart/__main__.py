@@ -69,8 +69,10 @@ class QuickstartAdapter(Adapter):
         metrics["num_samples"] = len(outcomes)
         metrics["num_errors"] = sum(outcome.error is not None for outcome in outcomes)
         notes = [failure_note(outcomes)]
-        if job.ignored:
-            notes.append(f"parameters unknown to this benchmark were ignored: {', '.join(job.ignored)}")
+        if job.options.ignored:
+            notes.append(
+                f"parameters unknown to this benchmark were ignored: {', '.join(job.options.ignored)}"
+            )
         if job.num_examples is not None and job.num_examples > available:
             notes.append(f"num_examples is {job.num_examples}, but there are only {available} samples")
         return Result(

@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from evalhub_common.adapter.job import read_num_examples, read_parameters
 from evalhub_common.adapter.json_values import JsonObject
 from evalhub_common.adapter.model import Model, read_model
-from evalhub_quickstart.options import Options, read_options, unknown_names
+from evalhub_quickstart.options import Options, read_options
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The evaluation to run.
-
-    ``num_examples`` None means all samples; ``ignored`` are the names of unknown parameters.
-    """
+    """The evaluation to run; ``num_examples`` None means all samples."""
 
     model: Model
     options: Options
     num_examples: int | None
-    ignored: tuple[str, ...]
 
 
 def read_job(document: JsonObject, benchmark_id: str, environ: Mapping[str, str]) -> Job:
@@ -30,10 +26,8 @@ def read_job(document: JsonObject, benchmark_id: str, environ: Mapping[str, str]
     Raises:
         JobInvalid: the text names the field, its value and the allowed ones.
     """
-    parameters = read_parameters(document)
     return Job(
         model=read_model(document.get("model"), environ),
-        options=read_options(parameters, benchmark_id),
+        options=read_options(read_parameters(document), benchmark_id),
         num_examples=read_num_examples(document),
-        ignored=unknown_names(parameters, benchmark_id),
     )

@@ -87,6 +87,7 @@ def test_parameters_have_defaults_and_the_names_of_the_framework() -> None:
             r"parameters\.concurrency is 0 \(number\): it must be a whole number from 1 to 256",
         ),
         ({"num_fewshot": "5"}, r"parameters\.num_fewshot is \"5\" \(string\)"),
+        ({"max_gen_toks": 1.5}, r"parameters\.max_gen_toks is 1\.5 .* whole number from 1 to 131072"),
         ({"seed": 1.5}, r"parameters\.seed is 1\.5 \(number\): it must be a whole number"),
         (
             {"temperature": True},

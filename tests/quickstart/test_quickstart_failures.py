@@ -273,6 +273,10 @@ BAD_JOBS: list[tuple[dict[str, Any], str]] = [
     ({"parameters": {"concurrency": "4"}}, 'parameters.concurrency is "4" (string)'),
     ({"parameters": {"concurrency": True}}, "parameters.concurrency is true (boolean)"),
     ({"parameters": {"max_tokens": 1.5}}, "parameters.max_tokens is 1.5 (number): it must be a whole number"),
+    (
+        {"parameters": {"seed": 2**31}},
+        "seed is 2147483648 (number): it must be a whole number from 0 to 2147483647",
+    ),
     ({"parameters": {"temperature": -1}}, "temperature is -1 (number): it must be a number from 0 to 2"),
     ({"parameters": {"timeout_s": 0}}, "parameters.timeout_s is 0 (number): it must be a number from 0.1"),
     ({"parameters": {"max_retries": 99}}, "parameters.max_retries is 99"),

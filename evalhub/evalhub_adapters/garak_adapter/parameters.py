@@ -42,8 +42,6 @@ def read_parameters(parameters: JsonObject, num_examples: int | None) -> Paramet
     rest = {name: value for name, value in parameters.items() if value is not None}
     limit = whole(rest, "limit", 1, 10**9)
     seed = whole(rest, "seed", 0, 2**31 - 1)
-    retries = whole(rest, "max_retries", 0, 20)
-    threshold = number(rest, "eval_threshold", 0, 1)
     generation = {
         "temperature": number(rest, "temperature", 0, 2),
         "max_tokens": whole(rest, "max_tokens", 1, 131072),
@@ -54,12 +52,12 @@ def read_parameters(parameters: JsonObject, num_examples: int | None) -> Paramet
         probes=_names(rest, "probes"),
         probe_tags=text(rest, "probe_tags"),
         prompts=num_examples if num_examples is not None else limit,
-        generations=whole(rest, "generations", 1, 1000) or 5,
-        eval_threshold=0.5 if threshold is None else threshold,
+        generations=whole(rest, "generations", 1, 1000, default=5),
+        eval_threshold=number(rest, "eval_threshold", 0, 1, default=0.5),
         extended_detectors=flag(rest, "extended_detectors", default=True),
-        concurrency=whole(rest, "concurrency", 1, 256, "parallel_attempts") or 4,
-        timeout_s=number(rest, "timeout_s", 0.1, 3600, "timeout") or 300.0,
-        max_retries=5 if retries is None else retries,
+        concurrency=whole(rest, "concurrency", 1, 256, "parallel_attempts", default=4),
+        timeout_s=number(rest, "timeout_s", 0.1, 3600, "timeout", default=300.0),
+        max_retries=whole(rest, "max_retries", 0, 20, default=5),
         seed=0 if seed is None else seed,
         generation={name: value for name, value in generation.items() if value is not None},
         ignored=tuple(sorted(rest)),

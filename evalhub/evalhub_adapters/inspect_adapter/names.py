@@ -35,6 +35,11 @@ def task_names(benchmark_id: str, tasks: Sequence[str]) -> list[str]:
     return [task_name(task) for task in tasks or [benchmark_id]]
 
 
+def short_name(name: str) -> str:
+    """The name of a task or metric without its package."""
+    return name.rpartition("/")[2]
+
+
 def task_name(benchmark_id: str) -> str:
     """Inspect's name of the task that an id means."""
     package, slash, task = benchmark_id.partition("/")

@@ -12,6 +12,7 @@ from inspect_ai.hooks import Hooks, SampleEnd, TaskStart, hooks
 from inspect_ai.log import EvalLog, EvalSample, EvalSpec, resolve_sample_attachments
 
 from evalhub_adapters.inspect_adapter.interruption import Interruption
+from evalhub_adapters.inspect_adapter.names import short_name
 from evalhub_adapters.inspect_adapter.results import mean_names
 from evalhub_adapters.inspect_adapter.samples import sample_line
 from evalhub_common.adapter.json_values import JsonObject, as_object
@@ -41,7 +42,7 @@ class LogReader:
         # Long texts are kept apart from the sample.
         whole = resolve_sample_attachments(sample, "core")
         document: JsonObject = whole.model_dump(mode="json", exclude=_LEFT_OUT, fallback=str)
-        task = header.task.rpartition("/")[2] if self._several else None
+        task = short_name(header.task) if self._several else None
         line = sample_line(document, mean_names(_scorers(header)), task)
         if self._key and isinstance(line["error"], str):
             line["error"] = line["error"].replace(self._key, "***")

@@ -50,7 +50,6 @@ def read_parameters(parameters: JsonObject, num_examples: int | None) -> Paramet
     """
     rest = {name: value for name, value in parameters.items() if value is not None}
     limit = whole(rest, "limit", 1, 10**9)
-    retries = whole(rest, "max_retries", 0, 20)
     generation = {
         "temperature": number(rest, "temperature", 0, 2),
         "max_tokens": whole(rest, "max_tokens", 1, 131072),
@@ -62,9 +61,9 @@ def read_parameters(parameters: JsonObject, num_examples: int | None) -> Paramet
         tasks=_tasks(rest),
         limit=num_examples if num_examples is not None else limit,
         epochs=whole(rest, "epochs", 1, 1000),
-        concurrency=whole(rest, "concurrency", 1, 256, "max_connections") or 4,
-        timeout_s=number(rest, "timeout_s", 1, 3600, "attempt_timeout") or 300.0,
-        max_retries=5 if retries is None else retries,
+        concurrency=whole(rest, "concurrency", 1, 256, "max_connections", default=4),
+        timeout_s=number(rest, "timeout_s", 1, 3600, "attempt_timeout", default=300.0),
+        max_retries=whole(rest, "max_retries", 0, 20, default=5),
         num_fewshot=whole(rest, "num_few_shot", 0, 1000, "num_fewshot"),
         generation={name: value for name, value in generation.items() if value is not None},
         message_limit=whole(rest, "message_limit", 1, 100_000),

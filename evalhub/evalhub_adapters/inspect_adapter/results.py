@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evalhub_adapters.inspect_adapter.names import short_name
 from evalhub_common.adapter.json_values import JsonObject, as_list, as_object
 
 MEANS = ("accuracy", "mean")
@@ -64,7 +65,7 @@ def pooled_scores(scores: Mapping[str, TaskScores]) -> dict[str, float]:
         # Errors of independent means add as squares.
         pooled[name] = (math.hypot(*terms) if name.endswith(ERROR) else math.fsum(terms)) / total
     own = {
-        f"{task.rpartition('/')[2]}/{name}": value
+        f"{short_name(task)}/{name}": value
         for task, each in scores.items()
         for name, value in each.metrics.items()
         if "/" not in name
@@ -77,9 +78,7 @@ def mean_names(scorers: object) -> dict[str, list[str]]:
     return {
         str(scorer.get("name")): [
             name
-            for name in (
-                str(metric.get("name")).rpartition("/")[2] for metric in _objects(scorer.get("metrics"))
-            )
+            for name in (short_name(str(metric.get("name"))) for metric in _objects(scorer.get("metrics")))
             if name in MEANS
         ]
         for scorer in _objects(scorers)

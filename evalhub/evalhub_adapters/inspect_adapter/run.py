@@ -14,7 +14,7 @@ from inspect_ai import Task
 from inspect_ai.model import GenerateConfig
 
 from evalhub_adapters.inspect_adapter.interruption import Interruption
-from evalhub_adapters.inspect_adapter.names import ALIAS_PREFIX
+from evalhub_adapters.inspect_adapter.names import ALIAS_PREFIX, short_name
 from evalhub_adapters.inspect_adapter.observer import LogReader, Observer
 from evalhub_adapters.inspect_adapter.parameters import Parameters
 from evalhub_adapters.inspect_adapter.previous import with_previous
@@ -70,7 +70,7 @@ class Evaluation:
             epochs = self._parameters.epochs or task.epochs or 1
             count = len(task.dataset)
             total += min(self._parameters.limit or count, count) * epochs
-            known, number = with_previous(task, finished, _label(name) if several else None, epochs)
+            known, number = with_previous(task, finished, short_name(name) if several else None, epochs)
             planned.append(known)
             reused += number
         reused = min(reused, total)
@@ -193,11 +193,6 @@ class Evaluation:
             },
             warning="; ".join(self._notes) or None,
         )
-
-
-def _label(name: str) -> str:
-    """The short name of a task, for a benchmark with several."""
-    return name.rpartition("/")[2]
 
 
 def _description(name: str, header: JsonObject) -> JsonObject:

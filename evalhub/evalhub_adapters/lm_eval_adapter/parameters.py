@@ -63,11 +63,11 @@ def read_parameters(parameters: JsonObject, num_examples: int | None) -> Paramet
     return Parameters(
         num_fewshot=whole(rest, "num_few_shot", 0, 1000, "num_fewshot"),
         limit=num_examples if num_examples is not None else limit,
-        concurrency=whole(rest, "concurrency", 1, 256, "num_concurrent") or 4,
-        timeout_s=number(rest, "timeout_s", 0.1, 3600, "timeout") or 300.0,
-        max_retries=_or(whole(rest, "max_retries", 0, 20), 5),
-        seed=_or(seed, 1234),
-        bootstrap_iterations=_or(whole(rest, "bootstrap_iters", 0, 100_000), 1000),
+        concurrency=whole(rest, "concurrency", 1, 256, "num_concurrent", default=4),
+        timeout_s=number(rest, "timeout_s", 0.1, 3600, "timeout", default=300.0),
+        max_retries=whole(rest, "max_retries", 0, 20, default=5),
+        seed=1234 if seed is None else seed,
+        bootstrap_iterations=whole(rest, "bootstrap_iters", 0, 100_000, default=1000),
         endpoint=endpoint,
         system_instruction=text(rest, "system_instruction"),
         fewshot_as_multiturn=flag(rest, "fewshot_as_multiturn", default=True),
@@ -75,7 +75,3 @@ def read_parameters(parameters: JsonObject, num_examples: int | None) -> Paramet
         generation={**generation, **{name: value for name, value in explicit.items() if value is not None}},
         ignored=tuple(sorted(rest)),
     )
-
-
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value

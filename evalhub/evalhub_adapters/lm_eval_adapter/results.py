@@ -194,10 +194,5 @@ def _first(value: object) -> object:
 
 
 def _is_finite(value: object) -> bool:
-    if not isinstance(value, int | float):
-        return (
-            hasattr(value, "__float__")
-            and not isinstance(value, str)
-            and math.isfinite(float(cast("float", value)))
-        )
-    return math.isfinite(value)
+    """Whether it is a finite number, of NumPy's types, too."""
+    return hasattr(value, "__float__") and math.isfinite(float(cast("float", value)))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
 from evalhub_common.adapter.connection import JsonConnection, tls_context
@@ -16,17 +15,9 @@ from evalhub_common.adapter.errors import BenchmarkFailed, ConnectionFailed, Eve
 from evalhub_common.adapter.job import JobAddress
 from evalhub_common.adapter.json_values import JsonObject, dump, finite
 from evalhub_common.adapter.model_errors import error_message
+from evalhub_common.adapter.phases import Phase
 from evalhub_common.backoff import Backoff
 from evalhub_common.callback_tokens import redact_callback_tokens
-
-Phase = Literal[
-    "initializing",
-    "loading_data",
-    "running_evaluation",
-    "post_processing",
-    "persisting_artifacts",
-    "completed",
-]
 
 EVENT_TIMEOUT_S = 10.0
 TERMINAL_PATIENCE_S = 120.0

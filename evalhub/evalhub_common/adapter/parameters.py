@@ -5,30 +5,52 @@ The names after the range are further names of the same parameter.
 
 from __future__ import annotations
 
+from typing import TypeGuard, overload
+
 from evalhub_common.adapter.errors import JobInvalid
 from evalhub_common.adapter.json_values import JsonObject, describe
 
 
-def whole(parameters: JsonObject, name: str, low: int, high: int, *others: str) -> int | None:
-    """Take a whole number; None if it is not given. Raises JobInvalid outside ``low`` to ``high``."""
-    value = number(parameters, name, low, high, *others, kind="a whole number")
+@overload
+def whole(parameters: JsonObject, name: str, low: int, high: int, *others: str) -> int | None: ...
+
+
+@overload
+def whole(parameters: JsonObject, name: str, low: int, high: int, *others: str, default: int) -> int: ...
+
+
+def whole(
+    parameters: JsonObject, name: str, low: int, high: int, *others: str, default: int | None = None
+) -> int | None:
+    """Take a whole number; ``default`` if it is not given. Raises JobInvalid outside ``low`` to ``high``."""
+    used, value = _take(parameters, name, *others)
     if value is None:
-        return None
-    if value != int(value):
-        raise _invalid(name, value, f"a whole number from {low} to {high}")
+        return default
+    # JSON has one type of number: 4 may arrive as 4.0.
+    if not _is_within(value, low, high) or value != int(value):
+        raise _invalid(used, value, f"a whole number from {low} to {high}")
     return int(value)
 
 
+@overload
+def number(parameters: JsonObject, name: str, low: float, high: float, *others: str) -> float | None: ...
+
+
+@overload
 def number(
-    parameters: JsonObject, name: str, low: float, high: float, *others: str, kind: str = "a number"
+    parameters: JsonObject, name: str, low: float, high: float, *others: str, default: float
+) -> float: ...
+
+
+def number(
+    parameters: JsonObject, name: str, low: float, high: float, *others: str, default: float | None = None
 ) -> float | None:
-    """Take a number; None if it is not given. Raises JobInvalid outside ``low`` to ``high``."""
+    """Take a number; ``default`` if it is not given. Raises JobInvalid outside ``low`` to ``high``."""
     used, value = _take(parameters, name, *others)
     if value is None:
-        return None
-    # JSON has one type of number: 4 may arrive as 4.0.
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise _invalid(used, value, f"{kind} from {low:g} to {high:g}")
+        return default
+    if not _is_within(value, low, high):
+        raise _invalid(used, value, f"a number from {low} to {high}")
     return value
 
 
@@ -48,6 +70,10 @@ def flag(parameters: JsonObject, name: str, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise _invalid(name, value, "true or false")
     return value
+
+
+def _is_within(value: object, low: float, high: float) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def _take(parameters: JsonObject, *names: str) -> tuple[str, object]:

@@ -70,13 +70,7 @@ class Figures:
 
     def metrics(self) -> dict[str, float]:
         """All figures by metric; those that are unknown are left out."""
-        rates = {
-            "requests_per_second": self.requests_per_second,
-            "output_tokens_per_second": self.output_tokens_per_second,
-            "mean_prompt_tokens": self.mean_prompt_tokens,
-            "mean_output_tokens": self.mean_output_tokens,
-        }
-        metrics = {name: value for name, value in rates.items() if value is not None}
+        metrics = self._rates()
         for name, times in self.times.items():
             metrics[f"mean_{name}"] = times.mean
             if times.stderr is not None:
@@ -86,20 +80,24 @@ class Figures:
 
     def document(self) -> JsonObject:
         """The figures with their intervals, for ``additional_info``."""
-        rates: JsonObject = {
-            "requests_per_second": self.requests_per_second,
-            "output_tokens_per_second": self.output_tokens_per_second,
-            "mean_prompt_tokens": self.mean_prompt_tokens,
-            "mean_output_tokens": self.mean_output_tokens,
-        }
         return {
             "concurrency": self.level,
             "requests": self.requests,
             "errors": self.errors,
             "duration_s": round(self.duration_s, 3),
-            **{name: value for name, value in rates.items() if value is not None},
+            **self._rates(),
             **{name: times.document() for name, times in self.times.items()},
         }
+
+    def _rates(self) -> dict[str, float]:
+        """Those that are known."""
+        rates = {
+            "requests_per_second": self.requests_per_second,
+            "output_tokens_per_second": self.output_tokens_per_second,
+            "mean_prompt_tokens": self.mean_prompt_tokens,
+            "mean_output_tokens": self.mean_output_tokens,
+        }
+        return {name: value for name, value in rates.items() if value is not None}
 
 
 def figures(level: int, requests: Sequence[Request]) -> Figures:

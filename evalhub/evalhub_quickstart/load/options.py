@@ -47,19 +47,17 @@ def read_load_options(parameters: JsonObject, num_examples: int | None) -> LoadO
     requests = whole(rest, "requests", 1, MAX_REQUESTS)
     if requests is None:
         requests = DEFAULT_REQUESTS if duration_s is None else MAX_REQUESTS
-    timeout_s = number(rest, "timeout_s", 0.1, 3600)
-    warmup = whole(rest, "warmup", 0, 100)
     return LoadOptions(
         levels=_levels(rest.pop("concurrency", None)),
         requests=min(requests, num_examples or requests),
         duration_s=duration_s,
-        warmup=1 if warmup is None else warmup,
-        prompt_tokens=whole(rest, "prompt_tokens", 16, 100_000) or 64,
-        output_tokens=whole(rest, "output_tokens", 1, 131_072, "max_tokens") or 64,
+        warmup=whole(rest, "warmup", 0, 100, default=1),
+        prompt_tokens=whole(rest, "prompt_tokens", 16, 100_000, default=64),
+        output_tokens=whole(rest, "output_tokens", 1, 131_072, "max_tokens", default=64),
         ignore_eos=flag(rest, "ignore_eos", default=False),
         temperature=number(rest, "temperature", 0, 2),
-        timeout_s=60.0 if timeout_s is None else timeout_s,
-        seed=whole(rest, "seed", 0, 2**31 - 1) or 0,
+        timeout_s=number(rest, "timeout_s", 0.1, 3600, default=60.0),
+        seed=whole(rest, "seed", 0, 2**31 - 1, default=0),
         ignored=tuple(sorted(rest)),
     )
 

@@ -188,10 +188,20 @@ def _planned(
 
 def offered_benchmark(provider: ProviderConfig, benchmark_id: str) -> ProviderBenchmark | None:
     """The benchmark that the provider lists under this id, or an empty one if it accepts unlisted ones."""
-    listed = next((b for b in provider.benchmarks if b.id == benchmark_id), None)
-    if listed is None and provider.any_benchmark and is_task_name(benchmark_id):
+    listed = listed_benchmark(provider, benchmark_id)
+    if listed is None and accepts_unlisted(provider, benchmark_id):
         return ProviderBenchmark(id=benchmark_id)
     return listed
+
+
+def listed_benchmark(provider: ProviderConfig, benchmark_id: str) -> ProviderBenchmark | None:
+    """The benchmark that the provider lists under this id."""
+    return next((benchmark for benchmark in provider.benchmarks if benchmark.id == benchmark_id), None)
+
+
+def accepts_unlisted(provider: ProviderConfig, benchmark_id: str) -> bool:
+    """Whether the provider accepts this id although it does not list it."""
+    return provider.any_benchmark and is_task_name(benchmark_id)
 
 
 def is_task_name(text: str) -> bool:

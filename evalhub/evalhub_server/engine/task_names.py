@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from evalhub_server.domain.planning import offered_benchmark
+from evalhub_server.domain.planning import accepts_unlisted, listed_benchmark
 from evalhub_server.domain.resource import ProviderRecord
 from evalhub_server.settings import bundled_config_dir
 
@@ -15,9 +15,9 @@ def offers(provider: ProviderRecord, benchmark_id: str) -> bool:
     Of the frameworks whose tasks are known (``tasks/PROVIDER.txt`` of the bundled configuration), only those are accepted
     besides the listed ones; of others, any plausible name is if the provider has ``any_benchmark``.
     """
-    if any(benchmark.id == benchmark_id for benchmark in provider.config.benchmarks):
+    if listed_benchmark(provider.config, benchmark_id) is not None:
         return True
-    if offered_benchmark(provider.config, benchmark_id) is None:
+    if not accepts_unlisted(provider.config, benchmark_id):
         return False
     known = known_tasks(provider.id) if provider.system else None
     return known is None or benchmark_id in known

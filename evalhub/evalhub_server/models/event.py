@@ -6,18 +6,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from evalhub_common.adapter.phases import PHASES
 from evalhub_server.models.common import Int64, Json, Message
 from evalhub_server.models.job import MetricSchema
 from evalhub_server.models.rules import REQUIRED, TIMESTAMP, one_of
 
-PHASES = (
-    "initializing",
-    "loading_data",
-    "running_evaluation",
-    "post_processing",
-    "persisting_artifacts",
-    "completed",
-)
 METRIC_TYPES = ("numeric", "categorical", "array_ordered", "array_unordered", "time_series")
 
 
