@@ -326,6 +326,77 @@ def test_bad_comparisons_get_clear_errors(
     assert answer.refusal == (status, code)
 
 
+def changed(server: RunningServer, baseline: str, candidate: str, **query: Any) -> dict[str, Any]:
+    text = urlencode({"baseline": baseline, "candidate": candidate, "benchmark": "matrix/clear", **query})
+    return server.get(f"{API}/comparisons/samples?{text}")
+
+
+def test_the_samples_behind_a_comparison_can_be_listed(server: RunningServer, jobs: dict[str, str]):
+    both = f"{jobs['better']},{jobs['worse']}"
+    page = changed(server, jobs["base"], both, change="broken", limit=2)
+    assert page["total_count"] == 40
+    assert [each["sample_id"] for each in page["items"]] == ["q0", "q1"]
+    first = page["items"][0]
+    assert (first["changes"], first["differences"]) == (["broken", "broken"], [-1.0, -1.0])
+    assert first["baseline"]["sample"]["input"] == "Question 0"
+    assert (first["baseline"]["score"], first["candidates"][1]["score"]) == (1.0, 0.0)
+    counts = [each["counts"] for each in page["candidates"]]
+    assert counts[0] == {"broken": 5, "fixed": 40, "both_failed": 60, "both_passed": 295}
+    last = server.get(page["next"]["href"].replace("limit=2", "limit=39"))
+    assert (len(last["items"]), "next" in last) == (38, False)
+    everything = changed(server, jobs["base"], both)
+    assert (everything["total_count"], everything["metric"], everything["other_content"]) == (400, "acc", 0)
+
+
+def test_samples_with_other_inputs_are_listed(server: RunningServer, jobs: dict[str, str]):
+    query = {"benchmark": "matrix/prompts", "change": "other_content", "limit": 1}
+    page = changed(server, jobs["base"], jobs["better"], **query)
+    assert (page["total_count"], page["other_content"]) == (100, 100)
+    assert page["items"][0]["other_content"]
+
+
+def test_runs_without_samples_are_named(server: RunningServer, jobs: dict[str, str]):
+    other = run(server, "better", "noise")
+    server.finished(other)
+    page = changed(server, jobs["base"], f"{other},{jobs['worse']}", limit=1)
+    assert page["candidates"][0]["no_samples"] == f"The job {other} has no such benchmark."
+    assert (len(page["items"][0]["candidates"]), len(page["candidates"])) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({"benchmark": "matrix/bare"}, 404, "samples_not_available"),
+        ({"benchmark": "matrix/none"}, 404, "resource_not_found"),
+        ({"candidate": "base"}, 400, "nothing_to_compare"),
+        ({"change": "better"}, 400, "query_parameter_value_invalid"),
+        ({"metric": "f2"}, 400, "unknown_metric"),
+        ({"alpha": "0.1"}, 400, "query_bad_parameter"),
+    ],
+)
+def test_bad_lists_of_changed_samples_get_clear_errors(
+    server: RunningServer, jobs: dict[str, str], query: dict[str, str], status: int, code: str
+):
+    query = {"baseline": "base", "candidate": "worse", "benchmark": "matrix/clear", **query}
+    text = urlencode({name: jobs.get(value, value) for name, value in query.items()})
+    assert server.call("GET", f"{API}/comparisons/samples?{text}").refusal == (status, code)
+
+
+def test_settings_in_which_jobs_differ_are_listed(server: RunningServer, jobs: dict[str, str]):
+    hot = {"url": "http://localhost:9/v1", "name": "worse", "parameters": {"temperature": 0.7, "token": "t"}}
+    members = [
+        {"id": "clear", "provider_id": PROVIDER, "parameters": {"shots": 5, "num_concurrent": 8}},
+        {"id": "noise", "provider_id": PROVIDER},
+    ]
+    candidate = server.submit(benchmarks=members, model=hot)
+    server.finished(candidate)
+    (found,) = compare(server, jobs["base"], candidate)["candidates"]
+    assert found["configuration"] == [
+        {"name": "parameters.shots", "candidate": "5", "benchmarks": ["matrix/clear"]},
+        {"name": "model.parameters.temperature", "candidate": "0.7"},
+    ]
+
+
 @pytest.mark.parametrize("name", ["-x", "a b", "x" * 101, "ä"])
 def test_bad_names_of_baselines_are_refused(server: RunningServer, jobs: dict[str, str], name: str):
     answer = server.call("PUT", f"{API}/baselines/{quote(name)}", {"job_id": jobs["base"]})

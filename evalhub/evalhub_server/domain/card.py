@@ -11,20 +11,19 @@ from msgspec import UNSET
 from evalhub_server.domain.job_view import complete_metrics_schema
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
 from evalhub_server.domain.redaction import redacted, redacted_message, redacted_text
+from evalhub_server.domain.workload_framework import framework_of
 from evalhub_server.models.card import (
     CardBenchmark,
     CardBenchmarkTest,
     CardCollection,
     CardContext,
     CardContextBenchmark,
-    CardFramework,
     CardMetadata,
     CardModel,
     CardResults,
     CardStatus,
     EvaluationCard,
 )
-from evalhub_server.models.common import Json
 from evalhub_server.models.job import BenchmarkRef, BenchmarkTest, Model
 
 CARD_FILE = "evaluation-card.json"
@@ -88,7 +87,7 @@ def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> CardBen
         status=benchmark.state,
         error_message=redacted_message(benchmark.error) if benchmark.error else None,
         warning_message=redacted_message(benchmark.warning) if benchmark.warning else None,
-        framework=_framework(benchmark.handle),
+        framework=framework_of(benchmark.handle),
     )
     result = benchmark.result
     if result is None:
@@ -103,14 +102,6 @@ def _benchmark(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> CardBen
         logs_path=redacted_text(result.logs_path),
         test=_test(result.test) if result.test else None,
     )
-
-
-def _framework(handle: Json | None) -> CardFramework | None:
-    """The framework that a runtime has noted in a workload's handle."""
-    try:
-        return msgspec.convert((handle or {})["framework"], CardFramework)
-    except (KeyError, msgspec.ValidationError):
-        return None
 
 
 def _test(test: BenchmarkTest) -> CardBenchmarkTest:

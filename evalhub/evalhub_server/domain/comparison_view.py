@@ -5,16 +5,20 @@ Members without a value are left out of the JSON.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
 
+from evalhub_server.domain.configuration import ConfigurationDifference
 from evalhub_server.domain.lineage_view import LineageView
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.statistics.changes import Change
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.domain.statistics.inputs import CompareOptions
 from evalhub_server.domain.statistics.results import Leaderboard, SuiteComparison
-from evalhub_server.models.common import State
+from evalhub_server.models.common import Link, State
+from evalhub_server.models.sample import Sample
 
 
 class ComparedJob(Struct, kw_only=True, frozen=True):
@@ -31,10 +35,11 @@ class ComparedJob(Struct, kw_only=True, frozen=True):
 
 
 class CandidateComparison(Struct, kw_only=True, frozen=True):
-    """A candidate with its comparison."""
+    """A candidate with its comparison. ``configuration`` has the settings in which its benchmarks differ from the baseline's."""
 
     job: ComparedJob
     comparison: SuiteComparison
+    configuration: tuple[ConfigurationDifference, ...] = ()
 
 
 class JobComparison(Struct, kw_only=True, frozen=True):
@@ -44,6 +49,64 @@ class JobComparison(Struct, kw_only=True, frozen=True):
     candidates: tuple[CandidateComparison, ...]
     options: CompareOptions
     metric: str | None = None
+
+
+class ComparedRun(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The run of a benchmark whose samples are compared: the benchmark at ``benchmark_index`` of the job ``source``.
+
+    ``source`` is the job ``job_id`` itself, or one of its reruns. ``no_samples`` is the reason if the run has no samples.
+    ``counts`` has the number of samples by change, in comparison with the baseline; absent for the baseline.
+    """
+
+    job_id: str
+    source: str
+    benchmark_index: int
+    model_name: str
+    no_samples: str = ""
+    counts: dict[Change, int] = {}
+
+
+class RunSample(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A sample in one run. ``sample`` is its first epoch, of ``epochs``, of which ``passed`` passed. ``score`` is absent without one."""
+
+    epochs: int
+    passed: int
+    score: float | None = None
+    sample: Sample
+
+
+class ChangedSample(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A sample in all runs; absent, or null in lists, where a run does not have it.
+
+    ``changes`` and ``differences`` (positive is better) are those of the candidates. ``other_content``: its input or target
+    differs between the runs.
+    """
+
+    sample_id: str
+    other_content: bool = False
+    changes: tuple[Change | None, ...]
+    differences: tuple[float, ...]
+    baseline: RunSample | None = None
+    candidates: tuple[RunSample | None, ...]
+
+
+class ChangedSamples(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One page of the samples of a benchmark in several runs. ``first`` is the page's own URL; the last page has no ``next``.
+
+    ``benchmark`` is the benchmark's name in comparisons. Candidates without samples have no place in the lists of ``items``.
+    ``other_content`` is the number of samples whose input or target differs between the runs, whatever the filters.
+    """
+
+    first: Link
+    next: Link | None = None
+    limit: int
+    total_count: int
+    benchmark: str
+    metric: str
+    baseline: ComparedRun
+    candidates: tuple[ComparedRun, ...]
+    other_content: int
+    items: Sequence[ChangedSample]
 
 
 class JobScores(Struct, kw_only=True, frozen=True):

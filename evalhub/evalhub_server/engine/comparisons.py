@@ -25,6 +25,8 @@ from evalhub_server.domain.lineage_view import LineageView, Source, view_of_job,
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.samples import current_set
+from evalhub_server.domain.statistics.changes import ItemChanges, item_changes
+from evalhub_server.domain.statistics.columns import prepare
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.domain.statistics.inputs import CompareOptions, ModelRuns, Run, WeightKind
 from evalhub_server.domain.statistics.leaderboard import leaderboard
@@ -198,6 +200,35 @@ class ComparisonService:
             return await asyncio.to_thread(scored)
 
         return await self._once("scores", key, compute)
+
+    async def changes(
+        self, baseline: Source, candidates: Sequence[Source], question: Question
+    ) -> ItemChanges | None:
+        """How each sample of a benchmark changed between the baseline and the candidates, all of which have samples.
+
+        None if a run has no scores of the metric in its samples.
+        """
+        sources = (baseline, *candidates)
+        views = [{"": source} for source in sources]
+        check_metric(question.metric, views)
+        key = [question, [(run_of(v[""], metric=question.metric), _digests("", v)) for v in views]]
+
+        async def compute() -> tuple[ItemChanges] | tuple[()]:
+            indexes = await self._indexes(views)
+
+            def compared() -> tuple[ItemChanges] | tuple[()]:
+                runs = [_run(source, question.metric, indexes) for source in sources]
+                sides = [
+                    prepare(run, question.options)
+                    for run in runs
+                    if run is not None and run.items is not None
+                ]
+                return (item_changes(sides[0], sides[1:]),) if len(sides) == len(sources) else ()
+
+            return await asyncio.to_thread(compared)
+
+        found = await self._once("changes", key, compute)
+        return found[0] if found else None
 
     async def _indexes(self, views: Iterable[LineageView]) -> dict[tuple[str, int], SampleIndex]:
         found: dict[tuple[str, int], SampleIndex] = {}

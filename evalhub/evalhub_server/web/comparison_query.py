@@ -14,13 +14,16 @@ from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
 from evalhub_server.domain.statistics.inputs import CompareOptions, MissingPolicy, WeightKind
 from evalhub_server.domain.statistics.planning import MIN_MARGIN
 from evalhub_server.engine.comparisons import Question
+from evalhub_server.engine.identity import Identity
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import Json
 from evalhub_server.web.openapi.operation import Parameter
 from evalhub_server.web.openapi.parameters import boolean
 from evalhub_server.web.query import Query
-from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.services import Services
+
+NamedJob = tuple[JobRecord, str]
+"""A job, and the name of the baseline by which a request refers to it."""
 
 BY_NAME = "name:"
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
@@ -79,19 +82,22 @@ INVALID = (
 )
 
 
-async def views_of(request: ApiRequest, services: Services, jobs: Sequence[JobRecord]) -> list[LineageView]:
-    views = [await services.comparisons.view(job, request.identity) for job in jobs]
-    return await services.comparisons.settled(views, request.identity)
+async def views_of(
+    services: Services, identity: Identity, jobs: Sequence[JobRecord], wait: bool = True
+) -> list[LineageView]:
+    """The benchmarks of jobs with the results that count. ``wait``: samples that are being stored are awaited."""
+    views = [await services.comparisons.view(job, identity) for job in jobs]
+    return await services.comparisons.settled(views, identity) if wait else views
 
 
-async def job_of(request: ApiRequest, services: Services, reference: str) -> tuple[JobRecord, str]:
+async def job_of(services: Services, identity: Identity, reference: str) -> NamedJob:
     """The job that a reference names, and the name of the baseline."""
     if not reference.startswith(BY_NAME):
-        return await services.jobs.get(reference, request.identity), ""
+        return await services.jobs.get(reference, identity), ""
     name = reference.removeprefix(BY_NAME)
-    baseline = await services.baselines.get(name, request.identity)
+    baseline = await services.baselines.get(name, identity)
     try:
-        return await services.jobs.get(baseline.config.job_id, request.identity), name
+        return await services.jobs.get(baseline.config.job_id, identity), name
     except ApiError as error:
         if error.status != 404:
             raise

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from litestar import Router, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.comparison_view import CandidateComparison, JobComparison, JobScores, compared_job
+from evalhub_server.domain.configuration import view_differences
+from evalhub_server.domain.lineage_view import LineageView
 from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
 from evalhub_server.domain.statistics.planning import MIN_MARGIN
 from evalhub_server.domain.statistics.suite import adjust_candidates
+from evalhub_server.engine.comparisons import Question
 from evalhub_server.web.comparison_query import (
     INVALID,
     MARGIN,
     OPTIONS,
+    NamedJob,
     job_of,
     listed_of,
     number_of,
@@ -33,6 +39,35 @@ from evalhub_server.web.responses import RawResponse, encode_present
 from evalhub_server.web.services import Services
 
 MAX_CANDIDATES = 20
+
+
+async def comparison_of(
+    services: Services, jobs: Sequence[NamedJob], views: Sequence[LineageView], question: Question
+) -> JobComparison:
+    """The comparison of the first of the jobs with the others. ``views`` are those of the jobs."""
+    (baseline, name), *candidates = jobs
+    base, *others = views
+    if any(job.id == baseline.id for job, _ in candidates):
+        raise problems.same_job(baseline.id)
+    found = {
+        job.id: await services.comparisons.compare(base, view, question)
+        for (job, _), view in zip(candidates, others, strict=True)
+    }
+    adjusted = adjust_candidates(found)
+    return JobComparison(
+        baseline=compared_job(baseline, base, name),
+        candidates=tuple(
+            CandidateComparison(
+                job=compared_job(job, view, name),
+                comparison=adjusted[job.id],
+                configuration=view_differences(base, view),
+            )
+            for (job, name), view in zip(candidates, others, strict=True)
+        ),
+        options=question.options,
+        metric=question.metric or None,
+    )
+
 
 COMPARE_JOBS = Operation(
     query=(
@@ -80,31 +115,15 @@ async def compare_jobs(request: ApiRequest, services: NamedDependency[Services])
     The results of a job include those of its reruns for benchmarks that it did not complete. Samples are compared in pairs;
     without samples a difference is labelled `unpaired`, and without standard errors it has no verdict. Samples that are still
     being stored are awaited for ten seconds; the comparison is `incomplete` then. The members `evidence` are the sufficient
-    statistics, from which quality gates compute other margins.
+    statistics, from which quality gates compute other margins. `configuration` has the settings in which the jobs differ.
     """
     query = Query(request.scope)
     query.allow_only(names(COMPARE_JOBS.query))
     question = question_of(query, margin=number_of(query, "margin", minimum=MIN_MARGIN, below=MAX_ABS_SCORE))
     wanted = [required_of(query, "baseline"), *listed_of(query, "candidate", MAX_CANDIDATES)]
-    jobs = [await job_of(request, services, reference) for reference in wanted]
-    baseline, *candidates = jobs
-    if any(job.id == baseline[0].id for job, _ in candidates):
-        raise problems.same_job(baseline[0].id)
-    base, *views = await views_of(request, services, [job for job, _ in jobs])
-    found = {
-        job.id: await services.comparisons.compare(base, view, question)
-        for (job, _), view in zip(candidates, views, strict=True)
-    }
-    adjusted = adjust_candidates(found)
-    answer = JobComparison(
-        baseline=compared_job(baseline[0], base, baseline[1]),
-        candidates=tuple(
-            CandidateComparison(job=compared_job(job, view, name), comparison=adjusted[job.id])
-            for (job, name), view in zip(candidates, views, strict=True)
-        ),
-        options=question.options,
-        metric=question.metric or None,
-    )
+    jobs = [await job_of(services, request.identity, reference) for reference in wanted]
+    views = await views_of(services, request.identity, [job for job, _ in jobs])
+    answer = await comparison_of(services, jobs, views, question)
     return resource_response(request, encode_present(answer))
 
 
@@ -128,7 +147,7 @@ async def job_scores(
     query.allow_only(names(JOB_SCORES.query))
     question = question_of(query)
     job = await services.jobs.get(job_id, request.identity)
-    (view,) = await views_of(request, services, [job])
+    (view,) = await views_of(services, request.identity, [job])
     answer = JobScores(
         job=compared_job(job, view),
         scores=await services.comparisons.scores(view, question),

@@ -112,11 +112,13 @@ async def job_leaderboard(request: ApiRequest, services: NamedDependency[Service
     question = question_of(query)
     references = listed_of(query, "jobs", MAX_MODELS)
     jobs = list(
-        {job.id: job for job, _ in [await job_of(request, services, each) for each in references]}.values()
+        {
+            job.id: job for job, _ in [await job_of(services, request.identity, each) for each in references]
+        }.values()
     )
     if len(jobs) < 2:
         raise problems.too_few_jobs(len(jobs))
-    views = await views_of(request, services, jobs)
+    views = await views_of(services, request.identity, jobs)
     chosen: dict[str, tuple[JobRecord, LineageView]] = {}
     for job, view in zip(jobs, views, strict=True):
         name = job.request.model.name if job.request.model else ""

@@ -8,10 +8,14 @@ from msgspec.structs import replace
 from evalhub_server.domain.comparison_inputs import run_of, suite_of
 from evalhub_server.domain.comparison_view import (
     CandidateComparison,
+    ChangedSample,
+    ChangedSamples,
+    ComparedRun,
     JobComparison,
     JobLeaderboard,
     JobScores,
     LeaderboardEntry,
+    RunSample,
     compared_job,
 )
 from evalhub_server.domain.lineage_view import LineageView, Source, view_of_job
@@ -21,8 +25,9 @@ from evalhub_server.domain.statistics.inputs import CompareOptions, ModelRuns, R
 from evalhub_server.domain.statistics.leaderboard import leaderboard as ranked
 from evalhub_server.domain.statistics.score import score_run
 from evalhub_server.domain.statistics.suite import compare_suites
-from evalhub_server.models.common import Json
-from evalhub_server.web.openapi.examples import RERUN_ID, completed_job_record
+from evalhub_server.models.common import Json, Link
+from evalhub_server.web.openapi import examples
+from evalhub_server.web.openapi.examples import ID, RERUN_ID, completed_job_record
 from evalhub_server.web.responses import encode_present
 
 _ITEMS = 20
@@ -85,6 +90,41 @@ def leaderboard() -> Json:
         leaderboard=ranked(models, dict.fromkeys(_view(_job()), 1.0)),
     )
     return _shown(answer)
+
+
+def samples() -> ChangedSamples:
+    sample = examples.samples().items[0]
+    in_run = RunSample(epochs=1, passed=1, score=1.0, sample=sample)
+    run = ComparedRun(job_id=ID, source=ID, benchmark_index=0, model_name="llama3.2")
+    return ChangedSamples(
+        first=Link(href=f"/api/v1/evaluations/comparisons/samples?baseline={ID}&candidate={RERUN_ID}"),
+        limit=50,
+        total_count=1,
+        benchmark="quickstart/arithmetic",
+        metric="accuracy",
+        baseline=run,
+        candidates=(
+            ComparedRun(
+                job_id=RERUN_ID,
+                source=RERUN_ID,
+                benchmark_index=0,
+                model_name="llama3.3",
+                counts={"broken": 1, "both_passed": 19},
+            ),
+        ),
+        other_content=0,
+        items=(
+            ChangedSample(
+                sample_id=sample.sample_id,
+                changes=("broken",),
+                differences=(-1.0,),
+                baseline=in_run,
+                candidates=(
+                    RunSample(epochs=1, passed=0, score=0.0, sample=replace(sample, outcome="failed")),
+                ),
+            ),
+        ),
+    )
 
 
 def _shown(answer: object) -> Json:
