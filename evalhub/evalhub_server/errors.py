@@ -9,6 +9,7 @@
     │   └── PluginError           a plugin is missing, broken, incompatible or duplicated
     ├── LaunchError               a runtime could not start a workload; final
     ├── RuntimeUnavailable        a runtime is temporarily unable to do something; retried
+    │   └── RuntimeRefused        what it depends on refuses that, such as a cluster without the rights; retried for a while
     ├── SampleStoreUnavailable    the store of samples is temporarily unable to do something; retried
     ├── ExportRefused             an export cannot succeed; not retried
     └── StorageError              a storage could not read or write
@@ -134,6 +135,18 @@ class RuntimeUnavailable(EvalHubError):
     def __init__(self, message: str, reason: str = "runtime_unavailable") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class RuntimeRefused(RuntimeUnavailable):
+    """What a runtime depends on refuses what was requested, for example for lack of a right. Not for an outage.
+
+    To stop or to find a workload is retried until ``retry_for_s`` seconds after the first refusal of a series, since rights
+    may come back; the benchmark then ends with ``reason`` and the text, which names what is missing.
+    """
+
+    def __init__(self, message: str, reason: str = "runtime_refused", *, retry_for_s: float = 0) -> None:
+        super().__init__(message, reason)
+        self.retry_for_s = retry_for_s
 
 
 class StorageError(EvalHubError):

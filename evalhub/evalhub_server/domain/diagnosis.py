@@ -90,7 +90,7 @@ def refusal_text(refused: RefusedEvent) -> str:
     return f"reported {kind} that was refused: {refused.reason}"
 
 
-def exit_message(exit_: Exit, log_tail: str, refused: RefusedEvent | None = None) -> Message:
+def exit_message(exit_: Exit, log_tail: str | None, refused: RefusedEvent | None = None) -> Message:
     """The error message of a benchmark whose workload exited without a terminal report.
 
     The runtime's own reason, message and hint take precedence over the table's. ``refused`` is the last event of the
@@ -115,7 +115,7 @@ def exit_message(exit_: Exit, log_tail: str, refused: RefusedEvent | None = None
 
 
 def deadline_message(
-    kind: str, seconds: float, log_tail: str, refused: RefusedEvent | None = None
+    kind: str, seconds: float, log_tail: str | None, refused: RefusedEvent | None = None
 ) -> Message:
     """The error message of a benchmark that was stopped at a deadline; ``kind`` is start or run."""
     failure = "reported nothing" if kind == "start" else "did not finish"
@@ -129,11 +129,13 @@ def deadline_message(
     )
 
 
-def with_log_tail(text: str, log_tail: str) -> str:
-    """Append the last lines of a log, at most :data:`LOG_TAIL_LINES` and :data:`LOG_TAIL_CHARACTERS`.
+def with_log_tail(text: str, log_tail: str | None) -> str:
+    """Append the last lines of a log, at most :data:`LOG_TAIL_LINES` and :data:`LOG_TAIL_CHARACTERS`; None if there is no log.
 
     Control sequences are removed. An ellipsis precedes a quotation that begins within a line.
     """
+    if log_tail is None:
+        return plain_text(text)
     lines = plain_text(log_tail).rstrip().splitlines()[-LOG_TAIL_LINES:]
     tail = "\n".join(lines)
     if len(tail) > LOG_TAIL_CHARACTERS:

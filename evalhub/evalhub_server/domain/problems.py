@@ -294,6 +294,16 @@ def internal_error(error: str) -> ApiError:
     return ApiError(500, "internal_server_error", f"An internal server error occurred: '{error}'.")
 
 
+def runtime_unavailable(text: str) -> ApiError:
+    """The runtime cannot do what was requested at present; ``text`` is a clause that names what, and why."""
+    return ApiError(
+        503,
+        "runtime_unavailable",
+        f"The runtime is unavailable: '{text}'. Repeat the request.",
+        {"Retry-After": "10"},
+    )
+
+
 def query_failed(resources: str, error: StorageError) -> ApiError:
     """A list request that the storage failed; ``resources`` is the plural, such as evaluation jobs."""
     text = f"The request for the {resources} failed: '{error}'."

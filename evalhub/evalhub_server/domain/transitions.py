@@ -228,7 +228,7 @@ def exited(
     job: JobRecord,
     index: int,
     exit_: Exit,
-    log_tail: str,
+    log_tail: str | None,
     now: datetime,
     *,
     restart_interrupted: bool = False,
@@ -257,7 +257,7 @@ def _next_attempt(benchmark: BenchmarkRecord) -> BenchmarkRecord:
 
 
 def timed_out(
-    job: JobRecord, index: int, kind: str, seconds: float, log_tail: str, now: datetime
+    job: JobRecord, index: int, kind: str, seconds: float, log_tail: str | None, now: datetime
 ) -> JobRecord:
     """Fail a benchmark that was stopped at a deadline; ``kind`` is ``start`` or ``run``."""
     error = diagnosis.deadline_message(kind, seconds, log_tail, job.benchmarks[index].refused)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from evalhub_server.domain import problems
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.engine.log_text import finished_lines, without_final_newline
-from evalhub_server.errors import RuntimeUnavailable
+from evalhub_server.errors import RuntimeRefused, RuntimeUnavailable
 from evalhub_server.plugins.runtime import LogOptions, Runtime
 
 
@@ -22,15 +22,18 @@ async def read_logs(
     carriage returns, and without the benchmarks after the first one that has not ended.
 
     Raises:
-        ApiError: before the first chunk: 404 if there is no such benchmark, 500 if the runtime cannot read the log now.
+        ApiError: before the first chunk: 404 if there is no such benchmark, 503 if the runtime cannot read the log now, 500 if it
+            is refused.
     """
     if index is not None and index >= len(job.benchmarks):
         raise problems.not_found("benchmark", str(index))
     chunks = _all(runtime, job, options) if index is None else _one(runtime, job, index, options)
     try:
         return _after(await anext(chunks, b""), chunks)
+    except RuntimeRefused as error:
+        raise problems.internal_error(f"the log of job {job.id} cannot be read: {error}") from error
     except RuntimeUnavailable as error:
-        raise problems.internal_error(f"the log of job {job.id} cannot be read now: {error}") from error
+        raise problems.runtime_unavailable(f"the log of job {job.id} cannot be read now: {error}") from error
 
 
 async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGenerator[bytes, None]:
@@ -39,7 +42,7 @@ async def _all(runtime: Runtime, job: JobRecord, options: LogOptions) -> AsyncGe
         chunks = _one(runtime, job, benchmark.index, options)
         try:
             if benchmark.is_foreign(runtime.name):
-                raise RuntimeUnavailable(problems.started_by(benchmark.runtime))
+                raise RuntimeRefused(problems.started_by(benchmark.runtime))
             pod, container = await runtime.log_source(benchmark.handle, job.id, benchmark.index)
             first = await anext(chunks, b"")
         except RuntimeUnavailable as error:
@@ -63,7 +66,7 @@ async def _one(
 ) -> AsyncGenerator[bytes, None]:
     benchmark = job.benchmarks[index]
     if benchmark.is_foreign(runtime.name):
-        raise RuntimeUnavailable(problems.started_by(benchmark.runtime))
+        raise RuntimeRefused(problems.started_by(benchmark.runtime))
     if benchmark.handle is None:
         return
     chunks = runtime.logs(benchmark.handle, options)

@@ -26,6 +26,7 @@ from evalhub_server.engine.log_hub import LogHub
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.engine.unstopped import left_running, not_removed, not_stopped, refusals
 from evalhub_server.errors import (
     ApiError,
     NotFound,
@@ -59,10 +60,6 @@ CANCEL_LOST = (
     "been started again."
 )
 FILES_REMOVED = "All workloads of the job are stopped and its files are removed, but its record is not: repeat the request."
-NOT_STOPPED = (
-    "the job {} is {}, but some of its workloads are not stopped yet; the server keeps trying. "
-    "Repeat the request; see the server log for the cause"
-)
 
 
 class JobService:
@@ -217,11 +214,12 @@ class JobService:
             raise problems.from_storage(KIND, job_id, error, note) from error
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
-        await self._stop(job)
+        if failures := await self._supervisor.stop_job(job):
+            raise not_stopped(job_id, job.state.value, failures)
         log.info("Cancelled evaluation job", job_id=job_id)
 
-    async def delete(self, job_id: str, identity: Identity, *, force: bool = False) -> None:
-        """Stop a job, then remove its record and files.
+    async def delete(self, job_id: str, identity: Identity, *, force: bool = False) -> str:
+        """Stop a job, then remove its record and files; returns sentences about what may be left, or an empty text.
 
         ``force``: also delete a job of a runtime that is not selected, or that fails to stop the job, of which only the
         record can be removed. Stopping is retried in the background.
@@ -229,7 +227,7 @@ class JobService:
         note = ""
         try:
             try:
-                await self._delete(job_id, identity, force=force)
+                left = await self._delete(job_id, identity, force=force)
             except StorageLost:
                 raise  # a record that is put back must not be without its files
             except StorageUnavailable:
@@ -240,12 +238,15 @@ class JobService:
                     raise
                 await self._remove_files(job)  # if the disk is full, this may make room
                 note = FILES_REMOVED
-                await self._delete(job_id, identity, force=force)
+                left = await self._delete(job_id, identity, force=force)
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error, note) from error
+        if left:
+            log.warning("Deleted evaluation job is not removed completely", job_id=job_id, left=left)
         log.info("Deleted evaluation job", job_id=job_id)
+        return left
 
-    async def _delete(self, job_id: str, identity: Identity, *, force: bool) -> None:
+    async def _delete(self, job_id: str, identity: Identity, *, force: bool) -> str:
         now = self._clock()
 
         before: list[JobRecord] = []
@@ -262,8 +263,8 @@ class JobService:
             with_exports=False,  # the end of a job that is being deleted is not exported
         )
         await self.exports.end_runs(before[-1])
-        await self._stop(job, force=force)
-        await self._remove_files(job, force=force)
+        running = await self._stop_for_deletion(job, force=force)
+        left = await self._remove_files(job, force=force)
         await self._store.delete(job, identity.scope)
         try:
             await self.samples.remove(job.id)  # an upload may have come meanwhile
@@ -277,6 +278,7 @@ class JobService:
                 runtime=benchmark.runtime,
                 handle=benchmark.handle,
             )
+        return " ".join(filter(None, (running, left)))
 
     def _foreign(self, job: JobRecord) -> Sequence[BenchmarkRecord]:
         """The benchmarks that were launched by a runtime that is not selected."""
@@ -314,13 +316,14 @@ class JobService:
             if job is None or not buffered:
                 return False
         if not await self._supervisor.stop_unstored(job_id):
-            raise problems.internal_error(NOT_STOPPED.format(job_id, "not cancelled yet"))
+            raise not_stopped(job_id, "not cancelled yet")
         return True
 
-    async def _remove_files(self, job: JobRecord, *, force: bool = False) -> None:
+    async def _remove_files(self, job: JobRecord, *, force: bool = False) -> str:
+        """Remove the files; returns a sentence about what is left, or an empty text."""
         try:
             await self.samples.remove(job.id)
-            await self._runtime.remove(job.id, job.tenant)
+            return await self._runtime.remove(job.id, job.tenant) or ""
         except Exception as error:
             if force:
                 log.error(
@@ -329,20 +332,21 @@ class JobService:
                     exc_info=error,
                     **call_fields(error),
                 )
-                return
-            if not isinstance(error, RuntimeUnavailable):
-                raise
-            text = f"the job {job.id} is {job.state.value}, but was not removed completely: {error}. Repeat the request"
-            raise problems.internal_error(text) from error
+                return ""
+            if isinstance(error, RuntimeUnavailable):
+                raise not_removed(job.id, job.state.value, error) from error
+            raise
 
-    async def _stop(self, job: JobRecord, *, force: bool = False) -> None:
-        if not await self._supervisor.stop_job(job):
-            if force:
-                log.error(
-                    "Deleted a job whose workloads are not stopped; the server keeps trying", job_id=job.id
-                )
-                return
-            raise problems.internal_error(NOT_STOPPED.format(job.id, job.state.value))
+    async def _stop_for_deletion(self, job: JobRecord, *, force: bool) -> str:
+        """Stop the workloads of a job that is being deleted; returns a sentence about those that may still run."""
+        failures = await self._supervisor.stop_job(job)
+        refused = refusals(failures)
+        if refused is not None:
+            return left_running(refused)
+        if not force:
+            raise not_stopped(job.id, job.state.value, failures)
+        log.error("Deleted a job whose workloads are not stopped; the server keeps trying", job_id=job.id)
+        return ""
 
     async def logs(
         self, job_id: str, index: int | None, options: LogOptions, identity: Identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from structlog.typing import FilteringBoundLogger
@@ -11,6 +12,7 @@ from evalhub_common.backoff import Backoff
 from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
 from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.record import Exit
+from evalhub_server.errors import RuntimeRefused
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
 
@@ -18,6 +20,23 @@ RETRY = Backoff(first_s=0.2, max_s=15.0)
 RUNTIME_ERROR = "runtime_error"
 """Code of the warning of a benchmark whose runtime raises."""
 LOG_TAIL_BYTES = 16 * 1024
+
+
+class Refusals:
+    """A series of refusals of one call, which is retried for a limited time."""
+
+    def __init__(self) -> None:
+        self._since_s: float | None = None
+
+    def exhausted(self, error: BaseException) -> bool:
+        """Whether the series has lasted for as long as it is retried. Any other error interrupts it."""
+        if not isinstance(error, RuntimeRefused):
+            self._since_s = None
+            return False
+        now_s = time.monotonic()
+        if self._since_s is None:
+            self._since_s = now_s
+        return now_s - self._since_s >= error.retry_for_s
 
 
 class RetryingRuntime:
@@ -32,7 +51,7 @@ class RetryingRuntime:
         runtime: Runtime,
         grace_s: float,
         log: FilteringBoundLogger,
-        notify: Callable[[Notice], Awaitable[None]],
+        notify: Callable[[Notice, BaseException], Awaitable[None]],
     ) -> None:
         self._runtime = runtime
         self._grace_s = grace_s
@@ -55,9 +74,13 @@ class RetryingRuntime:
                 await self._failed("wait for", error)
             await asyncio.sleep(next(delays))
 
-    async def stop(self, handle: Handle) -> None:
-        """Return when nothing of the workload runs."""
-        delays = RETRY.delays()
+    async def stop(self, handle: Handle, *, until_refused: bool = False) -> RuntimeRefused | None:
+        """Return None when nothing of the workload runs.
+
+        If that is refused, return the last refusal when they have lasted for as long as they are retried; with
+        ``until_refused`` the first one.
+        """
+        delays, refusals = RETRY.delays(), Refusals()
         while True:
             self._grace_changed.clear()
             stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
@@ -73,8 +96,10 @@ class RetryingRuntime:
                 continue
             error = asyncio.CancelledError() if stopping.cancelled() else stopping.exception()
             if error is None:
-                return
+                return None
             await self._failed("stop", error)
+            if isinstance(error, RuntimeRefused) and (until_refused or refusals.exhausted(error)):
+                return error
             await asyncio.sleep(next(delays))
 
     async def _failed(self, action: str, error: BaseException) -> None:
@@ -88,7 +113,7 @@ class RetryingRuntime:
         )
         # Its text is for the operator: it may name hosts and paths of the server.
         text = f"The runtime '{name}' failed to {action} the workload ({kind}). The server retries; its log has the cause."
-        await self._notify(Notice(reason=RUNTIME_ERROR, message=text))
+        await self._notify(Notice(reason=RUNTIME_ERROR, message=text), error)
 
     async def find(self, run: BenchmarkRun) -> Handle | None:
         """The workload of a launch that raised; None if there is none, or if the runtime fails: there is no retry."""
@@ -110,13 +135,15 @@ class RetryingRuntime:
             self._log.warning("Runtime failed to report the age of a workload", error=str(error))
             return None
 
-    async def log_tail(self, handle: Handle) -> str:
-        """The last lines of the adapter's output, or a note why they cannot be read."""
+    async def log_tail(self, handle: Handle) -> str | None:
+        """The last lines of the adapter's output, or a note why they cannot be read; None if there is no log."""
         tail, lines = b"", LogLines()
         try:
             async for chunk in self._runtime.logs(handle, LogOptions(tail_lines=LOG_TAIL_LINES)):
                 tail = (tail + lines.feed(chunk))[-LOG_TAIL_BYTES:]  # a line can be as long as the log
+            tail += lines.close(ended=True)
+            if not tail and not await self._runtime.has_log(handle):
+                return None
         except Exception as error:  # noqa: BLE001  as above; a missing log must not hide the exit
             return f"(the log cannot be read: {error})"
-        tail += lines.close(ended=True)
         return tail[-LOG_TAIL_BYTES:].decode("utf-8", "replace")

@@ -16,6 +16,7 @@ from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import LaunchQueue, Slot
 from evalhub_server.engine.run_builder import RunBuilder
+from evalhub_server.engine.unstopped import Failures
 from evalhub_server.engine.workload import Workload
 from evalhub_server.errors import StorageError
 from evalhub_server.models.common import Message
@@ -124,8 +125,8 @@ class Supervisor:
             self._queue.put(self._slot(job, benchmark.index))
         self._dispatch()
 
-    async def stop_job(self, job: JobRecord) -> bool:
-        """Stop the workloads of a job; False if some still run after the timeout (stopping goes on).
+    async def stop_job(self, job: JobRecord) -> Failures:
+        """Stop the workloads of a job. Returns those that may still run after the timeout; stopping goes on.
 
         The job must be terminal already, so that nothing starts again.
         """
@@ -138,7 +139,9 @@ class Supervisor:
             _, late = await asyncio.wait(late, timeout=min(left_s, FAILING_S))
             if late and all(stops[task].runtime_failing for task in late):
                 break  # more time would not help the client
-        return not late
+        return [
+            workload.runtime_error for task, workload in stops.items() if task in late or workload.given_up
+        ]
 
     def launched_job(self, job_id: str) -> JobRecord | None:
         """A job with workloads as of a launch, without reading the storage; None if it has no workloads here."""

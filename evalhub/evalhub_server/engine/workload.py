@@ -19,10 +19,10 @@ from evalhub_server.engine.deadlines import Deadline, next_deadline, start_momen
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
-from evalhub_server.engine.runtime_retry import RETRY, RetryingRuntime
+from evalhub_server.engine.runtime_retry import RETRY, Refusals, RetryingRuntime
 from evalhub_server.engine.workload_store import WorkloadStore
-from evalhub_server.errors import LaunchError, NotFound, RuntimeUnavailable, StorageError
-from evalhub_server.models.common import Message, State
+from evalhub_server.errors import LaunchError, NotFound, RuntimeRefused, RuntimeUnavailable, StorageError
+from evalhub_server.models.common import State
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Notice, Runtime
 from evalhub_server.settings import SupervisorSettings
@@ -56,8 +56,10 @@ class Workload:
         self.stopping = False
         self.relaunch = False
         """Whether the benchmark waits for its next attempt, once :meth:`run` has returned."""
-        self.runtime_failing = False
-        """Whether the last call of the runtime failed and is retried."""
+        self.runtime_error: BaseException | None = None
+        """The error of the runtime's last call, which is retried."""
+        self.given_up = False
+        """Whether it may still run because the runtime is refused to stop it."""
         self.gone = asyncio.Event()
         """Set while nothing of the workload runs; :meth:`run` returns later, once the storage has the outcome."""
         self.gone.set()
@@ -88,13 +90,18 @@ class Workload:
         ``grace_s`` replaces the configured grace period before SIGKILL.
         """
         if not self.stopping:
-            self.runtime_failing = False  # what failed before says nothing about the stop
+            self.runtime_error = None  # what failed before says nothing about the stop
         self.stopping = True
         if grace_s is not None:
             self._retrying.set_grace(grace_s)
         self._wake.set()
         assert self.task is not None  # noqa: S101  the supervisor sets it before it returns to the event loop
         return self.task
+
+    @property
+    def runtime_failing(self) -> bool:
+        """Whether the last call of the runtime failed and is retried."""
+        return self.runtime_error is not None
 
     @property
     def _benchmark_is_terminal(self) -> bool:
@@ -133,9 +140,10 @@ class Workload:
     async def _stop_failed_launch(self, run: BenchmarkRun) -> None:
         """Stop the workload, which a launch that raised may have started nevertheless."""
         handle = await self._retrying.find(run) if self.handle is None else self.handle
-        if handle is not None:
-            await self._retrying.stop(handle)
-        self.gone.set()
+        if handle is None:
+            self.gone.set()
+        else:
+            await self._stop(handle)
 
     async def _launch(self) -> bool:
         """Launch the workload, or find one launched before a crash; False if there is none to watch."""
@@ -188,7 +196,7 @@ class Workload:
 
         After a stop request, or if the benchmark is terminal, only find its workload; None if there is none.
         """
-        delays = RETRY.delays()
+        delays, refusals = RETRY.delays(), Refusals()
         while True:
             stopping = self.stopping or self._benchmark_is_terminal
             try:
@@ -202,12 +210,16 @@ class Workload:
                 await asyncio.wait([launch])
                 if not (launch.cancelled() and self.stopping):
                     handle = launch.result()
-                    self.runtime_failing = False
+                    self.runtime_error = None
                     await self._show_notice(None)
                     return handle
             except RuntimeUnavailable as error:
-                self.runtime_failing = True
+                self.runtime_error = error
                 self._log.warning("Runtime unavailable; retrying the launch", error=str(error))
+                if stopping and refusals.exhausted(error):
+                    self.given_up = True
+                    self._log.error("It is unknown whether a workload runs", error=str(error))
+                    return None
                 if stopping:
                     await asyncio.sleep(next(delays))
                 else:
@@ -240,31 +252,15 @@ class Workload:
             self._log.error("Runtime failed to report notices", error=str(error), **call_fields(error))
 
     async def _show_notice(self, notice: Notice | None) -> None:
-        shown = self._benchmark.warning if self._benchmark else None
-        if notice is None and (
-            shown is None
-            or shown.message_origin != transitions.SERVER
-            or shown.message_code == INTERRUPTED  # stays until the benchmark completes
-        ):
-            return  # nothing to clear: saves a transaction
-        message = notice and Message(
-            message=notice.message, message_code=notice.reason, message_origin=transitions.SERVER
-        )
-        index = self.slot.index
-        job = await self._stored.persist_or_defer(
-            "notice", lambda job: transitions.noticed(job, index, message, self._clock())
-        )
-        if job is not None:
-            self._benchmark = job.benchmarks[index]
+        stored = await self._stored.show_notice(notice, self._benchmark, self._clock)
+        self._benchmark = stored or self._benchmark
 
-    async def _show_failure(self, notice: Notice) -> None:
-        self.runtime_failing = True
+    async def _show_failure(self, notice: Notice, error: BaseException) -> None:
+        self.runtime_error = error
         try:
             await self._show_notice(notice)
-        except (
-            StorageError
-        ) as error:  # also a job that was deleted: the runtime's call is retried nevertheless
-            self._log.warning("Runtime error not stored", error=str(error))
+        except StorageError as failed:  # or the job was deleted: the runtime's call is retried nevertheless
+            self._log.warning("Runtime error not stored", error=str(failed))
 
     async def _watch(self, handle: Handle) -> None:
         name = f"{self.slot.job_id}-{self.slot.index}"
@@ -272,17 +268,18 @@ class Workload:
         notices = asyncio.create_task(self._follow_notices(handle), name=f"notices-{name}")
         try:
             stop = await self._until_exit(handle, waiting)
-            exit_ = await waiting
+            if stop is None:
+                # A report may still be in flight.
+                grace_s = max(self._settings.exit_grace, self._runtime.exit_grace_s)
+                await self._until(lambda: self.stopping or self._benchmark_is_terminal, timeout_s=grace_s)
+            # Also processes that an ended adapter left behind. The exit does not wait for what is refused.
+            refused = await self._stop(handle, until_refused=stop is not True)
+            exit_ = await waiting if refused is None or waiting.done() else _exit_of(refused)
         finally:
             waiting.cancel()
             notices.cancel()
             await asyncio.gather(notices, return_exceptions=True)
-        if stop is None:
-            # A report may still be in flight.
-            grace_s = max(self._settings.exit_grace, self._runtime.exit_grace_s)
-            await self._until(lambda: self.stopping or self._benchmark_is_terminal, timeout_s=grace_s)
-            await self._stop(handle)  # processes that the adapter left behind
-        tail = "" if self._benchmark_is_terminal else await self._retrying.log_tail(handle)
+        tail = None if self._benchmark_is_terminal else await self._retrying.log_tail(handle)
         index = self.slot.index
         self._log.info("Workload exited", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
         if isinstance(stop, Deadline):
@@ -294,8 +291,10 @@ class Workload:
             )
         else:
             await self._persist_exit(exit_, tail)
+        if refused is not None and stop is not True:
+            await self._stop(handle)
 
-    async def _persist_exit(self, exit_: Exit, tail: str) -> None:
+    async def _persist_exit(self, exit_: Exit, tail: str | None) -> None:
         if self._server_stops() and exit_.signal == "SIGTERM" and not exit_.reason:
             # A service manager or a shutdown of the host signals adapters, too.
             exit_ = replace(exit_, reason=INTERRUPTED)
@@ -311,7 +310,7 @@ class Workload:
         return samples_expected(job, self.slot.index) if self._runtime.hands_over_samples else job
 
     async def _until_exit(self, handle: Handle, waiting: asyncio.Task[Exit]) -> Deadline | bool | None:
-        """Wait for the workload to exit; None if it exited by itself, True if stopped on request, or the missed deadline."""
+        """Wait for the workload to exit; None if it did, True if it is to be stopped on request, or the missed deadline."""
         started = self._intended_moment or await start_moment(
             self._retrying, handle, self._benchmark and self._benchmark.launched_at, self._clock
         )
@@ -321,7 +320,6 @@ class Workload:
             if self._benchmark_is_terminal and reported_at is None:
                 reported_at = time.monotonic()
             if self.stopping:
-                await self._stop(handle)
                 return True
             silent = self._benchmark is None or self._benchmark.state is State.PENDING
             deadline = next_deadline(self._settings, started, reported_at, silent=silent)
@@ -330,7 +328,6 @@ class Workload:
                 self._log.warning(
                     "Workload stopped at a deadline", deadline=deadline.kind, seconds=deadline.limit_s
                 )
-                await self._stop(handle)
                 return deadline
             await self._wait_for(waiting, left_s)
         return None
@@ -344,6 +341,17 @@ class Workload:
         finally:
             woken.cancel()
 
-    async def _stop(self, handle: Handle) -> None:
-        await self._retrying.stop(handle)
-        self.gone.set()
+    async def _stop(self, handle: Handle, *, until_refused: bool = False) -> RuntimeRefused | None:
+        """Stop the workload; returns why that is refused, or None."""
+        refused = await self._retrying.stop(handle, until_refused=until_refused)
+        if refused is None:
+            self.gone.set()
+        elif not until_refused:
+            self.given_up = True
+            self._log.error("Workload not stopped; it may still run", error=str(refused), handle=handle)
+        return refused
+
+
+def _exit_of(refused: RuntimeRefused) -> Exit:
+    """The exit of a workload that is stopped as far as the server can tell."""
+    return Exit(lost=True, reason=refused.reason, message=str(refused))

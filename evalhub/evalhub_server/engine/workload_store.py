@@ -7,17 +7,21 @@ import asyncio
 from structlog.typing import FilteringBoundLogger
 
 from evalhub_common.backoff import Backoff
-from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain import transitions
+from evalhub_server.domain.record import INTERRUPTED, BenchmarkRecord, JobRecord
+from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.errors import NotFound, StorageError, StorageUnavailable
+from evalhub_server.models.common import Message
+from evalhub_server.plugins.runtime import Notice
 from evalhub_server.plugins.storage import JobChange
 
 RETRY = Backoff(first_s=0.2, max_s=5.0)
 
 
 class WorkloadStore:
-    """The store as one workload uses it. Both methods raise :class:`NotFound` if the job was deleted."""
+    """The store as one workload uses it. Methods raise :class:`NotFound` if the job was deleted."""
 
     def __init__(self, store: JobStore, slot: Slot, log: FilteringBoundLogger) -> None:
         self._store = store
@@ -47,3 +51,23 @@ class WorkloadStore:
             self._log.error("failed to update benchmark status", error=str(error))
             self._store.defer(f"{key} {self._slot.index}".encode(), self._slot.job_id, None, change)
             return None
+
+    async def show_notice(
+        self, notice: Notice | None, benchmark: BenchmarkRecord | None, clock: Clock
+    ) -> BenchmarkRecord | None:
+        """Set or clear the warning of a benchmark; returns it as stored, or None if nothing is stored."""
+        shown = benchmark.warning if benchmark else None
+        if notice is None and (
+            shown is None
+            or shown.message_origin != transitions.SERVER
+            or shown.message_code == INTERRUPTED  # stays until the benchmark completes
+        ):
+            return None  # nothing to clear: saves a transaction
+        message = notice and Message(
+            message=notice.message, message_code=notice.reason, message_origin=transitions.SERVER
+        )
+        index = self._slot.index
+        job = await self.persist_or_defer(
+            "notice", lambda job: transitions.noticed(job, index, message, clock())
+        )
+        return None if job is None else job.benchmarks[index]

@@ -235,6 +235,7 @@ class Runtime(ABC):
         launch, or if a crash left open whether it was launched.
 
         Raises:
+            RuntimeRefused: it cannot be found out; the benchmark then ends as lost.
             RuntimeUnavailable: unknown at present; the server retries.
         """
 
@@ -272,6 +273,10 @@ class Runtime(ABC):
         workload left running, and keeps its log. Must not affect another process that has got the process id of the
         workload. Where other systems terminate workloads (a cluster), it may return when termination is irrevocable and
         ``grace_s`` is over.
+
+        Raises:
+            RuntimeRefused: the workload may still run, and what it depends on refuses to stop it.
+            RuntimeUnavailable: unknown at present; the server retries.
         """
 
     @abstractmethod
@@ -283,7 +288,12 @@ class Runtime(ABC):
 
         Raises:
             RuntimeUnavailable: before the first chunk, if the log cannot be read at present; clients get an error.
+            RuntimeRefused: the same, and repeating the request does not help.
         """
+
+    async def has_log(self, handle: Handle) -> bool:
+        """Whether there is a log, which :meth:`logs` returned as empty: the adapter has started."""
+        return True
 
     async def sample_files(self, handle: Handle) -> SampleFiles | None:
         """Return where an ended workload left samples and artifacts on this host; None if it uploads them.
@@ -338,10 +348,11 @@ class Runtime(ABC):
         return ends[0]
 
     @abstractmethod
-    async def remove(self, job_id: str, tenant: str) -> None:
+    async def remove(self, job_id: str, tenant: str) -> str | None:
         """Remove every trace of a tenant's job: files, logs, cluster objects. Nothing of it runs any more.
 
-        Idempotent.
+        Idempotent. Returns a sentence for the client about what is left, because its removal is refused or goes on in the
+        background; nothing if there is nothing left.
 
         Raises:
             RuntimeUnavailable: it cannot be done at present. The client gets an error, and the record of the job is kept

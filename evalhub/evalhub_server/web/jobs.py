@@ -22,12 +22,12 @@ from evalhub_server.web.conditional import SINCE, WAIT, ListState, long_poll, re
 from evalhub_server.web.idempotency import IDEMPOTENT, idempotency_key
 from evalhub_server.web.job_filters import FACETS, JOB_LIST_NAMES, JOB_LIST_PARAMETERS, VIEWS, job_query
 from evalhub_server.web.openapi import examples
-from evalhub_server.web.openapi.errors import ID, LIST, STORE_UNAVAILABLE, not_found
+from evalhub_server.web.openapi.errors import ID, LIST, RUNTIME_UNAVAILABLE, STORE_UNAVAILABLE, not_found
 from evalhub_server.web.openapi.operation import Link, Operation, RequestBody, Success, links
 from evalhub_server.web.openapi.parameters import TAGGED, boolean
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
-from evalhub_server.web.responses import NO_CONTENT, RawResponse, encode
+from evalhub_server.web.responses import NO_CONTENT, RawResponse, encode, no_content
 from evalhub_server.web.services import Services
 
 CREATE_JOB = Operation(
@@ -85,6 +85,7 @@ CREATE_JOB = Operation(
         problems.hardware_profile_disabled("a100"),
         problems.hardware_profile_invalid("a100", "identifiers are missing"),
         problems.hardware_profile_fetch_failed("a100"),
+        RUNTIME_UNAVAILABLE,
         *IDEMPOTENT,
     ),
     headers=("IdempotencyKey",),
@@ -208,13 +209,14 @@ FORCE = boolean(
 )
 DELETE_JOB = Operation(
     query=(HARD_DELETE, FORCE),
-    success=Success(status=204, description="No process of the job is running."),
+    success=Success(status=204, description="No process of the job is running.", headers=("Warning",)),
     errors=(
         problems.query_parameter_invalid("hard_delete", "boolean", "maybe"),
         not_found("evaluation job"),
         problems.job_closed(ID, "cancelled", State.COMPLETED),
         problems.runtime_not_selected(ID, "deleted", 0, "local"),
         STORE_UNAVAILABLE,
+        RUNTIME_UNAVAILABLE,
     ),
 )
 
@@ -232,6 +234,10 @@ async def delete_job(
     until the runtime is selected again. `force` removes the record even so. It also removes that of a job which the
     runtime fails to stop; the server keeps trying.
 
+    If the cluster is unavailable or refuses to stop the job's workloads, the answer is 503: the job is cancelled, and the
+    server keeps trying. What a cluster refuses to stop or to remove does not keep `hard_delete` from removing the record;
+    the header `Warning` then names what may be left.
+
     If the storage is unavailable (503), running benchmarks are stopped even so, and with `hard_delete` the files are
     removed if the storage can be read. The cancellation is stored when the storage is available again, unless the server
     is restarted before.
@@ -239,9 +245,8 @@ async def delete_job(
     query = Query(request.scope)
     force = query.boolean("force", default=False)
     if query.boolean("hard_delete", default=False):
-        await services.jobs.delete(job_id, request.identity, force=force)
-    else:
-        await services.jobs.cancel(job_id, request.identity)
+        return no_content(await services.jobs.delete(job_id, request.identity, force=force))
+    await services.jobs.cancel(job_id, request.identity)
     return NO_CONTENT
 
 

@@ -15,7 +15,7 @@ from evalhub_server.web.disconnect import patience_s
 from evalhub_server.web.event_stream import StreamResponse
 from evalhub_server.web.job_events import log_text
 from evalhub_server.web.log_response import LogResponse
-from evalhub_server.web.openapi.errors import not_found
+from evalhub_server.web.openapi.errors import RUNTIME_UNAVAILABLE, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success
 from evalhub_server.web.openapi.parameters import boolean
 from evalhub_server.web.paths import index_of
@@ -57,7 +57,7 @@ JOB_LOGS = Operation(
     success=Success(
         description="The logs so far.", media_types=(TEXT,), schema={"type": "string"}, headers=("Trailer",)
     ),
-    errors=(*INVALID_OPTIONS, not_found("evaluation job")),
+    errors=(*INVALID_OPTIONS, not_found("evaluation job"), RUNTIME_UNAVAILABLE),
 )
 
 
@@ -88,7 +88,12 @@ BENCHMARK_LOGS = Operation(
     success=Success(
         description="The log so far.", media_types=(TEXT,), schema={"type": "string"}, headers=("Trailer",)
     ),
-    errors=(*INVALID_OPTIONS, not_found("evaluation job"), problems.not_found("benchmark", "7")),
+    errors=(
+        *INVALID_OPTIONS,
+        not_found("evaluation job"),
+        problems.not_found("benchmark", "7"),
+        RUNTIME_UNAVAILABLE,
+    ),
 )
 
 

@@ -10,6 +10,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
+from evalhub_server.domain.plain_text import plain_text
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import ErrorBody
 from evalhub_server.web.compression import MIN_BYTES, negotiated
@@ -60,6 +61,16 @@ def json_response(body: bytes, status: int = 200, *headers: Header) -> RawRespon
 
 # The contract has a media type even without a body.
 NO_CONTENT = RawResponse(204, ((b"content-type", JSON.encode()),))
+
+
+def no_content(warning: str) -> RawResponse:
+    """204, with a sentence as the header ``Warning`` unless it is empty."""
+    if not warning:
+        return NO_CONTENT
+    text = plain_text(warning).replace("\n", " ").replace("\\", "\\\\").replace('"', '\\"')
+    return RawResponse(
+        204, (*NO_CONTENT.headers, (b"warning", f'299 - "{text}"'.encode("ascii", "backslashreplace")))
+    )
 
 
 def encode(value: object) -> bytes:

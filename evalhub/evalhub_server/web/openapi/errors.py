@@ -17,6 +17,12 @@ STORE_UNAVAILABLE = problems.sample_store_unavailable(
 )
 """Of operations that read or write samples."""
 
+RUNTIME_UNAVAILABLE = problems.runtime_unavailable(
+    f"the job {ID} is cancelled, but some of its workloads are not stopped yet: the Kubernetes API at "
+    "https://10.96.0.1:443 is unavailable: Connection refused. The server keeps trying"
+)
+"""Of operations that wait for the runtime."""
+
 COMMON = (
     request_problems.invalid_header("Authorization", "was sent more than once"),
     request_problems.host_not_allowed("evalhub.example"),

@@ -171,6 +171,13 @@ HEADERS: dict[str, Json] = {
         "schema": {"type": "integer", "minimum": 1},
         "required": True,
     },
+    "Warning": {
+        "description": (
+            'Only if something of the job may be left, or is still being removed: `299 - "TEXT"`, where the text says what.'
+        ),
+        "schema": {"type": "string"},
+        "required": False,
+    },
     "Content-Disposition": {
         "description": "An attachment, with a file name.",
         "schema": {"type": "string"},

@@ -1,0 +1,42 @@
+"""Responses about a job whose workloads could not be stopped, or whose objects could not be removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalhub_server.domain import problems
+from evalhub_server.errors import ApiError, RuntimeRefused, RuntimeUnavailable
+
+Failures = Sequence[BaseException | None]
+"""One for each workload that is not stopped: the runtime's last error, or None if stopping only takes long."""
+
+NOT_STOPPED = (
+    "the job {} is {}, but some of its workloads are not stopped yet; the server keeps trying. "
+    "Repeat the request; see the server log for the cause"
+)
+
+
+def not_stopped(job_id: str, state: str, failures: Failures = ()) -> ApiError:
+    """503 with the reason if the runtime is unavailable or refuses to stop the workloads, else 500."""
+    for failure in failures:
+        if isinstance(failure, RuntimeUnavailable):
+            text = f"the job {job_id} is {state}, but some of its workloads are not stopped yet: {failure}. The server keeps trying"
+            return problems.runtime_unavailable(text)
+    return problems.internal_error(NOT_STOPPED.format(job_id, state))
+
+
+def not_removed(job_id: str, state: str, error: RuntimeUnavailable) -> ApiError:
+    text = f"the job {job_id} is {state}, but was not removed completely: {error}"
+    return problems.runtime_unavailable(text)
+
+
+def refusals(failures: Failures) -> list[RuntimeRefused] | None:
+    """The failures if all are refusals, so that waiting longer does not help; else None."""
+    found = [failure for failure in failures if isinstance(failure, RuntimeRefused)]
+    return found if len(found) == len(failures) else None
+
+
+def left_running(errors: Sequence[RuntimeRefused]) -> str:
+    """What a deleted job may have left; empty if all its workloads are stopped."""
+    texts = "; ".join(dict.fromkeys(str(error) for error in errors))
+    return f"Workloads of the job may still run: {texts}." if texts else ""
