@@ -11,7 +11,7 @@ from msgspec import Struct
 from evalhub_server.plugins import EvalHubError, RuntimeUnavailable, retry_after_s
 
 TRANSIENT = frozenset({401, 429, 500, 502, 503, 504})
-"""Statuses that are retried; 401, because tokens are rotated while in use."""
+"""Statuses that are retried; 401, because tokens are rotated while in use and may be late."""
 UNAVAILABLE = "cluster_unavailable"
 
 
@@ -45,6 +45,20 @@ class ApiRefusal(EvalHubError):
     @property
     def forbidden(self) -> bool:
         return self.status == 403
+
+    @property
+    def without_namespace(self) -> bool:
+        """Whether the namespace of the object does not exist."""
+        return self.missing and str(self).startswith("namespaces ")
+
+    @property
+    def namespace_terminating(self) -> bool:
+        return self.forbidden and "because it is being terminated" in str(self)
+
+    @property
+    def without_right(self) -> bool:
+        """Whether the server's account lacks a right, which the text names. Not a quota or a policy."""
+        return self.forbidden and " cannot " in str(self)
 
     @property
     def over_quota(self) -> bool:

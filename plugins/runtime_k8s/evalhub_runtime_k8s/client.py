@@ -7,15 +7,12 @@ of pods blocks the event loop many times longer than decoding the few fields tha
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar, cast
 
 import aiohttp
 import msgspec
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import ApiClient, Configuration
 from msgspec import Struct
 
 from evalhub_runtime_k8s.api_errors import (
@@ -28,8 +25,8 @@ from evalhub_runtime_k8s.api_errors import (
     warnings_of,
 )
 from evalhub_runtime_k8s.api_resources import JOBS, PODS, Resource
-from evalhub_runtime_k8s.paths import SERVICE_ACCOUNT
-from evalhub_server.plugins import Backoff, Json, RuntimeUnavailable, StartupError
+from evalhub_runtime_k8s.credentials import Credentials
+from evalhub_server.plugins import Backoff, Json, RuntimeUnavailable
 
 S = TypeVar("S", bound=Struct)
 
@@ -58,27 +55,29 @@ class KubernetesApi:
     """
 
     def __init__(self) -> None:
-        self._client: Any = None  # an ApiClient; it is only partly typed
-        self.host = ""
+        self._credentials = Credentials()
+
+    @property
+    def host(self) -> str:
+        """Address of the API server."""
+        return self._credentials.host
 
     async def open(self) -> None:
         """Connect to the cluster of this pod, else to kubeconfig's. Raises :class:`StartupError`."""
-        configuration = await load_configuration()
-        self.host = str(configuration.host)
-        self._client = ApiClient(configuration)
+        await self._credentials.open()
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        await self._credentials.close()
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> Json:
-        return (await self._call("GET", resource.path(namespace, name))).body
+    async def get(self, resource: Resource, namespace: str, name: str, *, tries: int = MAX_TRIES) -> Json:
+        return (await self._call("GET", resource.path(namespace, name), tries=tries)).body
 
-    async def find(self, resource: Resource, namespace: str, name: str) -> Json | None:
+    async def find(
+        self, resource: Resource, namespace: str, name: str, *, tries: int = MAX_TRIES
+    ) -> Json | None:
         """Return the object, or None if it does not exist."""
         try:
-            return await self.get(resource, namespace, name)
+            return await self.get(resource, namespace, name, tries=tries)
         except ApiRefusal as error:
             if error.missing:
                 return None
@@ -166,8 +165,9 @@ class KubernetesApi:
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
         content_type: str = "application/json",
+        tries: int = MAX_TRIES,
     ) -> Response:
-        raw, warnings = await self._request(method, path, query or {}, body, content_type)
+        raw, warnings = await self._request(method, path, query or {}, body, content_type, tries)
         return Response(msgspec.json.decode(raw, type=dict[str, Any]), warnings)
 
     async def _request(
@@ -207,21 +207,28 @@ class KubernetesApi:
         content_type: str,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's, with separate limits for connecting and reading
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        assert self._client is not None, "call open() first"  # noqa: S101
         headers = {"Accept": "application/json"}
         if content_type:
             headers["Content-Type"] = content_type
-        try:
-            response: aiohttp.ClientResponse = await self._client.call_api(
+
+        async def send(client: Any) -> aiohttp.ClientResponse:
+            return await client.call_api(
                 path,
                 method,
                 query_params=list(query.items()),
-                header_params=headers,
+                header_params=dict(headers),
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _request_timeout=timeout,
             )
+
+        try:
+            client = self._credentials.client
+            response = await send(client)
+            if response.status == 401 and await self._credentials.reload(client):
+                response.release()
+                response = await send(self._credentials.client)
             async with response:
                 if response.status in TRANSIENT:
                     raise Transient(self.host, response.status, await response.read(), response.headers)
@@ -252,24 +259,3 @@ class _EventObject(Struct, frozen=True):
 class _Event(Struct, frozen=True):
     type: str
     object: _EventObject = _EventObject()
-
-
-async def load_configuration() -> Configuration:
-    """Load the service account of this pod, else kubeconfig. Raises :class:`StartupError`."""
-    configuration = Configuration()
-    loader = cast("Any", config)  # untyped functions
-    try:
-        loader.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException as not_in_cluster:
-        try:
-            # Passed here because the client reads the variable only once, at import.
-            await loader.load_kube_config(
-                config_file=os.environ.get("KUBECONFIG") or None, client_configuration=configuration
-            )
-        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            named = os.environ.get("KUBECONFIG") or "~/.kube/config"
-            raise StartupError(
-                f"runtime 'kubernetes': no cluster found. This process is not in a pod ({str(not_in_cluster).rstrip('.')}; a pod has "
-                f"its token in {SERVICE_ACCOUNT}), and {named} is not a usable kubeconfig: {error}. Set KUBECONFIG."
-            ) from error
-    return configuration

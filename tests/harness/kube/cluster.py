@@ -17,9 +17,23 @@ from harness.kube import garbage
 from harness.kube.api import TOKEN, Api
 from harness.kube.controller import JobController
 from harness.kube.faults import Call, Fault, Faults, Hold
-from harness.kube.kinds import CONFIG_MAPS, JOBS, PODS, SECRETS, Kind, Object, labels_of, name_of
+from harness.kube.kinds import (
+    CONFIG_MAPS,
+    JOBS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SECRETS,
+    Kind,
+    Object,
+    labels_of,
+    name_of,
+    namespace_of,
+    terminating,
+)
 from harness.kube.kubelet import Kubelet, Script
 from harness.kube.podlogs import PodLogs
+from harness.kube.pods import NODE, PodScript
 from harness.kube.proxy import AuthProxy
 from harness.kube.rights import Rights
 from harness.kube.store import Change, Store, now
@@ -66,8 +80,8 @@ class FakeCluster:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def kubeconfig(self, folder: Path) -> Path:
-        """Write a kubeconfig for this cluster and return its path."""
+    def kubeconfig(self, folder: Path, user: Object | None = None) -> Path:
+        """Write a kubeconfig for this cluster and return its path. ``user`` has other credentials than the first token."""
         file = folder / "kubeconfig.yaml"
         document = {
             "apiVersion": "v1",
@@ -75,7 +89,7 @@ class FakeCluster:
             "current-context": "fake",
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "server"}}],
             "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
-            "users": [{"name": "server", "user": {"token": TOKEN}}],
+            "users": [{"name": "server", "user": user or {"token": TOKEN}}],
         }
         file.write_text(yaml.safe_dump(document), "utf-8")
         return file
@@ -155,6 +169,52 @@ class FakeCluster:
     def delete(self, thing: Object, policy: str = "Background") -> None:
         """``kubectl delete``, or the TTL controller."""
         self._do(lambda: garbage.delete(self._store, self._current(thing), policy))
+
+    def delete_namespace(self, name: str) -> None:
+        """``kubectl delete namespace``: with its RoleBinding the server's rights are gone; pods take their time."""
+
+        def remove() -> None:
+            self._api.unbound.add(name)
+            found = copy.deepcopy(self._store.get(NAMESPACES, "", name))
+            found["metadata"]["deletionTimestamp"] = now()
+            self._store.put({**found, "status": {"phase": "Terminating"}})
+            for thing in [thing for thing in self._store.all() if namespace_of(thing) == name]:
+                garbage.delete(self._store, thing, "Background")
+
+        self._do(remove)
+
+    def unbind(self, namespace: str, *, unbound: bool = True) -> None:
+        """Delete the RoleBinding of the server in a namespace, or create it again."""
+        names = self._api.unbound
+        self._do(lambda: names.add(namespace) if unbound else names.discard(namespace))
+
+    def lose_node(self, *, grace_s: int = 0) -> None:
+        """The node is unreachable: its pods are deleted with that grace period, and never end."""
+
+        def lose() -> None:
+            self._kubelet.lost.add(NODE)
+            self._logs.lost.add(NODE)
+            self._store.put(_node("Unknown"))
+            for pod in [pod for pod in self._store.all(PODS) if pod["spec"].get("nodeName") == NODE]:
+                shortened = copy.deepcopy(pod)
+                shortened["spec"]["terminationGracePeriodSeconds"] = grace_s
+                PodScript(self._store, self._logs, self._store.put(shortened)).tainted()
+
+        self._do(lose)
+
+    def delete_node(self) -> None:
+        """``kubectl delete node``, and what the garbage collector of pods does then."""
+
+        def remove() -> None:
+            self._store.remove(self._store.get(NODES, "", NODE))
+            for pod in [pod for pod in self._store.all(PODS) if pod["spec"].get("nodeName") == NODE]:
+                PodScript(self._store, self._logs, pod).collected()
+
+        self._do(remove)
+
+    def rotate_token(self, token: str) -> None:
+        """From now on only this token is valid."""
+        self._do(lambda: setattr(self._api, "token", token))
 
     def miss_deadline(self, job: Object) -> None:
         """``activeDeadlineSeconds`` is over."""
@@ -244,6 +304,7 @@ class FakeCluster:
 
     async def _start(self) -> None:
         self._store.listen(self._changed)
+        self._store.put(_node("True"))
         for name in self._namespaces:
             metadata = {"name": name, "uid": f"namespace-{name}"}
             self._store.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -271,8 +332,14 @@ class FakeCluster:
         """Let the controllers do their part until nothing moves."""
         self._syncing = False
         garbage.collect(self._store)
+        self._end_namespaces()
         self._controller.sync()
         self._kubelet.sync()
+
+    def _end_namespaces(self) -> None:
+        for namespace in [found for found in self._store.all(NAMESPACES) if terminating(found)]:
+            if next(self._store.all(namespace=name_of(namespace)), None) is None:
+                self._store.remove(namespace)
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
@@ -282,3 +349,8 @@ class FakeCluster:
             return work()
 
         return self._run(call())
+
+
+def _node(ready: str) -> Object:
+    status = {"conditions": [{"type": "Ready", "status": ready, "reason": "NodeStatusUnknown"}]}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "uid": NODE}, "status": status}

@@ -20,6 +20,7 @@ from harness.kube.kinds import (
 )
 from harness.kube.store import Store, now
 
+BACKOFF = "BackoffLimitExceeded", "Job has reached the specified backoff limit"
 TRACKING = "batch.kubernetes.io/job-tracking"
 
 
@@ -47,16 +48,21 @@ class JobController:
                 delete(self._store, pod, "Background")
             self._status(job, {"conditions": [condition("Suspended", "JobSuspended", "Job suspended")]})
             return
-        ended = [pod for pod in pods if finished(pod)]
+        ended = [pod for pod in pods if finished(pod) and not _ignored(job, pod)]
+        active = [pod for pod in pods if not finished(pod)]
+        replaced = job["spec"].get("podReplacementPolicy") != "Failed"
         if any(pod["status"]["phase"] == "Succeeded" for pod in ended):
             met = condition(
                 "SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods"
             )
             done = {**met, "type": "Complete"}
             self._status(job, {"succeeded": 1, "conditions": [met, done], "completionTime": now()})
+        elif replaced and any(terminating(pod) for pod in active):
+            # It counts as failed, but the Job has failed only when the pod has ended.
+            self._status(job, {"active": 1, "terminating": 1, "conditions": [_target(*BACKOFF)]})
         elif ended or (not pods and (job.get("status") or {}).get("active")):
-            self._fail(job, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
-        elif not pods and not self.refuses_pods:
+            self._fail(job, *BACKOFF)
+        elif not active and not self.refuses_pods:
             self._store.put(self._pod(job))
             self._status(job, {"active": 1, "ready": 0, "startTime": now()})
 
@@ -67,7 +73,7 @@ class JobController:
         self._fail(job, reason, message)
 
     def _fail(self, job: Object, reason: str, message: str) -> None:
-        target = condition("FailureTarget", reason, message)
+        target = _target(reason, message)
         self._status(job, {"failed": 1, "conditions": [target, {**target, "type": "Failed"}]})
 
     def _pods(self, job: Object) -> list[Object]:
@@ -104,6 +110,18 @@ class JobController:
         return with_defaults(
             PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         )
+
+
+def _target(reason: str, message: str) -> dict[str, Any]:
+    return condition("FailureTarget", reason, message)
+
+
+def _ignored(job: Object, pod: Object) -> bool:
+    """The Job's failure policy replaces a pod that was disrupted."""
+    rules = (job["spec"].get("podFailurePolicy") or {}).get("rules") or []
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    disrupted = any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in conditions)
+    return disrupted and any(rule["action"] == "Ignore" for rule in rules)
 
 
 def over(job: Object) -> bool:

@@ -36,7 +36,7 @@ def _job(job: Object) -> None:
         "backoffLimit": 6,
         "completionMode": "NonIndexed",
         "suspend": False,
-        "podReplacementPolicy": "TerminatingOrFailed",
+        "podReplacementPolicy": "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed",
     }.items():
         spec.setdefault(field, value)
     own = {"batch.kubernetes.io/controller-uid": uid}

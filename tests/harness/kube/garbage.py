@@ -40,10 +40,9 @@ def delete(store: Store, thing: Object, policy: str) -> Object | None:
         store.remove(thing)
         return None
     if not terminating(marked):
-        marked["metadata"]["deletionTimestamp"] = now()
-        marked["metadata"]["deletionGracePeriodSeconds"] = (
-            thing["spec"].get("terminationGracePeriodSeconds", 30) if kind_of(thing) is PODS else 0
-        )
+        grace_s = thing["spec"].get("terminationGracePeriodSeconds", 30) if runs else 0
+        marked["metadata"]["deletionTimestamp"] = now(grace_s)
+        marked["metadata"]["deletionGracePeriodSeconds"] = grace_s
     marked["metadata"]["finalizers"] = finalizers
     return marked if marked == thing else store.put(marked)
 

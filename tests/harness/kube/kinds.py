@@ -23,6 +23,7 @@ class Kind(NamedTuple):
 
 
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
+NODES = Kind("", "v1", "nodes", "Node", namespaced=False)
 CONFIG_MAPS = Kind("", "v1", "configmaps", "ConfigMap")
 SECRETS = Kind("", "v1", "secrets", "Secret")
 PODS = Kind("", "v1", "pods", "Pod")
@@ -31,7 +32,7 @@ JOBS = Kind("batch", "v1", "jobs", "Job")
 NETWORK_POLICIES = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 HARDWARE_PROFILES = Kind("infrastructure.opendatahub.io", "v1", "hardwareprofiles", "HardwareProfile")
 
-KINDS = (NAMESPACES, CONFIG_MAPS, SECRETS, PODS, EVENTS, JOBS, NETWORK_POLICIES, HARDWARE_PROFILES)
+KINDS = (NAMESPACES, NODES, CONFIG_MAPS, SECRETS, PODS, EVENTS, JOBS, NETWORK_POLICIES, HARDWARE_PROFILES)
 BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 BY_TYPE = {(kind.api_version, kind.kind): kind for kind in KINDS}
 

@@ -23,6 +23,8 @@ class Kubelet:
         self.scripts: dict[str, Script] = {}
         self.grace_s = GRACE_S
         """How long a deleted pod gets: stands for ``terminationGracePeriodSeconds``."""
+        self.lost: set[str] = set()
+        """Nodes that cannot be reached: their pods go on and are never reported as ended."""
         self._store = store
         self._logs = logs
         self._pods: dict[str, tuple[PodScript, asyncio.Task[None]]] = {}
@@ -39,6 +41,8 @@ class Kubelet:
             if uid not in living:
                 task.cancel()
                 del self._pods[uid]
+            elif living[uid]["spec"].get("nodeName") in self.lost:
+                continue
             elif terminating(living[uid]) and uid not in self._ending:
                 self._ending[uid] = asyncio.create_task(self._end(uid, script, task))
 

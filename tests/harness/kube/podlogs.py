@@ -20,6 +20,8 @@ class PodLogs:
         self._store = store
         self._text: defaultdict[tuple[str, str], bytearray] = defaultdict(bytearray)
         self._changed = asyncio.Event()
+        self.lost: set[str] = set()
+        """Nodes that cannot be reached."""
         store.listen(lambda _: self._changed.set())
 
     def write(self, uid: str, container: str, text: bytes) -> None:
@@ -31,6 +33,8 @@ class PodLogs:
     ) -> web.StreamResponse:
         pod = self._store.get(PODS, namespace, name)
         spec = pod["spec"]
+        if spec.get("nodeName") in self.lost:
+            raise problems.Refused(500, "InternalError", "Get https://10.0.0.1:10250: dial tcp: i/o timeout")
         names = [c["name"] for c in [*spec["containers"], *(spec.get("initContainers") or [])]]
         container = query.get("container") or names[0]
         if container not in names:

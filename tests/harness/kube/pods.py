@@ -7,6 +7,7 @@ import copy
 from typing import Any
 
 from harness.kube.controller import condition
+from harness.kube.garbage import delete
 from harness.kube.kinds import (
     CONFIG_MAPS,
     JOBS,
@@ -22,6 +23,7 @@ from harness.kube.podlogs import PodLogs
 from harness.kube.store import Store, now
 
 ADAPTER = "adapter"
+NODE = "node-1"
 
 
 class PodScript:
@@ -72,7 +74,7 @@ class PodScript:
         self._condition("PodScheduled", "False", "Unschedulable", message)
 
     def scheduled(self) -> None:
-        self._update(lambda pod: pod["spec"].update(nodeName="node-1"))
+        self._update(lambda pod: pod["spec"].update(nodeName=NODE))
         self._condition("PodScheduled", "True", "", "")
 
     def waits(self, reason: str, message: str = "", container: str = ADAPTER) -> None:
@@ -117,6 +119,22 @@ class PodScript:
         self._need_node()
         self._condition("DisruptionTarget", "True", "PreemptionByScheduler", message)
         self.exits(137, "Error")
+
+    def tainted(self) -> None:
+        """The taint manager deletes the pod: its node became unreachable."""
+        self._condition(
+            "DisruptionTarget",
+            "True",
+            "DeletionByTaintManager",
+            "Taint manager: deleting due to NoExecute taint",
+        )
+        if (pod := self.pod) is not None:
+            delete(self._store, pod, "Background")
+
+    def collected(self) -> None:
+        """The garbage collector of pods removes the pod of a node that does not exist."""
+        self._condition("DisruptionTarget", "True", "DeletionByPodGC", "PodGC: node no longer exists")
+        self.gone()
 
     def gone(self) -> None:
         """The node took the pod with it."""

@@ -63,6 +63,20 @@ def forbidden(kind: Kind, name: str, why: str) -> Refused:
     return Refused(403, "Forbidden", f"{shown} is forbidden: {why}", _details(kind, name))
 
 
+def terminating(kind: Kind, name: str, namespace: str) -> Refused:
+    """The namespace of a new object is being deleted."""
+    text = f"unable to create new content in namespace {namespace} because it is being terminated"
+    refused = forbidden(kind, name, text)
+    refused.status["details"]["causes"] = [
+        {
+            "reason": "NamespaceTerminating",
+            "message": f"namespace {namespace} is being terminated",
+            "field": "metadata.namespace",
+        }
+    ]
+    return refused
+
+
 def invalid(kind: Kind, name: str, causes: list[tuple[str, str, str]]) -> Refused:
     """``causes`` are (reason, field, message)."""
     listed = [{"reason": reason, "message": message, "field": field} for reason, field, message in causes]

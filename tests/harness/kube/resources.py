@@ -26,8 +26,12 @@ class Resources:
 
     def create(self, kind: Kind, namespace: str, body: Any, *, dry_run: bool = False) -> Object:
         thing = self._body(kind, namespace, body)
-        if kind.namespaced and self._store.find(NAMESPACES, "", namespace) is None:
-            raise problems.not_found(NAMESPACES, namespace)
+        if kind.namespaced:
+            home = self._store.find(NAMESPACES, "", namespace)
+            if home is None:
+                raise problems.not_found(NAMESPACES, namespace)
+            if terminating(home):
+                raise problems.terminating(kind, thing["metadata"].get("name", ""), namespace)
         if "resourceVersion" in thing["metadata"]:
             raise problems.bad_request("resourceVersion should not be set on objects to be created")
         made = with_defaults(kind, thing)

@@ -10,7 +10,7 @@ from harness.kube.kinds import Kind
 USER = "system:serviceaccount:evalhub:evalhub-service"
 
 Rights = Mapping[tuple[str, str], frozenset[str]]
-"""(group, resource or resource/subresource) → verbs, in every namespace; none for the whole cluster."""
+"""(group, resource or resource/subresource) → verbs, in every namespace that binds them. Namespaces and nodes are read cluster-wide."""
 
 
 def _verbs(text: str) -> frozenset[str]:
@@ -35,11 +35,14 @@ WITH_WATCH: Rights = {
 }
 """The same with watches, as an installation without the operator may have it."""
 
+WITH_CLUSTER: Rights = {**OPERATOR, ("", "namespaces"): _verbs("get"), ("", "nodes"): _verbs("get")}
+"""The same with the cluster-wide right to read namespaces and nodes."""
+
 
 def require(rights: Rights, verb: str, kind: Kind, subresource: str, namespace: str, name: str) -> None:
     """Raises :class:`Refused` 403."""
     resource = f"{kind.plural}/{subresource}" if subresource else kind.plural
-    if namespace and verb in rights.get((kind.group, resource), frozenset()):
+    if (namespace or not kind.namespaced) and verb in rights.get((kind.group, resource), frozenset()):
         return
     where = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"
     text = f'User "{USER}" cannot {verb} resource "{resource}" in API group "{kind.group}"{where}'
