@@ -93,7 +93,9 @@ def test_an_exit_without_a_result_fails_with_its_reason(
 
 def test_a_failed_job_leaves_no_object_that_could_start_later(server: RunningServer, cluster: FakeCluster):
     job_id = server.submit(provider="waits-imagepullbackoff")
-    assert benchmark(server.finished(job_id))["error_message"]["message_code"] == "image_pull_failed"
+    error = benchmark(server.finished(job_id))["error_message"]
+    assert error["message_code"] == "image_pull_failed"
+    assert "log is empty" not in error["message"], "there is none"
     cluster.until_empty(job_id=job_id)
 
 
@@ -157,7 +159,8 @@ def test_logs_that_cannot_be_read_are_an_error_before_the_answer_begins(
     try:
         for path in ("logs", "benchmarks/0/logs"):
             answer = server.call("GET", f"{API}/jobs/{job_id}/{path}")
-            assert answer.refusal == (500, "internal_server_error")
+            assert answer.refusal == (503, "runtime_unavailable")
+            assert answer.headers["retry-after"]
     finally:
         cluster.heal()
 

@@ -7,6 +7,7 @@ import structlog
 from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, JOBS, NETWORK_POLICIES, SECRETS, Resource
 from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.cluster_state import refusal_in_namespace
 from evalhub_runtime_k8s.deletion import POLICIES
 from evalhub_runtime_k8s.labels import BENCHMARK_INDEX, JOB_ID
 from evalhub_runtime_k8s.manifest import Manifests, owner_reference
@@ -81,7 +82,8 @@ class Creation:
             if error.conflict:
                 raise RuntimeUnavailable(str(error)) from error
             label = f"{resource.kind} '{name}' in namespace '{namespace}'"
-            raise LaunchError(f"The cluster refused the {label}: {error}") from error
+            cause = refusal_in_namespace(error, namespace)
+            raise LaunchError(f"The cluster refused the {label}: {cause}") from error
         for warning in answer.warnings:
             log.warning("Kubernetes API warning", kind=resource.kind, name=name, warning=warning)
         self.warnings += answer.warnings

@@ -112,6 +112,26 @@ DEADLINE = Loss(
     explanation="The Job ran longer than its deadline",
     hint="Raise kubernetes.hardening.deadline if the benchmark needs longer.",
 )
+UNREACHABLE = Loss(
+    reason="node_lost",
+    explanation="The pod is being deleted, and its node does not confirm that it has ended: the node is unreachable",
+    hint="Submit the job again. The adapter may run until the node is back or, if it is gone for good, deleted (kubectl delete node).",
+)
+NODE_GONE = Loss(
+    reason="node_lost",
+    explanation="The pod is gone, and so is its node",
+    hint=RESUBMIT,
+)
+NAMESPACE_GONE = Loss(
+    reason="namespace_gone",
+    explanation="The namespace of the Job was deleted",
+    hint="Nothing of the benchmark is left. Create the namespace and its role bindings again, then submit the job again.",
+)
+RIGHTS_LOST = Loss(
+    reason="rights_lost",
+    explanation="The server may no longer read the Jobs of the namespace",
+    hint="Bind the server's role in the namespace again, or create the namespace again if it was deleted. Until then, the Job may still run; its result counts if it arrives.",
+)
 NO_POD = Loss(
     reason="pod_lost",
     explanation="The pod is gone and left no exit status",
@@ -157,15 +177,19 @@ def exit_of_job(job: Job, pods: list[Pod]) -> Exit | None:
     return _failure(pod) or exit_for(NO_POD, outcome.message or "", lost=True)
 
 
+def disruption_for(reason: str) -> Loss:
+    """Return what a reason of the condition ``DisruptionTarget`` means."""
+    return DISRUPTIONS.get(reason, DISRUPTIONS["EvictionByEvictionAPI"])
+
+
 def _failure(pod: Pod) -> Exit | None:
     """Return why a pod failed: a disruption, else the container that failed."""
     status = pod.status
     if status.reason == "Evicted":
         return exit_for(EVICTED, status.message or "")
-    disrupted = pod.condition("DisruptionTarget")
-    if disrupted is not None and disrupted.status == "True":
-        loss = DISRUPTIONS.get(disrupted.reason or "", DISRUPTIONS["EvictionByEvictionAPI"])
-        return exit_for(loss, disrupted.message or "")
+    disruption = pod.disruption
+    if disruption is not None:
+        return exit_for(disruption_for(disruption.reason or ""), disruption.message or "")
     adapter = _terminated(pod.container(ADAPTER))
     if adapter is not None and (adapter.exit_code != 0 or adapter.reason == "OOMKilled"):
         return _adapter_exit(adapter)

@@ -16,7 +16,7 @@ from evalhub_runtime_k8s.manifest import Manifests, build
 from evalhub_runtime_k8s.names import names_for
 from evalhub_runtime_k8s.prerequisites import read_facts
 from evalhub_runtime_k8s.settings import Installation
-from evalhub_server.plugins import BenchmarkRun, RuntimeUnavailable
+from evalhub_server.plugins import BenchmarkRun, RuntimeRefused
 
 log = structlog.get_logger()
 
@@ -94,7 +94,11 @@ class Launches:
                 if await self._api.find(resource, namespace, name) is not None:
                     return handle_for(names, namespace, run.spec.id, "")
         except ApiRefusal as error:
-            raise RuntimeUnavailable(f"the objects of the benchmark cannot be read: {error}") from error
+            raise RuntimeRefused(
+                f"the objects of the benchmark cannot be read: {error}",
+                "rights_lost",
+                retry_for_s=self._installation.settings.access_timeout,
+            ) from error
         return None
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.diagnosis import ADAPTER
 from evalhub_runtime_k8s.handles import JobHandle
 from evalhub_runtime_k8s.object_status import Pod
-from evalhub_server.plugins import EvalHubError, LogLines, LogOptions, RuntimeUnavailable
+from evalhub_server.plugins import EvalHubError, LogLines, LogOptions, RuntimeRefused
 
 MAX_KEPT_LOGS = 256
 KEPT_LINES = 200
@@ -30,6 +30,15 @@ class Logs:
         """Return (pod, container) for a header; the Job's name if there is no pod."""
         pod = await self._pod(handle)
         return (pod.metadata.name if pod else handle.job), ADAPTER
+
+    async def exists(self, handle: JobHandle) -> bool:
+        """Return whether the adapter has started, or its log was kept. Raises :class:`RuntimeUnavailable`."""
+        if (handle.job_id, handle.job) in self._kept:
+            return True
+        pod = await self._pod(handle)
+        container = pod.container(ADAPTER) if pod is not None else None
+        state = container.state if container is not None else None
+        return state is not None and (state.running is not None or state.terminated is not None)
 
     async def read(self, handle: JobHandle, options: LogOptions) -> AsyncGenerator[bytes]:
         """Yield the log so far. Raises :class:`RuntimeUnavailable` before the first chunk if it cannot be read."""
@@ -98,8 +107,8 @@ class Logs:
         except ApiRefusal as error:
             # No output: the container has not started (400), or the pod is gone by now (404).
             if error.status not in (400, 404):
-                raise RuntimeUnavailable(
-                    f"the log of pod '{pod.metadata.name}' cannot be read: {error}"
+                raise RuntimeRefused(
+                    f"the log of pod '{pod.metadata.name}' cannot be read: {error}", "rights_lost"
                 ) from error
 
     async def _pod(self, handle: JobHandle) -> Pod | None:
@@ -107,5 +116,7 @@ class Logs:
         try:
             pods, _ = await self._api.list(PODS, handle.namespace, f"job-name={handle.job}", Pod)
         except ApiRefusal as error:
-            raise RuntimeUnavailable(f"the pods of Job '{handle.job}' cannot be read: {error}") from error
+            raise RuntimeRefused(
+                f"the pods of Job '{handle.job}' cannot be read: {error}", "rights_lost"
+            ) from error
         return max(pods, key=lambda pod: pod.metadata.creation_timestamp or "", default=None)

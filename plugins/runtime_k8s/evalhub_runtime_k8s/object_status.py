@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct, field
 
 
@@ -47,6 +49,10 @@ class ContainerStatus(Struct, frozen=True, rename="camel"):
     restart_count: int = 0
 
 
+class PodSpec(Struct, frozen=True, rename="camel"):
+    node_name: str | None = None
+
+
 class PodStatus(Struct, frozen=True, rename="camel"):
     phase: str | None = None
     reason: str | None = None
@@ -58,6 +64,7 @@ class PodStatus(Struct, frozen=True, rename="camel"):
 
 class Pod(Struct, frozen=True):
     metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
     @property
@@ -75,6 +82,25 @@ class Pod(Struct, frozen=True):
 
     def condition(self, type_: str) -> Condition | None:
         return _condition(self.status.conditions, type_)
+
+    @property
+    def disruption(self) -> Condition | None:
+        """Condition ``DisruptionTarget``, if the cluster has decided to terminate the pod."""
+        found = self.condition("DisruptionTarget")
+        return found if found is not None and found.status == "True" else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its containers have terminated."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+    def overdue_s(self, utc_s: float) -> float | None:
+        """Return for how long the pod has existed beyond its deletion; None if it is not being deleted.
+
+        The time of the deletion contains the grace period, so a kubelet that works has removed the pod by then.
+        """
+        deleted = self.metadata.deletion_timestamp
+        return utc_s - datetime.fromisoformat(deleted).timestamp() if deleted else None
 
 
 class JobSpec(Struct, frozen=True):

@@ -10,6 +10,7 @@ import structlog
 from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import CONFIG_MAPS, SECRETS, Resource
 from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.cluster_state import refusal_in_namespace
 from evalhub_runtime_k8s.hardware import (
     PROFILE_GROUP,
     PROFILE_PLURAL,
@@ -87,7 +88,8 @@ async def _secret(name: str, namespace: str, api: KubernetesApi) -> Mapping[str,
     except RuntimeUnavailable:
         raise
     except EvalHubError as error:
-        raise LaunchError(f"The secret '{name}' of model.auth.secret_ref cannot be read: {error}.") from error
+        cause = refusal_in_namespace(error, namespace) if isinstance(error, ApiRefusal) else str(error)
+        raise LaunchError(f"The secret '{name}' of model.auth.secret_ref cannot be read: {cause}.") from error
     return None if found is None else {key: str(value) for key, value in _data(found).items()}
 
 

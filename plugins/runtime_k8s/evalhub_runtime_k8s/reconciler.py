@@ -15,10 +15,21 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import structlog
+from msgspec.structs import replace
 
 from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import JOBS, PODS
 from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.cluster_state import namespace_is_gone, node_is_lost
+from evalhub_runtime_k8s.diagnosis import (
+    DISAPPEARED,
+    NAMESPACE_GONE,
+    NO_POD,
+    NODE_GONE,
+    RIGHTS_LOST,
+    exit_for,
+    exit_of_job,
+)
 from evalhub_runtime_k8s.handles import JobHandle
 from evalhub_runtime_k8s.job_status import ABSENT, Assessment, Observation, Timeouts, assess
 from evalhub_runtime_k8s.object_status import Job, Pod
@@ -114,7 +125,23 @@ class Reconciler:
         """Record that the workload was stopped on request."""
         namespace = self._namespaces.get(handle.namespace)
         if namespace is not None:
-            namespace.stopped(handle)
+            text = "its Job was deleted on request"
+            namespace.end(handle, Exit(signal="SIGTERM", reason="stopped", message=text))
+
+    async def judge(self, handle: JobHandle, job: Job) -> None:
+        """Derive the exit from a Job that has just been read, instead of with the next list."""
+        namespace = self._namespaces.get(handle.namespace)
+        if namespace is None:
+            return
+        try:
+            pods, _ = await self._api.list(PODS, handle.namespace, f"job-name={handle.job}", Pod, tries=1)
+            exit_ = exit_of_job(job, pods)
+        except EvalHubError as error:
+            text = f"The Job has ended; its pods cannot be read: {error}"
+            complete = job.condition("Complete") is not None
+            exit_ = Exit(code=0) if complete else Exit(lost=True, message=text)
+        if exit_ is not None:
+            namespace.end(handle, exit_)
 
     async def close(self) -> None:
         namespaces, self._namespaces = list(self._namespaces.values()), {}
@@ -137,6 +164,7 @@ class _Namespace:
         self._watches = [NamespaceWatch(api, kind, name, selector, self._trigger) for kind in (JOBS, PODS)]
         self._failures = 0
         self._unknown_since: datetime | None = None
+        self._refused_since_s: float | None = None
         self._task = asyncio.create_task(self._run(), name=f"reconcile-{name}")
 
     def add(self, handle: JobHandle) -> Subscription:
@@ -161,12 +189,10 @@ class _Namespace:
             watch.cancel()
         return True
 
-    def stopped(self, handle: JobHandle) -> None:
+    def end(self, handle: JobHandle, exit_: Exit) -> None:
         for subscription in self._subscriptions.values():
             if subscription.handle.job == handle.job:
-                subscription.end(
-                    Exit(signal="SIGTERM", reason="stopped", message="its Job was deleted on request")
-                )
+                subscription.end(exit_)
 
     async def close(self) -> None:
         self._task.cancel()
@@ -199,10 +225,12 @@ class _Namespace:
         try:
             jobs, jobs_version = await self._api.list(JOBS, self._name, self._selector, Job, tries=1)
             pods, pods_version = await self._api.list(PODS, self._name, self._selector, Pod, tries=1)
-        except EvalHubError as error:
+        except ApiRefusal as error:
             self._unknown(waiting, error)
+            await self._refused(waiting, error)
             return
         except Exception as error:  # noqa: BLE001  an unexpected answer must not end the task
+            self._refused_since_s = None
             self._unknown(waiting, error)
             return
         self._known()
@@ -212,14 +240,43 @@ class _Namespace:
         pods_by_job: defaultdict[str, list[Pod]] = defaultdict(list)
         for pod in pods:
             pods_by_job[pod.job_name].append(pod)
-        now_s = time.monotonic()
+        now_s, utc_s = time.monotonic(), time.time()
         for subscription in waiting:
             name = subscription.handle.job
-            job = jobs_by_name.get(name)
-            own_pods = pods_by_job.get(name, [])
-            subscription.update(
-                assess(job, own_pods, subscription.observation, now_s, self._timeouts, subscription.warning)
+            verdict = assess(
+                jobs_by_name.get(name),
+                pods_by_job.get(name, []),
+                subscription.observation,
+                now_s,
+                self._timeouts,
+                subscription.warning,
+                utc_s,
             )
+            subscription.update(await self._explained(verdict))
+
+    async def _explained(self, verdict: Assessment) -> Assessment:
+        """Add why a Job or a pod is gone: because of its namespace or its node."""
+        reason = verdict.exit.reason if verdict.exit else ""
+        node = verdict.observation.node
+        if reason == DISAPPEARED.reason and await namespace_is_gone(self._api, self._name):
+            return replace(verdict, exit=exit_for(NAMESPACE_GONE, f"'{self._name}'", lost=True))
+        if reason == NO_POD.reason and node and await node_is_lost(self._api, node):
+            return replace(verdict, exit=exit_for(NODE_GONE, f"'{node}'", lost=True))
+        return verdict
+
+    async def _refused(self, waiting: list[Subscription], error: ApiRefusal) -> None:
+        """End the workloads if the namespace is gone, or when the right to list them has been missing for long."""
+        now_s = time.monotonic()
+        if self._refused_since_s is None:
+            self._refused_since_s = now_s
+        gone = await namespace_is_gone(self._api, self._name)
+        if not gone and now_s - self._refused_since_s < self._timeouts.access:
+            return
+        log.error("No access to workloads", namespace=self._name, gone=gone, error=str(error))
+        for subscription in waiting:
+            # The rights are deleted with the namespace. If it cannot be read, only Jobs and pods show which of the two it was.
+            deleted = gone or (gone is None and subscription.observation.vanishing)
+            subscription.end(exit_for(NAMESPACE_GONE if deleted else RIGHTS_LOST, str(error), lost=True))
 
     def _unknown(self, waiting: list[Subscription], error: Exception) -> None:
         """Record that the state is unknown: no workload fails for that."""
@@ -235,13 +292,15 @@ class _Namespace:
             "The server may not list Jobs and pods" if _is_forbidden(error) else "The cluster does not answer"
         )
         text = f"Unknown since {since}; the last known state is shown. {problem}: {error}"
+        if isinstance(error, ApiRefusal):
+            text += f". The benchmark fails if that lasts for {self._timeouts.access:.12g} seconds."
         for subscription in waiting:
             subscription.notify(Notice(reason="state_unknown", message=text))
 
     def _known(self) -> None:
         if self._failures >= FAILURES_BEFORE_WARNING:
             log.info("State of workloads known again", namespace=self._name)
-        self._failures, self._unknown_since = 0, None
+        self._failures, self._unknown_since, self._refused_since_s = 0, None, None
 
 
 def _is_forbidden(error: Exception) -> bool:

@@ -9,12 +9,14 @@ from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import msgspec
+import structlog
 
 from evalhub_runtime_k8s.api_errors import ApiRefusal
 from evalhub_runtime_k8s.api_resources import JOBS, SECRETS
 from evalhub_runtime_k8s.client import KubernetesApi
-from evalhub_runtime_k8s.deletion import delete_benchmark, delete_evaluation
-from evalhub_runtime_k8s.diagnosis import ADAPTER
+from evalhub_runtime_k8s.cluster_state import namespace_is_gone
+from evalhub_runtime_k8s.deletion import delete_benchmark
+from evalhub_runtime_k8s.diagnosis import ADAPTER, RIGHTS_LOST
 from evalhub_runtime_k8s.handles import parse
 from evalhub_runtime_k8s.hardware import profile_name
 from evalhub_runtime_k8s.job_status import Timeouts
@@ -24,6 +26,7 @@ from evalhub_runtime_k8s.logs import Logs
 from evalhub_runtime_k8s.object_status import Job
 from evalhub_runtime_k8s.prerequisites import hardware_profile
 from evalhub_runtime_k8s.reconciler import Reconciler
+from evalhub_runtime_k8s.removals import Removals
 from evalhub_runtime_k8s.settings import Installation
 from evalhub_runtime_k8s.sidecar_config import sidecar_urls
 from evalhub_runtime_k8s.status_events import StatusPublisher
@@ -39,13 +42,15 @@ from evalhub_server.plugins import (
     LogOptions,
     Notice,
     Runtime,
+    RuntimeRefused,
     RuntimeUnavailable,
     problems,
 )
 
+log = structlog.get_logger()
+
 DOCKER_CONFIG = ".dockerconfigjson"
 UNKNOWN_HANDLE = "its handle has an unknown format, perhaps of a newer server"
-REMOVE_TIMEOUT_S = 10.0
 EXIT_DELAY_S = 10.0
 """How long the kubelet may take to stop a pod, beyond its termination grace period."""
 
@@ -71,6 +76,7 @@ class KubernetesRuntime(Runtime):
         self.upload_grace_s = installation.termination_grace_s + EXIT_DELAY_S
         self._api = KubernetesApi()
         self._logs = Logs(self._api)
+        self._removals = Removals(self._api)
         self._status_publisher = StatusPublisher(self._api, installation)
         self.observe = self._status_publisher.changed
         self._parts: tuple[Launches, Reconciler] | None = None
@@ -83,6 +89,8 @@ class KubernetesRuntime(Runtime):
             container_error_timeout=settings.container_error_timeout,
             notice_after=settings.unschedulable_notice,
             absent=min(settings.poll_interval, Timeouts().absent),
+            node_lost=settings.node_lost_timeout,
+            access=settings.access_timeout,
         )
         labels = {"app": APP, "component": COMPONENT}
         reconciler = Reconciler(self._api, selector_text(labels), settings.poll_interval, timeouts)
@@ -96,7 +104,8 @@ class KubernetesRuntime(Runtime):
             try:
                 await hardware_profile(name, self.installation, self._api)
             except RuntimeUnavailable as error:
-                raise problems.hardware_profile_fetch_failed(name) from error
+                text = f"the hardware profile {name} cannot be read: {error}"
+                raise problems.runtime_unavailable(text) from error
 
     async def launch(self, run: BenchmarkRun) -> Handle:
         return (await self._launches.launch(run)).plain()
@@ -124,21 +133,43 @@ class KubernetesRuntime(Runtime):
         if parsed is None:
             return
         try:
-            found = await self._api.find(JOBS, parsed.namespace, parsed.job)
-            if found is not None and msgspec.convert(found, Job).outcome is not None:
-                return  # it has ended, and its log is still read from its pod
-            if found is not None:
+            # A client waits for this; the caller retries.
+            found = await self._api.find(JOBS, parsed.namespace, parsed.job, tries=1)
+            job = msgspec.convert(found, Job) if found is not None else None
+            if job is not None and job.outcome is not None:
+                # It has ended, and its log is still read from its pod.
+                await self._reconciler.judge(parsed, job)
+                return
+            if job is not None:
                 await self._logs.keep(parsed)
-            await delete_benchmark(self._api, parsed, grace_s)
+            refused = await delete_benchmark(self._api, parsed, grace_s)
         except ApiRefusal as error:
-            raise RuntimeUnavailable(f"the Job '{parsed.job}' cannot be deleted: {error}") from error
+            refused = {JOBS: error}
+        if JOBS in refused and not await namespace_is_gone(self._api, parsed.namespace):
+            raise self._refusal(
+                f"the Job '{parsed.job}' in namespace '{parsed.namespace}' may still run, and its deletion is "
+                f"refused: {refused[JOBS]}"
+            ) from refused[JOBS]
+        if refused and JOBS not in refused:
+            # They belong to the Job, so the cluster's garbage collector removes them.
+            kinds = [resource.plural for resource in refused]
+            log.warning(
+                "Objects left to the garbage collector", job=parsed.job, kinds=kinds, errors=str(refused)
+            )
         self._reconciler.stopped(parsed)
+
+    def _refusal(self, text: str) -> RuntimeRefused:
+        return RuntimeRefused(text, RIGHTS_LOST.reason, retry_for_s=self.installation.settings.access_timeout)
 
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncGenerator[bytes]:
         parsed = parse(handle)
         if parsed is not None:
             async for chunk in self._logs.read(parsed, options):
                 yield chunk
+
+    async def has_log(self, handle: Handle) -> bool:
+        parsed = parse(handle)
+        return parsed is not None and await self._logs.exists(parsed)
 
     async def follow_log(self, handle: Handle, offset: int) -> AsyncGenerator[bytes]:
         parsed = parse(handle)
@@ -150,16 +181,11 @@ class KubernetesRuntime(Runtime):
         parsed = parse(handle) if handle is not None else None
         return ("unknown", ADAPTER) if parsed is None else await self._logs.source(parsed)
 
-    async def remove(self, job_id: str, tenant: str) -> None:
+    async def remove(self, job_id: str, tenant: str) -> str:
         namespace = self.installation.tenant_namespace(tenant)
-        labels = {"app": APP, "component": COMPONENT, **job_selector(job_id)}
-        try:
-            await delete_evaluation(self._api, namespace, selector_text(labels), REMOVE_TIMEOUT_S)
-        except ApiRefusal as error:
-            raise RuntimeUnavailable(
-                f"its objects in namespace '{namespace}' cannot be deleted: {error}"
-            ) from error
+        selector = selector_text({"app": APP, "component": COMPONENT, **job_selector(job_id)})
         self._logs.forget(job_id)
+        return await self._removals.remove(namespace, selector, job_id)
 
     async def docker_config(self, job: JobRecord) -> bytes | None:
         oci = job.request.exports.oci if job.request.exports else None
@@ -194,5 +220,6 @@ class KubernetesRuntime(Runtime):
             launches, reconciler = self._parts
             await launches.close()
             await reconciler.close()
+        await self._removals.close()
         await self._status_publisher.close()
         await self._api.close()

@@ -136,6 +136,18 @@ class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_field
         Timespan,
         Meta(description="How long a pod may be without a node before its benchmark carries a warning."),
     ] = Timespan(120)
+    node_lost_timeout: Annotated[
+        Timespan,
+        Meta(
+            description="How long the pod of a benchmark may exist beyond its deletion, which contains its grace period, before its node counts as lost and the benchmark fails."
+        ),
+    ] = Timespan(60)
+    access_timeout: Annotated[
+        Timespan,
+        Meta(
+            description="How long the cluster may refuse access to a namespace, because the server's rights in it or the namespace itself were deleted, before its benchmarks fail. For so long, too, the server retries to stop a workload."
+        ),
+    ] = Timespan(300)
     parallel_launches: Annotated[int, Meta(description="Maximum number of concurrent Job creations.")] = 8
     max_parallel: Annotated[
         int | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,7 +11,10 @@ import pytest
 from evalhub_runtime_k8s.job_status import Assessment, Observation, Timeouts, assess
 from evalhub_runtime_k8s.object_status import Job, Pod
 
-TIMEOUTS = Timeouts(image_pull_timeout=300, container_error_timeout=60, notice_after=120, absent=10)
+TIMEOUTS = Timeouts(
+    image_pull_timeout=300, container_error_timeout=60, notice_after=120, absent=10, node_lost=60
+)
+DELETED_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 
 def a_job(*conditions: dict[str, Any], labels: dict[str, str] | None = None, **fields: Any) -> Job:
@@ -44,7 +48,7 @@ def over(job: Job, *pods: Pod) -> Assessment:
 
 
 def at(seconds: float, verdict: Assessment, job: Job | None, *pods: Pod) -> Assessment:
-    return assess(job, list(pods), verdict.observation, seconds, TIMEOUTS)
+    return assess(job, list(pods), verdict.observation, seconds, TIMEOUTS, utc_s=DELETED_S + seconds)
 
 
 def terminated(code: int, reason: str = "Error", **fields: Any) -> Pod:
@@ -285,3 +289,77 @@ def test_nulls_in_an_answer_are_absent_fields():
     )
     pod = msgspec.json.decode(b'{"status":{"phase":"Running","containerStatuses":null}}', type=Pod)
     assert assess(job, [pod], Observation(), 0, TIMEOUTS).exit is None
+
+
+# --- nodes ------------------------------------------------------------------------------------------------------
+
+
+def deleted(reason: str = "", **status: Any) -> Pod:
+    """A pod that is to be gone at :data:`DELETED_S`."""
+    conditions = [{"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "why"}]
+    document = {
+        "metadata": {"name": "p", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"nodeName": "n1"},
+        "status": {"phase": "Running", "conditions": conditions if reason else [], **status},
+    }
+    return msgspec.convert(document, Pod)
+
+
+FAILING = {"type": "FailureTarget", "reason": "BackoffLimitExceeded"}
+
+
+def test_a_pod_of_an_unreachable_node_warns_at_once_and_fails_a_minute_after_its_deletion():
+    pod, job = deleted("DeletionByTaintManager"), a_job(FAILING)
+    first = at(-30, over(job), job, pod)
+    assert first.exit is None
+    assert first.notice is not None
+    assert first.notice.reason == "node_lost"
+    assert "node 'n1': why" in first.notice.message
+    assert at(59, first, job, pod).exit is None
+    late = at(60, first, job, pod).exit
+    assert late is not None
+    assert (late.reason, late.lost) == ("node_lost", True)
+
+
+@pytest.mark.parametrize("reason", ["", "EvictionByEvictionAPI"])
+def test_a_pod_that_has_its_grace_period_is_no_trouble_before_its_end(reason: str):
+    pod, job = deleted(reason), a_job()
+    within = at(-1, over(job), job, pod)
+    assert (within.exit, within.notice) == (None, None)
+    late = at(1, within, job, pod)
+    assert late.notice is not None
+    assert late.notice.reason == "node_lost"
+    assert at(60, late, job, pod).exit is not None
+
+
+def test_a_deleted_job_whose_pod_never_ends_is_lost_with_its_node():
+    job = a_job(metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
+    early = at(-1, over(job), job, deleted())
+    assert early.notice is not None
+    assert early.notice.reason == "job_terminating"
+    exit_ = at(60, early, job, deleted()).exit
+    assert exit_ is not None
+    assert exit_.reason == "node_lost"
+
+
+def test_a_pod_that_has_ended_is_not_lost_although_it_stays():
+    job = a_job(FAILING)
+    assert at(10**6, over(job), job, deleted("DeletionByTaintManager", phase="Failed")).exit is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "lost_as"), [("DeletionByTaintManager", "node_lost"), ("PreemptionByScheduler", "preempted")]
+)
+def test_a_pod_that_is_gone_was_lost_to_what_disrupted_it(reason: str, lost_as: str):
+    job = a_job()
+    before = at(-30, over(job), job, deleted(reason))
+    exit_ = at(0, before, a_job(FAILED)).exit
+    assert exit_ is not None
+    assert (exit_.reason, exit_.lost) == (lost_as, True)
+
+
+def test_a_job_without_a_pod_names_the_command_that_shows_why():
+    job = a_job(metadata={"namespace": "team-a"})
+    late = at(120, at(0, over(job), job), job)
+    assert late.notice is not None
+    assert "kubectl -n team-a describe job j" in late.notice.message
