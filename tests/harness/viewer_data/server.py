@@ -19,6 +19,7 @@ from harness.viewer_data.suite import CODE, MODELS, SUITE
 from harness.waiting import processes_with
 
 ADAPTER = Path(__file__).with_name("adapter.sh")
+SQL_LOG = Path(__file__).parents[1] / "sql_log"
 COLLECTION = "core-v1"
 PROVIDER = "core"
 HOSTILE = "hostile"
@@ -70,7 +71,14 @@ class ViewerServer(RunningServer):
         data_dir = folder / "data"
         data_dir.mkdir()
         history.write_history(data_dir / "evalhub.db", past_jobs)
-        super().__init__(self._config.folder, data_dir=data_dir, **options)
+        self._sql_log = folder / "sql.log"
+        env = {"PYTHONPATH": str(SQL_LOG), "EVALHUB_TEST_SQL_LOG": str(self._sql_log)}
+        super().__init__(self._config.folder, data_dir=data_dir, env=env, **options)
+
+    def reads(self) -> int:
+        """How often the server has read from its database so far: transactions, each of one or two statements."""
+        with self._sql_log.open("rb") as log:
+            return sum(line == b"BEGIN\n" for line in log)
 
     def start(self) -> None:
         """Start the server; the first time, fill it."""
