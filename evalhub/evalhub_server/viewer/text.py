@@ -68,8 +68,11 @@ def one_line(text: str, limit: int) -> str:
     return text[:limit].replace("\n", "⏎ ").replace("\t", " ")
 
 
-def neutralised(text: str, limit: int = DETAIL_CHARACTERS) -> Shown:
-    """HTML of the first ``limit`` characters, without an element around it. Tabs and line feeds are kept."""
+def neutralised(text: str, limit: int = DETAIL_CHARACTERS, *, chips: int = MAX_CHIPS) -> Shown:
+    """HTML of the first ``limit`` characters, without an element around it. Tabs and line feeds are kept.
+
+    ``chips``: number of invisible characters with their full name.
+    """
     kept = text[:limit]
     omitted = len(text) - len(kept)
     if CANDIDATE.search(kept) is None:
@@ -83,7 +86,7 @@ def neutralised(text: str, limit: int = DETAIL_CHARACTERS) -> Shown:
         if match.lastgroup not in ("control", "surrogate", "marks"):
             invisible += end - match.start()
         kind, characters = match.lastgroup or "", match[0]
-        named = len(parts) < 2 * MAX_CHIPS
+        named = len(parts) < 2 * chips
         parts.append((_chip_of_one if len(characters) == 1 else _chip)(kind, characters, named))
     parts.append(escape(kept[end:]))
     return Shown(Markup("".join(parts)), invisible, omitted)  # noqa: S704 (escaped parts)
