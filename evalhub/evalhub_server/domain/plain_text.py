@@ -11,12 +11,16 @@ from evalhub_server.models.common import Message
 
 # Every alternative stops at the next introducer, so that hostile text takes linear time. A sequence without its
 # terminator loses its introducer only.
-_CONTROL = re.compile(
+_SEQUENCE = (
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"  # OSC and other strings
     r"|\x1b[ -/]*[0-~]"  # other escape sequences
-    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
+_CONTROL = re.compile(
+    rf"{_SEQUENCE}|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+ESCAPE_SEQUENCE = re.compile(_SEQUENCE)
+"""A terminal control sequence."""
 
 
 def plain_text(text: str) -> str:
