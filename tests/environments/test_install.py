@@ -32,9 +32,8 @@ while flag.exists():
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base directory in which version 1.0 is installed by pip; tests copy none of it and leave 1.0 in use."""
     base = tmp_path_factory.mktemp("base")
-    done = adapters(
-        base, "install", "inspect", "--installer", "pip", "--lock", str(tiny_lock(base / "wheels"))
-    )
+    lock = os.path.relpath(tiny_lock(base / "wheels"))
+    done = adapters(base, "install", "inspect", "--installer", "pip", "--lock", lock)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"Inspect 1.0 installed in {current(base)}\n"
     assert "Found 3 of 3 packages\n" in done.stderr
@@ -89,6 +88,7 @@ def waiting_install(base: Path, version: str, variables: Variables) -> Iterator[
 
 def test_the_same_lock_is_installed_once(first: Path):
     before = current(first)
+    (before.parent / "left-by-a-killed-install").mkdir()
     lock = first / "wheels" / "lock-1.0.txt"
     done = adapters(first, "install", "inspect", "--lock", str(lock), "--json")
     assert json.loads(done.stdout) == {

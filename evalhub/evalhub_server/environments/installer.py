@@ -79,13 +79,13 @@ class Installer:
         """
         lock = Lock(self._lock_file or self._framework.lock)
         with self._exclusive():
+            self._clean()
             found = find_environment(self._framework.name)
             if found is not None and found.manifest.lock == lock.digest and not force:
                 damage = damage_of(found)
                 if not damage:
                     return self._with_missing_data(found), False
                 self._progress.step(f"The installed environment is damaged: {damage}")
-            self._clean()
             return self._install(lock), True
 
     def update(self) -> tuple[ManagedEnvironment, bool]:

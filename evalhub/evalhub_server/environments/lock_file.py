@@ -17,7 +17,7 @@ class Lock:
     """A lock file. Raises :class:`AdaptersError` if it cannot be read or has a requirement without a hash."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()  # the installers run in another directory
         try:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
