@@ -20,6 +20,7 @@ from evalhub_server.domain.comparison_inputs import (
     sample_metric_of,
     suite_of,
 )
+from evalhub_server.domain.group_scores import GroupScore, group_scores
 from evalhub_server.domain.lineage import in_lineage
 from evalhub_server.domain.lineage_view import LineageView, Source, view_of_job, view_of_lineage
 from evalhub_server.domain.record import JobRecord
@@ -229,6 +230,17 @@ class ComparisonService:
 
         found = await self._once("changes", key, compute)
         return found[0] if found else None
+
+    async def group_scores(self, source: Source, metric: str = "") -> tuple[GroupScore, ...]:
+        """The score of a benchmark in each group of its samples; see :func:`.group_scores`."""
+        view = {"": source}
+        key = [metric, run_of(source, metric=metric), _digests("", view)]
+
+        async def compute() -> tuple[GroupScore, ...]:
+            run = _run(source, metric, await self._indexes((view,)))
+            return () if run is None else await asyncio.to_thread(group_scores, run)
+
+        return await self._once("group-scores", key, compute)
 
     async def _indexes(self, views: Iterable[LineageView]) -> dict[tuple[str, int], SampleIndex]:
         found: dict[tuple[str, int], SampleIndex] = {}

@@ -16,6 +16,7 @@ from evalhub_server.errors import ApiError, SampleStoreUnavailable
 from evalhub_server.viewer.assets import asset_file
 from evalhub_server.viewer.jobs_page import jobs_page
 from evalhub_server.viewer.page import error_page
+from evalhub_server.viewer.samples_page import samples_page
 from evalhub_server.web.paths import shown_uri, url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.request_context import REFUSAL_KEY
@@ -23,7 +24,7 @@ from evalhub_server.web.responses import RawResponse
 
 log = structlog.get_logger()
 
-PAGES = (jobs_page,)
+PAGES = (jobs_page, samples_page)
 
 
 def add_viewer(config: AppConfig) -> AppConfig:

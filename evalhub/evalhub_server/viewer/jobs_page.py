@@ -15,6 +15,7 @@ from evalhub_server.domain.job_view import job_summary
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.models.common import State
 from evalhub_server.models.job_page import JobFacet
+from evalhub_server.models.sample import Facet
 from evalhub_server.plugins.storage import JobFacetName, JobQuery, JobSort
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery
@@ -109,7 +110,7 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
         "last": end,
         "next": query.url(offset=end) if end < found.total_count else "",
         "previous": query.url(offset=max(listed.offset - listed.limit, 0) or None) if listed.offset else "",
-        "facets": [_facet_line(query, name, facet) for name, facet in zip(FACETS, facets, strict=True)],
+        "facets": [facet_line(query, name, facet) for name, facet in zip(FACETS, facets, strict=True)],
         "counts": {
             value.value: value.count for facet in facets if facet.name == "status" for value in facet.values
         },
@@ -204,9 +205,10 @@ def _share(benchmark: BenchmarkRecord) -> float | None:
     return min(progress.done / progress.total, 1.0) if progress and progress.total > 0 else None
 
 
-def _facet_line(query: PageQuery, name: str, facet: JobFacet) -> FacetLine:
+def facet_line(query: PageQuery, name: str, facet: JobFacet | Facet) -> FacetLine:
+    """The values of a facet, with the URLs of the page that they select."""
     values = [
-        (each.value, each.count, query.url(**{name: each.value, "offset": None}))
+        (each.value, each.count, query.url(**{name: each.value, "offset": None, "after": None}))
         for each in facet.values[:30]
     ]
     return FacetLine(name=name, distinct=facet.distinct, values=values)

@@ -16,6 +16,7 @@ from evalhub_server.domain.sample_query import (
     SORTS,
     Comparison,
     MetricFilter,
+    Rows,
     SampleQuery,
 )
 from evalhub_server.models.sample import OUTCOMES, Outcome
@@ -121,7 +122,7 @@ def sample_query(query: Query, index: SampleIndex) -> SampleQuery:
         outcomes=cast("list[Outcome]", outcomes),
         groups=query.texts("group"),
         tags=query.texts("tag"),
-        epochs=[_epoch(value) for value in query.texts("epoch")],
+        epochs=[epoch_number(value) for value in query.texts("epoch")],
         error_kinds=query.texts("error_kind"),
         metrics=tuple(_metric_filter(value, index) for value in query.texts("metric")),
         text=text,
@@ -143,12 +144,35 @@ def page_of(query: Query) -> PageQuery:
 def one_sample(query: Query) -> tuple[str, int]:
     """(sample id, epoch) of a permalink. Raises :class:`ApiError`."""
     query.allow_only(("sample_id", "epoch"))
-    return query.text("sample_id"), _epoch(query.text("epoch") or "0")
+    return query.text("sample_id"), epoch_of(query)
 
 
-def _epoch(text: str) -> int:
+def epoch_of(query: Query) -> int:
+    """The epoch of a permalink; 0 by default. Raises :class:`ApiError`."""
+    return epoch_number(query.text("epoch") or "0")
+
+
+def row_of(index: SampleIndex, sample_id: str, epoch: int) -> int:
+    """The row of a sample. Raises :class:`ApiError` (404) if there is none."""
+    row = index.find(sample_id, epoch)
+    if row is None:
+        raise problems.not_found("sample", sample_id if epoch == 0 else f"{sample_id} (epoch {epoch})")
+    return row
+
+
+def start_after(rows: Rows, after: int) -> int:
+    """The position in a selection after the row ``after``. Raises :class:`ApiError` if it is not in the selection."""
+    try:
+        return rows.index(after) + 1
+    except ValueError:
+        kind = "cursor of this list; take it from next, with the same filters and sort"
+        raise problems.query_parameter_invalid("after", kind, str(after)) from None
+
+
+def epoch_number(text: str, name: str = "epoch") -> int:
+    """The number of an epoch in the parameter ``name``. Raises :class:`ApiError`."""
     if not re.fullmatch(_EPOCH, text):
-        raise problems.query_parameter_invalid("epoch", "non-negative integer", text)
+        raise problems.query_parameter_invalid(name, "non-negative integer", text)
     return int(text)
 
 

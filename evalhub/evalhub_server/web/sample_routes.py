@@ -30,10 +30,11 @@ from evalhub_server.web.sample_query import (
     FILTERS,
     INVALID,
     PAGE,
-    PageQuery,
     one_sample,
     page_of,
+    row_of,
     sample_query,
+    start_after,
 )
 from evalhub_server.web.services import Services
 from evalhub_server.web.uploads import ATTEMPT, OCTETS, attempt_of, body_chunks
@@ -76,7 +77,8 @@ async def list_samples(
 
     def read() -> tuple[Selection, Rows, list[bytes]]:
         selection = select(samples.index, wanted, samples.search, page.facets)
-        rows = _page(selection.rows, page)
+        start = page.offset if page.after is None else start_after(selection.rows, page.after)
+        rows = selection.rows[start : start + page.limit]
         return selection, rows, samples.previews(rows)
 
     selection, rows, lines = await asyncio.to_thread(read)
@@ -97,21 +99,8 @@ async def list_samples(
     )
 
 
-def _page(rows: Rows, page: PageQuery) -> Rows:
-    start = page.offset
-    if page.after is not None:
-        try:
-            start = rows.index(page.after) + 1
-        except ValueError:
-            kind = "cursor of this list; take it from next, with the same filters and sort"
-            raise problems.query_parameter_invalid("after", kind, str(page.after)) from None
-    return rows[start : start + page.limit]
-
-
 async def _one(request: ApiRequest, samples: SampleFile, sample_id: str, epoch: int) -> RawResponse:
-    row = samples.index.find(sample_id, epoch)
-    if row is None:
-        raise problems.not_found("sample", sample_id if epoch == 0 else f"{sample_id} (epoch {epoch})")
+    row = row_of(samples.index, sample_id, epoch)
     (line,) = await asyncio.to_thread(list, samples.lines([row]))
     first, _ = Query(request.scope).links(1, 0, 1)
     return _page_response(

@@ -110,7 +110,7 @@ def views() -> list[str]:
 
 def is_planned(url: str) -> bool:
     """Whether there are views of a page at that address, but no such page yet."""
-    path = path_of(url)
+    path = re.sub(r"/b/\d+", "/b/0", path_of(url))
     return any(re.match(_pattern(path_of(address)), path) for address in ADDRESSES.values()) and not any(
         route.matches.match(path) for route in page_routes()
     )

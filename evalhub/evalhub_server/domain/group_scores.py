@@ -1,0 +1,52 @@
+"""The score of a benchmark in each group of its samples, such as a subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evalhub_server.domain.statistics.inputs import Run, RunItems
+from evalhub_server.domain.statistics.results import ScoreSummary
+from evalhub_server.domain.statistics.score import score_run
+
+MAX_GROUPS = 50
+
+
+class GroupScore(Struct, kw_only=True, frozen=True):
+    """The samples of one group. ``group`` is empty for samples without one."""
+
+    group: str
+    summary: ScoreSummary
+
+
+def group_scores(run: Run) -> tuple[GroupScore, ...]:
+    """The score in each group, in the order of names.
+
+    Empty without groups, with more than :data:`MAX_GROUPS`, and where groups are clusters: these are sampled units, and one of
+    them has no score of interest.
+    """
+    items = run.items
+    if items is None or not items.clusters or run.rules.groups == "clusters":
+        return ()
+    rows: dict[str, list[int]] = {}
+    for row, group in enumerate(items.clusters):
+        rows.setdefault(group or "", []).append(row)
+    if not 1 < len(rows) <= MAX_GROUPS:
+        return ()
+    return tuple(
+        GroupScore(group=group, summary=score_run(_part(run, items, rows[group]))) for group in sorted(rows)
+    )
+
+
+def _part(run: Run, items: RunItems, rows: Sequence[int]) -> Run:
+    """The run with some of its items. What was reported or expected is of all items."""
+    header = replace(run.header, n_expected=None, reported_value=None, reported_stderr=None)
+    part = RunItems(
+        sample_ids=[items.sample_ids[row] for row in rows],
+        scores=[items.scores[row] for row in rows],
+        epochs=None if items.epochs is None else [items.epochs[row] for row in rows],
+        statuses=None if items.statuses is None else [items.statuses[row] for row in rows],
+    )
+    return replace(run, header=header, items=part)

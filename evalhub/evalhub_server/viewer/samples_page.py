@@ -1,0 +1,325 @@
+"""The page of the samples of a benchmark: ``/ui/jobs/{job_id}/b/{index}/samples``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+from litestar import route
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import Struct
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.group_scores import GroupScore
+from evalhub_server.domain.lineage_view import Source
+from evalhub_server.domain.sample_index import SampleIndex
+from evalhub_server.domain.sample_query import SORTS, Rows, SampleQuery, select
+from evalhub_server.domain.sample_repeats import SampleRepeats, has_repeats, repeats_of
+from evalhub_server.domain.samples import current_set
+from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
+from evalhub_server.engine.comparisons import Question
+from evalhub_server.engine.sample_reader import SampleFile
+from evalhub_server.engine.sample_store import primary_score
+from evalhub_server.errors import ApiError
+from evalhub_server.models.sample import OUTCOMES, Facet, Outcome, SampleSet
+from evalhub_server.viewer import numbers
+from evalhub_server.viewer.charts.outcomes import outcome_bar
+from evalhub_server.viewer.jobs_page import facet_line
+from evalhub_server.viewer.page import Page, PageState, Table, format_of, page_response
+from evalhub_server.viewer.page_query import PageQuery
+from evalhub_server.viewer.sample_columns import (
+    Column,
+    cell_values,
+    columns_of,
+    default_columns,
+    shown_columns,
+)
+from evalhub_server.viewer.sample_filter import (
+    LIST_FILTERS,
+    BenchmarkPages,
+    each_repeat,
+    list_filters,
+    shown_rows,
+    source_of,
+    wanted_samples,
+)
+from evalhub_server.web.file_response import FileResponse
+from evalhub_server.web.request import READ_METHODS, ApiRequest
+from evalhub_server.web.responses import SelfSending
+from evalhub_server.web.sample_export import csv_chunks
+from evalhub_server.web.sample_query import start_after
+from evalhub_server.web.services import Services
+
+FACETS = ("outcome", "group", "tag", "epoch", "error_kind")
+PARAMETERS = (*LIST_FILTERS, "cols", "size", "after")
+
+
+class SampleRow(Struct, kw_only=True, frozen=True):
+    """A sample in the table. ``repeats`` is None where each repeat is a row of its own; ``values`` are by column."""
+
+    id: str
+    epoch: int
+    url: str
+    outcome: str
+    error: str
+    repeats: SampleRepeats | None
+    values: dict[str, Any]
+
+
+class SampleList(Struct, kw_only=True, frozen=True):
+    """One page of samples. ``total`` is the number of rows that the filters select, ``start`` the position of the first."""
+
+    rows: Sequence[SampleRow]
+    lines: Sequence[bytes]
+    columns: Sequence[Column]
+    facets: Sequence[Facet]
+    total: int
+    start: int
+    after: int | None
+    before: int | None
+
+
+@route(
+    "/jobs/{job_id:str}/b/{benchmark_index:str}/samples", http_method=READ_METHODS, include_in_schema=False
+)
+async def samples_page(
+    request: ApiRequest,
+    job_id: FromPath[str],
+    benchmark_index: FromPath[str],
+    services: NamedDependency[Services],
+) -> SelfSending:
+    """The samples that the filters select; as CSV, all of them, whole."""
+    query = PageQuery(request, PARAMETERS)
+    state = PageState(request, query, services)
+    if state.not_modified is not None:
+        return state.not_modified
+    source, pages = await source_of(request, job_id, benchmark_index, services)
+    try:
+        samples = await services.files.open_samples(source.job, source.index)
+    except ApiError as error:
+        if error.code != "samples_not_available":
+            raise
+        return await page_response(request, query, _without_samples(source, pages, error), state)
+    wanted = wanted_samples(query, samples.index)
+    if format_of(request) == "csv":
+        selection = await asyncio.to_thread(select, samples.index, wanted, samples.search)
+        name = f"{source.job.id}-{source.index}.csv"
+        return FileResponse(csv_chunks(samples, selection.rows), "text/csv; charset=utf-8", name)
+    listed = await asyncio.to_thread(_listed, query, samples, wanted, source, pages)
+    score = await _score(services, source)
+    groups = await services.comparisons.group_scores(source)
+    page = _page(query, source, pages, samples, listed, score, groups)
+    return await page_response(request, query, page, state)
+
+
+def _listed(
+    query: PageQuery, samples: SampleFile, wanted: SampleQuery, source: Source, pages: BenchmarkPages
+) -> SampleList:
+    """One page of samples. Blocks; raises :class:`ApiError`."""
+    index = samples.index
+    selection = select(index, wanted, samples.search, FACETS)
+    rows = shown_rows(query, index, selection.rows)
+    size = query.size()
+    start = start_after(rows, query.integer("after", 0)) if query.text("after") else 0
+    shown = rows[start : start + size]
+    lines = samples.previews(shown)
+    decoded = [cast("dict[str, Any]", msgspec.json.decode(line)) for line in lines]
+    primary = primary_score(source.job, source.index)
+    columns = columns_of(index, primary.metric if primary else "", decoded)
+    filters = list_filters(query)
+    merged = has_repeats(index) and not each_repeat(query)
+    repeats = repeats_of(index, {index.ids[row] for row in shown}) if merged else {}
+    return SampleList(
+        rows=[
+            _row(columns, row, sample, index, repeats.get(index.ids[row]), pages, filters)
+            for row, sample in zip(shown, decoded, strict=True)
+        ],
+        lines=lines,
+        columns=columns,
+        facets=selection.facets,
+        total=len(rows),
+        start=start,
+        after=shown[-1] if start + size < len(rows) else None,
+        before=_before(rows, start, size),
+    )
+
+
+def _before(rows: Rows, start: int, size: int) -> int | None:
+    """The cursor of the previous page; -1 for the first page, None if there is none."""
+    if not start:
+        return None
+    return rows[start - size - 1] if start > size else -1
+
+
+def _row(
+    columns: Sequence[Column],
+    row: int,
+    sample: dict[str, Any],
+    index: SampleIndex,
+    repeats: SampleRepeats | None,
+    pages: BenchmarkPages,
+    filters: dict[str, list[str]],
+) -> SampleRow:
+    sample_id, epoch = index.ids[row], index.epochs[row]
+    return SampleRow(
+        id=sample_id,
+        epoch=epoch,
+        url=pages.sample(sample_id, epoch, filters),
+        outcome=index.outcome(row),
+        error=sample.get("error") or "",
+        repeats=repeats,
+        values=cell_values(columns, sample, index, repeats.rows if repeats else (row,)),
+    )
+
+
+async def _score(services: Services, source: Source) -> ScoredBenchmark | None:
+    """The score of the whole benchmark, as the API returns it; None before it has a result."""
+    scores = await services.comparisons.scores({source.planned.id: source}, Question())
+    return scores[0] if scores else None
+
+
+def head_values(source: Source, pages: BenchmarkPages, samples: SampleSet | None) -> dict[str, Any]:
+    """What stands above the samples of a benchmark."""
+    model = source.job.request.model
+    return {
+        "pages": pages,
+        "job": source.job,
+        "benchmark": source.planned,
+        "model": model.name if model else "",
+        "sample_set": samples,
+    }
+
+
+def _page(
+    query: PageQuery,
+    source: Source,
+    pages: BenchmarkPages,
+    samples: SampleFile,
+    listed: SampleList,
+    score: ScoredBenchmark | None,
+    groups: Sequence[GroupScore],
+) -> Page:
+    index = samples.index
+    chosen = [column for column in listed.columns if column.name in query.texts("cols")]
+    _check_columns(query, listed.columns)
+    values = [row.values for row in listed.rows]
+    columns = shown_columns(chosen or default_columns(listed.columns), values, fold=not chosen)
+    counts = index.counts()
+    outcome_counts: dict[Outcome, int] = {outcome: counts.get(outcome, 0) for outcome in OUTCOMES}
+    links: dict[Outcome, str] = {outcome: pages.samples({"outcome": [outcome]}) for outcome in OUTCOMES}
+    summary = score.summary if score else None
+    sorts = [*SORTS, *(column.sort for column in columns.columns if column.sort)]
+    return Page(
+        name="samples",
+        title=_title(query, source),
+        section="/ui/jobs",
+        values={
+            **head_values(source, pages, current_set(source.record)),
+            "unavailable": "",
+            "rows": listed.rows,
+            "columns": columns.columns,
+            "same": columns.same,
+            "choices": [(column, column in columns.columns) for column in listed.columns],
+            "outcomes": [(outcome, outcome_counts[outcome], url) for outcome, url in links.items()],
+            "bar": outcome_bar(outcome_counts, title="Outcomes of all samples", links=links),
+            "score": score,
+            "score_counts": numbers.sample_counts(summary) if summary else "",
+            "notes": [note.message for note in summary.notes] if summary and not summary.interval else [],
+            "groups": [
+                (each, numbers.sample_counts(each.summary), pages.samples({"group": [each.group]}))
+                for each in groups
+            ],
+            "all_rows": len(index),
+            "all_samples": len(set(index.ids)) if has_repeats(index) else len(index),
+            "merged": has_repeats(index) and not each_repeat(query),
+            "repeated": has_repeats(index),
+            "total": listed.total,
+            "first": listed.start + 1,
+            "last": listed.start + len(listed.rows),
+            "next": "" if listed.after is None else query.url(after=listed.after),
+            "previous": ""
+            if listed.before is None
+            else query.url(after=listed.before if listed.before >= 0 else None),
+            "facets": [
+                facet_line(query, facet.name, facet)
+                for facet in listed.facets
+                if any(each.value for each in facet.values)
+                and (facet.distinct > 1 or query.given(facet.name))
+            ],
+            "filters": [
+                (name, text, query.without(name, text))
+                for name in LIST_FILTERS
+                if name not in ("sort", "repeats")
+                for text in query.texts(name)
+            ],
+            "hidden": [
+                (name, text)
+                for name in (*LIST_FILTERS, "cols", "size")
+                if name not in ("q", "metric")
+                for text in query.texts(name)
+            ],
+            "metric_names": ["latency_s", *index.metrics],
+            "sorts": {
+                key: query.url(sort=f"-{key}" if query.text("sort") == key else key, after=None)
+                for key in sorts
+            },
+            "sort": query.text("sort") or "position",
+        },
+        data={
+            "job_id": source.job.id,
+            "benchmark_index": source.index,
+            "benchmark": source.planned.id,
+            "outcomes": counts,
+            "score": summary,
+            "groups": groups,
+            "total_count": listed.total,
+            "facets": listed.facets,
+            "items": [msgspec.json.decode(line) for line in listed.lines],
+        },
+        table=Table(
+            columns=["sample_id", "epoch", "outcome", *(column.name for column in columns.columns)],
+            rows=[
+                (row.id, row.epoch, row.outcome, *(row.values[column.name] for column in columns.columns))
+                for row in listed.rows
+            ],
+        ),
+    )
+
+
+def _check_columns(query: PageQuery, columns: Sequence[Column]) -> None:
+    """Raise :class:`ApiError` for a column that no sample of the benchmark can have."""
+    known = {column.name for column in columns}
+    for name in query.texts("cols"):
+        # Another page of the same list may have other metadata.
+        if name not in known and not name.startswith("metadata."):
+            raise problems.query_parameter_value_invalid("cols", "|".join(sorted(known)))
+
+
+def _title(query: PageQuery, source: Source) -> str:
+    model = source.job.request.model
+    words = [
+        f"{name} = {' or '.join(' or '.join(query.texts(name)).split('|'))}"
+        for name in FACETS
+        if query.texts(name)
+    ]
+    words += [text.replace(":", " ") for text in query.texts("metric")]
+    words += [f"“{query.text('q')}”"] if query.text("q") else []
+    parts = ["Samples", source.planned.id, model.name if model else "", " and ".join(words)]
+    return " · ".join(part for part in parts if part)
+
+
+def _without_samples(source: Source, pages: BenchmarkPages, error: ApiError) -> Page:
+    """The page of a benchmark that has no samples, or none yet."""
+    samples = current_set(source.record)
+    pending = samples.state == "pending" if samples else source.record.has_workload
+    return Page(
+        name="samples",
+        title=f"Samples · {source.planned.id}",
+        section="/ui/jobs",
+        values={**head_values(source, pages, samples), "unavailable": error.message, "pending": pending},
+        data={"job_id": source.job.id, "benchmark_index": source.index, "message": error.message},
+        refresh_s=3 if pending else 0,
+    )
