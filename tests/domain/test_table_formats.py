@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from typing import Any
 
@@ -67,6 +68,11 @@ def test_latex_escapes_its_special_characters():
         "\\begin{tabular}{lll}\n\\toprule\nname & value & extra \\\\\n\\midrule\n"
         "line break | pipe \\& 5\\% of \\#1\\_\\{x\\} &  & true \\\\\n\\bottomrule\n\\end{tabular}\n"
     )
+
+
+@pytest.mark.parametrize("kind", ["csv", "md", "latex"])
+def test_numbers_that_are_not_finite_are_empty(kind: str):
+    assert written(kind, [(math.nan, math.inf, "x")]) == written(kind, [(None, None, "x")])
 
 
 def test_numbers_for_people_are_rounded():

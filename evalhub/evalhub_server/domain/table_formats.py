@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -27,8 +28,8 @@ def spreadsheet_text(text: str) -> str:
 
 
 def plain_cell(value: Any) -> str:
-    """A value as text: empty for None, numbers as JSON writes them, objects and lists as JSON."""
-    if value is None:
+    """A value as text: empty for None and numbers that are not finite, else as JSON writes it; text as it is."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     return value if isinstance(value, str) else _encode(value).decode()
 
@@ -89,7 +90,7 @@ def _latex_row(cells: Sequence[str]) -> bytes:
 
 def _one_line(value: Any) -> str:
     """A cell without line breaks; numbers rounded for people, to six significant digits."""
-    text = f"{value:.6g}" if isinstance(value, float) else plain_cell(value)
+    text = f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else plain_cell(value)
     return " ".join(text.split())
 
 
