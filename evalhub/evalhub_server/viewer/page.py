@@ -20,6 +20,7 @@ from evalhub_server.domain import problems
 from evalhub_server.domain.table_formats import FORMATS
 from evalhub_server.errors import ApiError
 from evalhub_server.viewer.assets import ASSETS, asset_path
+from evalhub_server.viewer.markdown_table import markdown_table
 from evalhub_server.viewer.page_query import COMMON, PageQuery
 from evalhub_server.viewer.templating import render
 from evalhub_server.web.conditional import ListState
@@ -146,6 +147,7 @@ async def page_response(
             return raw_response(body + b"\n", "application/json", 200, *headers)
         case ("csv" | "md") as name if page.table is not None:
             media_type, lines = FORMATS[name]
+            lines = markdown_table if name == "md" else lines
             body = b"".join(lines(page.table.columns, page.table.rows))
             return raw_response(body, media_type, 200, *headers, _inline(request, name))
         case "":
