@@ -48,6 +48,10 @@ def test_a_long_line_is_cut():
     assert len(inner("x" * 10_000_000)) < LINE_CHARACTERS + 100
 
 
+def test_a_line_has_a_bounded_number_of_colours():
+    assert inner(f"{ESC}[31ma{ESC}[0mb" * 180).count("<span") == 50
+
+
 def test_progress_bars_show_their_last_version():
     bar = "".join(f"\r{percent:3}%" for percent in range(101))
     (line,) = log_markup([f"start{bar}\r\n"])

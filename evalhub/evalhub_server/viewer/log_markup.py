@@ -16,6 +16,8 @@ from evalhub_server.viewer.text import neutralised, omitted_note
 
 LINE_CHARACTERS = 2_000
 """Maximum length of a line."""
+MAX_RUNS = 100
+"""Changes of colour in a line that are shown."""
 GAP_S = 10.0
 """Time between two lines from which it is worth a mark."""
 
@@ -112,7 +114,9 @@ def last_version(line: str) -> tuple[str, int]:
 
 def line_level(line: str, *, before: Level = "") -> Level:
     """The level of a line; that of the line ``before`` for indented ones, such as those of tracebacks."""
-    start = ESCAPE_SEQUENCE.sub("", line[:_LEVEL_WITHIN])
+    start = line[:_LEVEL_WITHIN]
+    if not _is_plain(start):
+        start = ESCAPE_SEQUENCE.sub("", start)
     if match := _LEVEL.search(start):
         return _LEVEL_WORDS[next(word for word in match.groups() if word).lower()]
     if _EXCEPTION.match(start):
@@ -127,23 +131,27 @@ def line_markup(line: str, query: str = "") -> tuple[Markup, int]:
     """
     runs = _runs(line[:LINE_CHARACTERS])
     spans = _hits(runs, query)
-    parts: list[Markup] = []
+    parts: list[str] = []
     position = 0
     for run in runs:
         for inside, text in _split(run.text, position, spans):
             html = neutralised(text, len(text)).html
-            if inside:
-                html = Markup("<mark>{}</mark>").format(html)
-            parts.append(
-                Markup('<span class="{}">{}</span>').format(run.classes, html) if run.classes else html
-            )
+            shown = f"<mark>{html}</mark>" if inside else html
+            parts.append(f'<span class="{run.classes}">{shown}</span>' if run.classes else shown)
         position += len(run.text)
     if len(line) > LINE_CHARACTERS:
-        parts.append(Markup(" {}").format(omitted_note(len(line) - LINE_CHARACTERS)))
-    return Markup('<bdi dir="ltr">{}</bdi>').format(Markup().join(parts)), len(spans)
+        parts.append(f" {omitted_note(len(line) - LINE_CHARACTERS)}")
+    return Markup(f'<bdi dir="ltr">{"".join(parts)}</bdi>'), len(spans)  # noqa: S704 (neutralised parts)
+
+
+def _is_plain(line: str) -> bool:
+    """Whether a line certainly has no escape sequence."""
+    return line.isascii() and "\x1b" not in line
 
 
 def _runs(line: str) -> list[_Run]:
+    if _is_plain(line):
+        return [_Run("", line)] if line else []
     runs: list[_Run] = []
     classes = ""
     colour, bold = "", False
@@ -152,6 +160,8 @@ def _runs(line: str) -> list[_Run]:
         if match.start() > end:
             runs.append(_Run(classes, line[end : match.start()]))
         end = match.end()
+        if len(runs) == MAX_RUNS:
+            return [*runs, _Run("", ESCAPE_SEQUENCE.sub("", line[end:]))]
         if sgr := _SGR.fullmatch(match[0]):
             colour, bold = _style(sgr[1], colour, bold=bold)
             classes = " ".join(each for each in (colour, "ansi-bold" if bold else "") if each)
