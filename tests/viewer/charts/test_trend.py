@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -21,10 +22,14 @@ def point(day: float, value: float | None, **more: str) -> Point:
     return Point(START + timedelta(days=day), value, **more)
 
 
+def points_of(root: ET.Element) -> list[ET.Element]:
+    return [each for group in of_class(root, "point") for each in of_class(group, "marker")]
+
+
 def test_points_stand_at_their_time_and_value_with_their_interval():
     shown = [Point(START, 0.0, 0.0, 0.5), point(1, 1.0), point(4, 0.5)]
     root = parsed(trend([Series("alpha-7b", shown)], title="Accuracy"))
-    (x0, y0), (x1, y1), (x2, y2) = (numbers_of(each, "cx", "cy") for each in of_class(root, "marker"))
+    (x0, y0), (x1, y1), (x2, y2) = (numbers_of(each, "cx", "cy") for each in points_of(root))
     assert (x1 - x0) / (x2 - x0) == pytest.approx(0.25, abs=0.001)
     assert y2 == pytest.approx((y0 + y1) / 2, abs=0.02)
     assert y1 < y0
@@ -40,7 +45,7 @@ def test_runs_stand_at_equal_distances():
     root = parsed(
         trend([Series("a", [point(0, 0.1), point(1, 0.2), point(50, 0.3)])], title="T", by_run=True)
     )
-    x0, x1, x2 = (numbers_of(each, "cx")[0] for each in of_class(root, "marker"))
+    x0, x1, x2 = (numbers_of(each, "cx")[0] for each in points_of(root))
     assert x1 - x0 == pytest.approx(x2 - x1)
     assert texts(root, "tick")[-3:] == ["1", "2", "3"]
 
@@ -56,7 +61,7 @@ def test_the_line_is_broken_where_the_configuration_changed():
 
 def test_a_single_point_has_no_line():
     root = parsed(trend([Series("a", [point(0, 0.1, changed="first")])], title="T", threshold=0.8))
-    assert len(of_class(root, "marker")) == 1
+    assert len(points_of(root)) == 1
     assert not of_class(root, "line")
     assert not of_class(root, "break")
     assert texts(root, "note") == ["threshold 0.800"]

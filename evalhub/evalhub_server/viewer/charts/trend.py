@@ -55,7 +55,7 @@ def trend(
 ) -> Markup:
     """Scores with their intervals over time, or by run at equal distances, with a line at the threshold.
 
-    Each of at most six series has a marker and its name at its last point. Points without a finite value are left out.
+    Each of at most six series has a marker, and its name beside its last point. Points without a finite value are left out.
     """
     drawn = [Series(each.name, [point for point in each.points if plottable(point.value)]) for each in series]
     drawn = [each for each in drawn if each.points][:MAX_SERIES]
@@ -80,12 +80,13 @@ def trend(
         parts.append(line(LEFT, heights[-1], right, heights[-1], "threshold"))
     labels = _spread(heights)
     if limit is not None:
-        parts.append(text(right + 12, labels[-1] + 4, f"threshold {numbers.score(limit)}", "note"))
+        parts.append(text(right + 28, labels[-1] + 4, f"threshold {numbers.score(limit)}", "note"))
     for index, each in enumerate(drawn):
         located = [(across.position(places[point.at]), point) for point in each.points]
         content = [*_lines(located, upward), *_breaks(located, bottom)]
         content += [_point(index, x, point, upward) for x, point in located]
-        content.append(text(right + 12, labels[index] + 4, fitted(each.name, RIGHT - 12), "series-name"))
+        content.append(marker(index, right + 18, labels[index]))
+        content.append(text(right + 28, labels[index] + 4, fitted(each.name, RIGHT - 28), "series-name"))
         parts.append(group(f"series-{index + 1}", content))
     return chart(
         parts,
