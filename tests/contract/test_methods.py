@@ -69,11 +69,20 @@ def test_every_route_serves_its_methods_and_lists_them_for_others(
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "HEAD"])
 def test_an_unknown_path_is_404_for_every_method(server: RunningServer, method: str):
-    for path in ("/", "/nowhere", "/api/v1/Health", f"{API}/jobs/", "/api/v1/health/", f"{JOB}/nothing"):
+    for path in ("/nowhere", "/api/v1/Health", f"{API}/jobs/", "/api/v1/health/", f"{JOB}/nothing"):
         answer = raw_request(server.port, method, path)
         assert (answer.status, answer.body) == (404, "404 page not found\n"), path
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_root_redirects_readers_to_the_viewer_and_has_no_other_method(server: RunningServer, method: str):
+    answer = raw_request(server.port, method, "/")
+    if method in ("GET", "HEAD"):
+        assert (answer.status, answer.headers["location"]) == (303, "/ui/jobs")
+    else:
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/health", f"{API}/jobs", f"{API}/providers", JOB, "/nowhere"])
