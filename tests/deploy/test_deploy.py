@@ -231,13 +231,47 @@ def checked(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=kept | environ)
 
 
+def test_the_liveness_of_the_server_is_probed_through_the_proxy():
+    server = container("evalhub")
+    for probe in (server["startupProbe"], server["livenessProbe"]):
+        assert probe["httpGet"] == {"path": "/api/v1/health", "port": 8453, "scheme": "HTTPS"}
+    assert container("api")["ports"][0]["containerPort"] == 8453
+    patience_s = {
+        name: probe["periodSeconds"] * probe["failureThreshold"]
+        for name, probe in (("server", server["livenessProbe"]), ("startup", server["startupProbe"]))
+    }
+    # The proxy fails its own probe within 30 seconds, and is restarted before the server.
+    assert patience_s["server"] > 30
+    assert patience_s["startup"] >= 300
+
+
+def test_hardware_profiles_are_read_where_the_server_has_the_right_to():
+    assert granted("evalhub-hardware-profiles").keys() == {
+        ("infrastructure.opendatahub.io", "hardwareprofiles")
+    }
+    binding = the("RoleBinding", "evalhub-hardware-profiles")
+    assert binding["roleRef"]["name"] == "evalhub-hardware-profiles"
+    namespace = variables()["EVALHUB_HARDWARE_PROFILES_NAMESPACE"]
+    assert namespace == the("Namespace", "evalhub-system")["metadata"]["name"]
+
+
+def test_metrics_are_read_from_one_namespace_only():
+    policy = the("NetworkPolicy", "evalhub")["spec"]
+    labels = the("Deployment", "evalhub")["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    rules = {port["port"]: rule.get("from") for rule in policy["ingress"] for port in rule["ports"]}
+    ports = {port["containerPort"] for found in pod()["containers"] for port in found["ports"]}
+    probed = {found["livenessProbe"]["httpGet"]["port"] for found in pod()["containers"]}
+    assert set(rules) == ports | probed
+    assert [port for port, source in rules.items() if source] == [8081]
+
+
 def test_the_proxy_lets_the_probes_pass():
     api = container("api")
     (ignored,) = [a for a in api["args"] if a.startswith("--ignore-paths=")]
     paths = ignored.removeprefix("--ignore-paths=").split(",")
     assert paths == ["/api/v1/health", "/api/v1/ready"]
     assert api["readinessProbe"]["httpGet"]["path"] == "/api/v1/ready"
-    assert api["startupProbe"]["httpGet"]["path"] in paths
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
