@@ -120,4 +120,9 @@ async def _end(process: asyncio.subprocess.Process, *, kill: bool = False) -> No
             process.kill()
         else:
             process.terminate()
-        await process.wait()
+        try:
+            await process.wait()
+        finally:
+            if process.returncode is None:  # the cluster closes meanwhile
+                process.kill()
+                await process.wait()
