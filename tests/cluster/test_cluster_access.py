@@ -10,7 +10,7 @@ import pytest
 from cluster.conftest import QUICK, a_server
 from harness import Config, RunningServer, wait_until
 from harness.kube import TENANT, FakeCluster
-from harness.server import API, Answer
+from harness.server import API, Answer, job_request
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def server(shared_cluster: FakeCluster, tmp_path_factory: pytest.TempPathFactory
     quick = {**QUICK, "access_timeout": "2s", "node_lost_timeout": "100ms"}
     config = Config(folder / "config", kubernetes=quick, supervisor={"stop_grace": "2s"})
     config.image("script.test/runs", "b", provider_id="runs")
-    with a_server(config, shared_cluster, folder) as running:
+    with a_server(config, shared_cluster, folder, EVALHUB_HARDWARE_PROFILES_NAMESPACE="profiles") as running:
         yield running
 
 
@@ -92,6 +92,16 @@ def test_a_cancel_during_an_outage_is_answered_and_completed(server: RunningServ
     cluster.outage(on=False)
     cluster.until_empty(job_id=job_id)
     assert deleted(server, job_id, "?hard_delete=true").status == 204
+
+
+def test_a_hardware_profile_that_cannot_be_read_now_is_worth_another_request(
+    server: RunningServer, cluster: FakeCluster
+):
+    cluster.outage()
+    request = job_request("b", provider="runs", hardware_config={"hardware_profile_name": "small"})
+    answer = server.call("POST", f"{API}/jobs", request)
+    assert answer.refusal == (503, "hardware_profile_fetch_failed")
+    assert answer.headers["retry-after"]
 
 
 def test_a_benchmark_of_an_unreachable_node_fails(server: RunningServer, cluster: FakeCluster):

@@ -9,6 +9,7 @@ import pytest
 from engine.test_supervisor import NOW, QUICK, HandRuntime, World, handled
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import Exit
+from evalhub_server.engine.unstopped import not_stopped
 from evalhub_server.errors import RuntimeRefused, RuntimeUnavailable
 from evalhub_server.models.common import State
 from evalhub_server.plugins import BenchmarkRun, Handle
@@ -111,3 +112,25 @@ async def test_a_cancelled_launch_that_may_not_be_looked_up_is_given_up(world: W
     assert isinstance(failure, RuntimeRefused)
     done = await world.until(job, lambda job: not job.unfinished)
     assert done.state is State.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("failures", "status", "fragment"),
+    [
+        (
+            [RuntimeUnavailable("no connection"), None],
+            503,
+            "not stopped yet: no connection. The server keeps",
+        ),
+        ([None], 503, "not stopped yet. The server keeps trying"),
+        ([RuntimeUnavailable("no connection"), OSError("a bug")], 500, "see the server log"),
+        ([], 500, "see the server log"),
+    ],
+)
+def test_the_answer_has_the_reason_unless_it_is_unexpected(
+    failures: list[BaseException | None], status: int, fragment: str
+):
+    error = not_stopped("j1", "cancelled", failures)
+    assert error.status == status
+    assert fragment in error.message
+    assert ("Retry-After" in error.headers) == (status == 503)

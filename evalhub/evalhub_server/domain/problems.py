@@ -10,6 +10,8 @@ from evalhub_server.models.common import State
 
 _AT_FIELD = re.compile(r"(.+) - at `(?:key in )?\$\.?([^`]*)`")
 """How msgspec ends the message about a wrong type."""
+RETRY_AFTER_S = "10"
+"""When a request to a cluster that is unavailable is worth repeating."""
 
 
 def invalid_json(error: str) -> ApiError:
@@ -107,8 +109,11 @@ def hardware_profile_invalid(name: str, error: str) -> ApiError:
     return ApiError(400, "hardware_profile_invalid", f"The hardware profile '{name}' is invalid: '{error}'.")
 
 
-def hardware_profile_fetch_failed(name: str) -> ApiError:
-    return ApiError(500, "hardware_profile_fetch_failed", f"Failed to fetch hardware profile '{name}'.")
+def hardware_profile_fetch_failed(name: str, *, unavailable: bool = False) -> ApiError:
+    """``unavailable``: the cluster does not answer, so that the request can be repeated."""
+    status, headers = (503, {"Retry-After": RETRY_AFTER_S}) if unavailable else (500, {})
+    text = f"Failed to fetch hardware profile '{name}'."
+    return ApiError(status, "hardware_profile_fetch_failed", text, headers)
 
 
 def job_closed(job_id: str, new_state: str, state: State) -> ApiError:
@@ -300,7 +305,7 @@ def runtime_unavailable(text: str) -> ApiError:
         503,
         "runtime_unavailable",
         f"The runtime is unavailable: '{text}'. Repeat the request.",
-        {"Retry-After": "10"},
+        {"Retry-After": RETRY_AFTER_S},
     )
 
 

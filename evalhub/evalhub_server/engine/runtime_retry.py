@@ -12,7 +12,7 @@ from evalhub_common.backoff import Backoff
 from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
 from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.record import Exit
-from evalhub_server.errors import RuntimeRefused
+from evalhub_server.errors import RuntimeRefused, RuntimeUnavailable
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
 
@@ -108,7 +108,7 @@ class RetryingRuntime:
             f"Runtime failed to {action} the workload; retrying",
             runtime=name,
             error=str(error) or kind,
-            exc_info=error,
+            exc_info=None if isinstance(error, RuntimeUnavailable) else error,
             **call_fields(error),
         )
         # Its text is for the operator: it may name hosts and paths of the server.

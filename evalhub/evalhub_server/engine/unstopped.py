@@ -17,12 +17,13 @@ NOT_STOPPED = (
 
 
 def not_stopped(job_id: str, state: str, failures: Failures = ()) -> ApiError:
-    """503 with the reason if the runtime is unavailable or refuses to stop the workloads, else 500."""
-    for failure in failures:
-        if isinstance(failure, RuntimeUnavailable):
-            text = f"the job {job_id} is {state}, but some of its workloads are not stopped yet: {failure}. The server keeps trying"
-            return problems.runtime_unavailable(text)
-    return problems.internal_error(NOT_STOPPED.format(job_id, state))
+    """503 with the reason if the runtime is unavailable, refuses to stop the workloads, or needs longer; else 500."""
+    unexpected = [f for f in failures if f is not None and not isinstance(f, RuntimeUnavailable)]
+    if unexpected or not failures:
+        return problems.internal_error(NOT_STOPPED.format(job_id, state))
+    cause = next((f": {failure}" for failure in failures if failure is not None), "")
+    text = f"the job {job_id} is {state}, but some of its workloads are not stopped yet{cause}. The server keeps trying"
+    return problems.runtime_unavailable(text)
 
 
 def not_removed(job_id: str, state: str, error: RuntimeUnavailable) -> ApiError:

@@ -85,7 +85,7 @@ CREATE_JOB = Operation(
         problems.hardware_profile_disabled("a100"),
         problems.hardware_profile_invalid("a100", "identifiers are missing"),
         problems.hardware_profile_fetch_failed("a100"),
-        RUNTIME_UNAVAILABLE,
+        problems.hardware_profile_fetch_failed("a100", unavailable=True),
         *IDEMPOTENT,
     ),
     headers=("IdempotencyKey",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from io import BytesIO
@@ -17,6 +18,7 @@ from evalhub_server.plugins import EvalHubError, LogLines, LogOptions, RuntimeRe
 MAX_KEPT_LOGS = 256
 KEPT_LINES = 200
 KEPT_BYTES = 32 * 1024
+KEEP_TIMEOUT_S = 3.0
 
 
 class Logs:
@@ -66,9 +68,10 @@ class Logs:
         """Keep the end of a log whose pod is about to be deleted. Best effort."""
         text, lines = b"", LogLines()
         try:
-            async for chunk in self.read(handle, LogOptions(tail_lines=KEPT_LINES)):
-                text = (text + lines.feed(chunk))[-KEPT_BYTES:]
-        except EvalHubError:
+            async with asyncio.timeout(KEEP_TIMEOUT_S):  # its node may be unreachable, and a client waits
+                async for chunk in self.read(handle, LogOptions(tail_lines=KEPT_LINES)):
+                    text = (text + lines.feed(chunk))[-KEPT_BYTES:]
+        except (EvalHubError, TimeoutError):
             return
         text = (text + lines.close(ended=True))[-KEPT_BYTES:]
         if text:

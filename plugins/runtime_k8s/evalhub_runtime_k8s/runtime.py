@@ -104,8 +104,7 @@ class KubernetesRuntime(Runtime):
             try:
                 await hardware_profile(name, self.installation, self._api)
             except RuntimeUnavailable as error:
-                text = f"the hardware profile {name} cannot be read: {error}"
-                raise problems.runtime_unavailable(text) from error
+                raise problems.hardware_profile_fetch_failed(name, unavailable=True) from error
 
     async def launch(self, run: BenchmarkRun) -> Handle:
         return (await self._launches.launch(run)).plain()

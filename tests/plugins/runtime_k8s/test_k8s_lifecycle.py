@@ -218,6 +218,31 @@ async def test_the_end_of_a_log_outlives_a_job_that_the_server_deletes(cluster: 
         assert await log_of(runtime, handle) == ""
 
 
+async def test_a_stop_does_not_wait_long_for_a_log(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("evalhub_runtime_k8s.logs.KEEP_TIMEOUT_S", 0.05)
+    hold = cluster.hold("get", "pods/log")
+    async with opened() as runtime:
+        handle = await runtime.launch(a_run("stops"))
+        await until(cluster.running, "it runs")
+        await soon(runtime.stop(handle, 5))
+        assert hold.waiting
+        hold.release()
+        cluster.until_empty()
+
+
+@pytest.mark.parametrize(
+    ("script", "exists"), [("waits:ContainerCreating", False), ("exits:3", True), ("pending", False)]
+)
+async def test_a_log_exists_when_the_adapter_has_started(cluster: FakeCluster, script: str, exists: bool):
+    async with opened() as runtime:
+        handle = await runtime.launch(a_run(script))
+        await until(lambda: cluster.objects(PODS), "there is a pod")
+        if exists:
+            await soon(runtime.wait(handle))
+        assert await runtime.has_log(handle) is exists
+        assert not await runtime.has_log({"pid": 1})
+
+
 async def test_a_pod_that_has_not_started_has_an_empty_log(cluster: FakeCluster):
     async with opened() as runtime:
         handle = await runtime.launch(a_run("waits:ContainerCreating"))
