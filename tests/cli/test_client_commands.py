@@ -49,6 +49,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     anything = {"id": "anything", "any_benchmark": True, "runtime": {"local": {"command": "true"}}}
     config.write("providers/anything.yaml", anything)
     members = [{"id": "q", "provider_id": "quick"}, {"id": "q2", "provider_id": "quick"}]
+    config.provider(steps_command("completed"), "shared", "same/whole", provider_id="same")
+    nowhere = {"id": "nowhere", "name": "nowhere", "benchmarks": [{"id": "shared", "name": "shared"}]}
+    config.write("providers/nowhere.yaml", nowhere)
     config.write(
         "collections/two.yaml", {"id": "two", "name": "two", "category": "test", "benchmarks": members}
     )
@@ -117,6 +120,45 @@ def test_run_submits_what_options_and_file_say(env: dict[str, str], tmp_path: Pa
 def test_run_of_a_collection_passes_parameters_on(env: dict[str, str]):
     (job,) = output(env, "run", *MODEL, "--collection", "two", "--num-examples", "3")
     assert [each["parameters"] for each in job["collection"]["benchmarks"]] == [{"num_examples": 3}] * 2
+
+
+def test_run_passes_a_directory_of_test_data_on(env: dict[str, str], tmp_path: Path):
+    own = {
+        "id": "q",
+        "provider_id": "quick",
+        "test_data_ref": {"git": {"url": "https://x.test/r", "ref": "v1"}},
+    }
+    file = tmp_path / "matrix.yaml"
+    file.write_text(json.dumps({"benchmarks": ["quick/q", own]}))
+    here = os.path.relpath(tmp_path)
+    (job,) = output(env, "run", str(file), *MODEL, "--test-data", here, "--no-wait")
+    first, second = job["benchmarks"]
+    assert (first["test_data_path"], "test_data_path" in second) == (str(tmp_path.resolve()), False)
+    command(env, "cancel", job["resource"]["id"])
+    (job,) = output(env, "run", *MODEL, "--collection", "two", "--test-data", str(tmp_path))
+    assert {each["test_data_path"] for each in job["collection"]["benchmarks"]} == {str(tmp_path.resolve())}
+    done = command(env, "run", *MODEL, "-b", "quick/q", "--test-data", str(tmp_path / "nothing"))
+    assert done.returncode == 64
+    assert "test_data_path" in done.stderr
+
+
+def test_run_finds_the_provider_that_can_run_and_ids_that_begin_like_their_provider(env: dict[str, str]):
+    (job,) = output(env, "run", *MODEL, "-b", "shared", "-b", "same/whole")
+    assert [(each["provider_id"], each["id"]) for each in job["benchmarks"]] == [
+        ("same", "shared"),
+        ("same", "same/whole"),
+    ]
+    done = command(env, "run", *MODEL, "-b", "no-such/whole")
+    assert done.returncode == 64
+    assert "no-such" in done.stderr
+
+
+def test_ids_in_a_narrow_terminal_are_whole(env: dict[str, str]):
+    job_id = output(env, "run", *QUICK)[0]["resource"]["id"]
+    _, text = run_in_terminal([*PROGRAM, "jobs", "--limit", "1"], env, columns=60)
+    assert "…" not in text
+    cells = [line.split("│")[1].strip() for line in text.splitlines() if line.count("│") > 2]
+    assert "".join(cells) == job_id
 
 
 def notes_of_run(env: dict[str, str], url: str, name: str = "test-model", **variables: str) -> list[str]:

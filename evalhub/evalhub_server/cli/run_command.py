@@ -34,10 +34,16 @@ A matrix FILE:
     "benchmarks",
     multiple=True,
     metavar="PROVIDER/ID",
-    help="A benchmark; repeatable. The provider may be left out if only one has it.",
+    help="A benchmark; repeatable. The provider may be left out if only one has it, or only one can run here.",
 )
 @click.option("--collection", metavar="ID", help="Run the benchmarks of a collection.")
 @click.option("--num-examples", type=click.IntRange(min=1), metavar="N", help="Samples per benchmark.")
+@click.option(
+    "--test-data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Test data of all benchmarks: a directory on the server's computer, in local mode.",
+)
 @click.option(
     "--param",
     "parameters",

@@ -11,7 +11,7 @@ import click
 import msgspec
 import yaml
 
-from evalhub_server.client import Client
+from evalhub_server.client import Client, ClientError
 from evalhub_server.client.resources import Json
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import convert_section
@@ -32,7 +32,7 @@ class MatrixModel(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
 class Matrix(msgspec.Struct, kw_only=True, frozen=True):
     """Models and benchmarks, from a file and options. A benchmark is ``provider/id`` or an object as in the request of a job.
 
-    ``parameters`` and ``num_examples`` are for all benchmarks; those of a benchmark take precedence.
+    ``parameters``, ``num_examples`` and ``test_data_path`` are for all benchmarks; those of a benchmark take precedence.
     """
 
     name: str = ""
@@ -42,6 +42,7 @@ class Matrix(msgspec.Struct, kw_only=True, frozen=True):
     collection: str = ""
     parameters: Json = {}
     num_examples: int | None = None
+    test_data_path: str = ""
     tags: tuple[str, ...] = ()
     experiment: str | Json = ""
     exports: Json = {}
@@ -59,6 +60,7 @@ class RunOptions(msgspec.Struct, kw_only=True, frozen=True):
     benchmarks: tuple[str, ...] = ()
     collection: str | None = None
     num_examples: int | None = None
+    test_data: Path | None = None
     parameters: tuple[str, ...] = ()
     name: str | None = None
     tags: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ def read_matrix(options: RunOptions) -> Matrix:
         "benchmarks": options.benchmarks or None,
         "collection": options.collection,
         "num_examples": options.num_examples,
+        "test_data_path": str(options.test_data.expanduser().resolve()) if options.test_data else None,
         "name": options.name,
         "tags": options.tags or None,
         "experiment": options.experiment,
@@ -116,19 +119,18 @@ def _shared(matrix: Matrix, client: Client) -> Json:
     parameters = dict(matrix.parameters)
     if matrix.num_examples is not None:
         parameters[NUM_EXAMPLES] = matrix.num_examples
+    data: Json = {"test_data_path": matrix.test_data_path} if matrix.test_data_path else {}
     request: Json = {}
     if matrix.collection:
         collection: Json = {"id": matrix.collection}
         request["collection"] = collection
-        if parameters:
+        if changes := ({"parameters": parameters} if parameters else {}) | data:
             members = client.collections.get(matrix.collection).get("benchmarks", [])
-            overrides = [
-                {"id": each["id"], "provider_id": each["provider_id"], "parameters": parameters}
-                for each in members
+            collection["benchmarks"] = [
+                {"id": each["id"], "provider_id": each["provider_id"], **changes} for each in members
             ]
-            collection["benchmarks"] = overrides
     else:
-        request["benchmarks"] = [_benchmark(each, parameters, client) for each in matrix.benchmarks]
+        request["benchmarks"] = [_benchmark(each, parameters, data, client) for each in matrix.benchmarks]
     experiment = {"name": matrix.experiment} if isinstance(matrix.experiment, str) else matrix.experiment
     optional: Json = {
         "description": matrix.description,
@@ -141,27 +143,45 @@ def _shared(matrix: Matrix, client: Client) -> Json:
     return request | {name: value for name, value in optional.items() if value}
 
 
-def _benchmark(benchmark: str | Json, parameters: Json, client: Client) -> Json:
+def _benchmark(benchmark: str | Json, parameters: Json, data: Json, client: Client) -> Json:
     if not isinstance(benchmark, str):
-        return benchmark | {"parameters": parameters | (benchmark.get("parameters") or {})}
+        own = {} if benchmark.get("test_data_ref") else data
+        return own | benchmark | {"parameters": parameters | (benchmark.get("parameters") or {})}
     provider_id, slash, benchmark_id = benchmark.partition("/")
     if not slash:
         provider_id, benchmark_id = _provider_of(benchmark, client), benchmark
-    return {"id": benchmark_id, "provider_id": provider_id, "parameters": parameters}
+    elif _lists_whole(provider_id, benchmark, client):
+        benchmark_id = benchmark
+    return {"id": benchmark_id, "provider_id": provider_id, "parameters": parameters, **data}
+
+
+def _lists_whole(provider_id: str, text: str, client: Client) -> bool:
+    """Whether ``text`` is the id of a benchmark that begins like its provider, such as ``inspect/gsm8k`` of ``inspect``."""
+    try:
+        listed = {each["id"] for each in client.providers.get(provider_id).get("benchmarks") or []}
+    except ClientError:
+        return False  # the server refuses the job, with the reason
+    return text in listed and text.partition("/")[2] not in listed
 
 
 def _provider_of(benchmark_id: str, client: Client) -> str:
-    """The only provider with this benchmark."""
+    """The only provider with this benchmark, or the only one that can run here."""
     providers: dict[str, list[str]] = {}
     unlisted: list[str] = []
+    unusable: set[str] = set()
     for provider in client.providers.iterate():
+        runnable: Json = provider.get("runnable") or {}
+        if runnable.get("local") is False:
+            unusable.add(provider["resource"]["id"])
         if provider.get("any_benchmark"):
             unlisted.append(provider["resource"]["id"])
         for each in provider.get("benchmarks") or []:
             providers.setdefault(each["id"], []).append(provider["resource"]["id"])
     found = providers.get(benchmark_id, [])
-    if len(found) == 1:
-        return found[0]
+    usable = [provider for provider in found if provider not in unusable]
+    for only in (found, usable):
+        if len(only) == 1:
+            return only[0]
     if found:
         choices = " or ".join(f"{provider}/{benchmark_id}" for provider in sorted(found))
         raise click.UsageError(f"Several providers have the benchmark '{benchmark_id}': use {choices}.")

@@ -38,7 +38,9 @@ def _framed(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*headers)
+    table = Table()
+    for header in headers:
+        table.add_column(header, overflow="fold")  # ids are copied into other commands
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console()
