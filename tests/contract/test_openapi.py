@@ -68,9 +68,11 @@ def validator(document: dict[str, Any], schema: dict[str, Any]) -> jsonschema.Dr
     return jsonschema.Draft202012Validator({**schema, "components": document["components"]})
 
 
-def source_trees(folder: str) -> Iterator[ast.Module]:
+def source_trees(folder: str, without: str = "") -> Iterator[ast.Module]:
+    """The modules of a folder of the server, except those of the folder ``without``."""
     for file in sorted((SOURCES / folder).rglob("*.py")):
-        yield ast.parse(file.read_text("utf-8"))
+        if not without or SOURCES / without not in file.parents:
+            yield ast.parse(file.read_text("utf-8"))
 
 
 def test_it_is_an_openapi_3_1_document(document: dict[str, Any]):
@@ -194,7 +196,7 @@ def test_every_parameter_that_is_read_is_documented(document: dict[str, Any]):
 def test_every_error_code_is_documented(document: dict[str, Any]):
     raised = {
         ast.literal_eval(call.args[1])
-        for tree in source_trees(".")
+        for tree in source_trees(".", without="viewer")  # its errors are pages
         for call in ast.walk(tree)
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Name)

@@ -87,7 +87,8 @@ def test_the_openapi_document_names_the_prefix(behind: ReverseProxy, prefix: str
 
 
 def test_other_paths_are_404(behind: ReverseProxy, prefix: str):
-    for path in (f"{prefix}/", f"{prefix}/nowhere", f"{prefix}/evaluations/providers"):
+    assert get(behind, f"{prefix}/").headers["location"] == f"{prefix}/ui/jobs"
+    for path in (f"{prefix}/nowhere", f"{prefix}/evaluations/providers"):
         assert get(behind, path).status == 404, path
 
 

@@ -30,7 +30,7 @@ FLAGS = (
     "--disable-gpu",
     "--disable-quic",
     "--disable-dev-shm-usage",
-    "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 NARROW: ViewportSize = {"width": 320, "height": 640}

@@ -185,7 +185,7 @@ class Server:
         selected = await self._open_plugins(telemetry)
         engine = await self._open_engine(selected, telemetry)
         metrics = self._metrics(engine, selected, port)
-        viewer = viewer_parts(settings)
+        viewer = viewer_parts(settings, engine.credentials)
         app = make_app(
             settings,
             engine.jobs,
@@ -200,6 +200,7 @@ class Server:
             engine.credentials,
             [*telemetry.around_routes, *viewer.around_routes],
             [*self._on_app_init, *viewer.on_app_init],
+            viewer.pages,
         )
         self._http = http_server(settings.service, telemetry.wrap(app, settings.host, port), tls=True)
         watchdog = LoopWatchdog()

@@ -65,10 +65,17 @@ class ServiceSettings(Struct, kw_only=True, frozen=True):
             examples=["/evalhub"],
         ),
     ] = ""
+    root_url: Annotated[
+        str,
+        Meta(
+            description="Address under which browsers reach this server behind a proxy. Forms of the pages are accepted from its origin. Its path is the default of `root_path`.",
+            examples=["https://evalhub.example.org"],
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         tuple[str, ...],
         Meta(
-            description="Addresses and networks of proxies whose `X-Forwarded-Prefix` is used instead of `service.root_path`.",
+            description="Addresses and networks of proxies whose `X-Forwarded-Prefix` is used instead of `service.root_path`, and whose `X-Forwarded-Proto` and `X-Forwarded-Host` are the address under which browsers reach this server.",
             examples=[["10.0.0.0/8", "127.0.0.1"]],
         ),
     ] = ()
@@ -257,7 +264,7 @@ class ViewerSettings(Struct, kw_only=True, frozen=True):
     enabled: Annotated[
         bool | None,
         Meta(
-            description="Serve the pages. Default: with `--local`. In a cluster, users and tenants come from the headers that the proxy sets, as for the API.",
+            description="Serve the pages. Default: with `--local`, unless other computers can reach the server and it has no token. In a cluster, users and tenants come from the headers that the proxy sets, as for the API.",
             examples=[True],
         ),
     ] = None

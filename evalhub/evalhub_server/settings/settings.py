@@ -87,11 +87,6 @@ class Settings(Struct, kw_only=True, frozen=True):
         return is_s3(self.samples.url)
 
     @property
-    def has_viewer(self) -> bool:
-        """Whether the pages are served."""
-        return self.local if self.viewer.enabled is None else self.viewer.enabled
-
-    @property
     def host(self) -> str:
         """Address to bind."""
         return self.service.host or "127.0.0.1"

@@ -12,6 +12,7 @@ from evalhub_server.settings.auth_token import KEY, SCRAPE_KEY, read_token, toke
 from evalhub_server.settings.file_sections import MIB, RetentionSettings, SampleSettings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.settings.path_prefix import proxy_network, root_path
+from evalhub_server.settings.root_url import check_root_url
 from evalhub_server.settings.s3 import sample_errors
 from evalhub_server.settings.schema import FinalizerSettings, ServiceSettings
 from evalhub_server.settings.telemetry_sections import OTLP, OtelSettings, PrometheusSettings
@@ -46,10 +47,11 @@ def section_rule_errors(
     yield from _entries("service.allowed_hosts", service.allowed_hosts, allowed_host)
     yield from _entries("service.allowed_origins", service.allowed_origins, allowed_origin)
     yield from _entries("service.trusted_proxies", service.trusted_proxies, proxy_network)
-    try:
-        root_path(service.root_path)
-    except SettingsError as error:
-        yield error
+    for check, text in ((root_path, service.root_path), (check_root_url, service.root_url)):
+        try:
+            check(text)
+        except SettingsError as error:
+            yield error
     for name in ("max_parallel", "max_attempts"):
         if (value := getattr(finalizer, name)) < 1:
             yield SettingsError(f"finalizer.{name}: {value} is below 1, and nothing would be exported.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -10,34 +11,76 @@ from litestar import Response, Router, route
 from litestar.config.app import AppConfig
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
+from litestar.types import HTTPScope
 
-from evalhub_server.domain import problems
+from evalhub_server.domain import problems, request_problems
 from evalhub_server.errors import ApiError, SampleStoreUnavailable
+from evalhub_server.settings import Settings
 from evalhub_server.viewer.assets import asset_file
-from evalhub_server.viewer.jobs_page import jobs_page
-from evalhub_server.viewer.page import error_page
-from evalhub_server.viewer.samples_page import samples_page
-from evalhub_server.web.paths import shown_uri, url_prefix
+from evalhub_server.viewer.forms import check_form_origin
+from evalhub_server.viewer.login_page import LOGIN, LOGIN_ROUTES
+from evalhub_server.viewer.page import API_OF_PAGES, SUFFIXES, error_page, redirect
+from evalhub_server.viewer.page_query import with_query
+from evalhub_server.viewer.pages import PAGES
+from evalhub_server.viewer.sessions import Sessions
+from evalhub_server.web.credentials import Credentials
+from evalhub_server.web.origin_policy import SAFE_METHODS
+from evalhub_server.web.own_origin import OwnOrigins
+from evalhub_server.web.paths import request_uri, shown_uri, url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.request_context import REFUSAL_KEY
-from evalhub_server.web.responses import RawResponse
+from evalhub_server.web.responses import RawResponse, error_response
 
 log = structlog.get_logger()
 
-PAGES = (jobs_page, samples_page)
+
+class Viewer:
+    """The pages of one server, as its middleware and its routes see them; see :class:`~evalhub_server.web.pages.Pages`."""
+
+    def __init__(self, settings: Settings, credentials: Credentials | None) -> None:
+        self.read_only = settings.viewer.read_only
+        self.origins = OwnOrigins(settings.service)
+        self.sessions = Sessions(credentials) if credentials is not None else None
+
+    def add_to(self, config: AppConfig) -> AppConfig:
+        """Litestar's ``on_app_init`` hook that adds the pages."""
+        config.route_handlers += [home, viewer_router]
+        config.state["viewer"] = self
+        return config
+
+    def own(self, path: str) -> bool:
+        return path in ("/", "/ui") or path.startswith("/ui/")
+
+    def have_identity(self, path: str) -> bool:
+        return path.startswith("/ui/") and not _is_public(path)
+
+    def authenticate(
+        self, scope: HTTPScope, path: str, fields: Mapping[bytes, bytes], credentials: Credentials
+    ) -> RawResponse | None:
+        if _is_public(path) or credentials.is_valid(fields.get(b"authorization", b"")):
+            return None
+        if self.sessions is not None and self.sessions.is_valid(fields):
+            return None
+        # A script or a download gets an error that it can report.
+        navigates = fields.get(b"sec-fetch-mode", b"navigate") == b"navigate"
+        if scope["method"] in SAFE_METHODS and navigates and not path.startswith(API_OF_PAGES):
+            return redirect(with_query(url_prefix(scope) + LOGIN, {"next": [request_uri(scope)]}))
+        raise request_problems.unauthorized()
+
+    def refusal(self, scope: HTTPScope, error: ApiError, trace_id: str) -> RawResponse:
+        if scope["path"].startswith(API_OF_PAGES) or scope["path"].endswith(SUFFIXES):
+            return error_response(error, trace_id)
+        return error_page(ApiRequest(scope), error, trace_id)
 
 
-def add_viewer(config: AppConfig) -> AppConfig:
-    """Litestar's ``on_app_init`` hook that adds the pages."""
-    config.route_handlers += [home, viewer_router]
-    return config
+def _is_public(path: str) -> bool:
+    return path in ("/", "/ui", LOGIN) or path.startswith("/ui/assets/")
 
 
 @route(["/", "/ui"], http_method=READ_METHODS, include_in_schema=False)
 async def home(request: ApiRequest) -> RawResponse:
     """Redirect to the first page."""
-    location = f"{url_prefix(request.scope)}/ui/jobs"
-    return RawResponse(303, ((b"location", location.encode()), (b"content-length", b"0")))
+    return redirect(f"{url_prefix(request.scope)}/ui/jobs")
 
 
 @route("/{path:path}", http_method=READ_METHODS, include_in_schema=False)
@@ -74,7 +117,7 @@ def _on_unexpected(request: ApiRequest, error: Exception) -> Response[bytes]:
 
 def _response(request: ApiRequest, error: ApiError) -> Response[bytes]:
     """The page of an error, as the type that Litestar wants from exception handlers."""
-    page = error_page(request, error)
+    page = error_page(request, error, request.trace_id)
     headers = {name.decode(): value.decode() for name, value in page.headers}
     del headers["content-length"]
     media_type = headers.pop("content-type").partition(";")[0]  # Litestar adds the character set
@@ -90,5 +133,8 @@ _EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
 }
 
 viewer_router = Router(
-    "/ui", route_handlers=[*PAGES, asset_file, no_page], exception_handlers=_EXCEPTION_HANDLERS
+    "/ui",
+    route_handlers=[*PAGES, *LOGIN_ROUTES, asset_file, no_page],
+    guards=[check_form_origin],
+    exception_handlers=_EXCEPTION_HANDLERS,
 )

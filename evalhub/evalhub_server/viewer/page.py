@@ -15,15 +15,18 @@ from typing import Any
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
+from evalhub_common.addresses import is_loopback
+from evalhub_common.urls import host_of
 from evalhub_server import __version__
 from evalhub_server.domain import problems
 from evalhub_server.domain.table_formats import FORMATS
 from evalhub_server.errors import ApiError
 from evalhub_server.viewer.assets import ASSETS, asset_path
 from evalhub_server.viewer.markdown_table import markdown_table
-from evalhub_server.viewer.page_query import COMMON, PageQuery
+from evalhub_server.viewer.page_query import COMMON, PageQuery, look_of
 from evalhub_server.viewer.templating import render
 from evalhub_server.web.conditional import ListState
+from evalhub_server.web.origin_policy import SAFE_METHODS
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import ApiRequest
@@ -35,7 +38,8 @@ FORMAT_KEY = "evalhub.page_format"
 """The key of the format that a request for a page wants, in the ASGI scope: ``json``, ``csv`` or ``md``; absent for HTML."""
 
 TABLE_FORMATS = ("csv", "md")
-_SUFFIXES = {b".json": "json", b".csv": "csv", b".md": "md"}
+SUFFIXES = (".json", ".csv", ".md")
+API_OF_PAGES = "/ui/api/v1/"
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -45,9 +49,11 @@ POLICY = (
 SECURITY: tuple[Header, ...] = (
     (b"content-security-policy", POLICY.encode()),
     (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+
+# Browsers ignore it, with a message in their console, where they do not trust the connection.
+_OPENER: Header = (b"cross-origin-opener-policy", b"same-origin")
 
 SECTIONS = (
     ("Jobs", "/ui/jobs"),
@@ -91,6 +97,8 @@ class Site(Struct, frozen=True):
     query: PageQuery
     request_id: str
     formats: Sequence[str] = ()
+    read_only: bool = True
+    has_login: bool = False
     sections: Sequence[tuple[str, str]] = SECTIONS
     version: str = __version__
 
@@ -98,23 +106,33 @@ class Site(Struct, frozen=True):
         """A path of this server as the browser reaches it."""
         return self.prefix + path
 
+    def api(self, path: str) -> str:
+        """A path of the API for a download or the script of a page: GET only, with the login of the pages."""
+        return f"{self.prefix}/ui{path}"
+
     def asset(self, name: str) -> str:
         return self.prefix + asset_path(name)
 
 
-class PageFormats:
-    """ASGI middleware: finds the format in the last segment of the path of a page, so that routes do not have to."""
+class PagePaths:
+    """ASGI middleware: rewrites paths of pages for the routes.
+
+    The format in the last segment (``/ui/jobs.csv``) becomes part of the scope. ``/ui/api/v1/…`` is the API for scripts and
+    downloads of pages, which have the login of the pages: GET and HEAD alone.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if path.startswith("/ui/") and not path.endswith(tuple(ASSETS)):
-            for suffix, name in _SUFFIXES.items():
-                if scope["raw_path"].endswith(suffix):
-                    scope["path"] = path[: -len(suffix)]
-                    scope[FORMAT_KEY] = name  # type: ignore[typeddict-unknown-key]  # ours, beside ASGI's own keys
+        if scope["type"] == "http" and path.startswith(API_OF_PAGES) and scope["method"] in SAFE_METHODS:
+            scope["path"] = path.removeprefix("/ui")
+        elif path.startswith("/ui/") and not path.endswith(tuple(ASSETS)):
+            for suffix in SUFFIXES:
+                if scope["raw_path"].endswith(suffix.encode()):
+                    scope["path"] = path.removesuffix(suffix)
+                    scope[FORMAT_KEY] = suffix[1:]  # type: ignore[typeddict-unknown-key]  # ours, beside ASGI's own keys
         await self._app(scope, receive, send)
 
 
@@ -152,33 +170,54 @@ async def page_response(
             return raw_response(body, media_type, 200, *headers, _inline(request, name))
         case "":
             formats = ("json", *(TABLE_FORMATS if page.table is not None else ()))
-            site = Site(url_prefix(request.scope), query, request.trace_id, formats)
+            viewer = request.app.state.viewer
+            site = Site(
+                url_prefix(request.scope),
+                query,
+                request.trace_id,
+                formats,
+                viewer.read_only,
+                viewer.sessions is not None,
+            )
             values = {"site": site, "page": page, "now": datetime.now(UTC), **page.values}
             template = f"{page.name}_live.html" if query.part else f"{page.name}.html"
             body = await asyncio.to_thread(render, template, values)
-            return raw_response(body, HTML, 200, *headers, *SECURITY)
+            return raw_response(body, HTML, 200, *headers, *_security(request))
         case name:
             raise problems.not_found("page", f"{request.scope['path']}.{name}")
 
 
-def error_page(request: ApiRequest, error: ApiError) -> RawResponse:
+def redirect(location: str, *headers: Header) -> RawResponse:
+    """See Other: the browser requests the location with GET."""
+    return RawResponse(303, ((b"location", location.encode()), (b"content-length", b"0"), NO_STORE, *headers))
+
+
+def error_page(request: ApiRequest, error: ApiError, request_id: str) -> RawResponse:
     """The page of an error; in other formats than HTML, the error body of the API.
 
     Of a malformed query it shows all parameters in a form, with the wrong ones marked, and no rows.
     """
     if format_of(request):
-        return error_response(error, request.trace_id)
+        return error_response(error, request_id)
     values = {
-        "site": Site(url_prefix(request.scope), _Unchecked(request), request.trace_id),
+        "site": Site(url_prefix(request.scope), _Unchecked(request), request_id),
         "error": error,
         "status": HTTPStatus(error.status),
         "fields": {fault.path: fault.message for fault in error.errors},
     }
     headers = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    return raw_response(render("error.html", values), HTML, error.status, NO_STORE, *headers, *SECURITY)
+    return raw_response(
+        render("error.html", values), HTML, error.status, NO_STORE, *headers, *_security(request)
+    )
 
 
 NO_STORE: Header = (b"cache-control", b"no-store")
+
+
+def _security(request: ApiRequest) -> Sequence[Header]:
+    host = host_of(request.headers.get("host", ""))  # also of a request that the middleware refuses
+    trusted = request.scope["scheme"] == "https" or (host is not None and is_loopback(host))
+    return (*SECURITY, _OPENER) if trusted else SECURITY
 
 
 class _Unchecked(PageQuery):
@@ -186,7 +225,8 @@ class _Unchecked(PageQuery):
 
     def __init__(self, request: ApiRequest) -> None:
         Query.__init__(self, request.scope)
-        self.part, self.live, self.theme, self.density = "", False, "auto", "compact"
+        self.part, self.live = "", False
+        self.theme, self.density = look_of(request)
         self.path = url_prefix(request.scope) + request.scope["path"]
 
     @property

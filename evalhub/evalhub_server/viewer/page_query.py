@@ -30,8 +30,9 @@ class PageQuery(Query):
         self.allow_only((*names, *COMMON))
         self.part = self.choice("part", ("", *PARTS), "")
         self.live = self.choice("live", ("on", "off"), "on") == "on"
-        self.theme = self.choice("theme", THEMES, _cookie(request, "evalhub_theme", THEMES))
-        self.density = self.choice("density", DENSITIES, _cookie(request, "evalhub_density", DENSITIES))
+        theme, density = look_of(request)
+        self.theme = self.choice("theme", THEMES, theme)
+        self.density = self.choice("density", DENSITIES, density)
         self.path = url_prefix(request.scope) + request.scope["path"]
 
     def size(self) -> int:
@@ -64,6 +65,11 @@ def with_query(path: str, values: dict[str, list[str]]) -> str:
     """A path with a query of sorted parameters."""
     query = urlencode(sorted((name, text) for name, texts in values.items() for text in texts))
     return f"{path}?{query}" if query else path
+
+
+def look_of(request: ApiRequest) -> tuple[str, str]:
+    """Theme and density of the cookies; the defaults for values that are none."""
+    return _cookie(request, "evalhub_theme", THEMES), _cookie(request, "evalhub_density", DENSITIES)
 
 
 def _cookie(request: ApiRequest, name: str, allowed: Sequence[str]) -> str:

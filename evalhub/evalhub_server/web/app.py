@@ -39,6 +39,7 @@ from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.metrics_routes import show_metrics
 from evalhub_server.web.middleware import RequestMiddleware
 from evalhub_server.web.origin_policy import OriginPolicy
+from evalhub_server.web.pages import Pages
 from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.providers import provider_router
 from evalhub_server.web.request import ApiRequest
@@ -90,12 +91,13 @@ def make_app(
     credentials: Credentials | None = None,
     around_routes: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
     on_app_init: Sequence[OnAppInitHandler] = (),
+    pages: Pages | None = None,
 ) -> ASGIApp:
     """Build the application.
 
     Without ``credentials`` clients are not authenticated. ``around_routes`` wrap the routes inside the middleware, the
     innermost first.
-    ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins.
+    ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins. ``pages`` are pages for people that one of them adds.
     """
     services = Services(
         settings.service, jobs, resources, files, uploads, comparisons, baselines, metrics, state, components
@@ -127,6 +129,7 @@ def make_app(
         prefix,
         credentials,
         scrape_credentials_of(settings),
+        pages,
         identity_required=not settings.local,
     )
 

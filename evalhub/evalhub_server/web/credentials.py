@@ -64,6 +64,11 @@ class Credentials:
         scheme, _, given = authorization.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(b" \t"), self._tokens[-1])
 
+    def key_for(self, purpose: bytes) -> bytes:
+        """A key of 32 bytes that is derived from the server's current token: it changes with the token."""
+        self._reload_if_due()
+        return hmac.digest(self._tokens[-1], purpose, "sha256")
+
     def is_report_token(self, callback_token: bytes, method: str, path: str) -> bool:
         """Whether this is the callback token of the job that a request reports to: its events, samples or artifacts."""
         self._reload_if_due()

@@ -19,12 +19,14 @@ import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from evalhub_server.domain import request_problems
+from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.readiness import ServerState
 from evalhub_server.errors import ApiError
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.origin_policy import OriginPolicy
+from evalhub_server.web.pages import Pages
 from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.paths import (
     MAX_PATH_BYTES,
@@ -39,6 +41,7 @@ from evalhub_server.web.paths import (
 from evalhub_server.web.request_context import (
     ANONYMOUS,
     CONTEXT_KEY,
+    PREFIX,
     REFUSAL_KEY,
     TRACE_HEADER,
     IdentityReader,
@@ -76,6 +79,7 @@ class RequestMiddleware:
         prefix: PathPrefix,
         credentials: Credentials | None = None,
         scrape_credentials: Credentials | None = None,
+        pages: Pages | None = None,
         *,
         identity_required: bool = False,
     ) -> None:
@@ -88,6 +92,7 @@ class RequestMiddleware:
         self._identities = IdentityReader(required=identity_required)
         self._credentials = credentials
         self._scrape_credentials = scrape_credentials
+        self._pages = pages
         self._log = structlog.get_logger().bind()  # a lazy logger would be bound again for every line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +128,10 @@ class RequestMiddleware:
                 response = self._check(scope, fields, trace_id, response_headers, callback_token)
             except ApiError as refusal:
                 error = refusal.message
-                response = error_response(refusal, trace_id)
+                if self._pages is not None and self._pages.own(scope["path"]):
+                    response = self._pages.refusal(scope, refusal, trace_id)
+                else:
+                    response = error_response(refusal, trace_id)
             await (response or self._app)(scope, receive, send_with_headers)
         except asyncio.CancelledError:
             if not self._state.stopping:
@@ -162,9 +170,7 @@ class RequestMiddleware:
         """
         if len(fields) != len(scope["headers"]):  # pyright: ignore[reportArgumentType]  # uvicorn's is a list
             refuse_repeated(scope["headers"])
-        response_headers += self._policy.cors_headers(
-            scope["method"], scope["scheme"], scope["http_version"], fields
-        )
+        response_headers += self._policy.cors_headers(scope, fields)
         if scope["method"] == "OPTIONS" and self._policy.cors:
             return RawResponse(204)
         path, raw_path = scope["path"], scope["raw_path"]
@@ -175,7 +181,13 @@ class RequestMiddleware:
         is_report = False
         if self._scrape_credentials is not None and path == METRICS_PATH:
             check_scrape(self._scrape_credentials, self._credentials, fields.get(b"authorization", b""))
-        elif self._credentials is not None and path not in PUBLIC_PATHS and not path.startswith(DOCS):
+        elif self._credentials is None or path in PUBLIC_PATHS or path.startswith(DOCS):
+            pass
+        elif self._pages is not None and self._pages.own(path):
+            login = self._pages.authenticate(scope, path, fields, self._credentials)
+            if login is not None:
+                return login
+        else:
             is_report = _authenticate(
                 self._credentials, scope["method"], path, fields.get(b"authorization", b""), callback_token
             )
@@ -188,12 +200,16 @@ class RequestMiddleware:
         if path.endswith("/") and path != "/":
             return raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404)
         # The token of a job's callback path is stricter than a tenant, and no proxy has added a user.
-        identity = ANONYMOUS if is_report else self._identities.read(path, fields)
+        identity = ANONYMOUS if is_report else self._identity(path, fields)
         context = RequestContext(
             trace_id=trace_id, identity=identity, fields=fields, body_memory=self._body_memory
         )
         scope[CONTEXT_KEY] = context  # type: ignore[typeddict-unknown-key]
         return None
+
+    def _identity(self, path: str, fields: Mapping[bytes, bytes]) -> Identity:
+        of_page = self._pages is not None and self._pages.have_identity(path)
+        return self._identities.read(PREFIX if of_page else path, fields)
 
     def _log_request(self, scope: HTTPScope, status: int, duration_s: float, error: str) -> None:
         # Probes request these all the time.

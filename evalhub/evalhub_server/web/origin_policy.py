@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from litestar.types import HTTPScope
+
 from evalhub_common.addresses import is_address, is_loopback
 from evalhub_common.urls import host_of, normalize_origin, origin_host
 from evalhub_server.domain import request_problems
 from evalhub_server.settings import Settings
 from evalhub_server.settings.hosts import allowed_host, allowed_origin
+from evalhub_server.settings.root_url import root_origin
+from evalhub_server.web.own_origin import OwnOrigins
 from evalhub_server.web.responses import Header
 
 WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  compared, not bound
@@ -90,14 +94,16 @@ class OriginPolicy:
         service = settings.service
         self.cors = settings.local or bool(service.allowed_origins)
         self._checks_host = settings.local or bool(service.allowed_hosts)
-        hosts = HostRule(bound, service.allowed_hosts)
+        root_host = origin_host(root_origin(service.root_url))
+        hosts = HostRule(bound, (*service.allowed_hosts, *([root_host] if root_host else ())))
+        self._own_origins = OwnOrigins(service)
         # Loopback pages are those of the browser's computer, which in a cluster is not the server's.
         origins = OriginRule(service.allowed_origins, loopback=settings.local)
         self._host_allowed = _cached(hosts.allows)
         self._origin_allowed = _cached(origins.allows)
 
-    def check_host(self, http_version: str, fields: Mapping[bytes, bytes]) -> bytes | None:
-        """Return the value of ``Host``. Raises :class:`ApiError` if it is not allowed, or missing."""
+    def check_host(self, http_version: str, fields: Mapping[bytes, bytes]) -> None:
+        """Raise :class:`ApiError` for a value of ``Host`` that is not allowed, or missing."""
         host = fields.get(b"host")
         if host is None:
             # No browser uses HTTP/1.0, so a request without Host cannot come from a web page.
@@ -105,16 +111,14 @@ class OriginPolicy:
                 raise request_problems.invalid_header("Host", "is missing")
         elif self._checks_host and not self._host_allowed(host):
             raise request_problems.host_not_allowed(host.decode("latin-1"))
-        return host
 
-    def cors_headers(
-        self, method: str, scheme: str, http_version: str, fields: Mapping[bytes, bytes]
-    ) -> Sequence[Header]:
+    def cors_headers(self, scope: HTTPScope, fields: Mapping[bytes, bytes]) -> Sequence[Header]:
         """The CORS headers of the response.
 
         Raises :class:`ApiError` for a host that is not allowed, and for an unsafe method from a foreign origin.
         """
-        host = self.check_host(http_version, fields)
+        method = scope["method"]
+        self.check_host(scope["http_version"], fields)
         if not self.cors:
             return ()
         origin = fields.get(b"origin")
@@ -123,7 +127,7 @@ class OriginPolicy:
             if method not in SAFE_METHODS and fields.get(b"sec-fetch-site", b"none") not in SAME_SITE:
                 raise request_problems.origin_not_allowed("(not sent)")
             return VARY_ONLY
-        if not self._origin_allowed(origin) and not self._is_same_origin(origin, scheme, host):
+        if not self._origin_allowed(origin) and not self._is_own(origin, scope, fields):
             if method not in SAFE_METHODS:
                 raise request_problems.origin_not_allowed(origin.decode("latin-1"))
             return VARY_ONLY
@@ -134,12 +138,10 @@ class OriginPolicy:
                 allowed.append(PRIVATE_NETWORK)
         return allowed
 
-    def _is_same_origin(self, origin: bytes, scheme: str, host: bytes | None) -> bool:
+    def _is_own(self, origin: bytes, scope: HTTPScope, fields: Mapping[bytes, bytes]) -> bool:
         """Whether the page comes from this server, which only a checked host proves."""
-        return (
-            self._checks_host
-            and host is not None
-            and origin.lower() == scheme.encode() + b"://" + host.strip(b" \t").lower()
+        return self._checks_host and normalize_origin(origin.decode("latin-1")) in self._own_origins.of(
+            scope, fields
         )
 
 

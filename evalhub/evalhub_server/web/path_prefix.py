@@ -1,30 +1,24 @@
 """The path prefix under which clients reach the server behind a proxy.
 
-The prefix is ``service.root_path``, or the ``X-Forwarded-Prefix`` of a proxy in ``service.trusted_proxies``. Proxies that keep
+The prefix is ``service.root_path``, or the path of ``service.root_url``, or the ``X-Forwarded-Prefix`` of a proxy in ``service.trusted_proxies``. Proxies that keep
 the prefix in the path of a request, and proxies that remove it, are both supported: it is removed here, and links that the
 server returns begin with it.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from evalhub_server.settings import ServiceSettings
-from evalhub_server.settings.path_prefix import (
-    MAX_LENGTH,
-    Network,
-    normalize_prefix,
-    proxy_network,
-    root_path,
-)
+from evalhub_server.settings.path_prefix import MAX_LENGTH, normalize_prefix, root_path
+from evalhub_server.settings.root_url import root_url_path
 from evalhub_server.web.credentials import CALLBACK
+from evalhub_server.web.own_origin import CACHE_SIZE, TrustedProxies
 from evalhub_server.web.paths import PREFIX_KEY
 
 HEADER = b"x-forwarded-prefix"
-CACHE_SIZE = 256
 
 
 class PathPrefix:
@@ -35,11 +29,10 @@ class PathPrefix:
     """
 
     def __init__(self, service: ServiceSettings, routes: Iterable[str]) -> None:
-        self._root_path = root_path(service.root_path)
-        networks = [proxy_network(entry) for entry in service.trusted_proxies]
-        self._is_used = bool(self._root_path or networks)
+        self._root_path = root_path(service.root_path) or root_url_path(service.root_url)
+        self._proxies = TrustedProxies(service.trusted_proxies)
+        self._is_used = bool(self._root_path or self._proxies)
         self._first_segments = {_first_segment(path.encode()) for path in (*routes, CALLBACK.decode())}
-        self._is_trusted = lru_cache(CACHE_SIZE)(partial(_is_in, networks))
         self._forwarded = lru_cache(CACHE_SIZE)(_forwarded)
 
     def apply(self, scope: Any, fields: Mapping[bytes, bytes]) -> None:
@@ -48,7 +41,7 @@ class PathPrefix:
             return
         prefix = self._root_path
         header = fields.get(HEADER)
-        if header is not None and scope["client"] and self._is_trusted(scope["client"][0]):
+        if header is not None and self._proxies.sent(scope):
             forwarded = self._forwarded(header)
             prefix = prefix if forwarded is None else forwarded
         if prefix:
@@ -71,16 +64,6 @@ class PathPrefix:
 
 def _first_segment(raw_path: bytes) -> bytes:
     return raw_path.lstrip(b"/").partition(b"/")[0]
-
-
-def _is_in(networks: Sequence[Network], host: str) -> bool:
-    """Whether the address of a client is in one of the networks; one that is mapped to IPv6 is that of IPv4."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return any((mapped or address) in network for network in networks)
 
 
 def _forwarded(header: bytes) -> str | None:

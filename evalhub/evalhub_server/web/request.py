@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import HttpMethod, Request
@@ -29,6 +30,11 @@ class ApiRequest(Request[Any, Any, State]):
     @property
     def trace_id(self) -> str:
         return self._context.trace_id
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """The headers by lower-case name, the first of repeated ones."""
+        return self._context.fields
 
     def field(self, name: bytes) -> str:
         """The value of a header by its lower-case name, or an empty string."""

@@ -1,0 +1,8 @@
+"""The handlers of all pages."""
+
+from __future__ import annotations
+
+from evalhub_server.viewer.jobs_page import jobs_page
+from evalhub_server.viewer.samples_page import samples_page
+
+PAGES = (jobs_page, samples_page)

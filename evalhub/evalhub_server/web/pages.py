@@ -1,0 +1,37 @@
+"""What the middleware needs of pages for people, which are another package's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from litestar.types import HTTPScope
+
+from evalhub_server.errors import ApiError
+from evalhub_server.web.credentials import Credentials
+from evalhub_server.web.responses import RawResponse
+
+
+class Pages(Protocol):
+    """Pages below a path of the server: their login, and the pages of refused requests."""
+
+    def own(self, path: str) -> bool:
+        """Whether the page at a path belongs to them."""
+        ...
+
+    def have_identity(self, path: str) -> bool:
+        """Whether the page at a path shows data of the request's identity."""
+        ...
+
+    def authenticate(
+        self, scope: HTTPScope, path: str, fields: Mapping[bytes, bytes], credentials: Credentials
+    ) -> RawResponse | None:
+        """None for a client that is logged in, or for a page that is public; otherwise the response.
+
+        Raises :class:`ApiError` ``unauthorized`` where a login page would be of no use.
+        """
+        ...
+
+    def refusal(self, scope: HTTPScope, error: ApiError, trace_id: str) -> RawResponse:
+        """The response to a request that was refused before it reached a route."""
+        ...
