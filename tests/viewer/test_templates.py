@@ -1,0 +1,55 @@
+"""Rules of the templates: everything is escaped, attributes are quoted, nothing is inline."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment
+
+from evalhub_server import viewer
+
+FOLDER = Path(viewer.__file__).with_name("templates")
+TEMPLATES = sorted(path.name for path in FOLDER.iterdir())
+JINJA = re.compile(r"\{[{%#].*?[}%#]\}", re.DOTALL)
+
+
+@pytest.fixture(params=TEMPLATES)
+def source(request: pytest.FixtureRequest) -> str:
+    return (FOLDER / request.param).read_text("utf-8")
+
+
+class Attributes(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [(tag, name) for name, _ in attrs]
+
+
+def test_nothing_switches_escaping_off(source: str):
+    tokens = [value for _, kind, value in Environment(autoescape=True).lex(source) if kind == "name"]
+    assert not {"safe", "autoescape", "Markup"} & set(tokens)
+
+
+def test_there_are_no_inline_styles_and_scripts(source: str):
+    parser = Attributes()
+    parser.feed(JINJA.sub(" ", source))
+    inline = [(tag, name) for tag, name in parser.found if name == "style" or name.startswith("on")]
+    assert inline == []
+    assert not re.search(r"<style|<script(?![^>]*\bsrc=)|javascript:", source, re.IGNORECASE)
+
+
+def test_attributes_with_values_are_quoted(source: str):
+    text = JINJA.sub(lambda match: "" if match[0].startswith("{#") else "VALUE", source)
+    tags = re.findall(r"<[a-zA-Z][^<>]*>", text)
+    assert [
+        tag for tag in tags if re.search(r"=\s*[^\s\"'>]", re.sub(r"\"[^\"]*\"|'[^']*'", '""', tag))
+    ] == []
+
+
+def test_nothing_is_loaded_from_elsewhere(source: str):
+    assert not re.findall(r"(?:src|href|action)=[\"'](?:https?:)?//", source)
