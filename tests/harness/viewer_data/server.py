@@ -72,7 +72,8 @@ class ViewerServer(RunningServer):
         data_dir.mkdir()
         history.write_history(data_dir / "evalhub.db", past_jobs)
         self._sql_log = folder / "sql.log"
-        env = {"PYTHONPATH": str(SQL_LOG), "EVALHUB_TEST_SQL_LOG": str(self._sql_log)}
+        paths = os.pathsep.join(filter(None, (str(SQL_LOG), os.environ.get("PYTHONPATH"))))
+        env = {"PYTHONPATH": paths, "EVALHUB_TEST_SQL_LOG": str(self._sql_log)}
         super().__init__(self._config.folder, data_dir=data_dir, env=env, **options)
 
     def reads(self) -> int:
@@ -213,7 +214,8 @@ class ViewerServer(RunningServer):
             }
         )
         metrics = {_short(each): number / 10 for number, each in enumerate(HOSTILE_TEXTS.values())}
-        message = {"message": text, "message_code": names[0], "message_origin": "adapter"}
+        one_line = text.replace("\r", " ")  # a carriage return in a message overwrites what precedes it
+        message = {"message": one_line, "message_code": names[0], "message_origin": "adapter"}
         self._upload(job_id, 0, hostile_samples())
         self._event(
             job_id,
@@ -270,7 +272,14 @@ def _config(folder: Path, logs: Path) -> Config:
     config.write("providers/nightly.yaml", _provider(history.PROVIDER, "true", nightly))
     text = storable(" ".join(HOSTILE_TEXTS.values()))[:1000]
     listed = [
-        {"id": name, "name": text, "description": text, "category": text[:100], "tags": [name]}
+        {
+            "id": name,
+            "name": text,
+            "description": text,
+            "category": text[:100],
+            "tags": [name],
+            "primary_score": {"metric": "accuracy"},
+        }
         for name in dict.fromkeys(_short(each) for each in HOSTILE_TEXTS.values())
     ]
     hostile = _provider(HOSTILE, f"cat '{logs}/hostile.log'; exec sleep 86400", listed)

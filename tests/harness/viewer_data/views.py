@@ -70,7 +70,7 @@ ADDRESSES = {
 """By name. Braces hold the names of values, see :func:`url_of`."""
 
 NOT_PAGES = re.compile(r"/ui/assets/|\{path:path\}")
-_PARAMETER = re.compile(r"\{[^}]+\}")
+_PARAMETER = re.compile(r"\{[^}]+\}|(?<=/)\d+(?=/|$)")
 
 
 class Route(NamedTuple):
