@@ -133,10 +133,19 @@ def test_long_texts_are_cut_and_the_cut_is_named(unit: Unit):
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_texts_that_differ_too_much_are_shown_as_replaced(unit: Unit):
-    before, after = "-+*" * 20_000, "+-/" * 20_000
-    diff = text_diff(before, after, unit=unit)
-    assert diff.passages == (Passage(False, before, after),)
-    assert diff.notes[0].startswith("The texts differ too much")
+    for before, after in (
+        ("-+*" * 20_000, "+-/" * 20_000),
+        ("-\n" * 30_000, "+\n" * 30_000),
+    ):
+        diff = text_diff(before, after, unit=unit)
+        assert diff.passages == (Passage(False, before, after),)
+        assert diff.notes[0].startswith("The texts differ too much")
+
+
+def test_very_long_words_are_shown_as_replaced():
+    diff = text_diff("a" * DETAIL_CHARACTERS, "b" * DETAIL_CHARACTERS, unit="chars")
+    assert len(diff.passages) == 1
+    assert diff.notes
 
 
 def lines(changed: str, count: int = 1_000) -> str:
@@ -151,6 +160,21 @@ def test_lines_narrow_down_what_is_compared_in_detail(unit: Unit):
     changes = [passage for passage in diff.passages if not passage.equal]
     assert [(change.before, change.after) for change in changes] == [("old", "new")] * 10
     assert not diff.notes
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("whitespace", ["show", "ignore"])
+def test_sentences_narrow_down_a_long_line(unit: Unit, whitespace: Whitespace):
+    before = " ".join(f"This is sentence {index}, it is not long." for index in range(1_600))
+    after = before.replace("sentence 1, it is", "sentence 1, it was").replace(
+        "sentence 1500,", "phrase 1500,"
+    )
+    diff = text_diff(before, after, unit=unit, whitespace=whitespace)
+    changes = [(p.before.strip(), p.after.strip()) for p in diff.passages if not p.equal]
+    assert len(changes) == 2 if unit == "words" else len(changes) >= 2
+    assert not diff.notes
+    if unit == "words":
+        assert changes == [("is", "was"), ("sentence", "phrase")]
 
 
 def test_characters_are_compared_within_changed_words():

@@ -1,6 +1,6 @@
 """Differences of two texts by words or characters, for panes side by side and for one text with insertions and deletions.
 
-The work is bounded: long texts are cut, and passages that differ too much are compared by words or lines instead, or shown as
+The work is bounded: long texts are cut, and passages that differ too much are compared by words, sentences or lines instead, or shown as
 replaced. :attr:`TextDiff.notes` reports both.
 """
 
@@ -33,16 +33,19 @@ _WORD = rf"\d+(?:[.,]\d+)*|[{_CJK}]|[^\W{_CJK}]+|[^\w\s]"
 _TOKENS = {
     "chars": re.compile(rf"[\s\S]{_CHARACTER}"),
     "words": re.compile(rf"{_WORD}|\s"),
+    "sentences": re.compile(r"[^\n.!?]*[\n.!?]+|[^\n.!?]+"),
     "lines": re.compile(r"[^\n]*\n|[^\n]+"),
 }
 """Tokens by level. They are the whole text."""
 _TOKENS_WITH_SPACE = {
     "chars": re.compile(rf"\S{_CHARACTER}\s*"),
     "words": re.compile(rf"(?:{_WORD})\s*"),
+    "sentences": re.compile(r"\S[^\n.!?]*[.!?]*\s*"),
     "lines": re.compile(r"\S[^\n]*\s*"),
 }
 """The same for texts without whitespace at their beginning, each with the whitespace after it."""
-_COARSER: dict[str, tuple[str, ...]] = {"chars": ("words", "lines"), "words": ("lines",)}
+_LEVELS = ("chars", "words", "sentences", "lines")
+"""From fine to coarse. A text that is too much work in one level is compared in the next, and its changes in the finer one."""
 
 
 class Passage(NamedTuple):
@@ -159,21 +162,21 @@ class _Comparison:
 
     def blocks(self, unit: Unit) -> list[Block]:
         whole = Block(False, 0, len(self._before), 0, len(self._after))
-        for level in (unit, *_COARSER[unit]):
-            blocks = self._aligned(whole, level)
-            if blocks is None:
-                continue
-            return (
-                blocks if level == unit else [part for block in blocks for part in self._refined(block, unit)]
-            )
+        levels = _LEVELS[_LEVELS.index(unit) :]
+        for position, level in enumerate(levels):
+            if (blocks := self._aligned(whole, level)) is not None:
+                return [part for block in blocks for part in self._refined(block, levels[:position])]
         self.coarse = True
         return [whole]
 
-    def _refined(self, block: Block, unit: Unit) -> list[Block]:
-        if block.equal or block.before_start == block.before_end or block.after_start == block.after_end:
+    def _refined(self, block: Block, levels: Sequence[str]) -> list[Block]:
+        """A changed block in the finest of some levels that is not too much work."""
+        one_sided = block.before_start == block.before_end or block.after_start == block.after_end
+        if block.equal or one_sided or not levels:
             return [block]
-        for level in (unit, *_COARSER[unit][:-1]):
+        for position, level in enumerate(levels):
             if (blocks := self._aligned(block, level)) is not None:
+                self.coarse = self.coarse or position > 0
                 return blocks
         self.coarse = True
         return [block]
