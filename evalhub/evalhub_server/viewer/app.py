@@ -10,7 +10,6 @@ import structlog
 from litestar import Response, Router, route
 from litestar.config.app import AppConfig
 from litestar.exceptions import HTTPException, NotFoundException
-from litestar.params import FromPath
 from litestar.types import HTTPScope
 
 from evalhub_server.domain import problems, request_problems
@@ -24,6 +23,7 @@ from evalhub_server.viewer.page_query import with_query
 from evalhub_server.viewer.pages import PAGES
 from evalhub_server.viewer.sessions import Sessions
 from evalhub_server.web.credentials import Credentials
+from evalhub_server.web.errors import as_response
 from evalhub_server.web.origin_policy import SAFE_METHODS
 from evalhub_server.web.own_origin import OwnOrigins
 from evalhub_server.web.paths import request_uri, shown_uri, url_prefix
@@ -83,12 +83,6 @@ async def home(request: ApiRequest) -> RawResponse:
     return redirect(f"{url_prefix(request.scope)}/ui/jobs")
 
 
-@route("/{path:path}", http_method=READ_METHODS, include_in_schema=False)
-async def no_page(request: ApiRequest, path: FromPath[str]) -> RawResponse:
-    """The page of an address below ``/ui`` that is none."""
-    raise NotFoundException(f"no page {path}")
-
-
 def _on_api_error(request: ApiRequest, error: ApiError) -> Response[bytes]:
     if error.status >= 500 and "Retry-After" not in error.headers:
         log.error("Page failed", error=error.message, exc_info=error)
@@ -116,12 +110,7 @@ def _on_unexpected(request: ApiRequest, error: Exception) -> Response[bytes]:
 
 
 def _response(request: ApiRequest, error: ApiError) -> Response[bytes]:
-    """The page of an error, as the type that Litestar wants from exception handlers."""
-    page = error_page(request, error, request.trace_id)
-    headers = {name.decode(): value.decode() for name, value in page.headers}
-    del headers["content-length"]
-    media_type = headers.pop("content-type").partition(";")[0]  # Litestar adds the character set
-    return Response(page.body, status_code=page.status, media_type=media_type, headers=headers)
+    return as_response(error_page(request, error, request.trace_id))
 
 
 _EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
@@ -134,7 +123,7 @@ _EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
 
 viewer_router = Router(
     "/ui",
-    route_handlers=[*PAGES, *LOGIN_ROUTES, asset_file, no_page],
+    route_handlers=[*PAGES, *LOGIN_ROUTES, asset_file],
     guards=[check_form_origin],
     exception_handlers=_EXCEPTION_HANDLERS,
 )

@@ -27,7 +27,7 @@ from evalhub_server.web.comparison_samples import sample_comparison_router
 from evalhub_server.web.comparisons import comparison_router, score_router
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
-from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, refuse_options
+from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, PAGES_KEY, refuse_options
 from evalhub_server.web.export_routes import export_router
 from evalhub_server.web.export_table import table_router
 from evalhub_server.web.health import health, ready
@@ -111,7 +111,7 @@ def make_app(
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=None if policy.cors else refuse_options,
         request_max_body_size=None if limit_bytes < 0 else limit_bytes,
-        state=State({CORS_KEY: policy.cors}),
+        state=State({CORS_KEY: policy.cors, PAGES_KEY: pages}),
         on_app_init=[*on_app_init],
         openapi_config=None,
         logging_config=None,

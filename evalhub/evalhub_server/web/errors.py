@@ -12,15 +12,20 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError, SampleStoreUnavailable
 from evalhub_server.plugins.calls import call_fields
+from evalhub_server.web.pages import Pages
 from evalhub_server.web.paths import shown_uri
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.request_context import REFUSAL_KEY
-from evalhub_server.web.responses import JSON, NOT_FOUND, error_body
+from evalhub_server.web.responses import JSON, NOT_FOUND, RawResponse, error_body
 
 log = structlog.get_logger()
 
 CORS_KEY = "cors"
 """The key in the application's state that tells whether CORS is enabled, and with it OPTIONS."""
+
+
+PAGES_KEY = "pages"
+"""The key in the application's state of the pages for people, or None."""
 
 
 def on_api_error(request: ApiRequest, error: ApiError) -> Response[bytes]:
@@ -31,7 +36,11 @@ def on_api_error(request: ApiRequest, error: ApiError) -> Response[bytes]:
     return _response(request, error)
 
 
-def on_not_found(_request: ApiRequest, _error: NotFoundException) -> Response[bytes]:
+def on_not_found(request: ApiRequest, _error: NotFoundException) -> Response[bytes]:
+    pages: Pages | None = request.app.state[PAGES_KEY]
+    if pages is not None and pages.own(request.scope["path"]):
+        missing = problems.not_found("page", shown_uri(request.scope))
+        return as_response(pages.refusal(request.scope, missing, request.trace_id))
     return Response(NOT_FOUND, status_code=404, media_type="text/plain")
 
 
@@ -69,6 +78,14 @@ def on_sample_store_unavailable(request: ApiRequest, error: SampleStoreUnavailab
 def on_unexpected(request: ApiRequest, error: Exception) -> Response[bytes]:
     log.error("Request failed", error=str(error), exc_info=error, **call_fields(error))
     return _response(request, problems.internal_error(f"{type(error).__name__}; see the server's log"))
+
+
+def as_response(raw: RawResponse) -> Response[bytes]:
+    """A response as the type that Litestar requires from exception handlers."""
+    headers = {name.decode(): value.decode() for name, value in raw.headers}
+    del headers["content-length"]
+    media_type = headers.pop("content-type").partition(";")[0]  # Litestar adds the character set
+    return Response(raw.body, status_code=raw.status, media_type=media_type, headers=headers)
 
 
 def _response(request: ApiRequest, error: ApiError) -> Response[bytes]:
