@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from evalhub_server.viewer.compare_page import compare_page
 from evalhub_server.viewer.jobs_page import jobs_page
 from evalhub_server.viewer.samples_page import samples_page
 
-PAGES = (jobs_page, samples_page)
+PAGES = (compare_page, jobs_page, samples_page)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from evalhub_server.viewer import numbers
+from evalhub_server.viewer import compare_words, numbers
 from evalhub_server.viewer.text import cell, detail, visible
 
 if TYPE_CHECKING:
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 FILTERS: tuple[Callable[..., str], ...] = (
     cell,
+    compare_words.confidence,
+    compare_words.difference,
+    compare_words.p_value,
+    compare_words.summary,
+    compare_words.verdict_class,
+    compare_words.verdict_word,
     detail,
     numbers.count,
     numbers.counted,

@@ -201,7 +201,7 @@ async def changed_samples(
     """The samples of a benchmark in jobs, of which the first is the baseline.
 
     Raises:
-        ApiError: 404 if no job has the benchmark, or if the baseline has no samples of the metric.
+        ApiError: 404 if no job has the benchmark, or if the baseline or all candidates have no samples of the metric.
     """
     ids = [job.id for job, _ in jobs]
     if ids[0] in ids[1:]:
@@ -213,15 +213,19 @@ async def changed_samples(
         for (job, _), view in zip(jobs, views, strict=True)
     ]
     baseline = runs[0]
-    if baseline.file is None:
-        raise ApiError(404, "samples_not_available", baseline.run.no_samples)
+    lacking = (
+        baseline if baseline.file is None else runs[1] if not any(each.file for each in runs[1:]) else None
+    )
+    if lacking is not None:
+        raise ApiError(404, "samples_not_available", lacking.run.no_samples)
     sources = [view[benchmark] for view, each in zip(views, runs, strict=True) if each.file is not None]
     metric = _metric(sources[0], question)
     changes = await services.comparisons.changes(sources[0], sources[1:], question)
     if changes is None:
-        raise problems.samples_not_available(
-            baseline.run.source, baseline.run.benchmark_index, "none", f"no sample has the metric '{metric}'"
+        why = (
+            f"no sample has the metric '{metric}'" if metric else "it has no primary metric; choose a metric"
         )
+        raise problems.samples_not_available(baseline.run.source, baseline.run.benchmark_index, "none", why)
     return SampleChanges(benchmark, metric, runs, changes)
 
 

@@ -69,7 +69,9 @@ class ItemChanges(Struct, kw_only=True, frozen=True):
                 for column in self.changes
                 if column[row] in codes or (not codes and column[row] >= 0)
             ]
-            return min(known, default=len(CHANGES)), -max(abs(column[row]) for column in self.differences)
+            return min(known, default=len(CHANGES)), -max(
+                (abs(column[row]) for column in self.differences), default=0.0
+            )
 
         return sorted(rows, key=order)
 

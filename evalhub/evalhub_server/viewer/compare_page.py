@@ -1,0 +1,382 @@
+"""The page that compares jobs: ``/ui/compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from litestar import route
+from litestar.di import NamedDependency
+from markupsafe import Markup
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.comparison_view import ChangedSample, ChangedSamples, JobComparison, RunSample
+from evalhub_server.domain.lineage_view import Source
+from evalhub_server.domain.scoring import finite_number
+from evalhub_server.domain.statistics.changes import CHANGES
+from evalhub_server.domain.statistics.results import BenchmarkComparison, SuiteComparison
+from evalhub_server.domain.table_formats import plain_cell
+from evalhub_server.errors import ApiError
+from evalhub_server.models.common import Link
+from evalhub_server.models.sample import Sample
+from evalhub_server.viewer.charts import Effect, forest_plot
+from evalhub_server.viewer.compare_words import GLYPHS, LABELS, half_width, limits_of, side_of
+from evalhub_server.viewer.numbers import decimals
+from evalhub_server.viewer.page import Page, PageState, Table, page_response
+from evalhub_server.viewer.page_query import PageQuery, with_query
+from evalhub_server.web.comparison_query import NamedJob, job_of, question_of, views_of
+from evalhub_server.web.comparison_samples import MAX_RUNS, OTHER_CONTENT, SampleChanges, changed_samples
+from evalhub_server.web.comparisons import comparison_of
+from evalhub_server.web.paths import url_prefix
+from evalhub_server.web.request import READ_METHODS, ApiRequest
+from evalhub_server.web.responses import RawResponse
+from evalhub_server.web.services import Services
+
+PARAMETERS = ("base", "with", "job", "metric", "benchmark", "show", "diff", "size", "offset")
+FLIPS, ALL = "flips", "all"
+SHOWN = (FLIPS, ALL, *CHANGES, OTHER_CONTENT)
+LETTERS = "ABCDEFGH"
+MAX_METRICS = 60
+MAX_DIFF_CHARACTERS = 400
+"""Longest responses that are compared in the table; the page of a sample compares longer ones."""
+
+
+class Run(Struct, kw_only=True, frozen=True):
+    """A column. ``missing``: why the job cannot be compared, such as its deletion."""
+
+    letter: str
+    reference: str
+    job_id: str = ""
+    name: str = ""
+    model: str = ""
+    missing: str = ""
+
+
+class Cell(Struct, kw_only=True, frozen=True):
+    """A run's part of a row. ``html``: the response with what differs from the baseline's, if that is shown."""
+
+    outcome: str
+    repeats: str
+    text: str
+    href: str
+    html: Markup | None = None
+
+
+class Row(Struct, kw_only=True, frozen=True):
+    """A sample. ``cells`` has None for runs without it."""
+
+    id: str
+    changes: Sequence[str]
+    other_content: bool
+    input: str
+    expected: str
+    cells: Sequence[Cell | None]
+
+
+@route("/compare", http_method=READ_METHODS, include_in_schema=False)
+async def compare_page(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+    """A baseline with up to seven jobs: verdicts, differences by benchmark, and the samples that changed."""
+    query = PageQuery(request, PARAMETERS)
+    if chosen := query.texts("job"):
+        return _redirect(request, query, chosen)
+    show = query.choice("show", SHOWN, FLIPS)
+    diff = query.choice("diff", ("words", "off"), "words") == "words"
+    state = PageState(request, query, services)
+    if state.not_modified is not None:
+        return state.not_modified
+    base, others = query.text("base"), list(dict.fromkeys(query.texts("with")))
+    if len(others) >= MAX_RUNS:
+        raise _too_many(len(others) + 1)
+    if not base or not others:
+        return await page_response(request, query, _start(query), state)
+    jobs = [await job_of(services, request.identity, base)]
+    runs = [_run(0, base, jobs[0])]
+    for reference in others:
+        try:
+            found = await job_of(services, request.identity, reference)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            runs.append(Run(letter=LETTERS[len(runs)], reference=reference, missing=error.message))
+            continue
+        runs.append(_run(len(runs), reference, found))
+        jobs.append(found)
+    question = replace(question_of(query), metric=query.text("metric"))
+    views = await views_of(services, request.identity, [job for job, _ in jobs], wait=False)
+    comparison = await comparison_of(services, jobs, views, question)
+    name = query.text("benchmark") or _default_benchmark(comparison)
+    samples: ChangedSamples | None = None
+    why = ""
+    changes: SampleChanges | None = None
+    size, offset = query.size(), query.integer("offset", 0)
+    if name and len(jobs) > 1:
+        try:
+            changes = await changed_samples(services, jobs, views, name, question)
+        except ApiError as error:
+            if error.status != 404 or error.code == "resource_not_found":
+                raise
+            why = error.message
+    if changes is not None:
+        rows = changes.select({FLIPS: ("broken", "fixed"), ALL: ()}.get(show, (show,)))
+        items = [_decoded(each) for each in await changes.read(rows[offset : offset + size])]
+        first = Link(href=query.url())
+        samples = changes.page(first, None, size, len(rows), items)
+    values = {
+        "runs": runs,
+        "comparison": comparison,
+        "pairs": _pairs(query, comparison, runs),
+        "benchmark": name,
+        "samples": samples,
+        "no_samples": why,
+        "rows": _rows(request, samples, diff=diff) if samples else [],
+        "columns": _columns(runs, samples),
+        "metrics": _metrics(query, views[0].get(name)),
+        "metric": question.metric,
+        "show": show,
+        "shown": SHOWN,
+        "labels": LABELS,
+        "glyphs": GLYPHS,
+        "changes_of": {c.job_id: c.counts for c in samples.candidates if not c.no_samples} if samples else {},
+        "totals": _totals(samples) if samples else {},
+        "diff": diff,
+        "first": offset + 1,
+        "last": offset + len(samples.items) if samples else 0,
+        "next": query.url(offset=offset + size) if samples and offset + size < samples.total_count else "",
+        "previous": query.url(offset=max(offset - size, 0) or None) if offset else "",
+    }
+    page = Page(
+        name="compare",
+        title=_title(runs),
+        section="/ui/jobs",
+        values=values,
+        data={"runs": runs, "comparison": comparison, "samples": samples, "no_samples": why or None},
+        table=_table(samples, runs),
+    )
+    return await page_response(request, query, page, state)
+
+
+def _redirect(request: ApiRequest, query: PageQuery, chosen: list[str]) -> RawResponse:
+    """From the check boxes of the list of jobs, of which the last one is the oldest: the baseline."""
+    base, *others = dict.fromkeys(query.texts("base") or chosen[-1:] + chosen[:-1])
+    kept = {name: query.texts(name) for name in PARAMETERS if name not in ("base", "with", "job")}
+    values = {"base": [base], "with": [each for each in (*others, *chosen) if each != base], **kept}
+    values["with"] = list(dict.fromkeys(values["with"]))
+    location = with_query(f"{url_prefix(request.scope)}/ui/compare", values)
+    return RawResponse(303, ((b"location", location.encode()), (b"content-length", b"0")))
+
+
+def _too_many(number: int) -> ApiError:
+    return problems.query_parameter_invalid("with", f"list of at most {MAX_RUNS - 1} jobs", f"{number} jobs")
+
+
+def _start(query: PageQuery) -> Page:
+    values = {"runs": [], "base": query.text("base")}
+    return Page(name="compare", title="Compare", section="/ui/jobs", values=values, data={"runs": []})
+
+
+def _run(position: int, reference: str, found: NamedJob) -> Run:
+    job, _ = found
+    model = job.request.model
+    return Run(
+        letter=LETTERS[position],
+        reference=reference,
+        job_id=job.id,
+        name=job.request.name,
+        model=model.name if model else "",
+    )
+
+
+def _title(runs: Sequence[Run]) -> str:
+    names = [each.model or each.name or each.reference for each in runs]
+    return f"{', '.join(names[1:])} against {names[0]} · Compare"
+
+
+def _metrics(query: PageQuery, source: Source | None) -> list[tuple[str, str]]:
+    """The metrics that the baseline has of a benchmark, with the addresses that compare them."""
+    result = source.record.result if source is not None else None
+    names = [
+        name for name, value in (result.metrics if result else {}).items() if finite_number(value) is not None
+    ]
+    return [(name, query.url(metric=name, offset=None)) for name in names[:MAX_METRICS]]
+
+
+def _default_benchmark(comparison: JobComparison) -> str:
+    """The benchmark with the most samples that became worse."""
+    found: dict[str, int] = {}
+    for candidate in comparison.candidates:
+        for each in candidate.comparison.benchmarks:
+            found[each.name] = max(found.get(each.name, 0), each.flips.broken if each.flips else 0)
+    return max(found, key=lambda name: found[name], default="")
+
+
+class Pair(Struct, kw_only=True, frozen=True):
+    """A candidate with its comparison and the plot of its differences."""
+
+    run: Run
+    comparison: SuiteComparison
+    configuration: Sequence[Any]
+    plot: Markup
+    links: Mapping[str, str]
+    not_comparable: Sequence[BenchmarkComparison]
+    score_places: int
+    difference_places: int
+
+
+def _pairs(query: PageQuery, comparison: JobComparison, runs: Sequence[Run]) -> list[Pair]:
+    found = {each.job_id: each for each in runs}
+    pairs: list[Pair] = []
+    for candidate in comparison.candidates:
+        suite = candidate.comparison
+        links = {each.name: query.url(benchmark=each.name, offset=None) for each in suite.benchmarks}
+        pairs.append(
+            Pair(
+                run=found[candidate.job.job_id],
+                comparison=suite,
+                configuration=candidate.configuration,
+                plot=_plot(suite, links, found[candidate.job.job_id]),
+                links=links,
+                not_comparable=[each for each in suite.benchmarks if each.verdict == "not_comparable"],
+                score_places=decimals(
+                    half_width(side.interval)
+                    for each in suite.benchmarks
+                    for side in (each.baseline, each.candidate)
+                    if side is not None
+                ),
+                difference_places=decimals(
+                    half_width(limits_of(each.difference)) for each in suite.benchmarks if each.difference
+                ),
+            )
+        )
+    return pairs
+
+
+def _plot(suite: SuiteComparison, links: Mapping[str, str], run: Run) -> Markup:
+    rows: list[Effect] = []
+    difference = suite.difference
+    if difference is not None and len(suite.benchmarks) > 1:
+        interval = difference.interval
+        rows.append(
+            Effect("Suite", difference.estimate, interval.low, interval.high, 0, side_of(suite.verdict))
+        )
+    for each in suite.benchmarks:
+        if each.difference is None:
+            continue
+        interval = limits_of(each.difference)
+        rows.append(
+            Effect(
+                each.name,
+                each.difference.estimate,
+                interval.low,
+                interval.high,
+                each.n_matched,
+                side_of(each.verdict),
+                links[each.name],
+            )
+        )
+    title = f"Differences of {run.letter} from A by benchmark"
+    return forest_plot(rows, title=title, margin=suite.margin) if rows else Markup()
+
+
+def _columns(runs: Sequence[Run], samples: ChangedSamples | None) -> list[Run]:
+    """The runs with samples, the baseline first."""
+    if samples is None:
+        return []
+    known = {each.job_id: each for each in runs}
+    return [
+        known[samples.baseline.job_id],
+        *(known[c.job_id] for c in samples.candidates if not c.no_samples),
+    ]
+
+
+def _totals(samples: ChangedSamples) -> dict[str, int | None]:
+    """The changes that occur, with the number of samples; None with several candidates, whose counts overlap."""
+    counted = [each.counts for each in samples.candidates if not each.no_samples]
+    totals: dict[str, int | None] = {}
+    for change in CHANGES:
+        if any(change in each for each in counted):
+            totals[change] = counted[0].get(change) if len(counted) == 1 else None
+    return totals | ({OTHER_CONTENT: samples.other_content} if samples.other_content else {})
+
+
+def _decoded(row: ChangedSample) -> ChangedSample:
+    return replace(
+        row, baseline=_sample(row.baseline), candidates=tuple(_sample(each) for each in row.candidates)
+    )
+
+
+def _sample(run: RunSample | None) -> RunSample | None:
+    if run is None:
+        return None
+    line = cast("msgspec.Raw", run.sample)
+    return replace(run, sample=msgspec.json.decode(line, type=Sample))
+
+
+def _rows(request: ApiRequest, samples: ChangedSamples, *, diff: bool) -> list[Row]:
+    prefix = url_prefix(request.scope)
+    runs = [samples.baseline, *(each for each in samples.candidates if not each.no_samples)]
+    rows: list[Row] = []
+    for item in samples.items:
+        sides = [item.baseline, *item.candidates]
+        known = next(each.sample for each in sides if each is not None)
+        base = item.baseline.sample if item.baseline is not None else None
+        cells = [
+            None
+            if side is None
+            else _cell(
+                side,
+                _href(prefix, run.source, run.benchmark_index, item.sample_id),
+                base,
+                diff=diff and position > 0,
+            )
+            for position, (run, side) in enumerate(zip(runs, sides, strict=True))
+        ]
+        rows.append(
+            Row(
+                id=item.sample_id,
+                changes=[each or "" for each in item.changes],
+                other_content=item.other_content,
+                input=plain_cell(known.input),
+                expected=plain_cell(known.target),
+                cells=cells,
+            )
+        )
+    return rows
+
+
+def _cell(side: RunSample, href: str, base: Sample | None, *, diff: bool) -> Cell:
+    sample = side.sample
+    text = sample.error if sample.outcome == "error" and sample.error else plain_cell(sample.output)
+    html = None
+    if diff and base is not None:
+        before = plain_cell(base.output)
+        if text and before and text != before and max(len(text), len(before)) <= MAX_DIFF_CHARACTERS:
+            html = None
+    repeats = f"{side.passed}/{side.epochs} passed" if side.epochs > 1 else ""
+    return Cell(outcome=sample.outcome, repeats=repeats, text=text, href=href, html=html)
+
+
+def _href(prefix: str, job_id: str, index: int, sample_id: str) -> str:
+    return with_query(f"{prefix}/ui/jobs/{job_id}/b/{index}/sample", {"id": [sample_id]})
+
+
+def _table(samples: ChangedSamples | None, runs: Sequence[Run]) -> Table:
+    columns = _columns(runs, samples)
+    names = [f"{name}_{each.letter}" for each in columns for name in ("outcome", "score", "response")]
+    changes = [f"change_{each.letter}" for each in columns[1:]]
+    rows: list[Sequence[Any]] = []
+    for item in samples.items if samples is not None else ():
+        sides = [item.baseline, *item.candidates]
+        known = next(each.sample for each in sides if each is not None)
+        parts: list[Any] = []
+        for side in sides:
+            if side is None:
+                parts += ["", None, ""]
+            else:
+                parts += [side.sample.outcome, side.score, plain_cell(side.sample.output)]
+        rows.append(
+            (item.sample_id, *item.changes, plain_cell(known.input), plain_cell(known.target), *parts)
+        )
+    return Table(columns=("sample_id", *changes, "input", "expected", *names), rows=rows)

@@ -1,0 +1,183 @@
+"""The page that compares jobs, over HTTP."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from harness.running import call
+from harness.server import API
+from harness.viewer_data import ViewerServer
+from harness.viewer_data.suite import BIG_COUNT
+
+
+def compare(viewer: ViewerServer, *jobs: str, suffix: str = "", **query: Any) -> str:
+    """The page with jobs, which are models of the suite, other jobs of the data, or ids."""
+    known = {**viewer.jobs.suites, **viewer.jobs._asdict()}
+    base, *others = (known.get(each, each) for each in jobs)
+    text = urlencode({"base": base, "with": others, **query}, doseq=True)
+    answer = call(viewer.port, "GET", f"/ui/compare{suffix}?{text}")
+    assert answer.status == 200, answer
+    return answer.body.decode() if isinstance(answer.body, bytes) else answer.body
+
+
+def text_of(markup: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+
+
+def rows(page: str) -> list[str]:
+    """The texts of the rows of samples."""
+    table = page.partition('<table class="rows compared"')[2].partition("</table>")[0]
+    return [text_of(row) for row in table.partition("<tbody>")[2].split("</tr>")[:-1]]
+
+
+def api(viewer: ViewerServer, baseline: str, candidate: str) -> dict[str, Any]:
+    text = urlencode({"baseline": viewer.jobs.suites[baseline], "candidate": viewer.jobs.suites[candidate]})
+    (found,) = viewer.get(f"{API}/comparisons?{text}")["candidates"]
+    return found["comparison"]
+
+
+def test_the_head_is_what_the_api_returns(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b")
+    comparison = api(viewer, "alpha-7b", "beta-13b")
+    big = next(each for each in comparison["benchmarks"] if each["name"] == "core/big_suite")
+    text = text_of(page)
+    assert comparison["wording"] in text
+    assert big["wording"] in text
+    assert "McNemar mid-p and score, p <0.001; over all benchmarks (Holm) p <0.001." in text
+    assert f"{BIG_COUNT - 6:,} pairs" in text
+    assert f"{big['flips']['broken']:,} broken" in text
+    assert "model.parameters.temperature 0.0 0.7 all" in text
+    assert "worse on core/big_suite, core/law_qa" in text
+
+
+def test_a_filter_changes_rows_and_never_the_head(viewer: ViewerServer):
+    default = compare(viewer, "alpha-7b", "beta-13b")
+    failed = compare(viewer, "alpha-7b", "beta-13b", show="both_failed", size=50)
+    (head,) = re.findall(r'<p class="headline">.*?</p>', default, re.DOTALL)
+    assert head in failed
+    assert {row.split()[2] for row in rows(default)} == {"broken"}
+    assert all("✕ both failed" in row for row in rows(failed))
+    assert len(rows(failed)) == 50
+
+
+def test_the_cells_of_the_table_of_flips_lead_to_their_samples(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/law_qa")
+    (table,) = re.findall(r'<table class="flips">.*?</table>', page, re.DOTALL)
+    found = re.findall(r'href="([^"]+)">([0-9,]+) (.*?)</a>', table)
+    assert [label for _, _, label in found] == ["both passed", "broken", "fixed", "both failed"]
+    assert sum(int(number.replace(",", "")) for _, number, _ in found) == 1200
+    for url, number, label in found:
+        shown = call(viewer.port, "GET", html.unescape(url).partition("#")[0]).body.decode()
+        assert f"of {number}</span>" in shown
+        assert label in rows(shown)[0]
+
+
+def test_pages_of_samples_are_linked(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", show="broken", size=50)
+    (following,) = re.findall(r'rel="next" href="([^"]+)"', page)
+    second = call(viewer.port, "GET", html.unescape(following)).body.decode()
+    assert "51\u2013100 of" in second
+    assert not set(rows(page)) & set(rows(second))
+
+
+def test_repeats_and_several_candidates_have_columns(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", "gamma-70b", benchmark="core/arithmetic", show="all")
+    assert len(rows(page)) == 80
+    assert re.search(r"[✓✕] \d/5 passed .* [✓✕] \d/5 passed .* [✓✕] \d/5 passed", rows(page)[0])
+    assert "C against A" in page
+    assert "80 paired items" in page
+
+
+def test_what_changed_for_scores_other_than_right_and_wrong(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/toxicity", show="fixed")
+    assert '<table class="flips">' not in page
+    assert "lower is better" in page
+    assert all("▲ fixed" in row for row in rows(page))
+
+
+def test_jobs_of_the_list_are_redirected_to_the_canonical_address(viewer: ViewerServer):
+    alpha, beta = viewer.jobs.suites["alpha-7b"], viewer.jobs.suites["beta-13b"]
+    answer = call(viewer.port, "GET", f"/ui/compare?job={beta}&job={alpha}&metric=match")
+    assert (answer.status, answer.headers["location"]) == (
+        303,
+        f"/ui/compare?base={alpha}&metric=match&with={beta}",
+    )
+    answer = call(viewer.port, "GET", f"/ui/compare?base={beta}&job={alpha}&job={beta}")
+    assert answer.headers["location"] == f"/ui/compare?base={beta}&with={alpha}"
+    (alone,) = [call(viewer.port, "GET", f"/ui/compare?job={alpha}").headers["location"]]
+    assert f"only one job, {alpha}, is chosen" in call(viewer.port, "GET", alone).body.decode()
+
+
+def test_a_deleted_job_is_named_in_its_column(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "no-such-job", "beta-13b")
+    assert "The evaluation job resource &#39;no-such-job&#39; was not found." in page
+    assert "C against A" in page
+    alone = compare(viewer, "alpha-7b", "no-such-job")
+    assert "No job is left to compare with." in alone
+
+
+def test_without_samples_the_difference_is_unpaired_and_the_reason_is_given(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "running", benchmark="core/big_suite")
+    assert "unpaired: a weaker test" in page
+    assert "has no samples to show" in page
+    assert rows(page) == []
+
+
+def test_without_common_benchmarks_nothing_is_compared(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "hostile")
+    assert "has no such benchmark" in text_of(page)
+    assert rows(page) == []
+
+
+def test_hostile_samples_are_neutralised(viewer: ViewerServer):
+    page = compare(viewer, "hostile", "hostile_again", show="all", metric="accuracy")
+    assert len(rows(page)) > 20
+    assert "\u202e" not in page
+    assert "<script>alert" not in page
+
+
+def test_another_metric_can_be_chosen(viewer: ViewerServer):
+    page = compare(viewer, "hostile", "hostile_again")
+    assert "it has no primary metric; choose a metric" in page
+    (url,) = re.findall(r'href="([^"]+metric=accuracy[^"]+)"', page)
+    assert "15 both failed" in text_of(call(viewer.port, "GET", html.unescape(url)).body.decode())
+
+
+def test_other_formats_have_the_same_rows(viewer: ViewerServer):
+    query = {"benchmark": "core/law_qa", "show": "broken"}
+    page = compare(viewer, "alpha-7b", "beta-13b", **query)
+    found = list(csv.reader(io.StringIO(compare(viewer, "alpha-7b", "beta-13b", suffix=".csv", **query))))
+    assert found[0][:4] == ["sample_id", "change_B", "input", "expected"]
+    assert [row[0] for row in found[1:]] == [row.split()[0] for row in rows(page)]
+    assert found[1][1] == "broken"
+    data: Any = compare(viewer, "alpha-7b", "beta-13b", suffix=".json", **query)
+    assert data["samples"]["items"][0]["baseline"]["sample"]["outcome"] == "passed"
+    assert data["comparison"]["candidates"][0]["comparison"]["wording"] in page
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"show": "regressed"}, 400),
+        ({"metric": "f2"}, 400),
+        ({"benchmark": "core/none"}, 404),
+        ({"base": "no-such-job"}, 404),
+        ({"with": "{alpha}"}, 400),
+        ({"with": [str(number) for number in range(8)]}, 400),
+    ],
+)
+def test_wrong_parameters_are_refused(viewer: ViewerServer, query: dict[str, Any], status: int):
+    alpha = viewer.jobs.suites["alpha-7b"]
+    query = {"base": alpha, "with": viewer.jobs.suites["beta-13b"], **query}
+    if query["with"] == "{alpha}":
+        query["with"] = alpha
+    answer = call(viewer.port, "GET", f"/ui/compare?{urlencode(query, doseq=True)}")
+    assert answer.status == status
+    assert b"<table" not in answer.body
