@@ -326,6 +326,37 @@ def test_bad_comparisons_get_clear_errors(
     assert answer.refusal == (status, code)
 
 
+def test_a_leaderboard_has_the_reported_results_of_all_models(tmp_path: Path):
+    runs = tmp_path / "runs"
+    record(runs, "one", "clear", answers(30, 10))
+    record(runs, "one", "noise", None, acc=0.5)
+    record(runs, "two", "clear", answers(20, 20))
+    config = Config(tmp_path / "config", **LIMITS)
+    matrix_config(config, runs, "clear", "noise")
+    with RunningServer(config.folder) as running:
+        found: dict[str, str] = {}
+        for model in ("one", "two"):
+            body = {
+                "name": "j",
+                "model": {"url": "http://m.test", "name": model},
+                "collection": {"id": "suite"},
+            }
+            found[model] = running.call("POST", f"{API}/jobs", body).body["resource"]["id"]
+            running.finished(found[model])
+        board = running.get(f"{API}/leaderboards/suite")
+    (entry,), (left_out,) = board["entries"], board["left_out"]
+    assert entry["results"]["matrix/clear"] == {
+        "job_id": found["one"],
+        "benchmark_index": 0,
+        "state": "completed",
+        "score": 0.75,
+    }
+    assert {name: (each["state"], each.get("score")) for name, each in left_out["results"].items()} == {
+        "matrix/clear": ("completed", 0.5),
+        "matrix/noise": ("failed", None),
+    }
+
+
 def changed(server: RunningServer, baseline: str, candidate: str, **query: Any) -> dict[str, Any]:
     text = urlencode({"baseline": baseline, "candidate": candidate, "benchmark": "matrix/clear", **query})
     return server.get(f"{API}/comparisons/samples?{text}")

@@ -5,14 +5,15 @@ Members without a value are left out of the JSON.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
 
 from evalhub_server.domain.configuration import ConfigurationDifference
-from evalhub_server.domain.lineage_view import LineageView
+from evalhub_server.domain.lineage_view import LineageView, Source
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.scoring import finite_number
 from evalhub_server.domain.statistics.changes import Change
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.domain.statistics.inputs import CompareOptions
@@ -119,18 +120,35 @@ class JobScores(Struct, kw_only=True, frozen=True):
     metric: str | None = None
 
 
+class ModelResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a model has of a benchmark: the state, and the reported primary score, of the benchmark at ``benchmark_index`` of a job."""
+
+    job_id: str
+    benchmark_index: int
+    state: State
+    score: float | None = None
+    lower_is_better: bool = False
+
+
 class LeaderboardEntry(Struct, kw_only=True, frozen=True):
-    """A model of a leaderboard, and the job that it is ranked by."""
+    """A model of a leaderboard, and the job that it is ranked by.
+
+    ``score`` is that of the job, and ``results`` are its results by benchmark: both as reported, whereas rankings have the scores on
+    the samples that all models have in common.
+    """
 
     model: str
     job: ComparedJob
+    score: float | None = None
+    results: dict[str, ModelResult] = {}
 
 
 class LeftOutModel(Struct, kw_only=True, frozen=True):
-    """A model that is not ranked, with the reason."""
+    """A model that is not ranked, with the reason, and the results of its newest job by benchmark."""
 
     model: str
     reason: str
+    results: dict[str, ModelResult] = {}
 
 
 class JobLeaderboard(Struct, kw_only=True, frozen=True):
@@ -141,6 +159,28 @@ class JobLeaderboard(Struct, kw_only=True, frozen=True):
     left_out: tuple[LeftOutModel, ...]
     leaderboard: Leaderboard
     metric: str | None = None
+
+
+def model_results(view: LineageView, names: Iterable[str]) -> dict[str, ModelResult]:
+    """The results of benchmarks by name, without those that were not run."""
+    return {
+        name: ModelResult(
+            job_id=source.job.id,
+            benchmark_index=source.index,
+            state=source.record.state,
+            score=reported_score(source),
+            lower_is_better=source.planned.primary_score is not None
+            and source.planned.primary_score.lower_is_better,
+        )
+        for name in names
+        if (source := view.get(name)) is not None
+    }
+
+
+def reported_score(source: Source) -> float | None:
+    """The primary score of a benchmark as its adapter reported it."""
+    primary, result = source.planned.primary_score, source.record.result
+    return finite_number(result.metrics.get(primary.metric)) if primary and result else None
 
 
 def compared_job(job: JobRecord, view: LineageView, baseline: str = "") -> ComparedJob:

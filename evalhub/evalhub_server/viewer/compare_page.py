@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 from litestar import route
 from litestar.di import NamedDependency
 from markupsafe import Markup
@@ -13,19 +12,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.comparison_view import ChangedSample, ChangedSamples, JobComparison, RunSample
+from evalhub_server.domain.comparison_view import ChangedSamples, JobComparison
 from evalhub_server.domain.lineage_view import Source
 from evalhub_server.domain.scoring import finite_number
 from evalhub_server.domain.statistics.changes import CHANGES
 from evalhub_server.domain.statistics.results import BenchmarkComparison, SuiteComparison
-from evalhub_server.domain.table_formats import plain_cell
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import Link
-from evalhub_server.models.sample import Sample
 from evalhub_server.viewer.charts import Effect, forest_plot
+from evalhub_server.viewer.compare_rows import Run, columns_of, decoded, rows_of, table_of
 from evalhub_server.viewer.compare_words import GLYPHS, LABELS, half_width, limits_of, side_of
 from evalhub_server.viewer.numbers import decimals
-from evalhub_server.viewer.page import Page, PageState, Table, page_response
+from evalhub_server.viewer.page import Page, PageState, page_response
 from evalhub_server.viewer.page_query import PageQuery, with_query
 from evalhub_server.web.comparison_query import NamedJob, job_of, question_of, views_of
 from evalhub_server.web.comparison_samples import MAX_RUNS, OTHER_CONTENT, SampleChanges, changed_samples
@@ -40,40 +38,6 @@ FLIPS, ALL = "flips", "all"
 SHOWN = (FLIPS, ALL, *CHANGES, OTHER_CONTENT)
 LETTERS = "ABCDEFGH"
 MAX_METRICS = 60
-MAX_DIFF_CHARACTERS = 400
-"""Longest responses that are compared in the table; the page of a sample compares longer ones."""
-
-
-class Run(Struct, kw_only=True, frozen=True):
-    """A column. ``missing``: why the job cannot be compared, such as its deletion."""
-
-    letter: str
-    reference: str
-    job_id: str = ""
-    name: str = ""
-    model: str = ""
-    missing: str = ""
-
-
-class Cell(Struct, kw_only=True, frozen=True):
-    """A run's part of a row. ``html``: the response with what differs from the baseline's, if that is shown."""
-
-    outcome: str
-    repeats: str
-    text: str
-    href: str
-    html: Markup | None = None
-
-
-class Row(Struct, kw_only=True, frozen=True):
-    """A sample. ``cells`` has None for runs without it."""
-
-    id: str
-    changes: Sequence[str]
-    other_content: bool
-    input: str
-    expected: str
-    cells: Sequence[Cell | None]
 
 
 @route("/compare", http_method=READ_METHODS, include_in_schema=False)
@@ -121,7 +85,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
             why = error.message
     if changes is not None:
         rows = changes.select({FLIPS: ("broken", "fixed"), ALL: ()}.get(show, (show,)))
-        items = [_decoded(each) for each in await changes.read(rows[offset : offset + size])]
+        items = [decoded(each) for each in await changes.read(rows[offset : offset + size])]
         first = Link(href=query.url())
         samples = changes.page(first, None, size, len(rows), items)
     values = {
@@ -131,8 +95,8 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         "benchmark": name,
         "samples": samples,
         "no_samples": why,
-        "rows": _rows(request, samples, diff=diff) if samples else [],
-        "columns": _columns(runs, samples),
+        "rows": rows_of(samples, url_prefix(request.scope), diff=diff) if samples else [],
+        "columns": columns_of(runs, samples),
         "metrics": _metrics(query, views[0].get(name)),
         "metric": question.metric,
         "show": show,
@@ -153,7 +117,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         section="/ui/jobs",
         values=values,
         data={"runs": runs, "comparison": comparison, "samples": samples, "no_samples": why or None},
-        table=_table(samples, runs),
+        table=table_of(samples, runs),
     )
     return await page_response(request, query, page, state)
 
@@ -280,17 +244,6 @@ def _plot(suite: SuiteComparison, links: Mapping[str, str], run: Run) -> Markup:
     return forest_plot(rows, title=title, margin=suite.margin) if rows else Markup()
 
 
-def _columns(runs: Sequence[Run], samples: ChangedSamples | None) -> list[Run]:
-    """The runs with samples, the baseline first."""
-    if samples is None:
-        return []
-    known = {each.job_id: each for each in runs}
-    return [
-        known[samples.baseline.job_id],
-        *(known[c.job_id] for c in samples.candidates if not c.no_samples),
-    ]
-
-
 def _totals(samples: ChangedSamples) -> dict[str, int | None]:
     """The changes that occur, with the number of samples; None with several candidates, whose counts overlap."""
     counted = [each.counts for each in samples.candidates if not each.no_samples]
@@ -299,84 +252,3 @@ def _totals(samples: ChangedSamples) -> dict[str, int | None]:
         if any(change in each for each in counted):
             totals[change] = counted[0].get(change) if len(counted) == 1 else None
     return totals | ({OTHER_CONTENT: samples.other_content} if samples.other_content else {})
-
-
-def _decoded(row: ChangedSample) -> ChangedSample:
-    return replace(
-        row, baseline=_sample(row.baseline), candidates=tuple(_sample(each) for each in row.candidates)
-    )
-
-
-def _sample(run: RunSample | None) -> RunSample | None:
-    if run is None:
-        return None
-    line = cast("msgspec.Raw", run.sample)
-    return replace(run, sample=msgspec.json.decode(line, type=Sample))
-
-
-def _rows(request: ApiRequest, samples: ChangedSamples, *, diff: bool) -> list[Row]:
-    prefix = url_prefix(request.scope)
-    runs = [samples.baseline, *(each for each in samples.candidates if not each.no_samples)]
-    rows: list[Row] = []
-    for item in samples.items:
-        sides = [item.baseline, *item.candidates]
-        known = next(each.sample for each in sides if each is not None)
-        base = item.baseline.sample if item.baseline is not None else None
-        cells = [
-            None
-            if side is None
-            else _cell(
-                side,
-                _href(prefix, run.source, run.benchmark_index, item.sample_id),
-                base,
-                diff=diff and position > 0,
-            )
-            for position, (run, side) in enumerate(zip(runs, sides, strict=True))
-        ]
-        rows.append(
-            Row(
-                id=item.sample_id,
-                changes=[each or "" for each in item.changes],
-                other_content=item.other_content,
-                input=plain_cell(known.input),
-                expected=plain_cell(known.target),
-                cells=cells,
-            )
-        )
-    return rows
-
-
-def _cell(side: RunSample, href: str, base: Sample | None, *, diff: bool) -> Cell:
-    sample = side.sample
-    text = sample.error if sample.outcome == "error" and sample.error else plain_cell(sample.output)
-    html = None
-    if diff and base is not None:
-        before = plain_cell(base.output)
-        if text and before and text != before and max(len(text), len(before)) <= MAX_DIFF_CHARACTERS:
-            html = None
-    repeats = f"{side.passed}/{side.epochs} passed" if side.epochs > 1 else ""
-    return Cell(outcome=sample.outcome, repeats=repeats, text=text, href=href, html=html)
-
-
-def _href(prefix: str, job_id: str, index: int, sample_id: str) -> str:
-    return with_query(f"{prefix}/ui/jobs/{job_id}/b/{index}/sample", {"id": [sample_id]})
-
-
-def _table(samples: ChangedSamples | None, runs: Sequence[Run]) -> Table:
-    columns = _columns(runs, samples)
-    names = [f"{name}_{each.letter}" for each in columns for name in ("outcome", "score", "response")]
-    changes = [f"change_{each.letter}" for each in columns[1:]]
-    rows: list[Sequence[Any]] = []
-    for item in samples.items if samples is not None else ():
-        sides = [item.baseline, *item.candidates]
-        known = next(each.sample for each in sides if each is not None)
-        parts: list[Any] = []
-        for side in sides:
-            if side is None:
-                parts += ["", None, ""]
-            else:
-                parts += [side.sample.outcome, side.score, plain_cell(side.sample.output)]
-        rows.append(
-            (item.sample_id, *item.changes, plain_cell(known.input), plain_cell(known.target), *parts)
-        )
-    return Table(columns=("sample_id", *changes, "input", "expected", *names), rows=rows)

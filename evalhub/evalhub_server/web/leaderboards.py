@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from litestar import Router, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.comparison_view import JobLeaderboard, LeaderboardEntry, LeftOutModel, compared_job
+from evalhub_server.domain.comparison_view import (
+    JobLeaderboard,
+    LeaderboardEntry,
+    LeftOutModel,
+    compared_job,
+    model_results,
+)
 from evalhub_server.domain.lineage_view import LineageView, benchmark_names, lineages_of
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.scoring import finite_number
 from evalhub_server.engine.comparisons import Question
+from evalhub_server.engine.identity import Identity
 from evalhub_server.plugins.storage import JobQuery, Terms
 from evalhub_server.web.comparison_query import INVALID, OPTIONS, job_of, listed_of, question_of, views_of
 from evalhub_server.web.conditional import resource_response
@@ -47,34 +57,44 @@ async def collection_leaderboard(
     query = Query(request.scope)
     query.allow_only(names(COLLECTION_LEADERBOARD.query))
     question = question_of(query)
-    collection = await services.resources.get_collection(collection_id, request.identity)
+    answer = await leaderboard_of_collection(services, request.identity, collection_id, question)
+    return resource_response(request, encode_present(answer))
+
+
+async def leaderboard_of_collection(
+    services: Services, identity: Identity, collection_id: str, question: Question, *, wait: bool = True
+) -> JobLeaderboard:
+    """The leaderboard of a collection. ``wait``: samples that are being stored are awaited. Raises :class:`ApiError`."""
+    collection = await services.resources.get_collection(collection_id, identity)
     members = collection.config.benchmarks
     weights = {name: each.weight or 1.0 for name, each in zip(benchmark_names(members), members, strict=True)}
     page = await services.jobs.list(
         JobQuery(
-            tenant=request.identity.scope,
+            tenant=identity.scope,
             labels={"collection_id": Terms(values=(collection_id,))},
             limit=MAX_JOBS,
         )
     )
     chosen: dict[str, tuple[JobRecord, LineageView]] = {}
-    left_out: dict[str, str] = {}
+    left_out: dict[str, LeftOutModel] = {}
     for jobs in sorted(lineages_of(page.items), key=lambda each: each[-1].created_at, reverse=True):
         job, model = jobs[-1], jobs[-1].request.model
         name = model.name if model else ""
         if name in chosen:
             continue
-        view = await services.comparisons.newest_view(job, request.identity)
+        view = await services.comparisons.newest_view(job, identity)
         if missing := [each for each in weights if each not in view or not view[each].completed]:
-            left_out.setdefault(
-                name, f"no job of it has results of all benchmarks; {job.id} lacks {missing[0]}"
-            )
+            reason = f"no job of it has results of all benchmarks; {job.id} lacks {missing[0]}"
+            if name not in left_out:
+                left_out[name] = LeftOutModel(model=name, reason=reason, results=model_results(view, weights))
         elif len(chosen) == MAX_MODELS:
-            left_out[name] = f"more than {MAX_MODELS} models"
+            left_out[name] = LeftOutModel(model=name, reason=f"more than {MAX_MODELS} models")
         else:
             chosen[name] = job, {each: view[each] for each in weights}
             left_out.pop(name, None)
-    return await _leaderboard(request, services, chosen, left_out, weights, question, collection_id)
+    return await _leaderboard(
+        services, identity, chosen, left_out.values(), weights, question, collection_id, wait=wait
+    )
 
 
 JOB_LEADERBOARD = Operation(
@@ -124,31 +144,40 @@ async def job_leaderboard(request: ApiRequest, services: NamedDependency[Service
         name = job.request.model.name if job.request.model else ""
         chosen[f"{name} ({job.id})" if name in chosen or not name else name] = job, view
     weights = {name: source.planned.weight or 1.0 for name, source in views[0].items()}
-    return await _leaderboard(request, services, chosen, {}, weights, question, None)
+    answer = await _leaderboard(services, request.identity, chosen, (), weights, question, None, wait=True)
+    return resource_response(request, encode_present(answer))
 
 
 async def _leaderboard(
-    request: ApiRequest,
     services: Services,
+    identity: Identity,
     chosen: dict[str, tuple[JobRecord, LineageView]],
-    left_out: dict[str, str],
+    left_out: Iterable[LeftOutModel],
     weights: dict[str, float],
     question: Question,
     collection_id: str | None,
-) -> RawResponse:
-    views = await services.comparisons.settled([view for _, view in chosen.values()], request.identity)
+    *,
+    wait: bool,
+) -> JobLeaderboard:
+    views = [view for _, view in chosen.values()]
+    if wait:
+        views = await services.comparisons.settled(views, identity)
     models = dict(zip(chosen, views, strict=True))
-    answer = JobLeaderboard(
+    return JobLeaderboard(
         collection_id=collection_id,
         entries=tuple(
-            LeaderboardEntry(model=model, job=compared_job(job, models[model]))
+            LeaderboardEntry(
+                model=model,
+                job=compared_job(job, models[model]),
+                score=finite_number(job.progress.test.score) if job.progress.test else None,
+                results=model_results(models[model], weights),
+            )
             for model, (job, _) in chosen.items()
         ),
-        left_out=tuple(LeftOutModel(model=model, reason=reason) for model, reason in left_out.items()),
+        left_out=tuple(left_out),
         leaderboard=await services.comparisons.rank(models, weights, question),
         metric=question.metric or None,
     )
-    return resource_response(request, encode_present(answer))
 
 
 leaderboard_router = Router(

@@ -56,9 +56,9 @@ ADDRESSES = {
     "compare-unpaired": "/ui/compare?base={past}&with={alpha}",
     "compare-hostile": "/ui/compare?base={hostile}&with={hostile_again}&show=all&metric=accuracy",
     "leaderboards": "/ui/leaderboards",
-    "leaderboard": "/ui/leaderboards/core-v1",
-    "leaderboard-nightly": "/ui/leaderboards/nightly-v1",
-    "leaderboard-none": "/ui/leaderboards/never-run",
+    "leaderboard": "/ui/leaderboards?collection=core-v1",
+    "leaderboard-nightly": "/ui/leaderboards?collection=nightly-v1",
+    "leaderboard-none": "/ui/leaderboards?collection=never-run",
     "trend": "/ui/trend?collection=nightly-v1",
     # catalogue, health
     "catalogue": "/ui/catalog",
