@@ -76,10 +76,33 @@ def test_a_series_has_the_results_of_a_model_in_a_benchmark(server: RunningServe
             "value": 0.5,
             "stderr": 0.1,
             "n": 20,
+            "threshold": 0.75,
         },
-        {"job_id": jobs[1], "benchmark_index": 0, "created_at": created[1], "value": 0.75, "stderr": 0.2},
+        {
+            "job_id": jobs[1],
+            "benchmark_index": 0,
+            "created_at": created[1],
+            "value": 0.75,
+            "stderr": 0.2,
+            "threshold": 0.75,
+        },
     ]
     assert (found["jobs"], found["total_count"]) == (2, 2)
+
+
+def test_points_name_the_settings_that_changed_since_the_one_before(server: RunningServer):
+    for shots in (5, 5, 3):
+        members = [
+            {"id": "c", "provider_id": "scripted", "parameters": {"shots": shots, "api_key": f"k{shots}"}}
+        ]
+        job_id = server.submit(benchmarks=members, model={"url": "http://m.test", "name": "changing"})
+        assert server.report(job_id, "completed", benchmark="c", metrics={"acc": 0.5}).status == 204
+    (one,) = server.get(f"{PATH}?model_name=changing")["series"]
+    assert [point.get("changed") for point in one["points"]] == [
+        None,
+        None,
+        [{"name": "parameters.shots", "baseline": "5", "candidate": "3"}],
+    ]
 
 
 @pytest.mark.usefixtures("jobs")

@@ -87,6 +87,13 @@ def test_pages_of_samples_are_linked(viewer: ViewerServer):
     assert not set(rows(page)) & set(rows(second))
 
 
+def test_responses_show_the_words_that_changed(viewer: ViewerServer):
+    query = {"benchmark": "core/law_qa", "show": "broken"}
+    page = compare(viewer, "alpha-7b", "beta-13b", **query)
+    assert re.search(r"<del>[A-D]</del><ins>[A-D]</ins>", page)
+    assert "<del>" not in compare(viewer, "alpha-7b", "beta-13b", diff="off", **query)
+
+
 def test_repeats_and_several_candidates_have_columns(viewer: ViewerServer):
     page = compare(viewer, "alpha-7b", "beta-13b", "gamma-70b", benchmark="core/arithmetic", show="all")
     assert len(rows(page)) == 80
@@ -144,10 +151,11 @@ def test_hostile_samples_are_neutralised(viewer: ViewerServer):
 
 
 def test_another_metric_can_be_chosen(viewer: ViewerServer):
-    page = compare(viewer, "hostile", "hostile_again")
-    assert "it has no primary metric; choose a metric" in page
-    (url,) = re.findall(r'href="([^"]+metric=accuracy[^"]+)"', page)
-    assert "15 both failed" in text_of(call(viewer.port, "GET", html.unescape(url)).body.decode())
+    page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/big_suite")
+    (url,) = re.findall(r'href="([^"]+metric=brevity[^"]*)"', page)
+    text = text_of(call(viewer.port, "GET", html.unescape(url)).body.decode())
+    assert "0 broken · 0 fixed · 13,994 unchanged" in text
+    assert "No answer changed." in text
 
 
 def test_other_formats_have_the_same_rows(viewer: ViewerServer):

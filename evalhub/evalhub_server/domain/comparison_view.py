@@ -10,7 +10,6 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from evalhub_server.domain.configuration import ConfigurationDifference
 from evalhub_server.domain.lineage_view import LineageView, Source
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.scoring import finite_number
@@ -19,6 +18,7 @@ from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.domain.statistics.inputs import CompareOptions
 from evalhub_server.domain.statistics.results import Leaderboard, SuiteComparison
 from evalhub_server.models.common import Link, State
+from evalhub_server.models.configuration import ConfigurationDifference
 from evalhub_server.models.sample import Sample
 
 

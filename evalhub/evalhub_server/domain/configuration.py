@@ -5,26 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from evalhub_server.domain.lineage_view import LineageView, Source
 from evalhub_server.domain.redaction import redacted
 from evalhub_server.domain.statistics.pairing import IGNORED_PARAMETERS
 from evalhub_server.domain.workload_framework import framework_of
+from evalhub_server.models.configuration import ConfigurationDifference
 
 MAX_CHARACTERS = 200
-
-
-class ConfigurationDifference(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A setting with its values on both sides, as JSON; absent where a side does not have it.
-
-    ``benchmarks`` has the names of the benchmarks that differ in it; empty for all that both sides have.
-    """
-
-    name: str
-    baseline: str | None = None
-    candidate: str | None = None
-    benchmarks: tuple[str, ...] = ()
 
 
 def source_differences(baseline: Source, candidate: Source) -> tuple[ConfigurationDifference, ...]:

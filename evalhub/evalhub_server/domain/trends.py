@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
+from msgspec.structs import replace
+
+from evalhub_server.domain.comparison_inputs import run_of
+from evalhub_server.domain.configuration import source_differences
+from evalhub_server.domain.lineage_view import Source
+from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.scoring import finite_number
+from evalhub_server.domain.statistics.score import score_run
 from evalhub_server.models.common import Json, State
 from evalhub_server.models.trend import CollectionPoint, CollectionSeries, TrendPoint, TrendSeries
 
@@ -26,6 +32,7 @@ def trend_series(
     job only those with one of ``provider_ids`` and ``benchmark_ids`` count; None means all.
     """
     series: dict[Key, list[TrendPoint]] = {}
+    newest: dict[Key, Source] = {}
     for job in sorted(jobs, key=lambda each: (each.created_at, each.id)):
         model = job.request.model
         for benchmark in job.benchmarks:
@@ -36,10 +43,14 @@ def trend_series(
                 continue
             primary = planned.primary_score
             name = metric or (primary.metric if primary else "")
-            if (point := _point(job, planned, benchmark, name)) is None:
+            source = Source(job, benchmark.index)
+            if (point := _point(source, name)) is None:
                 continue
             lower = primary is not None and primary.metric == name and primary.lower_is_better
             key = planned.provider_id, planned.id, name, lower, model.name if model else ""
+            if key in newest:
+                point = replace(point, changed=source_differences(newest[key], source))
+            newest[key] = source
             series.setdefault(key, []).append(point)
     return tuple(
         TrendSeries(
@@ -71,9 +82,8 @@ def collection_series(jobs: Iterable[JobRecord]) -> tuple[CollectionSeries, ...]
     )
 
 
-def _point(
-    job: JobRecord, planned: PlannedBenchmark, benchmark: BenchmarkRecord, metric: str
-) -> TrendPoint | None:
+def _point(source: Source, metric: str) -> TrendPoint | None:
+    job, planned, benchmark = source.job, source.planned, source.record
     if benchmark.state is not State.COMPLETED or benchmark.result is None or not metric:
         return None
     metrics = benchmark.result.metrics
@@ -81,8 +91,13 @@ def _point(
     if value is None:
         return None
     stderr = finite_number(metrics.get(f"{metric}_stderr"))
-    if stderr is None and planned.primary_score is not None and planned.primary_score.metric == metric:
+    primary = planned.primary_score
+    is_primary = primary is not None and primary.metric == metric
+    if stderr is None and is_primary:
         stderr = finite_number(metrics.get("stderr"))
+    run = run_of(source, metric=metric)
+    interval = score_run(run).interval if run is not None else None
+    test = benchmark.result.test
     return TrendPoint(
         job_id=job.id,
         benchmark_index=benchmark.index,
@@ -90,6 +105,9 @@ def _point(
         value=value,
         stderr=stderr,
         n=_count(benchmark, metrics),
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        threshold=finite_number(test.threshold) if test is not None and is_primary else None,
     )
 
 

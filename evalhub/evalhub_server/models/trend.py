@@ -6,9 +6,16 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from evalhub_server.models.configuration import ConfigurationDifference
+
 
 class TrendPoint(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """One result. ``stderr`` is the standard error and ``n`` the number of samples, if they are known."""
+    """One result. ``stderr`` is the standard error that the adapter reported, ``n`` the number of samples, if they are known.
+
+    ``low`` and ``high`` are the limits of the 95 % interval from the standard error, once the samples of the run are stored or known
+    to be none. ``threshold`` is the one that the score was compared with. ``changed`` has the settings in which the run differs from
+    that of the point before, its ``baseline``: a difference of the scores may be due to them.
+    """
 
     job_id: str
     benchmark_index: int
@@ -16,6 +23,10 @@ class TrendPoint(Struct, kw_only=True, frozen=True, omit_defaults=True):
     value: float
     stderr: float | None = None
     n: int | None = None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    changed: tuple[ConfigurationDifference, ...] = ()
 
 
 class TrendSeries(Struct, kw_only=True, frozen=True, omit_defaults=True):

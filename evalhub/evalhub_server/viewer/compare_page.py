@@ -23,7 +23,7 @@ from evalhub_server.viewer.charts import Effect, forest_plot
 from evalhub_server.viewer.compare_rows import Run, columns_of, decoded, rows_of, table_of
 from evalhub_server.viewer.compare_words import GLYPHS, LABELS, half_width, limits_of, side_of
 from evalhub_server.viewer.numbers import decimals
-from evalhub_server.viewer.page import Page, PageState, page_response
+from evalhub_server.viewer.page import Page, PageState, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery, with_query
 from evalhub_server.web.comparison_query import NamedJob, job_of, question_of, views_of
 from evalhub_server.web.comparison_samples import MAX_RUNS, OTHER_CONTENT, SampleChanges, changed_samples
@@ -128,8 +128,7 @@ def _redirect(request: ApiRequest, query: PageQuery, chosen: list[str]) -> RawRe
     kept = {name: query.texts(name) for name in PARAMETERS if name not in ("base", "with", "job")}
     values = {"base": [base], "with": [each for each in (*others, *chosen) if each != base], **kept}
     values["with"] = list(dict.fromkeys(values["with"]))
-    location = with_query(f"{url_prefix(request.scope)}/ui/compare", values)
-    return RawResponse(303, ((b"location", location.encode()), (b"content-length", b"0")))
+    return redirect(with_query(f"{url_prefix(request.scope)}/ui/compare", values))
 
 
 def _too_many(number: int) -> ApiError:
@@ -137,7 +136,7 @@ def _too_many(number: int) -> ApiError:
 
 
 def _start(query: PageQuery) -> Page:
-    values = {"runs": [], "base": query.text("base")}
+    values: dict[str, Any] = {"runs": (), "base": query.text("base")}
     return Page(name="compare", title="Compare", section="/ui/jobs", values=values, data={"runs": []})
 
 

@@ -15,6 +15,7 @@ from evalhub_server.domain.table_formats import plain_cell
 from evalhub_server.models.sample import Sample
 from evalhub_server.viewer.page import Table
 from evalhub_server.viewer.page_query import with_query
+from evalhub_server.viewer.word_diff import diff_html, text_diff
 
 MAX_DIFF_CHARACTERS = 400
 """Longest responses that are compared in the table; the page of a sample compares longer ones."""
@@ -116,7 +117,7 @@ def _cell(side: RunSample, href: str, base: Sample | None, *, diff: bool) -> Cel
     if diff and base is not None:
         before = plain_cell(base.output)
         if text and before and text != before and max(len(text), len(before)) <= MAX_DIFF_CHARACTERS:
-            html = None
+            html = diff_html(text_diff(before, text, limit=MAX_DIFF_CHARACTERS))
     repeats = f"{side.passed}/{side.epochs} passed" if side.epochs > 1 else ""
     return Cell(outcome=sample.outcome, repeats=repeats, text=text, href=href, html=html)
 

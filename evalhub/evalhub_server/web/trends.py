@@ -7,9 +7,10 @@ from litestar.di import NamedDependency
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.trends import collection_series, trend_series
 from evalhub_server.models.trend import Trends
-from evalhub_server.plugins.storage import Terms
+from evalhub_server.plugins.storage import JobQuery, Terms
 from evalhub_server.web.job_filters import JOB_FILTERS, job_query
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import LIST
@@ -50,11 +51,23 @@ async def list_trends(request: ApiRequest, services: NamedDependency[Services]) 
     query = Query(request.scope)
     limit, offset = query.page()
     query.allow_only(TREND_NAMES)
+    metric = metric_of(query)
+    jobs = job_query(query, limit, offset, request.identity)
+    trends, _ = await trends_of(services, jobs, metric)
+    return json_response(encode(trends))
+
+
+def metric_of(query: Query) -> str:
+    """The metric of the series; empty for the primary ones. Raises :class:`ApiError`."""
     metric = query.text("metric")
     if len(metric) > MAX_METRIC:
         kind = f"metric of at most {MAX_METRIC} characters"
         raise problems.query_parameter_invalid("metric", kind, f"{metric[:MAX_METRIC]}…")
-    jobs = job_query(query, limit, offset, request.identity)
+    return metric
+
+
+async def trends_of(services: Services, jobs: JobQuery, metric: str = "") -> tuple[Trends, list[JobRecord]]:
+    """The series of the newest jobs that a query selects, and these jobs."""
     page = await services.jobs.list(replace(jobs, sort="created_at", descending=True))
     series = trend_series(
         page.items,
@@ -63,16 +76,13 @@ async def list_trends(request: ApiRequest, services: NamedDependency[Services]) 
         benchmark_ids=_values(jobs.labels.get("benchmark_id")),
     )
     whole = not metric and not jobs.labels.keys() & {"provider_id", "benchmark_id"}
-    return json_response(
-        encode(
-            Trends(
-                series=series,
-                collections=collection_series(page.items) if whole else (),
-                jobs=len(page.items),
-                total_count=page.total_count,
-            )
-        )
+    trends = Trends(
+        series=series,
+        collections=collection_series(page.items) if whole else (),
+        jobs=len(page.items),
+        total_count=page.total_count,
     )
+    return trends, list(page.items)
 
 
 def _values(terms: Terms | None) -> frozenset[str] | None:

@@ -116,7 +116,8 @@ class ViewerServer(RunningServer):
         with ThreadPoolExecutor(4) as pool:
             suites = dict(zip(MODELS, pool.map(self._suite, MODELS), strict=True))
             names = pool.map(self._hostile_name, HOSTILE_TEXTS.values())
-            hostile, again = pool.map(lambda _: self._hostile(), range(2))
+            first, second = pool.submit(self._hostile), pool.submit(self._hostile)
+            hostile, again = first.result(), second.result()
             self.jobs = ViewerJobs(suites, "", "", hostile, again, list(names), "")
         for job_id in (*suites.values(), hostile, again, *self.jobs.hostile_names):
             self.finished(job_id)
