@@ -23,6 +23,7 @@ from evalhub_adapters.inspect_adapter.samples import (
     previous_sample,
     readable_error,
     sample_line,
+    unscored_note,
 )
 from evalhub_common.adapter.errors import JobInvalid
 from harness.packaging import PROJECT
@@ -299,6 +300,17 @@ def test_finished_samples_are_those_whose_last_line_has_scores() -> None:
     lines = [line, failed, {**failed, "error": "x"}, unscored, no_value, {**line, "epoch": "1"}]
     found = finished_scores(lines)
     assert found == {("7", 2): line}
+
+
+def test_samples_without_a_score_are_noted_with_what_the_judge_answered() -> None:
+    line = sample_line(SAMPLE, {}, None)
+    assert unscored_note([line, {**line, "error": "x", "metadata": {}}]) is None
+    score = {"value": float("nan"), "explanation": "Grade not found\nin model output: 5."}
+    unscored = sample_line({**SAMPLE, "scores": {"judge": score}}, {}, None)
+    assert unscored_note([line, unscored]) == (
+        "1 of 2 samples have no score; the first one: Grade not found in model output: 5."
+    )
+    assert unscored_note([{"metadata": {}}]) == "1 of 1 samples have no score"
 
 
 def test_a_line_becomes_inspects_sample_again() -> None:

@@ -22,7 +22,7 @@ from evalhub_adapters.inspect_adapter.problems import explain_text
 from evalhub_adapters.inspect_adapter.query import send_query
 from evalhub_adapters.inspect_adapter.requirements import NO_KEY, Judge, check_docker, sandbox_types
 from evalhub_adapters.inspect_adapter.results import TaskScores, pooled_scores, read_scores
-from evalhub_adapters.inspect_adapter.samples import finished_scores
+from evalhub_adapters.inspect_adapter.samples import finished_scores, unscored_note
 from evalhub_adapters.inspect_adapter.tasks import (
     DataSetLog,
     FoundTask,
@@ -180,8 +180,12 @@ class Evaluation:
             self._notes.append(
                 f"{len(errors)} of {len(lines)} samples failed and are not part of the scores; the first error: {errors[0]}"
             )
+        unscored = unscored_note(lines)
         if not metrics:
-            raise NoResult(f"Inspect computed no metrics of {', '.join(logs)}")
+            cause = f": {unscored}" if unscored else ""
+            raise NoResult(f"Inspect computed no metrics of {', '.join(logs)}{cause}")
+        if unscored:
+            self._notes.append(f"{unscored}; they are not part of the scores")
         return Result(
             metrics=metrics,
             additional_info={

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from evalhub_adapters.inspect_adapter.results import sample_metrics
-from evalhub_common.adapter.json_values import JsonObject, as_list, as_object
+from evalhub_common.adapter.json_values import JsonObject, as_list, as_object, finite
 
+SHOWN_CHARACTERS = 300
 SCORES = "scores"
 """The member of ``metadata`` with the scores as Inspect has them."""
 _NETWORK = re.compile(
@@ -65,10 +66,7 @@ def sample_key(value: object, task: str | None) -> str:
 
 
 def finished_scores(lines: Iterable[JsonObject]) -> dict[tuple[str, int], JsonObject]:
-    """The lines of an earlier run with values of all scores and no error, by id and epoch (from 1, as Inspect counts).
-
-    Inspect's NaN, for a sample that its judge did not score, is no value in the file.
-    """
+    """The lines of an earlier run with values of all scores and no error, by id and epoch (from 1, as Inspect counts)."""
     found: dict[tuple[str, int], JsonObject] = {}
     for line in lines:
         epoch = line.get("epoch", 0)
@@ -79,6 +77,24 @@ def finished_scores(lines: Iterable[JsonObject]) -> dict[tuple[str, int], JsonOb
             if scores and not line.get("error") and all(map(_has_value, scores.values())):
                 found[key] = line
     return found
+
+
+def unscored_note(lines: Sequence[JsonObject]) -> str | None:
+    """A clause about samples without an error that have no score, such as those whose judge did not answer; None without any."""
+    unscored = [
+        line
+        for line in lines
+        if not line.get("error")
+        and not any(
+            map(_has_value, (as_object((as_object(line.get("metadata")) or {}).get(SCORES)) or {}).values())
+        )
+    ]
+    if not unscored:
+        return None
+    note = f"{len(unscored)} of {len(lines)} samples have no score"
+    causes = (str(line["explanation"]) for line in unscored if line.get("explanation"))
+    cause = " ".join(next(causes, "").split())
+    return f"{note}; the first one: {cause[:SHOWN_CHARACTERS]}" if cause else note
 
 
 def previous_sample(line: JsonObject, sample_id: object, epoch: int, input_: object) -> JsonObject:
@@ -108,7 +124,7 @@ def _chat(messages: object) -> Iterator[JsonObject]:
 
 
 def _has_value(score: object) -> bool:
-    return (as_object(score) or {}).get("value") is not None
+    return finite((as_object(score) or {}).get("value")) is not None
 
 
 def _kept(score: object) -> JsonObject:
