@@ -46,6 +46,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     config.provider("sleep 600", "s", provider_id="slow")
     needs = {"requires": ["prompt_logprobs", "data"], "generating_twin": "generating"}
     config.provider(steps_command("completed"), "needy", provider_id="demanding", benchmark=needs)
+    judged = {"requires": ["judge", "sandbox", "data"]}
+    config.provider(steps_command("completed"), "judged", provider_id="judging", benchmark=judged)
     anything = {"id": "anything", "any_benchmark": True, "runtime": {"local": {"command": "true"}}}
     config.write("providers/anything.yaml", anything)
     members = [{"id": "q", "provider_id": "quick"}, {"id": "q2", "provider_id": "quick"}]
@@ -168,6 +170,16 @@ def notes_of_run(env: dict[str, str], url: str, name: str = "test-model", **vari
     *notes, last = done.stderr.splitlines()
     assert last == "Note: needy needs test data of your own."
     return notes
+
+
+def test_run_names_what_cannot_start_and_not_what_the_job_has(env: dict[str, str], tmp_path: Path):
+    options = ("-b", "judging/judged", "--test-data", str(tmp_path), "--param", "judge_model=j")
+    done = command(env, "run", *MODEL, *options, "--param", "sandbox=local")
+    assert (done.returncode, done.stderr) == (0, "")
+    (note,) = command(env, "run", *MODEL, "-b", "nowhere/shared").stderr.splitlines()
+    assert note == (
+        "Note: shared will fail to start: the provider 'nowhere' has no adapter for the runtime 'local'."
+    )
 
 
 TWIN = "; 'generating' has the same questions for chat endpoints."

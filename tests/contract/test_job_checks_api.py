@@ -88,6 +88,8 @@ def test_requirements_are_warnings_and_default_parameters_are_merged(server: Run
     assert logprobs["message"].startswith("needs the log-probabilities of prompts")
     assert logprobs["message"].endswith("; 'd' has the same questions for chat endpoints")
     assert judge["message"] == "needs a judge model, which the parameters name"
+    judged = {"id": "a", "provider_id": "open", "parameters": {"judge_model": "j"}}
+    assert check(server, job_request(benchmarks=[judged]))["warnings"] == [logprobs]
 
 
 def test_a_provider_may_accept_tasks_that_it_does_not_list(server: RunningServer):

@@ -13,7 +13,7 @@ from evalhub_common.adapter.model_probe import probe_prompt_logprobs
 from evalhub_server import __version__
 from evalhub_server.client import Client, ClientError
 from evalhub_server.client.resources import Json
-from evalhub_server.domain.requirements import requirement_texts, twin_text
+from evalhub_server.domain.requirements import open_requirements, requirement_texts, twin_text
 
 PROBE_TIMEOUT_S = 10.0
 _LOGPROBS = "prompt_logprobs"
@@ -28,14 +28,15 @@ def requirement_notes(client: Client, requests: Sequence[Json]) -> list[str]:
     if not requests:
         return []
     try:  # all jobs have the same benchmarks
-        benchmarks: list[Json] = client.jobs.check(requests[0]).get("benchmarks", [])
+        checked = client.jobs.check(requests[0])
     except ClientError:
         return []
+    benchmarks: list[Json] = checked.get("benchmarks", [])
     probes: list[_Probed] = []
     if any(_LOGPROBS in benchmark.get("requires", ()) for benchmark in benchmarks):
         models = {repr(model): model for each in requests if (model := each["model"]).get("url")}
         probes = [_probe(model) for model in models.values()]
-    notes = [note for benchmark in benchmarks for note in _notes(benchmark, probes)]
+    notes = [note for benchmark in benchmarks for note in _notes(benchmark, checked["runtime"], probes)]
     return list(dict.fromkeys([*(each.fault for each in probes if each.fault), *notes]))
 
 
@@ -61,13 +62,21 @@ def _probe(model: Json) -> _Probed:
         return _Probed(url, None, f"from this computer, {error}{end}")
 
 
-def _notes(benchmark: Json, probes: Sequence[_Probed]) -> Iterator[str]:
-    """The lines of a benchmark; ``probes`` are those of its endpoints."""
-    requires, twin = benchmark.get("requires", []), benchmark.get("generating_twin", "")
-    if probes and all(each.has_logprobs is not None for each in probes):
+def _notes(benchmark: Json, runtime: str, probes: Sequence[_Probed]) -> Iterator[str]:
+    """The lines of a benchmark; ``runtime`` is the server's, ``probes`` are those of the endpoints."""
+    if benchmark.get("runnable") is False:
+        provider = benchmark["provider_id"]
+        yield f"{benchmark['id']} will fail to start: the provider '{provider}' has no adapter for the runtime '{runtime}'."
+        return
+    has_data = bool(benchmark.get("test_data_ref") or benchmark.get("test_data_path"))
+    requires = open_requirements(
+        benchmark.get("requires", []), benchmark.get("parameters", {}), has_data=has_data
+    )
+    twin = benchmark.get("generating_twin", "")
+    if _LOGPROBS in requires and probes and all(each.has_logprobs is not None for each in probes):
         lacking = [each.url for each in probes if not each.has_logprobs]
-        requires = [name for name in requires if name != _LOGPROBS]
-        if lacking and requires != benchmark.get("requires"):
+        requires.remove(_LOGPROBS)
+        if lacking:
             yield (
                 f"{benchmark['id']} cannot run: it needs the log-probabilities of prompts (completions with echo and logprobs),"
                 f" which {', '.join(lacking)} does not return{twin_text(twin)}."

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evalhub_server.domain.record import JobPlan
-from evalhub_server.domain.requirements import requirement_texts
+from evalhub_server.domain.requirements import open_requirements, requirement_texts
 from evalhub_server.errors import FieldError
 from evalhub_server.models.job_check import CheckedBenchmark
 
@@ -48,7 +48,9 @@ def plan_warnings(plan: JobPlan, provider_key: str) -> Iterator[FieldError]:
                 entry += f".{REQUIRED_KEYS[provider_key]}"
             text = f"will fail to start: the provider '{benchmark.provider_id}' has no {entry}"
             yield FieldError(path, text)
-        for text in requirement_texts(benchmark.requires, benchmark.generating_twin):
+        has_data = benchmark.test_data_ref is not None or bool(benchmark.test_data_path)
+        requires = open_requirements(benchmark.requires, benchmark.parameters, has_data=has_data)
+        for text in requirement_texts(requires, benchmark.generating_twin):
             yield FieldError(path, text)
         if benchmark.primary_score is None:
             yield FieldError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 _NEEDS = {
     "prompt_logprobs": (
@@ -16,6 +16,15 @@ _NEEDS = {
     "data": "needs test data of your own",
 }
 """By the values of ``requires``. Chat completions are left out: every endpoint has them."""
+
+
+def open_requirements(
+    requires: Sequence[str], parameters: Mapping[str, object], *, has_data: bool
+) -> list[str]:
+    """The requirements that a job does not meet itself: with test data, with a judge or a sandbox in the parameters."""
+    given = {name for name, value in parameters.items() if value not in (None, "")}
+    met = {"judge": any("judge" in name for name in given), "sandbox": "sandbox" in given, "data": has_data}
+    return [name for name in requires if not met.get(name, False)]
 
 
 def requirement_texts(requires: Sequence[str], generating_twin: str = "") -> Iterator[str]:
