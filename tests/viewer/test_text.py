@@ -125,6 +125,18 @@ def test_shown_text_never_has_control_bidi_or_tag_characters(text: str):
     assert not NEVER_SHOWN.search(visible(text))
 
 
+def test_every_control_and_format_character_is_replaced():
+    kept = [
+        f"U+{code:04X}"
+        for code in range(0x110000)
+        if unicodedata.category(character := chr(code)) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        and character in neutralised(f"a{character}b").html
+    ]
+    # Tab, line feed, and format characters with a glyph.
+    signs = [0x600, 0x601, 0x602, 0x603, 0x604, 0x605, 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD]
+    assert kept == [f"U+{code:04X}" for code in (0x9, 0xA, *signs)]
+
+
 @given(HOSTILE)
 def test_visible_text_is_kept(text: str):
     kept = [c for c in text if unicodedata.category(c)[0] in "LNPS" and not NEVER_SHOWN.match(c)]

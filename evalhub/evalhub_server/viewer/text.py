@@ -42,7 +42,7 @@ def cell(text: str, limit: int = CELL_CHARACTERS) -> Markup:
 
     Line breaks are shown as ``⏎``.
     """
-    if len(text) <= limit and text.isascii() and text.isprintable():
+    if len(text) <= limit and _is_ordinary(text):
         return Markup(f'<bdi dir="auto">{escape(text)}</bdi>')  # noqa: S704 (escaped)
     return _isolated(neutralised(one_line(text, limit)), len(text) - limit)
 
@@ -57,7 +57,7 @@ def detail(text: str, limit: int = DETAIL_CHARACTERS) -> Markup:
 
 def visible(text: str, limit: int = CELL_CHARACTERS) -> str:
     """One line of text without markup and invisible characters, for titles, attributes and Markdown."""
-    if len(text) <= limit and text.isascii() and text.isprintable():
+    if len(text) <= limit and _is_ordinary(text):
         return text
     shown = SPECIAL.sub(lambda match: _plain(match.lastgroup or "", match[0]), one_line(text, limit))
     return f"{shown}…" if len(text) > limit else shown
@@ -106,6 +106,11 @@ def omitted_note(count: int) -> Markup:
         return Markup()
     noun = "character" if count == 1 else "characters"
     return Markup('<span class="omitted muted">… {:,} more {}</span>').format(count, noun)
+
+
+def _is_ordinary(text: str) -> bool:
+    """Whether a text is one line without anything to replace."""
+    return text.isprintable() and (text.isascii() or CANDIDATE.search(text) is None)
 
 
 def _isolated(shown: Shown, omitted: int) -> Markup:
