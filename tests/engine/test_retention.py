@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.settings import LocalSettings
@@ -169,6 +170,36 @@ async def test_a_pass_visits_every_job_and_leaves_what_is_exempt(
     assert await retention.prune() == []
     left = await store.list(JobQuery())
     assert {job.id for job in left.items} == {pinned.id, baseline.id, running.id}
+    await storage.close()
+
+
+class Leaving(LocalRuntime):
+    """Removes everything but what is refused, as in a cluster without rights."""
+
+    async def remove(self, job_id: str, tenant: str) -> str | None:
+        await super().remove(job_id, tenant)
+        return "Secrets may be left"
+
+
+@pytest.mark.asyncio
+async def test_what_is_left_of_a_deleted_job_is_logged(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path / "evalhub.db")
+    await storage.open()
+    store = JobStore(storage)
+    await store.add(ended())
+    runtime = Leaving(LocalSettings(jobs_dir=str(tmp_path / "jobs")), PluginContext())
+    samples = SampleStore(SampleFolder(tmp_path / "samples"), SampleSettings())
+
+    async def baselines() -> set[str]:
+        return set()
+
+    retention = Retention(
+        store, runtime, samples, RetentionPolicy(keep_for_s=60), lambda: datetime.now(UTC), baselines
+    )
+    with capture_logs() as lines:
+        assert len(await retention.prune()) == 1
+    assert [line["left"] for line in lines if "left" in line] == ["Secrets may be left"]
+    assert not (await store.list(JobQuery())).items
     await storage.close()
 
 

@@ -145,7 +145,8 @@ class Retention:
         if deletion.what == "samples":
             await self._store.update(job.id, None, lambda job: without_samples(job, note), with_exports=False)
             return
-        await self._runtime.remove(job.id, job.tenant)
+        if left := await self._runtime.remove(job.id, job.tenant):
+            log.warning("Deleted evaluation job is not removed completely", job_id=job.id, left=left)
         await self._store.delete(job, None)
 
     def _is_foreign(self, job: JobRecord) -> bool:
