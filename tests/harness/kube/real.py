@@ -116,22 +116,22 @@ class RealCluster:
         path = f"/api/v1/namespaces/{TENANT}/pods/{pod['metadata']['name']}/status"
         self.call("PATCH", path, {"status": status}, MERGE)
 
-    def make_namespace(self) -> None:
-        """The tenant's, with Pod Security ``restricted``."""
+    def make_namespace(self, name: str = TENANT) -> None:
+        """A tenant's, with Pod Security ``restricted``."""
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-        if self.call("GET", f"/api/v1/namespaces/{TENANT}") is None:
-            self.call("POST", "/api/v1/namespaces", {"metadata": {"name": TENANT, "labels": labels}})
-        account = f"/api/v1/namespaces/{TENANT}/serviceaccounts/default"
+        if self.call("GET", f"/api/v1/namespaces/{name}") is None:
+            self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+        account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
         if self.has_controllers:
             wait_until(lambda: self.call("GET", account), "the namespace has its service account")
 
-    def give_rights(self) -> None:
+    def give_rights(self, namespace: str = TENANT) -> None:
         """Exactly the operator's, to the server's user."""
         rules = [
             {"apiGroups": [group], "resources": [resource], "verbs": sorted(verbs)}
             for (group, resource), verbs in OPERATOR.items()
         ]
-        rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{TENANT}"
+        rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
         self.call("POST", f"{rbac}/roles", {"metadata": {"name": "server"}, "rules": rules})
         group = "rbac.authorization.k8s.io"
         binding = {
@@ -140,6 +140,38 @@ class RealCluster:
             "roleRef": {"kind": "Role", "name": "server", "apiGroup": group},
         }
         self.call("POST", f"{rbac}/rolebindings", binding)
+
+    def take_rights(self, namespace: str) -> None:
+        """Delete the RoleBinding of the server's user."""
+        rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+        self.call("DELETE", f"{rbac}/rolebindings/server")
+
+    def delete_namespace(self, name: str) -> None:
+        self.call("DELETE", f"/api/v1/namespaces/{name}")
+
+    def runs_on(self, pod: Any, node: str) -> None:
+        """The pod runs on a new node without a kubelet."""
+        self.call("POST", "/api/v1/nodes", {"metadata": {"name": node}})
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        path = f"/api/v1/namespaces/{TENANT}/pods/{pod['metadata']['name']}"
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod["metadata"]["name"]}}
+        self.call("POST", f"{path}/binding", {**body, "target": target})
+        self.call("PATCH", f"{path}/status", {"status": {"phase": "Running"}}, MERGE)
+
+    def taint(self, pod: Any) -> None:
+        """What the taint manager does to a pod of an unreachable node."""
+        path = f"/api/v1/namespaces/{TENANT}/pods/{pod['metadata']['name']}"
+        disruption = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "DeletionByTaintManager",
+            "message": "Taint manager: deleting due to NoExecute taint",
+        }
+        self.call("PATCH", f"{path}/status", {"status": {"conditions": [disruption]}}, MERGE)
+        self.call("DELETE", f"{path}?gracePeriodSeconds=1")
+
+    def forget_node(self, node: str) -> None:
+        self.call("DELETE", f"/api/v1/nodes/{node}")
 
 
 @contextlib.contextmanager

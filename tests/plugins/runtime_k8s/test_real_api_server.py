@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from evalhub_runtime_k8s.runtime import KubernetesRuntime
 from evalhub_server.errors import LaunchError
-from evalhub_server.plugins import BenchmarkRun
+from evalhub_server.plugins import BenchmarkRun, Handle, RuntimeRefused
+from evalhub_server.plugins.sections import Timespan
 from harness.kube import real
 from harness.kube.cluster import TENANT
 from harness.kube.runtime import a_run, exit_of, opened, soon, until
@@ -122,3 +124,66 @@ async def test_stopping_and_removing_leave_nothing(cluster: real.RealCluster):
         await soon(runtime.remove(second.spec.id, TENANT))
     for run in (first, second):
         assert cluster.leftovers(job_id=run.spec.id) == []
+
+
+# --- namespaces, rights and nodes that are lost -----------------------------------------------------------------
+
+
+async def launched(runtime: KubernetesRuntime, run: BenchmarkRun) -> Handle:
+    """Launch as soon as the API server knows the new rights."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await runtime.launch(run)
+            except LaunchError:
+                await asyncio.sleep(0.2)
+
+
+@pytest.mark.usefixtures("controllers")
+async def test_a_deleted_binding_ends_a_benchmark(cluster: real.RealCluster):
+    cluster.make_namespace("unbound")
+    cluster.give_rights("unbound")
+    async with opened(access_timeout=Timespan(1)) as runtime:
+        handle = await launched(runtime, a_run("any", tenant="unbound"))
+        cluster.take_rights("unbound")
+        exit_ = await soon(runtime.wait(handle), 60)
+        assert (exit_.reason, exit_.lost) == ("rights_lost", True)
+        assert 'cannot list resource "jobs"' in exit_.message
+        with pytest.raises(RuntimeRefused, match="may still run"):
+            await runtime.stop(handle, 0)
+        assert "kubectl -n unbound delete" in await runtime.remove(handle["job_id"], "unbound")
+
+
+@pytest.mark.usefixtures("controllers")
+async def test_a_deleted_namespace_ends_a_benchmark(cluster: real.RealCluster):
+    """What the server sees of it depends on the order in which objects and rights are deleted."""
+    cluster.make_namespace("deleted")
+    cluster.give_rights("deleted")
+    async with opened(access_timeout=Timespan(1)) as runtime:
+        handle = await launched(runtime, a_run("any", tenant="deleted"))
+        cluster.delete_namespace("deleted")
+        exit_ = await soon(runtime.wait(handle), 60)
+    assert exit_.lost
+    assert exit_.hint
+
+
+@pytest.mark.usefixtures("controllers")
+async def test_an_unreachable_node_ends_a_benchmark(cluster: real.RealCluster):
+    run = a_run("any")
+    async with opened(node_lost_timeout=Timespan(1)) as runtime:
+        handle = await soon(runtime.launch(run))
+        waiting = asyncio.create_task(runtime.wait(handle))
+        pod = await pod_of(cluster, run)
+        cluster.runs_on(pod, "lost-node")
+        cluster.taint(pod)
+        exit_ = await soon(waiting, 60)
+        assert (exit_.reason, exit_.lost) == ("node_lost", True)
+        await soon(runtime.stop(handle, 0))
+    cluster.forget_node("lost-node")
+    await until(lambda: not cluster.leftovers(job_id=run.spec.id), "the cluster gives the pod up", 120)
+
+
+async def test_an_unknown_namespace_says_so(cluster: real.RealCluster):
+    async with opened() as runtime:
+        with pytest.raises(LaunchError, match="the namespace 'nowhere' does not exist"):
+            await soon(runtime.launch(a_run("any", tenant="nowhere")))
