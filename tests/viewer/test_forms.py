@@ -1,0 +1,168 @@
+"""Forms that start, cancel, repeat, delete and pin jobs, over HTTP."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlencode
+
+import pytest
+
+from harness import Answer, Config, RunningServer
+from harness.server import API
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    config = Config(tmp_path_factory.mktemp("forms") / "config", local={"max_parallel": 500})
+    config.provider("sleep 600 # waits for the test's own events", "b", "c")
+    members = [{"id": name, "provider_id": "scripted"} for name in ("b", "c")]
+    config.write("collections/k.yaml", {"id": "k", "name": "K", "category": "x", "benchmarks": members})
+    with RunningServer(config.folder) as running:
+        yield running
+
+
+def post(server: RunningServer, path: str, fields: Mapping[str, str] | None = None) -> Answer:
+    origin = f"http://127.0.0.1:{server.port}"
+    headers = {"Origin": origin, "Host": origin.removeprefix("http://")}
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    return server.call("POST", path, urlencode(fields or {}).encode(), headers)
+
+
+def hidden(page: str, name: str) -> str:
+    (value,) = re.findall(rf'type="hidden" name="{name}" value="([^"]*)"', page)
+    return html.unescape(value)
+
+
+RUN = {"collection": "k", "model": "m", "url": "http://model.test/v1", "limit": "5", "do": "start"}
+
+
+def test_the_form_is_prefilled_by_its_address(server: RunningServer):
+    page = server.get("/ui/run?collection=k&model=m%3C1&limit=3")
+    assert '<input type="text" id="model" name="model" value="m&lt;1"' in page
+    assert '<option value="k">' in page
+    text = html.unescape(re.sub("<[^>]+>", "", page))
+    assert "eval-hub-server run --model-url '' --model-name 'm<1' --collection k --num-examples 3" in text
+    assert server.call("GET", "/ui/run?colour=red").status == 400
+
+
+def test_a_job_is_started_once_and_shown(server: RunningServer):
+    key = hidden(server.get("/ui/run?collection=k"), "key")
+    first, second = (post(server, "/ui/run", {**RUN, "key": key}) for _ in range(2))
+    assert first.status == 303, first
+    assert first.headers["location"] == second.headers["location"]
+    job = server.job(first.headers["location"].removeprefix("/ui/jobs/"))
+    assert job["name"] == "k \u00b7 m"
+    assert [each["parameters"] for each in job["collection"]["benchmarks"]] == [{"num_examples": 5}] * 2
+
+
+def test_one_benchmark_is_started_with_everything(server: RunningServer):
+    fields = {
+        "provider": "scripted",
+        "benchmark": "b",
+        "model": "m",
+        "url": "http://model.test/v1",
+        "parameters": '{"temperature": 0}',
+        "name": "mine",
+        "tags": "x, y",
+        "do": "start",
+    }
+    answer = post(server, "/ui/run", fields)
+    job = server.job(answer.headers["location"].removeprefix("/ui/jobs/"))
+    assert (job["name"], job["tags"]) == ("mine", ["x", "y"])
+    assert job["benchmarks"][0]["parameters"] == {"temperature": 0}
+
+
+def test_a_check_starts_nothing(server: RunningServer):
+    before = server.get(f"{API}/jobs")["total_count"]
+    answer = post(server, "/ui/run", {**RUN, "do": "check"})
+    assert answer.status == 200
+    assert "The request is valid" in answer.body
+    assert "2 benchmarks" in answer.body
+    assert server.get(f"{API}/jobs")["total_count"] == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"collection": "none"}, "none"),
+        ({"collection": ""}, "choose a collection"),
+        ({"limit": "many"}, "must be a number of samples"),
+        ({"parameters": "[1"}, "must be a JSON object"),
+        ({"model": ""}, "required"),
+        ({"url": "http://["}, "url"),
+        ({"collection": "", "provider": "scripted", "benchmark": "nope"}, "nope"),
+    ],
+)
+@pytest.mark.parametrize("do", ["start", "check"])
+def test_faults_are_shown_beside_the_fields(
+    server: RunningServer, changes: dict[str, str], fault: str, do: str
+):
+    answer = post(server, "/ui/run", {**RUN, **changes, "do": do})
+    assert answer.status == 400
+    assert fault in html.unescape(answer.body)
+    assert "would be refused" in answer.body or 'class="bad"' in answer.body
+
+
+@pytest.fixture
+def job(server: RunningServer) -> str:
+    return server.submit("b", name="a <b>job")
+
+
+@pytest.mark.parametrize("action", ["cancel", "delete", "rerun", "pin", "unpin"])
+def test_an_action_is_confirmed_on_a_page(server: RunningServer, job: str, action: str):
+    page = server.get(f"/ui/jobs/{job}/{action}")
+    assert f'<form method="post" action="/ui/jobs/{job}/{action}">' in page
+    assert "a &lt;b&gt;job" in page
+    assert server.job(job)["status"]["state"] in ("pending", "running")
+
+
+def test_a_job_is_cancelled_pinned_and_deleted(server: RunningServer, job: str):
+    assert post(server, f"/ui/jobs/{job}/pin").headers["location"] == f"/ui/jobs/{job}"
+    assert server.job(job)["resource"]["pinned"]
+    assert post(server, f"/ui/jobs/{job}/unpin").status == 303
+    assert not server.job(job)["resource"].get("pinned")
+    assert post(server, f"/ui/jobs/{job}/cancel").status == 303
+    assert server.job(job)["status"]["state"] == "cancelled"
+    assert post(server, f"/ui/jobs/{job}/delete").headers["location"] == "/ui/jobs"
+    assert server.call("GET", f"{API}/jobs/{job}").status == 404
+
+
+def test_a_job_is_repeated_once(server: RunningServer, job: str):
+    post(server, f"/ui/jobs/{job}/cancel")
+    key = hidden(server.get(f"/ui/jobs/{job}/rerun"), "key")
+    first, second = (post(server, f"/ui/jobs/{job}/rerun", {"only": "failed", "key": key}) for _ in range(2))
+    assert first.headers["location"] == second.headers["location"]
+    repeated = server.job(first.headers["location"].removeprefix("/ui/jobs/"))
+    assert repeated["resource"]["derived_from"] == job
+    assert post(server, f"/ui/jobs/{job}/rerun", {"only": "some"}).status == 400
+
+
+def test_what_cannot_be_done_is_an_error_page(server: RunningServer, job: str):
+    assert post(server, f"/ui/jobs/{job}/rerun", {"only": "all"}).status == 409
+    assert post(server, f"/ui/jobs/{job}/explode").status == 404
+    assert server.call("GET", f"/ui/jobs/{job}/explode").status == 404
+    missing = post(server, "/ui/jobs/none/cancel")
+    assert missing.status == 404
+    assert "<h1>Not Found</h1>" in missing.body
+
+
+def test_other_origins_change_nothing(server: RunningServer, job: str):
+    for path in (f"/ui/jobs/{job}/cancel", "/ui/run"):
+        headers = {"Origin": "http://localhost:1", "Content-Type": "application/x-www-form-urlencoded"}
+        assert server.call("POST", path, urlencode(RUN).encode(), headers).status == 403
+    assert server.job(job)["status"]["state"] in ("pending", "running")
+
+
+def test_read_only_pages_have_no_buttons(tmp_path_factory: pytest.TempPathFactory):
+    config = Config(tmp_path_factory.mktemp("read-only") / "config", viewer={"read_only": True})
+    config.provider("sleep 600 # waits for the test's own events", "b")
+    with RunningServer(config.folder) as server:
+        job = server.submit("b")
+        for page in (server.get("/ui/run"), server.get(f"/ui/jobs/{job}/cancel")):
+            assert "read-only" in page
+            assert '<button type="submit"' not in page
+        for path in (f"/ui/jobs/{job}/cancel", "/ui/run"):
+            assert post(server, path, RUN).status == 403
+        assert server.job(job)["status"]["state"] in ("pending", "running")
