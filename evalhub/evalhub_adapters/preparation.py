@@ -42,12 +42,17 @@ def prepare(run: Run, model: Model, environ: MutableMapping[str, str]) -> None:
         write_bundle(Path(model.secret.ca_file), bundle)
         environ.update({"SSL_CERT_FILE": str(bundle), "REQUESTS_CA_BUNDLE": str(bundle)})
     # The package datasets prefers folders of the working directory to the Hub.
-    data = environ.get("EVALHUB_TEST_DATA_DIR")
-    if data and Path(data).is_dir():
+    if data := test_data_directory(environ):
         os.chdir(data)
     if not is_offline(environ) and not is_hub_reachable(environ):
         say("the Hugging Face Hub cannot be reached: data sets are taken from the local cache only")
         environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
+
+
+def test_data_directory(environ: Mapping[str, str]) -> Path | None:
+    """The directory of the job's test data; None if it has none."""
+    data = environ.get("EVALHUB_TEST_DATA_DIR")
+    return Path(data) if data and Path(data).is_dir() else None
 
 
 def write_bundle(ca_file: Path, bundle: Path) -> None:

@@ -170,3 +170,25 @@ def test_sigterm_stops_it_with_its_finished_samples(framework: Framework, tmp_pa
         stopped_by_sigterm(job, model, "apples", 3, framework.variables)
     assert len(job.samples) == 2
     assert all(sample["metrics"] for sample in job.samples)
+
+
+def test_test_data_is_not_mixed_up_with_what_inspect_keeps(framework: Framework, tmp_path: Path) -> None:
+    """All runs have the caches of Hugging Face and Inspect in common."""
+
+    def first_question(data: Path) -> str:
+        variables = {**framework.variables, "EVALHUB_TEST_DATA_DIR": str(data)}
+        with CallbackServer() as callback, ModelServer() as model:
+            job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)
+            job.use(model.base, JUDGED, limit=1, judge_model=MODEL)
+            job.document["model"]["name"] = MODEL
+            with job.start(**variables) as process:
+                process.communicate(timeout=WAIT_S)
+        (sample,) = job.samples
+        return str(sample["input"])
+
+    for name in ("one", "two"):
+        write_xstest(tmp_path / name)
+    edited = tmp_path / "two" / "walledai" / "XSTest" / "test.jsonl"
+    edited.write_text(edited.read_text("utf-8").replace("kill", "end"), "utf-8")
+    assert "kill process" in first_question(tmp_path / "one")
+    assert "end process" in first_question(tmp_path / "two")

@@ -280,6 +280,33 @@ def test_a_rerun_sends_only_what_is_missing(server: RunningServer) -> None:
     assert answers.questions == 4 + 3
 
 
+def test_data_of_another_directory_or_edited_data_are_not_mixed_up(
+    framework: Framework, tmp_path: Path
+) -> None:
+    """All runs have the cache of Hugging Face in common."""
+
+    def first_question(data: Path) -> str:
+        variables = {**framework.variables, "EVALHUB_TEST_DATA_DIR": str(data)}
+        with CallbackServer() as callback, ModelServer() as model:
+            job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)
+            job.use(model.base, "gsm8k", num_fewshot=0, limit=1)
+            job.document["model"]["name"] = MODEL
+            with job.start(**variables) as process:
+                process.communicate(timeout=WAIT_S)
+        (sample,) = job.samples
+        return sample["input"][0]["content"]
+
+    for name in ("one", "two"):
+        write_gsm8k(tmp_path / name)
+    edited = tmp_path / "two" / "openai" / "gsm8k" / "main" / "test.jsonl"
+    text = edited.read_text("utf-8")
+    edited.write_text(text.replace("Ann", "Eve"), "utf-8")
+    assert "Ann" in first_question(tmp_path / "one")
+    assert "Eve" in first_question(tmp_path / "two")
+    edited.write_text(text.replace("Ann", "Ida"), "utf-8")
+    assert "Ida" in first_question(tmp_path / "two")
+
+
 def test_sigterm_stops_it(framework: Framework, tmp_path: Path) -> None:
     with CallbackServer() as callback, ModelServer() as model:
         job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)

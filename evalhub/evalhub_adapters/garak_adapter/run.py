@@ -25,6 +25,7 @@ from evalhub_adapters.garak_adapter.endpoint import Endpoint
 from evalhub_adapters.garak_adapter.parameters import Parameters
 from evalhub_adapters.garak_adapter.report import Report
 from evalhub_adapters.garak_adapter.selection import Selection, load_problem
+from evalhub_adapters.preparation import test_data_directory
 from evalhub_common.adapter.console import say
 from evalhub_common.adapter.errors import FrameworkMissing, NoResult
 from evalhub_common.adapter.json_values import JsonObject
@@ -59,6 +60,10 @@ class Scan:
         folder = self._run.artifacts or self._run.results
         folder.mkdir(parents=True, exist_ok=True)
         self._configure(folder)
+        if test_data_directory(self._run.environ):
+            from evalhub_adapters.data_folders import distinguish_folders  # loads a large package
+
+            distinguish_folders()
         probes = list(self._probes())
         if not probes:
             name, reason = next(iter(self._skipped.items()))

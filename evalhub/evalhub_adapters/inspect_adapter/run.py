@@ -13,6 +13,7 @@ import inspect_ai
 from inspect_ai import Task
 from inspect_ai.model import GenerateConfig
 
+from evalhub_adapters.data_folders import distinguish_folders
 from evalhub_adapters.inspect_adapter.interruption import Interruption
 from evalhub_adapters.inspect_adapter.names import ALIAS_PREFIX, short_name
 from evalhub_adapters.inspect_adapter.observer import LogReader, Observer
@@ -26,12 +27,13 @@ from evalhub_adapters.inspect_adapter.samples import finished_scores, unscored_n
 from evalhub_adapters.inspect_adapter.tasks import (
     DataSetLog,
     FoundTask,
+    cache_apart,
     create_task,
     find_task,
     ignored_parameters,
     stop_retrying,
 )
-from evalhub_adapters.preparation import is_offline
+from evalhub_adapters.preparation import is_offline, test_data_directory
 from evalhub_common.adapter.console import say
 from evalhub_common.adapter.errors import NoResult, UnexpectedError
 from evalhub_common.adapter.json_values import JsonObject, as_object
@@ -91,6 +93,9 @@ class Evaluation:
         """The tasks with their data sets, after checks of what they need."""
         if is_offline(os.environ):
             stop_retrying()
+        distinguish_folders()
+        if test_data_directory(self._run.environ):
+            cache_apart(self._run.address.directory / "data-sets")
         found = [find_task(name) for name in self._names]
         ignored = ignored_parameters(found, self._parameters)
         if ignored:

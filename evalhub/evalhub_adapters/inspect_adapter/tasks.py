@@ -126,6 +126,19 @@ class DataSetLog:
         return self._load(path, name, *args, **options)
 
 
+def cache_apart(directory: Path) -> None:
+    """Let Inspect keep its copies of data sets in ``directory`` instead of the user's cache, which names them after the Hub's."""
+
+    def cache_dir(subdir: str | None, create: bool = True) -> Path:
+        path = directory / (subdir or "")
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    module = importlib.import_module("inspect_ai.dataset._sources.hf")
+    if hasattr(module, "inspect_cache_dir"):
+        setattr(module, "inspect_cache_dir", cache_dir)  # noqa: B010  a private module has no types
+
+
 def stop_retrying() -> None:
     """Let packages report at once that data cannot be downloaded: without a network their retries take minutes."""
     for module, name in (

@@ -14,6 +14,7 @@ from lm_eval.api.task import Task
 from lm_eval.evaluator import simple_evaluate
 
 from evalhub_adapters import __version__
+from evalhub_adapters.data_folders import distinguish_folders
 from evalhub_adapters.lm_eval_adapter.calls import (
     Call,
     CallLog,
@@ -70,6 +71,7 @@ class Evaluation:
             BenchmarkFailed: with one sentence for the user, if the cause is known.
             JobClosed, EventRefused: from the events.
         """
+        distinguish_folders()
         found, names = find_tasks(self._task)
         configurations = found.configurations()
         self.data_sets[:] = data_set_names(configurations)

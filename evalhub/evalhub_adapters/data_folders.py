@@ -1,0 +1,43 @@
+"""Data sets in folders of the working directory, whose prepared copies the package datasets keeps in its cache.
+
+Imports that package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from datasets import load
+
+
+def distinguish_folders() -> None:
+    """Make the names of prepared copies depend on the content of their folders.
+
+    The package names them after the folder and the patterns of its files only: without this, a job would read the data of
+    another directory, or what a file had before it was edited.
+    """
+    factory = load.LocalDatasetModuleFactory
+    original = factory.get_module
+
+    def get_module(self: load.LocalDatasetModuleFactory) -> load.DatasetModule:
+        module = original(self)
+        text = f"{module.hash} {folder_digest(str(Path(self.path).resolve()))}"
+        return replace(module, hash=hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    factory.get_module = get_module
+
+
+@cache
+def folder_digest(folder: str) -> str:
+    """A digest of the names and contents of all files below an absolute path."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name!r} {content}\n".encode())
+    return digest.hexdigest()
