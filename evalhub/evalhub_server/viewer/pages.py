@@ -19,3 +19,8 @@ PAGES = (
     samples_page,
     trend_page,
 )
+from evalhub_server.viewer.sample_page import sample_page, sample_text
+from evalhub_server.viewer.samples_page import samples_page
+from evalhub_server.viewer.trend_page import trend_page
+
+PAGES = (trend_page, leaderboard_page, compare_page, jobs_page, sample_page, sample_text, samples_page)

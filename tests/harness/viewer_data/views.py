@@ -71,7 +71,7 @@ ADDRESSES = {
 }
 """By name. Braces hold the names of values, see :func:`url_of`."""
 
-NOT_PAGES = re.compile(r"/ui/assets/|/ui/login$|\{path:path\}")
+NOT_PAGES = re.compile(r"/ui/assets/|/sample/text$|/ui/login$|\{path:path\}")
 _PARAMETER = re.compile(r"\{[^}]+\}|(?<=/)\d+(?=/|$)")
 
 

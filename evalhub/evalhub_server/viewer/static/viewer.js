@@ -127,13 +127,33 @@ const KEYS = {
   j: () => move(1),
   k: () => move(-1),
   t: nextTheme,
-  "/": () => document.querySelector("[data-shortcut='/']")?.focus(),
+  n: () => follow("a[rel='next']"),
+  p: () => follow("a[rel='prev']"),
+  ArrowRight: () => follow("a[rel='next']"),
+  ArrowLeft: () => follow("a[rel='prev']"),
 };
+// Arrows scroll what has the focus; they turn pages only where nothing has it.
+const ONLY_ON_PAGE = ["ArrowRight", "ArrowLeft"];
+
+function follow(selector) {
+  const target = document.querySelector(selector);
+  if (!target) return announce("There is no such link on this page.");
+  if (target.matches("a, button")) target.click();
+  else target.focus();
+}
+
+// Any link, button or field of a page can have a key.
+function actionOf(key, focused) {
+  if (ONLY_ON_PAGE.includes(key) && focused !== document.body && focused.id !== "main") return undefined;
+  if (KEYS[key]) return KEYS[key];
+  const selector = `[data-shortcut="${CSS.escape(key)}"]`;
+  return document.querySelector(selector) ? () => follow(selector) : undefined;
+}
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
   if (event.target.closest("input, textarea, select, [contenteditable]")) return;
-  const action = KEYS[event.key];
+  const action = actionOf(event.key, event.target);
   if (!action) return;
   event.preventDefault();
   action();
@@ -142,4 +162,23 @@ document.addEventListener("keydown", (event) => {
 for (const button of document.querySelectorAll("[data-action='theme']")) {
   button.hidden = false;
   button.addEventListener("click", nextTheme);
+}
+
+// Copies of texts exactly as they are: what pages show has invisible characters replaced.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", () => copy(button.dataset.copy));
+}
+
+async function copy(url) {
+  try {
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error(String(answer.status));
+    const text = await answer.text();
+    await navigator.clipboard.writeText(text);
+    const invisible = [...text].filter((each) => /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(each) && !"\n\t".includes(each)).length;
+    announce(`Copied ${[...text].length} characters${invisible ? `, ${invisible} of them invisible` : ""}`);
+  } catch {
+    announce("The text could not be copied.");
+  }
 }
