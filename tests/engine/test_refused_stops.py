@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from engine.test_supervisor import NOW, QUICK, HandRuntime, World, handled
+from evalhub_common.backoff import Backoff
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import Exit
 from evalhub_server.engine.unstopped import not_stopped
@@ -59,6 +61,23 @@ async def test_an_exit_is_stored_although_the_stop_is_refused_and_the_stop_is_re
     assert world.runtime.stopped == []
     refusing(world).refuses = False
     await world.until(job, lambda _: world.runtime.stopped)
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_request_does_not_wait_for_the_next_retry(
+    world: World, refuses: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("evalhub_server.engine.supervisor.FAILING_S", 0.05)
+    monkeypatch.setattr("evalhub_server.engine.runtime_retry.RETRY", Backoff(first_s=3600, max_s=3600))
+    job = await world.submit()
+    await world.until(job, handled)
+    world.runtime.end(0, Exit(code=3))
+    done = await world.until(job, lambda job: job.state.terminal)
+    refusing(world).refuses = refuses
+    async with asyncio.timeout(10):
+        failures = await world.supervisor.stop_job(done)
+    assert [type(failure) for failure in failures] == ([RuntimeRefused] if refuses else [])
+    assert world.runtime.stopped == ([] if refuses else [0])
 
 
 async def test_a_deadline_is_stored_although_the_stop_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
@@ -56,6 +57,7 @@ class RetryingRuntime:
         self._runtime = runtime
         self._grace_s = grace_s
         self._grace_changed = asyncio.Event()
+        self._requested = asyncio.Event()
         self._log = log
         self._notify = notify
 
@@ -63,6 +65,10 @@ class RetryingRuntime:
         """Change the grace period; a stop in progress is restarted with the new one."""
         self._grace_s = grace_s
         self._grace_changed.set()
+
+    def retry_stop(self) -> None:
+        """Retry a stop that has failed without waiting longer."""
+        self._requested.set()
 
     async def wait(self, handle: Handle) -> Exit:
         """Wait until the workload exits."""
@@ -100,7 +106,9 @@ class RetryingRuntime:
             await self._failed("stop", error)
             if isinstance(error, RuntimeRefused) and (until_refused or refusals.exhausted(error)):
                 return error
-            await asyncio.sleep(next(delays))
+            self._requested.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._requested.wait(), next(delays))
 
     async def _failed(self, action: str, error: BaseException) -> None:
         name, kind = self._runtime.name, type(error).__name__

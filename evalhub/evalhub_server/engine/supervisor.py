@@ -72,7 +72,7 @@ class Supervisor:
     def runtime_failing(self) -> bool:
         """Whether a call of the runtime has failed and is being retried for any workload."""
         return any(
-            workload.runtime_failing
+            workload.runtime_error is not None
             for by_index in self._workloads.values()
             for workload in by_index.values()
         )
@@ -137,7 +137,7 @@ class Supervisor:
         until = time.monotonic() + self._settings.stop_grace + STOP_TIMEOUT_S
         while late and (left_s := until - time.monotonic()) > 0:
             _, late = await asyncio.wait(late, timeout=min(left_s, FAILING_S))
-            if late and all(stops[task].runtime_failing for task in late):
+            if late and all(stops[task].runtime_error is not None for task in late):
                 break  # more time would not help the client
         return [
             workload.runtime_error for task, workload in stops.items() if task in late or workload.given_up

@@ -1,10 +1,11 @@
-"""Responses about a job whose workloads could not be stopped, or whose objects could not be removed."""
+"""Outcome of stops and removals that fail: responses to clients, and the exit of the workload."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.record import Exit
 from evalhub_server.errors import ApiError, RuntimeRefused, RuntimeUnavailable
 
 Failures = Sequence[BaseException | None]
@@ -41,3 +42,8 @@ def left_running(errors: Sequence[RuntimeRefused]) -> str:
     """What a deleted job may have left; empty if all its workloads are stopped."""
     texts = "; ".join(dict.fromkeys(str(error) for error in errors))
     return f"Workloads of the job may still run: {texts}." if texts else ""
+
+
+def exit_of_refused(error: RuntimeRefused) -> Exit:
+    """The exit of a workload that the runtime is refused to stop: the server watches it no longer."""
+    return Exit(lost=True, reason=error.reason, message=str(error))

@@ -20,6 +20,7 @@ from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.runtime_retry import RETRY, Refusals, RetryingRuntime
+from evalhub_server.engine.unstopped import exit_of_refused
 from evalhub_server.engine.workload_store import WorkloadStore
 from evalhub_server.errors import LaunchError, NotFound, RuntimeRefused, RuntimeUnavailable, StorageError
 from evalhub_server.models.common import State
@@ -91,17 +92,13 @@ class Workload:
         """
         if not self.stopping:
             self.runtime_error = None  # what failed before says nothing about the stop
+            self._retrying.retry_stop()
         self.stopping = True
         if grace_s is not None:
             self._retrying.set_grace(grace_s)
         self._wake.set()
         assert self.task is not None  # noqa: S101  the supervisor sets it before it returns to the event loop
         return self.task
-
-    @property
-    def runtime_failing(self) -> bool:
-        """Whether the last call of the runtime failed and is retried."""
-        return self.runtime_error is not None
 
     @property
     def _benchmark_is_terminal(self) -> bool:
@@ -181,7 +178,7 @@ class Workload:
             self.gone.set()
             await self._stored.persist(
                 lambda job: self._with_samples(
-                    transitions.exited(job, index, Exit(lost=True), "", self._clock())
+                    transitions.exited(job, index, Exit(lost=True), None, self._clock())
                 )
             )
             return False
@@ -274,7 +271,7 @@ class Workload:
                 await self._until(lambda: self.stopping or self._benchmark_is_terminal, timeout_s=grace_s)
             # Also processes that an ended adapter left behind. The exit does not wait for what is refused.
             refused = await self._stop(handle, until_refused=stop is not True)
-            exit_ = await waiting if refused is None or waiting.done() else _exit_of(refused)
+            exit_ = await waiting if refused is None or waiting.done() else exit_of_refused(refused)
         finally:
             waiting.cancel()
             notices.cancel()
@@ -350,8 +347,3 @@ class Workload:
             self.given_up = True
             self._log.error("Workload not stopped; it may still run", error=str(refused), handle=handle)
         return refused
-
-
-def _exit_of(refused: RuntimeRefused) -> Exit:
-    """The exit of a workload that is stopped as far as the server can tell."""
-    return Exit(lost=True, reason=refused.reason, message=str(refused))
