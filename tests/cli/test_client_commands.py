@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -553,6 +553,17 @@ class TestWithoutAServer:
         wait_until(lambda: state() == "completed", "the end of the job")
         assert command(env, "jobs").returncode == 0
         assert processes_with(str(data_dir)) == []
+
+    @pytest.mark.slow
+    def test_commands_that_start_at_once_share_one_server(self, env: dict[str, str], tmp_path: Path):
+        (tmp_path / "go").touch()
+        with ExitStack() as stack:
+            running = [stack.enter_context(started(env, "run", *SLOW)) for _ in range(3)]
+            ended = [(process.communicate(timeout=90)[1], process.returncode) for process in running]
+        assert [status for _, status in ended] == [0, 0, 0], ended
+        listed = json.loads(command(env, "jobs", "--json").stdout)
+        assert [job["status"]["state"] for job in listed["items"]] == ["completed"] * 3
+        assert processes_with(str(tmp_path / ".local" / "share" / "evalhub")) == []
 
     def test_a_server_that_cannot_start_exits_with_69_and_the_reason(
         self, env: dict[str, str], tmp_path: Path

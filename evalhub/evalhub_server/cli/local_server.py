@@ -28,6 +28,7 @@ from evalhub_server.settings import ENVIRONMENT, bundled_config_dir
 
 ADDRESS_FILE = "temporary-server.json"
 LOCK_FILE = "temporary-server.lock"
+START_FILE = "temporary-server.start"
 LOG_FILE = "temporary-server.log"
 START_S = 60.0
 STOP_S = 30.0
@@ -67,7 +68,8 @@ def local_server(data_dir: Path, say: Callable[[str], None]) -> Generator[str, N
     except (StartupError, UnsafePath, OSError) as error:
         raise ClientError(f"no server can be started on {data_dir}: {error} {_ADVICE}") from None
     try:
-        address = _running(data_dir) or _start(data_dir, say)
+        with _alone(data_dir):
+            address = _running(data_dir) or _start(data_dir, say)
         try:
             yield address.url
         finally:
@@ -88,6 +90,19 @@ def _lock(data_dir: Path) -> int:
     fd = open_private(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT)
     fcntl.flock(fd, fcntl.LOCK_SH)
     return fd
+
+
+@contextlib.contextmanager
+def _alone(data_dir: Path) -> Generator[None, None, None]:
+    """One command at a time: of several that find no server, the first starts one and the others use it."""
+    import fcntl
+
+    fd = open_private(data_dir / START_FILE, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _is_last(lock: int) -> bool:
@@ -152,11 +167,6 @@ def _start(data_dir: Path, say: Callable[[str], None]) -> _Address:
     else:
         process.terminate()
         raise ClientError(f"the server does not answer after {START_S:.0f} s; see {log_path}.")
-    # Another command may have started one at the same time.
-    for _ in range(int(PROBE_S / POLL_S)):
-        if address := _running(data_dir):
-            return address
-        time.sleep(POLL_S)
     lines = log_path.read_text("utf-8", "replace").splitlines()
     raise ClientError(f"no server can be started: {lines[-1] if lines else 'see ' + str(log_path)} {_ADVICE}")
 
