@@ -34,7 +34,7 @@ async def main(action: str, jobs_dir: str, argument: str) -> None:
         await asyncio.to_thread(sys.stdout.flush)
         os.setuid(65534)
     if action.startswith("stop"):
-        await runtime.stop(msgspec.json.decode(argument), 5 if action == "stop" else 0.5)
+        await runtime.stop(msgspec.json.decode(argument), 0.5)
         print("stopped", flush=True)
         return
     if action == "crash":
