@@ -7,6 +7,7 @@ from evalhub_server.viewer.job_actions import JOB_ACTIONS
 from evalhub_server.viewer.jobs_page import jobs_page
 from evalhub_server.viewer.leaderboard_page import leaderboard_page
 from evalhub_server.viewer.run_page import RUN_ROUTES
+from evalhub_server.viewer.sample_page import sample_page, sample_text
 from evalhub_server.viewer.samples_page import samples_page
 from evalhub_server.viewer.trend_page import trend_page
 
@@ -16,11 +17,8 @@ PAGES = (
     jobs_page,
     leaderboard_page,
     *RUN_ROUTES,
+    sample_page,
+    sample_text,
     samples_page,
     trend_page,
 )
-from evalhub_server.viewer.sample_page import sample_page, sample_text
-from evalhub_server.viewer.samples_page import samples_page
-from evalhub_server.viewer.trend_page import trend_page
-
-PAGES = (trend_page, leaderboard_page, compare_page, jobs_page, sample_page, sample_text, samples_page)
