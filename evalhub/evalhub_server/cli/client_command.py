@@ -69,20 +69,17 @@ def report(text: str) -> None:
     sys.stderr.write(f"eval-hub-server: {' '.join(text.split())}\n")
 
 
+server_option = click.option(
+    "--server",
+    metavar="URL",
+    show_default="EVALHUB_BASE_URL, else the one on this computer",
+    help="Address of the server.",
+)
+
+
 def client_options(function: F) -> F:
     """``--server`` and ``--json``, passed as ``server`` and ``as_json``."""
-    options = (
-        click.option(
-            "--server",
-            metavar="URL",
-            show_default="EVALHUB_BASE_URL, else the one on this computer",
-            help="Address of the server.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return server_option(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function))
 
 
 interrupt_option = click.option(

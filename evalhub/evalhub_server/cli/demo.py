@@ -38,6 +38,7 @@ class DemoOptions(msgspec.Struct, kw_only=True, frozen=True):
     num_examples: int | None = None
     timeout_s: float = 3600
     as_json: bool = False
+    keeps: bool = False
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -78,8 +79,20 @@ async def _run(options: DemoOptions, model_url: str, model_name: str) -> int:
             job = await _follow(client, job, progress, stopped, options.timeout_s)
         except ClientError as error:
             raise StartupError(f"the demo job was refused: {error}") from None
+        if options.keeps and not stopped.is_set():
+            await _keep(server, job, progress, stopped)
     progress.show(f"Logs and per-sample records are in {jobs_dir}")
     return _conclude(job, progress, options)
+
+
+async def _keep(server: Server, job: Job, progress: Progress, stopped: asyncio.Event) -> None:
+    """Show the job in a browser until a stop signal."""
+    from evalhub_server.cli.browser import open_in_browser
+
+    url = f"{server.url}/ui/jobs/{job['resource']['id']}"
+    await asyncio.to_thread(open_in_browser, url)
+    progress.show(f"The results are at {url} (Ctrl-C to stop)")
+    await stopped.wait()
 
 
 @contextlib.asynccontextmanager

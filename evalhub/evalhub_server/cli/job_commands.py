@@ -1,4 +1,4 @@
-"""Commands about jobs: ``jobs``, ``show``, ``logs``, ``samples``, ``rerun``, ``cancel`` and ``export``."""
+"""Commands about jobs: ``jobs``, ``show``, ``logs``, ``samples``, ``rerun``, ``cancel`` and ``export``; and ``ui``, which opens their pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from evalhub_server.cli.client_command import ClientCommand, client_options, interrupt_option
+from evalhub_server.cli.client_command import ClientCommand, client_options, interrupt_option, server_option
 
 _STATES = ("pending", "running", "completed", "failed", "cancelled", "partially_failed")
 _FORMATS = ("csv", "json", "parquet", "md", "latex")
@@ -60,6 +60,19 @@ def jobs_command(
     if count_by is not None:
         return count_jobs(server, count_by, filters, as_json=as_json)
     return list_jobs(server, limit, filters, as_json=as_json)
+
+
+@click.command("ui", cls=ClientCommand)
+@click.option("--print", "only_print", is_flag=True, help="Print the address instead of opening a browser.")
+@server_option
+def ui_command(*, server: str | None, only_print: bool) -> int:
+    """Open the pages of a server in a browser.
+
+    With EVALHUB_TOKEN, the address logs in one browser within a minute. Without a display, it is printed.
+    """
+    from evalhub_server.cli.browser import open_pages
+
+    return open_pages(server, only_print=only_print)
 
 
 @click.command("show", cls=ClientCommand)
@@ -245,6 +258,7 @@ def export_command(
 
 
 COMMANDS = (
+    ui_command,
     jobs_command,
     show_command,
     logs_command,

@@ -92,13 +92,14 @@ def cli(context: click.Context, **_options: Any) -> int:
 
 @cli.command("serve", cls=Command)
 @server_options
+@click.option("--open", "opens", is_flag=True, help="Open the pages in a browser.")
 @click.pass_context
-def serve_command(context: click.Context, **_options: Any) -> int:
+def serve_command(context: click.Context, *, opens: bool, **_options: Any) -> int:
     """Serve the REST API (the default command).
 
     Runs until SIGINT or SIGTERM. "eval-hub-server --help" lists the environment variables.
     """
-    return _serve(context)
+    return _serve(context, opens=opens)
 
 
 @cli.command("check", cls=Command)
@@ -167,6 +168,9 @@ def init_command(*, directory: Path) -> int:
     metavar="SECONDS",
     help="Cancel the job after this time.",
 )
+@click.option(
+    "--keep", "keeps", is_flag=True, help="Open the results in a browser, and keep the server until Ctrl-C."
+)
 @json_option("Print only the final job resource, as JSON.")
 def demo_command(**options: Any) -> int:
     """Run a small evaluation and print its results.
@@ -200,14 +204,14 @@ for _command in (
     cli.add_command(_command)
 
 
-def _serve(context: click.Context) -> int:
+def _serve(context: click.Context, *, opens: bool = False) -> int:
     from evalhub_server.cli.signals import exit_on_signals
 
     exit_on_signals()
     _import_structlog()
     from evalhub_server.cli.serve import serve
 
-    return serve(**server_flags(context))
+    return serve(opens=opens, **server_flags(context))
 
 
 def _import_structlog() -> None:

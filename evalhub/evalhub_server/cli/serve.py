@@ -28,8 +28,8 @@ MACOS_OPEN_FILES = 10_240
 """OPEN_MAX of macOS, which refuses more, whatever the hard limit is."""
 
 
-def serve(**flags: Unpack[ServerFlags]) -> int:
-    """Serve the API; returns 0 after SIGINT or SIGTERM. Raises :class:`StartupError`."""
+def serve(*, opens: bool = False, **flags: Unpack[ServerFlags]) -> int:
+    """Serve the API; returns 0 after SIGINT or SIGTERM. ``opens``: open the pages in a browser. Raises :class:`StartupError`."""
     termination_file = os.environ.get("TERMINATION_FILE", "")
     notifier = Notifier.from_environment()
     try:
@@ -40,7 +40,8 @@ def serve(**flags: Unpack[ServerFlags]) -> int:
         configure_logs(settings.log_level, secrets=settings.secrets.values, log_format=settings.log_format)
         raise_descriptor_limit()
         try:
-            run_async(_serve_until_signal(Server(settings, plugins, inherited=inherited), notifier))
+            server = Server(settings, plugins, inherited=inherited)
+            run_async(_serve_until_signal(server, notifier, opens=opens))
         except EvalHubError as error:
             raise StartupError(settings.secrets.redact(str(error))) from None
         finally:
@@ -62,17 +63,19 @@ def _write_termination_message(text: str, file: Path) -> None:
 def _banner(server: Server) -> str:
     data_dir = server.settings.data_dir
     data = escaped(str(data_dir)) if data_dir else "none"
+    pages = f"  Pages           {server.url}/ui\n" if server.pages_url else ""
     if not server.durable:
         data += " (everything is lost at exit; --data-dir DIR keeps it)"
     return (
         f"\nEvalHub Server {__version__}\n"
         f"  URL             {server.url} (API documentation: {server.url}/docs)\n"
+        f"{pages}"
         f"  Data directory  {data}\n"
         "  Ctrl-C to stop\n"
     )
 
 
-async def _serve_until_signal(server: Server, notifier: Notifier) -> None:
+async def _serve_until_signal(server: Server, notifier: Notifier, *, opens: bool) -> None:
     def stop() -> None:
         notifier.stopping()
         server.stop()
@@ -82,7 +85,15 @@ async def _serve_until_signal(server: Server, notifier: Notifier) -> None:
         gc.freeze()  # start-up objects live as long as the process: no collection needs to scan them
         if is_console(server.settings.log_format, sys.stderr):
             write_text(_banner(server))
-        await server.serve(lambda: notifier.ready(server.url))
+
+        def started() -> None:
+            notifier.ready(server.url)
+            if opens and server.pages_url:
+                from evalhub_server.cli.browser import open_in_browser
+
+                asyncio.get_running_loop().run_in_executor(None, open_in_browser, server.pages_url)
+
+        await server.serve(started)
 
 
 def raise_descriptor_limit() -> None:

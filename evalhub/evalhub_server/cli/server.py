@@ -63,6 +63,7 @@ from evalhub_server.web.access_policy import commands_allowed, credentials_of
 from evalhub_server.web.app import make_app
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.metrics import HttpMetrics, Metrics
+from evalhub_server.web.pages import Pages
 from evalhub_server.web.uvicorn_server import HttpServer
 
 T = TypeVar("T")
@@ -123,6 +124,7 @@ class Server:
         self._supervisor: Supervisor | None = None
         self._socket: socket.socket | None = None
         self._lost: StorageLost | None = None
+        self._pages: Pages | None = None
         self.state = ServerState()
 
     async def __aenter__(self) -> Self:
@@ -164,6 +166,11 @@ class Server:
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
 
+    @property
+    def pages_url(self) -> str:
+        """The address of the pages for a browser on this computer, which it may log in; empty without pages."""
+        return self.url + self._pages.entry() if self._pages is not None else ""
+
     def _storage_lost(self, error: StorageLost) -> None:
         self._lost = error
         self.state.set_data_directory_lost()
@@ -186,6 +193,7 @@ class Server:
         engine = await self._open_engine(selected, telemetry)
         metrics = self._metrics(engine, selected, port)
         viewer = viewer_parts(settings, engine.credentials)
+        self._pages = viewer.pages
         app = make_app(
             settings,
             engine.jobs,

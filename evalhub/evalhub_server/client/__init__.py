@@ -74,6 +74,7 @@ class Client(Results):
         transport = Transport(url, token, tenant, timeout_s)
         super().__init__(transport)
         self.url = transport.url
+        self._has_token = token is not None
         self.jobs = Jobs(transport)
         self.samples = Samples(transport)
         self.baselines = Baselines(transport)
@@ -89,6 +90,16 @@ class Client(Results):
             token=environ.get("EVALHUB_TOKEN", "").strip() or None,
             tenant=environ.get("EVALHUB_TENANT", "").strip() or None,
         )
+
+    def pages_url(self) -> str:
+        """The address of the server's pages for a browser. With a token, it logs in one browser within a minute.
+
+        Raises :class:`Unsupported` if the server has no pages.
+        """
+        if self._has_token:
+            return self.url + decode(self._transport.request("POST", "/ui/links").body)["path"]
+        self._transport.request("GET", "/ui/jobs.json", {"size": 50})
+        return f"{self.url}/ui/jobs"
 
     def is_healthy(self) -> bool:
         """Whether an EvalHub server answers."""

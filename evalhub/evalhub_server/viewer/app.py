@@ -17,7 +17,7 @@ from evalhub_server.errors import ApiError, SampleStoreUnavailable
 from evalhub_server.settings import Settings
 from evalhub_server.viewer.assets import asset_file
 from evalhub_server.viewer.forms import check_form_origin
-from evalhub_server.viewer.login_page import LOGIN, LOGIN_ROUTES
+from evalhub_server.viewer.login_page import LOGIN, LOGIN_ROUTES, entry
 from evalhub_server.viewer.page import API_OF_PAGES, SUFFIXES, error_page, redirect
 from evalhub_server.viewer.page_query import with_query
 from evalhub_server.viewer.pages import PAGES
@@ -47,6 +47,9 @@ class Viewer:
         config.route_handlers += [home, viewer_router]
         config.state["viewer"] = self
         return config
+
+    def entry(self) -> str:
+        return entry(self.sessions)
 
     def own(self, path: str) -> bool:
         return path in ("/", "/ui") or path.startswith("/ui/")

@@ -67,12 +67,15 @@ async def log_out(request: ApiRequest) -> RawResponse:
 
 @post("/links", status_code=201, include_in_schema=False)
 async def login_link(request: ApiRequest) -> RawResponse:
-    """A link that logs in one browser, for a client with the token: its ``path``."""
-    sessions = _sessions(request)
-    if not request.has_field(b"authorization") or sessions is None:
+    """A link that logs in one browser, for a client with the token: its ``path`` without the prefix of a proxy."""
+    if not request.has_field(b"authorization"):
         raise request_problems.unauthorized()
-    path = f"{url_prefix(request.scope)}{LOGIN}?once={sessions.new_link()}"
-    return json_response(encode({"path": path, "valid_s": LINK_S}), 201, NO_STORE)
+    return json_response(encode({"path": entry(_sessions(request)), "valid_s": LINK_S}), 201, NO_STORE)
+
+
+def entry(sessions: Sessions | None) -> str:
+    """The path that opens the pages in a browser: with a login, one that logs in a browser once."""
+    return "/ui/jobs" if sessions is None else f"{LOGIN}?once={sessions.new_link()}"
 
 
 LOGIN_ROUTES = (login_page, log_in, log_out, login_link)

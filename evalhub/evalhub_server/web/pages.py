@@ -15,6 +15,10 @@ from evalhub_server.web.responses import RawResponse
 class Pages(Protocol):
     """Pages below a path of the server: their login, and the pages of refused requests."""
 
+    def entry(self) -> str:
+        """The path that opens the pages in a browser; it may log in one browser, once."""
+        ...
+
     def own(self, path: str) -> bool:
         """Whether the page at a path belongs to them."""
         ...
