@@ -75,8 +75,8 @@ def test_the_cookie_opens_the_pages_and_nothing_else(server: RunningServer):
     assert server.call("GET", f"/ui{API}/jobs", headers=cookie).body["total_count"] == 0
     assert server.call("GET", f"{API}/jobs", headers=cookie).status == 401
     body = {"name": "n", "benchmarks": []}
-    assert server.call("POST", f"/ui{API}/jobs", body, headers=cookie).status == 405
-    assert server.call("DELETE", f"/ui{API}/jobs/x", headers=cookie).status == 405
+    assert server.call("POST", f"/ui{API}/jobs", body, headers=cookie).status == 404
+    assert server.call("DELETE", f"/ui{API}/jobs/x", headers=cookie).status == 404
 
 
 def test_requests_of_scripts_get_an_error_instead_of_the_login(server: RunningServer):
