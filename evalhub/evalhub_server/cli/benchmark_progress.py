@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from evalhub_server.cli.remaining_time import RemainingTime
 from evalhub_server.cli.tables import duration, number
 from evalhub_server.client.resources import BenchmarkStatus, Progress
+from evalhub_server.domain.remaining_time import RemainingTime
 
 STEPS = 10
 """Lines about the progress of one benchmark, where there is no table."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from evalhub_server.domain.outbox import PendingExport, with_pending_exports
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.engine.change_feed import ChangeFeed
+from evalhub_server.engine.progress_rates import ProgressRates
 from evalhub_server.engine.write_buffer import BufferedChange, WriteBuffer
 from evalhub_server.errors import StorageError
 from evalhub_server.plugins.hookspecs import JobChanged
@@ -21,7 +22,7 @@ class JobStore:
     """Reads and writes jobs; calls its listeners after every committed change, synchronously and in commit order.
 
     The exports that a change requires are written to the outbox with the change, so that none is lost when the server dies.
-    ``feed`` gets every change before the listeners.
+    ``feed`` and ``rates`` get every change before the listeners.
     """
 
     def __init__(self, storage: Storage, pending_exports: PendingExports | None = None) -> None:
@@ -29,6 +30,7 @@ class JobStore:
         self._pending_exports = pending_exports
         self._listeners: list[Listener] = []
         self.feed = ChangeFeed()
+        self.rates = ProgressRates()
         self._buffer = WriteBuffer(
             lambda each: self._update(each.job_id, each.tenant, each.change, with_exports=each.with_exports)
         )
@@ -129,5 +131,6 @@ class JobStore:
     def _announce(self, before: JobRecord | None, after: JobRecord | None) -> None:
         change = JobChanged(before=before, after=after)
         self.feed.publish(change)
+        self.rates.changed(change)
         for listener in self._listeners:
             listener(change)

@@ -84,6 +84,7 @@ class JobService:
         self._clock = clock
         self.exports = exports
         self.facets = JobFacets(store)
+        self.rates = store.rates
         self.samples = samples
         self.log_hub = LogHub(runtime, store)
         self._creator = JobCreator(
@@ -111,13 +112,8 @@ class JobService:
     async def lineage(self, job: JobRecord, identity: Identity) -> Sequence[JobRecord]:
         """The jobs of a chain of reruns, oldest first: the first one, and the newest of the others."""
         first = lineage_id(job)
-        reruns = await self.list(
-            JobQuery(
-                tenant=identity.scope,
-                labels={"lineage": Terms(values=(first,))},
-                limit=MAX_LINEAGE,
-            )
-        )
+        labels = {"lineage": Terms(values=(first,))}
+        reruns = await self.list(JobQuery(tenant=identity.scope, labels=labels, limit=MAX_LINEAGE))
         try:
             jobs = [await self._store.get(first, identity.scope), *reversed(reruns.items)]
         except NotFound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalhub_server.cli.remaining_time import RemainingTime
+from evalhub_server.domain.remaining_time import RemainingTime
 
 
 def test_the_estimate_uses_the_rate_of_the_last_minute():
@@ -10,7 +10,9 @@ def test_the_estimate_uses_the_rate_of_the_last_minute():
     assert remaining.estimate_s(0, 100) is None
     remaining.report(0, 0)
     assert remaining.estimate_s(0, 100) is None
+    assert remaining.rate_per_s is None
     remaining.report(10, 10)
+    assert remaining.rate_per_s == 1
     assert remaining.estimate_s(10, 100) == 90
     assert remaining.estimate_s(40, 100) == 60
     for now in range(20, 160, 10):

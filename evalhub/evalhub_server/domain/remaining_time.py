@@ -23,12 +23,18 @@ class RemainingTime:
         while len(self._reports) > 2 and self._reports[1][0] < now_s - WINDOW_S:
             self._reports.popleft()
 
-    def estimate_s(self, now_s: float, total: float) -> float | None:
-        """The estimate; None before two different reports."""
+    @property
+    def rate_per_s(self) -> float | None:
+        """Units done per second; None before two different reports."""
         if len(self._reports) < 2:
             return None
         (first_s, first), (last_s, last) = self._reports[0], self._reports[-1]
-        if last_s <= first_s:
+        return None if last_s <= first_s else (last - first) / (last_s - first_s)
+
+    def estimate_s(self, now_s: float, total: float) -> float | None:
+        """The estimate; None before two different reports."""
+        rate = self.rate_per_s
+        if rate is None:
             return None
-        left_s = (total - last) * (last_s - first_s) / (last - first) - (now_s - last_s)
-        return max(left_s, 0.0)
+        last_s, last = self._reports[-1]
+        return max((total - last) / rate - (now_s - last_s), 0.0)
