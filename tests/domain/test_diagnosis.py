@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from evalhub_server.domain.diagnosis import LOG_TAIL_CHARACTERS, deadline_message, exit_message, with_log_tail
+from evalhub_server.domain.diagnosis import (
+    LOG_TAIL_CHARACTERS,
+    deadline_message,
+    exit_message,
+    with_log_tail,
+    without_log_tail,
+)
 from evalhub_server.domain.record import Exit, RefusedEvent
 
 
@@ -114,3 +120,8 @@ def test_a_refused_event_that_is_no_result_leaves_the_explanation() -> None:
 def test_a_refused_result_is_part_of_a_missed_deadline() -> None:
     text = deadline_message("run", 5, "", NAN).message
     assert "was stopped. It reported a result that was refused: metrics.acc is NaN. If it needs" in text
+
+
+def test_the_message_can_be_shown_without_the_log() -> None:
+    assert without_log_tail(with_log_tail("It failed.", "one\ntwo")) == "It failed."
+    assert without_log_tail("It failed.") == "It failed."

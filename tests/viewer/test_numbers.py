@@ -224,3 +224,28 @@ def test_no_number_is_empty_or_nan(value: float | None, places: int):
         assert text
         assert not {"nan", "inf", "None"} & set(text.replace("−", "").split())
         assert "-" not in text.replace(str(MISSING), "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (10, "less than a minute"),
+        (250, "about 4 min"),
+        (3540, "about 59 min"),
+        (3600, "about 1 h"),
+        (7750, "about 2 h 10 min"),
+        (7150, "about 2 h"),
+        (None, MISSING),
+        (math.inf, MISSING),
+    ],
+)
+def test_estimates_are_rounded(seconds: float | None, text: str):
+    assert numbers.about(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(732, "732"), (1200.0, "1,200"), (4.25, "4.2"), (0.0312, "0.031"), (123.4, "123"), (None, MISSING)],
+)
+def test_amounts_are_whole_where_they_can_be(value: float | None, text: str):
+    assert numbers.amount(value) == text

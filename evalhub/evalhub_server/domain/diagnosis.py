@@ -17,6 +17,7 @@ from evalhub_server.models.common import Message
 LOG_TAIL_LINES = 10
 LOG_TAIL_CHARACTERS = 2000
 
+_QUOTATION = " Last log lines:\n"
 _NO_RESULT = re.compile(" (without reporting|before it reported) a result$")
 
 
@@ -141,4 +142,9 @@ def with_log_tail(text: str, log_tail: str | None) -> str:
     if len(tail) > LOG_TAIL_CHARACTERS:
         tail = "…" + tail[-LOG_TAIL_CHARACTERS:]
     text = plain_text(text)
-    return f"{text} Last log lines:\n{tail}" if tail else f"{text} The log is empty."
+    return f"{text}{_QUOTATION}{tail}" if tail else f"{text} The log is empty."
+
+
+def without_log_tail(text: str) -> str:
+    """The message without the last lines of the log, for where the log is shown beside it."""
+    return text.partition(_QUOTATION)[0]

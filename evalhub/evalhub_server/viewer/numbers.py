@@ -129,6 +129,28 @@ def duration(seconds: float | None) -> str:
     return f"{hours // 24:,} d {hours % 24:02} h"
 
 
+def about(seconds: float | None) -> str:
+    """An estimated duration, rounded: ``less than a minute``, ``about 4 min``, ``about 2 h 10 min``."""
+    if seconds is None or not math.isfinite(seconds):
+        return MISSING
+    minutes = round(seconds / _MINUTE)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < _HOUR // _MINUTE:
+        return f"about {minutes} min"
+    tens = round(minutes, -1)
+    return f"about {count(tens // 60)} h" + (f" {tens % 60:02} min" if tens % 60 else "")
+
+
+def amount(value: float | None) -> str:
+    """A number of units that need not be whole: ``732``, ``4.2``, ``0.031``."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == int(value) or abs(value) >= 100:
+        return count(round(value))
+    return score(value, 1 if abs(value) >= 1 else 3)
+
+
 def size(size_bytes: int | None) -> str:
     """A size in binary units: ``512 B``, ``1.5 KiB``, ``29 MiB``."""
     if size_bytes is None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
@@ -109,6 +110,10 @@ class Site(Struct, frozen=True):
     def api(self, path: str) -> str:
         """A path of the API for a download or the script of a page: GET only, with the login of the pages."""
         return f"{self.prefix}/ui{path}"
+
+    def link(self, path: str, *pairs: tuple[str, str]) -> str:
+        """The URL of a path with a query."""
+        return f"{self.prefix}{path}?{urlencode(pairs, errors='replace')}"
 
     def asset(self, name: str) -> str:
         return self.prefix + asset_path(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evalhub_server.viewer.compare_page import compare_page
 from evalhub_server.viewer.job_actions import JOB_ACTIONS
+from evalhub_server.viewer.job_page import benchmark_page, job_page
 from evalhub_server.viewer.jobs_page import jobs_page
 from evalhub_server.viewer.leaderboard_page import leaderboard_page
 from evalhub_server.viewer.run_page import RUN_ROUTES
@@ -14,6 +15,10 @@ from evalhub_server.viewer.trend_page import trend_page
 PAGES = (
     compare_page,
     *JOB_ACTIONS,
+    benchmark_page,
+    compare_page,
+    *JOB_ACTIONS,
+    job_page,
     jobs_page,
     leaderboard_page,
     *RUN_ROUTES,

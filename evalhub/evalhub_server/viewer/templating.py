@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from evalhub_server.viewer import compare_words, numbers
-from evalhub_server.viewer.text import cell, detail, visible
+from evalhub_server.viewer.text import as_text, cell, detail, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 FILTERS: tuple[Callable[..., str], ...] = (
+    as_text,
     cell,
     compare_words.confidence,
     compare_words.difference,
@@ -25,11 +26,14 @@ FILTERS: tuple[Callable[..., str], ...] = (
     compare_words.verdict_class,
     compare_words.verdict_word,
     detail,
+    numbers.about,
+    numbers.amount,
     numbers.count,
     numbers.counted,
     numbers.delta,
     numbers.duration,
     numbers.moment,
+    numbers.sample_counts,
     numbers.score,
     numbers.score_with_interval,
     numbers.share,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
 from markupsafe import Markup, escape
 
 from evalhub_server.viewer.invisible import (
@@ -53,6 +54,11 @@ def detail(text: str, limit: int = DETAIL_CHARACTERS) -> Markup:
     Tabs and line feeds are kept: show it with ``white-space: pre-wrap``.
     """
     return _isolated(neutralised(text, limit), len(text) - limit)
+
+
+def as_text(value: object) -> str:
+    """A JSON value as text: a text as it is, everything else encoded."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def visible(text: str, limit: int = CELL_CHARACTERS) -> str:

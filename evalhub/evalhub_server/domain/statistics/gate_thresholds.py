@@ -67,10 +67,10 @@ def threshold_row(name: str, entry: GateBenchmark, scored: ScoredBenchmark | Non
             code="too_few_clusters", message=f"{evidence.clusters} clusters are too few for a verdict"
         )
         return _stopped(row, "inconclusive", note)
-    outcome = _outcome((low, high), threshold, lower_is_better=scored.lower_is_better)
+    outcome = interval_outcome((low, high), threshold, lower_is_better=scored.lower_is_better)
     if (summary.n_error or summary.n_missing) and (
         summary.envelope is None
-        or _outcome(summary.envelope, threshold, lower_is_better=scored.lower_is_better) != outcome
+        or interval_outcome(summary.envelope, threshold, lower_is_better=scored.lower_is_better) != outcome
     ):
         failed = summary.n_error + summary.n_missing
         note = Note(
@@ -81,7 +81,8 @@ def threshold_row(name: str, entry: GateBenchmark, scored: ScoredBenchmark | Non
     return replace(row, wording=threshold_row_wording(row, value, alpha, scored.lower_is_better))
 
 
-def _outcome(limits: tuple[float, float], threshold: float, *, lower_is_better: bool) -> GateOutcome:
+def interval_outcome(limits: tuple[float, float], threshold: float, *, lower_is_better: bool) -> GateOutcome:
+    """``pass`` if the whole interval is on the passing side of the threshold, ``fail`` if none of it is."""
     low, high = limits
     if lower_is_better:
         return "pass" if high <= threshold else "fail" if low > threshold else "inconclusive"

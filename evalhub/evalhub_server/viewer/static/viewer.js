@@ -58,6 +58,10 @@ function patch(fresh) {
   const old = document.getElementById("live");
   if (!fresh || !old) return;
   old.dataset.refresh = fresh.dataset.refresh;
+  if (fresh.dataset.title) document.title = fresh.dataset.title;
+  for (const details of old.querySelectorAll("details[id]")) {
+    fresh.querySelector(`#${CSS.escape(details.id)}`)?.toggleAttribute("open", details.open);
+  }
   const rows = [...fresh.querySelectorAll("[data-rows] tbody tr[id]")];
   const table = old.querySelector("[data-rows]");
   if (!rows.length || !table) {
