@@ -80,8 +80,8 @@ def test_a_running_benchmark_has_progress_and_a_preliminary_score(viewer: Viewer
     assert "Metrics so far acc 0.79 so far" in text_of(viewer.get(f"/ui/jobs/{viewer.jobs.running}/b/2"))
 
 
-def test_a_waiting_job_says_so(viewer: ViewerServer):
-    assert "○ pending waits in the queue" in text_of(viewer.get(f"/ui/jobs/{viewer.jobs.queued}"))
+def test_a_job_without_a_report_says_so(viewer: ViewerServer):
+    assert "○ pending started, no report yet" in text_of(viewer.get(f"/ui/jobs/{viewer.jobs.queued}"))
 
 
 def test_everything_hostile_is_neutralised(viewer: ViewerServer):

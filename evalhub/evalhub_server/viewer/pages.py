@@ -7,6 +7,7 @@ from evalhub_server.viewer.job_actions import JOB_ACTIONS
 from evalhub_server.viewer.job_page import benchmark_page, job_page
 from evalhub_server.viewer.jobs_page import jobs_page
 from evalhub_server.viewer.leaderboard_page import leaderboard_page
+from evalhub_server.viewer.log_page import log_page
 from evalhub_server.viewer.run_page import RUN_ROUTES
 from evalhub_server.viewer.sample_page import sample_page, sample_text
 from evalhub_server.viewer.samples_page import samples_page
@@ -21,6 +22,7 @@ PAGES = (
     job_page,
     jobs_page,
     leaderboard_page,
+    log_page,
     *RUN_ROUTES,
     sample_page,
     sample_text,

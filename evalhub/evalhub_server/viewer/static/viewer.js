@@ -186,3 +186,83 @@ async function copy(url) {
     announce("The text could not be copied.");
   }
 }
+
+// The log of a benchmark that runs: its new lines are appended while the tab is visible. It stays at the end until one scrolls up.
+
+const FOLLOW_S = 2;
+const MAX_LOG_LINES = 2000;
+const log = document.querySelector("[data-log]");
+const more = document.getElementById("more-lines");
+let following = true;
+let unseen = 0;
+const atEnd = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 40;
+
+function toEnd() {
+  scrollTo(0, document.documentElement.scrollHeight);
+  following = true;
+  unseen = 0;
+  more.hidden = true;
+}
+
+async function followLog() {
+  let wait = FOLLOW_S;
+  try {
+    const url = liveUrl();
+    for (const [name, value] of Object.entries({ at: log.dataset.at, next: log.dataset.next })) url.searchParams.set(name, value);
+    const answer = await fetch(url, { cache: "no-store" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const fresh = parsed(await answer.text()).getElementById("live");
+    Object.assign(log.dataset, { at: fresh.dataset.at, next: fresh.dataset.next, log: fresh.dataset.log });
+    appendLines([...fresh.querySelectorAll(".lines > *")]);
+    stale("");
+  } catch {
+    stale("Connection lost, retrying. What you see may be out of date.");
+    wait = 5 * FOLLOW_S;
+  }
+  if (log.dataset.log === "follow") setTimeout(whenVisible, wait * 1000);
+  else announce("The log has ended.");
+}
+
+function appendLines(nodes) {
+  const lines = log.querySelector(".lines");
+  for (const node of nodes) {
+    document.getElementById(node.id)?.remove();
+    lines.append(node);
+  }
+  if (!nodes.length) return;
+  log.querySelector(".empty")?.remove();
+  while (lines.childElementCount > MAX_LOG_LINES) lines.firstElementChild.remove();
+  if (following) return toEnd();
+  unseen += nodes.length;
+  more.textContent = `↓ ${unseen} new ${unseen === 1 ? "line" : "lines"}`;
+  more.hidden = false;
+}
+
+function whenVisible() {
+  if (document.hidden) document.addEventListener("visibilitychange", whenVisible, { once: true });
+  else followLog();
+}
+
+// Anchors of several lines: #L120-L140
+function chooseLines() {
+  for (const line of document.querySelectorAll(".line.chosen")) line.classList.remove("chosen");
+  const [, first, last] = /^#L(\d+)-L?(\d+)$/.exec(location.hash) ?? [];
+  for (let number = Number(first); number <= Number(last) && number - first <= MAX_LOG_LINES; number += 1) {
+    const line = document.getElementById(`L${number}`);
+    line?.classList.add("chosen");
+    if (number === Number(first)) line?.scrollIntoView({ block: "center" });
+  }
+}
+
+if (log) {
+  chooseLines();
+  addEventListener("hashchange", chooseLines);
+  if (log.dataset.log === "follow") {
+    if (location.hash) following = false;
+    else toEnd();
+    more.addEventListener("click", toEnd);
+    addEventListener("scroll", () => { if ((following = atEnd())) { unseen = 0; more.hidden = true; } }, { passive: true });
+    KEYS.f = () => (following ? (following = false) : toEnd());
+    setTimeout(whenVisible, FOLLOW_S * 1000);
+  }
+}
