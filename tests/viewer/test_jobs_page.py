@@ -9,11 +9,18 @@ from collections.abc import Iterator
 import pytest
 
 from harness import Config, RunningServer
+from harness.server import API
+from harness.viewer_data import ViewerServer
+from harness.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    config = Config(tmp_path_factory.mktemp("empty") / "config", local={"max_parallel": 500})
+    config = Config(
+        tmp_path_factory.mktemp("empty") / "config",
+        local={"max_parallel": 500},
+        supervisor={"linger": "50ms"},
+    )
     config.provider("sleep 600 # waits for the test's own events", "b", "c")
     with RunningServer(config.folder) as running:
         yield running
@@ -57,7 +64,7 @@ def test_jobs_are_shown_with_state_score_and_reason(server: RunningServer):
     gamma, beta, alpha = rows(server.get("/ui/jobs"))
     assert "✓ completed alpha" in alpha
     assert "0.874 ≥ 0.800" in alpha
-    assert "✕ failed beta the backend timed out m2" in beta
+    assert "✕ failed beta log · x · the backend timed out m2" in beta
     assert "25 % 0/2" in gamma
 
 
@@ -112,3 +119,45 @@ def test_pages_of_rows_are_linked(server: RunningServer):
     assert "51\u201360 of 60" in last
     assert re.findall(r'rel="next"', last) == []
     assert [row.split()[3] for row in rows(last)] == [f"{number}" for number in range(50, 60)]
+
+
+def test_a_failed_row_leads_to_its_log(server: RunningServer):
+    page = server.get("/ui/jobs?state=failed")
+    (path,) = re.findall(r'<div class="reason"><a href="([^"]+)">log</a>', page)
+    assert re.fullmatch(r"/ui/jobs/[-0-9a-f]{36}/b/0/logs", path)
+    assert server.call("GET", path).status == 200
+
+
+def test_selected_jobs_are_sent_to_the_comparison(server: RunningServer):
+    page = server.get("/ui/jobs?q=alpha")
+    assert '<form class="selection" method="get" action="/ui/compare">' in page
+    assert re.search(
+        r'<input type="checkbox" name="job" value="[-0-9a-f]{36}" aria-label="Select alpha">', page
+    )
+
+
+def test_scores_have_intervals_once_they_are_known(server: RunningServer):
+    member = {
+        "id": "b",
+        "provider_id": "scripted",
+        "primary_score": {"metric": "acc"},
+        "pass_criteria": {"threshold": 0.82},
+    }
+    job_id = server.submit(name="law", benchmarks=[member])
+    samples = "".join(
+        f'{{"sample_id":"{number}","metrics":{{"acc":{int(number % 5 > 0)}}}}}\n' for number in range(50)
+    )
+    assert server.call("PUT", f"{API}/jobs/{job_id}/benchmarks/0/samples", samples.encode()).status == 200
+    assert server.report(job_id, "completed", metrics={"acc": 0.8}).status == 204
+
+    def row_with_interval() -> str:
+        (row,) = rows(server.get("/ui/jobs?q=law"))
+        return row if "[" in row else ""
+
+    row = wait_until(row_with_interval, "an interval")  # the adapter must have ended, and the samples be read
+    assert "0.80 [0.67, 0.89] < 0.820 n = 50" in row
+
+
+def test_a_job_with_several_benchmarks_says_how_many_passed(viewer: ViewerServer):
+    suite = next(each for each in rows(viewer.get("/ui/jobs?q=core+alpha")))
+    assert re.search(r"0\.\d{3} [<≥] 0\.500 [345]/6 passed", suite)

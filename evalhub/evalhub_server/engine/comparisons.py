@@ -36,6 +36,7 @@ from evalhub_server.domain.statistics.score import score_run
 from evalhub_server.domain.statistics.suite import compare_suites
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.known_scores import KnownScores
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.size_cache import SizeCache
 from evalhub_server.errors import ApiError
@@ -65,9 +66,11 @@ class ComparisonService:
         self._results: SizeCache[bytes, Any] = SizeCache(MAX_CACHED_BYTES)
         self._running: dict[bytes, asyncio.Task[Any]] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
+        self.known = KnownScores(self._known_scores, lambda view: self.scores(view, Question()))
 
     async def close(self) -> None:
         """Wait for computations that run; each takes seconds at most."""
+        await self.known.close()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def view(self, job: JobRecord, identity: Identity) -> LineageView:
@@ -172,35 +175,18 @@ class ComparisonService:
     async def scores(self, view: LineageView, question: Question) -> tuple[ScoredBenchmark, ...]:
         """The scores of the benchmarks that have a result."""
         check_metric(question.metric, (view,))
-        key = [
-            question,
-            [
-                (name, run_of(source, metric=question.metric), _digests(name, view))
-                for name, source in view.items()
-            ],
-        ]
 
         async def compute() -> tuple[ScoredBenchmark, ...]:
             indexes = await self._indexes((view,))
+            return await asyncio.to_thread(_scored, view, question, indexes)
 
-            def scored() -> tuple[ScoredBenchmark, ...]:
-                runs = {name: _run(source, question.metric, indexes) for name, source in view.items()}
-                return tuple(
-                    ScoredBenchmark(
-                        name=name,
-                        provider_id=run.header.provider_id,
-                        benchmark_id=run.header.benchmark_id,
-                        metric=run.rules.metric,
-                        lower_is_better=run.rules.lower_is_better,
-                        summary=score_run(run, question.options),
-                    )
-                    for name, run in runs.items()
-                    if run is not None
-                )
+        return await self._once("scores", _scores_key(view, question), compute)
 
-            return await asyncio.to_thread(scored)
-
-        return await self._once("scores", key, compute)
+    def _known_scores(self, view: LineageView) -> tuple[ScoredBenchmark, ...] | None:
+        """The scores of primary metrics if no file has to be read: those of earlier requests, or of results without samples."""
+        if not any(_digests(name, view) for name in view):
+            return _scored(view, Question(), {})
+        return self._results.get(_digest("scores", _scores_key(view, Question())))
 
     async def changes(
         self, baseline: Source, candidates: Sequence[Source], question: Question
@@ -259,7 +245,7 @@ class ComparisonService:
 
     async def _once(self, kind: str, key: object, compute: Callable[[], Any]) -> Any:
         """The result of ``compute`` for a key; equal requests at the same time share one computation."""
-        digest = blake2b(msgspec.json.encode((kind, key)), digest_size=16).digest()
+        digest = _digest(kind, key)
         result = self._results.get(digest)
         if result is not None:
             return result
@@ -289,6 +275,33 @@ def check_metric(metric: str, views: Iterable[LineageView]) -> None:
     }
     if metric and known and metric not in known:
         raise problems.unknown_metric(metric, sorted(known)[:50])
+
+
+def _digest(kind: str, key: object) -> bytes:
+    return blake2b(msgspec.json.encode((kind, key)), digest_size=16).digest()
+
+
+def _scores_key(view: LineageView, question: Question) -> object:
+    runs = [(name, run_of(each, metric=question.metric), _digests(name, view)) for name, each in view.items()]
+    return [question, runs]
+
+
+def _scored(
+    view: LineageView, question: Question, indexes: Mapping[tuple[str, int], SampleIndex]
+) -> tuple[ScoredBenchmark, ...]:
+    runs = {name: _run(source, question.metric, indexes) for name, source in view.items()}
+    return tuple(
+        ScoredBenchmark(
+            name=name,
+            provider_id=run.header.provider_id,
+            benchmark_id=run.header.benchmark_id,
+            metric=run.rules.metric,
+            lower_is_better=run.rules.lower_is_better,
+            summary=score_run(run, question.options),
+        )
+        for name, run in runs.items()
+        if run is not None
+    )
 
 
 def _digests(name: str, view: LineageView) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import cast, get_args
 
 from litestar import route
@@ -12,11 +11,11 @@ from msgspec import Struct
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.job_view import job_summary
-from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.models.common import State
 from evalhub_server.models.job_page import JobFacet
 from evalhub_server.models.sample import Facet
 from evalhub_server.plugins.storage import JobFacetName, JobQuery, JobSort
+from evalhub_server.viewer.job_row import JobRow, job_row
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery
 from evalhub_server.web.request import READ_METHODS, ApiRequest
@@ -62,27 +61,6 @@ COLUMNS = (
 )
 
 
-class JobRow(Struct, kw_only=True, frozen=True):
-    """A job in the table. ``done`` is its share of completed work between 0 and 1; None if unknown."""
-
-    id: str
-    name: str
-    state: str
-    model: str
-    what: str
-    finished: int
-    benchmarks: int
-    done: float | None
-    score: float | None
-    threshold: float | None
-    passed: bool | None
-    created_at: datetime
-    duration_s: float | None
-    owner: str
-    tags: Sequence[str]
-    reason: str
-
-
 class FacetLine(Struct, kw_only=True, frozen=True):
     """The values of a parameter with their numbers of jobs and the URLs that select them."""
 
@@ -96,12 +74,12 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
     """The jobs that the filters select, with their progress and scores."""
     query = PageQuery(request, PARAMETERS)
     listed = _listed(query, request.identity.scope)
-    state = PageState(request, query, services)
+    state = PageState(request, query, services, str(services.comparisons.known.computed))
     if state.not_modified is not None:
         return state.not_modified
     found = await services.jobs.list(listed)
     facets = await services.jobs.facets.count(listed, list(FACETS.values()))
-    rows = [job_row(job) for job in found.items]
+    rows = [job_row(job, services) for job in found.items]
     end = listed.offset + len(rows)
     values = {
         "rows": rows,
@@ -160,49 +138,6 @@ def _listed(query: PageQuery, scope: str | None) -> JobQuery:
         sort=cast("JobSort", sort.removeprefix("-")),
         descending=sort.startswith("-"),
     )
-
-
-def job_row(job: JobRecord) -> JobRow:
-    """A job as a row."""
-    request = job.request
-    planned = job.plan.benchmarks
-    test = job.progress.test
-    if request.collection:
-        what = request.collection.id
-    else:
-        what = planned[0].id if len(planned) == 1 else f"{len(planned)} benchmarks"
-    return JobRow(
-        id=job.id,
-        name=request.name,
-        state=job.state.value,
-        model=request.model.name if request.model else "",
-        what=what,
-        finished=sum(benchmark.state.terminal for benchmark in job.benchmarks),
-        benchmarks=len(job.benchmarks),
-        done=_share_done(job.benchmarks),
-        score=test.score if test else None,
-        threshold=test.threshold if test else None,
-        passed=test.passed if test else None,
-        created_at=job.created_at,
-        duration_s=job.duration_s,
-        owner=job.owner,
-        tags=request.tags,
-        reason=next((b.error.message for b in job.benchmarks if b.error), "") if job.state in FAILED else "",
-    )
-
-
-FAILED = frozenset({State.FAILED, State.PARTIALLY_FAILED})
-
-
-def _share_done(benchmarks: Sequence[BenchmarkRecord]) -> float | None:
-    """The mean share over benchmarks; None if none has reported progress or ended."""
-    shares = [1.0 if b.state.terminal else _share(b) for b in benchmarks]
-    return sum(share or 0.0 for share in shares) / len(shares) if any(s is not None for s in shares) else None
-
-
-def _share(benchmark: BenchmarkRecord) -> float | None:
-    progress = benchmark.progress
-    return min(progress.done / progress.total, 1.0) if progress and progress.total > 0 else None
 
 
 def facet_line(query: PageQuery, name: str, facet: JobFacet | Facet) -> FacetLine:

@@ -135,6 +135,8 @@ const KEYS = {
   p: () => follow("a[rel='prev']"),
   ArrowRight: () => follow("a[rel='next']"),
   ArrowLeft: () => follow("a[rel='prev']"),
+  x: () => rowsOfPage()[selected]?.querySelector("input[type='checkbox']")?.click(),
+  c: () => document.querySelector("form.selection:has(:checked)")?.requestSubmit(),
 };
 // Arrows scroll what has the focus; they turn pages only where nothing has it.
 const ONLY_ON_PAGE = ["ArrowRight", "ArrowLeft"];
