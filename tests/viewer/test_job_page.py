@@ -173,3 +173,13 @@ def test_an_unchanged_page_is_not_sent_again(viewer: ViewerServer):
         headers = {"If-None-Match": answer.headers["etag"]}
         codes = {viewer.call("GET", f"{each}?part=live", headers=headers).status for _ in range(2)}
         assert 304 in codes  # the tag changes every 30 s
+
+
+def test_actions_fit_the_state(viewer: ViewerServer):
+    running = viewer.get(f"/ui/jobs/{viewer.jobs.running}")
+    ended = viewer.get(f"/ui/jobs/{viewer.jobs.suites['alpha-7b']}")
+    for page, job_id, actions in (
+        (running, viewer.jobs.running, ["cancel", "pin", "delete"]),
+        (ended, viewer.jobs.suites["alpha-7b"], ["rerun", "pin", "delete"]),
+    ):
+        assert re.findall(rf'class="button" href="/ui/jobs/{job_id}/(\w+)"', page) == actions

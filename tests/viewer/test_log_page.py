@@ -46,7 +46,7 @@ def path(server: RunningServer) -> str:
 def lines(page: str) -> list[tuple[int, str]]:
     """Numbers and texts of the lines of a page."""
     found = re.findall(
-        r'<div id="L(\d+)" class="line[^"]*"><a[^>]*>\d+</a><span>(.*?)</span>(?:<span class="gap".*?</span>)?</div>',
+        r'<div id="L(\d+)" class="line[^"]*"><(?:a|span) class="no"[^>]*>\d+</(?:a|span)><span>(.*?)</span>(?:<span class="gap".*?</span>)?</div>',
         page,
     )
     return [(int(number), html.unescape(re.sub(r"<[^>]+>", "", text))) for number, text in found]

@@ -29,6 +29,7 @@ from evalhub_server.models.common import State
 from evalhub_server.models.job import JobResource
 from evalhub_server.plugins.storage import JobQuery, Terms
 from evalhub_server.viewer.benchmark_view import BenchmarkView, benchmark_view
+from evalhub_server.viewer.job_actions import ACTIONS
 from evalhub_server.viewer.job_failures import failures_of
 from evalhub_server.viewer.numbers import counted
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
@@ -150,8 +151,17 @@ async def _common(request: ApiRequest, services: Services, job: JobRecord, shown
         "earlier": await _earlier(services, job, identity.scope),
         "collection": await _collection(request, services, job),
         "exports": [job_export(entry) for entry in job.progress.outbox],
-        "actions": (),
+        "actions": [(name, ACTIONS[name].button) for name in _actions(job)],
     }
+
+
+def _actions(job: JobRecord) -> list[str]:
+    """The names of the actions that make sense in the job's state."""
+    return [
+        "rerun" if job.state.terminal else "cancel",
+        "unpin" if job.progress.pinned else "pin",
+        "delete",
+    ]
 
 
 def _page(name: str, title: str, job: JobRecord, values: Mapping[str, Any]) -> Page:

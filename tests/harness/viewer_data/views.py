@@ -29,6 +29,8 @@ ADDRESSES = {
     "job-queued": "/ui/jobs/{queued}",
     "job-past": "/ui/jobs/{past}",
     "job-hostile": "/ui/jobs/{hostile}",
+    "job-cancel": "/ui/jobs/{running}/cancel",
+    "job-rerun": "/ui/jobs/{gamma}/rerun",
     "benchmark": "/ui/jobs/{alpha}/b/0",
     "benchmark-failed": "/ui/jobs/{gamma}/b/3",
     "benchmark-hostile": "/ui/jobs/{hostile}/b/0",

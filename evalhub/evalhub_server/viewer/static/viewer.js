@@ -259,6 +259,9 @@ function chooseLines() {
 if (log) {
   chooseLines();
   addEventListener("hashchange", chooseLines);
+  log.addEventListener("click", (event) => {
+    if (event.target.matches("span.no")) location.hash = event.target.parentElement.id;
+  });
   if (log.dataset.log === "follow") {
     if (location.hash) following = false;
     else toEnd();
