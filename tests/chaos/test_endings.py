@@ -166,6 +166,7 @@ def test_an_adapter_that_hangs_is_terminated_at_its_deadline(
     assert f"supervisor.{setting}" in error["message"]
 
 
+@pytest.mark.slow
 def test_sixty_benchmarks_at_once_all_complete_within_the_limit(tmp_path: Path):
     config = Config(tmp_path / "config", local={"max_parallel": 5})
     gate = tmp_path / "gate"

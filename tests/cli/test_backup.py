@@ -105,6 +105,7 @@ def backup(prepared: Path, tmp_path: Path) -> Path:
     return shutil.copytree(prepared / "backup", tmp_path / "backup")
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_live_server_serves_the_same_answers_elsewhere(config: Config, tmp_path: Path) -> None:
     data, backup, elsewhere = tmp_path / "data", tmp_path / "backup", tmp_path / "else" / "where"
     with RunningServer(config.folder, data_dir=data) as server:

@@ -109,6 +109,7 @@ def test_parquet(server: RunningServer, tmp_path: Path, level: str):
     assert parquet.read_table(file).num_rows == (6 if level == "samples" else 2)
 
 
+@pytest.mark.slow
 def test_a_table_of_many_jobs_is_whole(server: RunningServer, jobs: list[str]):
     """More jobs than one page of the storage."""
     ids = {server.submit("b", provider="quick", name="many") for _ in range(205)}

@@ -67,6 +67,7 @@ def stored_files(data: Path, job_id: str) -> list[Path]:
     return [path for path in (data / "samples" / job_id).rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_files_are_deleted_and_records_and_metrics_stay(tmp_path: Path) -> None:
     data = tmp_path / "data"
     config = configured(tmp_path / "config", samples_for="1ms", logs_for="1ms")

@@ -40,6 +40,7 @@ def limited(folder: Path, command: str) -> Config:
     return config
 
 
+@pytest.mark.slow
 def test_an_adapter_that_writes_without_end_does_not_fill_the_disk(tmp_path: Path) -> None:
     config = limited(tmp_path / "config", "echo the first line; exec yes")
     with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
