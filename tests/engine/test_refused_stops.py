@@ -11,7 +11,7 @@ from engine.test_supervisor import NOW, QUICK, HandRuntime, World, handled
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import Exit
-from evalhub_server.engine.unstopped import not_stopped
+from evalhub_server.engine.unstopped import left_running, not_stopped
 from evalhub_server.errors import RuntimeRefused, RuntimeUnavailable
 from evalhub_server.models.common import State
 from evalhub_server.plugins import BenchmarkRun, Handle
@@ -153,3 +153,9 @@ def test_the_answer_has_the_reason_unless_it_is_unexpected(
     assert error.status == status
     assert fragment in error.message
     assert ("Retry-After" in error.headers) == (status == 503)
+
+
+def test_a_response_names_few_of_many_refusals():
+    assert left_running([]) == ""
+    refused = [RuntimeRefused(f"job {number}") for number in range(100)]
+    assert left_running(refused) == ("Workloads of the job may still run: job 0; job 1; job 2 (and 97 more).")

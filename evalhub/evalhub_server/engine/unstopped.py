@@ -11,6 +11,9 @@ from evalhub_server.errors import ApiError, RuntimeRefused, RuntimeUnavailable
 Failures = Sequence[BaseException | None]
 """One for each workload that is not stopped: the runtime's last error, or None if stopping only takes long."""
 
+MAX_LISTED = 3
+"""How many refusals a response names: it is a header."""
+
 NOT_STOPPED = (
     "the job {} is {}, but some of its workloads are not stopped yet; the server keeps trying. "
     "Repeat the request; see the server log for the cause"
@@ -40,8 +43,11 @@ def refusals(failures: Failures) -> list[RuntimeRefused] | None:
 
 def left_running(errors: Sequence[RuntimeRefused]) -> str:
     """What a deleted job may have left; empty if all its workloads are stopped."""
-    texts = "; ".join(dict.fromkeys(str(error) for error in errors))
-    return f"Workloads of the job may still run: {texts}." if texts else ""
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    if not texts:
+        return ""
+    more = f" (and {len(texts) - MAX_LISTED} more)" if len(texts) > MAX_LISTED else ""
+    return f"Workloads of the job may still run: {'; '.join(texts[:MAX_LISTED])}{more}."
 
 
 def exit_of_refused(error: RuntimeRefused) -> Exit:

@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 RELOAD_INTERVAL_S = 1.0
 """Least time between two reloads: each may run a program."""
+RELOAD_TIMEOUT_S = 30.0
 CONNECTION = ("host", "ssl_ca_cert", "cert_file", "key_file", "verify_ssl", "tls_server_name", "proxy")
 """What a connection depends on; with other values, connections are opened by a new client."""
 
@@ -57,9 +58,11 @@ class Credentials:
                 return False
             self._loaded_s = time.monotonic()
             try:
-                loaded = await load_configuration()
-            except StartupError as error:
-                log.warning("Credentials of the cluster cannot be loaded", error=str(error))
+                async with asyncio.timeout(RELOAD_TIMEOUT_S):
+                    loaded = await load_configuration()
+            except (StartupError, TimeoutError) as error:
+                text = str(error) or f"not done within {RELOAD_TIMEOUT_S:.12g} seconds"
+                log.warning("Credentials of the cluster cannot be loaded", error=text)
                 return False
             return self._use(loaded)
 

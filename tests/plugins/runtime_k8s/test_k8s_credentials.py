@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalhub_server.plugins import RuntimeUnavailable
+from harness import processes_with
 from harness.kube import FakeCluster
 from harness.kube.api import TOKEN
 from harness.kube.kinds import Object
@@ -126,3 +127,24 @@ async def test_another_address_of_the_cluster_gets_a_new_client(
         move(tmp_path / "kubeconfig.yaml")
         rotate(cluster, token)
         assert await runtime.find(a_run("runs")) is None
+
+
+@pytest.mark.parametrize("token", [exec_plugin], indirect=True)
+async def test_a_program_that_hangs_does_not_keep_the_server(
+    cluster: FakeCluster, tmp_path: Path, token: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("evalhub_runtime_k8s.credentials.RELOAD_TIMEOUT_S", 0.05)
+    async with opened() as runtime:
+        hang(tmp_path / "plugin.py", tmp_path / "end")
+        cluster.rotate_token("the-next-token")
+        with pytest.raises(RuntimeUnavailable, match="Unauthorized"):
+            await runtime.find(a_run("runs"))
+        supply(tmp_path / "end", "")
+    await until(lambda: not processes_with(str(tmp_path)), "the program has ended")
+
+
+def hang(program: Path, end: Path) -> None:
+    """Replace a program by one that waits for a file."""
+    program.write_text(
+        f"import pathlib, time\nwhile not pathlib.Path({str(end)!r}).exists():\n    time.sleep(0.01)\n"
+    )
