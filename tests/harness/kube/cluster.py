@@ -212,6 +212,19 @@ class FakeCluster:
 
         self._do(remove)
 
+    def node_is(self, ready: str) -> None:
+        """Set the condition ``Ready`` of the node."""
+        self._do(lambda: self._store.put(_node(ready)))
+
+    def remove_pod(self) -> None:
+        """``kubectl delete pod --force``: the pod is gone at once."""
+
+        def remove() -> None:
+            for pod in list(self._store.all(PODS)):
+                self._store.remove(pod)
+
+        self._do(remove)
+
     def rotate_token(self, token: str) -> None:
         """From now on only this token is valid."""
         self._do(lambda: setattr(self._api, "token", token))

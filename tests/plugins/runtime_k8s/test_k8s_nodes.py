@@ -8,7 +8,7 @@ import pytest
 
 from evalhub_runtime_k8s.settings import Hardening
 from evalhub_server.plugins.sections import Timespan
-from harness.kube import FakeCluster
+from harness.kube import FakeCluster, Fault
 from harness.kube.controller import over
 from harness.kube.kinds import PODS
 from harness.kube.rights import WITH_CLUSTER
@@ -68,12 +68,45 @@ async def test_a_deleted_node_was_lost_if_nodes_can_be_read(cluster: FakeCluster
         handle = await runtime.launch(a_run("runs"))
         waiting = asyncio.create_task(runtime.wait(handle))
         await until(cluster.running, "it runs")
-        calls = cluster.called().count("list pods")
-        await until(lambda: cluster.called().count("list pods") > calls + 1, "the pod is seen")
+        await watched(cluster)
         cluster.delete_node()
         exit_ = await soon(waiting)
     assert (exit_.reason, exit_.lost) == ("node_lost", True)
     assert "'node-1'" in exit_.message
+
+
+@pytest.mark.parametrize(("ready", "reason"), [("Unknown", "node_lost"), ("True", "pod_lost")])
+async def test_a_pod_that_is_gone_was_lost_with_its_node_if_that_is_not_ready(
+    cluster: FakeCluster, ready: str, reason: str
+):
+    cluster.grant(WITH_CLUSTER)
+    async with opened() as runtime:
+        handle = await runtime.launch(a_run("runs"))
+        waiting = asyncio.create_task(runtime.wait(handle))
+        await until(cluster.running, "it runs")
+        await watched(cluster)
+        cluster.node_is(ready)
+        cluster.remove_pod()
+        assert (await soon(waiting)).reason == reason
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 403}])
+async def test_a_node_that_cannot_be_read_explains_nothing(cluster: FakeCluster, fault: dict):
+    cluster.grant(WITH_CLUSTER)
+    cluster.inject(Fault("get", "nodes", times=99, **fault))
+    async with opened() as runtime:
+        handle = await runtime.launch(a_run("runs"))
+        waiting = asyncio.create_task(runtime.wait(handle))
+        await until(cluster.running, "it runs")
+        await watched(cluster)
+        cluster.remove_pod()
+        assert (await soon(waiting)).reason == "pod_lost"
+
+
+async def watched(cluster: FakeCluster) -> None:
+    """Return when the running pod has been seen."""
+    calls = cluster.called().count("list pods")
+    await until(lambda: cluster.called().count("list pods") > calls + 1, "the pod is seen")
 
 
 async def test_a_deleted_pod_of_a_node_that_works_is_lost_without_the_node(cluster: FakeCluster):
