@@ -421,3 +421,26 @@ def test_an_unknown_benchmark_is_not_found(server: RunningServer, job_id: str):
     for index, status in (("7", 404), ("-1", 400), ("x", 400)):
         for suffix in ("samples", "artifacts", "samples.csv"):
             assert server.call("GET", f"{API}/jobs/{job_id}/benchmarks/{index}/{suffix}").status == status
+
+
+def test_errors_and_metadata_are_filters_and_facets(server: RunningServer):
+    job_id = server.submit(provider="waits")
+    made = [
+        sample(n, metadata={"topic": "law" if n < 3 else "code", "a:b": n % 2, "unique": f"{n}" * 300})
+        for n in range(6)
+    ]
+    made[5]["error"] = "timed out"
+    assert server.call("PUT", path(job_id), lines(*made)).status == 200
+    page = server.get(path(job_id, facets="error,metadata", metadata=["topic:law", "a:b:0"]))
+    assert numbers(page) == [0, 2]
+    assert {each["name"]: each["values"] for each in page["facets"]} == {
+        "error": [{"value": "", "count": 2}],
+        "metadata.topic": [{"value": "law", "count": 2}, {"value": "code", "count": 1}],
+        "metadata.a:b": [{"value": "0", "count": 2}, {"value": "1", "count": 1}],
+    }
+    assert numbers(server.get(path(job_id, error="timed out"))) == [5]
+    assert numbers(server.get(path(job_id, metadata=["topic:law", "topic:code"]))) == [0, 1, 2, 3, 4, 5]
+    assert server.get(path(job_id, ".jsonl", metadata="topic:law")).count("\n") == 3
+    refused = server.call("GET", path(job_id, metadata="unique:x"))
+    assert (refused.status, refused.body["message_code"]) == (400, "query_parameter_value_invalid")
+    assert "topic:" in refused.body["message"]

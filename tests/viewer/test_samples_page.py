@@ -102,6 +102,30 @@ def test_facets_count_samples_and_select_them(viewer: ViewerServer):
     assert re.search(r'outcome=error">error <span class="count">6</span>', page)
 
 
+def test_metadata_with_few_values_is_a_facet(viewer: ViewerServer):
+    job_id = viewer.jobs.suites["alpha-7b"]
+    page = alpha(viewer, 0, metadata=["topic:law", "difficulty:2"], outcome="failed")
+    assert "outcome = failed and topic = law and difficulty = 2" in page
+    matching = viewer.get(
+        f"{API}/jobs/{job_id}/benchmarks/0/samples?outcome=failed&metadata=topic:law&metadata=difficulty:2"
+    )["total_count"]
+    assert f"{matching} of {BIG_COUNT:,}" in plain(page)
+    chosen = html.unescape(page)
+    assert (
+        f'href="{url(viewer, job_id, 0, metadata=["difficulty:2", "topic:code"], outcome="failed")}">code <'
+        in chosen
+    ), "another value of a key replaces the chosen one"
+    refused = viewer.call("GET", url(viewer, job_id, 0, metadata="colour:red"))
+    assert refused.status == 400
+    assert "topic:" in refused.body
+    errors = alpha(viewer, 0, error="backend timeout after 30 s")
+    assert len(rows(errors)) == 6
+    walk = viewer.get(
+        html.unescape(re.findall(r'<th scope="row" class="short"><a href="([^"]+)"', errors)[1])
+    )
+    assert "2 of 6" in plain(walk)
+
+
 def test_columns_are_chosen_and_constant_ones_are_folded(viewer: ViewerServer):
     failed = alpha(viewer, 0, outcome="failed", group="law")
     assert "match" not in heads(failed)

@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from evalhub_server.domain.facets import facet_values
+from evalhub_server.domain.sample_details import ERROR, SampleDetails, ValueColumn
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.samples import ERROR_KINDS
 from evalhub_server.models.sample import OUTCOMES, Facet, Outcome
@@ -25,11 +26,14 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "gt": operator.gt,
     "ge": operator.ge,
 }
-FACETS = ("outcome", "group", "tag", "epoch", "error_kind")
+FACETS = ("outcome", "group", "tag", "epoch", "error_kind", "error", "metadata")
+"""``metadata`` is a facet for each key with few values, named ``metadata.<key>``."""
 SORTS = ("position", "sample_id", "epoch", "outcome", "group", "latency_s")
 """Sort keys beside metrics; ``position`` is the order in the file."""
 
 Rows = Sequence[int]
+METADATA = "metadata."
+"""What the names of facets of metadata begin with."""
 
 
 class MetricFilter(Struct, kw_only=True, frozen=True):
@@ -43,7 +47,8 @@ class MetricFilter(Struct, kw_only=True, frozen=True):
 class SampleQuery(Struct, kw_only=True, frozen=True):
     """Which samples, in which order. None or an empty collection is no condition.
 
-    ``tags`` selects samples with at least one of them.
+    ``tags`` selects samples with at least one of them. ``metadata`` has keys, each with the texts of its values; an empty one
+    is that of samples without the key.
 
     ``sort`` is one of :data:`SORTS` or the name of a metric; samples without a value come last in either direction.
     ``text`` is searched in the sample's text, ASCII letters regardless of case.
@@ -54,6 +59,8 @@ class SampleQuery(Struct, kw_only=True, frozen=True):
     tags: Collection[str] = ()
     epochs: Collection[int] = ()
     error_kinds: Collection[str] = ()
+    errors: Collection[str] = ()
+    metadata: Mapping[str, Collection[str]] = {}
     metrics: tuple[MetricFilter, ...] = ()
     text: str = ""
     sort: str = "position"
@@ -62,7 +69,7 @@ class SampleQuery(Struct, kw_only=True, frozen=True):
     @property
     def unfiltered(self) -> bool:
         conditions = self.outcomes, self.groups, self.tags, self.epochs, self.error_kinds, self.metrics
-        return not (any(conditions) or self.text)
+        return not (any(conditions) or self.text or self.errors or self.metadata)
 
 
 class Selection(Struct, kw_only=True, frozen=True):
@@ -77,12 +84,16 @@ def select(
     query: SampleQuery,
     search: Callable[[str, Rows], Collection[int]],
     facets: Collection[str] = (),
+    details: SampleDetails | None = None,
 ) -> Selection:
     """Apply a query. ``search(text, rows)`` returns those of the rows whose sample contains the text.
 
-    A facet counts the samples that all filters except its own select.
+    A facet counts the samples that all filters except its own select. ``details`` are required for what is not in the index:
+    errors and metadata.
     """
-    conditions = _conditions(index, query)
+    details = details or SampleDetails()
+    facets = _facet_names(facets, details)
+    conditions = [*_conditions(index, query), *_detail_conditions(details, query)]
     rows = _filtered(range(len(index)), conditions)
     found: Collection[int] | None = None
     if query.text:
@@ -99,7 +110,7 @@ def select(
             facet_rows = _filtered(range(len(index)), others)
             if found is not None:
                 facet_rows = [row for row in facet_rows if row in found]
-        counted.append(_facet(index, facet, facet_rows))
+        counted.append(_facet(index, details, facet, facet_rows))
     return Selection(rows=_sorted(index, rows, query), facets=tuple(counted))
 
 
@@ -131,6 +142,31 @@ def _conditions(index: SampleIndex, query: SampleQuery) -> list[Condition]:
         conditions.append(("error_kind", _in(index.error_kinds, wanted)))
     conditions += [("", _metric_condition(index, each)) for each in query.metrics]
     return conditions
+
+
+def _facet_names(facets: Collection[str], details: SampleDetails) -> list[str]:
+    """The names of facets with one for each key of metadata. Errors without a column have none."""
+    names: list[str] = []
+    for facet in facets:
+        if facet == "metadata":
+            names += [METADATA + key for key in details.metadata]
+        elif facet != ERROR or details.error is not None:
+            names.append(facet)
+    return names
+
+
+def _detail_conditions(details: SampleDetails, query: SampleQuery) -> list[Condition]:
+    """Conditions on errors and metadata. What has no column matches nothing."""
+    conditions: list[Condition] = []
+    if query.errors:
+        conditions.append((ERROR, _has_value(details.error, query.errors)))
+    for key, values in query.metadata.items():
+        conditions.append((METADATA + key, _has_value(details.metadata.get(key), values)))
+    return conditions
+
+
+def _has_value(column: ValueColumn | None, values: Collection[str]) -> Callable[[Rows], Rows]:
+    return _in(column.codes, column.codes_of(values)) if column is not None else lambda _: []
 
 
 def _in(column: Sequence[int], wanted: Collection[int]) -> Callable[[Rows], Rows]:
@@ -172,7 +208,11 @@ def _sorted(index: SampleIndex, rows: Rows, query: SampleQuery) -> Rows:
     return sorted(rows, key=columns[key], reverse=query.descending)  # type: ignore[arg-type]  # one type per column
 
 
-def _facet(index: SampleIndex, facet: str, rows: Rows) -> Facet:
+def _facet(index: SampleIndex, details: SampleDetails, facet: str, rows: Rows) -> Facet:
+    if facet == ERROR and details.error is not None:
+        return _value_facet(facet, details.error, rows)
+    if facet.startswith(METADATA):
+        return _value_facet(facet, details.metadata[facet.removeprefix(METADATA)], rows)
     columns: dict[str, tuple[Sequence[int], Callable[[int], Sequence[str]]]] = {
         "outcome": (index.outcomes, lambda code: (OUTCOMES[code],)),
         "group": (index.groups, lambda code: (index.group_names[code],)),
@@ -182,7 +222,17 @@ def _facet(index: SampleIndex, facet: str, rows: Rows) -> Facet:
     }
     column, names = columns[facet]
     counted: Counter[str] = Counter()
-    for code, count in Counter(map(column.__getitem__, rows)).items():
+    for code, count in _counted(column, rows).items():
         for name in names(code):
             counted[name] += count
     return Facet(name=facet, distinct=len(counted), values=facet_values(counted))
+
+
+def _value_facet(facet: str, column: ValueColumn, rows: Rows) -> Facet:
+    counted = {column.values[code]: count for code, count in _counted(column.codes, rows).items()}
+    return Facet(name=facet, distinct=len(counted), values=facet_values(counted))
+
+
+def _counted(column: Sequence[int], rows: Rows) -> Counter[int]:
+    """How many of the rows have each code."""
+    return Counter(column if len(rows) == len(column) else map(column.__getitem__, rows))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
 from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import Struct
 
+from evalhub_server.domain.sample_details import SampleDetails, details_of
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_query import Rows
 from evalhub_server.domain.samples import HASH_BYTES, shown_line
@@ -18,6 +20,9 @@ WHOLE_LINE_BYTES = 16 * 1024
 """Lines up to this size are whole in lists."""
 
 PREVIEW_CHARACTERS = 1000
+DETAILS_BYTES = 64 * 1024 * 1024
+"""Size of files up to which metadata and errors are read for facets and filters."""
+
 _STRUCTURE = " ".join([*Sample.__struct_fields__, "role content name type text true false null"])
 _NUMERIC = frozenset(b"0123456789.+-e")
 
@@ -34,7 +39,7 @@ class SampleData(Protocol):
         ...
 
 
-class SampleFile(Struct, frozen=True):
+class SampleFile(Struct, frozen=True, dict=True):
     """A stored sample file with its index. The methods read the file: call them in a thread."""
 
     data: SampleData
@@ -46,6 +51,14 @@ class SampleFile(Struct, frozen=True):
             start = row * HASH_BYTES
             key = self.index.key_hashes[start : start + HASH_BYTES]
             yield shown_line(line, self.index.outcome(row), key)
+
+    @cached_property
+    def details(self) -> SampleDetails:
+        """The columns of errors and metadata, read on first use; empty for a file above :data:`DETAILS_BYTES`."""
+        if self.index.offsets[-1] > DETAILS_BYTES:
+            return SampleDetails()
+        lines = (line for _, block in self.data.blocks(self.index) for line in block.splitlines())
+        return details_of(lines, len(self.index))
 
     def previews(self, rows: Rows) -> list[bytes]:
         """Like :meth:`lines`, with long members shortened and named in ``truncated``."""

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from evalhub_server.domain.lineage_view import Source
+from evalhub_server.domain.sample_details import SampleDetails
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_query import Rows, SampleQuery
 from evalhub_server.domain.sample_repeats import has_repeats, one_row_per_sample
@@ -77,9 +78,9 @@ def list_filters(query: PageQuery) -> dict[str, list[str]]:
     return {name: texts for name, texts in given.items() if texts}
 
 
-def wanted_samples(query: PageQuery, index: SampleIndex) -> SampleQuery:
+def wanted_samples(query: PageQuery, index: SampleIndex, details: SampleDetails) -> SampleQuery:
     """The samples that a query selects. Raises :class:`ApiError`."""
-    wanted = sample_query(query, index)
+    wanted = sample_query(query, index, details)
     if not query.given("id"):
         return wanted
     return replace(wanted, epochs=[epoch_number(text, EPOCHS) for text in query.texts(EPOCHS)])

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.lineage_view import Source
+from evalhub_server.domain.sample_details import SampleDetails
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_query import Rows, select
 from evalhub_server.domain.sample_repeats import repeats_of
@@ -34,7 +35,7 @@ from evalhub_server.viewer.sample_texts import SampleTexts, shown_text, texts_of
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse
-from evalhub_server.web.sample_query import epoch_of, row_of
+from evalhub_server.web.sample_query import details_for, epoch_of, row_of
 from evalhub_server.web.services import Services
 
 PATH = "/jobs/{job_id:str}/b/{benchmark_index:str}/sample"
@@ -90,7 +91,8 @@ async def sample_page(
     source, pages = await source_of(request, job_id, benchmark_index, services)
     samples = await services.files.open_samples(source.job, source.index)
     row = row_of(samples.index, sample_id, epoch)
-    shown = await asyncio.to_thread(_shown, query, samples, row, pages)
+    details = await details_for(query, samples)
+    shown = await asyncio.to_thread(_shown, query, samples, details, row, pages)
     others = await other_jobs(services, request.identity, source, samples.index, row, pages.prefix)
     return await page_response(request, query, _page(query, source, pages, shown, others), state)
 
@@ -125,10 +127,12 @@ def _sample_of(query: PageQuery) -> tuple[str, int]:
     return sample_id, epoch_of(query)
 
 
-def _shown(query: PageQuery, samples: SampleFile, row: int, pages: BenchmarkPages) -> ShownSample:
+def _shown(
+    query: PageQuery, samples: SampleFile, details: SampleDetails, row: int, pages: BenchmarkPages
+) -> ShownSample:
     """Everything of the sample file that the page shows. Blocks; raises :class:`ApiError`."""
     index, filters = samples.index, list_filters(query)
-    selection = select(index, wanted_samples(query, index), samples.search)
+    selection = select(index, wanted_samples(query, index, details), samples.search, (), details)
     rows = shown_rows(query, index, selection.rows)
     (line,) = samples.lines([row])
     members = cast("dict[str, Any]", msgspec.json.decode(line))

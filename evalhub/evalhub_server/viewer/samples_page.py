@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from litestar import route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from msgspec import Struct
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.group_scores import GroupScore
 from evalhub_server.domain.lineage_view import Source
-from evalhub_server.domain.sample_index import SampleIndex
-from evalhub_server.domain.sample_query import SORTS, Rows, SampleQuery, select
-from evalhub_server.domain.sample_repeats import SampleRepeats, has_repeats, repeats_of
+from evalhub_server.domain.sample_query import FACETS, METADATA, SORTS, select
+from evalhub_server.domain.sample_repeats import has_repeats
 from evalhub_server.domain.samples import current_set
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.engine.comparisons import Question
 from evalhub_server.engine.sample_reader import SampleFile
-from evalhub_server.engine.sample_store import primary_score
 from evalhub_server.errors import ApiError
 from evalhub_server.models.sample import OUTCOMES, Facet, Outcome, SampleSet
 from evalhub_server.viewer import numbers
 from evalhub_server.viewer.charts.outcomes import outcome_bar
-from evalhub_server.viewer.jobs_page import facet_line
+from evalhub_server.viewer.jobs_page import FacetLine, facet_line
 from evalhub_server.viewer.page import Page, PageState, Table, format_of, page_response
-from evalhub_server.viewer.page_query import PageQuery
+from evalhub_server.viewer.page_query import COMMON, PageQuery, with_query
 from evalhub_server.viewer.sample_columns import (
     Column,
-    cell_values,
-    columns_of,
     default_columns,
     shown_columns,
 )
@@ -41,45 +36,20 @@ from evalhub_server.viewer.sample_filter import (
     LIST_FILTERS,
     BenchmarkPages,
     each_repeat,
-    list_filters,
-    shown_rows,
     source_of,
     wanted_samples,
 )
+from evalhub_server.viewer.sample_list import SampleList, list_samples
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import SelfSending
 from evalhub_server.web.sample_export import csv_chunks
-from evalhub_server.web.sample_query import start_after
+from evalhub_server.web.sample_query import details_for
 from evalhub_server.web.services import Services
 
-FACETS = ("outcome", "group", "tag", "epoch", "error_kind")
+MAX_FACETS = 12
+"""Facets with a menu; those of metadata come last."""
 PARAMETERS = (*LIST_FILTERS, "cols", "size", "after")
-
-
-class SampleRow(Struct, kw_only=True, frozen=True):
-    """A sample in the table. ``repeats`` is None where each repeat is a row of its own; ``values`` are by column."""
-
-    id: str
-    epoch: int
-    url: str
-    outcome: str
-    error: str
-    repeats: SampleRepeats | None
-    values: dict[str, Any]
-
-
-class SampleList(Struct, kw_only=True, frozen=True):
-    """One page of samples. ``total`` is the number of rows that the filters select, ``start`` the position of the first."""
-
-    rows: Sequence[SampleRow]
-    lines: Sequence[bytes]
-    columns: Sequence[Column]
-    facets: Sequence[Facet]
-    total: int
-    start: int
-    after: int | None
-    before: int | None
 
 
 @route(
@@ -103,76 +73,17 @@ async def samples_page(
         if error.code != "samples_not_available":
             raise
         return await page_response(request, query, _without_samples(source, pages, error), state)
-    wanted = wanted_samples(query, samples.index)
+    details = await details_for(query, samples, FACETS)
+    wanted = wanted_samples(query, samples.index, details)
     if format_of(request) == "csv":
-        selection = await asyncio.to_thread(select, samples.index, wanted, samples.search)
+        selection = await asyncio.to_thread(select, samples.index, wanted, samples.search, (), details)
         name = f"{source.job.id}-{source.index}.csv"
         return FileResponse(csv_chunks(samples, selection.rows), "text/csv; charset=utf-8", name)
-    listed = await asyncio.to_thread(_listed, query, samples, wanted, source, pages)
+    listed = await asyncio.to_thread(list_samples, query, samples, details, wanted, source, pages)
     score = await _score(services, source)
     groups = await services.comparisons.group_scores(source)
     page = _page(query, source, pages, samples, listed, score, groups)
     return await page_response(request, query, page, state)
-
-
-def _listed(
-    query: PageQuery, samples: SampleFile, wanted: SampleQuery, source: Source, pages: BenchmarkPages
-) -> SampleList:
-    """One page of samples. Blocks; raises :class:`ApiError`."""
-    index = samples.index
-    selection = select(index, wanted, samples.search, FACETS)
-    rows = shown_rows(query, index, selection.rows)
-    size = query.size()
-    start = start_after(rows, query.integer("after", 0)) if query.text("after") else 0
-    shown = rows[start : start + size]
-    lines = samples.previews(shown)
-    decoded = [cast("dict[str, Any]", msgspec.json.decode(line)) for line in lines]
-    primary = primary_score(source.job, source.index)
-    columns = columns_of(index, primary.metric if primary else "", decoded)
-    filters = list_filters(query)
-    merged = has_repeats(index) and not each_repeat(query)
-    repeats = repeats_of(index, {index.ids[row] for row in shown}) if merged else {}
-    return SampleList(
-        rows=[
-            _row(columns, row, sample, index, repeats.get(index.ids[row]), pages, filters)
-            for row, sample in zip(shown, decoded, strict=True)
-        ],
-        lines=lines,
-        columns=columns,
-        facets=selection.facets,
-        total=len(rows),
-        start=start,
-        after=shown[-1] if start + size < len(rows) else None,
-        before=_before(rows, start, size),
-    )
-
-
-def _before(rows: Rows, start: int, size: int) -> int | None:
-    """The cursor of the previous page; -1 for the first page, None if there is none."""
-    if not start:
-        return None
-    return rows[start - size - 1] if start > size else -1
-
-
-def _row(
-    columns: Sequence[Column],
-    row: int,
-    sample: dict[str, Any],
-    index: SampleIndex,
-    repeats: SampleRepeats | None,
-    pages: BenchmarkPages,
-    filters: dict[str, list[str]],
-) -> SampleRow:
-    sample_id, epoch = index.ids[row], index.epochs[row]
-    return SampleRow(
-        id=sample_id,
-        epoch=epoch,
-        url=pages.sample(sample_id, epoch, filters),
-        outcome=index.outcome(row),
-        error=sample.get("error") or "",
-        repeats=repeats,
-        values=cell_values(columns, sample, index, repeats.rows if repeats else (row,)),
-    )
 
 
 async def _score(services: Services, source: Source) -> ScoredBenchmark | None:
@@ -243,11 +154,8 @@ def _page(
             "previous": ""
             if listed.before is None
             else query.url(after=listed.before if listed.before >= 0 else None),
-            "facets": [
-                facet_line(query, facet.name, facet)
-                for facet in listed.facets
-                if any(each.value for each in facet.values)
-                and (facet.distinct > 1 or query.given(facet.name))
+            "facets": [_facet_line(query, facet) for facet in listed.facets if _is_choice(query, facet)][
+                :MAX_FACETS
             ],
             "filters": [
                 (name, text, query.without(name, text))
@@ -289,6 +197,34 @@ def _page(
     )
 
 
+def _is_choice(query: PageQuery, facet: Facet) -> bool:
+    """Whether a facet has more than one value, or is filtered by."""
+    if query.given(facet.name):
+        return True
+    return facet.distinct > 1 and any(each.value for each in facet.values)
+
+
+def _facet_line(query: PageQuery, facet: Facet) -> FacetLine:
+    """The values of a facet. A value of metadata replaces the chosen one of the same key."""
+    if not facet.name.startswith(METADATA):
+        return facet_line(query, facet.name, facet)
+    key = facet.name.removeprefix(METADATA)
+    given = {name: texts for name, texts in query.given_values.items() if name not in (*COMMON, "after")}
+    others = [text for text in query.texts("metadata") if not text.startswith(f"{key}:")]
+    return FacetLine(
+        name=key,
+        distinct=facet.distinct,
+        values=[
+            (
+                each.value,
+                each.count,
+                with_query(query.path, {**given, "metadata": [*others, f"{key}:{each.value}"]}),
+            )
+            for each in facet.values[:30]
+        ],
+    )
+
+
 def _check_columns(query: PageQuery, columns: Sequence[Column]) -> None:
     """Raise :class:`ApiError` for a column that no sample of the benchmark can have."""
     known = {column.name for column in columns}
@@ -303,8 +239,9 @@ def _title(query: PageQuery, source: Source) -> str:
     words = [
         f"{name} = {' or '.join(' or '.join(query.texts(name)).split('|'))}"
         for name in FACETS
-        if query.texts(name)
+        if name != "metadata" and query.texts(name)
     ]
+    words += [text.replace(":", " = ", 1) for text in query.texts("metadata")]
     words += [text.replace(":", " ") for text in query.texts("metric")]
     words += [f"“{query.text('q')}”"] if query.text("q") else []
     parts = ["Samples", source.planned.id, model.name if model else "", " and ".join(words)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
+from collections.abc import Collection, Sequence
 from typing import cast
 
 from msgspec import Struct
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.sample_details import SampleDetails
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_query import (
     COMPARISONS,
@@ -19,6 +22,7 @@ from evalhub_server.domain.sample_query import (
     Rows,
     SampleQuery,
 )
+from evalhub_server.engine.sample_reader import SampleFile
 from evalhub_server.models.sample import OUTCOMES, Outcome
 from evalhub_server.web.openapi.operation import Parameter
 from evalhub_server.web.openapi.parameters import LIMIT, OFFSET, choices, separated
@@ -51,6 +55,12 @@ FILTERS = (
     _values("tag", "Exact tag; samples with at least one of the values."),
     _values("epoch", "Epoch, from 0.", _EPOCH),
     _values("error_kind", "Kind of error: `model` or `infrastructure`.", "|".join(ERROR_KINDS)),
+    _values("error", "Exact text of the error."),
+    _values(
+        "metadata",
+        "Value of a key of the metadata: `topic:law`, or `topic:` for samples without one. Several values of one key are "
+        "alternatives. Keys with up to 30 different values can be used, in files up to 64 MiB.",
+    ),
     _values(
         "metric",
         "Condition on a metric or `latency_s`: `name:op:value` with the operators `eq`, `ne`, `lt`, `le`, `gt` and `ge`, or "
@@ -75,7 +85,8 @@ PAGE = (
     ),
     choices(
         "facets",
-        "Facets to count, separated by commas: `outcome`, `group`, `tag`, `epoch`, `error_kind`.",
+        "Facets to count, separated by commas: `outcome`, `group`, `tag`, `epoch`, `error_kind`, `error`, `metadata`: the last one counts each key with "
+        "up to 30 different values, as `metadata.<key>`.",
         FACETS,
     ),
     Parameter(
@@ -102,7 +113,17 @@ class PageQuery(Struct, kw_only=True, frozen=True):
     facets: tuple[str, ...]
 
 
-def sample_query(query: Query, index: SampleIndex) -> SampleQuery:
+async def details_for(query: Query, samples: SampleFile, facets: Collection[str] = ()) -> SampleDetails:
+    """The columns that are not in the index, if the filters or the facets need them."""
+    if query.texts("error") or query.texts("metadata") or not _NEED_DETAILS.isdisjoint(facets):
+        return await asyncio.to_thread(lambda: samples.details)
+    return SampleDetails()
+
+
+_NEED_DETAILS = frozenset({"error", "metadata"})
+
+
+def sample_query(query: Query, index: SampleIndex, details: SampleDetails) -> SampleQuery:
     """The filters and the order. Raises :class:`ApiError` for what this benchmark does not have."""
     outcomes = [value for text in query.texts("outcome") for value in text.split("|")]
     for outcome in outcomes:
@@ -124,6 +145,8 @@ def sample_query(query: Query, index: SampleIndex) -> SampleQuery:
         tags=query.texts("tag"),
         epochs=[epoch_number(value) for value in query.texts("epoch")],
         error_kinds=query.texts("error_kind"),
+        errors=query.texts("error"),
+        metadata=_metadata_filters(query.texts("metadata"), details),
         metrics=tuple(_metric_filter(value, index) for value in query.texts("metric")),
         text=text,
         sort=key,
@@ -174,6 +197,19 @@ def epoch_number(text: str, name: str = "epoch") -> int:
     if not re.fullmatch(_EPOCH, text):
         raise problems.query_parameter_invalid(name, "non-negative integer", text)
     return int(text)
+
+
+def _metadata_filters(texts: Sequence[str], details: SampleDetails) -> dict[str, list[str]]:
+    """The values by key. Keys may contain colons, so they are recognised by the longest one that fits."""
+    filters: dict[str, list[str]] = {}
+    for text in texts:
+        keys = [key for key in details.metadata if text.startswith(f"{key}:")]
+        if not keys:
+            known = "|".join(f"{key}:…" for key in details.metadata)
+            raise problems.query_parameter_value_invalid("metadata", known or "no key of this benchmark")
+        key = max(keys, key=len)
+        filters.setdefault(key, []).append(text[len(key) + 1 :])
+    return filters
 
 
 def _metric_filter(text: str, index: SampleIndex) -> MetricFilter:

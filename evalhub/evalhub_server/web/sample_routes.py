@@ -30,6 +30,7 @@ from evalhub_server.web.sample_query import (
     FILTERS,
     INVALID,
     PAGE,
+    details_for,
     one_sample,
     page_of,
     row_of,
@@ -73,10 +74,11 @@ async def list_samples(
     query.allow_only(names(LIST_SAMPLES.query))
     page = page_of(query)
     samples = await _open(request, job_id, benchmark_index, services)
-    wanted = sample_query(query, samples.index)
+    details = await details_for(query, samples, page.facets)
+    wanted = sample_query(query, samples.index, details)
 
     def read() -> tuple[Selection, Rows, list[bytes]]:
-        selection = select(samples.index, wanted, samples.search, page.facets)
+        selection = select(samples.index, wanted, samples.search, page.facets, details)
         start = page.offset if page.after is None else start_after(selection.rows, page.after)
         rows = selection.rows[start : start + page.limit]
         return selection, rows, samples.previews(rows)
@@ -204,8 +206,9 @@ async def _selected(
     query = Query(request.scope)
     query.allow_only(names(FILTERS))
     samples = await _open(request, job_id, index, services)
-    wanted = sample_query(query, samples.index)
-    selection = await asyncio.to_thread(select, samples.index, wanted, samples.search)
+    details = await details_for(query, samples)
+    wanted = sample_query(query, samples.index, details)
+    selection = await asyncio.to_thread(select, samples.index, wanted, samples.search, (), details)
     return samples, selection.rows
 
 
