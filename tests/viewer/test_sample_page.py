@@ -155,3 +155,9 @@ def test_samples_that_do_not_exist(viewer: ViewerServer):
     assert viewer.call("GET", url(job_id, 9, id="q-00000")).status == 404
     assert viewer.call("GET", f"/ui/jobs/{job_id}/b/0/sample").status == 400
     assert viewer.call("GET", url(viewer.jobs.running, 2, id="q")).status == 404
+
+
+def test_a_sample_needs_two_reads_of_the_database(viewer: ViewerServer):
+    before = viewer.reads()
+    alpha(viewer, 0, id="q-00011", q="Question")
+    assert 0 < viewer.reads() - before <= 2

@@ -40,6 +40,7 @@ from evalhub_server.viewer.sample_filter import (
     wanted_samples,
 )
 from evalhub_server.viewer.sample_list import SampleList, list_samples
+from evalhub_server.viewer.text import visible
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import SelfSending
@@ -49,6 +50,7 @@ from evalhub_server.web.services import Services
 
 MAX_FACETS = 12
 """Facets with a menu; those of metadata come last."""
+MAX_KEY_CHARACTERS = 40
 PARAMETERS = (*LIST_FILTERS, "cols", "size", "after")
 
 
@@ -201,7 +203,9 @@ def _is_choice(query: PageQuery, facet: Facet) -> bool:
     """Whether a facet has more than one value, or is filtered by."""
     if query.given(facet.name):
         return True
-    return facet.distinct > 1 and any(each.value for each in facet.values)
+    # A key that few samples have, always with the same value, is no choice.
+    fewest = 2 if facet.name.startswith(METADATA) else 1
+    return facet.distinct > 1 and sum(bool(each.value) for each in facet.values) >= fewest
 
 
 def _facet_line(query: PageQuery, facet: Facet) -> FacetLine:
@@ -212,7 +216,7 @@ def _facet_line(query: PageQuery, facet: Facet) -> FacetLine:
     given = {name: texts for name, texts in query.given_values.items() if name not in (*COMMON, "after")}
     others = [text for text in query.texts("metadata") if not text.startswith(f"{key}:")]
     return FacetLine(
-        name=key,
+        name=visible(key, MAX_KEY_CHARACTERS),
         distinct=facet.distinct,
         values=[
             (
