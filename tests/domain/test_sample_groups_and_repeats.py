@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from evalhub_server.domain.group_scores import MAX_GROUPS, group_scores
+from evalhub_server.domain.group_scores import MAX_GROUPS, group_scores, scores_by
 from evalhub_server.domain.sample_index import IndexBuilder, SampleIndex
 from evalhub_server.domain.sample_repeats import has_repeats, mean_of, one_row_per_sample, repeats_of
 from evalhub_server.domain.samples import parse_sample
@@ -75,5 +75,19 @@ def test_clusters_one_group_and_very_many_groups_have_no_scores():
     assert group_scores(run_of([*many], [1.0] * len(many))) == ()
     assert (
         group_scores(Run(header=RunHeader(provider_id="p", benchmark_id="b"), rules=MetricRules(metric="m")))
+        == ()
+    )
+
+
+def test_clusters_within_a_part_widen_its_interval():
+    labels = ["x"] * 8 + ["y"] * 8
+    clusters: list[str | None] = [str(n // 4) for n in range(16)]
+    scores = [1.0, 1, 1, 1, 0, 0, 0, 0] * 2
+    clustered, _ = scores_by(run_of(clusters, scores, groups="clusters"), labels)
+    plain, _ = scores_by(run_of(clusters, scores), labels)
+    assert clustered.summary.clustering is not None
+    assert plain.summary.clustering is None
+    assert (
+        scores_by(Run(header=RunHeader(provider_id="p", benchmark_id="b"), rules=MetricRules(metric="m")), [])
         == ()
     )

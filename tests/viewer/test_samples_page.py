@@ -158,7 +158,23 @@ def test_repeats_are_one_row_until_they_are_expanded(viewer: ViewerServer):
 def test_scores_of_groups_have_intervals(viewer: ViewerServer):
     table = alpha(viewer, 0).partition("Score by group")[2]
     assert re.search(r"law 0\.\d{2,3} \[0\.\d+, 0\.\d+\] n = 2,7\d\d", plain(table))
-    assert "Score by group" not in alpha(viewer, 5), "clusters are sampled units"
+    clusters = alpha(viewer, 5).partition('<details class="parts"')[2]
+    assert "they are sampled clusters" in clusters
+    assert "<table" not in clusters
+
+
+def test_scores_are_divided_by_keys_of_metadata(viewer: ViewerServer):
+    page = alpha(viewer, 0, by="difficulty", outcome="failed")
+    parts = page.partition('<details class="parts" open>')[2]
+    assert re.search(r"1 0\.\d{3} \[0\.\d+, 0\.\d+\] n = 4,66\d.* 2 0\.\d{3}.* 3 0\.\d{3}", plain(parts))
+    assert url(viewer, viewer.jobs.suites["alpha-7b"], 0, metadata="difficulty:1") in html.unescape(parts)
+    data = alpha(viewer, 0, ".json", by="topic", size=50)["parts"]
+    assert (data["by"], [each["group"] for each in data["scores"]]) == (
+        "topic",
+        ["arithmetic", "code", "history", "law", "medicine"],
+    )
+    assert "Score by key" in alpha(viewer, 2), "without groups a key must be chosen"
+    assert viewer.call("GET", url(viewer, viewer.jobs.suites["alpha-7b"], 0, by="colour")).status == 400
 
 
 def test_benchmarks_without_samples_say_why(viewer: ViewerServer):

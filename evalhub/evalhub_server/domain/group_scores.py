@@ -1,4 +1,4 @@
-"""The score of a benchmark in each group of its samples, such as a subject."""
+"""The score of a benchmark in each part of its samples: by their group, such as a subject, or by a key of their metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_GROUPS = 50
 
 
 class GroupScore(Struct, kw_only=True, frozen=True):
-    """The samples of one group. ``group`` is empty for samples without one."""
+    """The samples of one group, or with one value of a key; ``group`` is empty for samples without one."""
 
     group: str
     summary: ScoreSummary
@@ -30,13 +30,21 @@ def group_scores(run: Run) -> tuple[GroupScore, ...]:
     items = run.items
     if items is None or not items.clusters or run.rules.groups == "clusters":
         return ()
+    return scores_by(run, [group or "" for group in items.clusters])
+
+
+def scores_by(run: Run, labels: Sequence[str]) -> tuple[GroupScore, ...]:
+    """The score of the items with each label, in the order of labels. Empty for one label, or more than :data:`MAX_GROUPS`."""
+    items = run.items
+    if items is None:
+        return ()
     rows: dict[str, list[int]] = {}
-    for row, group in enumerate(items.clusters):
-        rows.setdefault(group or "", []).append(row)
+    for row, label in enumerate(labels):
+        rows.setdefault(label, []).append(row)
     if not 1 < len(rows) <= MAX_GROUPS:
         return ()
     return tuple(
-        GroupScore(group=group, summary=score_run(_part(run, items, rows[group]))) for group in sorted(rows)
+        GroupScore(group=label, summary=score_run(_part(run, items, rows[label]))) for label in sorted(rows)
     )
 
 
@@ -48,5 +56,6 @@ def _part(run: Run, items: RunItems, rows: Sequence[int]) -> Run:
         scores=[items.scores[row] for row in rows],
         epochs=None if items.epochs is None else [items.epochs[row] for row in rows],
         statuses=None if items.statuses is None else [items.statuses[row] for row in rows],
+        clusters=None if items.clusters is None else [items.clusters[row] for row in rows],
     )
     return replace(run, header=header, items=part)

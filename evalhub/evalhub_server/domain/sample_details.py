@@ -28,6 +28,10 @@ class ValueColumn(Struct, frozen=True):
     values: tuple[str, ...]
     codes: array[int]
 
+    def labels(self) -> list[str]:
+        """The values of all samples."""
+        return [self.values[code] for code in self.codes]
+
     def codes_of(self, wanted: Collection[str]) -> set[int]:
         return {code for code, value in enumerate(self.values) if value in wanted}
 

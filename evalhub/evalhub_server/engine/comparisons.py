@@ -20,7 +20,7 @@ from evalhub_server.domain.comparison_inputs import (
     sample_metric_of,
     suite_of,
 )
-from evalhub_server.domain.group_scores import GroupScore, group_scores
+from evalhub_server.domain.group_scores import GroupScore, group_scores, scores_by
 from evalhub_server.domain.lineage import in_lineage
 from evalhub_server.domain.lineage_view import LineageView, Source, view_of_job, view_of_lineage
 from evalhub_server.domain.record import JobRecord
@@ -217,16 +217,25 @@ class ComparisonService:
         found = await self._once("changes", key, compute)
         return found[0] if found else None
 
-    async def group_scores(self, source: Source, metric: str = "") -> tuple[GroupScore, ...]:
-        """The score of a benchmark in each group of its samples; see :func:`.group_scores`."""
+    async def group_scores(self, source: Source, key: str = "") -> tuple[GroupScore, ...]:
+        """The score of a benchmark in each group of its samples, or for each value of a key of their metadata.
+
+        See :func:`.group_scores` and :func:`.scores_by`; empty for a key without a column.
+        """
         view = {"": source}
-        key = [metric, run_of(source, metric=metric), _digests("", view)]
+        question = [key, run_of(source), _digests("", view)]
 
         async def compute() -> tuple[GroupScore, ...]:
-            run = _run(source, metric, await self._indexes((view,)))
-            return () if run is None else await asyncio.to_thread(group_scores, run)
+            run = _run(source, "", await self._indexes((view,)))
+            if run is None or run.items is None:
+                return ()
+            if not key:
+                return await asyncio.to_thread(group_scores, run)
+            samples = await self._files.open_samples(source.job, source.index)
+            column = (await asyncio.to_thread(lambda: samples.details)).metadata.get(key)
+            return () if column is None else await asyncio.to_thread(scores_by, run, column.labels())
 
-        return await self._once("group-scores", key, compute)
+        return await self._once("group-scores", question, compute)
 
     async def _indexes(self, views: Iterable[LineageView]) -> dict[tuple[str, int], SampleIndex]:
         found: dict[tuple[str, int], SampleIndex] = {}

@@ -12,7 +12,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from evalhub_server.domain import problems
-from evalhub_server.domain.group_scores import GroupScore
 from evalhub_server.domain.lineage_view import Source
 from evalhub_server.domain.sample_query import FACETS, METADATA, SORTS, select
 from evalhub_server.domain.sample_repeats import has_repeats
@@ -40,6 +39,7 @@ from evalhub_server.viewer.sample_filter import (
     wanted_samples,
 )
 from evalhub_server.viewer.sample_list import SampleList, list_samples
+from evalhub_server.viewer.sample_parts import MAX_KEY_CHARACTERS, Parts, key_of_parts, parts_of
 from evalhub_server.viewer.text import visible
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.request import READ_METHODS, ApiRequest
@@ -50,8 +50,7 @@ from evalhub_server.web.services import Services
 
 MAX_FACETS = 12
 """Facets with a menu; those of metadata come last."""
-MAX_KEY_CHARACTERS = 40
-PARAMETERS = (*LIST_FILTERS, "cols", "size", "after")
+PARAMETERS = (*LIST_FILTERS, "cols", "size", "after", "by")
 
 
 @route(
@@ -83,8 +82,10 @@ async def samples_page(
         return FileResponse(csv_chunks(samples, selection.rows), "text/csv; charset=utf-8", name)
     listed = await asyncio.to_thread(list_samples, query, samples, details, wanted, source, pages)
     score = await _score(services, source)
-    groups = await services.comparisons.group_scores(source)
-    page = _page(query, source, pages, samples, listed, score, groups)
+    by = key_of_parts(query, details)
+    groups = await services.comparisons.group_scores(source, by)
+    parts = parts_of(query, pages, by, groups, samples.index, details)
+    page = _page(query, source, pages, samples, listed, score, parts)
     return await page_response(request, query, page, state)
 
 
@@ -113,7 +114,7 @@ def _page(
     samples: SampleFile,
     listed: SampleList,
     score: ScoredBenchmark | None,
-    groups: Sequence[GroupScore],
+    parts: Parts,
 ) -> Page:
     index = samples.index
     chosen = [column for column in listed.columns if column.name in query.texts("cols")]
@@ -141,10 +142,7 @@ def _page(
             "score": score,
             "score_counts": numbers.sample_counts(summary) if summary else "",
             "notes": [note.message for note in summary.notes] if summary and not summary.interval else [],
-            "groups": [
-                (each, numbers.sample_counts(each.summary), pages.samples({"group": [each.group]}))
-                for each in groups
-            ],
+            "parts": parts,
             "all_rows": len(index),
             "all_samples": len(set(index.ids)) if has_repeats(index) else len(index),
             "merged": has_repeats(index) and not each_repeat(query),
@@ -184,7 +182,7 @@ def _page(
             "benchmark": source.planned.id,
             "outcomes": counts,
             "score": summary,
-            "groups": groups,
+            "parts": {"by": parts.by, "scores": [each.score for each in parts.scores]},
             "total_count": listed.total,
             "facets": listed.facets,
             "items": [msgspec.json.decode(line) for line in listed.lines],
