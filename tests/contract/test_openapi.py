@@ -128,6 +128,8 @@ ANY_TEXT = (
     "tag",
     "epoch",
     "error_kind",
+    "error",
+    "metadata",
     "metric",
     "sort",
     "since",
