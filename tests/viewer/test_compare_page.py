@@ -175,6 +175,7 @@ def test_other_formats_have_the_same_rows(viewer: ViewerServer):
     [
         ({"show": "regressed"}, 400),
         ({"metric": "f2"}, 400),
+        ({"part": "live"}, 400),
         ({"benchmark": "core/none"}, 404),
         ({"base": "no-such-job"}, 404),
         ({"with": "{alpha}"}, 400),

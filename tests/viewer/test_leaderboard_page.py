@@ -53,6 +53,13 @@ def test_ranks_are_ranges_and_the_best_group_is_named(viewer: ViewerServer):
     assert page.count('title="lower is better"') == 1
 
 
+def test_the_ranked_models_can_be_compared(viewer: ViewerServer):
+    page = get(viewer, "?collection=core-v1")
+    alpha, beta = viewer.jobs.suites["alpha-7b"], viewer.jobs.suites["beta-13b"]
+    assert f'href="/ui/compare?base={alpha}&amp;with={beta}"' in page
+    assert 'href="/ui/trend?collection=core-v1"' in page
+
+
 def test_incomplete_models_stand_below_without_an_overall_score(viewer: ViewerServer):
     page = get(viewer, "?collection=core-v1")
     assert list(rows(page))[:2] == ["alpha-7b", "beta-13b"]

@@ -22,6 +22,7 @@ from evalhub_server.viewer.numbers import decimals
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery, with_query
 from evalhub_server.web.comparison_query import question_of
+from evalhub_server.web.comparison_samples import MAX_RUNS
 from evalhub_server.web.leaderboards import MAX_JOBS, leaderboard_of_collection
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
@@ -68,6 +69,7 @@ async def leaderboard_page(request: ApiRequest, services: NamedDependency[Servic
         "plot": _plot(suite, rows),
         "weights": question.weights,
         "max_jobs": MAX_JOBS,
+        "links": _links(rows, collection_id, url_prefix(request.scope)),
     }
     page = Page(
         name="leaderboard",
@@ -226,6 +228,13 @@ def _plot(suite: Ranking | None, rows: Sequence[BoardRow]) -> Markup:
         for rank in suite.ranks
     ]
     return interval_dots(shown, title="Overall scores with intervals")
+
+
+def _links(rows: Sequence[BoardRow], collection_id: str, prefix: str) -> dict[str, str]:
+    """The addresses of the trend of the collection, and of the comparison of the first models with the first one."""
+    first, *others = [row.job_id for row in rows if row.complete][:MAX_RUNS] or [""]
+    compared = with_query(f"{prefix}/ui/compare", {"base": [first], "with": others}) if others else ""
+    return {"trend": with_query(f"{prefix}/ui/trend", {"collection": [collection_id]}), "compare": compared}
 
 
 def _table(rows: Sequence[BoardRow], names: Sequence[str]) -> Table:

@@ -25,7 +25,7 @@ from evalhub_server.errors import ApiError
 from evalhub_server.viewer.assets import ASSETS, asset_path
 from evalhub_server.viewer.markdown_table import markdown_table
 from evalhub_server.viewer.page_query import COMMON, PageQuery, look_of
-from evalhub_server.viewer.templating import render
+from evalhub_server.viewer.templating import TEMPLATES, render
 from evalhub_server.web.conditional import ListState
 from evalhub_server.web.origin_policy import SAFE_METHODS
 from evalhub_server.web.paths import url_prefix
@@ -186,6 +186,8 @@ async def page_response(
             )
             values = {"site": site, "page": page, "now": datetime.now(UTC), **page.values}
             template = f"{page.name}_live.html" if query.part else f"{page.name}.html"
+            if query.part and not (TEMPLATES / template).exists():
+                raise problems.query_bad_parameter("part", [name for name in COMMON if name != "part"])
             body = await asyncio.to_thread(render, template, values)
             return raw_response(body, HTML, 200, *headers, *_security(request))
         case name:
