@@ -146,7 +146,9 @@ def plan(
     ``providers`` has an entry for every ``provider_id`` in ``benchmarks``. Raises ``resource_does_not_exist`` if a
     provider lacks a benchmark, then ``model_url_required``.
     """
-    planned = tuple(_planned(ref, providers[ref.provider_id], request.hardware_config) for ref in benchmarks)
+    planned = tuple(
+        planned_benchmark(ref, providers[ref.provider_id], request.hardware_config) for ref in benchmarks
+    )
     recorded = all(
         b.test_data_ref is not None and b.test_data_ref.type == "pre_recorded_data" for b in benchmarks
     )
@@ -161,9 +163,10 @@ def plan(
     )
 
 
-def _planned(
-    ref: BenchmarkRef, provider: ProviderConfig, job_hardware: HardwareConfig | None
+def planned_benchmark(
+    ref: BenchmarkRef, provider: ProviderConfig, job_hardware: HardwareConfig | None = None
 ) -> PlannedBenchmark:
+    """A benchmark completed with its provider's defaults. Raises ``resource_does_not_exist`` if the provider lacks it."""
     offered = offered_benchmark(provider, ref.id)
     if offered is None:
         raise problems.does_not_exist("benchmark", ref.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from evalhub_server.viewer.catalogue_item_pages import CATALOGUE_ITEMS
+from evalhub_server.viewer.catalogue_page import catalogue_page
 from evalhub_server.viewer.compare_page import compare_page
 from evalhub_server.viewer.job_actions import JOB_ACTIONS
 from evalhub_server.viewer.job_page import benchmark_page, job_page
@@ -14,6 +16,8 @@ from evalhub_server.viewer.samples_page import samples_page
 from evalhub_server.viewer.trend_page import trend_page
 
 PAGES = (
+    *CATALOGUE_ITEMS,
+    catalogue_page,
     compare_page,
     *JOB_ACTIONS,
     benchmark_page,
