@@ -171,13 +171,14 @@ class Tab:
     def text(self, selector: str = "body") -> str:
         return self.page.inner_text(selector)
 
-    def axe(self, **options: Any) -> list[str]:
-        """The violations of WCAG 2.2 AA and of good practice that axe-core finds: rule, help, and elements."""
+    def axe(self, *rules: str) -> list[str]:
+        """The violations that axe-core finds: rule, help, and elements. Default: all rules of WCAG 2.2 AA and good practice."""
         if not self.page.evaluate("() => 'axe' in window"):
             source = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
             self.page.evaluate(source)
-        rules = {"runOnly": {"type": "tag", "values": AXE_TAGS}, "resultTypes": ["violations"], **options}
-        found = self.page.evaluate("options => axe.run(document, options)", rules)
+        chosen = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": AXE_TAGS}
+        options = {"runOnly": chosen, "resultTypes": ["violations"]}
+        found = self.page.evaluate("options => axe.run(document, options)", options)
         return [
             f"{each['id']}: {each['help']}: {node['html'][:300]} ({node.get('failureSummary', '')})"
             for each in found["violations"]
