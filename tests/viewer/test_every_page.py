@@ -14,7 +14,7 @@ from harness.html_checks import PageChecks
 from harness.running import Answer, call
 from harness.viewer_data import ViewerServer
 from harness.viewer_data.hostile import FORMULAS
-from harness.viewer_data.views import ADDRESSES, is_planned, page_routes, path_of, url_of, views
+from harness.viewer_data.views import ADDRESSES, FORMS, is_planned, page_routes, path_of, url_of, views
 from harness.waiting import wait_until
 
 HTML_LIMIT_BYTES, CSS_LIMIT_BYTES, SCRIPT_LIMIT_BYTES, ICON_LIMIT_BYTES = 15_000, 12_000, 10_000, 1_000
@@ -106,6 +106,9 @@ def test_an_unchanged_page_is_not_sent_again(viewer: ViewerServer, subtests: pyt
             continue
         with subtests.test(name):
             url = url_of(viewer, name)
+            if name in FORMS:
+                assert "etag" not in get(viewer, url).headers
+                continue
             # An adapter that exits changes its job, and with it the state of the page.
             tag, again = wait_until(lambda url=url: unchanged(viewer, url), "a page that does not change")
             assert (again.status, again.body) == (304, b"")

@@ -30,7 +30,8 @@ ADDRESSES = {
     "job-past": "/ui/jobs/{past}",
     "job-hostile": "/ui/jobs/{hostile}",
     "job-cancel": "/ui/jobs/{running}/cancel",
-    "job-rerun": "/ui/jobs/{gamma}/rerun",
+    "job-rerun": "/ui/jobs/{gamma}/rerun?only=failed",
+    "job-delete": "/ui/jobs/{hostile}/delete",
     "benchmark": "/ui/jobs/{alpha}/b/0",
     "benchmark-failed": "/ui/jobs/{gamma}/b/3",
     "benchmark-hostile": "/ui/jobs/{hostile}/b/0",
@@ -79,6 +80,9 @@ ADDRESSES = {
     "plugins": "/ui/plugins",
 }
 """By name. Braces hold the names of values, see :func:`url_of`."""
+
+FORMS = ("job-cancel", "job-rerun", "job-delete", "run")
+"""Views with a form that holds a key of its own, so that no two answers are equal."""
 
 NOT_PAGES = re.compile(r"/ui/assets/|/sample/text$|/ui/login$|\{path:path\}")
 _PARAMETER = re.compile(r"\{[^}]+\}|(?<=/)\d+(?=/|$)")
