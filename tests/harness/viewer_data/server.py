@@ -298,7 +298,10 @@ def _config(folder: Path, logs: Path) -> Config:
         ("never-run", text[:200], members[:1]),
     ):
         document = {"id": collection_id, "name": name, "category": "general", "benchmarks": benchmarks}
-        config.write(f"collections/{collection_id}.yaml", {**document, "description": name * 2})
+        config.write(
+            f"collections/{collection_id}.yaml",
+            {**document, "description": f"{name}: what a release must keep."},
+        )
     return config
 
 
