@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import re
 from collections.abc import Iterator
 
@@ -57,6 +60,20 @@ def test_a_page_has_its_data_in_other_formats(server: RunningServer):
     assert csv.headers["content-type"] == "text/csv; charset=utf-8"
     assert "'=first" in csv.body
     assert "| =first |" in server.call("GET", "/ui/jobs.md?tag=x").body
+
+
+def test_a_page_is_saved_as_one_file(server: RunningServer):
+    answer = server.call("GET", "/ui/jobs.html?tag=x")
+    assert answer.headers["content-disposition"] == 'attachment; filename="jobs.html"'
+    assert "<script" not in answer.body
+    assert "<link" not in answer.body
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', answer.body)
+    (style,) = re.findall(r"<style>(.*)</style>", answer.body, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert html.unescape(policy) == f"default-src 'none'; style-src 'sha256-{digest}'"
+    links = re.findall(r' href="([^"]*)"', answer.body)
+    assert links
+    assert all(link.startswith((f"http://127.0.0.1:{server.port}/", "#")) for link in links), links
 
 
 def test_an_unknown_parameter_is_marked_and_no_rows_are_shown(server: RunningServer):

@@ -48,6 +48,10 @@ class Viewer:
         config.state["viewer"] = self
         return config
 
+    def address(self, request: ApiRequest) -> str:
+        """Scheme, host and port under which the browser reaches the server."""
+        return next(iter(sorted(self.origins.of(request.scope, request.fields), reverse=True)), "")
+
     def entry(self) -> str:
         return entry(self.sessions)
 

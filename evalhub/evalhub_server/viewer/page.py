@@ -1,6 +1,6 @@
 """Responses of pages: rendered from a template, or the page's data in another format at the same URL and query.
 
-``/ui/jobs`` is HTML, ``/ui/jobs.json`` its data, ``/ui/jobs.csv`` and ``/ui/jobs.md`` the rows of its table, and ``part=live`` the part
+``/ui/jobs`` is HTML, ``/ui/jobs.html`` the same as one file to keep, ``/ui/jobs.json`` its data, ``/ui/jobs.csv`` and ``/ui/jobs.md`` the rows of its table, and ``part=live`` the part
 that changes while a job runs.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar.types import ASGIApp, Receive, Scope, Send
+from markupsafe import Markup
 from msgspec import Struct
 
 from evalhub_common.addresses import is_loopback
@@ -25,6 +26,7 @@ from evalhub_server.errors import ApiError
 from evalhub_server.viewer.assets import ASSETS, asset_path
 from evalhub_server.viewer.markdown_table import markdown_table
 from evalhub_server.viewer.page_query import COMMON, PageQuery, look_of
+from evalhub_server.viewer.saved_page import saved_page, saved_styles
 from evalhub_server.viewer.templating import TEMPLATES, render
 from evalhub_server.web.conditional import ListState
 from evalhub_server.web.origin_policy import SAFE_METHODS
@@ -39,7 +41,7 @@ FORMAT_KEY = "evalhub.page_format"
 """The key of the format that a request for a page wants, in the ASGI scope: ``json``, ``csv`` or ``md``; absent for HTML."""
 
 TABLE_FORMATS = ("csv", "md")
-SUFFIXES = (".json", ".csv", ".md")
+SUFFIXES = (".json", ".csv", ".md", ".html")
 API_OF_PAGES = "/ui/api/v1/"
 
 POLICY = (
@@ -100,6 +102,7 @@ class Site(Struct, frozen=True):
     formats: Sequence[str] = ()
     read_only: bool = True
     has_login: bool = False
+    saved: bool = False
     sections: Sequence[tuple[str, str]] = SECTIONS
     version: str = __version__
 
@@ -114,6 +117,12 @@ class Site(Struct, frozen=True):
     def link(self, path: str, *pairs: tuple[str, str]) -> str:
         """The URL of a path with a query."""
         return f"{self.prefix}{path}?{urlencode(pairs, errors='replace')}"
+
+    def styles(self) -> Markup:
+        """The element with the style sheet: a link or, in a saved page, the style sheet itself and a policy that allows no more."""
+        if not self.saved:
+            return Markup('<link rel="stylesheet" href="{}">').format(self.asset("viewer.css"))
+        return saved_styles()
 
     def asset(self, name: str) -> str:
         return self.prefix + asset_path(name)
@@ -172,7 +181,7 @@ async def page_response(
             media_type, lines = FORMATS[name]
             lines = markdown_table if name == "md" else lines
             body = b"".join(lines(page.table.columns, page.table.rows))
-            return raw_response(body, media_type, 200, *headers, _inline(request, name))
+            return raw_response(body, media_type, 200, *headers, _file(request, "inline", name))
         case "":
             formats = ("json", *(TABLE_FORMATS if page.table is not None else ()))
             viewer = request.app.state.viewer
@@ -190,6 +199,14 @@ async def page_response(
                 raise problems.query_bad_parameter("part", [name for name in COMMON if name != "part"])
             body = await asyncio.to_thread(render, template, values)
             return raw_response(body, HTML, 200, *headers, *_security(request))
+        case "html":
+            site = Site(url_prefix(request.scope), query, request.trace_id, saved=True)
+            values = {"site": site, "page": page, "now": datetime.now(UTC), **page.values}
+            body = await asyncio.to_thread(render, f"{page.name}.html", values)
+            saved = saved_page(body, request.app.state.viewer.address(request))
+            return raw_response(
+                saved, HTML, 200, *headers, _file(request, "attachment", "html"), *_security(request)
+            )
         case name:
             raise problems.not_found("page", f"{request.scope['path']}.{name}")
 
@@ -241,9 +258,9 @@ class _Unchecked(PageQuery):
         return {name: texts for name, texts in super().given_values.items() if name not in COMMON}
 
 
-def _inline(request: ApiRequest, name: str) -> Header:
+def _file(request: ApiRequest, disposition: str, name: str) -> Header:
     file = request.scope["path"].removeprefix("/ui/").replace("/", "-")
     safe = "".join(
         character for character in file if character.isascii() and (character.isalnum() or character == "-")
     )
-    return b"content-disposition", f'inline; filename="{safe[:100]}.{name}"'.encode()
+    return b"content-disposition", f'{disposition}; filename="{safe[:100]}.{name}"'.encode()

@@ -163,7 +163,7 @@ async def _form(
         "urls": sorted({url for _, url in models if url}),
         "check": check,
         "key": secrets.token_urlsafe(16),
-        "commands": _commands(draft, _server_url(request)),
+        "commands": _commands(draft, request.app.state.viewer.address(request) + url_prefix(request.scope)),
     }
     data = {
         "fields": draft.fields,
@@ -198,12 +198,6 @@ def _by_field(faults: Sequence[FieldError]) -> dict[str, list[str]]:
             )
         found.setdefault(field, []).append(fault.message if field or not path else f"{path}: {fault.message}")
     return found
-
-
-def _server_url(request: ApiRequest) -> str:
-    """The address under which the browser reaches the server."""
-    origins = sorted(request.app.state.viewer.origins.of(request.scope, request.fields), reverse=True)
-    return f"{origins[0] if origins else ''}{url_prefix(request.scope)}"
 
 
 def _commands(draft: Draft, url: str) -> dict[str, str]:
