@@ -84,6 +84,25 @@ def test_points_have_the_intervals_of_their_standard_errors(viewer: ViewerServer
     assert get(viewer, "?collection=nightly-v1", ".json") == found
 
 
+def test_results_with_samples_have_intervals_from_them(viewer: ViewerServer):
+    found = viewer.get(f"{API}/trends?collection_id=core-v1&limit=40&sample_intervals=true")
+    plain = viewer.get(f"{API}/trends?collection_id=core-v1&limit=40")
+    scores = viewer.get(f"{API}/jobs/{viewer.jobs.suites['alpha-7b']}/scores")["scores"]
+    expected = next(each for each in scores if each["benchmark_id"] == "big_suite")["summary"]["interval"]
+    point, without = (
+        next(
+            each
+            for each in answer["series"]
+            if each["benchmark_id"] == "big_suite" and each["model_name"] == "alpha-7b"
+        )["points"][0]
+        for answer in (found, plain)
+    )
+    assert (point["low"], point["high"]) == (expected["low"], expected["high"])
+    assert "low" not in without
+    shown = f"{point['value']:.3f} [{point['low']:.3f}, {point['high']:.3f}]"
+    assert shown in get(viewer, "?collection=core-v1")
+
+
 def test_the_line_is_broken_where_the_configuration_changed(server: RunningServer):
     page = get(server, "?provider=scripted")
     assert "Configuration changed: parameters.shots 5 → 3" in page

@@ -13,7 +13,7 @@ class TrendPoint(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One result. ``stderr`` is the standard error that the adapter reported, ``n`` the number of samples, if they are known.
 
     ``low`` and ``high`` are the limits of the 95 % interval from the standard error, once the samples of the run are stored or known
-    to be none. ``threshold`` is the one that the score was compared with. ``changed`` has the settings in which the run differs from
+    to be none; with ``sample_intervals``, that from the samples of results without a standard error. ``threshold`` is the one that the score was compared with. ``changed`` has the settings in which the run differs from
     that of the point before, its ``baseline``: a difference of the scores may be due to them.
     """
 

@@ -80,7 +80,7 @@ async def trend_page(request: ApiRequest, services: NamedDependency[Services]) -
         return state.not_modified
     if not jobs.labels:
         return await page_response(request, query, await _start(query, services, jobs), state)
-    trends, found = await trends_of(services, jobs, metric)
+    trends, found = await trends_of(services, jobs, metric, sample_intervals=True)
     changes = await _changes(services, request.identity, trends, found, url_prefix(request.scope))
     charts = _charts(trends, changes, url_prefix(request.scope), by_run=by_run)
     values = {

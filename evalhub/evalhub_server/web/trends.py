@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from litestar import Router, route
 from litestar.di import NamedDependency
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.lineage_view import Source
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.samples import current_set
 from evalhub_server.domain.trends import collection_series, trend_series
-from evalhub_server.models.trend import Trends
+from evalhub_server.engine.comparisons import Question
+from evalhub_server.models.trend import TrendPoint, Trends, TrendSeries
 from evalhub_server.plugins.storage import JobQuery, Terms
 from evalhub_server.web.job_filters import JOB_FILTERS, job_query
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import LIST
 from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names
+from evalhub_server.web.openapi.parameters import boolean
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse, encode, json_response
@@ -29,7 +35,15 @@ TREND_PARAMETERS = (
         description="The metric of the series; by default the primary one of each benchmark.",
         schema={"type": "string", "maxLength": MAX_METRIC},
     ),
+    boolean(
+        "sample_intervals",
+        "Results without a standard error get their interval from their samples; of at most 200,000 samples, the newest results first.",
+        default=False,
+    ),
 )
+MAX_SAMPLES = 200_000
+"""Samples that one request reads for intervals, those of the newest results first."""
+
 TREND_NAMES = names(TREND_PARAMETERS)
 
 LIST_TRENDS = Operation(
@@ -53,7 +67,8 @@ async def list_trends(request: ApiRequest, services: NamedDependency[Services]) 
     query.allow_only(TREND_NAMES)
     metric = metric_of(query)
     jobs = job_query(query, limit, offset, request.identity)
-    trends, _ = await trends_of(services, jobs, metric)
+    sampled = query.boolean("sample_intervals", default=False)
+    trends, _ = await trends_of(services, jobs, metric, sample_intervals=sampled)
     return json_response(encode(trends))
 
 
@@ -66,7 +81,9 @@ def metric_of(query: Query) -> str:
     return metric
 
 
-async def trends_of(services: Services, jobs: JobQuery, metric: str = "") -> tuple[Trends, list[JobRecord]]:
+async def trends_of(
+    services: Services, jobs: JobQuery, metric: str = "", *, sample_intervals: bool = False
+) -> tuple[Trends, list[JobRecord]]:
     """The series of the newest jobs that a query selects, and these jobs."""
     page = await services.jobs.list(replace(jobs, sort="created_at", descending=True))
     series = trend_series(
@@ -82,7 +99,39 @@ async def trends_of(services: Services, jobs: JobQuery, metric: str = "") -> tup
         jobs=len(page.items),
         total_count=page.total_count,
     )
+    if sample_intervals:
+        trends = replace(trends, series=await _with_sample_intervals(services, series, page.items))
     return trends, list(page.items)
+
+
+async def _with_sample_intervals(
+    services: Services, series: Sequence[TrendSeries], jobs: Sequence[JobRecord]
+) -> tuple[TrendSeries, ...]:
+    """The series with the intervals of results that have samples and no standard error, as far as the limit allows."""
+    known = {job.id: job for job in jobs}
+    wanted = [(each, point) for each in series for point in each.points if point.low is None]
+    wanted.sort(key=lambda pair: pair[1].created_at, reverse=True)
+    found: dict[tuple[str, int, str], TrendPoint] = {}
+    left = MAX_SAMPLES
+    for each, point in wanted:
+        source = Source(known[point.job_id], point.benchmark_index)
+        samples = current_set(source.record)
+        if samples is None or not samples.readable or samples.count > left:
+            continue
+        left -= samples.count
+        (scored,) = await services.comparisons.scores(
+            {each.benchmark_id: source}, Question(metric=each.metric)
+        )
+        if (interval := scored.summary.interval) is not None:
+            key = point.job_id, point.benchmark_index, each.metric
+            found[key] = replace(point, low=interval.low, high=interval.high)
+    return tuple(
+        replace(
+            each,
+            points=tuple(found.get((p.job_id, p.benchmark_index, each.metric), p) for p in each.points),
+        )
+        for each in series
+    )
 
 
 def _values(terms: Terms | None) -> frozenset[str] | None:
