@@ -156,14 +156,72 @@ function actionOf(key, focused) {
   return document.querySelector(selector) ? () => follow(selector) : undefined;
 }
 
+// Second keys after g.
+const SECTIONS = { j: "/jobs", l: "/leaderboards", t: "/trend", k: "/catalog", h: "/health" };
+let going = false;
+
+function keysAreOn() {
+  return !document.cookie.includes("evalhub_keys=off");
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
-  if (event.target.closest("input, textarea, select, [contenteditable]")) return;
-  const action = actionOf(event.key, event.target);
+  if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || !keysAreOn()) return;
+  if (event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
+  const section = going && SECTIONS[event.key];
+  going = event.key === "g" && !going;
+  const action = section ? () => follow(`.top nav a[href$="/ui${section}"]`) : actionOf(event.key, event.target);
   if (!action) return;
   event.preventDefault();
   action();
 });
+
+// The list of shortcuts, with a switch for readers whose assistive technology uses single keys.
+
+const SHORTCUTS = [
+  ["?", "This list"],
+  ["/", "Filter"],
+  ["j k", "Next and previous row"],
+  ["Enter", "Open the row"],
+  ["n p → ←", "Next and previous page or sample"],
+  ["e m", "Next error, next failed sample"],
+  ["u", "Up"],
+  ["f", "Follow the log of a running benchmark"],
+  ["y", "Copy the address of this view"],
+  ["t", "Theme: that of the system, light, dark"],
+  ["g j, l, t, k, h", "Jobs, leaderboards, trend, catalogue, health"],
+];
+
+function element(name, text = "", properties = {}) {
+  return Object.assign(document.createElement(name), { textContent: text }, properties);
+}
+
+function shortcuts() {
+  const dialog = element("dialog", "", { id: "shortcuts" });
+  const list = element("dl", "", { className: "facts" });
+  for (const [keys, what] of SHORTCUTS) list.append(element("dt", keys, { className: "mono" }), element("dd", what));
+  const onOff = element("input", "", { type: "checkbox", checked: keysAreOn() });
+  onOff.addEventListener("change", () => {
+    document.cookie = `evalhub_keys=${onOff.checked ? "on" : "off"}; Path=${cookiePath()}; Max-Age=31536000; SameSite=Strict`;
+  });
+  const label = element("label");
+  label.append(onOff, " Use these keys");
+  const close = element("button", "Close", { type: "button" });
+  close.addEventListener("click", () => dialog.close());
+  dialog.setAttribute("aria-labelledby", "shortcuts-heading");
+  dialog.append(element("h2", "Shortcuts", { id: "shortcuts-heading" }), list, label, close);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+KEYS["?"] = shortcuts;
+KEYS.y = async () => {
+  await navigator.clipboard?.writeText(location.href);
+  announce("Copied the address of this view");
+};
+for (const button of document.querySelectorAll("[data-action='shortcuts']")) {
+  button.hidden = false;
+  button.addEventListener("click", shortcuts);
+}
 
 for (const button of document.querySelectorAll("[data-action='theme']")) {
   button.hidden = false;
