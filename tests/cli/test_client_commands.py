@@ -52,6 +52,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     config.write("providers/anything.yaml", anything)
     members = [{"id": "q", "provider_id": "quick"}, {"id": "q2", "provider_id": "quick"}]
     config.provider(steps_command("completed"), "shared", "same/whole", provider_id="same")
+    alias = {"alias_of": "aliased_task"}
+    config.provider(steps_command("completed"), "other/alias", provider_id="other", benchmark=alias)
     nowhere = {"id": "nowhere", "name": "nowhere", "benchmarks": [{"id": "shared", "name": "shared"}]}
     config.write("providers/nowhere.yaml", nowhere)
     config.write(
@@ -145,11 +147,14 @@ def test_run_passes_a_directory_of_test_data_on(env: dict[str, str], tmp_path: P
 
 
 def test_run_finds_the_provider_that_can_run_and_ids_that_begin_like_their_provider(env: dict[str, str]):
-    (job,) = output(env, "run", *MODEL, "-b", "shared", "-b", "same/whole")
+    (job,) = output(env, "run", *MODEL, "-b", "shared", "-b", "same/whole", "-b", "other/other/alias")
     assert [(each["provider_id"], each["id"]) for each in job["benchmarks"]] == [
         ("same", "shared"),
         ("same", "same/whole"),
+        ("other", "other/alias"),
     ]
+    done = command(env, "run", *MODEL, "-b", "other/alias")
+    assert "The benchmark with id 'aliased_task' does not exist" in done.stderr
     done = command(env, "run", *MODEL, "-b", "no-such/whole")
     assert done.returncode == 64
     assert "no-such" in done.stderr

@@ -150,18 +150,20 @@ def _benchmark(benchmark: str | Json, parameters: Json, data: Json, client: Clie
     provider_id, slash, benchmark_id = benchmark.partition("/")
     if not slash:
         provider_id, benchmark_id = _provider_of(benchmark, client), benchmark
-    elif _lists_whole(provider_id, benchmark, client):
-        benchmark_id = benchmark
+    else:
+        benchmark_id = _listed_id(provider_id, benchmark, client)
     return {"id": benchmark_id, "provider_id": provider_id, "parameters": parameters, **data}
 
 
-def _lists_whole(provider_id: str, text: str, client: Client) -> bool:
-    """Whether ``text`` is the id of a benchmark that begins like its provider, such as ``inspect/gsm8k`` of ``inspect``."""
+def _listed_id(provider_id: str, text: str, client: Client) -> str:
+    """The benchmark that ``provider/id`` means: ``id``, or the listed benchmark that has the whole text as its id or alias."""
+    benchmark_id = text.partition("/")[2]
     try:
-        listed = {each["id"] for each in client.providers.get(provider_id).get("benchmarks") or []}
+        listed = client.providers.get(provider_id).get("benchmarks") or []
     except ClientError:
-        return False  # the server refuses the job, with the reason
-    return text in listed and text.partition("/")[2] not in listed
+        return benchmark_id  # the server refuses the job, with the reason
+    tasks = {str(each["id"]): str(each.get("alias_of") or each["id"]) for each in listed}
+    return benchmark_id if benchmark_id in tasks else tasks.get(text, benchmark_id)
 
 
 def _provider_of(benchmark_id: str, client: Client) -> str:
