@@ -12,6 +12,9 @@ from pathlib import Path
 
 from datasets import load
 
+_FACTORIES = ("LocalDatasetModuleFactory", "LocalDatasetModuleFactoryWithoutScript")
+"""The class that reads folders: its name, and the one before version 4 of the package."""
+
 
 def distinguish_folders() -> None:
     """Make the names of prepared copies depend on the content of their folders.
@@ -19,7 +22,13 @@ def distinguish_folders() -> None:
     The package names them after the folder and the patterns of its files only: without this, a job would read the data of
     another directory, or what a file had before it was edited.
     """
-    factory = load.LocalDatasetModuleFactory
+    for name in _FACTORIES:
+        factory: type[load.LocalDatasetModuleFactory] | None = getattr(load, name, None)
+        if factory is not None:
+            _add_content(factory)
+
+
+def _add_content(factory: type[load.LocalDatasetModuleFactory]) -> None:
     original = factory.get_module
 
     def get_module(self: load.LocalDatasetModuleFactory) -> load.DatasetModule:
