@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from evalhub_adapters.lm_eval_adapter.index import directories, names_in, task_files
 from evalhub_adapters.lm_eval_adapter.parameters import read_parameters
 from evalhub_adapters.lm_eval_adapter.problems import explain
+from evalhub_adapters.lm_eval_adapter.resources import check_resources
 from evalhub_adapters.lm_eval_adapter.twins import generating_twin
 from evalhub_common.adapter.errors import JobInvalid
 
@@ -105,6 +108,56 @@ def test_parameters_have_defaults_and_the_names_of_the_framework() -> None:
 def test_a_wrong_parameter_is_named(parameters: dict[str, object], message: str) -> None:
     with pytest.raises(JobInvalid, match=message):
         read_parameters(parameters, None)
+
+
+class Scoring:
+    """A task of the framework as far as scoring goes."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.config = SimpleNamespace(process_results=print)
+        self.eval_docs = ["a", "b", "c"]
+        self.scored: list[object] = []
+        self._error = error
+
+    def process_results(self, doc: object, results: list[object]) -> None:
+        self.scored.append(doc)
+        if self._error is not None:
+            raise self._error
+
+
+MISSING = LookupError("Resource punkt_tab not found.")
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "limit", "scored"),
+    [
+        (True, MISSING, None, 0),
+        (False, None, 2, 2),
+        (False, KeyError("x"), None, 3),
+        (False, ValueError(), 1, 1),
+    ],
+)
+def test_data_of_nltk_that_scoring_needs_is_looked_for_before_the_requests(
+    monkeypatch: pytest.MonkeyPatch, found: bool, error: Exception | None, limit: int | None, scored: int
+) -> None:
+    def find(name: str) -> None:
+        if not found:
+            raise LookupError(name)
+
+    monkeypatch.setitem(sys.modules, "nltk", SimpleNamespace(data=SimpleNamespace(find=find)))
+    task, other, unsafe = Scoring(error), Scoring(MISSING), Scoring(MISSING)
+    other.config.process_results = None
+    unsafe.config.unsafe_code = True
+    check_resources([task, other, unsafe], limit)
+    assert [len(each.scored) for each in (task, other, unsafe)] == [scored, 0, 0]
+    if not found:
+        with pytest.raises(LookupError, match="punkt_tab"):
+            check_resources([Scoring(MISSING)], None)
+
+
+def test_scoring_without_nltk_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "nltk", raising=False)
+    check_resources([Scoring(MISSING)], None)
 
 
 class DatasetNotFoundError(Exception):

@@ -26,6 +26,7 @@ from evalhub_adapters.lm_eval_adapter.calls import (
 from evalhub_adapters.lm_eval_adapter.model import EndpointModel
 from evalhub_adapters.lm_eval_adapter.parameters import Parameters
 from evalhub_adapters.lm_eval_adapter.probe import Probe
+from evalhub_adapters.lm_eval_adapter.resources import check_resources
 from evalhub_adapters.lm_eval_adapter.results import (
     Row,
     mean_scores,
@@ -93,6 +94,7 @@ class Evaluation:
             loaded_types = {task.OUTPUT_TYPE for task in tasks.values() if task.OUTPUT_TYPE}
             self._probe(probe, loaded_types - types)
             types |= loaded_types
+            check_resources(tasks.values(), parameters.limit)
             session = _Session(self._run, client, self._model, parameters, tasks)
             with session:
                 document = simple_evaluate(

@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lm_eval.api.filter import FilterEnsemble
 from lm_eval.api.instance import Instance
@@ -10,9 +10,9 @@ class TaskConfig:
 
 class Task:
     OUTPUT_TYPE: str | None
-    UNSAFE_CODE: bool
     config: TaskConfig
     dataset: object
+    eval_docs: Iterable[object]
     instances: list[Instance]
     task_name: str
     _filters: list[FilterEnsemble]
