@@ -234,11 +234,19 @@ def cancel_command(*, jobs: tuple[str, ...], delete: bool, server: str | None, a
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="File to write."
 )
+@click.option(
+    "--html",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the pages of the given jobs to DIR instead: a report that needs no server.",
+)
 @_filters
 @client_options
 def export_command(
     *,
     jobs: tuple[str, ...],
+    folder: Path | None,
     table_format: str | None,
     level: str,
     output: Path | None,
@@ -246,12 +254,18 @@ def export_command(
     as_json: bool,
     **filters: Any,
 ) -> int:
-    """Export results as a table.
+    """Export results as a table, or as pages.
 
     Of the given jobs, or of those that the filters match. --json is the same as --format json.
     """
     from evalhub_server.cli.export import export
 
+    if folder is not None:
+        from evalhub_server.cli.export_site import export_site
+
+        if table_format or output or as_json or any(filters.values()):
+            raise click.UsageError("--html takes jobs and --server, and no other option.")
+        return export_site(server, jobs, folder)
     if as_json and table_format not in (None, "json"):
         raise click.UsageError("--json and another --format exclude each other.")
     return export(server, jobs, "json" if as_json else table_format, level, output, filters)

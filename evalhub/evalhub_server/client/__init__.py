@@ -17,8 +17,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -100,6 +101,11 @@ class Client(Results):
             return self.url + decode(self._transport.request("POST", "/ui/links").body)["path"]
         self._transport.request("GET", "/ui/jobs.json", {"size": 50})
         return f"{self.url}/ui/jobs"
+
+    def saved_page(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str:
+        """A page of the server, such as ``/ui/jobs/ID``, as HTML in one file."""
+        suffix = f".html?{urlencode(query)}" if query else ".html"
+        return (self._transport.request("GET", path + suffix).body or b"").decode()
 
     def is_healthy(self) -> bool:
         """Whether an EvalHub server answers."""
