@@ -71,7 +71,7 @@ def test_reruns_and_the_previous_job_are_linked(viewer: ViewerServer, failed_pag
 
 def test_a_running_benchmark_has_progress_and_a_preliminary_score(viewer: ViewerServer):
     page = viewer.get(f"/ui/jobs/{viewer.jobs.running}")
-    assert '<div id="live" data-refresh="3" data-title="◐ core delta-3b' in page
+    assert '<div id="live" data-refresh="3" data-title="◐ 43 % core delta-3b' in page
     running = row(page, 2)
     assert "61 % 732/1,200 running evaluation" in running
     assert "0.790 so far" in running

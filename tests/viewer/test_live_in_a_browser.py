@@ -94,9 +94,10 @@ def test_a_running_job_is_updated_in_place(server: RunningServer, browser: Brows
         page = tab.page
         tab.open(f"http://127.0.0.1:{server.port}/ui/jobs/{job_id}")
         page.evaluate("document.getElementById('settings-1').open = false")
-        assert tab.page.title() == "◐ long · m · EvalHub"
+        assert tab.page.title() == "◐ 50 % long · m · EvalHub"
         assert server.report(job_id, "running", progress={"done": 7, "total": 10}).status == 204
         shows(tab, "70 %")
+        holds(tab, "document.getElementById('announcement').textContent.startsWith('b 70 %')")
         assert not page.evaluate("document.getElementById('settings-1').open")
         assert server.report(job_id, "completed", metrics={"acc": 0.625}).status == 204
         holds(tab, "document.title.startsWith('✓')")

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from evalhub_server.domain.comparison_view import JobScores, compared_job
-from evalhub_server.domain.configuration_origins import settings_of
+from evalhub_server.domain.configuration_origins import Setting, settings_of
 from evalhub_server.domain.export_rows import COLUMNS, rows_of
 from evalhub_server.domain.job_view import job_export, job_in_lineage, job_resource
 from evalhub_server.domain.lineage import in_lineage, lineage_members
@@ -31,7 +31,8 @@ from evalhub_server.plugins.storage import JobQuery, Terms
 from evalhub_server.viewer.benchmark_view import BenchmarkView, benchmark_view
 from evalhub_server.viewer.job_actions import ACTIONS
 from evalhub_server.viewer.job_failures import failures_of
-from evalhub_server.viewer.numbers import counted
+from evalhub_server.viewer.job_row import share_done
+from evalhub_server.viewer.numbers import about, counted, share
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery
 from evalhub_server.web.paths import index_of
@@ -70,12 +71,13 @@ async def job_page(
     values = {
         **common,
         "verdict": _verdict(job, common["benchmarks"]),
+        "news": _news(job, common["benchmarks"]),
         "first": offset + 1,
         "last": offset + len(shown),
         "total": total,
         "next": query.url(offset=offset + size) if offset + size < total else "",
         "previous": query.url(offset=max(offset - size, 0) or None) if offset else "",
-        "configuration": settings_of(job, shown[0], common["collection"]) if total == 1 and shown else [],
+        "configuration": _job_settings(job, common["collection"]) if shown else [],
     }
     return await page_response(request, query, _page("job", _name(job), job, values), state)
 
@@ -136,7 +138,7 @@ async def _common(request: ApiRequest, services: Services, job: JobRecord, shown
     lineage = await services.jobs.lineage(job, identity) if in_lineage(job) else (job,)
     return {
         "job": job,
-        "mark": MARKS[job.state],
+        "mark": _mark(job),
         "benchmarks": benchmarks,
         "scores": JobScores(
             job=compared_job(job, own),
@@ -153,6 +155,33 @@ async def _common(request: ApiRequest, services: Services, job: JobRecord, shown
         "exports": [job_export(entry) for entry in job.progress.outbox],
         "actions": [(name, ACTIONS[name].button) for name in _actions(job)],
     }
+
+
+def _job_settings(job: JobRecord, collection: CollectionRecord | None) -> list[Setting]:
+    """The configuration of the only benchmark; of several, what they have in common: the model."""
+    settings = settings_of(job, 0, collection)
+    return (
+        settings
+        if len(job.benchmarks) == 1
+        else [each for each in settings if each.name.startswith("model.")]
+    )
+
+
+def _mark(job: JobRecord) -> str:
+    """The state of a job for the title of a tab, with what is done while it runs."""
+    done = share_done(job.benchmarks) if job.state is State.RUNNING else None
+    return MARKS[job.state] if done is None else f"{MARKS[job.state]} {share(done, 1)}"
+
+
+def _news(job: JobRecord, benchmarks: Sequence[BenchmarkView]) -> str:
+    """A sentence about the job for screen readers: its state, or the first benchmark that runs."""
+    running = next((each for each in benchmarks if each.done is not None), None)
+    if job.state.terminal or running is None:
+        return f"{job.request.name} {job.state.value.replace('_', ' ')}"
+    left = running.pace.remaining_s
+    return f"{running.planned.id} {share(running.done or 0.0, 1)}" + (
+        f", {about(left)} left" if left is not None else ""
+    )
 
 
 def _actions(job: JobRecord) -> list[str]:

@@ -74,7 +74,7 @@ def job_row(job: JobRecord, services: Services) -> JobRow:
         else f"{len(planned)} benchmarks",
         finished=sum(benchmark.state.terminal for benchmark in job.benchmarks),
         benchmarks=len(job.benchmarks),
-        done=_share_done(job.benchmarks),
+        done=share_done(job.benchmarks),
         remaining_s=_remaining_s(job, services),
         score=own.primary_score if own and score is None else score,
         summary=summary,
@@ -112,7 +112,7 @@ def _remaining_s(job: JobRecord, services: Services) -> float | None:
     return max(known, default=None) if len(known) == len(estimates) else None
 
 
-def _share_done(benchmarks: Sequence[BenchmarkRecord]) -> float | None:
+def share_done(benchmarks: Sequence[BenchmarkRecord]) -> float | None:
     """The mean share over benchmarks; None if none has reported progress or ended."""
     shares = [1.0 if b.state.terminal else _share(b) for b in benchmarks]
     return sum(share or 0.0 for share in shares) / len(shares) if any(s is not None for s in shares) else None

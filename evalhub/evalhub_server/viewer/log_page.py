@@ -120,7 +120,10 @@ async def _read(
         chunks = await services.jobs.logs(job.id, index, LogOptions(tail_lines=-1), identity)
         async with asyncio.timeout(READ_LIMIT_S), contextlib.aclosing(chunks):
             async for chunk in chunks:
-                window.feed(chunk)
+                if wanted.empty:
+                    window.feed(chunk)
+                else:  # compares each line, which takes several milliseconds
+                    await asyncio.to_thread(window.feed, chunk)
     except TimeoutError:
         return window, f"The log is long: only what was read in {READ_LIMIT_S:g} s is shown."
     except ApiError as error:

@@ -59,6 +59,7 @@ function patch(fresh) {
   if (!fresh || !old) return;
   old.dataset.refresh = fresh.dataset.refresh;
   if (fresh.dataset.title) document.title = fresh.dataset.title;
+  tell(fresh.dataset.news);
   for (const details of old.querySelectorAll("details[id]")) {
     fresh.querySelector(`#${CSS.escape(details.id)}`)?.toggleAttribute("open", details.open);
   }
@@ -108,6 +109,17 @@ function nextTheme() {
   announce(`Theme: ${root.dataset.theme}`);
 }
 const cookiePath = () => location.pathname.replace(/\/ui(\/.*)?$/, "/ui");
+
+// News of the live part for screen readers: a sentence that changed, at most one in ten seconds.
+const NEWS_S = 10;
+let news = document.getElementById("live")?.dataset.news;
+let toldAt = 0;
+function tell(text) {
+  if (!text || text === news || Date.now() - toldAt < NEWS_S * 1000) return;
+  news = text;
+  toldAt = Date.now();
+  announce(text);
+}
 
 function announce(text) {
   document.getElementById("announcement").textContent = text;
