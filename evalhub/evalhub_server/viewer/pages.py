@@ -17,10 +17,8 @@ from evalhub_server.viewer.trend_page import trend_page
 
 PAGES = (
     *CATALOGUE_ITEMS,
-    catalogue_page,
-    compare_page,
-    *JOB_ACTIONS,
     benchmark_page,
+    catalogue_page,
     compare_page,
     *JOB_ACTIONS,
     job_page,
