@@ -91,7 +91,7 @@ class Workload:
         ``grace_s`` replaces the configured grace period before SIGKILL.
         """
         if not self.stopping:
-            self.runtime_error = None  # what failed before says nothing about the stop
+            self.runtime_error = None  # of an earlier call, not of the stop
             self._retrying.retry_stop()
         self.stopping = True
         if grace_s is not None:

@@ -33,11 +33,11 @@ class Named(Struct, frozen=True):
 
 
 Find = Callable[[], Awaitable[list[Metadata]]]
-Refused = Mapping[Resource, ApiRefusal]
+RefusedKinds = Mapping[Resource, ApiRefusal]
 """The kinds of which objects may be left, each with the first refusal of the API."""
 
 
-async def delete_benchmark(api: KubernetesApi, handle: JobHandle, timeout_s: float) -> Refused:
+async def delete_benchmark(api: KubernetesApi, handle: JobHandle, timeout_s: float) -> RefusedKinds:
     """Delete the objects of one attempt; see :func:`_delete_all`."""
 
     def finder(resource: Resource, name: str) -> Find:
@@ -56,7 +56,7 @@ async def delete_benchmark(api: KubernetesApi, handle: JobHandle, timeout_s: flo
 
 async def delete_evaluation(
     api: KubernetesApi, namespace: str, selector: str, timeout_s: float, listed: asyncio.Event
-) -> Refused:
+) -> RefusedKinds:
     """Delete everything with these labels; see :func:`_delete_all`. Sets ``listed`` when deletions begin."""
 
     def finder(resource: Resource) -> Find:
@@ -76,7 +76,7 @@ async def _delete_all(
     finders: Mapping[Resource, Find],
     timeout_s: float,
     listed: asyncio.Event | None = None,
-) -> Refused:
+) -> RefusedKinds:
     """Delete the objects that the finders return until there are none.
 
     A kind that is refused does not keep the others: it is skipped from then on, and returned. Also returns when every
@@ -121,7 +121,7 @@ async def _delete_all(
         await asyncio.sleep(next(delays))
 
 
-def left_over(namespace: str, selector: str, refused: Refused) -> str:
+def left_over(namespace: str, selector: str, refused: RefusedKinds) -> str:
     """A sentence about the objects that may be left because their deletion was refused; empty if there are none."""
     if not refused:
         return ""

@@ -173,7 +173,7 @@ HEADERS: dict[str, Json] = {
     },
     "Warning": {
         "description": (
-            'Only if something of the job may be left, or is still being removed: `299 - "TEXT"`, where the text says what.'
+            'Only if something of the job may be left, or is still being removed: `299 - "TEXT"`, with a text that names it.'
         ),
         "schema": {"type": "string"},
         "required": False,
