@@ -29,9 +29,10 @@ LIMITED = "http://one-gpu.test:8000/v1"
 """A model of which so many benchmarks run at once that others wait in the queue."""
 
 DEFAULT_LOG = "".join(
-    f"2026-11-30 08:{minute:02}:{minute * 7 % 60:02} {'WARNING' if minute % 20 == 9 else 'INFO'} "
-    f"evaluated {minute * 40} samples{', retrying after a timeout' if minute % 20 == 9 else ''}\n"
-    for minute in range(60)
+    f"2026-11-30 08:{step * 7 // 60:02}:{step * 7 % 60:02} {'WARNING' if step % 20 == 9 else 'INFO'} "
+    f"evaluated {step * 40} samples{', retrying after a timeout' if step % 20 == 9 else ''}\n"
+    for step in range(70)
+    if step % 30 not in (20, 21)
 )
 FAILED_LOG = (
     DEFAULT_LOG
