@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from evalhub_server.viewer.pages import PAGES
 from evalhub_server.web.compression import MIN_BYTES
 from harness.html_checks import PageChecks
 from harness.running import Answer, call
@@ -43,6 +44,7 @@ def test_no_page_is_forgotten():
         if not any(route.matches.match(path_of(address)) for address in ADDRESSES.values())
     ]
     assert forgotten == []
+    assert len(PAGES) == len(set(PAGES))
 
 
 def test_structure_and_content(viewer: ViewerServer, subtests: pytest.Subtests):
