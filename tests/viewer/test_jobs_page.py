@@ -161,3 +161,13 @@ def test_scores_have_intervals_once_they_are_known(server: RunningServer):
 def test_a_job_with_several_benchmarks_says_how_many_passed(viewer: ViewerServer):
     suite = next(each for each in rows(viewer.get("/ui/jobs?q=core+alpha")))
     assert re.search(r"0\.\d{3} [<≥] 0\.500 [345]/6 passed", suite)
+
+
+def test_a_running_job_has_its_preliminary_score_and_remaining_time(server: RunningServer):
+    member = {"id": "b", "provider_id": "scripted", "primary_score": {"metric": "acc"}}
+    job_id = server.submit(name="so-so", benchmarks=[member])
+    for done in (10, 20):
+        answer = server.report(job_id, "running", progress={"done": done, "total": 20}, metrics={"acc": 0.5})
+        assert answer.status == 204
+    (row,) = rows(server.get("/ui/jobs?q=so-so"))
+    assert "100 % 0/1 less than a minute left 0.500 so far" in row

@@ -81,7 +81,9 @@ def test_a_log_is_followed_until_one_scrolls_up(server: RunningServer, browser: 
         assert page.locator(".line").count() == 2000
         page.evaluate("location.hash = '#L2700-L2702'")
         holds(tab, "document.querySelectorAll('.line.chosen').length === 3")
+        append(output, "no line feed at the end")
         assert server.report(job_id, "completed", metrics={}).status == 204
+        shows(tab, "no line feed at the end")
         holds(tab, "document.querySelector('[data-log]').dataset.log === 'ended'")
         assert (tab.console, tab.csp_reports) == ([], [])
 

@@ -99,6 +99,14 @@ def test_a_following_page_gets_what_was_written_since(server: RunningServer, pat
     output.write_text("".join(f"line {number}\n" for number in range(1, COUNT + 1)))
 
 
+def test_a_following_page_gets_the_rest_of_a_log_that_has_ended(viewer: ViewerServer):
+    path = f"/ui/jobs/{viewer.jobs.suites['gamma-70b']}/b/3/logs"
+    rest = viewer.get(f"{path}?part=live&at=1&next=67")
+    assert [number for number, _ in lines(rest)] == [67, 68]
+    assert 'data-log="ended"' in rest
+    assert 'data-next="69"' in rest
+
+
 def test_without_output_the_page_says_why(server: RunningServer, viewer: ViewerServer):
     job_id = server.submit("c", provider="quiet")
     server_page = f"/ui/jobs/{job_id}/b/0/logs"

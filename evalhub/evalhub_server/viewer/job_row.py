@@ -11,6 +11,7 @@ from evalhub_server.domain.diagnosis import without_log_tail
 from evalhub_server.domain.lineage_view import view_of_job
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.redaction import redacted_text
+from evalhub_server.domain.scoring import finite_number
 from evalhub_server.domain.statistics.results import ScoreSummary
 from evalhub_server.models.common import State
 from evalhub_server.web.services import Services
@@ -22,7 +23,7 @@ class JobRow(Struct, kw_only=True, frozen=True):
     """A job in the table. ``done`` is its share of completed work between 0 and 1; None if unknown.
 
     ``summary`` is the score of its only benchmark with interval and counts, if it is known without reading samples. Of a job with
-    several benchmarks, ``passed_tests`` of ``tested`` passed. ``failed_index`` is its first failed benchmark.
+    several benchmarks, ``passed_tests`` of ``tested`` passed. ``running_score`` is the preliminary score of its only benchmark. ``failed_index`` is its first failed benchmark.
     """
 
     id: str
@@ -35,6 +36,7 @@ class JobRow(Struct, kw_only=True, frozen=True):
     done: float | None
     remaining_s: float | None
     score: float | None
+    running_score: float | None
     summary: ScoreSummary | None
     lower_is_better: bool
     threshold: float | None
@@ -77,6 +79,7 @@ def job_row(job: JobRecord, services: Services) -> JobRow:
         done=share_done(job.benchmarks),
         remaining_s=_remaining_s(job, services),
         score=own.primary_score if own and score is None else score,
+        running_score=_running_score(job) if single else None,
         summary=summary,
         lower_is_better=primary.lower_is_better if primary else False,
         threshold=own.threshold if own else test.threshold if test else None,
@@ -91,6 +94,14 @@ def job_row(job: JobRecord, services: Services) -> JobRow:
         code=failed.error.message_code if failed and failed.error else "",
         failed_index=failed.index if failed else 0,
     )
+
+
+def _running_score(job: JobRecord) -> float | None:
+    """The preliminary score of the only benchmark of a job while it runs."""
+    benchmark, primary = job.benchmarks[0], job.plan.benchmarks[0].primary_score
+    if benchmark.state is not State.RUNNING or primary is None:
+        return None
+    return finite_number(benchmark.running_metrics.get(primary.metric))
 
 
 def _known_summary(job: JobRecord, services: Services) -> ScoreSummary | None:

@@ -60,7 +60,11 @@ async def log_page(
     job = await services.jobs.get(job_id, request.identity)
     record = benchmark_at(job, index)
     if query.part and offset is not None:
-        values = await _appended(services, job, index, offset, first)
+        values = (
+            await _rest(services, job, index, first, request.identity)
+            if record.ended or job.state.terminal
+            else await _appended(services, job, index, offset, first)
+        )
         return await page_response(request, query, _page("log", job, index, values))
     window, fault = await _read(services, job, index, start, wanted, request.identity)
     state = PageState(request, query, services, f"{window.size_bytes} {fault}")
@@ -105,9 +109,23 @@ async def _appended(
     return {
         "raw": raw,
         "lines": _markup(raw, dedup=False, text=""),
-        "follow": bool(data) or not (job.benchmarks[index].ended or job.state.terminal),
+        "follow": True,
         "at": offset,
         "next": first + len(texts),
+    }
+
+
+async def _rest(
+    services: Services, job: JobRecord, index: int, first: int, identity: Identity
+) -> dict[str, Any]:
+    """What a log that has ended has from a line on, with its last line even if that is unfinished."""
+    window, _ = await _read(services, job, index, first, LogFilter(), identity)
+    return {
+        "raw": window.lines,
+        "lines": _markup(window.lines, dedup=False, text=""),
+        "follow": window.later is not None,
+        "at": window.complete_bytes,
+        "next": first + len(window.lines),
     }
 
 
