@@ -21,6 +21,7 @@ from evalhub_server.errors import ApiError
 from evalhub_server.models.common import Link
 from evalhub_server.viewer.charts import Effect, forest_plot
 from evalhub_server.viewer.compare_rows import Run, columns_of, decoded, rows_of, table_of
+from evalhub_server.viewer.compare_start import compare_start
 from evalhub_server.viewer.compare_words import GLYPHS, LABELS, half_width, limits_of, side_of
 from evalhub_server.viewer.numbers import decimals
 from evalhub_server.viewer.page import Page, PageState, page_response, redirect
@@ -52,10 +53,11 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
     if state.not_modified is not None:
         return state.not_modified
     base, others = query.text("base"), list(dict.fromkeys(query.texts("with")))
+    others = [each for each in others if each != base]
     if len(others) >= MAX_RUNS:
         raise _too_many(len(others) + 1)
     if not base or not others:
-        return await page_response(request, query, _start(query), state)
+        return await page_response(request, query, await compare_start(request, services, base), state)
     jobs = [await job_of(services, request.identity, base)]
     runs = [_run(0, base, jobs[0])]
     for reference in others:
@@ -133,11 +135,6 @@ def _redirect(request: ApiRequest, query: PageQuery, chosen: list[str]) -> RawRe
 
 def _too_many(number: int) -> ApiError:
     return problems.query_parameter_invalid("with", f"list of at most {MAX_RUNS - 1} jobs", f"{number} jobs")
-
-
-def _start(query: PageQuery) -> Page:
-    values: dict[str, Any] = {"runs": (), "base": query.text("base")}
-    return Page(name="compare", title="Compare", section="/ui/jobs", values=values, data={"runs": []})
 
 
 def _run(position: int, reference: str, found: NamedJob) -> Run:

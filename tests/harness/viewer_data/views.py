@@ -55,6 +55,7 @@ ADDRESSES = {
     "compare": "/ui/compare?base={alpha}&with={beta}",
     "compare-three": "/ui/compare?base={alpha}&with={beta}&with={gamma}&benchmark=core/law_qa&show=all&size=50",
     "compare-start": "/ui/compare",
+    "compare-choose": "/ui/compare?base={alpha}",
     "compare-none": "/ui/compare?base={alpha}&with={hostile}",
     "compare-unpaired": "/ui/compare?base={past}&with={alpha}",
     "compare-hostile": "/ui/compare?base={hostile}&with={hostile_again}&show=all&metric=accuracy",
