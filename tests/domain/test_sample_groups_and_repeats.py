@@ -39,6 +39,8 @@ def test_repeats_are_found_by_sample_in_the_order_of_epochs():
     found = repeats_of(index, {"a", "b"})
     assert (found["a"].rows, found["a"].passed, found["a"].count) == ([2, 0], 1, 2)
     assert found["b"].passed == 0
+    assert repeats_of(index, {"a"}) == {"a": found["a"]}
+    assert repeats_of(index, {"none"})["none"].count == 0
     assert mean_of(index.metrics["m"], found["a"].rows) == 1.0
     assert mean_of(index.metrics["m"], [2]) is None
     assert mean_of(index.metrics["m"], found["b"].rows) is None, "the sum is no number"

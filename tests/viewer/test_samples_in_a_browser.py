@@ -68,3 +68,30 @@ def test_a_copy_is_the_exact_text(viewer: ViewerServer, browser: Browser):
         assert tab.page.evaluate("navigator.clipboard.readText()") == text
         assert "4 of them invisible" in tab.page.inner_text("#announcement")
         assert tab.console == []
+
+
+def test_columns_are_chosen_by_a_form_of_their_own(viewer: ViewerServer, browser: Browser):
+    alpha = viewer.jobs.suites["alpha-7b"]
+    with browser.tab() as tab:
+        tab.open(
+            place(
+                viewer,
+                alpha,
+                0,
+                "samples?outcome=failed&cols=input&cols=target&by=topic&metric=brevity:gt:0.5",
+            )
+        )
+        tab.page.click("details.menu:has([form=columns]) summary")
+        tab.page.uncheck("[form=columns][value=input]")
+        tab.page.check("[form=columns][value=tags]")
+        with tab.page.expect_navigation():
+            tab.page.click("button[form=columns]")
+        query = tab.page.url.partition("?")[2]
+        assert query == "cols=target&cols=tags&outcome=failed&metric=brevity%3Agt%3A0.5&by=topic"
+        tab.page.fill("#q", "Question")
+        with tab.page.expect_navigation():
+            tab.page.press("#q", "Enter")
+        assert "cols=target&cols=tags" in tab.page.url
+        assert "by=topic" in tab.page.url
+        assert tab.page.url.count("brevity") == 1
+        assert tab.console == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -40,16 +41,28 @@ def one_row_per_sample(index: SampleIndex, rows: Rows) -> list[int]:
 
 def repeats_of(index: SampleIndex, sample_ids: Collection[str]) -> dict[str, SampleRepeats]:
     """The repeats of samples by id."""
-    found: dict[str, list[int]] = {sample_id: [] for sample_id in sample_ids}
-    for row, sample_id in enumerate(index.ids):
-        if sample_id in found:
-            found[sample_id].append(row)
+    found: dict[str, list[int]]
+    if len(sample_ids) == 1:
+        found = {sample_id: _rows_of(index, sample_id) for sample_id in sample_ids}
+    else:
+        found = {sample_id: [] for sample_id in sample_ids}
+        for row, sample_id in enumerate(index.ids):
+            if sample_id in found:
+                found[sample_id].append(row)
     return {
         sample_id: SampleRepeats(
             sorted(rows, key=index.epochs.__getitem__), sum(index.outcomes[row] == PASSED for row in rows)
         )
         for sample_id, rows in found.items()
     }
+
+
+def _rows_of(index: SampleIndex, sample_id: str) -> list[int]:
+    rows: list[int] = []
+    with suppress(ValueError):
+        while True:
+            rows.append(index.ids.index(sample_id, rows[-1] + 1 if rows else 0))
+    return rows
 
 
 def mean_of(column: Sequence[float], rows: Iterable[int]) -> float | None:

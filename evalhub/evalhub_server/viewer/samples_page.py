@@ -163,11 +163,8 @@ def _page(
                 if name not in ("sort", "repeats")
                 for text in query.texts(name)
             ],
-            "hidden": [
-                (name, text)
-                for name in (*LIST_FILTERS, "cols", "size")
-                if name not in ("q", "metric")
-                for text in query.texts(name)
+            "kept": [
+                (name, text) for name in (*LIST_FILTERS, "cols", "size", "by") for text in query.texts(name)
             ],
             "metric_names": ["latency_s", *index.metrics],
             "sorts": {
