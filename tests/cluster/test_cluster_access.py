@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from cluster.conftest import QUICK, a_server
 from harness import Config, RunningServer, wait_until
 from harness.kube import TENANT, FakeCluster
+from harness.kube.programs import JOB_TOKEN
 from harness.server import API, Answer, job_request
 
 pytestmark = pytest.mark.slow
@@ -68,6 +72,25 @@ def test_a_benchmark_without_access_fails_and_its_record_can_be_deleted(
     assert "kubectl -n team-a delete jobs,configmaps,secrets" in warning
     assert server.call("GET", f"{API}/jobs/{job_id}").status == 404
     assert cluster.jobs(job_id=job_id), "nothing could be removed"
+
+
+def test_the_command_line_prints_what_a_deletion_left(server: RunningServer, cluster: FakeCluster):
+    job_id = running(server, cluster)
+    cluster.unbind(TENANT)
+    url = cluster.open_proxy()
+    cluster.lead_to(f"http://127.0.0.1:{server.port}")
+    command = [sys.executable, "-m", "evalhub_server", "cancel", "--delete", "--server", url, job_id]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "EVALHUB_TOKEN": JOB_TOKEN, "EVALHUB_TENANT": TENANT},
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Job {job_id}: Workloads of the job may still run" in done.stderr
+    assert f"Job {job_id} is deleted" in done.stdout
 
 
 def test_a_cancel_without_access_is_answered_and_given_up(server: RunningServer, cluster: FakeCluster):

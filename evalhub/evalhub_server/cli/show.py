@@ -238,7 +238,7 @@ def cancel_jobs(server: str | None, job_ids: Sequence[str], *, delete: bool, as_
     with open_client(server) as client:
         for job_id in job_ids:
             try:
-                client.jobs.cancel(job_id, hard_delete=delete)
+                left = client.jobs.cancel(job_id, hard_delete=delete)
             except ResponseError as error:
                 if error.status != 409:
                     raise
@@ -246,6 +246,8 @@ def cancel_jobs(server: str | None, job_ids: Sequence[str], *, delete: bool, as_
                 refused.append(job_id)
             else:
                 cancelled.append(job_id)
+                if left:
+                    report(f"Job {job_id}: {left}")
     done = "deleted" if delete else "cancelled"
     if as_json:
         print_json({done: cancelled, "refused": refused})

@@ -60,9 +60,13 @@ class Jobs:
         """All jobs that match, page by page."""
         return items_of(lambda limit, offset: self.list(limit=limit, offset=offset, **filters))
 
-    def cancel(self, job_id: str, *, hard_delete: bool = False) -> None:
-        """Cancel a job; with ``hard_delete``, remove it with its results and files."""
-        self._transport.request("DELETE", _path(job_id), {"hard_delete": True if hard_delete else None})
+    def cancel(self, job_id: str, *, hard_delete: bool = False) -> str:
+        """Cancel a job; with ``hard_delete``, remove it with its results and files.
+
+        Returns sentences about what the server could not remove, or an empty text.
+        """
+        query = {"hard_delete": True if hard_delete else None}
+        return self._transport.request("DELETE", _path(job_id), query).warning
 
     def rerun(self, job_id: str, only: Only = "failed") -> Job:
         """Create a job that repeats benchmarks of this one, by state or by index."""

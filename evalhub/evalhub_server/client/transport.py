@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -31,10 +32,11 @@ Value = str | int | float | bool | Sequence[str] | None
 
 
 class Answer(NamedTuple):
-    """A successful response. ``etag`` is empty if the server sends none; ``body`` is None after a 304."""
+    """A successful response. ``etag`` and ``warning`` are empty if the server sends none; ``body`` is None after a 304."""
 
     body: bytes | None
     etag: str = ""
+    warning: str = ""
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -43,6 +45,12 @@ class ErrorBody(msgspec.Struct, frozen=True):
     message: str
     message_code: str = ""
     errors: tuple[FieldError, ...] = ()
+
+
+def warning_text(header: str) -> str:
+    """The text of a header of the form ``299 - "TEXT"``; empty for another form."""
+    quoted = header.partition('"')[2].rpartition('"')[0]
+    return re.sub(r"\\(.)", r"\1", quoted)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -98,7 +106,8 @@ class Transport:
         """
         try:
             with self._open(method, path, query, body, headers, timeout_s) as response:
-                return Answer(response.read(), response.headers.get("ETag", ""))
+                etag, warning = (response.headers.get(name, "") for name in ("ETag", "Warning"))
+                return Answer(response.read(), etag, warning_text(warning))
         except _NotModified as answer:
             return Answer(None, answer.etag)
         except (OSError, http.client.HTTPException) as error:

@@ -68,9 +68,7 @@ def no_content(warning: str) -> RawResponse:
     if not warning:
         return NO_CONTENT
     text = plain_text(warning).replace("\n", " ").replace("\\", "\\\\").replace('"', '\\"')
-    return RawResponse(
-        204, (*NO_CONTENT.headers, (b"warning", f'299 - "{text}"'.encode("ascii", "backslashreplace")))
-    )
+    return RawResponse(204, (*NO_CONTENT.headers, (b"warning", f'299 - "{text}"'.encode("ascii", "replace"))))
 
 
 def encode(value: object) -> bytes:

@@ -47,8 +47,12 @@ class AuthProxy:
                 data=await request.read(),
                 headers={**headers, "X-User": user},
             ) as answer:
+                warnings = {"Warning": answer.headers["Warning"]} if "Warning" in answer.headers else {}
                 return web.Response(
-                    status=answer.status, body=await answer.read(), content_type=answer.content_type
+                    status=answer.status,
+                    body=await answer.read(),
+                    content_type=answer.content_type,
+                    headers=warnings,
                 )
         except aiohttp.ClientError:
             return web.Response(status=502)
