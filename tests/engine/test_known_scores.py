@@ -20,6 +20,7 @@ class Computer:
         self.known: dict[str, Scores] = {}
         self.order: list[str] = []
         self.broken: set[str] = set()
+        self.fault: Exception = SampleStoreUnavailable("down")
         self.gate = asyncio.Event()
         self.gate.set()
         self.scores = KnownScores(lambda view: self.known.get(_name(view)), self._compute)
@@ -29,7 +30,7 @@ class Computer:
         name = _name(view)
         self.order.append(name)
         if name in self.broken:
-            raise SampleStoreUnavailable("down")
+            raise self.fault
         self.known[name] = ()
         return ()
 
@@ -85,3 +86,13 @@ async def test_closing_stops_what_runs() -> None:
     await asyncio.sleep(0)
     await found.scores.close()
     assert found.order == []
+
+
+async def test_a_fault_does_not_stop_the_others() -> None:
+    found = Computer()
+    found.broken, found.fault = {"b"}, ValueError("corrupt")
+    found.get("a")
+    found.get("b")
+    await found.computed(2)
+    assert found.order == ["b", "a"]
+    assert found.get("a") == ()

@@ -58,10 +58,16 @@ class KnownScores:
                 await self._compute(view)
             except (ApiError, SampleStoreUnavailable) as error:
                 log.debug("Scores for a list not computed", job=key, error=str(error))
-                self._unreadable[key] = None
-                if len(self._unreadable) > MAX_WAITING:
-                    self._unreadable.popitem(last=False)
+                self._note_unreadable(key)
+            except Exception as error:
+                log.error("Scores for a list not computed", job=key, exc_info=error)
+                self._note_unreadable(key)
             self.computed += 1
+
+    def _note_unreadable(self, key: str) -> None:
+        self._unreadable[key] = None
+        if len(self._unreadable) > MAX_WAITING:
+            self._unreadable.popitem(last=False)
 
     async def close(self) -> None:
         """Stop the task."""
