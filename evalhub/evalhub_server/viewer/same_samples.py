@@ -11,7 +11,7 @@ from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_repeats import repeats_of
 from evalhub_server.domain.samples import HASH_BYTES, current_set
 from evalhub_server.engine.identity import Identity
-from evalhub_server.errors import ApiError
+from evalhub_server.errors import ApiError, SampleStoreUnavailable
 from evalhub_server.models.common import State
 from evalhub_server.plugins.storage import JobQuery, Terms
 from evalhub_server.viewer.page_query import with_query
@@ -80,8 +80,8 @@ async def _index_of(services: Services, other: Source) -> SampleIndex | None:
         return None
     try:
         return (await services.files.open_samples(other.job, other.index)).index
-    except ApiError:
-        return None  # removed meanwhile
+    except (ApiError, SampleStoreUnavailable):
+        return None  # removed meanwhile, or in a bucket that is unavailable: this sample is shown without it
 
 
 def _sample_in(
