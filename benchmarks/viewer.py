@@ -1,6 +1,6 @@
 """Measure the pages against their budgets: times, bytes, queries, the browser, other clients, start and memory.
 
-    python benchmarks/viewer.py [--quick] [--past-jobs 20000] [--only jobs,samples]
+    python benchmarks/viewer.py [--quick] [--past-jobs 20000] [--rounds 60] [--only jobs,samples]
 
 Starts a server with the data of the tests (three models on six benchmarks, one of 14,000 samples) and ``--past-jobs`` small jobs, and
 prints tables in Markdown. Each page is requested after a change, so that no result comes from a cache, and then again with its
@@ -227,18 +227,19 @@ def main() -> None:
         "--quick", action="store_true", help="fewer jobs and rounds, without the clients beside"
     )
     parser.add_argument("--past-jobs", type=int)
-    parser.add_argument("--only", default="", help="beginnings of the names of views, separated by commas")
+    parser.add_argument("--only", default="", help="names of views, separated by commas; default: all")
+    parser.add_argument("--rounds", type=int)
     options = parser.parse_args()
     past_jobs: int = options.past_jobs or (500 if options.quick else 20_000)
-    rounds = 10 if options.quick else 60
-    chosen = tuple(options.only.split(","))
+    rounds: int = options.rounds or (10 if options.quick else 60)
+    chosen = options.only.split(",")
     print(f"Import of the viewer: {measure_imports(5 if options.quick else 11):.0f} ms\n")
     with (
         tempfile.TemporaryDirectory(prefix="viewer-benchmark-") as folder,
         ViewerServer(Path(folder), past_jobs=past_jobs) as server,
     ):
         process = psutil.Process(server.pid)
-        names = [name for name in views() if name.startswith(chosen)]
+        names = [name for name in views() if not options.only or name in chosen]
         client = Client(server.port)
         client.get(f"{API}/jobs?limit=100")
         before = process.memory_info().rss
