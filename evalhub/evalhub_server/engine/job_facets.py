@@ -24,17 +24,19 @@ class JobFacets:
     def __init__(self, store: JobStore) -> None:
         self._store = store
 
-    async def count(self, query: JobQuery, names: Sequence[JobFacetName]) -> tuple[JobFacet, ...]:
+    async def count(
+        self, query: JobQuery, names: Sequence[JobFacetName], max_jobs: int = MAX_JOBS
+    ) -> tuple[JobFacet, ...]:
         """The facets, each over the newest jobs that all filters except its own select. Raises :class:`ApiError`."""
         others: list[JobFacetName] = [name for name in names if _without_filter(query, name) == query]
         found: dict[JobFacetName, JobCounts] = {}
         try:
             if others:
-                counts = await self._store.count(query, others, MAX_JOBS)
+                counts = await self._store.count(query, others, max_jobs)
                 found = dict.fromkeys(others, counts)
             for name in names:
                 if name not in found:
-                    found[name] = await self._store.count(_without_filter(query, name), [name], MAX_JOBS)
+                    found[name] = await self._store.count(_without_filter(query, name), [name], max_jobs)
         except StorageError as error:
             raise problems.query_failed(f"{KIND}s", error) from error
         return tuple(_facet(name, found[name]) for name in names)

@@ -42,6 +42,9 @@ FACETS: dict[str, JobFacetName] = {
 }
 """The parameters of the page whose values are counted, with the facet of the API."""
 
+MENU_JOBS = 1_000
+"""The newest jobs whose values are counted for menus; counts of states are over more."""
+
 PARAMETERS = ("q", "state", "tag", "owner", *LABELS, "since", "sort", "size", "offset")
 SORTS: tuple[JobSort, ...] = get_args(JobSort)
 STATES = tuple(state.value for state in State)
@@ -78,8 +81,13 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
     if state.not_modified is not None:
         return state.not_modified
     found = await services.jobs.list(listed)
-    facets = await services.jobs.facets.count(listed, list(FACETS.values()))
     rows = [job_row(job, services) for job in found.items]
+    (states,) = await services.jobs.facets.count(listed, ["status"])
+    lines = [facet_line(query, "state", states)]
+    if not query.part or not rows:  # where rows are replaced in an open page, its menus stay as they are
+        names = [name for name in FACETS if name != "state"]
+        facets = await services.jobs.facets.count(listed, [FACETS[name] for name in names], MENU_JOBS)
+        lines += [facet_line(query, name, facet) for name, facet in zip(names, facets, strict=True)]
     end = listed.offset + len(rows)
     values = {
         "rows": rows,
@@ -88,10 +96,8 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
         "last": end,
         "next": query.url(offset=end) if end < found.total_count else "",
         "previous": query.url(offset=max(listed.offset - listed.limit, 0) or None) if listed.offset else "",
-        "facets": [facet_line(query, name, facet) for name, facet in zip(FACETS, facets, strict=True)],
-        "counts": {
-            value.value: value.count for facet in facets if facet.name == "status" for value in facet.values
-        },
+        "facets": lines,
+        "counts": {value.value: value.count for value in states.values},
         "filters": [
             (name, text, query.without(name, text))
             for name in (*FACETS, "experiment", "q", "since")
