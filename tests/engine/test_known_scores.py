@@ -96,3 +96,4 @@ async def test_a_fault_does_not_stop_the_others() -> None:
     await found.computed(2)
     assert found.order == ["b", "a"]
     assert found.get("a") == ()
+    assert (found.scores.failed("a"), found.scores.failed("b")) == (False, True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness import Config, RunningServer
+from harness.server import API
 from harness.viewer_data import ViewerServer
 from harness.waiting import wait_until
 
@@ -183,3 +184,17 @@ def test_actions_fit_the_state(viewer: ViewerServer):
         (ended, viewer.jobs.suites["alpha-7b"], ["rerun", "pin", "delete"]),
     ):
         assert re.findall(rf'class="button" href="/ui/jobs/{job_id}/(\w+)"', page) == actions
+
+
+def test_intervals_of_many_benchmarks_are_computed_in_the_background(server: RunningServer):
+    scored = {"id": "b", "provider_id": "scripted", "primary_score": {"metric": "acc"}}
+    job_id = server.submit(name="wide", benchmarks=[scored] * 13)
+    samples = b'{"sample_id":"1","metrics":{"acc":1}}\n{"sample_id":"2","metrics":{"acc":0}}\n'
+    for index in range(13):
+        assert server.call("PUT", f"{API}/jobs/{job_id}/benchmarks/{index}/samples", samples).status == 200
+        assert server.report(job_id, "completed", index=index, metrics={"acc": 0.5}).status == 204
+    first = text_of(server.get(f"/ui/jobs/{job_id}"))
+    assert "Intervals are being computed" in first
+    assert "0.500" in first
+    wait_until(lambda: "0.50 [0.09, 0.91] n = 2" in text_of(server.get(f"/ui/jobs/{job_id}")), "intervals")
+    assert "being computed" not in server.get(f"/ui/jobs/{job_id}")

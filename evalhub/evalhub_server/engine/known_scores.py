@@ -51,6 +51,10 @@ class KnownScores:
                 self._task = asyncio.create_task(self._run(), name="known-scores")
         return known
 
+    def failed(self, key: str) -> bool:
+        """Whether the scores could not be computed; they are not tried again until the job changes."""
+        return key in self._unreadable
+
     async def _run(self) -> None:
         while self._waiting:
             key, view = self._waiting.popitem()

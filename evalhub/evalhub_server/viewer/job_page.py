@@ -21,6 +21,7 @@ from evalhub_server.domain.lineage_view import LineageView, Source, benchmark_na
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.redaction import redacted
 from evalhub_server.domain.resource import CollectionRecord
+from evalhub_server.domain.samples import current_set
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.engine.comparisons import Question
 from evalhub_server.engine.sample_store import benchmark_at
@@ -42,6 +43,10 @@ from evalhub_server.web.services import Services
 
 CHECK_S = 30
 """A page is rendered again after so long without a change: times and warnings of silence depend on the clock."""
+MAX_READ = 12
+"""Sample files that are read for a page. The scores of more are computed in the background."""
+COMPUTING = "Intervals are being computed: the page shows them as soon as they are known."
+UNREADABLE = "Intervals are missing, since samples cannot be read now."
 MAX_EARLIER = 20
 """Earlier jobs with the same benchmarks among which one to compare with is looked for."""
 MARKS = {
@@ -61,7 +66,7 @@ async def job_page(
     """A job: its verdict, the progress and scores of its benchmarks, failures, configuration and exports."""
     query = PageQuery(request, ("size", "offset"))
     size, offset = query.size(), query.integer("offset", 0)
-    state = PageState(request, query, services, _clock())
+    state = PageState(request, query, services, _clock(services))
     if state.not_modified is not None:
         return state.not_modified
     job = await services.jobs.get(job_id, request.identity)
@@ -92,7 +97,7 @@ async def benchmark_page(
     """One benchmark of a job: its score, metrics, configuration, samples, artifacts and attempts."""
     query = PageQuery(request)
     index = index_of(benchmark_index)
-    state = PageState(request, query, services, _clock())
+    state = PageState(request, query, services, _clock(services))
     if state.not_modified is not None:
         return state.not_modified
     job = await services.jobs.get(job_id, request.identity)
@@ -119,11 +124,7 @@ async def _common(request: ApiRequest, services: Services, job: JobRecord, shown
     identity = request.identity
     own = _own_view(job)
     view = {name: source for name, source in own.items() if source.index in shown}
-    fault, scores = "", ()
-    try:
-        scores = await services.comparisons.scores(view, Question()) if view else ()
-    except (ApiError, SampleStoreUnavailable) as error:
-        fault = f"Intervals are missing, since samples cannot be read now: {error}"
+    scores, fault = await _scores(services, job, view)
     by_name: dict[str, ScoredBenchmark] = {each.name: each for each in scores}
     benchmarks = [
         benchmark_view(
@@ -155,6 +156,23 @@ async def _common(request: ApiRequest, services: Services, job: JobRecord, shown
         "exports": [job_export(entry) for entry in job.progress.outbox],
         "actions": [(name, ACTIONS[name].button) for name in _actions(job)],
     }
+
+
+async def _scores(
+    services: Services, job: JobRecord, view: LineageView
+) -> tuple[tuple[ScoredBenchmark, ...], str]:
+    """The scores of benchmarks with their intervals, and why they are missing."""
+    samples = sum(1 for source in view.values() if (found := current_set(source.record)) and found.readable)
+    try:
+        if samples <= MAX_READ:
+            return (await services.comparisons.scores(view, Question()) if view else ()), ""
+        key = f"{job.id} {job.progress.updated_at} {min(source.index for source in view.values())}"
+        known = services.comparisons.known
+        if (scores := known.get(key, view)) is not None:
+            return scores, ""
+        return (), UNREADABLE if known.failed(key) else COMPUTING
+    except (ApiError, SampleStoreUnavailable) as error:
+        return (), f"{UNREADABLE} {error}"
 
 
 def _job_settings(job: JobRecord, collection: CollectionRecord | None) -> list[Setting]:
@@ -201,7 +219,7 @@ def _page(name: str, title: str, job: JobRecord, values: Mapping[str, Any]) -> P
         values=values,
         data={"job": _resource(job, values["lineage_records"]), "scores": values["scores"]},
         table=Table(columns=COLUMNS["benchmarks"], rows=list(rows_of(job, "benchmarks"))),
-        refresh_s=3 if job.unfinished else 15 if job.open else 0,
+        refresh_s=3 if job.unfinished or values["samples_fault"] == COMPUTING else 15 if job.open else 0,
     )
 
 
@@ -209,8 +227,9 @@ def _resource(job: JobRecord, lineage: Sequence[JobRecord]) -> JobResource:
     return job_in_lineage(job, lineage) if in_lineage(job) else job_resource(job)
 
 
-def _clock() -> str:
-    return str(int(time.time() / CHECK_S))
+def _clock(services: Services) -> str:
+    """What changes a page beside changes of jobs."""
+    return f"{time.time() // CHECK_S} {services.comparisons.known.computed}"
 
 
 def _name(job: JobRecord) -> str:
