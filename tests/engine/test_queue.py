@@ -91,3 +91,16 @@ def test_every_benchmark_runs_once_and_no_limit_is_exceeded(
         queue.release(running[0])
         done.append(running.pop(0))
     assert sorted(item.index for item in done) == list(range(len(slots)))
+
+
+def test_the_oldest_wait_is_that_of_the_first_slot():
+    queue = LaunchQueue(Limits())
+    assert queue.oldest_wait_s is None
+    for index in range(2):
+        queue.put(slot(index))
+    before = queue.oldest_wait_s
+    queue.put(slot(0))  # which waits already
+    assert before is not None
+    assert (queue.oldest_wait_s or 0) >= before
+    assert taken(queue) == [0, 1]
+    assert queue.oldest_wait_s is None

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 
 import structlog
 from litestar.types import OnAppInitHandler
@@ -19,7 +19,8 @@ from evalhub_server import __version__
 from evalhub_server.cli.background import start_file_watcher, start_observers
 from evalhub_server.cli.data_dir import prepare_data_dir
 from evalhub_server.cli.listeners import MetricsListener, http_server, listen
-from evalhub_server.cli.sample_folder import Samples, open_samples, start_retention
+from evalhub_server.cli.parts import EngineParts, SelectedPlugins
+from evalhub_server.cli.sample_folder import open_samples, start_retention
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
@@ -70,29 +71,6 @@ T = TypeVar("T")
 P = TypeVar("P", Tracker, Exporter)
 
 log = structlog.get_logger()
-
-
-class _Selected(NamedTuple):
-    """Plugins that the configuration selects, open and checked."""
-
-    storage: Storage
-    runtime: Runtime
-    trackers: list[Tracker]
-    exporters: list[Exporter]
-
-
-class _Engine(NamedTuple):
-    """Services of the server, which the HTTP application and the metrics use."""
-
-    store: JobStore
-    outbox: Outbox
-    supervisor: Supervisor
-    resources: ResourceService
-    jobs: JobService
-    samples: Samples
-    comparisons: ComparisonService
-    baselines: BaselineService
-    credentials: Credentials | None
 
 
 class Server:
@@ -192,7 +170,9 @@ class Server:
         selected = await self._open_plugins(telemetry)
         engine = await self._open_engine(selected, telemetry)
         metrics = self._metrics(engine, selected, port)
-        viewer = viewer_parts(settings, engine.credentials)
+        checks = ComponentChecks(engine.store, engine.supervisor, settings.data_dir)
+        self._stack.push_async_callback(checks.close)
+        viewer = viewer_parts(settings, self.url, selected, engine, self.state, checks, self._plugins)
         self._pages = viewer.pages
         app = make_app(
             settings,
@@ -204,7 +184,7 @@ class Server:
             engine.baselines,
             metrics,
             self.state,
-            ComponentChecks(engine.store, engine.supervisor, settings.data_dir),
+            checks,
             engine.credentials,
             [*telemetry.around_routes, *viewer.around_routes],
             [*self._on_app_init, *viewer.on_app_init],
@@ -242,7 +222,7 @@ class Server:
         self.url = self.settings.callback_url(port)
         return port
 
-    async def _open_plugins(self, telemetry: ServerTelemetry) -> _Selected:
+    async def _open_plugins(self, telemetry: ServerTelemetry) -> SelectedPlugins:
         settings = self.settings
         context = PluginContext(
             data_dir=settings.data_dir,
@@ -272,9 +252,9 @@ class Server:
         trackers = [await self._checked(Tracker, name, context) for name in tracker_names(settings)]
         context = replace(context, docker_config=runtime.docker_config)
         exporters = [await self._checked(Exporter, name, context) for name in exporter_names(settings)]
-        return _Selected(storage, runtime, trackers, exporters)
+        return SelectedPlugins(storage, runtime, trackers, exporters)
 
-    async def _open_engine(self, selected: _Selected, telemetry: ServerTelemetry) -> _Engine:
+    async def _open_engine(self, selected: SelectedPlugins, telemetry: ServerTelemetry) -> EngineParts:
         settings, runtime, trackers = self.settings, selected.runtime, selected.trackers
         targets = ExportTargets(trackers, selected.exporters, self._plugins.names(Exporter))
         store = JobStore(selected.storage, targets.pending_exports)
@@ -316,20 +296,28 @@ class Server:
         comparisons = ComparisonService(jobs, samples.files)
         self._stack.push_async_callback(comparisons.close)
         baselines = BaselineService(selected.storage, jobs, utc_now)
-        return _Engine(
-            store, outbox, supervisor, resources, jobs, samples, comparisons, baselines, credentials
+        backend = samples.files.backend if samples.files.keeps else None
+        stored = StoredBytes(selected.storage, backend, runtime.logs_dir)
+        self._stack.push_async_callback(stored.close)
+        return EngineParts(
+            store=store,
+            outbox=outbox,
+            targets=targets,
+            supervisor=supervisor,
+            resources=resources,
+            jobs=jobs,
+            samples=samples,
+            comparisons=comparisons,
+            baselines=baselines,
+            credentials=credentials,
+            stored=stored,
         )
 
-    def _metrics(self, engine: _Engine, selected: _Selected, port: int) -> Metrics:
+    def _metrics(self, engine: EngineParts, selected: SelectedPlugins, port: int) -> Metrics:
         jobs = JobMetrics(selected.runtime.name)
         engine.store.listen(jobs.on_change)
         scheme = "https" if self.settings.service.tls_cert_file else "http"
-        files = engine.samples.files
-        stored = StoredBytes(
-            selected.storage, files.backend if files.keeps else None, selected.runtime.logs_dir
-        )
-        self._stack.push_async_callback(stored.close)
-        gauges = partial(job_gauges, engine.store, engine.supervisor, stored)
+        gauges = partial(job_gauges, engine.store, engine.supervisor, engine.stored)
         return Metrics(
             HttpMetrics(scheme, self.settings.host, port), jobs, ExportMetrics(engine.outbox), gauges
         )

@@ -81,13 +81,17 @@ def retry_backoff(settings: FinalizerSettings) -> Backoff:
 
 
 class ExportAttempt(Struct, kw_only=True, frozen=True):
-    """One attempt, as listeners receive it. ``retrying``: it failed and will be retried; ``failed``: it will not."""
+    """One attempt, as listeners receive it. ``retrying``: it failed and will be retried; ``failed``: it will not.
+
+    ``error`` is the redacted text of a failure.
+    """
 
     kind: ExportKind
     name: str
     event: str
     result: Literal["succeeded", "retrying", "failed"]
     seconds: float
+    error: str = ""
 
 
 AttemptListener = Callable[[ExportAttempt], None]
@@ -298,7 +302,12 @@ class Outbox:
             result = "succeeded"
             log.info("Export succeeded", **delivery._asdict(), reference=outcome.reference)
         attempt = ExportAttempt(
-            kind=delivery.kind, name=delivery.name, event=entry.event, result=result, seconds=seconds
+            kind=delivery.kind,
+            name=delivery.name,
+            event=entry.event,
+            result=result,
+            seconds=seconds,
+            error=outcome.text if isinstance(outcome, Failure) else "",
         )
         for listener in self._listeners:
             listener(attempt)

@@ -124,6 +124,11 @@ class ExportTargets:
             return "the exporter is installed but not selected; add it to plugins.exporters"
         return "no exporter of that name is installed"
 
+    @property
+    def keys(self) -> Sequence[tuple[ExportKind, str]]:
+        """Kind and name of each target."""
+        return [(each.kind, each.name) for each in self._all]
+
     def selected(self, kind: str, name: str) -> bool:
         """Whether there is such a target."""
         return (kind, name) in self._by_key

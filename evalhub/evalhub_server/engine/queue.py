@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from msgspec import Struct
@@ -26,7 +27,7 @@ class LaunchQueue:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._waiting: dict[Slot, None] = {}
+        self._waiting: dict[Slot, float] = {}
         self._running: set[Slot] = set()
         self._by_provider: Counter[str] = Counter()
         self._by_model: Counter[str] = Counter()
@@ -34,13 +35,19 @@ class LaunchQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def oldest_wait_s(self) -> float | None:
+        """How long the first of the waiting slots has been in this queue, in seconds; None if none waits."""
+        since = next(iter(self._waiting.values()), None)
+        return None if since is None else time.monotonic() - since
+
     def put(self, slot: Slot) -> None:
         """Append a slot unless it is waiting already."""
-        self._waiting.setdefault(slot)
+        self._waiting.setdefault(slot, time.monotonic())
 
     def discard(self, slot: Slot) -> bool:
         """Remove a waiting slot; False if it was not waiting."""
-        return self._waiting.pop(slot, False) is None
+        return self._waiting.pop(slot, None) is not None
 
     def take(self) -> Slot | None:
         """Move the next slot within all limits from waiting to running and return it; None if there is none."""

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import structlog
 from msgspec import Struct
 
 from evalhub_server.domain import request_problems
+from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import ApiError, NotFound, StorageError
@@ -89,6 +91,16 @@ class Components(Struct, kw_only=True, frozen=True, omit_defaults=True):
     disk: ComponentStatus | None = None
 
 
+class Checked(Struct, kw_only=True, frozen=True):
+    """The result of a check. ``storage_ok_at`` is when the storage was last found to work; sizes are of the data directory's disk."""
+
+    components: Components
+    at: datetime
+    storage_ok_at: datetime | None = None
+    free_bytes: int | None = None
+    disk_bytes: int | None = None
+
+
 class ComponentChecks:
     """Checks the components. Results are reused for a second: requests for them need no token."""
 
@@ -97,15 +109,44 @@ class ComponentChecks:
         self._supervisor = supervisor
         self._data_dir = data_dir
         self._lock = asyncio.Lock()
-        self._checked: Components | None = None
+        self._checked: Checked | None = None
         self._expires = 0.0
+        self._storage_ok_at: datetime | None = None
+        self._usage: tuple[int, int] | tuple[None, None] = (None, None)
+        self._background: asyncio.Task[Components] | None = None
 
     async def __call__(self) -> Components:
         async with self._lock:
             if self._checked is None or time.monotonic() >= self._expires:
-                self._checked = await self._check()
+                components = await self._check()
+                if components.storage is ComponentStatus.OK:
+                    self._storage_ok_at = utc_now()
+                free_bytes, disk_bytes = self._usage
+                self._checked = Checked(
+                    components=components,
+                    at=utc_now(),
+                    storage_ok_at=self._storage_ok_at,
+                    free_bytes=free_bytes,
+                    disk_bytes=disk_bytes,
+                )
                 self._expires = time.monotonic() + CACHED_S
-            return self._checked
+            return self._checked.components
+
+    async def recent(self, wait_s: float) -> Checked | None:
+        """The last result, for readers that cannot wait until a storage answers; None before the first one.
+
+        If it is old, a check starts in the background, and its result is returned if it takes less than ``wait_s``.
+        """
+        if time.monotonic() >= self._expires and (self._background is None or self._background.done()):
+            self._background = asyncio.create_task(self(), name="component-checks")
+            await asyncio.wait([self._background], timeout=wait_s)
+        return self._checked
+
+    async def close(self) -> None:
+        """Cancel a check in the background."""
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.wait([self._background])
 
     async def _check(self) -> Components:
         checks = [_status(self._check_storage)]
@@ -128,6 +169,7 @@ class ComponentChecks:
 
     async def _check_disk(self) -> ComponentStatus:
         usage = await asyncio.to_thread(shutil.disk_usage, self._data_dir or "")
+        self._usage = (usage.free, usage.total)
         return ComponentStatus.FULL if usage.free < MIN_FREE_BYTES else ComponentStatus.OK
 
 

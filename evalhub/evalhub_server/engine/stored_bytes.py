@@ -36,6 +36,11 @@ class StoredBytes:
         self._due = 0.0
         self._values: dict[Labels, float] = {}
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The last measurement by kind: database, samples, artifacts, jobs; empty until there is one. Starts another one if it is old."""
+        return {kind: int(size) for (kind,), size in self.gauge().values.items()}
+
     def gauge(self) -> Gauge:
         """The last measurement; empty until there is one."""
         if time.monotonic() >= self._due and (self._task is None or self._task.done()):

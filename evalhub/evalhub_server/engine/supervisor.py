@@ -64,6 +64,11 @@ class Supervisor:
         return len(self._queue)
 
     @property
+    def oldest_wait_s(self) -> float | None:
+        """How long the first of the queued benchmarks has waited in this life of the server, in seconds."""
+        return self._queue.oldest_wait_s
+
+    @property
     def running(self) -> int:
         """The number of workloads being launched, watched or stopped."""
         return len(self._tasks)

@@ -123,5 +123,6 @@ def _offer(kind: str, descriptor: Descriptor[Any, Any], info: PluginInfo) -> Off
         help=descriptor.help,
         state="incompatible" if error else "available",
         error=error,
+        api=str(descriptor.api),
     )
     return Offer(kind, descriptor, own)

@@ -33,7 +33,10 @@ KINDS: Mapping[type[Any], tuple[str, str]] = {
 
 
 class PluginInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One line of ``eval-hub-server plugins``. ``state``: available, incompatible, broken, not loaded."""
+    """One line of ``eval-hub-server plugins``. ``state``: available, incompatible, broken, not loaded.
+
+    ``api`` is the version of the plugin API that it is written for; empty if it could not be loaded.
+    """
 
     name: str
     kind: str
@@ -42,6 +45,7 @@ class PluginInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     state: str
     help: str = ""
     error: str = ""
+    api: str = ""
 
 
 class Offer(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from evalhub_server.errors import ApiError, SampleStoreUnavailable
 from evalhub_server.settings import Settings
 from evalhub_server.viewer.assets import asset_file
 from evalhub_server.viewer.forms import check_form_origin
+from evalhub_server.viewer.health_page import ServerParts
 from evalhub_server.viewer.login_page import LOGIN, LOGIN_ROUTES, entry
 from evalhub_server.viewer.page import API_OF_PAGES, SUFFIXES, error_page, redirect
 from evalhub_server.viewer.page_query import with_query
@@ -37,7 +38,8 @@ log = structlog.get_logger()
 class Viewer:
     """The pages of one server, as its middleware and its routes see them; see :class:`~evalhub_server.web.pages.Pages`."""
 
-    def __init__(self, settings: Settings, credentials: Credentials | None) -> None:
+    def __init__(self, settings: Settings, credentials: Credentials | None, parts: ServerParts) -> None:
+        self.parts = parts
         self.read_only = settings.viewer.read_only
         self.origins = OwnOrigins(settings.service)
         self.sessions = Sessions(credentials) if credentials is not None else None
