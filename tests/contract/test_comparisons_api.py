@@ -379,6 +379,27 @@ def test_the_samples_behind_a_comparison_can_be_listed(server: RunningServer, jo
     assert (everything["total_count"], everything["metric"], everything["other_content"]) == (400, "acc", 0)
 
 
+def test_changed_samples_are_filtered_by_group_and_text(server: RunningServer, jobs: dict[str, str]):
+    def listed(**query: Any) -> dict[str, Any]:
+        return changed(server, jobs["base"], f"{jobs['better']},{jobs['worse']}", **query)
+
+    everything = listed(limit=1)
+    assert "facets" not in everything
+    (facet,) = listed(limit=1, facets="group", group="no-such-group")["facets"]
+    assert facet == {"name": "group", "distinct": 1, "values": [{"value": "", "count": 400}]}
+    none = listed(group="no-such-group")
+    assert (none["total_count"], none["items"]) == (0, [])
+    assert [each["counts"] for each in none["candidates"]] == [
+        each["counts"] for each in everything["candidates"]
+    ]
+    found = listed(q="QUESTION 39")
+    assert {each["sample_id"] for each in found["items"]} == {
+        "q39",
+        *(f"q{number}" for number in range(390, 400)),
+    }
+    assert listed(q="question 39", change="broken")["total_count"] < found["total_count"]
+
+
 def test_samples_with_other_inputs_are_listed(server: RunningServer, jobs: dict[str, str]):
     query = {"benchmark": "matrix/prompts", "change": "other_content", "limit": 1}
     page = changed(server, jobs["base"], jobs["better"], **query)
@@ -399,6 +420,8 @@ def test_runs_without_samples_are_named(server: RunningServer, jobs: dict[str, s
     [
         ({"benchmark": "matrix/bare"}, 404, "samples_not_available"),
         ({"benchmark": "matrix/none"}, 404, "resource_not_found"),
+        ({"facets": "tag"}, 400, "query_parameter_value_invalid"),
+        ({"q": "x" * 1001}, 400, "query_parameter_invalid"),
         ({"candidate": "base"}, 400, "nothing_to_compare"),
         ({"change": "better"}, 400, "query_parameter_value_invalid"),
         ({"metric": "f2"}, 400, "unknown_metric"),

@@ -67,6 +67,35 @@ def test_a_filter_changes_rows_and_never_the_head(viewer: ViewerServer):
     assert len(rows(failed)) == 50
 
 
+def test_rows_are_filtered_by_group_and_text(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/big_suite")
+    (head,) = re.findall(r'<p class="headline">.*?</p>', page, re.DOTALL)
+    groups = {
+        name: (html.unescape(url), int(count.replace(",", "")))
+        for url, name, count in re.findall(
+            r'<a href="([^"]+)">(\w+) <span class="count">([0-9,]+)</span>', page
+        )
+        if "group=" in url
+    }
+    assert len(groups) == 5
+    (total,) = re.findall(r"of ([0-9,]+)</span>", page)
+    assert sum(count for _, count in groups.values()) == int(total.replace(",", ""))
+    url, count = groups["law"]
+    law = call(viewer.port, "GET", url).body.decode()
+    assert head in law
+    assert f"of {count:,}</span>" in law
+    assert all("[law]" in row for row in rows(law))
+    assert re.findall(r'aria-label="Remove the filter group law"', law)
+    assert len(set(re.findall(r'<a href="[^"]*group=\w+[^"]*">\w+ <span', law))) == 5
+    (row, *_) = rows(law)
+    found = call(viewer.port, "GET", f"{url}&q={row.split()[0].upper()}").body.decode()
+    assert [each.split()[0] for each in rows(found)] == [row.split()[0]]
+    assert head in found
+    nothing = call(viewer.port, "GET", f"{url}&q=no-such-text").body.decode()
+    assert head in nothing
+    assert "No sample of this kind matches the filter." in text_of(nothing)
+
+
 def test_the_cells_of_the_table_of_flips_lead_to_their_samples(viewer: ViewerServer):
     page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/law_qa")
     (table,) = re.findall(r'<table class="flips">.*?</table>', page, re.DOTALL)
@@ -189,6 +218,7 @@ def test_other_formats_have_the_same_rows(viewer: ViewerServer):
         ({"show": "regressed"}, 400),
         ({"metric": "f2"}, 400),
         ({"part": "live"}, 400),
+        ({"q": "x" * 1001}, 400),
         ({"benchmark": "core/none"}, 404),
         ({"base": "no-such-job"}, 404),
         ({"with": [str(number) for number in range(8)]}, 400),

@@ -19,7 +19,7 @@ from evalhub_server.domain.statistics.inputs import CompareOptions
 from evalhub_server.domain.statistics.results import Leaderboard, SuiteComparison
 from evalhub_server.models.common import Link, State
 from evalhub_server.models.configuration import ConfigurationDifference
-from evalhub_server.models.sample import Sample
+from evalhub_server.models.sample import Facet, Sample
 
 
 class ComparedJob(Struct, kw_only=True, frozen=True):
@@ -96,6 +96,7 @@ class ChangedSamples(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
     ``benchmark`` is the benchmark's name in comparisons. Candidates without samples have no place in the lists of ``items``.
     ``other_content`` is the number of samples whose input or target differs between the runs, whatever the filters.
+    ``facets`` are the requested ones.
     """
 
     first: Link
@@ -108,6 +109,7 @@ class ChangedSamples(Struct, kw_only=True, frozen=True, omit_defaults=True):
     candidates: tuple[ComparedRun, ...]
     other_content: int
     items: Sequence[ChangedSample]
+    facets: tuple[Facet, ...] = ()
 
 
 class JobScores(Struct, kw_only=True, frozen=True):

@@ -23,20 +23,25 @@ from evalhub_server.viewer.charts import Effect, forest_plot
 from evalhub_server.viewer.compare_rows import Run, columns_of, decoded, rows_of, table_of
 from evalhub_server.viewer.compare_start import compare_start
 from evalhub_server.viewer.compare_words import GLYPHS, LABELS, half_width, limits_of, side_of
+from evalhub_server.viewer.jobs_page import facet_line
 from evalhub_server.viewer.numbers import decimals
 from evalhub_server.viewer.page import Page, PageState, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery, with_query
 from evalhub_server.web.comparison_query import NamedJob, job_of, question_of, views_of
-from evalhub_server.web.comparison_samples import MAX_RUNS, OTHER_CONTENT, SampleChanges, changed_samples
+from evalhub_server.web.comparison_samples import MAX_RUNS
 from evalhub_server.web.comparisons import comparison_of
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse
+from evalhub_server.web.sample_changes import FACETS, OTHER_CONTENT, SampleChanges, changed_samples
+from evalhub_server.web.sample_query import searched_text
 from evalhub_server.web.services import Services
 
-PARAMETERS = ("base", "with", "job", "metric", "benchmark", "show", "diff", "size", "offset")
+PARAMETERS = ("base", "with", "job", "metric", "benchmark", "show", "group", "q", "diff", "size", "offset")
 FLIPS, ALL = "flips", "all"
+ROW_FILTERS = ("group", "q")
 SHOWN = (FLIPS, ALL, *CHANGES, OTHER_CONTENT)
+CHANGES_SHOWN = {FLIPS: ("broken", "fixed"), ALL: ()}
 LETTERS = "ABCDEFGH"
 MAX_METRICS = 60
 
@@ -49,6 +54,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         return _redirect(request, query, chosen)
     show = query.choice("show", SHOWN, FLIPS)
     diff = query.choice("diff", ("words", "off"), "words") == "words"
+    text = searched_text(query)
     state = PageState(request, query, services)
     if state.not_modified is not None:
         return state.not_modified
@@ -86,10 +92,12 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
                 raise
             why = error.message
     if changes is not None:
-        rows = changes.select({FLIPS: ("broken", "fixed"), ALL: ()}.get(show, (show,)))
+        rows, facets = await changes.select(
+            CHANGES_SHOWN.get(show, (show,)), query.texts("group"), text, FACETS
+        )
         items = [decoded(each) for each in await changes.read(rows[offset : offset + size])]
         first = Link(href=query.url())
-        samples = changes.page(first, None, size, len(rows), items)
+        samples = changes.page(first, None, size, len(rows), items, facets)
     values = {
         "runs": runs,
         "comparison": comparison,
@@ -107,6 +115,19 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         "glyphs": GLYPHS,
         "changes_of": {c.job_id: c.counts for c in samples.candidates if not c.no_samples} if samples else {},
         "totals": _totals(samples) if samples else {},
+        "facets": [facet_line(query, each.name, each) for each in samples.facets] if samples else [],
+        "filters": [
+            (name, text, query.without(name, text))
+            for name in ROW_FILTERS
+            for text in query.texts(name)
+            if text
+        ],
+        "kept": [
+            (key, text)
+            for key in PARAMETERS
+            if key not in ("q", "offset", "job")
+            for text in query.texts(key)
+        ],
         "diff": diff,
         "first": offset + 1,
         "last": offset + len(samples.items) if samples else 0,
@@ -190,7 +211,10 @@ def _pairs(query: PageQuery, comparison: JobComparison, runs: Sequence[Run]) -> 
     pairs: list[Pair] = []
     for candidate in comparison.candidates:
         suite = candidate.comparison
-        links = {each.name: query.url(benchmark=each.name, offset=None) for each in suite.benchmarks}
+        links = {
+            each.name: query.url(benchmark=each.name, offset=None, group=None, q=None)
+            for each in suite.benchmarks
+        }
         pairs.append(
             Pair(
                 run=found[candidate.job.job_id],

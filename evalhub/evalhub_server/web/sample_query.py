@@ -130,11 +130,7 @@ def sample_query(query: Query, index: SampleIndex, details: SampleDetails) -> Sa
         _one_of("outcome", outcome, OUTCOMES)
     for kind in query.texts("error_kind"):
         _one_of("error_kind", kind, ERROR_KINDS)
-    text = query.text("q")
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise problems.query_parameter_invalid(
-            "q", f"text of up to {MAX_TEXT_CHARACTERS} characters", text[:60] + "…"
-        )
+    text = searched_text(query)
     sort = query.text("sort") or "position"
     key = sort.removeprefix("-")
     if key not in index.metrics:
@@ -152,6 +148,16 @@ def sample_query(query: Query, index: SampleIndex, details: SampleDetails) -> Sa
         sort=key,
         descending=sort.startswith("-"),
     )
+
+
+def searched_text(query: Query) -> str:
+    """The text of the parameter ``q``. Raises :class:`ApiError`."""
+    text = query.text("q")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise problems.query_parameter_invalid(
+            "q", f"text of up to {MAX_TEXT_CHARACTERS} characters", text[:60] + "…"
+        )
+    return text
 
 
 def page_of(query: Query) -> PageQuery:
