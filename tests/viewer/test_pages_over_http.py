@@ -99,7 +99,9 @@ def test_errors_in_other_formats_are_those_of_the_api(server: RunningServer):
     assert (answer.status, answer.body["message_code"]) == (400, "query_parameter_value_invalid")
 
 
-@pytest.mark.parametrize("path", ["/ui/nope", "/ui/jobs/none/x/y", "/ui/assets/1/x.js", "/ui/nope.csv"])
+@pytest.mark.parametrize(
+    "path", ["/ui/nope", "/ui/jobs/", "/ui/jobs/none/x/y", "/ui/assets/1/x.js", "/ui/nope.csv"]
+)
 def test_an_address_without_a_page_is_not_found(server: RunningServer, path: str):
     answer = server.call("GET", path)
     assert answer.status == 404

@@ -129,6 +129,7 @@ class Settings(Struct, kw_only=True, frozen=True):
             "samples",
             "retention",
             "prometheus",
+            "viewer",
         )
         core = {name: getattr(self, name) for name in names}
         rest = {key: value for key, value in self.sections.items() if key.lower() not in {*core, *MAPPINGS}}

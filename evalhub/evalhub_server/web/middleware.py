@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import structlog
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from evalhub_server.domain import request_problems
+from evalhub_server.domain import problems, request_problems
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.readiness import ServerState
 from evalhub_server.errors import ApiError
@@ -198,6 +198,8 @@ class RequestMiddleware:
                     location = prefix + self._prefix.without(prefix, location.encode()).decode()
                 return _redirect(location, scope["query_string"])
         if path.endswith("/") and path != "/":
+            if self._pages is not None and self._pages.own(path):
+                raise problems.not_found("page", shown_uri(scope))
             return raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404)
         # The token of a job's callback path is stricter than a tenant, and no proxy has added a user.
         identity = ANONYMOUS if is_report else self._identity(path, fields)
