@@ -8,6 +8,7 @@ import pytest
 
 from harness.browser import NARROW, Browser, needs_chromium
 from harness.viewer_data import ViewerServer
+from harness.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -62,5 +63,6 @@ def test_the_address_of_a_view_is_copied(viewer: ViewerServer, browser: Browser)
         tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
         tab.open(url)
         tab.page.keyboard.press("y")
-        tab.page.wait_for_function("document.getElementById('announcement').textContent.startsWith('Copied')")
+        # The policy of the pages forbids Playwright's own wait for a function.
+        wait_until(lambda: tab.page.inner_text("#announcement").startswith("Copied"), "the copy")
         assert tab.page.evaluate("navigator.clipboard.readText()") == url
