@@ -16,6 +16,7 @@ import pytest
 
 from harness import Config, RunningServer, wait_until
 from harness.disk import full_disk, needs_a_full_disk
+from harness.postgres import PASSWORD, RunningPostgres, needs_postgres
 from harness.raw import raw_request
 from harness.receiver import Receiver
 from harness.running import call
@@ -80,6 +81,25 @@ def test_a_storage_that_cannot_be_written(tmp_path: Path):
             assert "1 thing needs attention" in text_of(server)
         wait_until(lambda: rows(server)["Storage"]["state"] == "ok", "the storage to recover")
         assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+
+
+@pytest.mark.slow
+@needs_postgres
+def test_a_database_that_does_not_answer_delays_no_page(tmp_path: Path):
+    with RunningPostgres() as postgres:
+        config = Config(tmp_path / "config", database={"driver": "pgx", "url": postgres.url()})
+        with RunningServer(config.folder) as server:
+            assert checked(server)["Storage"]["state"] == "ok"
+            postgres.freeze()
+            try:
+                found = wait_until(
+                    lambda: (now := rows(server))["Storage"]["state"] == "unavailable" and now, "the state"
+                )
+                assert found["Storage"]["at_label"] == "last worked"
+                assert PASSWORD not in text_of(server)
+            finally:
+                postgres.thaw()
+            wait_until(lambda: rows(server)["Storage"]["state"] == "ok", "the database to recover")
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ FACTS = ServerFacts(
 )
 REPORT = HealthReport(
     facts=FACTS,
+    read_at=AT,
     started_at=AT,
     refusal="",
     checked=Checked(
@@ -88,6 +89,7 @@ def test_several_things_need_attention():
         ("Authentication", {"facts": {"exposed": True}}, "attention", "service.auth_token_file"),
         ("Authentication", {"facts": {"local": False}}, "ok", "headers of the proxy"),
         ("Storage", {"checked": components(storage=UNAVAILABLE)}, "unavailable", "Events of running jobs"),
+        ("Storage", {"read_at": AT + timedelta(minutes=1)}, "unknown", "not answered the newest check"),
         ("Storage", {"stored": {"database": 2048}}, "ok", "2.0 KiB"),
         ("Runtime", {"checked": components(runtime=UNAVAILABLE)}, "unavailable", "is retried"),
         ("Data directory", {"checked": components(disk=FULL)}, "unavailable", "The disk is full"),

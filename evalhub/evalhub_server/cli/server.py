@@ -172,6 +172,7 @@ class Server:
         metrics = self._metrics(engine, selected, port)
         checks = ComponentChecks(engine.store, engine.supervisor, settings.data_dir)
         self._stack.push_async_callback(checks.close)
+        await checks.recent(0.0)  # starts one, whose result the first reader finds
         viewer = viewer_parts(settings, self.url, selected, engine, self.state, checks, self._plugins)
         self._pages = viewer.pages
         app = make_app(

@@ -62,6 +62,7 @@ class HealthReport(Struct, kw_only=True, frozen=True):
     """
 
     facts: ServerFacts
+    read_at: datetime
     started_at: datetime
     refusal: str
     checked: Checked | None
@@ -104,6 +105,7 @@ class ServerHealth:
         pending: Mapping[tuple[str, str], int] = {**self._outbox.pending}
         return HealthReport(
             facts=self._facts,
+            read_at=utc_now(),
             started_at=self._started_at,
             refusal=refusal.message if refusal else "",
             checked=checked,

@@ -13,6 +13,9 @@ from evalhub_server.engine.server_health import HealthReport, TargetState
 from evalhub_server.plugins.manager import PluginInfo
 from evalhub_server.viewer import numbers
 
+STALE_S = 30.0
+"""Age from which the last check of the storage proves nothing about it."""
+
 RowState = Literal["ok", "attention", "unavailable", "unknown", "off"]
 
 
@@ -95,6 +98,15 @@ def _storage(report: HealthReport) -> HealthRow:
             hint="Events of running jobs are kept and stored as soon as it works; see the server's log",
             at=checked.storage_ok_at,
             at_label="last worked",
+        )
+    if (report.read_at - checked.at).total_seconds() > STALE_S:
+        return HealthRow(
+            name="Storage",
+            state="unknown",
+            value=value,
+            hint="It has not answered the newest check yet",
+            at=checked.at,
+            at_label="last checked",
         )
     return HealthRow(
         name="Storage",
