@@ -20,13 +20,15 @@ MAX_FIELDS = 1000
 
 
 def check_form_origin(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-    """Litestar guard: a change comes from a page of this server, or with a bearer token, which no other page can send.
+    """Litestar guard: a change comes from a page of this server, or from a program with credentials that is no browser.
 
     Raises :class:`ApiError` ``origin_not_allowed``. The API also accepts pages of the same computer and configured origins.
     """
     scope: Any = connection.scope
     fields: Mapping[bytes, bytes] = scope[CONTEXT_KEY].fields
-    if scope["method"] in SAFE_METHODS or b"authorization" in fields:
+    # Browsers and proxies also add Authorization to requests of foreign pages: only without these headers it proves anything.
+    from_browser = b"origin" in fields or b"sec-fetch-site" in fields
+    if scope["method"] in SAFE_METHODS or (b"authorization" in fields and not from_browser):
         return
     origin = fields.get(b"origin", b"").decode("latin-1")
     site = fields.get(b"sec-fetch-site", b"")
