@@ -93,6 +93,13 @@ def test_a_login_leads_to_pages_of_this_server_only(server: RunningServer, targe
     assert (answer.status, answer.headers["location"]) == (303, "/ui/jobs")
 
 
+def test_malformed_cookies_of_other_servers_do_not_hide_the_session(server: RunningServer):
+    own = session(server)["Cookie"]
+    for other in ('settings={"a": 1}', "a b=c", "=", "lonely", '"', own.partition("=")[0] + "=old"):
+        for cookies in (f"{other}; {own}", f"{own}; {other}"):
+            assert server.call("GET", "/ui/jobs", headers={"Cookie": cookies}).status == 200, cookies
+
+
 def test_forged_and_expired_cookies_do_not_log_in(server: RunningServer):
     name, _, value = session(server)["Cookie"].partition("=")
     decoded = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
