@@ -74,6 +74,18 @@ def test_one_benchmark_is_started_with_everything(server: RunningServer):
     assert job["benchmarks"][0]["parameters"] == {"temperature": 0}
 
 
+def test_urls_with_credentials_are_not_suggested(server: RunningServer):
+    for url in (
+        "http://open.test/v1",
+        "http://user:pa55@closed.test/v1",
+        "http://closed.test/v1?api_key=pa55",
+    ):
+        assert post(server, "/ui/run", {**RUN, "url": url}).status == 303
+    page = server.get("/ui/run")
+    assert '<option value="http://open.test/v1">' in page
+    assert "pa55" not in page
+
+
 def test_a_check_starts_nothing(server: RunningServer):
     before = server.get(f"{API}/jobs")["total_count"]
     answer = post(server, "/ui/run", {**RUN, "do": "check"})
@@ -89,7 +101,11 @@ def test_a_check_starts_nothing(server: RunningServer):
         ({"collection": "none"}, "none"),
         ({"collection": ""}, "choose a collection"),
         ({"limit": "many"}, "must be a number of samples"),
+        ({"limit": "9" * 5000}, "must be a number of samples"),
+        ({"limit": "0"}, "must be a number of samples"),
         ({"parameters": "[1"}, "must be a JSON object"),
+        ({"parameters": "[1]"}, "must be a JSON object"),
+        ({"parameters": '{"a":' * 2000 + "1" + "}" * 2000}, "nested deeper"),
         ({"model": ""}, "required"),
         ({"url": "http://["}, "url"),
         ({"collection": "", "provider": "scripted", "benchmark": "nope"}, "nope"),
@@ -148,9 +164,13 @@ def test_what_cannot_be_done_is_an_error_page(server: RunningServer, job: str):
     assert "<h1>Not Found</h1>" in missing.body
 
 
-def test_other_origins_change_nothing(server: RunningServer, job: str):
+@pytest.mark.parametrize("authorization", ["", "Basic dTpw", "Bearer x"])
+def test_other_origins_change_nothing(server: RunningServer, job: str, authorization: str):
+    """Browsers repeat Basic credentials in requests of foreign pages, and proxies add tokens to all requests."""
     for path in (f"/ui/jobs/{job}/cancel", "/ui/run"):
         headers = {"Origin": "http://localhost:1", "Content-Type": "application/x-www-form-urlencoded"}
+        if authorization:
+            headers["Authorization"] = authorization
         assert server.call("POST", path, urlencode(RUN).encode(), headers).status == 403
     assert server.job(job)["status"]["state"] in ("pending", "running")
 

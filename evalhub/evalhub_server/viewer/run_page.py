@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,9 @@ from litestar import post, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
+from evalhub_server.domain.redaction import redacted_text
 from evalhub_server.domain.resource import Kind
-from evalhub_server.domain.validation import decode_job, validate
+from evalhub_server.domain.validation import decode_job, parse, validate
 from evalhub_server.engine.job_creation import IdempotencyKey
 from evalhub_server.errors import ApiError, FieldError
 from evalhub_server.models.job_check import JobCheck
@@ -40,6 +42,8 @@ FIELDS = (
     "experiment",
 )
 """Fields of the form, and parameters of the page."""
+
+_LIMIT = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
 
 RECENT = 50
 """Jobs whose models are suggested."""
@@ -98,11 +102,13 @@ def _draft(fields: Mapping[str, str]) -> Draft:
     parameters: dict[str, Any] = {}
     if text := fields["parameters"]:
         try:
-            parameters = msgspec.json.decode(text, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+            parameters = msgspec.convert(parse(text.encode()), dict[str, Any])
+        except msgspec.ValidationError as error:
             faults.append(FieldError("parameters", f"must be a JSON object: {error}"))
+        except ApiError as error:
+            faults.append(FieldError("parameters", f"must be a JSON object: {error.reason}"))
     if limit := fields["limit"]:
-        if limit.isascii() and limit.isdigit() and 0 < int(limit) < 10**9:
+        if _LIMIT.fullmatch(limit):
             parameters["num_examples"] = int(limit)
         else:
             faults.append(FieldError("limit", "must be a number of samples, or empty"))
@@ -160,7 +166,8 @@ async def _form(
         "faults": _by_field(faults),
         "collections": [record.id for record in collections.items],
         "models": sorted({name for name, _ in models if name}),
-        "urls": sorted({url for _, url in models if url}),
+        # A URL with credentials is neither shown nor of use without them.
+        "urls": sorted({url for _, url in models if url and redacted_text(url) == url}),
         "check": check,
         "key": secrets.token_urlsafe(16),
         "commands": _commands(draft, request.app.state.viewer.address(request) + url_prefix(request.scope)),
