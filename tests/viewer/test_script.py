@@ -62,7 +62,7 @@ def test_progress_appears_without_a_reload(tab: Tab, server: RunningServer):
     assert "25 %" in tab.text("main")
     server.report(job_named(server, "job 0"), "running", progress={"done": 3, "total": 4})
     refresh(tab)
-    tab.page.wait_for_function("document.querySelector('main').innerText.includes('75 %')")
+    wait_until(lambda: "75 %" in tab.text("main"), "the progress")
     assert tab.page.evaluate("() => window.sameDocument")
 
 
