@@ -26,7 +26,7 @@ NEEDY = {
             "id": "poems",
             "requires": ["chat", "judge"],
             "category": "writing",
-            "tags": ["art"],
+            "tags": ["art", "prose, or not | verse"],
             "dataset_size": 7,
         },
         {"id": "lines", "requires": ["prompt_logprobs"], "category": "writing", "generating_twin": "poems"},
@@ -125,6 +125,7 @@ def test_needs_and_the_command_that_installs(needy: RunningServer):
         ("requires=judge,prompt_logprobs", []),
         ("category=writing&sort=-id", ["poems", "lines"]),
         ("tag=art", ["poems"]),
+        ("tag=prose,%20or%20not%20|%20verse", ["poems"]),
         ("runnable=1", []),
         ("runnable=0&sort=name", ["lines", "loss", "poems"]),
         ("sort=-samples", ["poems", "lines", "loss"]),
@@ -140,7 +141,7 @@ def test_facets_count_what_the_other_filters_select(needy: RunningServer):
     page = get(needy, "?kind=benchmarks&provider=needy&requires=judge")
     text = text_of(page.partition('class="table-box"')[0])
     assert (
-        "category 1 writing 1 requires 3 chat 1 judge 1 prompt_logprobs 1 tag 1 art 1 "
+        "category 1 writing 1 requires 3 chat 1 judge 1 prompt_logprobs 1 tag 2 art 1 prose, or not | verse 1 "
         "runnable 1 no, on this computer 1"
     ) in text
     assert 'href="/ui/catalog?kind=benchmarks&amp;provider=needy&amp;requires=judge&amp;runnable=0"' in page
@@ -161,6 +162,7 @@ def test_pages_of_rows(needy: RunningServer):
         "kind=collections&provider=core",
         "kind=benchmarks&sort=size",
         "kind=benchmarks&runnable=x",
+        "kind=benchmarks&requires=chat|jury",
     ],
 )
 def test_wrong_parameters_are_refused(needy: RunningServer, query: str):

@@ -10,6 +10,7 @@ from litestar import route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
+from evalhub_server.domain import problems
 from evalhub_server.domain.catalogue import (
     Entry,
     Found,
@@ -22,6 +23,7 @@ from evalhub_server.domain.catalogue import (
 )
 from evalhub_server.domain.resource import CollectionRecord, Kind, ProviderRecord
 from evalhub_server.engine.identity import Identity
+from evalhub_server.models.provider import REQUIREMENTS
 from evalhub_server.plugins.storage import ResourceQuery, Terms
 from evalhub_server.viewer.jobs_page import FacetLine, facet_line
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
@@ -108,7 +110,7 @@ async def catalogue_page(request: ApiRequest, services: NamedDependency[Services
     )
     sort = query.choice("sort", ("", *SORTS[kind], *(f"-{name}" for name in SORTS[kind])), "")
     offset, size = query.integer("offset", 0), query.size()
-    filters = {name: terms for name in FILTERS[kind] if (terms := query.terms(name)) is not None}
+    filters = _filters(query, FILTERS[kind])
     if has_runnable and query.text("runnable"):
         wanted = query.boolean("runnable", default=True)
         filters["runnable"] = Terms(values=("yes" if wanted else "no",))
@@ -116,7 +118,11 @@ async def catalogue_page(request: ApiRequest, services: NamedDependency[Services
     if state.not_modified is not None:
         return state.not_modified
     listed = _KINDS[kind]
-    entries = await listed.read(services, request.identity)
+    entries: list[Entry[Any]] = await listed.read(services, request.identity)
+    for name in FILTERS[kind]:
+        texts = tuple(query.texts(name))
+        if len(texts) == 1 and any(texts[0] in entry.labels.get(name, ()) for entry in entries):
+            filters[name] = Terms(values=texts)  # a value may contain the separators of a filter
     names = (*FILTERS[kind], *(["runnable"] if has_runnable else []))
     found = await asyncio.to_thread(search, entries, query.text("q"), filters, names)
     items = _sorted(found.items, listed.keys, sort)
@@ -154,6 +160,15 @@ async def catalogue_page(request: ApiRequest, services: NamedDependency[Services
         table=Table(columns=listed.columns, rows=[listed.row(item) for item in shown]),
     )
     return await page_response(request, query, page, state)
+
+
+def _filters(query: PageQuery, names: Sequence[str]) -> dict[str, Terms]:
+    """The filters by name. Raises :class:`ApiError` for a requirement that no benchmark can have."""
+    filters = {name: terms for name in names if (terms := query.terms(name)) is not None}
+    requires = filters.get("requires")
+    if requires is not None and not {*requires.values} <= {*REQUIREMENTS}:
+        raise problems.query_parameter_value_invalid("requires", "|".join(REQUIREMENTS))
+    return filters
 
 
 async def offers_of(services: Services, identity: Identity) -> list[Offer]:
