@@ -75,13 +75,30 @@ def test_an_unchanged_page_costs_little(tab: Tab):
     assert sum(each.bytes for each in tab.requests) <= LIVE_BYTES
 
 
+HIDE = "hidden => { Object.defineProperty(document, 'hidden', {configurable: true, value: hidden}); document.dispatchEvent(new Event('visibilitychange')); }"
+
+
 def test_a_hidden_tab_requests_nothing(tab: Tab):
-    hide = "hidden => { Object.defineProperty(document, 'hidden', {configurable: true, value: hidden}); document.dispatchEvent(new Event('visibilitychange')); }"
-    tab.page.evaluate(hide, True)
+    tab.page.evaluate(HIDE, True)
     tab.page.clock.run_for(20 * REFRESH_MS)
     assert tab.requests == []
     with tab.page.expect_response(lambda answer: "part=live" in answer.url):
-        tab.page.evaluate(hide, False)
+        tab.page.evaluate(HIDE, False)
+
+
+def test_a_page_that_does_not_change_requests_nothing_when_it_is_shown_again(tab: Tab, server: RunningServer):
+    log = f"/ui/jobs/{job_named(server, 'job 0')}/b/0/logs"
+    for path in ("/ui/catalog", "/ui/run", log):
+        tab.open(f"http://127.0.0.1:{server.port}{path}")
+        tab.forget()
+        tab.page.evaluate("() => document.getElementById('live')?.setAttribute('data-same', '')")
+        tab.page.evaluate(HIDE, True)
+        tab.page.evaluate(HIDE, False)
+        tab.page.evaluate("fetch('/ui/jobs.json')")  # a request after those that showing the page may send
+        requested = [request.path for request in tab.requests if "/assets/" not in request.path]
+        assert requested == ["/ui/jobs.json"], path
+        assert tab.page.locator("#stale").count() == 0
+        assert tab.page.locator("#live").count() == tab.page.locator("#live[data-same]").count()
 
 
 def test_new_rows_are_announced_and_not_inserted(tab: Tab, server: RunningServer):

@@ -18,11 +18,13 @@ function liveUrl() {
   return url;
 }
 
+// Seconds between updates; 0 for a page that does not change, or whose log is followed.
+const refreshS = () => Number(document.getElementById("live")?.dataset.refresh || 0);
+
 function schedule() {
   clearTimeout(timer);
-  const refresh = Number(document.getElementById("live")?.dataset.refresh || 0);
-  if (!refresh || document.hidden) return;
-  timer = setTimeout(update, Math.min(Math.max(refresh, FASTEST_S) * 2 ** failures, SLOWEST_S) * 1000);
+  if (!refreshS() || document.hidden) return;
+  timer = setTimeout(update, Math.min(Math.max(refreshS(), FASTEST_S) * 2 ** failures, SLOWEST_S) * 1000);
 }
 
 async function update() {
@@ -96,7 +98,10 @@ function replaceCells(row, fresh) {
   });
 }
 
-document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : update()));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) clearTimeout(timer);
+  else if (refreshS()) update();
+});
 schedule();
 
 // Look
@@ -194,6 +199,7 @@ const SHORTCUTS = [
   ["/", "Filter"],
   ["j k", "Next and previous row"],
   ["Enter", "Open the row"],
+  ["x c", "Select the row, compare the selected jobs"],
   ["n p → ←", "Next and previous page or sample"],
   ["e m", "Next error, next failed sample"],
   ["u", "Up"],
