@@ -1,6 +1,6 @@
 """Run a server with the data of the viewer's tests: ``PYTHONPATH=tests python -m harness.viewer_data [--port 8090]``.
 
-Prints its address and the ids of its jobs, reports progress of the running job, and stops at Ctrl-C.
+Prints its address and the ids of its jobs, reports progress of the running job, and stops at Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--past-jobs", type=int, default=PAST_JOBS, help="number of small finished jobs")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell ignores the first
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="evalhub-viewer-") as folder:
         server = ViewerServer(Path(folder), past_jobs=options.past_jobs, port=options.port)
         with server:
@@ -29,7 +31,8 @@ def main() -> None:
                     time.sleep(3)
                     server.advance(732 + step * 4 % 460)
             except KeyboardInterrupt:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
 
 
 def show(server: ViewerServer) -> None:
