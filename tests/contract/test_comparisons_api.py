@@ -407,6 +407,16 @@ def test_samples_with_other_inputs_are_listed(server: RunningServer, jobs: dict[
     assert page["items"][0]["other_content"]
 
 
+def test_the_page_of_a_sample_with_another_input_shows_both(server: RunningServer, jobs: dict[str, str]):
+    query = {"base": jobs["base"], "with": jobs["better"], "benchmark": "matrix/prompts", "id": "q0"}
+    answer = server.call("GET", f"/ui/compare/sample?{urlencode(query)}")
+    assert answer.status == 200
+    page = answer.body
+    assert "≠ other content" in page
+    assert page.count("<h3>Input") == 2
+    assert 'id="input"' not in page
+
+
 def test_runs_without_samples_are_named(server: RunningServer, jobs: dict[str, str]):
     other = run(server, "better", "noise")
     server.finished(other)

@@ -185,11 +185,90 @@ def test_without_common_benchmarks_nothing_is_compared(viewer: ViewerServer):
     assert rows(page) == []
 
 
+def sample_page(viewer: ViewerServer, page: str, sample_id: str) -> tuple[str, str]:
+    """(address, page) of a sample that the table links to."""
+    table = page.partition('<table class="rows compared"')[2]
+    (url,) = re.findall(
+        rf'<th scope="row"><a href="([^"]+)"><bdi dir="auto">{re.escape(sample_id)}</bdi>', table
+    )
+    answer = call(viewer.port, "GET", html.unescape(url))
+    assert answer.status == 200, answer
+    return html.unescape(url), answer.body.decode()
+
+
+def test_a_sample_is_shown_side_by_side(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/law_qa", show="broken")
+    first, second, third = (row.split()[0] for row in rows(page)[:3])
+    url, shown = sample_page(viewer, page, second)
+    (total,) = re.findall(r"of ([0-9,]+)</span>", page)
+    text = text_of(shown)
+    assert f"2 of {total}" in text
+    assert "✓ passed" in text
+    assert "✕ failed · ▼ broken" in text
+    assert re.search(r"<del>[A-D]</del><ins>[A-D]</ins>", shown)
+    assert "<del>" not in call(viewer.port, "GET", f"{url}&diff=off").body.decode()
+    for rel, sample_id in (("prev", first), ("next", third)):
+        (neighbour,) = re.findall(rf'rel="{rel}" href="([^"]+)"', shown)
+        assert f"<h1>{sample_id} " in call(viewer.port, "GET", html.unescape(neighbour)).body.decode()
+    outside = text_of(call(viewer.port, "GET", url.replace("show=broken", "show=fixed")).body.decode())
+    assert "not in this filter" in outside
+    (back,) = re.findall(r'href="([^"#]+)#samples" data-shortcut="u"', shown)
+    assert rows(call(viewer.port, "GET", html.unescape(back)).body.decode()) == rows(page)
+    data = viewer.get(url.replace("/sample?", "/sample.json?"))
+    assert [each["run"]["letter"] for each in data["runs"]] == ["A", "B"]
+    assert [each["sample"]["outcome"] for each in data["runs"]] == ["passed", "failed"]
+    assert (data["position"], data["runs"][1]["change"], data["runs"][1]["score"]) == (2, "broken", 0.0)
+
+
+def test_repeats_of_a_sample_are_tabs(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", "no-such-job", benchmark="core/arithmetic", show="all")
+    url, shown = sample_page(viewer, page, "sum-003")
+    (tabs,) = re.findall(r'aria-label="Repeats">(.*?)</nav>', shown, re.DOTALL)
+    assert text_of(tabs) == "1 2 3 4 5"
+    assert tabs.count('aria-current="page"') == 1
+    assert "no-such-job" in text_of(shown)
+    second = viewer.get(f"{url.replace('/sample?', '/sample.json?')}&epoch=1")
+    assert [each["sample"]["epoch"] for each in second["runs"]] == [1, 1]
+    assert call(viewer.port, "GET", f"{url}&epoch=9").status == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"id": ""}, 400),
+        ({"benchmark": ""}, 400),
+        ({"epoch": "x"}, 400),
+        ({"show": "regressed"}, 400),
+        ({"id": "no-such-sample"}, 404),
+        ({"with": "no-such-job"}, 404),
+        ({"with": ""}, 400),
+    ],
+)
+def test_wrong_parameters_of_a_compared_sample_are_refused(
+    viewer: ViewerServer, query: dict[str, Any], status: int
+):
+    suites = viewer.jobs.suites
+    query = {
+        "base": suites["alpha-7b"],
+        "with": suites["beta-13b"],
+        "benchmark": "core/big_suite",
+        "id": "q-00017",
+        **query,
+    }
+    answer = call(viewer.port, "GET", f"/ui/compare/sample?{urlencode(query)}")
+    assert (answer.status, b"<pre" in answer.body) == (status, False)
+
+
 def test_hostile_samples_are_neutralised(viewer: ViewerServer):
     page = compare(viewer, "hostile", "hostile_again", show="all", metric="accuracy")
     assert len(rows(page)) > 20
     assert "\u202e" not in page
     assert "<script>alert" not in page
+    (url, *_) = re.findall(r'<th scope="row"><a href="([^"]+/sample[^"]+)"', page)
+    shown = call(viewer.port, "GET", html.unescape(url))
+    assert shown.status == 200
+    assert b"<script>alert" not in shown.body
+    assert "\u202e" not in shown.body.decode()
 
 
 def test_another_metric_can_be_chosen(viewer: ViewerServer):

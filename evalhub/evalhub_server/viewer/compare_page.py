@@ -9,9 +9,7 @@ from litestar import route
 from litestar.di import NamedDependency
 from markupsafe import Markup
 from msgspec import Struct
-from msgspec.structs import replace
 
-from evalhub_server.domain import problems
 from evalhub_server.domain.comparison_view import ChangedSamples, JobComparison
 from evalhub_server.domain.lineage_view import Source
 from evalhub_server.domain.scoring import finite_number
@@ -21,28 +19,29 @@ from evalhub_server.errors import ApiError
 from evalhub_server.models.common import Link
 from evalhub_server.viewer.charts import Effect, forest_plot
 from evalhub_server.viewer.compare_rows import Run, columns_of, decoded, rows_of, table_of
+from evalhub_server.viewer.compare_sample_page import sample_url
 from evalhub_server.viewer.compare_start import compare_start
 from evalhub_server.viewer.compare_words import GLYPHS, LABELS, half_width, limits_of, side_of
+from evalhub_server.viewer.compared_jobs import (
+    COMPARED,
+    ROW_FILTERS,
+    SHOWN,
+    chosen_jobs,
+    compared_jobs,
+    row_filter,
+)
 from evalhub_server.viewer.jobs_page import facet_line
 from evalhub_server.viewer.numbers import decimals
 from evalhub_server.viewer.page import Page, PageState, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery, with_query
-from evalhub_server.web.comparison_query import NamedJob, job_of, question_of, views_of
-from evalhub_server.web.comparison_samples import MAX_RUNS
 from evalhub_server.web.comparisons import comparison_of
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse
 from evalhub_server.web.sample_changes import FACETS, OTHER_CONTENT, SampleChanges, changed_samples
-from evalhub_server.web.sample_query import searched_text
 from evalhub_server.web.services import Services
 
-PARAMETERS = ("base", "with", "job", "metric", "benchmark", "show", "group", "q", "diff", "size", "offset")
-FLIPS, ALL = "flips", "all"
-ROW_FILTERS = ("group", "q")
-SHOWN = (FLIPS, ALL, *CHANGES, OTHER_CONTENT)
-CHANGES_SHOWN = {FLIPS: ("broken", "fixed"), ALL: ()}
-LETTERS = "ABCDEFGH"
+PARAMETERS = (*COMPARED, "job", "size", "offset")
 MAX_METRICS = 60
 
 
@@ -52,32 +51,15 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
     query = PageQuery(request, PARAMETERS)
     if chosen := query.texts("job"):
         return _redirect(request, query, chosen)
-    show = query.choice("show", SHOWN, FLIPS)
-    diff = query.choice("diff", ("words", "off"), "words") == "words"
-    text = searched_text(query)
+    wanted = row_filter(query)
     state = PageState(request, query, services)
     if state.not_modified is not None:
         return state.not_modified
-    base, others = query.text("base"), list(dict.fromkeys(query.texts("with")))
-    others = [each for each in others if each != base]
-    if len(others) >= MAX_RUNS:
-        raise _too_many(len(others) + 1)
+    base, others = chosen_jobs(query)
     if not base or not others:
         return await page_response(request, query, await compare_start(request, services, base), state)
-    jobs = [await job_of(services, request.identity, base)]
-    runs = [_run(0, base, jobs[0])]
-    for reference in others:
-        try:
-            found = await job_of(services, request.identity, reference)
-        except ApiError as error:
-            if error.status not in (404, 409):
-                raise
-            runs.append(Run(letter=LETTERS[len(runs)], reference=reference, missing=error.message))
-            continue
-        runs.append(_run(len(runs), reference, found))
-        jobs.append(found)
-    question = replace(question_of(query), metric=query.text("metric"))
-    views = await views_of(services, request.identity, [job for job, _ in jobs], wait=False)
+    compared = await compared_jobs(request, services, query, base, others)
+    runs, jobs, views, question = compared.runs, compared.jobs, compared.views, compared.question
     comparison = await comparison_of(services, jobs, views, question)
     name = query.text("benchmark") or _default_benchmark(comparison)
     samples: ChangedSamples | None = None
@@ -92,9 +74,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
                 raise
             why = error.message
     if changes is not None:
-        rows, facets = await changes.select(
-            CHANGES_SHOWN.get(show, (show,)), query.texts("group"), text, FACETS
-        )
+        rows, facets = await wanted.rows(changes, FACETS)
         items = [decoded(each) for each in await changes.read(rows[offset : offset + size])]
         first = Link(href=query.url())
         samples = changes.page(first, None, size, len(rows), items, facets)
@@ -105,11 +85,15 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         "benchmark": name,
         "samples": samples,
         "no_samples": why,
-        "rows": rows_of(samples, url_prefix(request.scope), diff=diff) if samples else [],
+        "rows": rows_of(
+            samples, url_prefix(request.scope), sample_url(request, query, name), diff=wanted.diff
+        )
+        if samples
+        else [],
         "columns": columns_of(runs, samples),
         "metrics": _metrics(query, views[0].get(name)),
         "metric": question.metric,
-        "show": show,
+        "show": wanted.show,
         "shown": SHOWN,
         "labels": LABELS,
         "glyphs": GLYPHS,
@@ -128,7 +112,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
             if key not in ("q", "offset", "job")
             for text in query.texts(key)
         ],
-        "diff": diff,
+        "diff": wanted.diff,
         "first": offset + 1,
         "last": offset + len(samples.items) if samples else 0,
         "next": query.url(offset=offset + size) if samples and offset + size < samples.total_count else "",
@@ -152,22 +136,6 @@ def _redirect(request: ApiRequest, query: PageQuery, chosen: list[str]) -> RawRe
     values = {"base": [base], "with": [each for each in (*others, *chosen) if each != base], **kept}
     values["with"] = list(dict.fromkeys(values["with"]))
     return redirect(with_query(f"{url_prefix(request.scope)}/ui/compare", values))
-
-
-def _too_many(number: int) -> ApiError:
-    return problems.query_parameter_invalid("with", f"list of at most {MAX_RUNS - 1} jobs", f"{number} jobs")
-
-
-def _run(position: int, reference: str, found: NamedJob) -> Run:
-    job, _ = found
-    model = job.request.model
-    return Run(
-        letter=LETTERS[position],
-        reference=reference,
-        job_id=job.id,
-        name=job.request.name,
-        model=model.name if model else "",
-    )
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -43,9 +43,10 @@ class Cell(Struct, kw_only=True, frozen=True):
 
 
 class Row(Struct, kw_only=True, frozen=True):
-    """A sample. ``cells`` has None for runs without it."""
+    """A sample. ``href`` is its page with all runs side by side. ``cells`` has None for runs without it."""
 
     id: str
+    href: str
     changes: Sequence[str]
     other_content: bool
     input: str
@@ -78,8 +79,8 @@ def _sample(run: RunSample | None) -> RunSample | None:
     return replace(run, sample=msgspec.json.decode(line, type=Sample))
 
 
-def rows_of(samples: ChangedSamples, prefix: str, *, diff: bool) -> list[Row]:
-    """The rows. ``diff``: short responses show what differs from the baseline's."""
+def rows_of(samples: ChangedSamples, prefix: str, url: Callable[[str], str], *, diff: bool) -> list[Row]:
+    """The rows. ``url`` returns the address of a sample in all runs. ``diff``: short responses show what differs from the baseline's."""
     runs = [samples.baseline, *(each for each in samples.candidates if not each.no_samples)]
     rows: list[Row] = []
     for item in samples.items:
@@ -100,6 +101,7 @@ def rows_of(samples: ChangedSamples, prefix: str, *, diff: bool) -> list[Row]:
         rows.append(
             Row(
                 id=item.sample_id,
+                href=url(item.sample_id),
                 changes=[each or "" for each in item.changes],
                 other_content=item.other_content,
                 input=plain_cell(known.input),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from evalhub_server.viewer.catalogue_item_pages import CATALOGUE_ITEMS
 from evalhub_server.viewer.catalogue_page import catalogue_page
 from evalhub_server.viewer.compare_page import compare_page
+from evalhub_server.viewer.compare_sample_page import compare_sample_page
 from evalhub_server.viewer.health_page import HEALTH_PAGES
 from evalhub_server.viewer.job_actions import JOB_ACTIONS
 from evalhub_server.viewer.job_page import benchmark_page, job_page
@@ -21,6 +22,7 @@ PAGES = (
     benchmark_page,
     catalogue_page,
     compare_page,
+    compare_sample_page,
     *HEALTH_PAGES,
     *JOB_ACTIONS,
     job_page,

@@ -16,6 +16,7 @@ from evalhub_server.domain.comparison_view import ChangedSample, ChangedSamples,
 from evalhub_server.domain.facets import facet_values
 from evalhub_server.domain.lineage_view import LineageView, Source
 from evalhub_server.domain.sample_index import SampleIndex
+from evalhub_server.domain.sample_repeats import repeats_of
 from evalhub_server.domain.statistics.changes import CHANGES, Change, ItemChanges
 from evalhub_server.engine.comparisons import Question
 from evalhub_server.engine.sample_reader import SampleFile
@@ -105,6 +106,23 @@ class SampleChanges:
         """The samples of some rows. Their members ``sample`` are encoded."""
         return await asyncio.to_thread(self._read, rows)
 
+    async def whole(self, sample_id: str, epoch: int) -> list[RunSample | None]:
+        """One epoch of a sample in each run with samples, with its whole texts; None where a run does not have it.
+
+        The members ``sample`` are encoded.
+        """
+        return await asyncio.to_thread(self._whole, sample_id, epoch)
+
+    def epochs(self, sample_id: str) -> list[int]:
+        """The epochs that any of the runs has of a sample."""
+        return sorted(
+            {
+                file.index.epochs[row]
+                for file in self._files
+                for row in repeats_of(file.index, {sample_id})[sample_id].rows
+            }
+        )
+
     def page(
         self,
         first: Link,
@@ -127,6 +145,25 @@ class SampleChanges:
             items=items,
             facets=facets,
         )
+
+    def _whole(self, sample_id: str, epoch: int) -> list[RunSample | None]:
+        found: list[RunSample | None] = []
+        for run in self._runs:
+            file = cast("SampleFile", run.file)
+            row = file.index.find(sample_id, epoch)
+            if row is None:
+                found.append(None)
+                continue
+            (line,) = file.lines([row])
+            found.append(
+                RunSample(
+                    epochs=1,
+                    passed=int(file.index.outcome(row) == "passed"),
+                    score=_mean(file.index, run.column, [row]),
+                    sample=cast("Any", msgspec.Raw(line)),
+                )
+            )
+        return found
 
     def _read(self, rows: Sequence[int]) -> list[ChangedSample]:
         ids = [self.changes.ids[row] for row in rows]

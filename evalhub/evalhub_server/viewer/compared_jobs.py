@@ -1,0 +1,109 @@
+"""The jobs and the rows that a query of the pages of comparisons names: a baseline with other jobs, and filters of their samples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from evalhub_server.domain import problems
+from evalhub_server.domain.lineage_view import LineageView
+from evalhub_server.domain.statistics.changes import CHANGES
+from evalhub_server.engine.comparisons import Question
+from evalhub_server.errors import ApiError
+from evalhub_server.models.sample import Facet
+from evalhub_server.viewer.compare_rows import Run
+from evalhub_server.viewer.page_query import PageQuery
+from evalhub_server.web.comparison_query import NamedJob, job_of, question_of, views_of
+from evalhub_server.web.comparison_samples import MAX_RUNS
+from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.sample_changes import OTHER_CONTENT, SampleChanges
+from evalhub_server.web.sample_query import searched_text
+from evalhub_server.web.services import Services
+
+FLIPS, ALL = "flips", "all"
+SHOWN = (FLIPS, ALL, *CHANGES, OTHER_CONTENT)
+CHANGES_SHOWN = {FLIPS: ("broken", "fixed"), ALL: ()}
+ROW_FILTERS = ("group", "q")
+COMPARED = ("base", "with", "metric", "benchmark", "show", *ROW_FILTERS, "diff")
+"""The parameters that the pages share."""
+LETTERS = "ABCDEFGH"
+
+
+class RowFilter(Struct, kw_only=True, frozen=True):
+    """Which samples are listed, and whether their responses are compared by words (``diff``)."""
+
+    show: str
+    groups: Sequence[str]
+    text: str
+    diff: bool
+
+    async def rows(
+        self, changes: SampleChanges, facets: Collection[str] = ()
+    ) -> tuple[list[int], tuple[Facet, ...]]:
+        """The rows of the list, and the requested facets."""
+        wanted = CHANGES_SHOWN.get(self.show, (self.show,))
+        return await changes.select(wanted, self.groups, self.text, facets)
+
+
+class ComparedJobs(Struct, kw_only=True, frozen=True):
+    """The jobs of a comparison, the baseline first. ``runs`` also has those that were not found; ``jobs`` and ``views`` do not."""
+
+    runs: Sequence[Run]
+    jobs: Sequence[NamedJob]
+    views: Sequence[LineageView]
+    question: Question
+
+
+def row_filter(query: PageQuery) -> RowFilter:
+    """Raises :class:`ApiError`."""
+    return RowFilter(
+        show=query.choice("show", SHOWN, FLIPS),
+        groups=query.texts("group"),
+        text=searched_text(query),
+        diff=query.choice("diff", ("words", "off"), "words") == "words",
+    )
+
+
+def chosen_jobs(query: PageQuery) -> tuple[str, list[str]]:
+    """(reference of the baseline, those of the other jobs); empty if they are not chosen yet. Raises :class:`ApiError`."""
+    base = query.text("base")
+    others = [each for each in dict.fromkeys(query.texts("with")) if each != base]
+    if len(others) >= MAX_RUNS:
+        kind = f"list of at most {MAX_RUNS - 1} jobs"
+        raise problems.query_parameter_invalid("with", kind, f"{len(others) + 1} jobs")
+    return base, others
+
+
+async def compared_jobs(
+    request: ApiRequest, services: Services, query: PageQuery, base: str, others: Sequence[str]
+) -> ComparedJobs:
+    """Read the jobs. Raises :class:`ApiError` if there is no baseline; other jobs that do not exist have the reason."""
+    jobs = [await job_of(services, request.identity, base)]
+    runs = [_run(0, base, jobs[0])]
+    for reference in others:
+        try:
+            found = await job_of(services, request.identity, reference)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            runs.append(Run(letter=LETTERS[len(runs)], reference=reference, missing=error.message))
+            continue
+        runs.append(_run(len(runs), reference, found))
+        jobs.append(found)
+    views = await views_of(services, request.identity, [job for job, _ in jobs], wait=False)
+    question = replace(question_of(query), metric=query.text("metric"))
+    return ComparedJobs(runs=runs, jobs=jobs, views=views, question=question)
+
+
+def _run(position: int, reference: str, found: NamedJob) -> Run:
+    job, _ = found
+    model = job.request.model
+    return Run(
+        letter=LETTERS[position],
+        reference=reference,
+        job_id=job.id,
+        name=job.request.name,
+        model=model.name if model else "",
+    )
