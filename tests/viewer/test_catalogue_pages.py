@@ -35,7 +35,7 @@ NEEDY = {
             "alias_of": "lines",
             "primary_score": {"metric": "perplexity", "lower_is_better": True},
             "pass_criteria": {"threshold": 0.25},
-            "default_parameters": {"num_fewshot": 5},
+            "default_parameters": {"num_fewshot": 5, "judge_api_key": "sk-1", "stop": ["a", None]},
             "agent": {"result_interpretation": "Low.", "score_ranges": [{"range": "0-1", "meaning": "Good"}]},
         },
     ],
@@ -46,7 +46,7 @@ MIXED = {
     "category": "writing",
     "benchmarks": [
         {"id": "loss", "provider_id": "needy", "weight": 3},
-        {"id": "poems", "provider_id": "needy"},
+        {"id": "poems", "provider_id": "needy", "parameters": {"hf_token": "sk-2", "chat": True}},
         {"id": "gone", "provider_id": "needy"},
         {"id": "other", "provider_id": "missing"},
     ],
@@ -114,6 +114,16 @@ def test_needs_and_the_command_that_installs(needy: RunningServer):
     assert "eval-hub-server adapters install garak" in found[0]
     assert "prompt log-probabilities" in found[1]
     assert "perplexity ↓ lower is better" in found[2]
+
+
+def test_parameters_are_json_without_secrets(needy: RunningServer):
+    benchmark, collection = (
+        get(needy, "/benchmark?provider=needy&id=loss"),
+        get(needy, "/collection?id=mixed"),
+    )
+    assert 'judge_api_key = *** , stop = ["a",null]' in text_of(benchmark)
+    assert "hf_token = *** , chat = true" in text_of(collection)
+    assert "sk-" not in benchmark + collection
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from evalhub_server.domain import problems
 from evalhub_server.domain.catalogue import Offer, OfferedBenchmark
 from evalhub_server.domain.planning import DEFAULT_THRESHOLD, listed_benchmark, planned_benchmark
 from evalhub_server.domain.record import PlannedBenchmark
+from evalhub_server.domain.redaction import redacted
 from evalhub_server.domain.requirements import requirement_texts
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.domain.resource_view import collection_resource, provider_resource
 from evalhub_server.engine.resource_store import benchmarks_of
 from evalhub_server.errors import ApiError
+from evalhub_server.models.common import Json
 from evalhub_server.models.job import BenchmarkRef
 from evalhub_server.models.provider import ProviderBenchmark, Runnable
 from evalhub_server.models.trend import TrendPoint, Trends
@@ -78,11 +80,13 @@ async def benchmark_page(request: ApiRequest, services: NamedDependency[Services
     ]
     offer = Offer(provider=provider, runnable=services.resources.runnable(provider))
     scores = last_scores(trends)
+    planned = planned_benchmark(BenchmarkRef(id=benchmark_id, provider_id=provider_id), provider.config)
     twin, alias = benchmark.generating_twin or "", benchmark.alias_of or ""
     values = {
         **_common(request),
         "item": OfferedBenchmark(offer=offer, benchmark=benchmark),
-        "planned": planned_benchmark(BenchmarkRef(id=benchmark_id, provider_id=provider_id), provider.config),
+        "planned": planned,
+        "parameters": redacted(planned.parameters),
         "properties": _properties(benchmark),
         "clauses": list(requirement_texts(benchmark.requires or ())),
         "twin": twin if listed_benchmark(provider.config, twin) else "",
@@ -151,6 +155,11 @@ class Member(Struct, kw_only=True, frozen=True):
     @property
     def weight(self) -> float:
         return self.planned.weight if self.planned else self.ref.weight or 1.0
+
+    @property
+    def parameters(self) -> Json:
+        """The parameters that a job uses, without secrets."""
+        return redacted((self.planned or self.ref).parameters)
 
 
 @route("/catalog/collection", http_method=READ_METHODS, include_in_schema=False)
