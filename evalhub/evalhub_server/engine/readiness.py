@@ -137,8 +137,9 @@ class ComponentChecks:
 
         If it is old, a check starts in the background, and its result is returned if it takes less than ``wait_s``.
         """
-        if time.monotonic() >= self._expires and (self._background is None or self._background.done()):
-            self._background = asyncio.create_task(self(), name="component-checks")
+        if time.monotonic() >= self._expires:
+            if self._background is None or self._background.done():
+                self._background = asyncio.create_task(self(), name="component-checks")
             await asyncio.wait([self._background], timeout=wait_s)
         return self._checked
 

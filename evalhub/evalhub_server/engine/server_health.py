@@ -19,6 +19,12 @@ from evalhub_server.plugins.runtime import Limits
 CHECK_WAIT_S = 0.01
 """How long a reader waits for a check that is due; a slower one counts for the next reader."""
 
+STALE_S = 30.0
+"""Age from which the last check of the storage proves nothing about it."""
+
+STALE_WAIT_S = 0.2
+"""How long a reader waits for a check if there is no newer result: the first one in a long time."""
+
 
 class ServerFacts(Struct, kw_only=True, frozen=True):
     """What does not change while the server runs. Texts contain no secrets.
@@ -99,8 +105,10 @@ class ServerHealth:
         outbox.listen(self._on_attempt)
 
     async def read(self) -> HealthReport:
-        """The current state. Takes a few milliseconds even if the storage does not answer."""
+        """The current state. Takes a few milliseconds even if the storage does not answer, as long as it is read regularly."""
         checked = await self._checks.recent(CHECK_WAIT_S)
+        if checked is None or (utc_now() - checked.at).total_seconds() > STALE_S:
+            checked = await self._checks.recent(STALE_WAIT_S)
         refusal = self._state.refusal
         pending: Mapping[tuple[str, str], int] = {**self._outbox.pending}
         return HealthReport(

@@ -9,12 +9,9 @@ from typing import Literal
 from msgspec import Struct
 
 from evalhub_server.engine.readiness import ComponentStatus
-from evalhub_server.engine.server_health import HealthReport, TargetState
+from evalhub_server.engine.server_health import STALE_S, HealthReport, TargetState
 from evalhub_server.plugins.manager import PluginInfo
 from evalhub_server.viewer import numbers
-
-STALE_S = 30.0
-"""Age from which the last check of the storage proves nothing about it."""
 
 RowState = Literal["ok", "attention", "unavailable", "unknown", "off"]
 
