@@ -64,7 +64,6 @@ def server(config: Config) -> Iterator[RunningServer]:
         ("GET", f"{API}/providers/x"),
         ("PUT", f"{API}/jobs"),
         ("GET", "/nowhere"),
-        ("GET", "/"),
         ("GET", "/docsx"),
         ("GET", "/api/v1/health/"),
         ("GET", "/api/v1/health%2F"),

@@ -70,6 +70,11 @@ def test_without_a_session_a_page_leads_to_the_login_and_back(server: RunningSer
     assert server.call("GET", "/ui/jobs", headers={"Cookie": cookie.partition(";")[0]}).status == 200
 
 
+def test_the_root_leads_to_the_login(server: RunningServer):
+    assert server.call("GET", "/").headers["location"] == "/ui/jobs"
+    assert server.call("GET", "/ui/jobs").headers["location"].startswith("/ui/login")
+
+
 def test_the_cookie_opens_the_pages_and_nothing_else(server: RunningServer):
     cookie = session(server)
     assert server.call("GET", f"/ui{API}/jobs", headers=cookie).body["total_count"] == 0
