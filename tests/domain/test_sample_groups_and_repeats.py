@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from evalhub_server.domain.group_differences import group_differences
 from evalhub_server.domain.group_scores import MAX_GROUPS, group_scores, scores_by
 from evalhub_server.domain.sample_index import IndexBuilder, SampleIndex
 from evalhub_server.domain.sample_repeats import has_repeats, mean_of, one_row_per_sample, repeats_of
 from evalhub_server.domain.samples import parse_sample
-from evalhub_server.domain.statistics.inputs import MetricRules, Run, RunHeader, RunItems
+from evalhub_server.domain.statistics.inputs import CompareOptions, MetricRules, Run, RunHeader, RunItems
 
 
 def index_of(*samples: dict[str, Any]) -> SampleIndex:
@@ -93,3 +94,27 @@ def test_clusters_within_a_part_widen_its_interval():
         scores_by(Run(header=RunHeader(provider_id="p", benchmark_id="b"), rules=MetricRules(metric="m")), [])
         == ()
     )
+
+
+def test_samples_are_paired_within_the_groups_of_the_baseline():
+    groups: list[str | None] = ["law"] * 40 + ["code"] * 40 + [None]
+    baseline = run_of(groups, [1.0] * 81)
+    candidate = run_of(["other"] * 81, [0.0] * 20 + [1.0] * 61)
+    found = {each.name: each for each in group_differences(baseline, candidate, CompareOptions())}
+    assert list(found) == ["", "code", "law"]
+    assert (found["law"].n_matched, found["code"].n_matched) == (40, 40)
+    law = found["law"].difference
+    assert law is not None
+    assert law.estimate == -0.5
+    assert law.p_adjusted == 3 * law.p
+    assert (found["law"].verdict, found["code"].verdict) == ("worse", "inconclusive")
+
+
+def test_runs_without_groups_have_no_differences_by_group():
+    baseline = run_of(["law", "code"] * 20, [1.0, 0.0] * 20)
+    options = CompareOptions()
+    assert group_differences(None, baseline, options) == ()
+    assert group_differences(baseline, run_of(["law"] * 40, [1.0] * 40, groups="clusters"), options) == ()
+    assert group_differences(run_of(["law"] * 40, [1.0] * 40), baseline, options) == ()
+    many: list[str | None] = [str(number) for number in range(MAX_GROUPS + 1)]
+    assert group_differences(run_of(many, [1.0] * len(many)), run_of(many, [0.0] * len(many)), options) == ()

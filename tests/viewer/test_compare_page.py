@@ -96,6 +96,35 @@ def test_rows_are_filtered_by_group_and_text(viewer: ViewerServer):
     assert "No sample of this kind matches the filter." in text_of(nothing)
 
 
+def test_differences_by_group_are_adjusted_over_the_groups(viewer: ViewerServer):
+    query = {"benchmark": "core/big_suite", "show": "broken"}
+    page = compare(viewer, "alpha-7b", "beta-13b", **query)
+    groups = page.partition("<summary>Differences by group")[2].partition("</details>")[0]
+    assert "Exploratory: p values and intervals are adjusted by Holm" in text_of(groups)
+    assert "Differences of B from A by group" in groups
+    assert "<svg" in groups
+    data: Any = compare(viewer, "alpha-7b", "beta-13b", suffix=".json", **query)
+    (found,) = data["groups"].values()
+    assert [each["name"] for each in found] == sorted(each["name"] for each in found)
+    assert sum(each["n_matched"] for each in found) == BIG_COUNT - 6
+    assert all(each["paired"] and each["difference"]["estimate"] < 0 for each in found)
+    smallest = min(each["difference"]["p"] for each in found)
+    least = min(each["difference"]["p_adjusted"] for each in found)
+    assert least == pytest.approx(5 * smallest)
+    whole = data["comparison"]["candidates"][0]["comparison"]["benchmarks"]
+    (big,) = [each for each in whole if each["name"] == "core/big_suite"]
+    broken = sum(each["flips"]["broken"] for each in found)
+    assert broken == big["flips"]["broken"]
+    (law,) = re.findall(r'href="([^"]+group=law[^"]*)"', groups)
+    assert all("[law]" in row for row in rows(call(viewer.port, "GET", html.unescape(law)).body.decode()))
+
+
+def test_groups_that_are_clusters_have_no_differences(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/reading")
+    assert "passage-" in page
+    assert "Differences by group" not in page
+
+
 def test_the_cells_of_the_table_of_flips_lead_to_their_samples(viewer: ViewerServer):
     page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/law_qa")
     (table,) = re.findall(r'<table class="flips">.*?</table>', page, re.DOTALL)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+from evalhub_server.domain import problems
 from evalhub_server.domain.lineage_view import LineageView, Source
 from evalhub_server.domain.record import BenchmarkRecord, PlannedBenchmark
 from evalhub_server.domain.sample_index import SampleIndex
@@ -75,7 +76,7 @@ def run_of(
     job, planned, record = source.job, source.planned, source.record
     if record.state is not State.COMPLETED or record.result is None:
         return None
-    problems, incomplete = sample_faults(record)
+    faults, incomplete = sample_faults(record)
     primary = planned.primary_score
     name = metric or (rules.metric if rules else "") or (primary.metric if primary else "")
     is_primary = primary is not None and name == primary.metric
@@ -100,7 +101,7 @@ def run_of(
         ),
         rules=rules or rules_of(planned, name),
         items=items,
-        problems=problems,
+        problems=faults,
         incomplete=incomplete,
     )
 
@@ -174,11 +175,11 @@ def sample_faults(benchmark: BenchmarkRecord) -> tuple[tuple[Note, ...], tuple[N
     samples = current_set(benchmark)
     if samples is None:
         return (), ()
-    problems: list[Note] = []
+    faults: list[Note] = []
     incomplete: list[Note] = []
     if samples.duplicates:
         text = f"{samples.duplicates} samples occur more than once in the same epoch; no score can be chosen among them"
-        problems.append(Note(code="duplicate_samples", message=text))
+        faults.append(Note(code="duplicate_samples", message=text))
     match samples.state:
         case "cut":
             text = f"the samples were cut: {samples.message or 'a limit was reached'}"
@@ -188,7 +189,7 @@ def sample_faults(benchmark: BenchmarkRecord) -> tuple[tuple[Note, ...], tuple[N
             incomplete.append(Note(code="samples_failed", message=text))
         case _:
             pass
-    return tuple(problems), tuple(incomplete)
+    return tuple(faults), tuple(incomplete)
 
 
 def expected_items(samples: SampleSet, index: SampleIndex) -> int | None:
@@ -198,6 +199,19 @@ def expected_items(samples: SampleSet, index: SampleIndex) -> int | None:
     """
     bad = samples.bad_lines - samples.duplicates
     return len(set(index.ids)) + bad if bad > 0 else None
+
+
+def check_metric(metric: str, views: Iterable[LineageView]) -> None:
+    """Raise :class:`ApiError` (400) for a metric that no result has."""
+    known = {
+        name
+        for view in views
+        for source in view.values()
+        if source.record.result is not None
+        for name in source.record.result.metrics
+    }
+    if metric and known and metric not in known:
+        raise problems.unknown_metric(metric, sorted(known)[:50])
 
 
 def suite_of(

@@ -44,11 +44,11 @@ def scores_by(run: Run, labels: Sequence[str]) -> tuple[GroupScore, ...]:
     if not 1 < len(rows) <= MAX_GROUPS:
         return ()
     return tuple(
-        GroupScore(group=label, summary=score_run(_part(run, items, rows[label]))) for label in sorted(rows)
+        GroupScore(group=label, summary=score_run(part_of(run, items, rows[label]))) for label in sorted(rows)
     )
 
 
-def _part(run: Run, items: RunItems, rows: Sequence[int]) -> Run:
+def part_of(run: Run, items: RunItems, rows: Sequence[int]) -> Run:
     """The run with some of its items. What was reported or expected is of all items."""
     header = replace(run.header, n_expected=None, reported_value=None, reported_stderr=None)
     part = RunItems(
@@ -57,5 +57,6 @@ def _part(run: Run, items: RunItems, rows: Sequence[int]) -> Run:
         epochs=None if items.epochs is None else [items.epochs[row] for row in rows],
         statuses=None if items.statuses is None else [items.statuses[row] for row in rows],
         clusters=None if items.clusters is None else [items.clusters[row] for row in rows],
+        key_hashes=None if items.key_hashes is None else [items.key_hashes[row] for row in rows],
     )
     return replace(run, header=header, items=part)

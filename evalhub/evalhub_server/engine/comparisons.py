@@ -11,15 +11,16 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from evalhub_server.domain import problems
 from evalhub_server.domain.comparison_inputs import (
     awaits_samples,
+    check_metric,
     expected_items,
     items_of_index,
     run_of,
     sample_metric_of,
     suite_of,
 )
+from evalhub_server.domain.group_differences import group_differences
 from evalhub_server.domain.group_scores import GroupScore, group_scores, scores_by
 from evalhub_server.domain.lineage import in_lineage
 from evalhub_server.domain.lineage_view import LineageView, Source, view_of_job, view_of_lineage
@@ -31,7 +32,7 @@ from evalhub_server.domain.statistics.columns import prepare
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.domain.statistics.inputs import CompareOptions, ModelRuns, Run, WeightKind
 from evalhub_server.domain.statistics.leaderboard import leaderboard
-from evalhub_server.domain.statistics.results import Leaderboard, SuiteComparison
+from evalhub_server.domain.statistics.results import BenchmarkComparison, Leaderboard, SuiteComparison
 from evalhub_server.domain.statistics.score import score_run
 from evalhub_server.domain.statistics.suite import compare_suites
 from evalhub_server.engine.identity import Identity
@@ -198,7 +199,7 @@ class ComparisonService:
         sources = (baseline, *candidates)
         views = [{"": source} for source in sources]
         check_metric(question.metric, views)
-        key = [question, [(run_of(v[""], metric=question.metric), _digests("", v)) for v in views]]
+        key = [_scores_key(view, question) for view in views]
 
         async def compute() -> tuple[ItemChanges] | tuple[()]:
             indexes = await self._indexes(views)
@@ -216,6 +217,26 @@ class ComparisonService:
 
         found = await self._once("changes", key, compute)
         return found[0] if found else None
+
+    async def group_differences(
+        self, baseline: Source, candidate: Source, question: Question
+    ) -> tuple[BenchmarkComparison, ...]:
+        """The comparison of two runs of a benchmark in each group of its samples; see :func:`.group_differences`."""
+        views = ({"": baseline}, {"": candidate})
+        check_metric(question.metric, views)
+        key = [_scores_key(view, question) for view in views]
+
+        async def compute() -> tuple[BenchmarkComparison, ...]:
+            indexes = await self._indexes(views)
+            return await asyncio.to_thread(
+                lambda: group_differences(
+                    _run(baseline, question.metric, indexes),
+                    _run(candidate, question.metric, indexes),
+                    question.options,
+                )
+            )
+
+        return await self._once("group-differences", key, compute)
 
     async def group_scores(self, source: Source, key: str = "") -> tuple[GroupScore, ...]:
         """The score of a benchmark in each group of its samples, or for each value of a key of their metadata.
@@ -271,19 +292,6 @@ class ComparisonService:
             result = await compute()
         self._results.put(digest, result, len(msgspec.json.encode(result)))
         return result
-
-
-def check_metric(metric: str, views: Iterable[LineageView]) -> None:
-    """Raise :class:`ApiError` (400) for a metric that no result has."""
-    known = {
-        name
-        for view in views
-        for source in view.values()
-        if source.record.result is not None
-        for name in source.record.result.metrics
-    }
-    if metric and known and metric not in known:
-        raise problems.unknown_metric(metric, sorted(known)[:50])
 
 
 def _digest(kind: str, key: object) -> bytes:

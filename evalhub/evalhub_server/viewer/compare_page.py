@@ -18,6 +18,7 @@ from evalhub_server.domain.statistics.results import BenchmarkComparison, SuiteC
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import Link
 from evalhub_server.viewer.charts import Effect, forest_plot
+from evalhub_server.viewer.compare_groups import effects, group_differences
 from evalhub_server.viewer.compare_rows import Run, columns_of, decoded, rows_of, table_of
 from evalhub_server.viewer.compare_sample_page import sample_url
 from evalhub_server.viewer.compare_start import compare_start
@@ -78,7 +79,9 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         items = [decoded(each) for each in await changes.read(rows[offset : offset + size])]
         first = Link(href=query.url())
         samples = changes.page(first, None, size, len(rows), items, facets)
+    groups = await group_differences(services, compared, name) if changes is not None else {}
     values = {
+        "groups": groups,
         "runs": runs,
         "comparison": comparison,
         "pairs": _pairs(query, comparison, runs),
@@ -123,7 +126,13 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         title=_title(runs),
         section="/ui/jobs",
         values=values,
-        data={"runs": runs, "comparison": comparison, "samples": samples, "no_samples": why or None},
+        data={
+            "runs": runs,
+            "comparison": comparison,
+            "samples": samples,
+            "no_samples": why or None,
+            "groups": {job_id: each.comparisons for job_id, each in groups.items()},
+        },
         table=table_of(samples, runs),
     )
     return await page_response(request, query, page, state)
@@ -213,21 +222,7 @@ def _plot(suite: SuiteComparison, links: Mapping[str, str], run: Run) -> Markup:
         rows.append(
             Effect("Suite", difference.estimate, interval.low, interval.high, 0, side_of(suite.verdict))
         )
-    for each in suite.benchmarks:
-        if each.difference is None:
-            continue
-        interval = limits_of(each.difference)
-        rows.append(
-            Effect(
-                each.name,
-                each.difference.estimate,
-                interval.low,
-                interval.high,
-                each.n_matched,
-                side_of(each.verdict),
-                links[each.name],
-            )
-        )
+    rows += effects(suite.benchmarks, links)
     title = f"Differences of {run.letter} from A by benchmark"
     return forest_plot(rows, title=title, margin=suite.margin) if rows else Markup()
 
