@@ -85,13 +85,12 @@ def run_of(
     parameters = dict(planned.parameters)
     limit = parameters.get("num_examples")
     reference = planned.test_data_ref
-    model = job.request.model
     return Run(
         header=RunHeader(
             provider_id=planned.provider_id,
             benchmark_id=planned.id,
             job_id=job.id,
-            model_name=model.name if model else "",
+            model_name=job.model_name,
             dataset_revision=record.resolved_sha or (reference.resolved_sha if reference else ""),
             parameters=parameters,
             num_examples=limit if isinstance(limit, int) and not isinstance(limit, bool) else None,

@@ -186,11 +186,10 @@ def reported_score(source: Source) -> float | None:
 
 
 def compared_job(job: JobRecord, view: LineageView, baseline: str = "") -> ComparedJob:
-    model = job.request.model
     return ComparedJob(
         job_id=job.id,
         name=job.request.name,
-        model_name=model.name if model else "",
+        model_name=job.model_name,
         baseline=baseline or None,
         state=job.state,
         created_at=job.created_at,

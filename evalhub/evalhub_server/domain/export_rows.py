@@ -129,7 +129,7 @@ def sample_row(job: JobRecord, index: int, sample: Json) -> Row:
     value = metrics.get(primary)
     return (
         job.id,
-        job.request.model.name if job.request.model else "",
+        job.model_name,
         index,
         planned.provider_id,
         planned.id,

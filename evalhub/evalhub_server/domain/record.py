@@ -274,6 +274,11 @@ class JobRecord(Struct, kw_only=True, frozen=True):
         return self.definition.request
 
     @property
+    def model_name(self) -> str:
+        """The name of the model; empty for a job without one."""
+        return self.request.model.name if self.request.model else ""
+
+    @property
     def plan(self) -> JobPlan:
         return self.definition.plan
 

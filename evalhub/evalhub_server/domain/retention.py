@@ -72,8 +72,7 @@ def is_exempt(job: JobRecord, baselines: Collection[str]) -> bool:
 
 
 def facts_of(job: JobRecord, logs_bytes: int, baselines: Collection[str]) -> JobFacts:
-    model = job.request.model.name if job.request.model else ""
-    keys = [(model, each.provider_id, each.id) for each in job.plan.benchmarks]
+    keys = [(job.model_name, each.provider_id, each.id) for each in job.plan.benchmarks]
     completed = [
         key for key, each in zip(keys, job.benchmarks, strict=False) if each.state is State.COMPLETED
     ]

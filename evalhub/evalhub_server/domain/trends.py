@@ -34,7 +34,6 @@ def trend_series(
     series: dict[Key, list[TrendPoint]] = {}
     newest: dict[Key, Source] = {}
     for job in sorted(jobs, key=lambda each: (each.created_at, each.id)):
-        model = job.request.model
         for benchmark in job.benchmarks:
             planned = job.plan.benchmarks[benchmark.index]
             if provider_ids is not None and planned.provider_id not in provider_ids:
@@ -47,7 +46,7 @@ def trend_series(
             if (point := _point(source, name)) is None:
                 continue
             lower = primary is not None and primary.metric == name and primary.lower_is_better
-            key = planned.provider_id, planned.id, name, lower, model.name if model else ""
+            key = planned.provider_id, planned.id, name, lower, job.model_name
             if key in newest:
                 point = replace(point, changed=source_differences(newest[key], source))
             newest[key] = source
@@ -69,13 +68,13 @@ def collection_series(jobs: Iterable[JobRecord]) -> tuple[CollectionSeries, ...]
     """The series of the scores of jobs that ran a collection, sorted by collection and model; points are oldest first."""
     series: dict[tuple[str, str], list[CollectionPoint]] = {}
     for job in sorted(jobs, key=lambda each: (each.created_at, each.id)):
-        collection, model, test = job.request.collection, job.request.model, job.progress.test
+        collection, test = job.request.collection, job.progress.test
         if collection is None or test is None or (value := finite_number(test.score)) is None:
             continue
         point = CollectionPoint(
             job_id=job.id, created_at=job.created_at, value=value, threshold=finite_number(test.threshold)
         )
-        series.setdefault((collection.id, model.name if model else ""), []).append(point)
+        series.setdefault((collection.id, job.model_name), []).append(point)
     return tuple(
         CollectionSeries(collection_id=collection_id, model_name=model_name, points=tuple(points))
         for (collection_id, model_name), points in sorted(series.items())

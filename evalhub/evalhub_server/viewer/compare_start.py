@@ -66,7 +66,7 @@ def _choice(job: JobRecord) -> Choice:
     return Choice(
         id=job.id,
         name=request.name,
-        model=request.model.name if request.model else "",
+        model=job.model_name,
         what=what,
         score=test.score if test else None,
         created_at=job.created_at,

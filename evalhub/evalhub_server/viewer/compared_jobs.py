@@ -99,11 +99,10 @@ async def compared_jobs(
 
 def _run(position: int, reference: str, found: NamedJob) -> Run:
     job, _ = found
-    model = job.request.model
     return Run(
         letter=LETTERS[position],
         reference=reference,
         job_id=job.id,
         name=job.request.name,
-        model=model.name if model else "",
+        model=job.model_name,
     )

@@ -233,8 +233,7 @@ def _clock(services: Services) -> str:
 
 
 def _name(job: JobRecord) -> str:
-    model = job.request.model.name if job.request.model else ""
-    return f"{job.request.name} · {model}" if model else job.request.name
+    return " · ".join(filter(None, (job.request.name, job.model_name)))
 
 
 def _own_view(job: JobRecord) -> LineageView:
@@ -290,12 +289,8 @@ async def _earlier(services: Services, job: JobRecord, scope: str | None) -> Job
         )
     )
     same = [each for each in found.items if _benchmarks(each) == _benchmarks(job) and each.id != job.id]
-    return next((each for each in same if _model(each) == _model(job)), same[0] if same else None)
+    return next((each for each in same if each.model_name == job.model_name), same[0] if same else None)
 
 
 def _benchmarks(job: JobRecord) -> list[tuple[str, str]]:
     return [(each.provider_id, each.id) for each in job.plan.benchmarks]
-
-
-def _model(job: JobRecord) -> str:
-    return job.request.model.name if job.request.model else ""

@@ -68,7 +68,7 @@ def job_row(job: JobRecord, services: Services) -> JobRow:
         id=job.id,
         name=request.name,
         state=job.state.value,
-        model=request.model.name if request.model else "",
+        model=job.model_name,
         what=request.collection.id
         if request.collection
         else single.id

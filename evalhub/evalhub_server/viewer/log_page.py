@@ -153,12 +153,11 @@ async def _read(
 
 def _page(name: str, job: JobRecord, index: int, values: dict[str, Any]) -> Page:
     planned = job.plan.benchmarks[index]
-    model = job.request.model.name if job.request.model else ""
     shown = [(number, *last_version(text)) for number, text in values["raw"]]
     window = values.get("window")
     return Page(
         name=name,
-        title=" · ".join(filter(None, ("Log", planned.id, job.request.name, model))),
+        title=" · ".join(filter(None, ("Log", planned.id, job.request.name, job.model_name))),
         section="/ui/jobs",
         values={"job": job, "planned": planned, "index": index, **values},
         data={

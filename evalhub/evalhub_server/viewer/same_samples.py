@@ -92,14 +92,13 @@ def _sample_in(
     if not repeats.rows:
         return []
     first = repeats.rows[0]
-    model = other.job.request.model
     older, newer = sorted((source.job, other.job), key=lambda job: (job.created_at, job.id))
     name = benchmark_names(source.job.plan.benchmarks)[source.index]
     return [
         OtherSample(
             job_id=other.job.id,
             job_name=other.job.request.name,
-            model=model.name if model else "",
+            model=other.job.model_name,
             outcome=there.outcome(first),
             passed=repeats.passed,
             repeats=repeats.count,

@@ -207,14 +207,11 @@ def _page(
     query: PageQuery, source: Source, pages: BenchmarkPages, shown: ShownSample, others: OtherJobs
 ) -> Page:
     members, filters = shown.members, list_filters(query)
-    model = source.job.request.model
     sample_id, epoch = members["sample_id"], members["epoch"]
     place = {"id": [sample_id], "epoch": [str(epoch)] if epoch else []}
     return Page(
         name="sample",
-        title=" · ".join(
-            part for part in (sample_id[:80], source.planned.id, model.name if model else "") if part
-        ),
+        title=" · ".join(part for part in (sample_id[:80], source.planned.id, source.job.model_name) if part),
         section="/ui/jobs",
         values={
             "pages": pages,

@@ -97,12 +97,10 @@ async def _score(services: Services, source: Source) -> ScoredBenchmark | None:
 
 def head_values(source: Source, pages: BenchmarkPages, samples: SampleSet | None) -> dict[str, Any]:
     """What stands above the samples of a benchmark."""
-    model = source.job.request.model
     return {
         "pages": pages,
         "job": source.job,
         "benchmark": source.planned,
-        "model": model.name if model else "",
         "sample_set": samples,
     }
 
@@ -234,7 +232,6 @@ def _check_columns(query: PageQuery, columns: Sequence[Column]) -> None:
 
 
 def _title(query: PageQuery, source: Source) -> str:
-    model = source.job.request.model
     words = [
         f"{name} = {' or '.join(' or '.join(query.texts(name)).split('|'))}"
         for name in FACETS
@@ -243,7 +240,7 @@ def _title(query: PageQuery, source: Source) -> str:
     words += [text.replace(":", " = ", 1) for text in query.texts("metadata")]
     words += [text.replace(":", " ") for text in query.texts("metric")]
     words += [f"“{query.text('q')}”"] if query.text("q") else []
-    parts = ["Samples", source.planned.id, model.name if model else "", " and ".join(words)]
+    parts = ["Samples", source.planned.id, source.job.model_name, " and ".join(words)]
     return " · ".join(part for part in parts if part)
 
 

@@ -78,8 +78,8 @@ async def leaderboard_of_collection(
     chosen: dict[str, tuple[JobRecord, LineageView]] = {}
     left_out: dict[str, LeftOutModel] = {}
     for jobs in sorted(lineages_of(page.items), key=lambda each: each[-1].created_at, reverse=True):
-        job, model = jobs[-1], jobs[-1].request.model
-        name = model.name if model else ""
+        job = jobs[-1]
+        name = job.model_name
         if name in chosen:
             continue
         view = await services.comparisons.newest_view(job, identity)
@@ -141,7 +141,7 @@ async def job_leaderboard(request: ApiRequest, services: NamedDependency[Service
     views = await views_of(services, request.identity, jobs)
     chosen: dict[str, tuple[JobRecord, LineageView]] = {}
     for job, view in zip(jobs, views, strict=True):
-        name = job.request.model.name if job.request.model else ""
+        name = job.model_name
         chosen[f"{name} ({job.id})" if name in chosen or not name else name] = job, view
     weights = {name: source.planned.weight or 1.0 for name, source in views[0].items()}
     answer = await _leaderboard(services, request.identity, chosen, (), weights, question, None, wait=True)

@@ -222,8 +222,7 @@ async def changed_samples(
 
 
 async def _run(services: Services, job: Any, source: Source | None, question: Question) -> _Run:
-    model = job.request.model
-    name = model.name if model else ""
+    name = job.model_name
     if source is None:
         reason = f"The job {job.id} has no such benchmark."
         return _Run(
