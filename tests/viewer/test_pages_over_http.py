@@ -7,6 +7,7 @@ import hashlib
 import html
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,15 @@ def test_a_page_is_saved_as_one_file(server: RunningServer):
     links = re.findall(r' href="([^"]*)"', answer.body)
     assert links
     assert all(link.startswith((f"http://127.0.0.1:{server.port}/", "#")) for link in links), links
+
+
+def test_links_of_saved_pages_lead_to_the_configured_address(tmp_path: Path):
+    config = Config(tmp_path / "config", service={"port": 0, "root_url": "http://hub.example/team"})
+    with RunningServer(config.folder) as server:
+        host = {"Host": f"localhost:{server.port}"}
+        saved = server.call("GET", "/ui/jobs.html", headers=host).body
+        assert set(re.findall(r'href="(http://[^/]*/[^/]*)/', saved)) == {"http://hub.example/team"}
+        assert "curl http://hub.example/team/api/v1/" in server.call("GET", "/ui/run", headers=host).body
 
 
 def test_an_unknown_parameter_is_marked_and_no_rows_are_shown(server: RunningServer):

@@ -51,8 +51,8 @@ class Viewer:
         return config
 
     def address(self, request: ApiRequest) -> str:
-        """Scheme, host and port under which the browser reaches the server."""
-        return next(iter(sorted(self.origins.of(request.scope, request.fields), reverse=True)), "")
+        """The origin of the server for links in files and commands: that of ``service.root_url``, or that of the request."""
+        return self.origins.shown(request.scope, request.fields)
 
     def entry(self) -> str:
         return entry(self.sessions)

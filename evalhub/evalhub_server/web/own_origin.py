@@ -52,10 +52,16 @@ class OwnOrigins:
 
     def of(self, scope: Any, fields: Mapping[bytes, bytes]) -> Set[str]:
         """The origins, normalized. ``fields`` are the headers of the request by lower-case name."""
+        return {origin for origin in (self._configured, self._requested(scope, fields)) if origin}
+
+    def shown(self, scope: Any, fields: Mapping[bytes, bytes]) -> str:
+        """The origin for links: the configured one, or that of the request; empty if its host is malformed."""
+        return self._configured or self._requested(scope, fields) or ""
+
+    def _requested(self, scope: Any, fields: Mapping[bytes, bytes]) -> str | None:
         scheme, host = scope["scheme"].encode(), fields.get(b"host", b"")
         if self._proxies.sent(scope):
             # Of several proxies, the first one is the one that the browser reached.
             scheme = fields.get(b"x-forwarded-proto", scheme).partition(b",")[0].strip()
             host = fields.get(b"x-forwarded-host", host).partition(b",")[0].strip()
-        requested = normalize_origin((scheme + b"://" + host).decode("latin-1"))
-        return {origin for origin in (self._configured, requested) if origin}
+        return normalize_origin((scheme + b"://" + host).decode("latin-1"))
