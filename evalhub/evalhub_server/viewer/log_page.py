@@ -88,7 +88,6 @@ async def log_page(
         "at": window.complete_bytes,
         "next": window.finished_lines + 1,
         "hits": sum(line.hits for line in lines),
-        "max_lines": MAX_LINES,
     }
     return await page_response(request, query, _page("log", job, index, values), state)
 

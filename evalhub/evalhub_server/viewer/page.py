@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 from markupsafe import Markup
@@ -25,7 +24,7 @@ from evalhub_server.domain.table_formats import FORMATS
 from evalhub_server.errors import ApiError
 from evalhub_server.viewer.assets import ASSETS, asset_path
 from evalhub_server.viewer.markdown_table import markdown_table
-from evalhub_server.viewer.page_query import COMMON, PageQuery, look_of
+from evalhub_server.viewer.page_query import COMMON, PageQuery, look_of, with_query
 from evalhub_server.viewer.saved_page import saved_page, saved_styles
 from evalhub_server.viewer.templating import TEMPLATES, render
 from evalhub_server.web.conditional import ListState
@@ -116,7 +115,7 @@ class Site(Struct, frozen=True):
 
     def link(self, path: str, *pairs: tuple[str, str]) -> str:
         """The URL of a path with a query."""
-        return f"{self.prefix}{path}?{urlencode(pairs, errors='replace')}"
+        return with_query(self.prefix + path, {name: [text] for name, text in pairs})
 
     def styles(self) -> Markup:
         """The element with the style sheet: a link or, in a saved page, the style sheet itself and a policy that allows no more."""

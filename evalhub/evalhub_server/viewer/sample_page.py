@@ -221,7 +221,6 @@ def _page(
             "texts": shown.texts,
             "walk": shown.walk,
             "list_url": pages.samples(filters),
-            "filtered": bool(filters),
             "repeats": shown.repeats if len(shown.repeats) > 1 else [],
             "passed_repeats": sum(each.outcome == "passed" for each in shown.repeats),
             "others": others,

@@ -30,7 +30,6 @@ FILTERS: tuple[Callable[..., str], ...] = (
     numbers.amount,
     numbers.count,
     numbers.counted,
-    numbers.delta,
     numbers.duration,
     numbers.moment,
     numbers.sample_counts,
