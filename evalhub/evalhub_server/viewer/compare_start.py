@@ -11,6 +11,7 @@ from msgspec import Struct
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.models.common import State
 from evalhub_server.plugins.storage import JobQuery, Terms
+from evalhub_server.viewer.job_row import what_runs
 from evalhub_server.viewer.page import Page
 from evalhub_server.web.comparison_query import job_of
 from evalhub_server.web.request import ApiRequest
@@ -58,16 +59,11 @@ async def compare_start(request: ApiRequest, services: Services, base: str) -> P
 
 
 def _choice(job: JobRecord) -> Choice:
-    request, planned, test = job.request, job.plan.benchmarks, job.progress.test
-    if request.collection is not None:
-        what = request.collection.id
-    else:
-        what = planned[0].id if len(planned) == 1 else f"{len(planned)} benchmarks"
     return Choice(
         id=job.id,
-        name=request.name,
+        name=job.request.name,
         model=job.model_name,
-        what=what,
-        score=test.score if test else None,
+        what=what_runs(job),
+        score=job.score,
         created_at=job.created_at,
     )

@@ -69,11 +69,7 @@ def job_row(job: JobRecord, services: Services) -> JobRow:
         name=request.name,
         state=job.state.value,
         model=job.model_name,
-        what=request.collection.id
-        if request.collection
-        else single.id
-        if single
-        else f"{len(planned)} benchmarks",
+        what=what_runs(job),
         finished=sum(benchmark.state.terminal for benchmark in job.benchmarks),
         benchmarks=len(job.benchmarks),
         done=share_done(job.benchmarks),
@@ -94,6 +90,14 @@ def job_row(job: JobRecord, services: Services) -> JobRow:
         code=failed.error.message_code if failed and failed.error else "",
         failed_index=failed.index if failed else 0,
     )
+
+
+def what_runs(job: JobRecord) -> str:
+    """The collection of a job, its only benchmark, or the number of its benchmarks."""
+    if job.request.collection is not None:
+        return job.request.collection.id
+    planned = job.plan.benchmarks
+    return planned[0].id if len(planned) == 1 else f"{len(planned)} benchmarks"
 
 
 def _running_score(job: JobRecord) -> float | None:
