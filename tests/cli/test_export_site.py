@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import Config, RunningServer
 from harness.viewer_data.server import ViewerServer
 
 
@@ -20,17 +21,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ViewerServer]:
         yield running
 
 
-def export(server: ViewerServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "evalhub_server",
-        "export",
-        "--server",
-        f"http://127.0.0.1:{server.port}",
-        *arguments,
-    ]
+def export_from(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evalhub_server", "export", "--server", url, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def export(server: ViewerServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return export_from(f"http://127.0.0.1:{server.port}", *arguments)
 
 
 def test_a_job_is_a_folder_of_linked_pages(server: ViewerServer, tmp_path: Path):
@@ -48,6 +45,17 @@ def test_a_job_is_a_folder_of_linked_pages(server: ViewerServer, tmp_path: Path)
         assert local <= files.keys(), name
         waiting += local - reached - set(waiting)
     assert reached == files.keys()
+
+
+def test_pages_of_a_server_with_a_path_prefix_are_linked(tmp_path: Path):
+    config = Config(tmp_path / "config", service={"root_path": "/hub"})
+    config.provider("exit 3", "b")
+    with RunningServer(config.folder) as server:
+        job = server.submit("b")
+        done = export_from(f"http://127.0.0.1:{server.port}/hub", "--html", str(tmp_path / "site"), job)
+    assert done.returncode == 0, done.stderr
+    index = (tmp_path / "site" / "index.html").read_text("utf-8")
+    assert f'href="{job}-0.html"' in index
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ class Site:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._prefix = urlsplit(client.url).path
         self._files: dict[str, str] = {}
         self._pages: dict[str, str] = {}
 
@@ -37,6 +38,11 @@ class Site:
         self._pages[file] = page
         return page
 
+    def view_of(self, address: str) -> str:
+        """The view at an address of the server, without the prefix of a proxy."""
+        parts = urlsplit(html.unescape(address))
+        return _canonical(f"{parts.path.removeprefix(self._prefix)}?{parts.query}")
+
     def write(self, folder: Path) -> int:
         """Write all files, with relative links between them; returns their number."""
         for file, page in self._pages.items():
@@ -44,9 +50,8 @@ class Site:
         return len(self._pages)
 
     def _relative(self, link: re.Match[str]) -> str:
-        parts = urlsplit(html.unescape(link[1]))
-        view = _canonical(f"{parts.path}?{parts.query}")
-        return f' href="{self._files[view]}"' if view in self._files else link[0]
+        file = self._files.get(self.view_of(link[1]))
+        return f' href="{file}"' if file else link[0]
 
 
 def export_site(server: str | None, jobs: Sequence[str], folder: Path) -> int:
@@ -62,8 +67,9 @@ def export_site(server: str | None, jobs: Sequence[str], folder: Path) -> int:
                 number = 1
                 while file.endswith("-samples.html") and (following := _NEXT.search(page)):
                     number += 1
-                    parts = urlsplit(html.unescape(following[1] or following[2]))
-                    page = site.add(f"{parts.path}?{parts.query}", file.replace(".html", f"-{number}.html"))
+                    page = site.add(
+                        site.view_of(following[1] or following[2]), file.replace(".html", f"-{number}.html")
+                    )
         if 1 < len(jobs) <= MAX_COMPARED:
             query = urlencode([("base", jobs[0]), *(("with", job) for job in jobs[1:])])
             site.add(f"/ui/compare?{query}", "index.html")
