@@ -33,7 +33,8 @@ async function update() {
     if (answer.status === 200) {
       tag = answer.headers.get("etag") || "";
       patch(parsed(await answer.text()).getElementById("live"));
-    } else if (answer.status !== 304) throw new Error(String(answer.status));
+    } else if (answer.status === 401) return stale("Your session has ended. Reload the page to log in.");
+    else if (answer.status !== 304) throw new Error(String(answer.status));
     if (failures) stale("");
     failures = 0;
   } catch {
