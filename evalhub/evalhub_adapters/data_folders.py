@@ -1,6 +1,6 @@
-"""Data sets in folders of the working directory, whose prepared copies the package datasets keeps in its cache.
+"""Data sets in folders of the working directory, whose prepared copies the framework's package datasets keeps in its cache.
 
-Imports that package.
+Imports the framework.
 """
 
 from __future__ import annotations
