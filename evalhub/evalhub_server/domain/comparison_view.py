@@ -64,7 +64,7 @@ class ComparedRun(Struct, kw_only=True, frozen=True, omit_defaults=True):
     benchmark_index: int
     model_name: str
     no_samples: str = ""
-    counts: dict[Change, int] = {}
+    counts: dict[str, int] = {}
 
 
 class RunSample(Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -54,9 +54,8 @@ class Schemas:
     ) -> None:
         responses = [*responses, Link]
         types = [*requests, *responses, *strict_requests]
-        _refs, self._plain = msgspec.json.schema_components(
-            [*types, KnownRuntimes], ref_template=PREFIX + "{name}"
-        )
+        _refs, plain = msgspec.json.schema_components([*types, KnownRuntimes], ref_template=PREFIX + "{name}")
+        self._plain: dict[str, Json] = _null_last(plain)
         self._structs = {type_.__name__: type_ for type_ in _reachable(types)}
         self._requests = {type_.__name__ for type_ in _reachable(requests)}
         self._responses = {type_.__name__ for type_ in _reachable(responses)}
@@ -208,6 +207,24 @@ def without_null(schema: Json) -> Json:
     options = [option for option in schema.get("anyOf", [schema]) if option != {"type": "null"}]
     rest = options[0] if len(options) == 1 else {"anyOf": options}
     return {key: value for key, value in rest.items() if key != "default"}
+
+
+_NULL = {"type": "null"}
+
+
+def _null_last(schema: Any) -> Any:
+    """The schema with null after all other options: versions of msgspec order them differently."""
+    if isinstance(schema, list):
+        return [_null_last(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    members = {name: _null_last(value) for name, value in cast("dict[str, Any]", schema).items()}
+    if options := members.get("anyOf"):
+        members["anyOf"] = [
+            *(option for option in options if option != _NULL),
+            *(option for option in options if option == _NULL),
+        ]
+    return members
 
 
 def _allows_null(schema: Json) -> bool:
