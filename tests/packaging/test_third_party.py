@@ -47,6 +47,7 @@ def test_the_plugin_is_listed_with_its_distribution_and_version(third_party: Env
         "kind": "runtime",
         "distribution": project["name"],
         "version": project["version"],
+        "api": "1",
         "state": "available",
     }
 

@@ -146,6 +146,10 @@ def required_of(query: Query, name: str) -> str:
     return text
 
 
+LISTED = r"[^\s,]"
+"""Pattern of values that are separated by commas: there is one that is not blank."""
+
+
 def listed_of(query: Query, name: str, limit: int) -> list[str]:
     """Values that are separated by commas, each once."""
     values = dict.fromkeys(

@@ -10,6 +10,7 @@ from evalhub_server.domain.comparison_view import ChangedSamples
 from evalhub_server.domain.statistics.changes import CHANGES
 from evalhub_server.web.comparison_query import (
     INVALID,
+    LISTED,
     OPTIONS,
     job_of,
     listed_of,
@@ -45,7 +46,7 @@ COMPARE_SAMPLES = Operation(
         Parameter(
             name="candidate",
             description=f"The same for the candidates, at most {MAX_RUNS - 1}, separated by commas.",
-            schema={"type": "string", "minLength": 1},
+            schema={"type": "string", "pattern": LISTED},
             allow_empty=False,
             required=True,
         ),

@@ -18,6 +18,7 @@ from evalhub_server.domain.statistics.suite import adjust_candidates
 from evalhub_server.engine.comparisons import Question
 from evalhub_server.web.comparison_query import (
     INVALID,
+    LISTED,
     MARGIN,
     OPTIONS,
     NamedJob,
@@ -81,7 +82,7 @@ COMPARE_JOBS = Operation(
         Parameter(
             name="candidate",
             description=f"The same for the candidates, at most {MAX_CANDIDATES}, separated by commas.",
-            schema={"type": "string", "minLength": 1},
+            schema={"type": "string", "pattern": LISTED},
             allow_empty=False,
             required=True,
         ),
