@@ -116,3 +116,12 @@ def test_no_points_are_an_empty_chart():
 )
 def test_any_series_are_a_well_formed_chart(series: list[Series], threshold: float | None, by_run: bool):
     assert_inside(parsed(trend(series, title="T", threshold=threshold, by_run=by_run)))
+
+
+def test_a_label_at_the_top_stays_there_when_those_at_the_bottom_make_room():
+    scores = [0.0, 0.0, 1.0]
+    series = [
+        Series(f"s{number}", [Point(datetime(2026, 1, 1, tzinfo=UTC), value)])
+        for number, value in enumerate(scores)
+    ]
+    assert_inside(parsed(trend(series, title="T", threshold=0.0)))

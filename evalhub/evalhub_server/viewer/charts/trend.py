@@ -158,8 +158,11 @@ def _spread(wanted: Sequence[float]) -> list[float]:
     order = sorted(range(len(placed)), key=placed.__getitem__)
     for before, index in pairwise(order):
         placed[index] = max(placed[index], placed[before] + _LABEL_DISTANCE)
-    excess = max((placed[order[-1]] - (HEIGHT - BOTTOM)) if order else 0.0, 0.0)
-    return [position - excess for position in placed]
+    lowest = HEIGHT - BOTTOM
+    for index in reversed(order):  # only labels that are in the way of one below move up
+        placed[index] = min(placed[index], lowest)
+        lowest = placed[index] - _LABEL_DISTANCE
+    return placed
 
 
 def _description(series: Sequence[Series], drawn: Sequence[Series]) -> str:
