@@ -25,7 +25,7 @@ from evalhub_server.domain.resource import CollectionRecord, Kind, ProviderRecor
 from evalhub_server.engine.identity import Identity
 from evalhub_server.models.provider import REQUIREMENTS
 from evalhub_server.plugins.storage import ResourceQuery, Terms
-from evalhub_server.viewer.jobs_page import FacetLine, facet_line
+from evalhub_server.viewer.facet_menu import FacetLine, facet_line
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery, with_query
 from evalhub_server.web.paths import url_prefix
@@ -127,7 +127,6 @@ async def catalogue_page(request: ApiRequest, services: NamedDependency[Services
     found = await asyncio.to_thread(search, entries, query.text("q"), filters, names)
     items = _sorted(found.items, listed.keys, sort)
     shown = items[offset : offset + size]
-    end = offset + len(shown)
     values = {
         "kind": kind,
         "tabs": [(each, CataloguePaths(url_prefix(request.scope)).list(each)) for each in KINDS],
@@ -136,19 +135,10 @@ async def catalogue_page(request: ApiRequest, services: NamedDependency[Services
         "rows": shown,
         "total": len(items),
         "all": len(entries),
-        "first": offset + 1,
-        "last": end,
-        "next": query.url(offset=end) if end < len(items) else "",
-        "previous": query.url(offset=max(offset - size, 0) or None) if offset else "",
+        **query.row_links(len(shown), len(items)),
         "facets": _facets(query, found),
-        "filters": [
-            (name, text, query.without(name, text))
-            for name in (*FILTERS[kind], "runnable", "q")
-            for text in query.texts(name)
-        ],
-        "sorts": {
-            name: query.url(sort=f"-{name}" if sort == name else name, offset=None) for name in SORTS[kind]
-        },
+        "filters": query.chips((*FILTERS[kind], "runnable", "q")),
+        "sorts": query.sort_links(SORTS[kind]),
         "sort": sort,
     }
     page = Page(

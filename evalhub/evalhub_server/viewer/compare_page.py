@@ -31,7 +31,7 @@ from evalhub_server.viewer.compared_jobs import (
     compared_jobs,
     row_filter,
 )
-from evalhub_server.viewer.jobs_page import facet_line
+from evalhub_server.viewer.facet_menu import facet_line
 from evalhub_server.viewer.numbers import decimals
 from evalhub_server.viewer.page import Page, PageState, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery, with_query
@@ -103,12 +103,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         "changes_of": {c.job_id: c.counts for c in samples.candidates if not c.no_samples} if samples else {},
         "totals": _totals(samples) if samples else {},
         "facets": [facet_line(query, each.name, each) for each in samples.facets] if samples else [],
-        "filters": [
-            (name, text, query.without(name, text))
-            for name in ROW_FILTERS
-            for text in query.texts(name)
-            if text
-        ],
+        "filters": query.chips(ROW_FILTERS),
         "kept": [
             (key, text)
             for key in PARAMETERS
@@ -116,10 +111,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
             for text in query.texts(key)
         ],
         "diff": wanted.diff,
-        "first": offset + 1,
-        "last": offset + len(samples.items) if samples else 0,
-        "next": query.url(offset=offset + size) if samples and offset + size < samples.total_count else "",
-        "previous": query.url(offset=max(offset - size, 0) or None) if offset else "",
+        **query.row_links(len(samples.items) if samples else 0, samples.total_count if samples else 0),
     }
     page = Page(
         name="compare",

@@ -77,11 +77,8 @@ async def job_page(
         **common,
         "verdict": _verdict(job, common["benchmarks"]),
         "news": _news(job, common["benchmarks"]),
-        "first": offset + 1,
-        "last": offset + len(shown),
         "total": total,
-        "next": query.url(offset=offset + size) if offset + size < total else "",
-        "previous": query.url(offset=max(offset - size, 0) or None) if offset else "",
+        **query.row_links(len(shown), total),
         "configuration": _job_settings(job, common["collection"]) if shown else [],
     }
     return await page_response(request, query, _page("job", _name(job), job, values), state)

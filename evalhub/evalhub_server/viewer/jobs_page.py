@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast, get_args
 
 from litestar import route
 from litestar.di import NamedDependency
-from msgspec import Struct
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.job_view import job_summary
 from evalhub_server.models.common import State
-from evalhub_server.models.job_page import JobFacet
-from evalhub_server.models.sample import Facet
 from evalhub_server.plugins.storage import JobFacetName, JobQuery, JobSort
+from evalhub_server.viewer.facet_menu import facet_line
 from evalhub_server.viewer.job_row import JobRow, job_row
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery
@@ -64,14 +61,6 @@ COLUMNS = (
 )
 
 
-class FacetLine(Struct, kw_only=True, frozen=True):
-    """The values of a parameter with their numbers of jobs and the URLs that select them."""
-
-    name: str
-    distinct: int
-    values: Sequence[tuple[str, int, str]]
-
-
 @route("/jobs", http_method=READ_METHODS, include_in_schema=False)
 async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """The jobs that the filters select, with their progress and scores."""
@@ -88,25 +77,14 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
         names = [name for name in FACETS if name != "state"]
         facets = await services.jobs.facets.count(listed, [FACETS[name] for name in names], MENU_JOBS)
         lines += [facet_line(query, name, facet) for name, facet in zip(names, facets, strict=True)]
-    end = listed.offset + len(rows)
     values = {
         "rows": rows,
         "total": found.total_count,
-        "first": listed.offset + 1,
-        "last": end,
-        "next": query.url(offset=end) if end < found.total_count else "",
-        "previous": query.url(offset=max(listed.offset - listed.limit, 0) or None) if listed.offset else "",
+        **query.row_links(len(rows), found.total_count),
         "facets": lines,
         "counts": {value.value: value.count for value in states.values},
-        "filters": [
-            (name, text, query.without(name, text))
-            for name in (*FACETS, "experiment", "q", "since")
-            for text in query.texts(name)
-        ],
-        "sorts": {
-            sort: query.url(sort=f"-{sort}" if query.text("sort") == sort else sort, offset=None)
-            for sort in SORTS
-        },
+        "filters": query.chips((*FACETS, "experiment", "q", "since")),
+        "sorts": query.sort_links(SORTS),
         "sort": query.text("sort") or "-created_at",
     }
     return await page_response(
@@ -144,15 +122,6 @@ def _listed(query: PageQuery, scope: str | None) -> JobQuery:
         sort=cast("JobSort", sort.removeprefix("-")),
         descending=sort.startswith("-"),
     )
-
-
-def facet_line(query: PageQuery, name: str, facet: JobFacet | Facet) -> FacetLine:
-    """The values of a facet, with the URLs of the page that they select."""
-    values = [
-        (each.value, each.count, query.url(**{name: each.value, "offset": None, "after": None}))
-        for each in facet.values[:30]
-    ]
-    return FacetLine(name=name, distinct=facet.distinct, values=values)
 
 
 def _title(query: PageQuery) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlencode
 
 from evalhub_server.web.paths import url_prefix
@@ -39,6 +39,13 @@ class PageQuery(Query):
         """The number of rows of a page: one of :data:`SIZES`."""
         return int(self.choice("size", [str(size) for size in SIZES], str(DEFAULT_SIZE)))
 
+    def size_links(self) -> list[tuple[int, str]]:
+        """The URLs of this page with other numbers of rows, from the first row."""
+        return [
+            (size, self.url(size=size if size != DEFAULT_SIZE else None, offset=None, after=None))
+            for size in SIZES
+        ]
+
     def url(self, **changes: str | int | None) -> str:
         """The URL of this page with other parameters; None removes one. Equal views have equal URLs: parameters are sorted."""
         values = {name: self.texts(name) for name in self.names if name not in COMMON}
@@ -54,6 +61,29 @@ class PageQuery(Query):
         kept = {other: self.texts(other) for other in self.names if other not in (*COMMON, "after", "offset")}
         kept[name] = [text for text in kept.get(name, []) if text != value]
         return with_query(self.path, kept)
+
+    def chips(self, names: Iterable[str]) -> list[tuple[str, str, str]]:
+        """The filters among the parameters ``names`` that are set: name, value, and the URL without the value."""
+        return [(name, text, self.without(name, text)) for name in names for text in self.texts(name)]
+
+    def sort_links(self, names: Iterable[str]) -> dict[str, str]:
+        """The URLs that sort by each of the names, and descending by the one that sorts now; from the first row."""
+        sort = self.text("sort")
+        return {
+            name: self.url(sort=f"-{name}" if sort == name else name, offset=None, after=None)
+            for name in names
+        }
+
+    def row_links(self, shown: int, total: int) -> dict[str, int | str]:
+        """The place of ``shown`` rows at ``offset`` among ``total``, for the macro ``pager``; URLs are empty where there are none."""
+        offset = self.integer("offset", 0)
+        end = offset + shown
+        return {
+            "first": offset + 1,
+            "last": end,
+            "next": self.url(offset=end) if end < total else "",
+            "previous": self.url(offset=max(offset - self.size(), 0) or None) if offset else "",
+        }
 
     @property
     def given_values(self) -> dict[str, list[str]]:

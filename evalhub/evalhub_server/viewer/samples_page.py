@@ -23,7 +23,7 @@ from evalhub_server.errors import ApiError
 from evalhub_server.models.sample import OUTCOMES, Facet, Outcome, SampleSet
 from evalhub_server.viewer import numbers
 from evalhub_server.viewer.charts.outcomes import outcome_bar
-from evalhub_server.viewer.jobs_page import FacetLine, facet_line
+from evalhub_server.viewer.facet_menu import FacetLine, facet_line
 from evalhub_server.viewer.page import Page, PageState, Table, format_of, page_response
 from evalhub_server.viewer.page_query import COMMON, PageQuery, with_query
 from evalhub_server.viewer.sample_columns import (
@@ -155,20 +155,12 @@ def _page(
             "facets": [_facet_line(query, facet) for facet in listed.facets if _is_choice(query, facet)][
                 :MAX_FACETS
             ],
-            "filters": [
-                (name, text, query.without(name, text))
-                for name in LIST_FILTERS
-                if name not in ("sort", "repeats")
-                for text in query.texts(name)
-            ],
+            "filters": query.chips(name for name in LIST_FILTERS if name not in ("sort", "repeats")),
             "kept": [
                 (name, text) for name in (*LIST_FILTERS, "cols", "size", "by") for text in query.texts(name)
             ],
             "metric_names": ["latency_s", *index.metrics],
-            "sorts": {
-                key: query.url(sort=f"-{key}" if query.text("sort") == key else key, after=None)
-                for key in sorts
-            },
+            "sorts": query.sort_links(sorts),
             "sort": query.text("sort") or "position",
         },
         data={

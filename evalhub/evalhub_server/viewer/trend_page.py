@@ -87,11 +87,7 @@ async def trend_page(request: ApiRequest, services: NamedDependency[Services]) -
         "charts": charts[:MAX_CHARTS],
         "more": len(charts) - MAX_CHARTS,
         "trends": trends,
-        "filters": [
-            (name, text, query.without(name, text))
-            for name in (*LABELS, "metric", "since")
-            for text in query.texts(name)
-        ],
+        "filters": query.chips((*LABELS, "metric", "since")),
         "by_run": by_run,
         "sizes": [(size, query.url(jobs=size if size != JOBS[0] else None)) for size in JOBS],
         "size": str(limit),

@@ -1,0 +1,30 @@
+"""Menus of filters: the values of a facet, with the URLs that select them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from evalhub_server.models.job_page import JobFacet
+from evalhub_server.models.sample import Facet
+from evalhub_server.viewer.page_query import PageQuery
+
+MAX_VALUES = 30
+
+
+class FacetLine(Struct, kw_only=True, frozen=True):
+    """The values of a parameter with their numbers of rows and the URLs that select them."""
+
+    name: str
+    distinct: int
+    values: Sequence[tuple[str, int, str]]
+
+
+def facet_line(query: PageQuery, name: str, facet: JobFacet | Facet) -> FacetLine:
+    """The values of a facet, with the URLs of the page that they select."""
+    values = [
+        (each.value, each.count, query.url(**{name: each.value, "offset": None, "after": None}))
+        for each in facet.values[:MAX_VALUES]
+    ]
+    return FacetLine(name=name, distinct=facet.distinct, values=values)
