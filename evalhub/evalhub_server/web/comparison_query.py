@@ -146,8 +146,24 @@ def required_of(query: Query, name: str) -> str:
     return text
 
 
-LISTED = r"[^\s,]"
-"""Pattern of values that are separated by commas: there is one that is not blank."""
+def compared_parameters(most_candidates: int) -> tuple[Parameter, Parameter]:
+    """The parameters that name the compared jobs."""
+    return (
+        Parameter(
+            name="baseline",
+            description="The id of a job, or `name:NAME` of a baseline.",
+            schema={"type": "string", "minLength": 1},
+            allow_empty=False,
+            required=True,
+        ),
+        Parameter(
+            name="candidate",
+            description=f"The same for the candidates, at most {most_candidates}, separated by commas.",
+            schema={"type": "string", "pattern": r"[^\s,]"},  # at least one that is not blank
+            allow_empty=False,
+            required=True,
+        ),
+    )
 
 
 def listed_of(query: Query, name: str, limit: int) -> list[str]:

@@ -10,8 +10,8 @@ from evalhub_server.domain.comparison_view import ChangedSamples
 from evalhub_server.domain.statistics.changes import CHANGES
 from evalhub_server.web.comparison_query import (
     INVALID,
-    LISTED,
     OPTIONS,
+    compared_parameters,
     job_of,
     listed_of,
     question_of,
@@ -36,20 +36,7 @@ _SAMPLE_OPTIONS = tuple(
 )
 COMPARE_SAMPLES = Operation(
     query=(
-        Parameter(
-            name="baseline",
-            description="The id of a job, or `name:NAME` of a baseline.",
-            schema={"type": "string", "minLength": 1},
-            allow_empty=False,
-            required=True,
-        ),
-        Parameter(
-            name="candidate",
-            description=f"The same for the candidates, at most {MAX_RUNS - 1}, separated by commas.",
-            schema={"type": "string", "pattern": LISTED},
-            allow_empty=False,
-            required=True,
-        ),
+        *compared_parameters(MAX_RUNS - 1),
         Parameter(
             name="benchmark",
             description="The benchmark's name in comparisons: `provider_id/id`, with `#2` where a job repeats one.",

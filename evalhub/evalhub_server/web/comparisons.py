@@ -18,10 +18,10 @@ from evalhub_server.domain.statistics.suite import adjust_candidates
 from evalhub_server.engine.comparisons import Question
 from evalhub_server.web.comparison_query import (
     INVALID,
-    LISTED,
     MARGIN,
     OPTIONS,
     NamedJob,
+    compared_parameters,
     job_of,
     listed_of,
     number_of,
@@ -32,7 +32,7 @@ from evalhub_server.web.comparison_query import (
 from evalhub_server.web.conditional import resource_response
 from evalhub_server.web.openapi import comparison_examples as examples
 from evalhub_server.web.openapi.errors import ID, STORE_UNAVAILABLE, not_found
-from evalhub_server.web.openapi.operation import Operation, Parameter, Success, names
+from evalhub_server.web.openapi.operation import Operation, Success, names
 from evalhub_server.web.openapi.parameters import TAGGED
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
@@ -72,20 +72,7 @@ async def comparison_of(
 
 COMPARE_JOBS = Operation(
     query=(
-        Parameter(
-            name="baseline",
-            description="The id of a job, or `name:NAME` of a baseline.",
-            schema={"type": "string", "minLength": 1},
-            allow_empty=False,
-            required=True,
-        ),
-        Parameter(
-            name="candidate",
-            description=f"The same for the candidates, at most {MAX_CANDIDATES}, separated by commas.",
-            schema={"type": "string", "pattern": LISTED},
-            allow_empty=False,
-            required=True,
-        ),
+        *compared_parameters(MAX_CANDIDATES),
         MARGIN,
         *OPTIONS,
     ),
