@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,6 +11,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from evalhub_common.urls import normalize_origin
+from evalhub_server.engine.job_creation import IdempotencyKey
 from evalhub_server.errors import ApiError
 from evalhub_server.web.origin_policy import SAFE_METHODS
 from evalhub_server.web.request import ApiRequest
@@ -17,6 +19,7 @@ from evalhub_server.web.request_context import CONTEXT_KEY
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
+KEY = "key"
 
 
 def check_form_origin(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
@@ -64,6 +67,16 @@ class Form:
     def texts(self, name: str) -> list[str]:
         """All values that are not empty."""
         return [text for value in self._values.get(name, ()) if (text := value.strip())]
+
+    def idempotency_key(self, *content: object) -> IdempotencyKey | None:
+        """The key of the form that was sent, for ``content``; None for a form without one. See :func:`new_key`."""
+        key = self.text(KEY)
+        return IdempotencyKey.of(key, *content) if key else None
+
+
+def new_key() -> str:
+    """The value of the hidden field ``key``: a form that is sent twice acts once."""
+    return secrets.token_urlsafe(16)
 
 
 async def read_form(request: ApiRequest) -> Form:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 from litestar import post, route
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
@@ -11,9 +9,8 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from evalhub_server.domain import problems
-from evalhub_server.engine.job_creation import IdempotencyKey
 from evalhub_server.models.rerun import RerunRequest
-from evalhub_server.viewer.forms import Form, check_not_read_only, read_form
+from evalhub_server.viewer.forms import Form, check_not_read_only, new_key, read_form
 from evalhub_server.viewer.page import Page, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery
 from evalhub_server.web.paths import url_prefix
@@ -70,7 +67,7 @@ async def job_action_page(
         "action": found,
         "reruns": RERUNS,
         "only": only,
-        "key": secrets.token_urlsafe(16),
+        "key": new_key(),
     }
     data = {"job_id": job.id, "action": action, "explanation": found.explanation}
     page = Page(
@@ -114,9 +111,8 @@ async def _rerun(job_id: str, form: Form, request: ApiRequest, services: Service
     if only not in RERUNS:
         raise problems.query_parameter_value_invalid("only", "|".join(RERUNS))
     wanted = RerunRequest(only=only)
-    key = form.text("key")
-    idempotent = IdempotencyKey.of(key, "rerun", job_id, wanted) if key else None
-    return (await services.jobs.rerun(job_id, wanted, request.identity, idempotent)).id
+    key = form.idempotency_key("rerun", job_id, wanted)
+    return (await services.jobs.rerun(job_id, wanted, request.identity, key)).id
 
 
 JOB_ACTIONS = (job_action_page, do_job_action)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +15,10 @@ from msgspec import Struct
 from evalhub_server.domain.redaction import redacted_text
 from evalhub_server.domain.resource import Kind
 from evalhub_server.domain.validation import decode_job, parse, validate
-from evalhub_server.engine.job_creation import IdempotencyKey
 from evalhub_server.errors import ApiError, FieldError
 from evalhub_server.models.job_check import JobCheck
 from evalhub_server.plugins.storage import JobQuery, ResourceQuery
-from evalhub_server.viewer.forms import check_not_read_only, read_form
+from evalhub_server.viewer.forms import check_not_read_only, new_key, read_form
 from evalhub_server.viewer.page import Page, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery
 from evalhub_server.web.paths import url_prefix
@@ -79,9 +77,7 @@ async def start_run(request: ApiRequest, services: NamedDependency[Services]) ->
     try:
         wanted = decode_job(body)
         validate(wanted, "EvaluationJobConfig")
-        key = form.text("key")
-        idempotent = IdempotencyKey.of(key, "create", wanted) if key else None
-        job = await services.jobs.create(wanted, request.identity, idempotent)
+        job = await services.jobs.create(wanted, request.identity, form.idempotency_key("create", wanted))
     except ApiError as error:
         if error.status >= 500:
             raise
@@ -169,7 +165,7 @@ async def _form(
         # A URL with credentials is neither shown nor of use without them.
         "urls": sorted({url for _, url in models if url and redacted_text(url) == url}),
         "check": check,
-        "key": secrets.token_urlsafe(16),
+        "key": new_key(),
         "commands": _commands(draft, request.app.state.viewer.address(request) + url_prefix(request.scope)),
     }
     data = {
