@@ -192,22 +192,25 @@ async def page_response(
                 viewer.read_only,
                 viewer.sessions is not None,
             )
-            values = {"site": site, "page": page, "now": datetime.now(UTC), **page.values}
             template = f"{page.name}_live.html" if query.part else f"{page.name}.html"
             if query.part and not (TEMPLATES / template).exists():
                 raise problems.query_bad_parameter("part", [name for name in COMMON if name != "part"])
-            body = await asyncio.to_thread(render, template, values)
+            body = await _rendered(template, site, page)
             return raw_response(body, HTML, 200, *headers, *_security(request))
         case "html":
             site = Site(url_prefix(request.scope), query, request.trace_id, saved=True)
-            values = {"site": site, "page": page, "now": datetime.now(UTC), **page.values}
-            body = await asyncio.to_thread(render, f"{page.name}.html", values)
+            body = await _rendered(f"{page.name}.html", site, page)
             saved = saved_page(body, request.app.state.viewer.address(request))
             return raw_response(
                 saved, HTML, 200, *headers, _file(request, "attachment", "html"), *_security(request)
             )
         case name:
             raise problems.not_found("page", f"{request.scope['path']}.{name}")
+
+
+async def _rendered(template: str, site: Site, page: Page) -> bytes:
+    values = {"site": site, "page": page, "now": datetime.now(UTC), **page.values}
+    return await asyncio.to_thread(render, template, values)
 
 
 def redirect(location: str, *headers: Header) -> RawResponse:
