@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from evalhub_server.cli.server import Server
+from evalhub_server.domain.record import JobRecord
 from evalhub_server.engine import readiness
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
@@ -84,18 +85,26 @@ def test_a_full_disk_is_reported_and_does_not_fail_it(tmp_path: Path):
             assert (answer.status, answer.body["components"]["disk"]) == (200, "full")
 
 
+class SlowStorage(MemoryStorage):
+    """Reads take 0.2 s, in a thread."""
+
+    async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
+        await asyncio.to_thread(time.sleep, 0.2)
+        return await super().get_job(job_id, tenant)
+
+
 async def test_a_result_counts_if_it_is_there_when_a_late_event_loop_notices_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(readiness, "CHECK_TIMEOUT_S", 0.4)
-    store, runtime = JobStore(MemoryStorage()), EchoRuntime()
+    store, runtime = JobStore(SlowStorage()), EchoRuntime()
     runs = RunBuilder("http://localhost:8080", runtime.provider_key, [])
-    checks = ComponentChecks(store, Supervisor(store, runtime, runs, SupervisorSettings(), utc_now), tmp_path)
+    checks = ComponentChecks(store, Supervisor(store, runtime, runs, SupervisorSettings(), utc_now), None)
     checking = asyncio.create_task(checks())
-    for _ in range(10):  # until the check waits for its thread
+    for _ in range(10):  # until the read waits for its thread
         await asyncio.sleep(0)
     time.sleep(0.6)  # noqa: ASYNC251  this is what makes the loop late
-    assert (await checking).disk == "ok"
+    assert (await checking).storage == "ok"
 
 
 async def test_it_is_503_while_the_server_starts_stops_or_has_lost_its_data_directory(tmp_path: Path):
