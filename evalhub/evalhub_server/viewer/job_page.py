@@ -33,6 +33,7 @@ from evalhub_server.viewer.benchmark_view import BenchmarkView, benchmark_view
 from evalhub_server.viewer.job_actions import ACTIONS
 from evalhub_server.viewer.job_failures import failures_of
 from evalhub_server.viewer.job_row import share_done
+from evalhub_server.viewer.marks import MARKS
 from evalhub_server.viewer.numbers import about, counted, share
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery
@@ -49,14 +50,6 @@ COMPUTING = "Intervals are being computed: the page shows them as soon as they a
 UNREADABLE = "Intervals are missing, since samples cannot be read now."
 MAX_EARLIER = 20
 """Earlier jobs with the same benchmarks among which one to compare with is looked for."""
-MARKS = {
-    State.PENDING: "○",
-    State.RUNNING: "◐",
-    State.COMPLETED: "✓",
-    State.FAILED: "✕",
-    State.PARTIALLY_FAILED: "✕",
-    State.CANCELLED: "⊘",
-}
 
 
 @route("/jobs/{job_id:str}", http_method=READ_METHODS, include_in_schema=False)
@@ -185,7 +178,7 @@ def _job_settings(job: JobRecord, collection: CollectionRecord | None) -> list[S
 def _mark(job: JobRecord) -> str:
     """The state of a job for the title of a tab, with what is done while it runs."""
     done = share_done(job.benchmarks) if job.state is State.RUNNING else None
-    return MARKS[job.state] if done is None else f"{MARKS[job.state]} {share(done, 1)}"
+    return MARKS[job.state.value] if done is None else f"{MARKS[job.state.value]} {share(done, 1)}"
 
 
 def _news(job: JobRecord, benchmarks: Sequence[BenchmarkView]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from evalhub_server.viewer import compare_words, numbers
+from evalhub_server.viewer.marks import MARKS, WORDS
 from evalhub_server.viewer.text import as_text, cell, detail, visible
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ FILTERS: tuple[Callable[..., str], ...] = (
 )
 """The functions that templates use, by their names."""
 
+GLOBALS = {"MISSING": numbers.MISSING, "MARKS": MARKS, "WORDS": WORDS}
+"""What all templates show in the same way."""
+
 TEMPLATES = Path(__file__).parent / "templates"
 _SPACE_BETWEEN = re.compile(
     r"(</(?:td|th|tr|thead|tbody|li|ul)>|<(?:tr|thead|tbody|ul)(?: [^<>]*)?>)\n\s*(?=[<{])"
@@ -51,12 +55,7 @@ MAX_CHARACTERS = 4096
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:
     """Render a template. Raises jinja2's errors, which are faults of the template."""
-    return (
-        _environment()
-        .get_template(template, globals={"MISSING": numbers.MISSING})
-        .render(values)
-        .encode("utf-8", "replace")
-    )
+    return _environment().get_template(template, globals=GLOBALS).render(values).encode("utf-8", "replace")
 
 
 @lru_cache(1)

@@ -13,8 +13,7 @@ from evalhub_server.models.sample import OUTCOMES, Outcome
 from evalhub_server.viewer import numbers
 from evalhub_server.viewer.charts.scales import linear_scale, time_scale
 from evalhub_server.viewer.charts.svg import chart, line, link, rect, text
-
-GLYPHS: Mapping[Outcome, str] = {"passed": "✓", "failed": "✕", "error": "!", "unscored": "○"}
+from evalhub_server.viewer.marks import MARKS
 
 BAR_WIDTH, BAR_HEIGHT = 480.0, 20.0
 _GLYPH_WIDTH = 18.0
@@ -49,7 +48,7 @@ def outcome_bar(
         what = f"{numbers.count(count)} {_words(outcome, count)}"
         content = rect(x, 0, width, BAR_HEIGHT, f"outcome-{outcome}", what)
         if width >= _GLYPH_WIDTH:
-            content += text(x + width / 2, 15, GLYPHS[outcome], "glyph", "middle")
+            content += text(x + width / 2, 15, MARKS[outcome], "glyph", "middle")
         parts.append(link((links or {}).get(outcome, ""), content))
         x += width + _GAP
     return chart(
