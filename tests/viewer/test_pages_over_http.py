@@ -59,13 +59,17 @@ def test_a_page_has_its_data_in_other_formats(server: RunningServer):
     assert server.get("/ui/jobs.json?tag=x")["items"][0]["name"] == "=first"
     csv = server.call("GET", "/ui/jobs.csv?tag=x")
     assert csv.headers["content-type"] == "text/csv; charset=utf-8"
+    assert csv.headers["content-disposition"] == "inline; filename=\"jobs.csv\"; filename*=UTF-8''jobs.csv"
     assert "'=first" in csv.body
     assert "| =first |" in server.call("GET", "/ui/jobs.md?tag=x").body
 
 
 def test_a_page_is_saved_as_one_file(server: RunningServer):
     answer = server.call("GET", "/ui/jobs.html?tag=x")
-    assert answer.headers["content-disposition"] == 'attachment; filename="jobs.html"'
+    assert (
+        answer.headers["content-disposition"]
+        == "attachment; filename=\"jobs.html\"; filename*=UTF-8''jobs.html"
+    )
     assert "<script" not in answer.body
     assert "<link" not in answer.body
     (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', answer.body)

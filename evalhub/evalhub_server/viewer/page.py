@@ -28,6 +28,7 @@ from evalhub_server.viewer.page_query import COMMON, PageQuery, look_of, with_qu
 from evalhub_server.viewer.saved_page import saved_page, saved_styles
 from evalhub_server.viewer.templating import TEMPLATES, render
 from evalhub_server.web.conditional import ListState
+from evalhub_server.web.file_response import content_disposition
 from evalhub_server.web.origin_policy import SAFE_METHODS
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.query import Query
@@ -180,7 +181,9 @@ async def page_response(
             media_type, lines = FORMATS[name]
             lines = markdown_table if name == "md" else lines
             body = b"".join(lines(page.table.columns, page.table.rows))
-            return raw_response(body, media_type, 200, *headers, _file(request, "inline", name))
+            return raw_response(
+                body, media_type, 200, *headers, content_disposition(_file_name(request, name), "inline")
+            )
         case "":
             formats = ("json", *(TABLE_FORMATS if page.table is not None else ()))
             viewer = request.app.state.viewer
@@ -202,7 +205,12 @@ async def page_response(
             body = await _rendered(f"{page.name}.html", site, page)
             saved = saved_page(body, request.app.state.viewer.address(request))
             return raw_response(
-                saved, HTML, 200, *headers, _file(request, "attachment", "html"), *_security(request)
+                saved,
+                HTML,
+                200,
+                *headers,
+                content_disposition(_file_name(request, "html")),
+                *_security(request),
             )
         case name:
             raise problems.not_found("page", f"{request.scope['path']}.{name}")
@@ -260,9 +268,6 @@ class _Unchecked(PageQuery):
         return {name: texts for name, texts in super().given_values.items() if name not in COMMON}
 
 
-def _file(request: ApiRequest, disposition: str, name: str) -> Header:
-    file = request.scope["path"].removeprefix("/ui/").replace("/", "-")
-    safe = "".join(
-        character for character in file if character.isascii() and (character.isalnum() or character == "-")
-    )
-    return b"content-disposition", f'{disposition}; filename="{safe[:100]}.{name}"'.encode()
+def _file_name(request: ApiRequest, suffix: str) -> str:
+    """The name of a page that is saved: its path below ``/ui``."""
+    return f"{request.scope['path'].removeprefix('/ui/').replace('/', '-')}.{suffix}"

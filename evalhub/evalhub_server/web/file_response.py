@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import quote
 
 from litestar.types import Receive, Scope, Send
@@ -41,7 +41,7 @@ class FileResponse:
         length = [] if size_bytes is None else [(b"content-length", b"%d" % size_bytes)]
         self._headers: list[Header] = [
             (b"content-type", media_type.encode()),
-            (b"content-disposition", attachment(file_name)),
+            content_disposition(file_name),
             *length,
             *SANDBOX,
         ]
@@ -70,10 +70,11 @@ class FileResponse:
             raise
 
 
-def attachment(file_name: str) -> bytes:
-    """The value of ``Content-Disposition``, with the name in ASCII and, RFC 8187, as it is."""
+def content_disposition(file_name: str, kind: Literal["attachment", "inline"] = "attachment") -> Header:
+    """The header ``Content-Disposition``, with the name in ASCII and, RFC 8187, as it is. Browsers do not show an ``attachment``."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", file_name)[-100:]
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}".encode()
+    value = f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+    return b"content-disposition", value.encode()
 
 
 def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
