@@ -158,6 +158,10 @@ def test_plugins_are_those_that_the_command_lists(tmp_path: Path):
         listed = call(server.port, "GET", "/ui/plugins.json").body["items"]
         text = text_of(server, "/ui/plugins")
         health, summary = checked(server), text_of(server)
+        for suffix in ("", ".json", ".csv", ".md"):
+            answer = call(server.port, "GET", f"/ui/plugins{suffix}", None, {"X-Tenant": "team-a"})
+            assert "licence" not in str(answer.body)
+            assert "see the server's log" in html.unescape(str(answer.body))
     command = [sys.executable, "-m", "evalhub_server", "plugins", "--json"]
     printed = subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environ}).stdout
     assert [item["plugin"] for item in listed] == msgspec.json.decode(printed)

@@ -114,3 +114,9 @@ def test_errors_of_exports_are_not_for_every_tenant():
     assert row("Tracker mlflow", targets=[target]).hint == "job of another tenant"
     assert row("Tracker mlflow", targets=[target], show_errors=False).hint == "See the server's log"
     assert row("Tracker mlflow", targets=[replace(target, error="")]).state == "ok"
+
+
+def test_warnings_about_the_configuration_are_not_for_every_tenant():
+    found = row("Configuration", show_errors=False, facts={"warnings": ["/etc/secret", "b"]})
+    assert (found.state, found.value, found.hint) == ("attention", "2 warnings", "See the server's log")
+    assert not [each for each in health_rows(REPORT, [], show_errors=False) if each.name == "Configuration"]

@@ -8,6 +8,7 @@ import msgspec
 from litestar import route
 from litestar.di import NamedDependency
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evalhub_server.engine.server_health import ServerHealth
 from evalhub_server.plugins.manager import PluginInfo
@@ -20,6 +21,7 @@ from evalhub_server.web.services import Services
 
 SECTION = "/ui/health"
 REFRESH_S = 10
+HIDDEN_ERROR = "It could not be loaded; see the server's log"
 
 
 class ServerParts(Struct, frozen=True):
@@ -61,15 +63,20 @@ async def health_page(request: ApiRequest, services: NamedDependency[Services]) 
 
 @route("/plugins", http_method=READ_METHODS, include_in_schema=False)
 async def plugins_page(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
-    """The installed plugins: which are selected, and why others could not be loaded."""
+    """The installed plugins: which are selected, and why others could not be loaded.
+
+    Errors may have paths and settings of the server: they are not for the tenants of a shared one.
+    """
     query = PageQuery(request)
     parts: ServerParts = request.app.state.viewer.parts
     state = PageState(request, query, services)
     if state.not_modified is not None:
         return state.not_modified
+    plugins = sorted(parts.plugins, key=lambda info: (info.kind, info.name))
+    if request.identity.scope is not None:
+        plugins = [replace(info, error=HIDDEN_ERROR if info.error else "") for info in plugins]
     rows = [
-        (info, (info.kind, info.name) in parts.selected, info.error.partition("\n")[0])
-        for info in sorted(parts.plugins, key=lambda info: (info.kind, info.name))
+        (info, (info.kind, info.name) in parts.selected, info.error.partition("\n")[0]) for info in plugins
     ]
     page = Page(
         name="plugins",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -28,7 +28,7 @@ class HealthRow(Struct, kw_only=True, frozen=True):
 
 
 def health_rows(report: HealthReport, plugins: list[PluginInfo], *, show_errors: bool) -> list[HealthRow]:
-    """The rows. ``show_errors``: with the errors of exports, which may be about jobs of any tenant."""
+    """The rows. ``show_errors``: with the errors of exports, which may be about jobs of any tenant, and the warnings about the configuration, which may have paths and settings."""
     return [
         *_server(report),
         _storage(report),
@@ -38,11 +38,8 @@ def health_rows(report: HealthReport, plugins: list[PluginInfo], *, show_errors:
         _disk(report),
         _samples(report),
         _plugins(plugins),
-        *(
-            HealthRow(name="Configuration", state="attention", value=text)
-            for text in report.facts.warnings
-        ),
-    ]  # fmt: skip
+        *_configuration(report.facts.warnings, show=show_errors),
+    ]
 
 
 def sentence(rows: list[HealthRow]) -> str:
@@ -205,3 +202,16 @@ def _plugins(plugins: list[PluginInfo]) -> HealthRow:
         value=f"{len(plugins)} installed" + (f", {len(broken)} could not be loaded" if broken else ""),
         hint=f"See the page of plugins: {', '.join(broken)}" if broken else "",
     )
+
+
+def _configuration(warnings: Sequence[str], *, show: bool) -> list[HealthRow]:
+    if show or not warnings:
+        return [HealthRow(name="Configuration", state="attention", value=text) for text in warnings]
+    return [
+        HealthRow(
+            name="Configuration",
+            state="attention",
+            value=numbers.counted(len(warnings), "warning"),
+            hint="See the server's log",
+        )
+    ]
