@@ -74,13 +74,38 @@ def test_one_benchmark_is_started_with_everything(server: RunningServer):
     assert job["benchmarks"][0]["parameters"] == {"temperature": 0}
 
 
+URLS_WITH_CREDENTIALS = ("http://user:pa55@closed.test/v1", "http://closed.test/v1?api_key=pa55")
+
+
+@pytest.mark.parametrize("url", URLS_WITH_CREDENTIALS)
+def test_urls_with_credentials_are_refused_and_not_repeated(server: RunningServer, url: str):
+    for do in ("start", "check"):
+        answer = post(server, "/ui/run", {**RUN, "url": url, "do": do})
+        assert answer.status == 400
+        assert "must not have credentials" in answer.body
+        assert "pa55" not in answer.body
+        (shown,) = re.findall(r'id="url" name="url" value="([^"]*)"', answer.body)
+        assert post(server, "/ui/run", {**RUN, "url": html.unescape(shown)}).status == 400
+    prefilled = urlencode({"url": url, "model": "m"})
+    assert "pa55" not in str(server.get(f"/ui/run.json?{prefilled}"))
+    masked = server.call("GET", f"/ui/run?{prefilled}")
+    assert masked.status == 303
+    assert "pa55" not in masked.headers["location"]
+    assert "pa55" not in server.get(masked.headers["location"])
+
+
+def test_commands_have_no_secrets_of_parameters(server: RunningServer):
+    query = urlencode({**RUN, "parameters": '{"judge_api_key": "pa55", "temperature": 0}'})
+    page = html.unescape(server.get(f"/ui/run?{query.replace('&do=start', '')}"))
+    commands = page.partition("The same from elsewhere")[2].partition("</main>")[0]
+    assert '"judge_api_key":"***","temperature":0' in commands
+    assert "pa55" not in commands
+
+
 def test_urls_with_credentials_are_not_suggested(server: RunningServer):
-    for url in (
-        "http://open.test/v1",
-        "http://user:pa55@closed.test/v1",
-        "http://closed.test/v1?api_key=pa55",
-    ):
-        assert post(server, "/ui/run", {**RUN, "url": url}).status == 303
+    assert post(server, "/ui/run", {**RUN, "url": "http://open.test/v1"}).status == 303
+    for url in URLS_WITH_CREDENTIALS:
+        server.submit("b", model={"url": url, "name": "m"})
     page = server.get("/ui/run")
     assert '<option value="http://open.test/v1">' in page
     assert "pa55" not in page

@@ -12,14 +12,14 @@ from litestar import post, route
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from evalhub_server.domain.redaction import redacted_text
+from evalhub_server.domain.redaction import MASK, redacted, redacted_text
 from evalhub_server.domain.resource import Kind
 from evalhub_server.domain.validation import decode_job, parse, validate
 from evalhub_server.errors import ApiError, FieldError
 from evalhub_server.models.job_check import JobCheck
 from evalhub_server.plugins.storage import JobQuery, ResourceQuery
 from evalhub_server.viewer.forms import check_not_read_only, new_key, read_form
-from evalhub_server.viewer.page import Page, page_response, redirect
+from evalhub_server.viewer.page import Page, format_of, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
@@ -45,6 +45,7 @@ _LIMIT = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
 
 RECENT = 50
 """Jobs whose models are suggested."""
+CREDENTIALS = "must not have credentials: store them as a secret, and give its name in the field Secret"
 
 
 class Draft(Struct, frozen=True):
@@ -61,6 +62,8 @@ async def run_page(request: ApiRequest, services: NamedDependency[Services]) -> 
     """The form, empty or prefilled."""
     query = PageQuery(request, FIELDS)
     draft = await _expanded(_draft({name: query.text(name) for name in FIELDS}), request, services)
+    if (shown := draft.fields["url"]) != query.text("url") and not format_of(request):
+        return redirect(query.url(url=shown))  # links of a page have its query
     return await _form(request, services, query, draft)
 
 
@@ -108,6 +111,9 @@ def _draft(fields: Mapping[str, str]) -> Draft:
             parameters["num_examples"] = int(limit)
         else:
             faults.append(FieldError("limit", "must be a number of samples, or empty"))
+    if (shown := redacted_text(fields["url"])) != fields["url"] or MASK in shown:
+        faults.append(FieldError("url", CREDENTIALS))
+        fields = {**fields, "url": shown}
     model: dict[str, Any] = {"url": fields["url"], "name": fields["model"]}
     if fields["secret"]:
         model["auth"] = {"secret_ref": fields["secret"]}
@@ -169,8 +175,8 @@ async def _form(
         "commands": _commands(draft, request.app.state.viewer.address(request) + url_prefix(request.scope)),
     }
     data = {
-        "fields": draft.fields,
-        "request": draft.request,
+        "fields": {name: redacted_text(text) for name, text in draft.fields.items()},
+        "request": redacted(draft.request),
         "faults": faults if query.given_values else [],
         "check": check,
     }
@@ -214,7 +220,7 @@ def _commands(draft: Draft, url: str) -> dict[str, str]:
     for field, option in (("limit", "num-examples"), ("name", "name"), ("experiment", "experiment")):
         if fields[field]:
             command += [f"--{option}", fields[field]]
-    body = shlex.quote(msgspec.json.encode(draft.request).decode())
+    body = shlex.quote(msgspec.json.encode(redacted(draft.request)).decode())
     return {
         "Command line": shlex.join(command),
         "curl": f"curl {url}/api/v1/evaluations/jobs -H 'Content-Type: application/json' -d {body}",
