@@ -128,6 +128,7 @@ ANY_TEXT = (
     "tag",
     "epoch",
     "error_kind",
+    "missing",
     "error",
     "metadata",
     "metric",

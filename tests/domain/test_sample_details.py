@@ -62,6 +62,15 @@ def test_a_facet_is_counted_without_its_own_filter():
     assert facets["outcome"] == {"error": 1}
 
 
+def test_samples_without_a_value_are_selected():
+    assert selected(("error",), missing=("error",)) == (
+        ["a"],
+        {"error": {"timed out": 2, "refused": 1, "": 1}},
+    )
+    assert selected(missing=("group", "tag", "error_kind"))[0] == ["a", "b", "c", "d"]
+    assert selected(missing=("error",), errors=["refused"])[0] == []
+
+
 def test_what_has_too_many_values_has_no_column():
     many = MAX_ERRORS + 1
     samples = [

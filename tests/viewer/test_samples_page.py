@@ -126,6 +126,21 @@ def test_metadata_with_few_values_is_a_facet(viewer: ViewerServer):
     assert "2 of 6" in plain(walk)
 
 
+def test_samples_without_a_value_are_selected_from_the_menu(viewer: ViewerServer):
+    job_id = viewer.jobs.suites["alpha-7b"]
+    page = html.unescape(alpha(viewer, 0, error="backend timeout after 30 s"))
+    without = url(viewer, job_id, 0, missing="error")
+    assert f'href="{without}">(none) <' in page, "it replaces the chosen value"
+    selected = viewer.get(without)
+    assert f"{BIG_COUNT - 6:,} of {BIG_COUNT:,}" in plain(selected)
+    assert "· no error" in selected
+    assert f'href="{url(viewer, job_id, 0, error="backend timeout after 30 s")}">' in html.unescape(selected)
+    walk = viewer.get(linked(selected, "next")[0])
+    assert "101–200 of 13,994" in plain(walk)
+    refused = viewer.call("GET", url(viewer, job_id, 0, missing="colour"))
+    assert (refused.status, "group|tag|error_kind|error" in refused.body) == (400, True)
+
+
 def test_columns_are_chosen_and_constant_ones_are_folded(viewer: ViewerServer):
     failed = alpha(viewer, 0, outcome="failed", group="law")
     assert "match" not in heads(failed)

@@ -28,6 +28,8 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 FACETS = ("outcome", "group", "tag", "epoch", "error_kind", "error", "metadata")
 """``metadata`` is a facet for each key with few values, named ``metadata.<key>``."""
+MISSABLE = ("group", "tag", "error_kind", "error")
+"""Facets that a sample may have no value of; for keys of metadata, an empty value has this meaning."""
 SORTS = ("position", "sample_id", "epoch", "outcome", "group", "latency_s")
 """Sort keys beside metrics; ``position`` is the order in the file."""
 
@@ -48,7 +50,7 @@ class SampleQuery(Struct, kw_only=True, frozen=True):
     """Which samples, in which order. None or an empty collection is no condition.
 
     ``tags`` selects samples with at least one of them. ``metadata`` has keys, each with the texts of its values; an empty one
-    is that of samples without the key.
+    is that of samples without the key. ``missing`` has facets of :data:`MISSABLE` of which the samples have no value.
 
     ``sort`` is one of :data:`SORTS` or the name of a metric; samples without a value come last in either direction.
     ``text`` is searched in the sample's text, ASCII letters regardless of case.
@@ -62,6 +64,7 @@ class SampleQuery(Struct, kw_only=True, frozen=True):
     errors: Collection[str] = ()
     metadata: Mapping[str, Collection[str]] = {}
     metrics: tuple[MetricFilter, ...] = ()
+    missing: Collection[str] = ()
     text: str = ""
     sort: str = "position"
     descending: bool = False
@@ -69,7 +72,7 @@ class SampleQuery(Struct, kw_only=True, frozen=True):
     @property
     def unfiltered(self) -> bool:
         conditions = self.outcomes, self.groups, self.tags, self.epochs, self.error_kinds, self.metrics
-        return not (any(conditions) or self.text or self.errors or self.metadata)
+        return not (any(conditions) or self.text or self.errors or self.metadata or self.missing)
 
 
 class Selection(Struct, kw_only=True, frozen=True):
@@ -141,6 +144,9 @@ def _conditions(index: SampleIndex, query: SampleQuery) -> list[Condition]:
         wanted = {ERROR_KINDS.index(kind) for kind in query.error_kinds}
         conditions.append(("error_kind", _in(index.error_kinds, wanted)))
     conditions += [("", _metric_condition(index, each)) for each in query.metrics]
+    # The first name of each of these columns is that of samples without one.
+    columns = {"group": index.groups, "tag": index.tags, "error_kind": index.error_kinds}
+    conditions += [(name, _in(column, {0})) for name, column in columns.items() if name in query.missing]
     return conditions
 
 
@@ -160,6 +166,8 @@ def _detail_conditions(details: SampleDetails, query: SampleQuery) -> list[Condi
     conditions: list[Condition] = []
     if query.errors:
         conditions.append((ERROR, _has_value(details.error, query.errors)))
+    if ERROR in query.missing:
+        conditions.append((ERROR, _has_value(details.error, ("",))))
     for key, values in query.metadata.items():
         conditions.append((METADATA + key, _has_value(details.metadata.get(key), values)))
     return conditions

@@ -14,7 +14,7 @@ MAX_VALUES = 30
 
 
 class FacetLine(Struct, kw_only=True, frozen=True):
-    """The values of a parameter with their numbers of rows and the URLs that select them."""
+    """The values of a parameter with their numbers of rows and the URLs that select them; an empty one for a value that no URL selects."""
 
     name: str
     distinct: int
@@ -24,7 +24,11 @@ class FacetLine(Struct, kw_only=True, frozen=True):
 def facet_line(query: PageQuery, name: str, facet: JobFacet | Facet) -> FacetLine:
     """The values of a facet, with the URLs of the page that they select."""
     values = [
-        (each.value, each.count, query.url(**{name: each.value, "offset": None, "after": None}))
+        (
+            each.value,
+            each.count,
+            query.url(**{name: each.value, "offset": None, "after": None}) if each.value else "",
+        )
         for each in facet.values[:MAX_VALUES]
     ]
     return FacetLine(name=name, distinct=facet.distinct, values=values)

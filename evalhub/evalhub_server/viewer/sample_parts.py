@@ -48,7 +48,9 @@ def parts_of(
     details: SampleDetails,
 ) -> Parts:
     def filters(value: str) -> dict[str, list[str]]:
-        return {"metadata": [f"{by}:{value}"]} if by else {"group": [value]}
+        if by:
+            return {"metadata": [f"{by}:{value}"]}
+        return {"group": [value]} if value else {"missing": ["group"]}
 
     grouped = any(index.groups)
     keys = [key for key, column in details.metadata.items() if len(column.values) > 2]
@@ -58,7 +60,7 @@ def parts_of(
             PartScore(
                 each,
                 numbers.sample_counts(each.summary),
-                pages.samples(filters(each.group)) if by or each.group else "",
+                pages.samples(filters(each.group)),
             )
             for each in scores
         ],

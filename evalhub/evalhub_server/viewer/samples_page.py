@@ -23,7 +23,7 @@ from evalhub_server.errors import ApiError
 from evalhub_server.models.sample import OUTCOMES, Facet, Outcome, SampleSet
 from evalhub_server.viewer import numbers
 from evalhub_server.viewer.charts.outcomes import outcome_bar
-from evalhub_server.viewer.facet_menu import FacetLine, facet_line
+from evalhub_server.viewer.facet_menu import MAX_VALUES, FacetLine
 from evalhub_server.viewer.page import Page, PageState, Table, format_of, page_response
 from evalhub_server.viewer.page_query import COMMON, PageQuery, with_query
 from evalhub_server.viewer.sample_columns import (
@@ -186,7 +186,7 @@ def _page(
 
 def _is_choice(query: PageQuery, facet: Facet) -> bool:
     """Whether a facet has more than one value, or is filtered by."""
-    if query.given(facet.name):
+    if query.given(facet.name) or facet.name in query.texts("missing"):
         return True
     # A key that few samples have, always with the same value, is no choice.
     fewest = 2 if facet.name.startswith(METADATA) else 1
@@ -194,22 +194,27 @@ def _is_choice(query: PageQuery, facet: Facet) -> bool:
 
 
 def _facet_line(query: PageQuery, facet: Facet) -> FacetLine:
-    """The values of a facet. A value of metadata replaces the chosen one of the same key."""
-    if not facet.name.startswith(METADATA):
-        return facet_line(query, facet.name, facet)
-    key = facet.name.removeprefix(METADATA)
+    """The values of a facet, "without one" among them. A value replaces the chosen one."""
     given = {name: texts for name, texts in query.given_values.items() if name not in (*COMMON, "after")}
-    others = [text for text in query.texts("metadata") if not text.startswith(f"{key}:")]
+    if facet.name.startswith(METADATA):
+        key = facet.name.removeprefix(METADATA)
+        others = [text for text in query.texts("metadata") if not text.startswith(f"{key}:")]
+
+        def chosen(value: str) -> dict[str, list[str]]:
+            return {"metadata": [*others, f"{key}:{value}"]}
+    else:
+        key = facet.name
+        others = [name for name in query.texts("missing") if name != key]
+
+        def chosen(value: str) -> dict[str, list[str]]:
+            return {key: [value], "missing": others} if value else {key: [], "missing": [*others, key]}
+
     return FacetLine(
         name=visible(key, MAX_KEY_CHARACTERS),
         distinct=facet.distinct,
         values=[
-            (
-                each.value,
-                each.count,
-                with_query(query.path, {**given, "metadata": [*others, f"{key}:{each.value}"]}),
-            )
-            for each in facet.values[:30]
+            (each.value, each.count, with_query(query.path, {**given, **chosen(each.value)}))
+            for each in facet.values[:MAX_VALUES]
         ],
     )
 
@@ -231,6 +236,7 @@ def _title(query: PageQuery, source: Source) -> str:
     ]
     words += [text.replace(":", " = ", 1) for text in query.texts("metadata")]
     words += [text.replace(":", " ") for text in query.texts("metric")]
+    words += [f"no {name.replace('_', ' ')}" for name in query.texts("missing")]
     words += [f"“{query.text('q')}”"] if query.text("q") else []
     parts = ["Samples", source.planned.id, source.job.model_name, " and ".join(words)]
     return " · ".join(part for part in parts if part)

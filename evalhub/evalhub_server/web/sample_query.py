@@ -16,6 +16,7 @@ from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_query import (
     COMPARISONS,
     FACETS,
+    MISSABLE,
     SORTS,
     Comparison,
     MetricFilter,
@@ -66,6 +67,11 @@ FILTERS = (
         "Condition on a metric or `latency_s`: `name:op:value` with the operators `eq`, `ne`, `lt`, `le`, `gt` and `ge`, or "
         "`name:has` and `name:missing`.",
     ),
+    _values(
+        "missing",
+        "Samples without a value: `group`, `tag`, `error_kind` or `error`. With several, samples without any of them.",
+        "|".join(MISSABLE),
+    ),
     Parameter(
         name="sort",
         description="Sort key: `position` (in the file), `sample_id`, `epoch`, `outcome`, `group`, `latency_s` or the name of a "
@@ -115,7 +121,12 @@ class PageQuery(Struct, kw_only=True, frozen=True):
 
 async def details_for(query: Query, samples: SampleFile, facets: Collection[str] = ()) -> SampleDetails:
     """The columns that are not in the index, if the filters or the facets need them."""
-    if query.texts("error") or query.texts("metadata") or not _NEED_DETAILS.isdisjoint(facets):
+    if (
+        query.texts("error")
+        or "error" in query.texts("missing")
+        or query.texts("metadata")
+        or not _NEED_DETAILS.isdisjoint(facets)
+    ):
         return await asyncio.to_thread(lambda: samples.details)
     return SampleDetails()
 
@@ -130,6 +141,8 @@ def sample_query(query: Query, index: SampleIndex, details: SampleDetails) -> Sa
         _one_of("outcome", outcome, OUTCOMES)
     for kind in query.texts("error_kind"):
         _one_of("error_kind", kind, ERROR_KINDS)
+    for name in query.texts("missing"):
+        _one_of("missing", name, MISSABLE)
     text = searched_text(query)
     sort = query.text("sort") or "position"
     key = sort.removeprefix("-")
@@ -144,6 +157,7 @@ def sample_query(query: Query, index: SampleIndex, details: SampleDetails) -> Sa
         errors=query.texts("error"),
         metadata=_metadata_filters(query.texts("metadata"), details),
         metrics=tuple(_metric_filter(value, index) for value in query.texts("metric")),
+        missing=query.texts("missing"),
         text=text,
         sort=key,
         descending=sort.startswith("-"),
