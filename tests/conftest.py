@@ -31,6 +31,13 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
         signal.signal(number, handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Repeat a test that failed once in CI, and list it as rerun: with 9,000 tests, one that was starved would refuse any change."""
+    if os.environ.get("CI"):
+        config.option.reruns = 1
+        config.option.reruns_delay = 2
+
+
 def pytest_sessionfinish() -> None:
     """Save what a worker measured: xdist kills one that takes more than ten seconds to exit."""
     if "coverage" in sys.modules and (measuring := sys.modules["coverage"].Coverage.current()) is not None:
