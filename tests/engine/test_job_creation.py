@@ -84,6 +84,7 @@ class World:
 async def a_world(storage: MemoryStorage) -> AsyncGenerator[World]:
     await storage.add_resource(a_provider(id="provider-a", owner="system"))
     world = World(storage)
+    await world.supervisor.start()
     try:
         yield world
     finally:

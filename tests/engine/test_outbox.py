@@ -412,3 +412,16 @@ async def test_a_retry_sends_failed_exports_again_and_ends_a_pause():
     done = await world.settled(job)
     assert [entry.state for entry in done.progress.outbox] == ["succeeded", "succeeded"]
     await world.close()
+
+
+async def test_an_outbox_that_is_closed_sends_what_became_pending_at_its_next_start(world: World):
+    box = Box()
+    await world.start(box)
+    assert world.outbox is not None
+    await world.outbox.close()
+    job = await world.ended()
+    assert world.outbox.pending == {}
+    assert box.sent == []
+    await world.outbox.start()
+    await world.settled(job)
+    assert len(box.sent) == 1

@@ -566,3 +566,46 @@ async def test_the_next_attempt_is_queued_and_launched():
             await asyncio.sleep(0)
     assert world.runtime.launched == [0, 0]
     await world.supervisor.close()
+
+
+async def test_an_abandoned_workload_runs_on_and_is_adopted_at_the_next_start(world: World):
+    job = await world.submit(2)
+    await world.until(job, handled)
+    await world.supervisor.abandon()
+    assert not world.supervisor.active
+    world.runtime.end(1, Exit(code=0))
+    await world.report(job, 0, "completed")
+    assert world.supervisor.running == 0
+    assert world.runtime.stopped == []
+    await world.supervisor.start()
+    assert world.supervisor.running == 2
+    world.runtime.end(0, Exit(code=0))
+    done = await world.until(job, settled)
+    assert [benchmark.state for benchmark in done.benchmarks] == [State.COMPLETED, State.FAILED]
+    assert world.runtime.launched == [0, 1], "nothing was launched again"
+
+
+async def test_a_job_is_launched_once_however_often_it_is_announced(world: World):
+    job = await world.submit()
+    await world.until(job, handled)
+    world.supervisor.submit(job)
+    assert world.supervisor.waiting == 0
+
+
+async def test_a_stored_cancellation_stops_the_workloads_and_empties_the_queue():
+    world = World(HandRuntime(total=1))
+    await world.storage.open()
+    await world.supervisor.start()
+    job = await world.submit(2)
+    await world.until(job, lambda job: job.benchmarks[0].handle)
+    assert world.supervisor.waiting == 1
+    await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    await world.until(job, settled)
+    assert (world.supervisor.waiting, world.runtime.launched, world.runtime.stopped) == (0, [0], [0])
+    await world.supervisor.close()
+
+
+async def test_a_supervisor_that_is_not_started_queues_nothing(world: World):
+    await world.supervisor.close()
+    await world.submit()
+    assert world.supervisor.waiting + world.supervisor.running == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from evalhub_server.cli.leader_parts import LeaderParts
 from evalhub_server.cli.sample_folder import Samples
 from evalhub_server.engine.baselines import BaselineService
 from evalhub_server.engine.comparisons import ComparisonService
@@ -44,3 +45,4 @@ class EngineParts(NamedTuple):
     baselines: BaselineService
     credentials: Credentials | None
     stored: StoredBytes
+    leader: LeaderParts

@@ -10,10 +10,10 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
 from evalhub_common.private_paths import UnsafePath, check_directory, make_private, safe_path
-from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.retention import Baselines, Retention
 from evalhub_server.engine.sample_backend import SampleBackend
 from evalhub_server.engine.sample_bucket import SampleBucket
 from evalhub_server.engine.sample_folder import SampleFolder
@@ -23,6 +23,11 @@ from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.errors import SampleStoreUnavailable, SettingsError, StartupError
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import Settings, connection_of
+
+log = structlog.get_logger()
+
+ABANDONED_S = 3600.0
+"""Age from which a temporary file in a folder of several servers counts as left by one that died."""
 
 
 class Samples(NamedTuple):
@@ -34,9 +39,11 @@ class Samples(NamedTuple):
 
 
 async def open_samples(
-    stack: AsyncExitStack, settings: Settings, store: JobStore, runtime: Runtime
+    stack: AsyncExitStack, settings: Settings, store: JobStore, runtime: Runtime, *, shared: bool = False
 ) -> Samples:
-    """Open the folder or the bucket, and continue what an earlier server left. ``stack`` closes it.
+    """Open the folder or the bucket, and remove incomplete files of an earlier server. ``stack`` closes it.
+
+    ``shared``: other servers may be writing to it.
 
     Raises:
         StartupError: the folder cannot be used, or other users can write to it; or the bucket cannot be used.
@@ -54,7 +61,8 @@ async def open_samples(
     files = SampleStore(backend, settings.samples, not_kept)
     collector = SampleCollector(store, runtime, files)
     stack.push_async_callback(collector.close)
-    await collector.start()
+    if removed := await files.open(ABANDONED_S if shared else 0):
+        log.info("Removed incomplete sample files", files=removed)
     return Samples(collector, files, SampleUploads(store, files))
 
 
@@ -85,20 +93,6 @@ def check_bucket(bucket: SampleBucket) -> None:
         bucket.check()
     except SampleStoreUnavailable as error:
         raise StartupError(f"samples.url: {error}.") from None
-
-
-def start_retention(
-    stack: AsyncExitStack,
-    settings: Settings,
-    store: JobStore,
-    runtime: Runtime,
-    files: SampleStore,
-    baselines: Baselines,
-) -> None:
-    """Start to delete what the retention policy does not keep. ``stack`` stops it."""
-    retention = Retention(store, runtime, files, settings.retention.policy, utc_now, baselines)
-    retention.start()
-    stack.push_async_callback(retention.close)
 
 
 def check_folder(folder: Path, *, shared: bool, create: bool = False) -> None:

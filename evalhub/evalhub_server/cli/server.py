@@ -16,11 +16,11 @@ from litestar.types import OnAppInitHandler
 from msgspec.structs import replace
 
 from evalhub_server import __version__
-from evalhub_server.cli.background import start_file_watcher, start_observers
 from evalhub_server.cli.data_dir import prepare_data_dir
+from evalhub_server.cli.leader_parts import LeaderParts, file_watcher, observer_dispatcher
 from evalhub_server.cli.listeners import MetricsListener, http_server, listen
 from evalhub_server.cli.parts import EngineParts, SelectedPlugins
-from evalhub_server.cli.sample_folder import open_samples, start_retention
+from evalhub_server.cli.sample_folder import open_samples
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
@@ -48,6 +48,7 @@ from evalhub_server.engine.previous_samples import PreviousSamples
 from evalhub_server.engine.readiness import ComponentChecks, ServerState
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
+from evalhub_server.engine.retention import Retention
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.storage_watch import StorageWatch
 from evalhub_server.engine.stored_bytes import StoredBytes
@@ -99,7 +100,7 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
         self._http: HttpServer | None = None
         self._feed: ChangeFeed | None = None
-        self._supervisor: Supervisor | None = None
+        self._leader: LeaderParts | None = None
         self._socket: socket.socket | None = None
         self._lost: StorageLost | None = None
         self._pages: Pages | None = None
@@ -138,8 +139,8 @@ class Server:
         self.state.set_stopping()
         if self._feed is not None:
             self._feed.close()
-        if self._supervisor is not None:
-            self._supervisor.begin_close()
+        if self._leader is not None:
+            self._leader.begin_close()
         if self._http is not None:
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
@@ -198,8 +199,8 @@ class Server:
         watch = StorageWatch(selected.storage, self._storage_lost)
         watch.start()
         self._stack.push_async_callback(watch.close)
-        await engine.supervisor.start()
-        await engine.outbox.start()
+        await engine.leader.open()
+        self._stack.push_async_callback(engine.leader.close)
         metrics_port = self._listen_for_metrics(metrics, engine.credentials)
         telemetry.push_metrics(metrics)
         log.info(
@@ -260,10 +261,10 @@ class Server:
         targets = ExportTargets(trackers, selected.exporters, self._plugins.names(Exporter))
         store = JobStore(selected.storage, targets.pending_exports)
         self._feed = store.feed
-        start_observers(self._stack, self._plugins, store, runtime)
+        observers = observer_dispatcher(self._plugins, runtime)
+        store.listen(observers.publish)
         telemetry.observe(store, runtime)
         outbox = Outbox(store, targets, settings.finalizer, random.random, settings.secrets.redact)
-        self._stack.push_async_callback(outbox.close)
         credentials = credentials_of(settings)
         callback_path = credentials.callback_path if credentials else None
         # The address of the collector may not be reachable from pods.
@@ -271,9 +272,7 @@ class Server:
         runs = RunBuilder(
             self.url, runtime.provider_key, trackers, callback_path, collector, telemetry.environment_of
         )
-        self._supervisor = supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
-        self._stack.push_async_callback(supervisor.close)
-        self._stack.push_async_callback(store.close)
+        supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
         resource_store = ResourceStore(selected.storage)
         resources = ResourceService(
             resource_store,
@@ -283,7 +282,6 @@ class Server:
             commands_allowed=commands_allowed(settings),
             runtime=runtime if settings.local else None,
         )
-        await start_file_watcher(self._stack, settings, resource_store)
         requests = self._plugins.export_requests(exporter_names(settings))
         samples = await open_samples(self._stack, settings, store, runtime)
         runs.previous_samples = PreviousSamples(store, samples.files)
@@ -293,7 +291,9 @@ class Server:
             store, supervisor, runtime, resources, trackers, utc_now, _new_id, exports, collector, limit
         )
         named = partial(baseline_jobs, selected.storage)
-        start_retention(self._stack, settings, store, runtime, samples.files, named)
+        retention = Retention(store, runtime, samples.files, settings.retention.policy, utc_now, named)
+        watcher = file_watcher(settings, resource_store)
+        self._leader = LeaderParts(store, supervisor, outbox, collector, retention, watcher, observers)
         comparisons = ComparisonService(jobs, samples.files)
         self._stack.push_async_callback(comparisons.close)
         baselines = BaselineService(selected.storage, jobs, utc_now)
@@ -312,6 +312,7 @@ class Server:
             baselines=baselines,
             credentials=credentials,
             stored=stored,
+            leader=self._leader,
         )
 
     def _metrics(self, engine: EngineParts, selected: SelectedPlugins, port: int) -> Metrics:

@@ -25,6 +25,7 @@ class ObserverDispatcher:
 
     ``observers`` are (name, function) pairs; the function is called with ``change=`` and may be a coroutine function,
     which has ``timeout_s`` for each change. Errors and delays of one observer affect neither jobs nor other observers.
+    Changes are delivered from :meth:`start` to :meth:`close`; it can be started again.
     """
 
     def __init__(
@@ -57,10 +58,13 @@ class _ObserverQueue:
         self._dropped = 0
 
     def start(self) -> None:
+        self._changes = asyncio.Queue(BACKLOG)
         self._task = asyncio.create_task(self._deliver(), name=f"observer-{self._name}")
 
     def put(self, change: JobChanged) -> None:
         """Queue a change; drop and log it if the queue is full."""
+        if self._task is None:
+            return
         try:
             self._changes.put_nowait(change)
         except asyncio.QueueFull:

@@ -118,7 +118,7 @@ class DeliveryTask:
 
 
 class Outbox:
-    """Delivers from :meth:`start` to :meth:`close`. Pending exports are part of the job records; this holds the tasks.
+    """Delivers from :meth:`start` to :meth:`close`; it can be started again. Pending exports are part of the job records; this holds the tasks.
 
     Each target has its own limit of ``max_parallel`` attempts, so one that is down does not delay another.
     ``chance`` returns numbers between 0 and 1 for the jitter.
@@ -144,7 +144,7 @@ class Outbox:
             lambda: asyncio.Semaphore(settings.max_parallel)
         )
         self._listeners: list[AttemptListener] = []
-        self._closing = False
+        self._active = False
         store.listen(self._on_change)
 
     def listen(self, listener: AttemptListener) -> None:
@@ -161,6 +161,7 @@ class Outbox:
 
     async def start(self) -> None:
         """Resume the exports that an earlier server left pending."""
+        self._active = True
         counts: Counter[tuple[ExportKind, str]] = Counter()
         for job in await self._store.open():
             entries = job.progress.outbox
@@ -177,13 +178,13 @@ class Outbox:
                     count=count,
                 )
 
-    async def close(self) -> None:
-        """Wait briefly for attempts under way, then cancel. With a durable store the next server continues."""
-        self._closing = True
+    async def close(self, drain_s: float = DRAIN_S) -> None:
+        """Wait up to ``drain_s`` for attempts under way, then cancel. With a durable store the next server continues."""
+        self._active = False
         tasks = list(self._deliveries.values())
         under_way = [each.task for each in tasks if each.stage in ("trying", "storing")]
-        if under_way:
-            await asyncio.wait(under_way, timeout=DRAIN_S)
+        if under_way and drain_s:
+            await asyncio.wait(under_way, timeout=drain_s)
         for each in tasks:
             each.task.cancel()
         await asyncio.gather(*(each.task for each in tasks), return_exceptions=True)
@@ -197,7 +198,7 @@ class Outbox:
         job = change.after or change.before
         before = change.before.progress.outbox if change.before else ()
         after = change.after.progress.outbox if change.after else ()
-        if job is not None and before is not after:
+        if self._active and job is not None and before is not after:
             self._update_tasks(job.id, before, after)
 
     def _update_tasks(
@@ -208,7 +209,7 @@ class Outbox:
         for delivery in dict.fromkeys(Delivery(job_id, e.kind, e.name) for e in (*before, *after)):
             running = self._deliveries.get(delivery)
             if running is None:
-                if delivery in pending and not self._closing:
+                if delivery in pending:
                     self._start(delivery)
             elif delivery in pending:
                 running.job_changed = True

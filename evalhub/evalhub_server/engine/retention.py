@@ -49,7 +49,7 @@ async def no_baselines() -> Collection[str]:
 
 
 class Retention:
-    """Applies a policy to the jobs of a store. ``start`` repeats that in the background."""
+    """Applies a policy to the jobs of a store, in the background from :meth:`start` to :meth:`close`; it can be started again."""
 
     def __init__(
         self,
@@ -80,6 +80,7 @@ class Retention:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+            self._task = None
 
     async def _run(self) -> None:
         await asyncio.sleep(self._first_pause_s)

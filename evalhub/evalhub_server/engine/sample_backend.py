@@ -70,8 +70,8 @@ class SampleBackend(ABC):
     :class:`~evalhub_server.errors.SampleStoreUnavailable` if the place is temporarily unavailable.
     """
 
-    def open(self) -> int:
-        """Remove incomplete files that an earlier server left; returns their number."""
+    def open(self, min_age_s: float = 0) -> int:
+        """Remove incomplete files that an earlier server left, of at least that age; returns their number."""
         return 0
 
     @abstractmethod

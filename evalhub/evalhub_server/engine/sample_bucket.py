@@ -64,8 +64,8 @@ class SampleBucket(SampleBackend):
         self._files = sample_file_cache()
         self._kept: SizeCache[tuple[str, int], bytes] = SizeCache(KEPT_BYTES)
 
-    def open(self) -> int:
-        return remove_parts(self._local)
+    def open(self, min_age_s: float = 0) -> int:
+        return remove_parts(self._local, min_age_s)
 
     def check(self) -> None:
         """Whether objects can be written, read, listed and deleted; raises :class:`SampleStoreUnavailable`."""

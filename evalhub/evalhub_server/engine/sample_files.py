@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -105,9 +106,14 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def remove_parts(root: Path) -> int:
-    """Remove temporary files that a server left when it died; returns their number."""
-    parts = [path for path in root.glob(f"**/{_PART}*") if path.is_file()]
+def remove_parts(root: Path, min_age_s: float = 0) -> int:
+    """Remove temporary files that a server left when it died, last written ``min_age_s`` ago; returns their number."""
+    until = time.time() - min_age_s
+    parts = [
+        path
+        for path in root.glob(f"**/{_PART}*")
+        if path.is_file() and (not min_age_s or path.stat().st_mtime <= until)
+    ]
     for path in parts:
         path.unlink(missing_ok=True)
     return len(parts)

@@ -52,8 +52,8 @@ class SampleFolder(SampleBackend):
         """The directory of a benchmark."""
         return self.root / job_part(files.job_id) / str(files.index)
 
-    def open(self) -> int:
-        return remove_parts(self.root)
+    def open(self, min_age_s: float = 0) -> int:
+        return remove_parts(self.root, min_age_s)
 
     def part_file(self, files: BenchmarkFiles) -> AbstractContextManager[PartFile]:
         return part_file(self.directory(files))

@@ -36,9 +36,9 @@ class SampleStore:
         self._closing = False
         self._slots = asyncio.Semaphore(MAX_PARALLEL)
 
-    async def open(self) -> int:
-        """Remove incomplete files that an earlier server left; returns their number."""
-        return 0 if self._backend is None else await asyncio.to_thread(self._backend.open)
+    async def open(self, min_age_s: float = 0) -> int:
+        """Remove incomplete files that an earlier server left, of at least that age; returns their number."""
+        return 0 if self._backend is None else await asyncio.to_thread(self._backend.open, min_age_s)
 
     async def close(self) -> None:
         """Stop what is being written."""

@@ -31,7 +31,10 @@ RETRY = Backoff(first_s=0.2, max_s=30.0)
 
 
 class SampleCollector:
-    """Collects the samples of ended workloads. Call :meth:`start` first, :meth:`close` last."""
+    """Collects the samples of ended workloads from :meth:`start` to :meth:`stop`; it can be started again.
+
+    Call :meth:`close` last.
+    """
 
     def __init__(self, store: JobStore, runtime: Runtime, files: SampleStore) -> None:
         self._store = store
@@ -40,22 +43,25 @@ class SampleCollector:
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._uploads: dict[tuple[str, int], asyncio.Event] = {}
         """Set when the samples that a task waits for were uploaded."""
-        self._closing = False
+        self._active = False
         store.listen(self._on_change)
 
     async def start(self) -> None:
-        """Continue what an earlier server left: remove incomplete files, and collect samples that are pending."""
-        if removed := await self._files.open():
-            log.info("Removed incomplete sample files", files=removed)
+        """Collect the samples that an earlier server left pending."""
+        self._active = True
         for job in await self._store.open():
             self._collect_pending(job, job.benchmarks)
 
-    async def close(self) -> None:
-        """Stop; what is pending is collected by the next server."""
-        self._closing = True
+    async def stop(self) -> None:
+        """Stop to collect; what is pending is collected by the next server, or after the next start."""
+        self._active = False
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop to collect, and stop what is being written."""
+        await self.stop()
         await self._files.close()
 
     async def settled(self, job_id: str, timeout_s: float) -> None:
@@ -66,15 +72,22 @@ class SampleCollector:
 
     async def remove(self, job_id: str) -> None:
         """Remove all files of a job and stop what is being written for it. Raises :class:`OSError`."""
+        await asyncio.gather(*self._cancelled(job_id), return_exceptions=True)
+        await self._files.remove(job_id)
+
+    def _cancelled(self, job_id: str) -> list[asyncio.Task[None]]:
         tasks = [task for (each, _), task in self._tasks.items() if each == job_id]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._files.remove(job_id)
+        return tasks
 
     def _on_change(self, change: JobChanged) -> None:
         before, after = change.before, change.after
+        if not self._active:
+            return
         if after is None:
+            if before is not None:
+                self._cancelled(before.id)  # another server may have deleted it
             return
         changed = after.benchmarks if before is None else [new for _, new in change.benchmarks]
         self._collect_pending(after, changed)
@@ -86,7 +99,7 @@ class SampleCollector:
     def _collect_pending(self, job: JobRecord, benchmarks: Iterable[BenchmarkRecord]) -> None:
         for benchmark in benchmarks:
             key = job.id, benchmark.index
-            if self._closing or key in self._tasks or not is_collectable(benchmark):
+            if key in self._tasks or not is_collectable(benchmark):
                 continue
             task = asyncio.create_task(
                 self._collect(job, benchmark), name=f"samples-{job.id}-{benchmark.index}", context=Context()

@@ -39,9 +39,9 @@ FAILING_S = 3.0
 
 
 class Supervisor:
-    """Launches benchmarks in queue order and watches them. Call :meth:`start` first, :meth:`close` last.
+    """Launches benchmarks in queue order and watches them, from :meth:`start` to :meth:`close`; it can be started again.
 
-    Invariant: a benchmark that is not terminal is in the queue, has a task, or waits for its runtime to be selected.
+    Created and cancelled jobs come from the changes that the store announces. Invariant while it is active: a benchmark that is not terminal is in the queue, has a task, or waits for its runtime to be selected.
     """
 
     def __init__(
@@ -55,8 +55,14 @@ class Supervisor:
         self._queue = LaunchQueue(runtime.limits)
         self._workloads: dict[str, dict[int, Workload]] = defaultdict(dict)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._active = False
         self._closing = False
         store.listen(self._on_change)
+
+    @property
+    def active(self) -> bool:
+        """Whether it supervises: it is started and not closed."""
+        return self._active
 
     @property
     def waiting(self) -> int:
@@ -84,12 +90,16 @@ class Supervisor:
 
     async def start(self) -> None:
         """Resume the open jobs of an earlier server: watch workloads that may run, queue benchmarks without one."""
+        self._active, self._closing = True, False
+        self._queue = LaunchQueue(self._runtime.limits)
         jobs = [job for job in await self._store.open() if job.unfinished]
         for job in jobs:
             for benchmark in job.benchmarks:
                 await self._note_runtime(job, benchmark)
                 if benchmark.has_workload and benchmark.is_foreign(self._runtime.name):
                     continue  # waits until its runtime is selected again
+                if self._is_owned(job.id, benchmark.index):
+                    continue  # since a change that was announced meanwhile
                 if benchmark.has_workload:
                     slot = self._slot(job, benchmark.index)
                     if not _has_reported(job, benchmark):
@@ -125,19 +135,23 @@ class Supervisor:
             log.warning("Notice not stored", job_id=job.id, benchmark_index=benchmark.index, error=str(error))
 
     def submit(self, job: JobRecord) -> None:
-        """Queue every benchmark of a new job."""
+        """Queue every benchmark of a new job that has no workload yet."""
+        if not self._active:
+            return
         for benchmark in job.benchmarks:
-            self._queue.put(self._slot(job, benchmark.index))
+            if not self._is_owned(job.id, benchmark.index):
+                self._queue.put(self._slot(job, benchmark.index))
         self._dispatch()
+
+    def _is_owned(self, job_id: str, index: int) -> bool:
+        return job_id in self._workloads and index in self._workloads[job_id]
 
     async def stop_job(self, job: JobRecord) -> Failures:
         """Stop the workloads of a job. Returns those that may still run after the timeout; stopping goes on.
 
         The job must be terminal already, so that nothing starts again.
         """
-        for benchmark in job.benchmarks:
-            self._queue.discard(self._slot(job, benchmark.index))
-        stops = {workload.stop(): workload for workload in self._workloads.get(job.id, {}).values()}
+        stops = self._begin_stop(job)
         late = set(stops)
         until = time.monotonic() + self._settings.stop_grace + STOP_TIMEOUT_S
         while late and (left_s := until - time.monotonic()) > 0:
@@ -147,6 +161,12 @@ class Supervisor:
         return [
             workload.runtime_error for task, workload in stops.items() if task in late or workload.given_up
         ]
+
+    def _begin_stop(self, job: JobRecord) -> dict[asyncio.Task[None], Workload]:
+        """Stop a job's workloads, and launch none of its benchmarks; returns the workloads by the task that ends with each."""
+        for benchmark in job.benchmarks:
+            self._queue.discard(self._slot(job, benchmark.index))
+        return {workload.stop(): workload for workload in self._workloads.get(job.id, {}).values()}
 
     def launched_job(self, job_id: str) -> JobRecord | None:
         """A job with workloads as of a launch, without reading the storage; None if it has no workloads here."""
@@ -186,6 +206,12 @@ class Supervisor:
             await asyncio.wait(stops, timeout=SHUTDOWN_STOP_S)
             if late := [workload for workload in ending if not workload.gone.is_set()]:
                 log.error("Workloads not stopped at shutdown", count=len(late))
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Stop to supervise at once, without an effect on workloads: another server supervises them."""
+        self.begin_close()
+        self._active = False
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -235,8 +261,14 @@ class Supervisor:
 
     def _on_change(self, change: JobChanged) -> None:
         job = change.after
-        workloads = self._workloads.get(job.id) if job is not None else None
-        if job is None or workloads is None:
+        if not self._active or job is None:
+            return
+        if change.before is None and not job.state.terminal:
+            self.submit(job)
+        if job.progress.cancelled and change.before is not None and not change.before.progress.cancelled:
+            self._begin_stop(job)
+        workloads = self._workloads.get(job.id)
+        if workloads is None:
             return
         released = False
         for _, benchmark in change.benchmarks:

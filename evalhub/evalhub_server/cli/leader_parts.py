@@ -1,0 +1,97 @@
+"""The parts of a server that supervise jobs, opened and closed as a unit."""
+
+from __future__ import annotations
+
+from evalhub_server.engine.catalog import Catalog
+from evalhub_server.engine.clock import utc_now
+from evalhub_server.engine.file_watcher import FileWatcher
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.observers import ObserverDispatcher
+from evalhub_server.engine.outbox import Outbox
+from evalhub_server.engine.resource_store import ResourceStore
+from evalhub_server.engine.retention import Retention
+from evalhub_server.engine.samples import SampleCollector
+from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.runtime import Runtime
+from evalhub_server.settings import Settings
+
+
+class LeaderParts:
+    """What must run once for all jobs of a database. It can be opened again after :meth:`close` or :meth:`abandon`.
+
+    ``store`` is the one that the parts write to.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        supervisor: Supervisor,
+        outbox: Outbox,
+        collector: SampleCollector,
+        retention: Retention,
+        file_watcher: FileWatcher,
+        observers: ObserverDispatcher,
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._outbox = outbox
+        self._collector = collector
+        self._retention = retention
+        self._file_watcher = file_watcher
+        self._observers = observers
+
+    async def open(self) -> None:
+        """Load the catalogue and continue what an earlier server left. If that fails, everything is closed again.
+
+        Raises:
+            StartupError, StorageError: the catalogue or the open jobs cannot be read.
+        """
+        try:
+            self._observers.start()
+            await self._file_watcher.load()
+            self._file_watcher.start()
+            await self._collector.start()
+            await self._supervisor.start()
+            await self._outbox.start()
+            self._retention.start()
+        except BaseException:
+            await self.abandon()
+            raise
+
+    def begin_close(self) -> None:
+        """Launch nothing more."""
+        self._supervisor.begin_close()
+
+    async def close(self) -> None:
+        """Complete what is under way, for a limited time, and stop."""
+        await self._retention.close()
+        await self._file_watcher.close()
+        await self._collector.stop()
+        await self._store.close()
+        await self._supervisor.close()
+        await self._outbox.close()
+        await self._observers.close()
+
+    async def abandon(self) -> None:
+        """Stop at once, without an effect on workloads and exports: another server continues with them."""
+        await self._supervisor.abandon()
+        await self._outbox.close(drain_s=0)
+        await self._retention.close()
+        await self._file_watcher.close()
+        await self._collector.stop()
+        await self._observers.close(drain_s=0)
+
+
+def observer_dispatcher(plugins: Plugins, runtime: Runtime) -> ObserverDispatcher:
+    """Delivery of the changes of jobs to the observers of plugins and to the runtime's."""
+    observers = plugins.observers()
+    if runtime.observe is not None:
+        observers = [*observers, (f"{runtime.name} runtime", runtime.observe)]
+    return ObserverDispatcher(observers)
+
+
+def file_watcher(settings: Settings, resources: ResourceStore) -> FileWatcher:
+    """The watcher of the files with providers and collections."""
+    catalog = Catalog(lambda: settings.providers_dirs, lambda: settings.collections_dirs)
+    return FileWatcher(catalog, resources, utc_now)
