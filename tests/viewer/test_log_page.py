@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -15,6 +16,11 @@ from harness.viewer_data import ViewerServer
 from harness.waiting import wait_until
 
 COUNT = 1200
+LONG = 300_000
+LONG_LOG = (
+    'import sys, time; sys.stdout.reconfigure(encoding="utf-8"); '
+    f'print("one", chr(233) * {LONG}, "three", "no end", sep=chr(10), end="", flush=True); time.sleep(600)'
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, output: Path) -> Iterator[R
     config = Config(tmp_path_factory.mktemp("log-page") / "config")
     config.provider(f"exec tail -n +1 -f '{output}'", "b")
     config.provider("exec sleep 600", "c", provider_id="quiet")
+    config.provider(f"exec '{sys.executable}' -c '{LONG_LOG}'", "d", provider_id="long")
     with RunningServer(config.folder) as running:
         yield running
 
@@ -53,7 +60,7 @@ def lines(page: str) -> list[tuple[int, str]]:
 
 
 def link(page: str, text: str) -> str:
-    (found,) = re.findall(rf'<a href="([^"]+)"[^>]*>{text}</a>', page)
+    (found,) = re.findall(rf'<a [^>]*?href="([^"]+)"[^>]*>{text}</a>', page)
     return html.unescape(found)
 
 
@@ -163,3 +170,41 @@ def test_malformed_parameters_are_refused(viewer: ViewerServer, query: dict[str,
 def test_an_unknown_benchmark_is_a_404_page(viewer: ViewerServer):
     assert viewer.call("GET", f"/ui/jobs/{viewer.jobs.queued}/b/99/logs").status == 404
     assert viewer.call("GET", "/ui/jobs/none/b/0/logs").status == 404
+
+
+@pytest.fixture(scope="module")
+def long_path(server: RunningServer) -> str:
+    """The page of a log with a line of 300,000 characters of two bytes, and an unfinished one at the end."""
+    path = f"/ui/jobs/{server.submit('d', provider='long')}/b/0/logs"
+    wait_until(lambda: "no end" in server.get(path), "the whole log")
+    return path
+
+
+def test_a_long_log_is_read_in_parts_by_links(server: RunningServer, long_path: str):
+    page = server.get(long_path)
+    assert "more characters" not in page
+    part = server.get(link(page, "whole line, 586 KiB"))
+    texts: list[str] = []
+    for _ in range(10):
+        texts += [text.removesuffix("\n") for number, text in lines(part) if number == 2]
+        following = re.findall(r'<a rel="next" href="([^"]+)">↓ next 256 KiB</a>', part)
+        if not following:
+            break
+        part = server.get(html.unescape(following[0]))
+    assert len(texts) > 1
+    assert "".join(texts) == "é" * LONG
+    assert lines(part)[-2:] == [(3, "three"), (4, "no end")]
+    assert "end of the log" in part
+    assert link(part, "last lines") == long_path
+    around = link(server.get(f"{long_path}?at=4&next=2"), "↑ lines around this one")
+    assert lines(server.get(around))[0] == (1, "one")
+    searched = server.get(f"{long_path}?q=%C3%A9")
+    assert link(searched, "whole line, 586 KiB") == f"{long_path}?at=4&next=2"
+    beyond = server.get(f"{long_path}?at=9999999&next=5")
+    assert "nothing after this position" in beyond
+    assert server.get(f"{long_path}.json?at=0&next=1")["items"][0] == {
+        "line": 1,
+        "text": "one",
+        "rewrites": 0,
+    }
+    assert server.call("GET", f"{long_path}?at=4").status == 400

@@ -115,3 +115,17 @@ def test_chunks_do_not_matter(parts: list[bytes], chunk: int) -> None:
             assert one.lines == other.lines
             assert (one.total, one.matches) == (other.total, other.matches)
             assert (one.earlier, one.later) == (other.earlier, other.later)
+
+
+@pytest.mark.parametrize("wanted", FILTERS)
+@pytest.mark.parametrize("chunk", [1, 1000, 10_000])
+def test_long_lines_have_their_positions(chunk: int, wanted: dict[str, Any]) -> None:
+    long = b"INFO b" + b"x" * 3000
+    bar = b"\r".join([b"INFO b %d" % number for number in range(1000)])
+    data = b"\n".join([b"INFO b", long, bar, b"INFO b", long])
+    positions = {2: (7, len(long)), 5: (data.rfind(b"\n") + 1, len(long))}
+    for start in (-5, 1):
+        found = window(start, size=5, data=data, chunk=chunk, **wanted)
+        assert (numbers(found), found.long_lines) == ([1, 2, 3, 4, 5], positions)
+    found = window(-1, data=data, chunk=chunk, **wanted)
+    assert (numbers(found), found.long_lines) == ([5], {5: positions[5]})

@@ -64,7 +64,7 @@ class LogSource:
             data = self._window[first : first + BLOCK_BYTES]
             part = LogPart(data, offset + len(data))
         else:
-            part = await self._read_file(offset)
+            part = await self.read_file(offset)
         if ended or len(part.data) >= BLOCK_BYTES:
             return part
         data = part.data[: part.data.rfind(b"\n") + 1]
@@ -100,7 +100,7 @@ class LogSource:
                 await self._pause()
                 continue
             position = self._window_start + len(self._window)
-            data, end = await self._read_file(position, benchmark)
+            data, end = await self.read_file(position, benchmark)
             if end != position + len(data):  # followers before the gap read the file themselves
                 self._window, self._window_start = b"", end
             elif data:
@@ -160,7 +160,8 @@ class LogSource:
         for wake in self.wakes:
             wake.set()
 
-    async def _read_file(self, offset: int, benchmark: BenchmarkRecord | None = None) -> LogPart:
+    async def read_file(self, offset: int, benchmark: BenchmarkRecord | None = None) -> LogPart:
+        """At most a block from ``offset``, as it is now; nothing if it cannot be read."""
         benchmark = benchmark or await self._benchmark()
         if benchmark is None or not _readable(benchmark, self._runtime):
             return LogPart(b"", offset)
@@ -217,6 +218,13 @@ class LogHub:
         except RuntimeUnavailable:
             pod, container = "unknown", "unknown"
         return header_line(pod, container, job.plan.benchmarks[index].id)
+
+    async def read(self, job_id: str, index: int, offset: int, limit_bytes: int) -> LogPart:
+        """The log from ``offset`` on, at least ``limit_bytes`` unless it has no more now, and at most a block more."""
+        source, data = LogSource(self._runtime, self._store, job_id, index), b""
+        while len(data) < limit_bytes and (part := await source.read_file(offset)).data:
+            data, offset = data + part.data, part.end
+        return LogPart(data, offset)
 
     @contextmanager
     def follow(self, job_id: str, index: int, wake: asyncio.Event) -> Generator[LogSource]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Literal, NamedTuple
@@ -15,7 +15,7 @@ from evalhub_server.domain.plain_text import ESCAPE_SEQUENCE
 from evalhub_server.viewer.text import neutralised, omitted_note
 
 LINE_CHARACTERS = 2_000
-"""Maximum length of a line."""
+"""Maximum length of a line beside others."""
 MAX_RUNS = 100
 """Changes of colour in a line that are shown."""
 GAP_S = 10.0
@@ -78,11 +78,18 @@ class _Run(NamedTuple):
 
 
 def log_markup(
-    lines: Iterable[str], *, first: int = 1, dedup: bool = True, query: str = ""
+    lines: Iterable[str],
+    *,
+    first: int = 1,
+    dedup: bool = True,
+    query: str = "",
+    limit: int = LINE_CHARACTERS,
+    cut: Collection[int] = (),
 ) -> Iterator[LogLine]:
     """Lines as HTML, in order. The times at their beginnings do not count when lines are compared.
 
     ``first``: the number of the first line. ``dedup``: show equal lines in a row as one. ``query``: text to mark, in either case.
+    ``limit``: characters of a line that are shown. ``cut``: numbers of lines that the page itself reports as cut.
     """
     held: LogLine | None = None
     held_key = ""
@@ -100,7 +107,7 @@ def log_markup(
         level = line_level(text, before=level)
         gap_s = _gap_s(before, at)
         before = at or before
-        html, hits = line_markup(text, query)
+        html, hits = line_markup(text, query, limit, note=number not in cut)
         held, held_key = LogLine(number, number, html, level, rewrites, hits, gap_s), key
     if held is not None:
         yield held
@@ -124,12 +131,14 @@ def line_level(line: str, *, before: Level = "") -> Level:
     return before if start[:1].isspace() else ""
 
 
-def line_markup(line: str, query: str = "") -> tuple[Markup, int]:
+def line_markup(
+    line: str, query: str = "", limit: int = LINE_CHARACTERS, *, note: bool = True
+) -> tuple[Markup, int]:
     """One line as HTML with its colours, and the number of occurrences of ``query``, which are marked.
 
     Escape sequences other than colours and bold are left out; other control characters become visible.
     """
-    runs = _runs(line[:LINE_CHARACTERS])
+    runs = _runs(line[:limit])
     spans = _hits(runs, query)
     parts: list[str] = []
     position = 0
@@ -139,8 +148,8 @@ def line_markup(line: str, query: str = "") -> tuple[Markup, int]:
             shown = f"<mark>{html}</mark>" if inside else html
             parts.append(f'<span class="{run.classes}">{shown}</span>' if run.classes else shown)
         position += len(run.text)
-    if len(line) > LINE_CHARACTERS:
-        parts.append(f" {omitted_note(len(line) - LINE_CHARACTERS)}")
+    if note and len(line) > limit:
+        parts.append(f" {omitted_note(len(line) - limit)}")
     return Markup(f'<bdi dir="ltr">{"".join(parts)}</bdi>'), len(spans)  # noqa: S704 (neutralised parts)
 
 

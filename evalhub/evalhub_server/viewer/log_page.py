@@ -1,13 +1,14 @@
 """The log of a benchmark: ``/ui/jobs/{job_id}/b/{index}/logs``.
 
-With ``part=live`` and a position (``at`` in bytes, ``next`` as a line number) it is what was written since, for pages that follow the log.
+With a position (``at`` in bytes, ``next`` as the number of the line there) it is the next part of the log, for long lines and logs;
+with ``part=live``, what was written since, for pages that follow the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +37,8 @@ DEFAULT_LINES = 500
 MAX_LINES = 2000
 READ_LIMIT_S = 5.0
 """A log is read for so long; of a longer one the page shows what was read."""
+PART_BYTES = 256 * 1024
+"""The size of a part of a log that begins at a position."""
 FOLLOW_BLOCKS = 4
 """Blocks of a log that one request of a following page gets at most."""
 PARAMETERS = ("level", "q", "wrap", "dedup", "from", "at", "next")
@@ -66,12 +69,20 @@ async def log_page(
             else await _appended(services, job, index, offset, first)
         )
         return await page_response(request, query, _page("log", job, index, values))
+    if offset is not None:
+        if offset and not query.text("next"):
+            raise problems.query_parameter_invalid("next", "number of the line at this position", "")
+        return await _part_page(request, query, services, job, index, offset, first)
     window, fault = await _read(services, job, index, start, wanted, request.identity)
     state = PageState(request, query, services, f"{window.size_bytes} {fault}")
     if state.not_modified is not None:
         return state.not_modified
     text = wanted.text
-    lines = [line for run in _runs(window.lines) for line in _markup(run, dedup=dedup, text=text)]
+    lines = [
+        line
+        for run in _runs(window.lines)
+        for line in _markup(run, dedup=dedup, text=text, cut=window.long_lines)
+    ]
     follow = start < 0 and wanted.empty and not fault and not record.ended and not job.state.terminal
     values = {
         "window": window,
@@ -90,6 +101,58 @@ async def log_page(
         "hits": sum(line.hits for line in lines),
     }
     return await page_response(request, query, _page("log", job, index, values), state)
+
+
+async def _part_page(
+    request: ApiRequest,
+    query: PageQuery,
+    services: Services,
+    job: JobRecord,
+    index: int,
+    offset: int,
+    first: int,
+) -> RawResponse:
+    """The part of a log that begins at ``offset``, in line ``first``, which it may continue. No line of it is cut."""
+    data, end = await services.jobs.log_hub.read(job.id, index, offset, PART_BYTES)
+    more = len(data) >= PART_BYTES
+    if more:
+        # Whole lines, or at least whole characters.
+        size = data.rfind(b"\n") + 1 or len(data) - _unfinished_character(data)
+        data, end = data[:size], end - (len(data) - size)
+    state = PageState(request, query, services, f"{len(data)} {end} {more}")
+    if state.not_modified is not None:
+        return state.not_modified
+    raw = (
+        list(enumerate(data.decode("utf-8", "replace").removesuffix("\n").split("\n"), first)) if data else []
+    )
+    values = {
+        "raw": raw,
+        "lines": await asyncio.to_thread(_whole_lines, raw, first),
+        "size": len(data),
+        "start": offset,
+        "first": first,
+        "wrap": query.choice("wrap", ("1", "0"), "1") == "1",
+        "follow": False,
+        "more": more,
+        "at": end,
+        "next": first + data.count(b"\n"),
+    }
+    return await page_response(request, query, _page("log_part", job, index, values), state)
+
+
+def _whole_lines(raw: Sequence[tuple[int, str]], first: int) -> list[LogLine]:
+    return list(log_markup([text for _, text in raw], first=first, dedup=False, limit=2 * PART_BYTES))
+
+
+def _unfinished_character(data: bytes) -> int:
+    """The number of bytes at the end that begin a character of UTF-8 and do not complete it."""
+    for count in range(1, 4):
+        byte = data[-count]
+        if byte >= 0xC0:
+            return count if count < (4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2) else 0
+        if byte < 0x80:
+            return 0
+    return 0
 
 
 async def _appended(
@@ -201,9 +264,11 @@ def _runs(lines: Sequence[tuple[int, str]]) -> list[list[tuple[int, str]]]:
     return runs
 
 
-def _markup(lines: Sequence[tuple[int, str]], *, dedup: bool, text: str) -> list[LogLine]:
+def _markup(
+    lines: Sequence[tuple[int, str]], *, dedup: bool, text: str, cut: Collection[int] = ()
+) -> list[LogLine]:
     first = lines[0][0] if lines else 1
-    return list(log_markup([line for _, line in lines], first=first, dedup=dedup, query=text))
+    return list(log_markup([line for _, line in lines], first=first, dedup=dedup, query=text, cut=cut))
 
 
 def _why_empty(job: JobRecord, index: int) -> str:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from evalhub_server.viewer.log_markup import LEVELS, Level, last_version, line_level
+from evalhub_server.viewer.log_markup import LEVELS, LINE_CHARACTERS, Level, last_version, line_level
 
 MAX_LINE_BYTES = 64 * 1024
 """Of a longer line, the end is left out."""
@@ -25,6 +25,13 @@ class LogFilter(NamedTuple):
         return not self.text and not self.level
 
 
+class LongLine(NamedTuple):
+    """Position and size of a line in bytes."""
+
+    at: int
+    size_bytes: int
+
+
 class LogWindow:
     """Feed it the log in chunks of any size, then read ``lines``.
 
@@ -38,7 +45,8 @@ class LogWindow:
         self._size = min(-start, size) if start < 0 else size
         self._wanted = wanted
         self._needle = wanted.text.encode("utf-8", "replace").lower()
-        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._chunks: deque[tuple[int, int, bytes]] = deque()
+        """Chunks with the number of the line and the position in bytes at which they begin."""
         self._found: deque[tuple[int, str]] = deque()
         self._skipped: deque[int] = deque(maxlen=size)
         self._held = b""
@@ -51,6 +59,8 @@ class LogWindow:
         """Position after the last line feed."""
         self.cut = False
         """Whether the beginning of the window is left out because its lines are too long."""
+        self.long_lines: dict[int, LongLine] = {}
+        """Lines of the window that are shown in part. Complete when ``lines`` was read."""
         self.matches = 0
         """Number of lines that the filter selects in the whole log."""
         self._lines: list[tuple[int, str]] | None = None
@@ -114,29 +124,33 @@ class LogWindow:
             self._append(first, chunk)
 
     def _append(self, first: int, chunk: bytes) -> None:
-        self._chunks.append((first, chunk))
+        self._chunks.append((first, self.size_bytes, chunk))
         self._held_bytes += len(chunk)
         while self._held_bytes > MAX_HELD_BYTES and len(self._chunks) > 1:
             self._drop()
             self.cut = True
 
     def _drop(self) -> None:
-        self._held_bytes -= len(self._chunks.popleft()[1])
+        self._held_bytes -= len(self._chunks.popleft()[2])
 
     def _plain_lines(self) -> list[tuple[int, str]]:
         if not self._chunks:
             return []
-        first = self._chunks[0][0]
-        texts = b"".join(chunk for _, chunk in self._chunks).split(b"\n")
+        first, at, _ = self._chunks[0]
+        texts = b"".join(chunk for _, _, chunk in self._chunks).split(b"\n")
         if not texts[-1]:
             texts.pop()
         start = max(self.total - self._size + 1, 1) if self._from_end else self._start
         skipped = max(start - first, 0)
-        chosen = texts[skipped : skipped + self._size]
-        return [(number, _text(text)) for number, text in enumerate(chosen, first + skipped)]
+        at += sum(len(text) + 1 for text in texts[:skipped])
+        chosen: list[tuple[int, str]] = []
+        for number, text in enumerate(texts[skipped : skipped + self._size], first + skipped):
+            chosen.append((number, self._shown(number, text, at)))
+            at += len(text) + 1
+        return chosen
 
     def _search(self, chunk: bytes) -> None:
-        data = self._held + chunk
+        data, at = self._held + chunk, self.size_bytes - len(self._held)
         end = data.rfind(b"\n") + 1
         if not end:
             self._hold(data)
@@ -146,7 +160,8 @@ class LogWindow:
         if self._wanted.level or self._needle in block.lower():
             for line in block[:-1].split(b"\n"):
                 self._feeds += 1
-                self._consider(self._feeds, line)
+                self._consider(self._feeds, line, at)
+                at += len(line) + 1
         else:
             self._feeds += block.count(b"\n")
 
@@ -154,7 +169,7 @@ class LogWindow:
         self.cut = self.cut or len(rest) > MAX_HELD_BYTES
         self._held = rest[-MAX_HELD_BYTES:]
 
-    def _consider(self, number: int, line: bytes) -> None:
+    def _consider(self, number: int, line: bytes, at: int) -> None:
         if self._wanted.level:
             shown, _ = last_version(line[-4096:].decode("utf-8", "replace"))
             self._level = line_level(shown, before=self._level)
@@ -164,18 +179,27 @@ class LogWindow:
             return
         self.matches += 1
         if self._from_end:
-            self._found.append((number, _text(line)))
+            self._found.append((number, self._shown(number, line, at)))
             if len(self._found) > self._size:
-                self._skipped.append(self._found.popleft()[0])
+                dropped, _ = self._found.popleft()
+                self._skipped.append(dropped)
+                self.long_lines.pop(dropped, None)
         elif number < self._start:
             self._before += 1
             self._skipped.append(number)
         elif len(self._found) < self._size:
-            self._found.append((number, _text(line)))
+            self._found.append((number, self._shown(number, line, at)))
+
+    def _shown(self, number: int, line: bytes, at: int) -> str:
+        """The text of a line that begins at a position."""
+        text = _text(line)
+        if len(text) > LINE_CHARACTERS and len(last_version(text)[0]) > LINE_CHARACTERS:
+            self.long_lines[number] = LongLine(at, len(line))
+        return text
 
     def _filtered_lines(self) -> list[tuple[int, str]]:
         if self._held:
-            self._consider(self._feeds + 1, self._held)
+            self._consider(self._feeds + 1, self._held, self.size_bytes - len(self._held))
             self._held = b""
         return list(self._found)
 
