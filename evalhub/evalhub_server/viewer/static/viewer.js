@@ -149,8 +149,8 @@ const KEYS = {
   j: () => move(1),
   k: () => move(-1),
   t: nextTheme,
-  n: () => follow("a[rel='next']"),
-  p: () => follow("a[rel='prev']"),
+  n: () => walk(1, "a[rel='next']"),
+  p: () => walk(-1, "a[rel='prev']"),
   ArrowRight: () => follow("a[rel='next']"),
   ArrowLeft: () => follow("a[rel='prev']"),
   x: () => rowsOfPage()[selected]?.querySelector("input[type='checkbox']")?.click(),
@@ -162,8 +162,21 @@ const ONLY_ON_PAGE = ["ArrowRight", "ArrowLeft"];
 function follow(selector) {
   const target = document.querySelector(selector);
   if (!target) return announce("There is no such link on this page.");
-  if (target.matches("a, button")) target.click();
-  else target.focus();
+  if (!target.matches("a, button")) target.focus();
+  if (target.matches("a, button, summary")) target.click();
+}
+
+// From hit to hit of a search in a log; without hits, and beyond the last one, to the next page.
+let hit = -1;
+function walk(step, link) {
+  const hits = document.querySelectorAll("[data-log] mark");
+  const target = hits[hit + step];
+  if (!target) return follow(link);
+  hits[hit]?.classList.remove("chosen");
+  hit += step;
+  target.classList.add("chosen");
+  target.scrollIntoView({ block: "center" });
+  announce(`Hit ${hit + 1} of ${hits.length}`);
 }
 
 // Any link, button or field of a page can have a key.
@@ -201,9 +214,12 @@ const SHORTCUTS = [
   ["j k", "Next and previous row"],
   ["Enter", "Open the row"],
   ["x c", "Select the row, compare the selected jobs"],
-  ["n p → ←", "Next and previous page or sample"],
+  ["n p → ←", "Next and previous page or sample; n p also: hit of a search in a log"],
   ["e m", "Next error, next failed sample"],
   ["u", "Up"],
+  ["d", "Difference of a sample: off, words, characters"],
+  ["w", "Wrap the lines of a log"],
+  ["r", "Raw: the JSON of a sample, all repeated lines of a log"],
   ["f", "Follow the log of a running benchmark"],
   ["y", "Copy the address of this view"],
   ["t", "Theme: that of the system, light, dark"],
@@ -237,14 +253,9 @@ KEYS.y = async () => {
   await navigator.clipboard?.writeText(location.href);
   announce("Copied the address of this view");
 };
-for (const button of document.querySelectorAll("[data-action='shortcuts']")) {
+for (const button of document.querySelectorAll("[data-action]")) {
   button.hidden = false;
-  button.addEventListener("click", shortcuts);
-}
-
-for (const button of document.querySelectorAll("[data-action='theme']")) {
-  button.hidden = false;
-  button.addEventListener("click", nextTheme);
+  button.addEventListener("click", { shortcuts, theme: nextTheme }[button.dataset.action]);
 }
 
 // Copies of texts exactly as they are: what pages show has invisible characters replaced.
