@@ -15,6 +15,7 @@
     └── StorageError              a storage could not read or write
         ├── StorageUnavailable    temporary: full, locked, unreachable
         │   └── StorageLost       the database was removed, replaced or damaged; the server stops
+        ├── LeadershipLost        another server leads, or this one's lease has expired
         ├── NotFound              there is no such record, or it belongs to another tenant
         └── AlreadyExists         a record with that id exists
 
@@ -164,6 +165,13 @@ class StorageLost(StorageUnavailable):
     """The database was removed, replaced, moved or damaged while the server used it. Nothing can be written any more.
 
     Clients get 503 until the server has stopped. The text states what happened and what to do.
+    """
+
+
+class LeadershipLost(StorageError):
+    """A write or a renewal under a lease that has expired, was released or was acquired by another server.
+
+    Nothing was written, and nothing can be written under that lease any more.
     """
 
 

@@ -51,6 +51,7 @@ from evalhub_server.errors import (
     EvalHubError,
     ExportRefused,
     LaunchError,
+    LeadershipLost,
     NotFound,
     PluginError,
     RuntimeRefused,
@@ -132,6 +133,14 @@ from evalhub_server.plugins.runtime import (
     SampleFiles,
 )
 from evalhub_server.plugins.sections import convert_section, find_section
+from evalhub_server.plugins.shared_storage import (
+    CommittedChange,
+    FeedItem,
+    Gap,
+    Lease,
+    LeaseChanged,
+    SharedStorage,
+)
 from evalhub_server.plugins.storage import (
     JobChange,
     JobCounts,
@@ -247,6 +256,7 @@ __all__ = [
     "CollectionConfig",
     "CollectionRecord",
     "CollectionRef",
+    "CommittedChange",
     "Descriptor",
     "DockerConfig",
     "DockerConfigError",
@@ -262,6 +272,8 @@ __all__ = [
     "ExportRefused",
     "Exporter",
     "Exports",
+    "FeedItem",
+    "Gap",
     "GitRef",
     "Gpu",
     "Handle",
@@ -291,6 +303,9 @@ __all__ = [
     "KubernetesGpu",
     "KubernetesRuntime",
     "LaunchError",
+    "LeadershipLost",
+    "Lease",
+    "LeaseChanged",
     "LeftOut",
     "Limits",
     "LogLines",
@@ -343,6 +358,7 @@ __all__ = [
     "ScoreDifference",
     "ScoreRange",
     "SettingsError",
+    "SharedStorage",
     "SidecarContainer",
     "SidecarEvalHub",
     "SidecarLocal",

@@ -1,6 +1,6 @@
 """Test kit for plugin authors: contract suites, small reference implementations, and builders.
 
-The suites (:class:`RuntimeContract`, :class:`StorageContract`) need pytest and pytest-asyncio and are imported on
+The suites (:class:`RuntimeContract`, :class:`SharedStorageContract`, :class:`StorageContract`) need pytest and pytest-asyncio and are imported on
 first use; everything else works without.
 """
 
@@ -13,9 +13,11 @@ from evalhub_server.testing.builders import EPOCH, a_collection, a_job, a_provid
 from evalhub_server.testing.echo import EchoConfig, EchoRuntime
 from evalhub_server.testing.memory import MemoryStorage
 from evalhub_server.testing.runs import a_run, a_spec
+from evalhub_server.testing.shared_memory import SharedMemory, SharedMemoryStorage
 
 if TYPE_CHECKING:
     from evalhub_server.testing.runtime_contract import RuntimeContract
+    from evalhub_server.testing.shared_storage_contract import SharedStorageContract
     from evalhub_server.testing.storage_contract import StorageContract
 
 __all__ = [
@@ -24,6 +26,9 @@ __all__ = [
     "EchoRuntime",
     "MemoryStorage",
     "RuntimeContract",
+    "SharedMemory",
+    "SharedMemoryStorage",
+    "SharedStorageContract",
     "StorageContract",
     "a_collection",
     "a_job",
@@ -35,7 +40,11 @@ __all__ = [
     "none_of",
 ]
 
-_SUITES = {"RuntimeContract": "runtime_contract", "StorageContract": "storage_contract"}
+_SUITES = {
+    "RuntimeContract": "runtime_contract",
+    "SharedStorageContract": "shared_storage_contract",
+    "StorageContract": "storage_contract",
+}
 
 
 def __getattr__(name: str) -> Any:

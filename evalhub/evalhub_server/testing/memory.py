@@ -109,7 +109,8 @@ class MemoryStorage(Storage):
 
     async def replace_system(self, records: Sequence[AnyResource]) -> None:
         old = {key: record for key, record in self._resources.items() if record.system}
-        self._resources = {key: record for key, record in self._resources.items() if key not in old}
+        for key in old:
+            del self._resources[key]
         tenants = set(self._resources)
         for record in records:
             key = kind_of(record), record.id

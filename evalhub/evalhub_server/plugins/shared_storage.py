@@ -1,0 +1,115 @@
+"""The contract of a storage that several servers use at once: one of them leads, all of them read and write."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncGenerator
+from typing import Literal
+
+from msgspec import Struct
+
+from evalhub_server.plugins.storage import Storage
+
+
+class Lease(Struct, kw_only=True, frozen=True):
+    """The right to lead, held by one server at a time.
+
+    ``epoch`` increases with every acquisition and never repeats. ``holder`` is the ``server_id`` of the leader.
+    ``expires_in_s`` was measured by the clock of the database when the lease was acquired, renewed or read.
+    """
+
+    epoch: int
+    holder: str
+    expires_in_s: float
+
+
+class CommittedChange(Struct, kw_only=True, frozen=True):
+    """A record that another server has written or deleted. ``writer`` is its ``server_id``.
+
+    ``position`` resumes the feed after this change; see :meth:`SharedStorage.changes`.
+    """
+
+    kind: Literal["job", "provider", "collection", "baseline"]
+    id: str
+    tenant: str
+    deleted: bool
+    writer: str
+    position: str
+
+
+class Gap(Struct, kw_only=True, frozen=True):
+    """Changes before ``position`` are unknown: every record may have changed."""
+
+    position: str
+
+
+class LeaseChanged(Struct, frozen=True):
+    """Another server has acquired or released the lease. Renewals and expiry are not reported."""
+
+
+FeedItem = CommittedChange | Gap | LeaseChanged
+"""What :meth:`SharedStorage.changes` yields."""
+
+
+class SharedStorage(Storage):
+    """A storage that several servers may have open at once, each with an instance of its own.
+
+    Every write is visible to the reads of all servers when it returns: :meth:`get_job` never returns a record that is older
+    than the stored one at the time of the call.
+
+    The server with the lease leads. Its supervising writes go through :meth:`fenced`, so that a former leader which does not
+    know yet that it was replaced, for example because its host was suspended, cannot write them.
+    """
+
+    server_id: str
+    """Identifies this instance; different for every one, and readable in logs and health reports."""
+
+    @abstractmethod
+    async def acquire_lease(self, duration_s: float) -> Lease | None:
+        """Acquire the lease, with a new epoch, if it is free, expired or of this instance.
+
+        Returns None if another server holds it, or if writes of its former holder are not finished yet; try again then.
+        After it has returned a lease, no write with an earlier one is committed.
+        """
+
+    @abstractmethod
+    async def renew_lease(self, lease: Lease, duration_s: float) -> Lease:
+        """Extend the lease to ``duration_s`` from now. Returns or fails within a few seconds.
+
+        Raises:
+            LeadershipLost: it has expired, was released, or another server has acquired it.
+        """
+
+    @abstractmethod
+    async def release_lease(self, lease: Lease) -> None:
+        """Let another server lead at once. Does nothing if the lease is lost already."""
+
+    @abstractmethod
+    async def current_lease(self) -> Lease | None:
+        """Return the lease of whichever server holds it; None if there is none or it has expired."""
+
+    @abstractmethod
+    def fenced(self, lease: Lease) -> Storage:
+        """Return the same open storage with writes that are valid only under this lease.
+
+        Each write checks, in its own transaction, that the lease is unexpired and the newest one. Reads are not checked. The view
+        is not opened or closed itself.
+
+        Raises (each write):
+            LeadershipLost: nothing was written.
+        """
+
+    @abstractmethod
+    def changes(self, after: str | None) -> AsyncGenerator[FeedItem]:
+        """Follow what other servers commit, from the position ``after`` of an earlier item; without end.
+
+        No commit of another server is left out. Commits of this one, through this instance or its fenced views, are not
+        reported. Changes of one record are in the order of their commits; several commits may be reported as one. After a
+        resumption, a change may be repeated.
+
+        With None, or with a position that is too old or unknown, the first item is a :class:`Gap`: a reader that then reads the
+        records misses nothing. A later gap is possible, too. Several feeds of one instance are independent.
+
+        Raises:
+            StorageUnavailable: the connection is lost; within seconds. Call again with the last position.
+        """
