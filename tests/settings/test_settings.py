@@ -29,7 +29,7 @@ def test_the_bundled_configuration_serves_without_a_config_directory(
     assert settings.host == "127.0.0.1"
     assert settings.service.port == 8080
     assert settings.warnings == ()
-    assert (settings.providers_dirs[0] / "quickstart.yaml").is_file()
+    assert (settings.providers_dirs()[0] / "quickstart.yaml").is_file()
 
 
 def test_a_config_folder_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -129,9 +129,9 @@ def test_a_missing_second_file_is_refused_with_its_variable(tmp_path: Path):
 
 
 def test_providers_fall_back_to_the_bundled_ones_when_the_folder_is_missing(tmp_path: Path):
-    assert load(tmp_path, "{}").providers_dirs == (bundled_config_dir() / "providers",)
+    assert load(tmp_path, "{}").providers_dirs() == (bundled_config_dir() / "providers",)
     (tmp_path / "providers").mkdir()
-    assert load(tmp_path, "{}").providers_dirs == (tmp_path / "providers",)
+    assert load(tmp_path, "{}").providers_dirs() == (tmp_path / "providers",)
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,17 @@ from evalhub_server.cli.selection import (
     tracker_names,
 )
 from evalhub_server.cli.telemetry import require_telemetry
-from evalhub_server.engine.catalog_files import Loaded, read_folders, with_providers
+from evalhub_server.engine.catalog_files import Loaded, pack_conflicts, read_folders, with_providers
 from evalhub_server.engine.catalog_lint import lint, missing_commands
 from evalhub_server.engine.sample_bucket import SampleBucket
-from evalhub_server.errors import EvalHubError, SettingsError, StartupError
+from evalhub_server.errors import EvalHubError, PluginError, SettingsError, StartupError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.packs import Pack, pack_folders
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import convert_section, find_section
 from evalhub_server.plugins.storage import Storage
@@ -94,9 +95,14 @@ def examine(policies: Sequence[Path] = (), **flags: Unpack[ServerFlags]) -> Repo
     if not any(error.message.startswith("samples.") for error in errors):
         findings += _bucket_findings(settings)
     findings = _with_hints(findings, plugins)
-    providers, provider_findings = _folders(settings.providers_dirs, ProviderConfig)
-    collections, collection_findings = _folders(settings.collections_dirs, CollectionConfig)
-    findings += [*provider_findings, *collection_findings]
+    packs, pack_findings = _packs(plugins, settings)
+    providers, provider_findings = _folders(
+        settings.providers_dirs(pack_folders(packs, "providers")), ProviderConfig
+    )
+    collections, collection_findings = _folders(
+        settings.collections_dirs(pack_folders(packs, "collections")), CollectionConfig
+    )
+    findings += [*pack_findings, *provider_findings, *collection_findings]
     served = with_providers(
         collections, {provider.id for provider in providers}, bundled_config_dir() / "collections"
     )
@@ -114,6 +120,14 @@ def examine(policies: Sequence[Path] = (), **flags: Unpack[ServerFlags]) -> Repo
         collections=len(served),
         findings=[_printable(finding) for finding in findings],
     )
+
+
+def _packs(plugins: Plugins, settings: Settings) -> tuple[list[Pack], list[Finding]]:
+    try:
+        packs = plugins.packs(settings.catalog.packs)
+    except PluginError as error:
+        return [], [Finding("error", str(settings.config_file), 0, str(error))]
+    return packs, pack_conflicts(packs)
 
 
 def _folders(folders: Sequence[Path], type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evalhub_server.engine.catalog import Catalog
+from evalhub_server.engine.catalog_files import pack_conflicts
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
@@ -12,7 +13,9 @@ from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.retention import Retention
 from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.errors import StartupError
 from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.packs import pack_folders
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import Settings
 
@@ -91,7 +94,16 @@ def observer_dispatcher(plugins: Plugins, runtime: Runtime) -> ObserverDispatche
     return ObserverDispatcher(observers)
 
 
-def file_watcher(settings: Settings, resources: ResourceStore) -> FileWatcher:
-    """The watcher of the files with providers and collections."""
-    catalog = Catalog(lambda: settings.providers_dirs, lambda: settings.collections_dirs)
+def file_watcher(settings: Settings, plugins: Plugins, resources: ResourceStore) -> FileWatcher:
+    """The watcher of the files with providers and collections.
+
+    Raises :class:`StartupError` if a selected pack is missing, or two have a provider or collection in common.
+    """
+    packs = plugins.packs(settings.catalog.packs)
+    if conflicts := pack_conflicts(packs):
+        raise StartupError("\n".join(each.message for each in conflicts))
+    catalog = Catalog(
+        lambda: settings.providers_dirs(pack_folders(packs, "providers")),
+        lambda: settings.collections_dirs(pack_folders(packs, "collections")),
+    )
     return FileWatcher(catalog, resources, utc_now)

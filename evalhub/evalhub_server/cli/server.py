@@ -292,7 +292,7 @@ class Server:
         )
         named = partial(baseline_jobs, selected.storage)
         retention = Retention(store, runtime, samples.files, settings.retention.policy, utc_now, named)
-        watcher = file_watcher(settings, resource_store)
+        watcher = file_watcher(settings, self._plugins, resource_store)
         self._leader = LeaderParts(store, supervisor, outbox, collector, retention, watcher, observers)
         comparisons = ComparisonService(jobs, samples.files)
         self._stack.push_async_callback(comparisons.close)

@@ -14,6 +14,7 @@ from evalhub_server.domain.validation import Failure, convert, failed_rules, fie
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
+from evalhub_server.plugins.packs import Pack
 from evalhub_server.plugins.sections import convert_section, nearest, unknown_keys
 from evalhub_server.settings import (
     Finding,
@@ -104,6 +105,31 @@ def read_folders(folders: Sequence[Path], type_: type[T]) -> tuple[list[Loaded[T
         loaded = {resource.id: resource for resource in of_folder} | loaded
         findings += of_files
     return list(loaded.values()), findings
+
+
+def pack_conflicts(packs: Sequence[Pack]) -> list[Finding]:
+    """An error for each provider and each collection that a pack has in common with one before it."""
+    findings: list[Finding] = []
+    if len(packs) < 2:
+        return findings
+    owners: dict[tuple[str, str], Pack] = {}
+    for pack in packs:
+        files: list[tuple[str, Loaded[ProviderConfig] | Loaded[CollectionConfig]]] = [
+            *(("provider", each) for each in read_folders(pack.folders("providers"), ProviderConfig)[0]),
+            *(
+                ("collection", each)
+                for each in read_folders(pack.folders("collections"), CollectionConfig)[0]
+            ),
+        ]
+        for kind, file in files:
+            other = owners.setdefault((kind, file.id), pack)
+            if other is not pack:
+                text = (
+                    f"the packs '{other.name}' ({other.distribution}) and '{pack.name}' ({pack.distribution}) both have a "
+                    f"{kind} '{file.id}'. Uninstall one of them, or name the packs to serve in catalog.packs."
+                )
+                findings.append(Finding("error", str(file.file), 0, text))
+    return findings
 
 
 def with_providers(

@@ -15,6 +15,7 @@ from evalhub_server.errors import PluginError, StoppedBySignal
 from evalhub_server.plugins import hookspecs
 from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, check_descriptor, incompatibility
 from evalhub_server.plugins.manager import DISTRIBUTION, KINDS, LOAD_PLUGINS, Offer, PluginInfo, Plugins
+from evalhub_server.plugins.packs import HOOK, RESOURCE_FOLDERS, Pack, pack_directories
 
 
 def load_plugins(
@@ -24,6 +25,7 @@ def load_plugins(
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     offers: list[Offer] = []
+    packs: list[Pack] = []
     infos: list[PluginInfo] = []
     distributions: dict[str, str] = {}
     found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if points is None else points
@@ -36,7 +38,7 @@ def load_plugins(
             infos.append(info)
             continue
         try:
-            named = _offers(manager, point, info)
+            named, pack = _loaded(manager, point, info)
         except (KeyboardInterrupt, StoppedBySignal):
             raise
         except BaseException as error:  # noqa: BLE001  a third party's code may raise anything, SystemExit included
@@ -45,8 +47,12 @@ def load_plugins(
             infos.append(info)
             continue
         offers.extend(named)
-        infos.extend([offer.info for offer in named] or [info])
-    return Plugins(manager, offers, infos, distributions)
+        found_infos = [offer.info for offer in named]
+        if pack is not None:
+            packs.append(pack)
+            found_infos.append(msgspec.structs.replace(info, kind="pack", help=_shown(pack)))
+        infos.extend(found_infos or [info])
+    return Plugins(manager, offers, infos, distributions, packs)
 
 
 def _first_party_first(point: EntryPoint) -> tuple[bool, str]:
@@ -70,7 +76,10 @@ def _allowed(info: PluginInfo, allowed: str | None) -> bool:
     return bool({info.name, info.distribution} & {name.strip() for name in allowed.split(",")})
 
 
-def _offers(manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo) -> list[Offer]:
+def _loaded(
+    manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo
+) -> tuple[list[Offer], Pack | None]:
+    """Load a plugin; return its descriptors and its pack, if it has one."""
     plugin = point.load()
     manager.register(plugin, name=point.name)
     try:
@@ -80,10 +89,25 @@ def _offers(manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo) 
             implementation = _implementation(manager, hook, plugin)
             if implementation is not None:
                 offers += [_offer(kind, item, info) for item in _descriptors(_call(implementation), hook)]
+        implementation = _implementation(manager, HOOK, plugin)
+        pack = None
+        if implementation is not None:
+            pack = Pack(info.name, info.distribution, pack_directories(implementation()))
     except BaseException:
         manager.unregister(plugin)
         raise
-    return offers
+    return offers, pack
+
+
+def _shown(pack: Pack) -> str:
+    """What a pack has, for the list of plugins."""
+    counts = {
+        kind: sum(len(list(folder.glob("*.y*ml"))) for folder in pack.folders(kind))
+        for kind in RESOURCE_FOLDERS
+    }
+    return ", ".join(
+        f"{count} {kind if count != 1 else kind[:-1]}" for kind, count in counts.items() if count
+    )
 
 
 def _implementation(manager: pluggy.PluginManager, hook: str, plugin: Any) -> Callable[[], Any] | None:

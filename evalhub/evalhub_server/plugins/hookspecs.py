@@ -13,6 +13,7 @@ classes :class:`Runtime`, :class:`Storage`, :class:`Tracker` and :class:`Exporte
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -72,6 +73,18 @@ def evalhub_exporters() -> Sequence[Descriptor[Exporter, Any]]:  # pyright: igno
 
     Called like :func:`evalhub_runtimes`. Factories create :class:`~evalhub_server.plugins.Exporter` objects, one for
     each name in ``plugins.exporters``.
+    """
+
+
+@hookspec
+def evalhub_catalog() -> Sequence[Path]:  # pyright: ignore[reportReturnType]
+    """Return the directories of a provider pack: absolute paths of package directories, such as ``[Path(__file__).parent]``.
+
+    Each has ``providers/``, ``collections/`` or both, with files as in a configuration directory. They are served below the user's
+    own files and above the bundled ones with the same id; ``catalog.packs`` selects packs by the name of their entry point, all by
+    default. The server does not start if two selected packs have a provider or a collection with the same id.
+
+    Called like :func:`evalhub_runtimes`. Adapters that the pack brings start with ``"$EVALHUB_PYTHON" -m my_package.adapter``.
     """
 
 

@@ -12,6 +12,7 @@ from evalhub_server.errors import EvalHubError, PluginError
 from evalhub_server.plugins.calls import PluginCall, guarded, guarded_function
 from evalhub_server.plugins.descriptors import Descriptor, PluginContext, incompatibility
 from evalhub_server.plugins.export import Exporter
+from evalhub_server.plugins.packs import Pack
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import convert_section, find_section
 from evalhub_server.plugins.storage import Storage
@@ -65,12 +66,14 @@ class Plugins:
         offers: Sequence[Offer],
         infos: Sequence[PluginInfo],
         distributions: Mapping[str, str] = {},
+        packs: Sequence[Pack] = (),
     ) -> None:
         """``distributions`` are by entry point."""
         self.manager = manager
         self.infos = list(infos)
         self._offers = list(offers)
         self._distributions = distributions
+        self._packs = {pack.name: pack for pack in packs}
 
     def create(self, kind: type[T], name: str, sections: Mapping[str, Any], context: PluginContext) -> T:
         """Create the implementation ``name`` of ``kind`` (one of :data:`KINDS`) from the parsed configuration.
@@ -153,6 +156,23 @@ class Plugins:
         """Return the request types of the exporters that declare one, by name."""
         descriptors = [self._select(KINDS[Exporter][0], name).descriptor for name in exporters]
         return {each.name: each.request for each in descriptors if each.request is not None}
+
+    def packs(self, selected: Sequence[str] | None) -> list[Pack]:
+        """Return the provider packs with these names (None: all), by name.
+
+        Raises:
+            PluginError: no installed plugin has one of the names.
+        """
+        if selected is None:
+            return [self._packs[name] for name in sorted(self._packs)]
+        for name in selected:
+            if name not in self._packs:
+                raise PluginError(
+                    f"pack '{name}' is selected in catalog.packs but no installed plugin provides it. "
+                    f"Installed packs: {', '.join(sorted(self._packs)) or 'none'}. "
+                    "pip install the distribution that has it, or remove it from catalog.packs."
+                )
+        return [self._packs[name] for name in sorted(set(selected))]
 
     def observers(self) -> list[tuple[str, Callable[..., Any]]]:
         """Return (plugin, function) for every implementation of ``evalhub_job_changed``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evalhub_server.errors import SettingsError
@@ -41,10 +41,12 @@ def find_config_file(configdir: Path | None, environ: Mapping[str, str]) -> Path
     return file
 
 
-def resources_dirs(config_file: Path, name: str, *, bundled: bool) -> tuple[Path, ...]:
-    """``providers`` or ``collections`` beside the configuration file, before the bundled folder if ``bundled``.
+def resources_dirs(
+    config_file: Path, name: str, packs: Sequence[Path] = (), *, bundled: bool
+) -> tuple[Path, ...]:
+    """``providers`` or ``collections`` beside the configuration file, before the folders of ``packs``, and before the bundled folder if ``bundled``.
 
-    If the folder does not exist, only the bundled one. A folder whose existence cannot be determined counts as existing;
+    If the folder does not exist, the bundled one is used in any case. A folder whose existence cannot be determined counts as existing;
     reading it reports why.
     """
     of_distribution = bundled_config_dir() / name
@@ -56,8 +58,10 @@ def resources_dirs(config_file: Path, name: str, *, bundled: bool) -> tuple[Path
     except OSError:
         exists = True
     if not exists:
-        return (of_distribution,)
-    return (own, of_distribution) if bundled and own != of_distribution else (own,)
+        return (*packs, of_distribution)
+    if own == of_distribution:
+        return (*packs, own)
+    return (own, *packs, of_distribution) if bundled else (own, *packs)
 
 
 def as_path(text: str | None) -> Path | None:

@@ -256,6 +256,13 @@ class CatalogSettings(Struct, kw_only=True, frozen=True):
             description="Serve the bundled providers and collections beside those of the configuration directory, whose ids take precedence. Without it, a directory with `providers/` is the whole catalogue."
         ),
     ] = False
+    packs: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Provider packs that are served: installed distributions with providers and collections, by the names that `eval-hub-server plugins` lists. Default: all. An empty list serves none.",
+            examples=[["my_benchmarks"]],
+        ),
+    ] = None
 
 
 class ViewerSettings(Struct, kw_only=True, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +62,13 @@ class Settings(Struct, kw_only=True, frozen=True):
         """Short, because the fields contain secrets."""
         return f"Settings(config_file={str(self.config_file)!r}, local={self.local})"
 
-    @property
-    def providers_dirs(self) -> tuple[Path, ...]:
-        """Directories of provider files. Looked up on each access: the folder may be created while the server runs."""
-        return resources_dirs(self.config_file, "providers", bundled=self.catalog.bundled)
+    def providers_dirs(self, packs: Sequence[Path] = ()) -> tuple[Path, ...]:
+        """Folders of provider files, with those of ``packs``. Looked up on each call: a folder may be created while the server runs."""
+        return resources_dirs(self.config_file, "providers", packs, bundled=self.catalog.bundled)
 
-    @property
-    def collections_dirs(self) -> tuple[Path, ...]:
-        """Directories of collection files, looked up on each access."""
-        return resources_dirs(self.config_file, "collections", bundled=self.catalog.bundled)
+    def collections_dirs(self, packs: Sequence[Path] = ()) -> tuple[Path, ...]:
+        """Folders of collection files, like :meth:`providers_dirs`."""
+        return resources_dirs(self.config_file, "collections", packs, bundled=self.catalog.bundled)
 
     @property
     def samples_dir(self) -> Path | None:
