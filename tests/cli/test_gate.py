@@ -190,3 +190,10 @@ def test_a_leaderboard_ranks_models_of_a_collection_or_of_jobs(jobs: Jobs):
     assert done.returncode == 0, done
     assert done.stdout.index("base") < done.stdout.index("worse")
     assert jobs.command("leaderboard").returncode == 64
+    options = ("--bench", "matrix/clear", "--model", "base", "--model", "better", "--runs", "best")
+    done = jobs.command("leaderboard", "suite", *options, "--sort", "model", "--incomplete", "hide")
+    assert done.returncode == 0, done
+    assert "Mean of 1" in done.stdout
+    assert done.stdout.index("base") < done.stdout.index("better")
+    assert "newest of 1" in done.stdout
+    assert jobs.command("leaderboard", "suite", "--since", "soon").returncode == 64

@@ -261,6 +261,102 @@ def test_a_leaderboard_ranks_the_models_of_a_collection(server: RunningServer, r
     ids = ",".join(newest[model] for model in ("base", "better"))
     some = server.get(f"{API}/leaderboards?jobs={ids}&metric=acc")
     assert [each["model"] for each in some["entries"]] == ["base", "better"]
+    assert (answer["runs"], answer["all_benchmarks"], answer["incomplete"]) == ("latest", 5, 1)
+
+
+def board(server: RunningServer, **query: Any) -> dict[str, Any]:
+    return server.get(f"{API}/leaderboards/suite?{urlencode(query)}")
+
+
+def run_suite(server: RunningServer, model: str, **parameters: Any) -> str:
+    body = {
+        "name": model,
+        "model": {"url": "http://localhost:9/v1", "name": model, "parameters": parameters},
+        "collection": {"id": "suite"},
+    }
+    job_id = server.call("POST", f"{API}/jobs", body).body["resource"]["id"]
+    server.finished(job_id)
+    return job_id
+
+
+@pytest.fixture(scope="module")
+def suites(server: RunningServer, runs: Path) -> dict[str, list[str]]:
+    """Runs of the collection by model, oldest first: the second one of ``repeated`` is better, the third has another temperature."""
+    found: dict[str, list[str]] = {"repeated": [], "single": []}
+    for model, fixed, parameters in (
+        ("single", 0, {}),
+        ("repeated", 0, {}),
+        ("repeated", 40, {}),
+        ("repeated", 0, {"temperature": 0.7}),
+        ("repeated", 20, {}),
+    ):
+        record(runs, model, "clear", answers(300, 100, flip_to_right=fixed))
+        for name in ("noise", "prompts", "late"):
+            record(runs, model, name, answers(60, 40))
+        record(runs, model, "bare", None, acc=0.5)
+        found[model].append(run_suite(server, model, **parameters))
+    record(runs, "partial", "clear", answers(300, 100))
+    run_suite(server, "partial")
+    return found
+
+
+def test_a_model_is_ranked_by_its_newest_its_best_or_the_mean_of_its_runs(
+    server: RunningServer, suites: dict[str, list[str]]
+):
+    def ranked(**query: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        answer = board(server, model="single|repeated", bench="matrix/clear", **query)
+        entry = next(each for each in answer["entries"] if each["model"] == "repeated")
+        (ranking,) = answer["leaderboard"]["benchmarks"]
+        return entry, next(each for each in ranking["ranks"] if each["model"] == "repeated")
+
+    latest, rank = ranked()
+    assert (latest["job"]["job_id"], latest["complete_runs"]) == (suites["repeated"][3], 4)
+    assert (latest["score"], rank["score"]) == (0.8, 0.8)
+    best, rank = ranked(runs="best")
+    assert (best["job"]["job_id"], best["chosen_of"]) == (suites["repeated"][1], 4)
+    assert rank["score"] == 0.85
+    assert rank["interval"]["confidence"] == pytest.approx(1 - 0.05 / 4)
+    mean, rank = ranked(runs="mean")
+    assert (mean["job"]["job_id"], mean["averaged"], mean["other_settings"]) == (suites["repeated"][3], 3, 1)
+    assert (mean["score"], rank["score"]) == (pytest.approx(0.8), pytest.approx(0.8))
+    assert mean["results"]["matrix/clear"]["runs"] == 3
+
+
+def test_models_benchmarks_and_times_of_a_leaderboard_can_be_chosen(
+    server: RunningServer, suites: dict[str, list[str]]
+):
+    whole = board(server, model="single|repeated|partial")
+    assert {each["model"] for each in whole["entries"]} == {"single", "repeated"}
+    assert [each["model"] for each in whole["left_out"]] == ["partial"]
+    assert whole["left_out"][0]["results"]["matrix/clear"]["score"] == 0.75
+    hidden = board(server, model="single|repeated|partial", incomplete="hide")
+    assert (hidden["left_out"], hidden["incomplete"]) == ([], 1)
+    some = board(server, model="single|partial", bench="matrix/clear")
+    assert [each["model"] for each in some["entries"]] == ["partial", "single"]
+    assert (len(some["leaderboard"]["benchmarks"]), some["all_benchmarks"]) == (1, 5)
+    ordered = board(server, model="single|repeated", sort="matrix/clear", bench="matrix/clear|matrix/late")
+    assert [each["model"] for each in ordered["entries"]] == ["single", "repeated"]
+    assert board(server, since="2100-01-01T00:00:00Z")["entries"] == []
+
+
+def test_results_with_other_settings_are_marked(server: RunningServer, suites: dict[str, list[str]]):
+    ids = ",".join([suites["single"][0], *suites["repeated"][2:]])
+    answer = server.get(f"{API}/leaderboards?jobs={ids}&sort=created")
+    marks = [each["results"]["matrix/late"].get("configuration", []) for each in answer["entries"]]
+    assert marks == [
+        [],
+        [{"name": "model.parameters.temperature", "candidate": "0.7"}],
+        [],
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["runs=first", "incomplete=maybe", "bench=matrix/none", "sort=-none", "since=yesterday", "colour=x"],
+)
+def test_wrong_parameters_of_a_leaderboard_are_refused(server: RunningServer, query: str):
+    answer = server.call("GET", f"{API}/leaderboards/suite?{query}")
+    assert (answer.status, answer.body["errors"][0]["path"]) == (400, query.partition("=")[0])
 
 
 def test_a_baseline_names_a_job(server: RunningServer, jobs: dict[str, str]):

@@ -137,9 +137,11 @@ ANY_TEXT = (
     "baseline",
     "candidate",
     "jobs",
+    "bench",
+    "model",
     "allow_parameters",
 )
-"""Parameters of which any text may be a value, or which are checked against the samples."""
+"""Parameters of which any text may be a value, or which are checked against the samples or the collection."""
 
 
 def test_lists_allow_the_parameters_that_are_documented(server: RunningServer, document: dict[str, Any]):

@@ -28,9 +28,11 @@ def text_of(markup: str) -> str:
 def rows(page: str) -> dict[str, str]:
     """The texts of the rows by model."""
     body = page.partition("<tbody>")[2].partition("</tbody>")[0]
-    texts = [text_of(row) for row in body.split("</tr>")[:-1]]
-    models = ("alpha-7b", "beta-13b", "gamma-70b", "delta-3b", "epsilon-1b")
-    return {model: text for text in texts for model in models if f" {model}" in text}
+    markups = body.split("</tr>")[:-1]
+    models = [
+        text_of(re.search(r'<th scope="row">(.*?)</(?:a|bdi)>', each, re.DOTALL)[1]) for each in markups
+    ]  # type: ignore[index]
+    return dict(zip(models, map(text_of, markups), strict=True))
 
 
 def test_collections_with_results_are_listed(viewer: ViewerServer):
@@ -71,7 +73,9 @@ def test_incomplete_models_stand_below_without_an_overall_score(viewer: ViewerSe
 def test_weights_can_be_chosen(viewer: ViewerServer):
     pooled = get(viewer, "?collection=core-v1&weights=pooled")
     assert rows(pooled)["alpha-7b"] != rows(get(viewer, "?collection=core-v1"))["alpha-7b"]
-    assert rows(pooled)["alpha-7b"].startswith("1 alpha-7b")
+    assert rows(pooled)["alpha-7b"].startswith("1 a alpha-7b")
+    assert rows(pooled)["beta-13b"].startswith("2 b beta-13b")
+    assert "if they have no letter of a group in common" in pooled
     assert "alpha-7b is shown to be better than every other model." in text_of(pooled)
 
 
@@ -96,8 +100,63 @@ def test_other_formats(viewer: ViewerServer):
     assert get(viewer, "?collection=core-v1", ".json") == viewer.get(f"{API}/leaderboards/core-v1")
 
 
+def test_benchmarks_and_models_can_be_chosen(viewer: ViewerServer):
+    page = get(viewer, "?collection=core-v1&bench=core/big_suite&bench=core/arithmetic")
+    assert "<h1>Core suite · 2 of 6 benchmarks · Leaderboard</h1>" in page
+    assert "gamma-70b is shown to be better than every other model." in text_of(page)
+    assert rows(page)["gamma-70b"].startswith("1 a gamma-70b")
+    assert "law_qa" not in page.partition("<thead>")[2].partition("</thead>")[0]
+    assert 'href="/ui/leaderboards?bench=core%2Farithmetic&amp;collection=core-v1"' in page
+    one = get(viewer, "?collection=core-v1&model=alpha-7b")
+    assert list(rows(one)) == ["alpha-7b"]
+    assert "there is nothing to rank it against" in one
+    none = get(viewer, "?collection=core-v1&since=2100-01-01T00:00:00Z")
+    assert "No job of this collection matches." in none
+
+
+def test_incomplete_models_can_be_hidden(viewer: ViewerServer):
+    page = get(viewer, "?collection=core-v1&incomplete=hide")
+    assert list(rows(page)) == ["alpha-7b", "beta-13b"]
+    assert "3 incomplete: show" in page
+
+
+def test_columns_sort_the_best_first(viewer: ViewerServer):
+    page = get(viewer, "?collection=core-v1")
+    heads = page.partition("<thead>")[2].partition("</thead>")[0]
+    assert "sort=core%2Ftoxicity" in heads  # lower is better
+    assert "sort=-core%2Freading" in heads
+    assert heads.count('aria-sort="descending"') == 1
+    sorted_page = get(viewer, "?collection=core-v1&sort=core/toxicity")
+    assert list(rows(sorted_page))[:2] == ["beta-13b", "alpha-7b"]
+    assert "sort=-core%2Ftoxicity" in sorted_page
+
+
+def test_runs_can_be_the_mean_or_the_best(viewer: ViewerServer):
+    best = get(viewer, "?collection=nightly-v1&runs=best")
+    assert all(re.search(r"best of \d+ runs", text) for text in rows(best).values())
+    assert "the best one looks better than the model is" in best
+    mean = get(viewer, "?collection=nightly-v1&runs=mean")
+    assert all("mean of 5 runs" in text for text in rows(mean).values())
+
+
+def test_results_with_other_settings_are_marked(viewer: ViewerServer):
+    page = get(viewer, "?collection=core-v1")
+    assert rows(page)["beta-13b"].count("≠ other settings") == 6
+    assert "≠" not in rows(page)["alpha-7b"]
+    assert "beta-13b model.parameters.temperature 0.0 0.7 core/big_suite, core/arithmetic" in text_of(page)
+
+
 @pytest.mark.parametrize(
-    ("query", "status"), [("collection=none", 404), ("collection=core-v1&weights=x", 400)]
+    ("query", "status"),
+    [
+        ("collection=none", 404),
+        ("collection=core-v1&weights=x", 400),
+        ("collection=core-v1&runs=x", 400),
+        ("collection=core-v1&bench=x", 400),
+        ("collection=core-v1&sort=x", 400),
+        ("collection=core-v1&since=x", 400),
+        ("collection=core-v1&metric=x", 400),
+    ],
 )
 def test_wrong_parameters_are_refused(viewer: ViewerServer, query: str, status: int):
     assert call(viewer.port, "GET", f"/ui/leaderboards?{query}").status == status

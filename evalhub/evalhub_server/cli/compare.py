@@ -12,7 +12,8 @@ import msgspec
 from evalhub_server.cli.server_choice import open_client
 from evalhub_server.cli.tables import number, print_json, print_lines, print_table
 from evalhub_server.client import ClientError
-from evalhub_server.domain.comparison_view import ComparedJob, JobComparison, JobLeaderboard
+from evalhub_server.domain.comparison_view import ComparedJob, JobComparison, JobLeaderboard, LeaderboardEntry
+from evalhub_server.domain.leaderboard_entries import other_settings
 from evalhub_server.domain.statistics.results import BenchmarkComparison, Rank, ScoreSummary, SuiteComparison
 
 T = TypeVar("T")
@@ -98,19 +99,31 @@ def leaderboard(
     board = found.leaderboard
     rankings = [*([board.suite] if board.suite else []), *board.benchmarks]
     ranks = [{rank.model: rank for rank in ranking.ranks} for ranking in rankings]
-    models = list(dict.fromkeys(rank.model for ranking in rankings for rank in ranking.ranks))
     rows = [
         (
-            _rank(ranks[0].get(model)) if board.suite else "",
-            model,
-            *(_placed(places.get(model)) for places in ranks),
+            _rank(ranks[0].get(entry.model)) if board.suite else "",
+            entry.model,
+            *(
+                _placed(places.get(entry.model), entry, ranking.name)
+                for places, ranking in zip(ranks, rankings, strict=True)
+            ),
+            _runs(entry),
         )
-        for model in models
+        for entry in found.entries
     ]
-    headers = ("Rank", "Model", *(ranking.name or "Suite" for ranking in rankings))
+    suite = "Suite" if len(board.benchmarks) == found.all_benchmarks else f"Mean of {len(board.benchmarks)}"
+    headers = ("Rank", "Model", *(ranking.name or suite for ranking in rankings), "Runs")
     print_table(headers, rows)
-    lines = ["Models with overlapping ranges of ranks cannot be distinguished."] if board.suite else []
+    lines: list[str] = []
+    if board.suite:
+        lines += ["Models with overlapping ranges of ranks cannot be distinguished."]
+        lines += [
+            f"Not shown to differ: {', '.join(group)}" for group in board.suite.groups if len(group) > 1
+        ]
+    lines += _other_settings(found.entries)
     lines += [f"{each.model} is not ranked: {each.reason}" for each in found.left_out]
+    if found.incomplete and not found.left_out:
+        lines += [f"Models without results of all benchmarks: {found.incomplete}"]
     for ranking in rankings:
         lines += [
             f"{ranking.name or 'Suite'}: {note.message}" for note in (*ranking.not_ranked, *ranking.warnings)
@@ -125,8 +138,25 @@ def _rank(rank: Rank | None) -> str:
     return str(rank.best_rank) if rank.best_rank == rank.worst_rank else f"{rank.best_rank}-{rank.worst_rank}"
 
 
-def _placed(rank: Rank | None) -> str:
-    return "" if rank is None else _with_interval(rank.score, rank.interval)
+def _placed(rank: Rank | None, entry: LeaderboardEntry, benchmark: str) -> str:
+    result = entry.results.get(benchmark)
+    mark = " *" if result is not None and result.configuration else ""
+    return "" if rank is None else _with_interval(rank.score, rank.interval) + mark
+
+
+def _runs(entry: LeaderboardEntry) -> str:
+    if entry.chosen_of > 1:
+        return f"best of {entry.chosen_of}"
+    return f"mean of {entry.averaged}" if entry.averaged > 1 else f"newest of {entry.complete_runs}"
+
+
+def _other_settings(entries: Sequence[LeaderboardEntry]) -> list[str]:
+    """A line for each setting in which a result, marked in the table, differs from those of most models."""
+    return [
+        f"* {each.model}: other {each.difference.name} than {each.reference}: {each.difference.baseline or 'absent'} → "
+        f"{each.difference.candidate or 'absent'} ({', '.join(each.benchmarks)})"
+        for each in other_settings(entries)
+    ]
 
 
 def baseline(server: str | None, name: str | None, job: str | None, *, delete: bool, as_json: bool) -> int:

@@ -54,6 +54,36 @@ def compare_command(
 @click.command("leaderboard", cls=ClientCommand)
 @click.argument("collection", metavar="[COLLECTION]", required=False)
 @click.option("--job", "jobs", multiple=True, metavar="JOB", help="Rank these jobs instead; repeatable.")
+@click.option(
+    "--runs",
+    type=click.Choice(["latest", "mean", "best"]),
+    show_default="latest",
+    help="Rank each model by its newest complete job, by the mean of the newest ones with the same settings, or by the "
+    "one with the best score; the choice of the best is accounted for.",
+)
+@click.option(
+    "--bench", multiple=True, metavar="PROVIDER/ID", help="Rank on this benchmark only; repeatable."
+)
+@click.option("--model", multiple=True, metavar="NAME", help="Rank this model only; repeatable.")
+@click.option("--since", metavar="TIME", help="Only jobs from this time on, such as 2026-01-31T12:00:00Z.")
+@click.option(
+    "--incomplete",
+    type=click.Choice(["show", "hide"]),
+    show_default="show",
+    help="Name the models without results of all benchmarks.",
+)
+@click.option(
+    "--sort",
+    metavar="KEY",
+    show_default="-overall",
+    help="Order: overall, model, created or a benchmark; with - before it, the largest first.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["declared", "macro", "pooled"]),
+    show_default="declared",
+    help="Weights of benchmarks: those of the collection, equal, or by samples.",
+)
 @_metric
 @_alpha
 @client_options

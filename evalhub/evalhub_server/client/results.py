@@ -93,7 +93,10 @@ class Results:
         return self._get(f"{JOBS}/{quote(job_id, safe='')}/scores", options)
 
     def leaderboard(self, collection_id: str, **options: Value) -> Json:
-        """Models and benchmarks of a collection, from the newest complete job of each model."""
+        """Models and benchmarks of a collection, from the newest complete job of each model.
+
+        ``options``: ``runs``, ``bench``, ``model``, ``since``, ``incomplete``, ``sort``, ``metric`` and others of the REST API.
+        """
         return self._get(f"{API}/leaderboards/{quote(collection_id, safe='')}", options)
 
     def leaderboard_of_jobs(self, jobs: Sequence[str], **options: Value) -> Json:

@@ -123,26 +123,40 @@ class JobScores(Struct, kw_only=True, frozen=True):
 
 
 class ModelResult(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """What a model has of a benchmark: the state, and the reported primary score, of the benchmark at ``benchmark_index`` of a job."""
+    """What a model has of a benchmark: the state, and the reported primary score, of the benchmark at ``benchmark_index`` of a job.
+
+    ``runs``: the score is the mean over so many runs. ``configuration`` has the settings in which the run differs from that of the
+    model ``differs_from``, the ``baseline`` of the differences, whose settings most models have.
+    """
 
     job_id: str
     benchmark_index: int
     state: State
     score: float | None = None
     lower_is_better: bool = False
+    runs: int = 1
+    differs_from: str = ""
+    configuration: tuple[ConfigurationDifference, ...] = ()
 
 
 class LeaderboardEntry(Struct, kw_only=True, frozen=True):
     """A model of a leaderboard, and the job that it is ranked by.
 
     ``score`` is that of the job, and ``results`` are its results by benchmark: both as reported, whereas rankings have the scores on
-    the samples that all models have in common.
+    the samples that all models have in common. With a choice of benchmarks, ``score`` is the weighted mean of their reported scores.
+
+    ``complete_runs`` is the number of runs with results of all benchmarks. The model is ranked by the mean of ``averaged`` of them, or
+    by the best of ``chosen_of``; ``other_settings`` runs are not in the mean because their settings differ from the newest one's.
     """
 
     model: str
     job: ComparedJob
     score: float | None = None
     results: dict[str, ModelResult] = {}
+    complete_runs: int = 1
+    averaged: int = 1
+    chosen_of: int = 1
+    other_settings: int = 0
 
 
 class LeftOutModel(Struct, kw_only=True, frozen=True):
@@ -154,9 +168,17 @@ class LeftOutModel(Struct, kw_only=True, frozen=True):
 
 
 class JobLeaderboard(Struct, kw_only=True, frozen=True):
-    """A leaderboard of jobs. ``collection_id`` is absent if the request names the jobs."""
+    """A leaderboard of jobs. ``collection_id`` is absent if the request names the jobs.
+
+    ``runs`` is how the run of a model is chosen: ``latest``, ``mean`` or ``best``. ``all_benchmarks`` is the number of benchmarks of the
+    collection, or of the first job, of which ``leaderboard`` may have a choice. ``incomplete`` is the number of models without a run of
+    these benchmarks, also where ``left_out`` does not list them.
+    """
 
     collection_id: str | None = None
+    runs: str = "latest"
+    all_benchmarks: int = 0
+    incomplete: int = 0
     entries: tuple[LeaderboardEntry, ...]
     left_out: tuple[LeftOutModel, ...]
     leaderboard: Leaderboard

@@ -18,7 +18,7 @@ MAX_CHARACTERS = 200
 
 def source_differences(baseline: Source, candidate: Source) -> tuple[ConfigurationDifference, ...]:
     """The settings in which two runs of a benchmark differ, except the model, its address, and settings that cannot change scores."""
-    one, two = _settings(baseline), _settings(candidate)
+    one, two = settings_of(baseline), settings_of(candidate)
     return tuple(
         ConfigurationDifference(name=name, baseline=_shown(one, name), candidate=_shown(two, name))
         for name in dict.fromkeys([*one, *two])
@@ -39,7 +39,7 @@ def view_differences(baseline: LineageView, candidate: LineageView) -> tuple[Con
     )
 
 
-def _settings(source: Source) -> dict[str, Any]:
+def settings_of(source: Source) -> dict[str, Any]:
     planned, record, model = source.planned, source.record, source.job.request.model
     settings: dict[str, Any] = {}
     if planned.primary_score is not None:

@@ -25,12 +25,13 @@ from evalhub_server.domain.group_scores import GroupScore, group_scores, scores_
 from evalhub_server.domain.lineage import in_lineage
 from evalhub_server.domain.lineage_view import LineageView, Source, view_of_job, view_of_lineage
 from evalhub_server.domain.record import JobRecord
+from evalhub_server.domain.repeated_runs import model_runs
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.samples import current_set
 from evalhub_server.domain.statistics.changes import ItemChanges, item_changes
 from evalhub_server.domain.statistics.columns import prepare
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
-from evalhub_server.domain.statistics.inputs import CompareOptions, ModelRuns, Run, WeightKind
+from evalhub_server.domain.statistics.inputs import CompareOptions, Run, WeightKind
 from evalhub_server.domain.statistics.leaderboard import leaderboard
 from evalhub_server.domain.statistics.results import BenchmarkComparison, Leaderboard, SuiteComparison
 from evalhub_server.domain.statistics.score import score_run
@@ -137,36 +138,37 @@ class ComparisonService:
         return await self._once("comparison", key, compute)
 
     async def rank(
-        self, models: Mapping[str, LineageView], weights: Mapping[str, float], question: Question
+        self,
+        models: Mapping[str, Sequence[LineageView]],
+        weights: Mapping[str, float],
+        question: Question,
+        chosen_of: Mapping[str, int] | None = None,
     ) -> Leaderboard:
-        """Rank models, each by the view of a job. ``weights`` has the benchmarks with their declared weights."""
-        check_metric(question.metric, models.values())
+        """Rank models, each by the view of a job, or by the mean of several.
+
+        ``weights`` has the benchmarks with their declared weights, ``chosen_of`` the number of runs of which the model's one was chosen for
+        its score; 1 by default.
+        """
+        all_views = [view for views in models.values() for view in views]
+        check_metric(question.metric, all_views)
+        chosen_of = chosen_of or {}
         key = [
             question,
             dict(weights),
+            dict(chosen_of),
             [
                 (model, source.job.id, name, run_of(source, metric=question.metric), _digests(name, view))
-                for model, view in models.items()
+                for model, views in models.items()
+                for view in views
                 for name, source in view.items()
             ],
         ]
 
         async def compute() -> Leaderboard:
-            indexes = await self._indexes(models.values())
+            indexes = await self._indexes(all_views)
 
             def ranked() -> Leaderboard:
-                runs = [
-                    ModelRuns(
-                        model=model,
-                        job_id=next(iter(view.values())).job.id if view else "",
-                        runs={
-                            name: run
-                            for name, source in view.items()
-                            if (run := _run(source, question.metric, indexes)) is not None
-                        },
-                    )
-                    for model, view in models.items()
-                ]
+                runs = model_runs(models, chosen_of, lambda source: _run(source, question.metric, indexes))
                 return leaderboard(runs, weights, question.options, question.weights)
 
             return await asyncio.to_thread(ranked)

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from litestar import route
 from litestar.di import NamedDependency
 from markupsafe import Markup
 from msgspec import Struct
 
-from evalhub_server.domain.comparison_view import JobLeaderboard, ModelResult
+from evalhub_server.domain.comparison_view import JobLeaderboard
+from evalhub_server.domain.leaderboard_entries import BEST_FIRST, SORTS, other_settings
 from evalhub_server.domain.lineage_view import benchmark_names
 from evalhub_server.domain.resource import CollectionRecord, Kind
-from evalhub_server.domain.statistics.results import Rank, Ranking
+from evalhub_server.domain.statistics.results import Ranking
 from evalhub_server.models.common import State
 from evalhub_server.plugins.storage import JobQuery, ResourceQuery, Terms
 from evalhub_server.viewer.charts import Score, interval_dots
 from evalhub_server.viewer.compare_words import half_width
+from evalhub_server.viewer.leaderboard_rows import BoardRow, board_rows, lower_is_better, table_of
 from evalhub_server.viewer.numbers import decimals
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery, with_query
-from evalhub_server.web.comparison_query import question_of
 from evalhub_server.web.comparison_samples import MAX_RUNS
+from evalhub_server.web.leaderboard_query import BOARD_NAMES, collection_board_query
 from evalhub_server.web.leaderboards import MAX_JOBS, leaderboard_of_collection
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse
 from evalhub_server.web.services import Services
 
-PARAMETERS = ("collection", "weights", "cols")
+PARAMETERS = ("collection", "weights", "metric", *BOARD_NAMES, "cols")
 SECTION = "/ui/leaderboards"
 MAX_COLUMNS = 8
 """Benchmarks with a column by default."""
 MAX_COLLECTIONS = 200
+RUNS_TITLES = {"latest": "", "mean": "mean of runs", "best": "best of runs"}
+Choices = Sequence[tuple[str, bool, str]]
 WITH_RESULTS = (State.COMPLETED.value, State.PARTIALLY_FAILED.value)
 
 
@@ -42,7 +45,7 @@ async def leaderboard_page(request: ApiRequest, services: NamedDependency[Servic
     """The ranking of the models that ran a collection; without one, the collections that have results."""
     query = PageQuery(request, PARAMETERS)
     all_columns = query.choice("cols", ("", "all"), "") == "all"
-    question = question_of(query)
+    wanted = collection_board_query(query)
     state = PageState(request, query, services, other=str(services.resources.changes))
     if state.not_modified is not None:
         return state.not_modified
@@ -50,36 +53,71 @@ async def leaderboard_page(request: ApiRequest, services: NamedDependency[Servic
     if not collection_id:
         return await page_response(request, query, await _collections(request, services), state)
     collection = await services.resources.get_collection(collection_id, request.identity)
-    board = await leaderboard_of_collection(services, request.identity, collection_id, question, wait=False)
-    names = benchmark_names(collection.config.benchmarks)
-    rows = board_rows(board, names, url_prefix(request.scope))
+    board = await leaderboard_of_collection(services, request.identity, collection_id, wanted, wait=False)
+    all_names = benchmark_names(collection.config.benchmarks)
+    ranked = {each.name for each in board.leaderboard.benchmarks}
+    names = [name for name in all_names if name in ranked]
+    prefix = url_prefix(request.scope)
+    rows = board_rows(board, names, prefix)
     shown = names if all_columns else names[:MAX_COLUMNS]
     suite = board.leaderboard.suite
+    lower = lower_is_better(board)
     values = {
         "collection": collection,
         "board": board,
         "suite": suite,
         "rows": rows,
+        "lettered": any(row.groups for row in rows),
         "benchmarks": shown,
         "hidden": len(names) - len(shown),
         "all_columns": all_columns,
-        "lower": lower_is_better(board),
+        "lower": lower,
         "places": decimals(half_width(rank.interval) for rank in suite.ranks) if suite else 3,
         "rankings": {each.name: each for each in board.leaderboard.benchmarks},
         "plot": _plot(suite, rows),
-        "weights": question.weights,
+        "wanted": wanted,
+        "others": other_settings((*board.entries, *board.left_out)),
         "max_jobs": MAX_JOBS,
-        "links": _links(rows, collection_id, url_prefix(request.scope)),
+        "links": _links(rows, collection_id, prefix),
+        "filters": query.chips(("model", "bench", "since", "metric")),
+        "menus": _menus(query, all_names, [row.model for row in rows if row.model]),
+        "sorts": _sorts(query, wanted.sort, names, lower),
+        "kept": [(name, text) for name in PARAMETERS if name != "since" for text in query.texts(name)],
     }
     page = Page(
         name="leaderboard",
-        title=f"{collection.config.name or collection_id} · Leaderboard",
+        title=_title(collection.config.name or collection_id, board),
         section=SECTION,
         values=values,
         data=board,
-        table=_table(rows, names),
+        table=table_of(rows, names),
     )
     return await page_response(request, query, page, state)
+
+
+def _title(name: str, board: JobLeaderboard) -> str:
+    chosen = len(board.leaderboard.benchmarks)
+    part = f"{chosen} of {board.all_benchmarks} benchmarks" if chosen < board.all_benchmarks else ""
+    return " · ".join(each for each in (name, part, RUNS_TITLES[board.runs], "Leaderboard") if each)
+
+
+def _menus(query: PageQuery, names: Sequence[str], models: Sequence[str]) -> list[tuple[str, Choices]]:
+    """The benchmarks and the models to choose from: name, whether it is chosen, and the URL that changes that."""
+    return [
+        (title, [(name, name in query.texts(parameter), query.toggled(parameter, name)) for name in found])
+        for title, parameter, found in (("benchmarks", "bench", names), ("models", "model", models))
+        if len(found) > 1
+    ]
+
+
+def _sorts(query: PageQuery, sort: str, names: Sequence[str], lower: frozenset[str]) -> dict[str, str]:
+    """The URLs that sort by a column, the best first, and then by the worst."""
+    found: dict[str, str] = {}
+    for name in (*SORTS, *names):
+        first, second = (name, f"-{name}") if name in lower or name == "model" else (f"-{name}", name)
+        wanted = second if sort == first else first
+        found[name] = query.url(sort=wanted if wanted != BEST_FIRST else None)
+    return found
 
 
 class Listed(Struct, kw_only=True, frozen=True):
@@ -127,92 +165,6 @@ async def _collections(request: ApiRequest, services: Services) -> Page:
     )
 
 
-class BoardCell(Struct, kw_only=True, frozen=True):
-    """A model's result in a benchmark. ``rank`` is absent for models that the ranking does not have, for the reason ``why``."""
-
-    state: str
-    score: float | None
-    rank: Rank | None
-    why: str
-    href: str
-
-
-class BoardRow(Struct, kw_only=True, frozen=True):
-    """A model. ``rank`` is that of the suite; absent without one. ``reason``: why it is left out or has no rank."""
-
-    model: str
-    rank: Rank | None
-    score: float | None
-    job_id: str
-    reason: str
-    complete: bool
-    cells: Mapping[str, BoardCell]
-
-
-def board_rows(board: JobLeaderboard, names: Sequence[str], prefix: str) -> list[BoardRow]:
-    """The rows in order of ranks, then models without a rank, then incomplete ones."""
-    suite = board.leaderboard.suite
-    ranks = {rank.model: rank for rank in suite.ranks} if suite else {}
-    position = {model: number for number, model in enumerate(ranks)}
-    rankings = {each.name: each for each in board.leaderboard.benchmarks}
-    reasons = {note.code: note.message for note in suite.not_ranked} if suite else {}
-    rows = [
-        BoardRow(
-            model=entry.model,
-            rank=ranks.get(entry.model),
-            score=entry.score,
-            job_id=entry.job.job_id,
-            reason=reasons.get(entry.model, ""),
-            complete=True,
-            cells=_cells(entry.model, entry.results, rankings, names, prefix),
-        )
-        for entry in board.entries
-    ]
-    rows.sort(key=lambda row: (position.get(row.model, len(position)), -(row.score or 0.0)))
-    rows += [
-        BoardRow(
-            model=each.model,
-            rank=None,
-            score=None,
-            job_id="",
-            reason=each.reason,
-            complete=False,
-            cells=_cells(each.model, each.results, rankings, names, prefix),
-        )
-        for each in board.left_out
-    ]
-    return rows
-
-
-def _cells(
-    model: str,
-    results: Mapping[str, ModelResult],
-    rankings: Mapping[str, Ranking],
-    names: Sequence[str],
-    prefix: str,
-) -> dict[str, BoardCell]:
-    cells: dict[str, BoardCell] = {}
-    for name in names:
-        result = results.get(name)
-        ranking = rankings.get(name)
-        ranks = {rank.model: rank for rank in ranking.ranks} if ranking else {}
-        why = next((note.message for note in ranking.not_ranked if note.code == model), "") if ranking else ""
-        cells[name] = BoardCell(
-            state=result.state.value if result else "",
-            score=result.score if result else None,
-            rank=ranks.get(model),
-            why=why,
-            href=f"{prefix}/ui/jobs/{result.job_id}/b/{result.benchmark_index}" if result else "",
-        )
-    return cells
-
-
-def lower_is_better(board: JobLeaderboard) -> frozenset[str]:
-    """The benchmarks whose primary score is better the lower it is."""
-    found = [each.results for each in (*board.entries, *board.left_out)]
-    return frozenset(name for results in found for name, each in results.items() if each.lower_is_better)
-
-
 def _plot(suite: Ranking | None, rows: Sequence[BoardRow]) -> Markup:
     if suite is None:
         return Markup()
@@ -235,27 +187,3 @@ def _links(rows: Sequence[BoardRow], collection_id: str, prefix: str) -> dict[st
     first, *others = [row.job_id for row in rows if row.complete][:MAX_RUNS] or [""]
     compared = with_query(f"{prefix}/ui/compare", {"base": [first], "with": others}) if others else ""
     return {"trend": with_query(f"{prefix}/ui/trend", {"collection": [collection_id]}), "compare": compared}
-
-
-def _table(rows: Sequence[BoardRow], names: Sequence[str]) -> Table:
-    values: list[Sequence[Any]] = []
-    for row in rows:
-        rank = row.rank
-        interval = rank.interval if rank else None
-        values.append(
-            (
-                row.model,
-                rank.best_rank if rank else None,
-                rank.worst_rank if rank else None,
-                rank.score if rank else row.score,
-                interval.low if interval else None,
-                interval.high if interval else None,
-                *(cell.rank.score if (cell := row.cells[name]).rank else cell.score for name in names),
-                row.job_id,
-                row.reason,
-            )
-        )
-    return Table(
-        columns=("model", "best_rank", "worst_rank", "overall", "low", "high", *names, "job", "reason"),
-        rows=values,
-    )

@@ -62,6 +62,14 @@ class PageQuery(Query):
         kept[name] = [text for text in kept.get(name, []) if text != value]
         return with_query(self.path, kept)
 
+    def toggled(self, name: str, value: str) -> str:
+        """The URL of this page with one more value of a parameter, or without it if it is there; from the first row."""
+        if value in self.texts(name):
+            return self.without(name, value)
+        kept = {other: self.texts(other) for other in self.names if other not in (*COMMON, "after", "offset")}
+        kept[name] = [*kept.get(name, []), value]
+        return with_query(self.path, kept)
+
     def chips(self, names: Iterable[str]) -> list[tuple[str, str, str]]:
         """The filters among the parameters ``names`` that are set: name, value, and the URL without the value."""
         return [(name, text, self.without(name, text)) for name in names for text in self.texts(name)]

@@ -177,8 +177,28 @@ def test_models_that_cannot_be_told_apart_share_ranks(rules: dict[str, object]) 
         ]
         assert {(each.best_rank, each.worst_rank) for each in ranking.ranks} == {(1, 2), (3, 4), (5, 6)}
         assert len(ranking.pairs) == 15
+        assert [set(group) for group in ranking.groups] == [{"m4", "m5"}, {"m2", "m3"}, {"m0", "m1"}]
     assert board.benchmarks[0].n_common == 2000
     assert msgspec.json.decode(msgspec.json.encode(board), type=Leaderboard) == board
+
+
+def test_the_choice_of_the_best_run_is_adjusted() -> None:
+    plain = models(2)
+    chosen = [msgspec.structs.replace(each, chosen_of=3) for each in plain]
+    (before, after) = (leaderboard(each, {"one": 1.0, "two": 1.0}) for each in (plain, chosen))
+    assert before.suite is not None
+    assert after.suite is not None
+    for first, second in zip(
+        (before.suite, *before.benchmarks), (after.suite, *after.benchmarks), strict=True
+    ):
+        (one,), (two,) = first.pairs, second.pairs
+        assert two.p == one.p
+        assert two.p_adjusted == pytest.approx(min(1.0, 9 * one.p))
+        for narrow, wide in zip(first.ranks, second.ranks, strict=True):
+            assert narrow.interval is not None
+            assert wide.interval is not None
+            assert wide.interval.confidence == pytest.approx(1 - 0.05 / 3)
+            assert wide.interval.low < narrow.interval.low < narrow.interval.high < wide.interval.high
 
 
 def test_lower_scores_rank_first_where_lower_is_better() -> None:

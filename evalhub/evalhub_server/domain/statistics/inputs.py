@@ -160,4 +160,6 @@ class ModelRuns(Struct, kw_only=True, frozen=True):
     model: str
     """Unique in the leaderboard."""
     job_id: str = ""
+    chosen_of: int = 1
+    """Number of runs of which this one was chosen for its score: p values and intervals are adjusted for the choice."""
     runs: dict[str, Run]

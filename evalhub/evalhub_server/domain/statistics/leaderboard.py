@@ -20,6 +20,7 @@ from evalhub_server.domain.statistics.evidence import (
 from evalhub_server.domain.statistics.inputs import CompareOptions, ModelRuns, WeightKind
 from evalhub_server.domain.statistics.mover import mover
 from evalhub_server.domain.statistics.paired_evidence import Pairs
+from evalhub_server.domain.statistics.rank_groups import undistinguished
 from evalhub_server.domain.statistics.ranks import rank_ranges
 from evalhub_server.domain.statistics.results import (
     Interval,
@@ -53,18 +54,21 @@ def leaderboard(
     names = [each.model for each in models]
     if len(set(names)) < len(names):
         raise ValueError("models of a leaderboard need different names")
-    jobs = {each.model: each.job_id for each in models}
+    compared = _Models(
+        jobs={each.model: each.job_id for each in models},
+        chosen_of={each.model: max(each.chosen_of, 1) for each in models},
+        alpha=options.alpha,
+    )
     fields = [common_items(name, models, options) for name in benchmarks]
     evidence = [_all_pairs(field, options) for field in fields]
     rankings = tuple(
-        _benchmark_ranking(field, pairs, jobs, options.alpha)
-        for field, pairs in zip(fields, evidence, strict=True)
+        _benchmark_ranking(field, pairs, compared) for field, pairs in zip(fields, evidence, strict=True)
     )
     declared = [weight or 1.0 for weight in benchmarks.values()]
     return Leaderboard(
         alpha=options.alpha,
         weights=weights,
-        suite=_suite_ranking(fields, evidence, declared, weights, jobs, options.alpha),
+        suite=_suite_ranking(fields, evidence, declared, weights, compared),
         benchmarks=rankings,
     )
 
@@ -138,19 +142,36 @@ def _undecided(evidence: DifferenceEvidence) -> bool:
     return isinstance(evidence, UnboundedPairs) and not evidence.usable
 
 
+class _Models(Struct, kw_only=True, frozen=True):
+    """The models by name: their jobs, and of how many runs each was chosen for its score."""
+
+    jobs: Mapping[str, str]
+    chosen_of: Mapping[str, int]
+    alpha: float
+
+    def level(self, model: str) -> float:
+        """The error probability of the interval of a score: Bonferroni over the runs of which the model's one was chosen."""
+        return self.alpha / self.chosen_of[model]
+
+    def adjusted(self, pair: Pair, p: float) -> float:
+        """The p value of two chosen runs: Bonferroni over all pairs of runs of the two models."""
+        return min(1.0, p * self.chosen_of[pair[0]] * self.chosen_of[pair[1]])
+
+
 def _benchmark_ranking(
-    field: CommonItems, pairs: Mapping[Pair, DifferenceEvidence], jobs: Mapping[str, str], alpha: float
+    field: CommonItems, pairs: Mapping[Pair, DifferenceEvidence], models: _Models
 ) -> Ranking:
     scores = {model: math.fsum(column) / field.n for model, column in field.columns.items() if field.n}
     intervals: dict[str, Interval] = {}
     for model, column in field.columns.items():
         evidence = plain_evidence(column, binary=field.binary, bounds=field.bounds)
         if evidence is not None:
+            alpha = models.level(model)
             low, high = evidence.limits(alpha)
             intervals[model] = Interval(low=low, high=high, confidence=1 - alpha, method=evidence.method)
     tests = {pair: (each.estimate, 1.0 if _undecided(each) else each.p) for pair, each in pairs.items()}
     return _ranking(
-        field.name, field.metric, field.n, scores, intervals, tests, jobs, alpha, field.not_ranked,
+        field.name, field.metric, field.n, scores, intervals, tests, models, field.not_ranked,
         field.warnings, sign=-1 if field.lower_is_better else 1,
     )  # fmt: skip
 
@@ -160,12 +181,13 @@ def _suite_ranking(
     evidence: Sequence[Mapping[Pair, DifferenceEvidence]],
     declared: Sequence[float],
     kind: WeightKind,
-    jobs: Mapping[str, str],
-    alpha: float,
+    models: _Models,
 ) -> Ranking | None:
     """The ranking of the models that have every benchmark; None for fewer than two, or with unbounded metrics."""
     complete = [
-        model for model in jobs if fields and all(model in field.columns and field.n > 1 for field in fields)
+        model
+        for model in models.jobs
+        if fields and all(model in field.columns and field.n > 1 for field in fields)
     ]
     if len(complete) < 2 or any(field.bounds is None for field in fields):
         return None
@@ -176,6 +198,7 @@ def _suite_ranking(
     scores: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
     for model in complete:
+        alpha = models.level(model)
         estimates: list[float] = []
         limits: list[tuple[float, float]] = []
         for field in fields:
@@ -198,10 +221,12 @@ def _suite_ranking(
         p = 1.0 if undecided else suite_p(weights, found)
         tests[pair] = (estimate, p)
     left_out = tuple(
-        Note(code=model, message="not ranked on every benchmark") for model in jobs if model not in complete
+        Note(code=model, message="not ranked on every benchmark")
+        for model in models.jobs
+        if model not in complete
     )
     n = sum(field.n for field in fields)
-    return _ranking("", "", n, scores, intervals, tests, jobs, alpha, left_out, (), sign=1)
+    return _ranking("", "", n, scores, intervals, tests, models, left_out, (), sign=1)
 
 
 def _ranking(
@@ -211,8 +236,7 @@ def _ranking(
     scores: Mapping[str, float],
     intervals: Mapping[str, Interval],
     tests: Mapping[Pair, tuple[float, float]],
-    jobs: Mapping[str, str],
-    alpha: float,
+    models: _Models,
     not_ranked: tuple[Note, ...],
     warnings: tuple[Note, ...],
     *,
@@ -220,7 +244,12 @@ def _ranking(
 ) -> Ranking:
     """Ranks from scores and tests; ``sign`` is -1 where lower scores are better."""
     goodness = {model: sign * score for model, score in scores.items()}
-    ranges, adjusted = rank_ranges(goodness, {pair: p for pair, (_, p) in tests.items()}, alpha)
+    chosen = {pair: models.adjusted(pair, p) for pair, (_, p) in tests.items()}
+    ranges, adjusted = rank_ranges(goodness, chosen, models.alpha)
+    order = sorted(scores, key=lambda model: (-goodness[model], model))
+    differing = [
+        pair for pair, p in adjusted.items() if p <= models.alpha and goodness[pair[0]] != goodness[pair[1]]
+    ]
     return Ranking(
         name=name,
         metric=metric,
@@ -228,19 +257,20 @@ def _ranking(
         ranks=tuple(
             Rank(
                 model=model,
-                job_id=jobs[model],
+                job_id=models.jobs[model],
                 score=scores[model],
                 interval=intervals.get(model),
                 best_rank=ranges[model][0],
                 worst_rank=ranges[model][1],
                 tied_with_best=ranges[model][0] == 1,
             )
-            for model in sorted(scores, key=lambda model: (-goodness[model], model))
+            for model in order
         ),
         pairs=tuple(
             PairTest(first=pair[0], second=pair[1], difference=difference, p=p, p_adjusted=adjusted[pair])
             for pair, (difference, p) in tests.items()
         ),
+        groups=undistinguished(order, differing) if order else (),
         not_ranked=not_ranked,
         warnings=warnings,
     )

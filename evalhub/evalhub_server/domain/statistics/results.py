@@ -280,6 +280,9 @@ class Ranking(Struct, kw_only=True, frozen=True):
     """Items that all ranked models have in common."""
     ranks: tuple[Rank, ...]
     pairs: tuple[PairTest, ...]
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Largest groups of models of which no pair is shown to differ, best first: two models differ if and only if no group has
+    both. Empty with more than 26 groups."""
     not_ranked: tuple[Note, ...] = ()
     """Models without a place, with the reason; ``code`` is the model."""
     warnings: tuple[Note, ...] = ()
