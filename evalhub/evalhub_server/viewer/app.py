@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +24,7 @@ from evalhub_server.viewer.page import API_OF_PAGES, SUFFIXES, error_page, redir
 from evalhub_server.viewer.page_query import with_query
 from evalhub_server.viewer.pages import PAGES
 from evalhub_server.viewer.sessions import Sessions
+from evalhub_server.viewer.shared_pages import SharedPages
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.errors import as_response
 from evalhub_server.web.origin_policy import SAFE_METHODS
@@ -40,6 +42,8 @@ class Viewer:
 
     def __init__(self, settings: Settings, credentials: Credentials | None, parts: ServerParts) -> None:
         self.parts = parts
+        self.shared = SharedPages()
+        self.rendering = asyncio.Semaphore(1)  # another request waits for a step of one page
         self.read_only = settings.viewer.read_only
         self.origins = OwnOrigins(settings.service)
         self.sessions = Sessions(credentials) if credentials is not None else None

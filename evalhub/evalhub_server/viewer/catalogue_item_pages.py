@@ -64,8 +64,8 @@ async def benchmark_page(request: ApiRequest, services: NamedDependency[Services
     query = PageQuery(request, ("provider", "id"))
     provider_id, benchmark_id = _required(query, "provider"), _required(query, "id")
     state = CatalogueState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     provider = await services.resources.get_provider(provider_id, request.identity)
     benchmark = listed_benchmark(provider.config, benchmark_id)
     if benchmark is None:
@@ -127,8 +127,8 @@ async def provider_page(request: ApiRequest, services: NamedDependency[Services]
     query = PageQuery(request, ("id",))
     provider_id = _required(query, "id")
     state = CatalogueState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     provider = await services.resources.get_provider(provider_id, request.identity)
     offer = Offer(provider=provider, runnable=services.resources.runnable(provider))
     page = Page(
@@ -168,8 +168,8 @@ async def collection_page(request: ApiRequest, services: NamedDependency[Service
     query = PageQuery(request, ("id",))
     collection_id = _required(query, "id")
     state = CatalogueState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     collection = await services.resources.get_collection(collection_id, request.identity)
     offers = {each.provider.id: each for each in await offers_of(services, request.identity)}
     members = members_of(collection, offers)

@@ -115,8 +115,8 @@ async def catalogue_page(request: ApiRequest, services: NamedDependency[Services
         wanted = query.boolean("runnable", default=True)
         filters["runnable"] = Terms(values=("yes" if wanted else "no",))
     state = CatalogueState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     listed = _KINDS[kind]
     entries: list[Entry[Any]] = await listed.read(services, request.identity)
     for name in FILTERS[kind]:

@@ -54,8 +54,8 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         return _redirect(request, query, chosen)
     wanted = row_filter(query)
     state = PageState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     base, others = chosen_jobs(query)
     if not base or not others:
         return await page_response(request, query, await compare_start(request, services, base), state)

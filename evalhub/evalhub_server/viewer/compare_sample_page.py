@@ -86,8 +86,8 @@ async def compare_sample_page(request: ApiRequest, services: NamedDependency[Ser
     epoch = epoch_of(query)
     base, others = chosen_jobs(query)
     state = PageState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     compared = await compared_jobs(request, services, query, base, others)
     if len(compared.jobs) < 2:
         raise problems.not_found("evaluation job", others[0]) if others else problems.same_job(base)

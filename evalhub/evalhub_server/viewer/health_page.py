@@ -41,8 +41,8 @@ async def health_page(request: ApiRequest, services: NamedDependency[Services]) 
     rows = health_rows(report, list(parts.plugins), show_errors=request.identity.scope is None)
     encoded = msgspec.json.encode(rows).hex()
     state = PageState(request, query, services, encoded)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     page = Page(
         name="health",
         title="Health",
@@ -70,8 +70,8 @@ async def plugins_page(request: ApiRequest, services: NamedDependency[Services])
     query = PageQuery(request)
     parts: ServerParts = request.app.state.viewer.parts
     state = PageState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     plugins = sorted(parts.plugins, key=lambda info: (info.kind, info.name))
     if request.identity.scope is not None:
         plugins = [replace(info, error=HIDDEN_ERROR if info.error else "") for info in plugins]

@@ -60,8 +60,8 @@ async def job_page(
     query = PageQuery(request, ("size", "offset"))
     size, offset = query.size(), query.integer("offset", 0)
     state = PageState(request, query, services, _clock(services))
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     job = await services.jobs.get(job_id, request.identity)
     shown = range(len(job.benchmarks))[offset : offset + size]
     common = await _common(request, services, job, shown)
@@ -88,8 +88,8 @@ async def benchmark_page(
     query = PageQuery(request)
     index = index_of(benchmark_index)
     state = PageState(request, query, services, _clock(services))
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     job = await services.jobs.get(job_id, request.identity)
     record = benchmark_at(job, index)
     common = await _common(request, services, job, range(index, index + 1))

@@ -67,8 +67,8 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
     query = PageQuery(request, PARAMETERS)
     listed = _listed(query, request.identity.scope)
     state = PageState(request, query, services, str(services.comparisons.known.computed))
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     found = await services.jobs.list(listed)
     rows = [job_row(job, services) for job in found.items]
     (states,) = await services.jobs.facets.count(listed, ["status"])
@@ -95,8 +95,11 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
             title=_title(query),
             section="/ui/jobs",
             values=values,
-            data={"total_count": found.total_count, "items": [job_summary(job) for job in found.items]},
-            table=Table(columns=COLUMNS, rows=[_table_row(row) for row in rows]),
+            data=lambda: {
+                "total_count": found.total_count,
+                "items": [job_summary(job) for job in found.items],
+            },
+            table=Table(columns=COLUMNS, rows=map(_table_row, rows)),
             refresh_s=3 if any(row.state in ("running", "pending") for row in rows) else 15,
         ),
         state,

@@ -47,8 +47,8 @@ async def leaderboard_page(request: ApiRequest, services: NamedDependency[Servic
     all_columns = query.choice("cols", ("", "all"), "") == "all"
     wanted = collection_board_query(query)
     state = PageState(request, query, services, other=str(services.resources.changes))
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     collection_id = query.text("collection")
     if not collection_id:
         return await page_response(request, query, await _collections(request, services), state)

@@ -75,8 +75,8 @@ async def log_page(
         return await _part_page(request, query, services, job, index, offset, first)
     window, fault = await _read(services, job, index, start, wanted, request.identity)
     state = PageState(request, query, services, f"{window.size_bytes} {fault}")
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     text = wanted.text
     lines = [
         line
@@ -120,8 +120,8 @@ async def _part_page(
         size = data.rfind(b"\n") + 1 or len(data) - _unfinished_character(data)
         data, end = data[:size], end - (len(data) - size)
     state = PageState(request, query, services, f"{len(data)} {end} {more}")
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     raw = (
         list(enumerate(data.decode("utf-8", "replace").removesuffix("\n").split("\n"), first)) if data else []
     )

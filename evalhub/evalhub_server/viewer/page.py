@@ -6,8 +6,7 @@ that changes while a job runs.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -26,7 +25,9 @@ from evalhub_server.viewer.assets import ASSETS, asset_path
 from evalhub_server.viewer.markdown_table import markdown_table
 from evalhub_server.viewer.page_query import COMMON, PageQuery, look_of, with_query
 from evalhub_server.viewer.saved_page import saved_page, saved_styles
-from evalhub_server.viewer.templating import TEMPLATES, render
+from evalhub_server.viewer.shared_pages import SharedPages, release
+from evalhub_server.viewer.templating import TEMPLATES, render, render_in_steps
+from evalhub_server.web.compression import accepts_gzip, negotiated
 from evalhub_server.web.conditional import ListState
 from evalhub_server.web.file_response import content_disposition
 from evalhub_server.web.origin_policy import SAFE_METHODS
@@ -72,7 +73,7 @@ class Table(Struct, kw_only=True, frozen=True):
     """The rows of a page, for ``.csv`` and ``.md``: values, not text for people."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Iterable[Sequence[Any]]
 
 
 class Page(Struct, kw_only=True, frozen=True):
@@ -80,8 +81,8 @@ class Page(Struct, kw_only=True, frozen=True):
 
     ``name`` is that of its template: ``{name}.html``, which includes ``{name}_live.html``, the part that changes while a job runs, if
     it has one. ``title`` names the view in words, most particular first, without the product's name. ``section`` is a path of
-    :data:`SECTIONS`. ``values`` are the variables of the template; ``data`` is the same for ``.json``. ``refresh_s`` is how often
-    an open tab requests the part ``live``; 0 for a page that does not change.
+    :data:`SECTIONS`. ``values`` are the variables of the template; ``data`` is the same for ``.json``, or a function that returns it.
+    ``refresh_s`` is how often an open tab requests the part ``live``; 0 for a page that does not change.
     """
 
     name: str
@@ -132,7 +133,7 @@ class PagePaths:
     """ASGI middleware: rewrites paths of pages for the routes.
 
     The format in the last segment (``/ui/jobs.csv``) becomes part of the scope. ``/ui/api/v1/…`` is the API for scripts and
-    downloads of pages, which have the login of the pages: GET and HEAD alone.
+    downloads of pages, which have the login of the pages: GET and HEAD alone. A request that fails lets equal ones build the page.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -147,7 +148,10 @@ class PagePaths:
                 if scope["raw_path"].endswith(suffix.encode()):
                     scope["path"] = path.removesuffix(suffix)
                     scope[FORMAT_KEY] = suffix[1:]  # type: ignore[typeddict-unknown-key]  # ours, beside ASGI's own keys
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            release(scope)
 
 
 def format_of(request: ApiRequest) -> str:
@@ -157,25 +161,57 @@ def format_of(request: ApiRequest) -> str:
 
 
 class PageState:
-    """The state of the data of a page before they are read; ``not_modified`` is the response to a browser that has them.
-
-    It is decided by the number of changes of jobs, without a query. ``other`` is the state of anything else that the page shows.
-    """
+    """The state of the data of a page before they are read. ``other`` is the state of anything that the page shows beside jobs."""
 
     def __init__(self, request: ApiRequest, query: PageQuery, services: Services, other: str = "") -> None:
         look = f"{query.theme} {query.density} {asset_path('viewer.css')} {other}"
         self.list = ListState(request, services.feed.epoch, services.feed.position, look)
-        self.not_modified = self.list.not_modified
+        self._request = request
+        self._shared: SharedPages = request.app.state.viewer.shared
+
+    async def known_response(self) -> RawResponse | None:
+        """The response that needs no query and no rendering: to a browser that has this state, or one that was just built.
+
+        It is decided by the number of changes of jobs. None: the caller builds the response.
+        """
+        return self.list.not_modified or await self._shared.find(self._key, self._request.scope)
+
+    async def share(self, response: RawResponse) -> RawResponse:
+        """Keep the response for equal requests. Returns it, compressed if the client accepts that."""
+        headers, body = response.headers, response.body
+        if self._accepts_gzip:
+            headers, body = await negotiated(self._request.scope["headers"], headers, body)
+        shared = RawResponse(response.status, headers, body)
+        self._shared.put(self._key, shared, self._request.scope)
+        return shared
+
+    @property
+    def _accepts_gzip(self) -> bool:
+        return accepts_gzip(self._request.scope["headers"])
+
+    @property
+    def _key(self) -> Hashable:
+        request, scope = self._request, self._request.scope
+        view = scope["raw_path"], scope["query_string"], url_prefix(scope)
+        origin = scope["scheme"], request.field(b"host")
+        return self.list.tag, request.identity, *view, *origin, self._accepts_gzip
 
 
 async def page_response(
     request: ApiRequest, query: PageQuery, page: Page, state: PageState | None = None
 ) -> RawResponse:
     """The response with a page in the format of the request. ``state`` gives it an entity tag."""
+    response = await _response(request, query, page, state)
+    return response if state is None else await state.share(response)
+
+
+async def _response(
+    request: ApiRequest, query: PageQuery, page: Page, state: PageState | None
+) -> RawResponse:
     headers = state.list.headers if state is not None else ((b"cache-control", b"private, no-cache"),)
     match format_of(request):
         case "json":
-            body = encode_present(page.data)
+            body = encode_present(page.data() if callable(page.data) else page.data)
             return raw_response(body + b"\n", "application/json", 200, *headers)
         case ("csv" | "md") as name if page.table is not None:
             media_type, lines = FORMATS[name]
@@ -198,11 +234,11 @@ async def page_response(
             template = f"{page.name}_live.html" if query.part else f"{page.name}.html"
             if query.part and not (TEMPLATES / template).exists():
                 raise problems.query_bad_parameter("part", [name for name in COMMON if name != "part"])
-            body = await _rendered(template, site, page)
+            body = await _rendered(request, template, site, page)
             return raw_response(body, HTML, 200, *headers, *_security(request))
         case "html":
             site = Site(url_prefix(request.scope), query, request.trace_id, saved=True)
-            body = await _rendered(f"{page.name}.html", site, page)
+            body = await _rendered(request, f"{page.name}.html", site, page)
             saved = saved_page(body, request.app.state.viewer.address(request))
             return raw_response(
                 saved,
@@ -216,9 +252,10 @@ async def page_response(
             raise problems.not_found("page", f"{request.scope['path']}.{name}")
 
 
-async def _rendered(template: str, site: Site, page: Page) -> bytes:
+async def _rendered(request: ApiRequest, template: str, site: Site, page: Page) -> bytes:
     values = {"site": site, "page": page, "now": datetime.now(UTC), **page.values}
-    return await asyncio.to_thread(render, template, values)
+    async with request.app.state.viewer.rendering:
+        return await render_in_steps(template, values)
 
 
 def redirect(location: str, *headers: Header) -> RawResponse:

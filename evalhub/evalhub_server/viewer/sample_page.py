@@ -86,8 +86,8 @@ async def sample_page(
     query = PageQuery(request, PARAMETERS)
     sample_id, epoch = _sample_of(query)
     state = PageState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     source, pages = await source_of(request, job_id, benchmark_index, services)
     samples = await services.files.open_samples(source.job, source.index)
     row = row_of(samples.index, sample_id, epoch)

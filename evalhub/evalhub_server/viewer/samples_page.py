@@ -65,8 +65,8 @@ async def samples_page(
     """The samples that the filters select; as CSV, all of them, whole."""
     query = PageQuery(request, PARAMETERS)
     state = PageState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     source, pages = await source_of(request, job_id, benchmark_index, services)
     try:
         samples = await services.files.open_samples(source.job, source.index)

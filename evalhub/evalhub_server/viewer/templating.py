@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from evalhub_server.viewer.marks import MARKS, WORDS
 from evalhub_server.viewer.text import as_text, cell, detail, visible
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 FILTERS: tuple[Callable[..., str], ...] = (
     as_text,
@@ -53,9 +55,36 @@ MAX_CHARACTERS = 4096
 """Longer text in attributes and sentences is cut."""
 
 
+STEP_S = 0.0005
+"""How long rendering occupies the event loop at a time; another request waits so long."""
+
+
 def render(template: str, values: Mapping[str, Any]) -> bytes:
-    """Render a template. Raises jinja2's errors, which are faults of the template."""
-    return _environment().get_template(template, globals=GLOBALS).render(values).encode("utf-8", "replace")
+    """Render a small template. Raises jinja2's errors, which are faults of the template."""
+    return _joined(_template(template).generate(values))
+
+
+async def render_in_steps(template: str, values: Mapping[str, Any]) -> bytes:
+    """Render a template, and let other tasks run in between.
+
+    A thread would hold the interpreter lock for longer, and as often as an answer to another request needs it.
+    """
+    pieces: list[str] = []
+    end = time.perf_counter() + STEP_S
+    for piece in _template(template).generate(values):
+        pieces.append(piece)
+        if time.perf_counter() > end:
+            await asyncio.sleep(0)
+            end = time.perf_counter() + STEP_S
+    return _joined(pieces)
+
+
+def _joined(pieces: Iterable[str]) -> bytes:
+    return "".join(pieces).encode("utf-8", "replace")
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name, globals=GLOBALS)
 
 
 @lru_cache(1)

@@ -76,8 +76,8 @@ async def trend_page(request: ApiRequest, services: NamedDependency[Services]) -
         created_after=query.moment("since"),
     )
     state = PageState(request, query, services)
-    if state.not_modified is not None:
-        return state.not_modified
+    if (known := await state.known_response()) is not None:
+        return known
     if not jobs.labels:
         return await page_response(request, query, await _start(query, services, jobs), state)
     trends, found = await trends_of(services, jobs, metric, sample_intervals=True)

@@ -66,13 +66,13 @@ class ListState:
     """The state of a list before it is read: its tag, and the response if the client has that state."""
 
     def __init__(self, request: ApiRequest, epoch: str, changes: int, state: str = "") -> None:
-        self._tag = list_tag(epoch, changes, request.identity.scope, state)
-        self.not_modified = _not_modified(request, self._tag)
+        self.tag = list_tag(epoch, changes, request.identity.scope, state)
+        self.not_modified = _not_modified(request, self.tag)
 
     @property
     def headers(self) -> tuple[Header, Header]:
         """The headers of a response with that state."""
-        return _headers(self._tag)
+        return _headers(self.tag)
 
     def response(self, body: bytes) -> RawResponse:
         return json_response(body, 200, *self.headers)
