@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
@@ -27,7 +27,12 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands, with the same options, that suggests the nearest command for an unknown one."""
+    """A group of commands, with the same options, that suggests the nearest command for an unknown one.
+
+    ``more`` finds further commands when help or an unknown command requires them.
+    """
+
+    more: Callable[[], Mapping[str, click.Command]] = dict
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, with_two_dashes(args))
@@ -36,15 +41,19 @@ class Group(click.Group):
         return _rich_help(self, ctx) if sys.stdout.isatty() else super().get_help(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)  # in the order of their definition
+        return [*self.commands, *self.more()]  # in the order of their definition
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self.commands.get(cmd_name) or self.more().get(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in self.commands:
-            near = difflib.get_close_matches(name, self.commands, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Commands are {', '.join(self.commands)}."
+        if self.get_command(ctx, name) is None:
+            names = self.list_commands(ctx)
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Commands are {', '.join(names)}."
             raise click.UsageError(f"No such command '{name}'. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -81,7 +90,10 @@ def _rich_help(command: click.Command, ctx: click.Context) -> str:
 
     if isinstance(command, click.Group):
         twin = RichGroup(
-            name=command.name, params=command.params, help=command.help, commands=command.commands
+            name=command.name,
+            params=command.params,
+            help=command.help,
+            commands={**command.commands, **(command.more() if isinstance(command, Group) else {})},
         )
     else:
         twin = RichCommand(name=command.name, params=command.params, help=command.help)

@@ -18,6 +18,7 @@ from evalhub_server.cli import comparison_commands, data_commands, job_commands
 from evalhub_server.cli.adapter_commands import adapters_command
 from evalhub_server.cli.help import Command, Group, show_error
 from evalhub_server.cli.output import OutputError
+from evalhub_server.cli.plugin_commands import plugin_commands
 from evalhub_server.cli.run_command import run_command
 from evalhub_server.cli.server_options import DIRECTORY, not_blank, server_flags, server_options
 from evalhub_server.errors import EvalHubError
@@ -51,7 +52,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status."""
     try:
-        return cli.main(argv, prog_name=PROGRAM, standalone_mode=False)
+        status = cli.main(argv, prog_name=PROGRAM, standalone_mode=False)
+        return status if isinstance(status, int) else 0  # commands of plugins may return anything
     except click.ClickException as error:
         show_error(error)
         return error.exit_code
@@ -187,7 +189,7 @@ def demo_command(**options: Any) -> int:
 def plugins_command(*, as_json: bool) -> int:
     """List installed plugins.
 
-    Runtimes, storages, trackers, exporters and observers, each with its distribution, version and state.
+    Runtimes, storages, trackers, exporters, observers, packs and commands, each with its distribution, version and state.
     """
     from evalhub_server.cli.plugins import list_plugins
 
@@ -202,6 +204,7 @@ for _command in (
     adapters_command,
 ):
     cli.add_command(_command)
+cli.more = lambda: plugin_commands(cli.commands)
 
 
 def _serve(context: click.Context, *, opens: bool = False) -> int:

@@ -32,7 +32,7 @@ def load_plugins(
     for point in sorted(found, key=_first_party_first):
         info = _info(point)
         distributions[point.name] = info.distribution
-        if not _allowed(info, environ.get(LOAD_PLUGINS)):
+        if not allowed(info.name, info.distribution, environ.get(LOAD_PLUGINS)):
             info.state = "not loaded"
             info.error = f"{LOAD_PLUGINS} does not name it"
             infos.append(info)
@@ -70,10 +70,11 @@ def _info(point: EntryPoint) -> PluginInfo:
     )
 
 
-def _allowed(info: PluginInfo, allowed: str | None) -> bool:
-    if allowed is None or info.distribution == DISTRIBUTION:
+def allowed(name: str, distribution: str, named: str | None) -> bool:
+    """Whether the value of ``EVALHUB_LOAD_PLUGINS`` (None: unset) names an entry point or its distribution."""
+    if named is None or distribution == DISTRIBUTION:
         return True
-    return bool({info.name, info.distribution} & {name.strip() for name in allowed.split(",")})
+    return bool({name, distribution} & {each.strip() for each in named.split(",")})
 
 
 def _loaded(
