@@ -1,7 +1,7 @@
 """Test kit for plugin authors: contract suites, small reference implementations, and builders.
 
-The suites (:class:`RuntimeContract`, :class:`SharedStorageContract`, :class:`StorageContract`) need pytest and pytest-asyncio and are imported on
-first use; everything else works without.
+The suites (:class:`RuntimeContract`, :class:`StorageContract`, :class:`SharedStorageContract`, :class:`TrackerContract`,
+:class:`ExporterContract`, :class:`ObserverContract`) need pytest and pytest-asyncio and are imported on first use; everything else works without.
 """
 
 from __future__ import annotations
@@ -9,28 +9,51 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from evalhub_server.testing.builders import EPOCH, a_collection, a_job, a_provider, all_of, any_of, none_of
+from evalhub_server.testing.builders import (
+    EPOCH,
+    a_collection,
+    a_finished_job,
+    a_job,
+    a_provider,
+    all_of,
+    any_of,
+    none_of,
+)
 from evalhub_server.testing.echo import EchoConfig, EchoRuntime
 from evalhub_server.testing.memory import MemoryStorage
 from evalhub_server.testing.runs import a_run, a_spec
 from evalhub_server.testing.shared_memory import SharedMemory, SharedMemoryStorage
+from evalhub_server.testing.targets import MemoryExporter, MemoryObserver, MemoryTarget, MemoryTracker
 
 if TYPE_CHECKING:
+    from evalhub_server.testing.contract import Contract, replaces_contract_test
+    from evalhub_server.testing.exporter_contract import ExporterContract
+    from evalhub_server.testing.observer_contract import ObserverContract
     from evalhub_server.testing.runtime_contract import RuntimeContract
     from evalhub_server.testing.shared_storage_contract import SharedStorageContract
     from evalhub_server.testing.storage_contract import StorageContract
+    from evalhub_server.testing.tracker_contract import TrackerContract
 
 __all__ = [
     "EPOCH",
+    "Contract",
     "EchoConfig",
     "EchoRuntime",
+    "ExporterContract",
+    "MemoryExporter",
+    "MemoryObserver",
     "MemoryStorage",
+    "MemoryTarget",
+    "MemoryTracker",
+    "ObserverContract",
     "RuntimeContract",
     "SharedMemory",
     "SharedMemoryStorage",
     "SharedStorageContract",
     "StorageContract",
+    "TrackerContract",
     "a_collection",
+    "a_finished_job",
     "a_job",
     "a_provider",
     "a_run",
@@ -38,12 +61,18 @@ __all__ = [
     "all_of",
     "any_of",
     "none_of",
+    "replaces_contract_test",
 ]
 
 _SUITES = {
+    "Contract": "contract",
+    "ExporterContract": "exporter_contract",
+    "ObserverContract": "observer_contract",
     "RuntimeContract": "runtime_contract",
     "SharedStorageContract": "shared_storage_contract",
     "StorageContract": "storage_contract",
+    "TrackerContract": "tracker_contract",
+    "replaces_contract_test": "contract",
 }
 
 

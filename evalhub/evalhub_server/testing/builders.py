@@ -14,12 +14,13 @@ from evalhub_server.domain.record import (
     JobProgress,
     JobRecord,
     PlannedBenchmark,
+    ResultRecord,
     TrackedExperiment,
 )
 from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
 from evalhub_server.models.collection import CollectionConfig
-from evalhub_server.models.common import Message
-from evalhub_server.models.job import BenchmarkRef, JobRequest, Model
+from evalhub_server.models.common import Message, State
+from evalhub_server.models.job import BenchmarkRef, BenchmarkTest, JobRequest, JobTest, Model
 from evalhub_server.models.provider import ProviderBenchmark, ProviderConfig
 from evalhub_server.plugins.storage import Terms
 
@@ -69,6 +70,27 @@ def a_job(
         for part, struct in (("definition", JobDefinition), ("progress", JobProgress))
     }
     return JobRecord(**parts, **fields)
+
+
+def a_finished_job(*, score: float = 0.75, **fields: Any) -> JobRecord:
+    """Return a completed job of one benchmark with the metric ``acc``; ``fields`` as for :func:`a_job`."""
+    ended = EPOCH + timedelta(minutes=5)
+    passed = score >= 0.5
+    test = BenchmarkTest(primary_score=score, primary_score_metric="acc", threshold=0.5, passed=passed)
+    benchmark = BenchmarkRecord(
+        index=0,
+        state=State.COMPLETED,
+        started_at=EPOCH.isoformat(),
+        completed_at=ended.isoformat(),
+        result=ResultRecord(metrics={"acc": score}, test=test),
+    )
+    finished: dict[str, Any] = {
+        "state": State.COMPLETED,
+        "test": JobTest(score=score, threshold=0.5, passed=passed),
+        "benchmarks": (benchmark,),
+        "updated_at": ended,
+    }
+    return a_job(**(finished | fields))
 
 
 def a_provider(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
+from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.testing.builders import EPOCH
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -26,6 +27,15 @@ def filled(struct: type[S], seed: int = 0, **fields: Any) -> S:
         TypeError: a field has a type of which no value can be built, or only its default.
     """
     return _struct(inspect.type_info(struct), count(1 + 1000 * seed), fields)
+
+
+def a_filled_job() -> JobRecord:
+    """Return a job without defaults whose benchmarks are those of its plan."""
+    job = filled(JobRecord)
+    pairs = zip(job.plan.benchmarks, job.benchmarks, strict=True)
+    return with_changes(
+        job, benchmarks=tuple(msgspec.structs.replace(each, index=i) for i, (_, each) in enumerate(pairs))
+    )
 
 
 def unfilled(value: object, path: str = "") -> list[str]:

@@ -1,0 +1,327 @@
+"""The contract suite for exporters.
+
+Subclass :class:`ExporterContract` in a test module, and define how to create the exporter and how to look into its target::
+
+    class TestMyExporter(ExporterContract):
+        secrets = ("token-of-the-target",)
+
+        def make_exporter(self, directory: Path) -> Exporter:
+            return MyExporter(self.target.url)
+
+        def requested(self, job: JobRecord) -> JobRecord:
+            return with_changes(job, request=replace(job.request, exports=Exports(others={"mine": {}})))
+
+        ...
+
+The target should be a real one, or a small server that behaves like it; start it in a fixture of the class. Requires pytest
+and pytest-asyncio (in any mode).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from evalhub_server.domain.outbox import PendingExport, with_pending_exports
+from evalhub_server.domain.record import ExportOutcome, JobRecord, OutboxEntry, with_changes
+from evalhub_server.errors import ExportRefused
+from evalhub_server.models.common import State
+from evalhub_server.models.job import Model
+from evalhub_server.plugins.export import Exporter
+from evalhub_server.testing.builders import a_finished_job, a_job
+from evalhub_server.testing.contract import TURNS, Contract, check_hidden
+from evalhub_server.testing.filled_record import a_filled_job
+
+JOB_SECRET = "password-in-the-model-url"  # noqa: S105  of a test
+Change = tuple[JobRecord | None, JobRecord]
+
+
+def before_the_end(job: JobRecord) -> JobRecord:
+    """Return the job as it was while it ran."""
+    running = tuple(
+        msgspec.structs.replace(each, state=State.RUNNING, result=None, completed_at="")
+        for each in job.benchmarks
+    )
+    return with_changes(job, state=State.RUNNING, test=None, benchmarks=running, updated_at=job.created_at)
+
+
+def with_score(job: JobRecord, score: float) -> JobRecord:
+    """Return a finished job with another outcome, as when a result replaces a failure."""
+    other = a_finished_job(score=score)
+    return with_changes(job, benchmarks=other.benchmarks, test=other.progress.test)
+
+
+@pytest.mark.asyncio
+class ExporterContract(Contract):
+    """The tests of an exporter. Subclass it under a name that pytest collects (``Test…``)."""
+
+    on_request = True
+    """False for an exporter that no job requests, such as one of messages about all jobs."""
+
+    can_refuse = True
+    """False if its target never refuses an export for good; then :meth:`refusing` is not needed."""
+
+    secrets: Sequence[str] = ()
+    """What it must not show: the secrets in its settings, in its target and in what it sends to identify itself."""
+
+    def make_exporter(self, directory: Path) -> Exporter:
+        """Return an exporter of the test's target. A second call stands for a restart of the server."""
+        raise NotImplementedError("return the exporter")
+
+    def requested(self, job: JobRecord) -> JobRecord:
+        """Return the job with a request for this export. The default is for exporters without ``on_request``."""
+        if self.on_request:
+            raise NotImplementedError("return the job with the export in job.request.exports")
+        return job
+
+    async def exported(self, job: JobRecord) -> Mapping[str, object]:
+        """Return what the target has of the job, by identity: files by path, messages by id, artifacts by tag.
+
+        Values are the contents, in any type that can be compared.
+        """
+        raise NotImplementedError("return what the target has of the job")
+
+    def unavailable(self) -> AbstractContextManager[object]:
+        """Return a context manager within which the target does not respond, or responds with temporary errors."""
+        raise NotImplementedError("return a context manager that makes the target unavailable")
+
+    def refusing(self) -> AbstractContextManager[object]:
+        """Return a context manager within which the target refuses exports for good."""
+        raise NotImplementedError("return a context manager, or set can_refuse = False")
+
+    def change(self) -> Change:
+        """Return a change that requires an export, of a new job: before and after. By default the job ends."""
+        job = self.requested(a_finished_job(tenant="team-a"))
+        return before_the_end(job), job
+
+    @pytest_asyncio.fixture
+    async def exporter(self, tmp_path: Path) -> AsyncGenerator[Exporter]:
+        exporter = self.make_exporter(tmp_path)
+        await self.soon(exporter.check())
+        yield exporter
+        await self.soon(exporter.close())
+
+    def pending(self, exporter: Exporter, change: Change) -> Sequence[OutboxEntry]:
+        """Return what the outbox has to deliver after a change."""
+        before, after = change
+        events = exporter.events(before, after)
+        assert events, "events() returned nothing for a change that requires an export"
+        exports = [PendingExport(kind="exporter", name=exporter.name, event=event) for event in events]
+        return with_pending_exports(after, exports).progress.outbox
+
+    async def deliver(self, exporter: Exporter, change: Change) -> list[ExportOutcome]:
+        """Export as the server does: what the change requires, one after the other."""
+        return [await self.soon(exporter.export(change[1], each)) for each in self.pending(exporter, change)]
+
+    # --- attributes, check and close
+
+    async def test_it_has_a_name(self, exporter: Exporter) -> None:
+        assert exporter.name, "its attribute name is empty"
+
+    async def test_it_starts_while_the_target_is_unavailable(self, tmp_path: Path) -> None:
+        exporter = self.make_exporter(tmp_path)
+        with self.unavailable():
+            try:
+                await self.soon(exporter.check())
+            except Exception as error:
+                raise AssertionError(
+                    f"check() failed although only the target is unavailable: {error!r}"
+                ) from error
+        await self.soon(exporter.close())
+
+    async def test_closing_is_idempotent(self, exporter: Exporter) -> None:
+        await self.deliver(exporter, self.change())
+        await self.soon(exporter.close())
+        await self.soon(exporter.close())
+
+    # --- which changes require an export
+
+    async def test_a_job_that_does_not_request_the_export_is_not_exported(self, exporter: Exporter) -> None:
+        if not self.on_request:
+            pytest.skip("on_request = False: no job requests it")
+        job = a_finished_job()
+        assert exporter.is_requested(self.requested(job)) is True
+        assert exporter.is_requested(job) is False, "is_requested() for a job without this export"
+        assert list(exporter.events(before_the_end(job), job)) == [], "events() of a job without this export"
+
+    async def test_a_change_that_requires_an_export_has_events(self, exporter: Exporter) -> None:
+        before, after = self.change()
+        events = exporter.events(before, after)
+        assert all(event and isinstance(cast("object", event), str) for event in events), f"events: {events}"
+        assert len(set(events)) == len(events) > 0, f"events must be unique, and at least one: {events}"
+
+    async def test_events_are_a_pure_function_of_the_change(self, exporter: Exporter) -> None:
+        before, after = self.change()
+        first, second = list(exporter.events(before, after)), list(exporter.events(before, after))
+        assert first == second, "two calls of events() with the same change"
+        assert list(exporter.events(after, after)) == [], "events() for a change of nothing"
+
+    async def test_events_accept_every_change_of_every_job(self, exporter: Exporter) -> None:
+        for job in (a_job(), self.requested(a_job(size=3)), a_finished_job(), a_filled_job()):
+            for state in State:
+                after = with_changes(job, state=state)
+                for before in (None, job, after):
+                    requested: object = exporter.is_requested(after)
+                    events = exporter.events(before, after)
+                    assert isinstance(requested, bool), f"is_requested() returned {requested!r}"
+                    listed = isinstance(events, list | tuple)
+                    assert listed, f"events() returned {events!r}, not a list or tuple"
+
+    # --- export
+
+    async def test_an_export_arrives(self, exporter: Exporter) -> None:
+        change = self.change()
+        assert await self.soon(self.exported(change[1])) == {}, "the target has an export of a new job"
+        await self.deliver(exporter, change)
+        assert len(await self.soon(self.exported(change[1]))) > 0, "export() returned and nothing has arrived"
+
+    async def test_an_outcome_can_be_stored(self, exporter: Exporter) -> None:
+        for outcome in await self.deliver(exporter, self.change()):
+            stored = msgspec.json.decode(msgspec.json.encode(outcome), type=ExportOutcome)
+            assert stored == outcome, "an outcome differs after it was stored as JSON"
+
+    async def test_exporting_twice_leaves_one_export(self, exporter: Exporter) -> None:
+        change = self.change()
+        first = await self.deliver(exporter, change)
+        once = await self.soon(self.exported(change[1]))
+        second = await self.deliver(exporter, change)
+        assert await self.soon(self.exported(change[1])) == once, "a repeated export changed the target"
+        assert [each.reference for each in second] == [each.reference for each in first]
+
+    async def test_an_export_that_another_server_repeats_leaves_one_export(
+        self, exporter: Exporter, tmp_path: Path
+    ) -> None:
+        change = self.change()
+        first = await self.deliver(exporter, change)
+        once = await self.soon(self.exported(change[1]))
+        await self.soon(exporter.close())
+        restarted = self.make_exporter(tmp_path)
+        await self.soon(restarted.check())
+        try:
+            second = await self.deliver(restarted, change)
+        finally:
+            await self.soon(restarted.close())
+        assert await self.soon(self.exported(change[1])) == once, "an export that is repeated after a restart"
+        assert [each.reference for each in second] == [each.reference for each in first]
+
+    async def test_an_export_without_the_earlier_outcome_leaves_one_export(self, exporter: Exporter) -> None:
+        """A server can crash between an export and the record of its success."""
+        change = self.change()
+        pending = self.pending(exporter, change)
+        outcomes = await self.deliver(exporter, change)
+        once = await self.soon(self.exported(change[1]))
+        for entry, outcome in zip(pending, outcomes, strict=True):
+            await self.soon(exporter.export(change[1], msgspec.structs.replace(entry, outcome=outcome)))
+        assert await self.soon(self.exported(change[1])) == once, "an export that knows the earlier outcome"
+
+    async def test_a_cancelled_export_can_be_repeated(self, exporter: Exporter) -> None:
+        for turns in TURNS:
+            change = self.change()
+            pending = self.pending(exporter, change)
+            for entry in pending:
+                await self.cancelled_after(exporter.export(change[1], entry), turns)
+            await self.deliver(exporter, change)
+            found = await self.soon(self.exported(change[1]))
+            assert len(found) == len(pending), f"exports after one was cancelled after {turns} turns: {found}"
+
+    async def test_concurrent_exports_of_several_jobs_all_arrive(self, exporter: Exporter) -> None:
+        changes = [self.change() for _ in range(5)]
+        await asyncio.gather(*(self.deliver(exporter, change) for change in changes))
+        found = [dict(await self.soon(self.exported(after))) for _, after in changes]
+        assert all(found), f"exports of five concurrent jobs: {found}"
+        distinct = {msgspec.json.encode(_plain(each)) for each in found}
+        assert len(distinct) == len(changes), f"two jobs have the same export: {found}"
+
+    async def test_a_new_outcome_arrives(self, exporter: Exporter) -> None:
+        change = self.change()
+        outcomes = await self.deliver(exporter, change)
+        earlier = dict(await self.soon(self.exported(change[1])))
+        after = with_score(change[1], 0.25)
+        for entry, outcome in zip(self.pending(exporter, change), outcomes, strict=True):
+            again = msgspec.structs.replace(entry, revision=entry.revision + 1, outcome=outcome)
+            for _ in range(2):
+                await self.soon(exporter.export(after, again))
+        found = dict(await self.soon(self.exported(after)))
+        assert found != earlier, "the target still has only the earlier outcome of a job that changed"
+        assert len(found) <= 2 * len(earlier), f"repeated exports of a new outcome: {found}"
+
+    # --- failures
+
+    async def test_an_unavailable_target_is_retried(self, exporter: Exporter) -> None:
+        change = self.change()
+        (entry, *_) = self.pending(exporter, change)
+        with self.unavailable():
+            error = await self.error_of(exporter, change[1], entry)
+            assert not isinstance(error, ExportRefused), (
+                f"refused for good while the target was down: {error}"
+            )
+            assert str(error), f"{type(error).__name__} has no text for the job's results"
+        await self.deliver(exporter, change)
+        assert len(await self.soon(self.exported(change[1]))) > 0, "a retry after an outage did not arrive"
+
+    async def test_a_refused_export_is_not_retried(self, exporter: Exporter) -> None:
+        if not self.can_refuse:
+            pytest.skip("can_refuse = False: its target never refuses for good")
+        change = self.change()
+        (entry, *_) = self.pending(exporter, change)
+        with self.refusing():
+            error = await self.error_of(exporter, change[1], entry)
+        assert isinstance(error, ExportRefused), f"the target refused, and the server would retry: {error!r}"
+        assert str(error), "ExportRefused has no text for the job's results"
+
+    async def error_of(self, exporter: Exporter, job: JobRecord, entry: OutboxEntry) -> Exception:
+        """Return what an export raises."""
+        try:
+            outcome = await self.soon(exporter.export(job, entry))
+        except AssertionError:
+            raise
+        except Exception as error:  # noqa: BLE001  any exception is a failure of the export
+            return error
+        raise AssertionError(f"export() reported success while it could not succeed: {outcome}")
+
+    # --- secrets
+
+    async def test_secrets_of_the_settings_are_not_shown(
+        self, exporter: Exporter, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        change = self.change()
+        (entry, *_) = self.pending(exporter, change)
+        with capture_logs() as logged:
+            with self.unavailable():
+                failure = await self.error_of(exporter, change[1], entry)
+            refusal = None
+            if self.can_refuse:
+                with self.refusing():
+                    refusal = await self.error_of(exporter, change[1], entry)
+            outcomes = await self.deliver(exporter, change)
+        check_hidden(
+            self.secrets,
+            the_exporter=exporter,
+            the_error_of_an_outage=failure,
+            the_text_of_a_refusal=refusal,
+            an_outcome=outcomes,
+            the_log=(logged, caplog.text),
+            an_export=dict(await self.soon(self.exported(change[1]))),
+        )
+
+    async def test_secrets_of_a_job_are_not_exported(self, exporter: Exporter) -> None:
+        before, after = self.change()
+        model = Model(url=f"https://user:{JOB_SECRET}@models.example.com/v1", name="a-model")
+        request = msgspec.structs.replace(after.request, model=model)
+        change = before and with_changes(before, request=request), with_changes(after, request=request)
+        outcomes = await self.deliver(exporter, change)
+        check_hidden(
+            (JOB_SECRET,), an_outcome=outcomes, an_export=dict(await self.soon(self.exported(change[1])))
+        )
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=repr)
