@@ -20,6 +20,7 @@ class Status(Struct, frozen=True):
 
     message: str = ""
     reason: str = ""
+    code: int = 0
 
 
 class ApiRefusal(EvalHubError):
@@ -41,6 +42,11 @@ class ApiRefusal(EvalHubError):
     @property
     def conflict(self) -> bool:
         return self.status == 409 and self.reason != "AlreadyExists"
+
+    @property
+    def expired(self) -> bool:
+        """Whether the version that a list or a watch continues from is too old."""
+        return self.status == 410
 
     @property
     def forbidden(self) -> bool:
@@ -66,12 +72,16 @@ class ApiRefusal(EvalHubError):
 
 
 class Transient(RuntimeUnavailable):
-    """The API cannot serve the request now; ``retry_after_s`` is the delay that it requests."""
+    """The API cannot serve the request now. ``retry_after_s`` is the delay that it requests, None without one.
+
+    ``limited``: it works and limits the number of requests.
+    """
 
     def __init__(self, host: str, status: int, raw: bytes, headers: Mapping[str, str]) -> None:
         text = read_status(raw).message or f"status {status}"
         super().__init__(f"the Kubernetes API at {host} is unavailable: {text}", UNAVAILABLE)
-        self.retry_after_s = retry_after_s(headers.get("Retry-After")) or 0.0
+        self.limited = status == 429
+        self.retry_after_s = retry_after_s(headers.get("Retry-After"))
 
 
 def read_status(raw: bytes) -> Status:

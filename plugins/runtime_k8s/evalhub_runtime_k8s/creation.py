@@ -48,20 +48,19 @@ class Creation:
         """
         manifests = self._manifests
         try:
-            if manifests.secret is not None:
-                await self._create(SECRETS, manifests.secret)
-            await self._create(CONFIG_MAPS, manifests.config_map)
+            secret = None if manifests.secret is None else await self._create(SECRETS, manifests.secret)
+            config_map = await self._create(CONFIG_MAPS, manifests.config_map)
             job = await self._create(JOBS, manifests.job)
         except LaunchError:
             await self._undo()
             raise
         reference = owner_reference(job)
-        if not await self._set_owner(CONFIG_MAPS, manifests.config_map, reference):
+        if not await self._set_owner(CONFIG_MAPS, config_map, reference):
             # The evaluation was deleted meanwhile; the Job would wait for its ConfigMap forever.
             await self._undo()
             raise LaunchError("The evaluation's objects were deleted while they were being created.")
-        if manifests.secret is not None:
-            await self._set_owner(SECRETS, manifests.secret, reference)
+        if secret is not None:
+            await self._set_owner(SECRETS, secret, reference)
         if manifests.network_policy is not None:
             await self._create_network_policy(manifests.network_policy, reference)
         return job["metadata"]["uid"]
@@ -116,27 +115,28 @@ class Creation:
         log.info("Adopted existing object", kind=resource.kind, name=name, namespace=namespace)
         return found
 
-    async def _set_owner(self, resource: Resource, body: Json, reference: Json) -> bool:
-        """Set the Job as owner; return False if the object is gone.
+    async def _set_owner(self, resource: Resource, found: Json, reference: Json) -> bool:
+        """Set the Job as owner of an object, as it was created or found; return False if the object is gone.
 
-        The server has no right to patch these objects and others may change them, hence read, replace and retry.
-        An object without owner is not garbage-collected with the Job; it is deleted with the evaluation.
+        The server has no right to patch these objects and others may change them, hence replace, and after a conflict
+        read and retry. An object without owner is not garbage-collected with the Job; it is deleted with the evaluation.
         """
-        namespace, name = self._manifests.namespace, body["metadata"]["name"]
+        namespace, name = self._manifests.namespace, found["metadata"]["name"]
+        current: Json | None = found
         for _ in range(OWNER_TRIES):
             try:
-                found = await self._api.find(resource, namespace, name)
-                if found is None:
+                if current is None and (current := await self._api.find(resource, namespace, name)) is None:
                     return False
-                owners: list[Json] = found["metadata"].get("ownerReferences") or []
+                owners: list[Json] = current["metadata"].get("ownerReferences") or []
                 if any(owner.get("uid") == reference["uid"] for owner in owners):
                     return True
-                found["metadata"]["ownerReferences"] = [*owners, reference]
-                await self._api.replace(resource, namespace, found)
+                metadata = {**current["metadata"], "ownerReferences": [*owners, reference]}
+                await self._api.replace(resource, namespace, {**current, "metadata": metadata})
             except ApiRefusal as error:
                 if error.missing:
                     return False
                 if error.conflict:
+                    current = None
                     continue
                 log.warning("Owner not set", kind=resource.kind, name=name, error=str(error))
             return True

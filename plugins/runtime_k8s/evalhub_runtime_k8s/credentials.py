@@ -95,6 +95,8 @@ def _token(client: Any) -> object:
 async def load_configuration() -> Configuration:
     """Load the service account of this pod, else kubeconfig. Raises :class:`StartupError`."""
     configuration = Configuration()
+    # Unlimited: watches and followed logs keep connections, and the 101st request would wait in vain for one of them.
+    configuration.connection_pool_maxsize = 0
     loader = cast("Any", config)  # untyped functions
     try:
         loader.load_incluster_config(client_configuration=configuration)

@@ -1,7 +1,8 @@
-"""The reconciler: one task for each namespace lists Jobs and pods and derives the state of every workload.
+"""The reconciler: one task for each namespace derives the state of every workload from its Jobs and pods.
 
-Lists are authoritative. A watch, where the server is allowed one, only triggers the next list; without it, the server
-polls. While the API is unavailable the last known state is kept, and a notice has the time since when.
+With the right to watch, these are copies that watches keep current, and lists are sent at the start and now and then.
+Without it the server polls: two lists for all workloads of a namespace. While the API is unavailable the last known
+state is kept, and a notice has the time since when.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import asyncio
 import random
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from evalhub_runtime_k8s.api_errors import ApiRefusal
-from evalhub_runtime_k8s.api_resources import JOBS, PODS
-from evalhub_runtime_k8s.client import KubernetesApi
+from evalhub_runtime_k8s.api_resources import JOBS, PODS, Resource
+from evalhub_runtime_k8s.client import PAGE, KubernetesApi
 from evalhub_runtime_k8s.cluster_state import namespace_is_gone, node_is_lost
 from evalhub_runtime_k8s.diagnosis import (
     DISAPPEARED,
@@ -31,59 +34,24 @@ from evalhub_runtime_k8s.diagnosis import (
     exit_of_job,
 )
 from evalhub_runtime_k8s.handles import JobHandle
-from evalhub_runtime_k8s.job_status import ABSENT, Assessment, Observation, Timeouts, assess
+from evalhub_runtime_k8s.job_status import ABSENT, Assessment, Timeouts, assess
 from evalhub_runtime_k8s.object_status import Job, Pod
-from evalhub_runtime_k8s.watches import NamespaceWatch, Trigger
+from evalhub_runtime_k8s.subscription import Subscription
+from evalhub_runtime_k8s.throttle import Priority
+from evalhub_runtime_k8s.watches import Trigger, Watched
 from evalhub_server.plugins import EvalHubError, Exit, Notice
-
-
-class Subscription:
-    """State of one workload: updated by the reconciler, awaited by any number of callers."""
-
-    def __init__(self, handle: JobHandle) -> None:
-        self.handle = handle
-        self.observation = Observation()
-        self.listeners = 0
-        self.warning = ""
-        """Warnings of the API from the creation of the Job."""
-        self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
-        self._notice: Notice | None = None
-        self._known = False
-        self._changed = asyncio.Event()
-
-    def update(self, verdict: Assessment) -> None:
-        self.observation = verdict.observation
-        if verdict.exit is not None:
-            self.end(verdict.exit)
-        else:
-            self.notify(verdict.notice)
-
-    def end(self, exit_: Exit) -> None:
-        if not self.exit.done():
-            self.exit.set_result(exit_)
-
-    def notify(self, notice: Notice | None) -> None:
-        """Publish a notice if its reason is new; texts alone change with every poll."""
-        before = self._notice.reason if self._notice else ""
-        if not self._known or before != (notice.reason if notice else ""):
-            self._notice, self._known = notice, True
-            self._changed.set()
-            self._changed = asyncio.Event()
-
-    async def notices(self) -> AsyncGenerator[Notice | None]:
-        """Yield the current notice as soon as one is known, then every later one."""
-        while True:
-            changed = self._changed
-            if self._known:
-                yield self._notice
-            await changed.wait()
-
 
 log = structlog.get_logger()
 
-JITTER = 0.2
+S = TypeVar("S", bound=Struct)
+JITTER = 0.3
+"""Part of the interval between two polls that is random. It only shortens the interval: that is a promise."""
 MIN_INTERVAL_S = 0.5
-"""Least time between two lists, however often something changes."""
+"""Least time between two looks, however often something changes."""
+NEW_WORKLOAD_S = 5.0
+"""Delay of the first look at a new workload: a look for each launch would be most of the requests."""
+RESYNC_S = 600.0
+"""Interval between lists with live watches, in case that one has missed a change."""
 FAILURES_BEFORE_WARNING = 2
 MAX_WARNINGS = 1000
 
@@ -161,7 +129,13 @@ class _Namespace:
         self._timeouts = timeouts
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._trigger = Trigger()
-        self._watches = [NamespaceWatch(api, kind, name, selector, self._trigger) for kind in (JOBS, PODS)]
+        self._added = False
+        """Whether there are workloads that have not been looked at."""
+        self._jobs = Watched(api, JOBS, name, selector, Job, self._trigger)
+        self._pods = Watched(api, PODS, name, selector, Pod, self._trigger)
+        self._resync_s = 0.0
+        self._pages = False
+        """Whether lists are too large for one response."""
         self._failures = 0
         self._unknown_since: datetime | None = None
         self._refused_since_s: float | None = None
@@ -172,7 +146,7 @@ class _Namespace:
         subscription = self._subscriptions.get(key)
         if subscription is None or subscription.exit.done():
             subscription = self._subscriptions[key] = Subscription(handle)
-            self._trigger.fire()
+            self._added = True
         subscription.listeners += 1
         return subscription
 
@@ -185,8 +159,8 @@ class _Namespace:
         if self._subscriptions:
             return False
         self._task.cancel()
-        for watch in self._watches:
-            watch.cancel()
+        for watched in (self._jobs, self._pods):
+            watched.cancel()
         return True
 
     def end(self, handle: JobHandle, exit_: Exit) -> None:
@@ -196,35 +170,52 @@ class _Namespace:
 
     async def close(self) -> None:
         self._task.cancel()
-        for watch in self._watches:
-            watch.cancel()
-        tasks = [self._task, *(watch.task for watch in self._watches if watch.task is not None)]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._task, self._jobs.close(), self._pods.close(), return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
             self._trigger.clear()
-            await self._reconcile()
-            await asyncio.sleep(min(MIN_INTERVAL_S, self._poll_interval_s))
-            spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  only spreads load
-            await self._trigger.wait(self._pause_s() * spread)
+            self._added = False
+            started_s = time.monotonic()
+            await self._look()
+            shortest_s = min(MIN_INTERVAL_S, self._poll_interval_s)
+            await asyncio.sleep(shortest_s)
+            until_s = started_s + self._pause_s() * (1 - JITTER * random.random())  # noqa: S311  spreads load
+            while (left_s := until_s - time.monotonic()) > 0:
+                new_s = min(NEW_WORKLOAD_S, self._poll_interval_s)
+                if await self._trigger.wait(min(left_s, new_s)) or self._added:
+                    break
 
     def _pause_s(self) -> float:
-        """Return the time until the next list; shorter while a Job is missing."""
+        """Return the time until the next look; shorter while a Job is missing."""
         missing = any(
             subscription.observation.trouble == ABSENT for subscription in self._subscriptions.values()
         )
         return self._timeouts.absent if missing else self._poll_interval_s
 
-    async def _reconcile(self) -> None:
+    async def _look(self) -> None:
+        """Assess every workload that has not ended."""
         waiting = [
             subscription for subscription in self._subscriptions.values() if not subscription.exit.done()
         ]
         if not waiting:
             return
+        live = self._jobs.live and self._pods.live
+        if live and time.monotonic() < self._resync_s:
+            names = {subscription.handle.job for subscription in waiting}
+            if names <= self._jobs.objects.keys():
+                await self._assess(waiting, self._jobs.objects, self._pods.objects.values())
+                return
+        await self._reconcile(waiting)
+
+    async def _reconcile(self, waiting: list[Subscription]) -> None:
+        """Assess workloads by new lists, and watch from these on."""
+        # What the API server has in memory is cheap to list, and may be too old to conclude that a Job does not exist.
+        missing = any(subscription.observation.trouble == ABSENT for subscription in waiting)
+        cached = not missing and not self._pages
         try:
-            jobs, jobs_version = await self._api.list(JOBS, self._name, self._selector, Job, tries=1)
-            pods, pods_version = await self._api.list(PODS, self._name, self._selector, Pod, tries=1)
+            jobs, jobs_version = await self._list(JOBS, Job, cached=cached)
+            pods, pods_version = await self._list(PODS, Pod, cached=cached)
         except ApiRefusal as error:
             self._unknown(waiting, error)
             await self._refused(waiting, error)
@@ -234,9 +225,25 @@ class _Namespace:
             self._unknown(waiting, error)
             return
         self._known()
-        for watch, version in zip(self._watches, (jobs_version, pods_version), strict=True):
-            watch.start(version)
-        jobs_by_name = {job.metadata.name: job for job in jobs}
+        self._pages = max(len(jobs), len(pods)) > PAGE
+        now_s = time.monotonic()
+        resync = now_s >= self._resync_s
+        if resync:
+            self._resync_s = now_s + RESYNC_S * (1 - JITTER * random.random())  # noqa: S311  spreads load
+        if resync or not self._jobs.running:
+            self._jobs.start(jobs, jobs_version)
+        if resync or not self._pods.running:
+            self._pods.start(pods, pods_version)
+        await self._assess(waiting, {job.metadata.name: job for job in jobs}, pods)
+
+    async def _list(self, resource: Resource, item: type[S], *, cached: bool) -> tuple[list[S], str]:
+        return await self._api.list(
+            resource, self._name, self._selector, item, tries=1, priority=Priority.POLL, cached=cached
+        )
+
+    async def _assess(
+        self, waiting: Iterable[Subscription], jobs: Mapping[str, Job], pods: Iterable[Pod]
+    ) -> None:
         pods_by_job: defaultdict[str, list[Pod]] = defaultdict(list)
         for pod in pods:
             pods_by_job[pod.job_name].append(pod)
@@ -244,7 +251,7 @@ class _Namespace:
         for subscription in waiting:
             name = subscription.handle.job
             verdict = assess(
-                jobs_by_name.get(name),
+                jobs.get(name),
                 pods_by_job.get(name, []),
                 subscription.observation,
                 now_s,

@@ -114,7 +114,7 @@ class KubernetesSettings(Struct, kw_only=True, frozen=True, forbid_unknown_field
     poll_interval: Annotated[
         Timespan,
         Meta(
-            description="Interval between two looks at the Jobs of a namespace where the server may not watch them."
+            description="Maximum interval between two looks at the Jobs of a namespace where the server may not watch them."
         ),
     ] = Timespan(15)
     exit_grace: Annotated[

@@ -13,8 +13,10 @@ from msgspec import Struct
 from evalhub_runtime_k8s.api_resources import EVENTS, JOBS
 from evalhub_runtime_k8s.client import KubernetesApi
 from evalhub_runtime_k8s.deletion import Named
+from evalhub_runtime_k8s.handles import parse
 from evalhub_runtime_k8s.labels import PHASE, STATUS, benchmark_selector, selector_text
 from evalhub_runtime_k8s.settings import Installation
+from evalhub_runtime_k8s.throttle import Priority
 from evalhub_server.plugins import BenchmarkRecord, EvalHubError, JobChanged, Json, State
 
 log = structlog.get_logger()
@@ -27,7 +29,7 @@ VIOLATED = "ThresholdViolated"
 
 
 class StatusEvent(Struct, frozen=True, kw_only=True):
-    """One transition of one benchmark. ``phase`` is the label's value."""
+    """One transition of one benchmark. ``phase`` is the label's value, ``job`` the Job's name if it is known."""
 
     namespace: str
     job_id: str
@@ -35,6 +37,7 @@ class StatusEvent(Struct, frozen=True, kw_only=True):
     phase: str
     reason: str
     message: str
+    job: str = ""
     warning: bool = False
 
 
@@ -92,19 +95,22 @@ class StatusPublisher:
             )
 
     async def _publish(self, signal: StatusEvent) -> None:
-        selector = selector_text(benchmark_selector(signal.job_id, signal.index))
-        jobs, _ = await self._api.list(JOBS, signal.namespace, selector, Named)
         moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        for job in jobs:
-            name = job.metadata.name
-            await self._api.patch(
-                JOBS, signal.namespace, name, {"metadata": {"labels": {PHASE: signal.phase}}}
-            )
-            annotations = {STATUS: _status(signal, moment)}
+        metadata = {"labels": {PHASE: signal.phase}, "annotations": {STATUS: _status(signal, moment)}}
+        for name in await self._jobs(signal):
             changed = await self._api.patch(
-                JOBS, signal.namespace, name, {"metadata": {"annotations": annotations}}
+                JOBS, signal.namespace, name, {"metadata": metadata}, priority=Priority.STATUS
             )
-            await self._api.create(EVENTS, signal.namespace, _event(signal, changed, moment))
+            event = _event(signal, changed, moment)
+            await self._api.create(EVENTS, signal.namespace, event, priority=Priority.STATUS)
+
+    async def _jobs(self, signal: StatusEvent) -> list[str]:
+        """Return the names of the benchmark's Jobs; without a handle they are looked up by label."""
+        if signal.job:
+            return [signal.job]
+        selector = selector_text(benchmark_selector(signal.job_id, signal.index))
+        jobs, _ = await self._api.list(JOBS, signal.namespace, selector, Named, priority=Priority.STATUS)
+        return [job.metadata.name for job in jobs]
 
 
 def status_events_of(namespace: str, job_id: str, benchmark: BenchmarkRecord) -> list[StatusEvent]:
@@ -112,9 +118,12 @@ def status_events_of(namespace: str, job_id: str, benchmark: BenchmarkRecord) ->
     phase = PHASES.get(benchmark.state)
     if phase is None:
         return []
+    handle = parse(benchmark.handle) if benchmark.handle else None
+    job = handle.job if handle else ""
     signals = [
         StatusEvent(
             namespace=namespace,
+            job=job,
             job_id=job_id,
             index=benchmark.index,
             phase=phase,
@@ -128,6 +137,7 @@ def status_events_of(namespace: str, job_id: str, benchmark: BenchmarkRecord) ->
         signals.append(
             StatusEvent(
                 namespace=namespace,
+                job=job,
                 job_id=job_id,
                 index=benchmark.index,
                 phase=VIOLATED,

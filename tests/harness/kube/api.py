@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +26,11 @@ PATH = re.compile(
 )
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 TOKEN = "a-token-of-the-server"
+PRIORITY = {
+    "X-Kubernetes-PF-FlowSchema-UID": "service-accounts",
+    "X-Kubernetes-PF-PriorityLevel-UID": "workload-low",
+}
+"""Headers of API Priority and Fairness, which every response has."""
 
 
 class Api:
@@ -45,6 +51,7 @@ class Api:
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=16 << 20)
+        app.on_response_prepare.append(_name_priority)
         app.router.add_route("*", "/{path:.*}", self._handle)
         return app
 
@@ -75,7 +82,8 @@ class Api:
         except ValueError as error:
             raise problems.bad_request(f"the object provided is unrecognized: {error}") from error
         verb = _verb(request.method, name, query)
-        call = Call(verb, f"{kind.plural}/{sub}" if sub else kind.plural, namespace, name, query, body)
+        resource = f"{kind.plural}/{sub}" if sub else kind.plural
+        call = Call(verb, resource, namespace, name, query, body, time.monotonic())
         self.calls.append(call)
         await self._faults.strike(call)
         bound = {} if namespace in self.unbound else self.rights
@@ -114,6 +122,10 @@ class Api:
                 return web.json_response(self.resources.delete(kind, namespace, name, body, dry_run=dry_run))
             case _:
                 raise problems.Refused(405, "MethodNotAllowed", "the server does not allow this method")
+
+
+async def _name_priority(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(PRIORITY)
 
 
 def _verb(method: str, name: str, query: dict[str, Any]) -> str:

@@ -306,6 +306,10 @@ class FakeCluster:
 
         self._do(drop)
 
+    def lag(self, *, on: bool = True) -> None:
+        """From now on the memory of the API server, which ``resourceVersion=0`` reads, gets no changes."""
+        self._do(lambda: self._api.resources.lag(on=on))
+
     def until_empty(self, **labels: str) -> None:
         wait_until(lambda: not self.leftovers(**labels), f"nothing is left: {self.leftovers(**labels)}")
 
@@ -335,6 +339,10 @@ class FakeCluster:
         await self._proxy.stop()
         if self._runner is not None:
             await self._runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _changed(self, _change: Change) -> None:
         if not self._syncing:

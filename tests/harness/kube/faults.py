@@ -18,6 +18,8 @@ class Call(NamedTuple):
     name: str
     query: dict[str, str]
     body: object
+    at_s: float
+    """When it arrived, on the monotonic clock."""
 
     @property
     def short(self) -> str:

@@ -10,7 +10,18 @@ from typing import Any
 from harness.kube import garbage, patches, problems
 from harness.kube.checks import check
 from harness.kube.defaults import with_defaults
-from harness.kube.kinds import JOBS, NAMESPACES, Kind, Object, finalizers_of, name_of, terminating, uid_of
+from harness.kube.kinds import (
+    JOBS,
+    NAMESPACES,
+    Kind,
+    Object,
+    finalizers_of,
+    kind_of,
+    name_of,
+    namespace_of,
+    terminating,
+    uid_of,
+)
 from harness.kube.selectors import field_test, label_test
 from harness.kube.store import Store
 
@@ -20,6 +31,11 @@ class Resources:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._lagging: list[Object] | None = None
+
+    def lag(self, *, on: bool) -> None:
+        """Let lists with ``resourceVersion=0`` return what is there now, whatever happens later."""
+        self._lagging = list(self._store.all()) if on else None
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return self._store.get(kind, namespace, name)
@@ -77,9 +93,17 @@ class Resources:
             label_test(query.get("labelSelector", "")),
             field_test(query.get("fieldSelector", "")),
         )
-        found = [thing for thing in self._store.all(kind, namespace) if labels(thing) and fields(thing)]
+        cached = query.get("resourceVersion") == "0"
+        there = self._store.all(kind, namespace)
+        if cached and self._lagging is not None:
+            there = (
+                thing
+                for thing in self._lagging
+                if kind_of(thing) is kind and namespace_of(thing) == namespace
+            )
+        found = [thing for thing in there if labels(thing) and fields(thing)]
         metadata: dict[str, Any] = {"resourceVersion": str(self._store.version)}
-        limit = int(query.get("limit") or 0)
+        limit = 0 if cached else int(query.get("limit") or 0)
         start = self._start(query.get("continue", ""))
         page = found[start : start + limit] if limit else found[start:]
         if limit and start + limit < len(found):
