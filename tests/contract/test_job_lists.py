@@ -177,3 +177,28 @@ def test_facets_count_the_jobs_that_the_other_filters_select(server: RunningServ
 def test_an_unknown_facet_is_refused(server: RunningServer):
     answer = server.call("GET", f"{API}/jobs?facets=status,colour")
     assert answer.refusal == (400, "query_parameter_value_invalid")
+
+
+def test_running_jobs_come_first_on_every_page(server: RunningServer, jobs: dict[str, str]):
+    """Last, since it changes the states that the tests above expect."""
+    for name in ("a-1", "b"):
+        assert server.job(jobs[name])["name"] == name
+    event = {"provider_id": "scripted", "id": "c", "benchmark_index": 0, "status": "running"}
+    path = f"{API}/jobs/{jobs['b']}/events"
+    assert server.call("POST", path, {"benchmark_status_event": event}).status == 204
+    assert names(server, running_first="true") == ["b", "c", "a-2", "a-1"]
+    assert names(server, running_first="true", sort_by="name") == ["b", "a-1", "a-2", "c"]
+    assert names(server, running_first="false") == ["c", "b", "a-2", "a-1"]
+    walked: list[str] = []
+    page = server.get(f"{API}/jobs?running_first=true&limit=1")
+    while True:
+        assert (len(page["items"]), page["total_count"]) == (1, 4)
+        walked += [each["name"] for each in page["items"]]
+        if "next" not in page:
+            break
+        page = server.get(page["next"]["href"])
+    assert walked == ["b", "c", "a-2", "a-1"]
+    assert names(server, running_first="true", model_name="n") == ["a-2"]
+    refused = server.call("GET", f"{API}/jobs?running_first=true&status=failed")
+    assert refused.refusal == (400, "query_parameter_mismatch")
+    assert server.call("GET", f"{API}/jobs?running_first=x").status == 400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlencode
 
 import pytest
@@ -180,6 +180,66 @@ def test_a_job_is_repeated_once(server: RunningServer, job: str):
     assert post(server, f"/ui/jobs/{job}/rerun", {"only": "some"}).status == 400
 
 
+def post_all(server: RunningServer, action: str, jobs: Sequence[str], **fields: str) -> Answer:
+    """Send the form of a selection with everything that its page has."""
+    query = urlencode({"job": jobs}, doseq=True)
+    page = server.get(f"/ui/selection/{action}?{query}")
+    sent = urlencode({"job": re.findall('name="job" value="([^"]+)"', page), **fields}, doseq=True)
+    origin = f"http://127.0.0.1:{server.port}"
+    headers = {"Origin": origin, "Host": origin.removeprefix("http://")}
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    return server.call("POST", f"/ui/selection/{action}", sent.encode(), headers)
+
+
+def plain(markup: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup.partition("<main")[2])).split())
+
+
+def test_selected_jobs_are_cancelled_repeated_and_deleted(server: RunningServer):
+    jobs = [server.submit("b", name=f"selected {number}") for number in range(3)]
+    post(server, f"/ui/jobs/{jobs[0]}/cancel")
+    page = plain(server.get(f"/ui/selection/cancel?job={jobs[0]}&job={jobs[1]}&job={jobs[2]}&job=none"))
+    assert "Cancel 2 jobs?" in page
+    assert "selected 0 m It has ended already" in page
+    assert "'none' was not found" in page
+    answer = post_all(server, "cancel", jobs)
+    assert answer.status == 200
+    assert "2 of 2 jobs cancelled" in plain(answer.body)
+    assert plain(answer.body).count("✓ cancelled") == 2
+    assert {server.job(each)["status"]["state"] for each in jobs} == {"cancelled"}
+    again = [post_all(server, "rerun", jobs[:2], key="k1", only="failed") for _ in range(2)]
+    created = re.findall(r'href="/ui/jobs/([^"]+)">the new job', again[0].body)
+    assert re.findall(r'href="/ui/jobs/([^"]+)">the new job', again[1].body) == created
+    assert [server.job(each)["resource"]["derived_from"] for each in created] == jobs[:2]
+    server.call("DELETE", f"{API}/jobs/{jobs[2]}?hard_delete=true")
+    removed = post_all(server, "delete", jobs)
+    assert "2 of 2 jobs deleted" in plain(removed.body), "those that exist"
+    assert [server.call("GET", f"{API}/jobs/{each}").status for each in jobs] == [404] * 3
+
+
+def test_each_selected_job_has_its_own_outcome(server: RunningServer, job: str):
+    server.report(job, "completed", metrics={"acc": 1})
+    fields = {"job": job, "only": "missing", "key": "k2"}
+    page = plain(post(server, "/ui/selection/cancel", fields).body)
+    assert "0 of 1 job cancelled" in page
+    assert "✕ " in page
+    missing = plain(post(server, "/ui/selection/delete", {"job": "none"}).body)
+    assert "0 of 1 job deleted" in missing
+    assert "'none' was not found" in missing
+    assert post(server, "/ui/selection/rerun", {**fields, "only": "some"}).status == 200
+    assert "This view as" not in post(server, "/ui/selection/cancel", fields).body
+
+
+def test_a_selection_is_checked(server: RunningServer, job: str):
+    for method, path in (("GET", "/ui/selection/explode?job=x"), ("GET", "/ui/selection/pin?job=x")):
+        assert server.call(method, path).status == 404
+    assert post(server, "/ui/selection/explode", {"job": job}).status == 404
+    many = urlencode({"job": [f"j{number}" for number in range(101)]}, doseq=True)
+    for query in ("", many):
+        assert server.call("GET", f"/ui/selection/delete?{query}").status == 400
+    assert post(server, "/ui/selection/delete").status == 400
+
+
 def test_what_cannot_be_done_is_an_error_page(server: RunningServer, job: str):
     assert post(server, f"/ui/jobs/{job}/rerun", {"only": "all"}).status == 409
     assert post(server, f"/ui/jobs/{job}/explode").status == 404
@@ -192,7 +252,7 @@ def test_what_cannot_be_done_is_an_error_page(server: RunningServer, job: str):
 @pytest.mark.parametrize("authorization", ["", "Basic dTpw", "Bearer x"])
 def test_other_origins_change_nothing(server: RunningServer, job: str, authorization: str):
     """Browsers repeat Basic credentials in requests of foreign pages, and proxies add tokens to all requests."""
-    for path in (f"/ui/jobs/{job}/cancel", "/ui/run"):
+    for path in (f"/ui/jobs/{job}/cancel", "/ui/selection/cancel", "/ui/run"):
         headers = {"Origin": "http://localhost:1", "Content-Type": "application/x-www-form-urlencoded"}
         if authorization:
             headers["Authorization"] = authorization
@@ -205,9 +265,15 @@ def test_read_only_pages_have_no_buttons(tmp_path_factory: pytest.TempPathFactor
     config.provider("sleep 600 # waits for the test's own events", "b")
     with RunningServer(config.folder) as server:
         job = server.submit("b")
-        for page in (server.get("/ui/run"), server.get(f"/ui/jobs/{job}/cancel")):
+        for page in (
+            server.get("/ui/run"),
+            server.get(f"/ui/jobs/{job}/cancel"),
+            server.get(f"/ui/selection/cancel?job={job}"),
+        ):
             assert "read-only" in page
             assert '<button type="submit"' not in page
         for path in (f"/ui/jobs/{job}/cancel", "/ui/run"):
             assert post(server, path, RUN).status == 403
+        assert post(server, "/ui/selection/cancel", {"job": job}).status == 403
+        assert "/ui/selection/" not in server.get("/ui/jobs")
         assert server.job(job)["status"]["state"] in ("pending", "running")

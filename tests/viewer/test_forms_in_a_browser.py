@@ -48,6 +48,22 @@ def test_a_job_is_cancelled(browser: Browser, server: RunningServer, job: str, h
     assert server.job(job)["status"]["state"] == "cancelled"
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_selected_jobs_are_cancelled(browser: Browser, server: RunningServer, job: str, script: bool):
+    other = server.submit("b", name="also to be cancelled")
+    with browser.tab(script=script) as tab:
+        tab.open(f"http://127.0.0.1:{server.port}/ui/jobs")
+        bar = tab.page.get_by_role("button", name="Cancel")
+        assert not bar.is_visible()
+        for each in (job, other):
+            tab.page.locator(f"#job-{each} input").check()
+        bar.click()
+        tab.page.get_by_role("button", name="Cancel 2 jobs").click()
+        tab.page.get_by_role("heading", name="2 of 2 jobs cancelled").wait_for()
+        assert (tab.console, tab.csp_reports) == ([], [])
+    assert {server.job(each)["status"]["state"] for each in (job, other)} == {"cancelled"}
+
+
 def test_a_form_of_another_site_changes_nothing(browser: Browser, server: RunningServer, job: str):
     action = f"http://127.0.0.1:{server.port}/ui/jobs/{job}/cancel"
     page = f'<form method="post" action="{action}"><button>Win a prize</button></form>'.encode()

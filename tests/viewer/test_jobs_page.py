@@ -136,6 +136,21 @@ def test_selected_jobs_are_sent_to_the_comparison(server: RunningServer):
     )
 
 
+def test_running_jobs_come_first_unless_another_order_is_chosen(server: RunningServer):
+    server.submit("b", name="newest")
+    first, last = (rows(server.get(f"/ui/jobs{query}"))[0] for query in ("", "?sort=-created_at"))
+    assert first.startswith("◐ running")
+    assert "newest" in last
+    assert server.get("/ui/jobs.json")["items"][0]["status"]["state"] == "running"
+    assert "newest" in rows(server.get("/ui/jobs?state=pending"))[0]
+
+
+def test_selected_jobs_can_be_changed(server: RunningServer):
+    page = server.get("/ui/jobs")
+    buttons = re.findall(r'<button type="submit" formaction="/ui/selection/([a-z]+)">([^<]+)<', page)
+    assert buttons == [("cancel", "Cancel"), ("rerun", "Run again"), ("delete", "Delete")]
+
+
 def test_scores_have_intervals_once_they_are_known(server: RunningServer):
     member = {
         "id": "b",

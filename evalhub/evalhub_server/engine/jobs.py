@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from evalhub_server.domain import problems, transitions
 from evalhub_server.domain.benchmark_progress import progress_fault
@@ -33,6 +34,7 @@ from evalhub_server.errors import (
     StorageLost,
     StorageUnavailable,
 )
+from evalhub_server.models.common import State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.rerun import RerunRequest
@@ -120,6 +122,35 @@ class JobService:
             return await self._store.list(query)
         except StorageError as error:
             raise problems.query_failed(f"{KIND}s", error) from error
+
+    async def list_running_first(self, query: JobQuery, count: int | None = None) -> JobPage:
+        """A page of jobs, those that run before all others. ``query`` has no filter of states.
+
+        ``count`` is the number of jobs that run and match, if that is known: with it, one page of the storage is mostly enough.
+        Otherwise there are two, and a job whose state changes between them is in one place, or missing until the next list.
+        """
+        if count == 0:
+            return await self.list(query)
+        if count is not None and not query.offset:
+            page = await self.list(query)
+            ordered = sorted(page.items, key=lambda job: job.state is not State.RUNNING)
+            if sum(job.state is State.RUNNING for job in ordered) == count:
+                return replace(page, items=ordered)
+        running = Terms(values=(State.RUNNING.value,))
+        first = await self.list(replace(query, status=running))
+        others = await self.list(
+            replace(
+                query,
+                status=replace(running, negated=True),
+                limit=query.limit - len(first.items),
+                offset=max(query.offset - first.total_count, 0),
+            )
+        )
+        known = {job.id for job in first.items}
+        return JobPage(
+            items=[*first.items, *(job for job in others.items if job.id not in known)],
+            total_count=first.total_count + others.total_count,
+        )
 
     async def report(self, job_id: str, event: BenchmarkEvent, identity: Identity) -> JobRecord:
         """Apply an adapter's event."""

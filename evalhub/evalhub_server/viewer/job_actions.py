@@ -9,8 +9,9 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from evalhub_server.domain import problems
+from evalhub_server.engine.job_creation import IdempotencyKey
 from evalhub_server.models.rerun import RerunRequest
-from evalhub_server.viewer.forms import Form, check_not_read_only, new_key, read_form
+from evalhub_server.viewer.forms import KEY, Form, check_not_read_only, new_key, read_form
 from evalhub_server.viewer.page import Page, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery
 from evalhub_server.web.paths import url_prefix
@@ -99,20 +100,20 @@ async def do_job_action(
             await jobs.delete(job_id, identity)
             shown = "/ui/jobs"
         case "rerun":
-            shown = f"/ui/jobs/{await _rerun(job_id, form, request, services)}"
+            shown = f"/ui/jobs/{await rerun_job(job_id, form, request, services, form.text(KEY))}"
         case _:
             await jobs.pin(job_id, identity, pinned=action == "pin")
     return redirect(url_prefix(request.scope) + shown)
 
 
-async def _rerun(job_id: str, form: Form, request: ApiRequest, services: Services) -> str:
-    """Repeat benchmarks; the same form sent twice creates one job. Returns its id."""
+async def rerun_job(job_id: str, form: Form, request: ApiRequest, services: Services, key: str) -> str:
+    """Repeat benchmarks; the same form sent twice, with the same key, creates one job. Returns its id."""
     only = form.text("only")
     if only not in RERUNS:
         raise problems.query_parameter_value_invalid("only", "|".join(RERUNS))
     wanted = RerunRequest(only=only)
-    key = form.idempotency_key("rerun", job_id, wanted)
-    return (await services.jobs.rerun(job_id, wanted, request.identity, key)).id
+    once = IdempotencyKey.of(key, "rerun", job_id, wanted) if key else None
+    return (await services.jobs.rerun(job_id, wanted, request.identity, once)).id
 
 
 JOB_ACTIONS = (job_action_page, do_job_action)

@@ -9,12 +9,14 @@ from litestar.di import NamedDependency
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.job_view import job_summary
+from evalhub_server.engine.job_facets import MAX_JOBS
 from evalhub_server.models.common import State
 from evalhub_server.plugins.storage import JobFacetName, JobQuery, JobSort
 from evalhub_server.viewer.facet_menu import facet_line
 from evalhub_server.viewer.job_row import JobRow, job_row
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery
+from evalhub_server.viewer.selection_page import BUTTONS
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse
 from evalhub_server.web.services import Services
@@ -69,9 +71,13 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
     state = PageState(request, query, services, str(services.comparisons.known.computed))
     if (known := await state.known_response()) is not None:
         return known
-    found = await services.jobs.list(listed)
-    rows = [job_row(job, services) for job in found.items]
     (states,) = await services.jobs.facets.count(listed, ["status"])
+    if query.text("sort") or query.text("state"):
+        found = await services.jobs.list(listed)
+    else:
+        running = sum(each.count for each in states.values if each.value == State.RUNNING.value)
+        found = await services.jobs.list_running_first(listed, running if states.jobs < MAX_JOBS else None)
+    rows = [job_row(job, services) for job in found.items]
     lines = [facet_line(query, "state", states)]
     if not query.part or not rows:  # where rows are replaced in an open page, its menus stay as they are
         names = [name for name in FACETS if name != "state"]
@@ -86,6 +92,7 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
         "filters": query.chips((*FACETS, "experiment", "q", "since")),
         "sorts": query.sort_links(SORTS),
         "sort": query.text("sort") or "-created_at",
+        "selection_actions": BUTTONS.items(),
     }
     return await page_response(
         request,

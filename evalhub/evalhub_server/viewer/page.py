@@ -222,6 +222,8 @@ async def _response(
             )
         case "":
             formats = ("json", *(TABLE_FORMATS if page.table is not None else ()))
+            if request.method == "POST":  # its address does not show the same
+                formats = ()
             viewer = request.app.state.viewer
             site = Site(
                 url_prefix(request.scope),

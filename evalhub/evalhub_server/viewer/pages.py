@@ -15,6 +15,7 @@ from evalhub_server.viewer.log_page import log_page
 from evalhub_server.viewer.run_page import RUN_ROUTES
 from evalhub_server.viewer.sample_page import sample_page, sample_text
 from evalhub_server.viewer.samples_page import samples_page
+from evalhub_server.viewer.selection_page import SELECTION_PAGES
 from evalhub_server.viewer.trend_page import trend_page
 
 PAGES = (
@@ -33,5 +34,6 @@ PAGES = (
     sample_page,
     sample_text,
     samples_page,
+    *SELECTION_PAGES,
     trend_page,
 )

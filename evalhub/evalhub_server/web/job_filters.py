@@ -75,6 +75,10 @@ JOB_LIST_PARAMETERS = (
         ),
         schema={"type": "string", "enum": [*SORT_VALUES], "default": "-created_at"},
     ),
+    optional_boolean(
+        "running_first",
+        "`true`: jobs that run come before all others, both in the sort order. Not together with `status`.",
+    ),
     Parameter(
         name="view",
         description=(

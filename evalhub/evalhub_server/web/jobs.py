@@ -133,10 +133,13 @@ async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) ->
     listed = job_query(query, limit, offset, request.identity)
     facets = query.choices("facets", FACETS)
     summary = query.choice("view", VIEWS, "full") == "summary"
+    running_first = query.boolean("running_first", False)
+    if running_first and listed.status is not None:
+        raise problems.query_parameter_mismatch(("status", "running_first"))
     state = ListState(request, services.feed.epoch, services.feed.position)
     if state.not_modified is not None:
         return state.not_modified
-    page = await services.jobs.list(listed)
+    page = await (services.jobs.list_running_first(listed) if running_first else services.jobs.list(listed))
     counted = await services.jobs.facets.count(listed, facets) if facets else ()
     first, next_ = query.links(limit, offset, page.total_count)
     encode_job = services.encode_job_summary if summary else services.encode_job

@@ -32,6 +32,9 @@ ADDRESSES = {
     "job-cancel": "/ui/jobs/{running}/cancel",
     "job-rerun": "/ui/jobs/{gamma}/rerun?only=failed",
     "job-delete": "/ui/jobs/{hostile}/delete",
+    "selection-cancel": "/ui/selection/cancel?job={running}&job={alpha}&job={hostile}&job=none",
+    "selection-rerun": "/ui/selection/rerun?job={gamma}&job={running}",
+    "selection-delete": "/ui/selection/delete?job={hostile}",
     "benchmark": "/ui/jobs/{alpha}/b/0",
     "benchmark-failed": "/ui/jobs/{gamma}/b/3",
     "benchmark-hostile": "/ui/jobs/{hostile}/b/0",
@@ -85,7 +88,15 @@ ADDRESSES = {
 }
 """By name. Braces hold the names of values, see :func:`url_of`."""
 
-FORMS = ("job-cancel", "job-rerun", "job-delete", "run")
+FORMS = (
+    "job-cancel",
+    "job-rerun",
+    "job-delete",
+    "selection-cancel",
+    "selection-rerun",
+    "selection-delete",
+    "run",
+)
 """Views with a form that holds a key of its own, so that no two answers are equal."""
 
 NOT_PAGES = re.compile(r"/ui/assets/|/sample/text$|/ui/login$|\{path:path\}")
