@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from jinja2 import Environment
+from jinja2 import Environment, nodes
 
 from evalhub_server import viewer
+from evalhub_server.viewer.templating import GLOBALS
 
 FOLDER = Path(viewer.__file__).with_name("templates")
 TEMPLATES = sorted(path.name for path in FOLDER.iterdir())
@@ -53,3 +54,16 @@ def test_attributes_with_values_are_quoted(source: str):
 
 def test_nothing_is_loaded_from_elsewhere(source: str):
     assert not re.findall(r"(?:src|href|action)=[\"'](?:https?:)?//", source)
+
+
+def test_the_key_of_a_fragment_has_all_that_it_shows(source: str):
+    """Fragments are shared between requests: links to the same page need its address in the key, as ``view``."""
+    for block in Environment(autoescape=True).parse(source).find_all(nodes.CallBlock):
+        if not (isinstance(block.call.node, nodes.Name) and block.call.node.name == "fragment"):
+            continue
+        key = {each.name for argument in block.call.args for each in argument.find_all(nodes.Name)}
+        key |= {argument.name for argument in block.call.args if isinstance(argument, nodes.Name)}
+        names = [each for statement in block.body for each in statement.find_all(nodes.Name)]
+        shown = {each.name for each in names} - {each.name for each in names if each.ctx == "store"}
+        assert shown - key - {*GLOBALS, "show", "site"} == set()
+        assert "site" not in shown or "view" in key

@@ -23,12 +23,12 @@ class FacetLine(Struct, kw_only=True, frozen=True):
 
 def facet_line(query: PageQuery, name: str, facet: JobFacet | Facet) -> FacetLine:
     """The values of a facet, with the URLs of the page that they select."""
-    values = [
-        (
-            each.value,
-            each.count,
-            query.url(**{name: each.value, "offset": None, "after": None}) if each.value else "",
-        )
-        for each in facet.values[:MAX_VALUES]
-    ]
-    return FacetLine(name=name, distinct=facet.distinct, values=values)
+    shown = facet.values[:MAX_VALUES]
+    urls = query.urls_with(name, (each.value for each in shown))
+    return FacetLine(
+        name=name,
+        distinct=facet.distinct,
+        values=[
+            (each.value, each.count, url if each.value else "") for each, url in zip(shown, urls, strict=True)
+        ],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -86,10 +87,16 @@ def job_row(job: JobRecord, services: Services) -> JobRow:
         duration_s=job.duration_s,
         owner=job.owner,
         tags=request.tags,
-        reason=without_log_tail(redacted_text(failed.error.message)) if failed and failed.error else "",
+        reason=_reason(failed.error.message) if failed and failed.error else "",
         code=failed.error.message_code if failed and failed.error else "",
         failed_index=failed.index if failed else 0,
     )
+
+
+@lru_cache(256)
+def _reason(message: str) -> str:
+    """The message of an error as a list shows it; lists are read again and again."""
+    return without_log_tail(redacted_text(message))
 
 
 def what_runs(job: JobRecord) -> str:

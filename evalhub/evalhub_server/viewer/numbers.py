@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from markupsafe import Markup
 
@@ -166,12 +167,18 @@ def moment(at: datetime | None, now: datetime) -> Markup:
     """A time: relative to ``now`` within 24 hours of it, otherwise absolute in UTC; its title has the seconds."""
     if at is None:
         return MISSING
-    utc = at.astimezone(UTC)
+    start, absolute = _time_element(at)
     elapsed_s = (now - at).total_seconds()
-    shown = _relative(elapsed_s) if abs(elapsed_s) < _DAY else f"{utc:%Y-%m-%d %H:%M}"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%Y-%m-%d %H:%M:%S} UTC", shown
-    )
+    shown = _relative(elapsed_s) if abs(elapsed_s) < _DAY else absolute
+    return Markup(f"{start}{shown}</time>")  # noqa: S704  digits and our own words
+
+
+@lru_cache(1024)
+def _time_element(at: datetime) -> tuple[str, str]:
+    """The start tag of a time, and its absolute text."""
+    utc = at.astimezone(UTC)
+    day, time = f"{utc:%Y-%m-%d}", f"{utc:%H:%M:%S}"
+    return f'<time datetime="{day}T{time}Z" title="{day} {time} UTC">', f"{day} {time[:5]}"
 
 
 def _fixed(value: float, places: int) -> str:

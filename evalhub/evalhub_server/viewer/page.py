@@ -301,6 +301,7 @@ class _Unchecked(PageQuery):
         self.part, self.live = "", False
         self.theme, self.density = look_of(request)
         self.path = url_prefix(request.scope) + request.scope["path"]
+        self._urls = {}
 
     @property
     def given_values(self) -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.query import Query
@@ -34,6 +34,7 @@ class PageQuery(Query):
         self.theme = self.choice("theme", THEMES, theme)
         self.density = self.choice("density", DENSITIES, density)
         self.path = url_prefix(request.scope) + request.scope["path"]
+        self._urls: dict[tuple[tuple[str, str | int | None], ...], str] = {}
 
     def size(self) -> int:
         """The number of rows of a page: one of :data:`SIZES`."""
@@ -48,9 +49,23 @@ class PageQuery(Query):
 
     def url(self, **changes: str | int | None) -> str:
         """The URL of this page with other parameters; None removes one. Equal views have equal URLs: parameters are sorted."""
-        values = {name: self.texts(name) for name in self.names if name not in COMMON}
-        values |= {name: [] if value is None else [str(value)] for name, value in changes.items()}
-        return with_query(self.path, values)
+        key = tuple(changes.items())
+        url = self._urls.get(key)  # rows of a table have the same links, such as those of tags
+        if url is None:
+            values = {name: self.texts(name) for name in self.names if name not in COMMON}
+            values |= {name: [] if value is None else [str(value)] for name, value in changes.items()}
+            url = self._urls[key] = with_query(self.path, values)
+        return url
+
+    def urls_with(self, name: str, values: Iterable[str]) -> list[str]:
+        """The URLs of this page with each of the values as that of a parameter; from the first row."""
+        others = (*COMMON, name, "after", "offset")
+        kept = sorted(
+            (other, text) for other in self.names if other not in others for text in self.texts(other)
+        )
+        before = urlencode([*(pair for pair in kept if pair[0] < name), (name, "")])
+        after = urlencode([("", ""), *(pair for pair in kept if pair[0] > name)])[1:]
+        return [f"{self.path}?{before}{quote_plus(value)}{after}" for value in values]
 
     def alternate(self, name: str) -> str:
         """The URL of this view in another format, such as ``json``."""

@@ -163,7 +163,7 @@ def _page(
             "sorts": query.sort_links(sorts),
             "sort": query.text("sort") or "position",
         },
-        data={
+        data=lambda: {
             "job_id": source.job.id,
             "benchmark_index": source.index,
             "benchmark": source.planned.id,

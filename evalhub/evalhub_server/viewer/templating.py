@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from evalhub_server.engine.size_cache import SizeCache
 from evalhub_server.viewer import compare_words, numbers
 from evalhub_server.viewer.marks import MARKS, WORDS
 from evalhub_server.viewer.text import as_text, cell, detail, visible
@@ -43,8 +44,20 @@ FILTERS: tuple[Callable[..., str], ...] = (
 )
 """The functions that templates use, by their names."""
 
-GLOBALS = {"MISSING": numbers.MISSING, "MARKS": MARKS, "WORDS": WORDS}
-"""What all templates show in the same way."""
+_fragments: SizeCache[Hashable, Markup] = SizeCache(1_000_000)  # characters
+
+
+def fragment(*key: Hashable, caller: Callable[[], Markup]) -> Markup:
+    """The body of a ``{% call fragment(…) %}``, rendered once for equal keys. The key has everything that the body shows."""
+    found = _fragments.get(key)
+    if found is None:
+        found = caller()
+        _fragments.put(key, found, len(found))
+    return found
+
+
+GLOBALS = {"MISSING": numbers.MISSING, "MARKS": MARKS, "WORDS": WORDS, "fragment": fragment}
+"""What all templates show in the same way, and :func:`fragment`."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 _SPACE_BETWEEN = re.compile(
@@ -115,6 +128,8 @@ def _load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
 
 def _finalize(value: Any) -> Any:
     """Neutralise every text that is not markup, in attributes too; ``cell`` and ``detail`` also explain what was invisible."""
-    return (
-        visible(value, MAX_CHARACTERS) if isinstance(value, str) and not isinstance(value, Markup) else value
-    )
+    if type(value) is int:
+        return str(value)  # escaped in a fifth of the time
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value, MAX_CHARACTERS)
+    return value

@@ -103,7 +103,7 @@ def invisible_badge(count: int) -> Markup:
     if not count:
         return Markup()
     noun = "character" if count == 1 else "characters"
-    return Markup('<span class="invisible-badge">{:,} invisible {}</span>').format(count, noun)
+    return Markup(f'<span class="invisible-badge">{count:,} invisible {noun}</span>')  # noqa: S704 (a number)
 
 
 def omitted_note(count: int) -> Markup:
@@ -111,7 +111,7 @@ def omitted_note(count: int) -> Markup:
     if count <= 0:
         return Markup()
     noun = "character" if count == 1 else "characters"
-    return Markup('<span class="omitted muted">… {:,} more {}</span>').format(count, noun)
+    return Markup(f'<span class="omitted muted">… {count:,} more {noun}</span>')  # noqa: S704 (a number)
 
 
 def _is_ordinary(text: str) -> bool:
@@ -120,12 +120,12 @@ def _is_ordinary(text: str) -> bool:
 
 
 def _isolated(shown: Shown, omitted: int) -> Markup:
-    html = Markup(f'<bdi dir="auto">{shown.html}</bdi>')  # noqa: S704 (escaped)
+    html = f'<bdi dir="auto">{shown.html}</bdi>'
     if omitted > 0:
-        html += Markup(" {}").format(omitted_note(omitted))
+        html += f" {omitted_note(omitted)}"
     if shown.invisible:
-        html += Markup(" {}").format(invisible_badge(shown.invisible))
-    return html
+        html += f" {invisible_badge(shown.invisible)}"
+    return Markup(html)  # noqa: S704 (escaped)
 
 
 def _chip(kind: str, characters: str, named: bool) -> Markup:
