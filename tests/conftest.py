@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from harness import processes_with
+from harness import fork_server, processes_with
 from harness.certificates import Certificate, certificate
 from harness.environments import installed
 from harness.mlflow import REQUIREMENT, VERSION, MlflowServer
@@ -39,7 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Save what a worker measured: xdist kills one that takes more than ten seconds to exit."""
+    """End the process of :mod:`harness.fork_server`, and save what a worker measured: xdist kills one that takes more
+    than ten seconds to exit."""
+    fork_server.close()
     if "coverage" in sys.modules and (measuring := sys.modules["coverage"].Coverage.current()) is not None:
         measuring.stop()
         measuring.save()

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
+from harness.fork_server import Forked
 from harness.waiting import wait_until
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ class RunningProcess(Started):
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
 
     def launch(
         self,
@@ -103,7 +104,7 @@ class RunningProcess(Started):
 
         with self._log.open("ab") as log:
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            self.process = subprocess.Popen(list(command), **{**streams, **options})
+            self.process = self._process(list(command), **{**streams, **options})
         try:
             found = wait_until(looked, f"{name}'s start", timeout_s)
             assert found is not None
@@ -111,6 +112,9 @@ class RunningProcess(Started):
             self.kill()
             raise
         return found
+
+    def _process(self, command: list[str], **options: Any) -> subprocess.Popen[bytes] | Forked:
+        return subprocess.Popen(command, **options)
 
     @property
     def pid(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from harness.fork_server import Forked, can_fork, fork
 from harness.running import Answer, RunningProcess, call
 from harness.waiting import free_port, wait_until
 
@@ -43,8 +45,12 @@ class RunningServer(RunningProcess):
         port: int = 0,
         prefix: tuple[str, ...] = (),
         pass_fds: tuple[int, ...] = (),
+        new_interpreter: bool = False,
     ) -> None:
-        """``prefix`` is a command that runs the server, such as one that enters a namespace. It inherits ``pass_fds``."""
+        """``prefix`` is a command that runs the server, such as one that enters a namespace. It inherits ``pass_fds``.
+
+        Unless there is such an option or ``new_interpreter``, the server is a fork (see :mod:`.fork_server`).
+        """
         super().__init__(configdir / "server.log.txt")
         flags = ("--local", "--configdir", str(configdir)) if flags is None else flags
         self._command = [*prefix, python, "-m", "evalhub_server", *flags]
@@ -58,6 +64,13 @@ class RunningServer(RunningProcess):
         """Sent with every call."""
         self._stderr = stderr
         self._pass_fds = pass_fds
+        self._new_interpreter = bool(new_interpreter or prefix or pass_fds or python != sys.executable)
+
+    def _process(self, command: list[str], **options: Any) -> subprocess.Popen[bytes] | Forked:
+        if self._new_interpreter or not can_fork(options["env"]):
+            return super()._process(command, **options)
+        files = (options[name] for name in ("stdout", "stderr"))
+        return fork(command[3:], options["env"], *(f if isinstance(f, int) else f.fileno() for f in files))
 
     def leave(self) -> None:
         if self.process is not None and self.process.poll() is None:

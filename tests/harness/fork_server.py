@@ -1,0 +1,231 @@
+"""Processes that run ``python -m evalhub_server`` without its start: forks of a process that has imported the server.
+
+Imports are three quarters of the processor time of a short server. A fork is a process like any other, with arguments, environment
+and standard streams of its own; it shares nothing with its siblings but what was imported. Tests of the start itself,
+such as those of imports and early signals, start the interpreter instead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+IMPORTED = (
+    "evalhub_runtime_local.plugin",
+    "evalhub_server.cli.serve",
+    "evalhub_server.viewer.app",
+    "evalhub_storage_sqlite.plugin",
+    "uvicorn.protocols.http.httptools_impl",
+)
+ROOM = "_" * 32_768
+"""Reserves memory for the arguments and the environment of the forks, which ``/proc`` shows."""
+_READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "COVERAGE")
+"""Variables that an interpreter, its libraries or its coverage read before the first line of a program."""
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""That of the process that forks, from before any test; without what the tests unset, too."""
+ARGUMENTS, ENVIRONMENT = 48, 50
+"""Fields of ``/proc/self/stat``, from 1: the addresses of both."""
+
+
+class _Request(NamedTuple):
+    arguments: list[str]
+    environment: dict[str, str]
+    folder: str
+
+
+class Forked:
+    """A process, with the methods of :class:`subprocess.Popen` that the tests use."""
+
+    def __init__(self, arguments: Sequence[str], pid: int, status: int) -> None:
+        self.args = arguments
+        self.pid = pid
+        self.returncode: int | None = None
+        self._status = status
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(os.read(self._status, 16))
+            os.close(self._status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """The process that forks; it exits with the one that started it."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        command = [sys.executable, __file__, str(theirs.fileno()), ROOM]
+        environment = {**_ENVIRONMENT, "ROOM": ROOM}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+
+    def start(self, arguments: Sequence[str], env: Mapping[str, str], stdout: int, stderr: int) -> Forked:
+        """``arguments`` are those of ``python -m evalhub_server``; its standard input is empty."""
+        status, theirs = os.pipe()
+        request = json.dumps(_Request(list(arguments), dict(env), str(Path.cwd()))).encode()
+        try:
+            socket.send_fds(self._socket, [len(request).to_bytes(4)], [stdout, stderr, theirs])
+            self._socket.sendall(request)
+            pid = int.from_bytes(_received(self._socket, 4))
+        finally:
+            os.close(theirs)
+        return Forked(("evalhub_server", *arguments), pid, status)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait(30)
+
+
+_servers: list[ForkServer] = []
+
+
+def can_fork(env: Mapping[str, str]) -> bool:
+    """Whether a fork behaves as a new interpreter with the environment ``env`` does."""
+    names = {name for name in {*env, *_ENVIRONMENT} if name.startswith(_READ_AT_THE_START)}
+    return sys.platform == "linux" and all(env.get(name) == _ENVIRONMENT.get(name) for name in names)
+
+
+def fork(arguments: Sequence[str], env: Mapping[str, str], stdout: int, stderr: int) -> Forked:
+    """Start ``python -m evalhub_server`` with ``arguments``."""
+    if not _servers:
+        _servers.append(ForkServer())
+    return _servers[0].start(arguments, env, stdout, stderr)
+
+
+def close() -> None:
+    """End the process that forks, if there is one; the forks continue."""
+    while _servers:
+        _servers.pop().close()
+
+
+def _received(connection: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        part = connection.recv(size - len(found))
+        if not part:
+            raise EOFError("the other side has exited")
+        found += part
+    return found
+
+
+def _serve(connection: socket.socket) -> _Request | None:
+    """Fork for each request, and report exits. Returns the request in a fork, None when no more can come."""
+    children: dict[int, int] = {}
+    exits, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        ready, _, _ = select.select([connection, exits], [], [])
+        if exits in ready:
+            os.read(exits, 4096)
+            _report(children)
+        if connection in ready:
+            size, fds, _, _ = socket.recv_fds(connection, 4, 3)
+            if not size:
+                return None
+            request = _Request(*json.loads(_received(connection, int.from_bytes(size))))
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                connection.detach()
+                _become(request, *fds[:2])
+                return request
+            children[pid] = fds.pop()
+            for fd in fds:
+                os.close(fd)
+            connection.sendall(pid.to_bytes(4))
+
+
+def _report(children: dict[int, int]) -> None:
+    """Write the exit statuses of children that have exited. One is waited for last, so that its id is not reused before."""
+    while children and (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+        code = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        fd = children.pop(found.si_pid)
+        with suppress(BrokenPipeError):
+            os.write(fd, str(code).encode())
+        os.close(fd)
+        os.waitpid(found.si_pid, 0)
+
+
+def _become(request: _Request, stdout: int, stderr: int) -> None:
+    """Give this process what a new interpreter would have."""
+    stdin = os.open(os.devnull, os.O_RDONLY)
+    for number, fd in enumerate((stdin, stdout, stderr)):
+        os.dup2(fd, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    for number, handler in (
+        (signal.SIGCHLD, signal.SIG_DFL),
+        (signal.SIGINT, signal.default_int_handler),
+    ):
+        signal.signal(number, handler)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    os.chdir(request.folder)
+    time.tzset()
+    tempfile.tempdir = None
+    sys.path[0] = request.folder
+    sys.argv = ["", *request.arguments]
+    _show([sys.executable, "-m", "evalhub_server", *request.arguments], ARGUMENTS)
+    _show([f"{name}={value}" for name, value in request.environment.items()], ENVIRONMENT)
+
+
+def _show(words: Sequence[str], field: int) -> None:
+    """Write arguments or environment where /proc reads them; ``field`` of ``/proc/self/stat`` is the address. Nothing
+    else reads that memory: Python has copied the arguments, and the environment is replaced before."""
+    fields = Path("/proc/self/stat").read_text("ascii").rpartition(")")[2].split()
+    start, end = int(fields[field - 3]), int(fields[field - 2])
+    text = b"".join(os.fsencode(word) + b"\0" for word in words)
+    ctypes.memmove(start, text[: end - start - 1].ljust(end - start, b"\0"), end - start)
+
+
+def _main() -> None:
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(connection.fileno(), False)
+    sys.path[0] = str(Path.cwd())
+    _show(sys.orig_argv[:-1], ARGUMENTS)
+    # As a server does: without rich, which structlog would import.
+    importlib.import_module("evalhub_server.cli.main")._import_structlog()
+    for name in IMPORTED:
+        importlib.import_module(name)
+    if _serve(connection) is not None:
+        runpy.run_module("evalhub_server", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main()
