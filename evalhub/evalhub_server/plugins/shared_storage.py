@@ -44,7 +44,7 @@ class Gap(Struct, kw_only=True, frozen=True):
 
 
 class LeaseChanged(Struct, frozen=True):
-    """Another server has acquired or released the lease. Renewals and expiry are not reported."""
+    """Another server has acquired or released the lease, or may have. Renewals and expiry are not reported."""
 
 
 FeedItem = CommittedChange | Gap | LeaseChanged
@@ -105,7 +105,7 @@ class SharedStorage(Storage):
 
         No commit of another server is left out. Commits of this one, through this instance or its fenced views, are not
         reported. Changes of one record are in the order of their commits; several commits may be reported as one. After a
-        resumption, a change may be repeated.
+        resumption, a change may be repeated; the first item is then a :class:`LeaseChanged`, as soon as the feed is connected.
 
         With None, or with a position that is too old or unknown, the first item is a :class:`Gap`: a reader that then reads the
         records misses nothing. A later gap is possible, too. Several feeds of one instance are independent.

@@ -158,12 +158,15 @@ class SharedMemoryStorage(MemoryStorage, SharedStorage):
         return view
 
     async def changes(self, after: str | None) -> AsyncGenerator[FeedItem]:
-        changed = asyncio.Event()
+        changed, resumed = asyncio.Event(), after is not None
         with self._memory.waking(changed):
             while True:
                 changed.clear()
                 self._connection.check()
                 after, items = self._memory.after(after, self.server_id)
+                if resumed and not any(isinstance(item, Gap) for item in items):
+                    yield LeaseChanged()
+                resumed = False
                 for item in items:
                     yield item
                 await changed.wait()
