@@ -13,6 +13,7 @@ from evalhub_server.domain.record import JobRecord
 from evalhub_server.engine import readiness
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import ComponentChecks
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
@@ -120,6 +121,12 @@ async def test_it_is_503_while_the_server_starts_stops_or_has_lost_its_data_dire
             return await asyncio.to_thread(raw_request, port, "GET", path)
 
         assert (await answer()).status == 200
+        server.state.set_role(Role.FOLLOWER)
+        assert (await answer()).body["role"] == "follower"
+        assert 'evalhub_server_role{role="follower"} 1' in (await answer("/metrics")).body
+        server.state.set_role(Role.OUSTED)
+        assert (await answer()).refusal == (503, "server_ousted")
+        assert (await answer("/api/v1/health")).body["role"] == "ousted"
         server.state.set_stopping()
         stopping = await answer()
         assert stopping.refusal == (503, "server_stopping")

@@ -8,6 +8,7 @@ from evalhub_common.durations import Timespan
 from evalhub_server.domain.job_view import job_resource
 from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
+from evalhub_server.engine.job_stopper import JobStopper
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.open_runs import OpenRuns
@@ -46,6 +47,10 @@ class Notebook(Tracker):
         return ExportOutcome(reference=job.progress.experiments[self.name].id)
 
 
+async def no_leader() -> bool:
+    return False
+
+
 async def created(*trackers: Tracker) -> JobRecord:
     """Return the job that a request with an experiment creates."""
     storage, runtime = MemoryStorage(), EchoRuntime()
@@ -58,8 +63,18 @@ async def created(*trackers: Tracker) -> JobRecord:
     )
     samples = SampleCollector(store, runtime, SampleStore(None, SampleSettings()))
     exports = ExportService(store, {}, lambda _kind, _name: True, OpenRuns(trackers))
+    stopper = JobStopper(store, supervisor, runtime, runs, 0.0, no_leader)
     jobs = JobService(
-        store, supervisor, runtime, resources, trackers, lambda: EPOCH, lambda: "job-1", exports, samples
+        store,
+        supervisor,
+        runtime,
+        resources,
+        trackers,
+        lambda: EPOCH,
+        lambda: "job-1",
+        exports,
+        samples,
+        stopper,
     )
     request = JobRequest(
         name="nightly",

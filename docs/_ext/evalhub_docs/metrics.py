@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Generator, Iterator
 from typing import Any, Self
 
+from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.metric_family import Gauge
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
 from evalhub_server.engine.outbox_metrics import ExportMetrics
+from evalhub_server.engine.readiness import ServerState
 from evalhub_server.engine.stored_bytes import stored_gauge
 from evalhub_server.web.metrics import HttpMetrics, Metrics
 
@@ -61,7 +63,9 @@ def _metrics() -> Metrics:
 
 async def _gauges() -> list[Gauge]:
     idle: Any = _Idle()
-    found = await job_gauges(idle, idle, idle)
+    state = ServerState()
+    state.set_role(Role.LEADER)
+    found = await job_gauges(idle, idle, idle, state)
     return [*(gauge for gauge in found if isinstance(gauge, Gauge)), stored_gauge({})]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from evalhub_server.cli.leader_parts import LeaderParts
 from evalhub_server.cli.sample_folder import Samples
 from evalhub_server.engine.baselines import BaselineService
+from evalhub_server.engine.change_follower import ChangeFollower
 from evalhub_server.engine.comparisons import ComparisonService
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.leadership import Leadership, SingleServer
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_targets import ExportTargets
 from evalhub_server.engine.resources import ResourceService
@@ -45,4 +46,5 @@ class EngineParts(NamedTuple):
     baselines: BaselineService
     credentials: Credentials | None
     stored: StoredBytes
-    leader: LeaderParts
+    leadership: Leadership | SingleServer
+    follower: ChangeFollower | None

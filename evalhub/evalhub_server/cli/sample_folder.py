@@ -39,11 +39,12 @@ class Samples(NamedTuple):
 
 
 async def open_samples(
-    stack: AsyncExitStack, settings: Settings, store: JobStore, runtime: Runtime, *, shared: bool = False
+    stack: AsyncExitStack, settings: Settings, store: JobStore, leader_store: JobStore, runtime: Runtime
 ) -> Samples:
     """Open the folder or the bucket, and remove incomplete files of an earlier server. ``stack`` closes it.
 
-    ``shared``: other servers may be writing to it.
+    ``leader_store`` is where the collector records what it has stored. If that is not ``store``, other servers may be
+    writing to the folder.
 
     Raises:
         StartupError: the folder cannot be used, or other users can write to it; or the bucket cannot be used.
@@ -59,9 +60,9 @@ async def open_samples(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evalhub-samples-"))
         backend = SampleFolder(Path(folder))
     files = SampleStore(backend, settings.samples, not_kept)
-    collector = SampleCollector(store, runtime, files)
+    collector = SampleCollector(leader_store, runtime, files)
     stack.push_async_callback(collector.close)
-    if removed := await files.open(ABANDONED_S if shared else 0):
+    if removed := await files.open(0 if leader_store is store else ABANDONED_S):
         log.info("Removed incomplete sample files", files=removed)
     return Samples(collector, files, SampleUploads(store, files))
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
-import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
@@ -17,10 +15,9 @@ from msgspec.structs import replace
 
 from evalhub_server import __version__
 from evalhub_server.cli.data_dir import prepare_data_dir
-from evalhub_server.cli.leader_parts import LeaderParts, file_watcher, observer_dispatcher
+from evalhub_server.cli.engine import open_engine, start_engine
 from evalhub_server.cli.listeners import MetricsListener, http_server, listen
 from evalhub_server.cli.parts import EngineParts, SelectedPlugins
-from evalhub_server.cli.sample_folder import open_samples
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
@@ -32,27 +29,13 @@ from evalhub_server.cli.selection import (
 )
 from evalhub_server.cli.telemetry import ServerTelemetry
 from evalhub_server.cli.viewer import viewer_parts
-from evalhub_server.engine.baselines import BaselineService, baseline_jobs
 from evalhub_server.engine.change_feed import ChangeFeed
-from evalhub_server.engine.clock import utc_now
-from evalhub_server.engine.comparisons import ComparisonService
-from evalhub_server.engine.exports import open_exports
-from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.leadership import Leadership, SingleServer
 from evalhub_server.engine.loop_watchdog import LoopWatchdog
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
-from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_metrics import ExportMetrics
-from evalhub_server.engine.outbox_targets import ExportTargets
-from evalhub_server.engine.previous_samples import PreviousSamples
 from evalhub_server.engine.readiness import ComponentChecks, ServerState
-from evalhub_server.engine.resource_store import ResourceStore
-from evalhub_server.engine.resources import ResourceService
-from evalhub_server.engine.retention import Retention
-from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.storage_watch import StorageWatch
-from evalhub_server.engine.stored_bytes import StoredBytes
-from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StartupError, StorageLost
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.export import Exporter
@@ -61,7 +44,6 @@ from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import Settings
-from evalhub_server.web.access_policy import commands_allowed, credentials_of
 from evalhub_server.web.app import make_app
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.metrics import HttpMetrics, Metrics
@@ -100,7 +82,7 @@ class Server:
         self._stack = contextlib.AsyncExitStack()
         self._http: HttpServer | None = None
         self._feed: ChangeFeed | None = None
-        self._leader: LeaderParts | None = None
+        self._leadership: Leadership | SingleServer | None = None
         self._socket: socket.socket | None = None
         self._lost: StorageLost | None = None
         self._pages: Pages | None = None
@@ -139,8 +121,8 @@ class Server:
         self.state.set_stopping()
         if self._feed is not None:
             self._feed.close()
-        if self._leader is not None:
-            self._leader.begin_close()
+        if self._leadership is not None:
+            self._leadership.step_down()
         if self._http is not None:
             self._http.force_exit = self._http.should_exit
             self._http.should_exit = True
@@ -169,7 +151,10 @@ class Server:
         telemetry = ServerTelemetry(settings.otel, runtime_name(settings))
         self._stack.push_async_callback(telemetry.close)
         selected = await self._open_plugins(telemetry)
-        engine = await self._open_engine(selected, telemetry)
+        engine = await open_engine(
+            self._stack, settings, self._plugins, selected, telemetry, self.url, self.state
+        )
+        self._feed, self._leadership = engine.store.feed, engine.leadership
         metrics = self._metrics(engine, selected, port)
         checks = ComponentChecks(engine.store, engine.supervisor, settings.data_dir)
         self._stack.push_async_callback(checks.close)
@@ -199,8 +184,7 @@ class Server:
         watch = StorageWatch(selected.storage, self._storage_lost)
         watch.start()
         self._stack.push_async_callback(watch.close)
-        await engine.leader.open()
-        self._stack.push_async_callback(engine.leader.close)
+        await start_engine(self._stack, engine)
         metrics_port = self._listen_for_metrics(metrics, engine.credentials)
         telemetry.push_metrics(metrics)
         log.info(
@@ -214,6 +198,7 @@ class Server:
             storage=selected.storage.description,
             durable=selected.storage.durable,
             runtime=selected.runtime.name,
+            role=engine.leadership.role,
         )
 
     def _listen(self) -> int:
@@ -256,70 +241,11 @@ class Server:
         exporters = [await self._checked(Exporter, name, context) for name in exporter_names(settings)]
         return SelectedPlugins(storage, runtime, trackers, exporters)
 
-    async def _open_engine(self, selected: SelectedPlugins, telemetry: ServerTelemetry) -> EngineParts:
-        settings, runtime, trackers = self.settings, selected.runtime, selected.trackers
-        targets = ExportTargets(trackers, selected.exporters, self._plugins.names(Exporter))
-        store = JobStore(selected.storage, targets.pending_exports)
-        self._feed = store.feed
-        observers = observer_dispatcher(self._plugins, runtime)
-        store.listen(observers.publish)
-        telemetry.observe(store, runtime)
-        outbox = Outbox(store, targets, settings.finalizer, random.random, settings.secrets.redact)
-        credentials = credentials_of(settings)
-        callback_path = credentials.callback_path if credentials else None
-        # The address of the collector may not be reachable from pods.
-        collector = settings.otel.adapter_environment if settings.local else {}
-        runs = RunBuilder(
-            self.url, runtime.provider_key, trackers, callback_path, collector, telemetry.environment_of
-        )
-        supervisor = Supervisor(store, runtime, runs, settings.supervisor, utc_now)
-        resource_store = ResourceStore(selected.storage)
-        resources = ResourceService(
-            resource_store,
-            utc_now,
-            _new_id,
-            settings.service.body_limit_bytes,
-            commands_allowed=commands_allowed(settings),
-            runtime=runtime if settings.local else None,
-        )
-        requests = self._plugins.export_requests(exporter_names(settings))
-        samples = await open_samples(self._stack, settings, store, runtime)
-        runs.previous_samples = PreviousSamples(store, samples.files)
-        exports = open_exports(self._stack, store, requests, targets, trackers)
-        limit, collector = settings.service.benchmarks_limit, samples.collector
-        jobs = JobService(
-            store, supervisor, runtime, resources, trackers, utc_now, _new_id, exports, collector, limit
-        )
-        named = partial(baseline_jobs, selected.storage)
-        retention = Retention(store, runtime, samples.files, settings.retention.policy, utc_now, named)
-        watcher = file_watcher(settings, self._plugins, resource_store)
-        self._leader = LeaderParts(store, supervisor, outbox, collector, retention, watcher, observers)
-        comparisons = ComparisonService(jobs, samples.files)
-        self._stack.push_async_callback(comparisons.close)
-        baselines = BaselineService(selected.storage, jobs, utc_now)
-        backend = samples.files.backend if samples.files.keeps else None
-        stored = StoredBytes(selected.storage, backend, runtime.logs_dir)
-        self._stack.push_async_callback(stored.close)
-        return EngineParts(
-            store=store,
-            outbox=outbox,
-            targets=targets,
-            supervisor=supervisor,
-            resources=resources,
-            jobs=jobs,
-            samples=samples,
-            comparisons=comparisons,
-            baselines=baselines,
-            credentials=credentials,
-            stored=stored,
-            leader=self._leader,
-        )
-
     def _metrics(self, engine: EngineParts, selected: SelectedPlugins, port: int) -> Metrics:
         jobs = JobMetrics(selected.runtime.name)
-        engine.store.listen(jobs.on_change)
+        engine.store.changes.listen(jobs.on_change, own_only=True)
         scheme = "https" if self.settings.service.tls_cert_file else "http"
-        gauges = partial(job_gauges, engine.store, engine.supervisor, engine.stored)
+        gauges = partial(job_gauges, engine.store, engine.supervisor, engine.stored, self.state)
         return Metrics(
             HttpMetrics(scheme, self.settings.host, port), jobs, ExportMetrics(engine.outbox), gauges
         )
@@ -342,7 +268,3 @@ class Server:
         self._stack.push_async_callback(plugin.close)
         await plugin.check()
         return plugin
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import compress
-from operator import is_not
+from operator import is_, is_not
 
 from msgspec import Struct
 
@@ -38,6 +38,23 @@ def changed_benchmarks(before: JobRecord, after: JobRecord) -> BenchmarkPairs:
     if old is new:
         return ()
     return tuple(compress(zip(old, new, strict=False), map(is_not, old, new)))
+
+
+def sharing(before: JobRecord, after: JobRecord) -> JobRecord:
+    """Return ``after`` with the objects of ``before`` for equal parts, or ``before`` itself: it was read from a storage."""
+    if before is after or before == after:
+        return before
+    if len(before.benchmarks) != len(after.benchmarks):
+        return after
+    benchmarks = tuple(
+        old if old == new else new for old, new in zip(before.benchmarks, after.benchmarks, strict=True)
+    )
+    unchanged = all(map(is_, before.benchmarks, benchmarks))
+    return JobRecord(
+        definition=before.definition if before.definition == after.definition else after.definition,
+        progress=before.progress if before.progress == after.progress else after.progress,
+        benchmarks=before.benchmarks if unchanged else benchmarks,
+    )
 
 
 def with_benchmark(job: JobRecord, benchmark: BenchmarkRecord) -> JobRecord:

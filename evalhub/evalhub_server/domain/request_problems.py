@@ -41,6 +41,14 @@ def server_stopping() -> ApiError:
     return ApiError(503, "server_stopping", text, {"Retry-After": "5"})
 
 
+def server_ousted() -> ApiError:
+    text = (
+        "This server led and lost its lease, or its connection to the database, and has not found the new leader yet. Use "
+        "another server, or retry in a second."
+    )
+    return ApiError(503, "server_ousted", text, {"Retry-After": "1"})
+
+
 def data_directory_lost() -> ApiError:
     text = (
         "The data directory of the server was removed, replaced or moved while the server was running, so the server stores "

@@ -133,11 +133,13 @@ class ChangeFeed:
     """Counts committed changes, keeps the latest, and passes them to followers. Nothing here waits.
 
     ``epoch`` identifies this life of the server, ``position`` is the number of changes in it. A list that was read at
-    one position of one epoch is current as long as the position is the same.
+    one position of one epoch is current as long as the position is the same. While the feed is ``behind``, because
+    changes of other servers do not arrive, the epoch is another one at each access: no list counts as current.
     """
 
     def __init__(self) -> None:
-        self.epoch = secrets.token_hex(4)
+        self._epoch = secrets.token_hex(4)
+        self.behind = False
         self.position = 0
         self.closed = False
         self._entries: deque[Entry] = deque()
@@ -146,6 +148,10 @@ class ChangeFeed:
         self._oldest = 1
         self._by_job: dict[str, set[Follower]] = {}
         self._of_lists: set[Follower] = set()
+
+    @property
+    def epoch(self) -> str:
+        return secrets.token_hex(4) if self.behind else self._epoch
 
     def publish(self, change: JobChanged) -> None:
         """Take a committed change, in commit order."""

@@ -31,7 +31,7 @@ from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.engine.task_names import offers
-from evalhub_server.errors import ApiError, NotFound, StorageError, StorageUnavailable
+from evalhub_server.errors import AlreadyExists, ApiError, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.rerun import RerunRequest
 from evalhub_server.plugins.runtime import Runtime
@@ -195,19 +195,31 @@ class JobCreator:
             for job_id in (key.job_id(identity.tenant, now.toordinal() - 1), today):
                 stored = await self._stored(job_id, identity)
                 if stored is not None and now - stored.created_at < KEY_VALID:
-                    if stored.definition.request_digest != key.digest:
-                        raise problems.idempotency_key_reused(stored.id)
-                    if job_id in self._maybe_stored:
-                        self._submit(stored)
-                    log.info("Returned the job of an idempotency key", job_id=job_id)
-                    return stored
+                    return self._repeated(stored, key)
             job, collection = await new(today)
-            return await self._add(with_changes(job, request_digest=key.digest), collection)
+            try:
+                return await self._add(with_changes(job, request_digest=key.digest), collection)
+            except AlreadyExists as error:  # another server has created it meanwhile
+                stored = await self._stored(today, identity)
+                if stored is None:
+                    raise problems.from_storage(KIND, today, error) from error
+                return self._repeated(stored, key)
+
+    def _repeated(self, stored: JobRecord, key: IdempotencyKey) -> JobRecord:
+        """The job of an earlier request with the key, if that was the same request."""
+        if stored.definition.request_digest != key.digest:
+            raise problems.idempotency_key_reused(stored.id)
+        if stored.id in self._maybe_stored:
+            self._submit(stored)
+        log.info("Returned the job of an idempotency key", job_id=stored.id)
+        return stored
 
     async def _add(self, job: JobRecord, collection: CollectionRecord | None) -> JobRecord:
         try:
             job = await self._store.add(job)
         except StorageError as error:
+            if isinstance(error, AlreadyExists) and job.definition.request_digest:
+                raise
             if isinstance(error, StorageUnavailable):
                 self._maybe_stored.add(job.id)
             raise problems.from_storage(KIND, job.id, error) from error

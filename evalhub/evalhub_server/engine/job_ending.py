@@ -13,9 +13,9 @@ from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.exports import ExportService
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.job_creation import KIND
+from evalhub_server.engine.job_stopper import JobStopper
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.samples import SampleCollector
-from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.engine.unstopped import left_running, not_removed, not_stopped, refusals
 from evalhub_server.errors import (
     RuntimeUnavailable,
@@ -47,14 +47,14 @@ class JobEnding:
     def __init__(
         self,
         store: JobStore,
-        supervisor: Supervisor,
+        stopper: JobStopper,
         runtime: Runtime,
         clock: Clock,
         exports: ExportService,
         samples: SampleCollector,
     ) -> None:
         self._store = store
-        self._supervisor = supervisor
+        self._stopper = stopper
         self._runtime = runtime
         self._clock = clock
         self._exports = exports
@@ -85,7 +85,7 @@ class JobEnding:
             raise problems.from_storage(KIND, job_id, error, note) from error
         except StorageError as error:
             raise problems.from_storage(KIND, job_id, error) from error
-        if failures := await self._supervisor.stop_job(job):
+        if failures := await self._stopper.stop_job(job):
             raise not_stopped(job_id, job.state.value, failures)
         log.info("Cancelled evaluation job", job_id=job_id)
 
@@ -167,7 +167,7 @@ class JobEnding:
         try:
             return await self._store.get(job_id, identity.scope)
         except StorageUnavailable:
-            job = self._supervisor.launched_job(job_id)
+            job = self._stopper.launched_job(job_id)
             return job if job is not None and identity.scope in (None, job.tenant) else None
 
     async def _stop_unstored(
@@ -186,7 +186,7 @@ class JobEnding:
             )
             if job is None or not buffered:
                 return False
-        if not await self._supervisor.stop_unstored(job_id):
+        if not await self._stopper.stop_unstored(job_id):
             raise not_stopped(job_id, "not cancelled yet")
         return True
 
@@ -210,7 +210,7 @@ class JobEnding:
 
     async def _stop_for_deletion(self, job: JobRecord, *, force: bool) -> str:
         """Stop the workloads of a job that is being deleted; returns a sentence about those that may still run."""
-        failures = await self._supervisor.stop_job(job)
+        failures = await self._stopper.stop_job(job)
         refused = refusals(failures)
         if refused is not None:
             return left_running(refused)

@@ -1,4 +1,4 @@
-"""Storage access for jobs, with notification of listeners, the outbox and a write buffer."""
+"""Storage access for jobs, with the outbox, a write buffer, and announcement of what is committed."""
 
 from __future__ import annotations
 
@@ -7,33 +7,46 @@ from collections.abc import Callable, Sequence
 from evalhub_server.domain.outbox import PendingExport, with_pending_exports
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.engine.change_feed import ChangeFeed
+from evalhub_server.engine.committed_changes import CommittedChanges, Listener
 from evalhub_server.engine.progress_rates import ProgressRates
 from evalhub_server.engine.write_buffer import BufferedChange, WriteBuffer
 from evalhub_server.errors import StorageError
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.storage import JobChange, JobCounts, JobFacetName, JobPage, JobQuery, Storage
 
-Listener = Callable[[JobChanged], None]
 PendingExports = Callable[[JobRecord | None, JobRecord], Sequence[PendingExport]]
 """(before, after) → the exports that the change requires. Pure; must not raise."""
 
 
 class JobStore:
-    """Reads and writes jobs; calls its listeners after every committed change, synchronously and in commit order.
+    """Reads and writes jobs; announces every change after its commit, see :class:`CommittedChanges`.
 
     The exports that a change requires are written to the outbox with the change, so that none is lost when the server dies.
-    ``feed`` and ``rates`` get every change before the listeners.
     """
 
-    def __init__(self, storage: Storage, pending_exports: PendingExports | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        pending_exports: PendingExports | None = None,
+        changes: CommittedChanges | None = None,
+        buffers: list[WriteBuffer] | None = None,
+    ) -> None:
+        """``changes`` and ``buffers`` are those of another store of the same jobs: changes that both buffer are one sequence."""
         self._storage = storage
         self._pending_exports = pending_exports
-        self._listeners: list[Listener] = []
-        self.feed = ChangeFeed()
-        self.rates = ProgressRates()
+        self.changes = changes or CommittedChanges()
         self._buffer = WriteBuffer(
             lambda each: self._update(each.job_id, each.tenant, each.change, with_exports=each.with_exports)
         )
+        self.buffers = [] if buffers is None else buffers
+        self.buffers.append(self._buffer)
+
+    @property
+    def feed(self) -> ChangeFeed:
+        return self.changes.feed
+
+    @property
+    def rates(self) -> ProgressRates:
+        return self.changes.rates
 
     @property
     def durable(self) -> bool:
@@ -42,20 +55,25 @@ class JobStore:
     @property
     def has_buffered_changes(self) -> bool:
         """Whether changes wait in memory because the storage cannot be written."""
-        return bool(self._buffer)
+        return any(self.buffers)
 
     def listen(self, listener: Listener) -> None:
-        self._listeners.append(listener)
+        """Call ``listener`` for every committed change from now on."""
+        self.changes.listen(listener)
+
+    def check_leading(self) -> None:
+        """Raise :class:`LeadershipLost` if another server may supervise the jobs. Called before effects outside of the storage."""
+        return
 
     async def add(self, job: JobRecord) -> JobRecord:
         """Store a new job; returns it with its outbox."""
         job = self._with_outbox(None, job)
         try:
-            await self._storage.add_job(job)
-        except StorageError:
-            self.feed.outcome_unknown()
+            await self.writable().add_job(job)
+        except StorageError as error:
+            self._write_failed(error)
             raise
-        self._announce(None, job)
+        self.changes.announce(None, job)
         return job
 
     async def get(self, job_id: str, tenant: str | None) -> JobRecord:
@@ -77,8 +95,9 @@ class JobStore:
 
         Unless ``with_exports``, the change adds nothing to the outbox.
         """
-        if job_id in self._buffer:
-            await self._buffer.flush(job_id)
+        for buffer in self.buffers:
+            if job_id in buffer:
+                await buffer.flush(job_id)
         return await self._update(job_id, tenant, change, with_exports=with_exports)
 
     def defer(
@@ -107,30 +126,30 @@ class JobStore:
             )
 
         try:
-            after = await self._storage.update_job(job_id, tenant, noted)
-        except StorageError:
-            self.feed.outcome_unknown()
+            after = await self.writable().update_job(job_id, tenant, noted)
+        except StorageError as error:
+            self._write_failed(error)
             raise
         if after is not seen[-1]:
-            self._announce(seen[-1], after)
+            self.changes.announce(seen[-1], after)
         return after
 
     async def delete(self, job: JobRecord, tenant: str | None) -> None:
         try:
-            await self._storage.delete_job(job.id, tenant)
-        except StorageError:
-            self.feed.outcome_unknown()
+            await self.writable().delete_job(job.id, tenant)
+        except StorageError as error:
+            self._write_failed(error)
             raise
-        self._announce(job, None)
+        self.changes.announce(job, None)
+
+    def writable(self) -> Storage:
+        """Where changes are written."""
+        return self._storage
+
+    def _write_failed(self, error: StorageError) -> None:
+        self.feed.outcome_unknown()
 
     def _with_outbox(self, before: JobRecord | None, after: JobRecord) -> JobRecord:
         if self._pending_exports is None:
             return after
         return with_pending_exports(after, self._pending_exports(before, after))
-
-    def _announce(self, before: JobRecord | None, after: JobRecord | None) -> None:
-        change = JobChanged(before=before, after=after)
-        self.feed.publish(change)
-        self.rates.changed(change)
-        for listener in self._listeners:
-            listener(change)

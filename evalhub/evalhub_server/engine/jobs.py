@@ -22,6 +22,7 @@ from evalhub_server.engine.job_creation import KIND, IdempotencyKey, JobCreator
 from evalhub_server.engine.job_ending import JobEnding
 from evalhub_server.engine.job_facets import JobFacets
 from evalhub_server.engine.job_logs import read_logs
+from evalhub_server.engine.job_stopper import JobStopper
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.log_hub import LogHub
 from evalhub_server.engine.resources import ResourceService
@@ -65,6 +66,7 @@ class JobService:
         new_id: Callable[[], str],
         exports: ExportService,
         samples: SampleCollector,
+        stopper: JobStopper,
         max_benchmarks: int = -1,
     ) -> None:
         self._store = store
@@ -78,7 +80,7 @@ class JobService:
         self._creator = JobCreator(
             store, supervisor, runtime, resources, trackers, clock, new_id, exports, max_benchmarks
         )
-        self._ending = JobEnding(store, supervisor, runtime, clock, exports, samples)
+        self._ending = JobEnding(store, stopper, runtime, clock, exports, samples)
         self.checker = JobChecker(self._creator, resources, runtime, trackers)
 
     @property

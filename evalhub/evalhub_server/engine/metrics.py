@@ -11,7 +11,9 @@ from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.timeline import moment_of
 from evalhub_server.domain.transitions import LAUNCH_FAILED
 from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.metric_family import CounterValue, Gauge, HistogramValue, MetricFamily
+from evalhub_server.engine.readiness import ServerState
 from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StorageError
@@ -165,9 +167,18 @@ class JobMetrics:
             self.actions.labels("runtime_start_failed", self._runtime).inc()
 
 
-async def job_gauges(store: JobStore, supervisor: Supervisor, stored: StoredBytes) -> list[Gauge]:
-    """The current gauges. While the storage is unavailable, those read from it are left out rather than wrong."""
+async def job_gauges(
+    store: JobStore, supervisor: Supervisor, stored: StoredBytes, state: ServerState
+) -> list[Gauge]:
+    """The current gauges. While the storage is unavailable, those read from it are left out rather than wrong.
+
+    Of several servers of one storage, only the leader has them: a sum over all servers would be wrong.
+    """
+    roles = [] if state.role is None else [role_gauge(state.role)]
+    if state.role not in (None, Role.LEADER):
+        return roles
     gauges = [
+        *roles,
         _gauge(
             "evalhub_benchmarks_waiting",
             "Benchmarks in the launch queue of this server.",
@@ -192,6 +203,15 @@ async def job_gauges(store: JobStore, supervisor: Supervisor, stored: StoredByte
         _gauge("evalhub_evaluation_queue_depth", "Evaluation jobs that are pending.", pending),
         *gauges,
     ]
+
+
+def role_gauge(role: Role) -> Gauge:
+    return Gauge(
+        name="evalhub_server_role",
+        help="Role of this server among those that share its database: 1 for the one that it has.",
+        label_names=("role",),
+        values={(each.value,): float(each is role) for each in Role},
+    )
 
 
 def _gauge(name: str, help_: str, value: float) -> Gauge:

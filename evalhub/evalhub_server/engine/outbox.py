@@ -21,7 +21,7 @@ from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, O
 from evalhub_server.engine.clock import Clock, utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.outbox_targets import ExportTarget, ExportTargets
-from evalhub_server.errors import ExportRefused, NotFound, StorageError
+from evalhub_server.errors import ExportRefused, LeadershipLost, NotFound, StorageError
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.settings import FinalizerSettings
@@ -248,8 +248,8 @@ class Outbox:
                     running.retry.clear()
                     with suppress(TimeoutError):
                         await asyncio.wait_for(running.retry.wait(), wait_s)
-        except NotFound:
-            return  # deleted
+        except (NotFound, LeadershipLost):
+            return  # deleted, or another server delivers
         finally:
             del self._deliveries[delivery]
 
@@ -273,6 +273,7 @@ class Outbox:
     ) -> float:
         """Attempt one export and store its outcome; returns the pause before the next attempt, in seconds."""
         running.stage = "trying"
+        self._store.check_leading()
         started = time.monotonic()
         outcome = await deliver(target, job, entry, self._redact)
         seconds = time.monotonic() - started
@@ -315,11 +316,11 @@ class Outbox:
         return wait_s
 
     async def _persist(self, job_id: str, change: Callable[[JobRecord], JobRecord]) -> None:
-        """Store the outcome of an attempt, with retries while the storage fails. Raises :class:`NotFound`."""
+        """Store the outcome of an attempt, with retries while the storage fails. Raises :class:`NotFound`, :class:`LeadershipLost`."""
         while True:
             try:
                 await self._store.update(job_id, None, change)
-            except NotFound:
+            except (NotFound, LeadershipLost):
                 raise
             except StorageError as error:
                 log.error("Outcome of an export not stored; retrying", job_id=job_id, error=str(error))

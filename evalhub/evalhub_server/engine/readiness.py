@@ -18,6 +18,7 @@ from msgspec import Struct
 from evalhub_server.domain import request_problems
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import ApiError, NotFound, StorageError
 
@@ -33,8 +34,11 @@ _NO_JOB = "readiness"
 class ServerState:
     """The state of this server process: starting, serving, then stopping; or without its data directory.
 
-    One object per server. Parts that notice a change report it here; requests read :attr:`refusal`.
+    One object per server. Parts that notice a change report it here; requests read :attr:`refusal`. ``role`` is that among
+    the servers of a shared storage; None for a storage that has only one server.
     """
+
+    role: Role | None = None
 
     def __init__(self) -> None:
         self._serving = False
@@ -53,6 +57,10 @@ class ServerState:
         """The data directory, the database or its lock was removed, replaced or moved. This is final."""
         self._data_directory_lost = True
 
+    def set_role(self, role: Role) -> None:
+        """The role of this server among those of its storage has changed."""
+        self.role = role
+
     @property
     def stopping(self) -> bool:
         return self._stopping
@@ -68,6 +76,8 @@ class ServerState:
             return request_problems.data_directory_lost()
         if self._stopping:
             return request_problems.server_stopping()
+        if self.role is Role.OUSTED:
+            return request_problems.server_ousted()
         return None if self._serving else request_problems.server_starting()
 
 

@@ -41,11 +41,13 @@ class ResourceStore:
 
     Hold the lock ``writing`` while writing a configuration: derived taxonomies are computed from stored providers,
     and no other write may come between. ``changes`` counts the writes; a write that failed counts too, since a broken
-    connection leaves open whether it was committed.
+    connection leaves open whether it was committed. ``system`` returns where the resources from files are written, which
+    only the leader among several servers may do.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, system: Callable[[], Storage] | None = None) -> None:
         self._storage = storage
+        self._system = system or (lambda: storage)
         self.writing = asyncio.Lock()
         self.changes = 0
 
@@ -55,6 +57,10 @@ class ResourceStore:
             yield
         finally:
             self.changes += 1
+
+    def changed_elsewhere(self) -> None:
+        """Take note of a write of another server."""
+        self.changes += 1
 
     async def add(self, record: AnyResource) -> None:
         with self._counted():
@@ -131,7 +137,7 @@ class ResourceStore:
         ]
         async with self.writing:
             with self._counted():
-                await self._storage.replace_system(records)
+                await self._system().replace_system(records)
             for record in records:
                 await self._warn_if_skipped(record)
             await self.update_derived()

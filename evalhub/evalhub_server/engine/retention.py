@@ -119,6 +119,7 @@ class Retention:
         """Delete one thing unless its job became exempt; False if it was not deleted."""
         job_id = deletion.job_id
         try:
+            self._store.check_leading()
             job = await self._store.get(job_id, None)
             if is_exempt(job, await self._baselines()) or self._is_foreign(job):
                 return False

@@ -44,7 +44,7 @@ class RetryingRuntime:
     """Calls a runtime until it succeeds.
 
     ``grace_s`` is the time between SIGTERM and SIGKILL. ``notify`` shows that the runtime has raised in
-    :meth:`wait` or :meth:`stop`; it raises nothing.
+    :meth:`wait` or :meth:`stop`; it raises nothing. ``check`` is called before each stop, and what it raises is raised.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class RetryingRuntime:
         grace_s: float,
         log: FilteringBoundLogger,
         notify: Callable[[Notice, BaseException], Awaitable[None]],
+        check: Callable[[], None],
     ) -> None:
         self._runtime = runtime
         self._grace_s = grace_s
@@ -60,6 +61,7 @@ class RetryingRuntime:
         self._requested = asyncio.Event()
         self._log = log
         self._notify = notify
+        self._check = check
 
     def set_grace(self, grace_s: float) -> None:
         """Change the grace period; a stop in progress is restarted with the new one."""
@@ -89,6 +91,7 @@ class RetryingRuntime:
         delays, refusals = RETRY.delays(), Refusals()
         while True:
             self._grace_changed.clear()
+            self._check()
             stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
             grace_changed = asyncio.create_task(self._grace_changed.wait())
             try:

@@ -20,7 +20,14 @@ from evalhub_server.engine.artifact_files import collect_artifacts
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.sample_backend import IngestionStopped
 from evalhub_server.engine.sample_store import SampleStore
-from evalhub_server.errors import ApiError, NotFound, RuntimeUnavailable, SampleStoreUnavailable, StorageError
+from evalhub_server.errors import (
+    ApiError,
+    LeadershipLost,
+    NotFound,
+    RuntimeUnavailable,
+    SampleStoreUnavailable,
+    StorageError,
+)
 from evalhub_server.models.sample import Artifact, SampleSet
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import Runtime, SampleFiles
@@ -118,8 +125,8 @@ class SampleCollector:
                 await self._store.update(job.id, None, partial(_with_samples, index, samples))
                 log_set(job, index, "Samples collected", samples)
                 return
-            except (NotFound, IngestionStopped):
-                return  # deleted, or the server closes
+            except (NotFound, IngestionStopped, LeadershipLost):
+                return  # deleted, or the server closes, or another one collects
             except ApiError as error:
                 log.info(
                     "Samples of an earlier attempt dropped",

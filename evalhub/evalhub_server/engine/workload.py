@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import structlog
@@ -21,8 +20,16 @@ from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.runtime_retry import RETRY, Refusals, RetryingRuntime
 from evalhub_server.engine.unstopped import exit_of_refused
+from evalhub_server.engine.wake import Wake
 from evalhub_server.engine.workload_store import WorkloadStore
-from evalhub_server.errors import LaunchError, NotFound, RuntimeRefused, RuntimeUnavailable, StorageError
+from evalhub_server.errors import (
+    LaunchError,
+    LeadershipLost,
+    NotFound,
+    RuntimeRefused,
+    RuntimeUnavailable,
+    StorageError,
+)
 from evalhub_server.models.common import State
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Notice, Runtime
@@ -64,12 +71,14 @@ class Workload:
         self.gone = asyncio.Event()
         """Set while nothing of the workload runs; :meth:`run` returns later, once the storage has the outcome."""
         self.gone.set()
-        self._wake = asyncio.Event()
+        self._wake = Wake()
         self._log = structlog.get_logger().bind(
             job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
         )
         self._stored = WorkloadStore(store, slot, self._log)
-        self._retrying = RetryingRuntime(runtime, settings.stop_grace, self._log, self._show_failure)
+        self._retrying = RetryingRuntime(
+            runtime, settings.stop_grace, self._log, self._show_failure, self._stored.check_leading
+        )
 
     def adopt(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
         """Continue with a workload that an earlier server launched."""
@@ -111,6 +120,8 @@ class Workload:
                 return
             assert self.handle is not None  # noqa: S101
             await self._watch(self.handle)
+        except LeadershipLost as error:
+            self._log.warning("Workload is left to the leader", error=str(error))
         except NotFound:
             # Hard-deleted meanwhile. The delete waits for this task before it removes files.
             if self.handle is not None:
@@ -159,6 +170,8 @@ class Workload:
         try:
             handle = await self._launch_or_find(run)
             msgspec.json.encode(handle)  # an invalid handle must raise here, not in every attempt to store it
+        except LeadershipLost:
+            raise
         except Exception as error:  # noqa: BLE001  a runtime is a plugin; whatever it raises fails this benchmark
             if not isinstance(error, LaunchError):
                 self._log.error(
@@ -199,9 +212,10 @@ class Workload:
             try:
                 if stopping:
                     return await self._runtime.find(run)
+                self._stored.check_leading()
                 launch = asyncio.ensure_future(self._runtime.launch(run))
                 try:
-                    await self._until(lambda: self.stopping, launch)
+                    await self._wake.until(lambda: self.stopping, launch)
                 finally:
                     launch.cancel()
                 await asyncio.wait([launch])
@@ -221,22 +235,7 @@ class Workload:
                     await asyncio.sleep(next(delays))
                 else:
                     await self._show_notice(Notice(reason=error.reason, message=str(error)))
-                    await self._until(lambda: self.stopping, timeout_s=next(delays))
-
-    async def _until(
-        self,
-        condition: Callable[[], bool],
-        other: asyncio.Future[Any] | None = None,
-        timeout_s: float | None = None,
-    ) -> None:
-        """Wait for the condition, for ``other`` to be done, or for the timeout."""
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not condition() and not (other is not None and other.done()):
-            left_s = None if until is None else until - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                return
-            self._wake.clear()
-            await self._wait_for(other, left_s)
+                    await self._wake.until(lambda: self.stopping, timeout_s=next(delays))
 
     async def _follow_notices(self, handle: Handle) -> None:
         """Show the runtime's notices about the running workload as the benchmark's warning."""
@@ -268,7 +267,9 @@ class Workload:
             if stop is None:
                 # A report may still be in flight.
                 grace_s = max(self._settings.exit_grace, self._runtime.exit_grace_s)
-                await self._until(lambda: self.stopping or self._benchmark_is_terminal, timeout_s=grace_s)
+                await self._wake.until(
+                    lambda: self.stopping or self._benchmark_is_terminal, timeout_s=grace_s
+                )
             # Also processes that an ended adapter left behind. The exit does not wait for what is refused.
             refused = await self._stop(handle, until_refused=stop is not True)
             exit_ = await waiting if refused is None or waiting.done() else exit_of_refused(refused)
@@ -326,17 +327,8 @@ class Workload:
                     "Workload stopped at a deadline", deadline=deadline.kind, seconds=deadline.limit_s
                 )
                 return deadline
-            await self._wait_for(waiting, left_s)
+            await self._wake.wait(waiting, left_s)
         return None
-
-    async def _wait_for(self, other: asyncio.Future[Any] | None, timeout_s: float | None) -> None:
-        """Wait for a wake-up, for ``other`` to be done, or for the timeout."""
-        woken = asyncio.create_task(self._wake.wait())
-        both = (woken,) if other is None else (woken, other)
-        try:
-            await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            woken.cancel()
 
     async def _stop(self, handle: Handle, *, until_refused: bool = False) -> RuntimeRefused | None:
         """Stop the workload; returns why that is refused, or None."""

@@ -12,7 +12,7 @@ from evalhub_server.domain.record import INTERRUPTED, BenchmarkRecord, JobRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
-from evalhub_server.errors import NotFound, StorageError, StorageUnavailable
+from evalhub_server.errors import LeadershipLost, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message
 from evalhub_server.plugins.runtime import Notice
 from evalhub_server.plugins.storage import JobChange
@@ -21,12 +21,19 @@ RETRY = Backoff(first_s=0.2, max_s=5.0)
 
 
 class WorkloadStore:
-    """The store as one workload uses it. Methods raise :class:`NotFound` if the job was deleted."""
+    """The store as one workload uses it. Methods raise :class:`NotFound` if the job was deleted.
+
+    They raise :class:`LeadershipLost` if another server supervises the job.
+    """
 
     def __init__(self, store: JobStore, slot: Slot, log: FilteringBoundLogger) -> None:
         self._store = store
         self._slot = slot
         self._log = log
+
+    def check_leading(self) -> None:
+        """Raise :class:`LeadershipLost` if another server may supervise the job. Called before each effect on the workload."""
+        self._store.check_leading()
 
     async def persist(self, change: JobChange) -> JobRecord:
         """Store a change, with retries while the storage fails: the change is known only here."""
@@ -34,7 +41,7 @@ class WorkloadStore:
         while True:
             try:
                 return await self._store.update(self._slot.job_id, None, change)
-            except NotFound:
+            except (NotFound, LeadershipLost):
                 raise
             except StorageError as error:
                 self._log.error("failed to update benchmark status", error=str(error))

@@ -109,6 +109,13 @@ class WriteBuffer:
         for job_id, job in self._jobs.items():
             log.error("Buffered changes lost", job_id=job_id, changes=len(job.changes))
 
+    def discard(self) -> None:
+        """Forget what is buffered: another server supervises the jobs, and finds out by itself."""
+        if self._task is not None:
+            self._task.cancel()
+        self._jobs.clear()
+        self._bytes = 0
+
     async def _retry(self) -> None:
         failures = 1
         while self._jobs:

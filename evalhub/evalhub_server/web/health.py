@@ -7,10 +7,11 @@ from typing import Literal
 
 from litestar import route
 from litestar.di import NamedDependency
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from evalhub_server import __version__
 from evalhub_server.domain import request_problems
+from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import Components, ComponentStatus
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.operation import Operation, Success
@@ -20,15 +21,16 @@ from evalhub_server.web.services import Services
 
 
 class Health(Struct, kw_only=True, frozen=True):
-    """``build`` is the server's version."""
+    """``build`` is the server's version. ``role`` is present if several servers can share the database."""
 
     status: Literal["healthy"]
     timestamp: datetime
     build: str
+    role: Role | UnsetType = UNSET
 
 
-def _health(now: datetime) -> Health:
-    return Health(status="healthy", timestamp=now, build=__version__)
+def _health(now: datetime, role: Role | None = None) -> Health:
+    return Health(status="healthy", timestamp=now, build=__version__, role=role or UNSET)
 
 
 HEALTH = Operation(
@@ -39,21 +41,25 @@ HEALTH = Operation(
 
 
 @route("/api/v1/health", http_method=READ_METHODS, operation=HEALTH)
-async def health() -> RawResponse:
+async def health(services: NamedDependency[Services]) -> RawResponse:
     """Check whether the server responds. Storage and runtime are not checked."""
-    return json_response(encode(_health(datetime.now(UTC))))
+    return json_response(encode(_health(datetime.now(UTC), services.state.role)))
 
 
 class Readiness(Struct, kw_only=True, frozen=True):
-    """``components`` are reported for information: while one of them fails, the other requests still work."""
+    """``components`` are reported for information: while one of them fails, the other requests still work.
+
+    ``role`` is present if several servers can share the database: the leader supervises the jobs, followers serve requests.
+    """
 
     status: Literal["ready"]
     timestamp: datetime
     components: Components
+    role: Role | UnsetType = UNSET
 
 
-def _readiness(components: Components, now: datetime) -> Readiness:
-    return Readiness(status="ready", timestamp=now, components=components)
+def _readiness(components: Components, now: datetime, role: Role | None = None) -> Readiness:
+    return Readiness(status="ready", timestamp=now, components=components, role=role or UNSET)
 
 
 _EXAMPLE = Components(storage=ComponentStatus.OK, runtime=ComponentStatus.OK, disk=ComponentStatus.OK)
@@ -64,7 +70,11 @@ READY = Operation(
         type=Readiness,
         example=lambda: _readiness(_EXAMPLE, examples.CREATED),
     ),
-    errors=(request_problems.server_starting(), request_problems.data_directory_lost()),
+    errors=(
+        request_problems.server_starting(),
+        request_problems.server_ousted(),
+        request_problems.data_directory_lost(),
+    ),
 )
 
 
@@ -72,9 +82,12 @@ READY = Operation(
 async def ready(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """Check whether the server accepts work.
 
-    It does not while it starts or stops, or after it has lost its data directory. An unavailable storage or runtime and a
+    It does not while it starts or stops, after it has lost its data directory, or while it has lost the lead among several
+    servers of one database and has not found the new leader. An unavailable storage or runtime and a
     full disk are reported as components and do not make it unready: reads go on, and events are kept.
     """
     if refusal := services.state.refusal:
         return error_response(refusal, request.trace_id)
-    return json_response(encode(_readiness(await services.components(), datetime.now(UTC))))
+    return json_response(
+        encode(_readiness(await services.components(), datetime.now(UTC), services.state.role))
+    )
