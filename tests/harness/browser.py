@@ -55,7 +55,8 @@ _OVERFLOWING = """() => {
   };
   const found = [...document.body.querySelectorAll("*")].filter(
     each => each.getBoundingClientRect().right > width + 1 && !scrolls(each));
-  return found.slice(0, 5).map(each => each.outerHTML.slice(0, 200));
+  return found.length ? found.slice(0, 5).map(each => each.outerHTML.slice(0, 200))
+    : [`something inside a box that scrolls makes the page ${document.documentElement.scrollWidth} px wide`];
 }"""
 
 

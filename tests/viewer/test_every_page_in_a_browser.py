@@ -60,6 +60,8 @@ def test_a_page(viewer: ViewerServer, browser: Browser, plain_tab: Tab, name: st
         with subtests.test("cold budget"):
             assert len(of_visit(tab.requests)) <= COLD_REQUESTS
             assert sum(each.bytes for each in of_visit(tab.requests)) <= COLD_BYTES
+        with subtests.test("as wide as the window"):
+            assert tab.overflowing() == []
         with subtests.test("nodes"):
             assert tab.nodes() <= NODES
         with subtests.test("accessible, light"):
