@@ -496,6 +496,40 @@ def test_changed_samples_are_filtered_by_group_and_text(server: RunningServer, j
     assert listed(q="question 39", change="broken")["total_count"] < found["total_count"]
 
 
+def test_changed_samples_are_sorted(server: RunningServer, jobs: dict[str, str]):
+    page = changed(server, jobs["base"], jobs["better"], sort="-sample_id", limit=3, facets="group,metadata")
+    assert [each["sample_id"] for each in page["items"]] == ["q99", "q98", "q97"]
+    assert [each["name"] for each in page["facets"]] == ["group"]
+
+
+def test_differences_by_group_of_samples_without_groups_are_none(server: RunningServer, jobs: dict[str, str]):
+    query = {"baseline": jobs["base"], "candidate": f"{jobs['better']},{jobs['worse']}"}
+    found = server.get(f"{API}/comparisons/groups?{urlencode({**query, 'benchmark': 'matrix/clear'})}")
+    assert found == {
+        "benchmark": "matrix/clear",
+        "candidates": [{"job_id": jobs[each], "groups": []} for each in ("better", "worse")],
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({"benchmark": "matrix/clear", "by": "topic"}, 400, "query_parameter_value_invalid"),
+        ({"benchmark": "matrix/none"}, 404, "resource_not_found"),
+        ({"benchmark": "matrix/bare", "by": "topic"}, 400, "query_parameter_value_invalid"),
+        ({}, 400, "query_parameter_required"),
+        ({"benchmark": "matrix/clear", "candidate": "base"}, 400, "nothing_to_compare"),
+    ],
+)
+def test_wrong_parameters_of_differences_by_group_are_refused(
+    server: RunningServer, jobs: dict[str, str], query: dict[str, str], status: int, code: str
+):
+    wanted = {"baseline": jobs["base"], "candidate": jobs["better"], **query}
+    wanted["candidate"] = jobs.get(wanted["candidate"], wanted["candidate"])
+    answer = server.call("GET", f"{API}/comparisons/groups?{urlencode(wanted)}")
+    assert answer.refusal == (status, code)
+
+
 def test_samples_with_other_inputs_are_listed(server: RunningServer, jobs: dict[str, str]):
     query = {"benchmark": "matrix/prompts", "change": "other_content", "limit": 1}
     page = changed(server, jobs["base"], jobs["better"], **query)

@@ -138,6 +138,8 @@ ANY_TEXT = (
     "candidate",
     "jobs",
     "bench",
+    "benchmark",
+    "by",
     "model",
     "allow_parameters",
 )

@@ -78,7 +78,7 @@ def test_rows_are_filtered_by_group_and_text(viewer: ViewerServer):
         if "group=" in url
     }
     assert len(groups) == 5
-    (total,) = re.findall(r"of ([0-9,]+)</span>", page)
+    (total,) = re.findall(r"[0-9] of ([0-9,]+)</span>", page)
     assert sum(count for _, count in groups.values()) == int(total.replace(",", ""))
     url, count = groups["law"]
     law = call(viewer.port, "GET", url).body.decode()
@@ -86,7 +86,7 @@ def test_rows_are_filtered_by_group_and_text(viewer: ViewerServer):
     assert f"of {count:,}</span>" in law
     assert all("[law]" in row for row in rows(law))
     assert re.findall(r'aria-label="Remove the filter group law"', law)
-    assert len(set(re.findall(r'<a href="[^"]*group=\w+[^"]*">\w+ <span', law))) == 5
+    assert len(set(re.findall(r'<a href="[^"]*group=\w+&amp;with[^"]*">\w+ <span', law))) == 5
     (row, *_) = rows(law)
     found = call(viewer.port, "GET", f"{url}&q={row.split()[0].upper()}").body.decode()
     assert [each.split()[0] for each in rows(found)] == [row.split()[0]]
@@ -117,6 +117,105 @@ def test_differences_by_group_are_adjusted_over_the_groups(viewer: ViewerServer)
     assert broken == big["flips"]["broken"]
     (law,) = re.findall(r'href="([^"]+group=law[^"]*)"', groups)
     assert all("[law]" in row for row in rows(call(viewer.port, "GET", html.unescape(law)).body.decode()))
+
+
+def test_rows_and_differences_by_a_key_of_metadata(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/big_suite", by="difficulty")
+    groups = page.partition("Differences of B by difficulty")[2].partition("</details>")[0]
+    data: Any = compare(
+        viewer, "alpha-7b", "beta-13b", suffix=".json", benchmark="core/big_suite", by="difficulty"
+    )
+    (found,) = data["groups"].values()
+    assert [each["name"] for each in found] == ["1", "2", "3"]
+    text = urlencode(
+        {
+            "baseline": viewer.jobs.suites["alpha-7b"],
+            "candidate": viewer.jobs.suites["beta-13b"],
+            "benchmark": "core/big_suite",
+            "by": "difficulty",
+        }
+    )
+    (candidate,) = viewer.get(f"{API}/comparisons/groups?{text}")["candidates"]
+    assert candidate["groups"] == found
+    (link,) = re.findall(r'href="([^"]+metadata=difficulty%3A2[^"]*)"', groups)
+    law = call(
+        viewer.port, "GET", html.unescape(link).partition("#")[0] + "&metadata=topic:law"
+    ).body.decode()
+    assert re.findall(r'aria-label="Remove the filter metadata (.*?)"', law) == ["difficulty:2", "topic:law"]
+    assert all("[law]" in row for row in rows(law))
+    (head,) = re.findall(r'<p class="headline">.*?</p>', page, re.DOTALL)
+    assert head in law
+    (first, *_) = rows(law)
+    url, shown = sample_page(viewer, law, first.split()[0])
+    assert "metadata=topic%3Alaw" in url
+    assert re.search(r"1 of [0-9,]+", text_of(shown))
+
+
+def test_samples_can_be_sorted(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/toxicity", sort="-delta", show="all")
+    data: Any = compare(
+        viewer, "alpha-7b", "beta-13b", suffix=".json", benchmark="core/toxicity", sort="-delta", show="all"
+    )
+    sizes = [abs(each["differences"][0]) for each in data["samples"]["items"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert 'aria-sort="descending"' in page
+    ids = [
+        row.split()[0] for row in rows(compare(viewer, "alpha-7b", "beta-13b", sort="sample_id", show="all"))
+    ]
+    assert ids == sorted(ids)
+
+
+def test_verdicts_that_need_attention_come_first(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b")
+    table = page.partition('aria-label="Benchmarks of B"')[2].partition("</table>")[0]
+    verdicts = re.findall(r"(worse|no difference shown|better)</td>", text_of_cells(table))
+    assert verdicts == [
+        "no difference shown",
+        "worse",
+        "worse",
+        *["no difference shown"] * 2,
+        "better",
+        "better",
+    ]
+
+
+def text_of_cells(markup: str) -> str:
+    return re.sub(r"\s+</td>", "</td>", markup)
+
+
+def test_a_margin_is_accepted_and_shown(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", margin="0.03")
+    assert "≥ not worse" in page
+    assert "worse than the margin" in page
+    assert 'class="margin"' in page
+    assert re.findall(r'aria-label="Remove the filter margin 0.03"', page)
+
+
+def test_what_is_excluded_is_named(viewer: ViewerServer):
+    text = text_of(compare(viewer, "alpha-7b", "beta-13b", benchmark="core/big_suite"))
+    assert "A: n = 13,994 · 6 errors excluded. B: n = 13,994 · 6 errors excluded." in text
+    assert "With the 6 failed or missing samples at the scores that are worst and best for B, Δ is" in text
+    assert "13,994 of 14,000" in text
+
+
+def test_a_job_can_become_the_baseline_or_leave(viewer: ViewerServer):
+    page = compare(viewer, "alpha-7b", "beta-13b", "gamma-70b")
+    alpha, beta, gamma = (viewer.jobs.suites[each] for each in ("alpha-7b", "beta-13b", "gamma-70b"))
+    others = "&amp;with=".join(sorted((alpha, gamma)))
+    assert f'href="/ui/compare?base={beta}&amp;with={others}">make it the baseline' in page
+    assert f'href="/ui/compare?base={alpha}&amp;with={gamma}" aria-label="Without ' in page
+    assert "Without B" not in compare(viewer, "alpha-7b", "beta-13b")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"by": "x"}, {"metadata": "x:1"}, {"sort": "x"}, {"margin": "-1"}, {"weights": "x"}, {"exact": "maybe"}],
+)
+def test_wrong_options_are_refused(viewer: ViewerServer, query: dict[str, str]):
+    jobs = {"base": viewer.jobs.suites["alpha-7b"], "with": viewer.jobs.suites["beta-13b"]}
+    answer = call(viewer.port, "GET", f"/ui/compare?{urlencode({**jobs, **query})}")
+    assert answer.status == 400
+    assert f'id="fault-{next(iter(query))}"' in answer.body.decode()
 
 
 def test_groups_that_are_clusters_have_no_differences(viewer: ViewerServer):
@@ -229,7 +328,7 @@ def test_a_sample_is_shown_side_by_side(viewer: ViewerServer):
     page = compare(viewer, "alpha-7b", "beta-13b", benchmark="core/law_qa", show="broken")
     first, second, third = (row.split()[0] for row in rows(page)[:3])
     url, shown = sample_page(viewer, page, second)
-    (total,) = re.findall(r"of ([0-9,]+)</span>", page)
+    (total,) = re.findall(r"[0-9] of ([0-9,]+)</span>", page)
     text = text_of(shown)
     assert f"2 of {total}" in text
     assert "✓ passed" in text

@@ -16,7 +16,7 @@ from evalhub_server.domain.scoring import finite_number
 from evalhub_server.domain.statistics.changes import Change
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.domain.statistics.inputs import CompareOptions
-from evalhub_server.domain.statistics.results import Leaderboard, SuiteComparison
+from evalhub_server.domain.statistics.results import BenchmarkComparison, Leaderboard, SuiteComparison
 from evalhub_server.models.common import Link, State
 from evalhub_server.models.configuration import ConfigurationDifference
 from evalhub_server.models.sample import Facet, Sample
@@ -110,6 +110,24 @@ class ChangedSamples(Struct, kw_only=True, frozen=True, omit_defaults=True):
     other_content: int
     items: Sequence[ChangedSample]
     facets: tuple[Facet, ...] = ()
+
+
+class CandidateGroups(Struct, kw_only=True, frozen=True):
+    """The comparison of each group of a candidate's samples with the baseline's, named as the group; empty for samples without one."""
+
+    job_id: str
+    groups: tuple[BenchmarkComparison, ...]
+
+
+class GroupComparison(Struct, kw_only=True, frozen=True):
+    """The differences of a benchmark by group of samples, or by a key of their metadata (``by``).
+
+    P values and intervals are adjusted by Holm's method over the groups of a candidate.
+    """
+
+    benchmark: str
+    by: str | None = None
+    candidates: tuple[CandidateGroups, ...]
 
 
 class JobScores(Struct, kw_only=True, frozen=True):

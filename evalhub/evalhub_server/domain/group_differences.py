@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import repeat
+
 from msgspec.structs import replace
 
 from evalhub_server.domain.group_scores import MAX_GROUPS, part_of
@@ -12,29 +15,36 @@ from evalhub_server.domain.statistics.suite import adjust
 
 
 def group_differences(
-    baseline: Run | None, candidate: Run | None, options: CompareOptions
+    baseline: Run | None,
+    candidate: Run | None,
+    options: CompareOptions,
+    labels: Mapping[str, str] | None = None,
 ) -> tuple[BenchmarkComparison, ...]:
     """The comparison of the samples of each group, named as the group, in the order of names.
 
-    A sample's group is the baseline's. P values are adjusted over the groups by Holm's method. Empty where
-    :func:`.group_scores` is, and where no group has a difference.
+    A sample's group is the baseline's; ``labels`` has other parts by sample id. P values are adjusted over the groups by Holm's
+    method. Empty where :func:`.group_scores` is, and where no group has a difference.
     """
     if baseline is None or candidate is None:
         return ()
     first, second = baseline.items, candidate.items
-    if first is None or second is None or not first.clusters or baseline.rules.groups == "clusters":
+    if first is None or second is None:
         return ()
-    labels = [group or "" for group in first.clusters]
-    known = dict(zip(first.sample_ids, labels, strict=True))
-    own = second.clusters or [None] * len(second.sample_ids)
-    others = [known.get(name, group or "") for name, group in zip(second.sample_ids, own, strict=True)]
-    names = sorted(set(labels))
+    if labels is None:
+        if not first.clusters or baseline.rules.groups == "clusters":
+            return ()
+        own = zip(second.sample_ids, second.clusters or repeat(None), strict=False)
+        labels = {name: group or "" for name, group in own}
+        labels |= {name: group or "" for name, group in zip(first.sample_ids, first.clusters, strict=True)}
+    ones = [labels.get(name, "") for name in first.sample_ids]
+    others = [labels.get(name, "") for name in second.sample_ids]
+    names = sorted(set(ones))
     if not 1 < len(names) <= MAX_GROUPS:
         return ()
     found = [
         replace(
             compare_runs(
-                part_of(baseline, first, [row for row, each in enumerate(labels) if each == name]),
+                part_of(baseline, first, [row for row, each in enumerate(ones) if each == name]),
                 part_of(candidate, second, [row for row, each in enumerate(others) if each == name]),
                 options,
             ),

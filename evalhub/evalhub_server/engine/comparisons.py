@@ -221,20 +221,22 @@ class ComparisonService:
         return found[0] if found else None
 
     async def group_differences(
-        self, baseline: Source, candidate: Source, question: Question
+        self, baseline: Source, candidate: Source, question: Question, by: str = ""
     ) -> tuple[BenchmarkComparison, ...]:
-        """The comparison of two runs of a benchmark in each group of its samples; see :func:`.group_differences`."""
+        """The comparison of two runs in each group, or for each value of a key of the baseline's metadata (``by``)."""
         views = ({"": baseline}, {"": candidate})
         check_metric(question.metric, views)
-        key = [_scores_key(view, question) for view in views]
+        key = [by, *(_scores_key(view, question) for view in views)]
 
         async def compute() -> tuple[BenchmarkComparison, ...]:
             indexes = await self._indexes(views)
+            labels = dict(zip(*await self._metadata(baseline, by), strict=True)) if by else None
             return await asyncio.to_thread(
                 lambda: group_differences(
                     _run(baseline, question.metric, indexes),
                     _run(candidate, question.metric, indexes),
                     question.options,
+                    labels,
                 )
             )
 
@@ -254,11 +256,16 @@ class ComparisonService:
                 return ()
             if not key:
                 return await asyncio.to_thread(group_scores, run)
-            samples = await self._files.open_samples(source.job, source.index)
-            column = (await asyncio.to_thread(lambda: samples.details)).metadata.get(key)
-            return () if column is None else await asyncio.to_thread(scores_by, run, column.labels())
+            _, labels = await self._metadata(source, key)
+            return await asyncio.to_thread(scores_by, run, labels) if labels else ()
 
         return await self._once("group-scores", question, compute)
+
+    async def _metadata(self, source: Source, key: str) -> tuple[Sequence[str], Sequence[str]]:
+        """(ids of samples, values of a key of their metadata); empty for a key without a column."""
+        samples = await self._files.open_samples(source.job, source.index)
+        column = (await asyncio.to_thread(lambda: samples.details)).metadata.get(key)
+        return ((), ()) if column is None else (samples.index.ids, column.labels())
 
     async def _indexes(self, views: Iterable[LineageView]) -> dict[tuple[str, int], SampleIndex]:
         found: dict[tuple[str, int], SampleIndex] = {}

@@ -11,6 +11,9 @@ from evalhub_server.domain.statistics.results import BenchmarkComparison
 from evalhub_server.viewer.charts import Effect, forest_plot
 from evalhub_server.viewer.compare_words import limits_of, side_of
 from evalhub_server.viewer.compared_jobs import ComparedJobs
+from evalhub_server.viewer.facet_menu import MAX_KEY_CHARACTERS
+from evalhub_server.viewer.text import visible
+from evalhub_server.web.comparison_groups import group_comparison
 from evalhub_server.web.services import Services
 
 
@@ -22,22 +25,24 @@ class GroupDifferences(Struct, kw_only=True, frozen=True):
 
 
 async def group_differences(
-    services: Services, compared: ComparedJobs, benchmark: str
+    services: Services, compared: ComparedJobs, benchmark: str, by: str
 ) -> dict[str, GroupDifferences]:
     """The differences by group from the baseline, by the id of the other job; jobs without any are left out."""
     letters = {each.job_id: each.letter for each in compared.runs}
-    base, *others = [view.get(benchmark) for view in compared.views]
-    found: dict[str, GroupDifferences] = {}
-    for (job, _), source in zip(compared.jobs[1:], others, strict=True):
-        if base is None or source is None:
-            continue
-        groups = await services.comparisons.group_differences(base, source, compared.question)
-        if groups:
-            title = f"Differences of {letters[job.id]} from A by group"
-            found[job.id] = GroupDifferences(
-                comparisons=groups, plot=forest_plot(effects(groups, {}), title=title)
-            )
-    return found
+    found = await group_comparison(services, compared.jobs, compared.views, benchmark, compared.question, by)
+    what = visible(by, MAX_KEY_CHARACTERS) if by else "group"
+    return {
+        each.job_id: GroupDifferences(
+            comparisons=each.groups,
+            plot=forest_plot(
+                effects(each.groups, {}),
+                title=f"Differences of {letters[each.job_id]} from A by {what}",
+                margin=compared.question.options.margin,
+            ),
+        )
+        for each in found.candidates
+        if each.groups
+    }
 
 
 def effects(comparisons: Sequence[BenchmarkComparison], links: Mapping[str, str]) -> list[Effect]:

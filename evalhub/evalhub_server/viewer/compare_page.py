@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from litestar import route
 from litestar.di import NamedDependency
-from markupsafe import Markup
-from msgspec import Struct
 
 from evalhub_server.domain.comparison_view import ChangedSamples, JobComparison
 from evalhub_server.domain.lineage_view import Source
+from evalhub_server.domain.sample_query import METADATA
 from evalhub_server.domain.scoring import finite_number
 from evalhub_server.domain.statistics.changes import CHANGES
-from evalhub_server.domain.statistics.results import BenchmarkComparison, SuiteComparison
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import Link
-from evalhub_server.viewer.charts import Effect, forest_plot
-from evalhub_server.viewer.compare_groups import effects, group_differences
+from evalhub_server.models.sample import Facet
+from evalhub_server.viewer.compare_groups import group_differences
+from evalhub_server.viewer.compare_pairs import pairs_of
 from evalhub_server.viewer.compare_rows import Run, columns_of, decoded, rows_of, table_of
 from evalhub_server.viewer.compare_sample_page import sample_url
 from evalhub_server.viewer.compare_start import compare_start
-from evalhub_server.viewer.compare_words import GLYPHS, LABELS, half_width, limits_of, side_of
+from evalhub_server.viewer.compare_words import GLYPHS, LABELS
 from evalhub_server.viewer.compared_jobs import (
     COMPARED,
+    OPTION_NAMES,
     ROW_FILTERS,
     SHOWN,
     chosen_jobs,
     compared_jobs,
+    compared_question,
     row_filter,
 )
-from evalhub_server.viewer.facet_menu import facet_line
-from evalhub_server.viewer.numbers import decimals
+from evalhub_server.viewer.facet_menu import FacetLine, facet_line, metadata_line
 from evalhub_server.viewer.page import Page, PageState, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery, with_query
 from evalhub_server.web.comparisons import comparison_of
@@ -53,6 +52,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
     if chosen := query.texts("job"):
         return _redirect(request, query, chosen)
     wanted = row_filter(query)
+    compared_question(query)  # a wrong value is refused before jobs are chosen
     state = PageState(request, query, services)
     if (known := await state.known_response()) is not None:
         return known
@@ -74,17 +74,20 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
             if error.status != 404 or error.code == "resource_not_found":
                 raise
             why = error.message
+    by = query.text("by")
+    keys: Sequence[str] = ()
     if changes is not None:
         rows, facets = await wanted.rows(changes, FACETS)
         items = [decoded(each) for each in await changes.read(rows[offset : offset + size])]
         first = Link(href=query.url())
         samples = changes.page(first, None, size, len(rows), items, facets)
-    groups = await group_differences(services, compared, name) if changes is not None else {}
+        keys = [each.name.removeprefix(METADATA) for each in facets if each.name.startswith(METADATA)]
+    groups = await group_differences(services, compared, name, by) if changes is not None else {}
     values = {
         "groups": groups,
         "runs": runs,
         "comparison": comparison,
-        "pairs": _pairs(query, comparison, runs),
+        "pairs": pairs_of(query, comparison, runs),
         "benchmark": name,
         "samples": samples,
         "no_samples": why,
@@ -102,14 +105,25 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         "glyphs": GLYPHS,
         "changes_of": {c.job_id: c.counts for c in samples.candidates if not c.no_samples} if samples else {},
         "totals": _totals(samples) if samples else {},
-        "facets": [facet_line(query, each.name, each) for each in samples.facets] if samples else [],
+        "facets": [_facet(query, each) for each in samples.facets if _is_choice(query, each)]
+        if samples
+        else [],
+        "by": by,
+        "parts": [(key, query.url(by=key), key == by) for key in keys],
+        "sort": wanted.conditions.sort,
+        "sorts": {
+            "sample_id": query.url(
+                sort="-sample_id" if wanted.conditions.sort == "sample_id" else "sample_id", offset=None
+            ),
+            "delta": query.url(sort=None if wanted.conditions.sort == "-delta" else "-delta", offset=None),
+        },
+        "options": question.options,
+        "weights": question.weights,
+        "allowed_options": query.chips(OPTION_NAMES),
+        "run_links": _run_links(query, runs),
         "filters": query.chips(ROW_FILTERS),
-        "kept": [
-            (key, text)
-            for key in PARAMETERS
-            if key not in ("q", "offset", "job")
-            for text in query.texts(key)
-        ],
+        "kept": _kept(query, "q"),
+        "kept_options": _kept(query, *OPTION_NAMES),
         "diff": wanted.diff,
         **query.row_links(len(samples.items) if samples else 0, samples.total_count if samples else 0),
     }
@@ -128,6 +142,39 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         table=table_of(samples, runs),
     )
     return await page_response(request, query, page, state)
+
+
+def _kept(query: PageQuery, *without: str) -> list[tuple[str, str]]:
+    """The parameters that a form keeps: all but its own ones and the row to begin with."""
+    names = [name for name in PARAMETERS if name not in (*without, "offset", "job")]
+    return [(name, text) for name in names for text in query.texts(name)]
+
+
+def _facet(query: PageQuery, facet: Facet) -> FacetLine:
+    is_metadata = facet.name.startswith(METADATA)
+    return metadata_line(query, facet) if is_metadata else facet_line(query, facet.name, facet)
+
+
+def _is_choice(query: PageQuery, facet: Facet) -> bool:
+    """Whether a facet has more than one value, or is filtered by."""
+    given = query.texts("metadata" if facet.name.startswith(METADATA) else facet.name)
+    return facet.distinct > 1 or bool(given)
+
+
+def _run_links(query: PageQuery, runs: Sequence[Run]) -> dict[str, tuple[str, str]]:
+    """By letter, the URLs of the page with the run as the baseline, and without it; empty where there is none."""
+    references = [each.reference for each in runs]
+    kept = {name: query.texts(name) for name in PARAMETERS if name not in ("job", "offset")}
+
+    def url(base: str, others: Sequence[str]) -> str:
+        return with_query(query.path, {**kept, "base": [base], "with": list(others)})
+
+    found: dict[str, tuple[str, str]] = {}
+    for each in runs[1:]:
+        others = [reference for reference in references if reference != each.reference]
+        without = url(others[0], others[1:]) if len(others) > 1 else ""
+        found[each.letter] = ("" if each.missing else url(each.reference, others), without)
+    return found
 
 
 def _redirect(request: ApiRequest, query: PageQuery, chosen: list[str]) -> RawResponse:
@@ -160,63 +207,6 @@ def _default_benchmark(comparison: JobComparison) -> str:
         for each in candidate.comparison.benchmarks:
             found[each.name] = max(found.get(each.name, 0), each.flips.broken if each.flips else 0)
     return max(found, key=lambda name: found[name], default="")
-
-
-class Pair(Struct, kw_only=True, frozen=True):
-    """A candidate with its comparison and the plot of its differences."""
-
-    run: Run
-    comparison: SuiteComparison
-    configuration: Sequence[Any]
-    plot: Markup
-    links: Mapping[str, str]
-    not_comparable: Sequence[BenchmarkComparison]
-    score_places: int
-    difference_places: int
-
-
-def _pairs(query: PageQuery, comparison: JobComparison, runs: Sequence[Run]) -> list[Pair]:
-    found = {each.job_id: each for each in runs}
-    pairs: list[Pair] = []
-    for candidate in comparison.candidates:
-        suite = candidate.comparison
-        links = {
-            each.name: query.url(benchmark=each.name, offset=None, group=None, q=None)
-            for each in suite.benchmarks
-        }
-        pairs.append(
-            Pair(
-                run=found[candidate.job.job_id],
-                comparison=suite,
-                configuration=candidate.configuration,
-                plot=_plot(suite, links, found[candidate.job.job_id]),
-                links=links,
-                not_comparable=[each for each in suite.benchmarks if each.verdict == "not_comparable"],
-                score_places=decimals(
-                    half_width(side.interval)
-                    for each in suite.benchmarks
-                    for side in (each.baseline, each.candidate)
-                    if side is not None
-                ),
-                difference_places=decimals(
-                    half_width(limits_of(each.difference)) for each in suite.benchmarks if each.difference
-                ),
-            )
-        )
-    return pairs
-
-
-def _plot(suite: SuiteComparison, links: Mapping[str, str], run: Run) -> Markup:
-    rows: list[Effect] = []
-    difference = suite.difference
-    if difference is not None and len(suite.benchmarks) > 1:
-        interval = difference.interval
-        rows.append(
-            Effect("Suite", difference.estimate, interval.low, interval.high, 0, side_of(suite.verdict))
-        )
-    rows += effects(suite.benchmarks, links)
-    title = f"Differences of {run.letter} from A by benchmark"
-    return forest_plot(rows, title=title, margin=suite.margin) if rows else Markup()
 
 
 def _totals(samples: ChangedSamples) -> dict[str, int | None]:

@@ -25,6 +25,19 @@ SIDES: Mapping[Verdict, Side] = {
 }
 """Verdicts with a direction."""
 
+ATTENTION: tuple[Verdict, ...] = (
+    "worse_beyond_margin",
+    "worse",
+    "worse_within_margin",
+    "not_comparable",
+    "incomplete",
+    "inconclusive",
+    "not_worse",
+    "equivalent",
+    "better",
+)
+"""Verdicts in the order in which a table has them: what needs attention first."""
+
 _WORDS: Mapping[Verdict, str] = {
     "better": "▲ better",
     "worse": "▼ worse",

@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.lineage_view import LineageView
 from evalhub_server.domain.statistics.changes import CHANGES
+from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
+from evalhub_server.domain.statistics.planning import MIN_MARGIN
 from evalhub_server.engine.comparisons import Question
 from evalhub_server.errors import ApiError
 from evalhub_server.models.sample import Facet
 from evalhub_server.viewer.compare_rows import Run
 from evalhub_server.viewer.page_query import PageQuery
-from evalhub_server.web.comparison_query import NamedJob, job_of, question_of, views_of
+from evalhub_server.web.comparison_query import OPTIONS, NamedJob, job_of, number_of, question_of, views_of
 from evalhub_server.web.comparison_samples import MAX_RUNS
+from evalhub_server.web.openapi.operation import names
 from evalhub_server.web.request import ApiRequest
-from evalhub_server.web.sample_changes import OTHER_CONTENT, SampleChanges
-from evalhub_server.web.sample_query import searched_text
+from evalhub_server.web.sample_changes import OTHER_CONTENT, RowConditions, SampleChanges, row_conditions
 from evalhub_server.web.services import Services
 
 FLIPS, ALL = "flips", "all"
 SHOWN = (FLIPS, ALL, *CHANGES, OTHER_CONTENT)
 CHANGES_SHOWN = {FLIPS: ("broken", "fixed"), ALL: ()}
-ROW_FILTERS = ("group", "q")
-COMPARED = ("base", "with", "metric", "benchmark", "show", *ROW_FILTERS, "diff")
+ROW_FILTERS = ("group", "metadata", "q")
+OPTION_NAMES = ("margin", *names(OPTIONS))
+"""What is compared and how, as in the API."""
+COMPARED = ("base", "with", "benchmark", "show", *ROW_FILTERS, "sort", "by", "diff", *OPTION_NAMES)
 """The parameters that the pages share."""
 LETTERS = "ABCDEFGH"
 
@@ -35,8 +38,7 @@ class RowFilter(Struct, kw_only=True, frozen=True):
     """Which samples are listed, and whether their responses are compared by words (``diff``)."""
 
     show: str
-    groups: Sequence[str]
-    text: str
+    conditions: RowConditions
     diff: bool
 
     async def rows(
@@ -44,7 +46,7 @@ class RowFilter(Struct, kw_only=True, frozen=True):
     ) -> tuple[list[int], tuple[Facet, ...]]:
         """The rows of the list, and the requested facets."""
         wanted = CHANGES_SHOWN.get(self.show, (self.show,))
-        return await changes.select(wanted, self.groups, self.text, facets)
+        return await changes.select(wanted, self.conditions, facets)
 
 
 class ComparedJobs(Struct, kw_only=True, frozen=True):
@@ -60,8 +62,7 @@ def row_filter(query: PageQuery) -> RowFilter:
     """Raises :class:`ApiError`."""
     return RowFilter(
         show=query.choice("show", SHOWN, FLIPS),
-        groups=query.texts("group"),
-        text=searched_text(query),
+        conditions=row_conditions(query),
         diff=query.choice("diff", ("words", "off"), "words") == "words",
     )
 
@@ -93,8 +94,12 @@ async def compared_jobs(
         runs.append(_run(len(runs), reference, found))
         jobs.append(found)
     views = await views_of(services, request.identity, [job for job, _ in jobs], wait=False)
-    question = replace(question_of(query), metric=query.text("metric"))
-    return ComparedJobs(runs=runs, jobs=jobs, views=views, question=question)
+    return ComparedJobs(runs=runs, jobs=jobs, views=views, question=compared_question(query))
+
+
+def compared_question(query: PageQuery) -> Question:
+    """What is compared. Raises :class:`ApiError`."""
+    return question_of(query, margin=number_of(query, "margin", minimum=MIN_MARGIN, below=MAX_ABS_SCORE))
 
 
 def _run(position: int, reference: str, found: NamedJob) -> Run:

@@ -34,6 +34,7 @@ FILTERS: tuple[Callable[..., str], ...] = (
     numbers.amount,
     numbers.count,
     numbers.counted,
+    numbers.delta,
     numbers.duration,
     numbers.moment,
     numbers.sample_counts,

@@ -23,6 +23,7 @@ from evalhub_server.web.artifact_routes import artifact_router
 from evalhub_server.web.baselines import baseline_router, pin_router
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.collections import collection_router
+from evalhub_server.web.comparison_groups import group_comparison_router
 from evalhub_server.web.comparison_samples import sample_comparison_router
 from evalhub_server.web.comparisons import comparison_router, score_router
 from evalhub_server.web.credentials import Credentials
@@ -66,6 +67,7 @@ HANDLERS = (
     collection_router,
     comparison_router,
     sample_comparison_router,
+    group_comparison_router,
     score_router,
     leaderboard_router,
     baseline_router,

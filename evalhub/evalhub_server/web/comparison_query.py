@@ -74,6 +74,13 @@ MARGIN = Parameter(
     description="Largest acceptable loss, in the metric's unit; enables the verdicts `not_worse` and `equivalent`.",
     schema={"type": "number", "minimum": MIN_MARGIN, "exclusiveMaximum": MAX_ABS_SCORE},
 )
+BENCHMARK = Parameter(
+    name="benchmark",
+    description="The benchmark's name in comparisons: `provider_id/id`, with `#2` where a job repeats one.",
+    schema={"type": "string", "minLength": 1},
+    allow_empty=False,
+    required=True,
+)
 INVALID = (
     problems.query_parameter_invalid("alpha", "number above 0 and below 1", "5"),
     problems.query_parameter_value_invalid("weights", "|".join(get_args(WeightKind))),

@@ -6,9 +6,11 @@ from litestar import Router, route
 from litestar.di import NamedDependency
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.changed_rows import SORTS
 from evalhub_server.domain.comparison_view import ChangedSamples
 from evalhub_server.domain.statistics.changes import CHANGES
 from evalhub_server.web.comparison_query import (
+    BENCHMARK,
     INVALID,
     OPTIONS,
     compared_parameters,
@@ -25,8 +27,8 @@ from evalhub_server.web.openapi.parameters import LIMIT, OFFSET, choices
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse, encode, json_response
-from evalhub_server.web.sample_changes import FACETS, OTHER_CONTENT, changed_samples
-from evalhub_server.web.sample_query import MAX_TEXT_CHARACTERS, searched_text
+from evalhub_server.web.sample_changes import FACETS, OTHER_CONTENT, changed_samples, row_conditions
+from evalhub_server.web.sample_query import MAX_TEXT_CHARACTERS, METADATA_FILTER
 from evalhub_server.web.services import Services
 
 MAX_RUNS = 8
@@ -37,13 +39,7 @@ _SAMPLE_OPTIONS = tuple(
 COMPARE_SAMPLES = Operation(
     query=(
         *compared_parameters(MAX_RUNS - 1),
-        Parameter(
-            name="benchmark",
-            description="The benchmark's name in comparisons: `provider_id/id`, with `#2` where a job repeats one.",
-            schema={"type": "string", "minLength": 1},
-            allow_empty=False,
-            required=True,
-        ),
+        BENCHMARK,
         choices(
             "change",
             "How the sample changed in a candidate, separated by commas: `broken` (worse than in the baseline), `fixed` (better), "
@@ -62,7 +58,19 @@ COMPARE_SAMPLES = Operation(
             description="Text that the sample contains in any of the jobs, ASCII letters regardless of case.",
             schema={"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
         ),
-        choices("facets", "Facets to count: `group`.", FACETS),
+        METADATA_FILTER,
+        Parameter(
+            name="sort",
+            description="Order of the samples: `change` (in the order of the changes, the largest difference first), `delta` (by the size of "
+            "the difference) or `sample_id`; `-` before the last two means descending.",
+            schema={"type": "string", "enum": [*SORTS], "default": SORTS[0]},
+        ),
+        choices(
+            "facets",
+            "Facets to count, separated by commas: `group`, `metadata`: the last one counts each key with up to 30 different values, "
+            "as `metadata.<key>`.",
+            FACETS,
+        ),
         LIMIT,
         OFFSET,
         *_SAMPLE_OPTIONS,
@@ -103,9 +111,7 @@ async def compare_samples(request: ApiRequest, services: NamedDependency[Service
     jobs = [await job_of(services, request.identity, reference) for reference in references]
     views = await views_of(services, request.identity, [job for job, _ in jobs])
     found = await changed_samples(services, jobs, views, benchmark, question)
-    rows, facets = await found.select(
-        wanted, query.texts("group"), searched_text(query), query.choices("facets", FACETS)
-    )
+    rows, facets = await found.select(wanted, row_conditions(query), query.choices("facets", FACETS))
     first, following = query.links(limit, offset, len(rows))
     items = await found.read(rows[offset : offset + limit])
     return json_response(encode(found.page(first, following, limit, len(rows), items, facets)))

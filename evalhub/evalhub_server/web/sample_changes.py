@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
+from msgspec import Struct
 
 from evalhub_server.domain import problems
+from evalhub_server.domain.changed_rows import SORTS, select_rows, sorted_rows
 from evalhub_server.domain.comparison_inputs import run_of, sample_metric_of
 from evalhub_server.domain.comparison_view import ChangedSample, ChangedSamples, ComparedRun, RunSample
-from evalhub_server.domain.facets import facet_values
 from evalhub_server.domain.lineage_view import LineageView, Source
 from evalhub_server.domain.sample_index import SampleIndex
+from evalhub_server.domain.sample_query import METADATA
 from evalhub_server.domain.sample_repeats import repeats_of
 from evalhub_server.domain.statistics.changes import CHANGES, Change, ItemChanges
 from evalhub_server.engine.comparisons import Question
@@ -24,10 +25,37 @@ from evalhub_server.errors import ApiError
 from evalhub_server.models.common import Link
 from evalhub_server.models.sample import Facet
 from evalhub_server.web.comparison_query import NamedJob
+from evalhub_server.web.query import Query
+from evalhub_server.web.sample_query import metadata_filters, searched_text
 from evalhub_server.web.services import Services
 
 OTHER_CONTENT = "other_content"
-FACETS = ("group",)
+GROUP = "group"
+METADATA_FACET = "metadata"
+FACETS = (GROUP, METADATA_FACET)
+"""``metadata`` is a facet for each key with few values, named ``metadata.<key>``."""
+
+
+class RowConditions(Struct, kw_only=True, frozen=True):
+    """Which rows, in which order. What is empty is no condition. ``metadata`` has texts such as ``topic:law``."""
+
+    groups: Sequence[str] = ()
+    metadata: Sequence[str] = ()
+    text: str = ""
+    sort: str = "change"
+
+
+ALL_ROWS = RowConditions()
+
+
+def row_conditions(query: Query) -> RowConditions:
+    """The conditions of a query. Raises :class:`ApiError`."""
+    return RowConditions(
+        groups=query.texts("group"),
+        metadata=query.texts("metadata"),
+        text=searched_text(query),
+        sort=query.choice("sort", SORTS, SORTS[0]),
+    )
 
 
 class _Run(NamedTuple):
@@ -57,34 +85,60 @@ class SampleChanges:
         )
 
     async def select(
-        self,
-        wanted: Sequence[str],
-        groups: Collection[str] = (),
-        text: str = "",
-        facets: Collection[str] = (),
+        self, wanted: Sequence[str], conditions: RowConditions = ALL_ROWS, facets: Collection[str] = ()
     ) -> tuple[list[int], tuple[Facet, ...]]:
-        """The rows with one of the changes in any candidate, one of the groups and the text, and the requested facets.
+        """The rows with one of the changes in any candidate that meet the conditions, and the requested facets.
 
-        What is empty is no condition. A facet counts the rows that all filters except its own select.
+        Raises :class:`ApiError` for a key of metadata that the samples do not have.
         """
         kinds = frozenset[Change](change for change in CHANGES if change in wanted)
         rows = self.changes.select(kinds, other_content=OTHER_CONTENT in wanted)
-        if text:
-            rows = await asyncio.to_thread(self._containing, rows, text)
-        if not groups and not facets:
-            return rows, ()
-        labels = self._groups()
-        counted = Counter(labels[row] for row in rows)
-        counts = tuple(
-            Facet(name=name, distinct=len(counted), values=facet_values(counted)) for name in facets
-        )
-        return [row for row in rows if not groups or labels[row] in groups], counts
+        if conditions.text:
+            rows = await asyncio.to_thread(self._containing, rows, conditions.text)
+        if conditions.groups or conditions.metadata or facets:
+            labels, filters = await asyncio.to_thread(self._labels, conditions, facets)
+            counted = [name for name in labels if (GROUP if name == GROUP else METADATA_FACET) in facets]
+            rows, counts = select_rows(rows, labels, filters, counted)
+        else:
+            counts = ()
+        return sorted_rows(rows, self.changes, conditions.sort), counts
 
-    def _groups(self) -> list[str]:
-        """The group of each row; empty without one."""
+    def _labels(
+        self, conditions: RowConditions, facets: Collection[str]
+    ) -> tuple[dict[str, list[str]], dict[str, Collection[str]]]:
+        """The labels of all rows that conditions and facets need, and the wanted ones, by name of the facet. Blocks.
+
+        Labels are those of the baseline's sample, or of the first candidate that has the sample.
+        """
+        labels: dict[str, list[str]] = {}
+        wanted: dict[str, Collection[str]] = {}
+        if conditions.groups or GROUP in facets:
+            labels[GROUP] = self._by_row(self._files, lambda file: file.index.group())
+        if conditions.groups:
+            wanted[GROUP] = conditions.groups
+        if conditions.metadata or METADATA_FACET in facets:
+            files = (
+                self._files if len(self.changes.ids) > len(set(self._files[0].index.ids)) else self._files[:1]
+            )
+            keys = {key: None for file in files for key in file.details.metadata}
+            filters = metadata_filters(conditions.metadata, keys)
+            for key in keys if METADATA_FACET in facets else filters:
+                with_key = [file for file in files if key in file.details.metadata]
+                labels[METADATA + key] = self._by_row(
+                    with_key, lambda file, key=key: file.details.metadata[key].labels()
+                )
+            wanted |= {METADATA + key: values for key, values in filters.items()}
+        return labels, wanted
+
+    def _by_row(
+        self, files: Sequence[SampleFile], column: Callable[[SampleFile], Sequence[str]]
+    ) -> list[str]:
+        """A label for each row; empty without one."""
+        if files and files[0].index.ids == self.changes.ids:
+            return list(column(files[0]))
         found: dict[str, str] = {}
-        for file in reversed(self._files):
-            found.update(zip(file.index.ids, file.index.group(), strict=True))
+        for file in reversed(files):
+            found.update(zip(file.index.ids, column(file), strict=True))
         return [found.get(name, "") for name in self.changes.ids]
 
     def _containing(self, rows: list[int], text: str) -> list[int]:

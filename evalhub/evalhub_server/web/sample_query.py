@@ -41,6 +41,12 @@ def _values(name: str, description: str, pattern: str = "") -> Parameter:
     return Parameter(name=name, description=f"{description} Repeat it for several values.", schema=schema)
 
 
+METADATA_FILTER = _values(
+    "metadata",
+    "Value of a key of the metadata: `topic:law`, or `topic:` for samples without one. Several values of one key are "
+    "alternatives. Keys with up to 30 different values can be used, in files up to 64 MiB.",
+)
+
 FILTERS = (
     _values(
         "outcome",
@@ -57,11 +63,7 @@ FILTERS = (
     _values("epoch", "Epoch, from 0.", _EPOCH),
     _values("error_kind", "Kind of error: `model` or `infrastructure`.", "|".join(ERROR_KINDS)),
     _values("error", "Exact text of the error."),
-    _values(
-        "metadata",
-        "Value of a key of the metadata: `topic:law`, or `topic:` for samples without one. Several values of one key are "
-        "alternatives. Keys with up to 30 different values can be used, in files up to 64 MiB.",
-    ),
+    METADATA_FILTER,
     _values(
         "metric",
         "Condition on a metric or `latency_s`: `name:op:value` with the operators `eq`, `ne`, `lt`, `le`, `gt` and `ge`, or "
@@ -155,7 +157,7 @@ def sample_query(query: Query, index: SampleIndex, details: SampleDetails) -> Sa
         epochs=[epoch_number(value) for value in query.texts("epoch")],
         error_kinds=query.texts("error_kind"),
         errors=query.texts("error"),
-        metadata=_metadata_filters(query.texts("metadata"), details),
+        metadata=metadata_filters(query.texts("metadata"), details.metadata),
         metrics=tuple(_metric_filter(value, index) for value in query.texts("metric")),
         missing=query.texts("missing"),
         text=text,
@@ -219,14 +221,17 @@ def epoch_number(text: str, name: str = "epoch") -> int:
     return int(text)
 
 
-def _metadata_filters(texts: Sequence[str], details: SampleDetails) -> dict[str, list[str]]:
-    """The values by key. Keys may contain colons, so they are recognised by the longest one that fits."""
+def metadata_filters(texts: Sequence[str], known: Collection[str]) -> dict[str, list[str]]:
+    """The values of the parameter ``metadata`` by key. Raises :class:`ApiError` for a key that is not ``known``.
+
+    Keys may contain colons, so they are recognised by the longest one that fits.
+    """
     filters: dict[str, list[str]] = {}
     for text in texts:
-        keys = [key for key in details.metadata if text.startswith(f"{key}:")]
+        keys = [key for key in known if text.startswith(f"{key}:")]
         if not keys:
-            known = "|".join(f"{key}:…" for key in details.metadata)
-            raise problems.query_parameter_value_invalid("metadata", known or "no key of this benchmark")
+            allowed = "|".join(f"{key}:…" for key in known)
+            raise problems.query_parameter_value_invalid("metadata", allowed or "no key of this benchmark")
         key = max(keys, key=len)
         filters.setdefault(key, []).append(text[len(key) + 1 :])
     return filters

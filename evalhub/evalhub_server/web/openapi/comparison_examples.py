@@ -49,6 +49,12 @@ def comparison() -> Json:
     return _shown(answer)
 
 
+def groups() -> Json:
+    (benchmark, *_) = comparison()["candidates"][0]["comparison"]["benchmarks"]
+    candidate = {"job_id": RERUN_ID, "groups": [{**benchmark, "name": "addition"}]}
+    return {"benchmark": "quickstart/arithmetic", "by": "operation", "candidates": [candidate]}
+
+
 def scores() -> Json:
     job = _job()
     found = [(name, run) for name, source in _view(job).items() if (run := _run(source)) is not None]
