@@ -6,7 +6,7 @@ foreground and background deletion, pod logs, and whatever a test injects: refus
 """
 
 from harness.kube.cluster import TENANT, FakeCluster
-from harness.kube.faults import Fault, Hold
+from harness.kube.faults import Fault, Hold, RateLimit
 from harness.kube.pods import PodScript
 
-__all__ = ["TENANT", "FakeCluster", "Fault", "Hold", "PodScript"]
+__all__ = ["TENANT", "FakeCluster", "Fault", "Hold", "PodScript", "RateLimit"]

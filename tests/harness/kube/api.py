@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections import Counter
 from typing import Any
 
 from aiohttp import web
@@ -42,6 +43,8 @@ class Api:
         """Namespaces without a RoleBinding of the server: its rights do not hold there."""
         self.token = TOKEN
         self.calls: list[Call] = []
+        self.bytes_sent: Counter[str] = Counter()
+        """Bytes of responses by ``verb resource``; those of watches are counted there."""
         self.warning = ""
         """Warning in the response to every creation of a Job."""
         self.watches = Watches(store)
@@ -89,6 +92,8 @@ class Api:
         bound = {} if namespace in self.unbound else self.rights
         rights.require(bound, verb, kind, sub, namespace, name)
         answer = await self._do(request, call, kind, sub)
+        if isinstance(answer, web.Response) and isinstance(answer.body, bytes):
+            self.bytes_sent[call.short] += len(answer.body)
         await self._faults.strike(call, after=True)
         return answer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +59,7 @@ class FakeCluster:
         self._proxy = AuthProxy()
         self._runner: web.AppRunner | None = None
         self._syncing = False
+        self._dirty: list[Object] = []
         self._namespaces = namespaces
         self.port = 0
 
@@ -137,6 +139,17 @@ class FakeCluster:
     def called(self, *verbs: str) -> list[str]:
         """Calls so far as ``verb resource``, of these verbs (all if none is given)."""
         return [call.short for call in self.calls if not verbs or call.verb in verbs]
+
+    def take_traffic(self) -> tuple[list[Call], Counter[str]]:
+        """Calls, and bytes of responses by ``verb resource``, since the last time this was called."""
+
+        def take() -> tuple[list[Call], Counter[str]]:
+            taken = self._api.calls, self._api.bytes_sent
+            taken[1]["watch"], self._api.watches.bytes_sent = self._api.watches.bytes_sent, 0
+            self._api.calls, self._api.bytes_sent = [], Counter()
+            return taken
+
+        return self._do(take)
 
     @property
     def open_watches(self) -> int:
@@ -264,6 +277,14 @@ class FakeCluster:
 
         self._do(refuse)
 
+    def end_pods(self, names: Sequence[str], code: int) -> None:
+        """The adapters of these pods exit."""
+        pods = {name_of(pod): pod for pod in self.objects(PODS)}
+        self._do(lambda: [PodScript(self._store, self._logs, pods[name]).exits(code) for name in names])
+
+    def bookmark_interval(self, interval_s: float) -> None:
+        self._do(lambda: setattr(self._api.watches, "bookmark_s", interval_s))
+
     def pod_grace(self, grace_s: float) -> None:
         """How long deleted pods may linger."""
         self._do(lambda: setattr(self._kubelet, "grace_s", grace_s))
@@ -344,18 +365,20 @@ class FakeCluster:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    def _changed(self, _change: Change) -> None:
+    def _changed(self, change: Change) -> None:
+        self._dirty.append(change.object)
         if not self._syncing:
             self._syncing = True
             self._loop.call_soon(self._sync)
 
     def _sync(self) -> None:
-        """Let the controllers do their part until nothing moves."""
+        """Let the controllers do their part; it is called again if that has changed something."""
         self._syncing = False
-        garbage.collect(self._store)
+        changed, self._dirty = self._dirty, []
+        garbage.collect(self._store, changed)
         self._end_namespaces()
-        self._controller.sync()
-        self._kubelet.sync()
+        self._controller.sync(changed)
+        self._kubelet.sync(changed)
 
     def _end_namespaces(self) -> None:
         for namespace in [found for found in self._store.all(NAMESPACES) if terminating(found)]:

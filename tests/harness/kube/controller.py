@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from harness.kube.defaults import with_defaults
@@ -12,9 +13,11 @@ from harness.kube.kinds import (
     PODS,
     Object,
     finalizers_of,
+    kind_of,
     labels_of,
     name_of,
     namespace_of,
+    owners_of,
     terminating,
     uid_of,
 )
@@ -25,18 +28,25 @@ TRACKING = "batch.kubernetes.io/job-tracking"
 
 
 class JobController:
-    """Level-triggered: :meth:`sync` looks at everything and does what is missing."""
+    """Level-triggered: :meth:`sync` looks at the whole state of what has changed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.refuses_pods = False
         """A policy of the namespace refuses every pod, and the Job waits."""
 
-    def sync(self) -> None:
-        for job in list(self._store.all(JOBS)):
+    def sync(self, changed: Sequence[Object]) -> None:
+        """Do what is missing for the Jobs and pods that have changed."""
+        jobs: dict[str, Object] = {}
+        for thing in changed:
+            for uid in (uid_of(thing), *(owner["uid"] for owner in owners_of(thing))):
+                found = self._store.by_uid(uid)
+                if found is not None and kind_of(found) is JOBS:
+                    jobs[uid] = found
+        for job in jobs.values():
             self._sync(job)
-        for pod in list(self._store.all(PODS)):
-            if TRACKING in finalizers_of(pod) and (terminating(pod) or finished(pod)):
+        for pod in [self._store.by_uid(uid_of(thing)) for thing in changed if kind_of(thing) is PODS]:
+            if pod is not None and TRACKING in finalizers_of(pod) and (terminating(pod) or finished(pod)):
                 release(self._store, pod, TRACKING)
 
     def _sync(self, job: Object) -> None:
@@ -78,7 +88,7 @@ class JobController:
 
     def _pods(self, job: Object) -> list[Object]:
         uid = uid_of(job)
-        own = (pod for pod in self._store.all(PODS, namespace_of(job)))
+        own = (thing for thing in self._store.dependents(uid) if kind_of(thing) is PODS)
         return [pod for pod in own if labels_of(pod).get("batch.kubernetes.io/controller-uid") == uid]
 
     def _status(self, job: Object, status: dict[str, Any]) -> None:

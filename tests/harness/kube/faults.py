@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+from collections import deque
 from typing import NamedTuple
 
 from harness.kube import problems
@@ -96,6 +98,28 @@ class Hold(Fault):
         self._reached.set()
         while not self._open.is_set():
             await asyncio.sleep(0.01)
+
+
+class RateLimit(Fault):
+    """API Priority and Fairness under load: serves ``per_s`` requests per second and refuses the others with 429."""
+
+    def __init__(self, per_s: int, *, retry_after_s: int = 1) -> None:
+        text = "too many requests, please try again later"
+        super().__init__(
+            times=sys.maxsize, status=429, reason="TooManyRequests", message=text, retry_after_s=retry_after_s
+        )
+        self._per_s = per_s
+        self._served: deque[float] = deque()
+
+    def matches(self, call: Call, *, after: bool) -> bool:
+        if after:
+            return False
+        while self._served and self._served[0] <= call.at_s - 1:
+            self._served.popleft()
+        if len(self._served) >= self._per_s:
+            return True
+        self._served.append(call.at_s)
+        return False
 
 
 class Dropped(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 from harness.kube.kinds import (
     PODS,
@@ -26,7 +27,7 @@ def delete(store: Store, thing: Object, policy: str) -> Object | None:
     Returns it as it is now if something still holds it: a finalizer, its dependents, or a kubelet.
     """
     if policy == "Orphan":
-        for dependent in dependents(store, thing):
+        for dependent in store.dependents(uid_of(thing)):
             kept = copy.deepcopy(dependent)
             owners = [owner for owner in owners_of(kept) if owner["uid"] != uid_of(thing)]
             kept["metadata"]["ownerReferences"] = owners
@@ -64,28 +65,30 @@ def release(store: Store, thing: Object, finalizer: str) -> None:
         store.put(left)
 
 
-def dependents(store: Store, thing: Object) -> list[Object]:
-    uid = uid_of(thing)
-    return [other for other in store.all() if any(owner["uid"] == uid for owner in owners_of(other))]
+def collect(store: Store, changed: Iterable[Object]) -> None:
+    """Do what the collector does after these changes; what it changes itself is passed to it again by the caller."""
+    for thing in changed:
+        owners = (store.by_uid(owner["uid"]) for owner in owners_of(thing))
+        for affected in (thing, *store.dependents(uid_of(thing)), *owners):
+            if affected is not None:
+                _collect(store, affected)
 
 
-def collect(store: Store) -> None:
-    """One round of the collector, repeated until nothing changes."""
-    before = -1
-    while before != store.version:
-        before = store.version
-        for thing in list(store.all()):
-            owners = owners_of(thing)
-            gone = owners and all(store.by_uid(owner["uid"]) is None for owner in owners)
-            if gone and not terminating(thing):
-                delete(store, thing, "Background")
-            elif FOREGROUND in finalizers_of(thing):
-                _foreground(store, thing)
+def _collect(store: Store, thing: Object) -> None:
+    current = store.by_uid(uid_of(thing))
+    if current is None:
+        return
+    owners = owners_of(current)
+    gone = owners and all(store.by_uid(owner["uid"]) is None for owner in owners)
+    if gone and not terminating(current):
+        delete(store, current, "Background")
+    elif FOREGROUND in finalizers_of(current):
+        _foreground(store, current)
 
 
 def _foreground(store: Store, thing: Object) -> None:
     blocking = False
-    for dependent in dependents(store, thing):
+    for dependent in store.dependents(uid_of(thing)):
         if not terminating(dependent):
             delete(store, dependent, "Background")
         still = store.find(kind_of(dependent), namespace_of(dependent), name_of(dependent))

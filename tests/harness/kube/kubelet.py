@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from harness.kube.garbage import delete, finished
-from harness.kube.kinds import PODS, Object, terminating, uid_of
+from harness.kube.kinds import PODS, Object, kind_of, terminating, uid_of
 from harness.kube.podlogs import PodLogs
 from harness.kube.pods import PodScript
 from harness.kube.store import Store
@@ -31,19 +31,22 @@ class Kubelet:
         self._ending: dict[str, asyncio.Task[None]] = {}
         self.errors: list[BaseException] = []
 
-    def sync(self) -> None:
-        living = {uid_of(pod): pod for pod in self._store.all(PODS)}
-        for uid, pod in living.items():
-            if uid not in self._pods and not terminating(pod) and not finished(pod):
+    def sync(self, changed: Iterable[Object]) -> None:
+        """Start and end what the pods that have changed require."""
+        for uid in [uid_of(thing) for thing in changed if kind_of(thing) is PODS]:
+            pod = self._store.by_uid(uid)
+            if pod is not None and uid not in self._pods and not terminating(pod) and not finished(pod):
                 self._start(uid, pod)
-        for uid, (script, task) in list(self._pods.items()):
+            if uid not in self._pods:
+                continue
+            script, task = self._pods[uid]
             script.note_deletion()
-            if uid not in living:
+            if pod is None:
                 task.cancel()
                 del self._pods[uid]
-            elif living[uid]["spec"].get("nodeName") in self.lost:
+            elif pod["spec"].get("nodeName") in self.lost:
                 continue
-            elif terminating(living[uid]) and uid not in self._ending:
+            elif terminating(pod) and uid not in self._ending:
                 self._ending[uid] = asyncio.create_task(self._end(uid, script, task))
 
     async def close(self) -> None:

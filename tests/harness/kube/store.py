@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from harness.kube import problems
-from harness.kube.kinds import Kind, Object, kind_of, name_of, namespace_of, uid_of
+from harness.kube.kinds import KINDS, Kind, Object, kind_of, name_of, namespace_of, owners_of, uid_of
 
 
 class Change(NamedTuple):
@@ -35,7 +36,13 @@ class Store:
         self.history: list[Change] = []
         self.compacted = 0
         """The oldest version from which a watch can still start."""
-        self._objects: dict[tuple[Kind, str, str], Object] = {}
+        self._objects: dict[Kind, defaultdict[str, dict[str, Object]]] = {
+            kind: defaultdict(dict) for kind in KINDS
+        }
+        """By kind, namespace and name."""
+        self._by_uid: dict[str, Object] = {}
+        self._dependents: defaultdict[str, dict[str, Object]] = defaultdict(dict)
+        """By the uid of their owner, then by their own."""
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -44,7 +51,7 @@ class Store:
         return lambda: self._listeners.remove(listener)
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        return self._objects.get((kind, namespace, name))
+        return self._objects[kind][namespace].get(name)
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         found = self.find(kind, namespace, name)
@@ -54,28 +61,51 @@ class Store:
 
     def all(self, kind: Kind | None = None, namespace: str = "") -> Iterator[Object]:
         """In the order of their names, as etcd has them."""
-        for key in sorted(self._objects, key=lambda key: (key[0].plural, key[1], key[2])):
-            if (kind is None or key[0] == kind) and (not namespace or key[1] == namespace):
-                yield self._objects[key]
+        for each in (kind,) if kind else sorted(KINDS, key=lambda kind: kind.plural):
+            spaces = self._objects[each]
+            for space in (namespace,) if namespace else sorted(spaces):
+                things = spaces[space]
+                for name in sorted(things):
+                    if (thing := things.get(name)) is not None:
+                        yield thing
 
     def by_uid(self, uid: str) -> Object | None:
-        return next((thing for thing in self._objects.values() if uid_of(thing) == uid), None)
+        return self._by_uid.get(uid)
+
+    def dependents(self, uid: str) -> list[Object]:
+        """The objects that this one owns."""
+        return list(self._dependents.get(uid, {}).values())
 
     def put(self, thing: Object) -> Object:
         """Store a new object or a new state of one."""
         thing = copy.deepcopy(thing)
         kind = kind_of(thing)
-        key = kind, namespace_of(thing), name_of(thing)
-        type_ = "MODIFIED" if key in self._objects else "ADDED"
-        self._objects[key] = thing
-        self._note(kind, type_, thing)
+        things = self._objects[kind][namespace_of(thing)]
+        old = things.get(name_of(thing))
+        if old is not None:
+            self._unlink(old)
+        things[name_of(thing)] = thing
+        if uid := thing["metadata"].get("uid"):
+            self._by_uid[uid] = thing
+        for owner in owners_of(thing):
+            self._dependents[owner["uid"]][uid_of(thing)] = thing
+        self._note(kind, "MODIFIED" if old is not None else "ADDED", thing)
         return thing
 
     def remove(self, thing: Object) -> None:
         kind = kind_of(thing)
-        key = kind, namespace_of(thing), name_of(thing)
-        if self._objects.pop(key, None) is not None:
+        old = self._objects[kind][namespace_of(thing)].pop(name_of(thing), None)
+        if old is not None:
+            self._unlink(old)
             self._note(kind, "DELETED", copy.deepcopy(thing))
+
+    def _unlink(self, thing: Object) -> None:
+        self._by_uid.pop(thing["metadata"].get("uid", ""), None)
+        for owner in owners_of(thing):
+            owned = self._dependents[owner["uid"]]
+            owned.pop(uid_of(thing), None)
+            if not owned:
+                del self._dependents[owner["uid"]]
 
     def compact(self) -> None:
         """Forget the history: watches from before now are refused as too old."""

@@ -23,6 +23,9 @@ class Watches:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._open: set[asyncio.Task[Any]] = set()
+        self.bookmark_s = BOOKMARK_S
+        self.bytes_sent = 0
+        """Bytes of changes, without bookmarks."""
 
     @property
     def count(self) -> int:
@@ -44,23 +47,27 @@ class Watches:
         self._open.add(task)
         changes: asyncio.Queue[Change] = asyncio.Queue()
         since = int(query.get("resourceVersion") or 0)
-        unlisten = self._store.listen(changes.put_nowait)
+
+        def note(change: Change) -> None:
+            if change.kind == kind and _here(change.object, namespace) and matches(change.object):
+                changes.put_nowait(change)
+
+        unlisten = self._store.listen(note)
         try:
             if since and since < self._store.compacted:
                 await _send(response, "ERROR", problems.expired().status)
                 return response
             for change in self._backlog(kind, namespace, since, matches):
-                changes.put_nowait(change)
+                note(change)
             bookmarks = problems.is_true(query.get("allowWatchBookmarks", ""))
             async with asyncio.timeout(float(query.get("timeoutSeconds") or 300)):
                 while True:
                     try:
-                        change = await asyncio.wait_for(changes.get(), BOOKMARK_S if bookmarks else None)
+                        change = await asyncio.wait_for(changes.get(), self.bookmark_s if bookmarks else None)
                     except TimeoutError:
                         await _send(response, "BOOKMARK", _bookmark(kind, self._store.version))
                         continue
-                    if change.kind == kind and _here(change.object, namespace) and matches(change.object):
-                        await _send(response, change.type, change.object)
+                    self.bytes_sent += await _send(response, change.type, change.object)
         except TimeoutError:
             return response
         except asyncio.CancelledError:
@@ -95,5 +102,7 @@ def _bookmark(kind: Kind, version: int) -> Object:
     return {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
 
 
-async def _send(response: web.StreamResponse, type_: str, thing: Object) -> None:
-    await response.write(json.dumps({"type": type_, "object": thing}).encode() + b"\n")
+async def _send(response: web.StreamResponse, type_: str, thing: Object) -> int:
+    line = json.dumps({"type": type_, "object": thing}).encode() + b"\n"
+    await response.write(line)
+    return len(line)

@@ -13,7 +13,7 @@ from evalhub_runtime_k8s.runtime import KubernetesRuntime
 from evalhub_runtime_k8s.throttle import Paused, Priority, Throttle
 from evalhub_server.plugins import Backoff, Exit, Handle, RuntimeUnavailable
 from evalhub_server.plugins.sections import Timespan
-from harness.kube import TENANT, FakeCluster, Fault
+from harness.kube import TENANT, FakeCluster, Fault, RateLimit
 from harness.kube.faults import Call
 from harness.kube.kinds import EVENTS
 from harness.kube.rights import OPERATOR, WITH_WATCH
@@ -301,7 +301,15 @@ async def test_a_limit_that_does_not_end_is_reported(cluster: FakeCluster, monke
             await soon(runtime.launch(a_run("stops")))
 
 
-async def test_watches_and_logs_wait_for_a_limit_too(cluster: FakeCluster):
+async def test_an_api_server_that_is_overloaded_delays_launches_and_fails_none(cluster: FakeCluster):
+    fault = cluster.inject(RateLimit(4))
+    async with opened() as runtime:
+        await soon(asyncio.gather(*(runtime.launch(a_run("stops")) for _ in range(2))))
+    assert fault.hits
+    assert Counter(cluster.called("update"))["update configmaps"] >= 2
+
+
+async def test_a_watch_that_is_refused_is_tried_again(cluster: FakeCluster):
     cluster.grant(WITH_WATCH)
     cluster.inject(limited("watch", "*", 0, times=2))
     async with opened() as runtime:
