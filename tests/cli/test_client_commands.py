@@ -40,7 +40,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("commands")
     config = Config(folder)
     config.provider(
-        steps_command("running", "say:hello", 'completed:{"acc": 0.5}'), "q", "q2", provider_id="quick"
+        steps_command("running:loading_data", "say:hello", 'completed:{"acc": 0.5}'),
+        "q",
+        "q2",
+        provider_id="quick",
     )
     config.provider(steps_command("failed:it broke"), "f", provider_id="broken")
     config.provider("sleep 600", "s", provider_id="slow")
@@ -369,7 +372,7 @@ def test_jobs_show_logs_and_cancel(env: dict[str, str]):
     assert lines[0].split() == ["status", "Jobs"]
     assert "completed" in [line.split()[0] for line in lines[1:]]
     shown = command(env, "show", job_id).stdout
-    for text in ("looked at", "m at http://model.test/v1", "quick/q", "acc=0.5"):
+    for text in ("looked at", "m at http://model.test/v1", "quick/q", "acc=0.5", "loading data 0:00:0"):
         assert text in shown
     assert output(env, "show", job_id)["resource"]["id"] == job_id
     assert command(env, "logs", job_id, "--benchmark", "0").stdout == "hello\n"

@@ -59,8 +59,15 @@ def test_unusable_progress_is_logged_and_never_changes_the_answer(server: Runnin
 
 def test_acknowledged_progress_survives_a_kill(server: RunningServer):
     job_id = server.submit("b")
+    for phase in ("loading_data", "running_evaluation"):
+        assert server.report(job_id, "running", phase=phase).status == 204
     for done in range(1, 31):
         assert server.report(job_id, "running", progress={"done": done, "total": 40}).status == 204
+    before = status_of(server, job_id)["phases"]
     server.kill()
     server.start()
     assert status_of(server, job_id)["progress"]["done"] == 30
+    assert status_of(server, job_id)["phases"] == before
+    assert [each["phase"] for each in before] == ["loading_data", "running_evaluation"]
+    assert before[0]["duration_s"] >= 0
+    assert "duration_s" not in before[1]

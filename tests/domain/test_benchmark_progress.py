@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
-from evalhub_server.domain.benchmark_progress import MAX_MESSAGE_CHARACTERS, merged_progress, progress_fault
+from evalhub_server.domain.benchmark_progress import (
+    MAX_MESSAGE_CHARACTERS,
+    MAX_PHASES,
+    merged_progress,
+    progress_fault,
+)
 from evalhub_server.domain.job_view import job_resource
-from evalhub_server.domain.record import Exit, JobRecord
+from evalhub_server.domain.record import INTERRUPTED, Exit, JobRecord
 from evalhub_server.domain.transitions import apply_event, cancel, exited
 from evalhub_server.models.event import BenchmarkEvent
-from evalhub_server.models.job import Progress
+from evalhub_server.models.progress import Progress
 from evalhub_server.testing.builders import a_job
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -116,3 +121,42 @@ def test_a_late_result_replaces_a_provisional_failure_and_its_repetition_succeed
     job = apply_event(exited(running(7, metrics={"acc": 0.25}), 0, Exit(code=1), "", NOON), late, LATER)
     assert job.benchmarks[0].running_metrics == {}
     assert apply_event(job, late, LATER) is job
+
+
+def phases_of(job: JobRecord) -> list[tuple[str, float | None]]:
+    return [(each.phase, each.duration_s) for each in job_resource(job).status.benchmarks[0].phases]
+
+
+def test_each_phase_has_its_duration():
+    job = a_job()
+    for second, phase in enumerate(
+        ("initializing", "loading_data", "loading_data", "", "running_evaluation")
+    ):
+        job = apply_event(job, event("running", phase=phase), NOON + timedelta(seconds=second))
+    assert phases_of(job) == [("initializing", 1.0), ("loading_data", 3.0), ("running_evaluation", None)]
+    ended = apply_event(job, event("completed", phase="completed", metrics={"acc": 1.0}), LATER)
+    assert phases_of(ended)[2:] == [("running_evaluation", 296.0)]
+    assert ended.benchmarks[0].phase == "completed"
+    assert phases_of(cancel(job, LATER))[2:] == [("running_evaluation", 296.0)]
+
+
+def test_a_benchmark_that_ended_earlier_by_its_own_clock_has_a_phase_without_length():
+    job = apply_event(a_job(), event("running", phase="loading_data"), NOON)
+    job = apply_event(job, event("completed", completed_at="2026-01-01T00:00:00Z"), LATER)
+    assert phases_of(job) == [("loading_data", 0.0)]
+
+
+def test_the_next_attempt_has_phases_of_its_own():
+    job = apply_event(a_job(), event("running", phase="loading_data"), NOON)
+    job = exited(job, 0, Exit(reason=INTERRUPTED), None, LATER, restart_interrupted=True)
+    assert (job.benchmarks[0].attempt, phases_of(job)) == (2, [])
+
+
+def test_a_repeated_phase_changes_nothing_and_their_number_is_bounded():
+    job = apply_event(a_job(), event("running", phase="loading_data"), NOON)
+    assert apply_event(job, event("running", phase="loading_data"), LATER) is job
+    for _ in range(MAX_PHASES):
+        for phase in ("running_evaluation", "loading_data"):
+            job = apply_event(job, event("running", phase=phase), LATER)
+    assert len(job.benchmarks[0].phases) == MAX_PHASES
+    assert job.benchmarks[0].phase == "loading_data"

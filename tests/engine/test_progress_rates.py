@@ -11,7 +11,7 @@ from evalhub_server.domain.job_changes import with_benchmark
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine.progress_rates import UNKNOWN, Pace, ProgressRates
 from evalhub_server.models.common import State
-from evalhub_server.models.job import Progress
+from evalhub_server.models.progress import Progress
 from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import a_job
 

@@ -1,6 +1,6 @@
 """A scripted adapter. Each argument is a step:
 
-running, pending          report that state
+running[:PHASE], pending  report that state
 completed[:metrics JSON]  report a result (default {"acc": 0.5})
 failed:TEXT               report a failure
 say:TEXT                  print
@@ -50,7 +50,7 @@ def report(status, **fields):
 def do(step):
     name, _, value = step.partition(":")
     if name in ("running", "pending"):
-        report(name)
+        report(name, **({"phase": value} if value else {}))
     elif name == "completed":
         report("completed", metrics=json.loads(value or '{"acc": 0.5}'))
     elif name == "failed":

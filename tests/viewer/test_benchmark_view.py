@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from evalhub_server.domain.job_changes import with_benchmark
 from evalhub_server.engine.progress_rates import UNKNOWN
 from evalhub_server.models.common import State
-from evalhub_server.models.job import Progress
+from evalhub_server.models.progress import Progress
 from evalhub_server.testing.builders import a_job
 from evalhub_server.viewer.benchmark_view import BenchmarkView, benchmark_view, metric_rows
 

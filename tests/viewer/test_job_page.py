@@ -78,6 +78,10 @@ def test_a_running_benchmark_has_progress_and_a_preliminary_score(viewer: Viewer
     assert "0.790 so far" in running
     assert "passed" not in running
     assert "○ pending" in row(page, 3)
+    assert re.search(
+        r"Activity created .* started .* loading data \S+ m?s .*◐ running evaluation since ",
+        text_of(viewer.get(f"/ui/jobs/{viewer.jobs.running}/b/2")),
+    )
     assert "Metrics so far acc 0.79 so far" in text_of(viewer.get(f"/ui/jobs/{viewer.jobs.running}/b/2"))
 
 

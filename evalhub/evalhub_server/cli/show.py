@@ -108,6 +108,9 @@ def print_job(job: Job) -> None:
     print_lines(f"{name:{width}}  {line}" for name, text in facts.items() for line in text.splitlines()[:5])
     print_lines([""])
     print_table(("#", "Benchmark", "State", "Score", "Metrics"), [*benchmark_rows(job)])
+    if phases := [*phase_rows(job)]:
+        print_lines([""])
+        print_table(("#", "Benchmark", "Phases"), phases)
 
 
 def benchmark_rows(job: Job) -> Iterator[tuple[str, str, str, str, str]]:
@@ -124,6 +127,17 @@ def benchmark_rows(job: Job) -> Iterator[tuple[str, str, str, str, str]]:
             score_text(result.get("test") if result else None),
             metrics or failure,
         )
+
+
+def phase_rows(job: Job) -> Iterator[tuple[str, str, str]]:
+    """Position, benchmark, and how long each of its phases took or has taken."""
+    for status in benchmark_statuses(job):
+        texts = [
+            f"{each['phase'].replace('_', ' ')} {duration(each['duration_s']) if 'duration_s' in each else '…'}"
+            for each in status.get("phases", [])
+        ]
+        if texts:
+            yield str(status["benchmark_index"]), f"{status['provider_id']}/{status['id']}", ", ".join(texts)
 
 
 def state_text(status: BenchmarkStatus) -> str:

@@ -30,6 +30,14 @@ class Progress(TypedDict):
     reported_at: NotRequired[str]
 
 
+class Phase(TypedDict):
+    """A phase of a benchmark; the current one has no duration."""
+
+    phase: str
+    started_at: str
+    duration_s: NotRequired[float]
+
+
 class SampleSet(TypedDict):
     """The samples of a benchmark; ``state`` is pending, stored, none, failed or cut."""
 
@@ -46,6 +54,7 @@ class BenchmarkStatus(TypedDict):
     benchmark_index: int
     status: str
     phase: NotRequired[str]
+    phases: NotRequired[list[Phase]]
     error_message: NotRequired[Message]
     warning_message: NotRequired[Message]
     started_at: NotRequired[str]

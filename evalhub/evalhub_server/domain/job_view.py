@@ -8,6 +8,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
+from evalhub_server.domain.benchmark_progress import benchmark_phases
 from evalhub_server.domain.lineage import lineage_members
 from evalhub_server.domain.planning import resolved_request
 from evalhub_server.domain.record import (
@@ -163,6 +164,7 @@ def benchmark_status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> B
         benchmark_index=benchmark.index,
         status=benchmark.state,
         phase=benchmark.phase,
+        phases=benchmark_phases(benchmark),
         error_message=benchmark.error,
         warning_message=benchmark.warning,
         started_at=benchmark.started_at,

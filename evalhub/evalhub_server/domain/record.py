@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from evalhub_server.domain.job_labels import job_labels
 from evalhub_server.domain.timeline import moment_of
 from evalhub_server.models.common import HardwareConfig, Json, Message, PrimaryScore, State, TestDataRef
-from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema, Progress
+from evalhub_server.models.job import BenchmarkTest, JobRequest, JobTest, MetricSchema
+from evalhub_server.models.progress import PhaseStart, Progress
 from evalhub_server.models.provider import MetricProperties
 from evalhub_server.models.sample import SampleSet
 
@@ -106,7 +107,7 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     replace that. ``launched_at`` without ``handle``: a launch was intended and may have happened. ``runtime`` is the
     name of the runtime that launched it and that created ``handle``; empty before the launch. ``exit``: the workload
     has ended and nothing of it runs. ``resolved_sha`` is the commit of its test data, as its adapter reported it.
-    ``attempt`` counts its launches from 1. ``refused`` is the last event that was refused. ``progress`` and
+    ``attempt`` counts its launches from 1; ``phases`` are those of the current one. ``refused`` is the last event that was refused. ``progress`` and
     ``running_metrics`` are the last reported ones of a running benchmark. ``samples`` describes its samples, which are
     files; None until the workload has ended or has uploaded some.
     """
@@ -114,6 +115,7 @@ class BenchmarkRecord(Struct, kw_only=True, frozen=True, omit_defaults=True):
     index: int
     state: State = State.PENDING
     phase: str = ""
+    phases: tuple[PhaseStart, ...] = ()
     error: Message | None = None
     warning: Message | None = None
     started_at: str = ""

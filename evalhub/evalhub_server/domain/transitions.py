@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from evalhub_server.domain import diagnosis, problems
-from evalhub_server.domain.benchmark_progress import merged_progress
+from evalhub_server.domain.benchmark_progress import merged_phases, merged_progress
 from evalhub_server.domain.job_changes import with_benchmark
 from evalhub_server.domain.job_state import with_derived_state
 from evalhub_server.domain.k8s_labels import label_value
@@ -144,6 +144,7 @@ def _merged(
         benchmark,
         state=state,
         phase=event.phase or benchmark.phase,
+        phases=benchmark.phases if state.terminal else merged_phases(benchmark.phases, event.phase, now),
         error=error,
         warning=warning,
         started_at=started_at,

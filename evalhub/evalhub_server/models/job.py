@@ -17,6 +17,7 @@ from evalhub_server.models.common import (
     State,
     TestDataRef,
 )
+from evalhub_server.models.progress import BenchmarkPhase, Progress
 from evalhub_server.models.rules import NOT_BLANK, REQUIRED, TAG_NAME, URL, max_items, max_length, minimum
 from evalhub_server.models.sample import SampleSet
 
@@ -169,18 +170,6 @@ class JobTest(Struct, kw_only=True, frozen=True, omit_defaults=True):
     left_out: tuple[LeftOut, ...] = ()
 
 
-class Progress(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """How far a benchmark is, as its adapter last reported: ``done`` of ``total``, in units of the adapter's choice.
-
-    ``reported_at`` is when the server received this value first; a repeated report does not change it.
-    """
-
-    done: int | float
-    total: int | float
-    message: str = ""
-    reported_at: datetime
-
-
 class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The status of a benchmark. Times are the adapter's own if it reported them.
 
@@ -188,7 +177,8 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     are preliminary and never part of the results; a completed benchmark has none. ``attempt`` counts the launches of its
     adapter, and is left out for the first one.
 
-    ``samples`` is absent until the benchmark's workload has ended or has uploaded samples.
+    ``samples`` is absent until the benchmark's workload has ended or has uploaded samples. ``phases`` has the phases of this attempt
+    in the order in which they were reported; ``phase`` is the last one.
     """
 
     provider_id: str
@@ -196,6 +186,7 @@ class BenchmarkStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     benchmark_index: int
     status: State
     phase: str = ""
+    phases: tuple[BenchmarkPhase, ...] = ()
     error_message: Message | None = None
     warning_message: Message | None = None
     started_at: str = ""

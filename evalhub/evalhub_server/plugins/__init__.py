@@ -97,9 +97,9 @@ from evalhub_server.models.job import (
     OciConnection,
     OciCoordinates,
     OciExport,
-    Progress,
 )
 from evalhub_server.models.jobspec import JobSpec, JobSpecExports, JobSpecOci
+from evalhub_server.models.progress import PhaseStart, Progress
 from evalhub_server.models.provider import (
     SYSTEM_OWNER,
     Agent,
@@ -327,6 +327,7 @@ __all__ = [
     "OnRecord",
     "OutboxEntry",
     "PassCriteria",
+    "PhaseStart",
     "PlannedBenchmark",
     "PluginContext",
     "PluginError",

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from evalhub_server.domain.benchmark_progress import benchmark_phases
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, PlannedBenchmark
 from evalhub_server.domain.redaction import redacted_message
 from evalhub_server.domain.result_warnings import result_warnings
@@ -19,6 +20,7 @@ from evalhub_server.domain.timeline import moment_of
 from evalhub_server.domain.verdicts import ThresholdWords, words_of_test
 from evalhub_server.engine.progress_rates import Pace
 from evalhub_server.models.common import Json, Message, State
+from evalhub_server.models.progress import BenchmarkPhase
 from evalhub_server.models.sample import SampleSet
 
 SILENT = timedelta(seconds=90)
@@ -53,6 +55,7 @@ class BenchmarkView(Struct, kw_only=True, frozen=True):
     done: float | None
     pace: Pace
     silent_s: float | None
+    phases: Sequence[BenchmarkPhase]
     duration_s: float | None
     error: Message | None
     warning: Message | None
@@ -107,6 +110,7 @@ def benchmark_view(
         else None,
         pace=pace,
         silent_s=silent.total_seconds() if silent > SILENT else None,
+        phases=benchmark_phases(record),
         duration_s=_duration_s(record, now),
         error=redacted_message(record.error) if record.error else None,
         warning=redacted_message(record.warning) if record.warning else None,

@@ -129,6 +129,7 @@ class ViewerServer(RunningServer):
         for index, name in enumerate(("big_suite", "arithmetic")):
             self._complete(running, index, name, "alpha-7b", samples=bool(index))
         self.jobs = self.jobs._replace(running=running, queued=queued, rerun=rerun)
+        self._event(running, 2, PROVIDER, "law_qa", "running", phase="loading_data")
         self.advance(732)
         self.finished(rerun)
         self.call("PUT", f"{API}/baselines/main", {"job_id": suites["alpha-7b"]})
