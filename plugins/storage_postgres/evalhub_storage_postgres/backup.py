@@ -20,13 +20,14 @@ from evalhub_storage_postgres import jobs, resources
 from evalhub_storage_postgres.schema import MIGRATIONS, documents_of, migrate
 
 if TYPE_CHECKING:
-    from evalhub_storage_postgres.database import Connection, Session
+    from evalhub_storage_postgres.control import Connection, Session
 
 _TABLES = """
     SELECT c.relname::text AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
-        AND starts_with(c.relname, 'evalhub_') AND c.relname <> 'evalhub_schema'
+        AND starts_with(c.relname, 'evalhub_')
+        AND c.relname NOT IN ('evalhub_schema', 'evalhub_lease', 'evalhub_changes')
     GROUP BY c.relname ORDER BY c.relname
 """
 _JOBS, _BENCHMARKS = "evalhub_jobs", "evalhub_jobs_benchmarks"

@@ -1,77 +1,103 @@
-"""Connections: a pool for operations, and one connection that holds the lock on the database."""
+"""An open database: a pool of connections for records, and the :class:`Control` connection."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import asyncpg
 import structlog
+from msgspec import Struct
 
-from evalhub_server.plugins import StartupError, StorageUnavailable
+from evalhub_server.plugins import Lease, StartupError
 from evalhub_storage_postgres.address import Address
+from evalhub_storage_postgres.control import APPLICATION, Control
 from evalhub_storage_postgres.faults import FAULTS, fix_for, reason_of, storage_errors
+from evalhub_storage_postgres.lease import begin_fenced, lost
 
 if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
+    from evalhub_storage_postgres.control import Connection, Session
 
-    Session = PoolConnectionProxy[asyncpg.Record]
     Pool = asyncpg.Pool[asyncpg.Record]
-    Connection = asyncpg.Connection[asyncpg.Record]
+    _AnyConnection = asyncpg.Connection[asyncpg.Record]
+else:
+    _AnyConnection = asyncpg.Connection  # no generic class at run time
 
 log = structlog.get_logger()
 
-_SETTINGS = {"application_name": "eval-hub-server"}
-_CONNECT_TIMEOUT_S = 10.0
-_RETRY_S = 0.25
-_CHECK_S = 5.0
-"""How long the lock is assumed to be held without a check."""
+CONNECT_TIMEOUT_S = 10.0
+_MIGRATION_PATIENCE_S = 600.0
+# Not the default of the role or the database, since a fence needs to see what was committed while it waited.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
-# PostgreSQL releases the lock of a server whose machine is gone within a minute instead of hours.
-_KEEP_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+
+class Limits(Struct, kw_only=True, frozen=True):
+    """``timeout_s`` limits a statement, ``idle_s`` the time between two statements of a transaction (0: no limit)."""
+
+    max_connections: int = 10
+    max_lifetime_s: float = 0
+    timeout_s: float = 30
+    idle_s: float = 5
+
+
+class _PooledConnection(_AnyConnection):
+    """A connection whose session settings are those of :meth:`Database._prepare`, for as long as it lives."""
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        """Return nothing: no operation leaves a session state, so a release needs no round trip."""
+        return ""
 
 
 class Database:
-    """An open database. No call waits longer than a few times ``timeout_s``.
+    """An open database. No call waits longer than a few times ``limits.timeout_s``.
 
-    One server per schema of a database, because it supervises all jobs in it. The lock is an advisory lock of a
-    connection, so PostgreSQL releases it when the server exits in any way. If that connection breaks, the next write
-    takes the lock again, or fails if another server has it.
+    Without ``shared`` this is the only server of the schema. Each server holds an advisory lock with a connection, shared or
+    exclusive, so PostgreSQL releases it when the server exits in any way. If that connection breaks, the next write
+    takes the lock again, or fails if another server has it exclusively.
+
+    ``server_id`` is noted with each change.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        *,
-        max_connections: int,
-        max_lifetime_s: float,
-        timeout_s: float,
-    ) -> None:
+    def __init__(self, address: Address, limits: Limits, *, server_id: str, shared: bool) -> None:
         self.address = address
-        self._max_connections = max_connections
-        self._max_lifetime_s = max_lifetime_s
-        self._timeout_s = timeout_s
-        self._connect_timeout_s = address.connect_timeout_s or min(_CONNECT_TIMEOUT_S, timeout_s)
+        self._limits = limits
+        self._timeout_s = limits.timeout_s
+        self._server_id = server_id
+        self._connect_timeout_s = address.connect_timeout_s or min(CONNECT_TIMEOUT_S, limits.timeout_s)
+        self.control = Control(
+            address,
+            shared=shared,
+            timeout_s=limits.timeout_s,
+            connect_timeout_s=self._connect_timeout_s,
+            on_unreachable=self._abandon_pool,
+        )
         self._pool: Pool | None = None
-        self._owner: Connection | None = None
-        self._owned_until = 0.0
-        self._owning: asyncio.Task[bool] | None = None
+        self._opened = False
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._renewed_at = time.monotonic()
 
-    async def open(self, patience_s: float, prepare: Callable[[Session], Awaitable[None]]) -> None:
+    async def open(
+        self,
+        patience_s: float,
+        prepare: Callable[[Session], Awaitable[None]],
+        excludes_others: Callable[[Connection], Awaitable[bool]],
+    ) -> None:
         """Connect, take the lock and call ``prepare`` in a transaction. Waits up to ``patience_s`` for another server that is exiting.
+
+        Of several servers that open the database at once, one at a time calls ``prepare``. ``excludes_others`` returns whether
+        that is not possible beside servers that have it open.
 
         Raises:
             StartupError: the database cannot be reached, used or locked; with a fix.
         """
         try:
-            await self._open(patience_s, prepare)
+            await self._open(patience_s, prepare, excludes_others)
         except BaseException as error:
             await self.close()
             if isinstance(error, (*FAULTS, ValueError)):
@@ -81,33 +107,48 @@ class Database:
                 ) from None  # the exception chain may show the url
             raise
 
-    async def _open(self, patience_s: float, prepare: Callable[[Session], Awaitable[None]]) -> None:
-        deadline = time.monotonic() + patience_s
-        while not await self._owned():
-            if time.monotonic() > deadline:
-                raise StartupError(
-                    f"The database {self.address.redacted_url} is in use by another server. Stop that one, or give this one "
-                    f"another database, or another schema with ?search_path=name in database.url."
-                )
-            await asyncio.sleep(_RETRY_S)
-        self._pool = await asyncpg.create_pool(
+    async def _open(
+        self,
+        patience_s: float,
+        prepare: Callable[[Session], Awaitable[None]],
+        excludes_others: Callable[[Connection], Awaitable[bool]],
+    ) -> None:
+        opened = None
+        if self.control.shared:
+            opened = await self.control.open_for_migration(patience_s, _MIGRATION_PATIENCE_S, excludes_others)
+        else:
+            await self.control.open(patience_s)
+        self._pool = await self._new_pool()
+        async with self._pool.acquire(timeout=self._timeout_s) as session, session.transaction():
+            await session.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            await prepare(session)
+        if opened is not None:
+            await opened()
+        self._opened = True
+
+    async def _new_pool(self) -> Pool:
+        return await asyncpg.create_pool(
             self.address.dsn,
             min_size=0,  # connections are opened on demand, and not retried continuously during an outage
-            max_size=self._max_connections,
+            max_size=self._limits.max_connections,
             timeout=self._connect_timeout_s,
             command_timeout=self._timeout_s,
-            server_settings=_SETTINGS,
+            connection_class=_PooledConnection,
+            init=self._prepare,
+            server_settings=APPLICATION,
         )
-        async with self._pool.acquire(timeout=self._timeout_s) as session, session.transaction():
-            await prepare(session)
+
+    async def _prepare(self, connection: Connection) -> None:
+        # If this server is suspended or cut off in a transaction, PostgreSQL ends it, and with it the locks on rows and fence.
+        await connection.execute(
+            f"SET evalhub.server = '{self._server_id}';"
+            f" SET idle_in_transaction_session_timeout = {int(self._limits.idle_s * 1000)}"
+        )
 
     async def close(self) -> None:
         """Close all connections, by force if the server does not respond. Idempotent."""
-        if self._owning is not None and not self._owning.done():
-            self._owning.cancel()
-            await asyncio.wait([self._owning])
+        self._opened = False
         pool, self._pool = self._pool, None
-        owner, self._owner = self._owner, None
         try:
             if pool is not None:
                 try:
@@ -115,8 +156,16 @@ class Database:
                 except FAULTS:
                     pool.terminate()
         finally:
-            if owner is not None:
-                await _close(owner, self._timeout_s)
+            await self.control.close()
+
+    def _abandon_pool(self) -> None:
+        """The database does not respond: operations in progress fail now instead of after their time limit."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            log.warning(
+                "database does not respond; connections are replaced", database=self.address.redacted_url
+            )
+            pool.terminate()
 
     @asynccontextmanager
     async def reading(self, operation: str) -> AsyncGenerator[Session]:
@@ -127,22 +176,43 @@ class Database:
                 yield session
 
     @asynccontextmanager
-    async def writing(self, operation: str, lock_name: str) -> AsyncGenerator[Session]:
+    async def writing(
+        self, operation: str, lock_name: str, fence: Lease | None = None
+    ) -> AsyncGenerator[Session]:
         """A transaction. Those with the same ``lock_name`` are serialized in the order of the calls.
 
         Raises:
             StorageError: ``operation`` begins its message.
+            LeadershipLost: the lease ``fence`` is not valid any more.
         """
         with storage_errors(operation, self.address):
             async with self._locked_by(lock_name):
-                if not await self._owned():
-                    raise StorageUnavailable(
-                        f"{operation} failed: the connection was lost, and another server has taken over the database "
-                        f"({self.address.redacted_url}). Stop one of the two servers."
-                    )
+                if not await self.control.held():
+                    raise self.control.excluded(f"{operation} failed")
                 pool = await self._ready_pool()
-                async with pool.acquire(timeout=self._timeout_s) as session, session.transaction():
+                async with (
+                    pool.acquire(timeout=self._timeout_s) as session,
+                    self._transaction(session, operation, fence),
+                ):
                     yield session
+        self.control.committed()
+
+    @asynccontextmanager
+    async def _transaction(
+        self, session: Session, operation: str, fence: Lease | None
+    ) -> AsyncGenerator[None]:
+        # One round trip for the begin and the check of the fence.
+        begin = _BEGIN if fence is None else f"{_BEGIN}; {begin_fenced(self.control.names.fence, fence)}"
+        try:
+            status = await session.execute(begin)
+            if fence is not None and status != "SELECT 1":
+                raise lost(operation, fence)
+            yield
+        except BaseException:
+            with suppress(*FAULTS):
+                await session.execute("ROLLBACK")
+            raise
+        await session.execute("COMMIT")
 
     @asynccontextmanager
     async def _locked_by(self, name: str) -> AsyncGenerator[None]:
@@ -156,78 +226,11 @@ class Database:
 
     async def _ready_pool(self) -> Pool:
         if self._pool is None:
-            raise asyncpg.InterfaceError("the connections are closed")
+            if not self._opened:
+                raise asyncpg.InterfaceError("the connections are closed")
+            self._pool = await self._new_pool()
         now = time.monotonic()
-        if 0 < self._max_lifetime_s < now - self._renewed_at:
+        if 0 < self._limits.max_lifetime_s < now - self._renewed_at:
             self._renewed_at = now
             await self._pool.expire_connections()  # those in use are replaced when they are released
         return self._pool
-
-    async def _owned(self) -> bool:
-        """Take the lock or check that it is held; False if another server holds it."""
-        if self._owner is not None and not self._owner.is_closed() and time.monotonic() < self._owned_until:
-            return True
-        if self._owning is None or self._owning.done():
-            self._owning = asyncio.create_task(self._own(), name="postgres-lock")
-        return await asyncio.shield(self._owning)  # one attempt for all waiting calls
-
-    async def _own(self) -> bool:
-        if not await self._still_owned():
-            if self._owner is not None:
-                log.warning("connection with the lock on the database lost")
-                self._owner.terminate()
-                self._owner = None
-            self._owner = await self._locked()
-        self._owned_until = time.monotonic() + _CHECK_S
-        return self._owner is not None
-
-    async def _still_owned(self) -> bool:
-        if self._owner is None or self._owner.is_closed():
-            return False
-        # A machine that is gone sends nothing, and the host name may resolve to another machine by now.
-        try:
-            await self._owner.execute("SELECT 1", timeout=self._connect_timeout_s)
-        except FAULTS:
-            return False
-        return True
-
-    async def _locked(self) -> Connection | None:
-        """A new connection that holds the lock; None if another server's does."""
-        connection = await asyncpg.connect(
-            self.address.dsn,
-            timeout=self._connect_timeout_s,
-            command_timeout=self._timeout_s,
-            server_settings=_SETTINGS,
-        )
-        try:
-            await connection.execute(_KEEP_ALIVE)
-            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", await _lock_number(connection)):
-                return connection
-        except BaseException:
-            connection.terminate()
-            raise
-        await _close(connection, self._timeout_s)
-        return None
-
-
-async def connect(address: Address) -> Connection:
-    """A connection of its own, without a time limit of statements and without the lock on the database."""
-    return await asyncpg.connect(
-        address.dsn, timeout=address.connect_timeout_s or _CONNECT_TIMEOUT_S, server_settings=_SETTINGS
-    )
-
-
-async def _lock_number(connection: Connection) -> int:
-    schema: str | None = await connection.fetchval("SELECT current_schema()")
-    if schema is None:
-        raise StartupError(
-            "database.url: its user has no schema for tables. Create one that is in its search_path."
-        )
-    return int.from_bytes(hashlib.sha256(f"evalhub {schema}".encode()).digest()[:8], "big", signed=True)
-
-
-async def _close(connection: Connection, timeout_s: float) -> None:
-    try:
-        await connection.close(timeout=timeout_s)
-    except FAULTS:
-        connection.terminate()

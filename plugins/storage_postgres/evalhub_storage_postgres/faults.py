@@ -26,6 +26,7 @@ FAULTS = (
 _UNREACHABLE = "Check that the database server runs and that database.url has its host and port."
 _FIXES = {
     "08": _UNREACHABLE,
+    "25P03": "The server did not continue a transaction in time, such as when its host was suspended; try again.",
     "25": "The database only reads: name its primary in database.url.",
     "28": "Check user and password in database.url, and the server's pg_hba.conf.",
     "3D": "Create the database, or correct its name in database.url.",
@@ -34,9 +35,9 @@ _FIXES = {
     "53": "Give the database server more disk, memory or connections, or lower database.max_open_conns.",
     "57": "The database server is starting, stopping or busy; try again.",
 }
-"""By the class of the SQLSTATE."""
+"""By the SQLSTATE, or its class."""
 
-_TRANSIENT = ("08", "25006", "28", "3D", "40", "53", "55", "57", "58")
+_TRANSIENT = ("08", "25006", "25P03", "28", "3D", "40", "53", "55", "57", "58")
 """SQLSTATEs, and classes of them, that do not depend on the request: the database is unavailable, full, locked, a
 standby, or refuses the server."""
 
@@ -45,7 +46,7 @@ def fix_for(error: BaseException) -> str:
     """Return the fix as a sentence for the user."""
     state: str | None = getattr(error, "sqlstate", None)
     if state:
-        return _FIXES.get(state[:2], "Look at the log of the database server.")
+        return _FIXES.get(state) or _FIXES.get(state[:2], "Look at the log of the database server.")
     if isinstance(error, UnicodeError):
         return "Correct what was sent."
     if isinstance(error, ssl.SSLError):

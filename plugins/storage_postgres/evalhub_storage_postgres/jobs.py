@@ -28,18 +28,23 @@ from evalhub_server.plugins import (
     prefix_end,
     unwritable,
 )
+from evalhub_storage_postgres.changes import noting
 from evalhub_storage_postgres.record_cache import RecordCache, Versioned
 from evalhub_storage_postgres.search import Conditions, label_terms, original, searchable, searchables
 
 if TYPE_CHECKING:
-    from evalhub_storage_postgres.database import Session
+    from evalhub_storage_postgres.control import Session
 
-_INSERT = """
+_JOB = "'job'"
+_INSERT = noting(
+    """
     INSERT INTO evalhub_jobs
         (id, tenant, owner, created_at, state, experiment_id, is_open, score, duration, is_pinned, name, tags, labels,
         definition, progress)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING RETURNING true
-"""
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING
+    """,
+    _JOB,
+)
 
 
 def _documents(job_id: str) -> str:
@@ -53,18 +58,23 @@ _VERSION = "SELECT xmin::text FROM evalhub_jobs WHERE id = $1"
 # The row first: a statement that waits for its lock sees the benchmarks as of before the wait.
 _LOCK = f"{_VERSION} FOR UPDATE"
 # A large value that stays the same is not written again.
-_UPDATE = """
+_UPDATE = noting(
+    """
     UPDATE evalhub_jobs SET state = $2, experiment_id = $3, is_open = $4, score = $5, duration = $6, is_pinned = $7,
         name = coalesce($8, name), tags = coalesce($9, tags), labels = coalesce($10, labels),
         definition = coalesce($11, definition), progress = coalesce($12, progress)
-    WHERE id = $1 RETURNING xmin::text
-"""
+    WHERE id = $1
+    """,
+    _JOB,
+)
 _PUT_BENCHMARKS = """
     INSERT INTO evalhub_jobs_benchmarks (job_id, idx, doc) SELECT $1, * FROM unnest($2::integer[], $3::bytea[])
     ON CONFLICT (job_id, idx) DO UPDATE SET doc = EXCLUDED.doc
 """
 _CUT_BENCHMARKS = "DELETE FROM evalhub_jobs_benchmarks WHERE job_id = $1 AND idx >= $2"
-_DELETE = "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenant = $2) RETURNING true"
+_DELETE = noting(
+    "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenant = $2)", _JOB, deleted=True
+)
 _NO_LABELS = ("status", "owner", "tags")
 OPEN = f"SELECT {COLUMNS} FROM evalhub_jobs WHERE is_open ORDER BY created_at, id"  # noqa: S608  as above
 

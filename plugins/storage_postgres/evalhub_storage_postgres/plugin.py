@@ -57,7 +57,8 @@ def make_storage(settings: DatabaseSettings, context: PluginContext) -> Postgres
     """
     address = locate(settings.url)
     try:
-        from evalhub_storage_postgres.storage import PostgresStorage  # here, since it imports asyncpg
+        from evalhub_storage_postgres.database import Limits  # here, since it imports asyncpg
+        from evalhub_storage_postgres.storage import PostgresStorage
     except ModuleNotFoundError as error:
         raise PluginError(
             f"PostgreSQL needs the package {error.name}: pip install 'eval-hub-server[postgres]'"
@@ -65,8 +66,10 @@ def make_storage(settings: DatabaseSettings, context: PluginContext) -> Postgres
     most = settings.max_open_conns or 0
     return PostgresStorage(
         address,
-        max_connections=most if most > 0 else DEFAULT_CONNECTIONS,
-        max_lifetime_s=settings.conn_max_lifetime or 0,
+        limits=Limits(
+            max_connections=most if most > 0 else DEFAULT_CONNECTIONS,
+            max_lifetime_s=settings.conn_max_lifetime or 0,
+        ),
         migration=JobMigration.of(context),
     )
 

@@ -28,34 +28,45 @@ from evalhub_server.plugins import (
     resource_labels,
     unwritable,
 )
+from evalhub_storage_postgres.changes import noting
 from evalhub_storage_postgres.faults import apply_change
 from evalhub_storage_postgres.search import Conditions, label_terms, searchable
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from evalhub_storage_postgres.database import Session
+    from evalhub_storage_postgres.control import Session
 
-_INSERT = """
+_INSERT = noting(
+    """
     INSERT INTO evalhub_resources
         (kind, id, run_count, updated_at, tenant, owner, created_at, name, category, labels, curation_order,
          pinned_order, doc)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING RETURNING true
-"""
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING
+    """,
+    "kind",
+)
 _GET = "SELECT id, run_count, doc FROM evalhub_resources WHERE kind = $1 AND id = $2"
 _LOCK = f"{_GET} FOR UPDATE"
 _SYSTEM = "SELECT kind, created_at, id, run_count, doc FROM evalhub_resources WHERE owner = $1 FOR UPDATE"
-_COUNT_RUN = "UPDATE evalhub_resources SET run_count = $3 WHERE kind = $1 AND id = $2"
-_UPDATE = """
+_COUNT_RUN = noting("UPDATE evalhub_resources SET run_count = $3 WHERE kind = $1 AND id = $2", "kind")
+_UPDATE = noting(
+    """
     UPDATE evalhub_resources SET run_count = $3, updated_at = $4, tenant = $5, owner = $6, created_at = $7,
         name = $8, category = $9, labels = $10, curation_order = $11, pinned_order = $12, doc = $13
     WHERE kind = $1 AND id = $2
-"""
-_DELETE = """
+    """,
+    "kind",
+)
+_DELETE = noting(
+    """
     DELETE FROM evalhub_resources
-    WHERE kind = $1 AND id = $2 AND owner <> $3 AND ($4::text IS NULL OR tenant = $4) RETURNING true
-"""
-_DROP = "DELETE FROM evalhub_resources WHERE kind = $1 AND id = $2"
+    WHERE kind = $1 AND id = $2 AND owner <> $3 AND ($4::text IS NULL OR tenant = $4)
+    """,
+    "kind",
+    deleted=True,
+)
+_DROP = noting("DELETE FROM evalhub_resources WHERE kind = $1 AND id = $2", "kind", deleted=True)
 
 _decoders = {kind: msgspec.json.Decoder(type_).decode for kind, type_ in RECORD_TYPES.items()}
 

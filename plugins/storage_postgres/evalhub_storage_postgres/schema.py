@@ -15,7 +15,7 @@ from evalhub_server.plugins import JobMigration, StartupError, StorageError
 if TYPE_CHECKING:
     import asyncpg
 
-    from evalhub_storage_postgres.database import Session
+    from evalhub_storage_postgres.control import Connection, Session
 
 Migration = tuple["str | Callable[[Session, JobMigration], Awaitable[None]]", ...]
 """SQL statements, and functions for what SQL cannot do, that migrate one version to the next."""
@@ -200,8 +200,57 @@ _V4: Migration = (
     "ALTER TABLE evalhub_jobs DROP COLUMN benchmarks",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4)
-"""Entry ``n`` migrates version ``n`` to version ``n + 1``; the table ``evalhub_schema`` has the version of a database."""
+# Several servers: the lease of the leader, and the changes that they read from each other. ``evalhub.server`` is a setting of
+# each session. Whoever changes records by hand writes no change, and running servers notice at their next read.
+_V5: Migration = (
+    "ALTER TABLE evalhub_schema ADD COLUMN compatible_since integer",
+    """
+    CREATE TABLE evalhub_lease (
+        only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+        epoch bigint NOT NULL,
+        holder text NOT NULL,
+        expires_at timestamptz NOT NULL
+    )
+    """,
+    "INSERT INTO evalhub_lease (epoch, holder, expires_at) VALUES (0, '', '-infinity')",
+    """
+    CREATE TABLE evalhub_changes (
+        xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+        sequence bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+        noted_at timestamptz NOT NULL DEFAULT now(),
+        kind text NOT NULL,
+        id text NOT NULL,
+        tenant text NOT NULL,
+        deleted boolean NOT NULL,
+        writer text DEFAULT current_setting('evalhub.server', true)
+    )
+    """,
+    "CREATE INDEX evalhub_changes_xid ON evalhub_changes (xid)",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4, _V5)
+"""Entry ``n`` migrates version ``n`` to version ``n + 1``; the table ``evalhub_schema`` has the version of a database.
+
+A migration that only adds what earlier servers can ignore runs beside them, so that a rolling update has no failed request: leave
+:data:`COMPATIBLE_SINCE` as it is. What they still use is removed one release later.
+"""
+
+COMPATIBLE_SINCE = 5
+"""Servers that know this schema version, or a later one, can use a database of the newest version. Migrations from an
+earlier one exclude all other servers."""
+
+_STORED = """
+    SELECT version, (to_jsonb(evalhub_schema) ->> 'compatible_since')::integer AS compatible_since
+    FROM evalhub_schema ORDER BY version DESC LIMIT 1
+"""
+
+
+async def excludes_others(connection: Connection) -> bool:
+    """Whether the migration of this database is not possible beside servers of the version that it has."""
+    if await connection.fetchval("SELECT to_regclass('evalhub_schema')") is None:
+        return False
+    stored = await connection.fetchrow(_STORED)
+    return stored is not None and stored["version"] < min(COMPATIBLE_SINCE, len(MIGRATIONS))
 
 
 async def migrate(
@@ -213,13 +262,17 @@ async def migrate(
     """Migrate the schema to the current version. ``session`` is in a transaction, with the lock on the database held.
 
     Raises:
-        StartupError: the database is of a newer version.
+        StartupError: the database is of a newer version that this server cannot use.
     """
     # Checked first, since CREATE needs a privilege even if the table exists.
     if await session.fetchval("SELECT to_regclass('evalhub_schema')") is None:
         await session.execute("CREATE TABLE evalhub_schema (version integer NOT NULL)")
-    version: int = await session.fetchval("SELECT coalesce(max(version), 0) FROM evalhub_schema")
+    stored = await session.fetchrow(_STORED)
+    version: int = stored["version"] if stored is not None else 0
     if version > len(migrations):
+        compatible_since: int | None = stored["compatible_since"] if stored is not None else None
+        if compatible_since is not None and compatible_since <= len(migrations):
+            return
         raise StartupError(
             f"The database {database} has schema version {version}; this server knows versions up to "
             f"{len(migrations)}. Start the newer server that wrote it, or name another database."
@@ -231,3 +284,9 @@ async def migrate(
             else:
                 await statement(session, migration)
         await session.execute("INSERT INTO evalhub_schema (version) VALUES ($1)", number)
+    if len(migrations) > version and len(migrations) >= COMPATIBLE_SINCE:
+        await session.execute(
+            "UPDATE evalhub_schema SET compatible_since = $1 WHERE version = $2",
+            COMPATIBLE_SINCE,
+            len(migrations),
+        )

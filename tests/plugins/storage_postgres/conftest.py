@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evalhub_storage_postgres.address import locate
+from evalhub_storage_postgres.database import Limits
 from evalhub_storage_postgres.storage import PostgresStorage
 from harness.postgres import PROGRAMS, RunningPostgres
 
@@ -33,7 +34,8 @@ async def opened(postgres: RunningPostgres, schema: str) -> AsyncIterator[MakeSt
     made: list[PostgresStorage] = []
 
     async def make(**options: Any) -> PostgresStorage:
-        storage = PostgresStorage(locate(postgres.url(schema)), **{"patience_s": 0, **options})
+        limits = Limits(**{name: options.pop(name) for name in Limits.__struct_fields__ if name in options})
+        storage = PostgresStorage(locate(postgres.url(schema)), limits=limits, **{"patience_s": 0, **options})
         made.append(storage)
         await storage.open()
         return storage

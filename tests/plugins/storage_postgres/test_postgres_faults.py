@@ -15,7 +15,7 @@ from evalhub_server.domain.resource import Kind
 from evalhub_server.errors import StartupError, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message
 from evalhub_server.testing.builders import a_collection, a_job
-from evalhub_storage_postgres import database
+from evalhub_storage_postgres import control
 from evalhub_storage_postgres.address import locate
 from evalhub_storage_postgres.storage import PostgresStorage
 from harness import free_port, wait_until
@@ -265,7 +265,7 @@ async def test_a_server_that_lost_the_database_to_another_writes_no_more(
 async def test_a_lock_that_cannot_be_confirmed_stops_all_writing_until_it_is_taken_again(
     postgres: RunningPostgres, opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_CHECK_S", 0.0)
+    monkeypatch.setattr(control, "_CHECK_S", 0.0)
     storage = await opened(timeout_s=0.5)
     await storage.add_job(a_job())
     locks = "SELECT pid FROM pg_locks WHERE locktype = 'advisory'"

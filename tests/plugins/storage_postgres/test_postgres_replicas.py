@@ -1,0 +1,309 @@
+"""Several servers on one database: suspended and killed leaders, slow transactions, lost connections, first starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import aclosing
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from evalhub_server.errors import StartupError, StorageUnavailable
+from evalhub_server.plugins import Gap, LeaseChanged
+from evalhub_server.testing.builders import a_job
+from evalhub_server.testing.change_feed_contract import acquired, contains, following, read
+from evalhub_server.testing.job_list_contract import say
+from evalhub_storage_postgres import changes, control, storage
+from evalhub_storage_postgres.address import locate
+from evalhub_storage_postgres.storage import PostgresStorage
+from harness.earlier_database import check_migrated, dump
+from harness.postgres import RunningPostgres
+
+IDLE_S = 0.5
+
+
+@pytest.fixture
+async def pair(opened) -> tuple[PostgresStorage, PostgresStorage]:
+    return await opened(shared=True, idle_s=IDLE_S), await opened(shared=True, idle_s=IDLE_S)
+
+
+async def test_a_takeover_waits_for_a_write_in_flight(postgres: RunningPostgres, schema: str, pair) -> None:
+    first, second = pair
+    await first.add_job(a_job(id="job"))
+    blocker = await asyncpg.connect(postgres.url(schema))
+    try:
+        async with blocker.transaction():
+            await blocker.execute("SELECT FROM evalhub_jobs FOR UPDATE")
+            lease = await acquired(first, 60)
+            writing = asyncio.create_task(first.fenced(lease).update_job("job", None, say("in flight")))
+            waiting = (
+                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE'"
+            )
+            while not await postgres.sql(waiting):
+                await asyncio.sleep(0.01)
+            await first.renew_lease(lease, 0.01)
+            assert await second.acquire_lease(60) is None
+            assert not writing.done()
+        await writing
+        await acquired(second)
+    finally:
+        await blocker.close()
+    assert (await second.get_job("job", None)).progress.message.message == "in flight"
+
+
+# --- leaders that stop
+
+LEADER = """
+import asyncio, os, signal, sys
+from evalhub_server.domain.record import with_changes
+from evalhub_server.models.common import Message
+from evalhub_storage_postgres.address import locate
+from evalhub_storage_postgres.database import Limits
+from evalhub_storage_postgres.storage import PostgresStorage
+
+async def lead():
+    storage = PostgresStorage(locate(sys.argv[1]), shared=True, limits=Limits(idle_s=0.5))
+    await storage.open()
+    leading = storage.fenced(await storage.acquire_lease(0.5))
+
+    def stop(job):
+        print("in a transaction", flush=True)
+        os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+        return with_changes(job, message=Message(message="of the former leader"))
+
+    try:
+        await leading.update_job("job", None, stop)
+        print("written", flush=True)
+    except Exception as error:
+        print(type(error).__name__, flush=True)
+    try:
+        await leading.update_job("job", None, stop)
+    except Exception as error:
+        print(type(error).__name__, flush=True)
+
+asyncio.run(lead())
+"""
+
+
+async def leader(url: str, sent: str) -> asyncio.subprocess.Process:
+    """A process that acquires the lease and sends itself a signal in the middle of a fenced write."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", LEADER, url, sent, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"in a transaction\n"
+    return process
+
+
+async def test_a_suspended_leader_is_replaced_and_writes_nothing_afterwards(
+    postgres: RunningPostgres, schema: str, opened
+) -> None:
+    storage = await opened(shared=True)
+    await storage.add_job(a_job(id="job"))
+    process = await leader(postgres.url(schema), "SIGSTOP")
+    await acquired(storage)  # its transaction is open, and PostgreSQL ends it
+    written = await storage.fenced(await acquired(storage)).update_job("job", None, say("of the new leader"))
+    os.kill(process.pid, signal.SIGCONT)
+    output, _ = await process.communicate()
+    assert output.split() == [b"StorageUnavailable", b"LeadershipLost"]
+    assert await storage.get_job("job", None) == written
+
+
+async def test_a_killed_leader_is_replaced(postgres: RunningPostgres, schema: str, opened) -> None:
+    storage = await opened(shared=True)
+    await storage.add_job(a_job(id="job"))
+    process = await leader(postgres.url(schema), "SIGKILL")
+    lease = await acquired(storage)
+    assert await process.wait() == -signal.SIGKILL
+    assert lease.epoch == 2
+    await storage.fenced(lease).update_job("job", None, say("of the new leader"))
+
+
+# --- feed
+
+
+async def test_a_slow_transaction_neither_delays_others_nor_is_missed(
+    postgres: RunningPostgres, schema: str, pair
+) -> None:
+    first, second = pair
+    slow = await asyncpg.connect(postgres.url(schema))
+    note = "INSERT INTO evalhub_changes (kind, id, tenant, deleted) VALUES ('job', 'slow', '', false)"
+    try:
+        transaction = slow.transaction()
+        await transaction.start()
+        await slow.execute(note)
+        async with following(first) as feed:
+            await second.add_job(a_job(id="fast"))
+            items = await read(feed, contains("fast"))
+            assert not contains("slow")(items)
+            await transaction.commit()  # without a notification
+            await read(feed, contains("slow"))
+    finally:
+        await slow.close()
+
+
+async def test_a_feed_ends_with_its_connection_and_misses_nothing(postgres: RunningPostgres, pair) -> None:
+    first, second = pair
+    async with following(first) as feed:
+        await second.add_job(a_job(id="before"))
+        position = (await read(feed, contains("before")))[-1].position
+        await postgres.cut_connections()
+        with pytest.raises(StorageUnavailable, match="connection was lost"):
+            await read(feed, lambda _: False)
+    await second.add_job(a_job(id="meanwhile"))
+    async with aclosing(first.changes(position)) as feed:
+        assert await anext(feed) == LeaseChanged()
+        items = await read(feed, contains("meanwhile"))
+    assert not any(isinstance(item, Gap) for item in items)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_BEHIND_S", 0.0), ("MAX_ITEMS", 2)])
+async def test_a_reader_that_is_too_far_behind_gets_a_gap(
+    pair, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    first, second = pair
+    async with following(first) as feed:
+        await second.add_job(a_job(id="before"))
+        position = (await read(feed, contains("before")))[-1].position
+    for _ in range(3):
+        await second.add_job(a_job())
+    monkeypatch.setattr(changes, limit, value)
+    async with aclosing(first.changes(position)) as feed:
+        items = await read(feed, lambda items: any(isinstance(item, Gap) for item in items))
+    assert [type(item) for item in items] == [LeaseChanged, Gap]
+
+
+async def test_a_record_with_a_shortened_id_is_a_gap(pair) -> None:
+    first, second = pair
+    async with following(first) as feed:
+        await second.add_job(a_job(id="x" * 1000))
+        await read(feed, lambda items: any(isinstance(item, Gap) for item in items))
+
+
+async def test_old_changes_are_deleted(
+    postgres: RunningPostgres, schema: str, opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_PRUNE_S", 0.05)
+    opened_storage = await opened(shared=True)
+    await opened_storage.add_job(a_job(id="old"))
+    await opened_storage.add_job(a_job(id="new"))
+    aged = f"UPDATE {schema}.evalhub_changes SET noted_at = noted_at - interval '1 hour' WHERE id = 'old'"  # noqa: S608
+    await postgres.sql(aged)
+    while len(rows := await postgres.sql(f"SELECT id FROM {schema}.evalhub_changes")) > 1:  # noqa: S608
+        await asyncio.sleep(0.02)
+    assert [row["id"] for row in rows] == ["new"]
+
+
+async def test_changes_of_a_restored_dump_are_forgotten(
+    postgres: RunningPostgres, schema: str, opened
+) -> None:
+    await (await opened(shared=True)).close()
+    await postgres.sql(
+        f"INSERT INTO {schema}.evalhub_changes (xid, kind, id, tenant, deleted)"  # noqa: S608
+        " VALUES ('99999999999', 'job', 'of another cluster', '', false)"
+    )
+    await opened(shared=True)
+    assert await postgres.sql(f"SELECT FROM {schema}.evalhub_changes") == []
+
+
+# --- a database that does not respond
+
+
+async def test_a_partition_is_noticed_within_seconds(
+    postgres: RunningPostgres, opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened_storage = await opened(shared=True, timeout_s=600)
+    await opened_storage.add_job(a_job(id="job"))
+    lease = await acquired(opened_storage)
+    monkeypatch.setattr(control, "_CALL_S", 0.3)
+    postgres.freeze()
+    try:
+        reading = asyncio.create_task(opened_storage.get_job("job", None))
+        await asyncio.wait([reading], timeout=0.1)
+        with pytest.raises(StorageUnavailable):
+            await opened_storage.renew_lease(lease, 600)
+        with pytest.raises(StorageUnavailable):
+            await reading
+    finally:
+        postgres.thaw()
+    await opened_storage.renew_lease(lease, 600)
+    assert (await opened_storage.get_job("job", None)).id == "job"
+
+
+# --- starts and schema versions
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+async def test_of_several_first_starts_one_migrates_and_all_succeed(
+    postgres: RunningPostgres, schema: str, opened, earlier: bool
+) -> None:
+    if earlier:
+        connection = await asyncpg.connect(postgres.url(schema))
+        await connection.execute(dump("postgres", with_open_jobs=True))
+        await connection.close()
+    storages = await asyncio.gather(*(opened(shared=True) for _ in range(5)))
+    for each in storages:
+        if earlier:
+            await check_migrated(each, with_open_jobs=True, runtime="")
+        else:
+            await each.add_job(a_job())
+    assert len({each.server_id for each in storages}) == 5
+
+
+async def test_an_exclusive_server_and_shared_ones_keep_each_other_out(opened) -> None:
+    sharing = await opened(shared=True)
+    with pytest.raises(StartupError, match="in use by another server"):
+        await opened()
+    await sharing.close()
+    alone = await opened()
+    with pytest.raises(StartupError, match="does not share it"):
+        await opened(shared=True)
+    await alone.close()
+    await opened(shared=True)
+
+
+async def test_an_incompatible_migration_does_not_run_beside_earlier_servers(
+    postgres: RunningPostgres, schema: str, opened
+) -> None:
+    await (await opened(shared=True)).close()
+    await postgres.sql(f"DELETE FROM {schema}.evalhub_schema WHERE version = 5")  # noqa: S608
+    earlier = await asyncpg.connect(postgres.url(schema))
+    try:
+        await earlier.execute("SELECT pg_advisory_lock_shared($1)", control.Names.of(schema).server)
+        with pytest.raises(StartupError, match="in use by a server of an earlier version"):
+            await opened(shared=True)
+    finally:
+        await earlier.close()
+
+
+@pytest.mark.parametrize(("compatible_since", "accepted"), [("5", True), ("6", False), ("NULL", False)])
+async def test_a_newer_schema_is_accepted_if_it_is_compatible(
+    postgres: RunningPostgres, schema: str, opened, compatible_since: str, accepted: bool
+) -> None:
+    first = await opened(shared=True)
+    await postgres.sql(f"INSERT INTO {schema}.evalhub_schema VALUES (6, {compatible_since})")  # noqa: S608
+    if accepted:
+        second = await opened(shared=True)
+        await second.add_job(a_job(id="job"))
+        assert (await first.get_job("job", None)).id == "job"
+    else:
+        with pytest.raises(StartupError, match="schema version 6"):
+            await opened(shared=True)
+
+
+async def test_a_backup_beside_servers_is_possible_and_a_restoration_is_not(
+    postgres: RunningPostgres, schema: str, opened, tmp_path: Path
+) -> None:
+    sharing = await opened(shared=True)
+    await sharing.add_job(a_job(id="job"))
+    other = PostgresStorage(locate(postgres.url(schema)), patience_s=0)
+    await other.backup(tmp_path / "backup")
+    with pytest.raises(StartupError, match="in use by another server"):
+        await other.restore(tmp_path / "backup")
+    found = []
+    assert await other.examine(tmp_path / "backup", found.append) == []
+    assert [record.id for record in found] == ["job"]
