@@ -70,6 +70,8 @@ def make_storage(settings: DatabaseSettings, context: PluginContext) -> Postgres
             max_connections=most if most > 0 else DEFAULT_CONNECTIONS,
             max_lifetime_s=settings.conn_max_lifetime or 0,
         ),
+        # A runtime on this host cannot see the workloads that another server has started on another.
+        shared=context.shared,
         migration=JobMigration.of(context),
     )
 

@@ -7,11 +7,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from evalhub_server.errors import PluginError, SettingsError
+from evalhub_server.errors import PluginError, SettingsError, StartupError
 from evalhub_server.plugins import PluginContext, convert_section
 from evalhub_storage_postgres.address import locate
 from evalhub_storage_postgres.plugin import DatabaseSettings, evalhub_storages, make_storage
 from harness.imports import loaded_by
+from harness.postgres import RunningPostgres
 
 SECTION = {
     "driver": "pgx",
@@ -33,6 +34,21 @@ def test_upstream_configuration_is_accepted_and_its_password_not_shown() -> None
     storage = make_storage(convert_section(SECTION, DatabaseSettings, "database"), PluginContext())
     assert storage.durable
     assert storage.description == "PostgreSQL database postgres://ada@db.example:5433/jobs"
+
+
+async def test_servers_share_a_database_unless_their_runtime_is_on_this_host(
+    postgres: RunningPostgres, schema: str
+) -> None:
+    settings = DatabaseSettings(url=postgres.url(schema))
+    sharing = [make_storage(settings, PluginContext(shared=True)) for _ in range(2)]
+    for storage in sharing:
+        await storage.open()
+    alone = make_storage(settings, PluginContext())
+    alone._patience_s = 0
+    with pytest.raises(StartupError, match="in use by another server"):
+        await alone.open()
+    for storage in sharing:
+        await storage.close()
 
 
 def test_an_unknown_key_is_refused() -> None:
