@@ -18,6 +18,7 @@ import pytest
 
 from harness import Config, RunningServer, wait_until
 from harness.postgres import RunningPostgres, needs_postgres
+from harness.program import run_program
 from harness.server import API
 
 WRITER = Path(__file__).parents[1] / "harness" / "sample_writer.py"
@@ -30,9 +31,7 @@ def command(config: Config, *arguments: object) -> list[str]:
 
 
 def run(config: Config, *arguments: object, status: int = 0) -> str:
-    done = subprocess.run(
-        command(config, *arguments), capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_program(*command(config, *arguments)[3:])
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import Config, RunningServer, wait_until
+from harness.program import run_program
 from harness.waiting import free_port
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -43,8 +44,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 
 
 def ui(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [*MAIN, "ui", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return run_program("ui", *arguments, env=env)
 
 
 def test_ui_logs_the_browser_in(guarded: RunningServer, env: dict[str, str], tmp_path: Path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import pytest
 
 from harness import Config
 from harness.frameworks import stand_in
+from harness.program import run_program
 
 
 def check(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     env = {**{k: v for k, v in os.environ.items() if k not in ("PORT", "API_HOST")}, **environ}
-    command = [sys.executable, "-m", "evalhub_server", "check", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return run_program("check", *arguments, env=env)
 
 
 def findings(config: Config, *arguments: str) -> list[dict[str, Any]]:
@@ -90,8 +89,7 @@ def test_the_bundled_configuration_is_valid(tmp_path: Path):
 
 def test_flags_may_stand_before_the_command(tmp_path: Path):
     config = Config(tmp_path / "c", service={"port": "abc"})
-    command = [sys.executable, "-m", "evalhub_server", "-configdir", str(config.folder), "--local", "check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = run_program("-configdir", str(config.folder), "--local", "check")
     assert done.returncode == 1
     assert done.stdout.startswith(f"error: {config.folder}/config.yaml:")
 

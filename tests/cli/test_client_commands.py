@@ -20,6 +20,7 @@ from harness import Config, RunningServer, free_port, processes_with, wait_until
 from harness.answering import AnsweringServer, Reply
 from harness.config import steps_command
 from harness.model_server import Kind, ModelServer
+from harness.program import run_program
 from harness.quickstart import error_answer
 from harness.released import ReleasedServer, error
 from harness.server import API
@@ -72,9 +73,7 @@ def env(server: RunningServer) -> dict[str, str]:
 
 
 def command(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *arguments], env=env, capture_output=True, text=True, timeout=90, check=False
-    )
+    return run_program(*arguments, env=env)
 
 
 def output(env: dict[str, str], *arguments: str) -> Any:

@@ -13,13 +13,12 @@ import pytest
 
 from evalhub_server import __version__
 from harness import Config, RunningServer, free_port
+from harness.program import run_program
 from harness.terminal import run_in_terminal
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **environ}
-    command = [sys.executable, "-m", "evalhub_server", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return run_program(*arguments, env={**os.environ, **environ})
 
 
 def in_terminal(*arguments: str, **environ: str) -> tuple[int, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ import pytest
 
 from harness import Config, RunningServer, wait_until
 from harness.kube import FakeCluster
+from harness.program import run_program
 from harness.server import API, job_request
 
 needs_users = pytest.mark.skipif(
@@ -41,15 +41,8 @@ def place() -> Iterator[Path]:
 
 def refusal(config: Config, data_dir: Path, prefix: Sequence[str] = ()) -> str:
     """Start a server that must refuse to; returns its error."""
-    command = [*prefix, sys.executable, "-m", "evalhub_server", "--local", "--configdir", str(config.folder)]
-    ended = subprocess.run(
-        [*command, "--data-dir", str(data_dir)],
-        env={**os.environ, "PORT": "0", "HOME": "/"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    arguments = ("--local", "--configdir", str(config.folder), "--data-dir", str(data_dir))
+    ended = run_program(*arguments, env={**os.environ, "PORT": "0", "HOME": "/"}, prefix=prefix)
     assert ended.returncode == 1, ended.stderr
     return ended.stderr.splitlines()[-1]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness import Config, RunningServer
+from harness.program import run_program
 from harness.viewer_data.server import ViewerServer
 
 
@@ -22,8 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ViewerServer]:
 
 
 def export_from(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evalhub_server", "export", "--server", url, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run_program("export", "--server", url, *arguments)
 
 
 def export(server: ViewerServer, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -57,4 +57,4 @@ def test_a_wait_has_a_limit(tmp_path: Path):
 
 def test_variables_that_an_interpreter_reads_require_a_new_one():
     assert can_fork({**os.environ, "EVALHUB_TOKEN": "t"})
-    assert not can_fork({**os.environ, "PYTHONPATH": "/plugins"})
+    assert not can_fork({**os.environ, "PYTHONUTF8": "0"})

@@ -16,6 +16,7 @@ import pytest
 from harness import Config, RunningServer, free_port
 from harness.answering import AnsweringServer
 from harness.matrix import PROVIDER, answers, matrix_config, record
+from harness.program import run_program
 from harness.released import ReleasedServer
 
 PROGRAM = [sys.executable, "-m", "evalhub_server"]
@@ -47,14 +48,7 @@ class Jobs:
     def command(
         self, *arguments: str, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *arguments],
-            env={**self.env, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        return run_program(*arguments, env={**self.env, **(env or {})})
 
     def gate(self, model: str, *options: str) -> subprocess.CompletedProcess[str]:
         return self.command("gate", self.ids[model], "--baseline", self.ids["base"], *options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,12 @@ from evalhub_server.cli.init import FILES, template_text
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import load_settings
 from harness import RunningServer
+from harness.program import run_program
 from harness.server import API
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evalhub_server", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run_program(*arguments)
 
 
 def test_the_created_configuration_is_valid_and_runs_a_job(tmp_path: Path):

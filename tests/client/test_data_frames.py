@@ -8,7 +8,6 @@ import subprocess
 import sys
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from evalhub_server.client import Client, ClientError, jobs_df, samples_df
@@ -56,6 +55,8 @@ def test_data_frames_need_a_library(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_pandas_has_a_row_per_benchmark_and_a_column_per_metric(job: Any):
+    import pandas as pd
+
     frame = jobs_df([job])
     assert isinstance(frame, pd.DataFrame)
     assert list(frame["job_id"]) == [job["resource"]["id"]] * 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness import Config, RunningServer, wait_until
+from harness.program import run_program
 from harness.server import API
 
 MEMBER = {"id": "b", "provider_id": "scripted"}
@@ -125,13 +124,7 @@ def test_a_folder_that_cannot_be_read_at_the_start_is_an_error(config: Config, k
         folder.rename(config.folder / "elsewhere")
     unreadable(folder)
     for command in (["check"], []):
-        done = subprocess.run(
-            [sys.executable, "-m", "evalhub_server", *command, "--local", "--configdir", str(config.folder)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_program(*command, "--local", "--configdir", str(config.folder))
         assert done.returncode == 1
         assert f"{folder}: cannot be read: " in done.stdout + done.stderr
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from evalhub_server.cli.check import examine
 from harness import Config, RunningServer, free_port, wait_until
 from harness.moto import KEYS, MotoServer, needs_moto
+from harness.program import run_program
 from harness.server import API
 
 pytestmark = needs_moto
@@ -149,23 +149,7 @@ def test_a_backup_has_the_records_and_names_the_bucket(
 
 
 def run(configdir: Path, command: str, *arguments: str, env: dict[str, str] | None = None) -> tuple[int, str]:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "evalhub_server",
-            command,
-            *arguments,
-            "--local",
-            "--configdir",
-            str(configdir),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=env,
-        check=False,
-    )
+    done = run_program(command, *arguments, "--local", "--configdir", str(configdir), env=env)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from evalhub_runtime_k8s.names import service_account, service_ca
 from harness.apischema import schema_problems
 from harness.kube import rights
 from harness.manifests import here, manifests
+from harness.program import run_program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FOLDERS = ("server", "tenant")
@@ -226,9 +226,8 @@ def test_the_server_accepts_its_configuration(tmp_path: Path):
 
 
 def checked(environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "evalhub_server", "check"]
     kept = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=kept | environ)
+    return run_program("check", env=kept | environ)
 
 
 def test_the_liveness_of_the_server_is_probed_through_the_proxy():

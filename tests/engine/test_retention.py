@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,7 @@ from evalhub_server.settings import SampleSettings
 from evalhub_server.testing.builders import a_job
 from evalhub_storage_sqlite.storage import SqliteStorage
 from harness import Config, RunningServer, wait_until
+from harness.program import run_program
 from harness.server import API
 
 WRITER = Path(__file__).parents[1] / "harness" / "sample_writer.py"
@@ -45,10 +45,8 @@ def configured(folder: Path, **retention: Any) -> Config:
 
 
 def prune(config: Config, data: Path, *options: str, status: int = 0) -> list[str]:
-    command = [sys.executable, "-m", "evalhub_server", "prune", "--local", "--configdir", str(config.folder)]
-    done = subprocess.run(
-        [*command, "--data-dir", str(data), *options], capture_output=True, text=True, timeout=60, check=False
-    )
+    command = ("prune", "--local", "--configdir", str(config.folder), "--data-dir", str(data))
+    done = run_program(*command, *options)
     assert done.returncode == status, done.stderr
     return (done.stdout + done.stderr).splitlines()
 

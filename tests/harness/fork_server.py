@@ -115,8 +115,10 @@ _servers: list[ForkServer] = []
 
 def can_fork(env: Mapping[str, str]) -> bool:
     """Whether a fork behaves as a new interpreter with the environment ``env`` does."""
-    names = {name for name in {*env, *_ENVIRONMENT} if name.startswith(_READ_AT_THE_START)}
-    return sys.platform == "linux" and all(env.get(name) == _ENVIRONMENT.get(name) for name in names)
+    names = {name for name in {*env, *_ENVIRONMENT} if name.startswith(_READ_AT_THE_START)} - {"PYTHONPATH"}
+    customized = any(Path(folder, "sitecustomize.py").exists() for folder in _python_path(env))
+    same = all(env.get(name) == _ENVIRONMENT.get(name) for name in names)
+    return sys.platform == "linux" and same and not customized
 
 
 def fork(arguments: Sequence[str], env: Mapping[str, str], stdout: int, stderr: int) -> Forked:
@@ -130,6 +132,10 @@ def close() -> None:
     """End the process that forks, if there is one; the forks continue."""
     while _servers:
         _servers.pop().close()
+
+
+def _python_path(env: Mapping[str, str]) -> list[str]:
+    return [folder for folder in env.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def _received(connection: socket.socket, size: int) -> bytes:
@@ -173,14 +179,14 @@ def _serve(connection: socket.socket) -> _Request | None:
 
 
 def _report(children: dict[int, int]) -> None:
-    """Write the exit statuses of children that have exited. One is waited for last, so that its id is not reused before."""
-    while children and (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-        code = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
-        fd = children.pop(found.si_pid)
+    """Write the exit statuses of children that have exited."""
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            break
         with suppress(BrokenPipeError):
-            os.write(fd, str(code).encode())
-        os.close(fd)
-        os.waitpid(found.si_pid, 0)
+            os.write(children[pid], str(os.waitstatus_to_exitcode(status)).encode())
+        os.close(children.pop(pid))
 
 
 def _become(request: _Request, stdout: int, stderr: int) -> None:
@@ -199,7 +205,8 @@ def _become(request: _Request, stdout: int, stderr: int) -> None:
     os.chdir(request.folder)
     time.tzset()
     tempfile.tempdir = None
-    sys.path[0] = request.folder
+    own = [folder for folder in _python_path(request.environment) if folder not in sys.path]
+    sys.path[:1] = [request.folder, *own]
     sys.argv = ["", *request.arguments]
     _show([sys.executable, "-m", "evalhub_server", *request.arguments], ARGUMENTS)
     _show([f"{name}={value}" for name, value in request.environment.items()], ENVIRONMENT)

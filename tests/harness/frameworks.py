@@ -17,6 +17,7 @@ import msgspec
 
 from evalhub_common.private_paths import check_directory, make_private
 from evalhub_server.environments.store import CURRENT, MANIFEST, Manifest
+from harness.program import run_program
 
 MODULES = {"inspect-ai": "inspect_ai", "inspect-evals": "inspect_evals", "openai": "openai"}
 """What the framework 'inspect' imports, by the distribution that has it."""
@@ -67,14 +68,7 @@ def adapters_environment(base: Path, **variables: str) -> dict[str, str]:
 
 def adapters(base: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ``eval-hub-server adapters``."""
-    return subprocess.run(
-        [sys.executable, "-m", "evalhub_server", "adapters", *arguments],
-        env=adapters_environment(base, **variables),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return run_program("adapters", *arguments, env=adapters_environment(base, **variables), timeout_s=300.0)
 
 
 def _digest(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -23,14 +24,25 @@ from evalhub_server.domain.statistics.paired_binary import mcnemar, tango
 from evalhub_server.domain.statistics.paired_real import sign_flip, t_lower_p, t_test
 from evalhub_server.domain.statistics.unpaired import newcombe_independent, welch
 
-numpy = pytest.importorskip("numpy")
-stats = pytest.importorskip("scipy.stats")
-optimize = pytest.importorskip("scipy.optimize")
-special = pytest.importorskip("scipy.special")
-regression = pytest.importorskip("statsmodels.regression.linear_model")
-proportion = pytest.importorskip("statsmodels.stats.proportion")
-contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
-multitest = pytest.importorskip("statsmodels.stats.multitest")
+
+class Library:
+    """Imports a module when it is used first, not when tests are collected, which each process of the run does."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pytest.importorskip(self._name), name)
+
+
+numpy = Library("numpy")
+stats = Library("scipy.stats")
+optimize = Library("scipy.optimize")
+special = Library("scipy.special")
+regression = Library("statsmodels.regression.linear_model")
+proportion = Library("statsmodels.stats.proportion")
+contingency = Library("statsmodels.stats.contingency_tables")
+multitest = Library("statsmodels.stats.multitest")
 
 RANDOM = random.Random(20)  # noqa: S311
 SAMPLES = [[RANDOM.gauss(0.1, 1) for _ in range(n)] for n in (2, 3, 10, 50, 400)]
