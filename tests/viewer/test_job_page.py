@@ -49,7 +49,10 @@ def test_scores_have_intervals_counts_and_thresholds(viewer: ViewerServer):
     assert "≥ 0.800 ✓ passed the whole interval lies above" in big
     assert "↓ lower is better" in toxicity
     assert "✕ not passed the whole interval lies above" in toxicity
-    assert re.search(r"✓ completed 0\.\d+ [<≥] 0\.500: passed; weighted mean of 6 benchmarks", text_of(page))
+    assert re.search(
+        r"✓ completed 0\.\d+ \[0\.\d+, 0\.\d+\] ≥ 0\.500: passed; the whole interval lies above; weighted mean of 6 benchmarks",
+        text_of(page),
+    )
 
 
 def test_the_failure_comes_first_with_its_log_and_errors_of_samples(failed_page: str):
@@ -123,6 +126,10 @@ def test_data_of_the_page_in_other_formats(viewer: ViewerServer):
     found = viewer.get(f"/ui/jobs/{job_id}.json")
     assert found["job"]["resource"]["id"] == job_id
     assert found["scores"]["scores"][0]["summary"]["n"] == 13994
+    overall = viewer.get(f"/api/v1/evaluations/jobs/{job_id}/scores")["overall"]
+    assert found["scores"]["overall"] == overall
+    assert overall["low"] < overall["value"] < overall["high"]
+    assert "overall" not in viewer.get(f"/api/v1/evaluations/jobs/{viewer.jobs.running}/scores")
     assert viewer.get(f"/ui/jobs/{job_id}.csv").startswith("job_id,job_name,")
     assert viewer.get(f"/ui/jobs/{job_id}/b/0.json")["scores"]["scores"][0]["name"] == "core/big_suite"
 

@@ -16,7 +16,12 @@ from evalhub_server.domain.scoring import finite_number
 from evalhub_server.domain.statistics.changes import Change
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
 from evalhub_server.domain.statistics.inputs import CompareOptions
-from evalhub_server.domain.statistics.results import BenchmarkComparison, Leaderboard, SuiteComparison
+from evalhub_server.domain.statistics.results import (
+    BenchmarkComparison,
+    Leaderboard,
+    SuiteComparison,
+    SuiteScore,
+)
 from evalhub_server.models.common import Link, State
 from evalhub_server.models.configuration import ConfigurationDifference
 from evalhub_server.models.sample import Facet, Sample
@@ -131,13 +136,17 @@ class GroupComparison(Struct, kw_only=True, frozen=True):
 
 
 class JobScores(Struct, kw_only=True, frozen=True):
-    """The scores of one job with their intervals, by benchmark. ``missing`` has the benchmarks without a result."""
+    """The scores of one job with their intervals, by benchmark. ``missing`` has the benchmarks without a result.
+
+    ``overall`` is the weighted mean of the primary scores, if all benchmarks that count in the job's test have an interval.
+    """
 
     job: ComparedJob
     scores: tuple[ScoredBenchmark, ...]
     missing: tuple[str, ...]
     alpha: float
     metric: str | None = None
+    overall: SuiteScore | None = None
 
 
 class ModelResult(Struct, kw_only=True, frozen=True, omit_defaults=True):

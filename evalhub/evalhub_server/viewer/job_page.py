@@ -18,11 +18,14 @@ from evalhub_server.domain.export_rows import COLUMNS, rows_of
 from evalhub_server.domain.job_view import job_export, job_in_lineage, job_resource
 from evalhub_server.domain.lineage import in_lineage, lineage_members
 from evalhub_server.domain.lineage_view import LineageView, Source, benchmark_names
+from evalhub_server.domain.overall_score import overall_score
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.redaction import redacted
 from evalhub_server.domain.resource import CollectionRecord
 from evalhub_server.domain.samples import current_set
 from evalhub_server.domain.statistics.gate_results import ScoredBenchmark
+from evalhub_server.domain.statistics.results import SuiteScore
+from evalhub_server.domain.verdicts import words_of_test
 from evalhub_server.engine.comparisons import Question
 from evalhub_server.engine.sample_store import benchmark_at
 from evalhub_server.errors import ApiError, SampleStoreUnavailable
@@ -68,7 +71,7 @@ async def job_page(
     total = len(job.benchmarks)
     values = {
         **common,
-        "verdict": _verdict(job, common["benchmarks"]),
+        "verdict": _verdict(job, common["benchmarks"], common["scores"].overall),
         "news": _news(job, common["benchmarks"]),
         "total": total,
         **query.row_links(len(shown), total),
@@ -136,6 +139,7 @@ async def _common(request: ApiRequest, services: Services, job: JobRecord, shown
             scores=scores,
             missing=tuple(name for name, source in view.items() if not source.completed),
             alpha=Question().options.alpha,
+            overall=overall_score(own, scores),
         ),
         "samples_fault": fault,
         "failures": await failures_of(services, job, shown, identity),
@@ -232,15 +236,16 @@ def _own_view(job: JobRecord) -> LineageView:
     return {name: Source(job, index) for index, name in enumerate(names)}
 
 
-def _verdict(job: JobRecord, benchmarks: Sequence[BenchmarkView]) -> str:
+def _verdict(job: JobRecord, benchmarks: Sequence[BenchmarkView], overall: SuiteScore | None) -> str:
     """What the job's page says first about its outcome."""
     if job.state is State.COMPLETED and len(job.benchmarks) == 1 and benchmarks:
         return str(benchmarks[0].verdict or "")
     test = job.progress.test
     if test is not None:
-        word = "passed" if test.passed else "not passed"
+        limits = (overall.low, overall.high) if overall else None
+        words = words_of_test(test.passed, test.threshold, limits, lower_is_better=False)
         counted_in = len(job.benchmarks) - len(test.left_out)
-        return f"{word}; weighted mean of {counted(counted_in, 'benchmark')}"
+        return f"{words if overall else words.result}; weighted mean of {counted(counted_in, 'benchmark')}"
     if len(job.benchmarks) > 1:
         states = Counter(benchmark.state for benchmark in job.benchmarks)
         return ", ".join(f"{states[each]:,} {each.value}" for each in State if states[each])

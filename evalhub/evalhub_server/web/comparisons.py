@@ -12,6 +12,7 @@ from evalhub_server.domain import problems
 from evalhub_server.domain.comparison_view import CandidateComparison, JobComparison, JobScores, compared_job
 from evalhub_server.domain.configuration import view_differences
 from evalhub_server.domain.lineage_view import LineageView
+from evalhub_server.domain.overall_score import overall_score
 from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
 from evalhub_server.domain.statistics.planning import MIN_MARGIN
 from evalhub_server.domain.statistics.suite import adjust_candidates
@@ -136,12 +137,14 @@ async def job_scores(
     question = question_of(query)
     job = await services.jobs.get(job_id, request.identity)
     (view,) = await views_of(services, request.identity, [job])
+    scores = await services.comparisons.scores(view, question)
     answer = JobScores(
         job=compared_job(job, view),
-        scores=await services.comparisons.scores(view, question),
+        scores=scores,
         missing=tuple(name for name, source in view.items() if not source.completed),
         alpha=question.options.alpha,
         metric=question.metric or None,
+        overall=overall_score(view, scores) if not question.metric else None,
     )
     return resource_response(request, encode_present(answer))
 
