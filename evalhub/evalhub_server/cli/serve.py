@@ -22,6 +22,8 @@ from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import ServerFlags, load_settings
 
 TERMINATION_FILE = "/opt/evalhub/work/termination-log"
+M_ARENA_MAX = -8
+"""The parameter of mallopt(3)."""
 OPEN_FILES = 65_536
 """Enough for thousands of adapters and clients, and few enough for programs that iterate over all possible descriptors."""
 MACOS_OPEN_FILES = 10_240
@@ -30,6 +32,7 @@ MACOS_OPEN_FILES = 10_240
 
 def serve(*, opens: bool = False, **flags: Unpack[ServerFlags]) -> int:
     """Serve the API; returns 0 after SIGINT or SIGTERM. ``opens``: open the pages in a browser. Raises :class:`StartupError`."""
+    share_heap()  # before the first thread
     termination_file = os.environ.get("TERMINATION_FILE", "")
     notifier = Notifier.from_environment()
     try:
@@ -94,6 +97,20 @@ async def _serve_until_signal(server: Server, notifier: Notifier, *, opens: bool
                 asyncio.get_running_loop().run_in_executor(None, open_in_browser, server.pages_url)
 
         await server.serve(started)
+
+
+def share_heap() -> None:
+    """Let all threads allocate from one heap of glibc, unless ``MALLOC_ARENA_MAX`` is set.
+
+    By default each thread has its own, and keeps what it has freed. That is for threads that run at the same time; those of this
+    server take turns.
+    """
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        import ctypes
+
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries do not have it
+        if mallopt is not None:
+            mallopt(M_ARENA_MAX, 1)
 
 
 def raise_descriptor_limit() -> None:
