@@ -17,6 +17,8 @@ from harness.environments import installed
 from harness.mlflow import REQUIREMENT, VERSION, MlflowServer
 
 settings.register_profile("dev", max_examples=100, deadline=None)
+pytest.register_assert_rewrite("evalhub_server.testing")
+
 settings.register_profile(
     "ci", max_examples=50, deadline=None, derandomize=True, database=None, print_blob=True
 )
@@ -36,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("CI"):
         config.option.reruns = 1
         config.option.reruns_delay = 2
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Contract suites leave it to each project when to run their longer tests."""
+    if getattr(getattr(item, "function", None), "takes_seconds", False):
+        item.add_marker(pytest.mark.slow)
 
 
 def pytest_sessionfinish() -> None:

@@ -6,7 +6,9 @@ The suites (:class:`RuntimeContract`, :class:`StorageContract`, :class:`SharedSt
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalhub_server.testing.builders import (
@@ -78,5 +80,14 @@ _SUITES = {
 
 def __getattr__(name: str) -> Any:
     if name in _SUITES:
+        _show_values_of_assertions()
         return getattr(import_module(f"{__name__}.{_SUITES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _show_values_of_assertions() -> None:
+    """Let pytest rewrite the assertions of all suites, unless they are imported already."""
+    if (pytest := sys.modules.get("pytest")) is not None:
+        files = Path(__file__).parent.glob("*.py")
+        modules = {f"{__name__}.{file.stem}" for file in files if file.stem.endswith(("contract", "_case"))}
+        pytest.register_assert_rewrite(*(modules - sys.modules.keys()))

@@ -35,6 +35,12 @@ def replaces_contract_test(reason: str) -> Callable[[F], F]:
     return mark
 
 
+def takes_seconds(function: F) -> F:
+    """Mark a test that takes seconds by ``takes_seconds = True``, so that a project can run it apart from its quick tests."""
+    setattr(function, "takes_seconds", True)  # noqa: B010  functions declare no attributes
+    return function
+
+
 @pytest.mark.asyncio
 class Contract:
     """The base class of all contract suites.
@@ -109,6 +115,6 @@ TURNS = (0, 1, 2, 4, 8, 20)
 def check_hidden(secrets: Iterable[str], **texts: object) -> None:
     """Fail if one of the texts contains a secret; the names of ``texts`` say where."""
     for where, text in texts.items():
-        shown = [secret for secret in secrets if secret and secret in f"{text!s}{text!r}"]
-        # Without the secret: test reports are read and stored by many.
-        assert not shown, f"{len(shown)} of the secrets can be read in {where.replace('_', ' ')}"
+        # A number, because pytest shows the values of an assertion, and test reports are read and stored by many.
+        shown = sum(bool(secret) and secret in f"{text!s}{text!r}" for secret in secrets)
+        assert shown == 0, f"{shown} of the secrets can be read in {where.replace('_', ' ')}"

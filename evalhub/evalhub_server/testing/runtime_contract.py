@@ -6,107 +6,44 @@ Subclass :class:`RuntimeContract` in a test module, and define how to create the
         def make_runtime(self, directory: Path) -> Runtime:
             return MyRuntime(directory)
 
-        def succeeds(self) -> BenchmarkRun:
-            return a_run({"image": "busybox", "command": "true"})
+        def runs_script(self, script: str) -> BenchmarkRun:
+            return a_run({"command": ["sh", "-c", script]})
 
-        ...
+        def cannot_start(self) -> BenchmarkRun:
+            return a_run({"command": 7})
 
-Every test gets a new runtime, checked and closed by the fixture ``runtime``, which may be overridden instead. Requires
-pytest and pytest-asyncio (in any mode). No test measures time; a call that hangs fails after ``deadline_s``.
+A runtime whose adapters are no processes of this host defines the workloads one by one instead: ``succeeds``,
+``fails_with_3``, ``runs_until_stopped``, ``prints``. Flags of the class (``starts_processes``, ``survives_restart``, …) are for
+what a runtime cannot do.
+
+Every test gets a new runtime, checked and closed by the fixture ``runtime``, which may be overridden instead. What a test has
+launched is stopped after it, whatever has failed. Requires pytest and pytest-asyncio (in any mode). No test measures time; a
+call that hangs fails after ``deadline_s``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import pytest
-import pytest_asyncio
 
-from evalhub_server.domain.record import Exit
 from evalhub_server.errors import LaunchError
-from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Runtime
-
-T = TypeVar("T")
-
-
-def as_stored(handle: Handle) -> Handle:
-    """Return the handle as a storage returns it."""
-    return msgspec.json.decode(msgspec.json.encode(handle))
-
-
-def retried(run: BenchmarkRun) -> BenchmarkRun:
-    """Return the next attempt of the same benchmark."""
-    return msgspec.structs.replace(run, attempt=run.attempt + 1)
+from evalhub_server.models.common import Json
+from evalhub_server.plugins.runtime import LogPart, Readiness, Runtime
+from evalhub_server.testing.adapter_input_contract import AdapterInputContract
+from evalhub_server.testing.process_contract import ProcessContract
+from evalhub_server.testing.runtime_case import as_stored, retried
+from evalhub_server.testing.runtime_restart_contract import RuntimeRestartContract
 
 
 @pytest.mark.asyncio
-class RuntimeContract:
-    """The tests of a runtime. Subclass it under a name that pytest collects (``Test…``) and define the methods that raise here.
+class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContract):
+    """The tests of a runtime. Subclass it under a name that pytest collects (``Test…``) and define :meth:`make_runtime`,
+    :meth:`cannot_start` and, for adapters that are processes of this host, :meth:`runs_script`; otherwise the other workloads.
 
     Each run that they return must be of a new job, so that tests do not affect each other.
     """
-
-    deadline_s = 30.0
-    """Time limit of one call, in seconds."""
-
-    grace_s = 0.2
-    """Grace period of ``stop`` for a workload that does not end by itself, in seconds."""
-
-    survives_restart = True
-    """False for a runtime whose workloads end with the server."""
-
-    def make_runtime(self, directory: Path) -> Runtime:
-        """Return a runtime whose state is in ``directory``. A second call stands for a restart of the server."""
-        raise NotImplementedError("return the runtime, or override the fixture 'runtime'")
-
-    def succeeds(self) -> BenchmarkRun:
-        """Return a workload that ends immediately with exit status 0 and prints nothing."""
-        raise NotImplementedError
-
-    def fails_with_3(self) -> BenchmarkRun:
-        """Return a workload that ends immediately with exit status 3."""
-        raise NotImplementedError
-
-    def runs_until_stopped(self) -> BenchmarkRun:
-        """Return a workload that does not end and, where there are signals, ignores SIGTERM."""
-        raise NotImplementedError
-
-    def prints(self, text: str) -> BenchmarkRun:
-        """Return a workload that writes ``text`` and a newline to its log, once, and ends with exit status 0."""
-        raise NotImplementedError
-
-    def cannot_start(self) -> BenchmarkRun:
-        """Return a run that ``launch`` must refuse, such as one with an invalid configuration."""
-        raise NotImplementedError
-
-    @pytest_asyncio.fixture
-    async def runtime(self, tmp_path: Path) -> AsyncGenerator[Runtime]:
-        runtime = self.make_runtime(tmp_path)
-        await runtime.check()
-        yield runtime
-        await runtime.close()
-
-    async def soon(self, outcome: Awaitable[T]) -> T:
-        async with asyncio.timeout(self.deadline_s):
-            return await outcome
-
-    async def ended(self, runtime: Runtime, run: BenchmarkRun) -> tuple[Handle, Exit]:
-        """Launch, wait and stop, as the core does."""
-        handle = await self.soon(runtime.launch(run))
-        exit_ = await self.soon(runtime.wait(handle))
-        await self.soon(runtime.stop(handle, self.grace_s))
-        return handle, exit_
-
-    async def log_of(self, runtime: Runtime, handle: Handle, tail_lines: int = -1) -> str:
-        async def read() -> bytes:
-            options = LogOptions(tail_lines=tail_lines)
-            return b"".join([chunk async for chunk in runtime.logs(handle, options)])
-
-        return (await self.soon(read())).decode()
 
     async def test_it_has_names(self, runtime: Runtime) -> None:
         assert runtime.name
@@ -160,14 +97,23 @@ class RuntimeContract:
         assert await self.log_of(runtime, again) == "once\n"
 
     async def test_a_cancelled_launch_can_be_repeated(self, runtime: Runtime) -> None:
-        run = self.prints("once")
-        launch = asyncio.create_task(runtime.launch(run))
-        await asyncio.sleep(0)
-        launch.cancel()
-        await asyncio.wait([launch])
-        handle, exit_ = await self.ended(runtime, run)
-        assert exit_.code == 0
-        assert await self.log_of(runtime, handle) == "once\n"
+        for turns in (0, 1, 4):
+            run = self.prints("once")
+            await self.cancelled_after(runtime.launch(run), turns)
+            handle, exit_ = await self.ended(runtime, run)
+            assert exit_.code == 0, f"exit after a launch that was cancelled after {turns} turns: {exit_}"
+            assert await self.log_of(runtime, handle) == "once\n", "the log of one workload"
+
+    async def test_the_workload_of_a_cancelled_launch_is_found(self, runtime: Runtime) -> None:
+        """What exists after a job was cancelled during its launch is found, and can be stopped."""
+        for turns in (1, 4):
+            run = self.runs_until_stopped()
+            await self.cancelled_after(runtime.launch(run), turns)
+            handle = await self.soon(runtime.find(run))
+            if handle is not None:
+                await self.soon(runtime.stop(handle, self.grace_s))
+                exit_ = await self.soon(runtime.wait(handle))
+                assert exit_.code != 0, f"exit after a launch that was cancelled after {turns} turns: {exit_}"
 
     async def test_another_attempt_is_another_workload(self, runtime: Runtime) -> None:
         run = self.prints("again")
@@ -285,35 +231,61 @@ class RuntimeContract:
         await self.soon(runtime.remove(goes.spec.id, goes.tenant))
         assert await self.log_of(runtime, stays) == "here\n"
 
-    async def test_a_workload_outlives_its_server(self, runtime: Runtime, tmp_path: Path) -> None:
-        if not self.survives_restart:
-            pytest.skip("its workloads end with the server")
-        run = self.runs_until_stopped()
-        handle = await self.soon(runtime.launch(run))
-        await self.soon(runtime.close())
-        restarted = self.make_runtime(tmp_path)
-        try:
-            await restarted.check()
-            assert await self.soon(restarted.launch(run)) == handle
-            waiting = asyncio.create_task(restarted.wait(as_stored(handle)))
-            await self.ended(restarted, self.succeeds())
-            assert not waiting.done()
-            await self.soon(restarted.stop(as_stored(handle), self.grace_s))
-            exit_ = await self.soon(waiting)
-            assert exit_.code != 0
-        finally:
-            await self.soon(restarted.close())
+    async def test_jobs_of_each_tenant_can_be_removed(self, runtime: Runtime) -> None:
+        runs = [msgspec.structs.replace(self.prints("here"), tenant=tenant) for tenant in self.tenants]
+        handles = [(await self.ended(runtime, run))[0] for run in runs]
+        await self.soon(runtime.remove(runs[0].spec.id, runs[0].tenant))
+        logs = [await self.log_of(runtime, handle) for handle in handles]
+        assert logs == ["", "here\n"], f"logs of jobs of {self.tenants} after the first was removed: {logs}"
+        assert await self.soon(runtime.find(runs[0])) is None, f"a removed job of {runs[0].tenant}"
+        assert await self.soon(runtime.find(runs[1])) == handles[1], f"the job of {runs[1].tenant}"
 
-    async def test_an_exit_is_known_after_a_restart(self, runtime: Runtime, tmp_path: Path) -> None:
-        if not self.survives_restart:
-            pytest.skip("its workloads end with the server")
-        run = self.fails_with_3()
-        handle, exit_ = await self.ended(runtime, run)
-        await self.soon(runtime.close())
-        restarted = self.make_runtime(tmp_path)
-        try:
-            await restarted.check()
-            assert await self.soon(restarted.wait(as_stored(handle))) == exit_
-            assert await self.soon(restarted.find(run)) == handle
-        finally:
-            await self.soon(restarted.close())
+    async def test_benchmarks_of_one_job_have_exits_and_logs_of_their_own(self, runtime: Runtime) -> None:
+        first, other = self.prints("first"), self.fails_with_3()
+        spec = msgspec.structs.replace(
+            other.spec, id=first.spec.id, benchmark_index=1, benchmark_id="bench-1"
+        )
+        second = msgspec.structs.replace(other, spec=spec)
+        handles = await self.soon(asyncio.gather(runtime.launch(first), runtime.launch(second)))
+        exits = [await self.soon(runtime.wait(handle)) for handle in handles]
+        assert [exit_.code for exit_ in exits] == [0, 3], f"exits of two benchmarks of one job: {exits}"
+        logs = [await self.log_of(runtime, handle) for handle in handles]
+        assert (logs[0], "first" in logs[1]) == ("first\n", False), (
+            f"logs of two benchmarks of one job: {logs}"
+        )
+
+    # --- parts of a log, and what else the server reads
+
+    async def test_parts_of_a_log_join_to_the_whole(self, runtime: Runtime) -> None:
+        handle, _ = await self.ended(runtime, self.prints("first\nsecond\nthird"))
+        parts: list[LogPart] = []
+        offset = 0
+        while part := await self.soon(runtime.read_log(handle, offset, 5)):
+            if not part.data:
+                break
+            assert part.end == offset + len(part.data) <= offset + 5, (
+                f"read_log(offset={offset}, limit=5): {part}"
+            )
+            parts.append(part)
+            offset = part.end
+        found = b"".join(part.data for part in parts)
+        assert found == b"first\nsecond\nthird\n", f"joined parts of a log: {parts}"
+
+    async def test_the_offset_of_the_last_lines_is_where_they_begin(self, runtime: Runtime) -> None:
+        handle, _ = await self.ended(runtime, self.prints("first\nsecond\nthird"))
+        found = {lines: await self.soon(runtime.log_offset(handle, lines)) for lines in (1, 2, 3, 1000)}
+        assert found == {1: 13, 2: 6, 3: 0, 1000: 0}, f"log_offset by number of lines: {found}"
+
+    async def test_the_age_of_a_workload_is_known_or_unknown(self, runtime: Runtime) -> None:
+        handle, _ = await self.ended(runtime, self.succeeds())
+        assert await self.soon(runtime.age_s(handle)) in (None, 0.0), "age of an ended workload"
+        running = await self.soon(runtime.launch(self.runs_until_stopped()))
+        age_s = await self.soon(runtime.age_s(running))
+        assert age_s is None or 0 <= age_s < self.deadline_s, f"age of a running workload: {age_s}"
+
+    async def test_providers_without_an_entry_can_be_listed(self, runtime: Runtime) -> None:
+        entries: tuple[Json | None, ...] = (None, {})
+        for entry in entries:
+            readiness: object = runtime.readiness(entry)
+            assert isinstance(readiness, Readiness | None), f"readiness({entry}) returned {readiness!r}"
+        assert isinstance(runtime.readiness_state(), str)

@@ -70,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
 
 class TestThreadRuntime(RuntimeContract):
     survives_restart = False
+    starts_processes = False
+    gives_input = False
 
     @pytest.fixture(autouse=True)
     def server(self) -> Iterator[Server]:

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.asyncio
 
 class TestEchoRuntime(RuntimeContract):
     survives_restart = False
+    starts_processes = False
+    gives_input = False
 
     def make_runtime(self, directory: Path) -> Runtime:
         return EchoRuntime()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,8 @@ class TestLocalRuntime(RuntimeContract):
     def make_runtime(self, directory: Path) -> Runtime:
         return LocalRuntime(LocalSettings(), PluginContext(data_dir=directory))
 
-    def succeeds(self) -> BenchmarkRun:
-        return a_run({"command": "exit 0"})
-
-    def fails_with_3(self) -> BenchmarkRun:
-        return a_run({"command": "exit 3"})
-
-    def runs_until_stopped(self) -> BenchmarkRun:
-        return a_run({"command": "trap '' TERM; while :; do sleep 60; done"})
-
-    def prints(self, text: str) -> BenchmarkRun:
-        return a_run({"command": f"printf '%s\\n' {shlex.quote(text)}"})
+    def runs_script(self, script: str) -> BenchmarkRun:
+        return a_run({"command": script})
 
     def cannot_start(self) -> BenchmarkRun:
         return a_run({"command": "true", "cwd": "/no/such/directory"})
@@ -39,6 +29,8 @@ class TestLocalRuntime(RuntimeContract):
 
 class TestWithoutProcAndPidfd(TestLocalRuntime):
     """As on macOS: psutil tells about processes, threads wait for them."""
+
+    one_event_loop = True  # psutil takes long to look at all processes
 
     def make_runtime(self, directory: Path) -> Runtime:
         context = PluginContext(data_dir=directory)

@@ -1,0 +1,239 @@
+"""What the tests of runtimes share: flags, workloads, a runtime for each test, and the end of all that tests launch."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import psutil
+import pytest
+import pytest_asyncio
+
+from evalhub_server.domain.record import Exit
+from evalhub_server.models.common import Json
+from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Runtime
+from evalhub_server.testing.contract import Contract
+
+SHOW_INPUT = """
+import json, os
+with open(os.environ["EVALHUB_JOB_SPEC_PATH"], encoding="utf-8") as file:
+    print(json.dumps([dict(os.environ), json.load(file)]))
+"""
+RUN_UNTIL_STOPPED = "trap '' TERM; while :; do sleep 60; done"
+
+
+class AdapterInput(NamedTuple):
+    """What an adapter gets: its environment, and the content of ``job.json``."""
+
+    environment: Mapping[str, str]
+    job_spec: Json
+
+
+def as_stored(handle: Handle) -> Handle:
+    """Return the handle as a storage returns it."""
+    return msgspec.json.decode(msgspec.json.encode(handle))
+
+
+def retried(run: BenchmarkRun) -> BenchmarkRun:
+    """Return the next attempt of the same benchmark."""
+    return msgspec.structs.replace(run, attempt=run.attempt + 1)
+
+
+def python(source: str) -> str:
+    """Return a shell command that runs Python source."""
+    return shlex.join([sys.executable, "-I", "-S", "-c", source])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def processes_of(words: Iterable[str]) -> dict[int, str]:
+    """Return the processes with one of the words in their environment or command line, by id; not this one."""
+    wanted = [os.fsencode(word) for word in words]
+    found: dict[int, str] = {}
+    for pid in psutil.pids():
+        text = _words_of(pid)
+        if any(word in text for word in wanted) and pid != os.getpid() and is_alive(pid):
+            found[pid] = text.partition(b"\0\0")[0].replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def _words_of(pid: int) -> bytes:
+    """Command line and environment. Read here where that is possible, since psutil takes many times as long."""
+    try:
+        if sys.platform == "linux":
+            command, environment = (
+                Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")
+            )
+            return command + b"\0\0" + environment
+        process = psutil.Process(pid)
+        return os.fsencode("\0".join([*process.cmdline(), "", *process.environ().values()]))
+    except (psutil.Error, OSError):  # it has ended, or belongs to another user
+        return b""
+
+
+def kill(pid: int) -> None:
+    """Kill a process that may have ended."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.asyncio
+class RuntimeCase(Contract):
+    """A base class of ``RuntimeContract``."""
+
+    grace_s = 0.2
+    """Grace period of ``stop`` for a workload that does not end by itself, in seconds."""
+
+    survives_restart = True
+    """False for a runtime whose workloads end with the server."""
+
+    starts_processes = True
+    """False for a runtime whose adapters are no processes of this host; then :meth:`runs_script` is not needed."""
+
+    gives_input = True
+    """False for a runtime without ``job.json`` and environment variables, whose adapters are functions."""
+
+    environment: Mapping[str, str] = {"CONTRACT_TEXT": "two words, a 'quote', $HOME and å"}
+    """Variables of trackers that must arrive, for a runtime that selects among them."""
+
+    tenants = ("team-a", "team-b")
+    """Two tenants whose jobs it can run."""
+
+    def make_runtime(self, directory: Path) -> Runtime:
+        """Return a runtime whose state is in ``directory``. A second call stands for a restart of the server."""
+        raise NotImplementedError("return the runtime, or override the fixture 'runtime'")
+
+    def runs_script(self, script: str) -> BenchmarkRun:
+        """Return a workload that runs a script with the POSIX shell of this host and ends with its exit status.
+
+        The workloads below are such scripts by default.
+        """
+        raise NotImplementedError(
+            "return a run, or set starts_processes = False and define the other workloads"
+        )
+
+    def succeeds(self) -> BenchmarkRun:
+        """Return a workload that ends immediately with exit status 0 and prints nothing."""
+        return self.runs_script("exit 0")
+
+    def fails_with_3(self) -> BenchmarkRun:
+        """Return a workload that ends immediately with exit status 3."""
+        return self.runs_script("exit 3")
+
+    def runs_until_stopped(self) -> BenchmarkRun:
+        """Return a workload that does not end and, where there are signals, ignores SIGTERM."""
+        return self.runs_script(RUN_UNTIL_STOPPED)
+
+    def prints(self, text: str) -> BenchmarkRun:
+        """Return a workload that writes ``text`` and a newline to its log, once, and ends with exit status 0."""
+        return self.runs_script(f"printf '%s\\n' {shlex.quote(text)}")
+
+    def cannot_start(self) -> BenchmarkRun:
+        """Return a run that ``launch`` must refuse, such as one with an invalid configuration."""
+        raise NotImplementedError("return a run with an invalid configuration")
+
+    async def input_of(self, runtime: Runtime, run: BenchmarkRun) -> AdapterInput:
+        """Launch a run, and return what its adapter gets. The default is for ``starts_processes``."""
+        config = self.runs_script(python(SHOW_INPUT)).config
+        handle, exit_ = await self.ended(runtime, msgspec.structs.replace(run, config=config))
+        text = await self.log_of(runtime, handle)
+        assert exit_.code == 0, f"the adapter cannot read $EVALHUB_JOB_SPEC_PATH: {text}"
+        environment, job_spec = msgspec.json.decode(text)
+        return AdapterInput(environment, job_spec)
+
+    @pytest_asyncio.fixture
+    async def runtime(self, tmp_path: Path) -> AsyncGenerator[Runtime]:
+        async with self.opened(self.make_runtime(tmp_path), tmp_path) as runtime:
+            yield runtime
+
+    @asynccontextmanager
+    async def opened(
+        self, runtime: Runtime, directory: Path, runs: Iterable[BenchmarkRun] = ()
+    ) -> AsyncGenerator[Runtime]:
+        """Check a runtime, and at the end stop what it has launched and ``runs``, whatever has failed, and close it.
+
+        Fails if a process of a workload is left.
+        """
+        await self.soon(runtime.check())
+        launched = {run.key: run for run in runs}
+        stopped: list[Handle] = []
+        launch, stop = runtime.launch, runtime.stop
+
+        async def recorded_launch(run: BenchmarkRun) -> Handle:
+            launched[run.key] = run
+            return await launch(run)
+
+        async def recorded_stop(handle: Handle, grace_s: float) -> None:
+            await stop(handle, grace_s)
+            stopped.append(handle)
+
+        runtime.launch, runtime.stop = recorded_launch, recorded_stop
+        try:
+            yield runtime
+        finally:
+            runtime.launch, runtime.stop = launch, stop
+            for run in launched.values():
+                await self.quietly_stopped(runtime, run, stopped)
+            words = {str(directory), *(run.spec.id for run in launched.values())}
+            left = processes_of(words) if self.starts_processes and launched else {}
+            for pid in left:
+                kill(pid)
+            await self.soon(runtime.close())
+        assert not left, f"processes of workloads are alive after stop(): {left}"
+
+    async def quietly_stopped(
+        self, runtime: Runtime, run: BenchmarkRun, stopped: Sequence[Handle] = ()
+    ) -> None:
+        """Stop a workload in a runtime that may not be able to, unless it is one of those that are ``stopped``."""
+
+        async def stop() -> None:
+            handle = await runtime.find(run)
+            if handle is not None and handle not in stopped:
+                await runtime.stop(handle, 0.0)
+
+        task = asyncio.ensure_future(stop())
+        await asyncio.wait([task], timeout=self.deadline_s)
+        task.cancel()
+        await asyncio.wait([task], timeout=1.0)
+        if task.done() and not task.cancelled():
+            task.exception()  # the test itself reports faults of stop()
+
+    async def ended(self, runtime: Runtime, run: BenchmarkRun) -> tuple[Handle, Exit]:
+        """Launch, wait and stop, as the core does."""
+        handle = await self.soon(runtime.launch(run))
+        exit_ = await self.soon(runtime.wait(handle))
+        await self.soon(runtime.stop(handle, self.grace_s))
+        return handle, exit_
+
+    async def log_of(self, runtime: Runtime, handle: Handle, tail_lines: int = -1) -> str:
+        return (await self.log_bytes(runtime, handle, tail_lines)).decode()
+
+    async def log_bytes(self, runtime: Runtime, handle: Handle, tail_lines: int = -1) -> bytes:
+        async def logs() -> bytes:
+            options = LogOptions(tail_lines=tail_lines)
+            return b"".join([chunk async for chunk in runtime.logs(handle, options)])
+
+        return await self.soon(logs())
+
+    async def printed(self, runtime: Runtime, handle: Handle, text: str) -> str:
+        """Wait until the log contains the text; return the log."""
+
+        async def log() -> str:
+            now = await self.log_of(runtime, handle)
+            return now if text in now else ""
+
+        return await self.until(log, f"the log of a running workload has {text!r}")
