@@ -14,6 +14,7 @@ from evalhub_server.cli.sample_folder import open_samples
 from evalhub_server.cli.selection import exporter_names
 from evalhub_server.cli.telemetry import ServerTelemetry
 from evalhub_server.domain.resource import Kind
+from evalhub_server.engine.abandoned_launches import AbandonedLaunches
 from evalhub_server.engine.baselines import BaselineService, baseline_jobs
 from evalhub_server.engine.change_follower import ChangeFollower
 from evalhub_server.engine.clock import utc_now
@@ -85,6 +86,8 @@ async def open_engine(
     runs.previous_samples = PreviousSamples(store, samples.files)
     requests = plugins.export_requests(exporter_names(settings))
     exports = open_exports(stack, store, requests, targets, trackers)
+    abandoned = AbandonedLaunches(store, runtime, runs)
+    stack.push_async_callback(abandoned.close)
     named = partial(baseline_jobs, storage)
     leader = LeaderParts(
         leader_store,
@@ -94,6 +97,7 @@ async def open_engine(
         Retention(leader_store, runtime, samples.files, settings.retention.policy, utc_now, named),
         file_watcher(settings, plugins, resource_store),
         observers,
+        abandoned,
     )
     follower = None
     if shared is not None and isinstance(leader_store, LeaderStore):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evalhub_server.engine.abandoned_launches import AbandonedLaunches
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.catalog_files import pack_conflicts
 from evalhub_server.engine.clock import utc_now
@@ -35,6 +36,7 @@ class LeaderParts:
         retention: Retention,
         file_watcher: FileWatcher,
         observers: ObserverDispatcher,
+        abandoned: AbandonedLaunches,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -43,6 +45,7 @@ class LeaderParts:
         self._retention = retention
         self._file_watcher = file_watcher
         self._observers = observers
+        self._abandoned = abandoned
 
     async def open(self) -> None:
         """Load the catalogue and continue what an earlier server left. If that fails, everything is closed again.
@@ -78,7 +81,8 @@ class LeaderParts:
 
     async def abandon(self) -> None:
         """Stop at once, without an effect on workloads and exports: another server continues with them."""
-        await self._supervisor.abandon()
+        launches = await self._supervisor.abandon()
+        self._abandoned.add(launches)
         await self._outbox.close(drain_s=0)
         await self._retention.close()
         await self._file_watcher.close()

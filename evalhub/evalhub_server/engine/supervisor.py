@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextvars import Context
 from functools import partial
 
@@ -12,6 +13,7 @@ import structlog
 
 from evalhub_server.domain import problems, transitions
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
+from evalhub_server.engine.abandoned_launches import Launch
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import LaunchQueue, Slot
@@ -208,13 +210,23 @@ class Supervisor:
                 log.error("Workloads not stopped at shutdown", count=len(late))
         await self.abandon()
 
-    async def abandon(self) -> None:
-        """Stop to supervise at once, without an effect on workloads: another server supervises them."""
+    async def abandon(self) -> Sequence[Launch]:
+        """Stop to supervise at once, without an effect on workloads: another server supervises them.
+
+        Returns the launches that are under way, and may create something yet.
+        """
         self.begin_close()
         self._active = False
+        launches = [
+            Launch(workload.launching, index)
+            for by_index in self._workloads.values()
+            for index, workload in by_index.items()
+            if workload.launching is not None
+        ]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        return launches
 
     def _slot(self, job: JobRecord, index: int) -> Slot:
         model = job.request.model

@@ -110,6 +110,11 @@ class Workload:
         return self.task
 
     @property
+    def launching(self) -> JobRecord | None:
+        """The job while its launch is under way and may create something; else None."""
+        return self.job if self.handle is None and not self.gone.is_set() else None
+
+    @property
     def _benchmark_is_terminal(self) -> bool:
         return self._benchmark is not None and self._benchmark.state.terminal
 
