@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 IMPORTED = (
+    "asyncpg",
+    "evalhub_runtime_k8s.runtime",
     "evalhub_runtime_local.plugin",
     "evalhub_server.cli.serve",
     "evalhub_server.viewer.app",
@@ -86,6 +89,7 @@ class ForkServer:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
+        self._requesting = threading.Lock()
         command = [sys.executable, __file__, str(theirs.fileno()), ROOM]
         environment = {**_ENVIRONMENT, "ROOM": ROOM}
         self._process = subprocess.Popen(
@@ -98,9 +102,10 @@ class ForkServer:
         status, theirs = os.pipe()
         request = json.dumps(_Request(list(arguments), dict(env), str(Path.cwd()))).encode()
         try:
-            socket.send_fds(self._socket, [len(request).to_bytes(4)], [stdout, stderr, theirs])
-            self._socket.sendall(request)
-            pid = int.from_bytes(_received(self._socket, 4))
+            with self._requesting:  # tests start several servers at once, in threads
+                socket.send_fds(self._socket, [len(request).to_bytes(4)], [stdout, stderr, theirs])
+                self._socket.sendall(request)
+                pid = int.from_bytes(_received(self._socket, 4))
         finally:
             os.close(theirs)
         return Forked(("evalhub_server", *arguments), pid, status)

@@ -1,0 +1,260 @@
+"""Three servers over one database whose leader is killed, suspended, cut off and stopped."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness import RunningServer, wait_until
+from harness.kube import FakeCluster
+from harness.postgres import RunningPostgres, needs_postgres
+from harness.receiver import Receiver
+from harness.replicas import JOBS, TAKEOVER_S, Replicas, eventually, state_of
+from harness.server import job_request
+from harness.tcp_proxy import TcpProxy
+
+pytestmark = [needs_postgres, pytest.mark.slow]
+
+SECRET = {"HOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[RunningPostgres]:
+    with RunningPostgres() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster() -> Iterator[FakeCluster]:
+    with FakeCluster() as running:
+        yield running
+
+
+class Client(threading.Thread):
+    """Creates and completes jobs on random servers, and records what was acknowledged."""
+
+    def __init__(self, replicas: Replicas, seed: int) -> None:
+        super().__init__(name=f"client-{seed}")
+        self._replicas = replicas
+        self._random = random.Random(seed)  # noqa: S311  of a test
+        self.seed = seed
+        self.stop = threading.Event()
+        self.created: list[str] = []
+        self.completed: set[str] = set()
+        self.cancelled: set[str] = set()
+
+    def run(self) -> None:
+        while not self.stop.wait(0.05):
+            key = {"Idempotency-Key": f"{self.seed}-{len(self.created)}"}
+            created = self._until_accepted("POST", JOBS, job_request("a", name="recorded"), key)
+            if created is None:
+                return
+            job_id: str = created["resource"]["id"]
+            self.created.append(job_id)
+            if self._random.random() < 0.25:
+                if self._until_accepted("DELETE", f"{JOBS}/{job_id}") is not None:
+                    self.cancelled.add(job_id)
+                continue
+            event = {"provider_id": "scripted", "id": "a", "benchmark_index": 0, "status": "completed"}
+            body = {"benchmark_status_event": {**event, "metrics": {"acc": 1.0}}}
+            if self._until_accepted("POST", f"{JOBS}/{job_id}/events", body) is not None:
+                self.completed.add(job_id)
+
+    def _until_accepted(self, method: str, path: str, body: Any = None, headers: Any = None) -> Any:
+        """The body of the first answer below 500, from any server; None if the test ends before."""
+        while not self.stop.is_set():
+            server = self._random.choice(self._replicas.servers)
+            with suppress(OSError, AssertionError):  # it is dead, or suspended
+                answer = server.call(method, path, body, headers)
+                if answer.status < 500:
+                    assert answer.status in (200, 202, 204), answer
+                    return answer.body or {}
+            self.stop.wait(0.02)
+        return None
+
+
+def kill(server: RunningServer) -> None:
+    server.kill()
+    server.start()
+
+
+def test_nothing_acknowledged_is_lost_and_no_effect_repeated_while_leaders_are_killed(
+    tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster
+):
+    with Receiver() as receiver:
+        webhook = {"url": receiver.hook, "events": ["job.completed"], "allow_private_addresses": True}
+        replicas = Replicas(
+            tmp_path,
+            postgres,
+            cluster,
+            webhook=webhook,
+            env_mappings={"HOOK_SECRET": "webhook.secret"},
+            env=SECRET,
+        )
+        with replicas:
+            clients = [Client(replicas, seed) for seed in range(2)]
+            for client in clients:
+                client.start()
+            for _ in range(2):
+                before = len(clients[0].created)
+                leader = replicas.leader()
+                wait_until(lambda: len(clients[0].created) >= before + 3, "the client goes on", TAKEOVER_S)  # noqa: B023
+                kill(leader)
+            replicas.leader()
+            for client in clients:
+                client.stop.set()
+            for client in clients:
+                client.join()
+            server = replicas.followers()[0]
+            created = [job_id for client in clients for job_id in client.created]
+            completed = {job_id for client in clients for job_id in client.completed}
+            assert len(set(created)) == len(created) > 10
+            for job_id in completed:
+                assert state_of(server, job_id) == "completed"
+            for job_id in {job_id for client in clients for job_id in client.cancelled}:
+                assert state_of(server, job_id) == "cancelled"
+            wait_until(
+                lambda: completed <= messages(receiver).keys(), "a message for each completed job", TAKEOVER_S
+            )
+            assert set(messages(receiver).values()) <= {1}, "one message id for each job, however often sent"
+            for job_id in created:
+                assert len(cluster.jobs(job_id=job_id)) <= 1
+                eventually(server, "DELETE", f"{JOBS}/{job_id}?hard_delete=true")
+            cluster.until_empty()
+            assert server.get(JOBS)["total_count"] == 0
+
+
+def messages(receiver: Receiver) -> Counter[str]:
+    """How many different message ids there are for each job."""
+    ids = {(got.document["data"]["id"], got.headers["webhook-id"]) for got in receiver.requests}
+    return Counter(job_id for job_id, _ in ids)
+
+
+def test_a_suspended_leader_is_replaced_and_creates_nothing_when_it_continues(
+    tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster
+):
+    with Replicas(tmp_path, postgres, cluster) as replicas:
+        leader = replicas.leader()
+        running = leader.submit("a", "b")
+        wait_until(lambda: len(cluster.running(job_id=running)) == 2, "both run")
+        hold = cluster.hold("create", "jobs")
+        launching = leader.submit("a")
+        hold.reached()
+        process = psutil.Process(leader.pid)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            others = [each for each in replicas.servers if each is not leader]
+            wait_until(
+                lambda: any(replicas.role(each) == "leader" for each in others), "a new leader", TAKEOVER_S
+            )
+            server = next(each for each in others if replicas.role(each) == "follower")
+            hold.release()  # the request of the suspended server takes effect, whatever has happened since
+            eventually(server, "DELETE", f"{JOBS}/{launching}?hard_delete=true")
+        finally:
+            process.send_signal(signal.SIGCONT)
+        wait_until(lambda: replicas.role(leader) == "follower", "it follows", TAKEOVER_S)
+        cluster.until_empty(job_id=launching)
+        assert len(cluster.running(job_id=running)) == 2, "nothing was restarted"
+        assert len(cluster.jobs(job_id=running)) == 2
+        assert leader.report(running, "completed", benchmark="a").status == 204
+        assert server.job(running)["status"]["benchmarks"][0]["status"] == "completed"
+        assert any(line["msg"].startswith("Leadership lost") for line in leader.log_lines())
+
+
+def test_a_leader_that_is_cut_off_from_the_database_stops_to_lead_and_follows_later(
+    tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster
+):
+    with (
+        TcpProxy(postgres.port) as proxy,
+        Replicas(tmp_path, postgres, cluster, 2, ports=(proxy.port,), started=1) as replicas,
+    ):
+        cut_off, other = replicas.servers
+        assert replicas.leader() is cut_off
+        with_other = replicas.add(other)
+        job_id = with_other.submit("a")
+        wait_until(lambda: cluster.running(job_id=job_id), "it runs")
+        proxy.partition()
+        wait_until(lambda: replicas.role(cut_off) == "ousted", "it is ousted", TAKEOVER_S)
+        assert cut_off.call("GET", "/api/v1/ready").refusal == (503, "server_ousted")
+        wait_until(lambda: replicas.role(other) == "leader", "the other leads", TAKEOVER_S)
+        assert other.report(job_id, "completed", benchmark="a").status == 204
+        proxy.heal()
+        wait_until(lambda: replicas.role(cut_off) == "follower", "it follows", TAKEOVER_S)
+        assert eventually(cut_off, "GET", f"{JOBS}/{job_id}").body["status"]["state"] == "completed"
+        assert eventually(cut_off, "DELETE", f"{JOBS}/{job_id}?hard_delete=true").status == 204
+        cluster.until_empty()
+
+
+def test_five_first_starts_at_once(tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster):
+    with Replicas(tmp_path, postgres, cluster, 5) as replicas:
+        roles = Counter(replicas.role(each) for each in replicas.servers)
+        assert roles == {"leader": 1, "follower": 4}
+        for server in replicas.servers:
+            assert server.get("/api/v1/evaluations/providers")["total_count"] == 1
+            assert server.call("GET", "/api/v1/ready").status == 200
+
+
+def test_a_rolling_restart_has_no_failed_request(
+    tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster
+):
+    with Replicas(tmp_path, postgres, cluster, 2) as replicas:
+        in_rotation = list(replicas.servers)
+        lock, stop = threading.Lock(), threading.Event()
+        failed: list[Any] = []
+
+        def visit() -> int:
+            count = 0
+            while not stop.is_set():
+                with lock:  # a load balancer that sends requests only to servers that are ready
+                    server = in_rotation[count % len(in_rotation)]
+                    answers = [server.call("POST", JOBS, job_request("a"))]
+                    job_id = answers[0].body["resource"]["id"]
+                    other = in_rotation[-1]
+                    answers += [other.call("GET", f"{JOBS}/{job_id}"), other.call("GET", JOBS)]
+                failed.extend(answer for answer in answers if answer.status >= 400)
+                count += 1
+            return count
+
+        with ThreadPoolExecutor() as pool:
+            visits = pool.submit(visit)
+            try:
+                for server in (replicas.leader(), replicas.followers()[0]):
+                    with lock:
+                        in_rotation.remove(server)
+                    assert server.terminate() == 0
+                    wait_until(
+                        lambda: replicas.role(in_rotation[0]) == "leader", "the other leads", TAKEOVER_S
+                    )
+                    server.start()
+                    with lock:
+                        in_rotation.append(server)
+            finally:
+                stop.set()
+        assert visits.result() > 0
+        assert failed == []
+        server = replicas.leader()
+        jobs = server.get(f"{JOBS}?limit=100")
+        wait_until(lambda: len(cluster.jobs()) >= min(jobs["total_count"], 100), "all are launched")
+
+
+def test_without_a_leader_a_follower_stops_what_a_client_cancels(
+    tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster
+):
+    with Replicas(tmp_path, postgres, cluster, 2) as replicas:
+        leader, follower = replicas.leader(), replicas.followers()[0]
+        job_id = leader.submit("a")
+        wait_until(lambda: cluster.running(job_id=job_id), "it runs")
+        leader.kill()
+        assert eventually(follower, "DELETE", f"{JOBS}/{job_id}").status == 204
+        assert cluster.running(job_id=job_id) == []
+        assert state_of(follower, job_id) == "cancelled"
