@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from harness import Config, RunningServer, wait_until
 from harness.kube import FakeCluster, RateLimit
-from harness.kube.kinds import labels_of, name_of
+from harness.kube.kinds import labels_of
 from harness.kube.rights import OPERATOR, WITH_WATCH
 
 IMAGE = "script.test/runs"
@@ -81,9 +81,12 @@ class Controls:
                 first.setdefault(call.namespace, call.at_s)
         return Traffic(Counter(call.short for call in calls), sent, first)
 
-    def counts(self) -> tuple[int, int, int]:
-        """Jobs, running pods and open watches."""
-        return len(self._cluster.jobs()), len(self._cluster.running()), self._cluster.open_watches
+    def running(self) -> int:
+        """The number of running pods."""
+        return self._cluster.running_pods
+
+    def watches(self) -> int:
+        return self._cluster.open_watches
 
     def end(self, count: int, over_s: float) -> Exits:
         """Let adapters of random benchmarks exit with code 3, one after another."""
@@ -94,7 +97,7 @@ class Controls:
             labels = labels_of(pod)
             time.sleep(max(0.0, start_s + over_s * number / count - time.monotonic()))
             at_s[labels["job_id"], int(labels["benchmark_index"])] = time.time()
-            self._cluster.end_pods([name_of(pod)], 3)
+            self._cluster.end_pod(pod, 3)
         return Exits(at_s)
 
     def limit(self, per_s: int) -> None:
@@ -183,9 +186,13 @@ class Bench:
             self.jobs[job_id] = tenant
 
     def launch(self, benchmarks: int) -> None:
-        expected = self.cluster.counts()[1] + benchmarks
+        expected = self.cluster.running() + benchmarks
         self.submit(benchmarks)
-        wait_until(lambda: self.cluster.counts()[1] >= expected, f"{expected} pods run", LONG_S)
+        until_s = time.monotonic() + LONG_S
+        while self.cluster.running() < expected:
+            if time.monotonic() > until_s:
+                raise SystemExit(f"{self.cluster.running()} of {expected} pods run after {LONG_S:.0f} s")
+            time.sleep(0.25)  # each look costs the cluster a few milliseconds
 
     def job(self, job_id: str) -> dict[str, Any]:
         self.server.headers = {"X-Tenant": self.jobs[job_id], "X-User": "alice"}
@@ -276,7 +283,7 @@ def measure(bench: Bench, benchmarks: int, idle_s: float, exits: int) -> None:
     watching = bench.phase("idle, watch", lambda: time.sleep(idle_s))
     delays = {"with watch": bench.delays(cluster.end(exits, exits / 10))}
     cluster.may_watch(False)
-    wait_until(lambda: cluster.counts()[2] == 0, "no watches", 60)
+    wait_until(lambda: cluster.watches() == 0, "no watches", 60)
     time.sleep(20)  # every namespace has tried to watch again
     polling = bench.phase("idle, poll", lambda: time.sleep(idle_s))
     delays["without watch"] = bench.delays(cluster.end(exits, exits / 10))
@@ -306,7 +313,7 @@ def restart(bench: Bench) -> None:
     start_s = time.monotonic()
     bench.server.start()
     seconds = time.monotonic() - start_s
-    wait_until(lambda: bench.cluster.counts()[2] == 2 * len(bench.tenants), "all namespaces are watched", 120)
+    wait_until(lambda: bench.cluster.watches() == 2 * len(bench.tenants), "all namespaces are watched", 120)
     observed_s = time.monotonic() - start_s
     traffic: Traffic = bench.cluster.traffic()
     requests = ", ".join(f"{number} {short}" for short, number in traffic.requests.most_common())

@@ -204,26 +204,28 @@ class _Namespace:
         if live and time.monotonic() < self._resync_s:
             names = {subscription.handle.job for subscription in waiting}
             if names <= self._jobs.objects.keys():
-                await self._assess(waiting, self._jobs.objects, self._pods.objects.values())
+                if await self._assess(waiting, self._jobs.objects, self._pods.objects.values(), final=False):
+                    return
+                await self._reconcile(waiting, cached=False)
                 return
-        await self._reconcile(waiting)
-
-    async def _reconcile(self, waiting: list[Subscription]) -> None:
-        """Assess workloads by new lists, and watch from these on."""
         # What the API server has in memory is cheap to list, and may be too old to conclude that a Job does not exist.
         missing = any(subscription.observation.trouble == ABSENT for subscription in waiting)
-        cached = not missing and not self._pages
+        if not await self._reconcile(waiting, cached=not missing and not self._pages):
+            await self._reconcile(waiting, cached=False)
+
+    async def _reconcile(self, waiting: list[Subscription], *, cached: bool) -> bool:
+        """Assess workloads by new lists, and watch from these on. As :meth:`_assess`; lists that are not cached are final."""
         try:
             jobs, jobs_version = await self._list(JOBS, Job, cached=cached)
             pods, pods_version = await self._list(PODS, Pod, cached=cached)
         except ApiRefusal as error:
             self._unknown(waiting, error)
             await self._refused(waiting, error)
-            return
+            return True
         except Exception as error:  # noqa: BLE001  an unexpected answer must not end the task
             self._refused_since_s = None
             self._unknown(waiting, error)
-            return
+            return True
         self._known()
         self._pages = max(len(jobs), len(pods)) > PAGE
         now_s = time.monotonic()
@@ -234,7 +236,7 @@ class _Namespace:
             self._jobs.start(jobs, jobs_version)
         if resync or not self._pods.running:
             self._pods.start(pods, pods_version)
-        await self._assess(waiting, {job.metadata.name: job for job in jobs}, pods)
+        return await self._assess(waiting, {job.metadata.name: job for job in jobs}, pods, final=not cached)
 
     async def _list(self, resource: Resource, item: type[S], *, cached: bool) -> tuple[list[S], str]:
         return await self._api.list(
@@ -242,24 +244,35 @@ class _Namespace:
         )
 
     async def _assess(
-        self, waiting: Iterable[Subscription], jobs: Mapping[str, Job], pods: Iterable[Pod]
-    ) -> None:
+        self, waiting: Iterable[Subscription], jobs: Mapping[str, Job], pods: Iterable[Pod], *, final: bool
+    ) -> bool:
+        """Derive the states. Returns False if lists from etcd have to confirm an exit, which is ignored until then.
+
+        Copies, and lists from memory, may have a pod as it was before its Job ended. Unless they are ``final``, an exit
+        counts only if its pod has it, too.
+        """
+        confirmed = True
         pods_by_job: defaultdict[str, list[Pod]] = defaultdict(list)
         for pod in pods:
             pods_by_job[pod.job_name].append(pod)
         now_s, utc_s = time.monotonic(), time.time()
         for subscription in waiting:
             name = subscription.handle.job
+            own = pods_by_job.get(name, [])
             verdict = assess(
                 jobs.get(name),
-                pods_by_job.get(name, []),
+                own,
                 subscription.observation,
                 now_s,
                 self._timeouts,
                 subscription.warning,
                 utc_s,
             )
-            subscription.update(await self._explained(verdict))
+            if final or verdict.exit is None or any(pod.finished for pod in own):
+                subscription.update(await self._explained(verdict))
+            else:
+                confirmed = False
+        return confirmed
 
     async def _explained(self, verdict: Assessment) -> Assessment:
         """Add why a Job or a pod is gone: because of its namespace or its node."""

@@ -124,6 +124,11 @@ class FakeCluster:
         """Pods with these labels whose containers run."""
         return [pod for pod in self.objects(PODS, **labels) if pod["status"]["phase"] == "Running"]
 
+    @property
+    def running_pods(self) -> int:
+        """The number of pods whose containers run, without copies of them."""
+        return self._do(lambda: sum(pod["status"]["phase"] == "Running" for pod in self._store.all(PODS)))
+
     def leftovers(self, **labels: str) -> list[str]:
         """What an evaluation has left: names of its Jobs, Pods, ConfigMaps and Secrets."""
         return [
@@ -277,10 +282,9 @@ class FakeCluster:
 
         self._do(refuse)
 
-    def end_pods(self, names: Sequence[str], code: int) -> None:
-        """The adapters of these pods exit."""
-        pods = {name_of(pod): pod for pod in self.objects(PODS)}
-        self._do(lambda: [PodScript(self._store, self._logs, pods[name]).exits(code) for name in names])
+    def end_pod(self, pod: Object, code: int) -> None:
+        """The adapter of a pod exits."""
+        self._do(lambda: PodScript(self._store, self._logs, pod).exits(code))
 
     def bookmark_interval(self, interval_s: float) -> None:
         self._do(lambda: setattr(self._api.watches, "bookmark_s", interval_s))
@@ -327,9 +331,9 @@ class FakeCluster:
 
         self._do(drop)
 
-    def lag(self, *, on: bool = True) -> None:
-        """From now on the memory of the API server, which ``resourceVersion=0`` reads, gets no changes."""
-        self._do(lambda: self._api.resources.lag(on=on))
+    def lag(self, kind: Kind | None) -> None:
+        """From now on the memory of the API server, which ``resourceVersion=0`` reads, gets no changes of this kind."""
+        self._do(lambda: self._api.resources.lag(kind))
 
     def until_empty(self, **labels: str) -> None:
         wait_until(lambda: not self.leftovers(**labels), f"nothing is left: {self.leftovers(**labels)}")

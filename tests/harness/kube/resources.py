@@ -16,7 +16,6 @@ from harness.kube.kinds import (
     Kind,
     Object,
     finalizers_of,
-    kind_of,
     name_of,
     namespace_of,
     terminating,
@@ -31,11 +30,11 @@ class Resources:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lagging: list[Object] | None = None
+        self._lagging: tuple[Kind, list[Object]] | None = None
 
-    def lag(self, *, on: bool) -> None:
-        """Let lists with ``resourceVersion=0`` return what is there now, whatever happens later."""
-        self._lagging = list(self._store.all()) if on else None
+    def lag(self, kind: Kind | None) -> None:
+        """Let lists of this kind with ``resourceVersion=0`` return what is there now, whatever happens later."""
+        self._lagging = None if kind is None else (kind, list(self._store.all(kind)))
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return self._store.get(kind, namespace, name)
@@ -95,12 +94,8 @@ class Resources:
         )
         cached = query.get("resourceVersion") == "0"
         there = self._store.all(kind, namespace)
-        if cached and self._lagging is not None:
-            there = (
-                thing
-                for thing in self._lagging
-                if kind_of(thing) is kind and namespace_of(thing) == namespace
-            )
+        if cached and self._lagging is not None and self._lagging[0] is kind:
+            there = (thing for thing in self._lagging[1] if namespace_of(thing) == namespace)
         found = [thing for thing in there if labels(thing) and fields(thing)]
         metadata: dict[str, Any] = {"resourceVersion": str(self._store.version)}
         limit = 0 if cached else int(query.get("limit") or 0)

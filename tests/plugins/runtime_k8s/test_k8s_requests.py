@@ -15,7 +15,7 @@ from evalhub_server.plugins import Backoff, Exit, Handle, RuntimeUnavailable
 from evalhub_server.plugins.sections import Timespan
 from harness.kube import TENANT, FakeCluster, Fault, RateLimit
 from harness.kube.faults import Call
-from harness.kube.kinds import EVENTS
+from harness.kube.kinds import EVENTS, JOBS, PODS
 from harness.kube.rights import OPERATOR, WITH_WATCH
 from harness.kube.runtime import a_run, opened, soon, until
 
@@ -78,10 +78,10 @@ async def test_with_watches_nothing_is_requested_to_notice_exits(cluster: FakeCl
         handles, waiting = await launched(runtime, MANY)
         await until(lambda: cluster.open_watches == 2 and len(cluster.running()) == MANY, "all are watched")
         before = len(cluster.calls)
-        for job in cluster.jobs():
-            cluster.miss_deadline(job)
+        for pod in cluster.running():
+            cluster.end_pod(pod, 3)
         exits = await soon(asyncio.gather(*waiting))
-        assert {exit_.reason for exit_ in exits} == {"deadline_exceeded"}
+        assert {exit_.code for exit_ in exits} == {3}
         assert len(cluster.calls) == before, cluster.called()[before:]
         del handles
 
@@ -90,15 +90,26 @@ async def test_interrupted_watches_continue_without_lists(cluster: FakeCluster):
     cluster.grant(WITH_WATCH)
     async with opened(poll_interval=RARELY) as runtime:
         _, waiting = await launched(runtime, 2)
-        await until(lambda: cluster.open_watches == 2, "both are watched")
+        await until(lambda: cluster.open_watches == 2 and len(cluster.running()) == 2, "both are watched")
         lists = cluster.called("list")
         cluster.drop_watches()
-        cluster.miss_deadline(cluster.jobs()[0])  # while no watch is open
+        cluster.end_pod(cluster.running()[0], 0)  # while no watch is open
         await soon(asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))
         await until(lambda: cluster.open_watches == 2, "both are watched again")
-        assert cluster.called("list") == lists
-        cluster.miss_deadline(cluster.jobs()[1])
+        cluster.end_pod(cluster.running()[0], 0)
         await soon(asyncio.gather(*waiting))
+        assert cluster.called("list") == lists
+
+
+async def test_a_pod_that_is_older_than_the_end_of_its_job_is_read_again(cluster: FakeCluster):
+    """Watches of Jobs and pods, and the memory of the API server, do not show both at the same moment."""
+    async with opened() as runtime:
+        handles, waiting = await launched(runtime, 1)
+        await until(lambda: cluster.running() and count(cluster, "list pods") > 1, "it runs")
+        cluster.lag(PODS)
+        cluster.end_pod(cluster.running()[0], 3)
+        assert (await soon(waiting[0])).code == 3
+        del handles
 
 
 async def test_a_watch_of_one_kind_is_not_restarted_by_each_poll(cluster: FakeCluster):
@@ -153,13 +164,13 @@ async def test_polls_read_the_memory_of_the_api_server(cluster: FakeCluster):
 
 async def test_a_job_that_the_memory_of_the_api_server_lacks_is_looked_for_in_etcd(cluster: FakeCluster):
     async with opened() as runtime:
-        cluster.lag()
+        cluster.lag(JOBS)
         handles, waiting = await launched(runtime, 1)
         polled = Counter(cluster.called())["list jobs"]
         await until(lambda: count(cluster, "list jobs") > polled + 6, "it polls")
         assert not waiting[0].done(), "it has not disappeared"
         assert any("resourceVersion" not in call.query for call in cluster.calls if call.short == "list jobs")
-        cluster.lag(on=False)
+        cluster.lag(None)
         await ended(runtime, handles, waiting)
 
 
