@@ -97,6 +97,8 @@ class Benchmark:
     metrics: tuple[str, ...]
     url: str = ""
     few_shot: int = 0
+    choices: int = 0
+    """Answers to choose from; 0 if their number varies or there are none."""
     dataset_size: int = 0
     tags: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
@@ -150,6 +152,8 @@ class Benchmark:
             entry["primary_score"] = {"metric": self.primary, **lower}
             if self.threshold is not None:
                 entry["pass_criteria"] = {"threshold": self.threshold}
+            if self.choices and self.primary in ("acc", "acc_norm"):
+                entry["chance_level"] = round(1 / self.choices, 3)
         properties = [facts for metric in self.properties if (facts := metric.entry())]
         more: dict[str, Any] = {
             "requires": list(self.requires),

@@ -97,6 +97,7 @@ def test_a_task_without_metrics_has_those_of_its_kind() -> None:
     [choosing] = read_lm_eval("choosing")
     assert choosing.metrics == ("acc",)
     assert choosing.threshold == 0.65, "guessing between two gives half"
+    assert choosing.entry()["chance_level"] == 0.5
 
 
 def test_a_function_with_several_k_reports_one_metric_each() -> None:
@@ -106,6 +107,7 @@ def test_a_function_with_several_k_reports_one_metric_each() -> None:
 def test_a_group_has_what_it_aggregates() -> None:
     [group] = read_lm_eval("all_toys")
     assert (group.metrics, group.few_shot) == (("acc",), 3)
+    assert "chance_level" not in group.entry()
     assert group.description == "Mixed tasks on the data set us/toys; mean over 2 tasks."
 
 

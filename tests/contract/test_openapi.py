@@ -140,6 +140,9 @@ ANY_TEXT = (
     "bench",
     "benchmark",
     "by",
+    "collection_id",
+    "provider_id",
+    "benchmark_id",
     "model",
     "allow_parameters",
 )

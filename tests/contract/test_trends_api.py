@@ -156,3 +156,31 @@ def test_tenants_see_their_own_results(server: RunningServer):
 )
 def test_invalid_parameters_are_refused(server: RunningServer, query: str, code: str):
     assert server.call("GET", f"{PATH}?{query}").refusal == (400, code)
+
+
+def test_estimates_are_those_of_finished_benchmarks(server: RunningServer, jobs: list[str]):
+    path = f"{API}/estimates"
+    one = server.get(f"{path}?provider_id=scripted&benchmark_id=b")
+    assert [(each["provider_id"], each["benchmark_id"]) for each in one["benchmarks"]] == [("scripted", "b")]
+    whole = server.get(f"{path}?collection_id=k")
+    assert [each["benchmark_id"] for each in whole["benchmarks"]] == ["b", "c"]
+    assert whole["jobs"] >= 3
+    provider = server.get(f"{path}?provider_id=scripted")
+    assert [each["benchmark_id"] for each in provider["benchmarks"]] == ["b", "c"]
+    assert server.get(path) == {"benchmarks": [], "jobs": 0}
+    assert server.get(f"{path}?provider_id=scripted&benchmark_id=none")["benchmarks"] == [
+        {"provider_id": "scripted", "benchmark_id": "none"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("provider_id=none", 404, "resource_not_found"),
+        ("collection_id=k&provider_id=scripted", 400, "query_parameter_mismatch"),
+        ("collection_id=none", 404, "resource_not_found"),
+        ("colour=x", 400, "query_bad_parameter"),
+    ],
+)
+def test_wrong_parameters_of_estimates_are_refused(server: RunningServer, query: str, status: int, code: str):
+    assert server.call("GET", f"{API}/estimates?{query}").refusal == (status, code)

@@ -49,6 +49,31 @@ def test_a_stored_line_has_id_and_epoch_and_keeps_unknown_members() -> None:
     assert "é".encode() in parsed.line  # not escaped: a search finds it
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        (None, None),
+        ({"total_tokens": 7, "input_tokens": 5}, 7),
+        ({"input_tokens": 5, "output_tokens": 2}, 7),
+        ({"output_tokens": 2}, 2),
+        ({"total_tokens": "7"}, None),
+        ({"total_tokens": True}, None),
+        ({"total_tokens": -1}, None),
+        ({"total_tokens": 10**18}, None),
+    ],
+)
+def test_tokens_are_the_total_or_the_sum(usage: dict[str, object] | None, tokens: int | None) -> None:
+    assert parse_sample(line(usage=usage)).tokens == tokens
+
+
+def test_tokens_of_all_samples_are_added() -> None:
+    builder = IndexBuilder()
+    assert builder.tokens is None
+    for number, usage in enumerate(({"total_tokens": 3}, None, {"total_tokens": 4})):
+        builder.add(parse_sample(line(sample_id=str(number), usage=usage)))
+    assert builder.tokens == 7
+
+
 def test_a_shown_line_has_outcome_and_key_hash_and_is_accepted_again() -> None:
     parsed = parse_sample(line(metrics={"acc": 1}), ACC)
     shown = shown_line(parsed.line, parsed.outcome, parsed.key_hash)

@@ -35,6 +35,7 @@ NEEDY = {
             "alias_of": "lines",
             "primary_score": {"metric": "perplexity", "lower_is_better": True},
             "pass_criteria": {"threshold": 0.25},
+            "chance_level": 0.125,
             "default_parameters": {"num_fewshot": 5, "judge_api_key": "sk-1", "stop": ["a", None]},
             "agent": {"result_interpretation": "Low.", "score_ranges": [{"range": "0-1", "meaning": "Good"}]},
         },
@@ -188,7 +189,8 @@ def test_a_benchmark_with_results(viewer: ViewerServer):
     assert f'href="/ui/jobs/{viewer.jobs.suites["alpha-7b"]}/b/0"' in page
     assert '<a href="/ui/catalog/collection?id=core-v1">' in page
     assert 'href="/ui/run?benchmark=big_suite&amp;provider=core">Run this</a>' in page
-    assert "Primary metric match ↑ higher is better Threshold 0.800 Samples 14,000" in text_of(page)
+    takes = "Takes roughly 24 min 35 s · 720,890 tokens: medians of 3 finished runs on this server"
+    assert f"Primary metric match ↑ higher is better Threshold 0.800 {takes} Samples 14,000" in text_of(page)
     found = list(csv.DictReader(io.StringIO(get(viewer, "/benchmark.csv?provider=core&id=big_suite"))))
     assert {row["model"] for row in found} >= {"alpha-7b", "beta-13b"}
 
@@ -229,7 +231,20 @@ def test_a_collection_has_weights_and_what_its_score_is(needy: RunningServer):
     assert found[3].startswith("other ✕ not offered missing")
     assert 'href="/ui/leaderboards?collection=mixed"' in page
     assert 'href="/ui/run?collection=mixed"' in page
-    assert get(needy, "/collection.json?id=mixed") == needy.get(f"{API}/collections/mixed")
+    data = get(needy, "/collection.json?id=mixed")
+    estimates = data.pop("estimates")
+    assert data == needy.get(f"{API}/collections/mixed")
+    assert "Chance level 0.125 by guessing" in text_of(get(needy, "/benchmark?provider=needy&id=loss"))
+    assert estimates == needy.get(f"{API}/estimates?collection_id=mixed")
+    assert "No benchmark of it has a finished run on this server yet" in text
+
+
+def test_a_collection_has_what_its_benchmarks_took(viewer: ViewerServer):
+    page = get(viewer, "/collection?id=core-v1")
+    assert "The benchmarks take roughly 48 min 57 s one after the other and 720,890 tokens" in text_of(page)
+    assert "24 min 35 s · 720,890 tokens n = 3" in rows(page)[0]
+    data = get(viewer, "/collection.json?id=core-v1")
+    assert data["estimates"] == viewer.get(f"{API}/estimates?collection_id=core-v1")
 
 
 @pytest.mark.parametrize(

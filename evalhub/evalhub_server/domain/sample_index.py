@@ -255,6 +255,8 @@ class IndexBuilder:
         self._seen: set[tuple[str, int]] = set()
         self.omitted: set[str] = set()
         """Up to :data:`MAX_METRICS` names of metrics without a column."""
+        self.tokens: int | None = None
+        """The number of tokens of all samples; None if no sample has one."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -271,6 +273,8 @@ class IndexBuilder:
     def add(self, sample: ParsedSample) -> None:
         """Add a sample whose line, and a line feed, were written to the file."""
         self._seen.add((sample.sample_id, sample.epoch))
+        if sample.tokens is not None:
+            self.tokens = (self.tokens or 0) + sample.tokens
         self._ids.append(sample.sample_id)
         self._offsets.append(self._offsets[-1] + len(sample.line) + 1)
         self._epochs.append(sample.epoch)

@@ -20,6 +20,8 @@ from evalhub_server.models.common import PrimaryScore
 from evalhub_server.models.sample import Outcome, SampleSet, ScoreDifference
 
 MAX_ID_CHARACTERS = 1024
+MAX_TOKENS = 10**12
+"""Larger numbers of tokens of one sample are not counted."""
 MAX_TAGS = 100
 MAX_DEPTH = 64
 MAX_EPOCH = 2**31 - 1
@@ -57,6 +59,8 @@ class ParsedSample(Struct, frozen=True):
     input_hash: bytes
     target_hash: bytes
     line: bytes
+    tokens: int | None = None
+    """The number of tokens in all; None if it was not reported."""
 
     @property
     def key_hash(self) -> bytes:
@@ -102,7 +106,22 @@ def parse_sample(line: bytes, primary: PrimaryScore | None = None) -> ParsedSamp
         input_hash=input_hash,
         target_hash=target_hash,
         line=_ENCODER.encode(members),
+        tokens=tokens_of(members.get("usage")),
     )
+
+
+def tokens_of(usage: object) -> int | None:
+    """The number of tokens of a sample in all; None if it was not reported."""
+    numbers = cast("dict[str, object]", usage) if isinstance(usage, dict) else {}
+    names = ("total_tokens",) if "total_tokens" in numbers else ("input_tokens", "output_tokens")
+    values = [
+        value
+        for name in names
+        if isinstance(value := numbers.get(name), int)
+        and not isinstance(value, bool)
+        and 0 <= value <= MAX_TOKENS
+    ]
+    return sum(values) if values else None
 
 
 def shown_line(line: bytes, outcome: Outcome, key: bytes) -> bytes:

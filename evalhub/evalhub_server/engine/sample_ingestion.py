@@ -126,6 +126,7 @@ def _described(
         outcomes=counts,
         errors=counts.get("error", 0),
         item_set_hash=index.item_set_hash(),
+        tokens=builder.tokens,
         bad_lines=bad_lines,
         duplicates=duplicates,
         problems=tuple(problems),

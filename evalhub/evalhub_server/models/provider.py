@@ -89,7 +89,7 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
     completions), ``prompt_logprobs`` (completions with the log-probabilities of the prompt's tokens), ``sandbox`` (for
     code that the model writes), ``judge`` (a second model), ``embeddings`` (an embedding model), ``gpu``, and ``data`` (test data
     of the client's own). ``generating_twin`` is the id of a benchmark of the same provider with the same questions that
-    needs chat completions only. A job's parameters are added to ``default_parameters`` and take precedence.
+    needs chat completions only. ``chance_level`` is the primary score that guessing reaches. A job's parameters are added to ``default_parameters`` and take precedence.
     """
 
     # No omit_defaults: a field that is not UNSET is written even if it is empty.
@@ -104,6 +104,7 @@ class ProviderBenchmark(Struct, kw_only=True, frozen=True):
     tags: tuple[str, ...] | UnsetType = UNSET
     primary_score: PrimaryScore | UnsetType = UNSET
     pass_criteria: PassCriteria | UnsetType = UNSET
+    chance_level: float | UnsetType = UNSET
     agent: BenchmarkAgent | UnsetType = UNSET
     metric_properties: tuple[MetricProperties, ...] | UnsetType = UNSET
     groups: Annotated[str | UnsetType, one_of("clusters", "strata")] = UNSET

@@ -47,6 +47,7 @@ class SampleSet(Struct, kw_only=True, frozen=True, omit_defaults=True):
     ``count`` is the number of samples, ``bytes`` the size of the stored file and ``digest`` its SHA-256. ``metrics`` are
     the names of their metrics, and ``means`` the mean of each: repeats (epochs) of a sample are averaged first, and
     samples without a value are left out. ``outcomes`` counts samples by outcome; ``errors`` is the number with an error.
+    ``tokens`` is the number of tokens of the samples whose ``usage`` has it, all samples together.
     ``item_set_hash`` is equal for sets with the same samples, inputs and targets. ``bad_lines`` counts lines that are no
     samples, ``duplicates`` those among them that repeat a sample and epoch, and ``problems`` has the first of them.
     ``score_difference`` is present if the mean of the primary metric differs from the reported score.
@@ -63,6 +64,7 @@ class SampleSet(Struct, kw_only=True, frozen=True, omit_defaults=True):
     outcomes: dict[str, int] = {}
     errors: int = 0
     item_set_hash: str = ""
+    tokens: int | None = None
     bad_lines: int = 0
     duplicates: int = 0
     problems: tuple[BadLine, ...] = ()

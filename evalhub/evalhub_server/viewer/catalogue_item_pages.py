@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from litestar import route
 from litestar.di import NamedDependency
 from msgspec import Struct
@@ -21,6 +22,7 @@ from evalhub_server.domain.resource_view import collection_resource, provider_re
 from evalhub_server.engine.resource_store import benchmarks_of
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import Json
+from evalhub_server.models.estimate import BenchmarkEstimate, Estimates
 from evalhub_server.models.job import BenchmarkRef
 from evalhub_server.models.provider import ProviderBenchmark, Runnable
 from evalhub_server.models.trend import TrendPoint, Trends
@@ -35,6 +37,7 @@ from evalhub_server.viewer.catalogue_page import (
 )
 from evalhub_server.viewer.page import Page, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery
+from evalhub_server.web.estimates import estimates_of
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse
@@ -72,7 +75,7 @@ async def benchmark_page(request: ApiRequest, services: NamedDependency[Services
         raise problems.not_found("benchmark", benchmark_id)
     labels = {"provider_id": Terms(values=(provider_id,)), "benchmark_id": Terms(values=(benchmark_id,))}
     jobs = JobQuery(tenant=request.identity.scope, limit=RECENT_JOBS, labels=labels)
-    trends, _ = await trends_of(services, jobs)
+    trends, _ = await trends_of(services, jobs, sample_intervals=True)
     collections = [
         each
         for each in await collections_of(services, request.identity)
@@ -80,6 +83,7 @@ async def benchmark_page(request: ApiRequest, services: NamedDependency[Services
     ]
     offer = Offer(provider=provider, runnable=services.resources.runnable(provider))
     scores = last_scores(trends)
+    past = await estimates_of(services, request.identity, [(provider_id, benchmark_id)])
     planned = planned_benchmark(BenchmarkRef(id=benchmark_id, provider_id=provider_id), provider.config)
     twin, alias = benchmark.generating_twin or "", benchmark.alias_of or ""
     values = {
@@ -92,6 +96,7 @@ async def benchmark_page(request: ApiRequest, services: NamedDependency[Services
         "twin": twin if listed_benchmark(provider.config, twin) else "",
         "alias": alias if listed_benchmark(provider.config, alias) else "",
         "scores": scores,
+        "estimate": past.benchmarks[0],
         "jobs": trends.total_count,
         "collections": collections,
     }
@@ -105,6 +110,7 @@ async def benchmark_page(request: ApiRequest, services: NamedDependency[Services
             "runnable": offer.runnable,
             "benchmark": benchmark,
             "collections": [each.id for each in collections],
+            "estimate": past.benchmarks[0],
             "series": trends.series,
         },
         table=Table(
@@ -151,6 +157,7 @@ class Member(Struct, kw_only=True, frozen=True):
     ref: BenchmarkRef
     planned: PlannedBenchmark | None
     runnable: Runnable | None
+    estimate: BenchmarkEstimate
 
     @property
     def weight(self) -> float:
@@ -172,7 +179,9 @@ async def collection_page(request: ApiRequest, services: NamedDependency[Service
         return known
     collection = await services.resources.get_collection(collection_id, request.identity)
     offers = {each.provider.id: each for each in await offers_of(services, request.identity)}
-    members = members_of(collection, offers)
+    keys = [(each.provider_id, each.id) for each in collection.config.benchmarks]
+    past = await estimates_of(services, request.identity, keys)
+    members = members_of(collection, offers, past)
     criteria = collection.config.pass_criteria
     threshold = criteria.threshold if criteria else None
     scored = [each.planned for each in members if each.planned and each.planned.primary_score]
@@ -186,15 +195,19 @@ async def collection_page(request: ApiRequest, services: NamedDependency[Service
             "collection": collection,
             "config": collection.config,
             "members": members,
+            "past": past,
             "weights": sum(each.weight for each in members),
             "threshold": DEFAULT_THRESHOLD if threshold is None else threshold,
             "default_threshold": threshold is None,
             "lower": any(each.primary_score and each.primary_score.lower_is_better for each in scored),
             "unscored": len(members) - len(scored),
         },
-        data=collection_resource(collection, visible),
+        data={**msgspec.to_builtins(collection_resource(collection, visible)), "estimates": past},
         table=Table(
-            columns=("provider_id", "id", "weight", "metric", "lower_is_better", "threshold", "runnable"),
+            columns=(
+                *("provider_id", "id", "weight", "metric", "lower_is_better", "threshold", "runnable"),
+                *("runs", "duration_s", "tokens"),
+            ),
             rows=[_member_row(each) for each in members],
         ),
     )
@@ -218,10 +231,10 @@ def last_scores(trends: Trends) -> list[LastScore]:
     return sorted(found, key=lambda each: each.created_at, reverse=True)
 
 
-def members_of(collection: CollectionRecord, offers: Mapping[str, Offer]) -> list[Member]:
+def members_of(collection: CollectionRecord, offers: Mapping[str, Offer], past: Estimates) -> list[Member]:
     """The benchmarks of a collection as a job without overrides runs them."""
     found: list[Member] = []
-    for ref in collection.config.benchmarks:
+    for ref, estimate in zip(collection.config.benchmarks, past.benchmarks, strict=True):
         offer = offers.get(ref.provider_id)
         planned = None
         if offer is not None:
@@ -229,7 +242,8 @@ def members_of(collection: CollectionRecord, offers: Mapping[str, Offer]) -> lis
                 planned = planned_benchmark(ref, offer.provider.config)
             except ApiError:  # its provider no longer offers it
                 planned = None
-        found.append(Member(ref=ref, planned=planned, runnable=offer.runnable if offer else None))
+        runnable = offer.runnable if offer else None
+        found.append(Member(ref=ref, planned=planned, runnable=runnable, estimate=estimate))
     return found
 
 
@@ -238,7 +252,8 @@ def _member_row(member: Member) -> Sequence[object]:
     return (
         member.ref.provider_id, member.ref.id, member.weight, score.metric if score else "",
         score.lower_is_better if score else None, member.planned.threshold if member.planned else None,
-        member.runnable.local if member.runnable else None,
+        member.runnable.local if member.runnable else None, member.estimate.runs, member.estimate.duration_s,
+        member.estimate.tokens,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from evalhub_server.domain.sample_index import SampleIndex
 from evalhub_server.domain.sample_repeats import mean_of
+from evalhub_server.domain.samples import tokens_of
 from evalhub_server.domain.table_formats import plain_cell
 
 Kind = Literal["text", "short", "score", "duration", "count"]
@@ -109,18 +110,10 @@ def _value(column: Column, sample: dict[str, Any], index: SampleIndex, rows: Seq
         value = mean_of(index.latency_s, rows)
         return value if value is not None and math.isfinite(value) else None
     if name == "tokens":
-        return tokens(sample.get("usage"))
+        return tokens_of(sample.get("usage"))
     if name == "tags":
         return ", ".join(sample.get("tags") or ())
     return plain_cell(sample.get(name))
-
-
-def tokens(usage: object) -> int | None:
-    """The number of tokens of a sample in all; None if it was not reported."""
-    numbers = _object(usage)
-    names = ("total_tokens",) if "total_tokens" in numbers else ("input_tokens", "output_tokens")
-    values = [value for name in names if isinstance(value := numbers.get(name), int)]
-    return sum(values) if values else None
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from evalhub_server.web.comparisons import comparison_router, score_router
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
 from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, PAGES_KEY, refuse_options
+from evalhub_server.web.estimates import estimate_router
 from evalhub_server.web.export_routes import export_router
 from evalhub_server.web.export_table import table_router
 from evalhub_server.web.health import health, ready
@@ -63,6 +64,7 @@ HANDLERS = (
     table_router,
     job_check_router,
     trend_router,
+    estimate_router,
     provider_router,
     collection_router,
     comparison_router,

@@ -17,8 +17,9 @@ FRAMEWORK = Framework(
     provider_id="lm_evaluation_harness", package="lm_eval", title="LM Evaluation Harness", licence="MIT"
 )
 _TASKS = "lm_eval/tasks"
+CHOICE = "Multiple choice"
 _KINDS = {
-    "multiple_choice": "Multiple choice",
+    "multiple_choice": CHOICE,
     "generate_until": "Free generation",
     "loglikelihood": "Log-likelihood of a continuation",
     "loglikelihood_rolling": "Log-likelihood of whole texts",
@@ -166,6 +167,7 @@ def _benchmark(name: str, category: str, registry: Registry, table: Table) -> Be
         name=table.names.get(name, ""),
         category=category,
         description=_description(config, leaves, choices),
+        choices=choices if _kind(leaves) == CHOICE else 0,
         metrics=tuple(metrics),
         few_shot=shots.pop() if len(shots) == 1 else 0,
         primary="" if name in table.no_verdict else primary,
@@ -228,10 +230,14 @@ def _answers(task: Config) -> int:
     return len(cast("list[Any]", choices)) if isinstance(choices, list) else 0
 
 
-def _description(config: Config, leaves: list[Config], choices: int) -> str:
+def _kind(leaves: list[Config]) -> str:
     kinds = {_KINDS.get(str(leaf.get("output_type", "generate_until")), "Mixed") for leaf in leaves}
-    kind = kinds.pop() if len(kinds) == 1 else "Mixed tasks"
-    if choices and kind == "Multiple choice":
+    return kinds.pop() if len(kinds) == 1 else "Mixed tasks"
+
+
+def _description(config: Config, leaves: list[Config], choices: int) -> str:
+    kind = _kind(leaves)
+    if choices and kind == CHOICE:
         kind += f" between {choices} answers"
     sources = sorted({str(leaf["dataset_path"]) for leaf in leaves if leaf.get("dataset_path")})
     sources = [source for source in sources if source not in ("json", "csv", "text", "parquet")]
