@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.transitions import apply_event
 from evalhub_server.engine.change_feed import KEPT_ENTRIES, MAX_PENDING, ChangeFeed
 from evalhub_server.models.event import BenchmarkEvent
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import a_job
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from evalhub_server.domain import transitions
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine.change_follower import ChangeFollower
 from evalhub_server.engine.clock import utc_now
@@ -14,7 +15,6 @@ from evalhub_server.engine.job_store import JobStore
 from evalhub_server.errors import NotFound
 from evalhub_server.models.common import State
 from evalhub_server.models.event import BenchmarkEvent
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import a_job, a_provider
 from evalhub_server.testing.shared_memory import SharedMemory, SharedMemoryStorage
 

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from evalhub_server.domain import transitions
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import Exit, JobRecord
 from evalhub_server.domain.sample_transitions import samples_collected, samples_expected
 from evalhub_server.engine.job_store import JobStore
@@ -19,7 +20,6 @@ from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.models.sample import SampleSet
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.storage import JobChange
 from evalhub_server.settings import SampleSettings, SupervisorSettings
 from evalhub_server.testing.builders import EPOCH, a_job

@@ -7,11 +7,11 @@ from datetime import timedelta
 from functools import partial
 
 from evalhub_server.domain import transitions
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import Exit, JobPlan, JobRecord, PlannedBenchmark
 from evalhub_server.engine.metric_family import MAX_LABEL_CHARS, CounterValue, HistogramValue, MetricFamily
 from evalhub_server.engine.metrics import JobMetrics
 from evalhub_server.models.event import BenchmarkEvent
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import EPOCH, a_job
 
 LATER = EPOCH + timedelta(days=1)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine import observers
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.observers import ObserverDispatcher
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.memory import MemoryStorage
 

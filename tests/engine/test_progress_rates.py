@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from evalhub_server.domain.job_changes import with_benchmark
+from evalhub_server.domain.job_changes import JobChanged, with_benchmark
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine.progress_rates import UNKNOWN, Pace, ProgressRates
 from evalhub_server.models.common import State
 from evalhub_server.models.progress import Progress
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import a_job
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)

@@ -8,13 +8,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from evalhub_common.backoff import Backoff
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.engine import write_buffer
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.errors import ApiError, StorageUnavailable
 from evalhub_server.models.common import Message
 from evalhub_server.plugins import JobChange
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.memory import MemoryStorage
 

@@ -131,12 +131,18 @@ def test_check_warns_about_a_broken_plugin(tmp_path: Path):
 
 BLOCKS = """
 import time
-from evalhub_server.plugins import hookimpl
+from evalhub_server.plugins import Descriptor, NoSettings, Observer, hookimpl
+
+class Blocks(Observer):
+    name = "blocks"
+
+    def job_changed(self, change):
+        if change.before is None:
+            time.sleep(1)
 
 @hookimpl
-def evalhub_job_changed(change):
-    if change.before is None:
-        time.sleep(1)
+def evalhub_observers():
+    return [Descriptor(api=1, name="blocks", factory=lambda settings, context: Blocks(), settings=NoSettings)]
 """
 
 
@@ -157,6 +163,6 @@ def test_broken_plugins_and_calls_that_block_the_loop_are_logged(tmp_path: Path)
         assert (broken["plugin"], broken["distribution"]) == ("ends_itself", "ends-itself")
         blocked = wait_until(lambda: logged("Plugin blocked the event loop"), "the watchdog")
         assert blocked is not None
-    assert (blocked["plugin"], blocked["distribution"]) == ("observer blocks_loop", "blocks-loop")
-    assert blocked["method"] == "evalhub_job_changed"
+    assert (blocked["plugin"], blocked["distribution"]) == ("observer blocks", "blocks-loop")
+    assert blocked["method"] == "job_changed"
     assert "blocks_loop.py" in blocked["location"]

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from evalhub_server.plugins import Exporter, Exports, JobRecord, TrackedExperiment, Tracker, with_changes
+from evalhub_server.plugins import (
+    Exporter,
+    Exports,
+    JobRecord,
+    Observer,
+    TrackedExperiment,
+    Tracker,
+    with_changes,
+)
 from evalhub_server.testing import (
     ExporterContract,
     MemoryExporter,
@@ -19,7 +27,6 @@ from evalhub_server.testing import (
     ObserverContract,
     TrackerContract,
 )
-from evalhub_server.testing.observer_contract import Observer
 
 
 class TestMemoryTracker(TrackerContract):
@@ -71,7 +78,7 @@ class TestMemoryObserver(ObserverContract):
 
     def make_observer(self, directory: Path) -> Observer:
         self.observer = MemoryObserver()
-        return self.observer.evalhub_job_changed
+        return self.observer
 
     async def received(self) -> Sequence[str]:
         return self.observer.job_ids

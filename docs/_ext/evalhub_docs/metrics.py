@@ -9,6 +9,7 @@ from typing import Any, Self
 from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.metric_family import Gauge
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
+from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 from evalhub_server.engine.readiness import ServerState
 from evalhub_server.engine.stored_bytes import stored_gauge
@@ -57,6 +58,7 @@ def _metrics() -> Metrics:
         HttpMetrics("http", "127.0.0.1", 8080),
         JobMetrics("local"),
         ExportMetrics(idle),
+        ObserverDispatcher([]),
         _gauges,
     )
 

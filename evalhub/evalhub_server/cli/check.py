@@ -18,6 +18,7 @@ from evalhub_server.cli.selection import (
     broken_plugin,
     exporter_names,
     make_selected,
+    observer_names,
     runtime_name,
     selection_warnings,
     storage_name,
@@ -34,6 +35,7 @@ from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.observation import Observer
 from evalhub_server.plugins.packs import Pack, pack_folders
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import convert_section, find_section
@@ -199,6 +201,7 @@ def _selection_findings(plugins: Plugins, settings: Settings) -> list[Finding]:
         (Runtime, runtime_name(settings)),
         *((Tracker, name) for name in tracker_names(settings)),
         *((Exporter, name) for name in exporter_names(settings)),
+        *((Observer, name) for name in observer_names(settings, plugins)),
     ]
     if settings.otel.enabled:
         try:

@@ -61,7 +61,7 @@ async def open_engine(
     targets = ExportTargets(trackers, selected.exporters, plugins.names(Exporter))
     store = JobStore(storage, targets.pending_exports)
     leader_store = LeaderStore(storage, targets.pending_exports, store) if shared is not None else store
-    observers = observer_dispatcher(plugins, runtime)
+    observers = observer_dispatcher(selected)
     leader_store.listen(observers.publish)
     telemetry.observe(leader_store, runtime)
     outbox = Outbox(leader_store, targets, settings.finalizer, random.random, settings.secrets.redact)
@@ -130,6 +130,7 @@ async def open_engine(
     return EngineParts(
         store=store,
         outbox=outbox,
+        observers=observers,
         targets=targets,
         supervisor=supervisor,
         resources=resources,

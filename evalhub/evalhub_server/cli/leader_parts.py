@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from functools import partial
+
+from evalhub_server.cli.parts import SelectedPlugins
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.engine.abandoned_launches import AbandonedLaunches
 from evalhub_server.engine.catalog import Catalog
 from evalhub_server.engine.catalog_files import pack_conflicts
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.observers import ObserverDispatcher
+from evalhub_server.engine.observers import Observe, ObserverDispatcher
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.retention import Retention
 from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StartupError
+from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.packs import pack_folders
-from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import Settings
 
 
@@ -90,12 +95,19 @@ class LeaderParts:
         await self._observers.close(drain_s=0)
 
 
-def observer_dispatcher(plugins: Plugins, runtime: Runtime) -> ObserverDispatcher:
-    """Delivery of the changes of jobs to the observers of plugins and to the runtime's."""
-    observers = plugins.observers()
-    if runtime.observe is not None:
-        observers = [*observers, (f"{runtime.name} runtime", runtime.observe)]
+def observer_dispatcher(selected: SelectedPlugins) -> ObserverDispatcher:
+    """Delivery of the changes of jobs to the observers, to the runtime's, and of deletions to exporters."""
+    observers: list[tuple[str, Observe]] = [(each.name, each.job_changed) for each in selected.observers]
+    observers += [(f"{each.name} exporter", partial(_deletion, each)) for each in selected.exporters]
+    if selected.runtime.observe is not None:
+        observers.append((f"{selected.runtime.name} runtime", selected.runtime.observe))
     return ObserverDispatcher(observers)
+
+
+def _deletion(exporter: Exporter, change: JobChanged) -> Awaitable[None] | None:
+    if change.after is not None or change.before is None:
+        return None
+    return exporter.job_deleted(change.before)
 
 
 def file_watcher(settings: Settings, plugins: Plugins, resources: ResourceStore) -> FileWatcher:

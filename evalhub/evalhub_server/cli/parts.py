@@ -11,12 +11,14 @@ from evalhub_server.engine.comparisons import ComparisonService
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.leadership import Leadership, SingleServer
+from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_targets import ExportTargets
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.plugins.export import Exporter
+from evalhub_server.plugins.observation import Observer
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
@@ -30,6 +32,7 @@ class SelectedPlugins(NamedTuple):
     runtime: Runtime
     trackers: list[Tracker]
     exporters: list[Exporter]
+    observers: list[Observer]
 
 
 class EngineParts(NamedTuple):
@@ -37,6 +40,7 @@ class EngineParts(NamedTuple):
 
     store: JobStore
     outbox: Outbox
+    observers: ObserverDispatcher
     targets: ExportTargets
     supervisor: Supervisor
     resources: ResourceService

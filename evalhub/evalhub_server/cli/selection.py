@@ -41,6 +41,14 @@ def exporter_names(settings: Settings) -> tuple[str, ...]:
     return ("oci", "webhook") if _section(settings, "webhook").get("url") else ("oci",)
 
 
+def observer_names(settings: Settings, plugins: Plugins) -> tuple[str, ...]:
+    """``plugins.observers``; default: all that are installed and written for this server's plugin API, by name."""
+    if settings.plugins.observers is not None:
+        return settings.plugins.observers
+    available = (info for info in plugins.infos if (info.kind, info.state) == ("observer", "available"))
+    return tuple(sorted({info.name for info in available}))
+
+
 def selection_warnings(settings: Settings) -> list[Finding]:
     """A warning if ``MLFLOW_TRACKING_URI`` cannot be used.
 

@@ -21,6 +21,7 @@ from evalhub_server.cli.parts import EngineParts, SelectedPlugins
 from evalhub_server.cli.selection import (
     exporter_names,
     make_selected,
+    observer_names,
     runtime_name,
     selection_warnings,
     storage_name,
@@ -40,6 +41,7 @@ from evalhub_server.errors import StartupError, StorageLost
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
+from evalhub_server.plugins.observation import Observer
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
@@ -51,7 +53,7 @@ from evalhub_server.web.pages import Pages
 from evalhub_server.web.uvicorn_server import HttpServer
 
 T = TypeVar("T")
-P = TypeVar("P", Tracker, Exporter)
+P = TypeVar("P", Tracker, Exporter, Observer)
 
 log = structlog.get_logger()
 
@@ -239,7 +241,9 @@ class Server:
         trackers = [await self._checked(Tracker, name, context) for name in tracker_names(settings)]
         context = replace(context, docker_config=runtime.docker_config)
         exporters = [await self._checked(Exporter, name, context) for name in exporter_names(settings)]
-        return SelectedPlugins(storage, runtime, trackers, exporters)
+        names = observer_names(settings, self._plugins)
+        observers = [await self._checked(Observer, name, context) for name in names]
+        return SelectedPlugins(storage, runtime, trackers, exporters, observers)
 
     def _metrics(self, engine: EngineParts, selected: SelectedPlugins, port: int) -> Metrics:
         jobs = JobMetrics(selected.runtime.name)
@@ -247,7 +251,11 @@ class Server:
         scheme = "https" if self.settings.service.tls_cert_file else "http"
         gauges = partial(job_gauges, engine.store, engine.supervisor, engine.stored, self.state)
         return Metrics(
-            HttpMetrics(scheme, self.settings.host, port), jobs, ExportMetrics(engine.outbox), gauges
+            HttpMetrics(scheme, self.settings.host, port),
+            jobs,
+            ExportMetrics(engine.outbox),
+            engine.observers,
+            gauges,
         )
 
     def _listen_for_metrics(self, metrics: Metrics, credentials: Credentials | None) -> int | None:

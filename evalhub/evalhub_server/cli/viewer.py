@@ -12,6 +12,7 @@ from evalhub_server import __version__
 from evalhub_server.cli.parts import EngineParts, SelectedPlugins
 from evalhub_server.cli.selection import (
     exporter_names,
+    observer_names,
     runtime_name,
     selection_warnings,
     storage_name,
@@ -76,6 +77,7 @@ def viewer_parts(
         ("runtime", runtime_name(settings)),
         *(("tracker", name) for name in tracker_names(settings)),
         *(("exporter", name) for name in exporter_names(settings)),
+        *(("observer", name) for name in observer_names(settings, plugins)),
     }
     viewer = Viewer(settings, credentials, ServerParts(health, plugins.infos, names))
     return ViewerParts((viewer.add_to,), (PagePaths,), viewer)

@@ -12,11 +12,11 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.job_updates import Update, visible_changes
 from evalhub_server.domain.record import JobDefinition, JobRecord
 from evalhub_server.models.common import State
 from evalhub_server.models.stream import JobUpdate
-from evalhub_server.plugins.hookspecs import JobChanged
 
 KEPT_ENTRIES = 4096
 KEPT_BYTES = 16 * 2**20

@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.timeline import moment_of
 from evalhub_server.domain.transitions import LAUNCH_FAILED
@@ -18,7 +19,6 @@ from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StorageError
 from evalhub_server.models.common import State
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.storage import JobQuery, Terms
 
 log = structlog.get_logger()

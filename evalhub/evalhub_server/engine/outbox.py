@@ -17,13 +17,13 @@ from msgspec import Struct
 
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain import outbox
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, OutboxEntry
 from evalhub_server.engine.clock import Clock, utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.outbox_targets import ExportTarget, ExportTargets
 from evalhub_server.errors import ExportRefused, LeadershipLost, NotFound, StorageError
 from evalhub_server.plugins.calls import call_fields
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.settings import FinalizerSettings
 
 log = structlog.get_logger()

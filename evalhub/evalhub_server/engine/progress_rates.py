@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.remaining_time import RemainingTime
 from evalhub_server.models.common import State
-from evalhub_server.plugins.hookspecs import JobChanged
 
 MAX_BENCHMARKS = 4096
 MIN_DONE = 20

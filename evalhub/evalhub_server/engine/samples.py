@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from evalhub_common.adapter_files import NotAFile, open_regular
 from evalhub_common.backoff import Backoff
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.sample_transitions import is_collectable, samples_collected
 from evalhub_server.engine.artifact_files import collect_artifacts
@@ -29,7 +30,6 @@ from evalhub_server.errors import (
     StorageError,
 )
 from evalhub_server.models.sample import Artifact, SampleSet
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import Runtime, SampleFiles
 
 log = structlog.get_logger()

@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 
 from evalhub_server.domain import problems, transitions
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.engine.abandoned_launches import Launch
 from evalhub_server.engine.clock import Clock
@@ -22,7 +23,6 @@ from evalhub_server.engine.unstopped import Failures
 from evalhub_server.engine.workload import Workload
 from evalhub_server.errors import StorageError
 from evalhub_server.models.common import Message
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import SupervisorSettings
 

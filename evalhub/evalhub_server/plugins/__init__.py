@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evalhub_common.durations import Duration, Timespan
 from evalhub_server import __version__ as SERVER_VERSION  # noqa: N812  a constant of the API
 from evalhub_server.domain import problems
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.outbox import has_new_outcome
 from evalhub_server.domain.record import (
@@ -120,7 +121,8 @@ from evalhub_server.plugins.descriptors import (
     PluginContext,
 )
 from evalhub_server.plugins.export import CARD, Exporter, export_request
-from evalhub_server.plugins.hookspecs import JobChanged, hookimpl, hookspec
+from evalhub_server.plugins.hookspecs import hookimpl, hookspec
+from evalhub_server.plugins.observation import Observer
 from evalhub_server.plugins.runtime import (
     BenchmarkRun,
     Handle,
@@ -321,6 +323,7 @@ __all__ = [
     "NoSettings",
     "NotFound",
     "Notice",
+    "Observer",
     "OciConnection",
     "OciCoordinates",
     "OciExport",

@@ -27,11 +27,9 @@ def load_plugins(
     offers: list[Offer] = []
     packs: list[Pack] = []
     infos: list[PluginInfo] = []
-    distributions: dict[str, str] = {}
     found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if points is None else points
     for point in sorted(found, key=_first_party_first):
         info = _info(point)
-        distributions[point.name] = info.distribution
         if not allowed(info.name, info.distribution, environ.get(LOAD_PLUGINS)):
             info.state = "not loaded"
             info.error = f"{LOAD_PLUGINS} does not name it"
@@ -52,7 +50,7 @@ def load_plugins(
             packs.append(pack)
             found_infos.append(msgspec.structs.replace(info, kind="pack", help=_shown(pack)))
         infos.extend(found_infos or [info])
-    return Plugins(manager, offers, infos, distributions, packs)
+    return Plugins(manager, offers, infos, packs)
 
 
 def _first_party_first(point: EntryPoint) -> tuple[bool, str]:

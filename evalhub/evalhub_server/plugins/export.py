@@ -81,6 +81,13 @@ class Exporter(ABC):
             ExportRefused: a retry cannot succeed. The text is shown in the job's results.
         """
 
+    async def job_deleted(self, job: JobRecord) -> None:
+        """Called once after a job was deleted, with its last record: it has no outbox any more.
+
+        Cancelled after 10 seconds. An exception is logged and not retried, and a server that dies first never calls it.
+        """
+        return
+
     async def close(self) -> None:
         """Release connections."""
         return

@@ -7,22 +7,22 @@ group ``evalhub.plugins``::
     my_plugin = "my_package.plugin"
 
 pluggy has no async, so no hook returns an awaitable whose result the server needs. Behaviour lives in the abstract
-classes :class:`Runtime`, :class:`Storage`, :class:`Tracker` and :class:`Exporter`; hooks return descriptors of them.
+classes :class:`Runtime`, :class:`Storage`, :class:`Tracker`, :class:`Exporter` and :class:`Observer`; hooks return descriptors of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.plugins.descriptors import Descriptor
 
 if TYPE_CHECKING:
     from evalhub_server.plugins.export import Exporter
+    from evalhub_server.plugins.observation import Observer
     from evalhub_server.plugins.runtime import Runtime
     from evalhub_server.plugins.storage import Storage
     from evalhub_server.plugins.tracking import Tracker
@@ -89,13 +89,9 @@ def evalhub_catalog() -> Sequence[Path]:  # pyright: ignore[reportReturnType]
 
 
 @hookspec
-def evalhub_job_changed(change: JobChanged) -> Awaitable[None] | None:
-    """Observe a change of a job after its commit.
+def evalhub_observers() -> Sequence[Descriptor[Observer, Any]]:  # pyright: ignore[reportReturnType]
+    """Return the observers of this plugin: receivers of the changes of jobs.
 
-    ``change`` holds the frozen records before and after. Called for every create, event, exit, cancel, export attempt and
-    delete, in the order of the commits of one job. Changes are not delivered while the server is down, nor to an observer
-    whose queue is full; for guaranteed delivery write an exporter (:class:`~evalhub_server.plugins.Exporter`).
-
-    May be a plain function, which runs on the server's event loop and should return within a millisecond, or a coroutine
-    function, which is cancelled after a timeout. An exception is logged; it affects no job and no other observer.
+    Called like :func:`evalhub_runtimes`. Factories create :class:`~evalhub_server.plugins.Observer` objects, one for each name in
+    ``plugins.observers``; by default for all installed ones.
     """

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 import pluggy
 
 from evalhub_server.errors import EvalHubError, PluginError
-from evalhub_server.plugins.calls import PluginCall, guarded, guarded_function
+from evalhub_server.plugins.calls import guarded
 from evalhub_server.plugins.descriptors import Descriptor, PluginContext, incompatibility
 from evalhub_server.plugins.export import Exporter
+from evalhub_server.plugins.observation import Observer
 from evalhub_server.plugins.packs import Pack
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import convert_section, find_section
@@ -29,6 +30,7 @@ KINDS: Mapping[type[Any], tuple[str, str]] = {
     Storage: ("storage", "evalhub_storages"),
     Tracker: ("tracker", "evalhub_trackers"),
     Exporter: ("exporter", "evalhub_exporters"),
+    Observer: ("observer", "evalhub_observers"),
 }
 """Abstract class → (kind, hook that returns its descriptors)."""
 
@@ -65,14 +67,11 @@ class Plugins:
         manager: pluggy.PluginManager,
         offers: Sequence[Offer],
         infos: Sequence[PluginInfo],
-        distributions: Mapping[str, str] = {},
         packs: Sequence[Pack] = (),
     ) -> None:
-        """``distributions`` are by entry point."""
         self.manager = manager
         self.infos = list(infos)
         self._offers = list(offers)
-        self._distributions = distributions
         self._packs = {pack.name: pack for pack in packs}
 
     def create(self, kind: type[T], name: str, sections: Mapping[str, Any], context: PluginContext) -> T:
@@ -173,17 +172,6 @@ class Plugins:
                     "pip install the distribution that has it, or remove it from catalog.packs."
                 )
         return [self._packs[name] for name in sorted(set(selected))]
-
-    def observers(self) -> list[tuple[str, Callable[..., Any]]]:
-        """Return (plugin, function) for every implementation of ``evalhub_job_changed``."""
-        caller: pluggy.HookCaller = self.manager.hook.evalhub_job_changed
-        return [
-            (impl.plugin_name, guarded_function(impl.function, self._observer_call(impl.plugin_name)))
-            for impl in caller.get_hookimpls()
-        ]
-
-    def _observer_call(self, name: str) -> PluginCall:
-        return PluginCall("observer", name, self._distributions.get(name, "unknown"), "evalhub_job_changed")
 
     @property
     def broken(self) -> list[PluginInfo]:

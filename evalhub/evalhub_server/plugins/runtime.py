@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import Exit, JobPlan, JobRecord
 from evalhub_server.domain.url_rewriting import SidecarUrls
 from evalhub_server.models.common import HardwareConfig, Json, Queue, TestDataRef
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.jobspec import JobSpec
-from evalhub_server.plugins.hookspecs import JobChanged
 
 Handle = Json
 """Identifies a workload, also after a restart of the server. Plain JSON that only the runtime interprets, except
@@ -157,7 +157,7 @@ class Runtime(ABC):
     """Seconds after the end of a workload for which its samples may still be uploaded, where :meth:`sample_files` is None."""
 
     observe: Callable[[JobChanged], Awaitable[None] | None] | None = None
-    """Called with every committed change, like the hook ``evalhub_job_changed``; None if not needed."""
+    """Called with every committed change, like :meth:`Observer.job_changed`; None if not needed."""
 
     async def remove_logs(self, job: JobRecord, note: str) -> None:
         """Remove the logs of an ended job that this host keeps, with what else its adapters left here.

@@ -189,6 +189,13 @@ class PluginSettings(Struct, kw_only=True, frozen=True):
             examples=[["oci", "webhook"]],
         ),
     ] = None
+    observers: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Observer plugins. Default: all that are installed. An empty list switches observers off.",
+            examples=[["my_observer"]],
+        ),
+    ] = None
 
 
 class SupervisorSettings(Struct, kw_only=True, frozen=True):

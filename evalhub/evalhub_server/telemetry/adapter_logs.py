@@ -10,9 +10,9 @@ from opentelemetry._logs import Logger
 from opentelemetry.context import Context
 
 from evalhub_common.callback_tokens import redact_callback_tokens
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.engine.log_text import finished_lines
-from evalhub_server.plugins.hookspecs import JobChanged
 from evalhub_server.plugins.runtime import LogOptions, Runtime
 from evalhub_server.telemetry.threads import in_thread
 

@@ -17,9 +17,9 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.models.common import State
-from evalhub_server.plugins.hookspecs import JobChanged
 
 _propagator = TraceContextTextMapPropagator()
 

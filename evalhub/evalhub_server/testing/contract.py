@@ -89,6 +89,12 @@ class Contract:
             name = getattr(outcome, "__qualname__", "the call")
             raise AssertionError(f"{name} did not return within {self.deadline_s:g} s") from None
 
+    async def ended(self, outcome: Awaitable[Any]) -> None:
+        """Await it whatever it raises; fail after ``deadline_s``."""
+        done, _ = await asyncio.wait([asyncio.ensure_future(outcome)], timeout=self.deadline_s)
+        assert done, f"the call did not return within {self.deadline_s:g} s"
+        done.pop().exception()
+
     async def until(self, condition: Callable[[], Awaitable[T]], what: str) -> T:
         """Return the first true value of ``condition``; fail with ``what`` after ``deadline_s``."""
         deadline = asyncio.get_running_loop().time() + self.deadline_s

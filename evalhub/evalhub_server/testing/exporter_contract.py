@@ -289,6 +289,17 @@ class ExporterContract(Contract):
 
     # --- secrets
 
+    async def test_the_deletion_of_a_job_can_be_reported_cancelled_and_reported_again(
+        self, exporter: Exporter
+    ) -> None:
+        for turns in TURNS:
+            await self.cancelled_after(exporter.job_deleted(a_finished_job()), turns)
+        for job in (self.change()[1], a_job(), a_filled_job()):
+            await self.soon(exporter.job_deleted(job))
+        # The server logs what it raises then; it must return.
+        with self.unavailable():
+            await self.ended(exporter.job_deleted(a_finished_job()))
+
     async def test_secrets_of_the_settings_are_not_shown(
         self, exporter: Exporter, caplog: pytest.LogCaptureFixture
     ) -> None:

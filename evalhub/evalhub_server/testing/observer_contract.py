@@ -1,10 +1,10 @@
-"""The contract suite for observers: functions that implement the hook ``evalhub_job_changed``.
+"""The contract suite for observers.
 
 Subclass :class:`ObserverContract` in a test module, and define what is observed and where it shows::
 
     class TestMyObserver(ObserverContract):
         def make_observer(self, directory: Path) -> Observer:
-            return MyPlugin(self.target).evalhub_job_changed
+            return MyObserver(self.target.url)
 
         async def received(self) -> Sequence[str]:
             return [message["job_id"] for message in self.target.messages]
@@ -15,7 +15,7 @@ Requires pytest and pytest-asyncio (in any mode).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from itertools import pairwise
@@ -28,13 +28,11 @@ from structlog.testing import capture_logs
 from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import Exit, JobRecord, OutboxEntry, with_changes
 from evalhub_server.models.common import State
+from evalhub_server.plugins.observation import Observer
 from evalhub_server.testing.builders import EPOCH, a_finished_job, a_job
 from evalhub_server.testing.contract import TURNS, Contract, check_hidden
 from evalhub_server.testing.exporter_contract import before_the_end
 from evalhub_server.testing.filled_record import a_filled_job
-
-Observer = Callable[..., Awaitable[None] | None]
-"""Called with the keyword ``change``, a :class:`JobChanged`."""
 
 
 def life_of(job: JobRecord) -> list[JobChanged]:
@@ -75,8 +73,8 @@ class ObserverContract(Contract):
     """What it must not show: the secrets in its settings and in its target."""
 
     def make_observer(self, directory: Path) -> Observer:
-        """Return the implementation of ``evalhub_job_changed`` over the test's target."""
-        raise NotImplementedError("return the function")
+        """Return the observer over the test's target."""
+        raise NotImplementedError("return an Observer")
 
     async def received(self) -> Sequence[str]:
         """Return the ids of the jobs whose changes have had an effect, in their order; one id for each effect."""
@@ -93,7 +91,7 @@ class ObserverContract(Contract):
     async def observe(self, observer: Observer, changes: Sequence[JobChanged]) -> None:
         """Deliver changes as the server does."""
         for change in changes:
-            result: object = observer(change=change)
+            result: object = observer.job_changed(change)
             if result is not None:
                 assert inspect.isawaitable(result), f"it returned {result!r}, neither None nor an awaitable"
                 await self.soon(result)
@@ -132,7 +130,7 @@ class ObserverContract(Contract):
         job = a_finished_job()
         for turns in TURNS:
             for change in life_of(a_finished_job()):
-                result = observer(change=change)
+                result = observer.job_changed(change)
                 if result is not None:
                     await self.cancelled_after(result, turns)
         await self.observe(observer, life_of(job))

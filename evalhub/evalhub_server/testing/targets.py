@@ -15,6 +15,7 @@ from evalhub_server.domain.record import ExportOutcome, JobRecord, OutboxEntry, 
 from evalhub_server.errors import ApiError, ExportRefused
 from evalhub_server.models.job import JobRequest
 from evalhub_server.plugins.export import Exporter
+from evalhub_server.plugins.observation import Observer
 from evalhub_server.plugins.tracking import Tracker
 
 
@@ -121,14 +122,15 @@ class MemoryExporter(Exporter):
         return ExportOutcome(reference=job.id)
 
 
-class MemoryObserver:
+class MemoryObserver(Observer):
     """Keeps the changes of jobs."""
+
+    name = "memory"
 
     def __init__(self) -> None:
         self.changes: list[JobChanged] = []
 
-    def evalhub_job_changed(self, change: JobChanged) -> None:
-        """Implement the hook of that name; a plugin marks it with ``@hookimpl``."""
+    def job_changed(self, change: JobChanged) -> None:
         self.changes.append(change)
 
     @property

@@ -18,6 +18,7 @@ from evalhub_server.engine.metric_family import (
     MetricsSnapshot,
 )
 from evalhub_server.engine.metrics import JobMetrics
+from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox_metrics import ExportMetrics
 
 NO_ROUTE = "not_found"
@@ -164,11 +165,13 @@ class Metrics:
         http: HttpMetrics,
         jobs: JobMetrics,
         exports: ExportMetrics,
+        observers: ObserverDispatcher,
         gauges: Callable[[], Awaitable[list[Gauge]]],
     ) -> None:
         self.http = http
         self._jobs = jobs
         self._exports = exports
+        self._observers = observers
         self._gauges = gauges
 
     async def snapshot(self) -> MetricsSnapshot:
@@ -185,7 +188,12 @@ class Metrics:
 
     def _snapshot(self, gauges: list[Gauge]) -> MetricsSnapshot:
         return MetricsSnapshot(
-            counters=[*self._jobs.counters, *self._exports.counters, *self.http.counters()],
+            counters=[
+                *self._jobs.counters,
+                *self._exports.counters,
+                self._observers.missed,
+                *self.http.counters(),
+            ],
             histograms=[*self._jobs.histograms, *self._exports.histograms, *self.http.histograms()],
             gauges=gauges,
         )

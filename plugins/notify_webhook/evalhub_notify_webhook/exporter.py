@@ -77,26 +77,16 @@ class WebhookExporter(Exporter):
         self,
         settings: WebhookSettings,
         *,
-        in_service: list[WebhookExporter] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``in_service`` is the list of exporters in use, which this one is in between :meth:`check` and :meth:`close`.
-
-        Raises :class:`SettingsError`.
-        """
+        """Raises :class:`SettingsError`."""
         self._settings = checked(settings)
-        self._in_service = [] if in_service is None else in_service
         self._url = URL(settings.url)
         self._clock = clock
 
     async def check(self) -> None:
         """Raises :class:`SettingsError` if the file has no usable secret."""
         await self._secrets()
-        self._in_service.append(self)
-
-    async def close(self) -> None:
-        if self in self._in_service:
-            self._in_service.remove(self)
 
     def is_requested(self, job: JobRecord) -> bool:
         return False
@@ -111,7 +101,7 @@ class WebhookExporter(Exporter):
         await self._post(webhook_id, body(job, entry.event, entry.since))
         return ExportOutcome(reference=webhook_id)
 
-    async def deleted(self, job: JobRecord) -> None:
+    async def job_deleted(self, job: JobRecord) -> None:
         """Post a message about a deleted job, in a few attempts: its outbox entries are deleted, too."""
         if DELETED not in self._settings.events:
             return

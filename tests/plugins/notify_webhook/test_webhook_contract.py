@@ -1,8 +1,8 @@
-"""The contracts of an exporter and of an observer, over messages to a real endpoint."""
+"""The contract of an exporter, over messages to a real endpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,9 @@ from evalhub_common.backoff import Backoff
 from evalhub_notify_webhook import exporter as webhook_exporter
 from evalhub_notify_webhook.events import EVENTS
 from evalhub_notify_webhook.exporter import WebhookExporter
-from evalhub_notify_webhook.plugin import WebhookPlugin
 from evalhub_notify_webhook.settings import WebhookSettings
 from evalhub_server.plugins import Exporter, JobRecord
-from evalhub_server.testing import ExporterContract, ObserverContract
-from evalhub_server.testing.observer_contract import Observer
+from evalhub_server.testing import ExporterContract
 from harness.answering import AnsweringServer, Reply, Request
 
 KEY = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -55,7 +53,8 @@ class TestWebhookExporter(ExporterContract):
     secrets = (KEY, PATH_SECRET)
 
     @pytest.fixture(autouse=True)
-    def target(self, endpoint: Endpoint) -> None:
+    def target(self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(webhook_exporter, "RETRY", Backoff(first_s=0.01, max_s=0.01))
         self.endpoint = endpoint
 
     def make_exporter(self, directory: Path) -> Exporter:
@@ -72,28 +71,3 @@ class TestWebhookExporter(ExporterContract):
 
     def refusing(self) -> AbstractContextManager[object]:
         return self.endpoint.answering(410)
-
-
-class TestMessagesAboutDeletedJobs(ObserverContract):
-    secrets = (KEY, PATH_SECRET)
-
-    @pytest.fixture(autouse=True)
-    def target(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(webhook_exporter, "RETRY", Backoff(first_s=0.01, max_s=0.01))
-        with Endpoint() as self.endpoint:
-            yield
-
-    def make_observer(self, directory: Path) -> Observer:
-        plugin = WebhookPlugin()
-        url = f"{self.endpoint.url}/{PATH_SECRET}"
-        settings = WebhookSettings(
-            url=url, secret=f"whsec_{KEY}", allow_private_addresses=True, events=EVENTS
-        )
-        plugin._exporters.append(WebhookExporter(settings))
-        return plugin.evalhub_job_changed
-
-    async def received(self) -> Sequence[str]:
-        return [message["data"]["id"] for message in self.endpoint.messages.values()]
-
-    def unavailable(self) -> AbstractContextManager[object]:
-        return self.endpoint.answering(503)

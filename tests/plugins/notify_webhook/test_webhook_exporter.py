@@ -167,12 +167,12 @@ async def test_a_message_about_a_deleted_job_has_few_attempts(
     monkeypatch.setattr(exporter, "RETRY", Backoff(0.0, 0.0))
     receiver.status = 503
     with pytest.raises(DeliveryError, match="503"):
-        await an_exporter(receiver.hook, events=("job.deleted",)).deleted(a_job())
+        await an_exporter(receiver.hook, events=("job.deleted",)).job_deleted(a_job())
     assert len(receiver.requests) == 3
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
     receiver.status = 204
-    await an_exporter(receiver.hook, events=("job.deleted",)).deleted(a_job())
-    await an_exporter(receiver.hook, events=("job.created",)).deleted(a_job())
+    await an_exporter(receiver.hook, events=("job.deleted",)).job_deleted(a_job())
+    await an_exporter(receiver.hook, events=("job.created",)).job_deleted(a_job())
     assert len(receiver.requests) == 4
 
 
