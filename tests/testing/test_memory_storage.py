@@ -20,7 +20,7 @@ class TestMemoryStorage(StorageContract):
 
 
 def test_the_contract_asks_its_subclass_for_a_storage(tmp_path: Path) -> None:
-    with pytest.raises(NotImplementedError, match="how to make the storage"):
+    with pytest.raises(NotImplementedError, match="return the storage"):
         StorageContract().make_storage(tmp_path)
 
 

@@ -13,13 +13,14 @@ import pytest
 from evalhub_server.domain.record import BenchmarkRecord, JobDefinition, JobProgress, JobRecord, with_changes
 from evalhub_server.domain.resource import RECORD_TYPES, AnyResource, Kind, merge_system_resource
 from evalhub_server.plugins.storage import Storage
+from evalhub_server.testing.contract import Contract
 from evalhub_server.testing.filled_record import filled, unfilled
 
 _IDENTITY = frozenset({"id", "tenant", "owner", "created_at"})
 
 
 @pytest.mark.asyncio
-class EveryFieldContract:
+class EveryFieldContract(Contract):
     """A base class of ``StorageContract``, which provides the fixture."""
 
     async def test_every_field_of_a_job_is_kept(self, storage: Storage) -> None:
@@ -51,6 +52,17 @@ class EveryFieldContract:
         await _check_resource(storage, kind, first)
         await storage.replace_system([second])
         await _check_resource(storage, kind, merge_system_resource(first, second))
+
+
+def versions_of_job() -> list[JobRecord]:
+    """Return a job without defaults, with each field changed alone, and with all fields at their default."""
+    return _job_changes(filled(JobRecord))
+
+
+def versions_of_resources() -> list[tuple[Kind, AnyResource]]:
+    """Return resources of all kinds without defaults, and with each field changed alone."""
+    found = [(kind, filled(RECORD_TYPES[kind])) for kind in Kind]
+    return [(kind, version) for kind, record in found for version in _resource_changes(record)]
 
 
 def _job_changes(job: JobRecord) -> list[JobRecord]:

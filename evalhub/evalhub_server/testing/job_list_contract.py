@@ -14,6 +14,7 @@ from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import CollectionRef, Experiment, JobRequest, JobTest, Model
 from evalhub_server.plugins.storage import JobChange, JobCounts, JobFacetName, JobQuery, JobSort, Storage
 from evalhub_server.testing.builders import EPOCH, a_job, all_of, any_of, none_of
+from evalhub_server.testing.contract import Contract
 from evalhub_server.testing.resource_list_contract import LABEL_TERMS, LABELLED
 
 
@@ -54,7 +55,7 @@ def finished(job_id: str, name: str, score: float, seconds: float) -> JobRecord:
 
 
 @pytest.mark.asyncio
-class JobListContract:
+class JobListContract(Contract):
     """A base class of ``StorageContract``, which provides the fixture."""
 
     async def test_a_list_of_nothing_is_empty(self, storage: Storage) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Sequence
 from math import inf
 from typing import Any, TypeVar
 
+import msgspec
+
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import (
     AnyResource,
@@ -16,6 +18,7 @@ from evalhub_server.domain.resource import (
     resource_labels,
 )
 from evalhub_server.errors import AlreadyExists, NotFound
+from evalhub_server.plugins.documents import UNWRITABLE, check_identity, encode, unwritable
 from evalhub_server.plugins.storage import (
     JobChange,
     JobPage,
@@ -27,7 +30,7 @@ from evalhub_server.plugins.storage import (
 )
 
 K = TypeVar("K", bound=Hashable)
-R = TypeVar("R")
+R = TypeVar("R", bound=JobRecord | AnyResource)
 
 
 class MemoryStorage(Storage):
@@ -157,15 +160,30 @@ def matches_resource(record: AnyResource, query: ResourceQuery) -> bool:
 def _add(records: dict[K, R], key: K, record: R, name: str) -> None:
     if key in records:
         raise AlreadyExists(f"A {name} is stored already; give the new one another id.")
+    _check_storable(record)
     records[key] = record
 
 
 def _update(records: dict[K, R], key: K, before: R, change: Callable[[R], R | None]) -> R:
     after = change(before)
-    if after is None:
+    if after is None or after is before:
         return before
+    check_identity(_kind_name(before), before, after)
+    _check_storable(after)
     records[key] = after
     return after
+
+
+def _check_storable(record: JobRecord | AnyResource) -> None:
+    """Refuse what other storages cannot write. Raises :class:`StorageError`."""
+    try:
+        encode(record, msgspec.json.Decoder(type(record)).decode)
+    except UNWRITABLE as error:
+        raise unwritable(_kind_name(record), record.id, error) from error
+
+
+def _kind_name(record: JobRecord | AnyResource) -> str:
+    return "job" if isinstance(record, JobRecord) else kind_of(record)
 
 
 def _job_place(record: JobRecord, query: JobQuery) -> tuple[Any, ...]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from inspect import getfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
@@ -27,11 +26,16 @@ from evalhub_server.testing.builders import a_job
 _WRITERS = 4
 
 
+class OtherProcess(NamedTuple):
+    """A running process: its output, and how to kill it."""
+
+    output: IO[bytes]
+    kill: Callable[[], None]
+
+
 @contextmanager
-def other_process(
-    case: object, directory: Path, task: str, content: bytes = b""
-) -> Generator[IO[bytes], None, None]:
-    """Run a task with the class of ``case``, with ``content`` as its input; yields its output. Killed at the end."""
+def other_process(case: object, directory: Path, task: str, content: bytes = b"") -> Generator[OtherProcess]:
+    """Run a task with the class of ``case``, with ``content`` as its input. It is killed at the end."""
     kind = type(case)
     command = [sys.executable, "-m", __name__, getfile(kind), kind.__qualname__, str(directory), task]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -43,9 +47,9 @@ def other_process(
         try:
             process.stdin.write(content)
             process.stdin.close()
-            yield process.stdout
+            yield OtherProcess(process.stdout, process.kill)
         finally:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
 
 
 class _Output:

@@ -15,6 +15,7 @@ from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind
 from evalhub_server.errors import AlreadyExists, NotFound
 from evalhub_server.plugins.storage import ResourceChange, ResourceQuery, Storage
 from evalhub_server.testing.builders import EPOCH, a_collection, a_provider, any_of
+from evalhub_server.testing.contract import Contract
 
 PROVIDERS = ResourceQuery(kind=Kind.PROVIDER)
 COLLECTIONS = ResourceQuery(kind=Kind.COLLECTION)
@@ -51,7 +52,7 @@ async def found(storage: Storage, query: ResourceQuery, **filters: Any) -> list[
 
 
 @pytest.mark.asyncio
-class ResourceContract:
+class ResourceContract(Contract):
     """A base class of ``StorageContract``, which provides the fixture."""
 
     # --- add, get, update, delete

@@ -11,6 +11,7 @@ import pytest
 from evalhub_server.domain.resource import TAXONOMY, AnyResource, Kind
 from evalhub_server.plugins.storage import ResourceQuery, Sort, Storage
 from evalhub_server.testing.builders import EPOCH, a_collection, a_provider, all_of, any_of, none_of
+from evalhub_server.testing.contract import Contract
 from evalhub_server.testing.resource_contract import COLLECTIONS, PROVIDERS, found, kept
 
 LABELLED: dict[str, tuple[str, ...]] = {"x": ("x",), "xy": ("x", "y"), "none": (), "yy": ("y", "y")}
@@ -30,7 +31,7 @@ LABEL_TERMS = (
 
 
 @pytest.mark.asyncio
-class ResourceListContract:
+class ResourceListContract(Contract):
     """A base class of ``StorageContract``, which provides the fixture."""
 
     @pytest.mark.parametrize(

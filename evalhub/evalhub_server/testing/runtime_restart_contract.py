@@ -59,8 +59,8 @@ class RuntimeRestartContract(RuntimeCase):
         directory.mkdir()
         runs = [self.fails_with_3(), self.prints("of a killed server"), self.runs_until_stopped()]
         async with self.opened(self.make_runtime(directory), directory, runs) as runtime:
-            with other_process(self, directory, "launch", msgspec.json.encode(runs)) as output:
-                line = await self.soon(asyncio.to_thread(output.readline))
+            with other_process(self, directory, "launch", msgspec.json.encode(runs)) as process:
+                line = await self.soon(asyncio.to_thread(process.output.readline))
                 assert line, "the other process failed; see its error above"
                 handles = msgspec.json.decode(line, type=list[Handle])
             found = [await self.soon(runtime.find(run)) for run in runs]

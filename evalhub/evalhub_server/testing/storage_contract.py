@@ -6,8 +6,9 @@ A plugin author subclasses :class:`StorageContract` in a test module and defines
         def make_storage(self, directory: Path) -> Storage:
             return MyStorage(directory / "jobs")
 
-Every test gets a new storage, opened and closed by the fixture ``storage``, which may be overridden instead. Needs
-pytest and pytest-asyncio (in any mode).
+Every test gets a new storage, opened and closed by the fixture ``storage``, which may be overridden instead; a second storage
+in the same directory is the same database after a restart, also in another process. Requires pytest and pytest-asyncio (in any
+mode).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from evalhub_server.testing.every_field_contract import EveryFieldContract
 from evalhub_server.testing.job_list_contract import JobListContract, ids, say, stored
 from evalhub_server.testing.resource_contract import ResourceContract
 from evalhub_server.testing.resource_list_contract import ResourceListContract
+from evalhub_server.testing.storage_durability_contract import StorageDurabilityContract
+from evalhub_server.testing.storage_reference_contract import StorageReferenceContract
 
 
 def count_up(job: JobRecord) -> JobRecord:
@@ -48,12 +51,15 @@ def count_up(job: JobRecord) -> JobRecord:
 
 
 @pytest.mark.asyncio
-class StorageContract(JobListContract, EveryFieldContract, ResourceContract, ResourceListContract):
+class StorageContract(
+    JobListContract,
+    EveryFieldContract,
+    ResourceContract,
+    ResourceListContract,
+    StorageDurabilityContract,
+    StorageReferenceContract,
+):
     """Subclass it under a name that pytest collects (``Test…``) and define :meth:`make_storage`."""
-
-    def make_storage(self, directory: Path) -> Storage:
-        """Return a storage with nothing in it, not yet open. ``directory`` is an empty one of the test's own."""
-        raise NotImplementedError("say how to make the storage, or override the fixture 'storage'")
 
     @pytest_asyncio.fixture
     async def storage(self, tmp_path: Path) -> AsyncGenerator[Storage]:
