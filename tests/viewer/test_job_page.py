@@ -82,7 +82,7 @@ def test_a_running_benchmark_has_progress_and_a_preliminary_score(viewer: Viewer
     assert "passed" not in running
     assert "○ pending" in row(page, 3)
     assert re.search(
-        r"Activity created .* started .* loading data \S+ m?s .*◐ running evaluation since ",
+        r"Activity created .* started .* loading data \S+ m?s .*◐ running evaluation , began ",
         text_of(viewer.get(f"/ui/jobs/{viewer.jobs.running}/b/2")),
     )
     assert "Metrics so far acc 0.79 so far" in text_of(viewer.get(f"/ui/jobs/{viewer.jobs.running}/b/2"))

@@ -64,7 +64,7 @@ def test_jobs_are_shown_with_state_score_and_reason(server: RunningServer):
     gamma, beta, alpha = rows(server.get("/ui/jobs"))
     assert "✓ completed alpha" in alpha
     assert "0.874 ≥ 0.800" in alpha
-    assert "✕ failed beta log · x · the backend timed out m2" in beta
+    assert "✕ failed beta log · the backend timed out · x m2" in beta
     assert "25 % 0/2" in gamma
 
 
@@ -123,9 +123,9 @@ def test_pages_of_rows_are_linked(server: RunningServer):
 
 def test_a_failed_row_leads_to_its_log(server: RunningServer):
     page = server.get("/ui/jobs?state=failed")
-    (path,) = re.findall(r'<div class="reason"><a href="([^"]+)">log</a>', page)
-    assert re.fullmatch(r"/ui/jobs/[-0-9a-f]{36}/b/0/logs", path)
-    assert server.call("GET", path).status == 200
+    (path,) = re.findall(r'<div class="reason" title="the backend timed out"><a href="([^"]+)">log</a>', page)
+    assert re.fullmatch(r"/ui/jobs/[-0-9a-f]{36}/b/0/logs#end", path)
+    assert '<span id="end">' in server.get(path.removesuffix("#end"))
 
 
 def test_selected_jobs_are_sent_to_the_comparison(server: RunningServer):

@@ -108,3 +108,13 @@ def test_keys_change_the_difference_of_a_sample_and_show_its_json(viewer: Viewer
         tab.page.keyboard.press("?")
         assert "Difference of a sample" in tab.text("dialog")
         assert tab.console == []
+
+
+def test_up_leads_from_a_sample_to_the_list_of_jobs(viewer: ViewerServer, browser: Browser):
+    path = f"/ui/jobs/{viewer.jobs.suites['alpha-7b']}"
+    with browser.tab() as tab:
+        tab.open(f"http://127.0.0.1:{viewer.port}{path}/b/0/sample?id=q-00017")
+        for place in (f"{path}/b/0/samples", f"{path}/b/0", path, "/ui/jobs"):
+            with tab.page.expect_navigation():
+                tab.page.keyboard.press("u")
+            assert tab.page.url.endswith(place)
