@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlencode
 
@@ -72,6 +75,39 @@ def test_one_benchmark_is_started_with_everything(server: RunningServer):
     job = server.job(answer.headers["location"].removeprefix("/ui/jobs/"))
     assert (job["name"], job["tags"]) == ("mine", ["x", "y"])
     assert job["benchmarks"][0]["parameters"] == {"temperature": 0}
+
+
+@pytest.mark.slow
+def test_the_commands_below_the_form_start_the_same_job(server: RunningServer):
+    fields = {
+        "provider": "scripted",
+        "benchmark": "b",
+        "model": "m'1",
+        "url": "http://model.test/v1",
+        "limit": "7",
+        "parameters": '{"temperature": 0.5, "stop": ["a b", "\\""], "few shot": true}',
+        "name": "the same",
+        "tags": "x, y z",
+    }
+    page = html.unescape(server.get(f"/ui/run?{urlencode(fields)}"))
+    shown = re.findall(r"<h3>(.*?)</h3>\s*<pre[^>]*><code>(.*?)</code>", page, re.DOTALL)
+    commands = {name: html.unescape(re.sub(r"<[^>]+>", "", text)) for name, text in shown}
+    assert list(commands) == ["Command line", "curl", "Python"]
+    program, *arguments = shlex.split(commands["Command line"])
+    assert program == "eval-hub-server"
+    for command in (
+        [sys.executable, "-m", "evalhub_server", *arguments, "--no-wait"],
+        [sys.executable, "-c", commands["Python"]],
+    ):
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    by_form = post(server, "/ui/run", {**fields, "do": "start"}).headers["location"].removeprefix("/ui/jobs/")
+    kept = ("name", "model", "benchmarks", "tags")
+    started = server.get(f"{API}/jobs?name=the+same")["items"]
+    assert len(started) == 3
+    for job in started:
+        assert {name: job[name] for name in kept} == {name: server.job(by_form)[name] for name in kept}
+    with_secret = server.get(f"/ui/run?{urlencode({**fields, 'secret': 's'})}")
+    assert "<h3>Command line</h3>" not in with_secret
 
 
 URLS_WITH_CREDENTIALS = ("http://user:pa55@closed.test/v1", "http://closed.test/v1?api_key=pa55")

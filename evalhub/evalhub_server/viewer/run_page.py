@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from pprint import pformat
 from typing import Any
 
 import msgspec
@@ -210,18 +211,40 @@ def _by_field(faults: Sequence[FieldError]) -> dict[str, list[str]]:
 
 
 def _commands(draft: Draft, url: str) -> dict[str, str]:
-    """The same job by the command line and by the API. Credentials are never part of them, only the name of a secret."""
-    fields = draft.fields
+    """The same job by the command line, by the API and by the Python client. Of credentials they have only the name of a secret."""
+    fields, request = draft.fields, redacted(draft.request)
+    body = shlex.quote(msgspec.json.encode(request).decode())
+    commands = {
+        "curl": f"curl {url}/api/v1/evaluations/jobs -H 'Content-Type: application/json' -d {body}",
+        "Python": PYTHON.format(url=url, request=pformat(request, sort_dicts=False, width=100)),
+    }
+    # The command line takes the credentials of a model from a file only.
+    return commands if fields["secret"] else {"Command line": _command_line(draft, url), **commands}
+
+
+PYTHON = """from evalhub_server.client import Client
+
+job = Client({url!r}).jobs.create(
+{request}
+)
+print(job["resource"]["id"])"""
+
+
+def _command_line(draft: Draft, url: str) -> str:
+    fields, parameters = draft.fields, redacted(dict(draft.parameters))
     command = ["eval-hub-server", "run", "--model-url", fields["url"], "--model-name", fields["model"]]
     if fields["collection"]:
         command += ["--collection", fields["collection"]]
     else:
         command += ["--benchmark", f"{fields['provider']}/{fields['benchmark']}"]
-    for field, option in (("limit", "num-examples"), ("name", "name"), ("experiment", "experiment")):
-        if fields[field]:
-            command += [f"--{option}", fields[field]]
-    body = shlex.quote(msgspec.json.encode(redacted(draft.request)).decode())
-    return {
-        "Command line": shlex.join(command),
-        "curl": f"curl {url}/api/v1/evaluations/jobs -H 'Content-Type: application/json' -d {body}",
-    }
+    if fields["limit"]:
+        command += ["--num-examples", fields["limit"]]
+    for name, value in parameters.items():
+        if name != "num_examples" or not fields["limit"]:
+            command += ["--param", f"{name}={msgspec.json.encode(value).decode()}"]
+    command += ["--name", draft.request["name"]]
+    for tag in draft.request.get("tags", ()):
+        command += ["--tag", tag]
+    if fields["experiment"]:
+        command += ["--experiment", fields["experiment"]]
+    return shlex.join([*command, "--server", url])
