@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from jinja2 import Environment, nodes
+from jinja2 import Environment, meta, nodes
 
 from evalhub_server import viewer
-from evalhub_server.viewer.templating import GLOBALS
+from evalhub_server.viewer.templating import GLOBALS, references
 
 FOLDER = Path(viewer.__file__).with_name("templates")
 TEMPLATES = sorted(path.name for path in FOLDER.iterdir())
@@ -67,3 +67,9 @@ def test_the_key_of_a_fragment_has_all_that_it_shows(source: str):
         shown = {each.name for each in names} - {each.name for each in names if each.ctx == "store"}
         assert shown - key - {*GLOBALS, "show", "site"} == set()
         assert "site" not in shown or "view" in key
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_references_to_other_templates(name: str):
+    tree = Environment(autoescape=True).parse((FOLDER / name).read_text("utf-8"))
+    assert set(references(name)) == set(meta.find_referenced_templates(tree))

@@ -65,6 +65,9 @@ _SPACE_BETWEEN = re.compile(
     r"(</(?:td|th|tr|thead|tbody|li|ul)>|<(?:tr|thead|tbody|ul)(?: [^<>]*)?>)\n\s*(?=[<{])"
 )
 
+_REFERENCE = re.compile(r"\{% *(?:extends|include|import|from) \"([^\"]+)\"")
+_loaded: set[str] = set()
+
 MAX_CHARACTERS = 4096
 """Longer text in attributes and sentences is cut."""
 
@@ -81,8 +84,11 @@ def render(template: str, values: Mapping[str, Any]) -> bytes:
 async def render_in_steps(template: str, values: Mapping[str, Any]) -> bytes:
     """Render a template, and let other tasks run in between.
 
-    A thread would hold the interpreter lock for longer, and as often as an answer to another request needs it.
+    A thread would hold the interpreter lock for longer, and as often as an answer to another request needs it. Only templates that
+    are loaded for the first time, and perhaps compiled, are loaded in one.
     """
+    if template not in _loaded:
+        await asyncio.to_thread(load_templates, [template])
     pieces: list[str] = []
     end = time.perf_counter() + STEP_S
     for piece in _template(template).generate(values):
@@ -97,6 +103,20 @@ def _joined(pieces: Iterable[str]) -> bytes:
     return "".join(pieces).encode("utf-8", "replace")
 
 
+def load_templates(names: Iterable[str]) -> None:
+    """Load templates and all that they include, import or extend."""
+    for name in names:
+        if name not in _loaded:
+            _template(name)
+            load_templates(references(name))
+            _loaded.add(name)
+
+
+def references(template: str) -> list[str]:
+    """The templates that one includes, imports or extends."""
+    return _REFERENCE.findall((TEMPLATES / template).read_text("utf-8"))
+
+
 def _template(name: str) -> Template:
     return _environment().get_template(name, globals=GLOBALS)
 
@@ -104,6 +124,8 @@ def _template(name: str) -> Template:
 @lru_cache(1)
 def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    from evalhub_server.viewer.compiled_templates import CompiledTemplates
 
     environment = Environment(
         loader=FunctionLoader(_load),
@@ -113,6 +135,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        bytecode_cache=CompiledTemplates(Path(__file__), Path(__file__).parent.rglob("*.py")),
     )
     for function in FILTERS:
         environment.filters[function.__name__] = function
