@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import Config
+from harness import Config, free_port
 from harness.frameworks import stand_in
 from harness.program import run_program
 
@@ -67,16 +67,16 @@ def test_a_folder_of_samples_that_others_can_write_is_an_error(tmp_path: Path):
 
 
 def test_a_database_for_several_servers_needs_samples_that_all_of_them_have(tmp_path: Path):
-    database = {"driver": "postgres", "url": "postgres://user@db.example/evalhub"}
+    database = {"driver": "postgres", "url": f"postgres://user:secret-word@127.0.0.1:{free_port()}/evalhub"}
     config = Config(tmp_path / "c", database=database)
     config.scripted("completed")
-    (found,) = findings(config)
+    unreachable, found = findings(config)
+    assert unreachable["severity"] == "warning"
+    assert "Check that the database server runs" in unreachable["message"]
+    assert "secret-word" not in unreachable["message"]
     assert found["severity"] == "info"
-    assert (
-        "samples are not kept; several servers that take turns on this database need a bucket"
-        in found["message"]
-    )
-    (found,) = findings(config, "--data-dir", str(tmp_path / "data"))
+    assert "samples are not kept; several servers on this database need a bucket" in found["message"]
+    _, found = findings(config, "--data-dir", str(tmp_path / "data"))
     assert f"samples are in the folder {tmp_path}/data/samples; several servers" in found["message"]
 
 

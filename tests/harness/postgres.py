@@ -39,6 +39,15 @@ needs_postgres = pytest.mark.skipif(
 )
 
 
+def unprivileged() -> dict[str, Any]:
+    """Arguments of :class:`subprocess.Popen` for programs that refuse to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
 class RunningPostgres:
     """A context manager. Its data are not synced to the disk, which makes it quick; :meth:`stop` keeps them.
 
@@ -50,12 +59,9 @@ class RunningPostgres:
         self.port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="evalhub-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self._as: dict[str, Any] = {}
-        if os.geteuid() == 0:  # it refuses to run as root
-            names = {entry.pw_name for entry in pwd.getpwall()}
-            user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
-            os.chown(self._folder, user.pw_uid, user.pw_gid)
-            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._as = unprivileged()
+        if self._as:
+            os.chown(self._folder, self._as["user"], self._as["group"])
 
     def url(
         self, schema: str = "public", *, password: str = _QUOTED, options: str = "sslmode=disable"

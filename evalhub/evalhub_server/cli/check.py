@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ from evalhub_server.cli.telemetry import require_telemetry
 from evalhub_server.engine.catalog_files import Loaded, pack_conflicts, read_folders, with_providers
 from evalhub_server.engine.catalog_lint import lint, missing_commands
 from evalhub_server.engine.sample_bucket import SampleBucket
-from evalhub_server.errors import EvalHubError, PluginError, SettingsError, StartupError
+from evalhub_server.errors import EvalHubError, PluginError, SettingsError, StartupError, StorageError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
 from evalhub_server.plugins.descriptors import PluginContext
@@ -39,6 +40,7 @@ from evalhub_server.plugins.observation import Observer
 from evalhub_server.plugins.packs import Pack, pack_folders
 from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.plugins.sections import convert_section, find_section
+from evalhub_server.plugins.shared_storage import SharedStorage
 from evalhub_server.plugins.storage import Storage
 from evalhub_server.plugins.tracking import Tracker
 from evalhub_server.settings import (
@@ -214,6 +216,8 @@ def _selection_findings(plugins: Plugins, settings: Settings) -> list[Finding]:
             # The instance is dropped: a plugin does nothing before it is opened.
             made = make_selected(plugins, settings, kind, name, context)
             shared = shared or (isinstance(made, Runtime) and not made.on_this_host)
+            if isinstance(made, SharedStorage):
+                findings += _database_findings(made, settings)
             remote = remote or (isinstance(made, Storage) and made.durable and made.local_file is None)
         except EvalHubError as error:
             findings.append(_finding(error, settings))
@@ -232,10 +236,22 @@ def _selection_findings(plugins: Plugins, settings: Settings) -> list[Finding]:
     return findings
 
 
+def _database_findings(storage: SharedStorage, settings: Settings) -> list[Finding]:
+    """Whether the database server can be used; one that cannot be reached from here may be from where the server runs."""
+    try:
+        asyncio.run(storage.check())
+    except StorageError as error:
+        finding = _finding(error, settings)
+        return [msgspec.structs.replace(finding, severity="warning")]
+    except StartupError as error:
+        return [_finding(error, settings)]
+    return []
+
+
 def _one_host(settings: Settings) -> Finding:
     kept = f"are in the folder {settings.samples_dir}" if settings.samples_dir else "are not kept"
     text = (
-        f"samples.url: samples {kept}; several servers that take turns on this database need a bucket "
+        f"samples.url: samples {kept}; several servers on this database need a bucket "
         "(s3://bucket/prefix), or a folder that all of them mount"
     )
     return Finding("info", str(settings.config_file), 0, text)

@@ -64,6 +64,17 @@ class SharedStorage(Storage):
     server_id: str
     """Identifies this instance; different for every one, and readable in logs and health reports."""
 
+    async def check(self) -> None:
+        """Look for what prevents servers from using the database, without changing it. Not called on an open storage.
+
+        ``eval-hub-server check`` calls it. The default finds nothing.
+
+        Raises:
+            StartupError: the database cannot be used; the text names the remedy.
+            StorageError: the database could not be examined.
+        """
+        return
+
     @abstractmethod
     async def acquire_lease(self, duration_s: float) -> Lease | None:
         """Acquire the lease, with a new epoch, if it is free, expired or of this instance.

@@ -18,6 +18,7 @@ from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.control import APPLICATION, Control
 from evalhub_storage_postgres.faults import FAULTS, fix_for, reason_of, storage_errors
 from evalhub_storage_postgres.lease import begin_fenced, lost
+from evalhub_storage_postgres.pooler import check_sessions
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.control import Connection, Session
@@ -119,6 +120,8 @@ class Database:
         else:
             await self.control.open(patience_s)
         self._pool = await self._new_pool()
+        async with self._pool.acquire(timeout=self._timeout_s) as session:
+            await self.control.run(lambda connection: check_sessions(connection, session, self.address))
         async with self._pool.acquire(timeout=self._timeout_s) as session, session.transaction():
             await session.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await prepare(session)

@@ -24,7 +24,11 @@ FAULTS = (
 """Exceptions of work with a connection."""
 
 _UNREACHABLE = "Check that the database server runs and that database.url has its host and port."
+_POOLER = "If a pooler such as PgBouncer is in between, let it pool sessions, and pass or ignore the parameters of connections."
 _FIXES = {
+    "08P01": _POOLER,
+    "26000": _POOLER,
+    "42P05": _POOLER,
     "08": _UNREACHABLE,
     "25P03": "The server did not continue a transaction in time, such as when its host was suspended; try again.",
     "25": "The database only reads: name its primary in database.url.",

@@ -29,7 +29,7 @@ class DatabaseSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     max_open_conns: Annotated[
         int | None,
         Meta(
-            description="Maximum number of connections; one more holds the lock on the database. Default: 10.",
+            description="Maximum number of connections of a server; one more holds its lock and listens for changes. Default: 10.",
             examples=[20],
         ),
     ] = None

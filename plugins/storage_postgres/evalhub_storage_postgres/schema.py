@@ -250,7 +250,28 @@ async def excludes_others(connection: Connection) -> bool:
     if await connection.fetchval("SELECT to_regclass('evalhub_schema')") is None:
         return False
     stored = await connection.fetchrow(_STORED)
-    return stored is not None and stored["version"] < min(COMPATIBLE_SINCE, len(MIGRATIONS))
+    return stored is not None and stored["version"] < COMPATIBLE_SINCE
+
+
+async def usable_version(
+    connection: Connection | Session, database: str, known: int = len(MIGRATIONS)
+) -> int:
+    """Return the version of the schema, 0 if there is none.
+
+    Raises:
+        StartupError: it is newer than ``known``, and servers that know that version cannot use it.
+    """
+    if await connection.fetchval("SELECT to_regclass('evalhub_schema')") is None:
+        return 0
+    stored = await connection.fetchrow(_STORED)
+    version: int = stored["version"] if stored is not None else 0
+    compatible_since: int | None = stored["compatible_since"] if stored is not None else None
+    if version > known and (compatible_since is None or compatible_since > known):
+        raise StartupError(
+            f"The database {database} has schema version {version}; this server knows versions up to "
+            f"{known}. Start the newer server that wrote it, or name another database."
+        )
+    return version
 
 
 async def migrate(
@@ -267,16 +288,7 @@ async def migrate(
     # Checked first, since CREATE needs a privilege even if the table exists.
     if await session.fetchval("SELECT to_regclass('evalhub_schema')") is None:
         await session.execute("CREATE TABLE evalhub_schema (version integer NOT NULL)")
-    stored = await session.fetchrow(_STORED)
-    version: int = stored["version"] if stored is not None else 0
-    if version > len(migrations):
-        compatible_since: int | None = stored["compatible_since"] if stored is not None else None
-        if compatible_since is not None and compatible_since <= len(migrations):
-            return
-        raise StartupError(
-            f"The database {database} has schema version {version}; this server knows versions up to "
-            f"{len(migrations)}. Start the newer server that wrote it, or name another database."
-        )
+    version = await usable_version(session, database, len(migrations))
     for number, statements in enumerate(migrations[version:], start=version + 1):
         for statement in statements:
             if isinstance(statement, str):

@@ -32,7 +32,8 @@ from evalhub_storage_postgres.database import CONNECT_TIMEOUT_S, Database, Limit
 from evalhub_storage_postgres.faults import storage_errors
 from evalhub_storage_postgres.lease import acquire, current, release, renew
 from evalhub_storage_postgres.operations import FencedRecords, Opening, RecordOperations
-from evalhub_storage_postgres.schema import excludes_others, migrate
+from evalhub_storage_postgres.pooler import check_sessions
+from evalhub_storage_postgres.schema import excludes_others, migrate, usable_version
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.control import Connection, Session
@@ -103,6 +104,14 @@ class PostgresStorage(RecordOperations, SharedStorage):
     async def _prepare(self, session: Session) -> None:
         await migrate(session, self._address.redacted_url, self._migration)
         await session.execute(changes.FORGET)
+
+    async def check(self) -> None:
+        async with (
+            self._separate("Checking the database") as first,
+            self._separate("Checking the database") as second,
+        ):
+            await check_sessions(first, second, self._address)
+            await usable_version(first, self._address.redacted_url)
 
     async def close(self) -> None:
         """Finish all operations, then disconnect. Idempotent; may be called again after a cancellation."""
