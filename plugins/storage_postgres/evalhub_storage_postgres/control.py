@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import structlog
@@ -190,6 +190,7 @@ class Control:
             return True
         if self._holding is None or self._holding.done():
             self._holding = asyncio.create_task(self._hold(), name="postgres-lock")
+            self._holding.add_done_callback(retrieved)
         return await asyncio.shield(self._holding)  # one attempt for all waiting calls
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -310,6 +311,12 @@ class Control:
             if waker.connection is connection:
                 waker.lost = True
                 waker.event.set()
+
+
+def retrieved(task: asyncio.Task[Any]) -> None:
+    """Mark the exception of a task as seen, since all callers that wait for it may be cancelled."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def connect(address: Address, timeout_s: float) -> Connection:

@@ -28,6 +28,7 @@ from evalhub_server.plugins import (
     kind_of,
 )
 from evalhub_storage_postgres import jobs, resources
+from evalhub_storage_postgres.control import retrieved
 from evalhub_storage_postgres.database import Database
 from evalhub_storage_postgres.faults import ChangeError
 from evalhub_storage_postgres.record_cache import RecordCache
@@ -74,6 +75,7 @@ class Opening:
         task = asyncio.create_task(work, name="postgres")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(retrieved)
         return task
 
     async def finished(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -232,6 +233,32 @@ async def test_a_partition_is_noticed_within_seconds(
         postgres.thaw()
     await opened_storage.renew_lease(lease, 600)
     assert (await opened_storage.get_job("job", None)).id == "job"
+
+
+async def test_a_call_that_is_cancelled_during_an_outage_leaves_no_unseen_exception(
+    postgres: RunningPostgres, opened
+) -> None:
+    unseen: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    opened_storage = await opened(shared=True)
+    lease = await acquired(opened_storage)
+    await asyncio.to_thread(postgres.stop)
+    try:
+        calls = [
+            asyncio.create_task(opened_storage.renew_lease(lease, 600)),
+            asyncio.create_task(opened_storage.add_job(a_job())),
+        ]
+        await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        with pytest.raises(StorageUnavailable):
+            await opened_storage.get_job("job", None)
+    finally:
+        await asyncio.to_thread(postgres.start)
+    await opened_storage.close()
+    gc.collect()
+    assert unseen == []
 
 
 # --- starts and schema versions
