@@ -316,10 +316,11 @@ def restart(bench: Bench) -> None:
     wait_until(lambda: bench.cluster.watches() == 2 * len(bench.tenants), "all namespaces are watched", 120)
     observed_s = time.monotonic() - start_s
     traffic: Traffic = bench.cluster.traffic()
+    cpu_s = bench.cpu_s
     requests = ", ".join(f"{number} {short}" for short, number in traffic.requests.most_common())
     print(
         f"Restart with the open benchmarks: answers after {seconds:.1f} s, observes all of them after {observed_s:.1f} s "
-        f"({requests}); {bench.rss_mib:.0f} MiB.\n"
+        f"({requests}); {cpu_s:.1f} s of CPU time, {bench.rss_mib:.0f} MiB.\n"
     )
 
 

@@ -17,7 +17,6 @@ from evalhub_runtime_k8s.diagnosis import (
     explain,
     find_trouble,
 )
-from evalhub_runtime_k8s.labels import QUEUE_NAME
 from evalhub_runtime_k8s.object_status import Job, Pod
 from evalhub_server.plugins import Exit, Notice
 
@@ -155,7 +154,7 @@ def _absent(observation: Observation, now_s: float, timeouts: Timeouts) -> Asses
 
 
 def _suspended(job: Job) -> Notice:
-    queue = (job.metadata.labels or {}).get(QUEUE_NAME, "")
+    queue = job.metadata.labels.queue if job.metadata.labels else ""
     condition = job.condition("Suspended")
     if queue:
         text = f"Waits until its queue '{queue}' admits it."

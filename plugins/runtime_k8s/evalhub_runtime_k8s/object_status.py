@@ -6,13 +6,23 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+from evalhub_runtime_k8s.labels import QUEUE_NAME
+
+
+class Labels(Struct, frozen=True):
+    """The labels that are read; all of them would be most of the memory of an open benchmark's objects."""
+
+    job_name: str = field(name="batch.kubernetes.io/job-name", default="")
+    legacy_job_name: str = field(name="job-name", default="")
+    queue: str = field(name=QUEUE_NAME, default="")
+
 
 class Metadata(Struct, frozen=True, rename="camel"):
     name: str = ""
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
-    labels: dict[str, str] | None = None
+    labels: Labels | None = None
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
 
@@ -69,8 +79,8 @@ class Pod(Struct, frozen=True):
 
     @property
     def job_name(self) -> str:
-        labels = self.metadata.labels or {}
-        return labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", "")
+        labels = self.metadata.labels or Labels()
+        return labels.job_name or labels.legacy_job_name
 
     @property
     def containers(self) -> list[ContainerStatus]:

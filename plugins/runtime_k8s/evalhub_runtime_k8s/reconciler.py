@@ -45,7 +45,9 @@ log = structlog.get_logger()
 
 S = TypeVar("S", bound=Struct)
 JITTER = 0.3
-"""Part of the interval between two polls that is random. It only shortens the interval: that is a promise."""
+"""Part of the interval between two lists that is random."""
+LONGEST = 0.95
+"""Part of the poll interval after which the next poll begins at the latest: an exit is known within the whole."""
 MIN_INTERVAL_S = 0.5
 """Least time between two looks, however often something changes."""
 NEW_WORKLOAD_S = 5.0
@@ -134,6 +136,8 @@ class _Namespace:
         self._jobs = Watched(api, JOBS, name, selector, Job, self._trigger)
         self._pods = Watched(api, PODS, name, selector, Pod, self._trigger)
         self._resync_s = 0.0
+        self._doubtful = False
+        """Whether the last look at copies has left an exit unconfirmed."""
         self._pages = False
         """Whether lists are too large for one response."""
         self._failures = 0
@@ -180,7 +184,7 @@ class _Namespace:
             await self._look()
             shortest_s = min(MIN_INTERVAL_S, self._poll_interval_s)
             await asyncio.sleep(shortest_s)
-            until_s = started_s + self._pause_s() * (1 - JITTER * random.random())  # noqa: S311  spreads load
+            until_s = started_s + self._pause_s() * (LONGEST - JITTER * random.random())  # noqa: S311  spreads load
             while (left_s := until_s - time.monotonic()) > 0:
                 new_s = min(NEW_WORKLOAD_S, self._poll_interval_s)
                 if await self._trigger.wait(min(left_s, new_s)) or self._added:
@@ -204,8 +208,15 @@ class _Namespace:
         if live and time.monotonic() < self._resync_s:
             names = {subscription.handle.job for subscription in waiting}
             if names <= self._jobs.objects.keys():
-                if await self._assess(waiting, self._jobs.objects, self._pods.objects.values(), final=False):
+                confirmed = await self._assess(
+                    waiting, self._jobs.objects, self._pods.objects.values(), final=False
+                )
+                if confirmed or not self._doubtful:
+                    self._doubtful = not confirmed
+                    if self._doubtful:
+                        self._trigger.fire()  # the other watch is about to show it
                     return
+                self._doubtful = False
                 await self._reconcile(waiting, cached=False)
                 return
         # What the API server has in memory is cheap to list, and may be too old to conclude that a Job does not exist.

@@ -23,6 +23,8 @@ UNSPECIFIED = Backoff(first_s=1.0, max_s=30.0, jitter=0.5)
 """Pauses after a 429 without Retry-After."""
 LEAST = Backoff(first_s=0.05, max_s=1.0)
 """Pauses after a 429 that requests a shorter one, such as none."""
+WARNING_INTERVAL_S = 60.0
+"""Least time between two warnings about the same verb: under a limit, some requests are served and others refused."""
 POLLED = "poll"
 HEADERS = {
     "flow_schema": "X-Kubernetes-PF-FlowSchema-UID",
@@ -89,6 +91,8 @@ class Throttle:
         self._polls = asyncio.Semaphore(max_polls)
         self._until_s: dict[str, float] = {}
         self._refusals: dict[str, int] = {}
+        """Refusals in a row by verb."""
+        self._silent_until_s: dict[str, float] = {}
 
     @asynccontextmanager
     async def slot(self, verb: str, priority: Priority, patience_s: float) -> AsyncGenerator[None]:
@@ -129,18 +133,19 @@ class Throttle:
             delay_s = UNSPECIFIED.delay_s(refusals)
         else:
             delay_s = max(retry_after_s, LEAST.delay_s(refusals))
-        if refusals == 1:
+        now_s = time.monotonic()
+        if now_s >= self._silent_until_s.get(verb, 0.0):
+            self._silent_until_s[verb] = now_s + WARNING_INTERVAL_S
             limits = {name: headers[header] for name, header in HEADERS.items() if header in headers}
             log.warning(
                 "The Kubernetes API limits requests", verb=verb, retry_after_s=round(delay_s, 1), **limits
             )
         for key in (verb, POLLED):
-            self._until_s[key] = max(self._until_s.get(key, 0.0), time.monotonic() + delay_s)
+            self._until_s[key] = max(self._until_s.get(key, 0.0), now_s + delay_s)
 
     def accepted(self, verb: str) -> None:
         """Record that the API has served a request of this verb."""
-        if refusals := self._refusals.pop(verb, 0):
-            log.info("The Kubernetes API serves requests again", verb=verb, refusals=refusals)
+        self._refusals.pop(verb, None)
 
     def _left_s(self, verb: str, *, poll: bool) -> float:
         keys = (verb, POLLED) if poll else (verb,)

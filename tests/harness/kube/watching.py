@@ -23,6 +23,7 @@ class Watches:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._open: set[asyncio.Task[Any]] = set()
+        self._dropped = 0
         self.bookmark_s = BOOKMARK_S
         self.bytes_sent = 0
         """Bytes of changes, without bookmarks."""
@@ -33,6 +34,7 @@ class Watches:
 
     def drop(self) -> None:
         """Cut the connection of every open watch."""
+        self._dropped += 1
         for task in self._open:
             task.cancel()
 
@@ -45,6 +47,7 @@ class Watches:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        dropped = self._dropped
         changes: asyncio.Queue[Change] = asyncio.Queue()
         since = int(query.get("resourceVersion") or 0)
 
@@ -67,6 +70,8 @@ class Watches:
                     except TimeoutError:
                         await _send(response, "BOOKMARK", _bookmark(kind, self._store.version))
                         continue
+                    if dropped != self._dropped:
+                        raise asyncio.CancelledError  # wait_for may swallow one that comes with a change
                     self.bytes_sent += await _send(response, change.type, change.object)
         except TimeoutError:
             return response
