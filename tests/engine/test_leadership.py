@@ -44,8 +44,10 @@ class Parts:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.faults: list[Exception] = []
+        self.halted = False
 
     async def open(self) -> None:
+        self.halted = False
         if self.faults:
             raise self.faults.pop(0)
         self.calls.append("open")
@@ -56,7 +58,11 @@ class Parts:
     async def close(self) -> None:
         self.calls.append("close")
 
+    def halt(self) -> None:
+        self.halted = True
+
     async def abandon(self) -> None:
+        assert self.halted
         self.calls.append("abandon")
 
 

@@ -84,6 +84,11 @@ class LeaderParts:
         await self._outbox.close()
         await self._observers.close()
 
+    def halt(self) -> None:
+        """Cancel everything that has effects outside of the storage, before it takes another step. Call :meth:`abandon` afterwards."""
+        self._supervisor.halt()
+        self._outbox.halt()
+
     async def abandon(self) -> None:
         """Stop at once, without an effect on workloads and exports: another server continues with them."""
         launches = await self._supervisor.abandon()

@@ -19,7 +19,7 @@ class LeaderStore(JobStore):
     Its listeners get the changes of all servers in that time. ``store`` is the one of the other parts of this server.
     """
 
-    def __init__(self, storage: Storage, pending_exports: PendingExports, store: JobStore) -> None:
+    def __init__(self, storage: Storage, pending_exports: PendingExports | None, store: JobStore) -> None:
         super().__init__(storage, pending_exports, store.changes, store.buffers)
         self._leading: Storage | None = None
         self._check: Callable[[], None] = lambda: None

@@ -55,6 +55,8 @@ class SupervisingParts(Protocol):
 
     async def close(self) -> None: ...
 
+    def halt(self) -> None: ...
+
     async def abandon(self) -> None: ...
 
 
@@ -114,6 +116,7 @@ class Leadership:
         self._scale = lease_s / LEASE_S
         self._clock = clock
         self._deadline_s = 0.0
+        self._expiry: asyncio.TimerHandle | None = None
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
         self._wake = asyncio.Event()
@@ -199,7 +202,8 @@ class Leadership:
             await self._resign(lease, renewing)
             return
         renewing.cancel()
-        self._deadline_s = 0.0
+        self._end_lease()
+        self._parts.halt()
         self._set_role(Role.OUSTED if failed is None else Role.FOLLOWER)
         self._store.step_down()
         await self._parts.abandon()
@@ -234,7 +238,7 @@ class Leadership:
     async def _resign(self, lease: Lease, renewing: asyncio.Task[None]) -> None:
         """Close the parts and release the lease: the server stops."""
         await self._parts.close()
-        self._deadline_s = 0.0
+        self._end_lease()
         self._set_role(Role.FOLLOWER)
         renewing.cancel()
         self._store.step_down()
@@ -270,7 +274,27 @@ class Leadership:
         self._lost.set()
 
     def _extend(self, asked_s: float) -> None:
+        self._end_lease()
         self._deadline_s = asked_s + self._lease_s - MARGIN_S * self._scale
+        self._watch_expiry()
+
+    def _end_lease(self) -> None:
+        self._deadline_s = 0.0
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+    def _watch_expiry(self) -> None:
+        """Stop to supervise at the deadline, by a timer of the event loop.
+
+        When a suspended process continues, timers that are due run before any task that waits for a response: no part
+        takes another step.
+        """
+        left_s = self._deadline_s - self._clock()
+        if left_s > 0:
+            self._expiry = asyncio.get_running_loop().call_later(left_s, self._watch_expiry)
+            return
+        self._parts.halt()
+        self._lost.set()
 
     def _set_role(self, role: Role) -> None:
         if role is not self.role:

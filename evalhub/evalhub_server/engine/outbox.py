@@ -178,6 +178,12 @@ class Outbox:
                     count=count,
                 )
 
+    def halt(self) -> None:
+        """Cancel all attempts: none takes another step. Call :meth:`close` afterwards."""
+        self._active = False
+        for each in self._deliveries.values():
+            each.task.cancel()
+
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """Wait up to ``drain_s`` for attempts under way, then cancel. With a durable store the next server continues."""
         self._active = False

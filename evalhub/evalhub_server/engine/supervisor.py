@@ -59,6 +59,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._active = False
         self._closing = False
+        self._launches: list[Launch] = []
         store.listen(self._on_change)
 
     @property
@@ -210,14 +211,11 @@ class Supervisor:
                 log.error("Workloads not stopped at shutdown", count=len(late))
         await self.abandon()
 
-    async def abandon(self) -> Sequence[Launch]:
-        """Stop to supervise at once, without an effect on workloads: another server supervises them.
-
-        Returns the launches that are under way, and may create something yet.
-        """
+    def halt(self) -> None:
+        """Cancel all supervision: no task takes another step. Call :meth:`abandon` afterwards."""
         self.begin_close()
         self._active = False
-        launches = [
+        self._launches = [
             Launch(workload.launching, index)
             for by_index in self._workloads.values()
             for index, workload in by_index.items()
@@ -225,7 +223,16 @@ class Supervisor:
         ]
         for task in self._tasks:
             task.cancel()
+
+    async def abandon(self) -> Sequence[Launch]:
+        """Stop to supervise at once, without an effect on workloads: another server supervises them.
+
+        Returns the launches that are under way, and may create something yet.
+        """
+        if self._active:
+            self.halt()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        launches, self._launches = self._launches, []
         return launches
 
     def _slot(self, job: JobRecord, index: int) -> Slot:
