@@ -14,6 +14,8 @@ import yaml
 
 from evalhub_docs.metrics import metrics
 from evalhub_server import __version__
+from evalhub_server.cli.selection import storage_name
+from evalhub_server.settings import load_settings
 from harness.apischema import schema_problems
 from harness.kube.rights import OPERATOR, WITH_CLUSTER
 
@@ -47,7 +49,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
 
 def test_the_components_are_offered_in_the_kustomization():
     text = (DEPLOY / "server" / "kustomization.yaml").read_text("utf-8")
-    assert re.findall(r"- \.\./components/([a-z-]+)", text) == ["monitoring", "cluster-reader"]
+    assert re.findall(r"- \.\./components/([a-z-]+)", text) == [
+        "monitoring",
+        "cluster-reader",
+        "postgresql",
+    ]
     assert (
         sorted(re.findall(r"`components/([a-z-]+)`", (DEPLOY / "README.md").read_text("utf-8"))) == COMPONENTS
     )
@@ -83,6 +89,42 @@ def test_every_object_has_the_recommended_labels(built: list[Object]):
         if item["kind"] == "Deployment":
             assert recommended.items() <= item["spec"]["template"]["metadata"]["labels"].items()
             assert item["spec"]["selector"]["matchLabels"] == {"app": "evalhub", "component": "server"}
+
+
+def test_with_postgresql_there_are_two_replicas_and_nothing_of_the_volume(
+    built: list[Object], tmp_path: Path
+):
+    [server] = [item for item in built if item["kind"] == "Deployment"]
+    spec = server["spec"]
+    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 0)
+    assert "PersistentVolumeClaim" not in [item["kind"] for item in built]
+    pod = spec["template"]["spec"]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    stops = {}
+    for container in pod["containers"]:
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+        stops[container["name"]] = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert stops["evalhub"] < min(stops["api"], stops["callbacks"]) < pod["terminationGracePeriodSeconds"]
+    [budget] = [item for item in built if item["kind"] == "PodDisruptionBudget"]
+    labels = spec["template"]["metadata"]["labels"]
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    [spread] = pod["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_the_server_accepts_the_configuration_for_postgresql(tmp_path: Path):
+    [config] = documents("components/postgresql/config.yaml")
+    (tmp_path / "db-url").write_text("postgres://u:p@db.test:5432/evalhub?sslmode=require")
+    second = tmp_path / "replicas.yaml"
+    second.write_text(config["data"]["replicas.yaml"].replace("/etc/evalhub/database", str(tmp_path)))
+    [first] = [
+        item for item in documents("server/config.yaml") if item["metadata"]["name"] == "evalhub-config"
+    ]
+    (tmp_path / "config.yaml").write_text(first["data"]["config.yaml"])
+    settings = load_settings(local=False, configdir=tmp_path, environ={"CONFIG_PATH": str(second)})
+    assert storage_name(settings) == "postgres"
+    assert settings.samples_in_bucket
+    assert settings.sections["database"]["url"].startswith("postgres://")
 
 
 def test_the_monitor_selects_the_service_of_metrics():
