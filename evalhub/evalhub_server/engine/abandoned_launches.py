@@ -42,6 +42,11 @@ class AbandonedLaunches:
         self._check_s = check_s
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def watching(self) -> int:
+        """The number of launches that are being watched."""
+        return len(self._tasks)
+
     def add(self, launches: Iterable[Launch]) -> None:
         for launch in launches:
             task = asyncio.create_task(self._watch(launch), name=f"launch-{launch.job.id}", context=Context())
