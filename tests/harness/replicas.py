@@ -96,11 +96,13 @@ class Replicas:
     def leader(self, *without: RunningServer) -> RunningServer:
         """Wait until exactly one server leads, other than ``without``; returns it."""
 
-        def found() -> RunningServer | None:
+        def only() -> RunningServer | None:
             leaders = [each for each in self.running if each not in without and self.role(each) == "leader"]
             return leaders[0] if len(leaders) == 1 else None
 
-        return wait_until(found, "a leader", TAKEOVER_S)
+        leader = wait_until(only, "a leader", TAKEOVER_S)
+        assert leader is not None
+        return leader
 
     def followers(self) -> list[RunningServer]:
         leader = self.leader()
@@ -109,11 +111,14 @@ class Replicas:
 
 def eventually(server: RunningServer, method: str, path: str, body: Any = None) -> Answer:
     """Repeat a request until the server accepts it, as a client does that gets 503."""
-    return wait_until(
-        lambda: (answer := server.call(method, path, body)).status < 500 and answer,
-        f"{method} {path}",
-        TAKEOVER_S,
-    )
+
+    def accepted() -> Answer | None:
+        answer = server.call(method, path, body)
+        return answer if answer.status < 500 else None
+
+    answer = wait_until(accepted, f"{method} {path}", TAKEOVER_S)
+    assert answer is not None
+    return answer
 
 
 def state_of(server: RunningServer, job_id: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import Checked, Components, ComponentStatus
 from evalhub_server.engine.server_health import HealthReport, ServerFacts, TargetState
 from evalhub_server.plugins.runtime import Limits
@@ -86,6 +87,7 @@ def test_several_things_need_attention():
     ("name", "changes", "state", "part_of_the_text"),
     [
         ("Server", {"refusal": "it is stopping"}, "unavailable", "it is stopping"),
+        ("Server", {"role": Role.FOLLOWER}, "ok", "follows: another server"),
         ("Authentication", {"facts": {"exposed": True}}, "attention", "service.auth_token_file"),
         ("Authentication", {"facts": {"local": False}}, "ok", "headers of the proxy"),
         ("Storage", {"checked": components(storage=UNAVAILABLE)}, "unavailable", "Events of running jobs"),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from evalhub_server.domain.record import ExportKind
 from evalhub_server.engine.clock import utc_now
+from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.outbox import ExportAttempt, Outbox
 from evalhub_server.engine.readiness import Checked, ComponentChecks, ServerState
 from evalhub_server.engine.stored_bytes import StoredBytes
@@ -64,6 +65,8 @@ class TargetState(Struct, kw_only=True, frozen=True):
 class HealthReport(Struct, kw_only=True, frozen=True):
     """The state of the server. ``refusal`` is why it accepts no work; ``checked`` is None before the first check.
 
+    ``role`` is that among several servers of one database; None for a storage that has only one.
+
     ``stored`` are sizes in bytes of the database, samples, artifacts and jobs, of those that have been measured.
     """
 
@@ -77,6 +80,7 @@ class HealthReport(Struct, kw_only=True, frozen=True):
     oldest_wait_s: float | None
     targets: Sequence[TargetState]
     stored: Mapping[str, int]
+    role: Role | None = None
 
 
 class ServerHealth:
@@ -124,6 +128,7 @@ class ServerHealth:
                 replace(self._targets[key], pending=pending.get(key, 0)) for key in sorted(self._targets)
             ],
             stored=self._stored.sizes,
+            role=self._state.role,
         )
 
     def _on_attempt(self, attempt: ExportAttempt) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import ComponentStatus
 from evalhub_server.engine.server_health import STALE_S, HealthReport, TargetState
 from evalhub_server.plugins.manager import PluginInfo
@@ -50,12 +51,22 @@ def sentence(rows: list[HealthRow]) -> str:
     return "Not all parts are checked yet" if any(row.state == "unknown" for row in rows) else "All good"
 
 
+ROLES = {
+    Role.STARTING: "starts",
+    Role.LEADER: "leads: it supervises the jobs of all servers of the database",
+    Role.FOLLOWER: "follows: another server supervises the jobs",
+    Role.OUSTED: "lost the lead",
+}
+
+
 def _server(report: HealthReport) -> Iterator[HealthRow]:
     facts = report.facts
+    mode = "local mode" if facts.local else "cluster mode"
+    role = f", {ROLES[report.role]}" if report.role is not None else ""
     yield HealthRow(
         name="Server",
         state="unavailable" if report.refusal else "ok",
-        value=f"version {facts.version}, {'local mode' if facts.local else 'cluster mode'}, {facts.url}",
+        value=f"version {facts.version}, {mode}, {facts.url}{role}",
         hint=report.refusal,
         at=report.started_at,
         at_label="started",
