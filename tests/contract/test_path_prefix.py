@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -78,11 +79,17 @@ def test_the_documentation_page_and_its_files_are_found(behind: ReverseProxy, pr
         assert call(behind.port, "GET", f"{prefix}/{link}").status == 200, link
 
 
+@cache
+def parsed(text: str) -> Any:
+    """YAML as data; three servers send the same text, and a second of processor time is what it takes to read."""
+    return yaml.load(text, yaml.CSafeLoader)
+
+
 def test_the_openapi_document_names_the_prefix(behind: ReverseProxy, prefix: str):
     document = get(behind, f"{prefix}/openapi.json").body
     assert document["servers"] == [{"url": prefix}]
     text = get(behind, f"{prefix}/openapi.yaml").body
-    assert yaml.load(text, yaml.CSafeLoader) == document
+    assert parsed(text) == document
     assert get(behind, f"{prefix}/api/v1/health").status == 200
 
 

@@ -134,7 +134,8 @@ def test_a_level_may_end_by_time(job: JobDirectory, callback: CallbackServer, de
     run_load_test(job, demo.url, requests=None, duration_s=1)
     assert callback.last["metrics"]["num_samples"] == len(job.samples) > 0
     assert callback.last["additional_info"]["levels"][0]["duration_s"] >= 1
-    assert all(sample["metadata"]["started_s"] <= 1 for sample in job.samples)
+    # A request that was permitted in time may start later, on a busy machine; each of the two workers has one at most.
+    assert sum(sample["metadata"]["started_s"] > 1 for sample in job.samples) <= 2
     assert [event["progress"] for event in callback.events if "progress" in event] == [
         {"done": done, "total": 1} for done in (0, 1, 1)
     ]

@@ -34,25 +34,25 @@ def children() -> set[int]:
     return {process.pid for process in psutil.Process().children()}
 
 
-def marked(directory: Path) -> list[int]:
-    """Processes that carry the marker of a workload below a directory."""
+def marked(directory: Path, before: set[int]) -> list[int]:
+    """Processes, other than those of ``before``, that carry the marker of a workload below a directory."""
     prefix = f"{MARKER}={directory}".encode()
     found: list[int] = []
-    for pid in psutil.pids():
+    for pid in set(psutil.pids()) - before:
         try:
             environ = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             continue
-        if pid != os.getpid() and any(entry.startswith(prefix) for entry in environ.split(b"\0")):
+        if any(entry.startswith(prefix) for entry in environ.split(b"\0")):
             found.append(pid)
     return found
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(tmp_path: Path) -> Iterator[None]:
-    before = children()
+    before, all_before = children(), set(psutil.pids())
     yield
-    left = marked(tmp_path)
+    left = marked(tmp_path, all_before)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left
