@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import structlog
-from msgspec import Struct
 
 from evalhub_server.plugins import StartupError, StorageUnavailable
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.faults import FAULTS
+from evalhub_storage_postgres.names import Names
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -43,33 +42,6 @@ LEASE = "lease"
 _KEEP_ALIVE = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
 
 
-class Names(Struct, frozen=True):
-    """Numbers of advisory locks and the channel of notifications, particular to the schema that has the tables."""
-
-    server: int
-    """Held by every server: shared, or exclusive to be the only one."""
-    migration: int
-    """Held while a server opens the database, so that one of them migrates it."""
-    fence: int
-    """Held shared by every transaction with a fenced write, and exclusive by a takeover."""
-    pruning: int
-    channel: str
-
-    @classmethod
-    def of(cls, schema: str) -> Names:
-        def number(purpose: str) -> int:
-            digest = hashlib.sha256(f"evalhub {purpose}{schema}".encode()).digest()
-            return int.from_bytes(digest[:8], "big", signed=True)
-
-        return cls(
-            server=number(""),
-            migration=number("migration "),
-            fence=number("fence "),
-            pruning=number("pruning "),
-            channel=f"evalhub_{number('changes ') & (2**63 - 1):x}",
-        )
-
-
 class Waker:
     """Set by notifications of ``connection``: ``lease_changed`` until it is cleared, and ``lost`` once that is closed."""
 
@@ -84,7 +56,8 @@ class Control:
     """Not used for records. If it breaks, the next call connects and takes the lock again.
 
     With ``shared``, other servers may hold the lock at the same time, and commits are announced to them.
-    ``on_unreachable`` is called when the database does not respond in time.
+    ``on_unreachable`` is called when the database does not respond in time, ``on_connected`` with every new connection that
+    has the lock, and the lock is released if it raises.
     """
 
     def __init__(
@@ -95,12 +68,14 @@ class Control:
         timeout_s: float,
         connect_timeout_s: float,
         on_unreachable: Callable[[], object],
+        on_connected: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self.address = address
         self.shared = shared
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._on_unreachable = on_unreachable
+        self._on_connected = on_connected
         self._names: Names | None = None
         self._connection: Connection | None = None
         self._held_until = 0.0
@@ -274,6 +249,7 @@ class Control:
         connection = await self._connected()
         try:
             if await _try_lock(connection, self.names.server, shared=self.shared):
+                await self._on_connected(connection)
                 return connection
         except BaseException:
             connection.terminate()

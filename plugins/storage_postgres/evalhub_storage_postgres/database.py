@@ -13,12 +13,13 @@ import asyncpg
 import structlog
 from msgspec import Struct
 
-from evalhub_server.plugins import Lease, StartupError
+from evalhub_server.plugins import Lease, StartupError, StorageLost
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.control import APPLICATION, Control
 from evalhub_storage_postgres.faults import FAULTS, fix_for, reason_of, storage_errors
 from evalhub_storage_postgres.lease import begin_fenced, lost
 from evalhub_storage_postgres.pooler import check_sessions
+from evalhub_storage_postgres.schema import excludes_others, usable_version
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.control import Connection, Session
@@ -77,6 +78,7 @@ class Database:
             timeout_s=limits.timeout_s,
             connect_timeout_s=self._connect_timeout_s,
             on_unreachable=self._abandon_pool,
+            on_connected=self._check_schema,
         )
         self._pool: Pool | None = None
         self._opened = False
@@ -87,18 +89,16 @@ class Database:
         self,
         patience_s: float,
         prepare: Callable[[Session], Awaitable[None]],
-        excludes_others: Callable[[Connection], Awaitable[bool]],
     ) -> None:
         """Connect, take the lock and call ``prepare`` in a transaction. Waits up to ``patience_s`` for another server that is exiting.
 
-        Of several servers that open the database at once, one at a time calls ``prepare``. ``excludes_others`` returns whether
-        that is not possible beside servers that have it open.
+        Of several servers that open the database at once, one at a time calls ``prepare``.
 
         Raises:
             StartupError: the database cannot be reached, used or locked; with a fix.
         """
         try:
-            await self._open(patience_s, prepare, excludes_others)
+            await self._open(patience_s, prepare)
         except BaseException as error:
             await self.close()
             if isinstance(error, (*FAULTS, ValueError)):
@@ -112,7 +112,6 @@ class Database:
         self,
         patience_s: float,
         prepare: Callable[[Session], Awaitable[None]],
-        excludes_others: Callable[[Connection], Awaitable[bool]],
     ) -> None:
         opened = None
         if self.control.shared:
@@ -128,6 +127,15 @@ class Database:
         if opened is not None:
             await opened()
         self._opened = True
+
+    async def _check_schema(self, connection: Connection) -> None:
+        """After a loss of the lock: a newer server may have migrated the database meanwhile."""
+        if not self._opened:
+            return
+        try:
+            await usable_version(connection, self.address.redacted_url)
+        except StartupError as error:
+            raise StorageLost(str(error)) from None
 
     async def _new_pool(self) -> Pool:
         return await asyncpg.create_pool(

@@ -10,7 +10,8 @@ from evalhub_server.plugins import LeadershipLost, Lease
 from evalhub_storage_postgres.control import LEASE
 
 if TYPE_CHECKING:
-    from evalhub_storage_postgres.control import Connection, Names
+    from evalhub_storage_postgres.control import Connection
+    from evalhub_storage_postgres.names import Names
 
 _CURRENT = """
     SELECT epoch, holder, extract(epoch FROM expires_at - clock_timestamp())::float8 AS expires_in_s

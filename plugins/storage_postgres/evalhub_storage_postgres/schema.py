@@ -253,14 +253,14 @@ async def excludes_others(connection: Connection) -> bool:
     return stored is not None and stored["version"] < COMPATIBLE_SINCE
 
 
-async def usable_version(
-    connection: Connection | Session, database: str, known: int = len(MIGRATIONS)
-) -> int:
+async def usable_version(connection: Connection | Session, database: str, known: int | None = None) -> int:
     """Return the version of the schema, 0 if there is none.
 
     Raises:
-        StartupError: it is newer than ``known``, and servers that know that version cannot use it.
+        StartupError: it is newer than ``known``, by default the newest, and servers that know that version cannot use it.
     """
+    if known is None:
+        known = len(MIGRATIONS)
     if await connection.fetchval("SELECT to_regclass('evalhub_schema')") is None:
         return 0
     stored = await connection.fetchrow(_STORED)
@@ -278,7 +278,7 @@ async def migrate(
     session: Session,
     database: str,
     migration: JobMigration,
-    migrations: Sequence[Migration] = MIGRATIONS,
+    migrations: Sequence[Migration] | None = None,
 ) -> None:
     """Migrate the schema to the current version. ``session`` is in a transaction, with the lock on the database held.
 
@@ -288,6 +288,7 @@ async def migrate(
     # Checked first, since CREATE needs a privilege even if the table exists.
     if await session.fetchval("SELECT to_regclass('evalhub_schema')") is None:
         await session.execute("CREATE TABLE evalhub_schema (version integer NOT NULL)")
+    migrations = MIGRATIONS if migrations is None else migrations
     version = await usable_version(session, database, len(migrations))
     for number, statements in enumerate(migrations[version:], start=version + 1):
         for statement in statements:

@@ -23,17 +23,18 @@ from evalhub_server.plugins import (
     SharedStorage,
     Storage,
     StorageError,
+    StorageLost,
     StorageUnavailable,
 )
 from evalhub_storage_postgres import backup, changes
 from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.control import connect
 from evalhub_storage_postgres.database import CONNECT_TIMEOUT_S, Database, Limits
-from evalhub_storage_postgres.faults import storage_errors
+from evalhub_storage_postgres.faults import FAULTS, storage_errors
 from evalhub_storage_postgres.lease import acquire, current, release, renew
 from evalhub_storage_postgres.operations import FencedRecords, Opening, RecordOperations
 from evalhub_storage_postgres.pooler import check_sessions
-from evalhub_storage_postgres.schema import excludes_others, migrate, usable_version
+from evalhub_storage_postgres.schema import migrate, usable_version
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.control import Connection, Session
@@ -94,7 +95,7 @@ class PostgresStorage(RecordOperations, SharedStorage):
         if self._opening is not None:
             raise StorageError(f"The storage is open already ({self.description}).")
         database = self._database(shared=self._shared)
-        await database.open(self._patience_s, self._prepare, excludes_others)
+        await database.open(self._patience_s, self._prepare)
         self._opening = Opening(database)
         self._pruning = asyncio.create_task(self._prune(database), name="postgres-prune")
 
@@ -112,6 +113,16 @@ class PostgresStorage(RecordOperations, SharedStorage):
         ):
             await check_sessions(first, second, self._address)
             await usable_version(first, self._address.redacted_url)
+
+    async def verify(self) -> None:
+        """Check that the lock is held, and take it again if the connection that had it is lost."""
+        opening = self._opened()
+        try:
+            await opening.database.control.held()
+        except StorageLost:
+            raise
+        except (*FAULTS, StorageError):
+            return  # every operation reports that
 
     async def close(self) -> None:
         """Finish all operations, then disconnect. Idempotent; may be called again after a cancellation."""
@@ -137,9 +148,7 @@ class PostgresStorage(RecordOperations, SharedStorage):
         limits = replace(self._limits, timeout_s=RESTORE_TIMEOUT_S)
         database = self._database(limits, shared=False)
         with storage_errors("Restoring the database", self._address):
-            await database.open(
-                self._patience_s, lambda session: self._restore(session, source), excludes_others
-            )
+            await database.open(self._patience_s, lambda session: self._restore(session, source))
         await database.close()
 
     async def examine(self, source: Path | None, on_record: OnRecord) -> list[str]:

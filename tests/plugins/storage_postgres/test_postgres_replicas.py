@@ -8,20 +8,17 @@ import os
 import signal
 import sys
 from contextlib import aclosing
-from pathlib import Path
 
 import asyncpg
 import pytest
 
-from evalhub_server.errors import StartupError, StorageUnavailable
+from evalhub_server.errors import StorageUnavailable
 from evalhub_server.plugins import Gap, LeaseChanged
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.change_feed_contract import acquired, contains, following, read
 from evalhub_server.testing.job_list_contract import say
 from evalhub_storage_postgres import changes, control, storage
-from evalhub_storage_postgres.address import locate
 from evalhub_storage_postgres.storage import PostgresStorage
-from harness.earlier_database import check_migrated, dump
 from harness.postgres import RunningPostgres
 
 IDLE_S = 0.5
@@ -64,6 +61,7 @@ from evalhub_server.domain.record import with_changes
 from evalhub_server.models.common import Message
 from evalhub_storage_postgres.address import locate
 from evalhub_storage_postgres.database import Limits
+from evalhub_storage_postgres.names import Names
 from evalhub_storage_postgres.storage import PostgresStorage
 
 async def lead():
@@ -259,78 +257,3 @@ async def test_a_call_that_is_cancelled_during_an_outage_leaves_no_unseen_except
     await opened_storage.close()
     gc.collect()
     assert unseen == []
-
-
-# --- starts and schema versions
-
-
-@pytest.mark.parametrize("earlier", [False, True])
-async def test_of_several_first_starts_one_migrates_and_all_succeed(
-    postgres: RunningPostgres, schema: str, opened, earlier: bool
-) -> None:
-    if earlier:
-        connection = await asyncpg.connect(postgres.url(schema))
-        await connection.execute(dump("postgres", with_open_jobs=True))
-        await connection.close()
-    storages = await asyncio.gather(*(opened(shared=True) for _ in range(5)))
-    for each in storages:
-        if earlier:
-            await check_migrated(each, with_open_jobs=True, runtime="")
-        else:
-            await each.add_job(a_job())
-    assert len({each.server_id for each in storages}) == 5
-
-
-async def test_an_exclusive_server_and_shared_ones_keep_each_other_out(opened) -> None:
-    sharing = await opened(shared=True)
-    with pytest.raises(StartupError, match="in use by another server"):
-        await opened()
-    await sharing.close()
-    alone = await opened()
-    with pytest.raises(StartupError, match="does not share it"):
-        await opened(shared=True)
-    await alone.close()
-    await opened(shared=True)
-
-
-async def test_an_incompatible_migration_does_not_run_beside_earlier_servers(
-    postgres: RunningPostgres, schema: str, opened
-) -> None:
-    await (await opened(shared=True)).close()
-    await postgres.sql(f"DELETE FROM {schema}.evalhub_schema WHERE version = 5")  # noqa: S608
-    earlier = await asyncpg.connect(postgres.url(schema))
-    try:
-        await earlier.execute("SELECT pg_advisory_lock_shared($1)", control.Names.of(schema).server)
-        with pytest.raises(StartupError, match="in use by a server of an earlier version"):
-            await opened(shared=True)
-    finally:
-        await earlier.close()
-
-
-@pytest.mark.parametrize(("compatible_since", "accepted"), [("5", True), ("6", False), ("NULL", False)])
-async def test_a_newer_schema_is_accepted_if_it_is_compatible(
-    postgres: RunningPostgres, schema: str, opened, compatible_since: str, accepted: bool
-) -> None:
-    first = await opened(shared=True)
-    await postgres.sql(f"INSERT INTO {schema}.evalhub_schema VALUES (6, {compatible_since})")  # noqa: S608
-    if accepted:
-        second = await opened(shared=True)
-        await second.add_job(a_job(id="job"))
-        assert (await first.get_job("job", None)).id == "job"
-    else:
-        with pytest.raises(StartupError, match="schema version 6"):
-            await opened(shared=True)
-
-
-async def test_a_backup_beside_servers_is_possible_and_a_restoration_is_not(
-    postgres: RunningPostgres, schema: str, opened, tmp_path: Path
-) -> None:
-    sharing = await opened(shared=True)
-    await sharing.add_job(a_job(id="job"))
-    other = PostgresStorage(locate(postgres.url(schema)), patience_s=0)
-    await other.backup(tmp_path / "backup")
-    with pytest.raises(StartupError, match="in use by another server"):
-        await other.restore(tmp_path / "backup")
-    found = []
-    assert await other.examine(tmp_path / "backup", found.append) == []
-    assert [record.id for record in found] == ["job"]
