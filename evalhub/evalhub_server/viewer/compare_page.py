@@ -132,7 +132,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         title=_title(runs),
         section="/ui/jobs",
         values=values,
-        data={
+        data=lambda: {
             "runs": runs,
             "comparison": comparison,
             "samples": samples,

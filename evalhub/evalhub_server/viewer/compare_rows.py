@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -119,9 +120,15 @@ def _cell(side: RunSample, href: str, base: Sample | None, *, diff: bool) -> Cel
     if diff and base is not None:
         before = plain_cell(base.output)
         if text and before and text != before and max(len(text), len(before)) <= MAX_DIFF_CHARACTERS:
-            html = diff_html(text_diff(before, text, limit=MAX_DIFF_CHARACTERS))
+            html = _changed_words(before, text)
     repeats = f"{side.passed}/{side.epochs} passed" if side.epochs > 1 else ""
     return Cell(outcome=sample.outcome, repeats=repeats, text=text, href=href, html=html)
+
+
+@lru_cache(512)
+def _changed_words(before: str, after: str) -> Markup:
+    """The difference of two short texts; of a list that is shown again, rarely a new one."""
+    return diff_html(text_diff(before, after, limit=MAX_DIFF_CHARACTERS))
 
 
 def _href(prefix: str, job_id: str, index: int, sample_id: str) -> str:

@@ -31,17 +31,17 @@ _CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _CHARACTER = r"(?:[\u0300-\u036f\u20d0-\u20ff\ufe00-\ufe0f]|\u200d[\s\S])*"
 _WORD = rf"\d+(?:[.,]\d+)*|[{_CJK}]|[^\W{_CJK}]+|[^\w\s]"
 _TOKENS = {
-    "chars": re.compile(rf"[\s\S]{_CHARACTER}"),
-    "words": re.compile(rf"{_WORD}|\s"),
-    "sentences": re.compile(r"[^\n.!?]*[\n.!?]+|[^\n.!?]+"),
-    "lines": re.compile(r"[^\n]*\n|[^\n]+"),
+    "chars": rf"[\s\S]{_CHARACTER}",
+    "words": rf"{_WORD}|\s",
+    "sentences": r"[^\n.!?]*[\n.!?]+|[^\n.!?]+",
+    "lines": r"[^\n]*\n|[^\n]+",
 }
-"""Tokens by level. They are the whole text."""
+"""Patterns of tokens by level, compiled when they are first used. They are the whole text."""
 _TOKENS_WITH_SPACE = {
-    "chars": re.compile(rf"\S{_CHARACTER}\s*"),
-    "words": re.compile(rf"(?:{_WORD})\s*"),
-    "sentences": re.compile(r"\S[^\n.!?]*[.!?]*\s*"),
-    "lines": re.compile(r"\S[^\n]*\s*"),
+    "chars": rf"\S{_CHARACTER}\s*",
+    "words": rf"(?:{_WORD})\s*",
+    "sentences": r"\S[^\n.!?]*[.!?]*\s*",
+    "lines": r"\S[^\n]*\s*",
 }
 """The same for texts without whitespace at their beginning, each with the whitespace after it."""
 _LEVELS = ("chars", "words", "sentences", "lines")
@@ -106,7 +106,7 @@ def diff_html(diff: TextDiff, side: Side = "both", *, answer: str = "") -> Marku
 
     ``answer``: extracted answer to mark in the second text.
     """
-    parts: list[Markup] = []
+    parts: list[str] = []
     length = invisible = position = 0
     marked = (
         answer_span("".join(passage.after for passage in diff.passages), answer) if side != "before" else None
@@ -119,16 +119,14 @@ def diff_html(diff: TextDiff, side: Side = "both", *, answer: str = "") -> Marku
         for name, kind, text in pieces:
             chips = MAX_CHIPS if length < MOST_NAMED_BYTES else 0
             shown = neutralised(text, len(text), chips=chips)
-            html = (
-                Markup('<mark class="answer">{}</mark>').format(shown.html)
-                if kind == "answer"
-                else shown.html
-            )
-            parts.append(Markup(f"<{name}>{{}}</{name}>").format(html) if name else html)  # noqa: S704 (ins or del)
+            html = f'<mark class="answer">{shown.html}</mark>' if kind == "answer" else shown.html
+            parts.append(f"<{name}>{html}</{name}>" if name else html)
             length += len(parts[-1])
             invisible += shown.invisible
-    html = Markup('<bdi dir="auto">{}</bdi>').format(Markup().join(parts))
-    return Markup("{} {}").format(html, invisible_badge(invisible)) if invisible else html
+    html = f'<bdi dir="auto">{"".join(parts)}</bdi>'
+    if invisible:
+        html += f" {invisible_badge(invisible)}"
+    return Markup(html)  # noqa: S704 (neutralised parts)
 
 
 def answer_html(text: str, answer: str, limit: int = DETAIL_CHARACTERS) -> Markup:
@@ -203,8 +201,8 @@ class _Comparison:
     def _tokens(self, text: str, level: str) -> list[str]:
         """The tokens of a passage. Whitespace that is ignored belongs to the token before it."""
         if self._ignore:
-            return _TOKENS_WITH_SPACE[level].findall(text.lstrip())
-        return _TOKENS[level].findall(text)
+            return re.findall(_TOKENS_WITH_SPACE[level], text.lstrip())
+        return re.findall(_TOKENS[level], text)
 
     def _keys(self, tokens: list[str]) -> list[str]:
         """The tokens as they are compared."""
