@@ -111,6 +111,34 @@ def test_the_line_is_broken_where_the_configuration_changed(server: RunningServe
     assert "parameter 'shots' is 5 in the baseline and 3 in the candidate" in sentence
 
 
+def test_results_lead_to_their_comparisons(server: RunningServer):
+    page = get(server, "?provider=scripted&model=m")
+    links = [html.unescape(url) for url in re.findall(r'href="(/ui/compare[^"]+)"', page)]
+    assert len(links) == 3  # the break, the last change, and the row of what changed
+    assert all("benchmark=scripted%2Fb" in url for url in links)
+    assert links[0] == links[1] == links[2]
+    assert "compare</a>" in page
+    assert call(server.port, "GET", links[-1]).status == 200
+
+
+def test_the_overall_score_has_its_last_change_and_what_changed(viewer: ViewerServer):
+    page = get(viewer, "?collection=nightly-v1&model=alpha-7b")
+    overall = page.partition('id="chart-1"')[2].partition("</section>")[0]
+    assert "Last change of alpha-7b : " in text_of(overall)
+    assert re.search(r'href="/ui/compare\?base=[0-9a-f-]+&amp;with=[0-9a-f-]+">Compare</a>', overall)
+
+
+def test_results_of_which_no_two_have_the_same_settings_can_be_run_again(server: RunningServer):
+    for shots in (1, 2):
+        member = {"id": "b", "provider_id": "scripted", "parameters": {"shots": shots}}
+        job_id = server.submit(benchmarks=[member], model={"url": "http://m.test", "name": "changing"})
+        assert server.report(job_id, "completed", benchmark="b", metrics={"acc": 0.5}).status == 204
+    page = get(server, "?provider=scripted&benchmark=b&model=changing")
+    assert "No two results in a row have the same settings" in page
+    assert 'href="/ui/run?benchmark=b&amp;model=changing&amp;provider=scripted">Run it again' in page
+    assert "Run it again" not in get(server, "?model=changing")
+
+
 def test_one_result_is_no_trend(server: RunningServer):
     page = get(server, "?model=n")
     assert "Each model has one result: a trend needs two." in page

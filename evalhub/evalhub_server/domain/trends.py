@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from evalhub_server.domain.comparison_inputs import run_of
-from evalhub_server.domain.configuration import source_differences
-from evalhub_server.domain.lineage_view import Source
+from evalhub_server.domain.configuration import MAX_CHARACTERS, source_differences, view_differences
+from evalhub_server.domain.lineage_view import Source, view_of_job
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.scoring import finite_number
 from evalhub_server.domain.statistics.score import score_run
 from evalhub_server.models.common import Json, State
+from evalhub_server.models.configuration import ConfigurationDifference
 from evalhub_server.models.trend import CollectionPoint, CollectionSeries, TrendPoint, TrendSeries
 
 Key = tuple[str, str, str, bool, str]
@@ -67,18 +68,47 @@ def trend_series(
 def collection_series(jobs: Iterable[JobRecord]) -> tuple[CollectionSeries, ...]:
     """The series of the scores of jobs that ran a collection, sorted by collection and model; points are oldest first."""
     series: dict[tuple[str, str], list[CollectionPoint]] = {}
+    newest: dict[tuple[str, str], JobRecord] = {}
     for job in sorted(jobs, key=lambda each: (each.created_at, each.id)):
         collection, test = job.request.collection, job.progress.test
         if collection is None or test is None or (value := finite_number(test.score)) is None:
             continue
+        key = collection.id, job.model_name
         point = CollectionPoint(
-            job_id=job.id, created_at=job.created_at, value=value, threshold=finite_number(test.threshold)
+            job_id=job.id,
+            created_at=job.created_at,
+            value=value,
+            threshold=finite_number(test.threshold),
+            changed=_job_differences(newest[key], job) if key in newest else (),
         )
-        series.setdefault((collection.id, job.model_name), []).append(point)
+        newest[key] = job
+        series.setdefault(key, []).append(point)
     return tuple(
         CollectionSeries(collection_id=collection_id, model_name=model_name, points=tuple(points))
         for (collection_id, model_name), points in sorted(series.items())
     )
+
+
+def _job_differences(before: JobRecord, job: JobRecord) -> tuple[ConfigurationDifference, ...]:
+    """What may explain a difference of the scores of two jobs: their benchmarks, weights, and settings."""
+    one, two = (view_of_job(each, (each,)) for each in (before, job))
+    found: list[ConfigurationDifference] = []
+    if one.keys() != two.keys():
+        texts = (", ".join(view) for view in (one, two))
+        baseline, candidate = (
+            text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…" for text in texts
+        )
+        found.append(ConfigurationDifference(name="benchmarks", baseline=baseline, candidate=candidate))
+    for name in one.keys() & two.keys():
+        weights = one[name].planned.weight, two[name].planned.weight
+        if weights[0] != weights[1]:
+            baseline, candidate = (f"{weight:g}" for weight in weights)
+            found.append(
+                ConfigurationDifference(
+                    name="weights", baseline=baseline, candidate=candidate, benchmarks=(name,)
+                )
+            )
+    return (*sorted(found, key=lambda each: (each.name, each.benchmarks)), *view_differences(one, two))
 
 
 def _point(source: Source, metric: str) -> TrendPoint | None:

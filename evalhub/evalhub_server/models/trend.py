@@ -41,12 +41,16 @@ class TrendSeries(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class CollectionPoint(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The score of one job. ``threshold`` is the one that it was compared with."""
+    """The score of one job. ``threshold`` is the one that it was compared with.
+
+    ``changed`` has what differs from the job of the point before: settings of benchmarks, which ``benchmarks`` it has, and ``weights``.
+    """
 
     job_id: str
     created_at: datetime
     value: float
     threshold: float | None = None
+    changed: tuple[ConfigurationDifference, ...] = ()
 
 
 class CollectionSeries(Struct, kw_only=True, frozen=True, omit_defaults=True):

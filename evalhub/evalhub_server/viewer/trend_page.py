@@ -11,14 +11,14 @@ from msgspec import Struct
 
 from evalhub_server.domain.lineage_view import benchmark_names
 from evalhub_server.domain.record import JobRecord
-from evalhub_server.domain.statistics.results import BenchmarkComparison
+from evalhub_server.domain.statistics.results import BenchmarkComparison, SuiteComparison
 from evalhub_server.engine.comparisons import Question
 from evalhub_server.engine.identity import Identity
-from evalhub_server.models.trend import CollectionSeries, TrendPoint, Trends, TrendSeries
+from evalhub_server.models.trend import CollectionPoint, CollectionSeries, TrendPoint, Trends, TrendSeries
 from evalhub_server.plugins.storage import JobFacetName, JobQuery, Terms
 from evalhub_server.viewer.charts import Point, Series, trend
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
-from evalhub_server.viewer.page_query import PageQuery
+from evalhub_server.viewer.page_query import PageQuery, with_query
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse
@@ -32,11 +32,13 @@ LABELS: dict[str, JobFacetName] = {
     "model": "model_name",
 }
 """The parameters of the page that select jobs, with the label of jobs."""
+AnyPoint = TrendPoint | CollectionPoint
 PARAMETERS = (*LABELS, "metric", "since", "x", "jobs")
 JOBS = ("40", "100", "200", "500")
 """Numbers of jobs that can be shown; the default is a page of 15 KB."""
 MAX_CHARTS = 12
 MAX_CHOICES = 30
+MAX_NAMES = 3
 MAX_VERDICTS = 6
 """Pairs of jobs whose last change gets a verdict; each is a comparison."""
 
@@ -45,7 +47,7 @@ class Change(Struct, kw_only=True, frozen=True):
     """The last change of a series: what the comparison of its last two runs says, and where it is shown."""
 
     model: str
-    comparison: BenchmarkComparison
+    comparison: BenchmarkComparison | SuiteComparison
     href: str
 
 
@@ -59,6 +61,8 @@ class Chart(Struct, kw_only=True, frozen=True):
     rows: Sequence[tuple[str, Point]]
     alone: bool
     """No series has two points, so there is no trend."""
+    alike: bool
+    """A series has two points in a row with the same settings."""
 
 
 @route("/trend", http_method=READ_METHODS, include_in_schema=False)
@@ -82,12 +86,14 @@ async def trend_page(request: ApiRequest, services: NamedDependency[Services]) -
         return await page_response(request, query, await _start(query, services, jobs), state)
     trends, found = await trends_of(services, jobs, metric, sample_intervals=True)
     changes = await _changes(services, request.identity, trends, found, url_prefix(request.scope))
-    charts = _charts(trends, changes, url_prefix(request.scope), by_run=by_run)
+    charts = _charts(trends, found, changes, url_prefix(request.scope), by_run=by_run)
     values = {
         "charts": charts[:MAX_CHARTS],
         "more": len(charts) - MAX_CHARTS,
         "trends": trends,
         "filters": query.chips((*LABELS, "metric", "since")),
+        "kept": [(name, text) for name in PARAMETERS if name != "since" for text in query.texts(name)],
+        "run": _run(query, url_prefix(request.scope)),
         "by_run": by_run,
         "sizes": [(size, query.url(jobs=size if size != JOBS[0] else None)) for size in JOBS],
         "size": str(limit),
@@ -110,6 +116,17 @@ async def trend_page(request: ApiRequest, services: NamedDependency[Services]) -
         table=_table(trends),
     )
     return await page_response(request, query, page, state)
+
+
+def _run(query: PageQuery, prefix: str) -> str:
+    """The address of the form that runs what the page shows again; empty without a single choice."""
+    names = ("collection", "provider", "benchmark", "model")
+    values = {name: query.texts(name) for name in names if query.texts(name)}
+    if not ({"collection"} <= values.keys() or {"provider", "benchmark"} <= values.keys()):
+        return ""
+    if any(len(texts) > 1 or "|" in texts[0] or "," in texts[0] for texts in values.values()):
+        return ""
+    return with_query(f"{prefix}/ui/run", values)
 
 
 async def _start(query: PageQuery, services: Services, jobs: JobQuery) -> Page:
@@ -139,73 +156,87 @@ async def _start(query: PageQuery, services: Services, jobs: JobQuery) -> Page:
     )
 
 
-SeriesKey = tuple[str, str, str, str]
+Key = tuple[str, str, str, str]
+"""Provider, benchmark, metric and model of a series; of a collection, its id as the provider, and nothing as benchmark and metric."""
 
 
-def _key(series: TrendSeries) -> SeriesKey:
+def _key(series: TrendSeries | CollectionSeries) -> Key:
+    if isinstance(series, CollectionSeries):
+        return series.collection_id, "", "", series.model_name
     return series.provider_id, series.benchmark_id, series.metric, series.model_name
 
 
 async def _changes(
     services: Services, identity: Identity, trends: Trends, jobs: Sequence[JobRecord], prefix: str
-) -> Mapping[SeriesKey, Change]:
+) -> Mapping[Key, Change]:
     """The comparisons of the last two runs of series, for the first few pairs of jobs."""
     known = {job.id: job for job in jobs}
-    compared: dict[tuple[str, str, str], Mapping[str, BenchmarkComparison]] = {}
-    found: dict[SeriesKey, Change] = {}
-    for series in trends.series:
+    compared: dict[tuple[str, str, str], SuiteComparison] = {}
+    found: dict[Key, Change] = {}
+    for series in (*trends.collections, *trends.series):
         if len(series.points) < 2:
             continue
         before, last = series.points[-2:]
-        pair = before.job_id, last.job_id, series.metric
+        metric = _asked_metric(known, series)
+        pair = before.job_id, last.job_id, metric
         if before.job_id == last.job_id or (pair not in compared and len(compared) == MAX_VERDICTS):
             continue
         if pair not in compared:
             views = [await services.comparisons.view(known[each], identity) for each in pair[:2]]
-            suite = await services.comparisons.compare(views[0], views[1], Question(metric=series.metric))
-            compared[pair] = {each.name: each for each in suite.benchmarks}
-        name = benchmark_names(known[last.job_id].plan.benchmarks)[last.benchmark_index]
-        comparison = compared[pair].get(name)
+            compared[pair] = await services.comparisons.compare(views[0], views[1], Question(metric=metric))
+        suite = compared[pair]
+        name = _name(known, last)
+        comparison = next((each for each in suite.benchmarks if each.name == name), None) if name else suite
         if comparison is not None:
-            href = f"{prefix}/ui/compare?base={before.job_id}&with={last.job_id}"
+            href = _compared(prefix, before, last, name)
             found[_key(series)] = Change(model=series.model_name, comparison=comparison, href=href)
     return found
 
 
-def _charts(trends: Trends, changes: Mapping[SeriesKey, Change], prefix: str, *, by_run: bool) -> list[Chart]:
-    charts: list[Chart] = []
-    collections: dict[str, list[CollectionSeries]] = {}
+def _asked_metric(known: Mapping[str, JobRecord], series: TrendSeries | CollectionSeries) -> str:
+    """The metric of the comparison of a series; empty for primary ones, so that it is one for all benchmarks of two jobs."""
+    if isinstance(series, CollectionSeries):
+        return ""
+    last = series.points[-1]
+    primary = known[last.job_id].plan.benchmarks[last.benchmark_index].primary_score
+    return "" if primary is not None and primary.metric == series.metric else series.metric
+
+
+def _name(known: Mapping[str, JobRecord], point: TrendPoint | CollectionPoint) -> str:
+    """The name of a point's benchmark in comparisons; empty for the score of a job."""
+    if isinstance(point, CollectionPoint):
+        return ""
+    return benchmark_names(known[point.job_id].plan.benchmarks)[point.benchmark_index]
+
+
+def _compared(prefix: str, before: AnyPoint, point: AnyPoint, name: str) -> str:
+    """The address of the comparison of two points; empty for points of one job."""
+    if before.job_id == point.job_id:
+        return ""
+    values = {"base": [before.job_id], "with": [point.job_id], "benchmark": [name] if name else []}
+    return with_query(f"{prefix}/ui/compare", values)
+
+
+def _charts(
+    trends: Trends, jobs: Sequence[JobRecord], changes: Mapping[Key, Change], prefix: str, *, by_run: bool
+) -> list[Chart]:
+    known = {job.id: job for job in jobs}
+    groups: dict[str, list[TrendSeries | CollectionSeries]] = {}
     for each in trends.collections:
-        collections.setdefault(each.collection_id, []).append(each)
-    for name, group in collections.items():
-        series = [
-            Series(
-                each.model_name or "(unnamed)",
-                [Point(p.created_at, p.value, href=f"{prefix}/ui/jobs/{p.job_id}") for p in each.points],
-            )
-            for each in group
-        ]
-        thresholds = [p.threshold for each in group for p in each.points if p.threshold is not None]
-        charts.append(_chart(f"{name}: overall", series, thresholds, by_run=by_run))
-    benchmarks: dict[tuple[str, str, str], list[TrendSeries]] = {}
+        groups.setdefault(f"{each.collection_id}: overall", []).append(each)
     for each in trends.series:
-        benchmarks.setdefault((each.provider_id, each.benchmark_id, each.metric), []).append(each)
-    for (provider, benchmark, metric), group in benchmarks.items():
-        series = [
-            Series(each.model_name or "(unnamed)", [_point(p, prefix) for p in each.points]) for each in group
-        ]
-        thresholds = [p.threshold for each in group for p in each.points if p.threshold is not None]
-        charts.append(
-            _chart(
-                f"{provider}/{benchmark}: {metric}",
-                series,
-                thresholds,
-                by_run=by_run,
-                lower=any(each.lower_is_better for each in group),
-                changes=[changes[_key(each)] for each in group if _key(each) in changes],
-            )
+        groups.setdefault(f"{each.provider_id}/{each.benchmark_id}: {each.metric}", []).append(each)
+    return [
+        _chart(
+            title,
+            [Series(each.model_name or "(unnamed)", _points(each.points, known, prefix)) for each in group],
+            [point.threshold for each in group for point in each.points if point.threshold is not None],
+            by_run=by_run,
+            lower=any(isinstance(each, TrendSeries) and each.lower_is_better for each in group),
+            changes=[changes[_key(each)] for each in group if _key(each) in changes],
         )
-    return charts
+        for title, group in groups.items()
+    ]
 
 
 def _chart(
@@ -224,21 +255,37 @@ def _chart(
         changes=changes,
         rows=[(each.name, point) for each in series for point in reversed(each.points)],
         alone=all(len(each.points) < 2 for each in series),
+        alike=any(not point.changed for each in series for point in each.points[1:]),
     )
 
 
-def _point(point: TrendPoint, prefix: str) -> Point:
-    changed = "; ".join(
-        f"{each.name} {each.baseline or 'absent'} → {each.candidate or 'absent'}" for each in point.changed
-    )
-    return Point(
-        at=point.created_at,
-        value=point.value,
-        low=point.low,
-        high=point.high,
-        href=f"{prefix}/ui/jobs/{point.job_id}/b/{point.benchmark_index}",
-        changed=changed,
-    )
+def _points(points: Sequence[AnyPoint], known: Mapping[str, JobRecord], prefix: str) -> list[Point]:
+    """The points of a series, each with its comparison with the one before."""
+    shown: list[Point] = []
+    for before, point in zip((None, *points), points, strict=False):
+        changed = "; ".join(
+            f"{each.name}{f' of {_few(each.benchmarks)}' if each.benchmarks else ''} {each.baseline or 'absent'} → "
+            f"{each.candidate or 'absent'}"
+            for each in point.changed
+        )
+        is_whole = isinstance(point, CollectionPoint)
+        shown.append(
+            Point(
+                at=point.created_at,
+                value=point.value,
+                low=None if is_whole else point.low,
+                high=None if is_whole else point.high,
+                href=f"{prefix}/ui/jobs/{point.job_id}" + ("" if is_whole else f"/b/{point.benchmark_index}"),
+                changed=changed,
+                compare=_compared(prefix, before, point, _name(known, point)) if before is not None else "",
+            )
+        )
+    return shown
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _table(trends: Trends) -> Table:

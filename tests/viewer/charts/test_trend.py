@@ -105,6 +105,7 @@ def test_no_points_are_an_empty_chart():
                     ANY,
                     st.just(""),
                     changed=st.text(max_size=5),
+                    compare=st.sampled_from(("", "/ui/compare")),
                 ),
                 max_size=5,
             ),

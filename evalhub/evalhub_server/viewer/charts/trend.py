@@ -32,7 +32,10 @@ _LABEL_DISTANCE = 14.0
 
 
 class Point(NamedTuple):
-    """A result. ``changed``: how its configuration differs from that of the point before; the line is broken there."""
+    """A result. ``changed``: how its configuration differs from that of the point before; the line is broken there.
+
+    ``compare`` is the address of its comparison with the point before.
+    """
 
     at: datetime
     value: float | None
@@ -41,6 +44,7 @@ class Point(NamedTuple):
     href: str = ""
     label: str = ""
     changed: str = ""
+    compare: str = ""
 
 
 class Series(NamedTuple):
@@ -95,7 +99,7 @@ def trend(
         title=title,
         description=_description(series, drawn),
         kind="trend",
-        links=any(point.href for each in drawn for point in each.points),
+        links=any(point.href or point.compare for each in drawn for point in each.points),
     )
 
 
@@ -136,7 +140,7 @@ def _breaks(located: Sequence[tuple[float, Point]], bottom: float) -> list[Marku
         if point.changed:
             middle = (before + x) / 2
             mark = [line(middle, TOP, middle, bottom, "break"), text(middle, TOP - 6, "≠", "note", "middle")]
-            parts.append(group("break", mark, f"Configuration changed: {point.changed}"))
+            parts.append(link(point.compare, group("break", mark, f"Configuration changed: {point.changed}")))
     return parts
 
 
