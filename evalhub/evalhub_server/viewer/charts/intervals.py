@@ -80,17 +80,9 @@ def interval_dots(rows: Sequence[Score], *, title: str, threshold: float | None 
         series = row.series if 0 <= row.series <= 5 else 0
         mark = [] if row.value is None else [marker(series, scale.position(row.value), _middle(index))]
         parts.append(_row(index, row, row.value, f"series-{series + 1}", mark, shown, scale))
-    note = omitted(sum(not plottable(row.value) for row in rows))
     described = "" if limit is None else f" The line is the threshold {numbers.score(limit)}."
-    return chart(
-        parts,
-        width=WIDTH,
-        height=bottom + FOOT,
-        title=title,
-        description=f"{numbers.counted(len(rows), 'score')} with intervals.{described} {note}".rstrip(),
-        kind="intervals",
-        links=any(row.href for row in rows),
-    )
+    description = f"{numbers.counted(len(rows), 'score')} with intervals.{described}"
+    return _chart("intervals", parts, rows, [row.value for row in rows], title, description)
 
 
 def forest_plot(rows: Sequence[Effect], *, title: str, margin: float | None = None) -> Markup:
@@ -119,15 +111,28 @@ def forest_plot(rows: Sequence[Effect], *, title: str, margin: float | None = No
         mark = [] if row.estimate is None else [marker(0, scale.position(row.estimate), _middle(index), size)]
         shown = _number(row.estimate, row.low, row.high, places, sign=True)
         parts.append(_row(index, row, row.estimate, f"effect-{row.verdict}", mark, shown, scale))
-    note = omitted(sum(not plottable(row.estimate) for row in rows))
     described = "" if band is None else f" The band is the margin of {numbers.score(band)}."
+    description = f"{numbers.counted(len(rows), 'difference')} with intervals, positive is better.{described}"
+    return _chart("forest", parts, rows, [row.estimate for row in rows], title, description)
+
+
+def _chart(
+    kind: str,
+    parts: Sequence[Markup],
+    rows: Sequence[Score | Effect],
+    values: Sequence[float | None],
+    title: str,
+    description: str,
+) -> Markup:
+    """The chart, with the number of rows without a mark in its description."""
+    note = omitted(sum(not plottable(value) for value in values))
     return chart(
         parts,
         width=WIDTH,
-        height=bottom + FOOT,
+        height=HEAD + ROW * len(rows) + FOOT,
         title=title,
-        description=f"{numbers.counted(len(rows), 'difference')} with intervals, positive is better.{described} {note}".rstrip(),
-        kind="forest",
+        description=f"{description} {note}".rstrip(),
+        kind=kind,
         links=any(row.href for row in rows),
     )
 
