@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -39,6 +40,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("CI"):
         config.option.reruns = 1
         config.option.reruns_delay = 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from harness.scheduling import FileScheduling
+
+    return FileScheduling(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from harness.running import call
+from harness.scheduling import scope_of
 from harness.server import API
 from harness.viewer_data import ViewerServer
 from harness.viewer_data.hostile import HOSTILE_TEXTS, storable
@@ -67,3 +68,13 @@ def test_hostile_texts_are_stored_as_they_were_sent(viewer: ViewerServer):
     log = call(viewer.port, "GET", f"{API}/jobs/{viewer.jobs.hostile}/logs").body
     assert b"\x1b[31mred" in log
     assert b"bytes \xff\xfe\x80" in log
+
+
+def test_files_that_share_the_server_run_in_one_process():
+    assert (
+        scope_of("tests/viewer/test_viewer_data.py")
+        == scope_of("tests/viewer/test_jobs_page.py")
+        == "tests/viewer"
+    )
+    assert scope_of("tests/viewer/test_word_diff.py") == "tests/viewer/test_word_diff.py"
+    assert scope_of("tests/cli/test_check.py") == "tests/cli/test_check.py"
