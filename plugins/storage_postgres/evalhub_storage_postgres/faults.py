@@ -100,5 +100,7 @@ def _is_transient(error: Exception) -> bool:
     state: str | None = getattr(error, "sqlstate", None)
     if state:
         return state.startswith(_TRANSIENT)
-    # asyncpg's InterfaceError means a closed connection, unless it is a ValueError, too: then it is about a value.
-    return isinstance(error, OSError | asyncpg.InterfaceError) and not isinstance(error, ValueError)
+    # asyncpg's InterfaceError means a closed connection, unless it is a ValueError, too: then it is about a value. Its
+    # InternalClientError means a connection that the database has ended before asyncpg has read that.
+    broken = OSError | asyncpg.InterfaceError | asyncpg.InternalClientError
+    return isinstance(error, broken) and not isinstance(error, ValueError)

@@ -17,6 +17,7 @@ from evalhub_server.models.common import Message
 from evalhub_server.testing.builders import a_collection, a_job
 from evalhub_storage_postgres import control
 from evalhub_storage_postgres.address import locate
+from evalhub_storage_postgres.faults import storage_errors
 from evalhub_storage_postgres.storage import PostgresStorage
 from harness import free_port, wait_until
 from harness.postgres import RunningPostgres
@@ -207,6 +208,12 @@ async def test_after_a_close_nothing_is_asked(opened) -> None:
     with pytest.raises(StorageError, match="not open"):
         await storage.get_job("last", None)
     assert (await (await opened()).get_job("last", None)).id == "last"
+
+
+def test_a_connection_that_was_ended_unnoticed_is_a_temporary_fault() -> None:
+    error = asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+    with pytest.raises(StorageUnavailable), storage_errors("Updating", locate("postgres://db/jobs")):
+        raise error
 
 
 # --- one server per schema
