@@ -53,7 +53,7 @@ async def test_a_launch_is_three_requests(cluster: FakeCluster):
 async def test_a_poll_is_two_lists_however_many_jobs_there_are(cluster: FakeCluster):
     async with opened() as runtime:
         handles, waiting = await launched(runtime, MANY)
-        await until(lambda: count(cluster, "watch pods"), "the first look is over")
+        await until(lambda: len(cluster.called("watch")) == 2, "the first look is over")
         before = len(cluster.calls)
         await until(lambda: count(cluster, "list jobs") > 4, "it polls")
         assert set(cluster.called()[before:]) == {"list jobs", "list pods"}
