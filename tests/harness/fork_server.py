@@ -1,4 +1,4 @@
-"""Processes that run ``python -m evalhub_server`` without its start: forks of a process that has imported the server.
+"""Processes that run ``python -m`` of a program without its start: forks of a process that has imported the program.
 
 Imports are three quarters of the processor time of a short server. A fork is a process like any other, with arguments, environment
 and standard streams of its own; it shares nothing with its siblings but what was imported. Tests of the start itself,
@@ -25,15 +25,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-IMPORTED = (
-    "asyncpg",
-    "evalhub_runtime_k8s.runtime",
-    "evalhub_runtime_local.plugin",
-    "evalhub_server.cli.serve",
-    "evalhub_server.viewer.app",
-    "evalhub_storage_sqlite.plugin",
-    "uvicorn.protocols.http.httptools_impl",
-)
+IMPORTED = {
+    "evalhub_server": (
+        "asyncpg",
+        "evalhub_runtime_k8s.runtime",
+        "evalhub_runtime_local.plugin",
+        "evalhub_server.cli.serve",
+        "evalhub_server.viewer.app",
+        "evalhub_storage_sqlite.plugin",
+        "uvicorn.protocols.http.httptools_impl",
+    ),
+    "evalhub_sidecar": ("evalhub_sidecar.app", "evalhub_sidecar.logs"),
+}
+"""What is imported before the forks of a program."""
 ROOM = "_" * 32_768
 """Reserves memory for the arguments and the environment of the forks, which ``/proc`` shows."""
 _READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "COVERAGE")
@@ -87,10 +91,11 @@ class Forked:
 class ForkServer:
     """The process that forks; it exits with the one that started it."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str) -> None:
+        self._program = program
         self._socket, theirs = socket.socketpair()
         self._requesting = threading.Lock()
-        command = [sys.executable, __file__, str(theirs.fileno()), ROOM]
+        command = [sys.executable, __file__, program, str(theirs.fileno()), ROOM]
         environment = {**_ENVIRONMENT, "ROOM": ROOM}
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
@@ -98,7 +103,7 @@ class ForkServer:
         theirs.close()
 
     def start(self, arguments: Sequence[str], env: Mapping[str, str], stdout: int, stderr: int) -> Forked:
-        """``arguments`` are those of ``python -m evalhub_server``; its standard input is empty."""
+        """``arguments`` are those of the program; its standard input is empty."""
         status, theirs = os.pipe()
         request = json.dumps(_Request(list(arguments), dict(env), str(Path.cwd()))).encode()
         try:
@@ -108,14 +113,15 @@ class ForkServer:
                 pid = int.from_bytes(_received(self._socket, 4))
         finally:
             os.close(theirs)
-        return Forked(("evalhub_server", *arguments), pid, status)
+        return Forked((self._program, *arguments), pid, status)
 
     def close(self) -> None:
         self._socket.close()
         self._process.wait(30)
 
 
-_servers: list[ForkServer] = []
+_servers: dict[str, ForkServer] = {}
+_starting = threading.Lock()
 
 
 def can_fork(env: Mapping[str, str]) -> bool:
@@ -126,17 +132,24 @@ def can_fork(env: Mapping[str, str]) -> bool:
     return sys.platform == "linux" and same and not customized
 
 
-def fork(arguments: Sequence[str], env: Mapping[str, str], stdout: int, stderr: int) -> Forked:
-    """Start ``python -m evalhub_server`` with ``arguments``."""
-    if not _servers:
-        _servers.append(ForkServer())
-    return _servers[0].start(arguments, env, stdout, stderr)
+def fork(
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+    program: str = "evalhub_server",
+) -> Forked:
+    """Start ``python -m`` of a program with ``arguments``."""
+    with _starting:
+        if program not in _servers:
+            _servers[program] = ForkServer(program)
+    return _servers[program].start(arguments, env, stdout, stderr)
 
 
 def close() -> None:
-    """End the process that forks, if there is one; the forks continue."""
+    """End the processes that fork, if there are any; the forks continue."""
     while _servers:
-        _servers.pop().close()
+        _servers.popitem()[1].close()
 
 
 def _python_path(env: Mapping[str, str]) -> list[str]:
@@ -213,7 +226,6 @@ def _become(request: _Request, stdout: int, stderr: int) -> None:
     own = [folder for folder in _python_path(request.environment) if folder not in sys.path]
     sys.path[:1] = [request.folder, *own]
     sys.argv = ["", *request.arguments]
-    _show([sys.executable, "-m", "evalhub_server", *request.arguments], ARGUMENTS)
     _show([f"{name}={value}" for name, value in request.environment.items()], ENVIRONMENT)
 
 
@@ -226,18 +238,20 @@ def _show(words: Sequence[str], field: int) -> None:
     ctypes.memmove(start, text[: end - start - 1].ljust(end - start, b"\0"), end - start)
 
 
-def _main() -> None:
-    connection = socket.socket(fileno=int(sys.argv[1]))
+def _main(program: str, descriptor: str, *_room: str) -> None:
+    connection = socket.socket(fileno=int(descriptor))
     os.set_inheritable(connection.fileno(), False)
     sys.path[0] = str(Path.cwd())
     _show(sys.orig_argv[:-1], ARGUMENTS)
-    # As a server does: without rich, which structlog would import.
-    importlib.import_module("evalhub_server.cli.main")._import_structlog()
-    for name in IMPORTED:
+    if program == "evalhub_server":
+        # As a server does: without rich, which structlog would import.
+        importlib.import_module("evalhub_server.cli.main")._import_structlog()
+    for name in IMPORTED[program]:
         importlib.import_module(name)
-    if _serve(connection) is not None:
-        runpy.run_module("evalhub_server", run_name="__main__", alter_sys=True)
+    if (request := _serve(connection)) is not None:
+        _show([sys.executable, "-m", program, *request.arguments], ARGUMENTS)
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    _main()
+    _main(*sys.argv[1:])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.answering import Request
+from harness.fork_server import Forked, can_fork, fork
 from harness.running import Answer, RunningProcess, call
 from harness.waiting import free_port
 
@@ -32,6 +33,12 @@ class RunningSidecar(RunningProcess):
         self._file.write_text(json.dumps({"base_url": self.url, **config}), "utf-8")
         inherited = {k: v for k, v in os.environ.items() if k not in ABOUT_THIS_HOST}
         self._env = {**inherited, "EVALHUB_DATA_DIR": "", **(env or {})}
+
+    def _process(self, command: list[str], **options: Any) -> subprocess.Popen[bytes] | Forked:
+        if not can_fork(options["env"]):
+            return super()._process(command, **options)
+        log = options["stdout"].fileno()
+        return fork(command[len(PROGRAM) :], options["env"], log, log, "evalhub_sidecar")
 
     def start(self) -> None:
         command = [*PROGRAM, "-sidecarconfig", str(self._file)]
