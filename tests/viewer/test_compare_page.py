@@ -191,6 +191,19 @@ def test_a_margin_is_accepted_and_shown(viewer: ViewerServer):
     assert re.findall(r'aria-label="Remove the filter margin 0.03"', page)
 
 
+def test_incomplete_benchmarks_have_the_reason_and_the_score_that_there_is(viewer: ViewerServer):
+    text = text_of(compare(viewer, "alpha-7b", "gamma-70b", benchmark="core/code_fix"))
+    assert "Incomplete on 1 benchmark : no verdict on it, and none on the whole" in text
+    assert "core/code_fix: incomplete: the candidate has no result" in text
+    assert "A 0.44 [0.38, 0.50] → B –" in text
+    assert "a weaker test" not in text
+
+
+def test_jobs_are_chosen_with_a_link_to_the_list(viewer: ViewerServer):
+    page = call(viewer.port, "GET", "/ui/compare").body.decode()
+    assert "The newest 30 jobs with results. Others can be selected in the" in text_of(page)
+
+
 def test_what_is_excluded_is_named(viewer: ViewerServer):
     text = text_of(compare(viewer, "alpha-7b", "beta-13b", benchmark="core/big_suite"))
     assert "A: n = 13,994 · 6 errors excluded. B: n = 13,994 · 6 errors excluded." in text
@@ -216,6 +229,11 @@ def test_wrong_options_are_refused(viewer: ViewerServer, query: dict[str, str]):
     answer = call(viewer.port, "GET", f"/ui/compare?{urlencode({**jobs, **query})}")
     assert answer.status == 400
     assert f'id="fault-{next(iter(query))}"' in answer.body.decode()
+
+
+@pytest.mark.parametrize("query", ["offset=nan", "size=7", "sort=x", "margin=0", "show=x", "colour=x"])
+def test_wrong_parameters_are_refused_before_jobs_are_chosen(viewer: ViewerServer, query: str):
+    assert call(viewer.port, "GET", f"/ui/compare?{query}").status == 400
 
 
 def test_groups_that_are_clusters_have_no_differences(viewer: ViewerServer):

@@ -53,6 +53,7 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
         return _redirect(request, query, chosen)
     wanted = row_filter(query)
     compared_question(query)  # a wrong value is refused before jobs are chosen
+    size, offset = query.size(), query.integer("offset", 0)
     state = PageState(request, query, services)
     if (known := await state.known_response()) is not None:
         return known
@@ -66,7 +67,6 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
     samples: ChangedSamples | None = None
     why = ""
     changes: SampleChanges | None = None
-    size, offset = query.size(), query.integer("offset", 0)
     if name and len(jobs) > 1:
         try:
             changes = await changed_samples(services, jobs, views, name, question)

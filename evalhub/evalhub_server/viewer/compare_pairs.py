@@ -34,6 +34,7 @@ class Pair(Struct, kw_only=True, frozen=True):
     plot: Markup
     links: Mapping[str, str]
     not_comparable: Sequence[BenchmarkComparison]
+    incomplete: Sequence[BenchmarkComparison]
     allowed: Sequence[tuple[str, str]]
     score_places: int
     difference_places: int
@@ -59,6 +60,7 @@ def pairs_of(query: PageQuery, comparison: JobComparison, runs: Sequence[Run]) -
                 plot=_plot(suite, benchmarks, links, run),
                 links=links,
                 not_comparable=[each for each in benchmarks if each.verdict == "not_comparable"],
+                incomplete=[each for each in benchmarks if each.verdict == "incomplete"],
                 allowed=_allowed(query, suite, candidate.configuration),
                 score_places=decimals(
                     half_width(side.interval)

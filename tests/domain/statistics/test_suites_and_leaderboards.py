@@ -78,6 +78,17 @@ def test_a_benchmark_that_was_not_run_makes_the_suite_incomplete_and_counts_in_t
     assert difference.p_adjusted == pytest.approx(3 * 0.03125)
 
 
+def test_the_score_of_one_side_is_shown_where_the_other_has_none() -> None:
+    run = a_run([1.0, 0.0])
+    for baseline, candidate in ((run, None), (None, run)):
+        (result,) = compare_suites(
+            [SuiteBenchmark(name="b", baseline=baseline, candidate=candidate)]
+        ).benchmarks
+        values = [each.value if each else None for each in (result.baseline, result.candidate)]
+        assert values == [0.5 if baseline else None, 0.5 if candidate else None]
+        assert (result.verdict, result.difference) == ("incomplete", None)
+
+
 def test_weights_of_opposite_sign_are_named() -> None:
     small = a_benchmark("small", (20, 20, 5, 5))
     large = a_benchmark("large", (1000, 20, 120, 860))

@@ -23,6 +23,7 @@ from evalhub_server.domain.statistics.results import (
     SuiteDifference,
     SuiteScore,
 )
+from evalhub_server.domain.statistics.score import score_run
 from evalhub_server.domain.statistics.verdicts import verdict_flags, verdict_of
 from evalhub_server.domain.statistics.wording import suite_wording
 
@@ -149,6 +150,8 @@ def _compare(benchmark: SuiteBenchmark, options: CompareOptions) -> BenchmarkCom
         verdict="incomplete",
         wording=f"incomplete: {text}",
         reasons=(Note(code="not_run", message=text),),
+        baseline=score_run(baseline, options) if baseline else None,
+        candidate=score_run(candidate, options) if candidate else None,
         margin=options.margin,
         alpha=options.alpha,
     )
