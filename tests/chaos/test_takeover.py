@@ -195,13 +195,50 @@ def test_a_leader_that_is_cut_off_from_the_database_stops_to_lead_and_follows_la
         cluster.until_empty()
 
 
-def test_five_first_starts_at_once(tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster):
+def test_an_outage_of_the_database_fails_nothing(tmp_path: Path, cluster: FakeCluster):
+    with RunningPostgres() as postgres, Replicas(tmp_path, postgres, cluster, 2) as replicas:
+        leader, follower = replicas.leader(), replicas.followers()[0]
+        job_id = follower.submit("a", "b")
+        wait_until(lambda: len(cluster.running(job_id=job_id)) == 2, "both run")
+        postgres.stop()
+        wait_until(lambda: replicas.role(leader) == "ousted", "it is ousted", TAKEOVER_S)
+        for server in replicas.servers:
+            assert server.report(job_id, "completed", benchmark="a").status == 503
+            assert server.call("DELETE", f"{JOBS}/{job_id}").status == 503
+        assert len(cluster.running(job_id=job_id)) == 2, "nothing is stopped that is not stored"
+        postgres.start()
+        replicas.leader()
+        path = f"{JOBS}/{job_id}"
+        wait_until(
+            lambda: (
+                eventually(follower, "GET", path).body["status"]["benchmarks"][0]["status"] == "completed"
+            ),
+            "the buffered event is stored",
+            TAKEOVER_S,
+        )
+        assert eventually(follower, "DELETE", path).status == 204
+        assert state_of(follower, job_id) == "cancelled"
+        cluster.until_empty()
+
+
+def test_five_first_starts_at_once_and_a_cancel_while_there_is_no_leader(
+    tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster
+):
     with Replicas(tmp_path, postgres, cluster, 5) as replicas:
         roles = Counter(replicas.role(each) for each in replicas.servers)
         assert roles == {"leader": 1, "follower": 4}
         for server in replicas.servers:
-            assert server.get("/api/v1/evaluations/providers")["total_count"] == 1
+            assert server.get("/api/v1/evaluations/providers")["total_count"] == 2, (
+                "the leader has loaded the files"
+            )
             assert server.call("GET", "/api/v1/ready").status == 200
+        leader, follower = replicas.leader(), replicas.followers()[0]
+        job_id = leader.submit("a")
+        wait_until(lambda: cluster.running(job_id=job_id), "it runs")
+        leader.kill()
+        assert eventually(follower, "DELETE", f"{JOBS}/{job_id}").status == 204
+        assert cluster.running(job_id=job_id) == []
+        assert state_of(follower, job_id) == "cancelled"
 
 
 def test_a_rolling_restart_has_no_failed_request(
@@ -245,16 +282,3 @@ def test_a_rolling_restart_has_no_failed_request(
         server = replicas.leader()
         jobs = server.get(f"{JOBS}?limit=100")
         wait_until(lambda: len(cluster.jobs()) >= min(jobs["total_count"], 100), "all are launched")
-
-
-def test_without_a_leader_a_follower_stops_what_a_client_cancels(
-    tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster
-):
-    with Replicas(tmp_path, postgres, cluster, 2) as replicas:
-        leader, follower = replicas.leader(), replicas.followers()[0]
-        job_id = leader.submit("a")
-        wait_until(lambda: cluster.running(job_id=job_id), "it runs")
-        leader.kill()
-        assert eventually(follower, "DELETE", f"{JOBS}/{job_id}").status == 204
-        assert cluster.running(job_id=job_id) == []
-        assert state_of(follower, job_id) == "cancelled"

@@ -162,6 +162,16 @@ def test_samples_that_one_server_receives_are_read_on_another(
     assert two.call("DELETE", f"{JOBS}/{job_id}?hard_delete=true").status == 204
 
 
+def test_logs_are_read_and_followed_on_any_server(followers: list[RunningServer]):
+    one, two = followers
+    job_id = one.submit("a", provider="prints")
+    for server in (one, two):
+        server.finished(job_id)
+        assert "hello" in server.logs(job_id)
+        assert "hello" in server.logs(job_id, "?follow=true")
+    assert two.call("DELETE", f"{JOBS}/{job_id}?hard_delete=true").status == 204
+
+
 def test_providers_of_one_server_are_known_to_all(followers: list[RunningServer]):
     one, two = followers
     tag = two.call("GET", "/api/v1/evaluations/providers").headers["etag"]

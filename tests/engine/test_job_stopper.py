@@ -174,16 +174,18 @@ async def test_a_lingering_workload_of_an_ended_job_is_stopped_on_any_server(wor
     assert world.cluster.running == set()
 
 
-async def test_without_storage_a_follower_stops_the_jobs_that_it_knows(world: World):
+async def test_without_storage_only_the_server_that_supervises_a_job_stops_it(world: World):
     job = await world.launched()
-    assert world.stopper.launched_job(job.id) is None
-    assert await world.stopper.stop_unstored(job.id)
-    world.store.changes.begin_following([job], utc_now(), lambda _job_id: None)
-    assert world.stopper.launched_job(job.id) == job
-    world.cluster.faults = [RuntimeUnavailable("away")]
+    assert not world.stopper.supervises
     assert not await world.stopper.stop_unstored(job.id)
-    assert await world.stopper.stop_unstored(job.id)
-    assert world.cluster.running == set()
+    await world.supervisor.start()
+    assert world.stopper.supervises
+    known = world.stopper.launched_job(job.id)
+    assert known is not None
+    stopping = asyncio.create_task(world.stopper.stop_unstored(job.id))
+    await until(lambda: not world.cluster.running)
+    assert await stopping
+    await world.supervisor.close()
 
 
 # --- Launches that were under way when the lead was lost ---

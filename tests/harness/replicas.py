@@ -59,6 +59,7 @@ class Replicas:
                 **sections,
             )
             config.image("script.test/stops", "a", "b", "c")
+            config.image("script.test/exits:0", "a", provider_id="prints", env={"TEXT": "hello\n"})
             server = RunningServer(
                 config.folder,
                 flags=("--configdir", str(config.folder)),

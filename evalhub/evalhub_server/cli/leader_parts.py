@@ -59,6 +59,7 @@ class LeaderParts:
             StartupError, StorageError: the catalogue or the open jobs cannot be read.
         """
         try:
+            await self._store.flush()  # a buffered result is not to be taken for missing
             self._observers.start()
             await self._file_watcher.load()
             self._file_watcher.start()

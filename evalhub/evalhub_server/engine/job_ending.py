@@ -175,10 +175,10 @@ class JobEnding:
     ) -> bool:
         """Buffer the cancellation of a job and stop its workloads; False if the job is unknown or the buffer full.
 
-        ``lost``: the storage is lost, so nothing is buffered.
+        ``lost``: the storage is lost, so nothing is buffered. False, too, if another server supervises the job.
         """
         now = self._clock()
-        if lost and job is None:
+        if (lost and job is None) or not self._stopper.supervises:
             return False
         if not lost and (job is None or not job.state.terminal):
             buffered = self._store.defer(

@@ -55,19 +55,19 @@ class JobStopper:
             return await self._stop_directly(job)  # the leader only waits for the exits of such a job
         return await self._wait_for_leader(job)
 
+    @property
+    def supervises(self) -> bool:
+        """Whether this server supervises the jobs. Only then may it stop them before that is stored: no other server
+        takes a stop for a failure."""
+        return self._supervisor.active
+
     def launched_job(self, job_id: str) -> JobRecord | None:
-        """A job that may have workloads, without reading the storage; None if there is none that this server knows."""
-        known = self._store.changes.known
-        return self._supervisor.launched_job(job_id) or (known.get(job_id) if known is not None else None)
+        """See :meth:`Supervisor.launched_job`."""
+        return self._supervisor.launched_job(job_id)
 
     async def stop_unstored(self, job_id: str) -> bool:
-        """Like :meth:`stop_job` while the storage is unavailable; False if something may still run."""
-        if self._supervisor.active:
-            stopped = await self._supervisor.stop_unstored(job_id)
-            if self._supervisor.active:
-                return stopped
-        job = self.launched_job(job_id)
-        return job is None or not await self._stop_directly(job)
+        """See :meth:`Supervisor.stop_unstored`. False if this server has lost the lead meanwhile."""
+        return await self._supervisor.stop_unstored(job_id) and self._supervisor.active
 
     async def _wait_for_leader(self, job: JobRecord) -> Failures:
         until = time.monotonic() + self._stop_grace_s + STOP_TIMEOUT_S

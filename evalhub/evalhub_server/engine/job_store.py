@@ -109,6 +109,11 @@ class JobStore:
         """
         return self._buffer.add(key, BufferedChange(job_id, tenant, change, with_exports))
 
+    async def flush(self) -> None:
+        """Store the buffered changes of all jobs. Raises :class:`StorageUnavailable`."""
+        for buffer in self.buffers:
+            await buffer.flush_all()
+
     async def close(self) -> None:
         """Try once more to store buffered changes."""
         await self._buffer.close()

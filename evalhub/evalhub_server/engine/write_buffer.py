@@ -105,9 +105,14 @@ class WriteBuffer:
             await asyncio.wait([self._task])
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_TRY_S):
-                await self._flush_all()
+                await self._flushed()
         for job_id, job in self._jobs.items():
             log.error("Buffered changes lost", job_id=job_id, changes=len(job.changes))
+
+    async def flush_all(self) -> None:
+        """Store everything. Raises :class:`StorageUnavailable`; the rest then stays buffered."""
+        for job_id in list(self._jobs):
+            await self.flush(job_id)
 
     def discard(self) -> None:
         """Forget what is buffered: another server supervises the jobs, and finds out by itself."""
@@ -120,16 +125,13 @@ class WriteBuffer:
         failures = 1
         while self._jobs:
             await asyncio.sleep(RETRY.delay_s(failures))
-            failures = 1 if await self._flush_all() else failures + 1
+            failures = 1 if await self._flushed() else failures + 1
 
-    async def _flush_all(self) -> bool:
+    async def _flushed(self) -> bool:
         """Store all buffered changes; False if the storage is still unavailable."""
-        for job_id in list(self._jobs):
-            try:
-                await self.flush(job_id)
-            except StorageUnavailable as error:
-                log.warning(
-                    "Storage unavailable; changes stay buffered", jobs=len(self._jobs), error=str(error)
-                )
-                return False
+        try:
+            await self.flush_all()
+        except StorageUnavailable as error:
+            log.warning("Storage unavailable; changes stay buffered", jobs=len(self._jobs), error=str(error))
+            return False
         return True
