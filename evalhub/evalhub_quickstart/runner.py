@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 from evalhub_common.adapter.console import say
@@ -47,7 +48,7 @@ def run_samples(
         try:
             completion = client.complete(sample.prompt)
         except RequestFailed as failure:
-            return Outcome(sample=sample, attempts=failure.attempts, error=str(failure))
+            return Outcome(sample=sample, attempts=failure.attempts, error=str(failure), ended_at=_now())
         return Outcome(
             sample=sample,
             response=completion.text,
@@ -55,6 +56,7 @@ def run_samples(
             latency_s=completion.latency_s,
             output_tokens=completion.output_tokens,
             attempts=completion.attempts,
+            ended_at=_now(),
         )
 
     outcomes: list[Outcome] = []
@@ -97,9 +99,14 @@ def _record(benchmark: Benchmark, outcome: Outcome) -> JsonObject:
         "error": outcome.error,
         "error_kind": "infrastructure" if outcome.error else None,
         "latency_s": outcome.latency_s,
+        "ended_at": outcome.ended_at,
         "usage": None if outcome.output_tokens is None else {"output_tokens": outcome.output_tokens},
         "metadata": {"index": sample.index, "attempts": outcome.attempts, "marks": dict(outcome.marks)},
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _show_progress(outcomes: Sequence[Outcome], total: int) -> None:

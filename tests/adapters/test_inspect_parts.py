@@ -251,6 +251,7 @@ SAMPLE: dict[str, Any] = {
     "metadata": {"level": 1},
     "model_usage": {"a": {"input_tokens": 3, "total_cost": None}, "b": {"input_tokens": 2}},
     "working_time": 0.5,
+    "completed_at": "2026-03-02T09:30:05+00:00",
 }
 
 
@@ -266,6 +267,7 @@ def test_a_sample_in_the_documented_format() -> None:
         "answer": "2",
         "messages": [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "It is 2."}],
         "latency_s": 0.5,
+        "ended_at": "2026-03-02T09:30:05+00:00",
         "usage": {"input_tokens": 5},
         "metadata": {"level": 1, "scores": {"match": {"value": "C", "answer": "2"}}},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,7 @@ def test_every_sample_is_recorded_in_order_with_its_answer(
     assert [sample["metadata"]["index"] for sample in samples] == list(range(50))
     assert all(sample["metadata"]["attempts"] == 1 and "error" not in sample for sample in samples)
     assert all(sample["latency_s"] > 0 and sample["output"] for sample in samples)
+    assert all(datetime.fromisoformat(sample["ended_at"]).tzinfo is UTC for sample in samples)
     assert (
         sum(sample["metrics"]["accuracy"] for sample in samples) / 50 == callback.last["metrics"]["accuracy"]
     )

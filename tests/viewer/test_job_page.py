@@ -121,6 +121,26 @@ def test_the_page_of_a_benchmark_has_everything_about_it(viewer: ViewerServer):
     assert "acc_stderr" not in law
 
 
+def test_the_activity_has_a_timeline_of_samples(viewer: ViewerServer):
+    job_id = viewer.jobs.suites["alpha-7b"]
+    page = viewer.get(f"/ui/jobs/{job_id}/b/0")
+    path = f"/api/v1/evaluations/jobs/{job_id}/benchmarks/0/samples/timeline"
+    timeline = viewer.get(path)
+    assert len(timeline["buckets"]) == 60
+    first = timeline["buckets"][0]["outcomes"]
+    assert sum(sum(each["outcomes"].values()) for each in timeline["buckets"]) + timeline["untimed"] == 14_000
+    assert "60 intervals of 26 s" in text_of(page)
+    assert f"2026-11-29 21:00:00 UTC {first['passed']} {first['failed']}" in text_of(page)
+    assert re.search(r'<svg[^>]*class="[^"]*timeline', page)
+    assert viewer.call("GET", f"{path}?colour=red").status == 400
+    assert "Samples ended" not in viewer.get(f"/ui/jobs/{job_id}/b/2"), "its adapter wrote no times"
+    assert viewer.get(path.replace("benchmarks/0", "benchmarks/2")) == {
+        "bucket_s": 1.0,
+        "buckets": [],
+        "untimed": 1200,
+    }
+
+
 def test_data_of_the_page_in_other_formats(viewer: ViewerServer):
     job_id = viewer.jobs.suites["alpha-7b"]
     found = viewer.get(f"/ui/jobs/{job_id}.json")

@@ -44,6 +44,7 @@ def sample_line(sample: JsonObject, means: Mapping[str, Sequence[str]], task: st
         "messages": _messages(sample.get("messages")),
         "group": task,
         "latency_s": sample.get("working_time"),
+        "ended_at": sample.get("completed_at"),
         "usage": _usage(sample.get("model_usage")),
         "metadata": {
             **(as_object(sample.get("metadata")) or {}),

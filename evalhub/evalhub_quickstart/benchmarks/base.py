@@ -33,7 +33,7 @@ class Outcome:
     """The outcome of one sample.
 
     ``marks`` are named yes/no judgements of the answer; they are empty without an answer, and a missing mark
-    counts as no. ``error`` is None if there was an answer.
+    counts as no. ``error`` is None if there was an answer. ``ended_at`` is None for an outcome of an earlier run.
     """
 
     sample: Sample
@@ -43,6 +43,7 @@ class Outcome:
     output_tokens: int | None = None
     attempts: int
     error: str | None = None
+    ended_at: str | None = None
 
 
 class Benchmark(ABC):

@@ -5,12 +5,15 @@ They are read from the sample file when a list first needs them, and only where 
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+
+from evalhub_server.domain.timeline import moment_of
 
 MAX_KEYS = 16
 """Keys of metadata with a column: those that most samples have."""
@@ -37,15 +40,20 @@ class ValueColumn(Struct, frozen=True):
 
 
 class SampleDetails(Struct, frozen=True):
-    """The columns of keys of metadata, by key, and of errors. ``error`` is None with too many different ones."""
+    """The columns of keys of metadata, by key, and of errors. ``error`` is None with too many different ones.
+
+    ``ended_at`` has the ends of samples in seconds since 1970, NaN for those without; None if none has one.
+    """
 
     metadata: Mapping[str, ValueColumn] = {}
     error: ValueColumn | None = None
+    ended_at: array[float] | None = None
 
 
 class _Line(Struct, frozen=True):
     metadata: dict[str, Any] | None = None
     error: str | None = None
+    ended_at: Any = None
 
 
 class _Builder:
@@ -74,10 +82,14 @@ def details_of(lines: Iterable[bytes], count: int) -> SampleDetails:
     decode = msgspec.json.Decoder(_Line).decode
     errors: _Builder | None = _Builder(count, MAX_ERRORS)
     keys: dict[str, _Builder | None] = {}
+    ends: array[float] | None = None
     for row, line in enumerate(lines):
         sample = decode(line)
         if sample.error and errors is not None and not errors.add(row, sample.error):
             errors = None
+        if isinstance(sample.ended_at, str) and (at := moment_of(sample.ended_at)) is not None:
+            ends = ends or array("d", [math.nan]) * count
+            ends[row] = at.timestamp()
         for key, value in (sample.metadata or {}).items():
             builder = keys[key] if key in keys else keys.setdefault(key, _Builder(count, MAX_VALUES))
             if builder is None:
@@ -90,6 +102,7 @@ def details_of(lines: Iterable[bytes], count: int) -> SampleDetails:
     return SampleDetails(
         metadata={key: each.column for key, each in kept[:MAX_KEYS]},
         error=errors.column if errors is not None else None,
+        ended_at=ends,
     )
 
 

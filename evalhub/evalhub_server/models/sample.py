@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -103,8 +104,28 @@ class Sample(Struct, kw_only=True, frozen=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     metadata: Json | None = None
     latency_s: float | None = None
+    ended_at: Any = None
     usage: Json | None = None
     truncated: tuple[str, ...] = ()
+
+
+class TimelineBucket(Struct, kw_only=True, frozen=True):
+    """The samples that ended in a span of time that begins at ``start``, by outcome."""
+
+    start: datetime
+    outcomes: dict[Outcome, int] = {}
+
+
+class SampleTimeline(Struct, kw_only=True, frozen=True):
+    """When samples ended, by the times (``ended_at``) that their adapter wrote.
+
+    ``buckets`` follow each other, each ``bucket_s`` seconds long, empty ones included. ``untimed`` is the number of samples without
+    a usable time, which no bucket counts.
+    """
+
+    bucket_s: float
+    buckets: tuple[TimelineBucket, ...] = ()
+    untimed: int = 0
 
 
 class FacetValue(Struct, kw_only=True, frozen=True):

@@ -40,6 +40,7 @@ from evalhub_server.viewer.marks import MARKS
 from evalhub_server.viewer.numbers import about, counted, share
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery
+from evalhub_server.viewer.sample_times import sample_times_of
 from evalhub_server.web.paths import index_of
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse
@@ -71,6 +72,7 @@ async def job_page(
     total = len(job.benchmarks)
     values = {
         **common,
+        "sample_times": await sample_times_of(services, job, 0) if total == 1 and shown else None,
         "verdict": _verdict(job, common["benchmarks"], common["scores"].overall),
         "news": _news(job, common["benchmarks"]),
         "total": total,
@@ -99,6 +101,7 @@ async def benchmark_page(
     values = {
         **common,
         "benchmark": common["benchmarks"][0],
+        "sample_times": await sample_times_of(services, job, index),
         "configuration": settings_of(job, index, common["collection"]),
         "additional": redacted(record.result.additional_info) if record.result else {},
         "total": len(job.benchmarks),

@@ -12,10 +12,11 @@ from litestar.params import FromPath
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.sample_query import Rows, Selection, select
+from evalhub_server.domain.sample_timeline import sample_timeline
 from evalhub_server.engine.sample_backend import file_chunks
 from evalhub_server.engine.sample_reader import SampleFile
 from evalhub_server.models.common import Link
-from evalhub_server.models.sample import Sample, SamplePage, SampleSet
+from evalhub_server.models.sample import Sample, SamplePage, SampleSet, SampleTimeline
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, STORE_UNAVAILABLE, not_found
@@ -117,6 +118,29 @@ def _items(lines: list[bytes]) -> list[Sample]:
 
 def _page_response(page: SamplePage) -> RawResponse:
     return json_response(encode(page))
+
+
+TIMELINE = Operation(
+    success=Success(description="The timeline.", type=SampleTimeline, example=examples.sample_timeline),
+    errors=NOT_AVAILABLE,
+)
+
+
+@route(f"{PATH}/timeline", http_method=READ_METHODS, operation=TIMELINE)
+async def samples_timeline(
+    request: ApiRequest,
+    job_id: FromPath[str],
+    benchmark_index: FromPath[str],
+    services: NamedDependency[Services],
+) -> RawResponse:
+    """Get the numbers of samples by the time at which they ended, and by outcome.
+
+    Only samples whose adapter wrote `ended_at` have a time. Files above 64 MiB have no timeline.
+    """
+    Query(request.scope).allow_only(())
+    samples = await _open(request, job_id, benchmark_index, services)
+    details = await asyncio.to_thread(lambda: samples.details)
+    return json_response(encode(sample_timeline(samples.index, details.ended_at)))
 
 
 JSONL = "application/jsonl"
@@ -256,5 +280,12 @@ async def upload_samples(
 
 sample_router = Router(
     "/api/v1/evaluations/jobs",
-    route_handlers=[list_samples, samples_jsonl, samples_csv, samples_parquet, upload_samples],
+    route_handlers=[
+        list_samples,
+        samples_timeline,
+        samples_jsonl,
+        samples_csv,
+        samples_parquet,
+        upload_samples,
+    ],
 )

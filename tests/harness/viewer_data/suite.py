@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 MODELS = ("alpha-7b", "beta-13b", "gamma-70b")
@@ -17,6 +18,8 @@ BIG, ARITHMETIC, LAW, CODE, TOXICITY, READING = (
     "reading",
 )
 BIG_COUNT = 14_000
+BIG_START = datetime(2026, 11, 29, 21, 0, tzinfo=UTC)
+"""When the first of them ended."""
 TOPICS = ("law", "code", "medicine", "history", "arithmetic")
 FILLER = "The committee considered the evidence that the parties had submitted before the hearing. "
 
@@ -86,6 +89,7 @@ def _big(model: str) -> Evaluation:
             "tags": ["long"] if number % 10 == 0 else [],
             "metadata": {"topic": topic, "difficulty": number % 3 + 1, "source": f"set-{number % 7}"},
             "latency_s": round(0.2 + (number * 37 % 100) / 80, 3),
+            "ended_at": (BIG_START + timedelta(seconds=number // 10 + number // 4000 * 60)).isoformat(),
             "usage": {"input_tokens": 21 + number % 9, "output_tokens": 12 + number % 30},
         }
         if number % 2333 == 7:

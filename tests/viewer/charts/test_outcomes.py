@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalhub_server.models.sample import OUTCOMES, Outcome
-from evalhub_server.viewer.charts import buckets, outcome_bar, outcome_words, progress_bar, timeline
+from evalhub_server.models.sample import OUTCOMES, Outcome, TimelineBucket
+from evalhub_server.viewer.charts import outcome_bar, outcome_words, progress_bar, timeline
 from viewer.charts.svg_reader import assert_inside, description, numbers_of, of_class, parsed, texts, tooltips
 
 START = datetime(2026, 11, 29, 21, 0, 0, tzinfo=UTC)
@@ -53,35 +53,25 @@ def test_any_counts_fill_the_bar(counts: Mapping[Outcome, int]):
     assert max(ends) == pytest.approx(480, abs=0.05)
 
 
-def test_samples_are_counted_by_time_and_outcome():
-    ends: list[tuple[datetime, Outcome]] = [
-        (START + timedelta(seconds=seconds), "failed" if seconds == 90 else "passed")
-        for seconds in (0, 30, 90, 119)
-    ]
-    shown = buckets(ends, most=2)
-    assert [(bucket.start - START, dict(bucket.counts)) for bucket in shown] == [
-        (timedelta(0), {"passed": 2}),
-        (timedelta(seconds=59.5), {"failed": 1, "passed": 1}),
-    ]
-    assert buckets([]) == []
-    assert len(buckets([(START, "passed")])) == 1
-
-
 def test_bars_of_a_timeline_are_stacked():
-    ends: list[tuple[datetime, Outcome]] = [(START, "passed"), (START, "passed"), (START, "error")]
-    root = parsed(timeline(buckets([*ends, (START + timedelta(minutes=30), "passed")])))
+    shown = [
+        TimelineBucket(start=START + timedelta(seconds=30 * number), outcomes={"passed": 1} if number else {})
+        for number in range(60)
+    ]
+    shown[0] = TimelineBucket(start=START, outcomes={"passed": 2, "error": 1})
+    root = parsed(timeline(shown))
     passed, error = of_class(root, "outcome-passed")[0], of_class(root, "outcome-error")[0]
     assert numbers_of(passed, "height")[0] == pytest.approx(2 * numbers_of(error, "height")[0], abs=0.02)
     assert sum(numbers_of(error, "y", "height")) == pytest.approx(numbers_of(passed, "y")[0], abs=0.02)
     assert list(tooltips(root))[:2] == ["21:00:00 UTC: 2 passed", "21:00:00 UTC: 1 error"]
-    assert description(root).startswith("3 passed · 0 failed · 1 error")
+    assert description(root).startswith("61 passed · 0 failed · 1 error")
     assert "21:10" in texts(root, "tick")
     assert_inside(root)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_short_timeline_is_well_formed(count: int):
-    root = parsed(timeline(buckets([(START, "passed")] * count)))
+    root = parsed(timeline([TimelineBucket(start=START, outcomes={"passed": 1})] * count))
     assert len(of_class(root, "outcome-passed")) == count
     assert ("21:00:00" in texts(root, "tick")) == bool(count)
 

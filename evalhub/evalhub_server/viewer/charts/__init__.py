@@ -6,17 +6,15 @@ the classes. Pages show the same numbers as a table.
 
 from evalhub_server.viewer.charts.histogram import histogram
 from evalhub_server.viewer.charts.intervals import Effect, Score, forest_plot, interval_dots
-from evalhub_server.viewer.charts.outcomes import Bucket, buckets, outcome_bar, outcome_words, timeline
+from evalhub_server.viewer.charts.outcomes import outcome_bar, outcome_words, timeline
 from evalhub_server.viewer.charts.progress import progress_bar
 from evalhub_server.viewer.charts.trend import Point, Series, trend
 
 __all__ = [
-    "Bucket",
     "Effect",
     "Point",
     "Score",
     "Series",
-    "buckets",
     "forest_plot",
     "histogram",
     "interval_dots",

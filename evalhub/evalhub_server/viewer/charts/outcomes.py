@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from datetime import UTC
 
 from markupsafe import Markup
 
-from evalhub_server.models.sample import OUTCOMES, Outcome
+from evalhub_server.models.sample import OUTCOMES, Outcome, TimelineBucket
 from evalhub_server.viewer import numbers
 from evalhub_server.viewer.charts.scales import linear_scale, time_scale
 from evalhub_server.viewer.charts.svg import chart, line, link, rect, text
@@ -23,14 +22,6 @@ _THINNEST = 2.0
 
 WIDTH, HEIGHT = 720.0, 140.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 8.0, 24.0
-MOST_BUCKETS = 60
-
-
-class Bucket(NamedTuple):
-    """The samples that ended from ``start`` until the next bucket, by outcome."""
-
-    start: datetime
-    counts: Mapping[Outcome, int]
 
 
 def outcome_bar(
@@ -69,28 +60,11 @@ def outcome_words(counts: Mapping[Outcome, int]) -> str:
     )
 
 
-def buckets(ends: Iterable[tuple[datetime, Outcome]], most: int = MOST_BUCKETS) -> list[Bucket]:
-    """Buckets of equal length of the ends of samples, in order, empty ones included."""
-    known = sorted(ends)
-    if not known:
-        return []
-    first, last = known[0][0], known[-1][0]
-    length_s = max((last - first).total_seconds() / most, 1.0)
-    counted: dict[int, Counter[Outcome]] = {}
-    for at, outcome in known:
-        index = min(int((at - first).total_seconds() / length_s), most - 1)
-        counted.setdefault(index, Counter())[outcome] += 1
-    return [
-        Bucket(first + timedelta(seconds=index * length_s), counted.get(index, Counter()))
-        for index in range(max(counted) + 1)
-    ]
-
-
-def timeline(shown: Sequence[Bucket], *, title: str = "Samples ended") -> Markup:
+def timeline(shown: Sequence[TimelineBucket], *, title: str = "Samples ended") -> Markup:
     """The number of samples that ended in each bucket, stacked by outcome. The buckets have equal lengths."""
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     width = min((right - LEFT) / max(len(shown), 1), 40.0)
-    most = max((sum(bucket.counts.values()) for bucket in shown), default=0)
+    most = max((sum(bucket.outcomes.values()) for bucket in shown), default=0)
     upward = linear_scale([0.0, float(max(most, 1))], bottom, TOP, most_ticks=4)
     parts: list[Markup] = []
     for tick in upward.ticks:
@@ -100,7 +74,7 @@ def timeline(shown: Sequence[Bucket], *, title: str = "Samples ended") -> Markup
     for index, bucket in enumerate(shown):
         total = 0
         for outcome in OUTCOMES:
-            count = bucket.counts.get(outcome, 0)
+            count = bucket.outcomes.get(outcome, 0)
             if count <= 0:
                 continue
             top, foot = upward.position(total + count), upward.position(total)
@@ -123,7 +97,7 @@ def timeline(shown: Sequence[Bucket], *, title: str = "Samples ended") -> Markup
         parts += [text(x, bottom + 16, label, "tick", "middle") for x, label in labels]
     totals: Counter[Outcome] = Counter()
     for bucket in shown:
-        totals.update(bucket.counts)
+        totals.update(bucket.outcomes)
     return chart(
         parts, width=WIDTH, height=HEIGHT, title=title, description=outcome_words(totals), kind="timeline"
     )

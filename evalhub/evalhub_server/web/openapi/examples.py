@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -34,9 +34,12 @@ from evalhub_server.models.sample import (
     ArtifactList,
     Facet,
     FacetValue,
+    Outcome,
     Sample,
     SamplePage,
     SampleSet,
+    SampleTimeline,
+    TimelineBucket,
 )
 from evalhub_server.models.trend import Trends
 from evalhub_server.web.openapi.errors import ID
@@ -259,6 +262,18 @@ def samples() -> SamplePage:
         total_count=1,
         items=(shown,),
         facets=(Facet(name="outcome", distinct=1, values=(FacetValue(value="passed", count=1),)),),
+    )
+
+
+def sample_timeline() -> SampleTimeline:
+    start = datetime(2026, 3, 2, 9, 30, 5, tzinfo=UTC)
+    counts: list[dict[Outcome, int]] = [{"passed": 7, "failed": 2}, {"passed": 8, "error": 1}]
+    return SampleTimeline(
+        bucket_s=1.0,
+        buckets=tuple(
+            TimelineBucket(start=start + timedelta(seconds=second), outcomes=each)
+            for second, each in enumerate(counts)
+        ),
     )
 
 
