@@ -33,6 +33,7 @@ _CALL_S = 3.0
 """Time limit of a call on this connection, so that a network partition is noticed within seconds."""
 _CONNECT_S = 2.0
 """How long a call waits in addition, if it has to wait for another call or a new connection."""
+_UNLOCK_S = 1.0
 _NOTIFY_INTERVAL_S = 0.02
 """Minimum time between two notifications: one for all commits meanwhile."""
 LEASE = "lease"
@@ -155,6 +156,8 @@ class Control:
                 await asyncio.wait([task])
         connection, self._connection = self._connection, None
         if connection is not None:
+            with suppress(*FAULTS):  # PostgreSQL releases the lock some time after a connection is closed
+                await connection.execute("SELECT pg_advisory_unlock_all()", timeout=_UNLOCK_S)
             await _close(connection, self._timeout_s)
 
     # --- use

@@ -21,12 +21,10 @@ from evalhub_storage_postgres import changes, control, storage
 from evalhub_storage_postgres.storage import PostgresStorage
 from harness.postgres import RunningPostgres
 
-IDLE_S = 0.5
-
 
 @pytest.fixture
 async def pair(opened) -> tuple[PostgresStorage, PostgresStorage]:
-    return await opened(shared=True, idle_s=IDLE_S), await opened(shared=True, idle_s=IDLE_S)
+    return await opened(shared=True), await opened(shared=True)
 
 
 async def test_a_takeover_waits_for_a_write_in_flight(postgres: RunningPostgres, schema: str, pair) -> None:
@@ -41,8 +39,9 @@ async def test_a_takeover_waits_for_a_write_in_flight(postgres: RunningPostgres,
             waiting = (
                 "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE'"
             )
-            while not await postgres.sql(waiting):
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                while not await postgres.sql(waiting):
+                    await asyncio.sleep(0.01)
             await first.renew_lease(lease, 0.01)
             assert await second.acquire_lease(60) is None
             assert not writing.done()
@@ -65,9 +64,9 @@ from evalhub_storage_postgres.names import Names
 from evalhub_storage_postgres.storage import PostgresStorage
 
 async def lead():
-    storage = PostgresStorage(locate(sys.argv[1]), shared=True, limits=Limits(idle_s=0.5))
+    storage = PostgresStorage(locate(sys.argv[1]), shared=True, limits=Limits(idle_s=2))
     await storage.open()
-    leading = storage.fenced(await storage.acquire_lease(0.5))
+    leading = storage.fenced(await storage.acquire_lease(600))
 
     def stop(job):
         print("in a transaction", flush=True)
@@ -88,22 +87,24 @@ asyncio.run(lead())
 """
 
 
-async def leader(url: str, sent: str) -> asyncio.subprocess.Process:
-    """A process that acquires the lease and sends itself a signal in the middle of a fenced write."""
+async def leader(postgres: RunningPostgres, schema: str, sent: str) -> asyncio.subprocess.Process:
+    """A process that acquires the lease and sends itself a signal in the middle of a fenced write; its lease has expired."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", LEADER, url, sent, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", LEADER, postgres.url(schema), sent, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     assert await process.stdout.readline() == b"in a transaction\n"
+    await postgres.sql(f"UPDATE {schema}.evalhub_lease SET expires_at = clock_timestamp()")  # noqa: S608
     return process
 
 
+@pytest.mark.slow  # PostgreSQL ends its transaction after two seconds
 async def test_a_suspended_leader_is_replaced_and_writes_nothing_afterwards(
     postgres: RunningPostgres, schema: str, opened
 ) -> None:
     storage = await opened(shared=True)
     await storage.add_job(a_job(id="job"))
-    process = await leader(postgres.url(schema), "SIGSTOP")
+    process = await leader(postgres, schema, "SIGSTOP")
     await acquired(storage)  # its transaction is open, and PostgreSQL ends it
     written = await storage.fenced(await acquired(storage)).update_job("job", None, say("of the new leader"))
     os.kill(process.pid, signal.SIGCONT)
@@ -115,7 +116,7 @@ async def test_a_suspended_leader_is_replaced_and_writes_nothing_afterwards(
 async def test_a_killed_leader_is_replaced(postgres: RunningPostgres, schema: str, opened) -> None:
     storage = await opened(shared=True)
     await storage.add_job(a_job(id="job"))
-    process = await leader(postgres.url(schema), "SIGKILL")
+    process = await leader(postgres, schema, "SIGKILL")
     lease = await acquired(storage)
     assert await process.wait() == -signal.SIGKILL
     assert lease.epoch == 2
@@ -192,8 +193,9 @@ async def test_old_changes_are_deleted(
     await opened_storage.add_job(a_job(id="new"))
     aged = f"UPDATE {schema}.evalhub_changes SET noted_at = noted_at - interval '1 hour' WHERE id = 'old'"  # noqa: S608
     await postgres.sql(aged)
-    while len(rows := await postgres.sql(f"SELECT id FROM {schema}.evalhub_changes")) > 1:  # noqa: S608
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        while len(rows := await postgres.sql(f"SELECT id FROM {schema}.evalhub_changes")) > 1:  # noqa: S608
+            await asyncio.sleep(0.02)
     assert [row["id"] for row in rows] == ["new"]
 
 
@@ -229,6 +231,7 @@ async def test_a_partition_is_noticed_within_seconds(
             await reading
     finally:
         postgres.thaw()
+    monkeypatch.setattr(control, "_CALL_S", 60.0)
     await opened_storage.renew_lease(lease, 600)
     assert (await opened_storage.get_job("job", None)).id == "job"
 
