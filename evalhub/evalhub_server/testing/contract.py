@@ -55,6 +55,8 @@ class Contract:
     """Time in seconds for which one call may block the event loop. Servers report a quarter of a second; this is longer,
     because tests run on busy machines."""
 
+    _watch: LoopWatch | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.__module__.startswith(f"{_KIT}."):
@@ -73,9 +75,9 @@ class Contract:
     @pytest_asyncio.fixture(autouse=True)
     async def event_loop_is_not_blocked(self) -> AsyncGenerator[None]:
         """Fail a test in which a call blocks the event loop for longer than ``blocked_s``; interrupt one that does not return."""
-        with LoopWatch(self.blocked_s, self.deadline_s) as watch:
+        with LoopWatch(self.blocked_s, self.deadline_s) as self._watch:
             yield
-        assert not watch.report, watch.report
+        assert not self._watch.report, self._watch.report
 
     async def soon(self, outcome: Awaitable[T]) -> T:
         """Await it; fail after ``deadline_s``."""
@@ -87,9 +89,10 @@ class Contract:
             if not limit.expired():
                 raise
             name = getattr(outcome, "__qualname__", "the call")
-            raise AssertionError(f"{name} did not return within {self.deadline_s:g} s") from None
+            reason = f": {self._watch.report}" if self._watch and self._watch.report else ""
+            raise AssertionError(f"{name} did not return within {self.deadline_s:g} s{reason}") from None
 
-    async def ended(self, outcome: Awaitable[Any]) -> None:
+    async def settled(self, outcome: Awaitable[Any]) -> None:
         """Await it whatever it raises; fail after ``deadline_s``."""
         done, _ = await asyncio.wait([asyncio.ensure_future(outcome)], timeout=self.deadline_s)
         assert done, f"the call did not return within {self.deadline_s:g} s"

@@ -298,7 +298,7 @@ class ExporterContract(Contract):
             await self.soon(exporter.job_deleted(job))
         # The server logs what it raises then; it must return.
         with self.unavailable():
-            await self.ended(exporter.job_deleted(a_finished_job()))
+            await self.settled(exporter.job_deleted(a_finished_job()))
 
     async def test_secrets_of_the_settings_are_not_shown(
         self, exporter: Exporter, caplog: pytest.LogCaptureFixture

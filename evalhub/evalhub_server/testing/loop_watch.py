@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import time
 import traceback
 from asyncio import Handle
+from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import NamedTuple, Self
 
 _KIT = __name__.rpartition(".")[0]
 _SIGNAL = signal.SIGUSR2
@@ -21,18 +23,27 @@ class LoopBlocked(AssertionError):
     """Raised in a call that blocks the event loop for very long, to end it."""
 
 
+class _Times(NamedTuple):
+    clock_s: float
+    cpu_s: float
+    sleeps: bool
+
+
 class LoopWatch:
     """A context manager for the thread that runs the event loop.
 
     A thread of its own samples the stack of that thread. The loop is blocked if one frame of the code under test is in the
-    stack of one callback for ``limit_s`` seconds: a busy machine delays many calls a little, not one call that long. After
-    ``interrupt_s`` seconds the call is interrupted with :class:`LoopBlocked`, so that the test ends (in the main thread only).
+    stack of one callback for ``limit_s`` seconds: a busy machine delays many calls a little, not one call that long. Where the
+    system tells (Linux), only the time counts in which the thread sleeps or computes, not that in which it waits for a
+    processor or a disk. After ``interrupt_s`` seconds the call is interrupted with :class:`LoopBlocked`, so that the test ends
+    (in the main thread only).
     """
 
     def __init__(self, limit_s: float, interrupt_s: float) -> None:
         self._limit_s = limit_s
         self._interrupt_s = interrupt_s
         self._watched = threading.get_ident()
+        self._state = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
         self._interrupts = threading.current_thread() is threading.main_thread()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="event-loop-watch", daemon=True)
@@ -53,20 +64,30 @@ class LoopWatch:
 
     def _watch(self) -> None:
         found: tuple[FrameType, FrameType] | None = None
-        since = time.monotonic()
-        interrupted = False
+        blocked_s, last, interrupted = 0.0, self._times(), False
         while not self._done.wait(self._limit_s / SAMPLES):
             stack = _stack(self._watched)
-            call = _call(stack)
+            call, now = _call(stack), self._times()
             if call is None or found is None or call[0] is not found[0] or call[1] is not found[1]:
-                found, since, interrupted = call, time.monotonic(), False
+                found, blocked_s, last, interrupted = call, 0.0, now, False
                 continue
-            blocked_s = time.monotonic() - since
+            passed_s = now.clock_s - last.clock_s
+            blocked_s += passed_s if now.sleeps else min(passed_s, now.cpu_s - last.cpu_s)
+            last = now
             if blocked_s >= self._limit_s and not self.report:
                 self.report = _report(stack, call[1], self._limit_s)
             if blocked_s >= self._interrupt_s and self._interrupts and not interrupted:
                 interrupted = True
                 signal.pthread_kill(self._watched, _SIGNAL)
+
+    def _times(self) -> _Times:
+        """The state of the watched thread."""
+        try:
+            state, *fields = self._state.read_text("utf-8").rpartition(")")[2].split()
+        except OSError:  # not Linux
+            return _Times(time.monotonic(), 0.0, sleeps=True)
+        ticks = int(fields[10]) + int(fields[11])  # utime and stime, see proc(5)
+        return _Times(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), sleeps=state == "S")
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         raise LoopBlocked(self.report)

@@ -40,6 +40,10 @@ REACTS = "trap 'sleep 0.2; echo bye; exit 7' TERM; echo ready; while :; do sleep
 """Ends some time after SIGTERM, with a last line in its log."""
 
 
+IGNORES = f"trap '' TERM; echo ready; {RUN_UNTIL_STOPPED}"
+"""Ignores SIGTERM from its output on."""
+
+
 @pytest.mark.asyncio
 class ProcessContract(RuntimeCase):
     """A base class of ``RuntimeContract``, for runtimes with ``starts_processes``."""
@@ -96,8 +100,15 @@ class ProcessContract(RuntimeCase):
         exit_ = await self.soon(runtime.wait(handle))
         assert exit_.code == 7, f"exit of a workload that ends after SIGTERM with status 7: {exit_}"
 
+    async def test_stop_kills_a_workload_that_ignores_sigterm(self, runtime: Runtime) -> None:
+        handle = await self.soon(runtime.launch(self.a_process(IGNORES)))
+        await self.printed(runtime, handle, "ready\n")
+        await self.soon(runtime.stop(handle, self.grace_s))
+        exit_ = await self.soon(runtime.wait(handle))
+        assert exit_.code != 0, f"exit of a workload that was killed: {exit_}"
+
     async def test_stop_does_not_block_the_event_loop(self, runtime: Runtime) -> None:
-        handle = await self.soon(runtime.launch(self.a_process(f"echo ready; {RUN_UNTIL_STOPPED}")))
+        handle = await self.soon(runtime.launch(self.a_process(IGNORES)))
         await self.printed(runtime, handle, "ready\n")
         with LoopWatch(self.blocked_s / 2, self.deadline_s) as watch:
             await self.soon(runtime.stop(handle, 0.8 * self.blocked_s))

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -173,10 +174,12 @@ class RuntimeCase(Contract):
         stopped: list[Handle] = []
         launch, stop = runtime.launch, runtime.stop
 
+        @wraps(launch)
         async def recorded_launch(run: BenchmarkRun) -> Handle:
             launched[run.key] = run
             return await launch(run)
 
+        @wraps(stop)
         async def recorded_stop(handle: Handle, grace_s: float) -> None:
             await stop(handle, grace_s)
             stopped.append(handle)

@@ -177,7 +177,8 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
         waiting = asyncio.create_task(runtime.wait(stays))
         goes = await self.soon(runtime.launch(self.runs_until_stopped()))
         await self.soon(runtime.stop(goes, self.grace_s))
-        assert not waiting.done()
+        await self.ended(runtime, self.succeeds())  # takes as long as the end of the other one would
+        assert not waiting.done(), f"another workload was stopped, and this one has ended: {waiting}"
         await self.soon(runtime.stop(stays, self.grace_s))
         await self.soon(waiting)
 

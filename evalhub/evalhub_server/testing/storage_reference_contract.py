@@ -74,23 +74,26 @@ def random_job(chance: Random, number: int) -> JobRecord:
 
 
 def random_job_query(chance: Random) -> JobQuery:
+    sort, descending = chance.choice(get_args(JobSort)), chance.random() < 0.5
+    if chance.random() < 0.3:
+        return JobQuery(sort=sort, descending=descending)
     moments = sorted((_moment(chance), _moment(chance)))
     return JobQuery(
         tenant=chance.choice([None, *TENANTS]),
-        limit=chance.choice([0, 1, 3, 50]),
-        offset=chance.choice([0, 0, 1, 5]),
+        limit=chance.choice([0, 1, 3, 50, 50, 50]),
+        offset=chance.choice([0, 0, 0, 1, 5]),
         status=_terms(chance, [state.value for state in State]) if chance.random() < 0.4 else None,
         name=_terms(chance) if chance.random() < 0.4 else None,
         tags=_terms(chance) if chance.random() < 0.4 else None,
         owner=_terms(chance) if chance.random() < 0.3 else None,
         experiment_id=_terms(chance) if chance.random() < 0.2 else None,
         labels=_labels(chance, ["derived_from", "lineage", "model_name"]) if chance.random() < 0.3 else {},
-        name_prefix=chance.choice(["", "", "", "a", "å"]),
+        name_prefix=chance.choice(["", "", "", "a", "B", "å"]),
         created_after=moments[0] if chance.random() < 0.2 else None,
         created_before=moments[1] if chance.random() < 0.2 else None,
         pinned=chance.choice([None, None, True, False]),
-        sort=chance.choice(get_args(JobSort)),
-        descending=chance.random() < 0.5,
+        sort=sort,
+        descending=descending,
     )
 
 
@@ -115,18 +118,22 @@ def random_resource(chance: Random, number: int) -> AnyResource:
 
 
 def random_resource_query(chance: Random) -> ResourceQuery:
+    kind, sort = chance.choice(list(Kind)), chance.choice(get_args(Sort))
+    descending = chance.random() < 0.5
+    if chance.random() < 0.5:
+        return ResourceQuery(kind=kind, sort=sort, descending=descending)
     return ResourceQuery(
-        kind=chance.choice(list(Kind)),
+        kind=kind,
         tenant=chance.choice([None, *TENANTS]),
-        limit=chance.choice([0, 1, 3, 50]),
-        offset=chance.choice([0, 0, 1, 5]),
+        limit=chance.choice([0, 1, 3, 50, 50, 50]),
+        offset=chance.choice([0, 0, 0, 1, 5]),
         system=chance.choice([None, None, True, False]),
-        name=_terms(chance) if chance.random() < 0.4 else None,
-        owner=_terms(chance) if chance.random() < 0.3 else None,
+        name=_terms(chance) if chance.random() < 0.2 else None,
+        owner=_terms(chance) if chance.random() < 0.2 else None,
         category=_terms(chance) if chance.random() < 0.2 else None,
         labels=_labels(chance, ["tags", "domains"]) if chance.random() < 0.3 else {},
-        sort=chance.choice(get_args(Sort)),
-        descending=chance.random() < 0.5,
+        sort=sort,
+        descending=descending,
     )
 
 
@@ -177,7 +184,7 @@ class StorageReferenceContract(Contract):
             for record in resources:
                 await each.add_resource(record)
             await each.replace_system(system)
-        for _ in range(QUERIES):
+        for _ in range(2 * QUERIES):
             query = random_resource_query(chance)
             found, expected = await storage.list_resources(query), await reference.list_resources(query)
             assert _ids(found.items) == _ids(expected.items), f"list_resources({query})"
