@@ -141,6 +141,25 @@ def init_command(*, directory: Path) -> int:
     return init(directory)
 
 
+@cli.command("init-plugin", cls=Command)
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--kind",
+    type=click.Choice(["runtime", "storage", "tracker", "exporter", "observer"]),
+    required=True,
+    help="What the plugin is.",
+)
+@click.option("--directory", type=DIRECTORY, metavar="DIR", show_default="NAME", help="Where to create it.")
+def init_plugin_command(*, name: str, kind: Any, directory: Path | None) -> int:
+    """Create a distribution with a working plugin and its tests.
+
+    NAME is the name of the distribution and of the plugin, such as my-archive. The directory must be empty or not exist.
+    """
+    from evalhub_server.cli.init_plugin import init_plugin
+
+    return init_plugin(name, kind, directory or Path(name))
+
+
 @cli.command("demo", cls=Command)
 @click.option(
     "--model-url",
