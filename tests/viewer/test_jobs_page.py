@@ -95,6 +95,14 @@ def test_filters_select_rows(server: RunningServer, query: str, names: list[str]
         assert "No job matches" in page
 
 
+def test_the_heading_counts_the_jobs_of_all_states(server: RunningServer):
+    page = server.get("/ui/jobs?state=running&q=gamma")
+    assert re.search(r"1 of 1 job\s", html.unescape(re.sub(r"<[^>]+>", " ", page)))
+    assert re.search(
+        r"1 of \d+ jobs\s", html.unescape(re.sub(r"<[^>]+>", " ", server.get("/ui/jobs?state=failed")))
+    )
+
+
 def test_applied_filters_can_be_removed_one_by_one(server: RunningServer):
     page = server.get("/ui/jobs?state=failed&model=m2&sort=name")
     removals = re.findall(r'class="chip-link" href="([^"]+)"', page)

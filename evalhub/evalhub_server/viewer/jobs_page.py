@@ -86,6 +86,7 @@ async def jobs_page(request: ApiRequest, services: NamedDependency[Services]) ->
     values = {
         "rows": rows,
         "total": found.total_count,
+        "in_any_state": states.jobs if query.text("state") and states.jobs < MAX_JOBS else None,
         **query.row_links(len(rows), found.total_count),
         "facets": lines,
         "counts": {value.value: value.count for value in states.values},
