@@ -47,8 +47,8 @@ def followers(replicas: Replicas) -> list[RunningServer]:
 
 
 def test_one_server_leads_and_all_are_ready(replicas: Replicas):
-    roles = sorted(replicas.role(each) for each in replicas.servers)
-    assert roles == ["follower", "follower", "leader"]
+    expected = ["follower", "follower", "leader"]
+    wait_until(lambda: sorted(replicas.role(each) for each in replicas.servers) == expected, "their roles")
     leader = replicas.leader()
     for server in replicas.servers:
         wait_until(lambda: server.get("/api/v1/ready")["components"]["storage"] == "ok", "a quick check")  # noqa: B023

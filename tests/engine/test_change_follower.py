@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from evalhub_server.domain import transitions
 from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import JobRecord, with_changes
+from evalhub_server.engine import change_follower, committed_changes
 from evalhub_server.engine.change_follower import ChangeFollower
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.errors import NotFound
+from evalhub_server.errors import NotFound, StartupError, StorageError, StorageUnavailable
 from evalhub_server.models.common import State
 from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.testing.builders import a_job, a_provider
@@ -210,3 +213,67 @@ async def test_a_deletion_of_an_unknown_job_counts_as_a_change():
         except NotFound:
             return
         raise AssertionError("the job is deleted")
+
+
+class Faulty(SharedMemoryStorage):
+    """Raises ``faults``, one per read of a job or of all open ones."""
+
+    def __init__(self, memory: SharedMemory) -> None:
+        super().__init__(memory)
+        self.faults: list[Exception] = []
+
+    async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
+        if self.faults:
+            raise self.faults.pop(0)
+        return await super().get_job(job_id, tenant)
+
+    async def open_jobs(self) -> list[JobRecord]:
+        if self.faults:
+            raise self.faults.pop(0)
+        return await super().open_jobs()
+
+
+async def test_a_record_that_cannot_be_read_now_is_read_again_and_one_that_never_can_hinders_no_other():
+    memory = SharedMemory()
+    async with two_servers(memory) as (one, _):
+        storage = Faulty(memory)
+        store, seen = JobStore(storage), list[str]()
+        store.listen(lambda change: seen.append(change.after.id if change.after else ""))
+        follower = ChangeFollower(storage, store.changes, utc_now, lambda: None, lambda: None)
+        storage.faults = [StorageUnavailable("away"), RuntimeError("a bug")]
+        await follower.start()
+        storage.faults = [StorageUnavailable("away")]
+        await one.store.add(a_job(id="later"))
+        await until(lambda: seen == ["later"])
+        storage.faults = [StorageError("unreadable")]
+        await one.store.add(a_job(id="never"))
+        await until(lambda: not storage.faults)
+        await one.store.add(a_job(id="next"))
+        await until(lambda: seen == ["later", "next"])
+        await follower.close()
+
+
+async def test_a_start_without_a_connection_fails(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(change_follower, "START_TIMEOUT_S", 0.05)
+    storage = SharedMemoryStorage(SharedMemory())
+    storage.cut()
+    store = JobStore(storage)
+    follower = ChangeFollower(storage, store.changes, utc_now, lambda: None, lambda: None)
+    with pytest.raises(StartupError, match="cannot be followed"):
+        await follower.start()
+    await follower.close()
+
+
+async def test_only_the_latest_closed_jobs_are_known(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(committed_changes, "KEPT_CLOSED_JOBS", 1)
+    async with two_servers() as (one, two):
+        jobs = [await one.store.add(a_job(id=each)) for each in ("a", "b")]
+        for job in jobs:
+            await report(one, job, "completed")
+        await until(
+            lambda: all(two.states(job)[-1:] and two.states(job)[-1][1] is State.COMPLETED for job in jobs)
+        )
+        known = two.store.changes.known
+        assert known is not None
+        assert [known.get(job.id) is not None for job in jobs].count(True) == 1
+        assert known.open_ids == []

@@ -15,6 +15,7 @@ from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.leader_store import LeaderStore
 from evalhub_server.engine.leadership import LEASE_S, Leadership, Role, SingleServer
 from evalhub_server.errors import LeadershipLost, StartupError, StorageUnavailable
+from evalhub_server.plugins.shared_storage import Lease
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.shared_memory import SharedMemory, SharedMemoryStorage
 
@@ -69,8 +70,10 @@ class Parts:
 class Server:
     """One of several servers, with clocks of its own if ``clock`` is given."""
 
-    def __init__(self, memory: SharedMemory, clock: Clock) -> None:
-        self.storage = SharedMemoryStorage(memory)
+    def __init__(
+        self, memory: SharedMemory, clock: Clock, storage: type[SharedMemoryStorage] = SharedMemoryStorage
+    ) -> None:
+        self.storage = storage(memory)
         self.store = JobStore(self.storage)
         self.leader_store = LeaderStore(self.storage, None, self.store)
         self.parts, self.roles = Parts(), list[Role]()
@@ -194,3 +197,42 @@ async def test_a_single_server_leads_without_a_lease():
     server.step_down()
     await server.close()
     assert (parts.calls, server.role, await server.leader_exists()) == (["open", "close"], None, False)
+
+
+class Faulty(SharedMemoryStorage):
+    """Raises ``faults``, one per call about the lease."""
+
+    faults: tuple[Exception, ...] = ()
+
+    def _raise(self) -> None:
+        if self.faults:
+            fault, *rest = self.faults
+            self.faults = tuple(rest)
+            raise fault
+
+    async def acquire_lease(self, duration_s: float) -> Lease | None:
+        self._raise()
+        return await super().acquire_lease(duration_s)
+
+    async def renew_lease(self, lease: Lease, duration_s: float) -> Lease:
+        self._raise()
+        return await super().renew_lease(lease, duration_s)
+
+    async def release_lease(self, lease: Lease) -> None:
+        self._raise()
+        await super().release_lease(lease)
+
+
+async def test_calls_about_the_lease_are_repeated_whatever_they_raise():
+    server = Server(SharedMemory(Clock()), Clock(), Faulty)
+    storage = server.storage
+    assert isinstance(storage, Faulty)
+    storage.faults = (StorageUnavailable("away"), RuntimeError("a bug"))
+    await server.leadership.start()
+    assert server.role is Role.LEADER
+    storage.faults = (StorageUnavailable("away"), RuntimeError("a bug"))
+    await until(lambda: not storage.faults)
+    assert server.role is Role.LEADER
+    storage.faults = tuple([StorageUnavailable("away")] * 100)
+    await server.leadership.close()
+    assert server.parts.calls == ["open", "close"]
