@@ -39,7 +39,7 @@ def test_exit_statuses_and_signals_are_reported(tmp_path: Path):
     with (tmp_path / "log").open("wb") as log:
         wrong = fork(["--no-such-option"], os.environ, log.fileno(), log.fileno())
         assert wrong.wait(60) == 2
-    with RunningServer(config.folder) as server:
+    with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
         server.kill()
         assert server.process is not None
         assert server.process.poll() == -signal.SIGKILL
