@@ -38,7 +38,7 @@ class Computer:
         return self.scores.get(name, cast("LineageView", {name: None}))
 
     async def computed(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.scores.computed < count:
                 await asyncio.sleep(0)
 

@@ -75,7 +75,7 @@ async def test_a_request_does_not_wait_for_the_next_retry(
     world.runtime.end(0, Exit(code=3))
     done = await world.until(job, lambda job: job.state.terminal)
     refusing(world).refuses = refuses
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         failures = await world.supervisor.stop_job(done)
     assert [type(failure) for failure in failures] == ([RuntimeRefused] if refuses else [])
     assert world.runtime.stopped == ([] if refuses else [0])

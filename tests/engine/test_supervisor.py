@@ -124,7 +124,7 @@ class World:
         await self.store.update(job.id, None, lambda now: transitions.apply_event(now, event, self.now))
 
     async def until(self, job: JobRecord, condition: Callable[[JobRecord], object]) -> JobRecord:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition(current := await self.store.get(job.id, None)):
                 await asyncio.sleep(0.005)
         return current
@@ -231,7 +231,7 @@ async def test_a_launch_under_way_is_cancelled_and_what_it_started_is_stopped():
     world = World(Slow())
     await world.supervisor.start()
     job = await world.submit()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not world.runtime.launched:
             await asyncio.sleep(0.005)
     cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
@@ -561,7 +561,7 @@ async def test_the_next_attempt_is_queued_and_launched():
     assert "Attempt 1 was interrupted" in job.benchmarks[0].warning.message
     await world.report(job, 0, "completed")
     world.runtime.end(0, Exit(code=0))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while world.supervisor.running:
             await asyncio.sleep(0)
     assert world.runtime.launched == [0, 0]

@@ -21,15 +21,19 @@ _ports = count(secrets.randbelow(PORTS_PER_WORKER))
 
 
 def wait_until(condition: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
-    """Return the first true value of ``condition``. After ``timeout_s``, fail with ``what`` in the message."""
-    deadline = time.monotonic() + timeout_s
+    """Return the first true value of ``condition``. After ``timeout_s``, fail with ``what`` in the message.
+
+    The longer it has waited, the longer it pauses: on a busy machine, polling would take what it waits for.
+    """
+    started = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - started
+        if waited_s > timeout_s:
             raise AssertionError(f"not within {timeout_s} s: {what}; last seen: {value!r}")
-        time.sleep(0.02)
+        time.sleep(min(max(waited_s / 20, 0.02), 0.1))
 
 
 def free_port() -> int:

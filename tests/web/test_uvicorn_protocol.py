@@ -28,7 +28,7 @@ async def served(app: Any) -> AsyncIterator[int]:
     server = uvicorn.Server(config)
     server.capture_signals = _nothing  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not server.started:
             await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
@@ -46,7 +46,7 @@ async def exchange(port: int, request: bytes, *, pieces: list[bytes] | None = No
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     received = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while piece := await reader.read(65536):
             received += piece
             if pieces is not None:
@@ -141,14 +141,14 @@ async def test_a_stream_is_sent_without_delay():
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(CHUNKED)
         await send(body(b"first", more=True))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await seen.wait()
         await send(body(b"second"))
 
     async with served(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert b"first" in await reader.readuntil(b"first\r\n")
             seen.set()
             assert b"second" in await reader.read()
@@ -181,7 +181,7 @@ async def test_the_first_request_of_a_connection_is_answered_if_the_server_has_j
     server = uvicorn.Server(config)
     server.capture_signals = _nothing  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not server.started:
             await asyncio.sleep(0.01)
         (listener,) = server.servers
@@ -251,7 +251,7 @@ async def test_a_file_is_closed_for_a_client_that_stops_reading_or_leaves(leaves
         await reader.readuntil(b"\r\n\r\n")
         if leaves:
             writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await closed.wait()
             if not leaves:  # cut off: a complete response ends with an empty chunk
                 assert not (await reader.read()).endswith(b"\r\n0\r\n\r\n")

@@ -39,7 +39,7 @@ async def served(app: Any, **options: Any) -> AsyncGenerator[tuple[HttpServer, a
         yield server, task, port
     finally:
         server.should_exit = True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -72,7 +72,7 @@ async def test_an_idle_tls_connection_delays_nothing(tmp_path: Path, monkeypatch
     async with served(quick, ssl_certfile=made.crt, ssl_keyfile=made.key) as (server, task, port):
         connection = await asyncio.to_thread(connect, port)
         server.should_exit = True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await task
         assert connection.recv(1) == b""
         connection.close()
@@ -120,7 +120,7 @@ async def test_a_request_that_is_cancelled_may_still_respond(monkeypatch: pytest
         server.should_exit = True
         server.force_exit = forced
         assert (await reader.read()).endswith(b"ok")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await task
         writer.close()
 

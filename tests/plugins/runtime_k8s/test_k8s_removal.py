@@ -149,7 +149,7 @@ async def test_a_stop_is_refused_only_if_the_job_is(cluster: FakeCluster):
 async def test_a_removal_that_takes_long_goes_on_in_the_background(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("evalhub_runtime_k8s.removals.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("evalhub_runtime_k8s.removals.TIMEOUT_S", 0.5)
     async with opened() as runtime:
         run = a_run("exits:0")
         await runtime.launch(run)
@@ -164,7 +164,7 @@ async def test_a_removal_that_takes_long_goes_on_in_the_background(
 async def test_the_outcome_of_a_removal_in_the_background_is_logged(
     cluster: FakeCluster, fault: dict, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("evalhub_runtime_k8s.removals.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("evalhub_runtime_k8s.removals.TIMEOUT_S", 0.5)
     events = {503: "Removal failed", 400: "Removal finished", None: "Removal interrupted"}
     event = events[fault.get("status")]
     with capture_logs() as lines:
@@ -184,7 +184,7 @@ async def test_the_outcome_of_a_removal_in_the_background_is_logged(
 async def test_a_removal_does_not_begin_while_the_cluster_is_unavailable(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("evalhub_runtime_k8s.removals.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("evalhub_runtime_k8s.removals.TIMEOUT_S", 0.5)
     async with opened() as runtime:
         cluster.outage()
         with pytest.raises(RuntimeUnavailable):
