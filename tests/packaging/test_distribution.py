@@ -95,6 +95,7 @@ def test_the_metadata_declare_the_requirements(metadata: PathDistribution):
         "parquet",
         "postgres",
         "s3",
+        "testing",
         "all",
         "dev",
         "docs",

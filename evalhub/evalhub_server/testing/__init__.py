@@ -1,7 +1,7 @@
 """Test kit for plugin authors: contract suites, small reference implementations, and builders.
 
 The suites (:class:`RuntimeContract`, :class:`StorageContract`, :class:`SharedStorageContract`, :class:`TrackerContract`,
-:class:`ExporterContract`, :class:`ObserverContract`) need pytest and pytest-asyncio and are imported on first use; everything else works without.
+:class:`ExporterContract`, :class:`ObserverContract`, :class:`PluginContract`) need pytest and pytest-asyncio and are imported on first use; everything else works without.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from evalhub_server.testing.contract import Contract, replaces_contract_test
     from evalhub_server.testing.exporter_contract import ExporterContract
     from evalhub_server.testing.observer_contract import ObserverContract
+    from evalhub_server.testing.plugin_contract import PluginContract
     from evalhub_server.testing.runtime_contract import RuntimeContract
     from evalhub_server.testing.shared_storage_contract import SharedStorageContract
     from evalhub_server.testing.storage_contract import StorageContract
@@ -48,6 +49,7 @@ __all__ = [
     "MemoryTarget",
     "MemoryTracker",
     "ObserverContract",
+    "PluginContract",
     "RuntimeContract",
     "SharedMemory",
     "SharedMemoryStorage",
@@ -70,6 +72,7 @@ _SUITES = {
     "Contract": "contract",
     "ExporterContract": "exporter_contract",
     "ObserverContract": "observer_contract",
+    "PluginContract": "plugin_contract",
     "RuntimeContract": "runtime_contract",
     "SharedStorageContract": "shared_storage_contract",
     "StorageContract": "storage_contract",

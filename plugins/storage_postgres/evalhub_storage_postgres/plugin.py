@@ -47,6 +47,10 @@ class DatabaseSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=
         ),
     ] = None
 
+    def __repr__(self) -> str:
+        """Short, because the URL may contain a password."""
+        return f"DatabaseSettings(driver={self.driver!r})"
+
 
 def make_storage(settings: DatabaseSettings, context: PluginContext) -> PostgresStorage:
     """Create the configured storage, not yet open.

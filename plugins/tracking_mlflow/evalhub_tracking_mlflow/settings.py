@@ -53,6 +53,10 @@ class MlflowSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
         ),
     ] = ""
 
+    def __repr__(self) -> str:
+        """Short, because the fields contain secrets."""
+        return f"MlflowSettings(workspace={self.workspace!r})"
+
 
 def check_settings(settings: MlflowSettings) -> None:
     """Raises :class:`SettingsError` for an invalid URL."""
