@@ -128,6 +128,19 @@ def test_the_overall_score_has_its_last_change_and_what_changed(viewer: ViewerSe
     assert re.search(r'href="/ui/compare\?base=[0-9a-f-]+&amp;with=[0-9a-f-]+">Compare</a>', overall)
 
 
+def test_models_that_cannot_be_compared_for_one_reason_have_one_sentence(viewer: ViewerServer):
+    page = get(viewer, "?collection=nightly-v1")
+    overall = text_of(page.partition('id="chart-1"')[2].partition("</section>")[0])
+    assert overall.count("Last change of") == 1
+    assert "has no declared range, so it cannot be part of a mean over benchmarks" in overall
+
+
+def test_a_chart_can_be_scrolled_where_it_is_wider_than_the_page(viewer: ViewerServer):
+    page = get(viewer, "?collection=nightly-v1")
+    label = "Chart of nightly-v1: overall"
+    assert f'<div class="chart-box" tabindex="0" role="region" aria-label="{label}"><svg' in page
+
+
 def test_results_of_which_no_two_have_the_same_settings_can_be_run_again(server: RunningServer):
     for shots in (1, 2):
         member = {"id": "b", "provider_id": "scripted", "parameters": {"shots": shots}}

@@ -8,6 +8,7 @@ from litestar import route
 from litestar.di import NamedDependency
 from markupsafe import Markup
 from msgspec import Struct
+from msgspec.structs import replace
 
 from evalhub_server.domain.lineage_view import benchmark_names
 from evalhub_server.domain.record import JobRecord
@@ -252,11 +253,25 @@ def _chart(
         title=title,
         lower_is_better=lower,
         svg=trend(series, title=title, threshold=thresholds[-1] if thresholds else None, by_run=by_run),
-        changes=changes,
+        changes=_merged(changes),
         rows=[(each.name, point) for each in series for point in reversed(each.points)],
         alone=all(len(each.points) < 2 for each in series),
         alike=any(not point.changed for each in series for point in each.points[1:]),
     )
+
+
+def _merged(changes: Sequence[Change]) -> list[Change]:
+    """The changes, with those that cannot be compared for the same reason as one, without an address."""
+    found: dict[tuple[str, str], list[Change]] = {}
+    for each in changes:
+        own = "" if each.comparison.difference is None else each.model
+        found.setdefault((each.comparison.wording, own), []).append(each)
+    return [
+        alike[0]
+        if len(alike) == 1
+        else replace(alike[0], model=", ".join(each.model for each in alike), href="")
+        for alike in found.values()
+    ]
 
 
 def _points(points: Sequence[AnyPoint], known: Mapping[str, JobRecord], prefix: str) -> list[Point]:

@@ -461,3 +461,9 @@ def test_an_answer_survives_encoding() -> None:
 def test_columns_of_different_lengths_are_an_error() -> None:
     with pytest.raises(ValueError, match="column 'epochs' has 1 rows, 'sample_ids' has 2"):
         compare_runs(a_run([1, 0], epochs=[0]), a_run([1, 0]))
+
+
+def test_runs_without_common_samples_have_examples_of_both_ids() -> None:
+    result = compare_runs(a_run([1.0, 0.0], ids=["q-1", "q-2"]), a_run([1.0, 0.0], ids=["1", "2"]))
+    assert result.verdict == "not_comparable"
+    assert "the ids are 'q-1', 'q-2' in the baseline and '1', '2' in the candidate" in result.wording

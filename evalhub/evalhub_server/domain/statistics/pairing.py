@@ -139,12 +139,10 @@ def join_differences(
         0 if options.allow_subset else max(baseline.n_expected, candidate.n_expected),
     )
     if not options.allow_subset and joined.common < MIN_MATCHED_SHARE * union:
-        reasons.append(
-            Note(
-                code="other_items",
-                message=f"only {joined.common} of {union} samples are in both runs; at least 95 % are needed",
-            )
-        )
+        text = f"only {joined.common} of {union} samples are in both runs; at least 95 % are needed"
+        if not joined.common:
+            text += f"; the ids are {examples(baseline.ids)} in the baseline and {examples(candidate.ids)} in the candidate"
+        reasons.append(Note(code="other_items", message=text))
     elif joined.only_baseline or joined.only_candidate:
         warnings.append(
             Note(
