@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from codecs import getincrementaldecoder
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -146,13 +147,9 @@ def _whole_lines(raw: Sequence[tuple[int, str]], first: int) -> list[LogLine]:
 
 def _unfinished_character(data: bytes) -> int:
     """The number of bytes at the end that begin a character of UTF-8 and do not complete it."""
-    for count in range(1, 4):
-        byte = data[-count]
-        if byte >= 0xC0:
-            return count if count < (4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2) else 0
-        if byte < 0x80:
-            return 0
-    return 0
+    decoder = getincrementaldecoder("utf-8")("replace")
+    decoder.decode(data[-4:])
+    return len(decoder.getstate()[0])
 
 
 async def _appended(
