@@ -12,7 +12,7 @@ from contextlib import aclosing
 import asyncpg
 import pytest
 
-from evalhub_server.errors import StorageUnavailable
+from evalhub_server.errors import StorageError, StorageUnavailable
 from evalhub_server.plugins import Gap, LeaseChanged
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.change_feed_contract import acquired, contains, following, read
@@ -50,6 +50,19 @@ async def test_a_takeover_waits_for_a_write_in_flight(postgres: RunningPostgres,
     finally:
         await blocker.close()
     assert (await second.get_job("job", None)).progress.message.message == "in flight"
+
+
+async def test_a_fenced_view_is_open_as_long_as_its_storage(pair) -> None:
+    first, second = pair
+    leading = first.fenced(await acquired(first))
+    with pytest.raises(StorageError, match="open as long as its storage"):
+        await leading.open()
+    await leading.close()
+    await leading.add_job(a_job(id="job"))
+    assert (await second.get_job("job", None)).id == "job"
+    await first.close()
+    with pytest.raises(StorageUnavailable, match="not open"):
+        await leading.get_job("job", None)
 
 
 # --- leaders that stop
