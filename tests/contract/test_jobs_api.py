@@ -174,6 +174,8 @@ def test_events_change_the_state_and_results_are_stored(server: RunningServer):
     assert answer.headers["content-type"] == "application/json"
     job = server.job(job_id)
     assert job["status"]["state"] == "completed"
+    (phase,) = job["status"]["benchmarks"][0].pop("phases")
+    assert (phase["phase"], phase.keys()) == ("initializing", {"phase", "started_at", "duration_s"})
     assert job["status"]["benchmarks"] == [
         {
             "provider_id": "scripted",
@@ -297,7 +299,7 @@ def test_lists_are_filtered(server: RunningServer, query: str, names: set[str]):
             (
                 "The parameter 'foo' is not a valid query parameter. Allowed parameters are: "
                 "limit, offset, status, name, tags, owner, experiment_id, model_name, model_url, provider_id, benchmark_id, "
-                "collection_id, experiment_name, derived_from, lineage, name_prefix, created_after, created_before, pinned, sort_by, view, facets."
+                "collection_id, experiment_name, derived_from, lineage, name_prefix, created_after, created_before, pinned, sort_by, running_first, view, facets."
             ),
         ),
     ],

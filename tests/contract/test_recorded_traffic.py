@@ -258,7 +258,8 @@ def as_decided(ours: Any, recording: Recording) -> Any:
         told = {b["benchmark_index"]: b for b in recorded["status"].get("benchmarks", ())}
         listed = {b["benchmark_index"]: b for b in ours["status"]["benchmarks"]}
         for benchmark in (*listed.values(), *ours["results"].get("benchmarks", ())):
-            benchmark.pop("samples", None)  # an addition
+            for addition in ("samples", "phases"):
+                benchmark.pop(addition, None)
         for index, benchmark in listed.items():
             for time in ("started_at", "completed_at"):  # set by this server if the adapter did not report it
                 if time not in told.get(index, {}):
