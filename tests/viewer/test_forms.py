@@ -247,6 +247,8 @@ def test_selected_jobs_are_cancelled_repeated_and_deleted(server: RunningServer)
     created = re.findall(r'href="/ui/jobs/([^"]+)">the new job', again[0].body)
     assert re.findall(r'href="/ui/jobs/([^"]+)">the new job', again[1].body) == created
     assert [server.job(each)["resource"]["derived_from"] for each in created] == jobs[:2]
+    without_key = post_all(server, "rerun", jobs[:1], only="failed").body
+    assert created[0] not in without_key, "only a key makes two forms the same"
     server.call("DELETE", f"{API}/jobs/{jobs[2]}?hard_delete=true")
     removed = post_all(server, "delete", jobs)
     assert "2 of 2 jobs deleted" in plain(removed.body), "those that exist"

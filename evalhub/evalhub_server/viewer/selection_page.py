@@ -14,7 +14,7 @@ from msgspec import Struct
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import State
-from evalhub_server.viewer.forms import Form, check_not_read_only, new_key, read_form
+from evalhub_server.viewer.forms import KEY, Form, check_not_read_only, new_key, read_form
 from evalhub_server.viewer.job_actions import ACTIONS, RERUNS, rerun_job
 from evalhub_server.viewer.numbers import counted
 from evalhub_server.viewer.page import Page, Table, page_response
@@ -124,7 +124,8 @@ async def _changed(job_id: str, action: str, form: Form, request: ApiRequest, se
                 left = await jobs.delete(job_id, identity)
                 outcome, state = f"deleted. {left}" if left else "deleted", ""
             case _:
-                created_id = await rerun_job(job_id, form, request, services, f"{form.text('key')} {job_id}")
+                key = f"{form.text(KEY)} {job_id}" if form.text(KEY) else ""
+                created_id = await rerun_job(job_id, form, request, services, key)
                 outcome = "started again"
     except ApiError as error:
         done, outcome = False, error.message
