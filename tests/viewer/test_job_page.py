@@ -111,6 +111,7 @@ def test_the_page_of_a_benchmark_has_everything_about_it(viewer: ViewerServer):
     assert "★ match" in shown
     assert "brevity – not reported 0.685" in shown
     assert "6 of 14000 samples failed" in shown
+    assert re.search(r"Outcomes [\d,]+ passed · [\d,]+ failed · 6 errors", shown)
     assert f'href="/ui/jobs/{job_id}/b/0/samples?outcome=failed"' in page
     assert "model.parameters.temperature 0.7 request" in shown
     assert "weight 2.0 collection" in shown
