@@ -235,6 +235,9 @@ A migration that only adds what earlier servers can ignore runs beside them, so 
 :data:`COMPATIBLE_SINCE` as it is. What they still use is removed one release later.
 """
 
+OLDEST_SERVER = 13
+"""The major version of PostgreSQL that has ``xid8``."""
+
 COMPATIBLE_SINCE = 5
 """Servers that know this schema version, or a later one, can use a database of the newest version. Migrations from an
 earlier one exclude all other servers."""
@@ -257,8 +260,14 @@ async def usable_version(connection: Connection | Session, database: str, known:
     """Return the version of the schema, 0 if there is none.
 
     Raises:
-        StartupError: it is newer than ``known``, by default the newest, and servers that know that version cannot use it.
+        StartupError: it is newer than ``known``, by default the newest, and servers that know that version cannot use it; or
+            the database server is too old.
     """
+    server = connection.get_server_version()
+    if server.major < OLDEST_SERVER:
+        raise StartupError(
+            f"The database {database} is on PostgreSQL {server.major}.{server.minor}; PostgreSQL {OLDEST_SERVER} or later is needed."
+        )
     if known is None:
         known = len(MIGRATIONS)
     if await connection.fetchval("SELECT to_regclass('evalhub_schema')") is None:

@@ -38,6 +38,15 @@ async def test_of_several_first_starts_one_migrates_and_all_succeed(
     assert len({each.server_id for each in storages}) == 5
 
 
+async def test_a_database_server_that_is_too_old_is_named(
+    postgres: RunningPostgres, schema: str, opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema_module, "OLDEST_SERVER", 99)
+    for attempt in (opened, PostgresStorage(locate(postgres.url(schema))).check):
+        with pytest.raises(StartupError, match=r"PostgreSQL 99 or later is needed"):
+            await attempt()
+
+
 async def test_an_exclusive_server_and_shared_ones_keep_each_other_out(opened) -> None:
     sharing = await opened(shared=True)
     with pytest.raises(StartupError, match="in use by another server"):
