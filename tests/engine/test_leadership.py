@@ -45,6 +45,7 @@ class Parts:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.faults: list[Exception] = []
+        self.faults_of_abandon: list[Exception] = []
         self.halted = False
 
     async def open(self) -> None:
@@ -64,6 +65,8 @@ class Parts:
 
     async def abandon(self) -> None:
         assert self.halted
+        if self.faults_of_abandon:
+            raise self.faults_of_abandon.pop(0)
         self.calls.append("abandon")
 
 
@@ -177,6 +180,15 @@ async def test_a_takeover_that_fails_is_left_to_others_and_repeated(monkeypatch:
         await first.close()
         await until(lambda: second.role is Role.LEADER)
         assert second.parts.calls == ["abandon", "abandon", "open"]
+
+
+async def test_a_failure_of_the_parts_does_not_end_the_leadership():
+    clock = Clock()
+    async with two_servers(clock) as (first, _):
+        first.parts.faults_of_abandon = [RuntimeError("a bug")]
+        clock.now += QUICK_S * 2
+        await until(lambda: Role.OUSTED in first.roles)
+        await until(lambda: first.role in (Role.FOLLOWER, Role.LEADER))
 
 
 async def test_leader_exists_is_true_if_it_cannot_be_found_out():

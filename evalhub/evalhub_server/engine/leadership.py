@@ -183,7 +183,17 @@ class Leadership:
                 _done(started)
                 await self._pause(POLL_S)
                 continue
-            await self._lead(lease, asked_s, started)
+            if self._stopping.is_set():
+                await self._release(lease)
+                break
+            try:
+                await self._lead(lease, asked_s, started)
+            except Exception as error:
+                log.critical("Leadership failed; retrying", exc_info=error)
+                self._end_lease()
+                self._store.step_down()
+                self._set_role(Role.OUSTED)
+                await self._pause(FAILED_S)
         _done(started)
 
     async def _lead(self, lease: Lease, asked_s: float, started: asyncio.Future[None]) -> None:
@@ -208,8 +218,7 @@ class Leadership:
         self._store.step_down()
         await self._parts.abandon()
         if failed is not None:
-            with suppress(StorageError):
-                await self._storage.release_lease(lease)
+            await self._release(lease)
             if not started.done():
                 started.set_exception(failed)
                 self._stopping.set()
@@ -242,6 +251,9 @@ class Leadership:
         self._set_role(Role.FOLLOWER)
         renewing.cancel()
         self._store.step_down()
+        await self._release(lease)
+
+    async def _release(self, lease: Lease) -> None:
         try:
             await asyncio.wait_for(self._storage.release_lease(lease), RENEW_S)
         except (StorageError, TimeoutError) as error:
