@@ -455,3 +455,18 @@ def test_wrong_parameters_are_refused(viewer: ViewerServer, query: dict[str, Any
     answer = call(viewer.port, "GET", f"/ui/compare?{urlencode(query, doseq=True)}")
     assert answer.status == status
     assert b"<table" not in answer.body
+
+
+def test_a_page_follows_a_baseline_that_changes(viewer: ViewerServer):
+    """It is shared and not sent again while jobs are the same, and a baseline is none."""
+    url = f"/ui/compare?base=name:followed&with={viewer.jobs.suites['gamma-70b']}"
+    assert call(viewer.port, "GET", url).status == 404
+    tag = ""
+    for model in ("alpha-7b", "beta-13b"):
+        viewer.call("PUT", f"{API}/baselines/followed", {"job_id": viewer.jobs.suites[model]})
+        answer = call(viewer.port, "GET", url, None, {"If-None-Match": tag} if tag else {})
+        assert answer.status == 200
+        assert f"<title>gamma-70b against {model} · Compare" in answer.body.decode()
+        tag = answer.headers["etag"]
+    assert call(viewer.port, "DELETE", f"{API}/baselines/followed").status == 204
+    assert call(viewer.port, "GET", url, None, {"If-None-Match": tag}).status == 404

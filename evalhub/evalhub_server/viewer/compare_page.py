@@ -26,6 +26,7 @@ from evalhub_server.viewer.compared_jobs import (
     OPTION_NAMES,
     ROW_FILTERS,
     SHOWN,
+    baselines_state,
     chosen_jobs,
     compared_jobs,
     compared_question,
@@ -54,10 +55,11 @@ async def compare_page(request: ApiRequest, services: NamedDependency[Services])
     wanted = row_filter(query)
     compared_question(query)  # a wrong value is refused before jobs are chosen
     size, offset = query.size(), query.integer("offset", 0)
-    state = PageState(request, query, services)
+    base, others = chosen_jobs(query)
+    named = await baselines_state(services, request.identity, (base, *others))
+    state = PageState(request, query, services, named)
     if (known := await state.known_response()) is not None:
         return known
-    base, others = chosen_jobs(query)
     if not base or not others:
         return await page_response(request, query, await compare_start(request, services, base), state)
     compared = await compared_jobs(request, services, query, base, others)

@@ -18,7 +18,13 @@ from evalhub_server.domain.statistics.changes import Change
 from evalhub_server.domain.table_formats import plain_cell
 from evalhub_server.viewer.compare_rows import Run
 from evalhub_server.viewer.compare_words import GLYPHS, LABELS
-from evalhub_server.viewer.compared_jobs import COMPARED, chosen_jobs, compared_jobs, row_filter
+from evalhub_server.viewer.compared_jobs import (
+    COMPARED,
+    baselines_state,
+    chosen_jobs,
+    compared_jobs,
+    row_filter,
+)
 from evalhub_server.viewer.page import Page, PageState, Table, page_response
 from evalhub_server.viewer.page_query import PageQuery, with_query
 from evalhub_server.viewer.sample_filter import BenchmarkPages
@@ -85,7 +91,8 @@ async def compare_sample_page(request: ApiRequest, services: NamedDependency[Ser
     benchmark, sample_id = required_of(query, "benchmark"), required_of(query, "id")
     epoch = epoch_of(query)
     base, others = chosen_jobs(query)
-    state = PageState(request, query, services)
+    named = await baselines_state(services, request.identity, (base, *others))
+    state = PageState(request, query, services, named)
     if (known := await state.known_response()) is not None:
         return known
     compared = await compared_jobs(request, services, query, base, others)

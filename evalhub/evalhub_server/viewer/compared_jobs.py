@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -12,11 +12,20 @@ from evalhub_server.domain.statistics.changes import CHANGES
 from evalhub_server.domain.statistics.columns import MAX_ABS_SCORE
 from evalhub_server.domain.statistics.planning import MIN_MARGIN
 from evalhub_server.engine.comparisons import Question
+from evalhub_server.engine.identity import Identity
 from evalhub_server.errors import ApiError
 from evalhub_server.models.sample import Facet
 from evalhub_server.viewer.compare_rows import Run
 from evalhub_server.viewer.page_query import PageQuery
-from evalhub_server.web.comparison_query import OPTIONS, NamedJob, job_of, number_of, question_of, views_of
+from evalhub_server.web.comparison_query import (
+    BY_NAME,
+    OPTIONS,
+    NamedJob,
+    job_of,
+    number_of,
+    question_of,
+    views_of,
+)
 from evalhub_server.web.comparison_samples import MAX_RUNS
 from evalhub_server.web.openapi.operation import names
 from evalhub_server.web.request import ApiRequest
@@ -75,6 +84,22 @@ def chosen_jobs(query: PageQuery) -> tuple[str, list[str]]:
         kind = f"list of at most {MAX_RUNS - 1} jobs"
         raise problems.query_parameter_invalid("with", kind, f"{len(others) + 1} jobs")
     return base, others
+
+
+async def baselines_state(services: Services, identity: Identity, references: Iterable[str]) -> str:
+    """The jobs that the baselines among the references stand for: a baseline changes without a change of jobs."""
+    found: list[str] = []
+    for name in references:
+        if name.startswith(BY_NAME):
+            try:
+                baseline = await services.baselines.get(name.removeprefix(BY_NAME), identity)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                found.append("none")
+            else:
+                found.append(baseline.config.job_id)
+    return " ".join(found)
 
 
 async def compared_jobs(
