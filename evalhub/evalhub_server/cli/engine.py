@@ -35,6 +35,7 @@ from evalhub_server.engine.retention import Retention
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.errors import ApiError
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.shared_storage import SharedStorage
@@ -158,9 +159,9 @@ async def start_engine(stack: AsyncExitStack, engine: EngineParts) -> None:
 
 
 async def _wait_for_catalogue(resources: ResourceService) -> None:
-    """At the first start of several servers, wait until the leader has stored the providers from files."""
+    """At the first start of several servers, wait for a while until the leader has stored the providers from files."""
     query = ResourceQuery(kind=Kind.PROVIDER, system=True, limit=0)
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, ApiError):
         async with asyncio.timeout(CATALOGUE_TIMEOUT_S):
             while not (await resources.list(query)).total_count:  # noqa: ASYNC110  another server writes them
                 await asyncio.sleep(CATALOGUE_POLL_S)
