@@ -159,7 +159,7 @@ class LeavesHalves(MemoryExporter):
 @breaks("an_export_arrives", "blocked the event loop")
 class ExporterBlocksTheLoop(MemoryExporter):
     async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
-        time.sleep(0.9)  # noqa: ASYNC251  the fault
+        time.sleep(3.0)  # noqa: ASYNC251  the fault
         return await super().export(job, entry)
 
 

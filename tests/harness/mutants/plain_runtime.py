@@ -141,7 +141,10 @@ class PlainRuntime(Runtime):
     def members(self, folder: Path) -> list[int]:
         """The living processes of a workload."""
         wanted = f"{MARKER}={folder}\0".encode()
-        return [pid for pid in psutil.pids() if wanted in _environment(pid) + b"\0" and is_alive(pid)]
+        marked = [pid for pid in psutil.pids() if wanted in _environment(pid) + b"\0" and is_alive(pid)]
+        # One that has just been started does not show its environment yet.
+        leader = self.leader(folder)
+        return [leader, *(pid for pid in marked if pid != leader)] if leader else marked
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         folder, clock = self.folder_of(handle), asyncio.get_running_loop().time

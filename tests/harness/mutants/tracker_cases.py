@@ -187,7 +187,7 @@ class NeedsTheServerToStart(MemoryTracker):
 @breaks("a_finished_job_becomes_a_run", "blocked the event loop")
 class BlocksTheLoop(MemoryTracker):
     async def record(self, job: JobRecord) -> ExportOutcome:
-        time.sleep(0.9)  # noqa: ASYNC251  the fault
+        time.sleep(3.0)  # noqa: ASYNC251  the fault
         return await super().record(job)
 
 
