@@ -299,7 +299,9 @@ class CancelledWaitKills(PlainRuntime):
         try:
             return await super().wait(handle)
         except asyncio.CancelledError:
-            self.send(self.members(self.folder_of(handle)), signal.SIGKILL)
+            while members := self.members(self.folder_of(handle)):
+                self.send(members, signal.SIGKILL)
+                time.sleep(0.01)  # noqa: ASYNC251  the end of the workload is sure before the call returns
             raise
 
 
