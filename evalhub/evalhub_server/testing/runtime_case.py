@@ -28,6 +28,8 @@ import json, os
 with open(os.environ["EVALHUB_JOB_SPEC_PATH"], encoding="utf-8") as file:
     print(json.dumps([dict(os.environ), json.load(file)]))
 """
+SCANS = 10
+"""How often processes of a failed test are killed: one can start another while it is looked for."""
 RUN_UNTIL_STOPPED = "trap '' TERM; while :; do sleep 60; done"
 
 
@@ -192,9 +194,14 @@ class RuntimeCase(Contract):
             for run in launched.values():
                 await self.quietly_stopped(runtime, run, stopped)
             words = {str(directory), *(run.spec.id for run in launched.values())}
-            left = processes_of(words) if self.starts_processes and launched else {}
-            for pid in left:
-                kill(pid)
+            left: dict[int, str] = {}
+            for _ in range(SCANS):
+                found = processes_of(words) if self.starts_processes and launched else {}
+                if not found:
+                    break
+                left |= found
+                for pid in found:
+                    kill(pid)
             await self.soon(runtime.close())
         assert not left, f"processes of workloads are alive after stop(): {left}"
 
