@@ -116,6 +116,7 @@ LIST_JOBS = Operation(
         *LIST,
         problems.query_parameter_value_invalid("view", "|".join(VIEWS)),
         problems.query_parameter_value_invalid("facets", "|".join(FACETS)),
+        problems.query_parameter_mismatch(("status", "running_first")),
     ),
 )
 

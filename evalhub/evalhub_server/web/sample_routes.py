@@ -122,7 +122,10 @@ def _page_response(page: SamplePage) -> RawResponse:
 
 TIMELINE = Operation(
     success=Success(description="The timeline.", type=SampleTimeline, example=examples.sample_timeline),
-    errors=NOT_AVAILABLE,
+    errors=(
+        problems.query_parameter_invalid("benchmark_index", "non-negative integer", "seven"),
+        *NOT_AVAILABLE,
+    ),
 )
 
 

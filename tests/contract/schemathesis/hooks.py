@@ -29,6 +29,13 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         case "list_providers" | "list_collections":
             if case.query.get("scope"):  # not together with owner, and OpenAPI knows no such rule
                 case.query.pop("owner", None)
+        case "list_jobs" if case.query.get("status"):  # the two exclude each other
+            case.query.pop("running_first", None)
+        case "get_estimates" if case.query.get("collection_id"):  # the same
+            case.query.pop("provider_id", None)
+        case "collection_leaderboard":  # which values there are depends on the collection
+            chosen = {"bench": "quickstart/arithmetic", "sort": "overall"}
+            case.query |= {name: value for name, value in chosen.items() if case.query.get(name)}
         case "export" if case.query.get("jobs"):  # not together with filters
             case.query = {
                 name: case.query[name] for name in ("jobs", "format", "level") if name in case.query
@@ -50,8 +57,12 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 
 
 def without_metric_ranges(body: dict[str, Any]) -> dict[str, Any]:
-    """Ranges have their bounds in order, which OpenAPI cannot say."""
+    """Ranges have their bounds in order, and each metric is listed once, which OpenAPI cannot say."""
     for benchmark in body.get("benchmarks") or []:
+        if isinstance(benchmark, dict) and isinstance(listed := benchmark.get("metric_properties"), list):
+            benchmark["metric_properties"] = list(
+                {each["metric"]: each for each in listed if isinstance(each, dict)}.values()
+            )
         for properties in (benchmark or {}).get("metric_properties") or []:
             if isinstance(properties, dict):
                 properties.pop("range", None)
