@@ -84,6 +84,8 @@ class MyPluginRuntime(Runtime):
         """``secrets`` are variables of the server that adapters must not inherit."""
         self._directory = directory
         self._secrets = secrets
+        self._starting: dict[Path, asyncio.Task[None]] = {}
+        """The last start of each workload; it goes on if its launch is cancelled."""
 
     async def check(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -94,8 +96,12 @@ class MyPluginRuntime(Runtime):
         except ValueError as error:
             raise LaunchError(f"runtime.{self.provider_key}: {error}") from error
         folder = self._folder(run)
-        # The keeper must not be cancelled half-way; the lock lets only one of several keepers start the adapter.
-        await asyncio.shield(asyncio.to_thread(self._start, folder, command, run))
+        # From here on find() sees a launch that is cancelled, and stop() prevents that it starts anything.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The lock lets only one of several keepers start the adapter.
+        starting = asyncio.create_task(asyncio.to_thread(self._start, folder, command, run))
+        self._starting[folder] = starting
+        await asyncio.shield(starting)
         return self._handle(folder)
 
     async def find(self, run: BenchmarkRun) -> Handle | None:
@@ -112,17 +118,17 @@ class MyPluginRuntime(Runtime):
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         folder = self._directory / handle["folder"]
+        if starting := self._starting.pop(folder, None):
+            await asyncio.wait([starting])
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_s
         for process in await asyncio.to_thread(_processes, folder):
             _send(process, signal.SIGTERM)
         while await asyncio.to_thread(_processes, folder) and loop.time() < until:
             await asyncio.sleep(POLL_S)
-        while left := await asyncio.to_thread(_processes, folder):
-            for process in left:
+        while not await asyncio.to_thread(_has_ended, folder):
+            for process in await asyncio.to_thread(_processes, folder):
                 _send(process, signal.SIGKILL)
-            await asyncio.sleep(POLL_S)
-        while _is_kept(folder):  # the keeper ends by itself when it has written the exit
             await asyncio.sleep(POLL_S)
 
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
@@ -147,7 +153,6 @@ class MyPluginRuntime(Runtime):
 
     def _start(self, folder: Path, command: list[str], run: BenchmarkRun) -> None:
         """Start the keeper, and return when it has the lock, or there is an exit."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _exit(folder) is not None or _is_kept(folder):
             return
         spec = folder / "job.json"
@@ -183,6 +188,29 @@ def _is_kept(folder: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def _has_ended(folder: Path) -> bool:
+    """Whether nothing of a workload runs, nor can start any more: a keeper starts nothing where there is an exit."""
+    if _processes(folder):
+        return False
+    started = (folder / "lock").exists()
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:  # removed
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not (folder / "exit.json").exists():
+            # Without its keeper the exit of a started workload is unknown.
+            text = json.dumps({"lost": True} if started else {"signal": "SIGTERM"})
+            (folder / "exit.new").write_text(text)
+            (folder / "exit.new").replace(folder / "exit.json")
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
 
 
 def _processes(folder: Path) -> list[psutil.Process]:
