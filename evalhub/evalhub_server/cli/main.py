@@ -204,15 +204,16 @@ def demo_command(**options: Any) -> int:
 
 
 @cli.command("plugins", cls=Command)
-@json_option("Print the list as JSON.")
-def plugins_command(*, as_json: bool) -> int:
-    """List installed plugins.
+@click.argument("name", metavar="[NAME]", required=False)
+@json_option("Print the list, or the plugin, as JSON.")
+def plugins_command(*, name: str | None, as_json: bool) -> int:
+    """List installed plugins, or describe one.
 
     Runtimes, storages, trackers, exporters, observers, packs and commands, each with its distribution, version and state.
     """
-    from evalhub_server.cli.plugins import list_plugins
+    from evalhub_server.cli.plugins import describe_plugin, list_plugins
 
-    return list_plugins(as_json=as_json)
+    return list_plugins(as_json=as_json) if name is None else describe_plugin(name, as_json=as_json)
 
 
 for _command in (

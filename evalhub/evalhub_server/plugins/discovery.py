@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -79,7 +80,9 @@ def _loaded(
     manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo
 ) -> tuple[list[Offer], Pack | None]:
     """Load a plugin; return its descriptors and its pack, if it has one."""
+    begin = time.perf_counter()
     plugin = point.load()
+    import_s = time.perf_counter() - begin
     manager.register(plugin, name=point.name)
     try:
         manager.check_pending()  # otherwise a misspelt hook is never called
@@ -87,7 +90,8 @@ def _loaded(
         for kind, hook in KINDS.values():
             implementation = _implementation(manager, hook, plugin)
             if implementation is not None:
-                offers += [_offer(kind, item, info) for item in _descriptors(_call(implementation), hook)]
+                found = _descriptors(_call(implementation), hook)
+                offers += [_offer(kind, item, info, import_s) for item in found]
         implementation = _implementation(manager, HOOK, plugin)
         pack = None
         if implementation is not None:
@@ -137,7 +141,7 @@ def _descriptors(returned: Any, hook: str) -> Sequence[Descriptor[Any, Any]]:
     return cast("Sequence[Descriptor[Any, Any]]", returned)
 
 
-def _offer(kind: str, descriptor: Descriptor[Any, Any], info: PluginInfo) -> Offer:
+def _offer(kind: str, descriptor: Descriptor[Any, Any], info: PluginInfo, import_s: float) -> Offer:
     error = incompatibility(descriptor.api)
     own = msgspec.structs.replace(
         info,
@@ -148,4 +152,4 @@ def _offer(kind: str, descriptor: Descriptor[Any, Any], info: PluginInfo) -> Off
         error=error,
         api=str(descriptor.api),
     )
-    return Offer(kind, descriptor, own)
+    return Offer(kind, descriptor, own, import_s)
