@@ -24,7 +24,7 @@ def files_of(wheel: Path) -> dict[str, bytes]:
 
 
 def files_below(folder: Path, prefix: str) -> dict[str, bytes]:
-    files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    files = (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     return {f"{prefix}/{file.relative_to(folder).as_posix()}": file.read_bytes() for file in files}
 
 

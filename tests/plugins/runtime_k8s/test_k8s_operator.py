@@ -126,8 +126,9 @@ def test_a_postgresql_database_is_accepted(config_dir: Path, tmp_path: Path):
     file.unlink()
     file.write_text(text.replace("driver: sqlite", "driver: pgx"))
     found = checked(config_dir)
-    assert [finding["severity"] for finding in found["findings"]] == ["warning", "info"]
-    assert "samples" in found["findings"][1]["message"]  # several servers would need a bucket
+    assert [finding["severity"] for finding in found["findings"]] == ["warning", "warning", "info"]
+    assert "db.test" in found["findings"][1]["message"]  # the database cannot be reached
+    assert "samples" in found["findings"][2]["message"]  # several servers would need a bucket
 
 
 def test_what_it_maps_to_keys_that_we_do_not_have_is_no_error(config_dir: Path):
