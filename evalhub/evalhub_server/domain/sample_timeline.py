@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from evalhub_server.domain.sample_index import SampleIndex
-from evalhub_server.models.sample import Outcome, SampleTimeline, TimelineBucket
+from evalhub_server.models.sample import SampleTimeline, TimelineBucket
 
 MOST_BUCKETS = 60
 SHORTEST_S = 1.0
@@ -23,7 +23,7 @@ def sample_timeline(
         return SampleTimeline(bucket_s=SHORTEST_S, untimed=len(index))
     first = min(ended_at[row] for row in rows)
     length_s = max((max(ended_at[row] for row in rows) - first) / most, SHORTEST_S)
-    counted: dict[int, Counter[Outcome]] = {}
+    counted: dict[int, Counter[str]] = {}
     for row in rows:
         number = min(int((ended_at[row] - first) / length_s), most - 1)
         counted.setdefault(number, Counter())[index.outcome(row)] += 1
@@ -32,7 +32,7 @@ def sample_timeline(
         buckets=tuple(
             TimelineBucket(
                 start=datetime.fromtimestamp(first + number * length_s, UTC),
-                outcomes=dict(counted.get(number, ())),
+                outcomes=dict(counted.get(number, Counter[str]())),
             )
             for number in range(max(counted) + 1)
         ),

@@ -35,10 +35,7 @@ FAILED_S = 5.0
 
 
 class Role(StrEnum):
-    """What a server is among those that share its storage.
-
-    ``ousted``: it led and lost its lease, or the connection to the storage for too long, and has not found a leader yet.
-    """
+    """What a server is among those that share its storage; ``ousted`` is one that lost its lease and knows no new leader yet."""
 
     STARTING = "starting"
     LEADER = "leader"

@@ -113,7 +113,7 @@ class TimelineBucket(Struct, kw_only=True, frozen=True):
     """The samples that ended in a span of time that begins at ``start``, by outcome."""
 
     start: datetime
-    outcomes: dict[Outcome, int] = {}
+    outcomes: dict[str, int] = {}
 
 
 class SampleTimeline(Struct, kw_only=True, frozen=True):

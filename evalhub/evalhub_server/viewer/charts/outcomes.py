@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 
@@ -95,9 +94,9 @@ def timeline(shown: Sequence[TimelineBucket], *, title: str = "Samples ended") -
             else [(LEFT, f"{shown[0].start.astimezone(UTC):%H:%M:%S}")]
         )
         parts += [text(x, bottom + 16, label, "tick", "middle") for x, label in labels]
-    totals: Counter[Outcome] = Counter()
-    for bucket in shown:
-        totals.update(bucket.outcomes)
+    totals: dict[Outcome, int] = {
+        each: sum(bucket.outcomes.get(each, 0) for bucket in shown) for each in OUTCOMES
+    }
     return chart(
         parts, width=WIDTH, height=HEIGHT, title=title, description=outcome_words(totals), kind="timeline"
     )

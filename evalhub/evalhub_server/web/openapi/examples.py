@@ -34,7 +34,6 @@ from evalhub_server.models.sample import (
     ArtifactList,
     Facet,
     FacetValue,
-    Outcome,
     Sample,
     SamplePage,
     SampleSet,
@@ -267,7 +266,7 @@ def samples() -> SamplePage:
 
 def sample_timeline() -> SampleTimeline:
     start = datetime(2026, 3, 2, 9, 30, 5, tzinfo=UTC)
-    counts: list[dict[Outcome, int]] = [{"passed": 7, "failed": 2}, {"passed": 8, "error": 1}]
+    counts: list[dict[str, int]] = [{"passed": 7, "failed": 2}, {"passed": 8, "error": 1}]
     return SampleTimeline(
         bucket_s=1.0,
         buckets=tuple(
