@@ -151,6 +151,9 @@ def test_jobs_with_a_directory_of_test_data_are_listed(
     body = {"name": "a job", "model": MODEL, "benchmarks": [benchmark]}
     job_id = server.call("POST", f"{API}/jobs", body).body["resource"]["id"]
     assert server.finished(job_id)["benchmarks"] == [benchmark]
+    wait_until(
+        lambda: not processes_with(str(tmp_path)), "the exit of the adapter, which names the directory"
+    )
     assert job_id in [job["resource"]["id"] for job in client("jobs.list", limit=1000)]
 
 
