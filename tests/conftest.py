@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,15 @@ def pytest_sessionfinish() -> None:
     if "coverage" in sys.modules and (measuring := sys.modules["coverage"].Coverage.current()) is not None:
         measuring.stop()
         measuring.save()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workloads_end_with_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kill what servers with durable storage leave running for the next one, which never starts."""
+    yield
+    for pid in processes_with(str(tmp_path_factory.getbasetemp())):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
