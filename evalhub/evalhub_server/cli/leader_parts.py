@@ -104,7 +104,11 @@ class LeaderParts:
 def observer_dispatcher(selected: SelectedPlugins) -> ObserverDispatcher:
     """Delivery of the changes of jobs to the observers, to the runtime's, and of deletions to exporters."""
     observers: list[tuple[str, Observe]] = [(each.name, each.job_changed) for each in selected.observers]
-    observers += [(f"{each.name} exporter", partial(_deletion, each)) for each in selected.exporters]
+    observers += [
+        (f"{each.name} exporter", partial(_deletion, each))
+        for each in selected.exporters
+        if each.__class__.job_deleted is not Exporter.job_deleted  # most do nothing then
+    ]
     if selected.runtime.observe is not None:
         observers.append((f"{selected.runtime.name} runtime", selected.runtime.observe))
     return ObserverDispatcher(observers)
