@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,12 @@ def init(folder: Path) -> int:
         raise StartupError(f"{', '.join(existing)}: exists and is not overwritten. Choose another directory.")
     # A JSON string is valid YAML, so the path may contain any character.
     command = json.dumps(f'"$EVALHUB_PYTHON" {shlex.quote(str(targets["adapter.py"]))}')
-    try:
-        for template, target in targets.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            text = template_text(template).replace("@COMMAND@", command)
-            with target.open("x", encoding="utf-8") as file:
-                file.write(text)
-    except OSError as error:
-        raise StartupError(f"{error.filename}: cannot be written: {error.strerror}.") from None
+    write_new_files(
+        {
+            target: template_text(template).replace("@COMMAND@", command)
+            for template, target in targets.items()
+        }
+    )
     write(
         _NEXT.format(
             files=", ".join(FILES.values()),
@@ -69,6 +68,17 @@ def init(folder: Path) -> int:
         )
     )
     return 0
+
+
+def write_new_files(texts: Mapping[Path, str]) -> None:
+    """Create files with the directories above them. Raises :class:`StartupError` if one exists or cannot be written."""
+    try:
+        for target, text in texts.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("x", encoding="utf-8") as file:
+                file.write(text)
+    except OSError as error:
+        raise StartupError(f"{error.filename}: cannot be written: {error.strerror}.") from None
 
 
 def template_text(template: str) -> str:

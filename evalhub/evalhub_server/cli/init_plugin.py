@@ -9,6 +9,7 @@ from typing import Literal
 
 import yaml
 
+from evalhub_server.cli.init import write_new_files
 from evalhub_server.cli.output import write
 from evalhub_server.errors import StartupError
 from evalhub_server.plugins.descriptors import RESERVED_NAMES, RESERVED_SECTIONS
@@ -59,14 +60,7 @@ def init_plugin(name: str, kind: Kind, folder: Path) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StartupError(f"{folder}: exists and is not an empty directory. Choose another one.")
     files = _files(name, kind)
-    try:
-        for path, text in files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("x", encoding="utf-8") as file:
-                file.write(text)
-    except OSError as error:
-        raise StartupError(f"{error.filename}: cannot be written: {error.strerror}.") from None
+    write_new_files({folder / path: text for path, text in files.items()})
     write(
         _NEXT.format(
             count=len(files),
