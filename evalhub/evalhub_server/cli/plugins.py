@@ -12,7 +12,7 @@ import yaml
 from evalhub_server.cli.output import write
 from evalhub_server.cli.plugin_commands import command_points
 from evalhub_server.errors import PluginError
-from evalhub_server.plugins.discovery import load_plugins
+from evalhub_server.plugins.discovery import info_of, load_plugins
 from evalhub_server.plugins.manager import DISTRIBUTION, Offer, PluginInfo
 from evalhub_server.settings.keys import keys_below
 
@@ -136,11 +136,9 @@ def _commands() -> list[PluginInfo]:
         elif counts[point.name] > 1:
             error = "another distribution has a command with this name"
         found.append(
-            PluginInfo(
-                name=point.name,
+            msgspec.structs.replace(
+                info_of(point),
                 kind="command",
-                distribution=point.dist.name if point.dist else "unknown",
-                version=point.dist.version if point.dist else "",
                 state="broken" if error else "available",
                 help=point.dist.metadata["Summary"] or "" if point.dist else "",
                 error=error,

@@ -30,7 +30,7 @@ def load_plugins(
     infos: list[PluginInfo] = []
     found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if points is None else points
     for point in sorted(found, key=_first_party_first):
-        info = _info(point)
+        info = info_of(point)
         if not allowed(info.name, info.distribution, environ.get(LOAD_PLUGINS)):
             info.state = "not loaded"
             info.error = f"{LOAD_PLUGINS} does not name it"
@@ -55,10 +55,11 @@ def load_plugins(
 
 
 def _first_party_first(point: EntryPoint) -> tuple[bool, str]:
-    return _info(point).distribution != DISTRIBUTION, point.name
+    return info_of(point).distribution != DISTRIBUTION, point.name
 
 
-def _info(point: EntryPoint) -> PluginInfo:
+def info_of(point: EntryPoint) -> PluginInfo:
+    """What metadata say about an entry point, which is not loaded."""
     dist = point.dist
     return PluginInfo(
         name=point.name,
