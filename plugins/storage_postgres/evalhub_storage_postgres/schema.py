@@ -201,7 +201,7 @@ _V4: Migration = (
 )
 
 # Several servers: the lease of the leader, and the changes that they read from each other. ``evalhub.server`` is a setting of
-# each session. Whoever changes records by hand writes no change, and running servers notice at their next read.
+# each session. Records that are changed by hand cause no entry, and running servers notice at their next read.
 _V5: Migration = (
     "ALTER TABLE evalhub_schema ADD COLUMN compatible_since integer",
     """
