@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import Config, RunningServer, wait_until
+from harness import Config, RunningServer, processes_with, wait_until
 from harness.kube import FakeCluster
 from harness.program import run_program
 from harness.server import API, job_request
@@ -282,6 +282,10 @@ def test_a_removed_jobs_directory_stops_no_server(tmp_path: Path) -> None:
     config.scripted("completed")
     with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
         server.finished(server.submit())
+        wait_until(
+            lambda: not processes_with(str(tmp_path / "jobs")),
+            "the exit of the adapter, which writes its status there",
+        )
         shutil.rmtree(tmp_path / "jobs")
         assert server.finished(server.submit())["status"]["state"] == "completed"
 
