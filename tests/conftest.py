@@ -69,7 +69,9 @@ def pytest_sessionfinish() -> None:
 def workloads_end_with_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Kill what servers with durable storage leave running for the next one, which never starts."""
     yield
-    for pid in processes_with(str(tmp_path_factory.getbasetemp())):
+    this = psutil.Process()
+    ourselves = [this.pid, *(parent.pid for parent in this.parents())]  # they carry it, too, with --basetemp
+    for pid in processes_with(str(tmp_path_factory.getbasetemp()), besides=ourselves):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
