@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROJECT = Path(__file__).parents[2]
-EXAMPLE = PROJECT / "examples" / "evalhub-runtime-thread"
+EXAMPLES = PROJECT / "examples"
+EXAMPLE = EXAMPLES / "evalhub-runtime-thread"
 SDK = "eval-hub-sdk[client,cli,adapter]==1.0.6"
 
 OF_THE_OUTSIDE = ("PYTHON", "VIRTUAL_ENV", "EVALHUB", "EVAL_HUB", "PORT", "API_HOST", "MLFLOW", "DB_")
