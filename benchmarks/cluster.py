@@ -1,6 +1,6 @@
 """Measure the Kubernetes runtime with many open benchmarks in many tenants: requests, bytes, CPU time, memory, delays.
 
-    python benchmarks/cluster.py [--quick] [--tenants 50] [--benchmarks 2000] [--idle-s 60]
+    python -m benchmarks.cluster [--quick] [--tenants 50] [--benchmarks 2000] [--idle-s 60]
 
 A real server on the fake API server of the tests, which runs in a process of its own and counts requests. Prints tables in Markdown:
 requests by verb and resource while benchmarks are launched and while nothing happens, with the right to watch and without it; the time
@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+
+from benchmarks.report import print_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -223,16 +225,8 @@ class Bench:
         return states["failed"]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    print("|", " | ".join(head), "|")
-    print("|", " | ".join("---" for _ in head), "|")
-    for row in rows:
-        print("|", " | ".join(str(cell) for cell in row), "|")
-    print(flush=True)
-
-
 def print_phases(phases: Sequence[Phase]) -> None:
-    table(
+    print_table(
         ("", *(phase.name for phase in phases)),
         [
             ("seconds", *(f"{phase.seconds:.0f}" for phase in phases)),
@@ -255,7 +249,7 @@ def print_phases(phases: Sequence[Phase]) -> None:
                 for short, number in phase.traffic.requests.most_common()
             ]
             print(f"{phase.name}:\n")
-            table(("request", "number", "per second", "kB each"), rows)
+            print_table(("request", "number", "per second", "kB each"), rows)
 
 
 def print_delays(delays: dict[str, list[float]]) -> None:
@@ -264,7 +258,7 @@ def print_delays(delays: dict[str, list[float]]) -> None:
         ordered = sorted(values)
         shares = (ordered[int(len(ordered) * share)] for share in (0.5, 0.95))
         rows.append((name, len(ordered), *(f"{value:.2f}" for value in (*shares, ordered[-1]))))
-    table(("exit to stored state, s", "exits", "median", "p95", "maximum"), rows)
+    print_table(("exit to stored state, s", "exits", "median", "p95", "maximum"), rows)
 
 
 def measure(bench: Bench, benchmarks: int, idle_s: float, exits: int) -> None:

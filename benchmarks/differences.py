@@ -1,8 +1,8 @@
 """Send this server and the released one the same requests, most of them broken, and list the differences between the answers.
 
-    python benchmarks/differences.py --released EXECUTABLE [--requests 2000] [--seed 1]
+    python -m benchmarks.differences --released EXECUTABLE [--requests 2000] [--seed 1]
 
-``--released`` as in ``side_by_side.py``. Bodies are valid ones with members taken away, renamed, added or changed. Status,
+``--released`` as for ``python -m benchmarks``. Bodies are valid ones with members taken away, renamed, added or changed. Status,
 ``message_code`` and the text of failed validations are compared, and of successes the body without ids, times and order.
 Differences come in groups of one kind with an example each; those on purpose are in CHANGELOG.md under "Changed".
 """
@@ -16,13 +16,12 @@ import json
 import random
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from side_by_side import API, Subject
+from benchmarks.subject import API, ROOT, Subject, Version, source_tree
 
 SCORING = {
     "primary_score": {"metric": "acc", "lower_is_better": True},
@@ -204,10 +203,12 @@ def main() -> None:
     choose = random.Random(arguments.seed)  # noqa: S311  to be repeated, not secret
     folder = Path(tempfile.mkdtemp(prefix="evalhub-differences-"))
     subjects = [
-        Subject("ours", [sys.executable, "-m", "evalhub_server"], folder / "ours"),
-        Subject("released", [arguments.released], folder / "released"),
+        Subject(source_tree("this", ROOT), folder / "this"),
+        Subject(Version("released", [arguments.released], {}), folder / "released"),
     ]
     found: dict[str, list[str]] = {}
+    for subject in subjects:
+        subject.start()
     try:
         ours, released = clients = [Client(subject) for subject in subjects]
         for number in range(arguments.requests):
@@ -225,8 +226,7 @@ def main() -> None:
             client.answer("DELETE", f"{API}/jobs/JOB", None)  # or its adapter would go on
     finally:
         for subject in subjects:
-            subject.process.kill()
-            subject.process.wait(30)
+            subject.stop()
         shutil.rmtree(folder)
     for kind, examples in sorted(found.items(), key=lambda item: -len(item[1])):
         print(f"{len(examples):5} times {kind}\n{min(examples, key=len)}")

@@ -1,6 +1,6 @@
 """Latency of lists, filters, sorts and facets of jobs, with SQLite and growing numbers of jobs.
 
-``python benchmarks/many_jobs.py [--jobs 10000,100000,1000000] [--folder DIR]`` fills a database for each number, which takes a few
+``python -m benchmarks.many_jobs [--jobs 10000,100000,1000000] [--folder DIR]`` fills a database for each number, which takes a few
 minutes and about 3 GB for a million jobs, and prints the shortest of several times of each query in milliseconds, as a table.
 No result comes from a cache.
 """
@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
 from msgspec.structs import replace
 
+from benchmarks.copies import multiply
 from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, PlannedBenchmark
 from evalhub_server.models.common import State
 from evalhub_server.models.job import CollectionRef, JobRequest, JobTest, Model
@@ -31,12 +30,6 @@ ROUNDS = 9
 TEMPLATES = 1000
 """Jobs that are written by the storage; the others are copies of them with other ids and times."""
 MAX_JOBS = 5_000
-COPIED = {
-    "jobs": "seq, id, tenant, owner, name, state, experiment_id, created_at, is_open, progress, score, duration, is_pinned",
-    "definitions": "seq, doc",
-    "benchmarks": "seq, idx, doc",
-    "job_labels": "label, value, created_at, id, seq, tenant",
-}
 LISTS = {
     "newest": JobQuery(),
     "of a tenant": JobQuery(tenant="tenant-3"),
@@ -95,47 +88,12 @@ def template(number: int) -> JobRecord:
 
 
 async def fill(path: Path, jobs: int) -> None:
-    """Write ``jobs`` jobs: templates by the storage, then copies by SQL, without indexes meanwhile."""
+    """Write ``jobs`` jobs: templates by the storage, then copies by SQL."""
     storage = SqliteStorage(path)
     await storage.open()
     await asyncio.gather(*(storage.add_job(template(number)) for number in range(min(jobs, TEMPLATES))))
     await storage.close()
-    copies = jobs // TEMPLATES - 1
-    if copies <= 0:
-        return
-    with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        for setting in (
-            "journal_mode = OFF",
-            "synchronous = OFF",
-            "temp_store = FILE",
-            "cache_size = -200000",
-        ):
-            database.execute(f"PRAGMA {setting}")
-        made = database.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-        ).fetchall()
-        for name, _sql in made:
-            database.execute(f"DROP INDEX {name}")
-        database.execute("CREATE TEMP TABLE copies (n INTEGER PRIMARY KEY)")
-        database.executemany("INSERT INTO copies VALUES (?)", ((n,) for n in range(1, copies + 1)))
-        # A copy has the documents of its template; a list shows those, which takes as long as others would.
-        changed = {
-            "seq": f"seq + n * {TEMPLATES}",
-            "id": "substr(id, 1, 24) || printf('%012x', n) || substr(id, 25)",
-            "created_at": f"created_at + n * {TEMPLATES} * 1000000",
-        }
-        order = {
-            "job_labels": "label, value, created_at, id"
-        }  # the key of the table, so that it is filled from left to right
-        for table, columns in COPIED.items():
-            values = ", ".join(changed.get(column, column) for column in columns.split(", "))
-            sort = ", ".join(changed.get(column, column) for column in order.get(table, "seq").split(", "))
-            database.execute(
-                f"INSERT INTO {table} ({columns}) SELECT {values} FROM {table} CROSS JOIN copies"  # noqa: S608 - names of this file
-                f" WHERE seq <= {TEMPLATES} ORDER BY {sort}"
-            )
-        for _name, sql in made:
-            database.execute(sql)
+    multiply(path, TEMPLATES, jobs)
 
 
 async def measure(path: Path) -> dict[str, float]:

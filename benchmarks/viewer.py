@@ -1,6 +1,6 @@
 """Measure the pages against their budgets: times, bytes, queries, the browser, other clients, start and memory.
 
-    python benchmarks/viewer.py [--quick] [--past-jobs 20000] [--rounds 60] [--only jobs,samples] [--realtime]
+    python -m benchmarks.viewer [--quick] [--past-jobs 20000] [--rounds 60] [--only jobs,samples] [--realtime]
 
 Starts a server with the data of the tests (three models on six benchmarks, one of 14,000 samples) and ``--past-jobs`` small jobs, and
 prints tables in Markdown. Each page is requested after a change, and then again with its entity tag. Times are those of a client on
@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
+from benchmarks.report import print_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -78,14 +80,6 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    print("|", " | ".join(head), "|")
-    print("|", " | ".join("---" for _ in head), "|")
-    for row in rows:
-        print("|", " | ".join(str(cell) for cell in row), "|")
-    print(flush=True)
-
-
 def measure_pages(server: ViewerServer, names: Sequence[str], rounds: int) -> None:
     """Times, bytes and reads of each page."""
     client, process = Client(server.port), psutil.Process(server.pid)
@@ -120,7 +114,7 @@ def measure_pages(server: ViewerServer, names: Sequence[str], rounds: int) -> No
                 "/".join(sorted({str(each.status) for each in unchanged})),
             )
         )
-    table(
+    print_table(
         (
             "page",
             "median ms",
@@ -162,7 +156,7 @@ def measure_browser(server: ViewerServer, names: Sequence[str]) -> None:
                         f"{got['JSHeapUsedSize'] / 2**20:.1f}",
                     )
                 )
-    table(("page", "first paint ms, cold", "warm", "script ms", "nodes", "heap MiB"), rows)
+    print_table(("page", "first paint ms, cold", "warm", "script ms", "nodes", "heap MiB"), rows)
 
 
 @contextmanager
@@ -217,7 +211,7 @@ def measure_others(server: ViewerServer, seconds: float) -> None:
         )
         for tabs, times in found.items()
     ]
-    table(("open tabs", "requests for a job", "median ms", "p99 ms", "CPU ms per second"), rows)
+    print_table(("open tabs", "requests for a job", "median ms", "p99 ms", "CPU ms per second"), rows)
 
 
 def measure_imports(rounds: int) -> float:

@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks`` compares servers in turns; the other modules are commands of their own."""

@@ -1,0 +1,72 @@
+"""Many stored jobs within seconds: some are submitted to a server, and SQL multiplies them in its SQLite database."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+OWN = {
+    "jobs": "seq, id, tenant, owner, name, state, experiment_id, created_at, is_open, progress, score, duration, is_pinned",
+    "definitions": "seq, doc",
+    "benchmarks": "seq, idx, doc",
+    "job_labels": "label, value, created_at, id, seq, tenant",
+}
+"""The tables of jobs of this server and their columns."""
+RELEASED = {"evaluations": "id, created_at, updated_at, tenant_id, owner, status, experiment_id, entity"}
+_COPY_OF_ID = "substr(id, 1, 24) || printf('%012x', n) || substr(id, 25)"
+
+
+def multiply(path: Path, templates: int, jobs: int) -> None:
+    """Copy the jobs of a database until there are ``jobs``. No server may have it open.
+
+    Copies have other ids and times, and the documents of their templates: a list shows those, which takes as long as others would.
+    """
+    copies = jobs // templates - 1
+    if copies <= 0:
+        return
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (mode,) = database.execute("PRAGMA journal_mode").fetchone()
+        for setting in (
+            "journal_mode = OFF",
+            "synchronous = OFF",
+            "temp_store = FILE",
+            "cache_size = -200000",
+        ):
+            database.execute(f"PRAGMA {setting}")
+        # Indexes are built at the end: that is several times faster than updating them.
+        indexes = database.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        ).fetchall()
+        for name, _sql in indexes:
+            database.execute(f"DROP INDEX {name}")
+        database.execute("CREATE TEMP TABLE copies (n INTEGER PRIMARY KEY)")
+        database.executemany("INSERT INTO copies VALUES (?)", ((n,) for n in range(1, copies + 1)))
+        names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "evaluations" in names:
+            _copy(database, "evaluations", RELEASED["evaluations"], {"id": _COPY_OF_ID}, "", "")
+        else:
+            changed = {
+                "seq": f"seq + n * {templates}",
+                "id": _COPY_OF_ID,
+                "created_at": f"created_at + n * {templates} * 1000000",
+            }
+            for table, columns in OWN.items():
+                # The key of the table, so that it is filled from left to right.
+                order = "label, value, created_at, id" if table == "job_labels" else "seq"
+                _copy(database, table, columns, changed, f"WHERE seq <= {templates}", order)
+        for _name, sql in indexes:
+            database.execute(sql)
+        database.execute(f"PRAGMA journal_mode = {mode}")
+
+
+def _copy(
+    database: sqlite3.Connection, table: str, columns: str, changed: dict[str, str], where: str, order: str
+) -> None:
+    values = ", ".join(changed.get(column, column) for column in columns.split(", "))
+    sort = ", ".join(changed.get(column, column) for column in order.split(", "))
+    database.execute(
+        f"INSERT INTO {table} ({columns}) SELECT {values} FROM {table} CROSS JOIN copies"  # noqa: S608 - names of this file
+        f" {where}{f' ORDER BY {sort}' if order else ''}"
+    )
