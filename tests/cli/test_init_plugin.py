@@ -28,10 +28,20 @@ def test_a_distribution_of_each_kind_is_created(
         "pyproject.toml",
         "src/tape_deck/__init__.py",
         "src/tape_deck/py.typed",
+        "tests/test_installed.py",
         f"tests/test_{kind}_contract.py",
+        f"tests/test_{kind}_job.py",
     }
     texts = {name: (folder / name).read_text("utf-8") for name in files}
-    for placeholder in ("my-plugin", "my_plugin", "MyPlugin", "MY_PLUGIN", "@KIND@", "@SUMMARY@"):
+    for placeholder in (
+        "my-plugin",
+        "my_plugin",
+        "MyPlugin",
+        "MY_PLUGIN",
+        "@KIND@",
+        "@SUMMARY@",
+        "@SECTION@",
+    ):
         left = [name for name, text in texts.items() if placeholder in text]
         assert left == [], f"{placeholder} is left"
     assert f"class TapeDeck{kind.capitalize()}(" in texts["src/tape_deck/__init__.py"]

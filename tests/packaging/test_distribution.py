@@ -79,6 +79,7 @@ def test_scripts_and_plugins_are_declared(metadata: PathDistribution, files: dic
         "storage_sqlite",
         "tracking_mlflow",
     } <= plugins
+    assert [point.value for point in points if point.group == "pytest11"] == ["evalhub_pytest"]
     modules = [point.module.replace(".", "/") for point in points]
     assert [m for m in modules if not {f"{m}.py", f"{m}/__init__.py"} & files.keys()] == []
 

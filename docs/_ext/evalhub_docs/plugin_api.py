@@ -13,12 +13,15 @@ from msgspec import Struct
 
 PLUGINS = "evalhub_server.plugins"
 TESTING = "evalhub_server.testing"
+PYTEST_PLUGIN = "evalhub_pytest"
 CONTRACTS = ("Descriptor", "PluginContext", "NoSettings")
 """Shown with the abstract classes."""
 
 
 def plugin_api(group: str) -> str:
-    """One section per name of a group: ``contracts``, ``types``, ``functions``, ``errors``, ``constants`` or ``testing``."""
+    """One section per name of a group: ``contracts``, ``types``, ``functions``, ``errors``, ``constants``, ``testing`` or ``fixtures``."""
+    if group == "fixtures":
+        return _fixtures()
     module = TESTING if group == "testing" else PLUGINS
     values = {name: getattr(importlib.import_module(module), name) for name in _exported(module)}
     names = [name for name, value in values.items() if group in ("testing", _group(name, value))]
@@ -26,6 +29,16 @@ def plugin_api(group: str) -> str:
     return "\n".join(
         f"## {name}\n\n```{{eval-rst}}\n{_directive(f'{module}.{name}', values[name])}```\n" for name in names
     )
+
+
+def _fixtures() -> str:
+    """One section per fixture of the pytest plugin, with its docstring."""
+    functions = [
+        (node.name, ast.get_docstring(node) or "")
+        for node in ast.parse(inspect.getsource(importlib.import_module(PYTEST_PLUGIN))).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return "\n".join(f"## {name}\n\n```{{eval-rst}}\n{text}\n```\n" for name, text in functions)
 
 
 def _exported(module: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -83,6 +84,8 @@ def _files(name: str, kind: Kind) -> dict[str, str]:
         f"src/{module}/__init__.py": _template(f"{kind}.py"),
         f"src/{module}/py.typed": "",
         f"tests/test_{kind}_contract.py": _template(f"test_{kind}.py.txt"),
+        f"tests/test_{kind}_job.py": _template(f"job_{kind}.py.txt"),
+        "tests/test_installed.py": _template("test_installed.py.txt"),
         "config.yaml": _configuration(kind),
     }
     return {path: _named(text, name, kind) for path, text in texts.items()}
@@ -110,6 +113,7 @@ def _named(text: str, name: str, kind: Kind) -> str:
         "my-plugin": name,
         "@KIND@": kind,
         "@SUMMARY@": SUMMARIES[kind],
+        "@SECTION@": json.dumps(SECTIONS[kind]),
     }
     for old, new in replaced.items():
         text = text.replace(old, new)

@@ -1,7 +1,8 @@
-"""Test kit for plugin authors: contract suites, small reference implementations, and builders.
+"""Test kit for plugin authors: contract suites, small reference implementations, builders, and a real server.
 
 The suites (:class:`RuntimeContract`, :class:`StorageContract`, :class:`SharedStorageContract`, :class:`TrackerContract`,
-:class:`ExporterContract`, :class:`ObserverContract`, :class:`PluginContract`) need pytest and pytest-asyncio and are imported on first use; everything else works without.
+:class:`ExporterContract`, :class:`ObserverContract`, :class:`PluginContract`) need pytest and pytest-asyncio and are imported on first use; everything else works without. The pytest plugin
+:mod:`evalhub_pytest`, which the server's distribution brings, has fixtures over it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from evalhub_server.testing.targets import MemoryExporter, MemoryObserver, Memor
 if TYPE_CHECKING:
     from evalhub_server.testing.contract import Contract, replaces_contract_test
     from evalhub_server.testing.exporter_contract import ExporterContract
+    from evalhub_server.testing.filled_record import FilledRecords
     from evalhub_server.testing.observer_contract import ObserverContract
     from evalhub_server.testing.plugin_contract import PluginContract
     from evalhub_server.testing.runtime_contract import RuntimeContract
+    from evalhub_server.testing.server_process import ServerConfig, ServerProcess, TinyAdapter
     from evalhub_server.testing.shared_storage_contract import SharedStorageContract
     from evalhub_server.testing.storage_contract import StorageContract
     from evalhub_server.testing.tracker_contract import TrackerContract
@@ -43,6 +46,7 @@ __all__ = [
     "EchoConfig",
     "EchoRuntime",
     "ExporterContract",
+    "FilledRecords",
     "MemoryExporter",
     "MemoryObserver",
     "MemoryStorage",
@@ -51,10 +55,13 @@ __all__ = [
     "ObserverContract",
     "PluginContract",
     "RuntimeContract",
+    "ServerConfig",
+    "ServerProcess",
     "SharedMemory",
     "SharedMemoryStorage",
     "SharedStorageContract",
     "StorageContract",
+    "TinyAdapter",
     "TrackerContract",
     "a_collection",
     "a_finished_job",
@@ -79,9 +86,17 @@ _SUITES = {
     "TrackerContract": "tracker_contract",
     "replaces_contract_test": "contract",
 }
+_OTHERS = {
+    "FilledRecords": "filled_record",
+    "ServerConfig": "server_process",
+    "ServerProcess": "server_process",
+    "TinyAdapter": "server_process",
+}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _OTHERS:
+        return getattr(import_module(f"{__name__}.{_OTHERS[name]}"), name)
     if name in _SUITES:
         _show_values_of_assertions()
         return getattr(import_module(f"{__name__}.{_SUITES[name]}"), name)

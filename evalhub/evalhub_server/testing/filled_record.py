@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import count
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
 
 from evalhub_server.domain.record import JobRecord, with_changes
+from evalhub_server.domain.resource import BaselineRecord, CollectionRecord, ProviderRecord
 from evalhub_server.testing.builders import EPOCH
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -36,6 +37,19 @@ def a_filled_job() -> JobRecord:
     return with_changes(
         job, benchmarks=tuple(msgspec.structs.replace(each, index=i) for i, (_, each) in enumerate(pairs))
     )
+
+
+class FilledRecords(NamedTuple):
+    """A record of each kind without a field that has its default, as :func:`filled` builds them."""
+
+    job: JobRecord
+    provider: ProviderRecord
+    collection: CollectionRecord
+    baseline: BaselineRecord
+
+    @classmethod
+    def build(cls) -> Self:
+        return cls(a_filled_job(), filled(ProviderRecord), filled(CollectionRecord), filled(BaselineRecord))
 
 
 def unfilled(value: object, path: str = "") -> list[str]:

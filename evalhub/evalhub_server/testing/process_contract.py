@@ -11,7 +11,8 @@ import pytest
 
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Runtime
 from evalhub_server.testing.loop_watch import LoopWatch
-from evalhub_server.testing.runtime_case import RUN_UNTIL_STOPPED, RuntimeCase, is_alive, kill, python
+from evalhub_server.testing.processes import is_alive, kill
+from evalhub_server.testing.runtime_case import RUN_UNTIL_STOPPED, RuntimeCase, python
 
 OWN_SESSION = """
 import os, sys

@@ -26,7 +26,7 @@ from evalhub_server.plugins import (
     Runtime,
     SampleFiles,
 )
-from evalhub_server.testing.runtime_case import is_alive
+from evalhub_server.testing.processes import is_alive
 
 LEADER = """
 import os, signal, sys

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.plugins import (
     Descriptor,
@@ -23,9 +24,9 @@ from evalhub_server.plugins import (
 
 
 class Settings(Struct, kw_only=True, frozen=True):
-    """Section ``my-plugin`` of config.yaml. ``directory``: where the files are written; it must exist."""
+    """Section ``my-plugin`` of config.yaml. Descriptions are shown by ``eval-hub-server plugins my-plugin``."""
 
-    directory: str = ""
+    directory: Annotated[str, Meta(description="Where the files are written; it must exist.")] = ""
 
 
 class Request(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

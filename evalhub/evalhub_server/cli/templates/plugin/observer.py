@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.plugins import Descriptor, JobChanged, Observer, PluginContext, StartupError, hookimpl
 
 
 class Settings(Struct, kw_only=True, frozen=True):
-    """Section ``my-plugin`` of config.yaml. ``file``: where the lines are appended."""
+    """Section ``my-plugin`` of config.yaml. Descriptions are shown by ``eval-hub-server plugins my-plugin``."""
 
-    file: str = "job-changes.txt"
+    file: Annotated[str, Meta(description="Where the lines are appended.")] = "job-changes.txt"
 
 
 class MyPluginObserver(Observer):

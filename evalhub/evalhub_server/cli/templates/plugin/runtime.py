@@ -18,9 +18,10 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Annotated
 
 import psutil
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec import json as msgspec_json
 
 from evalhub_server.plugins import (
@@ -65,9 +66,11 @@ os.replace(f"{folder}/exit.new", f"{folder}/exit.json")
 
 
 class Settings(Struct, kw_only=True, frozen=True):
-    """Section ``my-plugin`` of config.yaml. ``directory``: where workloads are kept; default: in the data directory."""
+    """Section ``my-plugin`` of config.yaml. Descriptions are shown by ``eval-hub-server plugins my-plugin``."""
 
-    directory: str = ""
+    directory: Annotated[
+        str, Meta(description="Where workloads are kept; by default in the data directory.")
+    ] = ""
 
 
 class Entry(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -9,10 +9,10 @@ import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.plugins import (
     RECORD_TYPES,
@@ -42,9 +42,9 @@ DELETED = msgspec.Raw(b"null")
 
 
 class Settings(Struct, kw_only=True, frozen=True):
-    """Section ``my-plugin`` of config.yaml. ``file``: the journal; default: in the data directory."""
+    """Section ``my-plugin`` of config.yaml. Descriptions are shown by ``eval-hub-server plugins my-plugin``."""
 
-    file: str = ""
+    file: Annotated[str, Meta(description="The journal; by default in the data directory.")] = ""
 
 
 class Line(Struct, array_like=True):

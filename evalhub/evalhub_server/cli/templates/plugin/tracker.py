@@ -7,9 +7,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from evalhub_server.plugins import (
     ApiError,
@@ -27,9 +28,9 @@ from evalhub_server.plugins import (
 
 
 class Settings(Struct, kw_only=True, frozen=True):
-    """Section ``my-plugin`` of config.yaml. ``directory``: where experiments are written; it must exist."""
+    """Section ``my-plugin`` of config.yaml. Descriptions are shown by ``eval-hub-server plugins my-plugin``."""
 
-    directory: str = ""
+    directory: Annotated[str, Meta(description="Where experiments are written; it must exist.")] = ""
 
 
 class MyPluginTracker(Tracker):
