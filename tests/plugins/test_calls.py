@@ -146,8 +146,31 @@ def evalhub_observers():
 """
 
 
-def test_broken_plugins_and_calls_that_block_the_loop_are_logged(tmp_path: Path):
+IN_A_TASK = """
+import asyncio, time
+from evalhub_server.plugins import Descriptor, NoSettings, Observer, hookimpl
+
+print("hello from an import")
+
+class Late(Observer):
+    name = "late"
+
+    def job_changed(self, change):
+        if change.before is None:
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self):
+        time.sleep(1)
+
+@hookimpl
+def evalhub_observers():
+    return [Descriptor(api=1, name="late", factory=lambda settings, context: Late(), settings=NoSettings)]
+"""
+
+
+def test_what_plugins_do_wrong_is_logged_with_their_distribution(tmp_path: Path):
     site = Site(tmp_path / "site")
+    site.install("blocks-late", IN_A_TASK)
     site.install("ends-itself", "raise SystemExit(3)")
     site.install("blocks-loop", BLOCKS)
     config = Config(tmp_path / "config")
@@ -161,8 +184,23 @@ def test_broken_plugins_and_calls_that_block_the_loop_are_logged(tmp_path: Path)
         broken = logged("Plugin not loaded")
         assert broken is not None
         assert (broken["plugin"], broken["distribution"]) == ("ends_itself", "ends-itself")
-        blocked = wait_until(lambda: logged("Plugin blocked the event loop"), "the watchdog")
-        assert blocked is not None
-    assert (blocked["plugin"], blocked["distribution"]) == ("observer blocks", "blocks-loop")
-    assert blocked["method"] == "job_changed"
-    assert "blocks_loop.py" in blocked["location"]
+        noisy = logged("Plugin warning")
+        assert noisy is not None
+        assert (noisy["distribution"], noisy["warning"]) == (
+            "blocks-late",
+            "its plugin printed while it was imported: 'hello from an import'",
+        )
+
+        def blocked() -> dict[str, Any] | None:
+            """By distribution, once both are logged."""
+            lines = [line for line in server.log_lines() if line["msg"] == "Plugin blocked the event loop"]
+            found = {line["distribution"]: line for line in lines}
+            return found if len(found) == 2 else None
+
+        found = wait_until(blocked, "the watchdog")
+        assert found is not None
+    call, own = found["blocks-loop"], found["blocks-late"]
+    assert (call["plugin"], call["method"]) == ("observer blocks", "job_changed")
+    assert "blocks_loop.py" in call["location"]
+    assert (own["plugin"], own["method"]) == ("package blocks_late", "Late._work")
+    assert "blocks_late.py" in own["location"]

@@ -14,7 +14,8 @@ from typing import Any
 from evalhub_docs.command_line import command_line
 from evalhub_docs.diagnoses import diagnoses
 from evalhub_docs.metrics import metrics
-from evalhub_docs.plugin_api import plugin_api
+from evalhub_docs.plugin_api import as_fields, plugin_api, plugin_class
+from evalhub_docs.plugin_limits import plugin_limits
 from evalhub_docs.problems import error_codes
 from evalhub_docs.rest_api import headers, operations, schemas
 from evalhub_docs.settings import no_effect, settings, variables
@@ -28,6 +29,8 @@ GENERATORS: Mapping[str, Callable[[str], str]] = {
     "no-effect": no_effect,
     "operations": operations,
     "plugin-api": plugin_api,
+    "plugin-class": plugin_class,
+    "plugin-limits": plugin_limits,
     "schemas": schemas,
     "settings": settings,
     "variables": variables,
@@ -44,6 +47,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
     app.connect("source-read", _read)
     app.connect("env-get-outdated", _outdated)
+    app.connect("autodoc-process-docstring", as_fields, priority=400)  # napoleon has 500
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

@@ -5,27 +5,33 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
+from collections.abc import Callable
 from itertools import pairwise
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from msgspec import Struct
 
 PLUGINS = "evalhub_server.plugins"
 TESTING = "evalhub_server.testing"
 PYTEST_PLUGIN = "evalhub_pytest"
-CONTRACTS = ("Descriptor", "PluginContext", "NoSettings")
-"""Shown with the abstract classes."""
+DESCRIPTORS = ("Descriptor", "PluginContext", "NoSettings")
+CONTRACTS = ("Runtime", "Storage", "SharedStorage", "Tracker", "Exporter", "Observer")
+"""The abstract classes, in the order of the pages."""
+LABELS = ("Called", "Concurrency", "Repeats", "Cancellation", "Failure", "Time limit")
+"""Begin the paragraphs of a docstring that state when and how the server calls a method or a hook."""
+_LABEL = re.compile(rf"({'|'.join(LABELS)}): ")
 
 
 def plugin_api(group: str) -> str:
-    """One section per name of a group: ``contracts``, ``types``, ``functions``, ``errors``, ``constants``, ``testing`` or ``fixtures``."""
+    """One section per name of a group: ``descriptors``, ``types``, ``functions``, ``errors``, ``constants``, ``testing`` or ``fixtures``."""
     if group == "fixtures":
         return _fixtures()
     module = TESTING if group == "testing" else PLUGINS
     values = {name: getattr(importlib.import_module(module), name) for name in _exported(module)}
     names = [name for name, value in values.items() if group in ("testing", _group(name, value))]
-    names.sort(key=lambda name: (name in CONTRACTS, name) if group == "contracts" else (False, name.lower()))
+    names.sort(key=str.lower)
     return "\n".join(
         f"## {name}\n\n```{{eval-rst}}\n{_directive(f'{module}.{name}', values[name])}```\n" for name in names
     )
@@ -41,13 +47,72 @@ def _fixtures() -> str:
     return "\n".join(f"## {name}\n\n```{{eval-rst}}\n{text}\n```\n" for name, text in functions)
 
 
+def plugin_class(name: str) -> str:
+    """The methods of an abstract class in a table with their first sentences, and its reference."""
+    contract = getattr(importlib.import_module(PLUGINS), name)
+    rows = [
+        f"| {_link(name, method)} | {'required' if getattr(function, '__isabstractmethod__', False) else ''} | "
+        f"{labelled(function).get('Called', '')} |"
+        for method, function in methods(contract).items()
+    ]
+    table = "\n".join(["| method | | called |", "|---|---|---|", *(_markdown(row) for row in rows)])
+    # What Runtime and Storage inherit is their own contract; SharedStorage is described beside Storage.
+    inherited = "" if name == "SharedStorage" else "   :inherited-members: ABC\n"
+    directive = f".. autoclass:: {PLUGINS}.{name}\n   :members:\n{inherited}"
+    return f"{table}\n\n```{{eval-rst}}\n{directive}```"
+
+
+def methods(contract: type[Any]) -> dict[str, Callable[..., Any]]:
+    """The public methods that a contract adds to the one it extends, in the order of the source."""
+    whole = [each for each in contract.__mro__ if each.__module__.startswith(PLUGINS)]
+    parts = [contract] if contract.__name__ == "SharedStorage" else whole
+    return {
+        name: member
+        for part in parts
+        for name, member in vars(part).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    }
+
+
+def labelled(function: Callable[..., Any]) -> dict[str, str]:
+    """The labelled paragraphs of a docstring, each as one line."""
+    found: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in inspect.cleandoc(function.__doc__ or "").splitlines():
+        label = _LABEL.match(line)
+        if label is not None:
+            current = found.setdefault(label[1], [])
+        elif not line.startswith(" "):
+            current = None
+        if current is not None:
+            current.append(line[label.end() if label else 0 :].strip())
+    return {label: " ".join(lines) for label, lines in found.items()}
+
+
+def as_fields(_app: Any, _what: str, _name: str, _value: object, _options: Any, lines: list[str]) -> None:
+    """Turn labelled paragraphs into a field list; called by autodoc for each docstring, before napoleon."""
+    lines[:] = [_LABEL.sub(r":\1: ", line, count=1) if _LABEL.match(line) else line for line in lines]
+
+
+def _link(name: str, method: str) -> str:
+    return f"[`{method}`](#{PLUGINS}.{name}.{method})"
+
+
+def _markdown(text: str) -> str:
+    """Roles and literals of a docstring as Markdown."""
+    text = re.sub(r":\w+:`[~.]?([\w.]+)`", r"`\1`", text)
+    return text.replace("``", "`")
+
+
 def _exported(module: str) -> list[str]:
     return list(importlib.import_module(module).__all__)
 
 
 def _group(name: str, value: object) -> str:
-    if name in CONTRACTS or inspect.isabstract(value):
+    if name in CONTRACTS:
         return "contracts"
+    if name in DESCRIPTORS:
+        return "descriptors"
     if inspect.isclass(value):
         return "errors" if issubclass(value, BaseException) else "types"
     return "functions" if inspect.isroutine(value) or inspect.ismodule(value) else "constants"

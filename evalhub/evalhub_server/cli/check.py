@@ -96,6 +96,7 @@ def examine(policies: Sequence[Path] = (), **flags: Unpack[ServerFlags]) -> Repo
     findings += [*settings.warnings, *selection_warnings(settings)]
     findings += [Finding("warning", info.distribution, 0, broken_plugin(info)) for info in plugins.broken]
     findings += _selection_findings(plugins, settings)
+    findings += [Finding("warning", name, 0, text) for name, text in plugins.warnings]
     if not any(error.message.startswith("samples.") for error in errors):
         findings += _bucket_findings(settings)
     findings = _with_hints(findings, plugins)

@@ -72,6 +72,7 @@ def describe_plugin(name: str, *, as_json: bool) -> int:
             ("import", f"{each.import_ms} ms"),
             ("section", each.section if each.keys else f"{each.section} (no settings)"),
         ]
+        rows += [("warning", text) for text in each.warnings]
         for label, value in rows:
             write(f"  {label:<13}{value}\n")
         for key in each.keys:

@@ -153,6 +153,8 @@ class Server:
         telemetry = ServerTelemetry(settings.otel, runtime_name(settings))
         self._stack.push_async_callback(telemetry.close)
         selected = await self._open_plugins(telemetry)
+        for distribution, text in self._plugins.warnings:
+            log.warning("Plugin warning", distribution=distribution, warning=text)
         engine = await open_engine(
             self._stack, settings, self._plugins, selected, telemetry, self.url, self.state
         )
@@ -180,7 +182,7 @@ class Server:
             viewer.pages,
         )
         self._http = http_server(settings.service, telemetry.wrap(app, settings.host, port), tls=True)
-        watchdog = LoopWatchdog()
+        watchdog = LoopWatchdog(self._plugins.packages)
         watchdog.start()
         self._stack.callback(watchdog.stop)
         watch = StorageWatch(selected.storage, self._storage_lost)

@@ -6,12 +6,12 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 
 import structlog
 
-from evalhub_server.plugins.calls import running_call
+from evalhub_server.plugins.calls import PluginCall, running_call
 
 log = structlog.get_logger()
 
@@ -21,9 +21,14 @@ PAUSE_S = 0.1
 
 
 class LoopWatchdog:
-    """A thread that has the loop answer a probe ten times a second, and samples the loop's stack if it does not."""
+    """A thread that has the loop answer a probe ten times a second, and samples the loop's stack if it does not.
 
-    def __init__(self) -> None:
+    ``packages`` are the top-level packages of third-party plugins with their distributions: a plugin may block the loop in a task
+    or a callback of its own, which no call of the server shows.
+    """
+
+    def __init__(self, packages: Mapping[str, str] | None = None) -> None:
+        self._packages = packages or {}
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -45,7 +50,7 @@ class LoopWatchdog:
             if answered.wait(LIMIT_S):
                 continue
             stack = list(_frames(sys._current_frames().get(thread_id)))  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  documented
-            call = running_call(stack)
+            call = running_call(stack) or _own_code(stack, self._packages)
             location = f"{stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else ""
             del stack
             while not answered.wait(LIMIT_S):
@@ -63,6 +68,15 @@ class LoopWatchdog:
                     seconds=seconds,
                     location=location,
                 )
+
+
+def _own_code(stack: Iterable[FrameType], packages: Mapping[str, str]) -> PluginCall | None:
+    """The innermost function of a plugin, as a call of it."""
+    for frame in stack:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in packages:
+            return PluginCall("package", package, packages[package], frame.f_code.co_qualname)
+    return None
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:

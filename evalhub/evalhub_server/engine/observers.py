@@ -19,6 +19,8 @@ log = structlog.get_logger()
 Observe = Callable[[JobChanged], Awaitable[None] | None]
 OBSERVER_TIMEOUT_S = 10.0
 BACKLOG = 10_000
+DRAIN_S = 0.3
+"""How long a server that stops waits for queued changes."""
 
 
 class ObserverDispatcher:
@@ -54,7 +56,7 @@ class ObserverDispatcher:
         for queue in self._queues:
             queue.put(change)
 
-    async def close(self, drain_s: float = 0.3) -> None:
+    async def close(self, drain_s: float = DRAIN_S) -> None:
         """Give observers ``drain_s`` seconds for queued changes, then stop."""
         await asyncio.gather(*(queue.close(drain_s) for queue in self._queues))
 

@@ -7,6 +7,7 @@ Everything in ``__all__`` is public and follows :data:`PLUGIN_API`; any other mo
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,7 @@ from evalhub_server.models.provider import (
     ScoreRange,
 )
 from evalhub_server.models.sample import Artifact, BadLine, SampleSet, ScoreDifference
+from evalhub_server.plugins.deprecations import PluginDeprecationWarning, renamed_name
 from evalhub_server.plugins.descriptors import (
     OLDEST_PLUGIN_API,
     PLUGIN_API,
@@ -333,6 +335,7 @@ __all__ = [
     "PhaseStart",
     "PlannedBenchmark",
     "PluginContext",
+    "PluginDeprecationWarning",
     "PluginError",
     "PrimaryScore",
     "Progress",
@@ -510,4 +513,6 @@ if not TYPE_CHECKING:  # a type checker would accept any name
             if name in names:
                 value = globals()[name] = getattr(import_module(module), name)
                 return value
+        if (new := renamed_name(name)) is not None:
+            return getattr(sys.modules[__name__], new)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

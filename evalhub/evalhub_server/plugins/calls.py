@@ -53,11 +53,13 @@ class _Guarded:
     def __init__(self, plugin: object, interface: type[Any], kind: str, name: str, distribution: str) -> None:
         self._plugin = plugin
         self._origin = kind, name, distribution
-        self._attributes = frozenset(inspect.get_annotations(interface))
-        for method, declared in vars(interface).items():
-            if inspect.isfunction(declared) and not method.startswith("_"):
-                call = PluginCall(kind, name, distribution, method)
-                setattr(self, method, guarded_function(getattr(plugin, method), call))
+        contracts = _contracts(plugin, interface)
+        self._attributes = frozenset(name for each in contracts for name in inspect.get_annotations(each))
+        for each in contracts:
+            for method, declared in vars(each).items():
+                if inspect.isfunction(declared) and not method.startswith("_"):
+                    call = PluginCall(kind, name, distribution, method)
+                    setattr(self, method, guarded_function(getattr(plugin, method), call))
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._plugin, name)
@@ -68,6 +70,12 @@ class _Guarded:
     @property
     def __class__(self) -> type[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]  for isinstance
         return type(self._plugin)
+
+
+def _contracts(plugin: object, interface: type[Any]) -> list[type[Any]]:
+    """The abstract classes of the plugin API that the plugin implements: ``interface``, what it consists of and extends it."""
+    package = interface.__module__.rpartition(".")[0]
+    return [each for each in type(plugin).__mro__ if each.__module__.rpartition(".")[0] == package]
 
 
 def guarded_function(function: Callable[..., Any], call: PluginCall) -> Callable[..., Any]:

@@ -147,6 +147,16 @@ def incompatibility(api: object) -> str:
     return f"is written for plugin API {api}; this server accepts {accepted_apis()}"
 
 
+def deprecation(api: object) -> str:
+    """Return a warning about an ``api`` that is accepted but not the newest, as a predicate; empty for any other."""
+    if incompatibility(api) or api == PLUGIN_API:
+        return ""
+    return (
+        f"is written for plugin API {api}; this server has {PLUGIN_API}, and a later one may refuse {api}. "
+        "Upgrade the plugin with pip, if there is a newer one"
+    )
+
+
 def accepted_apis() -> str:
     """The accepted versions of the plugin API, as messages show them."""
     if OLDEST_PLUGIN_API == PLUGIN_API:

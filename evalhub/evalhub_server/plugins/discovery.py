@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -14,7 +13,14 @@ import pluggy
 
 from evalhub_server.errors import PluginError, StoppedBySignal
 from evalhub_server.plugins import hookspecs
-from evalhub_server.plugins.descriptors import PLUGIN_API, Descriptor, check_descriptor, incompatibility
+from evalhub_server.plugins.descriptors import (
+    PLUGIN_API,
+    Descriptor,
+    check_descriptor,
+    deprecation,
+    incompatibility,
+)
+from evalhub_server.plugins.imports import watched_import
 from evalhub_server.plugins.manager import DISTRIBUTION, KINDS, LOAD_PLUGINS, Offer, PluginInfo, Plugins
 from evalhub_server.plugins.packs import HOOK, RESOURCE_FOLDERS, Pack, pack_directories
 
@@ -28,6 +34,7 @@ def load_plugins(
     offers: list[Offer] = []
     packs: list[Pack] = []
     infos: list[PluginInfo] = []
+    packages: dict[str, str] = {}
     found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if points is None else points
     for point in sorted(found, key=_first_party_first):
         info = info_of(point)
@@ -45,13 +52,15 @@ def load_plugins(
             info.error = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             infos.append(info)
             continue
+        if info.distribution != DISTRIBUTION:
+            packages[point.module.partition(".")[0]] = info.distribution
         offers.extend(named)
         found_infos = [offer.info for offer in named]
         if pack is not None:
             packs.append(pack)
             found_infos.append(msgspec.structs.replace(info, kind="pack", help=_shown(pack)))
         infos.extend(found_infos or [info])
-    return Plugins(manager, offers, infos, packs)
+    return Plugins(manager, offers, infos, packs, packages)
 
 
 def _first_party_first(point: EntryPoint) -> tuple[bool, str]:
@@ -81,26 +90,25 @@ def _loaded(
     manager: pluggy.PluginManager, point: EntryPoint, info: PluginInfo
 ) -> tuple[list[Offer], Pack | None]:
     """Load a plugin; return its descriptors and its pack, if it has one."""
-    begin = time.perf_counter()
-    plugin = point.load()
-    import_s = time.perf_counter() - begin
-    manager.register(plugin, name=point.name)
-    try:
-        manager.check_pending()  # otherwise a misspelt hook is never called
-        offers: list[Offer] = []
-        for kind, hook in KINDS.values():
-            implementation = _implementation(manager, hook, plugin)
+    found: list[tuple[str, Descriptor[Any, Any]]] = []
+    pack = None
+    with watched_import() as imported:
+        plugin = point.load()
+        manager.register(plugin, name=point.name)
+        try:
+            manager.check_pending()  # otherwise a misspelt hook is never called
+            for kind, hook in KINDS.values():
+                implementation = _implementation(manager, hook, plugin)
+                if implementation is not None:
+                    found += [(kind, each) for each in _descriptors(_call(implementation), hook)]
+            implementation = _implementation(manager, HOOK, plugin)
             if implementation is not None:
-                found = _descriptors(_call(implementation), hook)
-                offers += [_offer(kind, item, info, import_s) for item in found]
-        implementation = _implementation(manager, HOOK, plugin)
-        pack = None
-        if implementation is not None:
-            pack = Pack(info.name, info.distribution, pack_directories(implementation()))
-    except BaseException:
-        manager.unregister(plugin)
-        raise
-    return offers, pack
+                pack = Pack(info.name, info.distribution, pack_directories(implementation()))
+        except BaseException:
+            manager.unregister(plugin)
+            raise
+    info.warnings = imported.faults
+    return [_offer(kind, each, info, imported.seconds) for kind, each in found], pack
 
 
 def _shown(pack: Pack) -> str:
@@ -144,6 +152,8 @@ def _descriptors(returned: Any, hook: str) -> Sequence[Descriptor[Any, Any]]:
 
 def _offer(kind: str, descriptor: Descriptor[Any, Any], info: PluginInfo, import_s: float) -> Offer:
     error = incompatibility(descriptor.api)
+    old = deprecation(descriptor.api)
+    text = f"the {kind} '{descriptor.name}' {old}"
     own = msgspec.structs.replace(
         info,
         name=descriptor.name,
@@ -152,5 +162,6 @@ def _offer(kind: str, descriptor: Descriptor[Any, Any], info: PluginInfo, import
         state="incompatible" if error else "available",
         error=error,
         api=str(descriptor.api),
+        warnings=[*info.warnings, *([text] if old else [])],
     )
     return Offer(kind, descriptor, own, import_s)

@@ -38,7 +38,7 @@ class Exporter(ABC):
     next server. A server can die between an export and the record of its success, so exports are delivered at least once
     and must be idempotent per job and event.
 
-    Methods are called from one event loop, concurrently for different jobs.
+    Methods are called from one event loop, concurrently for different jobs, and must not block it for more than 0.2 seconds.
     """
 
     name: str
@@ -46,7 +46,14 @@ class Exporter(ABC):
 
     @abstractmethod
     async def check(self) -> None:
-        """Check the settings. Called once at start. A target that is down is no error: it may be up when needed.
+        """Check the settings. A target that is down is no error: it may be up when needed.
+
+        Called: once at start, before all other methods.
+        Concurrency: nothing else of the exporter runs.
+        Repeats: each start of a server.
+        Cancellation: never.
+        Failure: the server exits with status 1; after a StartupError with its text alone. :meth:`close` is called.
+        Time limit: none; requests are answered only after it.
 
         Raises:
             StartupError: the settings cannot work; the text names the remedy.
@@ -56,38 +63,69 @@ class Exporter(ABC):
     def is_requested(self, job: JobRecord) -> bool:
         """Whether the job's client requested this export. The results of such a job show the state of the export.
 
-        Must be pure and quick: it is called within transactions.
+        Called: within the transaction of a change, by the default of :meth:`events` and for each export that a change requires.
+        Concurrency: on the event loop, one call at a time.
+        Repeats: pure: the same answer for the same record.
+        Cancellation: never; it is a plain function.
+        Failure: as for :meth:`events`.
+        Time limit: none; all writes of jobs wait for it.
         """
 
     def events(self, before: JobRecord | None, after: JobRecord) -> Sequence[str]:
         """Return the exports that a change of a job requires, by names that the exporter defines.
 
-        Called within the transaction of every change (``before`` is None for a new job), so it must be pure and quick. An
-        exception is logged and no export is stored. An event that is in the job's outbox already becomes pending again.
+        An event that is in the job's outbox already becomes pending again. The default is the event ``card`` when a job with
+        :meth:`is_requested` has ended, or its outcome changed after that.
 
-        The default is the event ``card`` when a job with :meth:`is_requested` has ended, or its outcome changed after that.
+        Called: within the transaction of every change of every job; ``before`` is None for a new one.
+        Concurrency: on the event loop, one call at a time.
+        Repeats: pure: the same answer for the same records, since a change may be computed more than once.
+        Cancellation: never; it is a plain function.
+        Failure: any exception is logged; the change is stored without an export.
+        Time limit: none; all writes of jobs wait for it.
         """
         return (CARD,) if has_new_outcome(before, after) and self.is_requested(after) else ()
 
     @abstractmethod
     async def export(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
-        """Export the job in its present state, for ``entry.event``. Idempotent per job and event.
+        """Export the job in its present state, for ``entry.event``.
 
-        The events of one job are exported one after the other, in their order. ``entry.since`` is the time of the change,
-        ``entry.outcome`` the outcome of an earlier export of the same event. May be cancelled at any time. Any exception
-        except :class:`ExportRefused` is retried.
+        ``entry.since`` is the time of the change, ``entry.outcome`` the outcome of an earlier export of the same event.
+
+        Called: in the background, for each event that :meth:`events` returned, in their order.
+        Concurrency: one call at a time for a job; at most ``finalizer.max_parallel`` (8) jobs at a time.
+        Repeats: idempotent for a job and event: a repeated call, also after a restart, replaces the export of the first.
+        Cancellation: after the time limit, when the job is deleted, and 0.4 seconds after the server began to close its outbox.
+            What it has written may stay; the next call replaces it.
+        Failure: any exception but an ExportRefused is retried, up to ``finalizer.max_attempts`` (2700), with pauses that grow
+            from 1 second to ``finalizer.retry_most`` (300 seconds). The job keeps its results; they show the state of a
+            requested export.
+        Time limit: 120 seconds for each attempt.
 
         Raises:
             ExportRefused: a retry cannot succeed. The text is shown in the job's results.
         """
 
     async def job_deleted(self, job: JobRecord) -> None:
-        """Called once after a job was deleted, with its last record: it has no outbox any more.
+        """Receive the last record of a job that was deleted: it has no outbox any more.
 
-        Cancelled after 10 seconds. An exception is logged and not retried, and a server that dies first never calls it.
+        Called: once after a job was deleted, in the background. A server that dies first, or whose queue is full, never calls it.
+        Concurrency: one call at a time, overlapping with exports of other jobs.
+        Repeats: never.
+        Cancellation: after the time limit, and 0.3 seconds after the server began to close its observers.
+        Failure: any exception is logged and counted, and not retried.
+        Time limit: 10 seconds.
         """
         return
 
     async def close(self) -> None:
-        """Release connections."""
+        """Release connections.
+
+        Called: once at the end of the server, after everything that uses the exporter, and after a :meth:`check` that failed.
+        Concurrency: nothing else of the exporter runs.
+        Repeats: never.
+        Cancellation: never.
+        Failure: the other parts are closed nevertheless; the server exits with status 1.
+        Time limit: none; a service manager may kill the server.
+        """
         return

@@ -41,11 +41,15 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def evalhub_runtimes() -> Sequence[Descriptor[Runtime, Any]]:  # pyright: ignore[reportReturnType]
     """Return the runtimes of this plugin: ways to run the adapter of a benchmark.
 
-    Called once in the main thread when the server starts, and by commands that list plugins. Keep it cheap: no heavy
-    imports, no I/O. An exception marks the plugin as broken; the server starts without it unless it is selected.
-
     Returns descriptors whose factories create :class:`~evalhub_server.plugins.Runtime` objects. Only the factory of the
     runtime that ``plugins.runtime`` (or ``--local``) selects is called.
+
+    Called: once when the server starts, and by commands that read the configuration or list plugins.
+    Concurrency: in the main thread, one hook at a time, without an event loop.
+    Repeats: each process; nothing is written and nothing heavy imported.
+    Failure: any exception marks the plugin as broken; the server starts without it unless it is selected.
+    Time limit: none. An import that takes longer than 1 second, prints or warns is reported at start, by ``check`` and by
+        ``plugins NAME``.
     """
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import pluggy
 
 from evalhub_server.errors import EvalHubError, PluginError
 from evalhub_server.plugins.calls import guarded
+from evalhub_server.plugins.deprecations import adapt_renamed_methods
 from evalhub_server.plugins.descriptors import Descriptor, PluginContext, incompatibility
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.observation import Observer
@@ -38,7 +39,8 @@ KINDS: Mapping[type[Any], tuple[str, str]] = {
 class PluginInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One line of ``eval-hub-server plugins``. ``state``: available, incompatible, broken, not loaded.
 
-    ``api`` is the version of the plugin API that it is written for; empty if it could not be loaded.
+    ``api`` is the version of the plugin API that it is written for; empty if it could not be loaded. ``warnings``: what its
+    author should change, such as an import that is slow or prints; they do not prevent its use.
     """
 
     name: str
@@ -49,6 +51,14 @@ class PluginInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     help: str = ""
     error: str = ""
     api: str = ""
+    warnings: list[str] = []
+
+
+class PluginWarning(NamedTuple):
+    """A phrase about the plugins of a distribution ("it printed …")."""
+
+    distribution: str
+    text: str
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -69,10 +79,12 @@ class Plugins:
         offers: Sequence[Offer],
         infos: Sequence[PluginInfo],
         packs: Sequence[Pack] = (),
+        packages: Mapping[str, str] | None = None,
     ) -> None:
         self.manager = manager
         self.infos = list(infos)
         self._offers = list(offers)
+        self._packages = dict(packages or {})
         self._packs = {pack.name: pack for pack in packs}
 
     def create(self, kind: type[T], name: str, sections: Mapping[str, Any], context: PluginContext) -> T:
@@ -112,6 +124,10 @@ class Plugins:
                 f"{kind_name} '{name}' of {offer.info.distribution} has the attribute name {named!r}; it must be the "
                 f"name of its descriptor. Report this to its author."
             )
+        offer.info.warnings += [
+            f"its {kind_name} '{name}' uses what will be removed: {text}"
+            for text in adapt_renamed_methods(kind_name, instance)
+        ]
         return guarded(instance, kind, kind_name, name, offer.info.distribution)
 
     def _select(self, kind: str, name: str) -> Offer:
@@ -177,6 +193,17 @@ class Plugins:
                     "pip install the distribution that has it, or remove it from catalog.packs."
                 )
         return [self._packs[name] for name in sorted(set(selected))]
+
+    @property
+    def warnings(self) -> list[PluginWarning]:
+        """What authors of installed plugins should change, each once."""
+        found = [PluginWarning(info.distribution, text) for info in self.infos for text in info.warnings]
+        return list(dict.fromkeys(found))
+
+    @property
+    def packages(self) -> Mapping[str, str]:
+        """The top-level package of each third-party plugin, with its distribution."""
+        return self._packages
 
     @property
     def broken(self) -> list[PluginInfo]:
