@@ -49,9 +49,13 @@ def test_a_distribution_of_each_kind_is_created(
     assert project["name"] == "tape-deck"
     assert project["entry-points"]["evalhub.plugins"] == {"tape_deck": "tape_deck"}
     assert project["dependencies"] == ["eval-hub-server>=1.1,<2"]
+    assert {"evalhub", "evalhub-plugin", kind} == set(project["keywords"])
     selected = yaml.safe_load(texts["config.yaml"])["plugins"]
     assert "tape-deck" in str(selected)
-    assert yaml.safe_load(texts[".github/workflows/tests.yml"])["jobs"]
+    jobs = yaml.safe_load(texts[".github/workflows/tests.yml"])["jobs"]
+    # The lowest version that the distribution allows, and the newest one.
+    assert jobs["tests"]["strategy"]["matrix"]["server"] == ["==1.1.0", ">=1.1,<2"]
+    assert "eval-hub-server plugins tape-deck" in [step.get("run") for step in jobs["distribution"]["steps"]]
     assert compileall.compile_dir(folder, quiet=1)
     assert "src/tape_deck/__init__.py; config.yaml selects it" in capsys.readouterr().out
 
