@@ -12,9 +12,9 @@ import pytest
 import uvicorn
 
 from evalhub_server.web.file_response import FileResponse
-from evalhub_server.web.uvicorn_protocol import EXTENSION, Limits, Protocol, limited_protocol
+from evalhub_server.web.uvicorn_protocol import EXTENSION, LARGE_BYTES, Limits, Protocol, limited_protocol
 
-START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
 CHUNKED = {"type": "http.response.start", "status": 200, "headers": []}
 
 
@@ -71,6 +71,55 @@ async def test_head_and_body_are_written_at_once():
     assert received.startswith(b"HTTP/1.1 200 OK\r\n")
     assert received.endswith(b"\r\n\r\nok")
     assert len(pieces) == 1
+
+
+async def test_a_large_body_arrives_complete_and_the_connection_stays():
+    content = bytes(range(256)) * (LARGE_BYTES // 128)
+    start = {**START, "headers": [(b"content-length", b"%d" % len(content))]}
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(start)
+        await send(body(content))
+
+    async with served(app) as port:
+        received = await exchange(port, GET.replace(b"close", b"keep-alive") + GET)
+    assert received.count(content) == 2
+    assert received.count(b"connection: close\r\n") == 1
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"\0", b"\x7f"])
+async def test_a_header_with_control_characters_gives_a_500(value: bytes):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({**START, "headers": [*START["headers"], (b"location", value)]})
+        await send(body(b"ok"))
+
+    async with served(app) as port:
+        received = await exchange(port, GET)
+    assert received.startswith(b"HTTP/1.1 500 ")
+    assert b"set-cookie" not in received
+
+
+@pytest.mark.parametrize("length", [b"1", b"3"])
+async def test_a_body_of_another_length_than_announced_is_no_response(length: bytes):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({**START, "headers": [(b"content-length", length)]})
+        await send(body(b"ok"))
+
+    async with served(app) as port:
+        received = await exchange(port, GET)
+    assert not received.endswith(b"\r\n\r\nok") or length != b"1"
+
+
+async def test_a_response_without_a_body_has_no_chunks():
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({**CHUNKED, "status": 204})
+        await send(body(b""))
+
+    async with served(app) as port:
+        received = await exchange(port, GET)
+    assert received.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert received.endswith(b"\r\n\r\n")
+    assert b"transfer-encoding" not in received
 
 
 async def test_pipelined_requests_get_responses_in_order():

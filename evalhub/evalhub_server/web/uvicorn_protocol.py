@@ -13,11 +13,14 @@ uvicorn has no public interface for any of this. These internals of its protocol
   httptools' callbacks ``on_message_begin``, ``on_headers_complete`` and ``on_message_complete``; ``send_400_response``, called for a
   parser error or any exception of a callback; ``parser``, ``url``, ``headers`` (a list, shared with the scope), ``scope``,
   ``cycle``, ``transport`` and ``loop``;
-* of ``RequestResponseCycle``: ``send``; ``scope``, ``transport``, ``response_started``, ``response_complete``,
-  ``disconnected``, ``message_event``, ``chunked_encoding`` and ``expected_content_length``; that its
+* of ``RequestResponseCycle``: ``send``; ``scope``, ``transport``, ``flow``, ``default_headers``, ``keep_alive``, ``on_response``,
+  ``waiting_for_100_continue``, ``response_started``, ``response_complete``,
+  ``disconnected``, ``message_event``, ``chunked_encoding`` and ``expected_content_length``; what its ``send`` sets of them; that its
   task starts after ``on_headers_complete``, so that ``__class__`` can be replaced there; and that ``send`` writes to
   ``transport`` with ``write`` and ``close`` only, encodes an empty last chunk as ``0\\r\\n\\r\\n``, and reads
   ``chunked_encoding``, ``expected_content_length`` and ``more_body`` as of each call.
+
+* ``STATUS_LINE``, the encoded status lines.
 
 Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
@@ -34,13 +37,19 @@ from typing import Any, cast
 
 import httptools
 from msgspec import Struct
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 EXTENSION = "http.response.trailers"
 ABORT = "evalhub.response.abort"
 """An ASGI message that closes the connection at once, even if the client does not read what is buffered."""
 _EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}, ABORT: {}}
 _LAST_CHUNK = b"0\r\n\r\n"
+_FIELD_BYTES = b"\t" + bytes(range(32, 127)) + bytes(range(128, 256))
+"""What header fields may contain."""
+_FRAMING = {b"connection", b"transfer-encoding"}
+"""Headers with which an application decides how the response ends."""
+LARGE_BYTES = 16 * 1024
+"""A body of this size is passed to the transport as it is; a smaller one is joined with the head, which costs less."""
 _AUTHORITY = re.compile(rb"[^:/?#]+://([^/?#]*)")
 
 
@@ -98,7 +107,37 @@ class ResponseCycle(RequestResponseCycle):
             await self._write_once(b"", message)
         else:
             head, self.head = self.head, None
-            await self._write_once(b"", head, message)
+            if _is_whole(head, message):
+                await self._send_whole(head, message.get("body", b""))
+            else:
+                await self._write_once(b"", head, message)
+
+    async def _send_whole(self, head: Any, body: bytes) -> None:
+        """Send a response that needs no chunks: what uvicorn's ``send`` does with two messages, in half of the time."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        headers = [*self.default_headers, *head["headers"]]
+        fields = b"".join([b"%s: %s\r\n" % field for field in headers])
+        if fields.translate(None, _FIELD_BYTES) != b"\r\n" * len(headers):
+            raise RuntimeError("A response header has control characters.")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        if self.scope["method"] == "HEAD":
+            body = b""
+        if len(body) < LARGE_BYTES:
+            self.transport.write(b"".join((STATUS_LINE[head["status"]], fields, end, body)))
+        else:
+            transport = cast("asyncio.Transport", self.transport)
+            transport.writelines((STATUS_LINE[head["status"]] + fields + end, body))
+        self.response_complete = True
+        self.message_event.set()
+        protocol = self.on_response.__self__  # pyright: ignore[reportFunctionMemberAccess]  see _write_once
+        self.on_response()
+        if not self.keep_alive:
+            protocol.end_connection()
 
     async def _write_once(self, trailers: bytes, *messages: Any) -> None:
         """Let uvicorn encode ``messages`` and write the result at once, with ``trailers`` after the last chunk."""
@@ -118,6 +157,19 @@ class ResponseCycle(RequestResponseCycle):
         if buffer.closed:
             # on_response is a method of the protocol; an attribute for the protocol would be a reference cycle.
             self.on_response.__self__.end_connection()  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def _is_whole(head: Any, message: Any) -> bool:
+    """Whether the head and one message are a response whose length is known."""
+    if message["type"] != "http.response.body" or message.get("more_body"):
+        return False
+    fields = dict(head["headers"])
+    if not _FRAMING.isdisjoint(fields):
+        return False
+    length = fields.get(b"content-length")
+    if length is None:
+        return head["status"] in (204, 304) and not message.get("body")
+    return length == b"%d" % len(message.get("body", b""))
 
 
 class CloseDelimitedCycle(ResponseCycle):
