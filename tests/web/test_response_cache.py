@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evalhub_server.domain.entity_tags import body_tag
 from evalhub_server.domain.job_view import job_resource
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.models.job import JobResource
@@ -25,6 +26,14 @@ def test_the_same_record_is_encoded_once():
     encoder = RecordEncoder(view)
     assert encoder(job) == encoder(job)
     assert view.calls == [job.id]
+
+
+def test_the_tag_of_a_record_is_computed_once():
+    job = a_job()
+    encoder = RecordEncoder(job_resource)
+    known = encoder.tagged(job)
+    assert (known.body, known.tag) == (encoder(job), body_tag(encoder(job)))
+    assert encoder.tagged(job) is known
 
 
 def test_the_cache_has_a_limit_in_bytes():

@@ -61,6 +61,18 @@ def body_tag(body: bytes) -> str:
     return blake2b(body, digest_size=_DIGEST_BYTES).hexdigest()
 
 
+class Tagged(Struct, frozen=True):
+    """An encoded resource and its tag."""
+
+    body: bytes
+    tag: str
+
+
+def tagged(body: bytes) -> Tagged:
+    """A body that no client edits, with its tag."""
+    return Tagged(body, body_tag(body))
+
+
 def resource_tag(updated_at: datetime, body: bytes) -> str:
     """The tag of a resource that clients can edit."""
     return f"{edit_version(updated_at)}-{body_tag(body)}"

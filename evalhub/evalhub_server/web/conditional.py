@@ -10,6 +10,7 @@ from datetime import datetime
 from evalhub_common.durations import Duration
 from evalhub_server.domain import problems
 from evalhub_server.domain.entity_tags import (
+    Tagged,
     Tags,
     body_tag,
     list_tag,
@@ -57,9 +58,16 @@ def resource_response(
 ) -> RawResponse:
     """The response with one resource. ``updated_at`` is that of a resource that clients can edit."""
     tag = body_tag(body) if updated_at is None else resource_tag(updated_at, body)
-    if status == 200 and request.method in ("GET", "HEAD") and (current := _not_modified(request, tag)):
-        return current
-    return json_response(body, status, *_headers(tag))
+    return tagged_response(request, Tagged(body, tag), status)
+
+
+def tagged_response(request: ApiRequest, resource: Tagged, status: int = 200) -> RawResponse:
+    """The response with one resource, whose tag is known."""
+    if status == 200 and request.method in ("GET", "HEAD"):
+        current = _not_modified(request, resource.tag)
+        if current is not None:
+            return current
+    return json_response(resource.body, status, *_headers(resource.tag))
 
 
 class ListState:
@@ -91,11 +99,11 @@ def _headers(tag: str) -> tuple[Header, Header]:
 
 
 async def long_poll(
-    request: ApiRequest, feed: ChangeFeed, job_id: str, read: Callable[[], Awaitable[tuple[bytes, bool]]]
-) -> bytes:
-    """The body of a job, delayed until it changes if the request has ``wait``.
+    request: ApiRequest, feed: ChangeFeed, job_id: str, read: Callable[[], Awaitable[tuple[Tagged, bool]]]
+) -> Tagged:
+    """A job, delayed until it changes if the request has ``wait``.
 
-    ``read`` returns the body and whether the job has ended. The time limit, the client's disconnection and the end of the
+    ``read`` returns the job and whether the job has ended. The time limit, the client's disconnection and the end of the
     server end the delay, too.
     """
     query = Query(request.scope)
@@ -108,12 +116,12 @@ async def long_poll(
             while True:
                 follower.wake.clear()
                 follower.take()
-                body, ended = await read()
+                job, ended = await read()
                 if since is None and not ended:
-                    since = body_tag(body)
+                    since = job.tag
                 left_s = deadline - asyncio.get_running_loop().time()
-                if since != body_tag(body) or left_s <= 0 or feed.closed or gone.done():
-                    return body
+                if since != job.tag or left_s <= 0 or feed.closed or gone.done():
+                    return job
                 await _first(follower.wake, gone, left_s)
         finally:
             gone.cancel()

@@ -11,6 +11,7 @@ from litestar.params import FromPath
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.card import card_json
+from evalhub_server.domain.entity_tags import Tagged
 from evalhub_server.domain.validation import decode, decode_job, validate
 from evalhub_server.errors import ApiError
 from evalhub_server.models.card import EvaluationCard
@@ -18,7 +19,14 @@ from evalhub_server.models.common import State
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
 from evalhub_server.models.job_page import JobResourcePage
-from evalhub_server.web.conditional import SINCE, WAIT, ListState, long_poll, resource_response
+from evalhub_server.web.conditional import (
+    SINCE,
+    WAIT,
+    ListState,
+    long_poll,
+    resource_response,
+    tagged_response,
+)
 from evalhub_server.web.idempotency import IDEMPOTENT, idempotency_key
 from evalhub_server.web.job_filters import FACETS, JOB_LIST_NAMES, JOB_LIST_PARAMETERS, VIEWS, job_query
 from evalhub_server.web.openapi import examples
@@ -179,14 +187,14 @@ async def get_job(
     change and polls no faster than the job changes.
     """
 
-    async def read() -> tuple[bytes, bool]:
+    async def read() -> tuple[Tagged, bool]:
         job = await services.jobs.get(job_id, request.identity)
-        return await services.encode_job_with_lineage(job, request.identity), job.state.terminal
+        return await services.job_with_lineage(job, request.identity), job.state.terminal
 
     if b"wait" in request.scope["query_string"]:
-        return resource_response(request, await long_poll(request, services.feed, job_id, read))
-    body, _ended = await read()
-    return resource_response(request, body)
+        return tagged_response(request, await long_poll(request, services.feed, job_id, read))
+    job, _ended = await read()
+    return tagged_response(request, job)
 
 
 GET_CARD = Operation(

@@ -11,7 +11,7 @@ from evalhub_server.domain.validation import decode
 from evalhub_server.errors import FieldError
 from evalhub_server.models.job import JobResource
 from evalhub_server.models.rerun import RerunRequest
-from evalhub_server.web.conditional import resource_response
+from evalhub_server.web.conditional import tagged_response
 from evalhub_server.web.idempotency import IDEMPOTENT, idempotency_key
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, not_found
@@ -60,9 +60,7 @@ async def rerun_job(
     body = decode(await request.body(), RerunRequest)
     key = idempotency_key(request, "rerun", job_id, body)
     job = await services.jobs.rerun(job_id, body, request.identity, key)
-    return resource_response(
-        request, await services.encode_job_with_lineage(job, request.identity), status=202
-    )
+    return tagged_response(request, await services.job_with_lineage(job, request.identity), status=202)
 
 
 rerun_router = Router("/api/v1/evaluations/jobs/{job_id:str}/reruns", route_handlers=[rerun_job])

@@ -8,7 +8,9 @@ from operator import is_
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
+from evalhub_server.domain.entity_tags import Tagged, tagged
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import AnyResource
 from evalhub_server.models.provider import Runnable
@@ -18,6 +20,12 @@ CAPACITY = 1024
 LIMIT_BYTES = 64 * 2**20
 
 Parts = tuple[JobRecord | AnyResource | Runnable | None, ...]
+
+
+class _Entry(Struct):
+    parts: Parts
+    body: bytes
+    tagged: Tagged | None = None
 
 
 class RecordEncoder:
@@ -34,24 +42,34 @@ class RecordEncoder:
         self._capacity = capacity
         self._limit_bytes = limit_bytes
         self._bytes = 0
-        self._cache: OrderedDict[str, tuple[Parts, bytes]] = OrderedDict()
+        self._cache: OrderedDict[str, _Entry] = OrderedDict()
 
     def __call__(self, record: JobRecord | AnyResource, *others: AnyResource | Runnable | None) -> bytes:
+        return self._entry(record, *others).body
+
+    def tagged(self, record: JobRecord | AnyResource, *others: AnyResource | Runnable | None) -> Tagged:
+        """The JSON with the tag of a body that no client edits; the digest is computed once."""
+        entry = self._entry(record, *others)
+        if entry.tagged is None:
+            entry.tagged = tagged(entry.body)
+        return entry.tagged
+
+    def _entry(self, record: JobRecord | AnyResource, *others: AnyResource | Runnable | None) -> _Entry:
         cached = self._cache.get(record.id)
         parts = (record, *others)
-        if cached is not None and _same(cached[0], parts):
+        if cached is not None and _same(cached.parts, parts):
             self._cache.move_to_end(record.id)
-            return cached[1]
-        encoded = _encoder.encode(self._view(*parts))
+            return cached
+        entry = _Entry(parts, _encoder.encode(self._view(*parts)))
         if cached is not None:
-            self._bytes -= len(cached[1])
-        self._cache[record.id] = (parts, encoded)
+            self._bytes -= len(cached.body)
+        self._cache[record.id] = entry
         self._cache.move_to_end(record.id)
-        self._bytes += len(encoded)
+        self._bytes += len(entry.body)
         while len(self._cache) > self._capacity or self._bytes > self._limit_bytes:
-            _, (_, dropped) = self._cache.popitem(last=False)
-            self._bytes -= len(dropped)
-        return encoded
+            _, dropped = self._cache.popitem(last=False)
+            self._bytes -= len(dropped.body)
+        return entry
 
 
 def _same(cached: Parts, parts: Parts) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from evalhub_server.domain.entity_tags import Tagged, tagged
 from evalhub_server.domain.job_view import job_in_lineage, job_resource, job_summary
 from evalhub_server.domain.lineage import in_lineage
 from evalhub_server.domain.record import JobRecord
@@ -61,11 +62,11 @@ class Services:
         self._encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)
         self._encode_collection = RecordEncoder(_collection)
 
-    async def encode_job_with_lineage(self, job: JobRecord, identity: Identity) -> bytes:
+    async def job_with_lineage(self, job: JobRecord, identity: Identity) -> Tagged:
         """The JSON of a job, with the chain of reruns that it belongs to."""
         if not in_lineage(job):
-            return self.encode_job(job)
-        return msgspec.json.encode(job_in_lineage(job, await self.jobs.lineage(job, identity)))
+            return self.encode_job.tagged(job)
+        return tagged(msgspec.json.encode(job_in_lineage(job, await self.jobs.lineage(job, identity))))
 
     def encode_provider(self, record: ProviderRecord) -> bytes:
         """The JSON of a provider, with what the runtime reports about it."""
