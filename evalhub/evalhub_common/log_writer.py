@@ -9,6 +9,7 @@ import os
 import select
 import stat
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TextIO, cast
@@ -27,7 +28,8 @@ Line = str | Callable[[], str]
 class LogWriter:
     """Writes lines to a text stream, in order, on a thread of its own.
 
-    A regular file is written at once, without the thread: no reader can delay that, and a crash loses no line.
+    A regular file is written at once, without the thread: no reader can delay that, and a crash loses no line. Only lines of
+    :meth:`write_later` go through the thread.
 
     It can be the stream of a :class:`logging.StreamHandler` with an empty terminator. ``dropped_line`` formats the line that
     reports the number of dropped lines as soon as writing works again.
@@ -38,46 +40,69 @@ class LogWriter:
         self._dropped_line = dropped_line
         self._direct = self._output.is_regular_file()
         self._lines: SimpleQueue[Line | threading.Event] = SimpleQueue()
+        self._filled = threading.Event()
         self._hurry = threading.Event()
         self._lock = threading.RLock()
         self._dropped = 0  # since the last line about them; further attributes are the thread's
         self._lost = 0
-        if not self._direct:
-            threading.Thread(target=self._run, name="log-writer", daemon=True).start()
-            atexit.register(self.drain)
+        threading.Thread(target=self._run, name="log-writer", daemon=True).start()
+        atexit.register(self.drain)
 
     def write(self, line: Line) -> None:
         """Write a line, or drop it if too many are waiting. Never waits for a reader and never raises."""
         if self._direct:
             with self._lock:
-                self._write_lines([line], 0)
-        elif self._lines.qsize() < MAX_LINES:
-            self._lines.put(line)
+                self._write_queued(line)
         else:
+            self.write_later(line)
+
+    def write_later(self, line: Line) -> None:
+        """Like :meth:`write`, but also for a regular file the line may wait for :data:`GATHER_S`, or for the next :meth:`write`.
+
+        For lines that are many, and of which a crash may lose the last ones.
+        """
+        if self._lines.qsize() >= MAX_LINES:
             self._drop(1)
+            return
+        self._lines.put(line)
+        if not self._filled.is_set():
+            self._filled.set()
 
     def drain(self, timeout_s: float = FLUSH_S) -> bool:
         """Wait until all earlier lines are written; False if that takes longer than ``timeout_s``."""
         if self._direct:
+            with self._lock:
+                self._write_queued()
             return True
         written = threading.Event()
         self._lines.put(written)
+        self._filled.set()
         self._hurry.set()
         return written.wait(timeout_s)
 
     def _run(self) -> None:
         while True:
-            batch = [self._lines.get()]
-            dropped = self._dropped  # while the queue was full: before any line that enters it from now on
-            batch += [self._lines.get() for _ in range(self._lines.qsize())]
-            lines = [line for line in batch if not isinstance(line, threading.Event)]
-            if lines:
-                self._write_lines(lines, dropped)
-            for item in batch:
-                if isinstance(item, threading.Event):
-                    item.set()
-            self._hurry.wait(GATHER_S)
-            self._hurry.clear()
+            self._filled.wait()
+            self._filled.clear()
+            if self._direct:
+                time.sleep(GATHER_S)
+                with self._lock:
+                    self._write_queued()
+            else:
+                self._write_queued()
+                self._hurry.wait(GATHER_S)
+                self._hurry.clear()
+
+    def _write_queued(self, *further: Line) -> None:
+        """Write the lines of the queue, then ``further`` ones."""
+        dropped = self._dropped  # while the queue was full: before any line that enters it from now on
+        batch = [self._lines.get() for _ in range(self._lines.qsize())]
+        lines = [line for line in batch if not isinstance(line, threading.Event)]
+        if lines or further:
+            self._write_lines([*lines, *further], dropped)
+        for item in batch:
+            if isinstance(item, threading.Event):
+                item.set()
 
     def _write_lines(self, lines: list[Line], dropped: int) -> None:
         lost = self._lost  # in earlier writes that failed

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evalhub_common.log_writer import MAX_LINES, LogWriter
-from harness import Config, RunningServer, free_port
+from harness import Config, RunningServer, free_port, wait_until
 from harness.server import API
 
 LONG = "x" * 900
 PIPE_BYTES = 65_536
 REQUESTS = 2 * PIPE_BYTES // len(LONG)
+
+
+class CountedFile(io.FileIO):
+    """A file that counts its writes."""
+
+    writes = 0
+
+    def write(self, data: Any) -> int:
+        self.writes += 1
+        return super().write(data)
 
 
 def read_lines(descriptor: int) -> list[str]:
@@ -144,3 +156,25 @@ def test_a_regular_file_has_each_line_at_once(tmp_path: Path):
         log.write("text")
         log.write(lambda: "formatted")
         assert (tmp_path / "log").read_text() == "text\nformatted\n"
+
+
+def test_lines_of_a_file_that_may_wait_share_a_write_and_keep_their_order(tmp_path: Path):
+    file = CountedFile(tmp_path / "log", "w")
+    with io.TextIOWrapper(io.BufferedWriter(file), "utf-8") as stream:
+        log = LogWriter(stream, lambda number: f"dropped {number}")
+        for number in range(1000):
+            log.write_later(str(number))
+        log.write("at once")
+        expected = [*map(str, range(1000)), "at once"]
+        assert (tmp_path / "log").read_text().splitlines() == expected
+        assert file.writes <= 100  # one for every hundredth of a second; a slow machine needs several
+        log.write_later("last")
+        assert log.drain()
+        assert (tmp_path / "log").read_text().splitlines() == [*expected, "last"]
+
+
+def test_a_line_of_a_file_that_may_wait_needs_no_other_line(tmp_path: Path):
+    with (tmp_path / "log").open("w", encoding="utf-8") as stream:
+        log = LogWriter(stream, lambda number: f"dropped {number}")
+        log.write_later("text")
+        wait_until(lambda: (tmp_path / "log").read_text() == "text\n", "the line")

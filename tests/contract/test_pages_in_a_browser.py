@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness import Config, RunningServer
+from harness import Config, RunningServer, wait_until
 from harness.answering import AnsweringServer, Reply, Request
 from harness.browser import Browser, needs_chromium
 from harness.server import API
@@ -79,8 +79,12 @@ def test_a_page_of_a_foreign_origin_can_neither_read_nor_change_anything(
         "rebound": 0,
     }
     assert names(server) == []
-    refused = [line for line in server.log_lines() if line.get("code") == 403]
-    assert [line["method"] for line in refused] == ["POST", "GET"]  # the preflighted ones never came
+
+    def refused() -> list[str]:
+        return [line["method"] for line in server.log_lines() if line.get("code") == 403]
+
+    wait_until(lambda: len(refused()) >= 2, "the lines of the refused requests")
+    assert refused() == ["POST", "GET"]  # the preflighted ones never came
 
 
 def test_dns_rebinding_is_refused(server: RunningServer, browser: Browser):

@@ -22,6 +22,7 @@ from evalhub_server.domain import problems, request_problems
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.readiness import ServerState
 from evalhub_server.errors import ApiError
+from evalhub_server.logs import is_written, write_request
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.metrics import HttpMetrics
@@ -93,7 +94,6 @@ class RequestMiddleware:
         self._credentials = credentials
         self._scrape_credentials = scrape_credentials
         self._pages = pages
-        self._log = structlog.get_logger().bind()  # a lazy logger would be bound again for every line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -153,7 +153,7 @@ class RequestMiddleware:
                 fields.get(b"content-length", b""),
                 size_bytes,
             )
-        self._log_request(scope, status, duration_s, error or scope.get(REFUSAL_KEY, ""))
+        self._log_request(scope, trace_id, status, duration_s, error or scope.get(REFUSAL_KEY, ""))
 
     def _check(
         self,
@@ -213,14 +213,17 @@ class RequestMiddleware:
         of_page = self._pages is not None and self._pages.have_identity(path)
         return self._identities.read(PREFIX if of_page else path, fields)
 
-    def _log_request(self, scope: HTTPScope, status: int, duration_s: float, error: str) -> None:
+    def _log_request(
+        self, scope: HTTPScope, trace_id: str, status: int, duration_s: float, error: str
+    ) -> None:
         # Probes request these all the time.
-        level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
-        if not self._log.is_enabled_for(level):
+        level, name = (logging.DEBUG, "debug") if scope["path"] in PROBES else (logging.INFO, "info")
+        if not is_written(level):
             return
-        self._log.log(
-            level,
+        write_request(
+            name,
             "Request successful" if status < 400 else "Request failed",
+            request_id=trace_id,
             method=scope["method"],
             uri=shown_uri(scope),
             code=status,

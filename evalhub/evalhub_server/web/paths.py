@@ -6,6 +6,7 @@ import html
 import posixpath
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -15,6 +16,9 @@ from evalhub_server.domain import problems
 METRICS_PATH = "/metrics"
 MAX_PATH_BYTES = 16 * 1024
 """The longest path: Litestar's router caches the last paths, so their size has a limit."""
+
+MAX_CACHED = 256
+"""Characters of the longest URI whose shown form is cached."""
 
 SLASH = "\udc2f"
 """Stands for an encoded slash, which is part of an id, while Litestar splits a path at ``/``. No decoded text has it."""
@@ -34,7 +38,11 @@ def request_uri(scope: Any) -> str:
 
 def shown_uri(scope: Any) -> str:
     """Path and query as they were sent, without callback tokens: for logs and messages."""
-    return redact_callback_path(request_uri(scope))
+    uri = request_uri(scope)
+    return _redacted(uri) if len(uri) <= MAX_CACHED else redact_callback_path(uri)
+
+
+_redacted = lru_cache(1024)(redact_callback_path)  # clients poll the same few URIs
 
 
 def url_prefix(scope: Any) -> str:
