@@ -113,9 +113,30 @@ async def test_an_after_response_hook_is_called(tmp_path: Path):
         return config
 
     async with served(tmp_path, add_hook) as server:
-        await request(server, "GET", "/api/v1/health")
+        await request(server, "GET", "/api/v1/ready")
         await request(server, "HEAD", f"{API}/jobs", "X-Tenant: t")
-    assert seen == [("/api/v1/health", Identity()), (f"{API}/jobs", Identity(tenant="t"))]
+    assert seen == [("/api/v1/ready", Identity()), (f"{API}/jobs", Identity(tenant="t"))]
+
+
+async def test_health_is_answered_without_a_route(tmp_path: Path):
+    seen: list[str] = []
+
+    async def note(request: Request[Any, Any, Any]) -> None:
+        seen.append(request.method)
+
+    def add_hook(config: AppConfig) -> AppConfig:
+        config.before_request = note
+        return config
+
+    async with served(tmp_path, add_hook) as server:
+        answer = await request(server, "GET", "/api/v1/health")
+        assert (answer.status, answer.body["status"]) == (200, "healthy")
+        assert (await request(server, "HEAD", "/api/v1/health")).status == 200
+        assert seen == []
+        assert (await request(server, "POST", "/api/v1/health")).status == 405
+        exposition = await request(server, "GET", "/metrics")
+    labels = 'http_request_method="GET",http_response_status_code="200",http_route="/api/v1/health"'
+    assert f"http_server_request_count_total{{{labels}}} 1.0" in exposition.body
 
 
 async def test_every_handler_is_registered_and_described(tmp_path: Path):

@@ -177,7 +177,7 @@ class Server:
             self.state,
             checks,
             engine.credentials,
-            [*telemetry.around_routes, *viewer.around_routes],
+            viewer.around_routes,
             [*self._on_app_init, *viewer.on_app_init],
             viewer.pages,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from litestar.types import ASGIApp
@@ -37,10 +36,6 @@ class ServerTelemetry:
     def environment_of(self) -> EnvironmentOf | None:
         """Returns the trace context of a benchmark as environment variables for its adapter."""
         return self._benchmarks.environment if self._benchmarks else None
-
-    @property
-    def around_routes(self) -> Sequence[Callable[[ASGIApp], ASGIApp]]:
-        return (self._requests.wrap_routes,) if self._requests else ()
 
     def wrap(self, app: ASGIApp, address: str, port: int) -> ASGIApp:
         """``app`` with a span for each request, or ``app`` itself without tracing."""

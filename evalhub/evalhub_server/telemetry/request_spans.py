@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from opentelemetry.context import Context
@@ -15,7 +14,6 @@ from evalhub_common.callback_tokens import redact_callback_path
 from evalhub_server.web.metrics import OTHER_METHOD, known_method
 from evalhub_server.web.request_context import TRACE_HEADER
 
-_KEY = "evalhub_server.telemetry"
 _PROPAGATION = {b"traceparent": "traceparent", b"tracestate": "tracestate"}
 _propagator = TraceContextTextMapPropagator()
 
@@ -23,8 +21,7 @@ _propagator = TraceContextTextMapPropagator()
 class RequestSpans:
     """A server span for each request, following OpenTelemetry's stable semantic conventions for HTTP.
 
-    https://opentelemetry.io/docs/specs/semconv/http/http-spans/. :meth:`wrap` is for the outermost application,
-    :meth:`wrap_routes` for the routed one, where the path template is known.
+    https://opentelemetry.io/docs/specs/semconv/http/http-spans/.
     """
 
     def __init__(self, tracer: Tracer) -> None:
@@ -41,7 +38,6 @@ class RequestSpans:
             name = _name(known_method(scope["method"]))
             span = self._tracer.start_span(name, _parent(scope["headers"]), SpanKind.SERVER, server)
             exchange = _Exchange(send)
-            cast("dict[str, Any]", scope)[_KEY] = exchange
             with use_span(span, end_on_exit=True):
                 try:
                     await app(scope, receive, exchange.send if span.is_recording() else send)
@@ -51,22 +47,11 @@ class RequestSpans:
 
         return traced
 
-    def wrap_routes(self, app: ASGIApp) -> ASGIApp:
-        async def noted(scope: Scope, receive: Receive, send: Send) -> None:
-            items = cast("dict[str, Any]", scope)
-            try:
-                await app(scope, receive, send)
-            finally:
-                items[_KEY].route = items.get("path_template", "")
-
-        return noted
-
 
 class _Exchange:
     """Facts about a request and its response that are known after the start of the span."""
 
     def __init__(self, send: Send) -> None:
-        self.route = ""
         self._send = send
         self._status = 0
         self._request_id = ""
@@ -81,9 +66,10 @@ class _Exchange:
     def describe(self, span: Span, scope: HTTPScope) -> None:
         """Set the attributes that are known at the end, when tokens have been removed from the path."""
         method = known_method(scope["method"])
-        if self.route:
-            span.update_name(f"{_name(method)} {self.route}")
-            span.set_attribute("http.route", self.route)
+        if "path_template" in scope:  # a request without a route has none
+            route = scope["path_template"]
+            span.update_name(f"{_name(method)} {route}")
+            span.set_attribute("http.route", route)
         span.set_attributes(_request_attributes(scope, method))
         if self._request_id:
             span.set_attribute(f"http.response.header.{TRACE_HEADER.decode()}", [self._request_id])

@@ -1,4 +1,8 @@
-"""Liveness and readiness: ``/api/v1/health`` and ``/api/v1/ready``."""
+"""Liveness and readiness: ``/api/v1/health`` and ``/api/v1/ready``.
+
+GET and HEAD of the former do not reach its route here, which documents it and refuses other methods; see
+:mod:`evalhub_server.web.liveness`.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +13,27 @@ from litestar import route
 from litestar.di import NamedDependency
 from msgspec import UNSET, Struct, UnsetType
 
-from evalhub_server import __version__
 from evalhub_server.domain import request_problems
 from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import Components, ComponentStatus
+from evalhub_server.web.liveness import HEALTH_PATH, Health, health_at, health_response
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.operation import Operation, Success
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import RawResponse, encode, error_response, json_response
 from evalhub_server.web.services import Services
 
-
-class Health(Struct, kw_only=True, frozen=True):
-    """``build`` is the server's version. ``role`` is present if several servers can share the database."""
-
-    status: Literal["healthy"]
-    timestamp: datetime
-    build: str
-    role: Role | UnsetType = UNSET
-
-
-def _health(now: datetime, role: Role | None = None) -> Health:
-    return Health(status="healthy", timestamp=now, build=__version__, role=role or UNSET)
-
-
 HEALTH = Operation(
     success=Success(
-        description="The server is alive.", type=Health, example=lambda: _health(examples.CREATED)
+        description="The server is alive.", type=Health, example=lambda: health_at(examples.CREATED)
     )
 )
 
 
-@route("/api/v1/health", http_method=READ_METHODS, operation=HEALTH)
+@route(HEALTH_PATH, http_method=READ_METHODS, operation=HEALTH)
 async def health(services: NamedDependency[Services]) -> RawResponse:
     """Check whether the server responds. Storage and runtime are not checked."""
-    return json_response(encode(_health(datetime.now(UTC), services.state.role)))
+    return health_response(services.state.role)
 
 
 class Readiness(Struct, kw_only=True, frozen=True):

@@ -25,6 +25,7 @@ from evalhub_server.errors import ApiError
 from evalhub_server.logs import is_written, write_request
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
+from evalhub_server.web.liveness import HEALTH_PATH, health_response
 from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.pages import Pages
@@ -59,11 +60,11 @@ from evalhub_server.web.responses import (
     raw_response,
 )
 
-HEALTH = "/api/v1/health"
 READY = "/api/v1/ready"
-PROBES = frozenset({HEALTH, READY})
+PROBES = frozenset({HEALTH_PATH, READY})
+READS = frozenset({"GET", "HEAD"})
 DOCS = "/docs/"
-PUBLIC_PATHS = frozenset({HEALTH, READY, "/docs", "/openapi.yaml", "/openapi.json"})
+PUBLIC_PATHS = frozenset({HEALTH_PATH, READY, "/docs", "/openapi.yaml", "/openapi.json"})
 """Paths without authentication: they tell nothing of any job, and a browser that opens a page cannot send a token."""
 
 
@@ -191,6 +192,9 @@ class RequestMiddleware:
             is_report = _authenticate(
                 self._credentials, scope["method"], path, fields.get(b"authorization", b""), callback_token
             )
+        if path == HEALTH_PATH and scope["method"] in READS:
+            scope["path_template"] = path
+            return health_response(self._state.role)
         if not is_clean(raw_path):
             location = clean(raw_path)
             if location.encode() != raw_path:
