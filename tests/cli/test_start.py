@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from harness.imports import loaded_by
 
 START = """
@@ -37,6 +39,31 @@ def test_start_up_does_not_import_optional_or_rarely_used_modules() -> None:
         "pydantic",
     }
     assert not heavy & loaded_by(START, env={"PORT": "0"})
+
+
+def test_health_is_answered_before_the_routes_and_their_framework_are_imported() -> None:
+    loaded = loaded_by("import evalhub_server.cli.serve")
+    late = {"jinja2", "litestar", "psutil", "sqlite3", "evalhub_server.engine.jobs", "evalhub_server.viewer"}
+    assert not late & loaded
+    assert {"uvicorn", "evalhub_server.web.middleware"} <= loaded
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_import_nothing_of_a_server(option: str) -> None:
+    code = f"""
+import contextlib, io
+from evalhub_server.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    assert main(["{option}"]) == 0
+"""
+    packages = {name.partition(".")[0] for name in loaded_by(code)}
+    server = {"aiohttp", "asyncio", "litestar", "pluggy", "rich", "sqlite3", "structlog", "uvicorn", "yaml"}
+    assert not server & packages
+    assert not {
+        name
+        for name in packages
+        if name.startswith("evalhub_") and name not in ("evalhub_server", "evalhub_common")
+    }
 
 
 SERVE = """

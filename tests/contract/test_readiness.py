@@ -13,9 +13,9 @@ from evalhub_server.domain.record import JobRecord
 from evalhub_server.engine import readiness
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import ComponentChecks
 from evalhub_server.engine.run_builder import RunBuilder
+from evalhub_server.engine.server_state import Role
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import SupervisorSettings, load_settings

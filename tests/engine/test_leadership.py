@@ -13,7 +13,8 @@ from evalhub_server.engine.change_follower import ChangeFollower
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.leader_store import LeaderStore
-from evalhub_server.engine.leadership import LEASE_S, Leadership, Role, SingleServer
+from evalhub_server.engine.leadership import LEASE_S, Leadership, SingleServer
+from evalhub_server.engine.server_state import Role
 from evalhub_server.errors import LeadershipLost, StartupError, StorageUnavailable
 from evalhub_server.plugins.shared_storage import Lease
 from evalhub_server.testing.builders import a_job

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import Checked, Components, ComponentStatus
 from evalhub_server.engine.server_health import HealthReport, ServerFacts, TargetState
+from evalhub_server.engine.server_state import Role
 from evalhub_server.plugins.runtime import Limits
 from evalhub_server.viewer.health_rows import HealthRow, health_rows, sentence
 

@@ -24,15 +24,15 @@ from evalhub_server.engine.job_stopper import JobStopper
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
 from evalhub_server.engine.leader_store import LeaderStore
-from evalhub_server.engine.leadership import Leadership, Role, SingleServer
+from evalhub_server.engine.leadership import Leadership, SingleServer
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_targets import ExportTargets
 from evalhub_server.engine.previous_samples import PreviousSamples
-from evalhub_server.engine.readiness import ServerState
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.retention import Retention
 from evalhub_server.engine.run_builder import RunBuilder
+from evalhub_server.engine.server_state import Role, ServerState
 from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import ApiError
@@ -41,7 +41,8 @@ from evalhub_server.plugins.manager import Plugins
 from evalhub_server.plugins.shared_storage import SharedStorage
 from evalhub_server.plugins.storage import ResourceQuery
 from evalhub_server.settings import Settings
-from evalhub_server.web.access_policy import commands_allowed, credentials_of
+from evalhub_server.web.access_policy import commands_allowed
+from evalhub_server.web.credentials import Credentials
 
 CATALOGUE_TIMEOUT_S = 10.0
 CATALOGUE_POLL_S = 0.1
@@ -55,6 +56,7 @@ async def open_engine(
     telemetry: ServerTelemetry,
     url: str,
     state: ServerState,
+    credentials: Credentials | None,
 ) -> EngineParts:
     """The services of a server, closed by ``stack``. What supervises jobs is not started: see :func:`start_engine`."""
     storage, runtime, trackers = selected.storage, selected.runtime, selected.trackers
@@ -66,7 +68,6 @@ async def open_engine(
     leader_store.listen(observers.publish)
     telemetry.observe(leader_store, runtime)
     outbox = Outbox(leader_store, targets, settings.finalizer, random.random, settings.secrets.redact)
-    credentials = credentials_of(settings)
     callback_path = credentials.callback_path if credentials else None
     # The address of the collector may not be reachable from pods.
     environment = settings.otel.adapter_environment if settings.local else {}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from litestar.types import ASGIApp
-
-from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.run_builder import EnvironmentOf
 from evalhub_server.errors import StartupError
-from evalhub_server.plugins.runtime import Runtime
 from evalhub_server.settings import OtelSettings
-from evalhub_server.web.metrics import Metrics
 
 if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
+    from evalhub_server.engine.job_store import JobStore
+    from evalhub_server.engine.run_builder import EnvironmentOf
+    from evalhub_server.plugins.runtime import Runtime
     from evalhub_server.telemetry.telemetry import Telemetry
+    from evalhub_server.web.metrics import Metrics
 
 
 class ServerTelemetry:

@@ -18,8 +18,9 @@ from evalhub_server.cli.selection import (
     storage_name,
     tracker_names,
 )
-from evalhub_server.engine.readiness import ComponentChecks, ServerState
+from evalhub_server.engine.readiness import ComponentChecks
 from evalhub_server.engine.server_health import ServerFacts, ServerHealth
+from evalhub_server.engine.server_state import ServerState
 from evalhub_server.plugins.manager import Plugins
 from evalhub_server.settings import Settings
 from evalhub_server.web.access_policy import is_exposed
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 
 
 class ViewerParts(NamedTuple):
-    """Arguments of :func:`~evalhub_server.web.app.make_app`; empty without the viewer."""
+    """Arguments of :func:`~evalhub_server.web.app.make_routes`; empty without the viewer."""
 
     on_app_init: Sequence[OnAppInitHandler] = ()
     around_routes: Sequence[Callable[[ASGIApp], ASGIApp]] = ()

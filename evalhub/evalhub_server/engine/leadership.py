@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from enum import StrEnum
 from typing import Protocol
 
 import structlog
 
 from evalhub_server.engine.leader_store import NOT_LEADING, LeaderStore
+from evalhub_server.engine.server_state import Role
 from evalhub_server.errors import EvalHubError, LeadershipLost, StorageError
 from evalhub_server.plugins.shared_storage import Lease, SharedStorage
 
@@ -32,15 +32,6 @@ POLL_S = 1.0
 RETRY_S = 0.25
 FAILED_S = 5.0
 """Pause after a failure to open the parts that supervise, in which another server may succeed."""
-
-
-class Role(StrEnum):
-    """What a server is among those that share its storage; ``ousted`` is one that lost its lease and knows no new leader yet."""
-
-    STARTING = "starting"
-    LEADER = "leader"
-    FOLLOWER = "follower"
-    OUSTED = "ousted"
 
 
 class SupervisingParts(Protocol):

@@ -12,9 +12,8 @@ from evalhub_server.domain.record import BenchmarkRecord, JobRecord
 from evalhub_server.domain.timeline import moment_of
 from evalhub_server.domain.transitions import LAUNCH_FAILED
 from evalhub_server.engine.job_store import JobStore
-from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.metric_family import CounterValue, Gauge, HistogramValue, MetricFamily
-from evalhub_server.engine.readiness import ServerState
+from evalhub_server.engine.server_state import Role, ServerState
 from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import StorageError

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from evalhub_server.domain.record import ExportKind
 from evalhub_server.engine.clock import utc_now
-from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.outbox import ExportAttempt, Outbox
-from evalhub_server.engine.readiness import Checked, ComponentChecks, ServerState
+from evalhub_server.engine.readiness import Checked, ComponentChecks
+from evalhub_server.engine.server_state import Role, ServerState
 from evalhub_server.engine.stored_bytes import StoredBytes
 from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.plugins.runtime import Limits

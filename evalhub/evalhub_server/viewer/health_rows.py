@@ -8,9 +8,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import ComponentStatus
 from evalhub_server.engine.server_health import STALE_S, HealthReport, TargetState
+from evalhub_server.engine.server_state import Role
 from evalhub_server.plugins.manager import PluginInfo
 from evalhub_server.viewer import numbers
 

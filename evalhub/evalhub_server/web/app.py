@@ -1,8 +1,9 @@
-"""The ASGI application: Litestar's routes, and the middleware around them."""
+"""The routes of the API on Litestar."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -13,20 +14,18 @@ from litestar.types import ASGIApp, OnAppInitHandler
 from evalhub_server.engine.baselines import BaselineService
 from evalhub_server.engine.comparisons import ComparisonService
 from evalhub_server.engine.jobs import JobService
-from evalhub_server.engine.readiness import ComponentChecks, ServerState
+from evalhub_server.engine.readiness import ComponentChecks
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.sample_uploads import SampleUploads
+from evalhub_server.engine.server_state import ServerState
 from evalhub_server.settings import Settings
-from evalhub_server.web.access_policy import scrape_credentials_of
 from evalhub_server.web.artifact_routes import artifact_router
 from evalhub_server.web.baselines import baseline_router, pin_router
-from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.collections import collection_router
 from evalhub_server.web.comparison_groups import group_comparison_router
 from evalhub_server.web.comparison_samples import sample_comparison_router
 from evalhub_server.web.comparisons import comparison_router, score_router
-from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.docs import docs, docs_asset, openapi_json, openapi_yaml
 from evalhub_server.web.errors import CORS_KEY, EXCEPTION_HANDLERS, PAGES_KEY, refuse_options
 from evalhub_server.web.estimates import estimate_router
@@ -39,7 +38,6 @@ from evalhub_server.web.leaderboards import leaderboard_router
 from evalhub_server.web.log_routes import log_router
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.metrics_routes import show_metrics
-from evalhub_server.web.middleware import RequestMiddleware
 from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.pages import Pages
 from evalhub_server.web.path_prefix import PathPrefix
@@ -81,7 +79,15 @@ HANDLERS = (
 )
 
 
-def make_app(
+class Routes(NamedTuple):
+    """The routes of the API and of the pages, as :meth:`RequestMiddleware.open` takes them."""
+
+    app: ASGIApp
+    prefix: PathPrefix
+    pages: Pages | None
+
+
+def make_routes(
     settings: Settings,
     jobs: JobService,
     resources: ResourceService,
@@ -92,50 +98,37 @@ def make_app(
     metrics: Metrics,
     state: ServerState,
     components: ComponentChecks,
-    credentials: Credentials | None = None,
     around_routes: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
     on_app_init: Sequence[OnAppInitHandler] = (),
     pages: Pages | None = None,
-) -> ASGIApp:
-    """Build the application.
+) -> Routes:
+    """Build the routes.
 
-    Without ``credentials`` clients are not authenticated. ``around_routes`` wrap the routes inside the middleware, the
-    innermost first.
+    ``around_routes`` wrap them inside the middleware, the innermost first.
     ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins. ``pages`` are pages for people that one of them adds.
     """
     services = Services(
         settings.service, jobs, resources, files, uploads, comparisons, baselines, metrics, state, components
     )
-    policy = OriginPolicy(settings, settings.host)
+    cors = OriginPolicy(settings, settings.host).cors
     limit_bytes = settings.service.body_limit_bytes  # -1: no limit
     litestar = _Litestar(
         route_handlers=[*HANDLERS, *([show_metrics] if settings.local else [])],
         request_class=ApiRequest,
         dependencies={"services": Provide(lambda: services, use_cache=True, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
-        before_request=None if policy.cors else refuse_options,
+        before_request=None if cors else refuse_options,
         request_max_body_size=None if limit_bytes < 0 else limit_bytes,
-        state=State({CORS_KEY: policy.cors, PAGES_KEY: pages}),
+        state=State({CORS_KEY: cors, PAGES_KEY: pages}),
         on_app_init=[*on_app_init],
         openapi_config=None,
         logging_config=None,
     )
     prefix = PathPrefix(settings.service, [route.path for route in litestar.routes])
-    routes: ASGIApp = litestar
+    app: ASGIApp = litestar
     for wrap in around_routes:
-        routes = wrap(routes)
-    return RequestMiddleware(
-        routes,
-        policy,
-        metrics.http,
-        state,
-        BodyMemory(settings.service.inflight_body_limit_bytes),
-        prefix,
-        credentials,
-        scrape_credentials_of(settings),
-        pages,
-        identity_required=not settings.local,
-    )
+        app = wrap(app)
+    return Routes(app, prefix, pages)
 
 
 class _Litestar(Litestar):

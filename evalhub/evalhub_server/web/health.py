@@ -14,8 +14,8 @@ from litestar.di import NamedDependency
 from msgspec import UNSET, Struct, UnsetType
 
 from evalhub_server.domain import request_problems
-from evalhub_server.engine.leadership import Role
 from evalhub_server.engine.readiness import Components, ComponentStatus
+from evalhub_server.engine.server_state import Role
 from evalhub_server.web.liveness import HEALTH_PATH, Health, health_at, health_response
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.operation import Operation, Success

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from evalhub_server import __version__
-from evalhub_server.engine.leadership import Role
+from evalhub_server.engine.server_state import Role
 from evalhub_server.web.responses import RawResponse, encode, json_response
 
 HEALTH_PATH = "/api/v1/health"

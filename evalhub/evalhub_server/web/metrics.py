@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
+from typing import TYPE_CHECKING
 
 from evalhub_server.engine.metric_family import (
     CounterValue,
@@ -17,9 +18,11 @@ from evalhub_server.engine.metric_family import (
     MetricFamily,
     MetricsSnapshot,
 )
-from evalhub_server.engine.metrics import JobMetrics
-from evalhub_server.engine.observers import ObserverDispatcher
-from evalhub_server.engine.outbox_metrics import ExportMetrics
+
+if TYPE_CHECKING:
+    from evalhub_server.engine.metrics import JobMetrics
+    from evalhub_server.engine.observers import ObserverDispatcher
+    from evalhub_server.engine.outbox_metrics import ExportMetrics
 
 NO_ROUTE = "not_found"
 """The route label of requests without a route. Their paths would be label values that clients choose."""

@@ -14,15 +14,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import structlog
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from evalhub_server.domain import problems, request_problems
 from evalhub_server.engine.identity import Identity
-from evalhub_server.engine.readiness import ServerState
+from evalhub_server.engine.server_state import ServerState
 from evalhub_server.errors import ApiError
 from evalhub_server.logs import is_written, write_request
+from evalhub_server.settings import Settings
+from evalhub_server.web.access_policy import scrape_credentials_of
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.liveness import HEALTH_PATH, health_response
@@ -60,6 +62,9 @@ from evalhub_server.web.responses import (
     raw_response,
 )
 
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
 READY = "/api/v1/ready"
 PROBES = frozenset({HEALTH_PATH, READY})
 READS = frozenset({"GET", "HEAD"})
@@ -69,11 +74,13 @@ PUBLIC_PATHS = frozenset({HEALTH_PATH, READY, "/docs", "/openapi.yaml", "/openap
 
 
 class RequestMiddleware:
-    """The outermost ASGI application. Without ``credentials`` clients are not authenticated."""
+    """The outermost ASGI application. Without ``credentials`` clients are not authenticated.
+
+    Until :meth:`open` it answers health, and all other requests wait.
+    """
 
     def __init__(
         self,
-        app: ASGIApp,
         policy: OriginPolicy,
         metrics: HttpMetrics,
         state: ServerState,
@@ -81,11 +88,11 @@ class RequestMiddleware:
         prefix: PathPrefix,
         credentials: Credentials | None = None,
         scrape_credentials: Credentials | None = None,
-        pages: Pages | None = None,
         *,
         identity_required: bool = False,
     ) -> None:
-        self._app = app
+        self._app: ASGIApp = self._route_when_open
+        self._opened = asyncio.Event()
         self._metrics = metrics
         self._policy = policy
         self._state = state
@@ -94,7 +101,16 @@ class RequestMiddleware:
         self._identities = IdentityReader(required=identity_required)
         self._credentials = credentials
         self._scrape_credentials = scrape_credentials
-        self._pages = pages
+        self._pages: Pages | None = None
+
+    def open(self, app: ASGIApp, prefix: PathPrefix, pages: Pages | None) -> None:
+        """Pass requests to ``app`` from now on, first those that wait. ``prefix`` knows all routes."""
+        self._app, self._prefix, self._pages = app, prefix, pages
+        self._opened.set()
+
+    async def _route_when_open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._opened.wait()
+        await self._app(scope, receive, send)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -126,6 +142,9 @@ class RequestMiddleware:
         self._metrics.started(method)
         try:
             try:
+                if not self._opened.is_set() and scope["path"] != HEALTH_PATH:
+                    await self._opened.wait()
+                    self._prefix.apply(scope, fields)
                 response = self._check(scope, fields, trace_id, response_headers, callback_token)
             except ApiError as refusal:
                 error = refusal.message
@@ -235,6 +254,22 @@ class RequestMiddleware:
             remote_addr=scope["client"][0] if scope["client"] else "",
             **({"error": error} if error else {}),
         )
+
+
+def make_middleware(
+    settings: Settings, metrics: HttpMetrics, state: ServerState, credentials: Credentials | None
+) -> RequestMiddleware:
+    """The middleware of a server with these settings, without its routes."""
+    return RequestMiddleware(
+        OriginPolicy(settings, settings.host),
+        metrics,
+        state,
+        BodyMemory(settings.service.inflight_body_limit_bytes),
+        PathPrefix(settings.service, [HEALTH_PATH]),
+        credentials,
+        scrape_credentials_of(settings),
+        identity_required=not settings.local,
+    )
 
 
 def check_scrape(

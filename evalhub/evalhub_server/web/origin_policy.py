@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-
-from litestar.types import HTTPScope
+from typing import TYPE_CHECKING
 
 from evalhub_common.addresses import is_address, is_loopback
 from evalhub_common.urls import host_of, normalize_origin, origin_host
@@ -20,6 +19,9 @@ from evalhub_server.settings.hosts import allowed_host, allowed_origin
 from evalhub_server.settings.root_url import root_origin
 from evalhub_server.web.own_origin import OwnOrigins
 from evalhub_server.web.responses import Header
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPScope
 
 WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  compared, not bound
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
-
-from litestar.types import HTTPScope
+from typing import TYPE_CHECKING, Protocol
 
 from evalhub_server.errors import ApiError
 from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.responses import RawResponse
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPScope
 
 
 class Pages(Protocol):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
-from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
 from evalhub_server.domain.plain_text import plain_text
 from evalhub_server.errors import ApiError
 from evalhub_server.models.common import ErrorBody
 from evalhub_server.web.compression import MIN_BYTES, negotiated
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
 
 JSON = "application/json"
 NOT_FOUND = b"404 page not found\n"

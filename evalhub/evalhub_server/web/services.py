@@ -14,11 +14,12 @@ from evalhub_server.engine.baselines import BaselineService
 from evalhub_server.engine.comparisons import ComparisonService
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.jobs import JobService
-from evalhub_server.engine.readiness import ComponentChecks, ServerState
+from evalhub_server.engine.readiness import ComponentChecks
 from evalhub_server.engine.resource_store import benchmarks_of
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.sample_store import SampleStore
 from evalhub_server.engine.sample_uploads import SampleUploads
+from evalhub_server.engine.server_state import ServerState
 from evalhub_server.models.collection import CollectionResource
 from evalhub_server.models.provider import Provider, Runnable
 from evalhub_server.settings import ServiceSettings
