@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,19 @@ import pytest
 import yaml
 
 from harness import RunningServer, wait_until
-from harness.packaging import EXAMPLES, Built, Environment
+from harness.moto import needs_moto
+from harness.packaging import EXAMPLES, Built, Environment, run
 
-NAMES = ("evalhub-exporter-bucket",)
+NAMES = ("evalhub-exporter-bucket", "evalhub-storage-duckdb")
 """``evalhub-runtime-thread`` has tests of its own, in :mod:`test_third_party`."""
 
 
 @pytest.fixture(scope="module")
 def examples(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """An environment with the server, the examples, and what their tests need."""
+    """An environment with the server, its kit for tests, and the examples."""
     environment = Environment.create(tmp_path_factory.mktemp("examples") / "env")
-    environment.pip("install", str(built.wheel), *(f"{EXAMPLES / name}[dev]" for name in NAMES))
+    environment.pip("install", f"{built.wheel}[testing]", "hatchling")
+    environment.pip("install", "--no-build-isolation", *(str(EXAMPLES / name) for name in NAMES))
     yield environment
     shutil.rmtree(environment.folder)
 
@@ -45,6 +48,15 @@ def test_it_passes_its_own_tests(examples: Environment, name: str):
     assert " passed" in done.stdout
 
 
+@needs_moto
+@pytest.mark.slow
+def test_the_exporter_passes_the_contract_suite_with_a_bucket():
+    """In this environment: moto takes longer to install than all examples."""
+    folder = EXAMPLES / "evalhub-exporter-bucket"
+    done = run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_bucket.py"], folder)
+    assert " passed" in done.stdout
+
+
 @pytest.mark.slow
 def test_a_job_uses_all_examples(examples: Environment, tmp_path: Path):
     config = example_config()
@@ -63,4 +75,7 @@ def test_a_job_uses_all_examples(examples: Environment, tmp_path: Path):
         assert server.finished(job_id)["status"]["state"] == "failed"
         card = cards / requested["exports"]["bucket"]["folder"] / f"{job_id}.json"
         wait_until(card.exists, "the evaluation card")
+    assert (tmp_path / "data" / "evalhub.duckdb").is_file()
+    with RunningServer(folder, data_dir=tmp_path / "data", python=examples.python) as server:
+        assert server.job(job_id)["status"]["state"] == "failed"
     assert json.loads(card.read_text("utf-8"))["metadata"]["evaluation_job_id"] == job_id
