@@ -259,7 +259,7 @@ class Runtime(RuntimeLogs):
 
     @abstractmethod
     async def remove(self, job_id: str, tenant: str) -> str | None:
-        """Remove every trace of a tenant's job: files, logs, cluster objects.
+        """Remove every trace of a tenant's job: files, logs, cluster objects. :meth:`find` returns None for its runs afterwards.
 
         Returns a sentence for the client about what is left, because its removal is refused or goes on in the
         background; nothing if there is nothing left.

@@ -50,12 +50,18 @@ JobSort = Literal["created_at", "name", "duration", "score"]
 class JobQuery(Struct, kw_only=True, frozen=True):
     """A page of a list of jobs, by default the newest first.
 
-    ``tenant`` None selects all tenants. ``limit`` and ``offset`` are not negative. A job must match all filters.
-    ``labels`` has filters by the keys of :attr:`JobRecord.labels`; a job has no values for other keys. ``name_prefix`` is at
-    most 100 characters long. ``created_after`` includes that moment, ``created_before`` does not.
+    ``tenant`` None selects all tenants. ``limit`` and ``offset`` are not negative. A job must match all filters; None is no
+    filter. They compare these values of a job:
 
-    Ties of ``sort`` are sorted by ``created_at`` and then by id, all in the direction of ``descending``. Names are compared by
-    code point. Jobs without a duration or score come last in either direction.
+    * ``status``: ``job.state``; ``owner``: ``job.owner``; ``tags``: ``job.request.tags``
+    * ``name`` and ``name_prefix`` (at most 100 characters): ``job.request.name``
+    * ``experiment_id``: ``job.experiment.id``, or an empty text without an experiment
+    * ``labels``: the values in :attr:`JobRecord.labels` by the same key; a job has none for other keys
+    * ``pinned``: ``job.progress.pinned``
+    * ``created_after`` (includes that moment) and ``created_before`` (does not): ``job.created_at``
+
+    ``sort`` is by ``job.created_at``, ``job.request.name`` (by code point), ``job.duration_s`` or ``job.score``. Ties are sorted by
+    ``created_at`` and then by id, all in the direction of ``descending``. Jobs without a duration or score come last in either direction.
     """
 
     tenant: str | None = None
@@ -107,13 +113,21 @@ class ResourceQuery(Struct, kw_only=True, frozen=True):
     """A page of a list of providers or collections. A resource must match all filters.
 
     ``tenant`` None selects all resources; otherwise that tenant's and the system's. ``system`` True selects only the
-    system's, False all others. ``category`` of a provider is empty. ``labels`` has filters by the keys of
-    :func:`resource_labels`; a resource has no values for other keys.
+    system's, False all others. ``limit`` and ``offset`` are not negative. The filters compare these values of a record:
 
-    ``sort`` compares names by code point. ``curation_order`` sorts by that and then by ``pinned_order``, both in the
-    direction of ``descending``; zero means unranked and comes last in either direction (providers are unranked). ``catalog`` sorts
-    the system's resources before all others, and then by ``curation_order`` ascending, in either direction. Ties are
-    sorted by ``created_at`` descending, then id ascending, in either direction. ``limit`` and ``offset`` are not negative.
+    * ``name``: ``record.config.name``; ``owner``: ``record.owner``
+    * ``category``: ``record.config.category`` of a collection, an empty text for others
+    * ``labels``: the values of :func:`resource_labels` by the same key; a resource has none for other keys
+
+    ``sort``:
+
+    * ``created_at``, ``updated_at``: the field of the record
+    * ``name``: ``record.config.name``, by code point
+    * ``curation_order``: of a collection, ``record.config.curation_order`` and then ``record.pinned_order``, both in the direction of
+      ``descending``. Zero means unranked and comes last in either direction; others are unranked
+    * ``catalog``: the system's resources before all others, and then ``curation_order`` ascending, in either direction
+
+    Ties are sorted by ``created_at`` descending, then id ascending, in either direction.
     """
 
     kind: Kind

@@ -81,7 +81,8 @@ class Tracker(ABC):
         Time limit: 120 seconds for each attempt.
 
         Raises:
-            ExportRefused: a retry cannot succeed. The text is shown in the job's results.
+            ExportRefused: a retry cannot succeed, for example because the job has no experiment of this tracker, or it was deleted. The
+                text is shown in the job's results.
         """
 
     async def end_run(self, job: JobRecord) -> None:
