@@ -11,7 +11,7 @@ from evalhub_server.engine.metric_family import Gauge
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
 from evalhub_server.engine.observers import ObserverDispatcher
 from evalhub_server.engine.outbox_metrics import ExportMetrics
-from evalhub_server.engine.readiness import ServerState
+from evalhub_server.engine.server_state import ServerState
 from evalhub_server.engine.stored_bytes import stored_gauge
 from evalhub_server.web.metrics import HttpMetrics, Metrics
 
