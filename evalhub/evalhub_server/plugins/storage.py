@@ -51,7 +51,8 @@ class Storage(ResourceStorage):
 
     Methods are called from one event loop, concurrently, and must not block it for more than 0.2 seconds. A cancelled call never
     leaves a transaction open and never undoes another caller's write: a write happens either completely or not at all. ``tenant``
-    None is any tenant; otherwise a record of another tenant is treated as absent.
+    None is any tenant; otherwise a record of another tenant is treated as absent. Texts and numbers are kept exactly; ids, names
+    and tenants are compared by code point. Ids are unique among all tenants. Lists belong to the caller, who may change them.
 
     Failures raise :class:`StorageError`; :class:`StorageUnavailable` if the same request may succeed later (a full
     disk, a lock, a database server that is down); :class:`StorageLost` if no write can succeed before the server was

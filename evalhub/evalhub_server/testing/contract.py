@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from functools import wraps
 from typing import Any, TypeVar
 
 import pytest
@@ -91,6 +93,19 @@ class Contract:
             name = getattr(outcome, "__qualname__", "the call")
             reason = f": {self._watch.report}" if self._watch and self._watch.report else ""
             raise AssertionError(f"{name} did not return within {self.deadline_s:g} s{reason}") from None
+
+    def limit_calls(self, instance: object, abstract: type) -> None:
+        """Replace the methods of ``instance`` that ``abstract`` declares as coroutines by ones that fail after ``deadline_s``."""
+
+        def limited(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+            @wraps(method)
+            async def call(*arguments: Any, **named: Any) -> Any:
+                return await self.soon(method(*arguments, **named))
+
+            return call
+
+        for name, _ in inspect.getmembers(abstract, inspect.iscoroutinefunction):
+            setattr(instance, name, limited(getattr(instance, name)))
 
     async def settled(self, outcome: Awaitable[Any]) -> None:
         """Await it whatever it raises; fail after ``deadline_s``."""

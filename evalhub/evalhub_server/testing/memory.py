@@ -111,6 +111,8 @@ class MemoryStorage(Storage):
         del self._resources[kind, resource_id]
 
     async def replace_system(self, records: Sequence[AnyResource]) -> None:
+        for record in records:
+            _check_storable(record)
         old = {key: record for key, record in self._resources.items() if record.system}
         for key in old:
             del self._resources[key]

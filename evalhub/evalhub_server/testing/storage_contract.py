@@ -39,8 +39,8 @@ from evalhub_server.testing.every_field_contract import EveryFieldContract
 from evalhub_server.testing.job_list_contract import JobListContract, ids, say, stored
 from evalhub_server.testing.resource_contract import ResourceContract
 from evalhub_server.testing.resource_list_contract import ResourceListContract
-from evalhub_server.testing.storage_durability_contract import StorageDurabilityContract
 from evalhub_server.testing.storage_reference_contract import StorageReferenceContract
+from evalhub_server.testing.storage_value_contract import StorageValueContract
 
 
 def count_up(job: JobRecord) -> JobRecord:
@@ -56,7 +56,7 @@ class StorageContract(
     EveryFieldContract,
     ResourceContract,
     ResourceListContract,
-    StorageDurabilityContract,
+    StorageValueContract,
     StorageReferenceContract,
 ):
     """Subclass it under a name that pytest collects (``Test…``) and define :meth:`make_storage`."""
@@ -64,9 +64,15 @@ class StorageContract(
     @pytest_asyncio.fixture
     async def storage(self, tmp_path: Path) -> AsyncGenerator[Storage]:
         storage = self.make_storage(tmp_path)
-        await storage.open()
+        await self.soon(storage.open())
         yield storage
-        await storage.close()
+        await self.soon(storage.close())
+
+    @pytest.fixture(autouse=True)
+    def calls_have_a_time_limit(self, request: pytest.FixtureRequest) -> None:
+        """Fail a test in which a call does not return; also where a subclass replaces the fixture ``storage``."""
+        if "storage" in request.fixturenames:
+            self.limit_calls(request.getfixturevalue("storage"), Storage)
 
     # --- attributes (jobs below; resources in the base classes)
 
@@ -169,6 +175,8 @@ class StorageContract(
         with pytest.raises(LookupError, match=f"no benchmark 7 in {job.id}"):
             await storage.update_job(job.id, None, refuse)
         assert await storage.get_job(job.id, None) == job
+        after = await storage.update_job(job.id, None, say("next"))
+        assert after == say("next")(job), "an update after one that raised"
 
     async def test_a_change_is_called_once_with_the_current_record(self, storage: Storage) -> None:
         seen: list[JobRecord] = []
@@ -268,7 +276,9 @@ class StorageContract(
                 await asyncio.sleep(0)
             for task in chance.sample(tasks, 4):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(result, AssertionError):
+                    raise result
         for job in jobs:
             first, second = [each.attempt for each in (await storage.get_job(job.id, None)).benchmarks]
             assert first == second

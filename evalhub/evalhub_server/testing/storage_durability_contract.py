@@ -67,14 +67,18 @@ class StorageDurabilityContract(Contract):
             await storage.add_job(job)
         changed = await storage.update_job(changes.id, None, lambda job: with_changes(job, pinned=True))
         await storage.delete_job(goes.id, None)
-        await storage.add_resource(provider)
+        deleted, edited = a_provider(), a_provider(tenant="team-b")
+        for record in (deleted, provider, edited):
+            await storage.add_resource(record)
+        await storage.delete_resource(Kind.PROVIDER, deleted.id, None)
+        renamed = await storage.update_resource(Kind.PROVIDER, edited.id, None, _renamed)
         await storage.replace_system([system])
         async with self.restarted(storage, tmp_path) as again:
             page = await again.list_jobs(JobQuery())
             assert page.items == [changed, stays], f"jobs after a restart: {_names(page.items)}"
             assert page.total_count == 2, "number of jobs after a restart"
             assert await again.open_jobs() == [stays, changed], "open jobs after a restart"
-            for kind, records in ((Kind.PROVIDER, [provider]), (Kind.COLLECTION, [system])):
+            for kind, records in ((Kind.PROVIDER, [renamed, provider]), (Kind.COLLECTION, [system])):
                 found = (await again.list_resources(ResourceQuery(kind=kind))).items
                 assert found == records, f"{kind}s after a restart: {_names(found)}"
             with pytest.raises(NotFound):
@@ -190,6 +194,10 @@ async def _opened(storage: Storage) -> bool:
     except StartupError:
         return False
     return True
+
+
+def _renamed(record: AnyResource) -> AnyResource:
+    return msgspec.structs.replace(record, config=msgspec.structs.replace(record.config, name="renamed"))
 
 
 def _names(records: list[Any]) -> list[str]:

@@ -32,12 +32,12 @@ class Mutants(dict[str, Mutant]):
 
         return register
 
-    def cases(self, suite: type, good: type) -> dict[str, type]:
-        """Return a test class for each mutant and for the good implementation, by name.
+    def cases(self, suite: type, good: type | None = None) -> dict[str, type]:
+        """Return a test class for each mutant and for the good implementation, if there is one, by name.
 
         ``suite`` creates its plugin from the attribute ``implementation``.
         """
-        found: dict[str, dict[str, Any]] = {f"Good{suite.__name__}": {"implementation": good}}
+        found: dict[str, dict[str, Any]] = {f"Good{suite.__name__}": {"implementation": good}} if good else {}
         for name, mutant in self.items():
             found[name] = {"implementation": mutant.implementation, "expected": mutant.test, **mutant.flags}
         module = {"__module__": suite.__module__}
