@@ -42,7 +42,7 @@ from evalhub_server.web.origin_policy import OriginPolicy
 from evalhub_server.web.pages import Pages
 from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.providers import provider_router
-from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.request import SERVICES_KEY, ApiRequest
 from evalhub_server.web.reruns import rerun_router
 from evalhub_server.web.sample_routes import sample_router
 from evalhub_server.web.services import Services
@@ -119,7 +119,7 @@ def make_routes(
         exception_handlers=EXCEPTION_HANDLERS,
         before_request=None if cors else refuse_options,
         request_max_body_size=None if limit_bytes < 0 else limit_bytes,
-        state=State({CORS_KEY: cors, PAGES_KEY: pages}),
+        state=State({CORS_KEY: cors, PAGES_KEY: pages, SERVICES_KEY: services}),
         on_app_init=[*on_app_init],
         openapi_config=None,
         logging_config=None,

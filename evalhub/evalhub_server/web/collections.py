@@ -32,7 +32,7 @@ from evalhub_server.web.openapi.parameters import (
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
-from evalhub_server.web.resource_lists import SORTS, page_response, resource_query
+from evalhub_server.web.resource_lists import SORTS, encode_page, resource_query
 from evalhub_server.web.responses import NO_CONTENT, RawResponse
 from evalhub_server.web.services import Services
 
@@ -85,8 +85,12 @@ LIST_COLLECTIONS = Operation(
 
 
 @route("/", http_method=READ_METHODS, operation=LIST_COLLECTIONS)
-async def list_collections(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+async def list_collections(request: ApiRequest) -> RawResponse:
     """List collections: those of the server's configuration, then the tenant's own."""
+    services = request.services
+    state = ListState(request, services.feed.epoch, services.resources.changes)
+    if (known := services.lists.find(request, state)) is not None:
+        return known
     parameters = Query(request.scope)
     query = resource_query(
         parameters,
@@ -95,7 +99,6 @@ async def list_collections(request: ApiRequest, services: NamedDependency[Servic
         filters=COLLECTION_FILTER_NAMES,
         labels=("tags", *TAXONOMY),
     )
-    state = ListState(request, services.feed.epoch, services.resources.changes)
     if state.not_modified is not None:
         return state.not_modified
     page = await services.resources.list(query)
@@ -104,7 +107,7 @@ async def list_collections(request: ApiRequest, services: NamedDependency[Servic
         for record in page.items
         if isinstance(record, CollectionRecord)
     ]
-    return page_response(state, parameters, query, page.total_count, items)
+    return await services.lists.keep(request, state, encode_page(parameters, query, page.total_count, items))
 
 
 CREATE_COLLECTION = Operation(

@@ -6,7 +6,6 @@ from typing import cast
 
 import msgspec
 from litestar import Router, delete, post, route
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from evalhub_server.domain import problems
@@ -36,7 +35,6 @@ from evalhub_server.web.openapi.parameters import TAGGED, boolean
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import NO_CONTENT, RawResponse, encode, no_content
-from evalhub_server.web.services import Services
 
 CREATE_JOB = Operation(
     body=RequestBody(
@@ -101,7 +99,7 @@ CREATE_JOB = Operation(
 
 
 @post("/", status_code=202, operation=CREATE_JOB)
-async def create_job(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+async def create_job(request: ApiRequest) -> RawResponse:
     """Submit a job.
 
     The job runs its `benchmarks`, or those of a `collection`. The request is validated completely before anything is
@@ -111,8 +109,8 @@ async def create_job(request: ApiRequest, services: NamedDependency[Services]) -
     """
     body = decode_job(await request.body())
     validate(body, "EvaluationJobConfig")
-    job = await services.jobs.create(body, request.identity, idempotency_key(request, "create", body))
-    return resource_response(request, services.encode_job(job), status=202)
+    job = await request.services.jobs.create(body, request.identity, idempotency_key(request, "create", body))
+    return resource_response(request, request.services.encode_job(job), status=202)
 
 
 LIST_JOBS = Operation(
@@ -130,12 +128,16 @@ LIST_JOBS = Operation(
 
 
 @route("/", http_method=READ_METHODS, operation=LIST_JOBS)
-async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+async def list_jobs(request: ApiRequest) -> RawResponse:
     """List jobs.
 
     By default the newest come first, and each as `GET` of the job returns it, without its lineage. With `facets` the page also
     has the number of jobs for each state, model, benchmark or tag.
     """
+    services = request.services
+    state = ListState(request, services.feed.epoch, services.feed.position)
+    if (known := services.lists.find(request, state)) is not None:
+        return known
     query = Query(request.scope)
     limit, offset = query.page()
     query.allow_only(JOB_LIST_NAMES)
@@ -145,7 +147,6 @@ async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) ->
     running_first = query.boolean("running_first", False)
     if running_first and listed.status is not None:
         raise problems.query_parameter_mismatch(("status", "running_first"))
-    state = ListState(request, services.feed.epoch, services.feed.position)
     if state.not_modified is not None:
         return state.not_modified
     page = await (services.jobs.list_running_first(listed) if running_first else services.jobs.list(listed))
@@ -153,18 +154,15 @@ async def list_jobs(request: ApiRequest, services: NamedDependency[Services]) ->
     first, next_ = query.links(limit, offset, page.total_count)
     encode_job = services.encode_job_summary if summary else services.encode_job
     items = [msgspec.Raw(encode_job(job)) for job in page.items]
-    return state.response(
-        encode(
-            JobResourcePage(
-                first=first,
-                next=next_,
-                limit=limit,
-                total_count=page.total_count,
-                items=cast("list[JobResource]", items),  # encoded already
-                facets=counted,
-            )
-        )
+    listed_page = JobResourcePage(
+        first=first,
+        next=next_,
+        limit=limit,
+        total_count=page.total_count,
+        items=cast("list[JobResource]", items),  # encoded already
+        facets=counted,
     )
+    return await services.lists.keep(request, state, encode(listed_page))
 
 
 GET_JOB = Operation(
@@ -178,14 +176,13 @@ GET_JOB = Operation(
 
 
 @route("/{job_id:str}", http_method=READ_METHODS, operation=GET_JOB)
-async def get_job(
-    request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
-) -> RawResponse:
+async def get_job(request: ApiRequest, job_id: FromPath[str]) -> RawResponse:
     """Get a job with its state, the state of its benchmarks, and the results so far.
 
     With `wait` the response is delayed until the job changes. A client that passes the last `ETag` as `since` misses no
     change and polls no faster than the job changes.
     """
+    services = request.services
 
     async def read() -> tuple[Tagged, bool]:
         job = await services.jobs.get(job_id, request.identity)
@@ -204,11 +201,9 @@ GET_CARD = Operation(
 
 
 @route("/{job_id:str}/card", http_method=READ_METHODS, operation=GET_CARD)
-async def get_card(
-    request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
-) -> RawResponse:
+async def get_card(request: ApiRequest, job_id: FromPath[str]) -> RawResponse:
     """Get the evaluation card of a job: the request and the outcome, for archives."""
-    job = await services.jobs.get(job_id, request.identity)
+    job = await request.services.jobs.get(job_id, request.identity)
     return resource_response(request, card_json(job))
 
 
@@ -234,9 +229,7 @@ DELETE_JOB = Operation(
 
 
 @delete("/{job_id:str}", status_code=200, operation=DELETE_JOB)  # NO_CONTENT has the real status
-async def delete_job(
-    request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
-) -> RawResponse:
+async def delete_job(request: ApiRequest, job_id: FromPath[str]) -> RawResponse:
     """Cancel or delete a job.
 
     Running benchmarks are terminated, and killed after a grace period. Without `hard_delete` the job and its logs are
@@ -257,8 +250,8 @@ async def delete_job(
     query = Query(request.scope)
     force = query.boolean("force", default=False)
     if query.boolean("hard_delete", default=False):
-        return no_content(await services.jobs.delete(job_id, request.identity, force=force))
-    await services.jobs.cancel(job_id, request.identity)
+        return no_content(await request.services.jobs.delete(job_id, request.identity, force=force))
+    await request.services.jobs.cancel(job_id, request.identity)
     return NO_CONTENT
 
 
@@ -278,9 +271,7 @@ REPORT_EVENT = Operation(
 
 
 @post("/{job_id:str}/events", status_code=200, operation=REPORT_EVENT)  # NO_CONTENT has the real status
-async def report_event(
-    request: ApiRequest, job_id: FromPath[str], services: NamedDependency[Services]
-) -> RawResponse:
+async def report_event(request: ApiRequest, job_id: FromPath[str]) -> RawResponse:
     """Report the progress or the results of a benchmark. Adapters call this.
 
     Absent fields leave the recorded values unchanged. A repeated event succeeds, an earlier state is ignored, and any
@@ -295,10 +286,10 @@ async def report_event(
         body = decode(content, StatusEvent)
         validate(body, "StatusEvent")
         assert body.benchmark_status_event is not None  # noqa: S101  required, so validated
-        await services.jobs.report(job_id, body.benchmark_status_event, request.identity)
+        await request.services.jobs.report(job_id, body.benchmark_status_event, request.identity)
     except ApiError as error:
         if error.status < 500:
-            await services.jobs.note_refused_event(job_id, content, error, request.identity)
+            await request.services.jobs.note_refused_event(job_id, content, error, request.identity)
         raise
     return NO_CONTENT
 

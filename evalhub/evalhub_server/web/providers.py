@@ -21,7 +21,7 @@ from evalhub_server.web.openapi.parameters import LIMIT, NAME, OFFSET, OWNER, SC
 from evalhub_server.web.openapi.patches import patch_schema
 from evalhub_server.web.query import Query
 from evalhub_server.web.request import READ_METHODS, ApiRequest
-from evalhub_server.web.resource_lists import page_response, resource_query
+from evalhub_server.web.resource_lists import encode_page, resource_query
 from evalhub_server.web.responses import NO_CONTENT, RawResponse
 from evalhub_server.web.services import Services
 
@@ -55,8 +55,14 @@ LIST_PROVIDERS = Operation(
 
 
 @route("/", http_method=READ_METHODS, operation=LIST_PROVIDERS)
-async def list_providers(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
+async def list_providers(request: ApiRequest) -> RawResponse:
     """List providers: those of the server's configuration, then the tenant's own, newest first."""
+    services = request.services
+    state = ListState(
+        request, services.feed.epoch, services.resources.changes, services.resources.readiness_state
+    )
+    if (known := services.lists.find(request, state)) is not None:
+        return known
     parameters = Query(request.scope)
     query = resource_query(
         parameters, Kind.PROVIDER, request.identity, filters=PROVIDER_FILTER_NAMES, labels=("tags",)
@@ -65,16 +71,12 @@ async def list_providers(request: ApiRequest, services: NamedDependency[Services
         encode = services.encode_provider
     else:
         encode = services.encode_provider_without_benchmarks
-    state = ListState(
-        request, services.feed.epoch, services.resources.changes, services.resources.readiness_state
-    )
     if state.not_modified is not None:
         return state.not_modified
     page = await services.resources.list(query)
     providers = [record for record in page.items if isinstance(record, ProviderRecord)]
-    return page_response(
-        state, parameters, query, page.total_count, [msgspec.Raw(encode(record)) for record in providers]
-    )
+    items = [msgspec.Raw(encode(record)) for record in providers]
+    return await services.lists.keep(request, state, encode_page(parameters, query, page.total_count, items))
 
 
 CREATE_PROVIDER = Operation(

@@ -36,11 +36,13 @@ class Query:
 
     def text(self, name: str) -> str:
         """The first value that is not empty, or an empty string."""
-        return next((value for value in self._values.get(name, ()) if value), "")
+        values = self._values.get(name)
+        return next(filter(None, values), "") if values else ""
 
     def texts(self, name: str) -> list[str]:
         """All values that are not empty."""
-        return [value for value in self._values.get(name, ()) if value]
+        values = self._values.get(name)
+        return [value for value in values if value] if values else []
 
     @property
     def names(self) -> list[str]:
@@ -116,7 +118,7 @@ class Query:
 
         ``negatable``: a value may begin with ``!``, and the field has exactly one value.
         """
-        text = ",".join(value for value in self._values.get(name, ()) if value)
+        text = ",".join(self.texts(name))
         if not text:
             return None
         every = "," in text

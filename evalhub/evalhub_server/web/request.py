@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import HttpMethod, Request
 from litestar.datastructures import State
@@ -14,6 +14,11 @@ from evalhub_server.engine.identity import Identity
 from evalhub_server.web.paths import SLASH, restore_slashes
 from evalhub_server.web.request_context import CONTEXT_KEY, RequestContext
 
+if TYPE_CHECKING:
+    from evalhub_server.web.services import Services
+
+SERVICES_KEY = "services"
+"""The key of the services in the application's state."""
 READ_METHODS = (HttpMethod.GET, HttpMethod.HEAD)
 """Methods of routes that read: Litestar routes HEAD only where it is declared."""
 
@@ -22,6 +27,11 @@ class ApiRequest(Request[Any, Any, State]):
     """A request that has passed the middleware."""
 
     __slots__ = ()
+
+    @property
+    def services(self) -> Services:
+        """The dependency ``services``, for handlers that are called often: Litestar resolves it in a tenth of the time of a read."""
+        return self.scope["litestar_app"].state[SERVICES_KEY]
 
     @property
     def identity(self) -> Identity:

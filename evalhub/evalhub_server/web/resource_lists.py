@@ -12,9 +12,8 @@ from evalhub_server.domain.resource import Kind
 from evalhub_server.engine.identity import Identity
 from evalhub_server.models.common import Page
 from evalhub_server.plugins.storage import ResourceQuery, Sort
-from evalhub_server.web.conditional import ListState
 from evalhub_server.web.query import Query
-from evalhub_server.web.responses import RawResponse, encode
+from evalhub_server.web.responses import encode
 
 SCOPES = ("system", "tenant")
 SORTS: tuple[Sort, ...] = tuple(sort for sort in get_args(Sort) if sort != "catalog")
@@ -44,14 +43,10 @@ def resource_query(
     )
 
 
-def page_response(
-    state: ListState, parameters: Query, query: ResourceQuery, total: int, items: list[msgspec.Raw]
-) -> RawResponse:
-    """The response with one page of resources; ``total`` is the number on all pages."""
+def encode_page(parameters: Query, query: ResourceQuery, total: int, items: list[msgspec.Raw]) -> bytes:
+    """The JSON of one page of resources; ``total`` is the number on all pages."""
     first, next_ = parameters.links(query.limit, query.offset, total)
-    return state.response(
-        encode(Page(first=first, next=next_, limit=query.limit, total_count=total, items=items))
-    )
+    return encode(Page(first=first, next=next_, limit=query.limit, total_count=total, items=items))
 
 
 def _scope(parameters: Query) -> Literal["", "system", "tenant"]:

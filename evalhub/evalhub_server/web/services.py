@@ -23,6 +23,7 @@ from evalhub_server.engine.server_state import ServerState
 from evalhub_server.models.collection import CollectionResource
 from evalhub_server.models.provider import Provider, Runnable
 from evalhub_server.settings import ServiceSettings
+from evalhub_server.web.list_cache import ListCache
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.response_cache import RecordEncoder
 
@@ -30,7 +31,8 @@ from evalhub_server.web.response_cache import RecordEncoder
 class Services:
     """The services of one application, and the encoders of its resources: the Litestar dependency ``services``.
 
-    It is the only dependency of a handler: Litestar resolves several in a task group, about 50 µs for each request.
+    It is the only dependency of a handler: Litestar resolves several in a task group, about 50 µs for each request. Handlers that
+    are called often take it from :attr:`ApiRequest.services`, which saves 8 µs.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Services:
         self.state = state
         self.components = components
         self.feed = jobs.feed
+        self.lists = ListCache()
         self.encode_job = RecordEncoder(job_resource)
         self.encode_job_summary = RecordEncoder(job_summary)
         self._encode_provider = RecordEncoder(provider_resource)

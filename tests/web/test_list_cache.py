@@ -1,0 +1,78 @@
+"""The cache of pages of lists."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+from evalhub_server.engine.identity import Identity
+from evalhub_server.web.body_memory import BodyMemory
+from evalhub_server.web.conditional import ListState
+from evalhub_server.web.list_cache import MAX_RESPONSE_BYTES, ListCache
+from evalhub_server.web.request import ApiRequest
+from evalhub_server.web.request_context import CONTEXT_KEY, RequestContext
+
+BODY = b"[" + b"1," * 4000 + b"1]"
+
+
+def a_request(uri: str = "/jobs?limit=10", *, tenant: str = "t", **fields: str) -> ApiRequest:
+    path, _, query = uri.partition("?")
+    headers = {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}
+    context = RequestContext(
+        trace_id="", identity=Identity(tenant=tenant), body_memory=BodyMemory(-1), fields=headers
+    )
+    scope: Any = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": list(headers.items()),
+        CONTEXT_KEY: context,
+    }
+    return ApiRequest(scope)
+
+
+def state(request: ApiRequest, changes: int = 1) -> ListState:
+    return ListState(request, "epoch", changes)
+
+
+async def test_an_equal_request_gets_the_same_response_until_something_changes():
+    cache, request = ListCache(), a_request()
+    assert cache.find(request, state(request)) is None
+    response = await cache.keep(request, state(request), BODY)
+    assert response.body == BODY + b"\n"
+    assert cache.find(a_request(), state(request)) is response
+    assert cache.find(a_request(), state(request, changes=2)) is None
+
+
+async def test_another_page_and_another_tenant_get_responses_of_their_own():
+    cache, request = ListCache(), a_request()
+    await cache.keep(request, state(request), BODY)
+    for other in (a_request("/jobs?limit=11"), a_request("/providers?limit=10"), a_request(tenant="u")):
+        assert cache.find(other, state(other)) is None
+
+
+async def test_a_client_that_has_the_page_gets_304():
+    cache, request = ListCache(), a_request()
+    await cache.keep(request, state(request), BODY)
+    known = a_request(if_none_match=f'"{state(request).tag}"')
+    found = cache.find(known, state(known))
+    assert found is not None
+    assert (found.status, found.body) == (304, b"")
+
+
+async def test_a_page_is_compressed_once_for_clients_that_accept_it():
+    cache, plain, zipped = ListCache(), a_request(), a_request(accept_encoding="gzip")
+    await cache.keep(plain, state(plain), BODY)
+    assert cache.find(zipped, state(zipped)) is None
+    response = await cache.keep(zipped, state(zipped), BODY)
+    assert gzip.decompress(response.body) == BODY + b"\n"
+    assert cache.find(zipped, state(zipped)) is response
+    assert cache.find(plain, state(plain)) is not response
+
+
+async def test_a_very_large_page_is_not_kept():
+    cache, request = ListCache(), a_request()
+    await cache.keep(request, state(request), b"1" * MAX_RESPONSE_BYTES)
+    assert cache.find(request, state(request)) is None
