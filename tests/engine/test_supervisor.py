@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +20,7 @@ from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.plugins import BenchmarkRun, Handle, JobChange, Limits, LogOptions, Notice, Runtime
 from evalhub_server.plugins.sections import Timespan
 from evalhub_server.settings import SupervisorSettings
+from evalhub_server.testing import MemoryTarget, MemoryTracker
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.memory import MemoryStorage
 
@@ -513,6 +514,25 @@ async def test_whatever_a_runtime_raises_the_benchmark_ends_and_its_workload_too
     done = await world.until(job, settled)
     assert done.state is State.FAILED
     assert all(future.done() for future in world.runtime.running.values())
+
+
+class FaultyTracker(MemoryTracker):
+    def environment(self, tenant: str) -> Mapping[str, str]:
+        raise RuntimeError("no variables")
+
+
+async def test_a_tracker_without_variables_fails_the_benchmark():
+    world = World(HandRuntime())
+    runs = RunBuilder("http://127.0.0.1:1", "hand", [FaultyTracker(MemoryTarget())])
+    world.supervisor = Supervisor(world.store, world.runtime, runs, QUICK, lambda: NOW)
+    await world.supervisor.start()
+    job = await world.submit()
+    closed = await world.until(job, settled)
+    assert closed.state is State.FAILED
+    assert closed.benchmarks[0].error is not None
+    assert "RuntimeError: no variables" in closed.benchmarks[0].error.message
+    assert world.runtime.launched == []
+    await world.supervisor.close()
 
 
 async def test_a_handle_that_is_no_json_fails_the_benchmark_and_ends_the_workload(world: World):

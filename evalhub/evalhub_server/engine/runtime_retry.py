@@ -126,10 +126,13 @@ class RetryingRuntime:
         text = f"The runtime '{name}' failed to {action} the workload ({kind}). The server retries; its log has the cause."
         await self._notify(Notice(reason=RUNTIME_ERROR, message=text), error)
 
-    async def find(self, run: BenchmarkRun) -> Handle | None:
-        """The workload of a launch that raised; None if there is none, or if the runtime fails: there is no retry."""
+    async def find(self, run: Callable[[], BenchmarkRun]) -> Handle | None:
+        """The workload of a launch that raised; None if there is none, or if that fails: there is no retry.
+
+        ``run`` may raise, too: it calls trackers.
+        """
         try:
-            return await self._runtime.find(run)
+            return await self._runtime.find(run())
         except Exception as error:  # noqa: BLE001  as above
             self._log.error(
                 "Runtime failed to find the workload of a failed launch",

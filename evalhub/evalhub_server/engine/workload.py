@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import structlog
@@ -144,15 +145,17 @@ class Workload:
         self._log.error("Supervision failed", exc_info=error, **call_fields(error))
         job = self.job or await self._stored.persist(lambda job: job)
         index = self.slot.index
-        await self._stop_failed_launch(self._runs(job, index))
+        await self._stop_failed_launch(job)
         text = f"The server failed to supervise this benchmark: {type(error).__name__}: {error}"
         await self._stored.persist(
             lambda job: self._with_samples(transitions.launch_failed(job, index, text, self._clock()))
         )
 
-    async def _stop_failed_launch(self, run: BenchmarkRun) -> None:
+    async def _stop_failed_launch(self, job: JobRecord) -> None:
         """Stop the workload, which a launch that raised may have started nevertheless."""
-        handle = await self._retrying.find(run) if self.handle is None else self.handle
+        handle = self.handle
+        if handle is None:
+            handle = await self._retrying.find(partial(self._runs, job, self.slot.index))
         if handle is None:
             self.gone.set()
         else:
@@ -182,7 +185,7 @@ class Workload:
                 self._log.error(
                     "Runtime raised an unexpected error at launch", exc_info=error, **call_fields(error)
                 )
-                await self._stop_failed_launch(run)
+                await self._stop_failed_launch(job)
             self._log.error(
                 f"{self._runtime.name} runtime benchmark launch failed",
                 benchmark_id=run.spec.benchmark_id,

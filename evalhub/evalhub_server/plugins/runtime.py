@@ -252,7 +252,7 @@ class Runtime(RuntimeLogs):
         Concurrency: overlaps with calls for other workloads.
         Repeats: after a restart or a failure; the same paths are returned.
         Cancellation: when the job is deleted, or the server stops.
-        Failure: any exception is retried, except that anything else than RuntimeUnavailable marks the samples as failed.
+        Failure: a RuntimeUnavailable is retried; anything else marks the samples as failed.
         Time limit: none. Pauses between retries grow from 0.2 to 30 seconds.
         """
         return None

@@ -110,7 +110,7 @@ class RuntimeLogs(ABC):
         Concurrency: as :meth:`logs`.
         Repeats: reads only.
         Cancellation: when the client has gone.
-        Failure: after a RuntimeUnavailable the client gets the log from its beginning; anything else is 500.
+        Failure: after a RuntimeUnavailable the client gets the log from its beginning; anything else ends the answer.
         Time limit: none.
         """
         ends: deque[int] = deque([0], maxlen=tail_lines + 1)

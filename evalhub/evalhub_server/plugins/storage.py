@@ -56,8 +56,9 @@ class Storage(ResourceStorage):
 
     Failures raise :class:`StorageError`; :class:`StorageUnavailable` if the same request may succeed later (a full
     disk, a lock, a database server that is down); :class:`StorageLost` if no write can succeed before the server was
-    started again, because the database was removed, replaced or damaged. Clients get 503 for the last two, and 500 for others and
-    for anything else that is raised. Events of adapters and the server's own changes of jobs are kept in memory after a
+    started again, because the database was removed, replaced or damaged. Clients get 503 for the last two, and 500 for others. Anything
+    else that is raised is a fault of the storage: clients get 500, and a background task that meets it may stop until the server is
+    started again. Events of adapters and the server's own changes of jobs are kept in memory after a
     :class:`StorageUnavailable`, and stored again after pauses of 0.2 to 5 seconds. Calls for a client are not cancelled when that
     disconnects, but 1 second after the server began to stop.
     """
@@ -125,7 +126,7 @@ class Storage(ResourceStorage):
         Concurrency: one call at a time, beside all other methods.
         Repeats: reads only.
         Cancellation: when the server stops.
-        Failure: the size is left out of the metrics.
+        Failure: after a StorageError the size is left out of the metrics.
         Time limit: none.
         """
         return None

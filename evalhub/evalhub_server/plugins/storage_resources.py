@@ -98,6 +98,7 @@ class ResourceStorage(ABC):
         Concurrency: one call at a time, beside all other methods.
         Repeats: the same records again change nothing.
         Cancellation: when the server stops. All records are replaced or none.
-        Failure: at start the server exits with status 1; later the former ones are kept, and the call is repeated.
+        Failure: at start the server exits with status 1; later, after a StorageError, the former ones are kept and the call is
+            repeated.
         Time limit: none.
         """
