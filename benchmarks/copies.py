@@ -1,10 +1,12 @@
-"""Many stored jobs within seconds: some are submitted to a server, and SQL multiplies them in its SQLite database."""
+"""Many stored jobs within seconds: SQL multiplies those of a database, SQLite's or PostgreSQL's."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+
+import asyncpg
 
 OWN = {
     "jobs": "seq, id, tenant, owner, name, state, experiment_id, created_at, is_open, progress, score, duration, is_pinned",
@@ -70,3 +72,45 @@ def _copy(
         f"INSERT INTO {table} ({columns}) SELECT {values} FROM {table} CROSS JOIN copies"  # noqa: S608 - names of this file
         f" {where}{f' ORDER BY {sort}' if order else ''}"
     )
+
+
+async def multiply_postgres(url: str, templates: int, jobs: int) -> None:
+    """Like :func:`multiply`, in PostgreSQL."""
+    copies = jobs // templates - 1
+    if copies <= 0:
+        return
+    copied = "substr({0}, 1, 24) || lpad(to_hex(n), 12, '0') || substr({0}, 25)"
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("SET maintenance_work_mem = '512MB'")
+        await connection.execute("SET session_replication_role = replica")  # keys are not checked
+        indexes = await connection.fetch(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'evalhub_jobs' AND indexname NOT LIKE '%_pkey'"
+        )
+        for index in indexes:
+            await connection.execute(f"DROP INDEX {index['indexname']}")
+        for table, changed in (
+            (
+                "evalhub_jobs",
+                {
+                    "id": copied.format("id"),
+                    "created_at": f"created_at + n * interval '{templates} seconds'",
+                },
+            ),
+            ("evalhub_jobs_benchmarks", {"job_id": copied.format("job_id")}),
+        ):
+            columns = [
+                row["column_name"]
+                for row in await connection.fetch(
+                    "SELECT column_name FROM information_schema.columns WHERE table_name = $1", table
+                )
+            ]
+            values = ", ".join(changed.get(column, column) for column in columns)
+            await connection.execute(
+                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table}, generate_series(1, {copies}) n"  # noqa: S608 - names of this file
+            )
+        for index in indexes:
+            await connection.execute(index["indexdef"])
+        await connection.execute("VACUUM ANALYZE")
+    finally:
+        await connection.close()

@@ -98,10 +98,15 @@ class Subject:
                 f"id: {provider}\nname: {provider}\nruntime:\n  {runtime}\n"
                 "benchmarks:\n  - {id: b, name: b, category: x, metrics: [acc]}\n"
             )
+        self.configure()
+
+    def configure(self, database: str = "", max_parallel: int = 64) -> None:
+        """Write ``config.yaml``; ``database`` is its section, by default a SQLite file."""
+        database = database or f"{{driver: sqlite, url: 'file:{self.database}'}}"
         (self._config / "config.yaml").write_text(
             f"service: {{port: {self.port}, host: 127.0.0.1}}\n"
-            f"database: {{driver: sqlite, url: 'file:{self.database}'}}\n"
-            f"local: {{max_parallel: 64, jobs_dir: '{folder}/jobs'}}\n"
+            f"database: {database}\n"
+            f"local: {{max_parallel: {max_parallel}, jobs_dir: '{self.folder}/jobs'}}\n"
         )
 
     @property
@@ -155,21 +160,24 @@ class Subject:
             if child.is_running():
                 child.kill()
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, method=method)
+        url = f"http://127.0.0.1:{self.port}{path}"
+        request = urllib.request.Request(url, data, dict(headers or {}), method=method)
         with urllib.request.urlopen(request, timeout=120) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
-    def submit(self, provider: str, benchmarks: int = 1, **fields: Any) -> str:
+    def submit(
+        self, provider: str, benchmarks: int = 1, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> str:
         body = {
             "name": "job",
             "model": {"url": "http://m.example/v1", "name": "m"},
             "benchmarks": [{"id": "b", "provider_id": provider}] * benchmarks,
             **fields,
         }
-        return self.call("POST", f"{API}/jobs", body)["resource"]["id"]
+        return self.call("POST", f"{API}/jobs", body, headers)["resource"]["id"]
 
     def state(self, job_id: str) -> str:
         return self.call("GET", f"{API}/jobs/{job_id}")["status"]["state"]

@@ -28,8 +28,10 @@ class StreamPosition(Struct, kw_only=True, frozen=True):
 
     @property
     def id(self) -> str:
-        logs = ",".join(f"{index}:{offset}" for index, offset in sorted(self.offsets.items()))
-        return f"{self.epoch}-{self.position}{';' if logs else ''}{logs}{';end' if self.ended else ''}"
+        logs = ""
+        if self.offsets:
+            logs = ";" + ",".join(f"{index}:{offset}" for index, offset in sorted(self.offsets.items()))
+        return f"{self.epoch}-{self.position}{logs}{';end' if self.ended else ''}"
 
 
 def read_position(text: str) -> StreamPosition | None:

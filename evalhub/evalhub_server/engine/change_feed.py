@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
@@ -117,11 +117,13 @@ class Follower:
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait for ``wake`` and clear it; False after ``timeout_s`` without it."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.wake.wait(), timeout_s)
-            self.wake.clear()
-            return True
-        return False
+        try:
+            async with asyncio.timeout(timeout_s):  # without the task that wait_for creates
+                await self.wake.wait()
+        except TimeoutError:
+            return False
+        self.wake.clear()
+        return True
 
     def _keep_state(self, entry: Entry) -> None:
         state = next((frame for frame in entry.frames if frame[0] == "job"), None)
