@@ -263,7 +263,39 @@ _V5: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4, _V5)
+# The same by tenant and label, for lists by model, benchmark, collection or tag. Without the state: a job has several labels, and
+# each of its changes of state would write them all.
+_V6: Migration = (
+    """
+    CREATE TABLE job_label_counts (
+        label TEXT NOT NULL,
+        value TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        jobs INTEGER NOT NULL,
+        PRIMARY KEY (label, value, tenant)
+    ) WITHOUT ROWID
+    """,
+    "INSERT INTO job_label_counts SELECT label, value, tenant, count(*) FROM job_labels GROUP BY label, value, tenant",
+    """
+    CREATE TRIGGER job_labels_added AFTER INSERT ON job_labels
+    BEGIN
+        INSERT INTO job_label_counts (label, value, tenant, jobs) VALUES (new.label, new.value, new.tenant, 1)
+            ON CONFLICT (label, value, tenant) DO UPDATE SET jobs = jobs + 1;
+    END
+    """,
+    # Many values occur in one job only, so numbers do not stay at 0.
+    """
+    CREATE TRIGGER job_labels_deleted AFTER DELETE ON job_labels
+    BEGIN
+        UPDATE job_label_counts SET jobs = jobs - 1
+            WHERE label = old.label AND value = old.value AND tenant = old.tenant;
+        DELETE FROM job_label_counts
+            WHERE label = old.label AND value = old.value AND tenant = old.tenant AND jobs = 0;
+    END
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4, _V5, _V6)
 """Entry ``n`` migrates version ``n`` to version ``n + 1``; ``PRAGMA user_version`` is the version of a database."""
 
 

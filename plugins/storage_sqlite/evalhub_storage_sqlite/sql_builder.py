@@ -132,7 +132,7 @@ def build_job_list(query: JobQuery, column: str = "id") -> ListQuery | None:
     )
     if columns is None or labels is None:
         return None
-    counted = not labels and columns.keys() <= {"state"} and not _has_ranges(query)
+    total = _sum(query, columns, labels)
     clauses = Clauses()
     lead = first_searchable(columns | labels, _JOB_FILTERS_BY_SELECTIVITY)
     if lead in labels:
@@ -154,18 +154,31 @@ def build_job_list(query: JobQuery, column: str = "id") -> ListQuery | None:
     found = clauses.query(
         f"{alias}.{column}", _JOB_ORDERS[query.sort, query.descending].format(lead=alias), query
     )
-    return replace(found, count=_sum(query, columns.get("state"))) if counted else found
+    return replace(found, count=total) if total is not None else found
 
 
-def _sum(query: JobQuery, states: Terms | None) -> str:
-    """Return the SQL that counts by tenant and state alone; its parameters are those of the list."""
-    clauses = Clauses()
+def _sum(query: JobQuery, columns: dict[str, Terms], labels: dict[str, Terms]) -> str | None:
+    """Return the SQL of the total from stored counts, with the parameters of the list; None if the jobs must be counted.
+
+    Counts are stored by tenant and state, and by tenant and value of a label.
+    """
+    if _has_ranges(query):
+        return None
+    clauses = Clauses(source="job_counts c")
+    if labels:
+        terms, *more = labels.values()
+        if columns or more or len(terms.values) > 1 or terms.negated:
+            return None
+        clauses.source = "job_label_counts c"
+        clauses.add("c.label = ? AND c.value = ?")
+    elif columns.keys() - {"state"}:
+        return None
     if query.tenant is not None:
         clauses.add("c.tenant = ?")
-    if states is not None:
-        clauses.add_in("c.state", states)
+    if "state" in columns:
+        clauses.add_in("c.state", columns["state"])
     where = f" WHERE {' AND '.join(clauses.where)}" if clauses.where else ""
-    return f"SELECT coalesce(sum(c.jobs), 0) FROM job_counts c{where}"  # noqa: S608 - question placeholders
+    return f"SELECT coalesce(sum(c.jobs), 0) FROM {clauses.source}{where}"  # noqa: S608 - question placeholders
 
 
 def _has_ranges(query: JobQuery) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from evalhub_server.domain.record import with_changes
 from evalhub_server.domain.resource import Kind
@@ -189,10 +190,12 @@ async def test_counts_of_jobs_are_exact_after_a_migration_and_after_writes(tmp_p
         connection.executescript(dump("sqlite", with_open_jobs=True))
     storage = SqliteStorage(path)
     await storage.open()
-    job = a_job(tenant="team-a")
+    job = a_job(tenant="team-a", tags=("nightly", "old"))
     await storage.add_job(job)
     await storage.update_job(job.id, None, lambda job: with_changes(job, state=State.RUNNING))
-    await storage.add_job(a_job(id="gone", tenant="team-b"))
+    request = replace(job.request, tags=("nightly", "new"))
+    await storage.update_job(job.id, None, lambda job: with_changes(job, request=request))
+    await storage.add_job(a_job(id="gone", tenant="team-b", tags=("nightly", "gone")))
     await storage.delete_job("gone", None)
     await storage.close()
     with connect(path) as connection:
@@ -200,3 +203,7 @@ async def test_counts_of_jobs_are_exact_after_a_migration_and_after_writes(tmp_p
         counted = connection.execute("SELECT tenant, state, count(*) FROM jobs GROUP BY tenant, state")
         assert sorted(kept) == sorted(counted)
         assert ("team-a", "running", 1) in kept
+        labels = connection.execute("SELECT * FROM job_label_counts").fetchall()
+        assert ("tags", "new", "team-a", 1) in labels
+        counted = connection.execute("SELECT label, value, tenant, count(*) FROM job_labels GROUP BY 1, 2, 3")
+        assert sorted(labels) == sorted(counted)
