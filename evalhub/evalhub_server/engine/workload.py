@@ -164,11 +164,12 @@ class Workload:
     async def _launch(self) -> bool:
         """Launch the workload, or find one launched before a crash; False if there is none to watch."""
         index = self.slot.index
+        adopted = self.job is not None
         job = await self._stored.persist(
             lambda job: transitions.launch_intended(job, index, self._clock(), runtime=self._runtime.name)
         )
         benchmark = job.benchmarks[index]
-        if self._benchmark is None:
+        if not adopted:
             self._intended_moment = time.monotonic()
         self.job, self._benchmark = job, benchmark
         if not benchmark.has_workload:

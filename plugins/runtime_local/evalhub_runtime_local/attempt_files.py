@@ -29,7 +29,7 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from evalhub_runtime_local.process_table import Identity
+from evalhub_runtime_local.process_table import Identity, read_all
 from evalhub_runtime_local.process_tree import MARKER
 from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError, UnsafePath, open_private
 
@@ -158,6 +158,8 @@ class Attempt(Struct, kw_only=True, frozen=True):
 
         Of several lines about one sample the last is the newest. Raises :class:`OSError`.
         """
+        if stored is None and self.number == 1:
+            return None
         before = Attempt(directory=self.directory, number=self.number - 1)
         sources = [stored] if stored is not None else []
         own = (before.previous_samples, before.samples) if self.number > 1 else ()
@@ -237,9 +239,13 @@ def signal_name(number: int) -> str:
 
 def write_private(path: Path, data: bytes) -> None:
     """Write a file that only this user can read, and that is this user's if it exists. Raises :class:`OSError`."""
-    with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(data)
+    fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        os.fchmod(fd, 0o600)
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)
 
 
 def open_own(path: Path, flags: int) -> int:
@@ -252,8 +258,11 @@ def open_own(path: Path, flags: int) -> int:
 
 def read_own(path: Path) -> bytes:
     """Read a small file that is this user's. Raises :class:`OSError`."""
-    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
-        return file.read()
+    fd = open_own(path, os.O_RDONLY)
+    try:
+        return read_all(fd)
+    finally:
+        os.close(fd)
 
 
 def _text(path: Path) -> str | None:

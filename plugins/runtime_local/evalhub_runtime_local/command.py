@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from collections.abc import Mapping
 from decimal import Decimal
@@ -24,6 +26,9 @@ from evalhub_server.plugins import AdaptersError, BenchmarkRun, LaunchError, Rea
 
 PREVIOUS_SAMPLES = "EVALHUB_PREVIOUS_SAMPLES_PATH"
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+
+
+_PLAIN = re.compile(r"[\w@%+=:,./-]+(?:[ \t]+[\w@%+=:,./-]+)*", re.ASCII)
 
 
 class Command(Struct, kw_only=True, frozen=True):
@@ -63,6 +68,22 @@ def parse_command(run: BenchmarkRun, default_cwd: str = "") -> Command:
     # A data set in the user's directory would replace one of the same name on the hub.
     job_cwd = environment is not None and bool(environment.framework) and not cwd
     return Command(text=text, env=env, env_from=env_from, cwd=cwd, job_cwd=job_cwd, environment=environment)
+
+
+def plain_words(text: str, path: str) -> str:
+    """The words of a command without shell syntax, whose program is a file; empty if a shell must interpret it.
+
+    ``path`` is the PATH of the command. A shell that only starts a program would cost a process and its start.
+    """
+    text = text.strip()
+    if not _PLAIN.fullmatch(text):
+        return ""
+    program, _, arguments = text.partition(" ")
+    if program == "exec":
+        text = arguments.strip()
+        program = text.partition(" ")[0]
+    found = None if "=" in program else shutil.which(program, path=path)
+    return text if found is not None and Path(found).is_absolute() else ""
 
 
 def adapter_environment(

@@ -21,8 +21,12 @@ POLL_S = 0.05
 RETRY_S = 0.2
 
 
-async def wait_for_exit(process: Identity, table: ProcessTable, *, pidfd: bool = True) -> int | None:
+async def wait_for_exit(
+    process: Identity, table: ProcessTable, *, pidfd: bool = True, unreaped: bool = False
+) -> int | None:
     """Return when the process has exited; at once if it already has. A zombie counts as exited.
+
+    ``unreaped``: it is a child of this process that is not reaped, so its id was not reused.
 
     Works for any process, not only for children. For a child of this process the raw wait status is returned, for any
     other process None. The child stays a zombie, except where the platform cannot wait without reaping (macOS).
@@ -41,8 +45,8 @@ async def wait_for_exit(process: Identity, table: ProcessTable, *, pidfd: bool =
             fd = None
     try:
         # Compared after opening: the descriptor refers to this process, even if its id is reused later.
-        found = table.find(process.pid)
-        if found is None or found.identity != process:
+        found = None if unreaped else table.find(process.pid)
+        if not unreaped and (found is None or found.identity != process):
             return None
         if fd is None:
             return await _wait_in_thread(process, table)
@@ -141,30 +145,32 @@ def _settle(future: asyncio.Future[int | None], value: int | None) -> None:
 
 
 class ExitWatcher:
-    """One task for each leader. An exited leader stays a zombie until :meth:`release`.
+    """One task for each attempt, kept until :meth:`release`. An exited leader stays a zombie until then.
 
-    Until then its process id is not reused, which proves that processes in its session belong to its workload.
+    So its process id is not reused, which proves that processes in its session belong to its workload.
     """
 
     def __init__(self, table: ProcessTable, *, pidfd: bool = True) -> None:
         self._table = table
         self._pidfd = pidfd
-        self._tasks: dict[Identity, asyncio.Task[Exit]] = {}
-        self._leaders: set[Identity] = set()
+        self._tasks: dict[str, asyncio.Task[Exit]] = {}
+        """By the marker of the attempt."""
+        self._leaders: dict[Identity, str] = {}
 
     def watch(self, attempt: Attempt, leader: Identity, *, launched: bool = False) -> asyncio.Task[Exit]:
         """Return the task that waits for the leader to exit; start it if there is none.
 
         ``launched``: this process has just started it, so its exit has been watched from the beginning.
         """
-        task = self._tasks.get(leader)
+        marker = attempt.marker
+        task = self._tasks.get(marker)
         if task is None:
-            self._leaders.add(leader)
+            self._leaders[leader] = marker
             task = asyncio.create_task(
                 self._watch(attempt, leader, launched=launched), name=f"exit-of-{leader.pid}"
             )
-            self._tasks[leader] = task
-            task.add_done_callback(lambda task: self._done(leader, task))
+            self._tasks[marker] = task
+            task.add_done_callback(lambda task: self._done(marker, task))
         return task
 
     async def exit_of(self, attempt: Attempt, leader: Identity) -> Exit:
@@ -173,20 +179,22 @@ class ExitWatcher:
 
     async def until_exited(self, process: Identity) -> None:
         """Return when a process of a workload has exited. It is reaped, unless it is a leader."""
-        task = self._tasks.get(process)
-        if task is not None:
+        marker = self._leaders.get(process)
+        if marker is not None and (task := self._tasks.get(marker)) is not None:
             await asyncio.wait([task])
         else:
             await wait_for_exit(process, self._table, pidfd=self._pidfd)
-            if process not in self._leaders:
+            if marker is None:
                 reap(process.pid)
 
-    async def release(self, leader: Identity) -> None:
-        """Reap a leader of which every process has exited."""
-        task = self._tasks.get(leader)
+    async def release(self, attempt: Attempt, leader: Identity) -> None:
+        """Reap the leader of an attempt of which every process has exited."""
+        task = self._tasks.get(attempt.marker)
         if task is not None:
-            await asyncio.wait([task])
-        self._leaders.discard(leader)
+            if not task.done():
+                await asyncio.wait([task])
+            self._tasks.pop(attempt.marker, None)
+        self._leaders.pop(leader, None)
         reap_exited(leader, self._table)
 
     async def close(self) -> None:
@@ -198,17 +206,16 @@ class ExitWatcher:
         for leader in self._leaders:
             reap_exited(leader, self._table)
 
-    def _done(self, leader: Identity, task: asyncio.Task[Exit]) -> None:
-        del self._tasks[leader]
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not report it as never retrieved
+    def _done(self, marker: str, task: asyncio.Task[Exit]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            self._tasks.pop(marker, None)
 
     async def _watch(self, attempt: Attempt, leader: Identity, *, launched: bool) -> Exit:
         unattended = not launched and not _is_alive(leader, self._table)
-        status = await wait_for_exit(leader, self._table, pidfd=self._pidfd)
+        status = await wait_for_exit(leader, self._table, pidfd=self._pidfd, unreaped=launched)
         while True:
             try:
-                exit_ = await asyncio.to_thread(self._outcome, attempt, leader, status)
+                exit_ = self._outcome(attempt, leader, status)
                 # While no server watches, adapters are terminated by a service manager or a shutdown of the host.
                 interrupted = unattended and exit_.signal == "SIGTERM"
                 return replace(exit_, reason=INTERRUPTED) if interrupted else exit_

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.attempt_files import Attempt, Framework, LocalHandle, open_own
-from evalhub_runtime_local.command import Command, adapter_environment
+from evalhub_runtime_local.command import Command, adapter_environment, plain_words
 from evalhub_runtime_local.paths import JobsDir
 from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process, ProcessTable
 from evalhub_runtime_local.process_tree import MARKER, Snapshot
@@ -25,12 +25,13 @@ from evalhub_runtime_local.sidecar import LocalSidecar
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.test_data import prepare_fetch
 from evalhub_runtime_local.workload import Workload, Workloads
-from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError, UnsafePath, make_private
+from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError, UnsafePath
 
 log = structlog.get_logger()
 
 # The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "",
-# $6 cgroup.procs of the group to enter or "", $7 the umask of the command, $8 script that fetches test data or "".
+# $6 cgroup.procs of the group to enter or "", $7 the umask of the command, $8 script that fetches test data or "",
+# $9 the command as plain words, which need no shell of their own, or "".
 #
 # It survives the SIGTERM that goes to its whole process group, so that the exit status of the command is recorded.
 # It traps signals instead of ignoring them, because the command would inherit ignored ones. For the same reason the
@@ -48,12 +49,22 @@ exec 9>&2 2> /dev/null
 umask "$7"
 if [ -n "$5" ]; then cd -- "$5" 2>&9; fi &&
     if [ -n "$8" ]; then (exec "$4" "$8") 2>&9 9>&-; fi &&
-    (exec "$4" -c "$1") 2>&9 9>&-
+    if [ -n "$9" ]; then (exec $9) 2>&9 9>&-; else (exec "$4" -c "$1") 2>&9 9>&-; fi
 status=$?
 umask 077
 { echo $status > "$3"; } 2> /dev/null
 exit $status
 """
+
+
+def copies_files(run: BenchmarkRun, command: Command) -> bool:
+    """Whether the launch may copy or remove many files, so that it needs a thread: an ordinary one takes less than a millisecond."""
+    return (
+        run.attempt > 1
+        or run.previous_samples is not None
+        or run.test_data is not None
+        or command.environment is not None
+    )
 
 
 def find_shell() -> str | None:
@@ -93,6 +104,7 @@ def spawn(
                 "" if group is None else str(group / "cgroup.procs"),
                 f"{current_umask():04o}",
                 fetch_script,
+                plain_words(command.text, environment.get("PATH", "")),
             ],
             environment,
             file_actions=[
@@ -145,26 +157,26 @@ class Launcher:
         self._boot_id = boot_id
         self._secrets = secrets
         self._sidecar = sidecar
+        self._shell: str | None = None
         self.cgroup: Path | None = None
         """The delegated cgroup in which each attempt gets a group, if there is one."""
 
     def start(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> LocalHandle:
-        """Write the files and start the command; blocks for a few milliseconds.
+        """Write the files and start the command; blocks for less than a millisecond, unless it copies files.
 
         Raises :class:`LaunchError`, :class:`StartupError`, :class:`OSError` or :class:`ValueError`; then nothing
         runs.
         """
-        shell = find_shell()
-        if shell is None:
+        if self._shell is None or not os.access(self._shell, os.X_OK):
+            self._shell = find_shell()
+        if self._shell is None:
             raise LaunchError(
                 "There is no POSIX shell 'sh' on PATH nor /bin/sh. Install one and submit the job again."
             )
         self._jobs_dir.ensure()
-        self._check_owner(attempt)
         fresh = not attempt.directory.exists()
         try:
-            make_private(attempt.meta)
-            make_private(attempt.artifacts)
+            self._create_directories(attempt)
             previous = _previous_samples(run, attempt)
             attempt.write_job_spec(self._adapter_spec(run.spec, attempt, previous))
             fetch_script = prepare_fetch(run.test_data, attempt)
@@ -172,7 +184,7 @@ class Launcher:
             group = None if self.cgroup is None else cgroup.create(self.cgroup, attempt.marker)
             with self._workloads.lock:
                 marked = {**environment, MARKER: attempt.marker}
-                pid = spawn(shell, command, attempt, marked, group, fetch_script)
+                pid = spawn(self._shell, command, attempt, marked, group, fetch_script)
                 leader = self._started(pid)
                 self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=group)
         except BaseException:
@@ -188,12 +200,13 @@ class Launcher:
             attempt.write_handle(handle)
         return handle
 
-    def _check_owner(self, attempt: Attempt) -> None:
-        """Raises :class:`LaunchError` if the directory is another user's: its files name processes and commands."""
+    def _create_directories(self, attempt: Attempt) -> None:
+        """Raises :class:`LaunchError` if one is another user's: its files name processes and commands."""
         try:
-            self._jobs_dir.check_owner(attempt.meta)
+            self._jobs_dir.create(attempt.meta)
         except UnsafePath as error:
             raise LaunchError(f"The job directory cannot be used: {error}") from error
+        attempt.artifacts.mkdir(0o700, exist_ok=True)
 
     def _adapter_spec(self, spec: JobSpec, attempt: Attempt, previous: Path | None) -> JobSpec:
         spec = replace(
@@ -226,8 +239,8 @@ class Launcher:
     async def recover(self, attempt: Attempt) -> LocalHandle | None:
         """Return the handle of an earlier launch of this attempt, also if the server died before storing it."""
         try:
-            await asyncio.to_thread(self._check_owner, attempt)
-        except LaunchError:
+            await asyncio.to_thread(self._jobs_dir.check_owner, attempt.meta)
+        except UnsafePath:
             return None  # nothing in it was launched by this user
         handle = await asyncio.to_thread(attempt.read_handle)
         if handle is not None:

@@ -13,7 +13,7 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class JobsDir:
 
     def __init__(self, base: Path) -> None:
         self.base = base
+        self._checked: tuple[int, ...] | None = None
 
     def job(self, job_id: str) -> Path:
         return self.base / path_part(job_id)
@@ -84,9 +85,11 @@ class JobsDir:
     def ensure(self) -> None:
         """Create the base directory if it is missing, and check that no other user can write to it.
 
-        Files in it are read and run as this user, so another user's directory is never used. Raises
-        :class:`StartupError`.
+        Files in it are read and run as this user, so another user's directory is never used. A directory that was
+        checked is checked again when it has been replaced, or has other permissions. Raises :class:`StartupError`.
         """
+        if self._checked is not None and self._status() == self._checked:
+            return
         fix = "Set local.jobs_dir or --data-dir to a directory of your own."
         try:
             safe_path(self.base.parent)
@@ -100,23 +103,48 @@ class JobsDir:
             ) from error
         if not os.access(self.base, os.R_OK | os.W_OK | os.X_OK):
             raise StartupError(f"The jobs directory {self.base} is not writable. {fix}")
+        self._checked = self._status()
+
+    def _status(self) -> tuple[int, ...] | None:
+        try:
+            found = self.base.lstat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid
+
+    def has(self, directory: Path) -> bool:
+        """Whether a directory of a job exists, even as a link that leads nowhere."""
+        return os.path.lexists(directory)
+
+    def create(self, directory: Path) -> None:
+        """Create a directory of a job and its missing parents, checked as by :meth:`check_owner`.
+
+        Raises :class:`UnsafePath` or :class:`OSError`.
+        """
+        for path in self._below_base(directory):
+            try:
+                path.mkdir(0o700)
+            except FileExistsError:
+                _check_own_directory(path, path.lstat())
 
     def check_owner(self, directory: Path) -> None:
         """Check that a directory of a job and its parents up to the base are no links and not another user's.
 
         What does not exist yet is not checked. Raises :class:`UnsafePath`.
         """
-        for path in (*reversed(directory.parents), directory):
-            if self.base not in path.parents:
-                continue
+        for path in self._below_base(directory):
             try:
                 found = path.lstat()
             except OSError:
                 return
-            if not stat.S_ISDIR(found.st_mode):
-                raise UnsafePath(f"{path} is not a directory. Remove it.")
-            if not is_trusted_owner(found.st_uid):
-                raise UnsafePath(f"{path} belongs to another user (uid {found.st_uid}). Remove it.")
+            _check_own_directory(path, found)
+
+    def _below_base(self, directory: Path) -> Iterator[Path]:
+        """The parents of a directory from the base downwards, without it, and the directory itself."""
+        path = self.base
+        for part in directory.relative_to(self.base).parts:
+            path /= part
+            yield path
 
     def remove(self, job_id: str) -> bool:
         """Remove a job's directory; False if there is none. Symbolic links are removed, never followed.
@@ -137,6 +165,13 @@ class JobsDir:
         if problems:
             raise problems[0]
         return True
+
+
+def _check_own_directory(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafePath(f"{path} is not a directory. Remove it.")
+    if not is_trusted_owner(found.st_uid):
+        raise UnsafePath(f"{path} belongs to another user (uid {found.st_uid}). Remove it.")
 
 
 def make_writable(tree: Path) -> None:

@@ -219,6 +219,12 @@ def child_pids(pid: int) -> set[int]:
     return children
 
 
+def adopted_pids() -> set[int]:
+    """Return the children of this process's first thread, to which the kernel gives adopted orphans."""
+    pid = os.getpid()
+    return set(map(int, _read(f"/proc/{pid}/task/{pid}/children").split()))
+
+
 def boot_id() -> str:
     """Return an id that changes with every boot of the host, or start of the container; see :func:`same_boot`.
 
@@ -243,16 +249,21 @@ def _read(path: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            data = chunk = os.read(fd, 1 << 16)
-            while len(chunk) == 1 << 16:
-                chunk = os.read(fd, 1 << 16)
-                data += chunk
+            return read_all(fd)
         finally:
             os.close(fd)
     except OSError as error:
         if error.errno in UNREADABLE:
             return b""
         raise
+
+
+def read_all(fd: int) -> bytes:
+    """Read the rest of a file. The size of those below /proc is unknown; all end with the first short read."""
+    data = chunk = os.read(fd, 1 << 16)
+    while len(chunk) == 1 << 16:
+        chunk = os.read(fd, 1 << 16)
+        data += chunk
     return data
 
 

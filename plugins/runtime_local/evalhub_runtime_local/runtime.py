@@ -17,7 +17,7 @@ from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
 from evalhub_runtime_local.command import Command, parse_command
 from evalhub_runtime_local.environments import ListedEnvironments, readiness, secret_variables
 from evalhub_runtime_local.exit_watcher import ExitWatcher
-from evalhub_runtime_local.launcher import Launcher, find_shell
+from evalhub_runtime_local.launcher import Launcher, copies_files, find_shell
 from evalhub_runtime_local.log_limit import LogLimit
 from evalhub_runtime_local.logs import read_from, start_of_tail, tail
 from evalhub_runtime_local.paths import JobsDir
@@ -62,8 +62,7 @@ from evalhub_server.plugins import (
 
 log = structlog.get_logger()
 
-# Each launch writes a few files; more at once would only fill the event loop's thread pool.
-MAX_CONCURRENT_LAUNCHES = 4
+MAX_CONCURRENT_COPIES = 4
 EARLIER_ATTEMPT_GRACE_S = 5.0
 
 
@@ -117,7 +116,9 @@ class LocalRuntime(Runtime):
         )
         self._environments = ListedEnvironments()
         self._launches: dict[str, asyncio.Task[LocalHandle]] = {}
-        self._launching = asyncio.Semaphore(MAX_CONCURRENT_LAUNCHES)
+        # The event loop does one launch, then other work. Those that copy files would fill its thread pool.
+        self._launching = asyncio.Lock()
+        self._copying = asyncio.Semaphore(MAX_CONCURRENT_COPIES)
 
     @property
     def logs_dir(self) -> Path:
@@ -223,7 +224,7 @@ class LocalRuntime(Runtime):
         self._watcher.watch(attempt, parsed.leader)
         not_signalled = await self._terminator.stop(self._workload(attempt, parsed), grace_s)
         if parsed.leader not in not_signalled:
-            await self._watcher.release(parsed.leader)
+            await self._watcher.release(attempt, parsed.leader)
         self._workloads.remove(attempt)
         self._log_limit.forget(attempt.marker)
 
@@ -305,14 +306,19 @@ class LocalRuntime(Runtime):
 
     async def _launch(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> LocalHandle:
         try:
-            async with self._launching:
-                if await asyncio.to_thread(os.path.lexists, attempt.directory):
-                    found = await self._launcher.recover(attempt)
-                    if found is not None:
-                        return found
-                    with self._workloads.earlier_attempts(attempt) as earlier:
-                        await self._terminator.stop(earlier, EARLIER_ATTEMPT_GRACE_S)
-                handle = await asyncio.to_thread(self._launcher.start, run, command, attempt)
+            if self.jobs_dir.has(attempt.directory):
+                found = await self._launcher.recover(attempt)
+                if found is not None:
+                    return found
+                with self._workloads.earlier_attempts(attempt) as earlier:
+                    await self._terminator.stop(earlier, EARLIER_ATTEMPT_GRACE_S)
+            if copies_files(run, command):
+                async with self._copying:
+                    handle = await asyncio.to_thread(self._launcher.start, run, command, attempt)
+            else:
+                async with self._launching:
+                    handle = self._launcher.start(run, command, attempt)
+                    await asyncio.sleep(0)
         except StartupError as error:
             raise LaunchError(str(error)) from error
         except (OSError, ValueError) as error:

@@ -8,7 +8,13 @@ import os
 import sys
 from contextlib import suppress
 
-from evalhub_runtime_local.process_table import Identity, ProcessTable, child_pids, lists_children
+from evalhub_runtime_local.process_table import (
+    Identity,
+    ProcessTable,
+    adopted_pids,
+    child_pids,
+    lists_children,
+)
 from evalhub_runtime_local.workload import Workloads
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -46,12 +52,12 @@ class Subreaper:
             _set_subreaper(self._was_subreaper)
 
     def no_orphans(self) -> bool:
-        """Are all children leaders of workloads or programs of this process, which are in its session?
+        """Are all adopted children leaders of workloads or programs of this process, which are in its session?
 
         Then a workload whose leader has exited has no process left.
         """
         session = os.getsid(0)
-        others = child_pids(os.getpid()) - self._workloads.leaders()
+        others = adopted_pids() - self._workloads.leaders()
         return all(process.sid == session for process in map(self._table.find, others) if process is not None)
 
     def reap(self) -> None:

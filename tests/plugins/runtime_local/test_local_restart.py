@@ -128,6 +128,19 @@ async def test_a_workload_that_a_reboot_ended_was_interrupted(
     await runtime.stop(handle, 1)
 
 
+async def test_workloads_that_a_reboot_ended_have_each_their_own_exit(runtime: LocalRuntime) -> None:
+    handles: list[Handle] = []
+    for code in (3, 4):
+        handle = await runtime.launch(a_run({"command": f"exit {code}"}, id=f"job-{code}"))
+        await runtime.wait(handle)
+        await runtime.stop(handle, 1)
+        handles.append(handle | {"boot_id": "another-boot"})
+    exits = await asyncio.gather(*map(runtime.wait, handles))
+    assert exits == [Exit(code=3), Exit(code=4)]
+    for handle in handles:
+        await runtime.stop(handle, 1)
+
+
 async def test_a_workload_of_an_earlier_container_on_the_same_host_was_interrupted(
     runtime: LocalRuntime, jobs: Path
 ) -> None:

@@ -1,0 +1,113 @@
+"""What an ordinary launch costs, in counts: threads, processes and files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from evalhub_runtime_local.command import plain_words
+from evalhub_runtime_local.runtime import LocalRuntime
+from evalhub_server.plugins import Exit
+from evalhub_server.testing.runs import a_run
+
+PATH = "/usr/bin:/bin"
+Eventually = Callable[[Callable[[], object], str], Awaitable[object]]
+
+
+class CountingExecutor(ThreadPoolExecutor):
+    """Counts the functions that the event loop runs in threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.submitted = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.submitted += 1
+        return super().submit(*args, **kwargs)
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.rglob("*"))
+
+
+@pytest.mark.asyncio
+async def test_an_ordinary_benchmark_needs_no_thread_and_few_files(runtime: LocalRuntime) -> None:
+    executor = CountingExecutor()
+    asyncio.get_running_loop().set_default_executor(executor)
+    run = a_run({"command": "true"})
+    handle = await runtime.launch(run)
+    assert await runtime.wait(handle) == Exit(code=0)
+    await runtime.stop(handle, 1)
+    assert executor.submitted == 0
+    assert names_in(Path(handle["dir"])) == [
+        "artifacts-1",
+        "attempt-1.exit",
+        "attempt-1.handle.json",
+        "attempt-1.pid",
+        "job.json",
+        "jobrun.log",
+        "meta",
+    ]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("command", "programs"), [("sleep 600", ["sleep"]), ("sleep 600; true", ["sh", "sleep"])]
+)
+async def test_a_command_without_shell_syntax_runs_without_a_shell_of_its_own(
+    runtime: LocalRuntime, eventually: Eventually, command: str, programs: list[str]
+) -> None:
+    handle = await runtime.launch(a_run({"command": command}))
+
+    def names() -> list[str]:
+        # A fork of the leader has its command line until it executes its own program.
+        return sorted(
+            Path(line[0]).name
+            for process in psutil.Process(handle["pid"]).children(recursive=True)
+            if (line := process.cmdline()) and len(line) <= 3
+        )
+
+    try:
+        await eventually(lambda: names() == programs, f"{command} runs as {programs}")
+    finally:
+        await runtime.stop(handle, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("true", "true"),
+        (" sleep  600\n", "sleep  600"),
+        ("exec sleep 1", "sleep 1"),
+        ("/bin/sleep --help=a,b:c @x", "/bin/sleep --help=a,b:c @x"),
+        ("exec", ""),
+        ("exit 3", ""),
+        ("A=b sleep 1", ""),
+        ("sleep 1\nsleep 2", ""),
+        ("sleep 1; sleep 2", ""),
+        ("sleep $N", ""),
+        ("sleep ~", ""),
+        ("sleep '1'", ""),
+        ("sleep *", ""),
+        ("./sleep 1", ""),
+        ("no-such-program-anywhere", ""),
+        ("/etc/passwd", ""),
+    ],
+)
+def test_only_plain_words_with_a_program_need_no_shell(text: str, words: str) -> None:
+    assert plain_words(text, PATH) == words
+
+
+def test_a_program_of_a_relative_path_needs_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    assert not plain_words("program", ".")
+    assert not plain_words("./program", PATH)
