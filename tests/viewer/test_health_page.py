@@ -152,6 +152,7 @@ def test_an_unchanged_state_is_not_sent_again(viewer: ViewerServer):
 def test_plugins_are_those_that_the_command_lists(tmp_path: Path):
     site = Site(tmp_path / "site")
     site.install("unhappy", 'raise RuntimeError("no licence\\nof the second line")')
+    site.install("talkative", "print('licence in /srv')")
     environ = {"PYTHONPATH": str(site.folder)}
     config = Config(tmp_path / "config")
     with RunningServer(config.folder, env=environ) as server:
@@ -173,6 +174,7 @@ def test_plugins_are_those_that_the_command_lists(tmp_path: Path):
     assert "runtime local ✓ yes ✓ available eval-hub-server" in text
     assert "unhappy no ✕ broken unhappy 0.1 – not reported RuntimeError: no licence " in text
     assert "of the second line" not in text
+    assert "Warning: its plugin printed while it was imported: 'licence in /srv'" in text
     assert health["Plugins"]["hint"] == "See the page of plugins: unhappy"
     assert health["Data directory"]["state"] == "off"
     assert "Health 2 things need attention" in summary

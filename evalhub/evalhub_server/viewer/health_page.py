@@ -65,7 +65,7 @@ async def health_page(request: ApiRequest, services: NamedDependency[Services]) 
 async def plugins_page(request: ApiRequest, services: NamedDependency[Services]) -> RawResponse:
     """The installed plugins: which are selected, and why others could not be loaded.
 
-    Errors may have paths and settings of the server: they are not for the tenants of a shared one.
+    Errors and warnings may have paths and settings of the server: they are not for the tenants of a shared one.
     """
     query = PageQuery(request)
     parts: ServerParts = request.app.state.viewer.parts
@@ -74,7 +74,7 @@ async def plugins_page(request: ApiRequest, services: NamedDependency[Services])
         return known
     plugins = sorted(parts.plugins, key=lambda info: (info.kind, info.name))
     if request.identity.scope is not None:
-        plugins = [replace(info, error=HIDDEN_ERROR if info.error else "") for info in plugins]
+        plugins = [replace(info, error=HIDDEN_ERROR if info.error else "", warnings=[]) for info in plugins]
     rows = [
         (info, (info.kind, info.name) in parts.selected, info.error.partition("\n")[0]) for info in plugins
     ]
