@@ -255,3 +255,27 @@ def test_a_factory_that_makes_something_else_is_refused(site: StorageSite):
         make(plugins, "wrong")
     with pytest.raises(PluginError, match=r"no_such_lib.*pip install"):
         plugins.create(Runtime, "unimportable", {}, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("(msgspec.Struct)", "", "the settings of the descriptor 'shelf' must be a subclass of msgspec.Struct"),
+        ("settings=Settings", "settings=Settings()", "the settings of the descriptor 'shelf' must be a subclass of"),
+        ("size: int", "size: 'Missing'", "the types of Settings of the descriptor 'shelf' cannot be resolved: name 'Mi"),
+        ("factory=make", "factory=None", "the factory of the descriptor 'shelf' cannot be called"),
+        ('help="', 'request=int, help="', "the request of the descriptor 'shelf' must be a subclass of msgspec.Struct"),
+        ("@hookimpl", "", "it implements no hook; mark a function such as evalhub_exporters with @hookimpl"),
+    ],
+)  # fmt: skip
+def test_what_no_type_checker_has_seen_is_a_broken_plugin(
+    site: StorageSite, old: str, new: str, complaint: str
+):
+    dist = f"third-untyped-{crc32((old + new).encode())}"
+    source = GOOD.replace("NAME", "shelf").replace("API", str(PLUGIN_API))
+    assert old in source
+    site.install(dist, source.replace(old, new))
+    plugins = load_plugins(environ={})
+    (info,) = [info for info in plugins.infos if info.distribution == dist]
+    assert info.error.startswith(complaint)
+    assert "shelf" not in plugins.sections()

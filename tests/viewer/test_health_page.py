@@ -149,10 +149,21 @@ def test_an_unchanged_state_is_not_sent_again(viewer: ViewerServer):
     assert call(viewer.port, "GET", "/ui/plugins", None, {"If-None-Match": tag}).status == 304
 
 
+TALKATIVE = """
+from evalhub_server.plugins import hookimpl
+
+print("licence in /srv")
+
+@hookimpl
+def evalhub_exporters():
+    return []
+"""
+
+
 def test_plugins_are_those_that_the_command_lists(tmp_path: Path):
     site = Site(tmp_path / "site")
     site.install("unhappy", 'raise RuntimeError("no licence\\nof the second line")')
-    site.install("talkative", "print('licence in /srv')")
+    site.install("talkative", TALKATIVE)
     environ = {"PYTHONPATH": str(site.folder)}
     config = Config(tmp_path / "config")
     with RunningServer(config.folder, env=environ) as server:

@@ -17,12 +17,15 @@ from evalhub_server.plugins.descriptors import (
     PLUGIN_API,
     Descriptor,
     check_descriptor,
+    check_types,
     deprecation,
     incompatibility,
 )
 from evalhub_server.plugins.imports import watched_import
 from evalhub_server.plugins.manager import DISTRIBUTION, KINDS, LOAD_PLUGINS, Offer, PluginInfo, Plugins
 from evalhub_server.plugins.packs import HOOK, RESOURCE_FOLDERS, Pack, pack_directories
+
+_NO_HOOK = "it implements no hook; mark a function such as evalhub_exporters with @hookimpl"
 
 
 def load_plugins(
@@ -97,10 +100,15 @@ def _loaded(
         manager.register(plugin, name=point.name)
         try:
             manager.check_pending()  # otherwise a misspelt hook is never called
+            if not manager.get_hookcallers(plugin):
+                raise PluginError(_NO_HOOK)
             for kind, hook in KINDS.values():
                 implementation = _implementation(manager, hook, plugin)
                 if implementation is not None:
                     found += [(kind, each) for each in _descriptors(_call(implementation), hook)]
+            if info.distribution != DISTRIBUTION:  # ours are tested
+                for _, each in found:
+                    check_types(each)
             implementation = _implementation(manager, HOOK, plugin)
             if implementation is not None:
                 pack = Pack(info.name, info.distribution, pack_directories(implementation()))
