@@ -243,7 +243,8 @@ class Leadership:
 
     async def _release(self, lease: Lease) -> None:
         try:
-            await asyncio.wait_for(self._storage.release_lease(lease), RENEW_S)
+            async with asyncio.timeout(RENEW_S):
+                await self._storage.release_lease(lease)
         except (StorageError, TimeoutError) as error:
             log.warning("Lease not released; it expires", error=str(error))
 
@@ -304,7 +305,8 @@ class Leadership:
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds * self._scale)
+            async with asyncio.timeout(seconds * self._scale):
+                await self._wake.wait()
 
     async def _first(self, *events: asyncio.Event) -> None:
         waiting = [asyncio.create_task(event.wait()) for event in events]

@@ -93,7 +93,8 @@ class _ObserverQueue:
         if self._task is None:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changes.join(), drain_s)
+            async with asyncio.timeout(drain_s):
+                await self._changes.join()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
@@ -110,7 +111,8 @@ class _ObserverQueue:
         try:
             result = self._observer(change)
             if inspect.isawaitable(result):
-                await asyncio.wait_for(result, self._timeout_s)
+                async with asyncio.timeout(self._timeout_s):
+                    await result
         except TimeoutError:
             self._miss("timeout")
             log.warning("Observer timed out", observer=self._name, timeout_s=self._timeout_s)

@@ -111,7 +111,8 @@ class RetryingRuntime:
                 return error
             self._requested.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._requested.wait(), next(delays))
+                async with asyncio.timeout(next(delays)):
+                    await self._requested.wait()
 
     async def _failed(self, action: str, error: BaseException) -> None:
         name, kind = self._runtime.name, type(error).__name__

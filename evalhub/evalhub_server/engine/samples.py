@@ -178,7 +178,8 @@ class SampleCollector:
         try:
             if is_collectable((await self._store.get(job_id, None)).benchmarks[index]):
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(uploaded.wait(), self._runtime.upload_grace_s)
+                    async with asyncio.timeout(self._runtime.upload_grace_s):
+                        await uploaded.wait()
         finally:
             del self._uploads[job_id, index]
         benchmark = (await self._store.get(job_id, None)).benchmarks[index]

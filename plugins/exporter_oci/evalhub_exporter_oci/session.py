@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -102,9 +102,10 @@ class RegistrySession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for http in (self._http, self._proxied):
-            assert http is not None  # noqa: S101  set on entering
-            await http.close()
+        async with AsyncExitStack() as stack:  # closes both even if it is cancelled
+            for http in (self._http, self._proxied):
+                assert http is not None  # noqa: S101  set on entering
+                stack.push_async_callback(http.close)
 
     @asynccontextmanager
     async def request(

@@ -43,7 +43,8 @@ class Trigger:
     async def wait(self, timeout_s: float) -> bool:
         """Return True as soon as it fires, or False after ``timeout_s`` seconds."""
         try:
-            await asyncio.wait_for(self._event.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
         except TimeoutError:
             return False
         return True

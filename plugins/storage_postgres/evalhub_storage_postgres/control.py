@@ -279,8 +279,9 @@ class Control:
         return connection
 
     def _notified(self, connection: object, pid: int, channel: str, payload: object) -> None:
-        if self._connection is None or pid == self._connection.get_server_pid():
-            return
+        own = self._connection
+        if own is None or own.is_closed() or pid == own.get_server_pid():
+            return  # its own notification, or one that arrived before the connection was lost
         for waker in self._wakers:
             waker.lease_changed = waker.lease_changed or payload == LEASE
             waker.event.set()
