@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from harness import RunningServer, wait_until
+from harness import wait_until
 from harness.kube import FakeCluster
 from harness.postgres import RunningPostgres, needs_postgres
-from harness.receiver import Receiver
 from harness.replicas import JOBS, TAKEOVER_S, Replicas, eventually, state_of
 from harness.server import job_request
 from harness.tcp_proxy import TcpProxy
 
 pytestmark = [needs_postgres, pytest.mark.slow]
-
-SECRET = {"HOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 
 
 @pytest.fixture(scope="module")
@@ -38,106 +33,6 @@ def postgres() -> Iterator[RunningPostgres]:
 def cluster() -> Iterator[FakeCluster]:
     with FakeCluster() as running:
         yield running
-
-
-class Client(threading.Thread):
-    """Creates and completes jobs on random servers, and records what was acknowledged."""
-
-    def __init__(self, replicas: Replicas, seed: int) -> None:
-        super().__init__(name=f"client-{seed}")
-        self._replicas = replicas
-        self._random = random.Random(seed)  # noqa: S311  of a test
-        self.seed = seed
-        self.stop = threading.Event()
-        self.created: list[str] = []
-        self.completed: set[str] = set()
-        self.cancelled: set[str] = set()
-
-    def run(self) -> None:
-        while not self.stop.wait(0.05):
-            key = {"Idempotency-Key": f"{self.seed}-{len(self.created)}"}
-            created = self._until_accepted("POST", JOBS, job_request("a", name="recorded"), key)
-            if created is None:
-                return
-            job_id: str = created["resource"]["id"]
-            self.created.append(job_id)
-            if self._random.random() < 0.25:
-                if self._until_accepted("DELETE", f"{JOBS}/{job_id}") is not None:
-                    self.cancelled.add(job_id)
-                continue
-            event = {"provider_id": "scripted", "id": "a", "benchmark_index": 0, "status": "completed"}
-            body = {"benchmark_status_event": {**event, "metrics": {"acc": 1.0}}}
-            if self._until_accepted("POST", f"{JOBS}/{job_id}/events", body) is not None:
-                self.completed.add(job_id)
-
-    def _until_accepted(self, method: str, path: str, body: Any = None, headers: Any = None) -> Any:
-        """The body of the first answer below 500, from any server; None if the test ends before."""
-        while not self.stop.is_set():
-            server = self._random.choice(self._replicas.servers)
-            with suppress(OSError, AssertionError):  # it is dead, or suspended
-                answer = server.call(method, path, body, headers)
-                if answer.status < 500:
-                    assert answer.status in (200, 202, 204), answer
-                    return answer.body or {}
-            self.stop.wait(0.02)
-        return None
-
-
-def kill(server: RunningServer) -> None:
-    server.kill()
-    server.start()
-
-
-def test_nothing_acknowledged_is_lost_and_no_effect_repeated_while_leaders_are_killed(
-    tmp_path: Path, postgres: RunningPostgres, cluster: FakeCluster
-):
-    with Receiver() as receiver:
-        webhook = {"url": receiver.hook, "events": ["job.completed"], "allow_private_addresses": True}
-        replicas = Replicas(
-            tmp_path,
-            postgres,
-            cluster,
-            webhook=webhook,
-            env_mappings={"HOOK_SECRET": "webhook.secret"},
-            env=SECRET,
-        )
-        with replicas:
-            clients = [Client(replicas, seed) for seed in range(2)]
-            for client in clients:
-                client.start()
-            for _ in range(2):
-                before = len(clients[0].created)
-                leader = replicas.leader()
-                wait_until(lambda: len(clients[0].created) >= before + 3, "the client goes on", TAKEOVER_S)  # noqa: B023
-                kill(leader)
-            replicas.leader()
-            for client in clients:
-                client.stop.set()
-            for client in clients:
-                client.join()
-            server = replicas.followers()[0]
-            created = [job_id for client in clients for job_id in client.created]
-            completed = {job_id for client in clients for job_id in client.completed}
-            assert len(set(created)) == len(created) > 10
-            for job_id in completed:
-                assert state_of(server, job_id) == "completed"
-            for job_id in {job_id for client in clients for job_id in client.cancelled}:
-                assert state_of(server, job_id) == "cancelled"
-            wait_until(
-                lambda: completed <= messages(receiver).keys(), "a message for each completed job", TAKEOVER_S
-            )
-            assert set(messages(receiver).values()) <= {1}, "one message id for each job, however often sent"
-            for job_id in created:
-                assert len(cluster.jobs(job_id=job_id)) <= 1
-                eventually(server, "DELETE", f"{JOBS}/{job_id}?hard_delete=true")
-            cluster.until_empty()
-            assert server.get(JOBS)["total_count"] == 0
-
-
-def messages(receiver: Receiver) -> Counter[str]:
-    """How many different message ids there are for each job."""
-    ids = {(got.document["data"]["id"], got.headers["webhook-id"]) for got in receiver.requests}
-    return Counter(job_id for job_id, _ in ids)
 
 
 def test_a_suspended_leader_is_replaced_and_creates_nothing_when_it_continues(

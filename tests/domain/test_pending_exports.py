@@ -16,6 +16,7 @@ from evalhub_server.domain.outbox import (
     next_pending,
     retried,
     with_pending_exports,
+    with_recheck,
     without_pending_exports,
 )
 from evalhub_server.domain.record import Exit, ExportOutcome, JobRecord, OutboxEntry, with_changes
@@ -98,6 +99,22 @@ def test_a_success_is_noted_with_where_the_export_is_and_leaves_the_time_of_the_
         ExportOutcome(reference="r", digest="d"),
     )
     assert done.progress.updated_at == job.progress.updated_at
+
+
+def test_a_success_after_an_attempt_that_was_cut_short_is_rechecked() -> None:
+    job = with_pending_exports(a_job(state=State.COMPLETED), [CARD, RUN])
+    done = delivered(
+        delivered(job, owed_by(job), ExportOutcome(), recheck=True), owed_by(job, RUN), ExportOutcome()
+    )
+    card, run = done.progress.outbox
+    assert (card.due_for_recheck, run.due_for_recheck, done.open) == (True, False, True)
+    again = with_pending_exports(done, [CARD])
+    assert not owed_by(again).due_for_recheck, "not before its success"
+    assert delivered(again, owed_by(again), ExportOutcome()).progress.outbox[0].due_for_recheck
+    assert delivered(again, card, ExportOutcome(), recheck=True).progress.outbox[0].recheck
+    checked = with_recheck(done, {card.key}, recheck=False)
+    assert (checked.progress.outbox[0].recheck, checked.open) == (False, False)
+    assert with_recheck(checked, {card.key}, recheck=False) is checked
 
 
 def test_a_failure_is_tried_again_until_it_is_final() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
-from contextlib import closing
-
 from harness.answering import AnsweringServer, Reply, Request
-from harness.proxy import HOP_BY_HOP
+from harness.holding_proxy import forwarded
 
 
 class ReverseProxy(AnsweringServer):
@@ -25,14 +22,6 @@ class ReverseProxy(AnsweringServer):
     def _forward(self, request: Request) -> Reply:
         if not request.path.startswith(f"{self._prefix}/"):
             return Reply(404, b"outside of the prefix")
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        if self._names:
-            headers["X-Forwarded-Prefix"] = self._prefix
+        extra = {"X-Forwarded-Prefix": self._prefix} if self._names else {}
         path = request.path.removeprefix(self._prefix) if self._strips else request.path
-        with closing(http.client.HTTPConnection("127.0.0.1", self._upstream_port, timeout=60)) as connection:
-            connection.request(request.method, path, request.body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        ours = HOP_BY_HOP | {"content-length"}
-        kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in ours]
-        return Reply(answer.status, content, kept)
+        return forwarded(request, self._upstream_port, path, extra)

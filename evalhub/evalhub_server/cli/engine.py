@@ -23,6 +23,7 @@ from evalhub_server.engine.exports import open_exports
 from evalhub_server.engine.job_stopper import JobStopper
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.jobs import JobService
+from evalhub_server.engine.late_effects import LateEffects
 from evalhub_server.engine.leader_store import LeaderStore
 from evalhub_server.engine.leadership import Leadership, SingleServer
 from evalhub_server.engine.outbox import Outbox
@@ -90,6 +91,8 @@ async def open_engine(
     exports = open_exports(stack, store, requests, targets, trackers)
     abandoned = AbandonedLaunches(store, runtime, runs)
     stack.push_async_callback(abandoned.close)
+    late_effects = LateEffects(leader_store, store, targets, settings.finalizer.max_parallel)
+    stack.push_async_callback(late_effects.close)
     named = partial(baseline_jobs, storage)
     leader = LeaderParts(
         leader_store,
@@ -100,6 +103,7 @@ async def open_engine(
         file_watcher(settings, plugins, resource_store),
         observers,
         abandoned,
+        late_effects,
     )
     follower = None
     if shared is not None and isinstance(leader_store, LeaderStore):

@@ -13,6 +13,7 @@ from evalhub_server.engine.catalog_files import pack_conflicts
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.file_watcher import FileWatcher
 from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.late_effects import LateEffects
 from evalhub_server.engine.observers import Observe, ObserverDispatcher
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.resource_store import ResourceStore
@@ -42,6 +43,7 @@ class LeaderParts:
         file_watcher: FileWatcher,
         observers: ObserverDispatcher,
         abandoned: AbandonedLaunches,
+        late_effects: LateEffects,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -51,6 +53,7 @@ class LeaderParts:
         self._file_watcher = file_watcher
         self._observers = observers
         self._abandoned = abandoned
+        self._late_effects = late_effects
 
     async def open(self) -> None:
         """Load the catalogue and continue what an earlier server left. If that fails, everything is closed again.
@@ -66,6 +69,7 @@ class LeaderParts:
             await self._collector.start()
             await self._supervisor.start()
             await self._outbox.start()
+            await self._late_effects.start()
             self._retention.start()
         except BaseException:
             await self.abandon()
@@ -83,18 +87,21 @@ class LeaderParts:
         await self._store.close()
         await self._supervisor.close()
         await self._outbox.close()
+        await self._late_effects.stop()
         await self._observers.close()
 
     def halt(self) -> None:
         """Cancel everything that has effects outside of the storage, before it takes another step. Call :meth:`abandon` afterwards."""
         self._supervisor.halt()
         self._outbox.halt()
+        self._late_effects.halt()
 
     async def abandon(self) -> None:
         """Stop at once, without an effect on workloads and exports: another server continues with them."""
         launches = await self._supervisor.abandon()
         self._abandoned.add(launches)
-        await self._outbox.close(drain_s=0)
+        self._late_effects.mark(await self._outbox.close(drain_s=0))
+        await self._late_effects.stop()
         await self._retention.close()
         await self._file_watcher.close()
         await self._collector.stop()

@@ -6,7 +6,7 @@ nothing changes. None of them changes ``updated_at``, so that an export does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -21,6 +21,9 @@ from evalhub_server.domain.record import (
     OutboxEntry,
     with_changes,
 )
+
+EntryKey = tuple[str, str, str]
+"""Kind, name and event of an entry."""
 
 
 class PendingExport(Struct, kw_only=True, frozen=True):
@@ -63,7 +66,7 @@ def with_pending_exports(job: JobRecord, exports: Sequence[PendingExport]) -> Jo
         )
         known = entries.get(entry.key)
         if known is not None:
-            entry = replace(entry, revision=known.revision + 1, outcome=known.outcome)
+            entry = replace(entry, revision=known.revision + 1, outcome=known.outcome, recheck=known.recheck)
         entries[entry.key] = entry
     return with_changes(job, outbox=tuple(entries.values()))
 
@@ -80,12 +83,17 @@ def next_pending(job: JobRecord, kind: str, name: str) -> OutboxEntry | None:
     return min(pending, key=lambda entry: entry.since, default=None)
 
 
-def delivered(job: JobRecord, entry: OutboxEntry, outcome: ExportOutcome) -> JobRecord:
-    """Record a successful attempt. An entry with a newer revision stays pending, but gets the outcome."""
+def delivered(
+    job: JobRecord, entry: OutboxEntry, outcome: ExportOutcome, *, recheck: bool = False
+) -> JobRecord:
+    """Record a successful attempt. An entry with a newer revision stays pending, but gets the outcome.
+
+    ``recheck``: an attempt of an earlier server may have been cut short.
+    """
 
     def change(now: OutboxEntry) -> OutboxEntry:
         if now.revision != entry.revision:
-            return replace(now, outcome=outcome)
+            return replace(now, outcome=outcome, recheck=now.recheck or recheck)
         return replace(
             now,
             state="succeeded",
@@ -93,9 +101,19 @@ def delivered(job: JobRecord, entry: OutboxEntry, outcome: ExportOutcome) -> Job
             error="",
             failing_since=None,
             outcome=outcome,
+            recheck=now.recheck or recheck,
         )
 
     return _changed(job, entry, change)
+
+
+def with_recheck(job: JobRecord, keys: Collection[EntryKey], *, recheck: bool) -> JobRecord:
+    """Set or clear ``recheck`` of the entries with these keys."""
+    before = job.progress.outbox
+    after = tuple(
+        replace(e, recheck=recheck) if e.key in keys and e.recheck is not recheck else e for e in before
+    )
+    return job if after == before else with_changes(job, outbox=after)
 
 
 def attempt_failed(

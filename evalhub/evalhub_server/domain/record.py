@@ -182,7 +182,8 @@ class OutboxEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
     export. ``since`` is when the change happened. ``requested``: the job's client requested the export, so the job's
     results show it. ``revision`` counts how often the export has become pending; it becomes pending again when the
     job's outcome changes after its end. ``attempts``, ``error`` and ``failing_since`` (the time of the first failure) belong
-    to this revision; ``outcome`` is that of the last successful attempt.
+    to this revision; ``outcome`` is that of the last successful attempt. ``recheck``: a request of an attempt that was cut
+    short may still take effect, so the target is examined once more after the success.
     """
 
     kind: ExportKind
@@ -196,10 +197,20 @@ class OutboxEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
     error: str = ""
     failing_since: datetime | None = None
     outcome: ExportOutcome | None = None
+    recheck: bool = False
 
     @property
     def key(self) -> tuple[str, str, str]:
         return self.kind, self.name, self.event
+
+    @property
+    def open(self) -> bool:
+        """Whether the server has something left to do for the export."""
+        return self.state == "pending" or self.due_for_recheck
+
+    @property
+    def due_for_recheck(self) -> bool:
+        return self.recheck and self.state == "succeeded"
 
 
 class JobDefinition(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -321,7 +332,7 @@ class JobRecord(Struct, kw_only=True, frozen=True):
         """Whether anything is left to run, to watch, to collect or to export. A storage lists these jobs at start-up."""
         return (
             self.unfinished
-            or any(entry.state == "pending" for entry in self.progress.outbox)
+            or any(entry.open for entry in self.progress.outbox)
             or any(b.samples is not None and b.samples.state == "pending" for b in self.benchmarks)
         )
 

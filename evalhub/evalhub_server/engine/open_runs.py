@@ -31,7 +31,7 @@ class OpenRuns:
 
     async def end(self, job: JobRecord) -> None:
         """End the runs of a job with pending exports to trackers, or leave that to the background. Raises nothing."""
-        pending = {e.name for e in job.progress.outbox if e.kind == "tracker" and e.state == "pending"}
+        pending = {e.name for e in job.progress.outbox if e.kind == "tracker" and e.open}
         trackers = [self._trackers[name] for name in sorted(pending & self._trackers.keys())]
         await asyncio.gather(*(self._end(tracker, job) for tracker in trackers))
 
@@ -58,7 +58,8 @@ class OpenRuns:
 
     async def _attempt(self, tracker: Tracker, job: JobRecord, timeout_s: float) -> bool:
         try:
-            await asyncio.wait_for(tracker.end_run(job), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await tracker.end_run(job)
         except Exception as error:  # noqa: BLE001  a plugin may raise anything; there is a retry
             log.warning(
                 "Run of a deleted job not ended yet; retrying",

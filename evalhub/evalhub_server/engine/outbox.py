@@ -5,79 +5,37 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-import msgspec
 import structlog
 from msgspec import Struct
 
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain import outbox
 from evalhub_server.domain.job_changes import JobChanged
-from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, OutboxEntry
+from evalhub_server.domain.record import ExportKind, JobRecord, OutboxEntry
 from evalhub_server.engine.clock import Clock, utc_now
+from evalhub_server.engine.export_attempt import Failure, deliver
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.outbox_targets import ExportTarget, ExportTargets
-from evalhub_server.errors import ExportRefused, LeadershipLost, NotFound, StorageError
-from evalhub_server.plugins.calls import call_fields
+from evalhub_server.errors import LeadershipLost, NotFound, StorageError
 from evalhub_server.settings import FinalizerSettings
 
 log = structlog.get_logger()
 
-ATTEMPT_TIMEOUT_S = 120.0
 RETRY_FIRST_S = 1.0
-ERROR_CHARACTERS = 2000
 STORE_RETRY_S = 1.0
 DRAIN_S = 0.4
-
-
-class Failure(NamedTuple):
-    """``text`` is shown to clients. ``retry_for_s``: how long after the first failure it is retried; None: no limit.
-
-    ``call`` has the keys of :func:`call_fields`.
-    """
-
-    text: str
-    retry_for_s: float | None = None
-    call: Mapping[str, str] = {}
-
-
-async def deliver(
-    target: ExportTarget, job: JobRecord, entry: OutboxEntry, redact: Callable[[str], str]
-) -> ExportOutcome | Failure:
-    """Attempt one export. Whatever a plugin raises is a failure; only the cancellation of the calling task is raised."""
-    try:
-        outcome = await asyncio.wait_for(target.deliver(job, entry), ATTEMPT_TIMEOUT_S)
-        msgspec.json.encode(outcome)  # an invalid outcome must raise here, not in every attempt to store it
-    except asyncio.CancelledError:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise
-        return Failure("it was cancelled")
-    except TimeoutError as error:
-        return Failure(_text(error, redact) or f"no answer within {ATTEMPT_TIMEOUT_S:g} seconds")
-    except ExportRefused as error:
-        return Failure(_text(error, redact), error.retry_for_s, call=call_fields(error))
-    except Exception as error:  # noqa: BLE001  a plugin may raise anything; there is a retry
-        return Failure(_text(error, redact) or type(error).__name__, call=call_fields(error))
-    return outcome
-
-
-def _text(error: Exception, redact: Callable[[str], str]) -> str:
-    # The text is stored and shown: no secrets, limited in length, nothing that a database refuses.
-    text = redact(str(error)).encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= ERROR_CHARACTERS else text[:ERROR_CHARACTERS] + " …"
+"""How long attempts under way may still take at shutdown. The SDK's "server stop" kills the server after five seconds."""
 
 
 def retry_backoff(settings: FinalizerSettings) -> Backoff:
     """The delays between the attempts of one export."""
     return Backoff(RETRY_FIRST_S, settings.retry_most, jitter=0.5)
-
-
-"""How long attempts under way may still take at shutdown. The SDK's "server stop" kills the server after five seconds."""
 
 
 class ExportAttempt(Struct, kw_only=True, frozen=True):
@@ -113,6 +71,8 @@ class DeliveryTask:
     def __init__(self) -> None:
         self.stage: Literal["reading", "trying", "storing", "pausing"] = "reading"
         self.job_changed = False
+        self.resumed = False
+        """Whether an earlier server may have attempted it: a request of that attempt may still take effect."""
         self.retry = asyncio.Event()
         """Set to end a pause."""
 
@@ -145,6 +105,7 @@ class Outbox:
         )
         self._listeners: list[AttemptListener] = []
         self._active = False
+        self._cut_short: list[Delivery] = []
         store.listen(self._on_change)
 
     def listen(self, listener: AttemptListener) -> None:
@@ -165,8 +126,11 @@ class Outbox:
         counts: Counter[tuple[ExportKind, str]] = Counter()
         for job in await self._store.open():
             entries = job.progress.outbox
+            pending = _pending(job.id, entries)
             self._update_tasks(job.id, (), entries)
-            counts.update((each.kind, each.name) for each in _pending(job.id, entries))
+            for each in pending & self._deliveries.keys():
+                self._deliveries[each].resumed = True
+            counts.update((each.kind, each.name) for each in pending)
         for (kind, name), count in counts.items():
             if self._targets.get(kind, name):
                 log.info("Pending exports resumed", kind=kind, name=name, count=count)
@@ -181,11 +145,15 @@ class Outbox:
     def halt(self) -> None:
         """Cancel all attempts: none takes another step. Call :meth:`close` afterwards."""
         self._active = False
+        self._cut_short = [key for key, each in self._deliveries.items() if each.stage == "trying"]
         for each in self._deliveries.values():
             each.task.cancel()
 
-    async def close(self, drain_s: float = DRAIN_S) -> None:
-        """Wait up to ``drain_s`` for attempts under way, then cancel. With a durable store the next server continues."""
+    async def close(self, drain_s: float = DRAIN_S) -> Sequence[Delivery]:
+        """Wait up to ``drain_s`` for attempts under way, then cancel. With a durable store the next server continues.
+
+        Returns the deliveries of which :meth:`halt` has cut an attempt short.
+        """
         self._active = False
         tasks = list(self._deliveries.values())
         under_way = [each.task for each in tasks if each.stage in ("trying", "storing")]
@@ -199,6 +167,8 @@ class Outbox:
             log.info("Pending exports left for the next server", count=left)
         elif left:
             log.warning("Pending exports lost: the storage is in memory", count=left)
+        cut_short, self._cut_short = self._cut_short, []
+        return cut_short
 
     def _on_change(self, change: JobChanged) -> None:
         job = change.after or change.before
@@ -253,7 +223,8 @@ class Outbox:
                     running.stage = "pausing"
                     running.retry.clear()
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(running.retry.wait(), wait_s)
+                        async with asyncio.timeout(wait_s):
+                            await running.retry.wait()
         except (NotFound, LeadershipLost):
             return  # deleted, or another server delivers
         finally:
@@ -306,7 +277,10 @@ class Outbox:
                     **outcome.call,
                 )
         else:
-            await self._persist(delivery.job_id, lambda job: outbox.delivered(job, entry, outcome))
+            recheck = running.resumed and target.settles
+            await self._persist(
+                delivery.job_id, lambda job: outbox.delivered(job, entry, outcome, recheck=recheck)
+            )
             result = "succeeded"
             log.info("Export succeeded", **delivery._asdict(), reference=outcome.reference)
         attempt = ExportAttempt(

@@ -33,6 +33,15 @@ class ExportTarget(ABC):
     async def deliver(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
         """Attempt one export."""
 
+    @property
+    @abstractmethod
+    def settles(self) -> bool:
+        """Whether :meth:`settle` does anything."""
+
+    @abstractmethod
+    async def settle(self, job: JobRecord, entry: OutboxEntry) -> None:
+        """Undo what an attempt that was cut short has caused after the export had succeeded."""
+
 
 class TrackerTarget(ExportTarget):
     """A tracker; receives every job that has an experiment there."""
@@ -50,6 +59,13 @@ class TrackerTarget(ExportTarget):
 
     async def deliver(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
         return await self._tracker.record(job)
+
+    @property
+    def settles(self) -> bool:
+        return self._tracker.__class__.settle is not Tracker.settle
+
+    async def settle(self, job: JobRecord, entry: OutboxEntry) -> None:
+        await self._tracker.settle(job)
 
 
 class ExporterTarget(ExportTarget):
@@ -81,6 +97,13 @@ class ExporterTarget(ExportTarget):
 
     async def deliver(self, job: JobRecord, entry: OutboxEntry) -> ExportOutcome:
         return await self._exporter.export(job, entry)
+
+    @property
+    def settles(self) -> bool:
+        return self._exporter.__class__.settle is not Exporter.settle
+
+    async def settle(self, job: JobRecord, entry: OutboxEntry) -> None:
+        await self._exporter.settle(job, entry)
 
 
 class ExportTargets:

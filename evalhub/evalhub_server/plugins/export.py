@@ -106,6 +106,14 @@ class Exporter(ABC):
             ExportRefused: a retry cannot succeed. The text is shown in the job's results.
         """
 
+    async def settle(self, job: JobRecord, entry: OutboxEntry) -> None:
+        """Undo what a cancelled :meth:`export` has caused after a later one had succeeded with ``entry.outcome``.
+
+        A request of a server that died may reach the target after the next server's. So this is called some seconds after
+        such a success, and again half a minute later. Idempotent. Any exception is retried. The default does nothing.
+        """
+        return
+
     async def job_deleted(self, job: JobRecord) -> None:
         """Receive the last record of a job that was deleted: it has no outbox any more.
 

@@ -85,6 +85,15 @@ class Tracker(ABC):
                 text is shown in the job's results.
         """
 
+    async def settle(self, job: JobRecord) -> None:
+        """Remove what a cancelled :meth:`record` has created besides the run whose id is in the job's outbox.
+
+        A request of a server that died may reach the tracking server after the next server has recorded the job. So this is
+        called some seconds after such a success, and again half a minute later. Idempotent. Any exception is retried. The
+        default does nothing.
+        """
+        return
+
     async def end_run(self, job: JobRecord) -> None:
         """End the run of a job that is being deleted, if a cancelled or failed :meth:`record` has left one open.
 

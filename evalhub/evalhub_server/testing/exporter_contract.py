@@ -196,6 +196,15 @@ class ExporterContract(Contract):
         assert await self.soon(self.exported(change[1])) == once, "a repeated export changed the target"
         assert [each.reference for each in second] == [each.reference for each in first]
 
+    async def test_settling_an_export_leaves_it(self, exporter: Exporter) -> None:
+        change = self.change()
+        outcomes = await self.deliver(exporter, change)
+        once = await self.soon(self.exported(change[1]))
+        for entry, outcome in zip(self.pending(exporter, change), outcomes, strict=True):
+            done = msgspec.structs.replace(entry, state="succeeded", outcome=outcome)
+            await self.soon(exporter.settle(with_changes(change[1], outbox=(done,)), done))
+        assert await self.soon(self.exported(change[1])) == once, "settle() changed what was exported"
+
     async def test_an_export_that_another_server_repeats_leaves_one_export(
         self, exporter: Exporter, tmp_path: Path
     ) -> None:

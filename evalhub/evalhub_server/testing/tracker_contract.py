@@ -31,7 +31,13 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from evalhub_server.domain.record import ExportOutcome, JobRecord, TrackedExperiment, with_changes
+from evalhub_server.domain.record import (
+    ExportOutcome,
+    JobRecord,
+    OutboxEntry,
+    TrackedExperiment,
+    with_changes,
+)
 from evalhub_server.errors import ApiError, ExportRefused
 from evalhub_server.models.common import State
 from evalhub_server.models.job import Experiment, JobRequest, Model
@@ -299,6 +305,24 @@ class TrackerContract(Contract):
         error = await self.error_of(tracker, job)
         assert isinstance(error, ExportRefused), f"the server would retry at a deleted experiment: {error!r}"
         assert str(error), "ExportRefused has no text for the job's results"
+
+    # --- after attempts that were cut short
+
+    async def test_settling_a_recorded_job_leaves_its_run(self, tracker: Tracker) -> None:
+        job = await self.a_tracked_job(tracker)
+        outcome = await self.soon(tracker.record(job))
+        recorded = await self.runs_of(tracker, job)
+        entry = OutboxEntry(
+            kind="tracker",
+            name=tracker.name,
+            event="run",
+            since=job.progress.updated_at,
+            state="succeeded",
+            outcome=outcome,
+        )
+        for _ in range(2):
+            await self.soon(tracker.settle(with_changes(job, outbox=(entry,))))
+        assert await self.runs_of(tracker, job) == recorded, "settle() changed the run of a recorded job"
 
     # --- runs of deleted jobs
 

@@ -82,6 +82,10 @@ class OciExporter(Exporter):
             digest = await push(session, location, artifact)
         return ExportOutcome(reference=f"{location.text}@{digest}", digest=digest)
 
+    async def settle(self, job: JobRecord, entry: OutboxEntry) -> None:
+        """Move the tag back, if a push that was cut short has moved it to an earlier card."""
+        await self.export(job, entry)
+
 
 def _coordinates(job: JobRecord) -> OciCoordinates | None:
     oci = job.request.exports.oci if job.request.exports else None

@@ -62,12 +62,16 @@ class Runs:
         key_tags: dict[str, str],
         files: dict[str, bytes],
         workspace: str,
+        known: str = "",
     ) -> str:
-        """Create the run, or update the existing one, and return its id. Raises :class:`MlflowError`."""
-        run = await self._find(experiment_id, content, key_tags, workspace)
+        """Create the run, or update the existing one, and return its id. Raises :class:`MlflowError`.
+
+        ``known`` is the id of the run of an earlier recording.
+        """
+        run = await self._find(experiment_id, content, key_tags, workspace, known)
         if run is None:
             created = await self._create(experiment_id, content, key_tags, workspace)
-            run = await self._find(experiment_id, content, key_tags, workspace) or created
+            run = await self._find(experiment_id, content, key_tags, workspace, known) or created
         await self._log(run.run_id, content, workspace)
         for name, data in files.items():
             await self._upload(run, name, data, workspace)
@@ -83,6 +87,12 @@ class Runs:
         await self._post("runs/update", end, dict[str, Any], workspace)
         return run.run_id
 
+    async def settle(
+        self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str, known: str
+    ) -> None:
+        """Delete the runs of the job besides ``known``. Raises :class:`MlflowError`."""
+        await self._find(experiment_id, content, key_tags, workspace, known)
+
     async def end(
         self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str
     ) -> None:
@@ -94,10 +104,15 @@ class Runs:
             log.info("MLflow run of a deleted job ended", job_id=key_tags[JOB_ID], run_id=run.run_id)
 
     async def _find(
-        self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str
+        self,
+        experiment_id: str,
+        content: RunContent,
+        key_tags: dict[str, str],
+        workspace: str,
+        known: str = "",
     ) -> RunInfo | None:
-        """The run of the job. There are duplicates if MLflow executed a create request after the client's timeout: the
-        one with the earliest start remains, and the others are deleted."""
+        """The run of the job. There are duplicates if MLflow executed a create request after the client's timeout or
+        death: the ``known`` one, or that with the earliest start, remains, and the others are deleted."""
         # Ids and constants, without quotes.
         terms = [f"tags.`{key}` = '{value}'" for key, value in key_tags.items()]
         query = {
@@ -107,11 +122,16 @@ class Runs:
             "order_by": ["attributes.start_time ASC"],
         }
         found = [run.info for run in (await self._post("runs/search", query, _Found, workspace)).runs]
-        for run in found[1:]:
-            if run.start_time == content.start_ms:  # created here, and not a copy by a user
+        if not found:
+            return None
+        kept = next((run for run in found if run.run_id == known), found[0])
+        for run in found:
+            if (
+                run is not kept and run.start_time == content.start_ms
+            ):  # created here, and not a copy by a user
                 await self._post("runs/delete", {"run_id": run.run_id}, dict[str, Any], workspace)
-                log.warning("Duplicate MLflow run deleted", run_id=run.run_id, kept=found[0].run_id)
-        return found[0] if found else None
+                log.warning("Duplicate MLflow run deleted", run_id=run.run_id, kept=kept.run_id)
+        return kept
 
     async def _create(
         self, experiment_id: str, content: RunContent, key_tags: dict[str, str], workspace: str

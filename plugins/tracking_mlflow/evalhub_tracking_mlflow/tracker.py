@@ -101,7 +101,12 @@ class MlflowTracker(Tracker):
         workspace = await self._workspaces.of(job.tenant)
         try:
             run_id = await self._runs.record(
-                experiment_id, run_content(job), run_tags(job), {CARD_FILE: card_json(job)}, workspace
+                experiment_id,
+                run_content(job),
+                run_tags(job),
+                {CARD_FILE: card_json(job)},
+                workspace,
+                self._recorded_run(job),
             )
         except MlflowError as error:
             if error.code not in FINAL_ERRORS:
@@ -111,6 +116,17 @@ class MlflowTracker(Tracker):
                 raise ExportRefused(text, retry_for_s=DELETED_RETRY_S) from error
             raise ExportRefused(str(error)) from error
         return ExportOutcome(reference=run_id, link=self._link(f"{experiment_id}/runs/{run_id}", workspace))
+
+    async def settle(self, job: JobRecord) -> None:
+        experiment, known = job.progress.experiments.get(self.name), self._recorded_run(job)
+        if experiment is None or not known:
+            return
+        workspace = await self._workspaces.of(job.tenant)
+        try:
+            await self._runs.settle(experiment.id, run_content(job), run_tags(job), workspace, known)
+        except MlflowError as error:
+            if error.code not in FINAL_ERRORS:
+                raise
 
     async def end_run(self, job: JobRecord) -> None:
         experiment = job.progress.experiments.get(self.name)
@@ -125,6 +141,11 @@ class MlflowTracker(Tracker):
 
     async def close(self) -> None:
         await self._client.close()
+
+    def _recorded_run(self, job: JobRecord) -> str:
+        """The id of the run that an earlier attempt has recorded the job in; empty without one."""
+        outcomes = [e.outcome for e in job.progress.outbox if (e.kind, e.name) == ("tracker", self.name)]
+        return next((outcome.reference for outcome in outcomes if outcome is not None), "")
 
     def _link(self, rest: str, workspace: str) -> str:
         page = f"{self._credentials.base_url}/#/experiments/{rest}"

@@ -43,6 +43,12 @@ class AppendsEachTime(MemoryExporter):
         return outcome
 
 
+@breaks("settling_an_export_leaves_it", "settle() changed what was exported")
+class SettlesWithoutTheOutcome(MemoryExporter):
+    async def settle(self, job: JobRecord, entry: OutboxEntry) -> None:
+        del self._target.cards[job.id]
+
+
 @breaks("an_export_that_another_server_repeats_leaves_one_export", "repeated after a restart")
 class RemembersExportsInMemory(MemoryExporter):
     def __init__(self, target: MemoryTarget) -> None:

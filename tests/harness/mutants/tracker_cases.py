@@ -55,6 +55,12 @@ class RemembersRunsInMemory(MemoryTracker):
         return ExportOutcome(reference=run_id)
 
 
+@breaks("settling_a_recorded_job_leaves_its_run", "settle() changed the run")
+class SettlesWithoutTheRecord(MemoryTracker):
+    async def settle(self, job: JobRecord) -> None:
+        self._target.runs[job.progress.experiments[self.name].id].clear()
+
+
 @breaks("an_experiment_is_found_again", "different experiments")
 class NewExperimentForEachJob(MemoryTracker):
     async def resolve_experiment(self, request: JobRequest, job_id: str, tenant: str) -> TrackedExperiment:

@@ -12,7 +12,6 @@ from urllib.parse import unquote
 import pytest
 import structlog
 
-from evalhub_common.addresses import is_machine_local, is_public
 from evalhub_common.docker_credentials import RegistryCredentials
 from evalhub_exporter_oci.addresses import AddressPolicy
 from evalhub_exporter_oci.artifact import Artifact, Blob, card_artifact
@@ -21,6 +20,7 @@ from evalhub_exporter_oci.push import push
 from evalhub_exporter_oci.session import RegistryError, RegistrySession
 from evalhub_server.models.job import OciCoordinates
 from evalhub_server.plugins import ExportRefused
+from harness.addresses import private_address
 from harness.answering import AnsweringServer, Reply, Request
 from harness.certificates import certificate
 from harness.proxy import RunningProxy
@@ -233,16 +233,7 @@ async def test_a_proxy_that_wants_a_password_is_named_without_it(monkeypatch: py
 
 @pytest.fixture(scope="module")
 def own_address() -> str:
-    """An address of this computer that is neither loopback nor public, as a registry in a cluster has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("198.51.100.1", 9))  # sends nothing; finds the route
-        except OSError:
-            pytest.skip("needs an address beside loopback")
-        address = probe.getsockname()[0]
-    if is_public(address) or is_machine_local(address):
-        pytest.skip("needs a private address")
-    return address
+    return private_address()
 
 
 async def test_a_tenants_private_registry_must_be_allowed(own_address: str):

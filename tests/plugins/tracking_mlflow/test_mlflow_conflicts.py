@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from evalhub_server.plugins import PluginContext, State
+from evalhub_server.plugins import ExportOutcome, OutboxEntry, PluginContext, State, with_changes
 from evalhub_server.testing.builders import a_job
 from evalhub_tracking_mlflow.client import Client, MlflowError
+from evalhub_tracking_mlflow.content import milliseconds
 from evalhub_tracking_mlflow.credentials import Credentials
 from evalhub_tracking_mlflow.experiments import Experiments
 from evalhub_tracking_mlflow.plugin import make_tracker
@@ -120,4 +121,37 @@ async def test_a_run_in_an_experiment_that_is_gone_ends_without_an_error():
         await tracker.end_run(job)
         with pytest.raises(MlflowError, match="500 X"):
             await tracker.end_run(job)
+        await tracker.close()
+
+
+async def test_late_runs_besides_the_recorded_one_are_deleted():
+    job = a_job(experiment_id="7", tracker="mlflow", state=State.COMPLETED)
+    entry = OutboxEntry(
+        kind="tracker",
+        name="mlflow",
+        event="run",
+        since=job.created_at,
+        state="succeeded",
+        outcome=ExportOutcome(reference="recorded"),
+    )
+    recorded = with_changes(job, outbox=(entry,))
+    started = milliseconds(job.created_at)
+    runs = [
+        {"info": {"run_id": run_id, "start_time": start}}
+        for run_id, start in {"late": started, "recorded": started, "a copy of a user": started + 1}.items()
+    ]
+    searches = [reply({"runs": runs}), refusal(404, MISSING), refusal(500, "X"), reply({"runs": []})]
+    with AnsweringServer(Script(server_info=[Reply(404)], search=searches, delete=[reply({})])) as server:
+        tracker = make_tracker(MlflowSettings(tracking_uri=server.url), PluginContext())
+        await tracker.settle(job)
+        await tracker.settle(with_changes(recorded, experiments={}))
+        assert server.requests == [], "nothing was recorded"
+        await tracker.settle(recorded)
+        assert [each.document for each in server.requests if each.path.endswith("/delete")] == [
+            {"run_id": "late"}
+        ]
+        await tracker.settle(recorded)  # in an experiment that is gone
+        with pytest.raises(MlflowError, match="500 X"):
+            await tracker.settle(recorded)
+        await tracker.settle(recorded)
         await tracker.close()
