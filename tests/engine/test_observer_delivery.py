@@ -66,6 +66,23 @@ async def test_an_observer_that_never_ends_is_given_up_after_its_time() -> None:
     await dispatcher.close()
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_observers_stop_even_if_a_call_ends_at_that_moment(turns: int) -> None:
+    gate = asyncio.Event()
+    listener = Listener(wait=gate)
+    dispatcher = ObserverDispatcher([("listener", listener)])
+    dispatcher.start()
+    for name in "ab":
+        dispatcher.publish(a_change(name))
+    await listener.until("a")
+    closing = asyncio.create_task(dispatcher.close(drain_s=0))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    gate.set()
+    async with asyncio.timeout(60):
+        await closing
+
+
 async def test_a_plain_function_is_an_observer_too() -> None:
     heard: list[Any] = []
 
