@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,22 @@ async def test_errors_of_the_contract_keep_their_type_and_text():
         await storage.get_job("unknown", None)
     assert call_fields(caught.value)["method"] == "get_job"
     assert not hasattr(caught.value, "__notes__")
+
+
+async def test_a_method_that_is_no_coroutine_function_is_an_error_with_the_fix():
+    class Plain(EchoRuntime):
+        def age_s(self, handle: Handle) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return 7.0
+
+        def wait(self, handle: Handle) -> Awaitable[Exit]:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return asyncio.sleep(0, Exit(code=3))
+
+    runtime = guarded(Plain(), Runtime, "runtime", "plain", "third-party")
+    text = r"age_s\(\) returned a float instead of an awaitable; define it with 'async def'"
+    with pytest.raises(TypeError, match=text) as caught:
+        await runtime.age_s({})
+    assert call_fields(caught.value)["plugin"] == "runtime plain"
+    assert await runtime.wait({}) == Exit(code=3)
 
 
 def test_a_guarded_plugin_is_an_instance_of_its_class_and_has_its_attributes():

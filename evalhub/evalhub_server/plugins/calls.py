@@ -59,7 +59,10 @@ class _Guarded:
             for method, declared in vars(each).items():
                 if inspect.isfunction(declared) and not method.startswith("_"):
                     call = PluginCall(kind, name, distribution, method)
-                    setattr(self, method, guarded_function(getattr(plugin, method), call))
+                    function = getattr(plugin, method)
+                    if inspect.iscoroutinefunction(declared) and not inspect.iscoroutinefunction(function):
+                        function = _awaited(function, method)
+                    setattr(self, method, guarded_function(function, call))
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._plugin, name)
@@ -76,6 +79,20 @@ def _contracts(plugin: object, interface: type[Any]) -> list[type[Any]]:
     """The abstract classes of the plugin API that the plugin implements: ``interface``, what it consists of and extends it."""
     package = interface.__module__.rpartition(".")[0]
     return [each for each in type(plugin).__mro__ if each.__module__.rpartition(".")[0] == package]
+
+
+def _awaited(function: Callable[..., Any], method: str) -> Callable[..., Any]:
+    """A plain function that must return an awaitable, as a coroutine function."""
+
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if not inspect.isawaitable(result):
+            raise TypeError(
+                f"{method}() returned a {type(result).__name__} instead of an awaitable; define it with 'async def'"
+            )
+        return await result
+
+    return coroutine
 
 
 def guarded_function(function: Callable[..., Any], call: PluginCall) -> Callable[..., Any]:
