@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -207,6 +208,7 @@ ANCHORS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 1}]\n"
             {"a": {"b": [1, 2]}, "c": {"b": [1, 2]}, "d": [{"b": [1, 2]}] * 2},
         ),
         ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
+        ("a: &y [1]\nb: &x 1\nc: [*x, *y]", {"a": [1], "b": 1, "c": [1, [1]]}),
         ("a: !mine {b: 1}", {"a": {"b": 1}}),
         ("a: !mine [1]", {"a": [1]}),
         ("1: a", {1: "a"}),
@@ -226,6 +228,9 @@ def test_documents_of_every_shape_are_read(tmp_path: Path, text: str, value: Any
         ("b: [{a: 1, a: 2}]", "a: given twice"),
         ("a: .inf", "inf cannot be represented in JSON; remove it."),
         ("a: &x [*x]", "a value that contains itself; check its aliases."),
+        ("a: &x 1\nb: &x 2", "not valid YAML: found duplicate anchor"),
+        ("a: *x", "not valid YAML: found undefined alias"),
+        ("a: 1\n--- b", "expected a single document in the stream"),
         (ANCHORS, "more than 200000 values"),
         ("[" * 3000 + "]" * 3000, "not valid YAML"),
     ],
@@ -234,3 +239,17 @@ def test_documents_that_cannot_be_used_are_refused(tmp_path: Path, text: str, me
     with pytest.raises(SettingsError) as caught:
         parsed(tmp_path, text)
     assert message in caught.value.message
+
+
+def test_a_file_is_parsed_in_a_multiple_of_its_size(tmp_path: Path):
+    """A tree of nodes, or a buffer for the largest file allowed, would stay in the memory of a server as holes."""
+    benchmark = "- {id: b, name: a name, category: test, metrics: [acc, f1], tags: [a, b]}\n"
+    text = f"benchmarks:\n{benchmark * 300}"
+    parsed(tmp_path, text)
+    tracemalloc.start()
+    try:
+        parsed(tmp_path, text)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 30 * len(text)

@@ -17,20 +17,23 @@ from evalhub_server.settings.yaml_loader import NotPlain, PlainDocument, YamlLoa
 MAX_YAML_VALUES = 200_000
 MAX_YAML_BYTES = 4 * 1024 * 1024
 """Checked before parsing, which takes seconds for each MiB."""
+_PIECE_BYTES = 64 * 1024
 
 
 class YamlFile:
     """A parsed file: its ``value``, and the :meth:`lines` of its keys."""
 
-    def __init__(self, file: Path, value: Any, root: yaml.Node | None) -> None:
+    def __init__(self, file: Path, value: Any, text: str, root: yaml.Node | None = None) -> None:
         self.file = file
         self.value = value
+        self._text = text
         self._root = root
 
     def lines(self) -> dict[str, int]:
-        """Line (from 1) of each key, by its path in lower case, such as ``benchmarks[0].id``."""
+        """Line (from 1) of each key, by its path in lower case, such as ``benchmarks[0].id``. Parses a plain file again."""
         lines: dict[str, int] = {}
-        waiting: list[tuple[str, yaml.Node]] = [("", self._root)] if self._root else []
+        root = self._root or _root(self._text)
+        waiting: list[tuple[str, yaml.Node]] = [("", root)] if root else []
         while waiting and len(lines) < MAX_YAML_VALUES:
             path, node = waiting.pop()
             if isinstance(node, yaml.MappingNode):
@@ -69,7 +72,9 @@ def parse_yaml(file: Path) -> YamlFile:
     """Parse a YAML file. Raises :class:`SettingsError` naming the file, the line and what is wrong there."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_YAML_BYTES + 1)
+            data = bytearray()  # in pieces: read() allocates a buffer of the length that it is given
+            while len(data) <= MAX_YAML_BYTES and (piece := stream.read(_PIECE_BYTES)):
+                data += piece
         if len(data) > MAX_YAML_BYTES:
             raise SettingsError(f"larger than {MAX_YAML_BYTES // 1024**2} MiB; split the file.", str(file))
         text = data.decode("utf-8")
@@ -77,11 +82,13 @@ def parse_yaml(file: Path) -> YamlFile:
         raise SettingsError(f"cannot be read: {error}", str(file)) from None
     loader: Any = YamlLoader(text)
     try:
+        with suppress(NotPlain, RecursionError):
+            return YamlFile(file, PlainDocument(loader, MAX_YAML_VALUES).value(), text)
+        loader.dispose()
+        loader = YamlLoader(text)
         root: yaml.Node | None = loader.get_single_node()
         if root is None:
-            return YamlFile(file, None, None)
-        with suppress(NotPlain, RecursionError):
-            return YamlFile(file, PlainDocument(MAX_YAML_VALUES).value(root), root)
+            return YamlFile(file, None, text)
         if not _is_small(root):
             raise SettingsError(
                 f"more than {MAX_YAML_VALUES} values, or a value that contains itself; check its aliases.",
@@ -98,7 +105,15 @@ def parse_yaml(file: Path) -> YamlFile:
         loader.dispose()
     _check_values(value, file)
     _check_keys(root, file)
-    return YamlFile(file, value, root)
+    return YamlFile(file, value, text, root)
+
+
+def _root(text: str) -> yaml.Node | None:
+    loader: Any = YamlLoader(text)
+    try:
+        return cast("yaml.Node | None", loader.get_single_node())
+    finally:
+        loader.dispose()
 
 
 @contextmanager

@@ -128,10 +128,10 @@ class NotPlain(Exception):
 
 
 class PlainDocument:
-    """Constructs a document of lists, maps with different texts as keys, and plain scalars, in one pass.
+    """Constructs a document of lists, maps with different texts as keys, and plain scalars, from the events of a parser.
 
-    The constructor of PyYAML and the checks of a file need a pass each, and a multiple of the time. Nearly all files are
-    plain. ``max_values`` counts values with aliases expanded.
+    The constructor of PyYAML and the checks of a file need a pass each, a multiple of the time, and a tree of nodes that is
+    several times as large as the document. Nearly all files are plain. ``max_values`` counts values with aliases expanded.
     """
 
     _SCALARS: ClassVar[dict[str, Any]] = {
@@ -140,53 +140,81 @@ class PlainDocument:
         _NUMBER: _number_or_text,
     }
 
-    def __init__(self, max_values: int) -> None:
+    def __init__(self, loader: Any, max_values: int) -> None:
+        self._next = loader.get_event
+        self._resolve = loader.resolve
         self._left = max_values
-        self._collections: dict[int, tuple[Any, int] | None] = {}
-        """Each list or map with its size, by the id of its node; None while it is under construction."""
+        self._anchored: dict[str, tuple[Any, int] | None] = {}
+        """Value and size of each node with an anchor; None while it is under construction."""
 
-    def value(self, node: yaml.Node) -> Any:
-        """The value of a node. Raises :class:`NotPlain` for anything else, wrong documents included."""
+    def value(self) -> Any:
+        """The value of the only document. Raises :class:`NotPlain` for anything else, most wrong documents included, and YAML's errors."""
+        self._next()  # the start of the stream
+        if isinstance(self._next(), yaml.StreamEndEvent):
+            return None
+        value = self._value(self._next())
+        self._next()  # the end of the document
+        if not isinstance(self._next(), yaml.StreamEndEvent):
+            raise NotPlain
+        return value
+
+    def _value(self, event: Any) -> Any:
         self._left -= 1
         if self._left < 0:
             raise NotPlain
-        if isinstance(node, yaml.ScalarNode):
-            return node.value if node.tag == STR else self._scalar(node)
-        known = self._collections.get(id(node), self)
-        if known is None:
-            raise NotPlain  # it contains itself
-        if isinstance(known, tuple):
+        if isinstance(event, yaml.AliasEvent):
+            known = self._anchored.get(event.anchor or "")
+            if known is None:
+                raise NotPlain  # it contains itself, or there is no such anchor
             self._left -= known[1]
             return known[0]
-        self._collections[id(node)] = None
+        if event.anchor is not None:
+            if event.anchor in self._anchored:
+                raise NotPlain
+            self._anchored[event.anchor] = None
         before = self._left
-        value = self._map(node) if isinstance(node, yaml.MappingNode) else self._list(node)
-        self._collections[id(node)] = value, before - self._left
+        if isinstance(event, yaml.ScalarEvent):
+            value = self._scalar(event)
+        elif event.tag is not None:
+            raise NotPlain
+        else:
+            value = self._map() if isinstance(event, yaml.MappingStartEvent) else self._list()
+        if event.anchor is not None:
+            self._anchored[event.anchor] = value, before - self._left
         return value
 
-    def _scalar(self, node: yaml.ScalarNode) -> Any:
-        construct = self._SCALARS.get(node.tag)
+    def _tag(self, event: yaml.ScalarEvent) -> str:
+        if event.tag is not None:
+            raise NotPlain
+        return cast("str", self._resolve(yaml.ScalarNode, event.value, event.implicit))
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Any:
+        tag = self._tag(event)
+        if tag == STR:
+            return event.value
+        construct = self._SCALARS.get(tag)
         if construct is None:
             raise NotPlain
-        value = construct(None, node)
+        value = construct(None, event)
         if value.__class__ is float and not isfinite(value):
             raise NotPlain
         return value
 
-    def _map(self, node: yaml.MappingNode) -> dict[str, Any]:
-        if node.tag != MAP:
-            raise NotPlain
+    def _map(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key, item in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
-            if key.tag != STR or not isinstance(key, yaml.ScalarNode) or key.value in found:
+        while not isinstance(key := self._next(), yaml.MappingEndEvent):
+            if not isinstance(key, yaml.ScalarEvent) or key.anchor is not None or self._tag(key) != STR:
                 raise NotPlain
-            found[key.value] = self.value(item)
+            if key.value in found:
+                raise NotPlain
+            found[key.value] = self._value(self._next())
         return found
 
-    def _list(self, node: yaml.Node) -> list[Any]:
-        if node.tag != SEQ:
-            raise NotPlain
-        return [self.value(item) for item in cast("list[yaml.Node]", node.value)]
+    def _list(self) -> list[Any]:
+        found: list[Any] = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            found.append(self._value(event))
+        return found
 
 
 YamlLoader.yaml_constructors |= {
