@@ -104,3 +104,15 @@ def test_the_oldest_wait_is_that_of_the_first_slot():
     assert (queue.oldest_wait_s or 0) >= before
     assert taken(queue) == [0, 1]
     assert queue.oldest_wait_s is None
+
+
+def test_a_new_slot_is_taken_at_once_only_within_all_limits():
+    queue = LaunchQueue(Limits(total=3, per_provider=1, per_model=2))
+    assert queue.take_new(slot(0, "a", "x"))
+    assert not queue.take_new(slot(1, "a", "y")), "the provider's limit"
+    assert queue.take_new(slot(2, "b", "x"))
+    assert not queue.take_new(slot(3, "c", "x")), "the model's limit"
+    assert queue.take_new(slot(4, "d", "y"))
+    assert not queue.take_new(slot(5, "e", "z")), "the limit of all"
+    queue.release(slot(0, "a", "x"))
+    assert queue.take_new(slot(5, "e", "z"))

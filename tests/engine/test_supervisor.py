@@ -159,6 +159,45 @@ async def test_a_reported_result_and_an_exit_close_the_job(world: World):
     assert done.benchmarks[0].exit == Exit(code=0)
 
 
+async def test_the_intent_of_a_launch_at_once_is_stored_with_the_job():
+    world = World(HandRuntime(total=2))
+    await world.supervisor.start()
+    changes: list[JobRecord | None] = []
+    world.store.listen(lambda change: changes.append(change.after))
+    job = world.supervisor.reserve(a_job(size=3))
+    assert [each.launched_at is not None for each in job.benchmarks] == [True, True, False]
+    await world.store.add(job)
+    world.supervisor.submit(job)
+    await world.until(job, lambda now: sum(each.handle is not None for each in now.benchmarks) == 2)
+    assert world.runtime.launched == [0, 1]
+    assert len(changes) == 3, "the creation and two handles"
+    assert world.supervisor.waiting == 1
+    await world.supervisor.close()
+
+
+async def test_a_job_that_is_not_stored_gives_its_places_back():
+    world = World(HandRuntime(total=1))
+    await world.supervisor.start()
+    refused = world.supervisor.reserve(a_job())
+    waiting = await world.submit()
+    assert world.runtime.launched == []
+    assert world.supervisor.waiting == 1
+    world.supervisor.release(refused)
+    await world.until(waiting, handled)
+    await world.supervisor.close()
+
+
+async def test_a_reserved_launch_that_a_crash_prevented_happens_after_the_restart(world: World):
+    job = world.supervisor.reserve(a_job())
+    await world.supervisor.abandon()
+    await world.store.add(job)
+    world.restart()
+    await world.supervisor.start()
+    await world.until(job, handled)
+    assert world.runtime.launched == [0]
+    await world.supervisor.close()
+
+
 async def test_an_exit_without_a_result_fails_with_the_last_log_lines(world: World):
     job = await world.submit()
     await world.until(job, handled)

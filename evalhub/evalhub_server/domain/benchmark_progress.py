@@ -53,6 +53,8 @@ def merged_phases(known: tuple[PhaseStart, ...], phase: str, now: datetime) -> t
 
 def benchmark_phases(benchmark: BenchmarkRecord) -> tuple[BenchmarkPhase, ...]:
     """The phases of a benchmark with their durations."""
+    if not benchmark.phases:
+        return ()
     ended_at = moment_of(benchmark.completed_at) if benchmark.state.terminal else None
     ends = (*(each.started_at for each in benchmark.phases[1:]), ended_at)
     return tuple(

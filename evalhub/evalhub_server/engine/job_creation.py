@@ -216,7 +216,7 @@ class JobCreator:
 
     async def _add(self, job: JobRecord, collection: CollectionRecord | None) -> JobRecord:
         try:
-            job = await self._store.add(job)
+            job = await self._stored_with_intents(job)
         except StorageError as error:
             if isinstance(error, AlreadyExists) and job.definition.request_digest:
                 raise
@@ -228,6 +228,14 @@ class JobCreator:
         if collection is not None:
             await self._resources.count_run(collection)
         return job
+
+    async def _stored_with_intents(self, job: JobRecord) -> JobRecord:
+        job = self._supervisor.reserve(job)
+        try:
+            return await self._store.add(job)
+        except BaseException:
+            self._supervisor.release(job)
+            raise
 
     def _submit(self, job: JobRecord) -> None:
         self._maybe_stored.discard(job.id)

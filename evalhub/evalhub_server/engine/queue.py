@@ -51,18 +51,31 @@ class LaunchQueue:
 
     def take(self) -> Slot | None:
         """Move the next slot within all limits from waiting to running and return it; None if there is none."""
-        limits = self._limits
-        if limits.total is not None and len(self._running) >= limits.total:
+        if self._full:
             return None
         for slot in self._waiting:
-            if limits.per_provider is not None and self._by_provider[slot.provider_id] >= limits.per_provider:
-                continue
-            if limits.per_model is not None and self._by_model[slot.model_url] >= limits.per_model:
-                continue
-            del self._waiting[slot]
-            self.occupy(slot)
-            return slot
+            if self._fits(slot):
+                del self._waiting[slot]
+                self.occupy(slot)
+                return slot
         return None
+
+    def take_new(self, slot: Slot) -> bool:
+        """Move a slot that is in neither set to running if it is within all limits, as no waiting one is; else False."""
+        if self._full or not self._fits(slot):
+            return False
+        self.occupy(slot)
+        return True
+
+    @property
+    def _full(self) -> bool:
+        return self._limits.total is not None and len(self._running) >= self._limits.total
+
+    def _fits(self, slot: Slot) -> bool:
+        limits = self._limits
+        return (
+            limits.per_provider is None or self._by_provider[slot.provider_id] < limits.per_provider
+        ) and (limits.per_model is None or self._by_model[slot.model_url] < limits.per_model)
 
     def occupy(self, slot: Slot) -> None:
         """Count a slot as running, regardless of the limits: it was running before a restart."""

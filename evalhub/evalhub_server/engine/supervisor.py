@@ -60,6 +60,7 @@ class Supervisor:
         self._active = False
         self._closing = False
         self._launches: list[Launch] = []
+        self._reserved: set[Slot] = set()
         store.listen(self._on_change)
 
     @property
@@ -94,7 +95,7 @@ class Supervisor:
     async def start(self) -> None:
         """Resume the open jobs of an earlier server: watch workloads that may run, queue benchmarks without one."""
         self._active, self._closing = True, False
-        self._queue = LaunchQueue(self._runtime.limits)
+        self._queue, self._reserved = LaunchQueue(self._runtime.limits), set()
         jobs = [job for job in await self._store.open() if job.unfinished]
         for job in jobs:
             for benchmark in job.benchmarks:
@@ -137,13 +138,45 @@ class Supervisor:
         except StorageError as error:
             log.warning("Notice not stored", job_id=job.id, benchmark_index=benchmark.index, error=str(error))
 
+    def reserve(self, job: JobRecord) -> JobRecord:
+        """Take places for a job that is about to be stored; returns it with the intent to launch those benchmarks.
+
+        So their launch needs no transaction of its own. Call :meth:`submit` when the job is stored, else :meth:`release`.
+        """
+        if not self._active or self._closing or not self._runtime.on_this_host:
+            return job
+        for benchmark in job.benchmarks:
+            slot = self._slot(job, benchmark.index)
+            if not self._queue.take_new(slot):
+                break
+            self._reserved.add(slot)
+            job = transitions.launch_intended(
+                job, benchmark.index, job.created_at, runtime=self._runtime.name
+            )
+        return job
+
+    def release(self, job: JobRecord) -> None:
+        """Give back the places of a job that is not stored."""
+        for benchmark in job.benchmarks:
+            slot = self._slot(job, benchmark.index)
+            if slot in self._reserved:
+                self._reserved.remove(slot)
+                self._queue.release(slot)
+        self._dispatch()
+
     def submit(self, job: JobRecord) -> None:
-        """Queue every benchmark of a new job that has no workload yet."""
+        """Launch the benchmarks of a new job that have a reserved place, and queue the others that have no workload yet."""
         if not self._active:
             return
         for benchmark in job.benchmarks:
-            if not self._is_owned(job.id, benchmark.index):
-                self._queue.put(self._slot(job, benchmark.index))
+            if self._is_owned(job.id, benchmark.index):
+                continue
+            slot = self._slot(job, benchmark.index)
+            if slot in self._reserved and not self._closing:
+                self._reserved.remove(slot)
+                self._own(slot, job, benchmark, reserved=True)
+            else:
+                self._queue.put(slot)
         self._dispatch()
 
     def _is_owned(self, job_id: str, index: int) -> bool:
@@ -243,7 +276,14 @@ class Supervisor:
         while not self._closing and (slot := self._queue.take()) is not None:
             self._own(slot, None, None)
 
-    def _own(self, slot: Slot, job: JobRecord | None, benchmark: BenchmarkRecord | None) -> None:
+    def _own(
+        self,
+        slot: Slot,
+        job: JobRecord | None,
+        benchmark: BenchmarkRecord | None,
+        *,
+        reserved: bool = False,
+    ) -> None:
         workload = Workload(
             slot,
             self._store,
@@ -254,7 +294,7 @@ class Supervisor:
             server_stops=lambda: self._closing,
         )
         if job is not None and benchmark is not None:
-            workload.adopt(job, benchmark)
+            workload.adopt(job, benchmark, reserved=reserved)
         # An empty context: what the workload logs belongs to no request.
         task = asyncio.create_task(
             workload.run(), name=f"benchmark-{slot.job_id}-{slot.index}", context=Context()

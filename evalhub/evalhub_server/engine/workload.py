@@ -81,9 +81,11 @@ class Workload:
             runtime, settings.stop_grace, self._log, self._show_failure, self._stored.check_leading
         )
 
-    def adopt(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
-        """Continue with a workload that an earlier server launched."""
+    def adopt(self, job: JobRecord, benchmark: BenchmarkRecord, *, reserved: bool = False) -> None:
+        """Continue with a workload that an earlier server launched, or of which the intent was ``reserved`` just now."""
         self.job, self._benchmark = job, benchmark
+        if reserved:
+            self._intended_moment = time.monotonic()
         self.handle = benchmark.handle
         self.gone.clear()
         self.stopping = job.progress.cancelled
@@ -164,17 +166,18 @@ class Workload:
     async def _launch(self) -> bool:
         """Launch the workload, or find one launched before a crash; False if there is none to watch."""
         index = self.slot.index
-        adopted = self.job is not None
-        job = await self._stored.persist(
-            lambda job: transitions.launch_intended(job, index, self._clock(), runtime=self._runtime.name)
-        )
-        benchmark = job.benchmarks[index]
-        if not adopted:
-            self._intended_moment = time.monotonic()
-        self.job, self._benchmark = job, benchmark
-        if not benchmark.has_workload:
-            return False
-        self.gone.clear()
+        if self.job is None or self._intended_moment is None:
+            adopted = self.job is not None
+            self.job = await self._stored.persist(
+                lambda job: transitions.launch_intended(job, index, self._clock(), runtime=self._runtime.name)
+            )
+            self._benchmark = self.job.benchmarks[index]
+            if not self._benchmark.has_workload:
+                return False
+            if not adopted:
+                self._intended_moment = time.monotonic()
+            self.gone.clear()
+        job = self.job
         run = await self._runs.for_launch(job, index)
         try:
             handle = await self._launch_or_find(run)

@@ -46,6 +46,9 @@ class BenchmarkSpans:
         if before is None:
             if (request := get_current_span().get_span_context()).is_valid:
                 self._requests[after.id] = request
+            for benchmark in after.benchmarks:
+                if benchmark.launched_at is not None:
+                    self._start(after, benchmark)
             return
         for old, new in change.benchmarks:
             if old.launched_at is None and new.launched_at is not None:
