@@ -137,10 +137,13 @@ def build_job_list(query: JobQuery, column: str = "id") -> ListQuery | None:
     lead = first_searchable(columns | labels, _JOB_FILTERS_BY_SELECTIVITY)
     if lead in labels:
         alias = "l"
+        states = columns.pop("state", None)
         with_jobs = bool(
             columns or query.name_prefix or query.pinned is not None or query.sort != "created_at"
         )
         _from_labels(clauses, lead, labels.pop(lead), with_jobs=with_jobs)
+        if states is not None:
+            _add_states(clauses, states)
     else:
         alias = "j"
         clauses.source = f"jobs j INDEXED BY {_job_index(query, lead)}"
@@ -200,6 +203,15 @@ def _from_labels(clauses: Clauses, label: str, terms: Terms, *, with_jobs: bool)
         clauses.parameters.extend((label, *terms.values))
     if with_jobs:
         clauses.source += " CROSS JOIN jobs j ON j.seq = l.seq"  # CROSS fixes the order: labels first
+
+
+def _add_states(clauses: Clauses, states: Terms) -> None:
+    """Require a state of the jobs of ``l``, by an index in the same order: reading the job of each label is ten times slower."""
+    clauses.add(
+        f"EXISTS (SELECT 1 FROM jobs s INDEXED BY jobs_state WHERE s.state IN ({placeholders(states)})"  # noqa: S608 - question placeholders
+        " AND s.created_at = l.created_at AND s.id = l.id)",
+        states.values,
+    )
 
 
 def _add_job_label(clauses: Clauses, alias: str, label: str, terms: Terms) -> None:
