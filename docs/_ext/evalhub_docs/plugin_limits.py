@@ -9,7 +9,9 @@ from evalhub_server.engine import (
     abandoned_launches,
     backup,
     change_follower,
+    export_attempt,
     job_stopper,
+    late_effects,
     leadership,
     log_hub,
     loop_watchdog,
@@ -51,12 +53,24 @@ def _retries(owner: str) -> list[Limit]:
 def _exports(owner: str) -> list[Limit]:
     settings = FinalizerSettings()
     return [
-        Limit(owner, "one attempt", outbox.ATTEMPT_TIMEOUT_S),
+        Limit(owner, "one attempt", export_attempt.ATTEMPT_TIMEOUT_S),
         Limit(owner, "first pause between attempts", outbox.RETRY_FIRST_S),
         Limit(owner, "maximum pause between attempts", settings.retry_most, "s", "finalizer.retry_most"),
         Limit(owner, "maximum number of attempts", settings.max_attempts, "", "finalizer.max_attempts"),
         Limit(owner, "jobs at a time", settings.max_parallel, "", "finalizer.max_parallel"),
         Limit(owner, "attempts under way while the server stops", outbox.DRAIN_S),
+    ]
+
+
+def _settling(owner: str) -> list[Limit]:
+    first_s, last_s = late_effects.CHECKS_S
+    parallel = FinalizerSettings().max_parallel
+    return [
+        Limit(owner, "one attempt", export_attempt.ATTEMPT_TIMEOUT_S),
+        Limit(owner, "success to the first call", first_s),
+        Limit(owner, "first call to the last one", last_s),
+        Limit(owner, "pause after a failure", late_effects.RETRY_S),
+        Limit(owner, "calls at a time", parallel, "", "finalizer.max_parallel"),
     ]
 
 
@@ -88,7 +102,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("Runtime.sample_files", "maximum pause between retries", samples.RETRY.max_s),
     Limit("Runtime.remove_logs", "start of the server to the first pass", retention.FIRST_PAUSE_S),
     Limit("Runtime.remove_logs", "pause between two passes", retention.PAUSE_S),
-    Limit("Runtime.docker_config", "the attempt that it is part of", outbox.ATTEMPT_TIMEOUT_S),
+    Limit("Runtime.docker_config", "the attempt that it is part of", export_attempt.ATTEMPT_TIMEOUT_S),
     _blocking("Storage"),
     _requests("Storage"),
     Limit("Storage", "first pause until buffered changes are stored again", write_buffer.RETRY.first_s),
@@ -114,6 +128,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("SharedStorage.changes", "maximum pause after a failure", change_follower.RETRY.max_s),
     _blocking("Tracker"),
     *_exports("Tracker.record"),
+    *_settling("Tracker.settle"),
     Limit("Tracker.end_run", "first attempt, while the client waits", open_runs.WITHIN_S),
     Limit("Tracker.end_run", "each further attempt", open_runs.ATTEMPT_TIMEOUT_S),
     Limit("Tracker.end_run", "first pause between attempts", open_runs.RETRY.first_s),
@@ -121,6 +136,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("Tracker.end_run", "maximum number of attempts", open_runs.MAX_ATTEMPTS, ""),
     _blocking("Exporter"),
     *_exports("Exporter.export"),
+    *_settling("Exporter.settle"),
     Limit("Exporter.job_deleted", "one call", observers.OBSERVER_TIMEOUT_S),
     Limit("Exporter.job_deleted", "calls while the server stops", observers.DRAIN_S),
     Limit("Observer", "changes that wait for an observer", observers.BACKLOG, ""),

@@ -109,8 +109,15 @@ class Exporter(ABC):
     async def settle(self, job: JobRecord, entry: OutboxEntry) -> None:
         """Undo what a cancelled :meth:`export` has caused after a later one had succeeded with ``entry.outcome``.
 
-        A request of a server that died may reach the target after the next server's. So this is called some seconds after
-        such a success, and again half a minute later. Idempotent. Any exception is retried. The default does nothing.
+        A request of a server that died may reach the target after the next server's. The default does nothing.
+
+        Called: in the background after an export succeeded, if an earlier server may have attempted it: 5 seconds after the success,
+            and again 30 seconds later.
+        Concurrency: one call at a time for a job and event; at most ``finalizer.max_parallel`` (8) calls in total.
+        Repeats: idempotent, also by the next server.
+        Cancellation: after the time limit, and when the server stops. The next server calls it again.
+        Failure: any exception is logged and retried after 30 seconds.
+        Time limit: 120 seconds for each attempt.
         """
         return
 

@@ -12,8 +12,9 @@ class Observer(ABC):
     """Receives every committed change of a job: creation, events, exits, cancellation, export attempts, deletion.
 
     An observer receives the changes of one job in the order of their commits, one after the other, through a queue of its own
-    for 10000 changes. Changes are not delivered while the server is down, while another server leads, or while the queue is full:
-    the last are counted in the metric ``evalhub_observer_missed_changes_total``. For guaranteed delivery write an :class:`Exporter`.
+    for 10000 changes. Changes that another server committed shortly one after the other may come as one. Changes are not
+    delivered while the server is down, while another server leads, or while the queue is full; the last are counted in the metric
+    ``evalhub_observer_missed_changes_total``. For guaranteed delivery write an :class:`Exporter`.
     """
 
     name: str

@@ -88,9 +88,16 @@ class Tracker(ABC):
     async def settle(self, job: JobRecord) -> None:
         """Remove what a cancelled :meth:`record` has created besides the run whose id is in the job's outbox.
 
-        A request of a server that died may reach the tracking server after the next server has recorded the job. So this is
-        called some seconds after such a success, and again half a minute later. Idempotent. Any exception is retried. The
-        default does nothing.
+        A request of a server that died may reach the tracking server after the next server has recorded the job. The default
+        does nothing.
+
+        Called: in the background after a :meth:`record` succeeded, if an earlier server may have attempted it: 5 seconds after the success,
+            and again 30 seconds later.
+        Concurrency: one call at a time for a job; at most ``finalizer.max_parallel`` (8) calls in total.
+        Repeats: idempotent, also by the next server.
+        Cancellation: after the time limit, and when the server stops. The next server calls it again.
+        Failure: any exception is logged and retried after 30 seconds.
+        Time limit: 120 seconds for each attempt.
         """
         return
 
