@@ -5,6 +5,7 @@ Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupt; of clients of a
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -231,18 +232,25 @@ def _serve(context: click.Context, *, opens: bool = False) -> int:
     from evalhub_server.cli.signals import exit_on_signals
 
     exit_on_signals()
-    _import_structlog()
-    from evalhub_server.cli.serve import serve
+    gc.disable()  # until the server has started: nearly all of what a start allocates stays
+    try:
+        _import_structlog()
+        from evalhub_server.cli.serve import serve
 
-    return serve(opens=opens, **server_flags(context))
+        return serve(opens=opens, **server_flags(context))
+    finally:
+        gc.enable()
 
 
 def _import_structlog() -> None:
-    """Import structlog without rich, which it imports if it is installed: half of its time, and not used here."""
-    if "structlog" in sys.modules or "rich" in sys.modules:
+    """Import structlog without the packages that it imports if they are installed and that are not used here."""
+    hidden = [name for name in ("rich", "greenlet") if name not in sys.modules]
+    if "structlog" in sys.modules:
         return
-    sys.modules["rich"] = cast("Any", None)  # makes "import rich" raise ImportError
+    for name in hidden:
+        sys.modules[name] = cast("Any", None)  # makes "import rich" raise ImportError
     try:
         importlib.import_module("structlog")
     finally:
-        del sys.modules["rich"]
+        for name in hidden:
+            del sys.modules[name]

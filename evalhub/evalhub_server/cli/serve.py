@@ -86,6 +86,7 @@ async def _serve_until_signal(server: Server, notifier: Notifier, *, opens: bool
     on_signals(stop)
     async with server:
         gc.freeze()  # start-up objects live as long as the process: no collection needs to scan them
+        gc.enable()
         if is_console(server.settings.log_format, sys.stderr):
             write_text(_banner(server))
 

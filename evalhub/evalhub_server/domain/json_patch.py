@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-import jsonpatch
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -198,6 +197,8 @@ def _plain(value: Any) -> Any:
 
 def _apply(document: Json, operation: Operation) -> None:
     """Apply one operation in place. As in the released server, ``replace`` adds a missing member."""
+    import jsonpatch  # few servers patch anything
+
     op, path = operation.op, operation.path
     try:
         path = _normalized(path)
