@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from evalhub_server.domain.record import with_changes
+from evalhub_server.engine import leadership
 from evalhub_server.engine.change_follower import ChangeFollower
 from evalhub_server.engine.clock import utc_now
 from evalhub_server.engine.job_store import JobStore
@@ -48,6 +49,8 @@ class Parts:
         self.faults: list[Exception] = []
         self.faults_of_abandon: list[Exception] = []
         self.halted = False
+        self.closes = asyncio.Event()
+        self.closes.set()
 
     async def open(self) -> None:
         self.halted = False
@@ -59,6 +62,7 @@ class Parts:
         return
 
     async def close(self) -> None:
+        await self.closes.wait()
         self.calls.append("close")
 
     def halt(self) -> None:
@@ -123,6 +127,18 @@ async def test_a_server_that_stops_hands_over():
         await until(lambda: second.role is Role.LEADER)
         assert (first.parts.calls, second.parts.calls) == (["open", "close"], ["open"])
         assert Role.OUSTED not in first.roles
+
+
+async def test_a_server_hands_over_even_if_its_parts_do_not_close(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(leadership, "CLOSE_S", 0.05)
+    async with two_servers(Clock()) as (first, second):
+        first.parts.closes.clear()
+        await first.close()
+        assert first.parts.halted
+        await until(lambda: second.role is Role.LEADER)
+        with pytest.raises(LeadershipLost):
+            first.leader_store.check_leading()
+        first.parts.closes.set()
 
 
 async def test_a_leader_without_connection_is_ousted_before_another_one_leads_and_follows_later():

@@ -67,9 +67,9 @@ class LeaderParts:
             await self._file_watcher.load()
             self._file_watcher.start()
             await self._collector.start()
-            await self._supervisor.start()
             await self._outbox.start()
             await self._late_effects.start()
+            await self._supervisor.start()  # last: the others would wait for the first steps of all workloads
             self._retention.start()
         except BaseException:
             await self.abandon()

@@ -30,6 +30,8 @@ MARGIN_S = 1.0
 POLL_S = 1.0
 """How often a server without the lease tries to acquire it. A lease that is released wakes it at once."""
 RETRY_S = 0.25
+CLOSE_S = 4.5
+"""Time limit for closing the parts that supervise when the server stops; they need up to 4.3 s to stop workloads and exports."""
 FAILED_S = 5.0
 """Pause after a failure to open the parts that supervise, in which another server may succeed."""
 
@@ -233,8 +235,14 @@ class Leadership:
         return StorageError(f"the jobs cannot be supervised: {type(result).__name__}: {result}")
 
     async def _resign(self, lease: Lease, renewing: asyncio.Task[None]) -> None:
-        """Close the parts and release the lease: the server stops."""
-        await self._parts.close()
+        """Close the parts and release the lease, the latter even if a plugin does not let a part close: the server stops."""
+        closing = asyncio.create_task(self._parts.close(), name="leader-parts-close")
+        await asyncio.wait((closing,), timeout=CLOSE_S)
+        if closing.done():
+            closing.result()
+        else:
+            log.error("Supervision not closed in time; another server continues it", seconds=CLOSE_S)
+            self._parts.halt()
         self._end_lease()
         self._set_role(Role.FOLLOWER)
         renewing.cancel()
