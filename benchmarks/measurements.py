@@ -73,6 +73,7 @@ ROWS = (
     Row(f"{BURST} jobs at once", "CPU ms per job"),
     Row("start to first answer", "ms"),
     Row("start to first answer, against the imports", "ms", 1, against=REFERENCE),
+    Row("start to first list", "ms"),
     Row("memory after start", "MiB", 1 / 1.2),
     Row("memory with finished jobs", "MiB", 1 / 1.3),
 )
@@ -233,7 +234,12 @@ class Bench:
                     self._in_turns(subjects, measures)
 
     def _starts(self) -> None:
-        names = ("start to first answer", "start to first answer, against the imports", "memory after start")
+        names = (
+            "start to first answer",
+            "start to first answer, against the imports",
+            "start to first list",
+            "memory after start",
+        )
         if not self._wants(*names):
             return
         subjects: list[Subject] = []
@@ -243,15 +249,19 @@ class Bench:
             subjects.append(Subject(version, folder, core=self._core))
         for number in range(-1, self.size.rounds):  # the first start creates the database
             for subject in subjects:
+                started = time.perf_counter()
                 seconds = subject.start()
                 try:
+                    subject.call("GET", f"{API}/jobs?limit=1")
+                    listed = time.perf_counter() - started
                     subject.settle()
                     subject.keep_helpers()
                     if number >= 0:
                         figures = {"ms": seconds * 1000, "CPU ms": subject.cpu_s() * 1000}
                         self._record(names[0], subject.name, figures)
                         self._record(names[1], subject.name, figures)
-                        self._record(names[2], subject.name, {"MiB": subject.rss_mib()})
+                        self._record(names[2], subject.name, {"ms": listed * 1000})
+                        self._record(names[3], subject.name, {"MiB": subject.rss_mib()})
                 finally:
                     subject.stop()
             started = time.perf_counter()

@@ -72,11 +72,11 @@ async def _fill(storage: Storage, jobs: int) -> None:
 def _measured(subject: Subject) -> dict[str, float]:
     subject.start()  # what the first start does once
     subject.stop()
+    started = time.perf_counter()
     figures = {"start to first answer, ms": subject.start() * 1000}
     try:
-        started = time.perf_counter()
         subject.call("GET", f"{API}/jobs?limit=50")
-        figures["first list, ms"] = (time.perf_counter() - started) * 1000
+        figures["start to first list, ms"] = (time.perf_counter() - started) * 1000
         subject.settle()
         figures["CPU of the start, ms"] = subject.cpu_s() * 1000
         figures["memory after start, MiB"] = psutil.Process(subject.process.pid).memory_info().rss / 2**20

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,8 +153,12 @@ class Subject:
         self._helpers = psutil.Process(self.process.pid).children(recursive=True)
 
     def stop(self) -> None:
-        """Kill the server and its adapters: the released one can hang on SIGTERM."""
+        """Stop the server, and kill its adapters. The released one is killed: it can hang on SIGTERM."""
         children = psutil.Process(self.process.pid).children(recursive=True)
+        if not self.version.is_released:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(30)
         self.process.kill()
         self.process.wait(30)
         for child in children:
