@@ -53,7 +53,7 @@ class Exporter(ABC):
         Repeats: each start of a server.
         Cancellation: never.
         Failure: the server exits with status 1; after a StartupError with its text alone. :meth:`close` is called.
-        Time limit: none; requests are answered only after it.
+        Time limit: none; all requests but those for health wait for it.
 
         Raises:
             StartupError: the settings cannot work; the text names the remedy.

@@ -87,7 +87,7 @@ class Runtime(RuntimeLogs):
         Repeats: each start of a server, also on what an earlier server has left.
         Cancellation: never.
         Failure: the server exits with status 1; after a StartupError with its text alone. :meth:`close` is called.
-        Time limit: none; requests are answered only after it.
+        Time limit: none; all requests but those for health wait for it.
 
         Raises:
             StartupError: it cannot; the text names the remedy.

@@ -82,7 +82,7 @@ class Storage(ResourceStorage):
         Repeats: each start of a server, on what an earlier server has left, also in mid write.
         Cancellation: never.
         Failure: the server exits with status 1, after a StartupError with its text alone. :meth:`close` is not called.
-        Time limit: none; requests are answered only after it.
+        Time limit: none; all requests but those for health wait for it.
 
         Raises:
             StartupError: that is not possible; the text names the remedy.
