@@ -1,4 +1,4 @@
-"""First come, first served, within limits."""
+"""Tenants take turns; for each, first come, first served, within limits."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from evalhub_server.engine.queue import LaunchQueue, Slot
 from evalhub_server.plugins.runtime import Limits
 
 
-def slot(index: int, provider: str = "p", model: str = "m") -> Slot:
-    return Slot("job", index, provider, model)
+def slot(index: int, provider: str = "p", model: str = "m", tenant: str = "") -> Slot:
+    return Slot("job", index, provider, model, tenant)
 
 
 def taken(queue: LaunchQueue) -> list[int]:
@@ -68,16 +68,54 @@ def test_a_discarded_slot_never_runs():
     assert taken(queue) == []
 
 
+def test_a_tenant_with_many_slots_does_not_hold_up_another():
+    queue = LaunchQueue(Limits(total=1))
+    for index in range(100):
+        queue.put(slot(index, tenant="many"))
+    assert taken(queue) == [0]
+    queue.put(slot(200, tenant="few"))
+    queue.put(slot(201, tenant="few"))
+    order: list[int] = []
+    running = slot(0, tenant="many")
+    for _ in range(5):
+        queue.release(running)
+        next_slot = queue.take()
+        assert next_slot is not None
+        running = next_slot
+        order.append(running.index)
+    assert order == [1, 200, 2, 201, 3]
+    assert len(queue) == 96
+
+
+def test_a_tenant_whose_slots_wait_for_a_limit_keeps_its_turn():
+    queue = LaunchQueue(Limits(per_model=1))
+    for index, tenant in enumerate("abab"):
+        queue.put(slot(index, model="x", tenant=tenant))
+    queue.put(slot(4, model="y", tenant="b"))
+    assert taken(queue) == [0, 4]
+    queue.release(slot(0, model="x", tenant="a"))
+    assert taken(queue) == [2]
+    queue.release(slot(2, model="x", tenant="a"))
+    assert taken(queue) == [1]
+
+
+def test_within_a_tenant_the_oldest_slot_of_all_lanes_is_next():
+    queue = LaunchQueue(Limits())
+    for index, model in enumerate("xyxzy"):
+        queue.put(slot(index, model=model))
+    assert taken(queue) == [0, 1, 2, 3, 4]
+
+
 @given(
     st.integers(1, 4),
     st.integers(1, 3),
-    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=30),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.sampled_from("tu")), max_size=30),
 )
 def test_every_benchmark_runs_once_and_no_limit_is_exceeded(
-    total: int, per_provider: int, wanted: list[tuple[str, str]]
+    total: int, per_provider: int, wanted: list[tuple[str, str, str]]
 ):
     queue = LaunchQueue(Limits(total=total, per_provider=per_provider))
-    slots = [slot(index, provider, model) for index, (provider, model) in enumerate(wanted)]
+    slots = [slot(index, *each) for index, each in enumerate(wanted)]
     for item in slots:
         queue.put(item)
     running: list[Slot] = []

@@ -41,7 +41,7 @@ FAILING_S = 3.0
 
 
 class Supervisor:
-    """Launches benchmarks in queue order and watches them, from :meth:`start` to :meth:`close`; it can be started again.
+    """Launches benchmarks in the order of the queue and watches them, from :meth:`start` to :meth:`close`; it can be started again.
 
     Created and cancelled jobs come from the changes that the store announces. Invariant while it is active: a benchmark that is not terminal is in the queue, has a task, or waits for its runtime to be selected.
     """
@@ -270,7 +270,8 @@ class Supervisor:
 
     def _slot(self, job: JobRecord, index: int) -> Slot:
         model = job.request.model
-        return Slot(job.id, index, job.plan.benchmarks[index].provider_id, model.url if model else "")
+        provider_id = job.plan.benchmarks[index].provider_id
+        return Slot(job.id, index, provider_id, model.url if model else "", job.tenant)
 
     def _dispatch(self) -> None:
         while not self._closing and (slot := self._queue.take()) is not None:
