@@ -16,6 +16,7 @@ from harness.mutants import first_failures
 from harness.mutants.exporter_cases import EXPORTERS
 from harness.mutants.observer_cases import OBSERVERS
 from harness.mutants.runtime_cases import RUNTIMES
+from harness.mutants.runtime_process_cases import RUNTIME_PROCESSES
 from harness.mutants.storage_cases import STORAGES
 from harness.mutants.storage_scope_cases import STORAGE_SCOPES
 from harness.mutants.storage_value_cases import STORAGE_VALUES
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.slow
 MUTANTS = Path(first_failures.__file__).parent
 KINDS = {
     "runtime": RUNTIMES,
+    "runtime_process": RUNTIME_PROCESSES,
     "storage": STORAGES,
     "storage_scope": STORAGE_SCOPES,
     "storage_value": STORAGE_VALUES,

@@ -11,8 +11,8 @@ import pytest
 
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, Runtime
 from evalhub_server.testing.loop_watch import LoopWatch
-from evalhub_server.testing.processes import is_alive, kill
-from evalhub_server.testing.runtime_case import RUN_UNTIL_STOPPED, RuntimeCase, python
+from evalhub_server.testing.processes import is_alive, kill, processes_of
+from evalhub_server.testing.runtime_case import RUN_UNTIL_STOPPED, SCANS, RuntimeCase, python
 
 OWN_SESSION = """
 import os, sys
@@ -108,6 +108,33 @@ class ProcessContract(RuntimeCase):
         exit_ = await self.soon(runtime.wait(handle))
         assert exit_.code != 0, f"exit of a workload that was killed: {exit_}"
 
+    async def a_process_that_ignores_sigterm(self, runtime: Runtime) -> tuple[Handle, int]:
+        """Return a running workload and the id of its process."""
+        handle = await self.soon(
+            runtime.launch(self.a_process(f"trap '' TERM; echo $$; {RUN_UNTIL_STOPPED}"))
+        )
+        return handle, int(await self.printed(runtime, handle, "\n"))
+
+    async def test_each_of_several_stops_returns_after_the_end(self, runtime: Runtime) -> None:
+        """After a change of the leading server, two servers may stop the same workload."""
+        handle, pid = await self.a_process_that_ignores_sigterm(runtime)
+
+        async def alive_after_stop() -> bool:
+            await self.soon(runtime.stop(handle, self.grace_s))
+            return is_alive(pid)
+
+        alive = await asyncio.gather(*(alive_after_stop() for _ in range(3)))
+        assert not any(alive), f"stop() returned while the workload was alive, by concurrent call: {alive}"
+
+    async def test_a_cancelled_stop_can_be_repeated_with_a_shorter_grace(self, runtime: Runtime) -> None:
+        for turns in (1, 20):
+            handle, pid = await self.a_process_that_ignores_sigterm(runtime)
+            await self.cancelled_after(runtime.stop(handle, 20 * self.deadline_s), turns)
+            await self.soon(runtime.stop(handle, self.grace_s))
+            assert not is_alive(pid), (
+                f"alive after a stop that followed one that was cancelled after {turns} turns"
+            )
+
     async def test_stop_does_not_block_the_event_loop(self, runtime: Runtime) -> None:
         handle = await self.soon(runtime.launch(self.a_process(IGNORES)))
         await self.printed(runtime, handle, "ready\n")
@@ -130,7 +157,41 @@ class ProcessContract(RuntimeCase):
         exit_ = await waiting
         assert exit_.code != 0, f"exit of a workload that another program killed: {exit_}"
 
+    async def test_every_exit_status_is_reported(self, runtime: Runtime) -> None:
+        statuses = (1, 126, 127, 128, 200, 255)
+        ended = await asyncio.gather(
+            *(self.ended(runtime, self.a_process(f"exit {each}")) for each in statuses)
+        )
+        found = {status: exit_ for status, (_, exit_) in zip(statuses, ended, strict=True)}
+        differing = {
+            status: exit_ for status, exit_ in found.items() if (exit_.code, exit_.signal) != (status, "")
+        }
+        assert not differing, f"exits by the status of the process: {differing}"
+
+    async def test_a_workload_that_is_gone_without_a_trace_has_ended(self, runtime: Runtime) -> None:
+        run = self.a_process(IGNORES)
+        handle = await self.soon(runtime.launch(run))
+        await self.printed(runtime, handle, "ready\n")
+        waiting = asyncio.ensure_future(self.soon(runtime.wait(handle)))
+        for _ in range(SCANS):
+            for pid in (found := processes_of([run.spec.id])):
+                kill(pid)
+            if not found:
+                break
+        exit_ = await waiting
+        assert exit_.code != 0, f"exit of a workload of which all processes were killed: {exit_}"
+        assert await self.soon(runtime.wait(handle)) == exit_, "a second wait"
+
     # --- input and output
+
+    async def test_the_output_is_complete_when_the_workload_has_ended(self, runtime: Runtime) -> None:
+        script = "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done"
+        handle = await self.soon(runtime.launch(self.a_process(script)))
+        await self.soon(runtime.wait(handle))
+        lines = (await self.log_of(runtime, handle)).splitlines()
+        assert (len(lines), lines[-1:]) == (3000, ["line 2999"]), (
+            f"lines of the log when wait() has returned: {len(lines)} of 3000, the last one {lines[-1:]}"
+        )
 
     async def test_both_outputs_are_in_the_log_unchanged(self, runtime: Runtime) -> None:
         script = r"printf 'out\r\n\377\000'; printf 'err' >&2"

@@ -48,6 +48,12 @@ def retried(run: BenchmarkRun) -> BenchmarkRun:
     return msgspec.structs.replace(run, attempt=run.attempt + 1)
 
 
+def beside(first: BenchmarkRun, other: BenchmarkRun) -> BenchmarkRun:
+    """Return ``other`` as the second benchmark of the job of ``first``."""
+    spec = msgspec.structs.replace(other.spec, id=first.spec.id, benchmark_index=1, benchmark_id="bench-1")
+    return msgspec.structs.replace(other, spec=spec)
+
+
 def python(source: str) -> str:
     """Return a shell command that runs Python source."""
     return shlex.join([sys.executable, "-I", "-S", "-c", source])
@@ -71,6 +77,10 @@ class RuntimeCase(Contract):
 
     environment: Mapping[str, str] = {"CONTRACT_TEXT": "two words, a 'quote', $HOME and å"}
     """Variables of trackers that must arrive, for a runtime that selects among them."""
+
+    secrets = frozenset({"CONTRACT_SECRET"})
+    """Variables of the server that adapters must not inherit; :meth:`make_runtime` passes them on like
+    :attr:`PluginContext.secrets`."""
 
     tenants = ("team-a", "team-b")
     """Two tenants whose jobs it can run."""
@@ -110,12 +120,17 @@ class RuntimeCase(Contract):
 
     async def input_of(self, runtime: Runtime, run: BenchmarkRun) -> AdapterInput:
         """Launch a run, and return what its adapter gets. The default is for ``starts_processes``."""
-        config = self.runs_script(python(SHOW_INPUT)).config
-        handle, exit_ = await self.ended(runtime, msgspec.structs.replace(run, config=config))
-        text = await self.log_of(runtime, handle)
-        assert exit_.code == 0, f"the adapter cannot read $EVALHUB_JOB_SPEC_PATH: {text}"
+        text = await self.printed_by(runtime, run, SHOW_INPUT)
         environment, job_spec = msgspec.json.decode(text)
         return AdapterInput(environment, job_spec)
+
+    async def printed_by(self, runtime: Runtime, run: BenchmarkRun, source: str) -> str:
+        """Launch a run whose adapter is Python source, and return what it prints."""
+        config = self.runs_script(python(source)).config
+        handle, exit_ = await self.ended(runtime, msgspec.structs.replace(run, config=config))
+        text = await self.log_of(runtime, handle)
+        assert exit_.code == 0, f"an adapter that reads what it gets has failed: {text}"
+        return text
 
     @pytest_asyncio.fixture
     async def runtime(self, tmp_path: Path) -> AsyncGenerator[Runtime]:

@@ -4,7 +4,7 @@ Subclass :class:`RuntimeContract` in a test module, and define how to create the
 
     class TestMyRuntime(RuntimeContract):
         def make_runtime(self, directory: Path) -> Runtime:
-            return MyRuntime(directory)
+            return MyRuntime(directory, secrets=self.secrets)
 
         def runs_script(self, script: str) -> BenchmarkRun:
             return a_run({"command": ["sh", "-c", script]})
@@ -24,6 +24,7 @@ call that hangs fails after ``deadline_s``.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -33,7 +34,7 @@ from evalhub_server.models.common import Json
 from evalhub_server.plugins.runtime import LogPart, Readiness, Runtime
 from evalhub_server.testing.adapter_input_contract import AdapterInputContract
 from evalhub_server.testing.process_contract import ProcessContract
-from evalhub_server.testing.runtime_case import as_stored, retried
+from evalhub_server.testing.runtime_case import as_stored, beside, retried
 from evalhub_server.testing.runtime_restart_contract import RuntimeRestartContract
 
 
@@ -51,6 +52,10 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
         pod, container = await runtime.log_source(None, "a-job", 0)
         assert pod
         assert container
+
+    async def test_it_can_be_closed_before_it_was_checked(self, tmp_path: Path) -> None:
+        """The server closes it after a check that failed, and commands create one without a check."""
+        await self.soon(self.make_runtime(tmp_path).close())
 
     async def test_an_exit_status_of_zero_is_reported(self, runtime: Runtime) -> None:
         _, exit_ = await self.ended(runtime, self.succeeds())
@@ -122,13 +127,17 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
         assert second != first
         assert exit_.code == 0
         assert await self.soon(runtime.find(retried(run))) == second
+        logs = [await self.log_of(runtime, handle) for handle in (first, second)]
+        assert logs == ["again\n", "again\n"], f"logs of two attempts: {logs}"
 
-    async def test_a_refused_launch_leaves_nothing(self, runtime: Runtime) -> None:
+    async def test_a_refused_launch_leaves_nothing(self, runtime: Runtime, tmp_path: Path) -> None:
         run = self.cannot_start()
         with pytest.raises(LaunchError) as refused:
             await self.soon(runtime.launch(run))
-        assert str(refused.value)
-        assert await self.soon(runtime.find(run)) is None
+        assert str(refused.value), "LaunchError has no text for the benchmark's error"
+        assert await self.soon(runtime.find(run)) is None, "find() after a launch that was refused"
+        left = _paths_of(run.spec.id, tmp_path)
+        assert not left, f"a launch that was refused has left {left}"
 
     async def test_nothing_is_found_before_a_launch(self, runtime: Runtime) -> None:
         run = self.succeeds()
@@ -184,15 +193,17 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
 
     async def test_a_cancelled_wait_leaves_the_workload_alone(self, runtime: Runtime) -> None:
         handle = await self.soon(runtime.launch(self.runs_until_stopped()))
+        beside = asyncio.create_task(runtime.wait(handle))
         waiting = asyncio.create_task(runtime.wait(handle))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
         again = asyncio.create_task(runtime.wait(handle))
         other, _ = await self.ended(runtime, self.succeeds())
-        assert not again.done()
+        assert not beside.done(), f"a wait beside one that was cancelled: {beside}"
+        assert not again.done(), f"a wait after one that was cancelled: {again}"
         await self.soon(runtime.stop(handle, self.grace_s))
-        await self.soon(again)
+        assert await self.soon(again) == await self.soon(beside), "exits for two callers"
         assert other != handle
 
     async def test_a_log_outlives_its_workload(self, runtime: Runtime) -> None:
@@ -212,9 +223,10 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
     async def test_nothing_is_left_of_a_removed_job(self, runtime: Runtime) -> None:
         run = self.prints("gone")
         handle, _ = await self.ended(runtime, run)
-        await self.soon(runtime.remove(run.spec.id, run.tenant))
-        assert await self.log_of(runtime, handle) == ""
-        assert await self.soon(runtime.find(run)) is None
+        note: object = await self.soon(runtime.remove(run.spec.id, run.tenant))
+        assert isinstance(note, str | None), f"remove() must return a sentence or None, not {note!r}"
+        assert await self.log_of(runtime, handle) == "", "the log of a removed job"
+        assert await self.soon(runtime.find(run)) is None, "find() for a removed job"
         assert (await self.soon(runtime.wait(handle))).lost
         await self.soon(runtime.stop(handle, self.grace_s))
 
@@ -242,11 +254,8 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
         assert await self.soon(runtime.find(runs[1])) == handles[1], f"the job of {runs[1].tenant}"
 
     async def test_benchmarks_of_one_job_have_exits_and_logs_of_their_own(self, runtime: Runtime) -> None:
-        first, other = self.prints("first"), self.fails_with_3()
-        spec = msgspec.structs.replace(
-            other.spec, id=first.spec.id, benchmark_index=1, benchmark_id="bench-1"
-        )
-        second = msgspec.structs.replace(other, spec=spec)
+        first = self.prints("first")
+        second = beside(first, self.fails_with_3())
         handles = await self.soon(asyncio.gather(runtime.launch(first), runtime.launch(second)))
         exits = [await self.soon(runtime.wait(handle)) for handle in handles]
         assert [exit_.code for exit_ in exits] == [0, 3], f"exits of two benchmarks of one job: {exits}"
@@ -254,6 +263,19 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
         assert (logs[0], "first" in logs[1]) == ("first\n", False), (
             f"logs of two benchmarks of one job: {logs}"
         )
+
+    async def test_stopping_one_benchmark_leaves_the_others_of_its_job(self, runtime: Runtime) -> None:
+        first = self.runs_until_stopped()
+        stays = await self.soon(runtime.launch(first))
+        waiting = asyncio.create_task(runtime.wait(stays))
+        goes = await self.soon(runtime.launch(beside(first, self.runs_until_stopped())))
+        await self.soon(runtime.stop(goes, self.grace_s))
+        await self.ended(runtime, self.succeeds())  # takes as long as the end of the other one would
+        assert not waiting.done(), (
+            f"another benchmark of the job was stopped, and this one has ended: {waiting}"
+        )
+        await self.soon(runtime.stop(stays, self.grace_s))
+        await self.soon(waiting)
 
     # --- parts of a log, and what else the server reads
 
@@ -274,8 +296,8 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
 
     async def test_the_offset_of_the_last_lines_is_where_they_begin(self, runtime: Runtime) -> None:
         handle, _ = await self.ended(runtime, self.prints("first\nsecond\nthird"))
-        found = {lines: await self.soon(runtime.log_offset(handle, lines)) for lines in (1, 2, 3, 1000)}
-        assert found == {1: 13, 2: 6, 3: 0, 1000: 0}, f"log_offset by number of lines: {found}"
+        found = {lines: await self.soon(runtime.log_offset(handle, lines)) for lines in (0, 1, 2, 3, 1000)}
+        assert found == {0: 19, 1: 13, 2: 6, 3: 0, 1000: 0}, f"log_offset by number of lines: {found}"
 
     async def test_the_age_of_a_workload_is_known_or_unknown(self, runtime: Runtime) -> None:
         handle, _ = await self.ended(runtime, self.succeeds())
@@ -290,3 +312,7 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
             readiness: object = runtime.readiness(entry)
             assert isinstance(readiness, Readiness | None), f"readiness({entry}) returned {readiness!r}"
         assert isinstance(runtime.readiness_state(), str)
+
+
+def _paths_of(job_id: str, directory: Path) -> list[str]:
+    return [str(path) for path in directory.rglob("*") if job_id in path.name]

@@ -42,6 +42,7 @@ os.rename(sys.argv[2] + ".part", sys.argv[2])
 """
 """Survives the signals that end the script, and records its exit."""
 MARKER = "PLAIN_RUNTIME_WORKLOAD"
+INHERITED = {"PATH": os.environ["PATH"], "EVALHUB_MODE": "local", "EVALHUB_PYTHON": sys.executable}
 PAUSE_S = 0.02
 
 
@@ -57,7 +58,7 @@ class PlainRuntime(Runtime):
         self.lock = asyncio.Lock()
 
     async def check(self) -> None:
-        self.base.mkdir(exist_ok=True)
+        self.base.mkdir(mode=0o700, exist_ok=True)
 
     def folder(self, job_id: str, index: int, attempt: int) -> Path:
         return self.base / job_id / f"{index}-{attempt}"
@@ -82,6 +83,12 @@ class PlainRuntime(Runtime):
     def variables(self, run: BenchmarkRun) -> dict[str, str]:
         return dict(run.environment)
 
+    def places(self, folder: Path) -> dict[str, str]:
+        return {
+            "EVALHUB_SAMPLES_PATH": str(folder / "samples"),
+            "EVALHUB_ARTIFACTS_PATH": str(folder / "artifacts"),
+        }
+
     async def launch(self, run: BenchmarkRun) -> Handle:
         script, folder = self.script(run), self.folder(*run.key)
         async with self.lock:
@@ -96,7 +103,7 @@ class PlainRuntime(Runtime):
         pid = os.posix_spawn(
             sys.executable,
             ["python", "-I", "-S", "-c", LEADER, script, str(folder / "exit")],
-            {"PATH": os.environ["PATH"], **self.variables(run), **own},
+            {**INHERITED, **self.places(folder), **self.variables(run), **own},
             file_actions=self.files(folder),
             setsid=True,
         )

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio
 
 class TestLocalRuntime(RuntimeContract):
     def make_runtime(self, directory: Path) -> Runtime:
-        return LocalRuntime(LocalSettings(), PluginContext(data_dir=directory))
+        return LocalRuntime(LocalSettings(), PluginContext(data_dir=directory, secrets=self.secrets))
 
     def runs_script(self, script: str) -> BenchmarkRun:
         return a_run({"command": script})
@@ -33,5 +33,5 @@ class TestWithoutProcAndPidfd(TestLocalRuntime):
     one_event_loop = True  # psutil takes long to look at all processes
 
     def make_runtime(self, directory: Path) -> Runtime:
-        context = PluginContext(data_dir=directory)
+        context = PluginContext(data_dir=directory, secrets=self.secrets)
         return LocalRuntime(LocalSettings(), context, table=PsutilProcesses(), pidfd=False)

@@ -163,6 +163,7 @@ class MyPluginRuntime(Runtime):
         environment = {key: value for key, value in os.environ.items() if key not in self._secrets}
         environment |= run.environment
         environment |= {MARKER: str(folder), "EVALHUB_JOB_SPEC_PATH": str(spec)}
+        environment |= {"EVALHUB_MODE": "local", "EVALHUB_PYTHON": sys.executable}
         arguments = [sys.executable, "-I", "-S", "-c", KEEPER, str(folder), *command]
         keeper = subprocess.Popen(
             arguments, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
