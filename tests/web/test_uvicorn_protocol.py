@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from evalhub_server.web.file_response import FileResponse
+from evalhub_server.web.responses import json_response
 from evalhub_server.web.uvicorn_protocol import EXTENSION, LARGE_BYTES, Limits, Protocol, limited_protocol
 
 START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
@@ -97,6 +98,26 @@ async def test_a_header_with_control_characters_gives_a_500(value: bytes):
         received = await exchange(port, GET)
     assert received.startswith(b"HTTP/1.1 500 ")
     assert b"set-cookie" not in received
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_complete_response_is_one_message(method: bytes):
+    sent: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def counted(message: Any) -> None:
+            sent.append(message["type"])
+            await send(message)
+
+        await json_response(b"{}", 200, (b"x-a", b"b"))(scope, receive, counted)
+
+    async with served(app) as port:
+        received = await exchange(port, GET.replace(b"GET", method))
+        old = await exchange(port, b"GET / HTTP/1.0\r\n\r\n")
+    assert b"\r\ncontent-length: 3\r\nx-a: b\r\nconnection: close\r\n\r\n" in received
+    assert received.endswith(b"\r\n\r\n{}\n" if method == b"GET" else b"\r\n\r\n")
+    assert old.endswith(b"\r\n\r\n{}\n")
+    assert sent == ["http.response.start", "http.response.start", "http.response.body"]
 
 
 @pytest.mark.parametrize("length", [b"1", b"3"])

@@ -30,7 +30,9 @@ def plain_text(text: str) -> str:
     """
     if "\r" in text:
         text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    return redact_callback_tokens(_CONTROL.sub("", text))
+    if not text.isprintable():  # what is removed is not
+        text = _CONTROL.sub("", text)
+    return redact_callback_tokens(text)
 
 
 def message_of_adapter(message: Message | None) -> Message | None:

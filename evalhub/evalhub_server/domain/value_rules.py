@@ -40,7 +40,7 @@ TEST_DATA_SOURCES = ("s3", "pvc", "git", "hf")
 
 
 def _empty(value: Any) -> bool:
-    return value is None or value is msgspec.UNSET or value in ("", (), {})
+    return not value and (value is None or value is msgspec.UNSET or value in ("", (), {}))
 
 
 def _invalid_url(value: str) -> bool:

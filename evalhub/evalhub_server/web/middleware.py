@@ -54,6 +54,7 @@ from evalhub_server.web.request_context import (
     trace_id_of,
 )
 from evalhub_server.web.responses import (
+    BODY,
     NOSNIFF,
     NOT_FOUND,
     Header,
@@ -127,6 +128,7 @@ class RequestMiddleware:
             nonlocal status, size_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
+                size_bytes = len(message.get(BODY, b""))
                 message = {**message, "headers": [*message["headers"], *response_headers]}
             elif message["type"] == "http.response.body":
                 size_bytes += len(message.get("body", b""))

@@ -34,8 +34,18 @@ class SelfSending(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
+BODY = "evalhub.response.body"
+"""An ASGI extension: the message ``http.response.start`` of a response that is complete has its body under this key.
+
+Each message passes four layers between a handler and the connection.
+"""
+
+
 class RawResponse(Struct, frozen=True):
-    """A response with an encoded body, compressed if it is large and the client accepts it. Like every response of Litestar it is an ASGI application that sends itself."""
+    """A response with an encoded body, compressed if it is large and the client accepts it. Like every response of Litestar it is an ASGI application that sends itself.
+
+    ``headers`` have the length of the body, unless the status is one without a body.
+    """
 
     status: int
     headers: Sequence[Header] = ()
@@ -45,7 +55,13 @@ class RawResponse(Struct, frozen=True):
         headers, body = self.headers, self.body
         if len(body) >= MIN_BYTES:
             headers, body = await negotiated(scope["headers"], headers, body)  # type: ignore[typeddict-item]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        start: Any = {"type": "http.response.start", "status": self.status, "headers": headers}
+        extensions: Any = scope.get("extensions")  # pyright: ignore[reportUnknownMemberType]  # Litestar types it loosely
+        if extensions and BODY in extensions:
+            start[BODY] = body
+            await send(start)
+            return
+        await send(start)
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

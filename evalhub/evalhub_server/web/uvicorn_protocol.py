@@ -2,7 +2,8 @@
 
 uvicorn writes head and body of a response separately, which costs a second system call and a second packet; here they are
 written together. Trailers follow the last chunk of a chunked response (RFC 9112 section 7.1.2); the contract has them on
-log streams, and they are offered as the ASGI extension ``http.response.trailers``. A target such as ``http://host/path``
+log streams, and they are offered as the ASGI extension ``http.response.trailers``. Another extension is for responses that are
+complete: :data:`evalhub_server.web.responses.BODY`. A target such as ``http://host/path``
 overrides the header ``Host`` (section 3.2.2 there), which the checks of the application depend on. A response to HTTP/1.0 has
 no chunks. A connection is not reset while its client is still sending a request that was answered already. Trailers of a request
 are ignored. Requests with an unknown method reach the application, since the contract's 405 names it.
@@ -39,10 +40,12 @@ import httptools
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from evalhub_server.web.responses import BODY
+
 EXTENSION = "http.response.trailers"
 ABORT = "evalhub.response.abort"
 """An ASGI message that closes the connection at once, even if the client does not read what is buffered."""
-_EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}, ABORT: {}}
+_EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}, ABORT: {}, BODY: {}}
 _LAST_CHUNK = b"0\r\n\r\n"
 _FIELD_BYTES = b"\t" + bytes(range(32, 127)) + bytes(range(128, 256))
 """What header fields may contain."""
@@ -86,6 +89,9 @@ class ResponseCycle(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         kind = message["type"]
         if kind == "http.response.start" and not self.response_started:
+            if BODY in message:
+                await self._send_whole(message, message[BODY])
+                return
             # It may be replaced: uvicorn sends a 500 of its own if the application fails between head and body.
             self.head = message
             self.expects_trailers = bool(message.get("trailers"))
