@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import BenchmarkRecord, Exit, JobRecord
-from evalhub_server.domain.sample_transitions import reason_for_none, samples_expected
+from evalhub_server.domain.sample_transitions import nothing_left, reason_for_none, samples_expected
 from evalhub_server.models.common import State
 from evalhub_server.testing.builders import EPOCH, a_job
 
@@ -41,3 +41,8 @@ def test_the_samples_of_a_workload_whose_supervision_failed_are_expected() -> No
     assert samples_expected(ended, 0).benchmarks[0].samples is not None
     not_started = transitions.launch_failed(a_job(), 0, "no command", EPOCH)
     assert samples_expected(not_started, 0) is not_started
+
+
+def test_a_workload_that_left_no_files_has_its_sample_set_with_the_exit() -> None:
+    ended = transitions.exited(launched(), 0, Exit(code=0), None, EPOCH)
+    assert samples_expected(ended, 0, left_files=False).benchmarks[0].samples == nothing_left(1)

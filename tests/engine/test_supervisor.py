@@ -17,7 +17,17 @@ from evalhub_server.engine.supervisor import Supervisor
 from evalhub_server.errors import LaunchError, RuntimeUnavailable, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.event import BenchmarkEvent
-from evalhub_server.plugins import BenchmarkRun, Handle, JobChange, Limits, LogOptions, Notice, Runtime
+from evalhub_server.models.sample import SampleSet
+from evalhub_server.plugins import (
+    BenchmarkRun,
+    Handle,
+    JobChange,
+    Limits,
+    LogOptions,
+    Notice,
+    Runtime,
+    SampleFiles,
+)
 from evalhub_server.plugins.sections import Timespan
 from evalhub_server.settings import SupervisorSettings
 from evalhub_server.testing import MemoryTarget, MemoryTracker
@@ -82,6 +92,10 @@ class HandRuntime(Runtime):
     async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
         self._fault("logs")
         yield b"last words"
+
+    async def sample_files(self, handle: Handle) -> SampleFiles | None:
+        self._fault("sample_files")
+        return None
 
     async def remove(self, job_id: str, tenant: str) -> None:
         return
@@ -196,6 +210,16 @@ async def test_a_reserved_launch_that_a_crash_prevented_happens_after_the_restar
     await world.until(job, handled)
     assert world.runtime.launched == [0]
     await world.supervisor.close()
+
+
+async def test_samples_are_expected_if_the_runtime_cannot_tell_what_was_left(world: World):
+    world.runtime.hands_over_samples = True
+    world.runtime.faults["sample_files"] = [OSError("the disk fails")]
+    job = await world.submit()
+    await world.until(job, handled)
+    await world.report(job, 0, "completed")
+    world.runtime.end(0, Exit(code=0))
+    await world.until(job, lambda now: now.benchmarks[0].samples == SampleSet(attempt=1))
 
 
 async def test_an_exit_without_a_result_fails_with_the_last_log_lines(world: World):

@@ -15,15 +15,21 @@ from evalhub_server.domain.transitions import LAUNCH_FAILED
 from evalhub_server.models.sample import Artifact, SampleSet
 
 
-def samples_expected(job: JobRecord, index: int) -> JobRecord:
-    """Mark the samples of an ended workload as pending, unless they were uploaded.
+def nothing_left(attempt: int) -> SampleSet:
+    """The sample set of an attempt whose adapter left no files."""
+    return SampleSet(state="none", attempt=attempt, message="its adapter left none")
+
+
+def samples_expected(job: JobRecord, index: int, *, left_files: bool = True) -> JobRecord:
+    """Mark the samples of an ended workload as pending, unless they were uploaded; as none if it has left no files.
 
     Stored with the exit, so that a server that dies meanwhile collects them after its restart.
     """
     benchmark = job.benchmarks[index]
     if benchmark.exit is None or not _was_started(benchmark) or current_set(benchmark) is not None:
         return job
-    return _with_samples(job, benchmark, SampleSet(attempt=benchmark.attempt))
+    attempt = benchmark.attempt
+    return _with_samples(job, benchmark, SampleSet(attempt=attempt) if left_files else nothing_left(attempt))
 
 
 def _was_started(benchmark: BenchmarkRecord) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from msgspec import Struct
 from evalhub_common.adapter_files import NotAFile, names_below, open_regular
 from evalhub_server.engine.sample_backend import CHUNK_BYTES, IngestionStopped, Stop
 from evalhub_server.models.sample import Artifact
+from evalhub_server.plugins.runtime import SampleFiles
 
 P = TypeVar("P", bound=PurePath)
 
@@ -47,6 +49,17 @@ def artifact_path(directory: P, attempt: int, name: str) -> P:
     """The path of an artifact in the directory of its benchmark."""
     digest = hashlib.sha256(f"{attempt}/{name}".encode("utf-8", "surrogatepass")).hexdigest()
     return directory / ARTIFACTS / digest[:32]
+
+
+def has_entries(files: SampleFiles) -> bool:
+    """Whether there may be samples or artifacts. Blocks for microseconds. Raises :class:`OSError`."""
+    if os.path.lexists(files.samples) or not files.samples.parent.is_dir():
+        return True
+    try:
+        with os.scandir(files.artifacts) as entries:
+            return any(entries)
+    except FileNotFoundError:
+        return False
 
 
 def sizes_by_kind(files: Iterable[tuple[str, int]]) -> Counter[str]:

@@ -13,6 +13,7 @@ from evalhub_common.backoff import Backoff
 from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
 from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.record import Exit
+from evalhub_server.engine.artifact_files import has_entries
 from evalhub_server.errors import RuntimeRefused, RuntimeUnavailable
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
@@ -57,7 +58,8 @@ class RetryingRuntime:
     ) -> None:
         self._runtime = runtime
         self._grace_s = grace_s
-        self._grace_changed = asyncio.Event()
+        self._grace_changed = False
+        self._stopping: asyncio.Task[None] | None = None
         self._requested = asyncio.Event()
         self._log = log
         self._notify = notify
@@ -65,8 +67,9 @@ class RetryingRuntime:
 
     def set_grace(self, grace_s: float) -> None:
         """Change the grace period; a stop in progress is restarted with the new one."""
-        self._grace_s = grace_s
-        self._grace_changed.set()
+        self._grace_s, self._grace_changed = grace_s, True
+        if self._stopping is not None:
+            self._stopping.cancel()
 
     def retry_stop(self) -> None:
         """Retry a stop that has failed without waiting longer."""
@@ -90,18 +93,18 @@ class RetryingRuntime:
         """
         delays, refusals = RETRY.delays(), Refusals()
         while True:
-            self._grace_changed.clear()
+            self._grace_changed = False
+            self._requested.clear()
             self._check()
-            stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
-            grace_changed = asyncio.create_task(self._grace_changed.wait())
+            self._stopping = stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
             try:
-                await asyncio.wait((stopping, grace_changed), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([stopping])
             finally:
-                grace_changed.cancel()
+                self._stopping = None
                 if not stopping.done():
                     stopping.cancel()
                     await asyncio.gather(stopping, return_exceptions=True)
-            if stopping.cancelled() and self._grace_changed.is_set():
+            if stopping.cancelled() and self._grace_changed:
                 continue
             error = asyncio.CancelledError() if stopping.cancelled() else stopping.exception()
             if error is None:
@@ -109,7 +112,6 @@ class RetryingRuntime:
             await self._failed("stop", error)
             if isinstance(error, RuntimeRefused) and (until_refused or refusals.exhausted(error)):
                 return error
-            self._requested.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(next(delays)):
                     await self._requested.wait()
@@ -149,6 +151,15 @@ class RetryingRuntime:
         except Exception as error:  # noqa: BLE001  as above; the time of the launch is stored
             self._log.warning("Runtime failed to report the age of a workload", error=str(error))
             return None
+
+    async def left_files(self, handle: Handle) -> bool:
+        """Whether an ended workload may have left samples or artifacts; True if they are uploaded, or the runtime fails."""
+        try:
+            files = await self._runtime.sample_files(handle)
+            return files is None or has_entries(files)
+        except Exception as error:  # noqa: BLE001  as above; the collector of samples retries
+            self._log.warning("Runtime failed to report the files of a workload", error=str(error))
+            return True
 
     async def log_tail(self, handle: Handle) -> str | None:
         """The last lines of the adapter's output, or a note why they cannot be read; None if there is no log."""

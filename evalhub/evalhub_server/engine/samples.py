@@ -16,7 +16,7 @@ from evalhub_common.adapter_files import NotAFile, open_regular
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain.job_changes import JobChanged
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord
-from evalhub_server.domain.sample_transitions import is_collectable, samples_collected
+from evalhub_server.domain.sample_transitions import is_collectable, nothing_left, samples_collected
 from evalhub_server.engine.artifact_files import collect_artifacts
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.sample_backend import IngestionStopped
@@ -186,7 +186,7 @@ class SampleCollector:
         return None if is_collectable(benchmark) else benchmark.samples
 
     def _read(self, job: JobRecord, index: int, attempt: int, files: SampleFiles) -> SampleSet:
-        samples = SampleSet(state="none", attempt=attempt, message="its adapter left none")
+        samples = nothing_left(attempt)
         if not files.samples.parent.is_dir():
             samples = replace(samples, message="its job directory does not exist any more")
         try:

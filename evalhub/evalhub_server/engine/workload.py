@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import INTERRUPTED, BenchmarkRecord, Exit, JobRecord
-from evalhub_server.domain.sample_transitions import samples_expected
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.deadlines import Deadline, next_deadline, start_moment
 from evalhub_server.engine.job_store import JobStore
@@ -76,7 +75,7 @@ class Workload:
         self._log = structlog.get_logger().bind(
             job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
         )
-        self._stored = WorkloadStore(store, slot, self._log)
+        self._stored = WorkloadStore(store, slot, self._log, expects_samples=runtime.hands_over_samples)
         self._retrying = RetryingRuntime(
             runtime, settings.stop_grace, self._log, self._show_failure, self._stored.check_leading
         )
@@ -149,9 +148,7 @@ class Workload:
         index = self.slot.index
         await self._stop_failed_launch(job)
         text = f"The server failed to supervise this benchmark: {type(error).__name__}: {error}"
-        await self._stored.persist(
-            lambda job: self._with_samples(transitions.launch_failed(job, index, text, self._clock()))
-        )
+        await self._stored.persist_end(lambda job: transitions.launch_failed(job, index, text, self._clock()))
 
     async def _stop_failed_launch(self, job: JobRecord) -> None:
         """Stop the workload, which a launch that raised may have started nevertheless."""
@@ -201,10 +198,8 @@ class Workload:
             return False
         if handle is None:
             self.gone.set()
-            await self._stored.persist(
-                lambda job: self._with_samples(
-                    transitions.exited(job, index, Exit(lost=True), None, self._clock())
-                )
+            await self._stored.persist_end(
+                lambda job: transitions.exited(job, index, Exit(lost=True), None, self._clock())
             )
             return False
         self.handle = handle
@@ -290,14 +285,14 @@ class Workload:
             notices.cancel()
             await asyncio.gather(notices, return_exceptions=True)
         tail = None if self._benchmark_is_terminal else await self._retrying.log_tail(handle)
+        if self._runtime.hands_over_samples:
+            self._stored.left_files = await self._retrying.left_files(handle)
         index = self.slot.index
         self._log.info("Workload exited", code=exit_.code, signal=exit_.signal, lost=exit_.lost)
         if isinstance(stop, Deadline):
             kind, limit_s = stop.kind, stop.limit_s
-            await self._stored.persist(
-                lambda job: self._with_samples(
-                    transitions.timed_out(job, index, kind, limit_s, tail, self._clock())
-                )
+            await self._stored.persist_end(
+                lambda job: transitions.timed_out(job, index, kind, limit_s, tail, self._clock())
             )
         else:
             await self._persist_exit(exit_, tail)
@@ -309,15 +304,12 @@ class Workload:
             # A service manager or a shutdown of the host signals adapters, too.
             exit_ = replace(exit_, reason=INTERRUPTED)
         index, restart = self.slot.index, self._settings.restart_interrupted
-        job = await self._stored.persist(
-            lambda job: self._with_samples(
-                transitions.exited(job, index, exit_, tail, self._clock(), restart_interrupted=restart)
+        job = await self._stored.persist_end(
+            lambda job: transitions.exited(
+                job, index, exit_, tail, self._clock(), restart_interrupted=restart
             )
         )
         self.relaunch = not job.benchmarks[index].state.terminal
-
-    def _with_samples(self, job: JobRecord) -> JobRecord:
-        return samples_expected(job, self.slot.index) if self._runtime.hands_over_samples else job
 
     async def _until_exit(self, handle: Handle, waiting: asyncio.Task[Exit]) -> Deadline | bool | None:
         """Wait for the workload to exit; None if it did, True if it is to be stopped on request, or the missed deadline."""

@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from evalhub_common.backoff import Backoff
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import INTERRUPTED, BenchmarkRecord, JobRecord
+from evalhub_server.domain.sample_transitions import samples_expected
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
@@ -26,10 +27,15 @@ class WorkloadStore:
     They raise :class:`LeadershipLost` if another server supervises the job.
     """
 
-    def __init__(self, store: JobStore, slot: Slot, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, store: JobStore, slot: Slot, log: FilteringBoundLogger, *, expects_samples: bool
+    ) -> None:
         self._store = store
         self._slot = slot
         self._log = log
+        self._expects_samples = expects_samples
+        self.left_files = True
+        """Whether the workload may have left samples or artifacts."""
 
     def check_leading(self) -> None:
         """Raise :class:`LeadershipLost` if another server may supervise the job. Called before each effect on the workload."""
@@ -46,6 +52,15 @@ class WorkloadStore:
             except StorageError as error:
                 self._log.error("failed to update benchmark status", error=str(error))
             await asyncio.sleep(next(delays))
+
+    async def persist_end(self, change: JobChange) -> JobRecord:
+        """Store the change with which the workload is over, and that its samples are to be collected."""
+        return await self.persist(lambda job: self._with_samples(change(job)))
+
+    def _with_samples(self, job: JobRecord | None) -> JobRecord | None:
+        if job is None or not self._expects_samples:
+            return job
+        return samples_expected(job, self._slot.index, left_files=self.left_files)
 
     async def persist_or_defer(self, key: str, change: JobChange) -> JobRecord | None:
         """Store a change; while the storage is unavailable, buffer it and return None: the workload must be watched.

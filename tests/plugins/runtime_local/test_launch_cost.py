@@ -1,4 +1,4 @@
-"""What an ordinary launch costs, in counts: threads, processes and files."""
+"""What an ordinary benchmark costs, in counts: threads, processes, files and commits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,22 @@ from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from evalhub_runtime_local.command import plain_words
 from evalhub_runtime_local.runtime import LocalRuntime
+from evalhub_server.domain import transitions
+from evalhub_server.domain.job_changes import JobChanged
+from evalhub_server.domain.record import JobRecord, with_changes
+from evalhub_server.domain.sample_transitions import nothing_left
+from evalhub_server.engine.job_store import JobStore
+from evalhub_server.engine.run_builder import RunBuilder
+from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.models.event import BenchmarkEvent
 from evalhub_server.plugins import Exit
+from evalhub_server.settings import SupervisorSettings
+from evalhub_server.testing.builders import EPOCH, a_job
+from evalhub_server.testing.memory import MemoryStorage
 from evalhub_server.testing.runs import a_run
 
 PATH = "/usr/bin:/bin"
@@ -77,6 +89,47 @@ async def test_a_command_without_shell_syntax_runs_without_a_shell_of_its_own(
         await eventually(lambda: names() == programs, f"{command} runs as {programs}")
     finally:
         await runtime.stop(handle, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_benchmark_is_four_commits_with_its_job(runtime: LocalRuntime, tmp_path: Path) -> None:
+    store = JobStore(MemoryStorage())
+    runs = RunBuilder("http://127.0.0.1:1", runtime.provider_key, [])
+    supervisor = Supervisor(store, runtime, runs, SupervisorSettings(), lambda: EPOCH)
+    commits: list[JobRecord] = []
+    ended = asyncio.Event()
+
+    def on_change(change: JobChanged) -> None:
+        assert change.after is not None
+        commits.append(change.after)
+        if not change.after.unfinished:
+            ended.set()
+
+    store.listen(on_change)
+    await supervisor.start()
+    command = f"while [ ! -e '{tmp_path}/go' ]; do sleep 0.01; done"
+    planned = a_job()
+    runtimes = {each.provider_id: {"local": {"command": command}} for each in planned.plan.benchmarks}
+    job = supervisor.reserve(with_changes(planned, plan=replace(planned.plan, runtimes=runtimes)))
+    await store.add(job)
+    supervisor.submit(job)
+    async with asyncio.timeout(60):
+        while commits[-1].benchmarks[0].handle is None:
+            await asyncio.sleep(0.005)
+        each = job.plan.benchmarks[0]
+        event = BenchmarkEvent(
+            provider_id=each.provider_id,
+            id=each.id,
+            benchmark_index=0,
+            status="completed",
+            metrics={"acc": 1.0},
+        )
+        await store.update(job.id, None, lambda now: transitions.apply_event(now, event, EPOCH))
+        (tmp_path / "go").touch()
+        await ended.wait()
+    await supervisor.close()
+    assert len(commits) == 4, "the job with the intent, the handle, the event, the exit with the samples"
+    assert commits[-1].benchmarks[0].samples == nothing_left(1)
 
 
 @pytest.mark.parametrize(
