@@ -12,13 +12,16 @@ class Wake:
     """Wakes the task that waits: something may have changed."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._set = False
+        self._woken: asyncio.Future[None] | None = None
 
     def set(self) -> None:
-        self._event.set()
+        self._set = True
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
     def clear(self) -> None:
-        self._event.clear()
+        self._set = False
 
     async def until(
         self,
@@ -37,9 +40,12 @@ class Wake:
 
     async def wait(self, other: asyncio.Future[Any] | None, timeout_s: float | None) -> None:
         """Wait for a wake-up, for ``other`` to be done, or for the timeout."""
-        woken = asyncio.create_task(self._event.wait())
+        if self._set:
+            return
+        self._woken = woken = asyncio.get_running_loop().create_future()
         both = (woken,) if other is None else (woken, other)
         try:
             await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._woken = None
             woken.cancel()

@@ -24,6 +24,7 @@ import re
 import shutil
 import signal
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -64,69 +65,69 @@ class LocalHandle(Struct, kw_only=True, frozen=True):
         return msgspec.to_builtins(self)
 
 
-class Attempt(Struct, kw_only=True, frozen=True):
+class Attempt(Struct, kw_only=True, frozen=True, dict=True):
     """Attempt ``number`` in a benchmark's ``directory``. The methods do small file I/O: call them in a thread."""
 
     directory: Path
     number: int
 
-    @property
+    @cached_property
     def meta(self) -> Path:
         return self.directory / "meta"
 
-    @property
+    @cached_property
     def job_spec(self) -> Path:
         return self.meta / "job.json"
 
-    @property
+    @cached_property
     def log(self) -> Path:
         return self.directory / "jobrun.log"
 
-    @property
+    @cached_property
     def samples(self) -> Path:
         """The file for samples: a name of its own for each attempt, so that none reads those of an earlier one."""
         return self.directory / f"samples-{self.number}.jsonl"
 
-    @property
+    @cached_property
     def previous_samples(self) -> Path:
         """The file with samples of earlier runs; see :meth:`write_previous_samples`."""
         return self.directory / f"previous-samples-{self.number}.jsonl"
 
-    @property
+    @cached_property
     def artifacts(self) -> Path:
         """The directory for artifacts."""
         return self.directory / f"artifacts-{self.number}"
 
-    @property
+    @cached_property
     def test_data(self) -> Path:
         """The directory for test data that are fetched for this attempt."""
         return self.directory / f"test-data-{self.number}"
 
-    @property
+    @cached_property
     def fetch_script(self) -> Path:
         return self.meta / f"attempt-{self.number}.fetch"
 
-    @property
+    @cached_property
     def revision_file(self) -> Path:
         return self.meta / f"attempt-{self.number}.revision"
 
-    @property
+    @cached_property
     def fetch_error(self) -> Path:
         return self.meta / f"attempt-{self.number}.fetch-error"
 
-    @property
+    @cached_property
     def marker(self) -> str:
         return f"{self.directory}#{self.number}"
 
-    @property
+    @cached_property
     def pid_file(self) -> Path:
         return self.meta / f"attempt-{self.number}.pid"
 
-    @property
+    @cached_property
     def exit_file(self) -> Path:
         return self.meta / f"attempt-{self.number}.exit"
 
-    @property
+    @cached_property
     def handle_file(self) -> Path:
         return self.meta / f"attempt-{self.number}.handle.json"
 

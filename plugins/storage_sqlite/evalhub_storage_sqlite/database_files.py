@@ -7,6 +7,7 @@ import fcntl
 import os
 import sys
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from evalhub_server.plugins import (
@@ -156,13 +157,14 @@ class DatabaseFiles:
                 "left of it, and start the server again."
             )
 
+    @cached_property
+    def _watched(self) -> tuple[tuple[str, Path], ...]:
+        """Kind and path of each file; they are checked twice in each transaction. Use it once the files are claimed."""
+        return ("directory", self.path.parent), ("database", self._configured), ("lock", self._lock_path)
+
     def _moved(self) -> str:
-        files = (
-            ("directory", self.path.parent, self._directory),
-            ("database", self._configured, self._database),
-            ("lock", self._lock_path, self._lock),
-        )
-        for kind, path, fd in files:
+        descriptors = (self._directory, self._database, self._lock)
+        for (kind, path), fd in zip(self._watched, descriptors, strict=True):
             if fd is not None and (fate := _fate(path, fd)):
                 return f"The {kind} {path} was {fate}"
         return ""
