@@ -27,7 +27,7 @@ Mirror = Callable[[str, str, Mapping[str, Any]], None]
 """Called with level, message and fields of each record that is written, after redaction."""
 
 _mirrors: list[Mirror] = []
-_outputs: list[_Output] = []
+_outputs: list[_Output] = []  # one, once logs are configured
 _IMMUTABLE = frozenset({str, int, float, bool, type(None)})
 
 
@@ -85,7 +85,7 @@ def write_text(text: str) -> None:
 
 def is_written(level: int) -> bool:
     """Whether lines of a level of :mod:`logging` are written."""
-    return any(level >= output.level for output in _outputs)
+    return bool(_outputs) and level >= _outputs[0].level
 
 
 def write_request(level: str, message: str, **fields: str | float) -> None:

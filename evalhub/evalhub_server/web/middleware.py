@@ -136,7 +136,8 @@ class RequestMiddleware:
 
         structlog.contextvars.bind_contextvars(request_id=trace_id)
         callback_token = b""
-        self._prefix.apply(scope, fields)
+        if self._prefix.is_used:
+            self._prefix.apply(scope, fields)
         if scope["raw_path"].startswith(CALLBACK):
             # Before anything can be refused: neither a log line nor a response shows the token.
             callback_token, scope["raw_path"] = split_callback(scope["raw_path"])
@@ -146,7 +147,8 @@ class RequestMiddleware:
             try:
                 if not self._opened.is_set() and scope["path"] != HEALTH_PATH:
                     await self._opened.wait()
-                    self._prefix.apply(scope, fields)
+                    if self._prefix.is_used:
+                        self._prefix.apply(scope, fields)
                 response = self._check(scope, fields, trace_id, response_headers, callback_token)
             except ApiError as refusal:
                 error = refusal.message

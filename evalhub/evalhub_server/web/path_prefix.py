@@ -22,7 +22,7 @@ HEADER = b"x-forwarded-prefix"
 
 
 class PathPrefix:
-    """Finds the prefix of a request. ``routes`` are the paths of all routes.
+    """Finds the prefix of a request, if one ``is_used``. ``routes`` are the paths of all routes.
 
     A prefix is removed only if a route's first segment follows it: with ``root_path: /api``, the path ``/api/v1/health`` is
     complete, and ``/api/api/v1/health`` has the prefix.
@@ -31,14 +31,12 @@ class PathPrefix:
     def __init__(self, service: ServiceSettings, routes: Iterable[str]) -> None:
         self._root_path = root_path(service.root_path) or root_url_path(service.root_url)
         self._proxies = TrustedProxies(service.trusted_proxies)
-        self._is_used = bool(self._root_path or self._proxies)
+        self.is_used = bool(self._root_path or self._proxies)
         self._first_segments = {_first_segment(path.encode()) for path in (*routes, CALLBACK.decode())}
         self._forwarded = lru_cache(CACHE_SIZE)(_forwarded)
 
     def apply(self, scope: Any, fields: Mapping[bytes, bytes]) -> None:
         """Note the prefix of the request in its scope, and remove it from the path."""
-        if not self._is_used:
-            return
         prefix = self._root_path
         header = fields.get(HEADER)
         if header is not None and self._proxies.sent(scope):
