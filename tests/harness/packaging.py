@@ -48,7 +48,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run in ``folder``; fail with the output if the exit status is another than ``status``."""
     done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == status, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done

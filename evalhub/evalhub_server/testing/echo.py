@@ -16,6 +16,7 @@ import asyncio
 import http.client
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
@@ -135,7 +136,7 @@ class EchoRuntime(Runtime):
         workload = self._workload(handle)
         text = bytes(workload.log) if workload else b""
         if options.tail_lines >= 0:
-            text = b"".join(BytesIO(text).readlines()[-options.tail_lines :])
+            text = b"".join(deque(BytesIO(text), maxlen=options.tail_lines))
         if text:
             yield text
 

@@ -211,9 +211,13 @@ class RuntimeContract(ProcessContract, AdapterInputContract, RuntimeRestartContr
         assert await self.log_of(runtime, handle) == "first\nsecond\n"
 
     async def test_the_last_lines_of_a_log_come_with_their_newlines(self, runtime: Runtime) -> None:
-        handle, _ = await self.ended(runtime, self.prints("first\nsecond\nthird"))
-        assert await self.log_of(runtime, handle, 2) == "second\nthird\n"
-        assert await self.log_of(runtime, handle, 1000) == "first\nsecond\nthird\n"
+        handle, _ = await self.ended(runtime, self.prints("first\nsecond\rstill the second\nthird"))
+        last = "second\rstill the second\nthird\n"
+        for lines, expected in ((2, last), (1000, f"first\n{last}"), (0, "")):
+            found = await self.log_of(runtime, handle, lines)
+            assert found == expected, (
+                f"the last {lines} lines of a log, which end with newlines only: {found!r}"
+            )
 
     async def test_a_workload_without_output_has_no_log(self, runtime: Runtime) -> None:
         handle, _ = await self.ended(runtime, self.succeeds())

@@ -71,7 +71,7 @@ def settings(host: str = "host-of-the-test") -> Settings:
 
 class TestOverSsh(RuntimeContract):
     def make_runtime(self, directory: Path) -> SshRuntime:
-        return SshRuntime(settings(), str(directory / "workloads"), os.environ)
+        return SshRuntime(settings(), str(directory / "workloads"), self.secrets)
 
     def runs_script(self, script: str) -> BenchmarkRun:
         return a_run({"command": ["sh", "-c", script]})
@@ -82,6 +82,6 @@ class TestOverSsh(RuntimeContract):
 
 @pytest.mark.asyncio
 async def test_it_refuses_to_start_with_a_host_that_cannot_be_used():
-    runtime = SshRuntime(settings("no-such-host.invalid"), "~/workloads", os.environ)
+    runtime = SshRuntime(settings("no-such-host.invalid"), "~/workloads")
     with pytest.raises(StartupError, match=r"no-such-host\.invalid.*Correct ssh\.host"):
         await runtime.check()

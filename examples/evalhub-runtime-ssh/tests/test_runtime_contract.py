@@ -1,6 +1,5 @@
 """The server's contract suites over the plugin, and over its runtime on this host."""
 
-import os
 from pathlib import Path
 
 from evalhub_runtime_ssh import Settings
@@ -11,7 +10,7 @@ from evalhub_server.testing import PluginContract, RuntimeContract, a_run
 
 class TestSshRuntime(RuntimeContract):
     def make_runtime(self, directory: Path) -> SshRuntime:
-        return SshRuntime(Settings(), str(directory / "workloads"), os.environ)
+        return SshRuntime(Settings(), str(directory / "workloads"), self.secrets)
 
     def runs_script(self, script: str) -> BenchmarkRun:
         return a_run({"command": ["sh", "-c", script]})

@@ -21,8 +21,9 @@ from evalhub_server.testing import RuntimeContract, a_run
 
 
 def say(task: Task) -> dict[str, Any]:
-    for line in task.spec.parameters.get("text", "").splitlines():
-        task.say(line)
+    if text := task.spec.parameters.get("text"):
+        for line in text.split("\n"):
+            task.say(line)
     return {"score": 1.0}
 
 

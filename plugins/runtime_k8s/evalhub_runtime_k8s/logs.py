@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Mapping
 from io import BytesIO
 
@@ -88,7 +88,7 @@ class Logs:
     async def _kept_log(self, handle: JobHandle, options: LogOptions) -> AsyncGenerator[bytes]:
         text = self._kept.get((handle.job_id, handle.job), b"")
         if options.tail_lines >= 0:
-            text = b"".join(BytesIO(text).readlines()[-options.tail_lines :])
+            text = b"".join(deque(BytesIO(text), maxlen=options.tail_lines))
         if text:
             yield text
 

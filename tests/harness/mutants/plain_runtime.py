@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from io import BytesIO
@@ -177,7 +178,7 @@ class PlainRuntime(Runtime):
         except OSError:
             return
         if options.tail_lines >= 0:
-            text = b"".join(BytesIO(text).readlines()[-options.tail_lines :])
+            text = b"".join(deque(BytesIO(text), maxlen=options.tail_lines))
         if text:
             yield text
 

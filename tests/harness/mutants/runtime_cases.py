@@ -229,6 +229,21 @@ class TailWithoutNewlines(PlainRuntime):
             yield b"".join(BytesIO(chunk).readlines()).rstrip(b"\n") if options.tail_lines > 0 else chunk
 
 
+@breaks("the_last_lines_of_a_log_come_with_their_newlines", "the last 0 lines of a log")
+class NoLinesAreAllLines(PlainRuntime):
+    async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
+        async for chunk in super().logs(handle, LogOptions(tail_lines=options.tail_lines or -1)):
+            yield chunk
+
+
+@breaks("the_last_lines_of_a_log_come_with_their_newlines", "the last 2 lines of a log")
+class CarriageReturnsEndLines(PlainRuntime):
+    async def logs(self, handle: Handle, options: LogOptions) -> AsyncIterator[bytes]:
+        async for chunk in super().logs(handle, LogOptions(tail_lines=-1)):
+            lines = chunk.splitlines(keepends=True)
+            yield b"".join(lines[-options.tail_lines :] if options.tail_lines > 0 else lines)
+
+
 @breaks("a_log_outlives_its_workload", "first")
 class LogEndsWithItsWorkload(PlainRuntime):
     async def stop(self, handle: Handle, grace_s: float) -> None:

@@ -62,5 +62,4 @@ def _make(settings: Settings, context: PluginContext) -> Runtime:
         directory = str(context.data_dir / "ssh")
     else:
         directory = os.path.join(tempfile.gettempdir(), f"evalhub-ssh-{os.getuid()}")  # noqa: PTH118
-    inherited = {key: value for key, value in os.environ.items() if key not in context.secrets}
-    return SshRuntime(settings, directory, inherited)
+    return SshRuntime(settings, directory, context.secrets)

@@ -41,7 +41,12 @@ def launch(folder: Path, command: list[str], job: str, environment: dict[str, st
     spec = folder / "job.json"
     spec.with_suffix(f".{os.getpid()}").write_text(job, "utf-8")
     spec.with_suffix(f".{os.getpid()}").replace(spec)
-    own = {"EVALHUB_JOB_SPEC_PATH": str(spec), "EVALHUB_PYTHON": sys.executable, MARKER: str(folder)}
+    own = {
+        "EVALHUB_MODE": "local",
+        "EVALHUB_PYTHON": sys.executable,
+        "EVALHUB_JOB_SPEC_PATH": str(spec),
+        MARKER: str(folder),
+    }
     ready, report = os.pipe()
     if os.fork() == 0:
         os.close(ready)

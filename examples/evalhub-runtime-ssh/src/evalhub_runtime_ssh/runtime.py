@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,11 @@ class SshRuntime(Runtime):
     name = "ssh"
     provider_key = "ssh"
 
-    def __init__(self, settings: Settings, directory: str, environment: Mapping[str, str]) -> None:
-        """``environment`` has the variables that adapters on this host inherit."""
+    def __init__(self, settings: Settings, directory: str, secrets: frozenset[str] = frozenset()) -> None:
+        """``secrets`` are variables of the server that adapters on this host must not inherit."""
         self.on_this_host = not settings.host
         self._directory = directory
-        self._environment = environment
+        self._secrets = secrets
         self._command = [sys.executable, "-I", "-S", "-c", RUN]
         if settings.host:
             remote = shlex.join([settings.python, *self._command[1:]])
@@ -102,8 +103,9 @@ class SshRuntime(Runtime):
     async def _call(self, verb: str, path: str, **arguments: Any) -> bytes:
         """Send one request and return the output. Raises :class:`RuntimeUnavailable` if it failed."""
         pipe = asyncio.subprocess.PIPE
+        environment = {key: value for key, value in os.environ.items() if key not in self._secrets}
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._environment
+            *self._command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment
         )
         assert process.stdin  # noqa: S101  pipes
         assert process.stdout  # noqa: S101

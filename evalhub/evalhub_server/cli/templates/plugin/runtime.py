@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -42,12 +44,19 @@ MARKER = "MY_PLUGIN_WORKLOAD"
 POLL_S = 0.05
 
 KEEPER = """
-import fcntl, json, os, signal, subprocess, sys
+import fcntl, json, os, signal, subprocess, sys, time
 folder, command = sys.argv[1], sys.argv[2:]
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(number, lambda *_: None)
 lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+for _ in range(100):  # the server takes the lock for moments, to see whether it is held
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+    except BlockingIOError:
+        time.sleep(0.01)
+else:  # another keeper has it
+    sys.exit()
 if os.path.exists(f"{folder}/exit.json"):
     sys.exit()
 with open(f"{folder}/log", "ab") as log:
@@ -140,7 +149,7 @@ class MyPluginRuntime(Runtime):
         except FileNotFoundError:
             return
         if options.tail_lines >= 0:
-            data = b"".join(data.splitlines(keepends=True)[-options.tail_lines :])
+            data = b"".join(deque(BytesIO(data), maxlen=options.tail_lines))
         if data:
             yield data
 
@@ -162,6 +171,7 @@ class MyPluginRuntime(Runtime):
         spec.write_bytes(msgspec_json.encode(run.spec))
         environment = {key: value for key, value in os.environ.items() if key not in self._secrets}
         environment |= run.environment
+        environment |= {"EVALHUB_MODE": "local", "EVALHUB_PYTHON": sys.executable}
         environment |= {MARKER: str(folder), "EVALHUB_JOB_SPEC_PATH": str(spec)}
         environment |= {"EVALHUB_MODE": "local", "EVALHUB_PYTHON": sys.executable}
         arguments = [sys.executable, "-I", "-S", "-c", KEEPER, str(folder), *command]
