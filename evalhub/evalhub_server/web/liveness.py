@@ -15,7 +15,7 @@ HEALTH_PATH = "/api/v1/health"
 
 
 class Health(Struct, kw_only=True, frozen=True):
-    """``build`` is the server's version. ``role`` is present if several servers can share the database."""
+    """``build`` is the server's version. ``role`` is present if several servers can share the database, once this one has opened it."""
 
     status: Literal["healthy"]
     timestamp: datetime
