@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -188,9 +189,20 @@ class Subject:
         return self.call("GET", f"{API}/jobs/{job_id}")["status"]["state"]
 
     def wait(self, job_id: str, interval_s: float = 0.002) -> None:
-        """Wait until a job is terminal."""
-        while self.state(job_id) not in TERMINAL:
+        """Wait until a job is terminal.
+
+        Raises:
+            SystemExit: it is not within ten minutes.
+        """
+        until = time.monotonic() + 600
+        while time.monotonic() < until:
+            try:
+                if self.state(job_id) in TERMINAL:
+                    return
+            except (OSError, http.client.HTTPException) as error:  # such as after the server's write timeout
+                print(f"{self.name}: a request failed: {error}", file=sys.stderr)
             time.sleep(interval_s)
+        raise SystemExit(f"{self.name}: job {job_id} has not ended within ten minutes")
 
     def cpu_s(self) -> float:
         """User and system time of the server and its helpers, without adapters."""
