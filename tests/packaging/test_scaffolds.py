@@ -80,7 +80,7 @@ def test_a_job_uses_a_plugin_of_each_kind(scaffolds: Scaffolds, tmp_path: Path):
         job = server.finished(job_id)
         # The model does not exist, so the benchmark fails, in the adapter.
         assert job["status"]["state"] == "failed", job
-        assert "the model endpoint http://model.test/v1" in server.logs(job_id)
+        assert "the model endpoint http://model.test" in server.logs(job_id)
         card = targets["cards"] / f"release-{job_id}.json"
         wait_until(card.exists, "the evaluation card")
         runs = wait_until(lambda: list(targets["experiments"].rglob(f"{job_id}.json")), "the run")
