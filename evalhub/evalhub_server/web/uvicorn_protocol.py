@@ -49,6 +49,7 @@ _EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}, ABORT: {}, BODY: 
 _LAST_CHUNK = b"0\r\n\r\n"
 _FIELD_BYTES = b"\t" + bytes(range(32, 127)) + bytes(range(128, 256))
 """What header fields may contain."""
+_CLOSE = b"connection", b"close"
 _FRAMING = {b"connection", b"transfer-encoding"}
 """Headers with which an application decides how the response ends."""
 LARGE_BYTES = 16 * 1024
@@ -130,6 +131,8 @@ class ResponseCycle(RequestResponseCycle):
             raise RuntimeError("A response header has control characters.")
         self.response_started = True
         self.waiting_for_100_continue = False
+        if _CLOSE in self.scope["headers"]:
+            self.keep_alive = False  # the oldest versions find this when they send
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         if self.scope["method"] == "HEAD":
             body = b""
