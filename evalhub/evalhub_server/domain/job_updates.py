@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from evalhub_server.domain.job_changes import BenchmarkPairs, JobChanged
 from evalhub_server.domain.job_view import benchmark_status
-from evalhub_server.domain.record import JobPlan, JobRecord
+from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord
 from evalhub_server.models.job import BenchmarkStatus
 from evalhub_server.models.stream import BenchmarkUpdate, JobUpdate
 
 Update = JobUpdate | BenchmarkUpdate
+
+_shown = attrgetter(
+    *(
+        name
+        for name in BenchmarkRecord.__struct_fields__
+        if name not in ("launched_at", "handle", "runtime", "exit")
+    )
+)
 
 
 def job_update(job: JobRecord, *, deleted: bool = False) -> JobUpdate:
@@ -53,6 +62,8 @@ def _statuses(job: JobRecord) -> Iterator[BenchmarkStatus]:
 
 def _changed_statuses(plan: JobPlan, changed: BenchmarkPairs) -> Iterator[BenchmarkStatus]:
     for old, new in changed:
+        if _shown(old) == _shown(new):
+            continue  # such as its handle: records share what did not change, so this compares identities
         planned = plan.benchmarks[new.index]
         status = benchmark_status(planned, new)
         if status != benchmark_status(planned, old):
