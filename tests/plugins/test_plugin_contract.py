@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import ClassVar
 
+import psutil
 import pytest
 
 from evalhub_server.testing import PluginContract
@@ -54,6 +55,7 @@ class TestWebhook(PluginContract):
 
 
 PLUGIN = """
+import os
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,8 +73,16 @@ class Faulty(Exporter):
     async def export(self, job, entry): ...
 
 
+calls = []
+
+
+class Limits(Struct, kw_only=True, frozen=True):
+    count: Annotated[int, Meta(description="Count.")] = 0
+
+
 class Settings(Struct, kw_only=True, frozen=True):
     token: Annotated[str, Meta(description="Token.")] = ""
+    limits: Annotated[Limits, Meta(description="Limits.")] = Limits()
 
     def __repr__(self):
         return "Settings()"
@@ -148,6 +158,96 @@ FAULTS = {
         "its_settings_do_not_show_secrets",
         "secrets can be read in the settings",
     ),
+    "no description of a nested setting": (
+        'Meta(description="Count.")',
+        "Meta()",
+        "its_keys_are_documented",
+        "['limits.count']",
+    ),
+    "a nested setting of any type": (
+        'count: Annotated[int, Meta(description="Count.")]',
+        'count: Annotated[Any, Meta(description="Count.")]',
+        "its_settings_are_typed_and_unknown_keys_are_refused",
+        "['limits.count']",
+    ),
+    "a reserved name": (
+        'name="faulty", f',
+        'name="default", f',
+        "its_names_are_legal_and_unique",
+        "is reserved",
+    ),
+    "a section of the server": (
+        'name="faulty", f',
+        'name="faulty", section="service", f',
+        "its_names_are_legal_and_unique",
+        "belongs to the server",
+    ),
+    "several lines of help": (
+        'help="does nothing"',
+        'help="does\\nnothing"',
+        "each_descriptor_has_a_line_of_help",
+        "help of exporter",
+    ),
+    "two descriptors of one name": (
+        "return [Descriptor(",
+        "return 2 * [Descriptor(",
+        "its_names_are_legal_and_unique",
+        "with the same name",
+    ),
+    "another type of instance": (
+        "return Faulty()",
+        "return object()",
+        "its_factories_write_and_start_nothing",
+        "the factory of exporter 'faulty': <class 'object'>",
+    ),
+    "a factory that writes into the home directory": (
+        "return Faulty()",
+        '(Path.home() / ".faulty").write_text(""); return Faulty()',
+        "its_factories_write_and_start_nothing",
+        ".faulty",
+    ),
+    "a factory that connects": (
+        "return Faulty()",
+        "os.dup(0); return Faulty()",
+        "its_factories_write_and_start_nothing",
+        "have opened 1 files or connections",
+    ),
+    "a factory that starts a process": (
+        "return Faulty()",
+        'os.posix_spawn("/bin/sleep", ["sleep", "60"], {}); return Faulty()',
+        "its_factories_write_and_start_nothing",
+        "processes before and after",
+    ),
+    "a factory that changes the environment": (
+        "return Faulty()",
+        'os.environ["FAULTY"] = os.environ.get("FAULTY", "") + "x"; return Faulty()',
+        "its_factories_write_and_start_nothing",
+        "{'FAULTY'}",
+    ),
+    "an instance that shows a secret": (
+        "return Faulty()",
+        "Faulty.__repr__ = lambda self: settings.token; return Faulty()",
+        "its_factories_write_and_start_nothing",
+        "secrets can be read in the instance",
+    ),
+    "a factory that needs a data directory": (
+        "return Faulty()",
+        "str(context.data_dir.name); return Faulty()",
+        "its_factories_accept_that_nothing_is_durable",
+        "without a data directory: AttributeError",
+    ),
+    "hooks that return something once": (
+        "return [Descriptor(",
+        "calls.append(1); return [] if len(calls) % 2 else [Descriptor(",
+        "its_hooks_return_the_same_each_time",
+        "descriptors of two calls",
+    ),
+    "a request of any type": (
+        'help="does nothing"',
+        'help="does nothing", request=dict',
+        "requests_of_jobs_are_typed",
+        "request of exporter 'faulty': <class 'dict'>",
+    ),
     "a broken module": (
         "import threading",
         "import no_such_module",
@@ -179,6 +279,11 @@ async def test_a_fault_is_found(
                 await check(**{each: fixtures[each] for each in wanted})
             except (AssertionError, ImportError, pytest.fail.Exception) as error:
                 errors[name] = str(error)
+    for process in psutil.Process().children():
+        if process.name() == "sleep":
+            process.kill()
+            process.wait()
+    monkeypatch.delenv("FAULTY", raising=False)
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()

@@ -86,6 +86,16 @@ async def test_a_call_that_blocks_the_loop_is_reported_with_its_line() -> None:
     assert 'wait_until(lambda: watch.report, "the report")' in watch.report
 
 
+async def test_a_test_that_looks_into_its_target_may_block() -> None:
+    class Looks:
+        async def runs(self) -> None:
+            threading.Event().wait(0.5)
+
+    with LoopWatch(0.05, 60.0, Looks) as watch:
+        await asyncio.create_task(Looks().runs())
+    assert watch.report == ""
+
+
 async def test_a_call_that_blocks_for_very_long_is_interrupted() -> None:
     async def blocking_wait() -> None:
         threading.Event().wait()

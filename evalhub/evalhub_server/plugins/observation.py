@@ -34,7 +34,7 @@ class Observer(ABC):
         """
 
     async def check(self) -> None:
-        """Check the settings. The default finds nothing.
+        """Check the settings. A target that is down is no error: it may be up when needed. The default finds nothing.
 
         Called: once at start, before the first change.
         Concurrency: nothing else of the observer runs.

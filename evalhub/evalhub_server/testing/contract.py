@@ -77,7 +77,7 @@ class Contract:
     @pytest_asyncio.fixture(autouse=True)
     async def event_loop_is_not_blocked(self) -> AsyncGenerator[None]:
         """Fail a test in which a call blocks the event loop for longer than ``blocked_s``; interrupt one that does not return."""
-        with LoopWatch(self.blocked_s, self.deadline_s) as self._watch:
+        with LoopWatch(self.blocked_s, self.deadline_s, type(self)) as self._watch:
             yield
         assert not self._watch.report, self._watch.report
 

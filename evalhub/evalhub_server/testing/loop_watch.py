@@ -39,7 +39,9 @@ class LoopWatch:
     (in the main thread only).
     """
 
-    def __init__(self, limit_s: float, interrupt_s: float) -> None:
+    def __init__(self, limit_s: float, interrupt_s: float, test_class: type | None = None) -> None:
+        """Calls of methods of ``test_class`` do not count, such as those that look into a target."""
+        self._tests = {each.__name__ for each in test_class.__mro__} if test_class else set[str]()
         self._limit_s = limit_s
         self._interrupt_s = interrupt_s
         self._watched = threading.get_ident()
@@ -67,7 +69,7 @@ class LoopWatch:
         blocked_s, last, interrupted = 0.0, self._times(), False
         while not self._done.wait(self._limit_s / SAMPLES):
             stack = _stack(self._watched)
-            call, now = _call(stack), self._times()
+            call, now = self._call(stack), self._times()
             if call is None or found is None or call[0] is not found[0] or call[1] is not found[1]:
                 found, blocked_s, last, interrupted = call, 0.0, now, False
                 continue
@@ -79,6 +81,19 @@ class LoopWatch:
             if blocked_s >= self._interrupt_s and self._interrupts and not interrupted:
                 interrupted = True
                 signal.pthread_kill(self._watched, _SIGNAL)
+
+    def _call(self, stack: list[FrameType]) -> tuple[FrameType, FrameType] | None:
+        """The callback of the loop that runs, and in it the first frame of the code under test."""
+        run = next((i for i, frame in enumerate(stack) if frame.f_code is Handle._run.__code__), None)  # noqa: SLF001  as below
+        if run is None:
+            return None
+        for frame in stack[run + 1 :]:
+            module = str(frame.f_globals.get("__name__", ""))
+            ours = module.startswith(f"{_KIT}.") and module.endswith(("contract", "_case"))
+            if not ours and module.partition(".")[0] not in ("asyncio", "pytest_asyncio"):
+                of_test = self._tests.intersection(frame.f_code.co_qualname.split(".")[-2:-1])
+                return None if of_test else (stack[run], frame)
+        return None
 
     def _times(self) -> _Times:
         """The state of the watched thread."""
@@ -101,19 +116,6 @@ def _stack(thread: int) -> list[FrameType]:
         frames.append(frame)
         frame = frame.f_back
     return frames[::-1]
-
-
-def _call(stack: list[FrameType]) -> tuple[FrameType, FrameType] | None:
-    """The callback of the loop that runs, and in it the first frame of the code under test."""
-    run = next((i for i, frame in enumerate(stack) if frame.f_code is Handle._run.__code__), None)  # noqa: SLF001  see above
-    if run is None:
-        return None
-    for frame in stack[run + 1 :]:
-        module = str(frame.f_globals.get("__name__", ""))
-        ours = module.startswith(f"{_KIT}.") and module.endswith("contract")
-        if not ours and module.partition(".")[0] not in ("asyncio", "pytest_asyncio"):
-            return stack[run], frame
-    return None
 
 
 def _report(stack: list[FrameType], call: FrameType, limit_s: float) -> str:

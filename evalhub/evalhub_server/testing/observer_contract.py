@@ -15,7 +15,7 @@ Requires pytest and pytest-asyncio (in any mode).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from itertools import pairwise
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from evalhub_server.domain.job_changes import JobChanged
@@ -31,7 +32,7 @@ from evalhub_server.models.common import State
 from evalhub_server.plugins.observation import Observer
 from evalhub_server.testing.builders import EPOCH, a_finished_job, a_job
 from evalhub_server.testing.contract import TURNS, Contract, check_hidden
-from evalhub_server.testing.exporter_contract import before_the_end
+from evalhub_server.testing.exporter_case import before_the_end
 from evalhub_server.testing.filled_record import a_filled_job
 
 
@@ -84,9 +85,12 @@ class ObserverContract(Contract):
         """Return a context manager within which the target does not respond."""
         raise NotImplementedError("return a context manager, or set has_target = False")
 
-    @pytest.fixture
-    def observer(self, tmp_path: Path) -> Observer:
-        return self.make_observer(tmp_path)
+    @pytest_asyncio.fixture
+    async def observer(self, tmp_path: Path) -> AsyncGenerator[Observer]:
+        observer = self.make_observer(tmp_path)
+        await self.soon(observer.check())
+        yield observer
+        await self.soon(observer.close())
 
     async def observe(self, observer: Observer, changes: Sequence[JobChanged]) -> None:
         """Deliver changes as the server does."""
@@ -95,6 +99,28 @@ class ObserverContract(Contract):
             if result is not None:
                 assert inspect.isawaitable(result), f"it returned {result!r}, neither None nor an awaitable"
                 await self.soon(result)
+
+    async def test_it_has_a_name(self, observer: Observer) -> None:
+        name: object = getattr(observer, "name", None)
+        assert name, "it has no attribute name"
+        assert isinstance(name, str), f"its attribute name is {name!r}"
+
+    async def test_it_can_be_closed_before_it_was_checked(self, tmp_path: Path) -> None:
+        """The server closes it after a check that failed."""
+        await self.soon(self.make_observer(tmp_path).close())
+
+    async def test_it_starts_while_its_target_is_unavailable(self, tmp_path: Path) -> None:
+        if not self.has_target:
+            pytest.skip("has_target = False")
+        observer = self.make_observer(tmp_path)
+        with self.unavailable():
+            try:
+                await self.soon(observer.check())
+            except Exception as error:
+                raise AssertionError(
+                    f"check() failed although only the target is unavailable: {error!r}"
+                ) from error
+        await self.soon(observer.close())
 
     async def test_the_life_of_a_job_is_observed(self, observer: Observer) -> None:
         job = a_finished_job()

@@ -25,11 +25,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
-import msgspec
+import psutil
 import pytest
 from msgspec import Meta, Struct
 
-from evalhub_server.errors import PluginError, SettingsError
+from evalhub_server.errors import EvalHubError, PluginError, SettingsError
 from evalhub_server.plugins.descriptors import (
     OLDEST_PLUGIN_API,
     PLUGIN_API,
@@ -149,7 +149,7 @@ class PluginContract(Contract):
         for kind, descriptor in self.descriptors():
             settings, section = descriptor.settings, descriptor.settings_section
             assert issubclass(settings, Struct), f"settings of {kind} '{descriptor.name}': {settings}"
-            untyped = [field.name for field in msgspec.structs.fields(settings) if field.type is Any]
+            untyped = [name for name, hint in _keys(settings) if _without_metadata(hint) is Any]
             assert not untyped, f"settings without a type in the section '{section}': {untyped}"
             given = {**self.sections.get(section, {}), "no_such_key": 1}
             with pytest.raises(SettingsError, match="no_such_key"):
@@ -158,9 +158,7 @@ class PluginContract(Contract):
     async def test_its_keys_are_documented(self) -> None:
         """Descriptions become the reference of the configuration, and the text of ``check``."""
         for _, descriptor in self.descriptors():
-            hints = get_type_hints(descriptor.settings, include_extras=True)
-            names = [field.name for field in msgspec.structs.fields(descriptor.settings)]
-            missing = [name for name in names if not _description(hints[name])]
+            missing = [name for name, hint in _keys(descriptor.settings) if not _description(hint)]
             section = descriptor.settings_section
             assert not missing, f"keys of '{section}' without Annotated[…, Meta(description=…)]: {missing}"
 
@@ -169,7 +167,11 @@ class PluginContract(Contract):
     ) -> None:
         """``eval-hub-server check`` creates instances that are never opened."""
         monkeypatch.chdir(tmp_path)
-        threads = threading.active_count()
+        monkeypatch.setenv("HOME", str(tmp_path))
+        threads, environment, process = threading.active_count(), dict(os.environ), psutil.Process()
+        self.descriptors()  # imports
+        open_files, children = process.num_fds(), process.children()
+        instances: list[object] = []
         for kind, descriptor in self.descriptors():
             context = PluginContext(data_dir=tmp_path / "data", sections=self.sections)
             try:
@@ -184,9 +186,37 @@ class PluginContract(Contract):
             written = _files_below(tmp_path)
             assert not written, f"the factory of {kind} '{descriptor.name}' has written {written}"
             check_hidden(self.secrets, the_instance=instance)
+            instances.append(instance)
+        opened = process.num_fds() - open_files
+        assert opened <= 0, f"the factories have opened {opened} files or connections"
+        assert process.children() == children, "processes before and after the factories"
+        changed = {name for name, _ in environment.items() ^ os.environ.items()}
+        assert not changed, f"the factories have changed variables of the environment: {changed}"
         assert threading.active_count() == threads, "threads before and after the factories"
         printed = capfd.readouterr()
         assert printed.out + printed.err == "", "output of the factories"
+
+    async def test_its_factories_accept_that_nothing_is_durable(self) -> None:
+        for kind, descriptor in self.descriptors():
+            context = PluginContext(data_dir=None, sections=self.sections)
+            try:
+                descriptor.factory(self.settings_of(descriptor), context)
+            except EvalHubError:
+                continue  # with a text for the user
+            except Exception as error:
+                raise AssertionError(
+                    f"the factory of {kind} '{descriptor.name}' without a data directory: {error!r}"
+                ) from error
+
+    async def test_its_hooks_return_the_same_each_time(self) -> None:
+        first, second = ([(kind, each.name) for kind, each in self.descriptors()] for _ in "12")
+        assert first == second, "descriptors of two calls of its hooks"
+
+    async def test_requests_of_jobs_are_typed(self) -> None:
+        for kind, descriptor in self.descriptors():
+            request: Any = descriptor.request  # also of a plugin that no type checker has seen
+            typed = request is None or (isinstance(request, type) and issubclass(request, Struct))
+            assert typed, f"request of {kind} '{descriptor.name}': {request}"
 
     async def test_its_settings_do_not_show_secrets(self) -> None:
         for _, descriptor in self.descriptors():
@@ -195,6 +225,22 @@ class PluginContract(Contract):
 
 def _files_below(directory: Path) -> list[str]:
     return sorted(str(path) for path in directory.rglob("*"))
+
+
+def _keys(settings: type[Struct], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the keys of a section with their annotations, those of nested structs included."""
+    found: list[tuple[str, Any]] = []
+    for name, hint in get_type_hints(settings, include_extras=True).items():
+        found.append((f"{prefix}{name}", hint))
+        inner = _without_metadata(hint)
+        for each in (inner, *get_args(inner)):
+            if isinstance(each, type) and issubclass(each, Struct):
+                found += _keys(each, f"{prefix}{name}.")
+    return found
+
+
+def _without_metadata(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _description(hint: Any) -> str:

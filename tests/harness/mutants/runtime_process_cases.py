@@ -58,7 +58,8 @@ class WritesTheSpecificationLate(PlainRuntime):
         file = self.folder_of(handle) / "job.json"
         data = file.read_bytes()
         file.write_bytes(b"")
-        await asyncio.sleep(0.2)
+        while self.leader(self.folder_of(handle)):
+            await asyncio.sleep(0.02)
         file.write_bytes(data)
         return handle
 

@@ -50,6 +50,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 class TestWebhookExporter(ExporterContract):
     on_request = False
+    at_end_only = False
     secrets = (KEY, PATH_SECRET)
 
     @pytest.fixture(autouse=True)
