@@ -81,7 +81,7 @@ def test_an_invalid_tracking_uri_keeps_the_server_from_starting(tmp_path: Path):
     load(tmp_path, "mlflow: {tracking_uri: 'file:./mlruns'}")
     for words in (["--local"], ["check", "--local"]):
         command = [sys.executable, "-m", "evalhub_server", *words, "--configdir", str(tmp_path)]
-        environ = {"PATH": "/usr/bin:/bin"}
+        environ = {"PATH": "/usr/bin:/bin", "PORT": "0"}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 1
         said = done.stdout + done.stderr
