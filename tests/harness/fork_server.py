@@ -115,6 +115,10 @@ class ForkServer:
             os.close(theirs)
         return Forked((self._program, *arguments), pid, status)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def close(self) -> None:
         self._socket.close()
         self._process.wait(30)
@@ -144,6 +148,11 @@ def fork(
         if program not in _servers:
             _servers[program] = ForkServer(program)
     return _servers[program].start(arguments, env, stdout, stderr)
+
+
+def pids() -> set[int]:
+    """The processes that fork: children of this one, until :func:`close`."""
+    return {server.pid for server in _servers.values()}
 
 
 def close() -> None:

@@ -18,6 +18,7 @@ from evalhub_runtime_local.process_tree import MARKER
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.settings import LocalSettings
 from evalhub_server.plugins import PluginContext
+from harness import fork_server
 
 T = TypeVar("T")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -30,8 +31,8 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, LoopFa
 
 
 def children() -> set[int]:
-    """Our children, zombies included."""
-    return {process.pid for process in psutil.Process().children()}
+    """Our children, zombies included, but for those from which servers of tests are forked."""
+    return {process.pid for process in psutil.Process().children()} - fork_server.pids()
 
 
 def marked(directory: Path, before: set[int]) -> list[int]:
