@@ -13,7 +13,8 @@ import uvicorn
 
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.responses import json_response
-from evalhub_server.web.uvicorn_protocol import EXTENSION, LARGE_BYTES, Limits, Protocol, limited_protocol
+from evalhub_server.web.uvicorn_protocol import Limits, Protocol, limited_protocol
+from evalhub_server.web.uvicorn_response import EXTENSION, LARGE_BYTES
 
 START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
 CHUNKED = {"type": "http.response.start", "status": 200, "headers": []}

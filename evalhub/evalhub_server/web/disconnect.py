@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar.types import Receive, Send
 
-from evalhub_server.web.uvicorn_protocol import ABORT
+from evalhub_server.web.uvicorn_response import ABORT
 
 _PIECE_BYTES = 64 * 1024
 STALLED_S = 20.0

@@ -11,7 +11,7 @@ from litestar.types import Receive, Scope, Send
 
 from evalhub_server.settings import ServiceSettings
 from evalhub_server.web.disconnect import impatient, patience_s, respond, send_body
-from evalhub_server.web.uvicorn_protocol import EXTENSION
+from evalhub_server.web.uvicorn_response import EXTENSION
 
 TRAILER = b"X-Log-Truncated"
 CLOSING_TIMEOUT_S = 5.0

@@ -1,11 +1,7 @@
-"""uvicorn's HTTP/1.1 protocol, extended: one packet per response, trailers, absolute targets, time and size limits.
+"""uvicorn's HTTP/1.1 protocol, extended: responses of :mod:`~evalhub_server.web.uvicorn_response`, absolute targets, limits.
 
-uvicorn writes head and body of a response separately, which costs a second system call and a second packet; here they are
-written together. Trailers follow the last chunk of a chunked response (RFC 9112 section 7.1.2); the contract has them on
-log streams, and they are offered as the ASGI extension ``http.response.trailers``. Another extension is for responses that are
-complete: :data:`evalhub_server.web.responses.BODY`. A target such as ``http://host/path``
-overrides the header ``Host`` (section 3.2.2 there), which the checks of the application depend on. A response to HTTP/1.0 has
-no chunks. A connection is not reset while its client is still sending a request that was answered already. Trailers of a request
+A target such as ``http://host/path`` overrides the header ``Host`` (RFC 9112 section 3.2.2), which the checks of the application
+depend on. A connection is not reset while its client is still sending a request that was answered already. Trailers of a request
 are ignored. Requests with an unknown method reach the application, since the contract's 405 names it.
 
 uvicorn has no public interface for any of this. These internals of its protocol are used here, and nowhere else:
@@ -13,15 +9,9 @@ uvicorn has no public interface for any of this. These internals of its protocol
 * of ``HttpToolsProtocol``: the constructor; ``connection_made``, ``connection_lost``, ``data_received`` and ``shutdown``;
   httptools' callbacks ``on_message_begin``, ``on_headers_complete`` and ``on_message_complete``; ``send_400_response``, called for a
   parser error or any exception of a callback; ``parser``, ``url``, ``headers`` (a list, shared with the scope), ``scope``,
-  ``cycle``, ``transport`` and ``loop``;
-* of ``RequestResponseCycle``: ``send``; ``scope``, ``transport``, ``flow``, ``default_headers``, ``keep_alive``, ``on_response``,
-  ``waiting_for_100_continue``, ``response_started``, ``response_complete``,
-  ``disconnected``, ``message_event``, ``chunked_encoding`` and ``expected_content_length``; what its ``send`` sets of them; that its
-  task starts after ``on_headers_complete``, so that ``__class__`` can be replaced there; and that ``send`` writes to
-  ``transport`` with ``write`` and ``close`` only, encodes an empty last chunk as ``0\\r\\n\\r\\n``, and reads
-  ``chunked_encoding``, ``expected_content_length`` and ``more_body`` as of each call.
-
-* ``STATUS_LINE``, the encoded status lines.
+  ``cycle``, ``transport`` and ``loop`` (those of its response cycle are listed in
+  :mod:`evalhub_server.web.uvicorn_response`); that the task of a cycle starts after ``on_headers_complete``, so that ``__class__``
+  can be replaced there.
 
 Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
@@ -34,26 +24,14 @@ import sys
 from collections import deque
 from enum import Enum, auto
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import httptools
 from msgspec import Struct
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from evalhub_server.web.responses import BODY
+from evalhub_server.web.uvicorn_response import EXTENSIONS, CloseDelimitedCycle, ResponseCycle
 
-EXTENSION = "http.response.trailers"
-ABORT = "evalhub.response.abort"
-"""An ASGI message that closes the connection at once, even if the client does not read what is buffered."""
-_EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}, ABORT: {}, BODY: {}}
-_LAST_CHUNK = b"0\r\n\r\n"
-_FIELD_BYTES = b"\t" + bytes(range(32, 127)) + bytes(range(128, 256))
-"""What header fields may contain."""
-_CLOSE = b"connection", b"close"
-_FRAMING = {b"connection", b"transfer-encoding"}
-"""Headers with which an application decides how the response ends."""
-LARGE_BYTES = 16 * 1024
-"""A body of this size is passed to the transport as it is; a smaller one is joined with the head, which costs less."""
 _AUTHORITY = re.compile(rb"[^:/?#]+://([^/?#]*)")
 
 
@@ -74,137 +52,11 @@ class Protocol(HttpToolsProtocol):
             self.cycle.__class__ = CloseDelimitedCycle
         else:
             self.cycle.__class__ = ResponseCycle
-            self.cycle.scope["extensions"] = _EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
+            self.cycle.scope["extensions"] = EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
 
     def end_connection(self) -> None:
         """Close the connection after the last response."""
         self.transport.close()
-
-
-class ResponseCycle(RequestResponseCycle):
-    """Delays the head until the body is sent, and the end of the body until announced trailers are sent."""
-
-    head: Any = None
-    expects_trailers = False
-
-    async def send(self, message: Any) -> None:
-        kind = message["type"]
-        if kind == "http.response.start" and not self.response_started:
-            if BODY in message:
-                await self._send_whole(message, message[BODY])
-                return
-            # It may be replaced: uvicorn sends a 500 of its own if the application fails between head and body.
-            self.head = message
-            self.expects_trailers = bool(message.get("trailers"))
-            return
-        if kind == ABORT:
-            self.disconnected = self.response_complete = True
-            self.message_event.set()
-            cast("asyncio.Transport", self.transport).abort()
-            return
-        if kind == EXTENSION:
-            fields = b"".join(b"%s: %s\r\n" % field for field in message["headers"])
-            await self._write_once(fields, {"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        if self.expects_trailers and not message.get("more_body"):
-            message = {**message, "more_body": True}
-        if self.head is None and (message.get("more_body") or not self.more_body):
-            await super().send(message)
-        elif self.head is None:
-            await self._write_once(b"", message)
-        else:
-            head, self.head = self.head, None
-            if _is_whole(head, message):
-                await self._send_whole(head, message.get("body", b""))
-            else:
-                await self._write_once(b"", head, message)
-
-    async def _send_whole(self, head: Any, body: bytes) -> None:
-        """Send a response that needs no chunks: what uvicorn's ``send`` does with two messages, in half of the time."""
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        headers = [*self.default_headers, *head["headers"]]
-        fields = b"".join([b"%s: %s\r\n" % field for field in headers])
-        if fields.translate(None, _FIELD_BYTES) != b"\r\n" * len(headers):
-            raise RuntimeError("A response header has control characters.")
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        if _CLOSE in self.scope["headers"]:
-            self.keep_alive = False  # the oldest versions find this when they send
-        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        if self.scope["method"] == "HEAD":
-            body = b""
-        if len(body) < LARGE_BYTES:
-            self.transport.write(b"".join((STATUS_LINE[head["status"]], fields, end, body)))
-        else:
-            transport = cast("asyncio.Transport", self.transport)
-            transport.writelines((STATUS_LINE[head["status"]] + fields + end, body))
-        self.response_complete = True
-        self.message_event.set()
-        protocol = self.on_response.__self__  # pyright: ignore[reportFunctionMemberAccess]  see _write_once
-        self.on_response()
-        if not self.keep_alive:
-            protocol.end_connection()
-
-    async def _write_once(self, trailers: bytes, *messages: Any) -> None:
-        """Let uvicorn encode ``messages`` and write the result at once, with ``trailers`` after the last chunk."""
-        transport = self.transport
-        buffer = _BufferingTransport()
-        self.transport = buffer  # pyright: ignore[reportAttributeAccessIssue]
-        try:
-            for message in messages:
-                await super().send(message)
-        finally:
-            self.transport = transport
-        data = b"".join(buffer.pieces)
-        if trailers and data.endswith(_LAST_CHUNK):
-            data = data[: -len(b"\r\n")] + trailers + b"\r\n"
-        if data:
-            transport.write(data)
-        if buffer.closed:
-            # on_response is a method of the protocol; an attribute for the protocol would be a reference cycle.
-            self.on_response.__self__.end_connection()  # pyright: ignore[reportFunctionMemberAccess]
-
-
-def _is_whole(head: Any, message: Any) -> bool:
-    """Whether the head and one message are a response whose length is known."""
-    if message["type"] != "http.response.body" or message.get("more_body"):
-        return False
-    fields = dict(head["headers"])
-    if not _FRAMING.isdisjoint(fields):
-        return False
-    length = fields.get(b"content-length")
-    if length is None:
-        return head["status"] in (204, 304) and not message.get("body")
-    return length == b"%d" % len(message.get("body", b""))
-
-
-class CloseDelimitedCycle(ResponseCycle):
-    """For HTTP/1.0, which has no chunks: a body without a length ends with the connection, which uvicorn never keeps."""
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start" and not self.response_started:
-            has_length = any(name.lower() == b"content-length" for name, _ in message["headers"])
-            self.chunked_encoding = None if has_length else False
-        elif self.chunked_encoding is False and message["type"] == "http.response.body":
-            self.expected_content_length = len(message.get("body", b""))
-        await super().send(message)
-
-
-class _BufferingTransport:
-    """The part of a transport that uvicorn's cycle uses for sending."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        self.pieces.append(data)
-
-    def close(self) -> None:
-        self.closed = True
 
 
 FIRST_REQUEST_GRACE_S = 0.1
