@@ -185,22 +185,24 @@ class Subject:
         }
         return self.call("POST", f"{API}/jobs", body, headers)["resource"]["id"]
 
-    def state(self, job_id: str) -> str:
-        return self.call("GET", f"{API}/jobs/{job_id}")["status"]["state"]
-
     def wait(self, job_id: str, interval_s: float = 0.002) -> None:
         """Wait until a job is terminal.
 
         Raises:
             SystemExit: it is not within ten minutes.
         """
+        # One connection: a new one for each look would cost as much as the look.
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         until = time.monotonic() + 600
         while time.monotonic() < until:
             try:
-                if self.state(job_id) in TERMINAL:
+                connection.request("GET", f"{API}/jobs/{job_id}")
+                if json.load(connection.getresponse())["status"]["state"] in TERMINAL:
+                    connection.close()
                     return
             except (OSError, http.client.HTTPException) as error:  # such as after the server's write timeout
                 print(f"{self.name}: a request failed: {error}", file=sys.stderr)
+                connection.close()
             time.sleep(interval_s)
         raise SystemExit(f"{self.name}: job {job_id} has not ended within ten minutes")
 
