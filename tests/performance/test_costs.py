@@ -15,13 +15,13 @@ from harness.counted_server import CountedServer, Mark
 from harness.process_events import ProcessEvents
 from harness.server import API
 
-COMMITS_PER_JOB = 6
-"""Of one benchmark that reports its result: create, intent to launch, handle, result, exit, closed job."""
+COMMITS_PER_JOB = 4
+"""Of one benchmark that reports its result: job with the intent to launch, handle, result, exit."""
 STATEMENTS_PER_EVENT = 4
 """BEGIN, progress of the job, benchmark, COMMIT."""
 PROCESSES_PER_BENCHMARK = 2
 PROGRAMS_PER_BENCHMARK = 2
-"""Besides those of the adapter: the leader, and the shell of its command."""
+"""The leader, which survives the server, and the adapter."""
 SUCCESS = "Request successful"
 
 
