@@ -88,6 +88,7 @@ def test_a_plugin_that_could_not_be_loaded_is_refused_with_the_reason(
     error = capsys.readouterr().err
     assert "No runtime, storage, tracker, exporter or observer is called 'deep_three'." in error
     assert "No module named 'no_such_module_at_all'" in error
+    assert "'eval-hub-server plugins' lists all names." in error
 
 
 def test_a_plugin_without_settings_says_so(site: Site, capsys: pytest.CaptureFixture[str]):

@@ -58,7 +58,10 @@ def describe_plugin(name: str, *, as_json: bool) -> int:
     if not offers:
         others = [info for info in plugins.infos if name in (info.name, info.distribution)]
         reasons = "".join(f" {info.distribution}: {info.error or info.help}." for info in others)
-        raise PluginError(f"No runtime, storage, tracker, exporter or observer is called '{name}'.{reasons}")
+        raise PluginError(
+            f"No runtime, storage, tracker, exporter or observer is called '{name}'.{reasons}"
+            " 'eval-hub-server plugins' lists all names."
+        )
     described = [_described(offer) for offer in offers]
     if as_json:
         write(msgspec.json.format(msgspec.json.encode(described)).decode() + "\n")

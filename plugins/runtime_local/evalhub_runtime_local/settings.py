@@ -27,7 +27,7 @@ class LocalSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     max_parallel: Annotated[
         int | None,
         Meta(
-            description="Maximum number of adapters that run at the same time; further benchmarks wait in order of arrival. Default: the number of usable CPUs, at least 4.",
+            description="Maximum number of adapters that run at the same time; further benchmarks wait in order of arrival, and tenants take turns. Default: the number of usable CPUs, at least 4.",
             examples=[4],
         ),
     ] = None
