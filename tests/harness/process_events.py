@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from typing import Self
 
 NETLINK_CONNECTOR, CN_IDX_PROC, CN_VAL_PROC = 11, 1, 1
@@ -34,6 +35,7 @@ class ProcessEvents:
         self._socket.settimeout(0.1)
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._read, name="process-events", daemon=True)
+        self._end_ns = 0
         self.processes = 0
         self.programs = 0
 
@@ -43,6 +45,7 @@ class ProcessEvents:
 
     def __exit__(self, *_: object) -> None:
         """The events until now are counted."""
+        self._end_ns = time.monotonic_ns()
         self._left.set()
         self._thread.join()
         self._socket.close()
@@ -55,7 +58,9 @@ class ProcessEvents:
                 if self._left.is_set():
                     return
                 continue
-            (kind,) = struct.unpack_from("=I", event, HEADERS)
+            kind, _cpu, at_ns = struct.unpack_from("=IIQ", event, HEADERS)
+            if self._left.is_set() and at_ns > self._end_ns:  # other programs start processes all the time
+                return
             _pid, group, child, child_group = struct.unpack_from("=IIII", event, HEADERS + 16)
             if kind == FORK and child == child_group and group in self._family:  # otherwise it is a thread
                 self._family.add(child)
