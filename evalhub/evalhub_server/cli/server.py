@@ -36,9 +36,9 @@ class Server:
     """A server with all its parts. An async context manager: entering opens them, leaving closes them in reverse order.
 
     In between, :meth:`serve` answers requests until :meth:`stop` is called; before, only health is answered, and other requests
-    wait. If a part cannot be opened, those before it are
-    closed and :class:`StartupError` is raised. ``on_app_init`` are hooks of :func:`make_routes`. ``inherited`` is a listening
-    socket to use instead of a new one; its address takes precedence over ``service.host`` and ``service.port``. ``url``
+    wait. If a part cannot be opened, those before it are closed and :class:`StartupError` is raised. ``on_app_init`` are hooks of
+    :func:`make_routes`. ``inherited`` is a listening socket to use instead of a new one; its address takes precedence over
+    ``service.host`` and ``service.port``. ``url``
     (where adapters on this computer reach the server) is known once it is open. ``state`` is what readiness reports.
     """
 

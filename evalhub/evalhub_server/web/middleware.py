@@ -148,7 +148,7 @@ class RequestMiddleware:
                 if not self._opened.is_set() and scope["path"] != HEALTH_PATH:
                     await self._opened.wait()
                     if self._prefix.is_used:
-                        self._prefix.apply(scope, fields)
+                        self._prefix.apply(scope, fields)  # which knows all routes now
                 response = self._check(scope, fields, trace_id, response_headers, callback_token)
             except ApiError as refusal:
                 error = refusal.message
