@@ -136,9 +136,11 @@ def test_an_outage_of_the_registry_and_a_restart_result_in_one_artifact(tmp_path
         registry.stop()
         job_id = server.submit(exports=exported_to(registry))
         server.finished(job_id)
+        wait_until(lambda: export_of(server.job(job_id)).get("attempts"), "an attempt while it is down")
+        # The exit of the adapter, which may follow its result, is stored with the state of its samples.
         pending = wait_until(
-            lambda: export_of(job := server.job(job_id)).get("attempts") and job,
-            "an attempt while it is down",
+            lambda: "samples" in (job := server.job(job_id))["status"]["benchmarks"][0] and job,
+            "the exit of the adapter",
         )
         assert pending["status"]["state"] == "completed"
         assert (export_of(pending)["state"], pending["results"]["oci"]["status"]["state"]) == (
