@@ -1,7 +1,8 @@
 """The server's contract suites over the plugin, and over its exporter with a directory."""
 
+import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,11 +34,16 @@ class TestDirectory(ExporterContract):
 
     @contextmanager
     def unavailable(self) -> Generator[None]:
-        away = self.directory.rename(self.directory.with_name("away"))
-        self.directory.touch()  # nothing can be written below a file
+        moved: list[Path] = []
+        while not self.directory.is_file():
+            moved.append(self.directory.rename(self.directory.with_name(f"moved-{len(moved)}")))
+            with suppress(FileExistsError):  # an export in progress can create the directory again
+                self.directory.touch(exist_ok=False)  # nothing can be written below a file
         yield
         self.directory.unlink()
-        away.rename(self.directory)
+        for each in moved:
+            shutil.copytree(each, self.directory, dirs_exist_ok=True)
+            shutil.rmtree(each)
 
 
 class TestPlugin(PluginContract):
