@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,27 @@ def test_sigterm_stops_it_with_its_answers(framework: Framework, tmp_path: Path)
         job.document["model"]["name"] = MODEL
         stopped_by_sigterm(job, model, "", 4, framework.variables)
     assert len(job.samples) == 2
+
+
+def test_plugins_are_listed_by_one_process_at_a_time(framework: Framework, tmp_path: Path) -> None:
+    cache = tmp_path / ".cache" / "garak"
+    cache.mkdir(parents=True)
+    variables = {**framework.variables, "HOME": str(tmp_path), "XDG_CACHE_HOME": ""}
+    with CallbackServer() as callback, ModelServer() as model, (cache / "evalhub.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        job = JobDirectory(tmp_path / "job", callback_url=callback.url, program=framework.program)
+        job.use(model.base, "ansiescape", limit=3, generations=1)
+        job.document["model"]["name"] = MODEL
+        with job.start(**variables) as process:
+            wait_until(lambda: f"FLOCK  ADVISORY  WRITE {process.pid} " in waiting_locks(), "the wait", 120)
+            assert not (cache / "resources").exists()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, (output, errors)
+    assert (cache / "resources" / "plugin_cache.json").exists()
+
+
+def waiting_locks() -> str:
+    """The lines of the kernel's table of file locks that wait for another one."""
+    lines = Path("/proc/locks").read_text("ascii").splitlines()
+    return "\n".join(line for line in lines if " -> " in line)

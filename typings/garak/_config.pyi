@@ -1,6 +1,8 @@
 from datetime import datetime
+from pathlib import Path
 
 class Transient:
+    cache_dir: Path
     starttime: datetime
     starttime_iso: str
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from multiprocessing.pool import ThreadPool
@@ -36,6 +37,7 @@ from evalhub_common.adapter.progress import ProgressReporter
 from evalhub_common.adapter.sample_file import SampleFile, read_samples, replace_samples
 
 PREFIX = "garak"
+LOCK = "evalhub.lock"
 DESCRIBE = "_emit_plugin_cache_entry"
 """The function that describes plugins in the report, and fails for the model, which is none of garak's."""
 
@@ -64,6 +66,7 @@ class Scan:
             from evalhub_adapters.data_folders import distinguish_folders  # loads a large package
 
             distinguish_folders()
+        _load_plugin_cache()
         probes = list(self._probes())
         if not probes:
             name, reason = next(iter(self._skipped.items()))
@@ -206,3 +209,18 @@ class Scan:
             "reused_requests": answers.reused,
         }
         return Result(metrics=metrics, additional_info=info, warning="; ".join(notes) or None)
+
+
+def _load_plugin_cache() -> None:
+    """Load garak's list of its plugins, one process at a time.
+
+    The first process of a user writes it to the cache directory, where others that start at the same time would read a part.
+    """
+    folder = _config.transient.cache_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _plugins.PluginCache.instance()
