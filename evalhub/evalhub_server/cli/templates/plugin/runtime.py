@@ -171,7 +171,6 @@ class MyPluginRuntime(Runtime):
         spec.write_bytes(msgspec_json.encode(run.spec))
         environment = {key: value for key, value in os.environ.items() if key not in self._secrets}
         environment |= run.environment
-        environment |= {"EVALHUB_MODE": "local", "EVALHUB_PYTHON": sys.executable}
         environment |= {MARKER: str(folder), "EVALHUB_JOB_SPEC_PATH": str(spec)}
         environment |= {"EVALHUB_MODE": "local", "EVALHUB_PYTHON": sys.executable}
         arguments = [sys.executable, "-I", "-S", "-c", KEEPER, str(folder), *command]
