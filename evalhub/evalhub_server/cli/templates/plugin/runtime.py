@@ -97,7 +97,7 @@ class MyPluginRuntime(Runtime):
         self._directory = directory
         self._secrets = secrets
         self._starting: dict[Path, asyncio.Task[None]] = {}
-        """The last start of each workload; it goes on if its launch is cancelled."""
+        """Starts that have not ended: one per workload. They go on if their launch is cancelled."""
 
     async def check(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,9 +110,11 @@ class MyPluginRuntime(Runtime):
         folder = self._folder(run)
         # From here on find() sees a launch that is cancelled, and stop() prevents that it starts anything.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The lock lets only one of several keepers start the adapter.
-        starting = asyncio.create_task(asyncio.to_thread(self._start, folder, command, run))
-        self._starting[folder] = starting
+        starting = self._starting.get(folder)
+        if starting is None:
+            starting = asyncio.create_task(asyncio.to_thread(self._start, folder, command, run))
+            self._starting[folder] = starting
+            starting.add_done_callback(lambda _: self._starting.pop(folder))
         await asyncio.shield(starting)
         return self._handle(folder)
 
@@ -130,7 +132,7 @@ class MyPluginRuntime(Runtime):
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         folder = self._directory / handle["folder"]
-        if starting := self._starting.pop(folder, None):
+        if starting := self._starting.get(folder):
             await asyncio.wait([starting])
         loop = asyncio.get_running_loop()
         until = loop.time() + grace_s
@@ -223,15 +225,18 @@ def _has_ended(folder: Path) -> bool:
         return False
     finally:
         os.close(lock)
-    return True
+    # A keeper that has not tried the lock yet, such as one of a killed server, exits now.
+    return not _processes(folder, with_keepers=True)
 
 
-def _processes(folder: Path) -> list[psutil.Process]:
-    """The processes of a workload without its keeper."""
+def _processes(folder: Path, with_keepers: bool = False) -> list[psutil.Process]:
+    """The processes of a workload, without its keepers by default."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARKER) == str(folder) and KEEPER not in process.cmdline():
+            if process.environ().get(MARKER) != str(folder):
+                continue
+            if with_keepers or KEEPER not in process.cmdline():
                 found.append(process)
         except (psutil.Error, OSError):  # it has ended, or belongs to another user
             continue
