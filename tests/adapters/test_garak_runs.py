@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,7 @@ def test_sigterm_stops_it_with_its_answers(framework: Framework, tmp_path: Path)
     assert len(job.samples) == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's table of file locks")
 def test_plugins_are_listed_by_one_process_at_a_time(framework: Framework, tmp_path: Path) -> None:
     cache = tmp_path / ".cache" / "garak"
     cache.mkdir(parents=True)
