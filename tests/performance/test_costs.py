@@ -1,6 +1,6 @@
 """Limits of what requests and jobs cost, in counts that do not depend on the machine.
 
-A limit is the present value. Whoever lowers a cost lowers its limit; a change that raises one has a reason.
+A limit is the present value. A change that lowers a cost lowers its limit, too; one that raises a limit has a reason.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Types of the runtime contract: what a runtime is told to run, and what it returns."""
+"""Types of the runtime contract: the arguments of a runtime's methods, and what they return."""
 
 from __future__ import annotations
 
