@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -69,19 +70,24 @@ class ListedEnvironments:
         self._venvs: set[Path] = set()
         self._cleared = 0
 
+    @cached_property
+    def _managed_base(self) -> str:
+        return str(adapters_dir())
+
     def readiness(self, entry: Json | None) -> Readiness:
         """:func:`readiness` of an entry, whose ``venv`` counts for :meth:`state` from now on."""
         if entry and entry.get("environment") is None and entry.get("venv") is not None:
             if len(self._venvs) >= MAX_VENVS:
                 self._venvs.clear()
                 self._cleared += 1
-            self._venvs.add(_venv_path(str(entry["venv"])))
+            self._venvs.add(_programs(_venv_path(str(entry["venv"]))))
         return readiness(entry)
 
     def state(self) -> str:
         """A text that changes when an environment is installed or removed, or when there is one more to check."""
-        venvs = sorted(f"{path}:{_has_programs(path)}" for path in self._venvs)
-        return " ".join([*_managed_state(), *venvs, *([str(self._cleared)] if self._cleared else [])])
+        venvs = sorted(f"{path}:{path.is_dir()}" for path in self._venvs)
+        cleared = [str(self._cleared)] if self._cleared else []
+        return " ".join([*_managed_state(self._managed_base), *venvs, *cleared])
 
 
 def find_adapter_environment(entry: Json) -> AdapterEnvironment | Readiness | None:
@@ -101,22 +107,21 @@ def with_packages(environment: AdapterEnvironment) -> AdapterEnvironment:
     return replace(environment, packages=adapter_packages())
 
 
-def _managed_state() -> list[str]:
+def _managed_state(base: str) -> list[str]:
     """The links to managed environments and the directories behind them, without reading a file."""
-    base = adapters_dir()
     try:
         names = sorted(entry.name for entry in os.scandir(base))
     except OSError:
         return []
     state: list[str] = []
     for name in names:
-        current = base / name / "current"
+        current = f"{base}/{name}/current"
         try:
-            link = current.lstat()
+            link = os.lstat(current)
         except OSError:
             continue
         try:
-            target = current.stat().st_ino
+            target = os.stat(current).st_ino  # noqa: PTH116  a Path costs more than the call
         except OSError:
             target = 0
         state.append(f"{name}:{link.st_ino}:{link.st_mtime_ns}:{target}")
@@ -137,7 +142,7 @@ def _managed(name: str) -> AdapterEnvironment | Readiness:
 
 def _own(venv: str) -> AdapterEnvironment | Readiness:
     path = _venv_path(venv)
-    if not _has_programs(path):
+    if not _programs(path).is_dir():
         fix = "Create it, or correct runtime.local.venv."
         return Readiness(reason=f"there is no virtual environment at {path}", fix=fix, job_refused=True)
     return AdapterEnvironment(path=path)
@@ -150,8 +155,8 @@ def _venv_path(venv: str) -> Path:
         return Path(venv)
 
 
-def _has_programs(path: Path) -> bool:
-    return (path / "bin").is_dir()
+def _programs(venv: Path) -> Path:
+    return venv / "bin"
 
 
 def secret_variables(entry: Json, secrets: frozenset[str]) -> list[str]:

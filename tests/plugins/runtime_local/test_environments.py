@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -207,6 +208,27 @@ def test_an_environment_whose_directory_is_deleted_changes_the_state(
     before = environments.state()
     path.rename(tmp_path / "moved")
     assert environments.state() != before
+
+
+def test_the_state_of_environments_costs_few_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each request for a list of providers compares it. An object for a path costs a dozen calls."""
+    monkeypatch.setenv("EVALHUB_ADAPTERS_DIR", str(tmp_path / "adapters"))
+    stand_in(tmp_path / "adapters", "inspect")
+    environments = ListedEnvironments()
+    environments.readiness({"command": "x", "venv": str(tmp_path)})
+    environments.state()
+    calls = 0
+
+    def count(_frame: FrameType, kind: str, _: object) -> None:
+        nonlocal calls
+        calls += kind == "call"
+
+    sys.setprofile(count)
+    try:
+        environments.state()
+    finally:
+        sys.setprofile(None)
+    assert calls <= 12
 
 
 def test_providers_over_rest_are_checked(server: RunningServer):
