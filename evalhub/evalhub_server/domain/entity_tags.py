@@ -67,15 +67,14 @@ class Tagged(Struct, frozen=True):
     body: bytes
     tag: str
 
+    def edited(self, updated_at: datetime) -> Tagged:
+        """The same resource with the tag of one that clients can edit."""
+        return Tagged(self.body, f"{edit_version(updated_at)}-{self.tag}")
+
 
 def tagged(body: bytes) -> Tagged:
     """A body that no client edits, with its tag."""
     return Tagged(body, body_tag(body))
-
-
-def resource_tag(updated_at: datetime, body: bytes) -> str:
-    """The tag of a resource that clients can edit."""
-    return f"{edit_version(updated_at)}-{body_tag(body)}"
 
 
 def edit_version(updated_at: datetime) -> str:

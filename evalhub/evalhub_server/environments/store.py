@@ -86,9 +86,10 @@ def find_environment(name: str, base: Path | None = None) -> ManagedEnvironment 
     Raises:
         AdaptersError: other users can change what is in the directory, so its programs are not run.
     """
+    base = base or adapters_dir()
     if not is_linked(name, base):
         return None
-    folder = (base or adapters_dir()) / name
+    folder = base / name
     check_private(folder)
     try:
         path = (folder / (folder / CURRENT).readlink()).resolve(strict=True)

@@ -14,7 +14,7 @@ from evalhub_server.domain.resource_requests import read_collection
 from evalhub_server.domain.resource_transitions import CloneOverrides, read_overrides
 from evalhub_server.models.collection import CollectionConfig, CollectionResource
 from evalhub_server.models.common import Page
-from evalhub_server.web.conditional import ListState, if_match, resource_response
+from evalhub_server.web.conditional import ListState, if_match, resource_response, tagged_response
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, PATCH, SCOPED, broken_rule, not_found
 from evalhub_server.web.openapi.operation import Operation, Parameter, RequestBody, Success, links, names
@@ -148,14 +148,11 @@ GET_COLLECTION = Operation(
 
 
 @route("/{collection_id:str}", http_method=READ_METHODS, operation=GET_COLLECTION)
-async def get_collection(
-    request: ApiRequest, collection_id: FromPath[str], services: NamedDependency[Services]
-) -> RawResponse:
+async def get_collection(request: ApiRequest, collection_id: FromPath[str]) -> RawResponse:
     """Get a collection."""
+    services = request.services
     collection = await services.resources.get_collection(collection_id, request.identity)
-    return resource_response(
-        request, await services.encode_collection(collection, request.identity), collection.updated_at
-    )
+    return tagged_response(request, await services.tagged_collection(collection, request.identity))
 
 
 REPLACE_COLLECTION = Operation(body=CONFIG, success=CHANGED, errors=(INVALID, *READ_ONLY, *CHANGED_SINCE))

@@ -12,11 +12,10 @@ from evalhub_server.domain import problems
 from evalhub_server.domain.entity_tags import (
     Tagged,
     Tags,
-    body_tag,
     list_tag,
     plain_tag,
     read_tags,
-    resource_tag,
+    tagged,
 )
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.web.disconnect import disconnected
@@ -57,8 +56,8 @@ def resource_response(
     request: ApiRequest, body: bytes, updated_at: datetime | None = None, status: int = 200
 ) -> RawResponse:
     """The response with one resource. ``updated_at`` is that of a resource that clients can edit."""
-    tag = body_tag(body) if updated_at is None else resource_tag(updated_at, body)
-    return tagged_response(request, Tagged(body, tag), status)
+    resource = tagged(body)
+    return tagged_response(request, resource if updated_at is None else resource.edited(updated_at), status)
 
 
 def tagged_response(request: ApiRequest, resource: Tagged, status: int = 200) -> RawResponse:

@@ -13,7 +13,7 @@ from evalhub_server.domain.resource import Kind, ProviderRecord
 from evalhub_server.domain.resource_requests import read_provider
 from evalhub_server.models.common import Page
 from evalhub_server.models.provider import Provider, ProviderConfig
-from evalhub_server.web.conditional import ListState, if_match, resource_response
+from evalhub_server.web.conditional import ListState, if_match, resource_response, tagged_response
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, PATCH, SCOPED, broken_rule, not_found
 from evalhub_server.web.openapi.operation import Operation, RequestBody, Success, links, names
@@ -115,12 +115,11 @@ GET_PROVIDER = Operation(
 
 
 @route("/{provider_id:str}", http_method=READ_METHODS, operation=GET_PROVIDER)
-async def get_provider(
-    request: ApiRequest, provider_id: FromPath[str], services: NamedDependency[Services]
-) -> RawResponse:
+async def get_provider(request: ApiRequest, provider_id: FromPath[str]) -> RawResponse:
     """Get a provider."""
+    services = request.services
     provider = await services.resources.get_provider(provider_id, request.identity)
-    return resource_response(request, services.encode_provider(provider), provider.updated_at)
+    return tagged_response(request, services.tagged_provider(provider))
 
 
 REPLACE_PROVIDER = Operation(body=CONFIG, success=CHANGED, errors=(*INVALID, *READ_ONLY, *CHANGED_SINCE))

@@ -76,12 +76,22 @@ class Services:
         """The JSON of a provider, with what the runtime reports about it."""
         return self._encode_provider(record, self.resources.runnable(record))
 
+    def tagged_provider(self, record: ProviderRecord) -> Tagged:
+        """The JSON of :meth:`encode_provider` with its tag. The digest is computed once: a provider can have hundreds of kB."""
+        known = self._encode_provider.tagged(record, self.resources.runnable(record))
+        return known.edited(record.updated_at)
+
     def encode_provider_without_benchmarks(self, record: ProviderRecord) -> bytes:
         return self._encode_provider_without_benchmarks(record, self.resources.runnable(record))
 
     async def encode_collection(self, record: CollectionRecord, identity: Identity) -> bytes:
         """The JSON of a collection, with the taxonomy of its benchmarks' providers."""
         return self._encode_collection(record, *await self.resources.member_providers(record, identity))
+
+    async def tagged_collection(self, record: CollectionRecord, identity: Identity) -> Tagged:
+        """The JSON of :meth:`encode_collection` with its tag."""
+        providers = await self.resources.member_providers(record, identity)
+        return self._encode_collection.tagged(record, *providers).edited(record.updated_at)
 
 
 def _provider_without_benchmarks(record: ProviderRecord, runnable: Runnable | None) -> Provider:

