@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +24,8 @@ KEPT_BYTES = 16 * 2**20
 KEPT_LABELS = 256
 MAX_PENDING = 256
 """Changes that wait for a reader; for one that is slower, only the states of jobs are kept."""
+ALL_JOBS = ""
+"""What followers of all jobs are registered for, instead of a job's id."""
 _encode = msgspec.json.Encoder().encode
 
 Frame = tuple[str, bytes]
@@ -78,15 +81,32 @@ class Entry(Struct, frozen=True):
         return sum(len(data) for _, data in self.frames)
 
 
-class Follower:
+class Waiter:
+    """Waits for changes of a job. ``wake`` is set by each of them, and when the feed is closed."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait for ``wake`` and clear it; False after ``timeout_s`` without it."""
+        try:
+            async with asyncio.timeout(timeout_s):  # without the task that wait_for creates
+                await self.wake.wait()
+        except TimeoutError:
+            return False
+        self.wake.clear()
+        return True
+
+
+class Follower(Waiter):
     """A reader of the feed. Its queue is bounded: above the limit, only the latest state of each job is kept.
 
-    ``wake`` is set when there is something to take, when the feed is closed, and by the logs that the reader follows.
+    ``wake`` is also set by the logs that the reader follows.
     """
 
-    def __init__(self, accepts: Accepts = lambda _facts: True) -> None:
+    def __init__(self, accepts: Accepts) -> None:
+        super().__init__()
         self.accepts = accepts
-        self.wake = asyncio.Event()
         self.overtaken = False
         self._entries: deque[Entry] = deque()
         self._states: dict[str, Frame] = {}
@@ -115,20 +135,13 @@ class Follower:
         self._states.clear()
         return states
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Wait for ``wake`` and clear it; False after ``timeout_s`` without it."""
-        try:
-            async with asyncio.timeout(timeout_s):  # without the task that wait_for creates
-                await self.wake.wait()
-        except TimeoutError:
-            return False
-        self.wake.clear()
-        return True
-
     def _keep_state(self, entry: Entry) -> None:
         state = next((frame for frame in entry.frames if frame[0] == "job"), None)
         if state is not None and (entry.job_id in self._states or len(self._states) < MAX_PENDING):
             self._states[entry.job_id] = state
+
+
+W = TypeVar("W", bound=Waiter)
 
 
 class ChangeFeed:
@@ -137,6 +150,8 @@ class ChangeFeed:
     ``epoch`` identifies this life of the server, ``position`` is the number of changes in it. A list that was read at
     one position of one epoch is current as long as the position is the same. While the feed is ``behind``, because
     changes of other servers do not arrive, the epoch is another one at each access: no list counts as current.
+
+    Changes are encoded and kept for readers only: for followers, and for those that have left and may resume.
     """
 
     def __init__(self) -> None:
@@ -148,8 +163,10 @@ class ChangeFeed:
         self._bytes = 0
         self._labels: OrderedDict[str, tuple[JobDefinition, dict[str, tuple[str, ...]]]] = OrderedDict()
         self._oldest = 1
-        self._by_job: dict[str, set[Follower]] = {}
-        self._of_lists: set[Follower] = set()
+        self._waiters: dict[str, set[Waiter]] = {}
+        self._followers: dict[str, set[Follower]] = {}
+        self._last_left = -1
+        """The position at which the last follower has left: a reader that resumes has seen no later one."""
 
     @property
     def epoch(self) -> str:
@@ -161,24 +178,30 @@ class ChangeFeed:
         job = change.after or change.before
         if job is None:
             return
-        followers = self._by_job.get(job.id, ())
-        if updates := visible_changes(change):
-            entry = Entry(
-                self.position,
-                job.id,
-                facts_of(job, change.before, self._labels_of(job)),
-                tuple([frame_of(update) for update in updates]),
-                change.after is None,
-            )
-            self._keep(entry)
-            for follower in followers:
-                follower.put(entry)
-            for follower in self._of_lists:
-                if follower.accepts(entry.facts):
-                    follower.put(entry)
+        for waiter in self._waiters.get(job.id, ()):
+            waiter.wake.set()
+        if self._followers or self._last_left >= self._oldest - 1:
+            self._pass_on(job, change)
         else:
-            for follower in followers:  # a long poll shows more than a stream
-                follower.wake.set()
+            self._oldest = self.position + 1
+            self._entries.clear()
+            self._bytes = 0
+
+    def _pass_on(self, job: JobRecord, change: JobChanged) -> None:
+        updates = visible_changes(change)
+        if not updates:
+            return
+        entry = Entry(
+            self.position,
+            job.id,
+            facts_of(job, change.before, self._labels_of(job)),
+            tuple([frame_of(update) for update in updates]),
+            change.after is None,
+        )
+        self._keep(entry)
+        for follower in (*self._followers.get(job.id, ()), *self._followers.get(ALL_JOBS, ())):
+            if follower.accepts(entry.facts):
+                follower.put(entry)
 
     def _labels_of(self, job: JobRecord) -> dict[str, tuple[str, ...]]:
         """The labels of a job, which depend on its definition only; computed once for a job with many changes."""
@@ -215,40 +238,48 @@ class ChangeFeed:
             and (accepts is None or accepts(each.facts))
         ]
 
+    def wait_for(self, job_id: str) -> AbstractContextManager[Waiter]:
+        """Wait for changes of one job, also those that its stream does not show."""
+        return self._registered(Waiter(), self._waiters, job_id)
+
     @contextmanager
-    def follow(self, job_id: str) -> Generator[Follower]:
+    def follow(self, job_id: str, accepts: Accepts = lambda _facts: True) -> Generator[Follower]:
         """Follow one job."""
-        followers = self._by_job.setdefault(job_id, set())
         try:
-            with self._registered(Follower(), followers) as follower:
+            with self._registered(Follower(accepts), self._followers, job_id) as follower:
                 yield follower
         finally:
-            if not followers and self._by_job.get(job_id) is followers:
-                del self._by_job[job_id]
+            self._last_left = self.position
 
-    @contextmanager
-    def follow_all(self, accepts: Accepts) -> Generator[Follower]:
+    def follow_all(self, accepts: Accepts) -> AbstractContextManager[Follower]:
         """Follow the jobs whose changes are accepted."""
-        with self._registered(Follower(accepts), self._of_lists) as follower:
-            yield follower
+        return self.follow(ALL_JOBS, accepts)
 
     @contextmanager
-    def _registered(self, follower: Follower, followers: set[Follower]) -> Generator[Follower]:
+    def _registered(self, waiter: W, of_jobs: dict[str, set[W]], job_id: str) -> Generator[W]:
+        waiters = of_jobs.setdefault(job_id, set())
         if self.closed:
-            follower.wake.set()
-        followers.add(follower)
+            waiter.wake.set()
+        waiters.add(waiter)
         try:
-            yield follower
+            yield waiter
         finally:
-            followers.discard(follower)
+            waiters.discard(waiter)
+            if not waiters and of_jobs.get(job_id) is waiters:
+                del of_jobs[job_id]
 
     @property
     def followers(self) -> int:
-        return sum(map(len, self._by_job.values())) + len(self._of_lists)
+        """The number of those that follow or wait."""
+        return sum(map(len, self._all))
 
     def close(self) -> None:
-        """Wake all followers: the server stops."""
+        """Wake all that follow or wait: the server stops."""
         self.closed = True
-        for followers in (*self._by_job.values(), self._of_lists):
-            for follower in followers:
-                follower.wake.set()
+        for waiters in self._all:
+            for waiter in waiters:
+                waiter.wake.set()
+
+    @property
+    def _all(self) -> Sequence[Collection[Waiter]]:
+        return (*self._waiters.values(), *self._followers.values())

@@ -100,10 +100,9 @@ class ComparisonService:
 
     async def _settled(self, job_id: str, deadline: float, identity: Identity) -> JobRecord:
         feed = self._jobs.feed
-        with feed.follow(job_id) as follower:
+        with feed.wait_for(job_id) as waiter:
             while True:
-                follower.wake.clear()
-                follower.take()
+                waiter.wake.clear()
                 job = await self._jobs.get(job_id, identity)
                 left_s = deadline - asyncio.get_running_loop().time()
                 pending = any(
@@ -112,7 +111,7 @@ class ComparisonService:
                 )
                 if not pending or left_s <= 0 or feed.closed:
                     return job
-                await follower.wait(left_s)
+                await waiter.wait(left_s)
 
     async def compare(
         self, baseline: LineageView, candidate: LineageView, question: Question

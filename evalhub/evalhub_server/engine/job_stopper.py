@@ -72,7 +72,7 @@ class JobStopper:
     async def _wait_for_leader(self, job: JobRecord) -> Failures:
         until = time.monotonic() + self._stop_grace_s + STOP_TIMEOUT_S
         stopped_here = False
-        with self._store.feed.follow(job.id) as follower:
+        with self._store.feed.wait_for(job.id) as waiter:
             while True:
                 try:
                     job = await self._store.get(job.id, None)
@@ -92,8 +92,7 @@ class JobStopper:
                     if not failures:
                         return []
                     stopped_here = True
-                await follower.wait(min(CHECK_S, left_s))
-                follower.take()
+                await waiter.wait(min(CHECK_S, left_s))
 
     async def _stop_directly(self, job: JobRecord) -> Failures:
         """Stop what the record has, without a supervisor: that of the next leader stores the exits."""

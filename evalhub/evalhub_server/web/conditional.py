@@ -109,19 +109,18 @@ async def long_poll(
     wait_s = _wait_s(query.text("wait"))
     since = _since(request, query)
     deadline = asyncio.get_running_loop().time() + wait_s
-    with feed.follow(job_id) as follower:
+    with feed.wait_for(job_id) as waiter:
         gone = asyncio.create_task(disconnected(request.receive), name="long-poll-disconnect")
         try:
             while True:
-                follower.wake.clear()
-                follower.take()
+                waiter.wake.clear()
                 job, ended = await read()
                 if since is None and not ended:
                     since = job.tag
                 left_s = deadline - asyncio.get_running_loop().time()
                 if since != job.tag or left_s <= 0 or feed.closed or gone.done():
                     return job
-                await _first(follower.wake, gone, left_s)
+                await _first(waiter.wake, gone, left_s)
         finally:
             gone.cancel()
 

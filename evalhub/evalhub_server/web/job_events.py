@@ -128,12 +128,12 @@ async def log_text(
     jobs: JobService, job_id: str, index: int | None, identity: Identity, tail_lines: int
 ) -> Chunks:
     """The output of one benchmark as text until its end; of all, with a header line where the benchmark changes."""
-    with jobs.feed.follow(job_id) as follower, contextlib.ExitStack() as stack:
+    with jobs.feed.wait_for(job_id) as waiter, contextlib.ExitStack() as stack:
         job = await jobs.get(job_id, identity)
         offsets: dict[int, int] = {}
         sources: dict[int, LogSource] = {}
         for number in range(len(job.benchmarks)) if index is None else (index,):
-            source = stack.enter_context(jobs.log_hub.follow(job_id, number, follower.wake))
+            source = stack.enter_context(jobs.log_hub.follow(job_id, number, waiter.wake))
             offsets[number] = await source.start(tail_lines)
             source.open(offsets[number])
             sources[number] = source
@@ -149,11 +149,10 @@ async def log_text(
                     yield header if shown is None else b"\n" + header
                 yield data
                 shown, read_all = number, False
-                follower.wake.set()
+                waiter.wake.set()
             if read_all:
                 return
-            await follower.wait(HEARTBEAT_S)
-            follower.take()
+            await waiter.wait(HEARTBEAT_S)
 
 
 async def list_events(jobs: JobService, query: JobQuery, resumed: StreamPosition | None) -> Chunks:
