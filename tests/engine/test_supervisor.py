@@ -107,17 +107,23 @@ class HandRuntime(Runtime):
 
 
 class World:
-    """A storage, a runtime and a supervisor over them; ``restart`` makes a new supervisor over the same two."""
+    """A storage, a runtime and a supervisor over them; ``restart`` makes a new supervisor over the same two.
 
-    def __init__(self, runtime: HandRuntime, settings: SupervisorSettings = QUICK) -> None:
+    A handle is stored at once, unless ``postponed_s`` is more than 0.
+    """
+
+    def __init__(
+        self, runtime: HandRuntime, settings: SupervisorSettings = QUICK, postponed_s: float = 0
+    ) -> None:
         self.storage = MemoryStorage()
         self.runtime = runtime
         self.now = NOW
         self._settings = settings
+        self._postponed_s = postponed_s
         self.restart()
 
     def restart(self) -> None:
-        self.store = JobStore(self.storage)
+        self.store = JobStore(self.storage, postponed_s=self._postponed_s)
         runs = RunBuilder("http://127.0.0.1:1", "hand", [])
         self.supervisor = Supervisor(self.store, self.runtime, runs, self._settings, lambda: self.now)
 
@@ -184,9 +190,79 @@ async def test_the_intent_of_a_launch_at_once_is_stored_with_the_job():
     world.supervisor.submit(job)
     await world.until(job, lambda now: sum(each.handle is not None for each in now.benchmarks) == 2)
     assert world.runtime.launched == [0, 1]
-    assert len(changes) == 3, "the creation and two handles"
+    assert len(changes) == 2, "the creation and both handles"
     assert world.supervisor.waiting == 1
     await world.supervisor.close()
+
+
+async def test_a_handle_is_stored_with_the_next_change_of_its_job():
+    world = World(HandRuntime(), postponed_s=3600)
+    await world.supervisor.start()
+    changes: list[JobRecord | None] = []
+    world.store.listen(lambda change: changes.append(change.after))
+    job = world.supervisor.reserve(a_job(size=2))
+    await world.store.add(job)
+    await until_running(world, 2)
+    await world.report(job, 1, "completed")
+    reported = await world.store.get(job.id, None)
+    assert [each.handle for each in reported.benchmarks] == [{"index": 0}, {"index": 1}]
+    assert len(changes) == 2, "the creation and the event"
+    await world.supervisor.close()
+
+
+async def test_an_exit_has_the_handle_of_its_workload():
+    world = World(HandRuntime(), postponed_s=3600)
+    await world.supervisor.start()
+    job = await world.submit()
+    await until_running(world, 1)
+    world.runtime.end(0, Exit(code=3))
+    done = await world.until(job, settled)
+    assert done.benchmarks[0].handle == {"index": 0}
+    await world.supervisor.close()
+
+
+async def test_a_job_is_cancelled_before_its_handle_is_stored():
+    world = World(HandRuntime(), postponed_s=3600)
+    await world.supervisor.start()
+    job = await world.submit()
+    await until_running(world, 1)
+    cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    assert await world.supervisor.stop_job(cancelled) == []
+    assert world.runtime.stopped == [0]
+    await world.supervisor.close()
+
+
+async def test_a_crash_before_the_handle_is_stored_launches_nothing_twice():
+    world = World(HandRuntime(), postponed_s=3600)
+    await world.supervisor.start()
+    job = await world.submit()
+    await until_running(world, 1)
+    await world.supervisor.abandon()
+    assert not handled(await world.store.get(job.id, None))
+    world.restart()
+    await world.supervisor.start()
+    world.runtime.end(0, Exit(code=3))
+    done = await world.until(job, settled)
+    assert world.runtime.launched == [0]
+    assert done.benchmarks[0].exit == Exit(code=3)
+    await world.supervisor.close()
+
+
+async def test_the_handle_of_a_remote_workload_is_stored_at_once():
+    runtime = HandRuntime()
+    runtime.on_this_host = False
+    world = World(runtime, postponed_s=3600)
+    await world.supervisor.start()
+    job = await world.submit()
+    await world.until(job, handled)
+    await world.supervisor.close()
+
+
+async def until_running(world: World, workloads: int) -> None:
+    """Wait until so many workloads are launched and watched."""
+    async with asyncio.timeout(60):
+        while len(world.runtime.said) < workloads:
+            await asyncio.sleep(0.005)
 
 
 async def test_a_job_that_is_not_stored_gives_its_places_back():

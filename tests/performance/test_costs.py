@@ -15,8 +15,8 @@ from harness.counted_server import CountedServer, Mark
 from harness.process_events import ProcessEvents
 from harness.server import API
 
-COMMITS_PER_JOB = 4
-"""Of one benchmark that reports its result: job with the intent to launch, handle, result, exit."""
+COMMITS_PER_JOB = 3
+"""Of one benchmark that reports its result: job with the intent to launch, result with the handle, exit."""
 STATEMENTS_PER_EVENT = 4
 """BEGIN, progress of the job, benchmark, COMMIT."""
 PROCESSES_PER_BENCHMARK = 2

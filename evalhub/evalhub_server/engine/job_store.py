@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from evalhub_server.domain.outbox import PendingExport, with_pending_exports
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.engine.change_feed import ChangeFeed
 from evalhub_server.engine.committed_changes import CommittedChanges, Listener
+from evalhub_server.engine.postponed_changes import POSTPONED_S, PostponedChanges
 from evalhub_server.engine.progress_rates import ProgressRates
 from evalhub_server.engine.write_buffer import BufferedChange, WriteBuffer
-from evalhub_server.errors import StorageError
+from evalhub_server.errors import NotFound, StorageError, StorageUnavailable
 from evalhub_server.plugins.storage import JobChange, JobCounts, JobFacetName, JobPage, JobQuery, Storage
 
 PendingExports = Callable[[JobRecord | None, JobRecord], Sequence[PendingExport]]
 """(before, after) → the exports that the change requires. Pure; must not raise."""
+
+log = structlog.get_logger()
 
 
 class JobStore:
@@ -29,8 +34,13 @@ class JobStore:
         pending_exports: PendingExports | None = None,
         changes: CommittedChanges | None = None,
         buffers: list[WriteBuffer] | None = None,
+        *,
+        postponed_s: float = POSTPONED_S,
     ) -> None:
-        """``changes`` and ``buffers`` are those of another store of the same jobs: changes that both buffer are one sequence."""
+        """``changes`` and ``buffers`` are those of another store of the same jobs: changes that both buffer are one sequence.
+
+        ``postponed_s`` limits how long a change waits after :meth:`postpone`.
+        """
         self._storage = storage
         self._pending_exports = pending_exports
         self.changes = changes or CommittedChanges()
@@ -39,6 +49,7 @@ class JobStore:
         )
         self.buffers = [] if buffers is None else buffers
         self.buffers.append(self._buffer)
+        self._postponed = PostponedChanges(self._store_postponed, postponed_s)
 
     @property
     def feed(self) -> ChangeFeed:
@@ -109,32 +120,58 @@ class JobStore:
         """
         return self._buffer.add(key, BufferedChange(job_id, tenant, change, with_exports))
 
+    def postpone(self, job_id: str, change: JobChange) -> None:
+        """Store a change in the transaction of the job's next one, or after a short time; it is not announced before.
+
+        Until then it is in memory, so a crash loses it. It may be applied repeatedly.
+        """
+        self._postponed.add(job_id, change)
+
     async def flush(self) -> None:
         """Store the buffered changes of all jobs. Raises :class:`StorageUnavailable`."""
         for buffer in self.buffers:
             await buffer.flush_all()
 
     async def close(self) -> None:
-        """Try once more to store buffered changes."""
+        """Store postponed changes, and try once more to store buffered ones."""
+        await self._postponed.flush()
         await self._buffer.close()
+
+    async def _store_postponed(self, job_id: str) -> None:
+        def unchanged(job: JobRecord) -> JobRecord:
+            return job
+
+        try:
+            await self.update(job_id, None, unchanged)
+        except NotFound:
+            self._postponed.forget(job_id)
+        except StorageUnavailable as error:
+            log.error("failed to update benchmark status", job_id=job_id, error=str(error))
+            self.defer(b"postponed", job_id, None, unchanged)
+        except StorageError as error:  # the next change of the job tries again
+            log.error("failed to update benchmark status", job_id=job_id, error=str(error))
 
     async def _update(
         self, job_id: str, tenant: str | None, change: JobChange, *, with_exports: bool
     ) -> JobRecord:
         seen: list[JobRecord] = []
+        postponed: Sequence[JobChange] = ()
 
-        def noted(job: JobRecord) -> JobRecord | None:
+        def noted(job: JobRecord) -> JobRecord:
+            nonlocal postponed
             seen.append(job)
-            after = change(job)
-            return (
-                after if after is None or after is job or not with_exports else self._with_outbox(job, after)
-            )
+            after, postponed = job, self._postponed.of(job_id)
+            for each in (*postponed, change):
+                after = each(after) or after
+            return after if after is job or not with_exports else self._with_outbox(job, after)
 
         try:
             after = await self.writable().update_job(job_id, tenant, noted)
         except StorageError as error:
             self._write_failed(error)
             raise
+        if postponed:
+            self._postponed.stored(job_id, postponed)
         if after is not seen[-1]:
             self.changes.announce(seen[-1], after)
         return after
@@ -145,6 +182,7 @@ class JobStore:
         except StorageError as error:
             self._write_failed(error)
             raise
+        self._postponed.forget(job.id)
         self.changes.announce(job, None)
 
     def writable(self) -> Storage:

@@ -203,9 +203,7 @@ class Workload:
             )
             return False
         self.handle = handle
-        await self._stored.persist_or_defer(
-            "handle", lambda job: transitions.launched(job, index, handle, runtime=self._runtime.name)
-        )
+        await self._stored.persist_handle(handle, self._runtime)
         return True
 
     async def _launch_or_find(self, run: BenchmarkRun) -> Handle | None:

@@ -15,7 +15,7 @@ from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.errors import LeadershipLost, NotFound, StorageError, StorageUnavailable
 from evalhub_server.models.common import Message
-from evalhub_server.plugins.runtime import Notice
+from evalhub_server.plugins.runtime import Handle, Notice, Runtime
 from evalhub_server.plugins.storage import JobChange
 
 RETRY = Backoff(first_s=0.2, max_s=5.0)
@@ -61,6 +61,22 @@ class WorkloadStore:
         if job is None or not self._expects_samples:
             return job
         return samples_expected(job, self._slot.index, left_files=self.left_files)
+
+    async def persist_handle(self, handle: Handle, runtime: Runtime) -> None:
+        """Store the handle of the launched workload: with the next change of the job, if the intent is enough until then.
+
+        Where this server alone launches workloads, nothing but a crash makes a difference: the next server launches again, which
+        returns the same handle.
+        """
+        index, name = self._slot.index, runtime.name
+
+        def launched(job: JobRecord) -> JobRecord:
+            return transitions.launched(job, index, handle, runtime=name)
+
+        if runtime.on_this_host:
+            self._store.postpone(self._slot.job_id, launched)
+        else:
+            await self.persist_or_defer("handle", launched)
 
     async def persist_or_defer(self, key: str, change: JobChange) -> JobRecord | None:
         """Store a change; while the storage is unavailable, buffer it and return None: the workload must be watched.

@@ -52,7 +52,8 @@ class Runtime(RuntimeLogs):
 
     on_this_host: bool = True
     """Whether it starts programs on the server's host. What can write to the data directory can then run commands, so the
-    group of a mounted volume is refused there."""
+    group of a mounted volume is refused there. One server alone launches workloads then, so it stores a handle with the next change
+    of the job, or a second after the launch: after a crash before that, it launches again and gets the same handle."""
 
     limits: Limits = Limits()
     """How many workloads it can run at the same time."""
