@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from evalhub_server.plugins import (
     BenchmarkRecord,
@@ -35,11 +34,16 @@ _SELECT = (
 )
 _SELECT_BENCHMARKS = "SELECT seq, doc FROM benchmarks WHERE seq IN ({placeholders}) ORDER BY seq, idx"
 _DELETE_JOB = "DELETE FROM jobs WHERE seq = ?"  # deletes its rows in other tables, too
+_COLUMNS = ("state", "experiment_id", "is_open", "score", "duration", "is_pinned")
+"""The columns that lists filter or sort by and that an update may change."""
 _INSERT_JOB = (
-    "INSERT INTO jobs (state, experiment_id, is_open, score, duration, is_pinned, progress,"
+    f"INSERT INTO jobs ({', '.join(_COLUMNS)}, progress,"  # noqa: S608 - our names
     " id, tenant, owner, created_at, name, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_UPDATE_COLUMNS = "UPDATE jobs SET state = ?, experiment_id = ?, is_open = ?, score = ?, duration = ?, is_pinned = ? WHERE seq = ?"
+_UPDATE_COLUMN = {  # one by one: SQLite writes each index of a column that an update sets, even to the same value
+    column: f"UPDATE jobs SET {column} = ? WHERE seq = ?"  # noqa: S608 - our names
+    for column in _COLUMNS
+}
 _UPDATE_PROGRESS = "UPDATE jobs SET progress = ? WHERE seq = ?"
 _UPDATE_NAME = "UPDATE jobs SET name = ? WHERE seq = ?"
 _PUT_DEFINITION = "INSERT OR REPLACE INTO definitions (doc, seq) VALUES (?, ?)"
@@ -54,15 +58,8 @@ _decode_definition = msgspec.json.Decoder(JobDefinition).decode
 _decode_benchmark = msgspec.json.Decoder(BenchmarkRecord).decode
 
 
-class Columns(Struct, kw_only=True, frozen=True):
-    """The columns that lists filter or sort by and that an update may change. ``duration`` is in seconds."""
-
-    state: str
-    experiment_id: str
-    is_open: bool
-    score: float | None
-    duration: float | None
-    is_pinned: bool
+Value = str | float | bool | None
+"""The value of a column."""
 
 
 class JobRows(Rows[JobRecord], kw_only=True, frozen=True):
@@ -88,10 +85,11 @@ class JobRows(Rows[JobRecord], kw_only=True, frozen=True):
 class Changes(Struct, kw_only=True):
     """The rows of one job that an update writes, encoded; None and missing indices stay as they are.
 
-    ``size`` is set if there are fewer benchmarks than before: rows from that index on are deleted.
+    ``columns`` are values of :data:`_COLUMNS`, by name. ``size`` is set if there are fewer benchmarks than before:
+    rows from that index on are deleted.
     """
 
-    columns: Columns | None = None
+    columns: dict[str, Value] = msgspec.field(default_factory=dict[str, Value])
     progress: bytes | None = None
     definition: bytes | None = None
     benchmarks: dict[int, bytes] = msgspec.field(default_factory=dict[int, bytes])
@@ -105,7 +103,7 @@ class Changes(Struct, kw_only=True):
 
     def add(self, later: Changes) -> None:
         """Add the rows that a later update of the same job writes."""
-        self.columns = later.columns or self.columns
+        self.columns.update(later.columns)
         self.progress = later.progress or self.progress
         self.definition = later.definition or self.definition
         if later.size is not None:
@@ -123,7 +121,7 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
     statements = (
         _DELETE_JOB,
         _INSERT_JOB,
-        _UPDATE_COLUMNS,
+        *_UPDATE_COLUMN.values(),
         _UPDATE_PROGRESS,
         _UPDATE_NAME,
         _PUT_DEFINITION,
@@ -157,11 +155,11 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
 
     def _changes(self, before: JobRecord | None, after: JobRecord) -> Changes:
         found = Changes()
-        columns = _columns(after)
         if before is None:
             check_columns(_identity(after))
-        if before is None or columns != _columns(before):
-            found.columns = columns
+            found.columns = _columns(after)
+        else:
+            found.columns = dict(_columns(after).items() - _columns(before).items())
         if before is None or before.progress is not after.progress:
             found.progress = encode(after.progress, _decode_progress)
         if before is None or before.definition is not after.definition:
@@ -177,20 +175,20 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
         return found
 
     def insert(self, transaction: Transaction, seq: int, record: JobRecord, changes: Changes) -> None:
-        columns = changes.columns
-        if columns is None or changes.progress is None or changes.definition is None:
+        if changes.progress is None or changes.definition is None:
             raise ValueError(f"job {record.id} is new, and some of its rows are missing")
         transaction.changed_lists.add(self.kind)
-        row = (*_values(columns), changes.progress, *_identity(record), record.request.name, seq)
+        columns = [changes.columns[name] for name in _COLUMNS]
+        row = (*columns, changes.progress, *_identity(record), record.request.name, seq)
         transaction.add(_INSERT_JOB, row)
         transaction.add(_PUT_DEFINITION, (changes.definition, seq))
         _insert_benchmarks(transaction, seq, changes)
         transaction.add(_INSERT_LABEL, *_labels(seq, record))
 
     def update(self, transaction: Transaction, seq: int, record: JobRecord, changes: Changes) -> None:
-        if changes.columns is not None:
+        for column, value in changes.columns.items():
             transaction.changed_lists.add(self.kind)
-            transaction.add(_UPDATE_COLUMNS, (*_values(changes.columns), seq))
+            transaction.add(_UPDATE_COLUMN[column], (value, seq))
         if changes.progress is not None:
             transaction.add(_UPDATE_PROGRESS, (changes.progress, seq))
         if changes.definition is not None:
@@ -233,19 +231,16 @@ def search_rows(connection: sqlite3.Connection, seq: int) -> tuple[list[Row], Ro
     return [row for row in _labels(seq, record) if row[0] != "tags"], (record.score, record.duration_s)
 
 
-def _values(columns: Columns) -> Row:
-    return astuple(columns)
-
-
-def _columns(record: JobRecord) -> Columns:
-    return Columns(
-        state=record.state.value,
-        experiment_id=record.experiment.id if record.experiment else "",
-        is_open=record.open,
-        score=record.score,
-        duration=record.duration_s,
-        is_pinned=record.progress.pinned,
-    )
+def _columns(record: JobRecord) -> dict[str, Value]:
+    """Return the values of :data:`_COLUMNS`, by name. ``duration`` is in seconds."""
+    return {
+        "state": record.state.value,
+        "experiment_id": record.experiment.id if record.experiment else "",
+        "is_open": record.open,
+        "score": record.score,
+        "duration": record.duration_s,
+        "is_pinned": record.progress.pinned,
+    }
 
 
 def _identity(record: JobRecord) -> Row:

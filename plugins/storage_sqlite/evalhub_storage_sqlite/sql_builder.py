@@ -102,6 +102,9 @@ _JOB_FILTERS_BY_SELECTIVITY = (
 )
 """The first of these with a filter determines the index."""
 
+_WITH_EMPTY = ("name", "state")
+"""Columns whose indices have empty values, too. Those of tenants, owners and experiments do not."""
+
 _JOB_ORDERS: dict[tuple[str, bool], str] = {
     ("created_at", False): "{lead}.created_at, {lead}.id",
     ("created_at", True): "{lead}.created_at DESC, {lead}.id DESC",
@@ -111,7 +114,7 @@ _JOB_ORDERS: dict[tuple[str, bool], str] = {
     (sort, descending): order.replace("KEY", f"j.{sort}")
     for sort in ("duration", "score")
     for descending, order in (
-        (False, "coalesce(KEY, 9e999), j.created_at, j.id"),
+        (False, "KEY NULLS LAST, j.created_at, j.id"),
         (True, "KEY DESC, j.created_at DESC, j.id DESC"),
     )
 }
@@ -134,7 +137,10 @@ def build_job_list(query: JobQuery, column: str = "id") -> ListQuery | None:
         return None
     total = _sum(query, columns, labels)
     clauses = Clauses()
-    lead = first_searchable(columns | labels, _JOB_FILTERS_BY_SELECTIVITY)
+    indexed = {
+        name: terms for name, terms in columns.items() if name in _WITH_EMPTY or "" not in terms.values
+    }
+    lead = first_searchable(indexed | labels, _JOB_FILTERS_BY_SELECTIVITY)
     if lead in labels:
         alias = "l"
         states = columns.pop("state", None)
@@ -146,7 +152,7 @@ def build_job_list(query: JobQuery, column: str = "id") -> ListQuery | None:
             _add_states(clauses, states)
     else:
         alias = "j"
-        clauses.source = f"jobs j INDEXED BY {_job_index(query, lead)}"
+        _from_jobs(clauses, query, lead)
     for label, terms in labels.items():
         _add_job_label(clauses, alias, label, terms)
     if query.tenant is not None:
@@ -238,16 +244,25 @@ def _add_ranges(clauses: Clauses, alias: str, query: JobQuery) -> None:
         clauses.add(f"j.is_pinned = {int(query.pinned)}")  # not a parameter, so that the index fits
 
 
+def _from_jobs(clauses: Clauses, query: JobQuery, lead: str | None) -> None:
+    index = _job_index(query, lead)
+    clauses.source = f"jobs j INDEXED BY {index}"
+    if index.startswith("jobs_tenant_"):
+        clauses.add("j.tenant <> ''")  # not a parameter, so that the index fits
+    elif lead is not None and lead not in _WITH_EMPTY:
+        clauses.add(f"j.{lead} <> ''")
+
+
 def _job_index(query: JobQuery, lead: str | None) -> str:
     if lead in ("experiment_id", "owner"):
         return f"jobs_{lead.removesuffix('_id')}"
     if lead is None and query.pinned:
         return "jobs_pinned"
     if lead is None and query.tenant is None and query.sort in ("duration", "score"):
-        return f"jobs_{query.sort}{'' if query.descending else '_up'}"
+        return f"jobs_{query.sort}"
     if lead is None:
         lead = "name" if query.name_prefix or query.sort == "name" else "time"
-    return f"jobs_{lead}" if query.tenant is None else f"jobs_tenant_{lead}"
+    return f"jobs_tenant_{lead}" if query.tenant else f"jobs_{lead}"
 
 
 def _states(terms: Terms | None) -> Terms | None:
