@@ -14,13 +14,15 @@ import errno
 import os
 import stat
 from collections import deque
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 MAX_LINKS = 40
 """The kernel's own limit."""
 PRIVATE = 0o700
-_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_CREATE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_OPEN = _CREATE | getattr(os, "O_NONBLOCK", 0)
 
 
 class UnsafePath(Exception):
@@ -99,7 +101,7 @@ def check_directory(path: Path, *, shared: bool = False, sticky: bool = False) -
     _check_writers(path, found, shared=shared)
 
 
-def check_file(path: Path, *, shared: bool = False) -> os.stat_result | None:
+def check_file(path: Path | str, *, shared: bool = False) -> os.stat_result | None:
     """Check a file without opening it; returns its status, or None if there is none.
 
     Raises:
@@ -107,22 +109,26 @@ def check_file(path: Path, *, shared: bool = False) -> os.stat_result | None:
         OSError: it cannot be examined.
     """
     try:
-        found = path.lstat()
+        found = os.lstat(path)
     except FileNotFoundError:
         return None
     _check_file(path, found, shared=shared)
     return found
 
 
-def open_private(path: Path, flags: int, mode: int = 0o600, *, shared: bool = False) -> int:
+def open_private(path: Path | str, flags: int, mode: int = 0o600, *, shared: bool = False) -> int:
     """Open a file as :func:`os.open` does, checked as by :func:`check_file`; returns its descriptor.
 
-    No link is followed and no pipe waited for. ``O_TRUNC`` takes effect after the checks.
+    No link is followed and no pipe waited for. ``O_TRUNC`` takes effect after the checks. A file that is created here needs
+    none.
 
     Raises:
         UnsafePath: see :func:`check_file`.
         OSError: it cannot be opened.
     """
+    if flags & os.O_CREAT:
+        with suppress(FileExistsError):
+            return os.open(path, (flags & ~os.O_TRUNC) | os.O_EXCL | _CREATE, mode)
     check_file(path, shared=shared)  # first, because opening a device can have an effect
     truncate = flags & os.O_TRUNC
     fd = os.open(path, (flags & ~os.O_TRUNC) | _OPEN, mode)
@@ -143,7 +149,7 @@ def is_trusted_owner(uid: int) -> bool:
     return not _has_users() or uid in (os.geteuid(), 0, _root())
 
 
-def _check_file(path: Path, found: os.stat_result, *, shared: bool) -> None:
+def _check_file(path: Path | str, found: os.stat_result, *, shared: bool) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise UnsafePath(f"{path} is a symbolic link, which is not followed. Remove it.")
     if stat.S_ISDIR(found.st_mode):
@@ -186,12 +192,12 @@ def _check_ancestor(path: Path, found: os.stat_result, *, shared: bool) -> None:
         )
 
 
-def _check_owner(path: Path, found: os.stat_result, *, shared: bool) -> None:
+def _check_owner(path: Path | str, found: os.stat_result, *, shared: bool) -> None:
     if not _is_trusted(found, shared=shared):
         raise UnsafePath(f"{path} belongs to another user (uid {found.st_uid}).")
 
 
-def _check_writers(path: Path, found: os.stat_result, *, shared: bool) -> None:
+def _check_writers(path: Path | str, found: os.stat_result, *, shared: bool) -> None:
     if _others_can_write(found, shared=shared):
         raise UnsafePath(
             f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o}). Run: chmod go-w {path}"
@@ -212,11 +218,11 @@ def _is_trusted(found: os.stat_result, *, shared: bool) -> bool:
     return shared and found.st_gid == 0 and 0 in (os.getegid(), *os.getgroups())
 
 
-def _is_of_volume(path: Path, found: os.stat_result, *, shared: bool) -> bool:
+def _is_of_volume(path: Path | str, found: os.stat_result, *, shared: bool) -> bool:
     """Was a file left by another user id of the group whose volume this is? It could replace the file anyway."""
     if not shared or not found.st_mode & stat.S_IWGRP:
         return False
-    parent = path.parent.lstat()
+    parent = Path(path).parent.lstat()
     return bool(parent.st_gid == found.st_gid and parent.st_mode & stat.S_IWGRP)
 
 

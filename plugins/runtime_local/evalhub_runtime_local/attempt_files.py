@@ -24,7 +24,6 @@ import re
 import shutil
 import signal
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -65,71 +64,74 @@ class LocalHandle(Struct, kw_only=True, frozen=True):
         return msgspec.to_builtins(self)
 
 
-class Attempt(Struct, kw_only=True, frozen=True, dict=True):
-    """Attempt ``number`` in a benchmark's ``directory``. The methods do small file I/O: call them in a thread."""
+class Attempt(Struct, kw_only=True, frozen=True):
+    """Attempt ``number`` in a benchmark's ``directory``. The methods do small file I/O: call them in a thread.
 
-    directory: Path
+    Paths are texts, since each launch needs many of them and :class:`Path` is slow.
+    """
+
+    directory: str
     number: int
 
-    @cached_property
-    def meta(self) -> Path:
-        return self.directory / "meta"
+    @property
+    def meta(self) -> str:
+        return f"{self.directory}/meta"
 
-    @cached_property
-    def job_spec(self) -> Path:
-        return self.meta / "job.json"
+    @property
+    def job_spec(self) -> str:
+        return f"{self.directory}/meta/job.json"
 
-    @cached_property
-    def log(self) -> Path:
-        return self.directory / "jobrun.log"
+    @property
+    def log(self) -> str:
+        return f"{self.directory}/jobrun.log"
 
-    @cached_property
-    def samples(self) -> Path:
+    @property
+    def samples(self) -> str:
         """The file for samples: a name of its own for each attempt, so that none reads those of an earlier one."""
-        return self.directory / f"samples-{self.number}.jsonl"
+        return f"{self.directory}/samples-{self.number}.jsonl"
 
-    @cached_property
-    def previous_samples(self) -> Path:
+    @property
+    def previous_samples(self) -> str:
         """The file with samples of earlier runs; see :meth:`write_previous_samples`."""
-        return self.directory / f"previous-samples-{self.number}.jsonl"
+        return f"{self.directory}/previous-samples-{self.number}.jsonl"
 
-    @cached_property
-    def artifacts(self) -> Path:
+    @property
+    def artifacts(self) -> str:
         """The directory for artifacts."""
-        return self.directory / f"artifacts-{self.number}"
+        return f"{self.directory}/artifacts-{self.number}"
 
-    @cached_property
-    def test_data(self) -> Path:
+    @property
+    def test_data(self) -> str:
         """The directory for test data that are fetched for this attempt."""
-        return self.directory / f"test-data-{self.number}"
+        return f"{self.directory}/test-data-{self.number}"
 
-    @cached_property
-    def fetch_script(self) -> Path:
-        return self.meta / f"attempt-{self.number}.fetch"
+    @property
+    def fetch_script(self) -> str:
+        return f"{self.directory}/meta/attempt-{self.number}.fetch"
 
-    @cached_property
-    def revision_file(self) -> Path:
-        return self.meta / f"attempt-{self.number}.revision"
+    @property
+    def revision_file(self) -> str:
+        return f"{self.directory}/meta/attempt-{self.number}.revision"
 
-    @cached_property
-    def fetch_error(self) -> Path:
-        return self.meta / f"attempt-{self.number}.fetch-error"
+    @property
+    def fetch_error(self) -> str:
+        return f"{self.directory}/meta/attempt-{self.number}.fetch-error"
 
-    @cached_property
+    @property
     def marker(self) -> str:
         return f"{self.directory}#{self.number}"
 
-    @cached_property
-    def pid_file(self) -> Path:
-        return self.meta / f"attempt-{self.number}.pid"
+    @property
+    def pid_file(self) -> str:
+        return f"{self.directory}/meta/attempt-{self.number}.pid"
 
-    @cached_property
-    def exit_file(self) -> Path:
-        return self.meta / f"attempt-{self.number}.exit"
+    @property
+    def exit_file(self) -> str:
+        return f"{self.directory}/meta/attempt-{self.number}.exit"
 
-    @cached_property
-    def handle_file(self) -> Path:
-        return self.meta / f"attempt-{self.number}.handle.json"
+    @property
+    def handle_file(self) -> str:
+        return f"{self.directory}/meta/attempt-{self.number}.handle.json"
 
     def owns(self, environ: bytes) -> bool:
         """Does a process with this environment belong to this attempt?"""
@@ -154,7 +156,7 @@ class Attempt(Struct, kw_only=True, frozen=True, dict=True):
             ) from error
         write_private(self.job_spec, text)
 
-    def write_previous_samples(self, stored: Path | None) -> Path | None:
+    def write_previous_samples(self, stored: Path | None) -> str | None:
         """Copy ``stored`` and what an earlier attempt left into a read-only file; None if there is nothing.
 
         Of several lines about one sample the last is the newest. Raises :class:`OSError`.
@@ -164,7 +166,8 @@ class Attempt(Struct, kw_only=True, frozen=True, dict=True):
         before = Attempt(directory=self.directory, number=self.number - 1)
         sources = [stored] if stored is not None else []
         own = (before.previous_samples, before.samples) if self.number > 1 else ()
-        self.previous_samples.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.previous_samples)  # noqa: PTH108
         with os.fdopen(open_own(self.previous_samples, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             for path in (*sources, *own):
                 with suppress(FileNotFoundError):  # pruned since, or never written
@@ -175,7 +178,7 @@ class Attempt(Struct, kw_only=True, frozen=True, dict=True):
             os.fchmod(file.fileno(), 0o400)
             if file.tell() > 0:
                 return self.previous_samples
-        self.previous_samples.unlink()
+        os.unlink(self.previous_samples)  # noqa: PTH108
         return None
 
     def write_handle(self, handle: LocalHandle) -> None:
@@ -221,7 +224,7 @@ class Attempt(Struct, kw_only=True, frozen=True, dict=True):
 
 def attempt_from(handle: LocalHandle) -> Attempt:
     """Return the attempt that a handle refers to."""
-    return Attempt(directory=Path(handle.dir), number=handle.attempt)
+    return Attempt(directory=handle.dir, number=handle.attempt)
 
 
 def fetch_failed(text: str, status: int) -> Exit:
@@ -238,7 +241,7 @@ def signal_name(number: int) -> str:
         return ""
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: str, data: bytes) -> None:
     """Write a file that only this user can read, and that is this user's if it exists. Raises :class:`OSError`."""
     fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
@@ -249,7 +252,7 @@ def write_private(path: Path, data: bytes) -> None:
         os.close(fd)
 
 
-def open_own(path: Path, flags: int) -> int:
+def open_own(path: Path | str, flags: int) -> int:
     """Open a file as :func:`open_private` does. Raises :class:`OSError` (EPERM) instead of :class:`UnsafePath`."""
     try:
         return open_private(path, flags)
@@ -257,7 +260,7 @@ def open_own(path: Path, flags: int) -> int:
         raise OSError(errno.EPERM, str(error)) from error
 
 
-def read_own(path: Path) -> bytes:
+def read_own(path: str) -> bytes:
     """Read a small file that is this user's. Raises :class:`OSError`."""
     fd = open_own(path, os.O_RDONLY)
     try:
@@ -266,7 +269,7 @@ def read_own(path: Path) -> bytes:
         os.close(fd)
 
 
-def _text(path: Path) -> str | None:
+def _text(path: str) -> str | None:
     try:
         return read_own(path).decode("utf-8", "replace")
     except (FileNotFoundError, NotADirectoryError):

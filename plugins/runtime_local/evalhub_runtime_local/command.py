@@ -91,7 +91,7 @@ def adapter_environment(
     command: Command,
     attempt: Attempt,
     secrets: frozenset[str],
-    previous_samples: Path | None = None,
+    previous_samples: str | None = None,
 ) -> dict[str, str]:
     """Return the adapter's environment.
 
@@ -103,20 +103,20 @@ def adapter_environment(
     own = {*secrets, SERVER_MARKER, PREVIOUS_SAMPLES, DIRECTORY}
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     common = {
-        JOB_SPEC_PATH: str(attempt.job_spec),
-        "EVALHUB_SAMPLES_PATH": str(attempt.samples),
-        "EVALHUB_ARTIFACTS_PATH": str(attempt.artifacts),
+        JOB_SPEC_PATH: attempt.job_spec,
+        "EVALHUB_SAMPLES_PATH": attempt.samples,
+        "EVALHUB_ARTIFACTS_PATH": attempt.artifacts,
         "EVALHUB_MODE": "local",
         "EVALHUB_PYTHON": sys.executable,
     }
     if previous_samples is not None:
-        common[PREVIOUS_SAMPLES] = str(previous_samples)
+        common[PREVIOUS_SAMPLES] = previous_samples
     if run.test_data_path:
         if not Path(run.test_data_path).is_dir():
             raise LaunchError(f"The directory test_data_path does not exist any more: {run.test_data_path}.")
         common[DIRECTORY] = run.test_data_path
     elif run.test_data is not None:
-        common[DIRECTORY] = str(attempt.test_data)
+        common[DIRECTORY] = attempt.test_data
     available = {**inherited, **common, **run.environment}
     copied = {name: available[source] for name, source in command.env_from.items() if source in available}
     environ = {**available, **copied, **command.env}

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.attempt_files import Attempt, Framework, LocalHandle, open_own
 from evalhub_runtime_local.command import Command, adapter_environment, plain_words
-from evalhub_runtime_local.paths import JobsDir
+from evalhub_runtime_local.paths import JobsDir, create_own
 from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process, ProcessTable
 from evalhub_runtime_local.process_tree import MARKER, Snapshot
 from evalhub_runtime_local.sidecar import LocalSidecar
@@ -97,10 +97,10 @@ def spawn(
                 LEADER,
                 "evalhub",
                 command.text,
-                str(attempt.pid_file),
-                str(attempt.exit_file),
+                attempt.pid_file,
+                attempt.exit_file,
                 shell,
-                str(attempt.directory) if command.job_cwd else command.cwd,
+                attempt.directory if command.job_cwd else command.cwd,
                 "" if group is None else str(group / "cgroup.procs"),
                 f"{current_umask():04o}",
                 fetch_script,
@@ -161,10 +161,25 @@ class Launcher:
         self.cgroup: Path | None = None
         """The delegated cgroup in which each attempt gets a group, if there is one."""
 
-    def start(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> LocalHandle:
+    def create_directories(self, attempt: Attempt) -> bool:
+        """Create the directories of an attempt; returns whether it is the first launch in its benchmark's directory.
+
+        Raises :class:`StartupError`, :class:`OSError`, or :class:`LaunchError` if one is another user's: its files name
+        processes and commands.
+        """
+        self._jobs_dir.ensure()
+        try:
+            first = self._jobs_dir.create(attempt.directory)
+            create_own(attempt.meta)
+            create_own(attempt.artifacts)
+        except UnsafePath as error:
+            raise LaunchError(f"The job directory cannot be used: {error}") from error
+        return first
+
+    def start(self, run: BenchmarkRun, command: Command, attempt: Attempt, *, first: bool) -> LocalHandle:
         """Write the files and start the command; blocks for less than a millisecond, unless it copies files.
 
-        Raises :class:`LaunchError`, :class:`StartupError`, :class:`OSError` or :class:`ValueError`; then nothing
+        The directories exist; if this is the ``first`` launch in them, they are removed after an error. Raises :class:`LaunchError`, :class:`StartupError`, :class:`OSError` or :class:`ValueError`; then nothing
         runs.
         """
         if self._shell is None or not os.access(self._shell, os.X_OK):
@@ -173,10 +188,7 @@ class Launcher:
             raise LaunchError(
                 "There is no POSIX shell 'sh' on PATH nor /bin/sh. Install one and submit the job again."
             )
-        self._jobs_dir.ensure()
-        fresh = not attempt.directory.exists()
         try:
-            self._create_directories(attempt)
             previous = _previous_samples(run, attempt)
             attempt.write_job_spec(self._adapter_spec(run.spec, attempt, previous))
             fetch_script = prepare_fetch(run.test_data, attempt)
@@ -188,7 +200,7 @@ class Launcher:
                 leader = self._started(pid)
                 self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=group)
         except BaseException:
-            if fresh:
+            if first:
                 shutil.rmtree(attempt.directory, ignore_errors=True)
             raise
         handle = self._handle(attempt, leader, group)
@@ -200,20 +212,12 @@ class Launcher:
             attempt.write_handle(handle)
         return handle
 
-    def _create_directories(self, attempt: Attempt) -> None:
-        """Raises :class:`LaunchError` if one is another user's: its files name processes and commands."""
-        try:
-            self._jobs_dir.create(attempt.meta)
-        except UnsafePath as error:
-            raise LaunchError(f"The job directory cannot be used: {error}") from error
-        attempt.artifacts.mkdir(0o700, exist_ok=True)
-
-    def _adapter_spec(self, spec: JobSpec, attempt: Attempt, previous: Path | None) -> JobSpec:
+    def _adapter_spec(self, spec: JobSpec, attempt: Attempt, previous: str | None) -> JobSpec:
         spec = replace(
             spec,
-            samples_path=str(attempt.samples),
-            artifacts_path=str(attempt.artifacts),
-            previous_samples_path=UNSET if previous is None else str(previous),
+            samples_path=attempt.samples,
+            artifacts_path=attempt.artifacts,
+            previous_samples_path=UNSET if previous is None else previous,
         )
         if self._sidecar is None:
             return spec
@@ -245,7 +249,7 @@ class Launcher:
         handle = await asyncio.to_thread(attempt.read_handle)
         if handle is not None:
             return handle
-        if not await asyncio.to_thread(attempt.meta.is_dir):
+        if not await asyncio.to_thread(os.path.isdir, attempt.meta):
             return None
         # In this order: a leader that exited before the scan has written its pid file before.
         marked = await asyncio.to_thread(self._marked, attempt)
@@ -270,9 +274,9 @@ class Launcher:
 
     def _handle(self, attempt: Attempt, leader: Identity, group: Path | None = None) -> LocalHandle:
         return LocalHandle(
-            dir=str(attempt.directory),
+            dir=attempt.directory,
             attempt=attempt.number,
-            job_spec=str(attempt.job_spec),
+            job_spec=attempt.job_spec,
             pid=leader.pid,
             started=leader.started,
             boot_id=self._boot_id,
@@ -280,7 +284,7 @@ class Launcher:
         )
 
 
-def _previous_samples(run: BenchmarkRun, attempt: Attempt) -> Path | None:
+def _previous_samples(run: BenchmarkRun, attempt: Attempt) -> str | None:
     """The samples of earlier runs for the adapter. Without them it evaluates everything, so an error is only logged."""
     try:
         return attempt.write_previous_samples(run.previous_samples)

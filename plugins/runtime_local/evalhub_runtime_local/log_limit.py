@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 import structlog
 from msgspec import Struct
@@ -52,7 +51,7 @@ class LogLimit:
         self._logs: dict[str, _Watched] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def watch(self, marker: str, path: Path) -> None:
+    def watch(self, marker: str, path: str) -> None:
         """Watch the log of an attempt. Idempotent; blocks for microseconds."""
         if not self._max_bytes or marker in self._logs:
             return

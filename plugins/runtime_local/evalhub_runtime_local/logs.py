@@ -31,7 +31,7 @@ class Gap(NamedTuple):
         return b"--- %d bytes of the log were removed here (retention.log_max_bytes) ---\n" % size
 
 
-async def tail(path: Path, lines: int) -> AsyncIterator[bytes]:
+async def tail(path: Path | str, lines: int) -> AsyncIterator[bytes]:
     """Yield the last ``lines`` lines with their newlines; the whole file if ``lines`` is negative.
 
     Bytes written after the call are left out; a missing file yields nothing. Holds at most one block in memory.
@@ -57,7 +57,7 @@ async def tail(path: Path, lines: int) -> AsyncIterator[bytes]:
         os.close(fd)
 
 
-def read_from(path: Path, offset: int, limit_bytes: int) -> LogPart:
+def read_from(path: Path | str, offset: int, limit_bytes: int) -> LogPart:
     """Return up to ``limit_bytes`` from ``offset`` on; nothing of a missing file or behind its end."""
     fd = _open(path)
     if fd is None:
@@ -89,7 +89,7 @@ def find_gap(fd: int) -> Gap | None:
     return None
 
 
-async def start_of_tail(path: Path, lines: int) -> int:
+async def start_of_tail(path: Path | str, lines: int) -> int:
     """Return the offset at which the last ``lines`` lines begin; 0 for a missing file."""
     fd = await asyncio.to_thread(_open, path)
     if fd is None:
@@ -130,7 +130,7 @@ async def extent(fd: int, lines: int, block_bytes: int = BLOCK_BYTES) -> tuple[i
     return (0 if remaining else end), end
 
 
-def _open(path: Path) -> int | None:
+def _open(path: Path | str) -> int | None:
     try:
         # An adapter can replace its log with anything; a pipe would block here.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

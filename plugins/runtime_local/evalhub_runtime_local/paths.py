@@ -64,22 +64,23 @@ class JobsDir:
     def job(self, job_id: str) -> Path:
         return self.base / path_part(job_id)
 
-    def benchmark(self, spec: JobSpec) -> Path:
+    def benchmark(self, spec: JobSpec) -> str:
         return self.directory(spec.id, spec.benchmark_index, spec.provider_id, spec.benchmark_id)
 
-    def directory(self, job_id: str, index: int, provider_id: str, benchmark_id: str) -> Path:
-        """The directory of a benchmark."""
-        parts = [path_part(part) for part in benchmark_id.split("/")]
-        return self.job(job_id).joinpath(str(index), path_part(provider_id), *parts)
+    def directory(self, job_id: str, index: int, provider_id: str, benchmark_id: str) -> str:
+        """The directory of a benchmark: a text, since each launch needs many paths and :class:`Path` is slow."""
+        parts = "/".join(map(path_part, benchmark_id.split("/")))
+        return f"{self.base}/{path_part(job_id)}/{index}/{path_part(provider_id)}/{parts}"
 
-    def relocated(self, directory: Path) -> Path:
+    def relocated(self, directory: str) -> str:
         """The directory of a benchmark, whose path was recorded with another base if it was restored from a backup."""
-        if self.base in directory.parents:
+        if directory.startswith(f"{self.base}/"):
             return directory
-        for start in range(1, len(directory.parts) - MIN_PARTS + 1):
-            candidate = self.base.joinpath(*directory.parts[start:])
+        parts = Path(directory).parts
+        for start in range(1, len(parts) - MIN_PARTS + 1):
+            candidate = self.base.joinpath(*parts[start:])
             if candidate.is_dir():
-                return candidate
+                return str(candidate)
         return directory
 
     def ensure(self) -> None:
@@ -112,22 +113,11 @@ class JobsDir:
             return None
         return found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid
 
-    def has(self, directory: Path) -> bool:
-        """Whether a directory of a job exists, even as a link that leads nowhere."""
-        return os.path.lexists(directory)
+    def create(self, directory: str) -> bool:
+        """Create a directory of a job and its missing parents; returns whether it is new. See :func:`create_own`."""
+        return [create_own(path) for path in self._below_base(directory)][-1]
 
-    def create(self, directory: Path) -> None:
-        """Create a directory of a job and its missing parents, checked as by :meth:`check_owner`.
-
-        Raises :class:`UnsafePath` or :class:`OSError`.
-        """
-        for path in self._below_base(directory):
-            try:
-                os.mkdir(path, 0o700)  # noqa: PTH102  see _below_base
-            except FileExistsError:
-                _check_own_directory(path, os.lstat(path))
-
-    def check_owner(self, directory: Path) -> None:
+    def check_owner(self, directory: str) -> None:
         """Check that a directory of a job and its parents up to the base are no links and not another user's.
 
         What does not exist yet is not checked. Raises :class:`UnsafePath`.
@@ -139,12 +129,14 @@ class JobsDir:
                 return
             _check_own_directory(path, found)
 
-    def _below_base(self, directory: Path) -> Iterator[str]:
+    def _below_base(self, directory: str) -> Iterator[str]:
         """The parents of a directory from the base downwards, without it, and the directory itself."""
-        path = str(self.base)  # texts, since all of them are needed for each launch, and paths are slow
-        for part in directory.parts[len(self.base.parts) :]:
-            path = f"{path}/{part}"
-            yield path
+        end = len(f"{self.base}")
+        while end != len(directory):
+            end = directory.find("/", end + 1)
+            if end < 0:
+                end = len(directory)
+            yield directory[:end]
 
     def remove(self, job_id: str) -> bool:
         """Remove a job's directory; False if there is none. Symbolic links are removed, never followed.
@@ -165,6 +157,16 @@ class JobsDir:
         if problems:
             raise problems[0]
         return True
+
+
+def create_own(path: str) -> bool:
+    """Create a directory; returns whether it is new. Raises :class:`OSError`, or :class:`UnsafePath` if it is not ours."""
+    try:
+        os.mkdir(path, 0o700)  # noqa: PTH102  see JobsDir.directory
+    except FileExistsError:
+        _check_own_directory(path, os.lstat(path))
+        return False
+    return True
 
 
 def _check_own_directory(path: str, found: os.stat_result) -> None:

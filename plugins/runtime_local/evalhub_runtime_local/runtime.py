@@ -127,7 +127,7 @@ class LocalRuntime(Runtime):
     def log_files(self, job: JobRecord) -> list[Path]:
         planned = enumerate(job.plan.benchmarks)
         directories = [self.jobs_dir.directory(job.id, i, each.provider_id, each.id) for i, each in planned]
-        return [Attempt(directory=directory, number=1).log for directory in directories]
+        return [Path(Attempt(directory=directory, number=1).log) for directory in directories]
 
     async def remove_logs(self, job: JobRecord, note: str) -> None:
         await asyncio.to_thread(self._replace_logs, job, note)
@@ -137,7 +137,7 @@ class LocalRuntime(Runtime):
         self.jobs_dir.remove(job.id)
         for path in logs:
             make_private(path.parent)
-            write_private(path, note.encode() + b"\n")
+            write_private(str(path), note.encode() + b"\n")
 
     async def check(self) -> None:
         if os.name == "nt":
@@ -239,7 +239,7 @@ class LocalRuntime(Runtime):
         if parsed is None:
             return None
         attempt = attempt_from(parsed)
-        return SampleFiles(samples=attempt.samples, artifacts=attempt.artifacts)
+        return SampleFiles(samples=Path(attempt.samples), artifacts=Path(attempt.artifacts))
 
     async def read_log(self, handle: Handle, offset: int, limit_bytes: int) -> LogPart:
         parsed = _parse(handle)
@@ -306,19 +306,20 @@ class LocalRuntime(Runtime):
 
     async def _launch(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> LocalHandle:
         try:
-            if self.jobs_dir.has(attempt.directory):
+            async with self._launching:
+                first = self._launcher.create_directories(attempt)
+                at_once = first and not copies_files(run, command)
+                handle = self._launcher.start(run, command, attempt, first=True) if at_once else None
+                await asyncio.sleep(0)
+            if not first:
                 found = await self._launcher.recover(attempt)
                 if found is not None:
                     return found
                 with self._workloads.earlier_attempts(attempt) as earlier:
                     await self._terminator.stop(earlier, EARLIER_ATTEMPT_GRACE_S)
-            if copies_files(run, command):
+            if handle is None:
                 async with self._copying:
-                    handle = await asyncio.to_thread(self._launcher.start, run, command, attempt)
-            else:
-                async with self._launching:
-                    handle = self._launcher.start(run, command, attempt)
-                    await asyncio.sleep(0)
+                    handle = await asyncio.to_thread(self._launcher.start, run, command, attempt, first=first)
         except StartupError as error:
             raise LaunchError(str(error)) from error
         except (OSError, ValueError) as error:
@@ -337,7 +338,7 @@ class LocalRuntime(Runtime):
             provider_id=run.spec.provider_id,
         )
         bound.info("local runtime job spec written", job_spec_path=handle.job_spec)
-        bound.info("local runtime log file created", log_file=str(attempt.log))
+        bound.info("local runtime log file created", log_file=attempt.log)
         bound.info("local runtime process started", pid=handle.pid, command=command.text)
         return handle
 

@@ -83,7 +83,7 @@ class LocalSidecar(Struct, kw_only=True, frozen=True):
         file = directory / JOB_INFO
         # Benchmarks of a job start concurrently, and the sidecar may be reading: replace the file in one step.
         temporary = file.with_name(f"{JOB_INFO}.{os.urandom(4).hex()}")
-        write_private(temporary, msgspec.json.format(msgspec.json.encode(JobInfo(model=info)), indent=2))
+        write_private(str(temporary), msgspec.json.format(msgspec.json.encode(JobInfo(model=info)), indent=2))
         temporary.replace(file)
         return file
 

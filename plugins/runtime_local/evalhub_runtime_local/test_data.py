@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 from evalhub_runtime_local.attempt_files import Attempt, write_private
 from evalhub_server.plugins import LaunchError, TestDataRef, fetch_variables, make_private
@@ -40,17 +41,17 @@ def prepare_fetch(ref: TestDataRef | None, attempt: Attempt) -> str:
     for number in range(1, attempt.number):
         earlier = Attempt(directory=attempt.directory, number=number)
         shutil.rmtree(earlier.test_data, ignore_errors=True)
-    make_private(attempt.test_data)
+    make_private(Path(attempt.test_data))
     variables = {
         **{name: os.environ.get(name) for name in _SERVERS_OWN},
         **dict.fromkeys(_SOURCES),
         **fetch_variables(ref),
-        "TEST_DATA_DIR": str(attempt.test_data),
+        "TEST_DATA_DIR": attempt.test_data,
         "TEST_DATA_SECRET_DIR": None,
         "TEST_DATA_CREDENTIALS": "environment",
         "TEST_DATA_REPORT": "1",
-        "INIT_METADATA_PATH": str(attempt.revision_file),
-        "TERMINATION_MESSAGE_PATH": str(attempt.fetch_error),
+        "INIT_METADATA_PATH": attempt.revision_file,
+        "TERMINATION_MESSAGE_PATH": attempt.fetch_error,
     }
     lines = [
         f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}"
@@ -62,7 +63,7 @@ def prepare_fetch(ref: TestDataRef | None, attempt: Attempt) -> str:
     if "\0" in text:
         raise LaunchError("test_data_ref contains a NUL character. Remove it and submit the job again.")
     write_private(attempt.fetch_script, text.encode("utf-8", "surrogateescape"))
-    return str(attempt.fetch_script)
+    return attempt.fetch_script
 
 
 def _check(ref: TestDataRef) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ class Workload:
         leader: Identity,
         owns: Callable[[bytes], bool],
         *,
-        log: Path | None = None,
+        log: str | None = None,
         contained: bool = False,
         cgroup: Path | None = None,
     ) -> None:
@@ -42,7 +43,7 @@ class Workload:
         if self.log is None:
             return None
         try:
-            found = self.log.lstat()
+            found = os.lstat(self.log)
         except OSError:
             return None
         return found.st_dev, found.st_ino

@@ -17,7 +17,7 @@ from evalhub_runtime_local.paths import JobsDir, make_writable, path_part
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.errors import LaunchError, StartupError
 from evalhub_server.models.jobspec import JobSpec
-from evalhub_server.plugins import make_private
+from evalhub_server.plugins import BenchmarkRun, make_private
 from evalhub_server.testing.runs import a_run, a_spec
 
 BASE = Path("/base")
@@ -72,7 +72,7 @@ def test_every_path_is_below_its_job_and_index(
 ) -> None:
     jobs = JobsDir(BASE)
     spec = a_spec(id=job_id, provider_id=provider_id, benchmark_id=benchmark_id, benchmark_index=index)
-    job, leaf = jobs.job(job_id), jobs.benchmark(spec)
+    job, leaf = jobs.job(job_id), Path(jobs.benchmark(spec))
     assert job.parent == BASE
     assert leaf.is_relative_to(job / str(index))
     # Without links, normalising is what the system does; nothing may change by it.
@@ -87,14 +87,14 @@ def test_every_path_is_below_its_job_and_index(
 def test_two_benchmarks_of_one_index_have_two_directories(
     one: tuple[str, str], other: tuple[str, str]
 ) -> None:
-    def leaf(names: tuple[str, str]) -> Path:
+    def leaf(names: tuple[str, str]) -> str:
         return JobsDir(BASE).benchmark(a_spec(id="job", provider_id=names[0], benchmark_id=names[1]))
 
     assert (leaf(one) == leaf(other)) == (one == other)
 
 
 def names(spec: JobSpec) -> str:
-    return JobsDir(BASE).benchmark(spec).relative_to(BASE / "job" / "0").as_posix()
+    return Path(JobsDir(BASE).benchmark(spec)).relative_to(BASE / "job" / "0").as_posix()
 
 
 @pytest.mark.parametrize(
@@ -239,6 +239,12 @@ async def test_a_link_that_is_named_explicitly_is_followed_if_it_is_ones_own(
         await other.close()
 
 
+def planted_meta(jobs: Path, run: BenchmarkRun) -> Path:
+    meta = Path(JobsDir(jobs).benchmark(run.spec), "meta")
+    meta.mkdir(parents=True)
+    return meta
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.asyncio
 @pytest.mark.parametrize("level", [0, 1, 4])
@@ -246,8 +252,7 @@ async def test_a_planted_job_directory_is_neither_recovered_nor_used(
     runtime: LocalRuntime, jobs: Path, level: int
 ) -> None:
     run = a_run({"command": "echo ran"})
-    meta = JobsDir(jobs).benchmark(run.spec) / "meta"
-    meta.mkdir(parents=True)
+    meta = planted_meta(jobs, run)
     planted = meta / "attempt-1.pid"
     planted.write_text(f"{os.getpid()}\n")
     levels = [meta, *meta.parents][: len(meta.relative_to(jobs).parts)]
@@ -265,8 +270,7 @@ async def test_a_planted_file_of_an_attempt_is_not_believed(
     runtime: LocalRuntime, jobs: Path, name: str
 ) -> None:
     run = a_run({"command": "echo ran"})
-    meta = JobsDir(jobs).benchmark(run.spec) / "meta"
-    meta.mkdir(parents=True)
+    meta = planted_meta(jobs, run)
     content = {
         "attempt-1.exit": "0\n",
         "attempt-1.handle.json": json.dumps(
@@ -282,10 +286,10 @@ async def test_a_planted_file_of_an_attempt_is_not_believed(
     }
     (meta / name).write_text(content.get(name, f"{os.getpid()}\n"))
     os.chown(meta / name, 65534, 65534)
-    attempt = Attempt(directory=meta.parent, number=1)
+    attempt = Attempt(directory=str(meta.parent), number=1)
     assert attempt.read_handle() is None
     for read, file in ((attempt.read_pid, attempt.pid_file), (attempt.read_exit, attempt.exit_file)):
-        if file.name == name:
+        if Path(file).name == name:
             with pytest.raises(OSError, match="another user"):
                 read()
         else:

@@ -16,6 +16,7 @@ import pytest
 from evalhub_runtime_local.attempt_files import Attempt
 from evalhub_runtime_local.command import Command
 from evalhub_runtime_local.launcher import spawn
+from evalhub_runtime_local.paths import create_own
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.domain.record import Exit
 from evalhub_server.plugins import BenchmarkRun, Handle
@@ -206,8 +207,8 @@ async def test_a_crash_before_the_spawn_does_not_prevent_the_launch(
 
 async def test_of_two_leaders_of_one_attempt_one_runs_the_command(tmp_path: Path) -> None:
     """The last guard: a leader that comes second does nothing, whatever made a server start it."""
-    attempt = Attempt(directory=tmp_path, number=1)
-    attempt.meta.mkdir()
+    attempt = Attempt(directory=str(tmp_path), number=1)
+    create_own(attempt.meta)
     command = Command(text=f"echo ran >> '{tmp_path}/ran'; exit 3")
     pids = [spawn("/bin/sh", command, attempt, os.environ, None) for _ in range(5)]
     codes = [exit_code(pid) for pid in pids]
