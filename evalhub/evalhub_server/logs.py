@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO
@@ -25,6 +26,9 @@ _Record = str | Callable[[], str]
 
 Mirror = Callable[[str, str, Mapping[str, Any]], None]
 """Called with level, message and fields of each record that is written, after redaction."""
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is handled, which each record has as ``request_id``."""
 
 _mirrors: list[Mirror] = []
 _outputs: list[_Output] = []  # one, once logs are configured
@@ -54,7 +58,7 @@ def configure_logs(
     writer = LogWriter(out, partial(_dropped_line, line))
     _outputs[:] = [_Output(writer, redactor, line, number)]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _rendering(redactor, line)],
+        processors=[_rendering(redactor, line)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: _Lines(writer),
         cache_logger_on_first_use=True,
@@ -130,7 +134,8 @@ def _rendering(redactor: Redactor, line: Line) -> structlog.typing.Processor:
     ) -> tuple[tuple[_Record], dict[str, Any]]:
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, method, event)
-        fields = redactor.value(event)
+        request_id = REQUEST_ID.get()
+        fields = redactor.value({"request_id": request_id, **event} if request_id else event)
         return (_record(line, method, fields.pop("event", ""), fields),), {}
 
     return render

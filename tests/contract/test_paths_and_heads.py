@@ -90,6 +90,16 @@ def test_the_first_of_several_request_ids_is_used(server: RunningServer):
     assert (answer.status, answer.headers["x-global-transaction-id"]) == (200, "a")
 
 
+def test_log_lines_of_a_request_have_its_id(server: RunningServer):
+    fields = {"X-Global-Transaction-Id": "of-a-provider"}
+    body = {"name": "p", "benchmarks": [{"id": "b"}]}
+    answer = server.call("POST", f"{API}/providers", body, fields)
+    assert answer.status == 201, answer
+    wait_until(lambda: any(line.get("uri") == f"{API}/providers" for line in server.log_lines()), "its line")
+    messages = [line["msg"] for line in server.log_lines() if line.get("request_id") == "of-a-provider"]
+    assert messages == ["Created provider", "Request successful"]
+
+
 @pytest.mark.parametrize("trace", ["x" * 257, "a\tb", "\x9b31m", "\xc3\xa9"])
 def test_an_invalid_request_id_is_replaced(server: RunningServer, trace: str):
     answer = raw_request(server.port, "GET", JOBS, f"X-Global-Transaction-Id: {trace}")

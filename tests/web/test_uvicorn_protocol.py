@@ -13,9 +13,10 @@ import uvicorn
 
 from evalhub_server.web.file_response import FileResponse
 from evalhub_server.web.responses import json_response
-from evalhub_server.web.uvicorn_protocol import Limits, Protocol, limited_protocol
+from evalhub_server.web.uvicorn_protocol import Limits, limited_protocol
 from evalhub_server.web.uvicorn_response import EXTENSION, LARGE_BYTES
 
+NO_LIMITS = Limits(head_timeout_s=0, body_timeout_s=0, head_bytes=65536)
 START: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
 CHUNKED = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -25,8 +26,15 @@ def body(data: bytes, more: bool = False) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def served(app: Any) -> AsyncIterator[int]:
-    config = uvicorn.Config(app, port=0, http=Protocol, lifespan="off", log_config=None)
+async def served(app: Any, idle_timeout_s: Any = 5) -> AsyncIterator[int]:
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=limited_protocol(NO_LIMITS),
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=idle_timeout_s,
+    )
     server = uvicorn.Server(config)
     server.capture_signals = _nothing  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve())
@@ -156,6 +164,53 @@ async def test_pipelined_requests_get_responses_in_order():
     assert received.index(b"4\r\n/one\r\n0\r\n\r\n") < received.index(b"4\r\n/two\r\n0\r\n\r\n")
 
 
+KEPT = GET.replace(b"Connection: close\r\n", b"")
+
+
+async def test_requests_on_a_connection_share_the_timer_of_idle_connections(monkeypatch: pytest.MonkeyPatch):
+    loop = asyncio.get_running_loop()
+    timers: list[Any] = []
+    call_later = loop.call_later
+
+    def counted(delay: float, callback: Any, *arguments: Any) -> asyncio.TimerHandle:
+        timers.append(getattr(callback, "__name__", ""))
+        return call_later(delay, callback, *arguments)
+
+    monkeypatch.setattr(loop, "call_later", counted)
+
+    async with served(json_response(b"{}")) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(60):
+            for _ in range(20):
+                writer.write(KEPT)
+                await reader.readuntil(b"{}\n")
+        writer.close()
+        await writer.wait_closed()
+    assert timers.count("timeout_keep_alive_handler") == 1
+
+
+async def test_an_idle_connection_is_closed_and_one_with_a_request_in_progress_is_not():
+    passed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":  # longer than the idle timeout
+            loop.call_later(0.3, passed.set)
+            async with asyncio.timeout(60):
+                await passed.wait()
+        await json_response(scope["path"].encode())(scope, receive, send)
+
+    async with served(app, idle_timeout_s=0.1) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(60):
+            for path in (b"/first", b"/slow", b"/last"):
+                writer.write(KEPT.replace(b"/ ", path + b" "))
+                await reader.readuntil(path + b"\n")
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_head_requests_have_no_body():
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(START)
@@ -247,8 +302,7 @@ async def test_the_first_request_of_a_connection_is_answered_if_the_server_has_j
         await send(START)
         await send(body(b"ok"))
 
-    limits = Limits(head_timeout_s=0, body_timeout_s=0, head_bytes=65536)
-    config = uvicorn.Config(app, port=0, http=limited_protocol(limits), lifespan="off", log_config=None)
+    config = uvicorn.Config(app, port=0, http=limited_protocol(NO_LIMITS), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     server.capture_signals = _nothing  # type: ignore[method-assign]
     task = asyncio.create_task(server.serve())

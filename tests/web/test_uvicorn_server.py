@@ -15,11 +15,12 @@ import pytest
 import uvicorn
 
 from evalhub_server.web import uvicorn_server
-from evalhub_server.web.uvicorn_protocol import Protocol
+from evalhub_server.web.uvicorn_protocol import Limits, limited_protocol
 from evalhub_server.web.uvicorn_server import HttpServer
 from harness.certificates import certificate
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+NO_LIMITS = Limits(head_timeout_s=0, body_timeout_s=0, head_bytes=65536)
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
 CHUNKED: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -30,7 +31,7 @@ def body(data: bytes, more: bool = False) -> dict[str, Any]:
 
 @asynccontextmanager
 async def served(app: Any, **options: Any) -> AsyncGenerator[tuple[HttpServer, asyncio.Task[None], int]]:
-    config = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, **options)
+    config = uvicorn.Config(app, http=limited_protocol(NO_LIMITS), lifespan="off", log_config=None, **options)
     server = HttpServer(config)
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]

@@ -16,13 +16,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import structlog
-
 from evalhub_server.domain import problems, request_problems
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.server_state import ServerState
 from evalhub_server.errors import ApiError
-from evalhub_server.logs import is_written, write_request
+from evalhub_server.logs import REQUEST_ID, is_written, write_request
 from evalhub_server.settings import Settings
 from evalhub_server.web.access_policy import scrape_credentials_of
 from evalhub_server.web.body_memory import BodyMemory
@@ -117,9 +115,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             return  # nothing else is served
         started = time.perf_counter()
-        fields: dict[bytes, bytes] = dict(
-            reversed(list(scope["headers"]))
-        )  # the first of repeated ones counts
+        fields = dict(reversed(scope["headers"]))  # the first of repeated ones counts
         trace_id = trace_id_of(fields.get(TRACE_HEADER))
         response_headers: list[Header] = [(TRACE_HEADER, trace_id.encode("ascii")), NOSNIFF]
         status, size_bytes = 500, 0
@@ -129,12 +125,12 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 size_bytes = len(message.get(BODY, b""))
-                message = {**message, "headers": [*message["headers"], *response_headers]}
+                message["headers"] = [*message["headers"], *response_headers]
             elif message["type"] == "http.response.body":
                 size_bytes += len(message.get("body", b""))
             await send(message)
 
-        structlog.contextvars.bind_contextvars(request_id=trace_id)
+        REQUEST_ID.set(trace_id)
         callback_token = b""
         if self._prefix.is_used:
             self._prefix.apply(scope, fields)

@@ -38,7 +38,8 @@ SINGLE_VALUED = {
     for name in ("Host", "Origin", "Authorization", "X-Tenant", "X-User", "Sec-Fetch-Site", "Idempotency-Key")
 }
 _TRACE_ID = re.compile(rb"[ -~]{1,256}")
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_RANDOM_BITS = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
+_VERSION_4 = 0x00000000_0000_4000_8000_000000000000
 
 
 def refuse_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -61,8 +62,8 @@ def trace_id_of(value: bytes | None) -> str:
 
 def _new_trace_id() -> str:
     """A random UUID, version 4, in a fraction of the time of ``uuid.uuid4``. It protects nothing."""
-    h = f"{getrandbits(128):032x}"
-    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
+    h = (getrandbits(128) & _RANDOM_BITS | _VERSION_4).to_bytes(16).hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
 TENANT, USER = b"x-tenant", b"x-user"

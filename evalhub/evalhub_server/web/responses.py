@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
 JSON = "application/json"
+_JSON_CONTENT = b"content-type", JSON.encode()
 NOT_FOUND = b"404 page not found\n"
 """The body of the response to a path without a route."""
 
@@ -74,11 +75,12 @@ def raw_response(body: bytes, media_type: str, status: int = 200, *headers: Head
 
 def json_response(body: bytes, status: int = 200, *headers: Header) -> RawResponse:
     """A response with the JSON ``body``; a line feed is added, as in the contract."""
-    return raw_response(body + b"\n", JSON, status, *headers)
+    body += b"\n"
+    return RawResponse(status, (_JSON_CONTENT, (b"content-length", b"%d" % len(body)), *headers), body)
 
 
 # The contract has a media type even without a body.
-NO_CONTENT = RawResponse(204, ((b"content-type", JSON.encode()),))
+NO_CONTENT = RawResponse(204, (_JSON_CONTENT,))
 
 
 def no_content(warning: str) -> RawResponse:

@@ -6,12 +6,13 @@ are ignored. Requests with an unknown method reach the application, since the co
 
 uvicorn has no public interface for any of this. These internals of its protocol are used here, and nowhere else:
 
-* of ``HttpToolsProtocol``: the constructor; ``connection_made``, ``connection_lost``, ``data_received`` and ``shutdown``;
-  httptools' callbacks ``on_message_begin``, ``on_headers_complete`` and ``on_message_complete``; ``send_400_response``, called for a
-  parser error or any exception of a callback; ``parser``, ``url``, ``headers`` (a list, shared with the scope), ``scope``,
-  ``cycle``, ``transport`` and ``loop`` (those of its response cycle are listed in
-  :mod:`evalhub_server.web.uvicorn_response`); that the task of a cycle starts after ``on_headers_complete``, so that ``__class__``
-  can be replaced there.
+* of ``HttpToolsProtocol``: the constructor; ``connection_made``, ``connection_lost`` and ``shutdown``; httptools' callbacks
+  ``on_message_begin`` and ``on_message_complete``; ``send_400_response``; ``_unsupported_upgrade_warning``; ``parser``, ``url``,
+  ``headers`` (a list, shared with the scope), ``scope``, ``cycle``, ``pipeline``, ``flow``, ``transport``, ``tasks``, ``app``,
+  ``root_path``, ``server_state``, ``timeout_keep_alive``, ``timeout_keep_alive_task`` (cancelled by ``connection_lost``) and
+  ``loop``. ``data_received``, ``on_headers_complete``, ``on_response_complete`` and ``timeout_keep_alive_handler`` are replaced;
+* of its response cycle: the constructor and ``run_asgi``; further ones are listed in
+  :mod:`evalhub_server.web.uvicorn_response`.
 
 Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
@@ -25,6 +26,7 @@ from collections import deque
 from enum import Enum, auto
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from msgspec import Struct
@@ -34,36 +36,11 @@ from evalhub_server.web.uvicorn_response import EXTENSIONS, CloseDelimitedCycle,
 
 _AUTHORITY = re.compile(rb"[^:/?#]+://([^/?#]*)")
 
-
-class Protocol(HttpToolsProtocol):
-    """Uses :class:`ResponseCycle` for every request."""
-
-    def on_headers_complete(self) -> None:
-        absolute = None if self.url.startswith(b"/") else _AUTHORITY.match(self.url)
-        if absolute:
-            self.headers[:] = [(b"host", absolute[1]), *(f for f in self.headers if f[0] != b"host")]
-        super().on_headers_complete()
-        # uvicorn cannot be given another class. The task of the cycle has not started yet.
-        if self.cycle is None:  # pyright: ignore[reportUnnecessaryComparison]  after an upgrade request
-            return
-        # The parser passes trailers as further headers; RFC 9110 section 6.5.1 forbids to use them as such.
-        self.headers = deque(maxlen=0)  # pyright: ignore[reportAttributeAccessIssue]  keeps nothing
-        if self.scope["http_version"] == "1.0":
-            self.cycle.__class__ = CloseDelimitedCycle
-        else:
-            self.cycle.__class__ = ResponseCycle
-            self.cycle.scope["extensions"] = EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
-
-    def end_connection(self) -> None:
-        """Close the connection after the last response."""
-        self.transport.close()
-
-
 FIRST_REQUEST_GRACE_S = 0.1
 """Time for a request on a connection that was accepted just before the server stops: an adapter reports only once."""
 
 LINGER_BYTES = 16 * 1024 * 1024
-"""How much of a request is read and dropped after its response; see :meth:`LimitedProtocol.end_connection`."""
+"""How much of a request is read and dropped after its response; see :meth:`Protocol.end_connection`."""
 LINGER_S = 15.0
 """How long that may take if there is no time limit for bodies."""
 _METHOD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ")
@@ -94,22 +71,28 @@ class _Phase(Enum):
     COMPLETE = auto()
 
 
+# Python 3.11 looks up a member of an enumeration ten times slower than a global.
+_HEAD, _BODY, _COMPLETE = _Phase
+
+
 def limited_protocol(limits: Limits) -> Any:
     """The protocol factory for ``uvicorn.Config(http=…)``."""
-    return partial(LimitedProtocol, limits=limits)
+    return partial(Protocol, limits=limits)
 
 
-class LimitedProtocol(Protocol):
-    """Responds with 408 or 431 to a request above the limits and closes the connection.
+class Protocol(HttpToolsProtocol):
+    """Uses :class:`ResponseCycle` for every request. Responds with 408 or 431 to a request above the limits and closes the connection.
 
     A request that arrives in one piece, as nearly all do, needs no timer.
     """
 
     def __init__(self, *arguments: Any, limits: Limits, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._app: Any = self.app  # pyright: ignore[reportUnknownMemberType]  uvicorn has several types
         self._limits = limits
-        self._phase = _Phase.HEAD
+        self._phase = _HEAD
         self._timer: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
         self._piece_bytes = 0
         self._head_bytes = 0  # of earlier pieces
         self._too_large = False
@@ -129,7 +112,7 @@ class LimitedProtocol(Protocol):
 
     def shutdown(self) -> None:
         """Close the connection once it is idle. A request whose head is on its way gets a moment to arrive."""
-        if self._phase is _Phase.HEAD:
+        if self._phase is _HEAD:
             self.loop.call_later(FIRST_REQUEST_GRACE_S, super().shutdown)
         else:
             super().shutdown()
@@ -138,26 +121,37 @@ class LimitedProtocol(Protocol):
         if self._refused:
             self._drop(len(data))
             return
+        self._idle_since = None
         self._piece_bytes = len(data)
-        is_first = self._phase is _Phase.COMPLETE or (self._phase is _Phase.HEAD and not self._head_bytes)
+        is_first = self._phase is _COMPLETE or (self._phase is _HEAD and not self._head_bytes)
         self._first_piece = data if is_first else b""
-        super().data_received(data)
-        if self._phase is _Phase.COMPLETE or self.transport.is_closing() or self._refused:
+        self._parse(data)
+        if self._phase is _COMPLETE or self.transport.is_closing() or self._refused:
             return
-        if self._phase is _Phase.BODY and self.cycle.response_complete:
+        if self._phase is _BODY and self.cycle.response_complete:
             self._drop(len(data))
-        if self._phase is _Phase.HEAD:
+        if self._phase is _HEAD:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes and self._idle:
                 self._refuse("431 Request Header Fields Too Large")
                 return
-        if self._phase is _Phase.BODY and self.url.partition(b"?")[0].endswith(_UPLOADS):
+        if self._phase is _BODY and self.url.partition(b"?")[0].endswith(_UPLOADS):
             self._stop_timer()
         if self._timer is None:
             self._start_timer()
 
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:  # also for any exception of a callback
+            message = "Invalid HTTP request received."
+            self.logger.warning(message)
+            self.send_400_response(message)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
+
     def on_message_begin(self) -> None:
-        self._phase = _Phase.HEAD
+        self._phase = _HEAD
         self._head_bytes = 0
         self._dropped_bytes = 0
         super().on_message_begin()
@@ -169,18 +163,90 @@ class LimitedProtocol(Protocol):
             if head > self._limits.head_bytes:
                 self._too_large = True
                 raise ValueError("head too large")  # the parser stops, and send_400_response is called
-        super().on_headers_complete()  # raises for a malformed target, which then gets 400
-        self._phase = _Phase.BODY
-        if self._unknown_method:
-            self.scope["method"] = self._unknown_method
-            self._unknown_method = ""
+        self._complete_scope()
+        # The parser passes trailers as further headers; RFC 9110 section 6.5.1 forbids to use them as such.
+        self.headers = deque(maxlen=0)  # pyright: ignore[reportAttributeAccessIssue]  keeps nothing
+        previous = self.cycle
+        cycle = self.cycle = self._new_cycle()
+        if previous is None or previous.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+            self._start(cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self._app))
+        self._phase = _BODY
+
+    def _complete_scope(self) -> None:
+        """Add the request line to the scope. Raises an exception for a malformed target, which then gets 400."""
+        scope: Any = self.scope
+        target = httptools.parse_url(self.url)
+        if not self.url.startswith(b"/") and (authority := _AUTHORITY.match(self.url)):
+            self.headers[:] = [(b"host", authority[1]), *(f for f in self.headers if f[0] != b"host")]
+        path = target.path.decode("ascii")
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = self.root_path.encode("ascii") + target.path
+        scope["query_string"] = target.query or b""
+        scope["method"] = self._unknown_method or self.parser.get_method().decode("ascii")
+        scope["http_version"] = self.parser.get_http_version()
+        self._unknown_method = ""
+
+    def _new_cycle(self) -> ResponseCycle:
+        is_old = self.scope["http_version"] == "1.0"
+        if not is_old:
+            self.scope["extensions"] = EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
+        return (CloseDelimitedCycle if is_old else ResponseCycle)(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            not is_old and self.parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+
+    def _start(self, cycle: Any) -> None:
+        task = self.loop.create_task(cycle.run_asgi(self._app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def on_message_complete(self) -> None:
         self._stop_timer()
-        self._phase = _Phase.COMPLETE
+        self._phase = _COMPLETE
         super().on_message_complete()
         if self._lingering:
             self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Start the next request if it is here already; otherwise close the connection after a time without one.
+
+        Later requests leave the timer running, which costs less than a new one for each: it starts again for the time that is left.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start(self.pipeline.pop()[0])
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._close_when_idle(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None or self.transport.is_closing():
+            return
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._close_when_idle(left_s)
+        else:
+            self.transport.close()
+
+    def _close_when_idle(self, after_s: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(after_s, self.timeout_keep_alive_handler)
 
     def end_connection(self) -> None:
         """Close the connection, unless the client is still sending: that would reset it, and the response be lost.
@@ -188,7 +254,7 @@ class LimitedProtocol(Protocol):
         Then what comes is dropped until the request is complete, the client closes the connection, :data:`LINGER_BYTES` have
         come, or the time limit for bodies is over. No more is sent, so a client that reads until then is released.
         """
-        if self._phase is _Phase.COMPLETE or self._lingering:
+        if self._phase is _COMPLETE or self._lingering:
             self.transport.close()
             return
         self._lingering = True
@@ -204,7 +270,7 @@ class LimitedProtocol(Protocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        if self._phase is _Phase.BODY and self.cycle.response_complete:
+        if self._phase is _BODY and self.cycle.response_complete:
             self.transport.close()  # another response would be taken for that of the next request
             return
         self._stop_timer()
@@ -223,7 +289,7 @@ class LimitedProtocol(Protocol):
             return
         self._unknown_method = method[1].decode("ascii")
         self.parser = httptools.HttpRequestParser(self)
-        super().data_received(_PLACEHOLDER_METHOD + self._first_piece[method.end(1) :])
+        self._parse(_PLACEHOLDER_METHOD + self._first_piece[method.end(1) :])
 
     @property
     def _idle(self) -> bool:
@@ -231,7 +297,7 @@ class LimitedProtocol(Protocol):
         return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
 
     def _start_timer(self) -> None:
-        head = self._phase is _Phase.HEAD
+        head = self._phase is _HEAD
         seconds = self._limits.head_timeout_s if head else self._limits.body_timeout_s
         if seconds:
             self._timer = self.loop.call_later(seconds, self._timed_out)
@@ -248,7 +314,7 @@ class LimitedProtocol(Protocol):
         if self._lingering:
             self.transport.close()
             return
-        if self._phase is _Phase.HEAD:
+        if self._phase is _HEAD:
             if not self._idle:
                 self._start_timer()  # the previous response is still in progress
                 return
