@@ -101,13 +101,17 @@ async def list_collections(request: ApiRequest) -> RawResponse:
     )
     if state.not_modified is not None:
         return state.not_modified
-    page = await services.resources.list(query)
-    items = [
-        msgspec.Raw(await services.encode_collection(record, request.identity))
-        for record in page.items
-        if isinstance(record, CollectionRecord)
-    ]
-    return await services.lists.keep(request, state, encode_page(parameters, query, page.total_count, items))
+
+    async def read() -> bytes:
+        page = await services.resources.list(query)
+        items = [
+            msgspec.Raw(await services.encode_collection(record, request.identity))
+            for record in page.items
+            if isinstance(record, CollectionRecord)
+        ]
+        return encode_page(parameters, query, page.total_count, items)
+
+    return await services.lists.build(request, state, read)
 
 
 CREATE_COLLECTION = Operation(

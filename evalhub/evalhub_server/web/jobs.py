@@ -149,20 +149,26 @@ async def list_jobs(request: ApiRequest) -> RawResponse:
         raise problems.query_parameter_mismatch(("status", "running_first"))
     if state.not_modified is not None:
         return state.not_modified
-    page = await (services.jobs.list_running_first(listed) if running_first else services.jobs.list(listed))
-    counted = await services.jobs.facets.count(listed, facets) if facets else ()
-    first, next_ = query.links(limit, offset, page.total_count)
-    encode_job = services.encode_job_summary if summary else services.encode_job
-    items = [msgspec.Raw(encode_job(job)) for job in page.items]
-    listed_page = JobResourcePage(
-        first=first,
-        next=next_,
-        limit=limit,
-        total_count=page.total_count,
-        items=cast("list[JobResource]", items),  # encoded already
-        facets=counted,
-    )
-    return await services.lists.keep(request, state, encode(listed_page))
+
+    async def read() -> bytes:
+        page = await (
+            services.jobs.list_running_first(listed) if running_first else services.jobs.list(listed)
+        )
+        counted = await services.jobs.facets.count(listed, facets) if facets else ()
+        first, next_ = query.links(limit, offset, page.total_count)
+        encode_job = services.encode_job_summary if summary else services.encode_job
+        items = [msgspec.Raw(encode_job(job)) for job in page.items]
+        listed_page = JobResourcePage(
+            first=first,
+            next=next_,
+            limit=limit,
+            total_count=page.total_count,
+            items=cast("list[JobResource]", items),  # encoded already
+            facets=counted,
+        )
+        return encode(listed_page)
+
+    return await services.lists.build(request, state, read)
 
 
 GET_JOB = Operation(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
 from evalhub_server.engine.size_cache import SizeCache
 from evalhub_server.web.compression import accepts_gzip, negotiated
 from evalhub_server.web.conditional import ListState
@@ -16,6 +21,13 @@ MAX_RESPONSE_BYTES = 2**20
 _Key = tuple[str, str, bool]
 
 
+class _Build(Struct):
+    """A response that is being built. ``response`` is None until ``done``, and afterwards if it failed."""
+
+    done: asyncio.Event
+    response: RawResponse | None = None
+
+
 class ListCache:
     """The latest responses by URI and by the tag of the list, which has the reader and changes with every item.
 
@@ -24,14 +36,36 @@ class ListCache:
 
     def __init__(self) -> None:
         self._responses: SizeCache[_Key, RawResponse] = SizeCache(MAX_BYTES)
+        self._builds: dict[_Key, _Build] = {}
 
     def find(self, request: ApiRequest, state: ListState) -> RawResponse | None:
         """The response to an equal request, or 304 if the client has it. None: the list must be read."""
         kept = self._responses.get(_key(request, state))
         return None if kept is None else state.not_modified or kept
 
-    async def keep(self, request: ApiRequest, state: ListState, body: bytes) -> RawResponse:
-        """The response with ``body``, compressed if the client accepts that; equal requests will find it."""
+    async def build(
+        self, request: ApiRequest, state: ListState, read: Callable[[], Awaitable[bytes]]
+    ) -> RawResponse:
+        """The response with the body that ``read`` returns, compressed if the client accepts that; equal requests will find it.
+
+        Equal requests meanwhile wait for it, because each page takes several times its size while it is built. If one fails,
+        another is built.
+        """
+        key = _key(request, state)
+        while (other := self._builds.get(key)) is not None:
+            await other.done.wait()
+            known = other.response or self._responses.get(key)
+            if known is not None:
+                return known
+        build = self._builds[key] = _Build(done=asyncio.Event())
+        try:
+            build.response = await self._keep(request, state, await read())
+        finally:
+            del self._builds[key]
+            build.done.set()
+        return build.response
+
+    async def _keep(self, request: ApiRequest, state: ListState, body: bytes) -> RawResponse:
         response = state.response(body)
         if _accepts_gzip(request):
             scope = request.scope

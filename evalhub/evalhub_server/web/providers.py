@@ -73,10 +73,14 @@ async def list_providers(request: ApiRequest) -> RawResponse:
         encode = services.encode_provider_without_benchmarks
     if state.not_modified is not None:
         return state.not_modified
-    page = await services.resources.list(query)
-    providers = [record for record in page.items if isinstance(record, ProviderRecord)]
-    items = [msgspec.Raw(encode(record)) for record in providers]
-    return await services.lists.keep(request, state, encode_page(parameters, query, page.total_count, items))
+
+    async def read() -> bytes:
+        page = await services.resources.list(query)
+        providers = [record for record in page.items if isinstance(record, ProviderRecord)]
+        items = [msgspec.Raw(encode(record)) for record in providers]
+        return encode_page(parameters, query, page.total_count, items)
+
+    return await services.lists.build(request, state, read)
 
 
 CREATE_PROVIDER = Operation(
