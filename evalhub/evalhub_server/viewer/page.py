@@ -141,6 +141,9 @@ class PagePaths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
+        if not path.startswith("/ui"):
+            await self._app(scope, receive, send)
+            return
         if scope["type"] == "http" and path.startswith(API_OF_PAGES) and scope["method"] in SAFE_METHODS:
             scope["path"] = path.removeprefix("/ui")
         elif path.startswith("/ui/") and not path.endswith(tuple(ASSETS)):

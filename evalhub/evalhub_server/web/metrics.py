@@ -92,7 +92,7 @@ class HttpMetrics:
         )
 
     def started(self, method: str) -> None:
-        self._active[known_method(method)] += 1
+        self._active[method if method in _METHODS else OTHER_METHOD] += 1
 
     def ended(
         self,
@@ -105,12 +105,13 @@ class HttpMetrics:
         sent_bytes: int,
     ) -> None:
         """``route`` is the pattern, such as ``/jobs/{job_id}``; ``received`` the ``Content-Length`` of the request."""
-        method = known_method(method)
+        if method not in _METHODS:
+            method = OTHER_METHOD
         self._active[method] -= 1
         key = (method, route, status, version)
         seconds, received_bytes, response_bytes = self._ended.get(key) or self._add_series(key)
         seconds.observe(duration_s)
-        received_bytes.observe(int(received) if received.isdigit() else 0)
+        received_bytes.observe(int(received) if received and received.isdigit() else 0)
         response_bytes.observe(0 if method == "HEAD" else sent_bytes)
 
     def _add_series(

@@ -7,12 +7,13 @@ are ignored. Requests with an unknown method reach the application, since the co
 uvicorn has no public interface for any of this. These internals of its protocol are used here, and nowhere else:
 
 * of ``HttpToolsProtocol``: the constructor; ``connection_made``, ``connection_lost`` and ``shutdown``; httptools' callbacks
-  ``on_message_begin`` and ``on_message_complete``; ``send_400_response``; ``_unsupported_upgrade_warning``; ``parser``, ``url``,
-  ``headers`` (a list, shared with the scope), ``scope``, ``cycle``, ``pipeline``, ``flow``, ``transport``, ``tasks``, ``app``,
-  ``root_path``, ``server_state``, ``timeout_keep_alive``, ``timeout_keep_alive_task`` (cancelled by ``connection_lost``) and
-  ``loop``. ``data_received``, ``on_headers_complete``, ``on_response_complete`` and ``timeout_keep_alive_handler`` are replaced;
-* of its response cycle: the constructor and ``run_asgi``; further ones are listed in
-  :mod:`evalhub_server.web.uvicorn_response`.
+  ``on_url``, ``on_header`` and ``on_body``; ``send_400_response``; ``_unsupported_upgrade_warning``; ``parser``, ``url``,
+  ``headers``, ``expect_100_continue``, ``cycle``, ``pipeline``, ``flow``, ``transport``, ``server``, ``client``, ``scheme``,
+  ``tasks``, ``app``, ``server_state``, ``timeout_keep_alive``, ``timeout_keep_alive_task`` (cancelled by ``connection_lost``) and
+  ``loop``. ``data_received``, the other callbacks of httptools, ``on_response_complete`` and ``timeout_keep_alive_handler`` are
+  replaced: uvicorn's build responses of its own class, and cost half as much again;
+* of its response cycle: the constructor, ``run_asgi``, ``more_body``, ``message_event`` and ``response_complete``; further ones are
+  listed in :mod:`evalhub_server.web.uvicorn_response`.
 
 Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
@@ -34,6 +35,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from evalhub_server.web.uvicorn_response import EXTENSIONS, CloseDelimitedCycle, ResponseCycle
 
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)
+"""Keeps nothing."""
 _AUTHORITY = re.compile(rb"[^:/?#]+://([^/?#]*)")
 
 FIRST_REQUEST_GRACE_S = 0.1
@@ -154,7 +158,9 @@ class Protocol(HttpToolsProtocol):
         self._phase = _HEAD
         self._head_bytes = 0
         self._dropped_bytes = 0
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
@@ -163,38 +169,10 @@ class Protocol(HttpToolsProtocol):
             if head > self._limits.head_bytes:
                 self._too_large = True
                 raise ValueError("head too large")  # the parser stops, and send_400_response is called
-        self._complete_scope()
-        # The parser passes trailers as further headers; RFC 9110 section 6.5.1 forbids to use them as such.
-        self.headers = deque(maxlen=0)  # pyright: ignore[reportAttributeAccessIssue]  keeps nothing
-        previous = self.cycle
-        cycle = self.cycle = self._new_cycle()
-        if previous is None or previous.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
-            self._start(cycle)
-        else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self._app))
-        self._phase = _BODY
-
-    def _complete_scope(self) -> None:
-        """Add the request line to the scope. Raises an exception for a malformed target, which then gets 400."""
-        scope: Any = self.scope
-        target = httptools.parse_url(self.url)
-        if not self.url.startswith(b"/") and (authority := _AUTHORITY.match(self.url)):
-            self.headers[:] = [(b"host", authority[1]), *(f for f in self.headers if f[0] != b"host")]
-        path = target.path.decode("ascii")
-        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
-        scope["raw_path"] = self.root_path.encode("ascii") + target.path
-        scope["query_string"] = target.query or b""
-        scope["method"] = self._unknown_method or self.parser.get_method().decode("ascii")
-        scope["http_version"] = self.parser.get_http_version()
-        self._unknown_method = ""
-
-    def _new_cycle(self) -> ResponseCycle:
-        is_old = self.scope["http_version"] == "1.0"
-        if not is_old:
-            self.scope["extensions"] = EXTENSIONS  # pyright: ignore[reportGeneralTypeIssues]
-        return (CloseDelimitedCycle if is_old else ResponseCycle)(
-            self.scope,
+        version = self.parser.get_http_version()
+        is_old = version == "1.0"
+        cycle = (CloseDelimitedCycle if is_old else ResponseCycle)(
+            self._new_scope(version),
             self.transport,
             self.flow,
             self.logger,
@@ -206,6 +184,39 @@ class Protocol(HttpToolsProtocol):
             not is_old and self.parser.should_keep_alive(),
             self.on_response_complete,
         )
+        # The parser passes trailers as further headers; RFC 9110 section 6.5.1 forbids to use them as such.
+        self.headers = _NO_HEADERS  # pyright: ignore[reportAttributeAccessIssue]
+        previous, self.cycle = self.cycle, cycle
+        if previous is None or previous.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+            self._start(cycle)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self._app))
+        self._phase = _BODY
+
+    def _new_scope(self, version: str) -> Any:
+        """The ASGI scope of the request. Raises an exception for a malformed target, which then gets 400."""
+        target = httptools.parse_url(self.url)
+        if not self.url.startswith(b"/") and (authority := _AUTHORITY.match(self.url)):
+            self.headers = [(b"host", authority[1]), *(f for f in self.headers if f[0] != b"host")]
+        path = target.path.decode("ascii")
+        method, self._unknown_method = self._unknown_method, ""
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method or self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": target.path,
+            "query_string": target.query or b"",
+            "headers": self.headers,
+            "extensions": EXTENSIONS if version != "1.0" else {},
+            "state": {},
+        }
 
     def _start(self, cycle: Any) -> None:
         task = self.loop.create_task(cycle.run_asgi(self._app))
@@ -215,7 +226,9 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._stop_timer()
         self._phase = _COMPLETE
-        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
         if self._lingering:
             self.transport.close()
 
