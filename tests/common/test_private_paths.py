@@ -112,3 +112,14 @@ def test_a_device_and_a_directory_are_no_files(base: Path) -> None:
         open_private(Path("/dev/null"), os.O_RDWR)
     with pytest.raises(IsADirectoryError):
         open_private(base, os.O_RDONLY)
+
+
+def test_a_new_file_is_private_and_a_second_exclusive_one_is_refused(base: Path) -> None:
+    before = os.umask(0)
+    try:
+        os.close(open_private(base / "new", os.O_WRONLY | os.O_CREAT))
+    finally:
+        os.umask(before)
+    assert (base / "new").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        open_private(base / "new", os.O_WRONLY | os.O_CREAT | os.O_EXCL)

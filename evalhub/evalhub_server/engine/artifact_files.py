@@ -53,13 +53,13 @@ def artifact_path(directory: P, attempt: int, name: str) -> P:
 
 def has_entries(files: SampleFiles) -> bool:
     """Whether there may be samples or artifacts. Blocks for microseconds. Raises :class:`OSError`."""
-    if os.path.lexists(files.samples) or not files.samples.parent.is_dir():
+    if os.path.lexists(files.samples):
         return True
     try:
         with os.scandir(files.artifacts) as entries:
             return any(entries)
     except FileNotFoundError:
-        return False
+        return not files.samples.parent.is_dir()
 
 
 def sizes_by_kind(files: Iterable[tuple[str, int]]) -> Counter[str]:

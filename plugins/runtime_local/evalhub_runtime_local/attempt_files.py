@@ -181,6 +181,12 @@ class Attempt(Struct, kw_only=True, frozen=True):
         os.unlink(self.previous_samples)  # noqa: PTH108
         return None
 
+    def open_log(self) -> int:
+        """Open the log for appending, empty; returns its descriptor. Raises :class:`OSError`."""
+        fd = open_own(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        os.fchmod(fd, 0o600)
+        return fd
+
     def write_handle(self, handle: LocalHandle) -> None:
         write_private(self.handle_file, msgspec.json.encode(handle))
 

@@ -82,26 +82,32 @@ def plain_words(text: str, path: str) -> str:
     if program == "exec":
         text = arguments.strip()
         program = text.partition(" ")[0]
-    found = None if "=" in program else shutil.which(program, path=path)
-    return text if found is not None and Path(found).is_absolute() else ""
+    if "=" in program:
+        return ""
+    found = program if program.startswith("/") else shutil.which(program, path=path) or ""
+    return text if found.startswith("/") and os.path.isfile(found) and os.access(found, os.X_OK) else ""  # noqa: PTH113
+
+
+def inherited_environment(secrets: frozenset[str]) -> dict[str, str]:
+    """The environment of this process without ``secrets`` and the variables that are only set for an adapter."""
+    own = {*secrets, SERVER_MARKER, PREVIOUS_SAMPLES, DIRECTORY}
+    return {name: value for name, value in os.environ.items() if name not in own}
 
 
 def adapter_environment(
     run: BenchmarkRun,
     command: Command,
     attempt: Attempt,
-    secrets: frozenset[str],
+    inherited: Mapping[str, str],
     previous_samples: str | None = None,
 ) -> dict[str, str]:
     """Return the adapter's environment.
 
-    In order of precedence, lowest first: the server's environment without ``secrets``, the variables of every
-    adapter, those of trackers, those of the provider, those of its virtual environment. With a proxy, the server's own
-    hosts are added to ``NO_PROXY``. Raises :class:`LaunchError` if the packages of adapters cannot be written, or
-    the directory of test data is gone.
+    In order of precedence, lowest first: the ``inherited`` variables of the server, those of every adapter, those of
+    trackers, those of the provider, those of its virtual environment. With a proxy, the server's own hosts are added to
+    ``NO_PROXY``. Raises :class:`LaunchError` if the packages of adapters cannot be written, or the directory of
+    test data is gone.
     """
-    own = {*secrets, SERVER_MARKER, PREVIOUS_SAMPLES, DIRECTORY}
-    inherited = {name: value for name, value in os.environ.items() if name not in own}
     common = {
         JOB_SPEC_PATH: attempt.job_spec,
         "EVALHUB_SAMPLES_PATH": attempt.samples,

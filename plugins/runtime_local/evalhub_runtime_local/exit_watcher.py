@@ -156,6 +156,8 @@ class ExitWatcher:
         self._tasks: dict[str, asyncio.Task[Exit]] = {}
         """By the marker of the attempt."""
         self._leaders: dict[Identity, str] = {}
+        self._unreaped: set[Identity] = set()
+        """Leaders that this process started and only :meth:`release` reaps, so that their ids are not reused."""
 
     def watch(self, attempt: Attempt, leader: Identity, *, launched: bool = False) -> asyncio.Task[Exit]:
         """Return the task that waits for the leader to exit; start it if there is none.
@@ -166,6 +168,8 @@ class ExitWatcher:
         task = self._tasks.get(marker)
         if task is None:
             self._leaders[leader] = marker
+            if launched and hasattr(os, "waitid"):  # else waiting reaps
+                self._unreaped.add(leader)
             task = asyncio.create_task(
                 self._watch(attempt, leader, launched=launched), name=f"exit-of-{leader.pid}"
             )
@@ -176,6 +180,11 @@ class ExitWatcher:
     async def exit_of(self, attempt: Attempt, leader: Identity) -> Exit:
         """Wait for the leader and return its exit. Cancel-safe: the task continues."""
         return await asyncio.shield(self.watch(attempt, leader))
+
+    def has_exited(self, leader: Identity) -> bool:
+        """Whether a leader is known to have exited; it is a zombie, if it is a child."""
+        task = self._tasks.get(self._leaders.get(leader, ""))
+        return task is not None and task.done() and not task.cancelled() and task.exception() is None
 
     async def until_exited(self, process: Identity) -> None:
         """Return when a process of a workload has exited. It is reaped, unless it is a leader."""
@@ -195,7 +204,11 @@ class ExitWatcher:
                 await asyncio.wait([task])
             self._tasks.pop(attempt.marker, None)
         self._leaders.pop(leader, None)
-        reap_exited(leader, self._table)
+        if leader in self._unreaped:
+            self._unreaped.remove(leader)
+            reap(leader.pid)
+        else:
+            reap_exited(leader, self._table)
 
     async def close(self) -> None:
         """Cancel the tasks and reap the leaders that have exited; the workloads continue."""
@@ -227,6 +240,8 @@ class ExitWatcher:
 
     def _outcome(self, attempt: Attempt, leader: Identity, status: int | None) -> Exit:
         """Return the recorded exit, else one from the wait status (known to the parent only), else a lost one."""
+        if status == 0:
+            return Exit(code=0)  # the ordinary case, without a look at its file
         recorded = attempt.read_exit()
         if recorded is not None:
             return recorded

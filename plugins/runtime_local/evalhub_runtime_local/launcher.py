@@ -8,7 +8,7 @@ import shutil
 import signal
 from collections.abc import Mapping, Set
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import structlog
@@ -16,8 +16,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from evalhub_runtime_local import cgroup
-from evalhub_runtime_local.attempt_files import Attempt, Framework, LocalHandle, open_own
-from evalhub_runtime_local.command import Command, adapter_environment, plain_words
+from evalhub_runtime_local.attempt_files import Attempt, Framework, LocalHandle
+from evalhub_runtime_local.command import Command, adapter_environment, inherited_environment, plain_words
+from evalhub_runtime_local.log_limit import LogLimit
 from evalhub_runtime_local.paths import JobsDir, create_own
 from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process, ProcessTable
 from evalhub_runtime_local.process_tree import MARKER, Snapshot
@@ -37,22 +38,23 @@ log = structlog.get_logger()
 # It traps signals instead of ignoring them, because the command would inherit ignored ones. For the same reason the
 # command runs in the foreground: POSIX shells start background commands with SIGINT and SIGQUIT ignored. Only shell
 # built-ins are used, because a provider may set any PATH. No temporary file is needed: a status file is complete
-# when its final newline is there. The shell's own messages ("Terminated") stay out of the log.
+# when its final newline is there. The shell's own messages ("Terminated") stay out of the log, which is its standard
+# output, too.
 LEADER = """\
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
-if [ -n "$6" ]; then { echo $$ > "$6"; } 2> /dev/null || exit 71; fi
+exec 2> /dev/null
+if [ -n "$6" ]; then echo $$ > "$6" || exit 71; fi
 umask 077
 set -C
-{ echo $$ > "$2"; } 2> /dev/null || exit 70
+echo $$ > "$2" || exit 70
 set +C
-exec 9>&2 2> /dev/null
 umask "$7"
-if [ -n "$5" ]; then cd -- "$5" 2>&9; fi &&
-    if [ -n "$8" ]; then (exec "$4" "$8") 2>&9 9>&-; fi &&
-    if [ -n "$9" ]; then (exec $9) 2>&9 9>&-; else (exec "$4" -c "$1") 2>&9 9>&-; fi
+if [ -n "$5" ]; then cd -- "$5" 2>&1; fi &&
+    if [ -n "$8" ]; then (exec "$4" "$8") 2>&1; fi &&
+    if [ -n "$9" ]; then (exec $9) 2>&1; else (exec "$4" -c "$1") 2>&1; fi
 status=$?
 umask 077
-{ echo $status > "$3"; } 2> /dev/null
+echo $status > "$3"
 exit $status
 """
 
@@ -76,6 +78,7 @@ def spawn(
     shell: str,
     command: Command,
     attempt: Attempt,
+    log_fd: int,
     environment: Mapping[str, str],
     group: Path | None,
     fetch_script: str = "",
@@ -86,39 +89,34 @@ def spawn(
     uvloop. Raises :class:`OSError` (also if command or environment are too long) or :class:`ValueError` (if they
     cannot be encoded); then nothing runs.
     """
-    fd = open_own(attempt.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-    try:
-        os.fchmod(fd, 0o600)
-        return os.posix_spawn(
+    return os.posix_spawn(
+        shell,
+        [
+            "sh",
+            "-c",
+            LEADER,
+            "evalhub",
+            command.text,
+            attempt.pid_file,
+            attempt.exit_file,
             shell,
-            [
-                "sh",
-                "-c",
-                LEADER,
-                "evalhub",
-                command.text,
-                attempt.pid_file,
-                attempt.exit_file,
-                shell,
-                attempt.directory if command.job_cwd else command.cwd,
-                "" if group is None else str(group / "cgroup.procs"),
-                f"{current_umask():04o}",
-                fetch_script,
-                plain_words(command.text, environment.get("PATH", "")),
-            ],
-            environment,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, fd, 1),
-                (os.POSIX_SPAWN_DUP2, fd, 2),
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            ],
-            setsid=True,
-            setsigmask=(),
-            # This process may have inherited ignored signals: SIGHUP from nohup, SIGINT from "&" in a script.
-            setsigdef=_settable_signals(),
-        )
-    finally:
-        os.close(fd)
+            attempt.directory if command.job_cwd else command.cwd,
+            "" if group is None else str(group / "cgroup.procs"),
+            f"{current_umask():04o}",
+            fetch_script,
+            plain_words(command.text, environment.get("PATH", "")),
+        ],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, log_fd, 1),
+            (os.POSIX_SPAWN_DUP2, log_fd, 2),
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        ],
+        setsid=True,
+        setsigmask=(),
+        # This process may have inherited ignored signals: SIGHUP from nohup, SIGINT from "&" in a script.
+        setsigdef=_settable_signals(),
+    )
 
 
 @cache
@@ -149,6 +147,7 @@ class Launcher:
         boot_id: str,
         secrets: frozenset[str],
         sidecar: LocalSidecar | None,
+        log_limit: LogLimit,
     ) -> None:
         self._jobs_dir = jobs_dir
         self._table = table
@@ -157,6 +156,7 @@ class Launcher:
         self._boot_id = boot_id
         self._secrets = secrets
         self._sidecar = sidecar
+        self._log_limit = log_limit
         self._shell: str | None = None
         self.cgroup: Path | None = None
         """The delegated cgroup in which each attempt gets a group, if there is one."""
@@ -192,17 +192,23 @@ class Launcher:
             previous = _previous_samples(run, attempt)
             attempt.write_job_spec(self._adapter_spec(run.spec, attempt, previous))
             fetch_script = prepare_fetch(run.test_data, attempt)
-            environment = adapter_environment(run, command, attempt, self._secrets, previous)
+            environment = adapter_environment(run, command, attempt, self._inherited, previous)
             group = None if self.cgroup is None else cgroup.create(self.cgroup, attempt.marker)
-            with self._workloads.lock:
-                marked = {**environment, MARKER: attempt.marker}
-                pid = spawn(self._shell, command, attempt, marked, group, fetch_script)
-                leader = self._started(pid)
-                self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=group)
+            environment[MARKER] = attempt.marker
+            log_fd = attempt.open_log()
+            try:
+                with self._workloads.lock:
+                    pid = spawn(self._shell, command, attempt, log_fd, environment, group, fetch_script)
+                    leader = self._started(pid)
+                    self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=group)
+            except BaseException:
+                os.close(log_fd)
+                raise
         except BaseException:
             if first:
                 shutil.rmtree(attempt.directory, ignore_errors=True)
             raise
+        self._log_limit.take(attempt.marker, log_fd)
         handle = self._handle(attempt, leader, group)
         if command.environment is not None and command.environment.framework:
             used = Framework(name=command.environment.framework, version=command.environment.version)
@@ -211,6 +217,10 @@ class Launcher:
             # An optimisation: without this file, recovery after a crash scans all processes.
             attempt.write_handle(handle)
         return handle
+
+    @cached_property
+    def _inherited(self) -> dict[str, str]:
+        return inherited_environment(self._secrets)
 
     def _adapter_spec(self, spec: JobSpec, attempt: Attempt, previous: str | None) -> JobSpec:
         spec = replace(

@@ -51,12 +51,20 @@ class LogLimit:
         self._logs: dict[str, _Watched] = {}
         self._task: asyncio.Task[None] | None = None
 
+    def take(self, marker: str, fd: int) -> None:
+        """Take over the descriptor with which the log of an attempt was opened for writing, for :meth:`watch`."""
+        if self._max_bytes and marker not in self._logs:
+            self._logs[marker] = _Watched(fd=fd)
+        else:
+            os.close(fd)
+
     def watch(self, marker: str, path: str) -> None:
         """Watch the log of an attempt. Idempotent; blocks for microseconds."""
-        if not self._max_bytes or marker in self._logs:
+        if not self._max_bytes:
             return
         with suppress(OSError):
-            self._logs[marker] = _Watched(fd=open_own(path, os.O_RDWR))
+            if marker not in self._logs:
+                self._logs[marker] = _Watched(fd=open_own(path, os.O_WRONLY | os.O_APPEND))
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._run(), name="log-limit")
 

@@ -108,7 +108,7 @@ class JobsDir:
 
     def _status(self) -> tuple[int, ...] | None:
         try:
-            found = self.base.lstat()
+            found = os.lstat(self.base)
         except OSError:
             return None
         return found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid

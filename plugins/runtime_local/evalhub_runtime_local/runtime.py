@@ -96,9 +96,7 @@ class LocalRuntime(Runtime):
         self._workloads = Workloads()
         self._watcher = ExitWatcher(self._table, pidfd=pidfd)
         self._subreaper = Subreaper(self._table, self._workloads)
-        self._terminator = Terminator(
-            self._table, self._workloads, self._subreaper, self._watcher.until_exited
-        )
+        self._terminator = Terminator(self._table, self._workloads, self._subreaper, self._watcher)
         self._log_limit = LogLimit(context.log_max_bytes)
         self._boot_id = boot_id()
         self._secrets = context.secrets
@@ -113,6 +111,7 @@ class LocalRuntime(Runtime):
             self._boot_id,
             context.secrets,
             self._sidecar,
+            self._log_limit,
         )
         self._environments = ListedEnvironments()
         self._launches: dict[str, asyncio.Task[LocalHandle]] = {}

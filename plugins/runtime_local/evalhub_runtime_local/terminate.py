@@ -6,13 +6,13 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import structlog
 
 from evalhub_runtime_local import cgroup
-from evalhub_runtime_local.exit_watcher import reap
+from evalhub_runtime_local.exit_watcher import ExitWatcher, reap
 from evalhub_runtime_local.launcher import LEADER
 from evalhub_runtime_local.process_table import Identity, Process, ProcessTable
 from evalhub_runtime_local.process_tree import ProcessScanner, Snapshot
@@ -33,19 +33,19 @@ SCANS_WITHOUT_PROCESSES = 2
 
 
 class Terminator:
-    """Terminates workloads. ``until_exited`` returns when a process has exited; only it reaps leaders."""
+    """Terminates workloads. Only ``watcher`` reaps leaders."""
 
     def __init__(
         self,
         table: ProcessTable,
         workloads: Workloads,
         subreaper: Subreaper,
-        until_exited: Callable[[Identity], Awaitable[object]],
+        watcher: ExitWatcher,
     ) -> None:
         self._table = table
         self._workloads = workloads
         self._subreaper = subreaper
-        self._until_exited = until_exited
+        self._watcher = watcher
         self._descendants = ProcessScanner(self._scan_descendants)
         self._everything = ProcessScanner(self._scan_everything)
 
@@ -90,8 +90,7 @@ class Terminator:
         """The common case, without a scan: the adapter has exited, and this process has no child beside leaders."""
         if not workload.contained:
             return False
-        leader = self._table.find(workload.leader.pid)
-        if leader is not None and leader.identity == workload.leader and not leader.zombie:
+        if not self._watcher.has_exited(workload.leader):
             return False
         return all(self._subreaper.no_orphans() for _ in range(SCANS_WITHOUT_PROCESSES))
 
@@ -160,7 +159,7 @@ class Terminator:
                 # One after the other: all of them must exit, and this takes one descriptor at a time.
                 for process in processes:
                     if process.identity not in refused:
-                        await self._until_exited(process.identity)
+                        await self._watcher.until_exited(process.identity)
 
     def _starting(self, leader: Identity, processes: Sequence[Process]) -> set[Identity]:
         """Return the forks of the leader that have not yet executed the command: SIGTERM can be lost on them.

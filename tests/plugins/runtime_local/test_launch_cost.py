@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -65,6 +66,35 @@ async def test_an_ordinary_benchmark_needs_no_thread_and_few_files(runtime: Loca
         "job.json",
         "jobrun.log",
         "meta",
+    ]
+
+
+@pytest.mark.asyncio
+async def test_an_ordinary_benchmark_opens_three_files_and_creates_each_directory_once(
+    runtime: LocalRuntime, jobs: Path
+) -> None:
+    accesses: list[str] = []
+    counting = True
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if counting and event in ("open", "os.mkdir", "os.listdir", "os.scandir", "os.remove"):
+            path = str(arguments[0])
+            if path.startswith(f"{jobs}/"):
+                accesses.append(f"{event} {Path(path).name}")
+
+    run = a_run({"command": "true"})
+    sys.addaudithook(note)
+    try:
+        handle = await runtime.launch(run)
+        await runtime.wait(handle)
+        await runtime.stop(handle, 1)
+    finally:
+        counting = False
+    assert accesses == [
+        *(f"os.mkdir {name}" for name in (run.spec.id, "0", "provider-a", "bench-0", "meta", "artifacts-1")),
+        "open job.json",
+        "open jobrun.log",
+        "open attempt-1.handle.json",
     ]
 
 

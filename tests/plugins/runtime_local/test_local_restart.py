@@ -210,7 +210,9 @@ async def test_of_two_leaders_of_one_attempt_one_runs_the_command(tmp_path: Path
     attempt = Attempt(directory=str(tmp_path), number=1)
     create_own(attempt.meta)
     command = Command(text=f"echo ran >> '{tmp_path}/ran'; exit 3")
-    pids = [spawn("/bin/sh", command, attempt, os.environ, None) for _ in range(5)]
+    log = attempt.open_log()
+    pids = [spawn("/bin/sh", command, attempt, log, os.environ, None) for _ in range(5)]
+    os.close(log)
     codes = [exit_code(pid) for pid in pids]
     assert sorted(codes) == [3, 70, 70, 70, 70]
     assert (tmp_path / "ran").read_text() == "ran\n"

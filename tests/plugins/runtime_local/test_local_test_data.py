@@ -125,13 +125,17 @@ async def test_without_a_usable_callback_url_the_data_are_fetched(
 
 
 async def test_a_token_is_that_of_the_environment(
-    runtime: LocalRuntime, services: Services, monkeypatch: pytest.MonkeyPatch
+    new_runtime: Callable[..., LocalRuntime], services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services.token = "hf_secret"
-    exit_, _, _ = await finished(runtime, with_data(services, HF))
+    without = new_runtime()
+    exit_, _, _ = await finished(without, with_data(services, HF))
+    await without.close()
     assert exit_.message.endswith("It may not exist, or needs a token: set HF_TOKEN")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    runtime = new_runtime()
     assert (await finished(runtime, with_data(services, HF)))[0] == Exit(code=0)
+    await runtime.close()
 
 
 async def test_a_token_that_is_a_secret_of_the_server_is_not_used(
