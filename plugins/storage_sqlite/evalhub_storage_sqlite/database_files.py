@@ -165,6 +165,8 @@ class DatabaseFiles:
             )
 
     def _moved(self) -> str:
+        if not any(file.fate() for file in self._files[1:]):
+            return ""  # the directory, which is the first, is in its place, too
         for file in self._files:
             if fate := file.fate():
                 return f"The {file.kind} {file.path} was {fate}"

@@ -5,10 +5,10 @@ What an update has to write is found by ``is``: records are frozen and share wha
 
 from __future__ import annotations
 
+import operator
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import chain, compress, count, repeat
-from operator import is_not
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from evalhub_server.plugins import (
     JobProgress,
     JobRecord,
     StorageError,
+    check_identity,
     decoding,
     encode,
 )
@@ -157,18 +158,22 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
         found = Changes()
         if before is None:
             check_columns(_identity(after))
-            found.columns = _columns(after)
-        else:
-            found.columns = dict(_columns(after).items() - _columns(before).items())
+            found.columns = dict(zip(_COLUMNS, _values(after), strict=True))
+        elif not _stays_running(before, after):
+            values = _values(after)
+            changed = map(operator.ne, values, _values(before))
+            found.columns = dict(compress(zip(_COLUMNS, values, strict=True), changed))
         if before is None or before.progress is not after.progress:
             found.progress = encode(after.progress, _decode_progress)
         if before is None or before.definition is not after.definition:
+            if before is not None:
+                check_identity(self.kind, before, after)
             found.definition = encode(after.definition, _decode_definition)
         old: tuple[Any, ...] = () if before is None else before.benchmarks
         new = after.benchmarks
         if old is not new:
             # Without a loop in Python: a job can have thousands of benchmarks, and an event changes one.
-            for index in compress(count(), map(is_not, new, chain(old, repeat(None)))):
+            for index in compress(count(), map(operator.is_not, new, chain(old, repeat(None)))):
                 found.benchmarks[index] = encode(new[index], _decode_benchmark)
             if len(new) < len(old):
                 found.size = len(new)
@@ -231,16 +236,29 @@ def search_rows(connection: sqlite3.Connection, seq: int) -> tuple[list[Row], Ro
     return [row for row in _labels(seq, record) if row[0] != "tags"], (record.score, record.duration_s)
 
 
-def _columns(record: JobRecord) -> dict[str, Value]:
-    """Return the values of :data:`_COLUMNS`, by name. ``duration`` is in seconds."""
-    return {
-        "state": record.state.value,
-        "experiment_id": record.experiment.id if record.experiment else "",
-        "is_open": record.open,
-        "score": record.score,
-        "duration": record.duration_s,
-        "is_pinned": record.progress.pinned,
-    }
+def _values(record: JobRecord) -> tuple[Value, ...]:
+    """Return the values of :data:`_COLUMNS`, in that order. ``duration`` is in seconds."""
+    experiment = record.experiment
+    return (
+        record.state.value,
+        "" if experiment is None else experiment.id,
+        record.open,
+        record.score,
+        record.duration_s,
+        record.progress.pinned,
+    )
+
+
+def _stays_running(before: JobRecord, after: JobRecord) -> bool:
+    """Whether all of :data:`_COLUMNS` are the same because the job has not ended, which makes it open and without a duration."""
+    old, new = before.progress, after.progress
+    return (
+        old.state is new.state
+        and not new.state.terminal
+        and old.test is new.test
+        and old.experiments is new.experiments
+        and old.pinned is new.pinned
+    )
 
 
 def _identity(record: JobRecord) -> Row:

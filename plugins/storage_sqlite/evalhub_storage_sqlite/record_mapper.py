@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from evalhub_server.plugins import UNWRITABLE, Record, check_identity, unwritable
+from evalhub_server.plugins import UNWRITABLE, Record, unwritable
 from evalhub_storage_sqlite.connection import Row
 
 R = TypeVar("R", bound=Record)
@@ -18,17 +18,19 @@ R = TypeVar("R", bound=Record)
 class Transaction:
     """Rows by SQL statement: each statement is executed once for all its rows. ``order`` lists the statements."""
 
-    def __init__(self, order: Iterable[str]) -> None:
-        self._rows: dict[str, list[Row]] = {sql: [] for sql in order}
+    def __init__(self, order: Sequence[str]) -> None:
+        self._order = order
+        self._rows: dict[str, list[Row]] = {}
         self.changed_lists: set[str] = set()
         """Kinds of record of which something changes that lists filter or sort by."""
 
     def add(self, sql: str, *rows: Row) -> None:
-        self._rows[sql].extend(rows)
+        if rows:
+            self._rows.setdefault(sql, []).extend(rows)
 
     def statements(self) -> list[tuple[str, list[Row]]]:
         """Return the statements that have rows, in order."""
-        return [(sql, rows) for sql, rows in self._rows.items() if rows]
+        return [(sql, self._rows[sql]) for sql in sorted(self._rows, key=self._order.index)]
 
 
 class Changes(Protocol):
@@ -106,15 +108,14 @@ class RecordMapper(ABC, Generic[R, C]):
             StorageError: the change gave the record another kind, id, tenant, owner or creation time.
             StorageError: something in the record cannot be written as JSON or text, or read back.
         """
-        if before is not None:
-            check_identity(self.kind, before, after)
         try:
             return self._changes(before, after)
         except UNWRITABLE as error:
             raise unwritable(self.kind, after.id, error) from error
 
     @abstractmethod
-    def _changes(self, before: R | None, after: R) -> C: ...
+    def _changes(self, before: R | None, after: R) -> C:
+        """Raises :data:`UNWRITABLE`, and :class:`StorageError` as ``check_identity`` does."""
 
     @abstractmethod
     def insert(self, transaction: Transaction, seq: int, record: R, changes: C) -> None:

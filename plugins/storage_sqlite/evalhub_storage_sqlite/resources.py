@@ -19,6 +19,7 @@ from evalhub_server.plugins import (
     BaselineRecord,
     CollectionRecord,
     Kind,
+    check_identity,
     decoding,
     encode,
     kind_of,
@@ -118,6 +119,8 @@ class ResourceMapper(RecordMapper[AnyResource, ResourceChanges]):
         run_count = _run_count(after)
         if before is None:
             check_columns(_identity(after))
+        else:
+            check_identity(self.kind, before, after)
         if before is None or run_count != _run_count(before):
             check_columns((run_count,))
             found.run_count = run_count

@@ -91,14 +91,19 @@ MAX_BATCH = 256
 class _Operation(Struct, eq=False):
     """One call of the storage. ``apply`` changes pending writes or raises; ``outcome`` gets its result or exception.
 
-    It needs the pending writes of ``keys``, and with ``system`` those of all system resources.
+    It needs the pending writes of ``keys``, and with ``system`` those of all system resources. ``verb`` begins its name in messages.
     """
 
-    name: str
+    verb: str
     keys: Sequence[Key]
     apply: Callable[[PendingWrites], object]
     outcome: asyncio.Future[object]
     system: bool = False
+
+    @property
+    def name(self) -> str:
+        record = "the system's providers and collections" if self.system else " ".join(self.keys[0])
+        return f"{self.verb} {record}"
 
     def settle(self, outcome: object) -> None:
         """Pass the outcome to the caller, unless that was cancelled."""
@@ -155,7 +160,7 @@ class Writer:
     async def replace_system(self, records: Sequence[AnyResource]) -> None:
         wanted = by_key(records)
         await self._queued(
-            "Replacing the system's providers and collections",
+            "Replacing",
             list(wanted),
             lambda writes: replace_system(writes, wanted, self._next_seq),
             system=True,
@@ -172,14 +177,14 @@ class Writer:
         self, verb: str, mapper: RecordMapper[R, Any], record_id: str, apply: Callable[[PendingWrite[R]], T]
     ) -> Awaitable[T]:
         key = (mapper.kind, record_id)
-        return self._queued(f"{verb} {mapper.kind} {record_id}", (key,), lambda writes: apply(writes[key]))
+        return self._queued(verb, (key,), lambda writes: apply(writes[key]))
 
     async def _queued(
-        self, name: str, keys: Sequence[Key], apply: Callable[[PendingWrites], T], *, system: bool = False
+        self, verb: str, keys: Sequence[Key], apply: Callable[[PendingWrites], T], *, system: bool = False
     ) -> T:
+        operation = _Operation(verb, keys, apply, asyncio.get_running_loop().create_future(), system)
         if self._refusal:
-            raise StorageUnavailable(f"{name} failed: {self._refusal}.")
-        operation = _Operation(name, keys, apply, asyncio.get_running_loop().create_future(), system)
+            raise StorageUnavailable(f"{operation.name} failed: {self._refusal}.")
         self._queue.put_nowait(operation)
         outcome = await operation.outcome
         if isinstance(outcome, Exception):
