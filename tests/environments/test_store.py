@@ -10,7 +10,13 @@ import pytest
 
 from evalhub_server.environments import packages
 from evalhub_server.environments.packages import adapter_packages
-from evalhub_server.environments.store import AdaptersError, adapters_dir, find_environment, user_data_dir
+from evalhub_server.environments.store import (
+    AdaptersError,
+    adapters_dir,
+    find_environment,
+    user_cache_dir,
+    user_data_dir,
+)
 from harness.frameworks import stand_in
 
 
@@ -23,6 +29,20 @@ def test_the_directory_is_that_of_the_user_and_not_that_of_a_server(
         assert adapters_dir(environ) == tmp_path / "xdg" / "evalhub" / "adapters"
         assert user_data_dir({"XDG_DATA_HOME": "relative"}) == tmp_path / ".local" / "share" / "evalhub"
     assert adapters_dir({"EVALHUB_ADAPTERS_DIR": "~/mine"}) == tmp_path / "mine"
+
+
+def test_the_directory_for_caches_is_that_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if sys.platform == "linux":
+        assert user_cache_dir({"XDG_CACHE_HOME": str(tmp_path / "xdg")}) == tmp_path / "xdg" / "evalhub"
+        assert user_cache_dir({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache" / "evalhub"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the home is another variable")
+def test_a_user_without_a_home_has_no_directory_for_caches(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)  # of no user
+    assert user_cache_dir({}) is None
 
 
 def test_an_environment_counts_when_it_is_complete_and_current(tmp_path: Path):

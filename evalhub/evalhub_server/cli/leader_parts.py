@@ -20,6 +20,7 @@ from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.retention import Retention
 from evalhub_server.engine.samples import SampleCollector
 from evalhub_server.engine.supervisor import Supervisor
+from evalhub_server.environments.store import user_cache_dir
 from evalhub_server.errors import StartupError
 from evalhub_server.plugins.export import Exporter
 from evalhub_server.plugins.manager import Plugins
@@ -138,5 +139,6 @@ def file_watcher(settings: Settings, plugins: Plugins, resources: ResourceStore)
     catalog = Catalog(
         lambda: settings.providers_dirs(pack_folders(packs, "providers")),
         lambda: settings.collections_dirs(pack_folders(packs, "collections")),
+        cache / "catalog.json" if (cache := user_cache_dir()) else None,
     )
     return FileWatcher(catalog, resources, utc_now)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 
+from evalhub_server.engine.catalog_cache import CatalogCache
 from evalhub_server.engine.catalog_files import Loaded, files_in, read_folders, with_providers
 from evalhub_server.engine.resource_store import SystemResources
 from evalhub_server.errors import SettingsError
@@ -26,16 +27,17 @@ log = structlog.get_logger()
 class Catalog:
     """The files of providers and collections, whose current folders the two callables return; an earlier one wins.
 
-    Bundled collections whose providers are missing are left out.
+    ``cache`` is a file for what was parsed. Bundled collections whose providers are missing are left out.
 
     Errors in files are logged, not raised. A file that became invalid keeps its last valid content; one that was
     never valid is skipped. The same holds for a folder that cannot be read, except for the first :meth:`read`.
     """
 
-    def __init__(self, providers: Folders, collections: Folders) -> None:
+    def __init__(self, providers: Folders, collections: Folders, cache: Path | None = None) -> None:
         self._folders = (providers, collections)
-        self._providers = _Kind(providers, ProviderConfig, "provider")
-        self._collections = _Kind(collections, CollectionConfig, "collection")
+        self._cache = CatalogCache(cache)
+        self._providers = _Kind(providers, ProviderConfig, "provider", self._cache)
+        self._collections = _Kind(collections, CollectionConfig, "collection", self._cache)
 
     def files(self) -> list[Path]:
         """The files that :meth:`read` would read now. Raises :class:`SettingsError` if a folder cannot be read."""
@@ -56,15 +58,24 @@ class Catalog:
         }
         bundled = bundled_config_dir() / "collections"
         collections = with_providers(self._collections.read(), providers, bundled)
+        self._cache.save()
         return SystemResources(providers=providers, collections={one.id: one.config for one in collections})
 
 
+class _Valid(NamedTuple):
+    """A valid file. Its configuration is encoded, which takes a third of the memory."""
+
+    id: str
+    config: bytes
+
+
 class _Kind(Generic[T]):
-    def __init__(self, folders: Folders, type_: type[T], kind: str) -> None:
+    def __init__(self, folders: Folders, type_: type[T], kind: str, cache: CatalogCache) -> None:
         self._folders = folders
         self._type = type_
         self._kind = kind
-        self._valid: dict[str, Loaded[T]] = {}
+        self._cache = cache
+        self._valid: dict[str, _Valid] = {}
         """The last valid content of each file."""
         self.readable = False
         self._was_read = False
@@ -72,7 +83,10 @@ class _Kind(Generic[T]):
     def read(self) -> list[Loaded[T]]:
         """The valid files, sorted by id."""
         try:
-            self._valid = self._read()
+            resources = self._read()
+            self._valid = {
+                file: _Valid(each.id, msgspec.json.encode(each.config)) for file, each in resources.items()
+            }
             self.readable = self._was_read = True
         except SettingsError as error:
             if not self._was_read:
@@ -80,11 +94,16 @@ class _Kind(Generic[T]):
             self.readable = False
             message = f"{self._kind.capitalize()} folder cannot be read; its last valid version stays in use"
             log.warning(message, directory=error.source, error=error.message)
-        return sorted(self._valid.values(), key=lambda resource: resource.id)
+            resources = {file: self._last(file) for file in self._valid}
+        return sorted(resources.values(), key=lambda resource: resource.id)
+
+    def _last(self, file: str) -> Loaded[T]:
+        last = self._valid[file]
+        return Loaded(Path(file), last.id, msgspec.json.decode(last.config, type=self._type))
 
     def _read(self) -> dict[str, Loaded[T]]:
         """The valid content of each file now, by its path."""
-        loaded, findings = read_folders(self._folders(), self._type)
+        loaded, findings = read_folders(self._folders(), self._type, self._cache)
         valid = {str(resource.file): resource for resource in loaded}
         loaded_ids = {resource.id for resource in loaded}
         for finding in findings:
@@ -98,7 +117,7 @@ class _Kind(Generic[T]):
                 continue
             last = self._valid.get(finding.source)
             if last is not None and last.id not in loaded_ids:
-                valid[finding.source] = last
+                valid[finding.source] = self._last(finding.source)
                 message = f"{self._kind.capitalize()} file is invalid; its last valid version stays in use"
             else:
                 message = f"{self._kind.capitalize()} skipped"
@@ -106,7 +125,7 @@ class _Kind(Generic[T]):
             log.warning(message, file=finding.source, error=line + finding.message)
         for file, resource in valid.items():
             before = self._valid.get(file)
-            if before is None or before.id != resource.id or before.config != resource.config:
+            if before != (resource.id, msgspec.json.encode(resource.config)):
                 log.info(
                     f"{self._kind.capitalize()} loaded", **{f"{self._kind}_id": resource.id, "file": file}
                 )

@@ -11,6 +11,7 @@ import msgspec
 
 from evalhub_server.domain.provider_normalization import normalize_runtime, normalize_runtime_keys
 from evalhub_server.domain.validation import Failure, convert, failed_rules, field_error
+from evalhub_server.engine.catalog_cache import CatalogCache, stamp_of
 from evalhub_server.errors import SettingsError
 from evalhub_server.models.collection import CollectionConfig
 from evalhub_server.models.provider import ProviderConfig
@@ -27,6 +28,7 @@ from evalhub_server.settings import (
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_NO_CACHE = CatalogCache(None)
 _RUNTIME_KEYS = {
     "local": ("command", "env", "cwd", "environment", "venv"),
     "k8s": (
@@ -65,7 +67,9 @@ def files_in(folder: Path) -> list[Path] | None:
     return [folder / name for name in sorted(names)]
 
 
-def read_folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
+def read_folder(
+    folder: Path, type_: type[T], cache: CatalogCache = _NO_CACHE
+) -> tuple[list[Loaded[T]], list[Finding]]:
     """Read all files of a folder by name. Of files with the same id, the first is loaded. Raises like :func:`files_in`."""
     files = files_in(folder)
     if files is None:
@@ -74,34 +78,45 @@ def read_folder(folder: Path, type_: type[T]) -> tuple[list[Loaded[T]], list[Fin
     findings: list[Finding] = []
     with without_garbage_collection():
         for file in files:
-            findings += _read_file(file, type_, loaded)
+            findings += _read_file(file, type_, loaded, cache)
     return list(loaded.values()), findings
 
 
-def _read_file(file: Path, type_: type[T], loaded: dict[str, Loaded[T]]) -> list[Finding]:
+def _read_file(
+    file: Path, type_: type[T], loaded: dict[str, Loaded[T]], cache: CatalogCache
+) -> list[Finding]:
     """Add the resource of a file to ``loaded`` unless it is invalid or its id is there already; return the findings."""
-    try:
-        parsed = parse_yaml(file)
-    except SettingsError as error:
-        return [Finding("error", error.source, error.line, error.message)]
-    try:
-        resource = _read(parsed, type_)
-    except _InvalidFile as invalid:
-        return [Finding("error", str(file), parsed.line(key_of(m)), m) for m in invalid.messages]
-    findings = list(_unknown_keys(parsed, type_))
+    known = cache.get(file, type_)
+    if known is not None:
+        resource, warnings = Loaded(file, known[0].id, known[1]), known[0].warnings
+    else:
+        stamp = stamp_of(file)
+        try:
+            parsed = parse_yaml(file)
+        except SettingsError as error:
+            return [Finding("error", error.source, error.line, error.message)]
+        try:
+            resource = _read(parsed, type_)
+        except _InvalidFile as invalid:
+            return [Finding("error", str(file), parsed.line(key_of(m)), m) for m in invalid.messages]
+        warnings = tuple(_unknown_keys(parsed, type_))
+        cache.put(file, stamp, resource.id, resource.config, warnings)
+    findings = [Finding("warning", str(file), line, message) for line, message in warnings]
     first = loaded.setdefault(resource.id, resource)
     if first is not resource:
         text = f"id: '{resource.id}' is already used in {first.file.name}; choose another id"
-        findings.append(Finding("error", str(file), parsed.line("id"), text))
+        findings.append(Finding("error", str(file), parse_yaml(file).line("id"), text))
     return findings
 
 
-def read_folders(folders: Sequence[Path], type_: type[T]) -> tuple[list[Loaded[T]], list[Finding]]:
+def read_folders(
+    folders: Sequence[Path], type_: type[T], cache: CatalogCache = _NO_CACHE
+) -> tuple[list[Loaded[T]], list[Finding]]:
     """Read several folders as :func:`read_folder` does; of the same id in two folders, the first is loaded."""
     loaded: dict[str, Loaded[T]] = {}
     findings: list[Finding] = []
     for folder in folders:
-        of_folder, of_files = read_folder(folder, type_)
+        of_folder, of_files = read_folder(folder, type_, cache)
         loaded = {resource.id: resource for resource in of_folder} | loaded
         findings += of_files
     return list(loaded.values()), findings
@@ -183,8 +198,8 @@ def _message(failure: Failure) -> str:
     return f"{error.path}: {error.message}"
 
 
-def _unknown_keys(parsed: YamlFile, type_: type[msgspec.Struct]) -> Iterator[Finding]:
-    """Yield a warning for each key that has no meaning."""
+def _unknown_keys(parsed: YamlFile, type_: type[msgspec.Struct]) -> Iterator[tuple[int, str]]:
+    """Yield (line, message) for each key that has no meaning."""
     document = {key: value for key, value in parsed.value.items() if key != "id"}
     found = list(unknown_keys(document, type_, ""))
     runtime = document.get("runtime") if type_ is ProviderConfig else None
@@ -197,4 +212,4 @@ def _unknown_keys(parsed: YamlFile, type_: type[msgspec.Struct]) -> Iterator[Fin
     lines = parsed.lines() if found else {}
     for path, hint in found:
         line = nearest_above(lines, path) or 0
-        yield Finding("warning", str(parsed.file), line, f"{path}: unknown key{hint}, ignored")
+        yield line, f"{path}: unknown key{hint}, ignored"

@@ -138,8 +138,12 @@ class ResourceStore:
         async with self.writing:
             with self._counted():
                 await self._system().replace_system(records)
-            for record in records:
-                await self._warn_if_skipped(record)
+            for type_, kind in KINDS.items():
+                created = await self.list(ResourceQuery(kind=kind, system=False, limit=0))
+                if created.total_count:
+                    for record in records:
+                        if isinstance(record, type_):
+                            await self._warn_if_skipped(record)
             await self.update_derived()
 
     async def _warn_if_skipped(self, record: AnyResource) -> None:

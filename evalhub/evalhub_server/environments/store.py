@@ -66,6 +66,20 @@ def user_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return (base if base.is_absolute() else home / ".local" / "share") / "evalhub"
 
 
+def user_cache_dir(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """``evalhub`` in the user's directory for what programs can create again; None for a user without a home."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "evalhub"
+    if sys.platform == "win32":
+        return user_data_dir(environ) / "cache"
+    base = Path(environ.get("XDG_CACHE_HOME", "").strip())
+    return (base if base.is_absolute() else home / ".cache") / "evalhub"
+
+
 def adapters_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """``EVALHUB_ADAPTERS_DIR``, else ``adapters`` in :func:`user_data_dir`: the same with every data directory."""
     if value := environ.get(ADAPTERS_DIR, "").strip():

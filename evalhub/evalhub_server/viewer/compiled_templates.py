@@ -10,6 +10,8 @@ from pathlib import Path
 
 from jinja2.bccache import Bucket, FileSystemBytecodeCache
 
+from evalhub_server.engine.code_state import code_state
+
 
 class CompiledTemplates(FileSystemBytecodeCache):
     """Files beside the compiled module ``source``, which a change of a template, of Python or of Jinja replaces.
@@ -20,8 +22,7 @@ class CompiledTemplates(FileSystemBytecodeCache):
 
     def __init__(self, source: Path, code: Iterable[Path]) -> None:
         super().__init__(str(Path(cache_from_source(str(source))).parent), "%s.template")
-        states = [(path.name, path.stat()) for path in sorted(code)]
-        self._state = repr([(name, int(state.st_mtime), state.st_size) for name, state in states])
+        self._state = code_state(code)
 
     def get_source_checksum(self, source: str) -> str:
         return super().get_source_checksum(source + self._state)
