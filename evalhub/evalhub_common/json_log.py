@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 DELETE = "\x7f"
@@ -16,13 +16,14 @@ def level_number(name: str) -> int | None:
     return logging.getLevelNamesMapping().get(name.strip().upper())
 
 
-def json_line(level: str, message: str, fields: Mapping[str, Any], at: datetime | None = None) -> str:
+def json_line(level: str, message: str, fields: Mapping[str, Any], at_s: float | None = None) -> str:
     """A log record as one line of JSON, without the line feed.
 
-    ``at`` is when it happened (default: now). Values that JSON does not have are written as text; what could move the
+    ``at_s`` is when it happened, in seconds since the epoch (default: now). Values that JSON does not have are written as text; what could move the
     cursor of a terminal or hide text is escaped.
     """
-    moment = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, milliseconds = divmod(int((time.time() if at_s is None else at_s) * 1000), 1000)
+    moment = f"{_second(seconds)}.{milliseconds:03d}Z"
     line = {"level": level, "ts": moment, "msg": message, **fields}
     encode = _encoder()
     try:
@@ -30,6 +31,13 @@ def json_line(level: str, message: str, fields: Mapping[str, Any], at: datetime 
     except (UnicodeError, TypeError, ValueError, OverflowError):  # such as a file name that is not UTF-8
         text = encode({str(key): _printable(value) for key, value in line.items()}).decode()
     return text if text.isascii() and DELETE not in text else "".join(map(_escaped, text))
+
+
+@lru_cache(1)
+def _second(timestamp: int) -> str:
+    return time.strftime(
+        "%Y-%m-%dT%H:%M:%S", time.gmtime(timestamp)
+    )  # most lines have that of the line before
 
 
 @cache

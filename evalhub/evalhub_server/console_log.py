@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -22,14 +22,14 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def console_line(
-    level: str, message: str, fields: Mapping[str, Any], *, styles: bool = False, at: datetime | None = None
+    level: str, message: str, fields: Mapping[str, Any], *, styles: bool = False, at_s: float | None = None
 ) -> str:
     """A log record as one line, without the line feed; an ``exception`` follows, indented, on lines of its own.
 
-    ``at`` is when it happened (default: now); local time is shown. Control characters are escaped, since they could move
+    ``at_s`` is when it happened, in seconds since the epoch (default: now); local time is shown. Control characters are escaped, since they could move
     the cursor, change what was printed before, or hide text. ``styles`` adds colours.
     """
-    moment = (at or datetime.now(UTC)).astimezone().strftime("%H:%M:%S")
+    moment = time.strftime("%H:%M:%S", time.localtime(at_s))
     name = level.upper().ljust(_LEVEL_WIDTH)
     if styles:
         moment, name = f"{_DIM}{moment}{_RESET}", f"{_STYLES.get(level, _BOLD)}{name}{_RESET}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO
 
@@ -20,7 +20,7 @@ from evalhub_server.console_log import console_line
 from evalhub_server.settings.secrets import Redactor
 
 Line = Callable[..., str]
-"""Format of a line: level, message, fields and, as ``at``, its time → text."""
+"""Format of a line: level, message, fields and, as ``at_s``, its time → text."""
 
 _Record = str | Callable[[], str]
 
@@ -99,8 +99,9 @@ def write_request(level: str, message: str, **fields: str | float) -> None:
     """
     for output in _outputs:
         redacted = output.redactor.value(fields)
-        _mirror(level, message, redacted)
-        output.writer.write_later(partial(output.line, level, message, redacted, at=datetime.now(UTC)))
+        if _mirrors:
+            _mirror(level, message, redacted)
+        output.writer.write_later(partial(output.line, level, message, redacted, at_s=time.time()))
 
 
 def flush_logs() -> None:
@@ -161,7 +162,7 @@ class _Formatter(logging.Formatter):
 def _record(line: Line, level: str, message: Any, fields: Mapping[str, Any]) -> _Record:
     """The line, formatted later if nothing can change its fields until then."""
     _mirror(level, message, fields)
-    formatted = partial(line, level, message, fields, at=datetime.now(UTC))
+    formatted = partial(line, level, message, fields, at_s=time.time())
     if type(message) is str and _IMMUTABLE.issuperset(map(type, fields.values())):
         return formatted
     return formatted()
@@ -174,7 +175,7 @@ def _mirror(level: str, message: Any, fields: Mapping[str, Any]) -> None:
 
 def _dropped_line(line: Line, number: int) -> str:
     message = "Log lines were dropped while the log could not be written"
-    return line("warning", message, {"dropped": number}, at=datetime.now(UTC))
+    return line("warning", message, {"dropped": number}, at_s=time.time())
 
 
 def _takes_styles(stream: TextIO) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
 from evalhub_common.callback_tokens import redact_callback_path, redact_callback_tokens
@@ -51,8 +50,8 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = redact_callback_tokens(self.formatException(record.exc_info))
-        at = datetime.fromtimestamp(record.created, UTC)
-        return json_line(record.levelname.lower(), redact_callback_tokens(record.getMessage()), fields, at)
+        message = redact_callback_tokens(record.getMessage())
+        return json_line(record.levelname.lower(), message, fields, record.created)
 
 
 def _dropped_line(number: int) -> str:

@@ -144,7 +144,7 @@ def test_control_characters_of_a_file_name_do_not_reach_the_terminal(config: Con
 )
 def test_control_characters_are_escaped_in_every_part_of_a_line(text: str):
     fields = {"value": text, text: 1, "list": [text], "map": {text: text}, "exception": text}
-    line = console_line("error", text, fields, at=AT)
+    line = console_line("error", text, fields, at_s=AT.timestamp())
     assert all(part.isprintable() for part in line.split("\n"))
 
 
@@ -157,14 +157,14 @@ def test_only_styles_are_sent_to_the_terminal_and_no_color_switches_them_off(con
 
 def test_a_line_shows_values_plainly_and_shortens_long_ones():
     fields = {"a": "x y", "b": None, "c": 1.5, "d": [1, "z"], "e": "", "f": 'say "hi"', "g": "y" * 1000}
-    line = console_line("info", "message", fields, at=AT)
+    line = console_line("info", "message", fields, at_s=AT.timestamp())
     assert 'INFO    message a="x y" b=null c=1.5 d=[1,"z"] e="" f="say \\"hi\\"" g=yyy' in line
     assert line.endswith(f"{'y' * LONGEST_VALUE}…")
 
 
 def test_an_exception_follows_its_line_indented():
     line = console_line(
-        "error", "Request failed", {"exception": "Traceback:\n  x = 1\nValueError: no"}, at=AT
+        "error", "Request failed", {"exception": "Traceback:\n  x = 1\nValueError: no"}, at_s=AT.timestamp()
     )
     assert line.splitlines()[1:] == ["    Traceback:", "      x = 1", "    ValueError: no"]
 

@@ -12,7 +12,7 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 
 
 def test_a_line_has_level_time_and_message_first():
-    line = json_line("info", "job created", {"job_id": "a", "count": 2}, MOMENT)
+    line = json_line("info", "job created", {"job_id": "a", "count": 2}, MOMENT.timestamp())
     assert (
         line == '{"level":"info","ts":"2026-01-02T03:04:05.678Z","msg":"job created","job_id":"a","count":2}'
     )
