@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -255,6 +256,32 @@ async def test_the_handle_of_a_remote_workload_is_stored_at_once():
     await world.supervisor.start()
     job = await world.submit()
     await world.until(job, handled)
+    await world.supervisor.close()
+
+
+async def test_a_benchmark_needs_two_tasks_if_its_runtime_has_no_notices():
+    class Quiet(HandRuntime):
+        notices = Runtime.notices
+
+    world = World(Quiet(), postponed_s=3600)
+    await world.supervisor.start()
+    loop, tasks = asyncio.get_running_loop(), list[str]()
+
+    def factory(
+        loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        tasks.append(coro.__qualname__)
+        return asyncio.Task(coro, loop=loop, **options)
+
+    loop.set_task_factory(factory)
+    job = world.supervisor.reserve(a_job())
+    await world.store.add(job)
+    await world.until(job, lambda _: world.runtime.launched)
+    await world.report(job, 0, "completed")
+    world.runtime.end(0, Exit(code=0))
+    await world.until(job, settled)
+    loop.set_task_factory(None)
+    assert tasks == ["Workload.run", "RetryingRuntime.wait"]
     await world.supervisor.close()
 
 

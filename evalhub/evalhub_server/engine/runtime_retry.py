@@ -14,6 +14,7 @@ from evalhub_server.domain.diagnosis import LOG_TAIL_LINES
 from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.record import Exit
 from evalhub_server.engine.artifact_files import has_entries
+from evalhub_server.engine.interruptible import Interrupted, InterruptibleCall
 from evalhub_server.errors import RuntimeRefused, RuntimeUnavailable
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.runtime import BenchmarkRun, Handle, LogOptions, Notice, Runtime
@@ -22,6 +23,12 @@ RETRY = Backoff(first_s=0.2, max_s=15.0)
 RUNTIME_ERROR = "runtime_error"
 """Code of the warning of a benchmark whose runtime raises."""
 LOG_TAIL_BYTES = 16 * 1024
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether an error is the cancellation of the current task, and not one that a plugin raised by itself."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 class Refusals:
@@ -58,8 +65,7 @@ class RetryingRuntime:
     ) -> None:
         self._runtime = runtime
         self._grace_s = grace_s
-        self._grace_changed = False
-        self._stopping: asyncio.Task[None] | None = None
+        self._stopping = InterruptibleCall()
         self._requested = asyncio.Event()
         self._log = log
         self._notify = notify
@@ -67,9 +73,8 @@ class RetryingRuntime:
 
     def set_grace(self, grace_s: float) -> None:
         """Change the grace period; a stop in progress is restarted with the new one."""
-        self._grace_s, self._grace_changed = grace_s, True
-        if self._stopping is not None:
-            self._stopping.cancel()
+        self._grace_s = grace_s
+        self._stopping.interrupt()
 
     def retry_stop(self) -> None:
         """Retry a stop that has failed without waiting longer."""
@@ -93,22 +98,17 @@ class RetryingRuntime:
         """
         delays, refusals = RETRY.delays(), Refusals()
         while True:
-            self._grace_changed = False
             self._requested.clear()
             self._check()
-            self._stopping = stopping = asyncio.create_task(self._runtime.stop(handle, self._grace_s))
             try:
-                await asyncio.wait([stopping])
-            finally:
-                self._stopping = None
-                if not stopping.done():
-                    stopping.cancel()
-                    await asyncio.gather(stopping, return_exceptions=True)
-            if stopping.cancelled() and self._grace_changed:
-                continue
-            error = asyncio.CancelledError() if stopping.cancelled() else stopping.exception()
-            if error is None:
+                await self._stopping.result(self._runtime.stop(handle, self._grace_s))
                 return None
+            except Interrupted:
+                continue  # with the new grace period
+            except (asyncio.CancelledError, Exception) as caught:
+                if is_cancelled(caught):
+                    raise
+                error = caught
             await self._failed("stop", error)
             if isinstance(error, RuntimeRefused) and (until_refused or refusals.exhausted(error)):
                 return error

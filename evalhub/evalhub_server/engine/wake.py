@@ -1,11 +1,10 @@
-"""A wake-up call for one task, with waits for it or for something else."""
+"""A wake-up call for one task."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 
 class Wake:
@@ -23,29 +22,23 @@ class Wake:
     def clear(self) -> None:
         self._set = False
 
-    async def until(
-        self,
-        condition: Callable[[], bool],
-        other: asyncio.Future[Any] | None = None,
-        timeout_s: float | None = None,
-    ) -> None:
-        """Wait for the condition, for ``other`` to be done, or for the timeout."""
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not condition() and not (other is not None and other.done()):
-            left_s = None if until is None else until - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                return
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Wait for the condition or for the timeout."""
+        until = time.monotonic() + timeout_s
+        while not condition() and (left_s := until - time.monotonic()) > 0:
             self.clear()
-            await self.wait(other, left_s)
+            await self.wait(left_s)
 
-    async def wait(self, other: asyncio.Future[Any] | None, timeout_s: float | None) -> None:
-        """Wait for a wake-up, for ``other`` to be done, or for the timeout."""
+    async def wait(self, timeout_s: float | None) -> None:
+        """Wait for a wake-up or for the timeout."""
         if self._set:
             return
-        self._woken = woken = asyncio.get_running_loop().create_future()
-        both = (woken,) if other is None else (woken, other)
+        loop = asyncio.get_running_loop()
+        self._woken = loop.create_future()
+        timer = None if timeout_s is None else loop.call_later(timeout_s, self.set)
         try:
-            await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await self._woken
         finally:
             self._woken = None
-            woken.cancel()
+            if timer is not None:
+                timer.cancel()

@@ -15,10 +15,11 @@ from evalhub_server.domain import transitions
 from evalhub_server.domain.record import INTERRUPTED, BenchmarkRecord, Exit, JobRecord
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.deadlines import Deadline, next_deadline, start_moment
+from evalhub_server.engine.interruptible import Interrupted, InterruptibleCall
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.queue import Slot
 from evalhub_server.engine.run_builder import RunBuilder
-from evalhub_server.engine.runtime_retry import RETRY, Refusals, RetryingRuntime
+from evalhub_server.engine.runtime_retry import RETRY, Refusals, RetryingRuntime, is_cancelled
 from evalhub_server.engine.unstopped import exit_of_refused
 from evalhub_server.engine.wake import Wake
 from evalhub_server.engine.workload_store import WorkloadStore
@@ -71,6 +72,7 @@ class Workload:
         self.gone = asyncio.Event()
         """Set while nothing of the workload runs; :meth:`run` returns later, once the storage has the outcome."""
         self.gone.set()
+        self._launching = InterruptibleCall()
         self._wake = Wake()
         self._log = structlog.get_logger().bind(
             job_id=slot.job_id, benchmark_index=slot.index, provider_id=slot.provider_id
@@ -104,6 +106,7 @@ class Workload:
         if not self.stopping:
             self.runtime_error = None  # of an earlier call, not of the stop
             self._retrying.retry_stop()
+            self._launching.interrupt()
         self.stopping = True
         if grace_s is not None:
             self._retrying.set_grace(grace_s)
@@ -134,11 +137,10 @@ class Workload:
             if self.handle is not None:
                 self._retrying.set_grace(0)
                 await self._stop(self.handle)
-        except asyncio.CancelledError as error:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
+        except (asyncio.CancelledError, Exception) as error:
+            if is_cancelled(error):
                 raise  # the supervisor closes
-            await self._fail_unexpectedly(error)
-        except Exception as error:  # noqa: BLE001  a runtime is a plugin; whatever it raises, the benchmark must not hang
+            # A runtime is a plugin; whatever it raises, the benchmark must not hang.
             await self._fail_unexpectedly(error)
 
     async def _fail_unexpectedly(self, error: BaseException) -> None:
@@ -218,17 +220,12 @@ class Workload:
                 if stopping:
                     return await self._runtime.find(run)
                 self._stored.check_leading()
-                launch = asyncio.ensure_future(self._runtime.launch(run))
-                try:
-                    await self._wake.until(lambda: self.stopping, launch)
-                finally:
-                    launch.cancel()
-                await asyncio.wait([launch])
-                if not (launch.cancelled() and self.stopping):
-                    handle = launch.result()
-                    self.runtime_error = None
-                    await self._show_notice(None)
-                    return handle
+                handle = await self._launching.result(self._runtime.launch(run))
+                self.runtime_error = None
+                await self._show_notice(None)
+                return handle
+            except Interrupted:
+                continue  # it is being stopped
             except RuntimeUnavailable as error:
                 self.runtime_error = error
                 self._log.warning("Runtime unavailable; retrying the launch", error=str(error))
@@ -240,7 +237,7 @@ class Workload:
                     await asyncio.sleep(next(delays))
                 else:
                     await self._show_notice(Notice(reason=error.reason, message=str(error)))
-                    await self._wake.until(lambda: self.stopping, timeout_s=next(delays))
+                    await self._wake.until(lambda: self.stopping, next(delays))
 
     async def _follow_notices(self, handle: Handle) -> None:
         """Show the runtime's notices about the running workload as the benchmark's warning."""
@@ -266,22 +263,24 @@ class Workload:
     async def _watch(self, handle: Handle) -> None:
         name = f"{self.slot.job_id}-{self.slot.index}"
         waiting = asyncio.create_task(self._retrying.wait(handle), name=f"wait-{name}")
-        notices = asyncio.create_task(self._follow_notices(handle), name=f"notices-{name}")
+        waiting.add_done_callback(lambda _: self._wake.set())
+        notices = None
+        if self._runtime.__class__.notices is not Runtime.notices:  # which has none
+            notices = asyncio.create_task(self._follow_notices(handle), name=f"notices-{name}")
         try:
             stop = await self._until_exit(handle, waiting)
             if stop is None:
                 # A report may still be in flight.
                 grace_s = max(self._settings.exit_grace, self._runtime.exit_grace_s)
-                await self._wake.until(
-                    lambda: self.stopping or self._benchmark_is_terminal, timeout_s=grace_s
-                )
+                await self._wake.until(lambda: self.stopping or self._benchmark_is_terminal, grace_s)
             # Also processes that an ended adapter left behind. The exit does not wait for what is refused.
             refused = await self._stop(handle, until_refused=stop is not True)
             exit_ = await waiting if refused is None or waiting.done() else exit_of_refused(refused)
         finally:
             waiting.cancel()
-            notices.cancel()
-            await asyncio.gather(notices, return_exceptions=True)
+            if notices is not None:
+                notices.cancel()
+                await asyncio.gather(notices, return_exceptions=True)
         tail = None if self._benchmark_is_terminal else await self._retrying.log_tail(handle)
         if self._runtime.hands_over_samples:
             self._stored.left_files = await self._retrying.left_files(handle)
@@ -329,7 +328,7 @@ class Workload:
                     "Workload stopped at a deadline", deadline=deadline.kind, seconds=deadline.limit_s
                 )
                 return deadline
-            await self._wake.wait(waiting, left_s)
+            await self._wake.wait(left_s)
         return None
 
     async def _stop(self, handle: Handle, *, until_refused: bool = False) -> RuntimeRefused | None:
