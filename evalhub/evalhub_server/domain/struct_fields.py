@@ -40,12 +40,6 @@ def fields_of(type_: type[msgspec.Struct]) -> tuple[Field, ...]:
     return tuple(fields)
 
 
-@cache
-def checked_fields_of(type_: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """The fields that have rules or nested models; cached, since every event is validated."""
-    return tuple(field for field in fields_of(type_) if field.rules or field.item_rules or field.struct)
-
-
 def is_struct(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -15,8 +16,8 @@ from msgspec.structs import replace
 
 from evalhub_server.domain import problems
 from evalhub_server.domain.refused_events import encoding_fault, number_fault
-from evalhub_server.domain.struct_fields import checked_fields_of, normalize_keys
-from evalhub_server.domain.value_rules import CHECKS, PHRASES, SHORT_TEXTS, STRUCT_CHECKS
+from evalhub_server.domain.struct_fields import fields_of, normalize_keys
+from evalhub_server.domain.value_rules import CHECKS, PHRASES, SHORT_TEXTS, STRUCT_CHECKS, Check
 from evalhub_server.errors import ApiError, FieldError
 from evalhub_server.models.job import JobRequest
 from evalhub_server.models.rules import Rule
@@ -174,29 +175,59 @@ def _failed(value: msgspec.Struct) -> list[tuple[str, Rule]]:
     """The failed rules with the paths below ``value``, which are built for failures only: nearly all values have none."""
     check = STRUCT_CHECKS.get(type(value))
     across_fields = list(check(value)) if check else []
-    skipped = {suffix for suffix, _ in across_fields}
     found: list[tuple[str, Rule]] = []
-    for field in checked_fields_of(type(value)):
-        item = getattr(value, field.name)
-        if (rule := _violated(item, field.rules)) is not None:
-            found.append((f".{field.path_name}", rule))
-        elif isinstance(item, msgspec.Struct):
-            if field.path_name not in skipped:
-                found += [(f".{field.path_name}{suffix}", rule) for suffix, rule in _failed(item)]
+    for name, path_name, checks, item_checks, struct, valid_default in _checked_fields(type(value)):
+        item = getattr(value, name)
+        if item is valid_default:
+            continue
+        if (rule := _violated(item, checks)) is not None:
+            found.append((f".{path_name}", rule))
         elif isinstance(item, tuple):
             for index, element in enumerate(cast("tuple[Any, ...]", item)):
-                if (rule := _violated(element, field.item_rules)) is not None:
-                    found.append((f".{field.path_name}[{index}]", rule))
-                if isinstance(element, msgspec.Struct):
-                    inner = _failed(element)
-                    found += [(f".{field.path_name}[{index}]{suffix}", rule) for suffix, rule in inner]
+                if (rule := _violated(element, item_checks)) is not None:
+                    found.append((f".{path_name}[{index}]", rule))
+                if struct is not None:
+                    found += [(f".{path_name}[{index}]{suffix}", rule) for suffix, rule in _failed(element)]
+        elif struct is not None and isinstance(item, struct) and path_name not in dict(across_fields):
+            found += [(f".{path_name}{suffix}", rule) for suffix, rule in _failed(item)]
     return found + [(f".{suffix}", rule) for suffix, rule in across_fields]
 
 
-def _violated(value: Any, rules: tuple[Rule, ...]) -> Rule | None:
+_Checks = tuple[tuple[Check, Rule], ...]
+
+
+class _CheckedField(NamedTuple):
+    """A field that has rules or nested models. Nearly all values are defaults, and ``valid_default`` needs no check."""
+
+    name: str
+    path_name: str
+    checks: _Checks
+    item_checks: _Checks
+    struct: type[msgspec.Struct] | None
+    valid_default: object
+
+
+@cache
+def _checked_fields(type_: type[msgspec.Struct]) -> tuple[_CheckedField, ...]:
+    checked: list[_CheckedField] = []
+    for field, own in zip(fields_of(type_), msgspec.structs.fields(type_), strict=True):
+        if not (field.rules or field.item_rules or field.struct):
+            continue
+        checks, item_checks = _checks(field.rules), _checks(field.item_rules)
+        valid = not own.default and _violated(own.default, checks) is None
+        default = own.default if valid else msgspec.NODEFAULT
+        checked.append(_CheckedField(field.name, field.path_name, checks, item_checks, field.struct, default))
+    return tuple(checked)
+
+
+def _checks(rules: tuple[Rule, ...]) -> _Checks:
+    return tuple((CHECKS[rule.name], rule) for rule in rules)
+
+
+def _violated(value: Any, checks: _Checks) -> Rule | None:
     """The first rule that the value violates."""
-    for rule in rules:
-        violated = CHECKS[rule.name](value, rule.limit)
+    for check, rule in checks:
+        violated = check(value, rule.limit)
         if violated:
             # A check may return the name of a more specific rule (a clone URL that is no URL at all).
             return Rule(violated, rule.limit) if isinstance(violated, str) else rule

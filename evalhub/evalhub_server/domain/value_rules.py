@@ -116,7 +116,7 @@ Check = Callable[[Any, Any], bool | str]
 
 
 def _required(value: Any, _limit: Any) -> bool:
-    return _empty(value)
+    return not value and _empty(value)
 
 
 def _blank(value: str, _limit: Any) -> bool:
@@ -136,7 +136,7 @@ def _too_small(value: float, limit: float) -> bool:
 
 
 def _not_allowed(value: Any, allowed: tuple[str, ...]) -> bool:
-    return not _empty(value) and value not in allowed
+    return value not in allowed and not _empty(value)
 
 
 def _invalid_dns_label(value: str) -> bool:
@@ -243,6 +243,8 @@ def _hardware(config: HardwareConfig) -> _Violations:
 
 
 def _event(event: BenchmarkEvent) -> _Violations:
+    if not event.metrics_schema:
+        return
     names = [schema.name for schema in event.metrics_schema]
     if len(set(names)) < len(names):
         yield "metrics_schema", Rule("metrics_schema_duplicate_name")
