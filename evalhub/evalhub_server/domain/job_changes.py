@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from itertools import compress
 from operator import is_, is_not
+from typing import Any
 
 from msgspec import Struct
 
@@ -57,8 +58,8 @@ def sharing(before: JobRecord, after: JobRecord) -> JobRecord:
     )
 
 
-def with_benchmark(job: JobRecord, benchmark: BenchmarkRecord) -> JobRecord:
-    """Return the job with another record of one benchmark; nothing that is derived from it is updated."""
+def with_benchmark(job: JobRecord, benchmark: BenchmarkRecord, **changes: Any) -> JobRecord:
+    """Return the job with another record of one benchmark and :func:`with_changes`; nothing that is derived from it is updated."""
     benchmarks = list(job.benchmarks)
     benchmarks[benchmark.index] = benchmark
-    return with_changes(job, benchmarks=tuple(benchmarks))
+    return with_changes(job, benchmarks=tuple(benchmarks), **changes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 
@@ -16,9 +15,9 @@ MAX_FAILURE_CHARACTERS = 4000
 
 def job_state(states: Sequence[State]) -> State:
     """The state of a job with these states of benchmarks; the first matching rule applies."""
-    count = Counter(states)
     total = len(states)
-    completed, failed, cancelled = count[State.COMPLETED], count[State.FAILED], count[State.CANCELLED]
+    completed = states.count(State.COMPLETED)
+    failed, cancelled = states.count(State.FAILED), states.count(State.CANCELLED)
     if completed == total:
         return State.COMPLETED
     if failed == total:
@@ -29,7 +28,7 @@ def job_state(states: Sequence[State]) -> State:
         return State.CANCELLED
     if completed + failed + cancelled == total:
         return State.PARTIALLY_FAILED
-    if completed or failed or cancelled or count[State.RUNNING]:
+    if completed or failed or cancelled or State.RUNNING in states:
         return State.RUNNING
     return State.PENDING
 
@@ -48,10 +47,9 @@ def with_derived_state(job: JobRecord, changed: int | None = None) -> JobRecord:
     test = None
     if state is State.COMPLETED:
         test = job_test(job.plan, [b.result.test if b.result else None for b in job.benchmarks])
-    text = _text(state, job.plan, job.benchmarks)
-    if (state, test, text) == (progress.state, progress.test, progress.message.message):
+    message = _MESSAGES.get(state) or _message(_failure_text(state, job.plan, job.benchmarks))
+    if state is progress.state and message.message == progress.message.message and test == progress.test:
         return job
-    message = Message(message=text, message_code="evaluation_job_updated", message_origin="server")
     return with_changes(job, state=state, message=message, test=test)
 
 
@@ -62,22 +60,30 @@ def _state_of_unfinished(job: JobRecord, changed: int) -> State | None:
     """
     benchmarks = job.benchmarks
     state = benchmarks[changed].state
-    if state is State.PENDING:
-        return state if job.state is State.PENDING else None
+    if not state.terminal:
+        if state is State.RUNNING:
+            return state
+        return state if job.state is state else None
     others = chain(range(changed + 1, len(benchmarks)), range(changed))
-    if state is State.RUNNING or any(not benchmarks[index].state.terminal for index in others):
-        return State.RUNNING
-    return None
+    return State.RUNNING if any(not benchmarks[index].state.terminal for index in others) else None
 
 
-def _text(state: State, plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) -> str:
+def _message(text: str) -> Message:
+    return Message(message=text, message_code="evaluation_job_updated", message_origin="server")
+
+
+_MESSAGES = {
+    state: _message(f"Evaluation job is {state.value}")
+    for state in (State.PENDING, State.RUNNING, State.COMPLETED, State.CANCELLED)
+}
+
+
+def _failure_text(state: State, plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) -> str:
     if state is State.FAILED:
         return "Evaluation job is failed. \n" + _failures(plan, benchmarks)
-    if state is State.PARTIALLY_FAILED:
-        some_cancelled = any(b.state is State.CANCELLED for b in benchmarks)
-        which = "failed or cancelled" if some_cancelled else "failed"
-        return f"Some of the benchmarks {which}. \n" + _failures(plan, benchmarks)
-    return f"Evaluation job is {state.value}"
+    some_cancelled = any(b.state is State.CANCELLED for b in benchmarks)
+    which = "failed or cancelled" if some_cancelled else "failed"
+    return f"Some of the benchmarks {which}. \n" + _failures(plan, benchmarks)
 
 
 def _failures(plan: JobPlan, benchmarks: Sequence[BenchmarkRecord]) -> str:

@@ -13,6 +13,8 @@ def with_listed_names(metrics: Json, properties: Iterable[MetricProperties]) -> 
 
     An alias may be of an alias. What the adapter reports keeps its value. Standard errors (``…_stderr``) follow.
     """
+    if not metrics:
+        return metrics
     aliases = {each.metric: each.alias_of for each in properties if each.alias_of}
     added: Json = {}
     for name in aliases:

@@ -82,7 +82,8 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
             the job or the benchmark is terminal and the event contradicts it.
     """
     index = event.benchmark_index
-    planned = job.plan.benchmarks[index] if 0 <= index < len(job.plan.benchmarks) else None
+    all_planned = job.plan.benchmarks
+    planned = all_planned[index] if 0 <= index < len(all_planned) else None
     if planned is None or not _names(event, planned):
         if job.state.terminal:
             raise problems.job_closed(job.id, "running", job.state)
@@ -94,7 +95,7 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
         if not state.terminal and not job.state.terminal:
             return job
         if not (benchmark.provisional and state.terminal) or job.progress.cancelled:
-            if state.terminal and _merged(job, benchmark, event, now) == benchmark:
+            if state.terminal and _merged(planned, benchmark, event, state, now) == benchmark:
                 return job
             if job.state.terminal:
                 raise problems.job_closed(job.id, "running", job.state)
@@ -103,7 +104,7 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
     elif benchmark.state is State.RUNNING and state is State.PENDING:
         return job
 
-    merged = _merged(job, benchmark, event, now)
+    merged = _merged(planned, benchmark, event, state, now)
     sha = event.job_meta.resolved_sha if event.job_meta else ""
     if is_new_sha(sha, planned, benchmark):
         merged = replace(merged, resolved_sha=sha)
@@ -112,16 +113,20 @@ def apply_event(job: JobRecord, event: BenchmarkEvent, now: datetime) -> JobReco
 
 def _names(event: BenchmarkEvent, planned: PlannedBenchmark) -> bool:
     """Whether the event is about this benchmark; the operator reports ids as the labels of the Job spell them."""
-    return all(
-        reported == known or reported == label_value(known)
-        for reported, known in ((event.provider_id, planned.provider_id), (event.id, planned.id))
-    )
+    return _is_name(event.provider_id, planned.provider_id) and _is_name(event.id, planned.id)
+
+
+def _is_name(reported: str, known: str) -> bool:
+    return reported == known or reported == label_value(known)
 
 
 def _merged(
-    job: JobRecord, benchmark: BenchmarkRecord, event: BenchmarkEvent, now: datetime
+    planned: PlannedBenchmark,
+    benchmark: BenchmarkRecord,
+    event: BenchmarkEvent,
+    state: State,
+    now: datetime,
 ) -> BenchmarkRecord:
-    state = State(event.status)
     started_at = event.started_at or benchmark.started_at
     if not started_at and state is not State.PENDING:
         started_at = timestamp(benchmark.launched_at if state.terminal and benchmark.launched_at else now)
@@ -131,7 +136,6 @@ def _merged(
         started_at = earlier_of(started_at, completed_at)
     elif state.terminal:
         completed_at = later_of(benchmark.completed_at or timestamp(now), started_at)
-    planned = job.plan.benchmarks[benchmark.index]
     metrics = with_listed_names(event.metrics, planned.metric_properties)
     result = _result(planned, benchmark, event, metrics) if state.terminal else benchmark.result
     error = message_of_adapter(event.error_message) or benchmark.error
@@ -314,7 +318,7 @@ def cancel(job: JobRecord, now: datetime) -> JobRecord:
 def _with_benchmark(job: JobRecord, benchmark: BenchmarkRecord, now: datetime) -> JobRecord:
     if benchmark == job.benchmarks[benchmark.index]:
         return job
-    changed = with_changes(with_benchmark(job, benchmark), updated_at=max(now, job.progress.updated_at))
+    changed = with_benchmark(job, benchmark, updated_at=max(now, job.progress.updated_at))
     return with_derived_state(changed, benchmark.index)
 
 

@@ -23,7 +23,9 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class State(StrEnum):
-    """State of a job or of one of its benchmarks. Only a job can be partially failed."""
+    """State of a job or of one of its benchmarks. Only a job can be partially failed. ``terminal``: it is final."""
+
+    terminal: bool
 
     PENDING = "pending"
     RUNNING = "running"
@@ -32,9 +34,8 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     PARTIALLY_FAILED = "partially_failed"
 
-    @property
-    def terminal(self) -> bool:
-        return self is not State.PENDING and self is not State.RUNNING
+    def __init__(self, value: str) -> None:
+        self.terminal = value not in ("pending", "running")  # an attribute: it is read very often
 
 
 class Message(Struct, kw_only=True, frozen=True, omit_defaults=True):
