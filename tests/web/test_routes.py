@@ -65,6 +65,26 @@ async def request(server: Server, method: str, path: str, *fields: str) -> Answe
     return await asyncio.to_thread(raw_request, port, method, path, *fields)
 
 
+async def test_the_first_requests_for_pages_add_their_routes_once(tmp_path: Path):
+    collector = RouteCollector()
+
+    def collect(config: AppConfig) -> AppConfig:
+        config.plugins.append(collector)
+        return config
+
+    def pages() -> list[str]:
+        return [path for each in collector.handlers for path in each.paths if path == "/jobs"]
+
+    async with served(tmp_path, collect) as server:
+        assert (await request(server, "GET", f"{API}/jobs")).status == 200
+        without = pages()
+        answers = await asyncio.gather(*(request(server, "GET", "/ui/jobs") for _ in range(4)))
+        assert [each.status for each in answers] == [200] * 4
+        assert len(pages()) == len(without) + 1
+        assert (await request(server, "GET", "/ui/no-such-page")).status == 404
+        assert (await request(server, "GET", "/ui/api/v1/evaluations/jobs")).status == 200
+
+
 async def test_a_guard_acts_on_every_route(tmp_path: Path):
     def deny_mallory(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         if isinstance(connection, ApiRequest) and connection.identity.user == "mallory":

@@ -28,7 +28,7 @@ from evalhub_server.cli.selection import (
     tracker_names,
 )
 from evalhub_server.cli.telemetry import ServerTelemetry
-from evalhub_server.cli.viewer import viewer_parts
+from evalhub_server.cli.viewer import viewer_pages
 from evalhub_server.engine.loop_watchdog import LoopWatchdog
 from evalhub_server.engine.metrics import JobMetrics, job_gauges
 from evalhub_server.engine.outbox_metrics import ExportMetrics
@@ -113,7 +113,7 @@ class Assembly:
         checks = ComponentChecks(engine.store, engine.supervisor, settings.data_dir)
         self._stack.push_async_callback(checks.close)
         await checks.recent(0.0)  # starts one, whose result the first reader finds
-        viewer = viewer_parts(settings, self._url, selected, engine, self._state, checks, self._plugins)
+        pages = viewer_pages(settings, self._url, selected, engine, self._state, checks, self._plugins)
         routes = make_routes(
             settings,
             engine.jobs,
@@ -125,9 +125,8 @@ class Assembly:
             metrics,
             self._state,
             checks,
-            viewer.around_routes,
-            [*on_app_init, *viewer.on_app_init],
-            viewer.pages,
+            on_app_init,
+            pages,
         )
         watchdog = LoopWatchdog(self._plugins.packages)
         watchdog.start()

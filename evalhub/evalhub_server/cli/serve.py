@@ -68,7 +68,7 @@ def _write_termination_message(text: str, file: Path) -> None:
 def _banner(server: Server) -> str:
     data_dir = server.settings.data_dir
     data = escaped(str(data_dir)) if data_dir else "none"
-    pages = f"  Pages           {server.url}/ui\n" if server.pages_url else ""
+    pages = f"  Pages           {server.url}/ui\n" if server.has_pages else ""
     if not server.durable:
         data += " (everything is lost at exit; --data-dir DIR keeps it)"
     return (
@@ -95,7 +95,7 @@ async def _serve_until_signal(server: Server, notifier: Notifier, *, opens: bool
 
         def started() -> None:
             notifier.ready(server.url)
-            if opens and server.pages_url:
+            if opens and server.has_pages:
                 from evalhub_server.cli.browser import open_in_browser
 
                 asyncio.get_running_loop().run_in_executor(None, open_in_browser, server.pages_url)

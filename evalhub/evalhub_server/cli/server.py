@@ -104,6 +104,11 @@ class Server:
             self._http.should_exit = True
 
     @property
+    def has_pages(self) -> bool:
+        """Whether there are pages for browsers; known once the server is open."""
+        return self._parts is not None and self._parts.routes.pages is not None
+
+    @property
     def pages_url(self) -> str:
         """The address of the pages for a browser on this computer, which it may log in; empty without pages."""
         pages = self._parts.routes.pages if self._parts is not None else None

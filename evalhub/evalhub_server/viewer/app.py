@@ -8,10 +8,9 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from litestar import Response, Router, route
-from litestar.config.app import AppConfig
+from litestar import Litestar, Response, Router, route
 from litestar.exceptions import HTTPException, NotFoundException
-from litestar.types import HTTPScope
+from litestar.types import ASGIApp, HTTPScope
 
 from evalhub_server.domain import problems, request_problems
 from evalhub_server.errors import ApiError, SampleStoreUnavailable
@@ -19,8 +18,8 @@ from evalhub_server.settings import Settings
 from evalhub_server.viewer.assets import asset_file
 from evalhub_server.viewer.forms import check_form_origin
 from evalhub_server.viewer.health_page import ServerParts
-from evalhub_server.viewer.login_page import LOGIN, LOGIN_ROUTES, entry
-from evalhub_server.viewer.page import API_OF_PAGES, SUFFIXES, error_page, redirect
+from evalhub_server.viewer.login_page import LOGIN_ROUTES, entry
+from evalhub_server.viewer.page import API_OF_PAGES, SUFFIXES, PagePaths, error_page, redirect
 from evalhub_server.viewer.page_query import with_query
 from evalhub_server.viewer.pages import PAGES
 from evalhub_server.viewer.sessions import Sessions
@@ -29,6 +28,7 @@ from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.errors import as_response
 from evalhub_server.web.origin_policy import SAFE_METHODS
 from evalhub_server.web.own_origin import OwnOrigins
+from evalhub_server.web.pages import LOGIN, is_public
 from evalhub_server.web.paths import request_uri, shown_uri, url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.request_context import REFUSAL_KEY
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 
 class Viewer:
-    """The pages of one server, as its middleware and its routes see them; see :class:`~evalhub_server.web.pages.Pages`."""
+    """The pages of one server: their routes, their login, and the pages of refused requests; see :class:`~evalhub_server.web.pages.Pages`."""
 
     def __init__(self, settings: Settings, credentials: Credentials | None, parts: ServerParts) -> None:
         self.parts = parts
@@ -48,11 +48,12 @@ class Viewer:
         self.origins = OwnOrigins(settings.service)
         self.sessions = Sessions(credentials) if credentials is not None else None
 
-    def add_to(self, config: AppConfig) -> AppConfig:
-        """Litestar's ``on_app_init`` hook that adds the pages."""
-        config.route_handlers += [home, viewer_router]
-        config.state["viewer"] = self
-        return config
+    def around(self, app: Litestar) -> ASGIApp:
+        """Add the pages to the routes of ``app``."""
+        app.state["viewer"] = self
+        app.register(home)
+        app.register(viewer_router)
+        return PagePaths(app)
 
     def address(self, request: ApiRequest) -> str:
         """The origin of the server for links in files and commands: that of ``service.root_url``, or that of the request."""
@@ -61,16 +62,10 @@ class Viewer:
     def entry(self) -> str:
         return entry(self.sessions)
 
-    def own(self, path: str) -> bool:
-        return path in ("/", "/ui") or path.startswith("/ui/")
-
-    def have_identity(self, path: str) -> bool:
-        return path.startswith("/ui/") and not _is_public(path)
-
     def authenticate(
         self, scope: HTTPScope, path: str, fields: Mapping[bytes, bytes], credentials: Credentials
     ) -> RawResponse | None:
-        if _is_public(path) or credentials.is_valid(fields.get(b"authorization", b"")):
+        if is_public(path) or credentials.is_valid(fields.get(b"authorization", b"")):
             return None
         if self.sessions is not None and self.sessions.is_valid(fields):
             return None
@@ -84,10 +79,6 @@ class Viewer:
         if scope["path"].startswith(API_OF_PAGES) or scope["path"].endswith(SUFFIXES):
             return error_response(error, trace_id)
         return error_page(ApiRequest(scope), error, trace_id)
-
-
-def _is_public(path: str) -> bool:
-    return path in ("/", "/ui", LOGIN) or path.startswith("/ui/assets/")
 
 
 @route(["/", "/ui"], http_method=READ_METHODS, include_in_schema=False)

@@ -13,11 +13,11 @@ from evalhub_server.viewer.forms import read_form
 from evalhub_server.viewer.page import NO_STORE, Page, page_response, redirect
 from evalhub_server.viewer.page_query import PageQuery
 from evalhub_server.viewer.sessions import LINK_S, Sessions
+from evalhub_server.web.pages import LOGIN
 from evalhub_server.web.paths import url_prefix
 from evalhub_server.web.request import READ_METHODS, ApiRequest
 from evalhub_server.web.responses import Header, RawResponse, encode, json_response
 
-LOGIN = "/ui/login"
 _PAGE = re.compile(r"/ui/[!-\[\]-~]*")
 """A path below ``/ui``, with its query. Without backslash, which browsers take for a slash."""
 

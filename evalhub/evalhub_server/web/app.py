@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from litestar import Litestar
@@ -39,7 +39,7 @@ from evalhub_server.web.log_routes import log_router
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.metrics_routes import show_metrics
 from evalhub_server.web.origin_policy import OriginPolicy
-from evalhub_server.web.pages import Pages
+from evalhub_server.web.pages import ROOT, Pages
 from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.providers import provider_router
 from evalhub_server.web.request import SERVICES_KEY, ApiRequest
@@ -98,14 +98,12 @@ def make_routes(
     metrics: Metrics,
     state: ServerState,
     components: ComponentChecks,
-    around_routes: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
     on_app_init: Sequence[OnAppInitHandler] = (),
     pages: Pages | None = None,
 ) -> Routes:
     """Build the routes.
 
-    ``around_routes`` wrap them inside the middleware, the innermost first.
-    ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins. ``pages`` are pages for people that one of them adds.
+    ``on_app_init`` are Litestar's hooks, which may add routes, guards, dependencies and plugins. ``pages`` are pages for people.
     """
     services = Services(
         settings.service, jobs, resources, files, uploads, comparisons, baselines, metrics, state, components
@@ -124,11 +122,10 @@ def make_routes(
         openapi_config=None,
         logging_config=None,
     )
-    prefix = PathPrefix(settings.service, [route.path for route in litestar.routes])
-    app: ASGIApp = litestar
-    for wrap in around_routes:
-        app = wrap(app)
-    return Routes(app, prefix, pages)
+    paths = [route.path for route in litestar.routes]
+    if pages is None:
+        return Routes(litestar, PathPrefix(settings.service, paths), None)
+    return Routes(pages.around(litestar), PathPrefix(settings.service, [*paths, ROOT]), pages)
 
 
 class _Litestar(Litestar):

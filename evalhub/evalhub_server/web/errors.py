@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from evalhub_server.domain import problems
 from evalhub_server.errors import ApiError, SampleStoreUnavailable
 from evalhub_server.plugins.calls import call_fields
-from evalhub_server.web.pages import Pages
+from evalhub_server.web.pages import Pages, is_page
 from evalhub_server.web.paths import shown_uri
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.request_context import REFUSAL_KEY
@@ -38,7 +38,7 @@ def on_api_error(request: ApiRequest, error: ApiError) -> Response[bytes]:
 
 def on_not_found(request: ApiRequest, _error: NotFoundException) -> Response[bytes]:
     pages: Pages | None = request.app.state[PAGES_KEY]
-    if pages is not None and pages.own(request.scope["path"]):
+    if pages is not None and is_page(request.scope["path"]):
         missing = problems.not_found("page", shown_uri(request.scope))
         return as_response(pages.refusal(request.scope, missing, request.trace_id))
     return Response(NOT_FOUND, status_code=404, media_type="text/plain")

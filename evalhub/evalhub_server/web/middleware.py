@@ -28,7 +28,7 @@ from evalhub_server.web.credentials import CALLBACK, Credentials, split_callback
 from evalhub_server.web.liveness import HEALTH_PATH, health_response
 from evalhub_server.web.metrics import HttpMetrics
 from evalhub_server.web.origin_policy import OriginPolicy
-from evalhub_server.web.pages import Pages
+from evalhub_server.web.pages import Pages, is_page, is_public
 from evalhub_server.web.path_prefix import PathPrefix
 from evalhub_server.web.paths import (
     MAX_PATH_BYTES,
@@ -148,7 +148,7 @@ class RequestMiddleware:
                 response = self._check(scope, fields, trace_id, response_headers, callback_token)
             except ApiError as refusal:
                 error = refusal.message
-                if self._pages is not None and self._pages.own(scope["path"]):
+                if self._pages is not None and is_page(scope["path"]):
                     response = self._pages.refusal(scope, refusal, trace_id)
                 else:
                     response = error_response(refusal, trace_id)
@@ -203,7 +203,7 @@ class RequestMiddleware:
             check_scrape(self._scrape_credentials, self._credentials, fields.get(b"authorization", b""))
         elif self._credentials is None or path in PUBLIC_PATHS or path.startswith(DOCS):
             pass
-        elif self._pages is not None and self._pages.own(path):
+        elif self._pages is not None and is_page(path):
             login = self._pages.authenticate(scope, path, fields, self._credentials)
             if login is not None:
                 return login
@@ -221,7 +221,7 @@ class RequestMiddleware:
                     location = prefix + self._prefix.without(prefix, location.encode()).decode()
                 return _redirect(location, scope["query_string"])
         if path.endswith("/") and path != "/":
-            if self._pages is not None and self._pages.own(path):
+            if self._pages is not None and is_page(path):
                 raise problems.not_found("page", shown_uri(scope))
             return raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404)
         # The token of a job's callback path is stricter than a tenant, and no proxy has added a user.
@@ -233,7 +233,7 @@ class RequestMiddleware:
         return None
 
     def _identity(self, path: str, fields: Mapping[bytes, bytes]) -> Identity:
-        of_page = self._pages is not None and self._pages.have_identity(path)
+        of_page = self._pages is not None and is_page(path) and not is_public(path)
         return self._identities.read(PREFIX if of_page else path, fields)
 
     def _log_request(

@@ -10,22 +10,32 @@ from evalhub_server.web.credentials import Credentials
 from evalhub_server.web.responses import RawResponse
 
 if TYPE_CHECKING:
-    from litestar.types import HTTPScope
+    from litestar import Litestar
+    from litestar.types import ASGIApp, HTTPScope
+
+ROOT = "/ui"
+LOGIN = "/ui/login"
+
+
+def is_page(path: str) -> bool:
+    """Whether the page at a path belongs to them."""
+    return path in ("/", ROOT) or path.startswith("/ui/")
+
+
+def is_public(path: str) -> bool:
+    """Whether the page at a path needs no login."""
+    return path in ("/", ROOT, LOGIN) or path.startswith("/ui/assets/")
 
 
 class Pages(Protocol):
     """Pages below a path of the server: their login, and the pages of refused requests."""
 
+    def around(self, app: Litestar) -> ASGIApp:
+        """The routes of the API and of the pages."""
+        ...
+
     def entry(self) -> str:
         """The path that opens the pages in a browser; it may log in one browser, once."""
-        ...
-
-    def own(self, path: str) -> bool:
-        """Whether the page at a path belongs to them."""
-        ...
-
-    def have_identity(self, path: str) -> bool:
-        """Whether the page at a path shows data of the request's identity."""
         ...
 
     def authenticate(
