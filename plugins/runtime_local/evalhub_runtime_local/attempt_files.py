@@ -183,9 +183,7 @@ class Attempt(Struct, kw_only=True, frozen=True):
 
     def open_log(self) -> int:
         """Open the log for appending, empty; returns its descriptor. Raises :class:`OSError`."""
-        fd = open_own(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-        os.fchmod(fd, 0o600)
-        return fd
+        return create_private(self.log, os.O_APPEND)
 
     def write_handle(self, handle: LocalHandle) -> None:
         write_private(self.handle_file, msgspec.json.encode(handle))
@@ -249,13 +247,22 @@ def signal_name(number: int) -> str:
 
 def write_private(path: str, data: bytes) -> None:
     """Write a file that only this user can read, and that is this user's if it exists. Raises :class:`OSError`."""
-    fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    fd = create_private(path)
     try:
-        os.fchmod(fd, 0o600)
         while data:
             data = data[os.write(fd, data) :]
     finally:
         os.close(fd)
+
+
+def create_private(path: str, flags: int = 0) -> int:
+    """Open an empty file for writing that only this user can read, also if it exists. Raises as :func:`open_own`."""
+    flags |= os.O_WRONLY | os.O_CREAT
+    with suppress(FileExistsError):
+        return open_own(path, flags | os.O_EXCL)
+    fd = open_own(path, flags | os.O_TRUNC)
+    os.fchmod(fd, 0o600)
+    return fd
 
 
 def open_own(path: Path | str, flags: int) -> int:

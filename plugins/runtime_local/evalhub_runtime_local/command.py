@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -82,10 +84,19 @@ def plain_words(text: str, path: str) -> str:
     if program == "exec":
         text = arguments.strip()
         program = text.partition(" ")[0]
-    if "=" in program:
-        return ""
-    found = program if program.startswith("/") else shutil.which(program, path=path) or ""
-    return text if found.startswith("/") and os.path.isfile(found) and os.access(found, os.X_OK) else ""  # noqa: PTH113
+    if program.startswith("/"):
+        found = _is_program(program)
+    else:
+        found = "=" not in program and (shutil.which(program, path=path) or "").startswith("/")
+    return text if found else ""
+
+
+def _is_program(path: str) -> bool:
+    """Is there a file that can be executed?"""
+    with suppress(OSError):
+        mode = os.stat(path).st_mode  # noqa: PTH116  a launch's paths are texts
+        return stat.S_ISREG(mode) and bool(mode & 0o111)
+    return False
 
 
 def inherited_environment(secrets: frozenset[str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,16 +13,16 @@ from msgspec.structs import replace
 
 from evalhub_runtime_local.attempt_files import Attempt, LocalHandle, attempt_from, write_private
 from evalhub_runtime_local.cgroup import delegated_cgroup, remove_empty
-from evalhub_runtime_local.command import Command, parse_command
+from evalhub_runtime_local.command import parse_command
 from evalhub_runtime_local.environments import ListedEnvironments, readiness, secret_variables
 from evalhub_runtime_local.exit_watcher import ExitWatcher
-from evalhub_runtime_local.launcher import Launcher, copies_files, find_shell
+from evalhub_runtime_local.launcher import Launcher, find_shell
+from evalhub_runtime_local.launches import Launches
 from evalhub_runtime_local.log_limit import LogLimit
 from evalhub_runtime_local.logs import read_from, start_of_tail, tail
 from evalhub_runtime_local.paths import JobsDir
 from evalhub_runtime_local.process_table import (
     NO_PROCESS,
-    SHORTAGES,
     Identity,
     ProcessTable,
     boot_id,
@@ -45,13 +44,11 @@ from evalhub_server.plugins import (
     JobRecord,
     JobRequest,
     Json,
-    LaunchError,
     LogOptions,
     LogPart,
     PluginContext,
     Readiness,
     Runtime,
-    RuntimeUnavailable,
     SampleFiles,
     SettingsError,
     SidecarUrls,
@@ -61,9 +58,6 @@ from evalhub_server.plugins import (
 )
 
 log = structlog.get_logger()
-
-MAX_CONCURRENT_COPIES = 4
-EARLIER_ATTEMPT_GRACE_S = 5.0
 
 
 class LocalRuntime(Runtime):
@@ -114,10 +108,7 @@ class LocalRuntime(Runtime):
             self._log_limit,
         )
         self._environments = ListedEnvironments()
-        self._launches: dict[str, asyncio.Task[LocalHandle]] = {}
-        # The event loop does one launch, then other work. Those that copy files would fill its thread pool.
-        self._launching = asyncio.Lock()
-        self._copying = asyncio.Semaphore(MAX_CONCURRENT_COPIES)
+        self._launches = Launches(self._launcher, self._terminator, self._workloads, self._watcher)
 
     @property
     def logs_dir(self) -> Path:
@@ -176,21 +167,10 @@ class LocalRuntime(Runtime):
     async def launch(self, run: BenchmarkRun) -> Handle:
         command = parse_command(run, self._cwd)
         attempt = self._attempt(run)
-        launch = self._launches.get(attempt.marker)
-        if launch is None:
-            launch = asyncio.create_task(self._launch(run, command, attempt), name=f"launch-{attempt.marker}")
-            self._launches[attempt.marker] = launch
-            launch.add_done_callback(lambda task: self._launched(attempt.marker, task))
-        # Shielded: a launch under way cannot be undone, and a repeated call gets its result.
-        return (await asyncio.shield(launch)).plain()
+        return (await self._launches.launch(run, command, attempt)).plain()
 
     async def find(self, run: BenchmarkRun) -> Handle | None:
-        attempt = self._attempt(run)
-        launch = self._launches.get(attempt.marker)
-        if launch is not None:
-            with suppress(LaunchError):
-                return (await asyncio.shield(launch)).plain()
-        found = await self._launcher.recover(attempt)
+        found = await self._launches.find(self._attempt(run))
         return found.plain() if found else None
 
     async def wait(self, handle: Handle) -> Exit:
@@ -270,7 +250,7 @@ class LocalRuntime(Runtime):
             log.info("removed local runtime job directory", job_id=job_id, directory=path)
 
     async def close(self) -> None:
-        await asyncio.gather(*self._launches.values(), return_exceptions=True)
+        await self._launches.close()
         await self._watcher.close()
         await self._log_limit.close()
         await self._subreaper.close()
@@ -297,49 +277,6 @@ class LocalRuntime(Runtime):
 
     def _leader(self, parsed: LocalHandle) -> Identity:
         return parsed.leader if same_boot(parsed.boot_id, self._boot_id) else NO_PROCESS
-
-    def _launched(self, marker: str, task: asyncio.Task[LocalHandle]) -> None:
-        del self._launches[marker]
-        if not task.cancelled():
-            task.exception()  # retrieved, even if every caller was cancelled
-
-    async def _launch(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> LocalHandle:
-        try:
-            async with self._launching:
-                first = self._launcher.create_directories(attempt)
-                at_once = first and not copies_files(run, command)
-                handle = self._launcher.start(run, command, attempt, first=True) if at_once else None
-                await asyncio.sleep(0)
-            if not first:
-                found = await self._launcher.recover(attempt)
-                if found is not None:
-                    return found
-                with self._workloads.earlier_attempts(attempt) as earlier:
-                    await self._terminator.stop(earlier, EARLIER_ATTEMPT_GRACE_S)
-            if handle is None:
-                async with self._copying:
-                    handle = await asyncio.to_thread(self._launcher.start, run, command, attempt, first=first)
-        except StartupError as error:
-            raise LaunchError(str(error)) from error
-        except (OSError, ValueError) as error:
-            text = (
-                f"Local runtime could not start benchmark '{run.spec.benchmark_id}' of provider "
-                f"'{run.spec.provider_id}': {error}"
-            )
-            if isinstance(error, OSError) and error.errno in SHORTAGES:
-                raise RuntimeUnavailable(text) from error
-            raise LaunchError(text) from error
-        self._watcher.watch(attempt, handle.leader, launched=True)
-        bound = log.bind(
-            job_id=run.spec.id,
-            benchmark_id=run.spec.benchmark_id,
-            benchmark_index=run.spec.benchmark_index,
-            provider_id=run.spec.provider_id,
-        )
-        bound.info("local runtime job spec written", job_spec_path=handle.job_spec)
-        bound.info("local runtime log file created", log_file=attempt.log)
-        bound.info("local runtime process started", pid=handle.pid, command=command.text)
-        return handle
 
 
 def _parse(handle: Handle) -> LocalHandle | None:

@@ -50,13 +50,22 @@ def names_in(directory: Path) -> list[str]:
 
 
 @pytest.mark.asyncio
-async def test_an_ordinary_benchmark_needs_no_thread_and_few_files(runtime: LocalRuntime) -> None:
+async def test_an_ordinary_benchmark_needs_no_thread_one_task_and_few_files(runtime: LocalRuntime) -> None:
     executor = CountingExecutor()
-    asyncio.get_running_loop().set_default_executor(executor)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(executor)
+    tasks: list[str] = []
+
+    def create(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        tasks.append(coroutine.__qualname__)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    loop.set_task_factory(create)
     run = a_run({"command": "true"})
     handle = await runtime.launch(run)
     assert await runtime.wait(handle) == Exit(code=0)
     await runtime.stop(handle, 1)
+    assert tasks == ["ExitWatcher._watch"]
     assert executor.submitted == 0
     assert names_in(Path(handle["dir"])) == [
         "artifacts-1",
