@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any, cast
 
 import msgspec
@@ -72,14 +73,15 @@ def _first_party_first(point: EntryPoint) -> tuple[bool, str]:
 
 def info_of(point: EntryPoint) -> PluginInfo:
     """What metadata say about an entry point, which is not loaded."""
-    dist = point.dist
-    return PluginInfo(
-        name=point.name,
-        kind="plugin",
-        distribution=dist.name if dist else "unknown",
-        version=dist.version if dist else "",
-        state="available",
-    )
+    name, version = _name_and_version(point.dist) if point.dist else ("unknown", "")
+    return PluginInfo(name=point.name, kind="plugin", distribution=name, version=version, state="available")
+
+
+@lru_cache(64)
+def _name_and_version(dist: Distribution) -> tuple[str, str]:
+    """Cached, because the entry points of a distribution share it, and each look parses all of its metadata."""
+    metadata = dist.metadata
+    return metadata["Name"], metadata["Version"]
 
 
 def allowed(name: str, distribution: str, named: str | None) -> bool:
