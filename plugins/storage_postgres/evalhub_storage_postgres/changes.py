@@ -42,12 +42,16 @@ _NOW = "SELECT pg_current_snapshot()::text, extract(epoch FROM clock_timestamp()
 _POSITION = re.compile(r"\d{1,20}:(\d{1,20}):((?:\d{1,20}(?:,\d{1,20})*)?)@(\d{1,12}(?:\.\d+)?)")
 
 
-def noting(statement: str, kind: str, *, deleted: bool = False) -> str:
-    """Extend a statement that writes rows with ``id`` and ``tenant``: it notes each, and returns the new version of its row."""
+def noting(statement: str, kind: str, *, deleted: bool = False, also: str = "") -> str:
+    """Extend a statement that writes rows with ``id`` and ``tenant``: it notes each, and returns the new version of its row.
+
+    ``also`` is a statement that it executes besides, over the rows ``written``.
+    """
+    more = f", more AS ({also})" if also else ""
     return (
         f"WITH written AS ({statement} RETURNING {kind} AS kind, id, tenant, xmin::text AS version), "  # noqa: S608  no values
         "noted AS (INSERT INTO evalhub_changes (kind, id, tenant, deleted) "
-        f"SELECT kind, id, tenant, {deleted} FROM written) SELECT version FROM written"
+        f"SELECT kind, id, tenant, {deleted} FROM written){more} SELECT version FROM written"
     )
 
 

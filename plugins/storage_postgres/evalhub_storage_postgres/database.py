@@ -152,7 +152,7 @@ class Database:
     async def _prepare(self, connection: Connection) -> None:
         # If this server is suspended or cut off in a transaction, PostgreSQL ends it, and with it the locks on rows and fence.
         await connection.execute(
-            f"SET evalhub.server = '{self._server_id}';"
+            f"SET evalhub.server = '{self._server_id}'; SET default_transaction_isolation = 'read committed';"
             f" SET idle_in_transaction_session_timeout = {int(self._limits.idle_s * 1000)}"
         )
 
@@ -190,28 +190,34 @@ class Database:
     async def writing(
         self, operation: str, lock_name: str, fence: Lease | None = None
     ) -> AsyncGenerator[Session]:
-        """A transaction. Those with the same ``lock_name`` are serialized in the order of the calls.
+        """A transaction, in its :meth:`turn`. Raises what that and :meth:`transaction` do."""
+        async with (
+            self.turn(operation, lock_name) as session,
+            self.transaction(session, operation, fence),
+        ):
+            yield session
 
-        Raises:
-            StorageError: ``operation`` begins its message.
-            LeadershipLost: the lease ``fence`` is not valid any more.
+    @asynccontextmanager
+    async def turn(self, operation: str, lock_name: str) -> AsyncGenerator[Session]:
+        """A connection to write with; a single statement needs no transaction.
+
+        Those with the same ``lock_name`` are serialized in the order of the calls. Raises :class:`StorageError`;
+        ``operation`` begins its message.
         """
         with storage_errors(operation, self.address):
             async with self._locked_by(lock_name):
                 if not await self.control.held():
                     raise self.control.excluded(f"{operation} failed")
                 pool = await self._ready_pool()
-                async with (
-                    pool.acquire(timeout=self._timeout_s) as session,
-                    self._transaction(session, operation, fence),
-                ):
+                async with pool.acquire(timeout=self._timeout_s) as session:
                     yield session
         self.control.committed()
 
     @asynccontextmanager
-    async def _transaction(
+    async def transaction(
         self, session: Session, operation: str, fence: Lease | None
     ) -> AsyncGenerator[None]:
+        """Raises :class:`LeadershipLost` if the lease ``fence`` is not valid any more."""
         # One round trip for the begin and the check of the fence.
         begin = _BEGIN if fence is None else f"{_BEGIN}; {begin_fenced(self.control.names.fence, fence)}"
         try:

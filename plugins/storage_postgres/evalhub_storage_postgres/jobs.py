@@ -36,6 +36,17 @@ if TYPE_CHECKING:
     from evalhub_storage_postgres.control import Session
 
 _JOB = "'job'"
+
+
+def _put_benchmarks(indexes: str, documents: str) -> str:
+    """SQL that writes benchmarks of the job that is ``written``."""
+    return (
+        "INSERT INTO evalhub_jobs_benchmarks (job_id, idx, doc)"  # noqa: S608  no value
+        f" SELECT id, new.* FROM written, unnest({indexes}::integer[], {documents}::bytea[]) AS new"
+        " ON CONFLICT (job_id, idx) DO UPDATE SET doc = EXCLUDED.doc"
+    )
+
+
 _INSERT = noting(
     """
     INSERT INTO evalhub_jobs
@@ -44,6 +55,7 @@ _INSERT = noting(
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING
     """,
     _JOB,
+    also=_put_benchmarks("$16", "$17"),
 )
 
 
@@ -63,14 +75,11 @@ _UPDATE = noting(
     UPDATE evalhub_jobs SET state = $2, experiment_id = $3, is_open = $4, score = $5, duration = $6, is_pinned = $7,
         name = coalesce($8, name), tags = coalesce($9, tags), labels = coalesce($10, labels),
         definition = coalesce($11, definition), progress = coalesce($12, progress)
-    WHERE id = $1
+    WHERE id = $1 AND xmin::text = $15
     """,
     _JOB,
+    also=_put_benchmarks("$13", "$14"),
 )
-_PUT_BENCHMARKS = """
-    INSERT INTO evalhub_jobs_benchmarks (job_id, idx, doc) SELECT $1, * FROM unnest($2::integer[], $3::bytea[])
-    ON CONFLICT (job_id, idx) DO UPDATE SET doc = EXCLUDED.doc
-"""
 _CUT_BENCHMARKS = "DELETE FROM evalhub_jobs_benchmarks WHERE job_id = $1 AND idx >= $2"
 _DELETE = noting(
     "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenant = $2)", _JOB, deleted=True
@@ -115,27 +124,13 @@ def _columns(before: JobRecord | None, after: JobRecord) -> tuple[Any, ...]:
     )
 
 
-class _Rows(Struct, frozen=True):
-    """What a change writes: the columns of the job, and the documents of the benchmarks that differ, by index."""
-
-    columns: tuple[Any, ...]
-    documents: dict[int, bytes]
-
-
-def _rows(before: JobRecord | None, after: JobRecord) -> _Rows:
-    """Raises :data:`UNWRITABLE`."""
+def _values(before: JobRecord | None, after: JobRecord) -> tuple[Any, ...]:
+    """Return the columns of the job, then indexes and documents of the benchmarks that differ. Raises :data:`UNWRITABLE`."""
     old: tuple[BenchmarkRecord, ...] = () if before is None else before.benchmarks
     new = after.benchmarks
     changed = () if old is new else compress(range(len(new)), map(is_not, new, chain(old, repeat(None))))
     documents = {index: encode(new[index], _decode_benchmark) for index in changed}
-    return _Rows(_columns(before, after), documents)
-
-
-async def _put_benchmarks(session: Session, job_id: str, rows: _Rows, size: int, old_size: int) -> None:
-    if rows.documents:
-        await session.execute(_PUT_BENCHMARKS, job_id, list(rows.documents), list(rows.documents.values()))
-    if size < old_size:
-        await session.execute(_CUT_BENCHMARKS, job_id, size)
+    return *_columns(before, after), list(documents), list(documents.values())
 
 
 def labels_of(job: JobRecord) -> list[str]:
@@ -143,35 +138,39 @@ def labels_of(job: JobRecord) -> list[str]:
     return [each for label, values in job.labels.items() for each in label_terms(label, values)]
 
 
-async def add(session: Session, record: JobRecord) -> None:
+async def add(session: Session, record: JobRecord) -> Versioned:
+    """Add the job by one statement; returns its entry for the cache."""
     try:
         key, tenant, owner = map(searchable, (record.id, record.tenant, record.owner))
-        rows = _rows(None, record)
+        values = _values(None, record)
     except UNWRITABLE as error:
         raise unwritable("job", record.id, error) from error
-    if not await session.fetchval(_INSERT, key, tenant, owner, record.created_at, *rows.columns):
+    version = await session.fetchval(_INSERT, key, tenant, owner, record.created_at, *values)
+    if version is None:
         raise AlreadyExists(f"A job {record.id} is stored already; give the new one another id.")
-    await _put_benchmarks(session, key, rows, len(record.benchmarks), 0)
+    return Versioned(version, record)
 
 
 async def get(session: Session, job_id: str, tenant: str | None, cache: RecordCache) -> JobRecord:
-    return _visible(await _read(session, job_id, _VERSION, cache), job_id, tenant)
+    entry = await _read(session, job_id, _VERSION, cache)
+    return _visible(entry.record if entry else None, job_id, tenant)
 
 
-async def _read(session: Session, job_id: str, query: str, cache: RecordCache) -> JobRecord | None:
+async def _read(session: Session, job_id: str, query: str, cache: RecordCache) -> Versioned | None:
     """Return the job, from the cache if the version that ``query`` returns is there."""
     version: str | None = await session.fetchval(query, searchable(job_id))
     if version is None:
         return None
-    if (known := cache.get(job_id, version)) is not None:
+    known = cache.get(job_id)
+    if known is not None and known.version == version:
         return known
     row = await session.fetchrow(_GET, searchable(job_id))
     if row is None:
         return None
     newest, _, *documents = row
-    record = decode(job_id, *documents)
-    cache.put(job_id, Versioned(newest, record))
-    return record
+    entry = Versioned(newest, decode(job_id, *documents))
+    cache.put(job_id, entry)
+    return entry
 
 
 def _visible(record: JobRecord | None, job_id: str, tenant: str | None) -> JobRecord:
@@ -193,26 +192,53 @@ Outcome = JobRecord | Exception
 async def update(
     session: Session, job_id: str, updates: Sequence[Update], cache: RecordCache
 ) -> tuple[list[Outcome], Versioned | None]:
-    """Apply the updates one after the other and write the result once.
+    """Apply the updates one after the other and write the result once, in a transaction.
 
     Returns the record after each of them, or its exception; an update that raises changes nothing. The second value is the
     entry for the cache once the transaction is committed.
     """
     before = await _read(session, job_id, _LOCK, cache)
-    after, outcomes = _applied(before, job_id, updates)
-    if before is None or after is None or after is before:
+    old = before.record if before else None
+    after, outcomes = _applied(old, job_id, updates)
+    if before is None or old is None or after is None or after is old:
         return outcomes, None
     try:
-        rows = _rows(before, after)
+        values = _values(old, after)
     except UNWRITABLE:
-        after, outcomes = _applied(before, job_id, updates, writable_only=True)
-        if after is None or after is before:
+        after, outcomes = _applied(old, job_id, updates, writable_only=True)
+        if after is None or after is old:
             return outcomes, None
-        rows = _rows(before, after)
+        values = _values(old, after)
     key = searchable(job_id)
-    version: str = await session.fetchval(_UPDATE, key, *rows.columns)
-    await _put_benchmarks(session, key, rows, len(after.benchmarks), len(before.benchmarks))
+    version: str = await session.fetchval(_UPDATE, key, *values, before.version)
+    if len(after.benchmarks) < len(old.benchmarks):
+        await session.execute(_CUT_BENCHMARKS, key, len(after.benchmarks))
     return outcomes, Versioned(version, after)
+
+
+async def update_known(
+    session: Session, job_id: str, updates: Sequence[Update], cache: RecordCache
+) -> tuple[list[Outcome], Versioned | None] | None:
+    """Do as :func:`update` on the cached record, by one statement that does nothing if the row has another version.
+
+    Returns None if it has, or if the job is not cached, or if one statement is not enough: use :func:`update`.
+    """
+    before = cache.get(job_id)
+    if before is None:
+        return None
+    old = before.record
+    after, outcomes = _applied(old, job_id, updates)
+    if after is None or after is old:
+        version = await session.fetchval(_VERSION, searchable(job_id))
+        return (outcomes, None) if version == before.version else None
+    if len(after.benchmarks) < len(old.benchmarks):
+        return None
+    try:
+        values = _values(old, after)
+    except UNWRITABLE:
+        return None
+    version = await session.fetchval(_UPDATE, searchable(job_id), *values, before.version)
+    return None if version is None else (outcomes, Versioned(version, after))
 
 
 def _applied(
@@ -238,7 +264,7 @@ def _changed(record: JobRecord, change: JobChange, *, encodes: bool) -> JobRecor
     check_identity("job", record, after)
     if encodes:
         try:
-            _rows(record, after)
+            _values(record, after)
         except UNWRITABLE as error:
             raise unwritable("job", record.id, error) from error
     return after

@@ -31,7 +31,7 @@ from evalhub_storage_postgres import jobs, resources
 from evalhub_storage_postgres.control import retrieved
 from evalhub_storage_postgres.database import Database
 from evalhub_storage_postgres.faults import ChangeError
-from evalhub_storage_postgres.record_cache import RecordCache
+from evalhub_storage_postgres.record_cache import RecordCache, Versioned
 
 if TYPE_CHECKING:
     import asyncpg
@@ -86,15 +86,26 @@ class Opening:
 
     async def write_group(self, job_id: str, group: Group) -> list[jobs.Outcome]:
         try:
-            writing = self.database.writing(f"Updating job {job_id}", _lock_name(job_id), group.fence)
-            async with writing as session:
-                self._end_group(job_id, group)  # later updates wait for the next transaction
-                outcomes, entry = await jobs.update(session, job_id, group.updates, self.cache)
-            if entry is not None:
-                self.cache.put(job_id, entry)
+            operation = f"Updating job {job_id}"
+            async with self.database.turn(operation, _lock_name(job_id)) as session:
+                self._end_group(job_id, group)  # later updates wait for the next turn
+                outcomes, entry = await self._written(session, operation, job_id, group)
+                if entry is not None:
+                    self.cache.put(job_id, entry)
             return outcomes
         finally:
             self._end_group(job_id, group)
+
+    async def _written(
+        self, session: Session, operation: str, job_id: str, group: Group
+    ) -> tuple[list[jobs.Outcome], Versioned | None]:
+        arguments = session, job_id, group.updates, self.cache
+        if group.fence is None and (written := await jobs.update_known(*arguments)):
+            return written  # by one statement, which needs no transaction without a fence
+        async with self.database.transaction(session, operation, group.fence):
+            if group.fence is not None and (written := await jobs.update_known(*arguments)):
+                return written
+            return await jobs.update(*arguments)
 
     def _end_group(self, job_id: str, group: Group) -> None:
         if self.groups.get(job_id) is group:
@@ -113,10 +124,13 @@ class RecordOperations(Storage):
     _fence: Lease | None = None
 
     async def add_job(self, record: JobRecord) -> None:
-        self._opened().groups.pop(record.id, None)  # writes of one job stay in the order of the calls
-        await self._write(
-            f"Adding job {record.id}", _lock_name(record.id), lambda session: jobs.add(session, record)
-        )
+        opening = self._opened()
+        opening.groups.pop(record.id, None)  # writes of one job stay in the order of the calls
+
+        async def add(session: Session) -> None:
+            opening.cache.put(record.id, await jobs.add(session, record))
+
+        await self._write(f"Adding job {record.id}", _lock_name(record.id), add, is_statement=True)
 
     async def get_job(self, job_id: str, tenant: str | None) -> JobRecord:
         cache = self._opened().cache
@@ -146,6 +160,7 @@ class RecordOperations(Storage):
             f"Deleting job {job_id}",
             _lock_name(job_id),
             lambda session: jobs.delete(session, job_id, tenant),
+            is_statement=True,
         )
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
@@ -224,13 +239,22 @@ class RecordOperations(Storage):
         return await self._write(operation, "resources", work)
 
     async def _write(
-        self, operation: str, lock_name: str, work: Callable[[Session], Coroutine[Any, Any, T]]
+        self,
+        operation: str,
+        lock_name: str,
+        work: Callable[[Session], Coroutine[Any, Any, T]],
+        *,
+        is_statement: bool = False,
     ) -> T:
+        """Call ``work`` in a transaction; ``is_statement``: it executes one statement, which needs none without a fence."""
         opening = self._opened()
 
         async def write() -> T:
-            async with opening.database.writing(operation, lock_name, self._fence) as session:
-                return await work(session)
+            async with opening.database.turn(operation, lock_name) as session:
+                if is_statement and self._fence is None:
+                    return await work(session)
+                async with opening.database.transaction(session, operation, self._fence):
+                    return await work(session)
 
         try:
             return await opening.whole(write())

@@ -28,12 +28,11 @@ class RecordCache:
         self._entries: OrderedDict[str, Versioned] = OrderedDict()
         self._benchmarks = 0
 
-    def get(self, job_id: str, version: str) -> JobRecord | None:
+    def get(self, job_id: str) -> Versioned | None:
         found = self._entries.get(job_id)
-        if found is None or found.version != version:
-            return None
-        self._entries.move_to_end(job_id)
-        return found.record
+        if found is not None:
+            self._entries.move_to_end(job_id)
+        return found
 
     def put(self, job_id: str, entry: Versioned) -> None:
         self.drop(job_id)

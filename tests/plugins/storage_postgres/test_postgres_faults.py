@@ -9,6 +9,7 @@ import threading
 import asyncpg
 import psutil
 import pytest
+from msgspec.json import encode
 
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.domain.resource import Kind
@@ -145,16 +146,25 @@ async def test_an_update_waits_for_a_program_beside_the_server(
     storage = await opened()
     job = a_job()
     await storage.add_job(job)
+    elsewhere = with_changes(job, message=Message(message="from elsewhere"))
+    records: list[JobRecord] = []
+
+    def pinned(record: JobRecord) -> JobRecord:
+        return with_changes(record, pinned=True)
+
+    def seen(record: JobRecord) -> JobRecord:
+        records.append(record)
+        return pinned(record)
+
     other = await asyncpg.connect(postgres.url(schema))
     try:
         async with other.transaction():
-            await other.execute("UPDATE evalhub_jobs SET state = state")
-            seen: list[JobRecord] = []
-            update = asyncio.create_task(storage.update_job(job.id, None, seen.append))
+            await other.execute("UPDATE evalhub_jobs SET progress = $1", encode(elsewhere.progress))
+            update = asyncio.create_task(storage.update_job(job.id, None, seen))
             await asyncio.wait([update], timeout=0.2)
-            assert seen == []
-        await update
-        assert seen == [job]
+            assert not update.done()
+        assert await update == pinned(elsewhere)
+        assert records == [job, elsewhere], "the change is repeated on what the program wrote"
     finally:
         await other.close()
 
@@ -166,26 +176,13 @@ async def test_connections_that_are_too_old_are_replaced(
     pids: set[int] = set()
     job = a_job()
     await storage.add_job(job)
-
-    def look(record: JobRecord) -> None:
-        pids.update(asyncio.run_coroutine_threadsafe(_writers(postgres), loop).result())
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        for _ in range(3):
-            await storage.update_job(job.id, None, look)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    for _ in range(3):
+        await storage.update_job(job.id, None, say)
+        rows = await postgres.sql(
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE '%UPDATE evalhub_jobs%' AND pid <> pg_backend_pid()"
+        )
+        pids.update(row["pid"] for row in rows)
     assert len(pids) == 3
-
-
-async def _writers(postgres: RunningPostgres) -> list[int]:
-    rows = await postgres.sql("SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction'")
-    return [row["pid"] for row in rows]
 
 
 async def test_what_a_cancelled_caller_asked_for_is_done_before_a_close(opened) -> None:

@@ -53,6 +53,32 @@ async def test_updates_that_wait_share_a_transaction(postgres: RunningPostgres, 
     assert await storage.get_job(job.id, None) == records[-1]
 
 
+async def test_a_write_of_a_known_job_is_one_statement(
+    postgres: RunningPostgres, schema: str, opened
+) -> None:
+    storage = await opened(max_connections=1)
+    watcher = await asyncpg.connect(postgres.url(schema))
+
+    async def last_statement() -> str:
+        """That of the only connection for records; a transaction of several statements ends with COMMIT."""
+        return await watcher.fetchval(
+            "SELECT query FROM pg_stat_activity WHERE query LIKE '%evalhub_jobs%' AND pid <> pg_backend_pid()"
+        )
+
+    try:
+        job = a_job(size=2)
+        await storage.add_job(job)
+        assert "INSERT INTO evalhub_jobs" in await last_statement()
+        after = await storage.update_job(job.id, None, partial(phase, 1, "a phase"))
+        assert "UPDATE evalhub_jobs" in await last_statement()
+        assert await storage.update_job(job.id, None, lambda job: job) is after
+        assert (await last_statement()).startswith("SELECT xmin")
+        await storage.delete_job(job.id, None)
+        assert "DELETE FROM evalhub_jobs" in await last_statement()
+    finally:
+        await watcher.close()
+
+
 async def test_an_update_writes_the_benchmarks_that_differ(
     postgres: RunningPostgres, schema: str, opened
 ) -> None:
@@ -113,14 +139,18 @@ async def stored(storage: PostgresStorage) -> JobRecord:
 def test_the_cache_keeps_the_records_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_cache, "MAX_BENCHMARKS", 5)
     cache, jobs = record_cache.RecordCache(), [a_job(size=2) for _ in range(3)]
+
+    def cached(job: JobRecord) -> JobRecord | None:
+        entry = cache.get(job.id)
+        return entry and entry.record
+
     for job in jobs:
         cache.put(job.id, record_cache.Versioned("1", job))
-        assert cache.get(jobs[0].id, "1") is jobs[0]
-    assert [cache.get(job.id, "1") for job in jobs] == [jobs[0], None, jobs[2]]
-    assert cache.get(jobs[0].id, "2") is None
+        assert cached(jobs[0]) is jobs[0]
+    assert [cached(job) for job in jobs] == [jobs[0], None, jobs[2]]
     large = a_job(size=9)
     cache.put(large.id, record_cache.Versioned("1", large))
-    assert [cache.get(job.id, "1") for job in (jobs[0], large)] == [None, large]
+    assert [cached(job) for job in (jobs[0], large)] == [None, large]
 
 
 async def test_an_update_that_fails_affects_no_other_of_its_transaction(opened) -> None:

@@ -36,9 +36,7 @@ async def test_a_takeover_waits_for_a_write_in_flight(postgres: RunningPostgres,
             await blocker.execute("SELECT FROM evalhub_jobs FOR UPDATE")
             lease = await acquired(first, 60)
             writing = asyncio.create_task(first.fenced(lease).update_job("job", None, say("in flight")))
-            waiting = (
-                "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE'"
-            )
+            waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%UPDATE evalhub_jobs%'"
             async with asyncio.timeout(60):
                 while not await postgres.sql(waiting):
                     await asyncio.sleep(0.01)
