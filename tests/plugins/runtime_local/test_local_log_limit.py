@@ -80,8 +80,9 @@ def test_a_restarted_server_limits_the_log_of_an_adapter_that_went_on(tmp_path: 
     with RunningServer(config.folder, data_dir=tmp_path / "data") as server:
         job_id = server.submit()
         wait_until(lambda: any(config.jobs_dir.rglob("jobrun.log")), "the log")
-        server.kill()
         log = log_of(config)
+        wait_until(lambda: log.stat().st_size > 0, "the adapter's first output")
+        server.kill()
         wait_until(lambda: log.stat().st_size == 20 * LIMIT, "the whole log")
         server.start()
         wait_until(lambda: allocated(log) <= LIMIT, "the limit")
