@@ -120,13 +120,11 @@ class _Output(Struct, frozen=True):
 
 
 class _Lines:
-    """structlog's output."""
+    """structlog's output. Ordinary lines may wait a moment for others; what may explain a crash is written at once."""
 
     def __init__(self, writer: LogWriter) -> None:
-        self.msg = writer.write
-        self.log = self.debug = self.info = self.warning = self.error = self.critical = self.exception = (
-            self.msg
-        )
+        self.debug = self.info = writer.write_later
+        self.msg = self.log = self.warning = self.error = self.critical = self.exception = writer.write
 
 
 def _rendering(redactor: Redactor, line: Line) -> structlog.typing.Processor:

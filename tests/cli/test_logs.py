@@ -208,3 +208,28 @@ def test_a_known_level_causes_no_warning(config: Config):
         assert server.get("/api/v1/health")["status"] == "healthy"
         lines = server.log_lines()
     assert "warning" not in {line["level"] for line in lines}
+
+
+def test_ordinary_lines_of_a_file_share_writes_and_a_warning_is_written_at_once(tmp_path: Path):
+    file = tmp_path / "log"
+    code = (
+        "import io, sys, structlog\nfrom evalhub_server.logs import configure_logs\n"
+        "class Counted(io.FileIO):\n"
+        "    writes = 0\n"
+        "    def write(self, data):\n"
+        "        self.writes += 1\n"
+        "        return super().write(data)\n"
+        "file = Counted(sys.argv[1], 'w')\n"
+        "configure_logs('info', io.TextIOWrapper(io.BufferedWriter(file), 'utf-8'))\nlog = structlog.get_logger()\n"
+        "for number in range(1000): log.info('line', number=number)\n"
+        "log.warning('at once')\n"
+        "print(len(open(sys.argv[1]).readlines()), file.writes)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, file], stdout=subprocess.PIPE, check=True, timeout=60, text=True
+    )
+    lines, writes = map(int, done.stdout.split())
+    assert lines == 1001
+    assert writes <= 500  # one for every hundredth of a second; a slow machine needs several
+    messages = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["number"] for line in messages[:-1]] == list(range(1000))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 
@@ -29,6 +28,7 @@ from evalhub_server.engine.leadership import Leadership, SingleServer
 from evalhub_server.engine.outbox import Outbox
 from evalhub_server.engine.outbox_targets import ExportTargets
 from evalhub_server.engine.previous_samples import PreviousSamples
+from evalhub_server.engine.random_ids import random_ids
 from evalhub_server.engine.resource_store import ResourceStore
 from evalhub_server.engine.resources import ResourceService
 from evalhub_server.engine.retention import Retention
@@ -60,6 +60,7 @@ async def open_engine(
     credentials: Credentials | None,
 ) -> EngineParts:
     """The services of a server, closed by ``stack``. What supervises jobs is not started: see :func:`start_engine`."""
+    new_id = random_ids().__next__
     storage, runtime, trackers = selected.storage, selected.runtime, selected.trackers
     shared = storage if isinstance(storage, SharedStorage) and not runtime.on_this_host else None
     targets = ExportTargets(trackers, selected.exporters, plugins.names(Exporter))
@@ -80,7 +81,7 @@ async def open_engine(
     resources = ResourceService(
         resource_store,
         utc_now,
-        _new_id,
+        new_id,
         settings.service.body_limit_bytes,
         commands_allowed=commands_allowed(settings),
         runtime=runtime if settings.local else None,
@@ -123,7 +124,7 @@ async def open_engine(
         resources,
         trackers,
         utc_now,
-        _new_id,
+        new_id,
         exports,
         samples.collector,
         stopper,
@@ -170,7 +171,3 @@ async def _wait_for_catalogue(resources: ResourceService) -> None:
         async with asyncio.timeout(CATALOGUE_TIMEOUT_S):
             while not (await resources.list(query)).total_count:  # noqa: ASYNC110  another server writes them
                 await asyncio.sleep(CATALOGUE_POLL_S)
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())

@@ -38,7 +38,7 @@ def changed_benchmarks(before: JobRecord, after: JobRecord) -> BenchmarkPairs:
     old, new = before.benchmarks, after.benchmarks
     if old is new:
         return ()
-    return tuple(compress(zip(old, new, strict=False), map(is_not, old, new)))
+    return tuple([(old[i], new[i]) for i in compress(range(len(new)), map(is_not, old, new))])
 
 
 def sharing(before: JobRecord, after: JobRecord) -> JobRecord:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import chain, compress, count, repeat
+from itertools import chain, compress, repeat
 from typing import Any
 
 import msgspec
@@ -173,7 +173,7 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
         new = after.benchmarks
         if old is not new:
             # Without a loop in Python: a job can have thousands of benchmarks, and an event changes one.
-            for index in compress(count(), map(operator.is_not, new, chain(old, repeat(None)))):
+            for index in compress(range(len(new)), map(operator.is_not, new, chain(old, repeat(None)))):
                 found.benchmarks[index] = encode(new[index], _decode_benchmark)
             if len(new) < len(old):
                 found.size = len(new)
