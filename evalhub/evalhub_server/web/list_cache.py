@@ -14,7 +14,7 @@ from evalhub_server.web.paths import link_to
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.responses import RawResponse
 
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 2 * 2**20
 MAX_RESPONSE_BYTES = 2**20
 """Larger responses are not kept."""
 

@@ -16,8 +16,8 @@ from evalhub_server.domain.resource import AnyResource
 from evalhub_server.models.provider import Runnable
 
 _encoder = msgspec.json.Encoder()
-CAPACITY = 1024
-LIMIT_BYTES = 64 * 2**20
+CAPACITY = 256
+LIMIT_BYTES = 8 * 2**20
 
 Parts = tuple[JobRecord | AnyResource | Runnable | None, ...]
 
@@ -32,7 +32,7 @@ class RecordEncoder:
     """Encodes records as JSON and caches the most recently used. Records are frozen: the same objects give the same bytes.
 
     ``view`` converts a record, and ``others`` that it includes, into a resource. The cache holds at most ``capacity``
-    entries of at most ``limit_bytes`` in total.
+    entries of at most ``limit_bytes`` in total; the records in them stay in memory, too.
     """
 
     def __init__(

@@ -18,30 +18,19 @@ Touched = set[str]
 """Ids of the records that were written while a read was under way."""
 
 
-class RecordCache(Generic[R]):
-    """The most recently used records: at most ``max_records``, ``max_benchmarks`` of theirs, ``max_bytes`` of documents.
-
-    In memory a record takes several times the size of its documents, which adapters and clients control. ``weigh``
-    returns the number of benchmarks of a record. A read takes time: its result may be older than what a commit has
-    published since. So a read runs within :meth:`reading` and fills in only records that no commit touched meanwhile;
-    otherwise the next update would be based on the old record and undo that commit.
-    """
+class _Recent(Generic[R]):
+    """The most recently used records up to three limits, but at least one."""
 
     def __init__(
-        self,
-        max_records: int,
-        weigh: Callable[[R], int],
-        max_benchmarks: int = 32_768,
-        max_bytes: int = 64 * 2**20,
+        self, weigh: Callable[[R], int], max_records: int, max_benchmarks: int, max_bytes: int
     ) -> None:
+        self._weigh = weigh
         self._max_records = max_records
         self._max_benchmarks = max_benchmarks
-        self._weigh = weigh
-        self._benchmarks = 0
         self._max_bytes = max_bytes
+        self._benchmarks = 0
         self._bytes = 0
         self._records: OrderedDict[str, Stored[R]] = OrderedDict()
-        self._reads: list[Touched] = []
 
     def __len__(self) -> int:
         return len(self._records)
@@ -51,6 +40,59 @@ class RecordCache(Generic[R]):
         if stored is not None:
             self._records.move_to_end(record_id)
         return stored
+
+    def remove(self, record_id: str) -> None:
+        stored = self._records.pop(record_id, None)
+        if stored is not None:
+            self._count(stored, -1)
+
+    def add(self, record_id: str, stored: Stored[R]) -> None:
+        self._records[record_id] = stored
+        self._count(stored, 1)
+        while len(self._records) > 1 and (
+            len(self._records) > self._max_records
+            or self._benchmarks > self._max_benchmarks
+            or self._bytes > self._max_bytes
+        ):
+            self.remove(next(iter(self._records)))
+
+    def _count(self, stored: Stored[R], sign: int) -> None:
+        self._benchmarks += sign * self._weigh(stored.record)
+        self._bytes += sign * stored.size_bytes
+
+
+class RecordCache(Generic[R]):
+    """The most recently used records: at most ``max_records``, ``max_benchmarks`` of theirs, ``max_bytes`` of documents.
+
+    In memory a record takes four times the size of its documents, which adapters and clients control. ``weigh``
+    returns the number of benchmarks of a record. Those that are ``finished`` hardly change, and have a smaller limit,
+    ``max_finished_bytes``.
+
+    A read takes time: its result may be older than what a commit has published since. So a read runs within
+    :meth:`reading` and fills in only records that no commit touched meanwhile; otherwise the next update would be based
+    on the old record and undo that commit.
+    """
+
+    def __init__(
+        self,
+        max_records: int,
+        weigh: Callable[[R], int],
+        max_benchmarks: int = 32_768,
+        max_bytes: int = 64 * 2**20,
+        *,
+        finished: Callable[[R], bool] = lambda _: False,
+        max_finished_bytes: int = 2**20,
+    ) -> None:
+        self._finished = finished
+        self._open = _Recent(weigh, max_records, max_benchmarks, max_bytes)
+        self._ended = _Recent(weigh, max_records, max_benchmarks, max_finished_bytes)
+        self._reads: list[Touched] = []
+
+    def __len__(self) -> int:
+        return len(self._open) + len(self._ended)
+
+    def get(self, record_id: str) -> Stored[R] | None:
+        return self._open.get(record_id) or self._ended.get(record_id)
 
     def publish(self, record_id: str, stored: Stored[R] | None) -> None:
         """Store the committed record; None: it is deleted, or its state is unknown."""
@@ -79,24 +121,11 @@ class RecordCache(Generic[R]):
         return read
 
     def _put(self, record_id: str, stored: Stored[R] | None) -> None:
-        old = self._records.pop(record_id, None)
-        if old is not None:
-            self._count(old, -1)
-        if stored is None:
-            return
-        self._records[record_id] = stored
-        self._count(stored, 1)
-        while len(self._records) > 1 and (
-            len(self._records) > self._max_records
-            or self._benchmarks > self._max_benchmarks
-            or self._bytes > self._max_bytes
-        ):
-            _, dropped = self._records.popitem(last=False)
-            self._count(dropped, -1)
-
-    def _count(self, stored: Stored[R], sign: int) -> None:
-        self._benchmarks += sign * self._weigh(stored.record)
-        self._bytes += sign * stored.size_bytes
+        self._open.remove(record_id)
+        self._ended.remove(record_id)
+        if stored is not None:
+            records = self._ended if self._finished(stored.record) else self._open
+            records.add(record_id, stored)
 
 
 class Listing(Struct, kw_only=True, frozen=True):

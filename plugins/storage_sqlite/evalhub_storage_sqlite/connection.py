@@ -21,7 +21,7 @@ Statements = Iterable[tuple[str, list[Row]]]
 
 BUSY_TIMEOUT_S = 5.0
 _BOTH = (
-    "PRAGMA cache_size = -2048",  # KiB; the operating system caches the rest
+    "PRAGMA cache_size = -1024",  # KiB; the operating system caches the rest
     "PRAGMA temp_store = MEMORY",
 )
 _WRITER = (

@@ -135,6 +135,9 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
     def weight(self, record: JobRecord) -> int:
         return len(record.benchmarks)
 
+    def finished(self, record: JobRecord) -> bool:
+        return record.state.terminal
+
     def read(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Rows[JobRecord]]:
         jobs = select_in(connection, _SELECT, ids)
         benchmarks: dict[int, list[bytes]] = {row[0]: [] for row in jobs}

@@ -97,6 +97,10 @@ class RecordMapper(ABC, Generic[R, C]):
     def weight(self, record: R) -> int:
         """Return the number of its benchmarks, on which its size depends."""
 
+    def finished(self, record: R) -> bool:
+        """Return whether it is not expected to change much."""
+        return False
+
     @abstractmethod
     def read(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Rows[R]]:
         """Return the rows of the records that exist, by id. Runs in a connection's thread."""

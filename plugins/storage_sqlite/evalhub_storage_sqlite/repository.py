@@ -25,7 +25,7 @@ class Repository(Generic[R]):
         self, mapper: RecordMapper[R, Any], connection: Connection, description: str, max_records: int
     ) -> None:
         self.mapper = mapper
-        self.records = RecordCache(max_records, mapper.weight)
+        self.records = RecordCache(max_records, mapper.weight, finished=mapper.finished)
         self.listings = ListingCache()
         self._connection = connection
         self._description = description

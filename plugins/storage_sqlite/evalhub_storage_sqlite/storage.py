@@ -54,7 +54,8 @@ class SqliteStorage(Storage):
     """Jobs, providers and collections in the database file ``path``, or in memory if it is None.
 
     A file has one write and one read connection, so that a long list does not delay an event. A database in memory has
-    one connection for both. A get returns the very object that the last write left while it is among the ``cached_records`` of its kind that were used most recently. ``migration`` converts the jobs of a database of an
+    one connection for both. A get returns the very object that the last
+    write left while it is cached: ``cached_records`` of its kind, and fewer of finished jobs. ``migration`` converts the jobs of a database of an
     earlier version.
     """
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from evalhub_server.domain.record import JobRecord, with_changes
-from evalhub_server.models.common import Message
+from evalhub_server.models.common import Message, State
 from evalhub_server.testing.builders import a_job
 from evalhub_storage_sqlite.cache import Listing, ListingCache, RecordCache
 from evalhub_storage_sqlite.jobs import JOBS
@@ -91,6 +91,28 @@ def test_large_jobs_count_for_their_size() -> None:
     cache.publish("huge", stored("huge", size=50))
     assert cache.get("huge") is not None
     assert len(cache) == 1
+
+
+def test_finished_records_have_a_limit_of_their_own() -> None:
+    finished = {"b", "c", "d"}
+    cache = RecordCache[JobRecord](
+        100, JOBS.weight, finished=lambda job: job.id in finished, max_finished_bytes=10
+    )
+    for job_id in ("a", "b", "c", "d", "e"):
+        cache.publish(job_id, stored(job_id, size_bytes=5))
+    assert [each for each in "abcde" if cache.get(each)] == ["a", "c", "d", "e"]
+    finished.add("a")
+    cache.publish("a", stored("a", size_bytes=5))  # its last change
+    assert [each for each in "abcde" if cache.get(each)] == ["a", "d", "e"]
+    finished.remove("a")
+    cache.publish("a", stored("a", size_bytes=50))
+    assert [each for each in "abcde" if cache.get(each)] == ["a", "d", "e"]
+
+
+def test_a_terminal_job_counts_as_finished() -> None:
+    job = a_job()
+    assert not JOBS.finished(job)
+    assert JOBS.finished(with_changes(job, state=State.COMPLETED))
 
 
 def test_a_listing_that_a_commit_overtook_is_not_kept() -> None:
