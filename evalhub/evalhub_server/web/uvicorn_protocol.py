@@ -4,17 +4,10 @@ A target such as ``http://host/path`` overrides the header ``Host`` (RFC 9112 se
 depend on. A connection is not reset while its client is still sending a request that was answered already. Trailers of a request
 are ignored. Requests with an unknown method reach the application, since the contract's 405 names it.
 
-uvicorn has no public interface for any of this. These internals of its protocol are used here, and nowhere else:
-
-* of ``HttpToolsProtocol``: the constructor; ``connection_made``, ``connection_lost`` and ``shutdown``; httptools' callbacks
-  ``on_url``, ``on_header`` and ``on_body``; ``send_400_response``; ``_unsupported_upgrade_warning``; ``parser``, ``url``,
-  ``headers``, ``expect_100_continue``, ``cycle``, ``pipeline``, ``flow``, ``transport``, ``server``, ``client``, ``scheme``,
-  ``tasks``, ``app``, ``server_state``, ``timeout_keep_alive``, ``timeout_keep_alive_task`` (cancelled by ``connection_lost``) and
-  ``loop``. ``data_received``, the other callbacks of httptools, ``on_response_complete`` and ``timeout_keep_alive_handler`` are
-  replaced: uvicorn's build responses of its own class, and cost half as much again;
-* of its response cycle: the constructor, ``run_asgi``, ``more_body``, ``message_event`` and ``response_complete``; further ones are
-  listed in :mod:`evalhub_server.web.uvicorn_response`.
-
+uvicorn has no public interface for any of this. The constructor, ``connection_made``, ``connection_lost``, ``shutdown``, ``on_url``,
+``on_header``, ``on_body``, ``send_400_response`` and ``_unsupported_upgrade_warning`` of its ``HttpToolsProtocol`` are kept, with the
+attributes that they use. Those for the head and the end of a request are replaced: uvicorn's start responses of its own class,
+and take half as much time again. The constructor and ``run_asgi`` of its response cycle are used, too.
 Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
 
@@ -36,8 +29,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from evalhub_server.web.uvicorn_response import EXTENSIONS, CloseDelimitedCycle, ResponseCycle
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
-_NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)
-"""Keeps nothing."""
+_NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)  # keeps nothing
 _AUTHORITY = re.compile(rb"[^:/?#]+://([^/?#]*)")
 
 FIRST_REQUEST_GRACE_S = 0.1
@@ -100,8 +92,7 @@ class Protocol(HttpToolsProtocol):
         self._piece_bytes = 0
         self._head_bytes = 0  # of earlier pieces
         self._too_large = False
-        self._first_piece = b""  # of the request that is being parsed
-        self._unknown_method = ""
+        self._first_piece, self._unknown_method = b"", ""  # of the request that is being parsed
         self._lingering = False
         self._refused = False
         self._dropped_bytes = 0
