@@ -92,7 +92,7 @@ def is_written(level: int) -> bool:
     return bool(_outputs) and level >= _outputs[0].level
 
 
-def write_request(level: str, message: str, **fields: str | float) -> None:
+def write_request(level: str, message: str, fields: Mapping[str, str | float]) -> None:
     """Write the line of a request, which may wait a moment for those of other requests. The caller has checked :func:`is_written`.
 
     Every request has one, so it does without structlog, which has four steps for each line and as many dictionaries.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
@@ -68,7 +68,7 @@ class HttpMetrics:
     def __init__(self, scheme: str, address: str, port: int) -> None:
         self._scheme = scheme
         self._server = (address, str(port), scheme)
-        self._active: Counter[str] = Counter()
+        self._active: defaultdict[str, int] = defaultdict(int)
         self._ended: dict[
             tuple[str, str, int, str], tuple[HistogramValue, HistogramValue, HistogramValue]
         ] = {}

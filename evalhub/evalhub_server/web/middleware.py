@@ -233,8 +233,9 @@ class RequestMiddleware:
         return None
 
     def _identity(self, path: str, fields: Mapping[bytes, bytes]) -> Identity:
-        of_page = self._pages is not None and is_page(path) and not is_public(path)
-        return self._identities.read(PREFIX if of_page else path, fields)
+        if self._pages is not None and is_page(path) and not is_public(path):
+            path = PREFIX
+        return self._identities.read(path, fields)
 
     def _log_request(
         self, scope: HTTPScope, trace_id: str, status: int, duration_s: float, error: str
@@ -243,17 +244,17 @@ class RequestMiddleware:
         level, name = (logging.DEBUG, "debug") if scope["path"] in PROBES else (logging.INFO, "info")
         if not is_written(level):
             return
-        write_request(
-            name,
-            "Request successful" if status < 400 else "Request failed",
-            request_id=trace_id,
-            method=scope["method"],
-            uri=shown_uri(scope),
-            code=status,
-            duration=round(duration_s, 6),
-            remote_addr=scope["client"][0] if scope["client"] else "",
-            **({"error": error} if error else {}),
-        )
+        fields: dict[str, str | float] = {
+            "request_id": trace_id,
+            "method": scope["method"],
+            "uri": shown_uri(scope),
+            "code": status,
+            "duration": round(duration_s, 6),
+            "remote_addr": scope["client"][0] if scope["client"] else "",
+        }
+        if error:
+            fields["error"] = error
+        write_request(name, "Request successful" if status < 400 else "Request failed", fields)
 
 
 def make_middleware(
