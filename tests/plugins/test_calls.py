@@ -74,6 +74,15 @@ def test_an_error_of_a_function_that_is_an_attribute_does_so_too():
     assert call_fields(caught.value)["method"] == "observe"
 
 
+def test_values_are_the_plugins_own_also_when_they_change():
+    plugin = FaultyRuntime()
+    runtime = guarded(plugin, Runtime, "runtime", "faulty", "third-party")
+    plugin.exit_grace_s = 3.0
+    assert (runtime.exit_grace_s, runtime.name) == (3.0, plugin.name)
+    with pytest.raises(AttributeError, match="FaultyRuntime"):
+        _ = runtime.no_such_attribute  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), BaseException("odd")])
 async def test_what_would_end_the_server_becomes_an_ordinary_error(error: BaseException):
     with pytest.raises(

@@ -244,11 +244,16 @@ def exited(
     :data:`MAX_ATTEMPTS`: an adapter that brings down its host would do so for ever.
     """
     benchmark = job.benchmarks[index]
-    interrupted = exit_.reason == INTERRUPTED and not benchmark.state.terminal
-    if restart_interrupted and interrupted and benchmark.attempt < MAX_ATTEMPTS:
+    if benchmark.state.terminal:
+        return _with_exit(job, benchmark, exit_)
+    if restart_interrupted and exit_.reason == INTERRUPTED and benchmark.attempt < MAX_ATTEMPTS:
         return _with_benchmark(job, _next_attempt(benchmark), now)
-    error = diagnosis.exit_message(exit_, log_tail, job.benchmarks[index].refused)
+    error = diagnosis.exit_message(exit_, log_tail, benchmark.refused)
     return _ended(job, index, exit_, error, now, provisional=True)
+
+
+def _with_exit(job: JobRecord, benchmark: BenchmarkRecord, exit_: Exit) -> JobRecord:
+    return job if benchmark.exit is not None else with_benchmark(job, replace(benchmark, exit=exit_))
 
 
 def _next_attempt(benchmark: BenchmarkRecord) -> BenchmarkRecord:
@@ -274,7 +279,7 @@ def _ended(
 ) -> JobRecord:
     benchmark = job.benchmarks[index]
     if benchmark.state.terminal:
-        return job if benchmark.exit is not None else with_benchmark(job, replace(benchmark, exit=exit_))
+        return _with_exit(job, benchmark, exit_)
     failed = replace(
         benchmark,
         state=State.FAILED,

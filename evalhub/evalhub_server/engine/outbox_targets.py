@@ -9,6 +9,7 @@ import structlog
 
 from evalhub_server.domain.outbox import PendingExport, has_new_outcome
 from evalhub_server.domain.record import ExportKind, ExportOutcome, JobRecord, OutboxEntry
+from evalhub_server.models.job import Exports
 from evalhub_server.plugins.calls import call_fields
 from evalhub_server.plugins.export import CARD, Exporter
 from evalhub_server.plugins.tracking import Tracker
@@ -80,7 +81,9 @@ class ExporterTarget(ExportTarget):
     def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
         try:
             events = self._exporter.events(before, after)
-            requested = bool(events) and self._exporter.is_requested(after)
+            if not events:
+                return ()
+            requested = self._exporter.is_requested(after)
         except Exception as error:
             log.error(
                 "Exporter failed to determine its pending exports",
@@ -128,17 +131,22 @@ class ExportTargets:
         }
 
     def pending_exports(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
-        exports = [export for target in self._all for export in target.pending_exports(before, after)]
-        return [*exports, *self._undeliverable(before, after)]
+        exports: list[PendingExport] = []
+        for target in self._all:
+            exports += target.pending_exports(before, after)
+        if after.definition.request.exports is not None:
+            exports += self._undeliverable(after.definition.request.exports, before, after)
+        return exports
 
-    def _undeliverable(self, before: JobRecord | None, after: JobRecord) -> Sequence[PendingExport]:
+    def _undeliverable(
+        self, exports: Exports, before: JobRecord | None, after: JobRecord
+    ) -> Sequence[PendingExport]:
         """Exports that the job's client requested of exporters that are not selected; their failure is recorded."""
-        requested = after.request.exports.others if after.request.exports else {}
-        if not requested or not has_new_outcome(before, after):
+        if not exports.others or not has_new_outcome(before, after):
             return []
         return [
             PendingExport(kind="exporter", name=name, event=CARD, error=self._reason(name))
-            for name in requested
+            for name in exports.others
             if self.get("exporter", name) is None
         ]
 
