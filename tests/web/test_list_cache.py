@@ -6,12 +6,15 @@ import asyncio
 import gzip
 from typing import Any
 
+import pytest
+
 from evalhub_server.engine.identity import Identity
 from evalhub_server.web.body_memory import BodyMemory
 from evalhub_server.web.conditional import ListState
 from evalhub_server.web.list_cache import MAX_RESPONSE_BYTES, ListCache
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.request_context import CONTEXT_KEY, RequestContext
+from evalhub_server.web.responses import BODY as BODY_EXTENSION
 from evalhub_server.web.responses import RawResponse
 
 BODY = b"[" + b"1," * 4000 + b"1]"
@@ -69,6 +72,22 @@ async def test_a_client_that_has_the_page_gets_304():
     found = cache.find(known, state(known))
     assert found is not None
     assert (found.status, found.body) == (304, b"")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_a_kept_page_is_sent_as_it_is(encoding: str):
+    cache, request = ListCache(), a_request(accept_encoding=encoding)
+    response = await build(cache, request)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {**request.scope, "extensions": {BODY_EXTENSION: {}}}
+    await response(scope, None, send)  # type: ignore[arg-type]
+    assert sent[0]["headers"] is response.headers
+    assert sent[0][BODY_EXTENSION] is response.body
+    assert [value for name, value in response.headers if name == b"vary"] == [b"Accept-Encoding"]
 
 
 async def test_a_page_is_compressed_once_for_clients_that_accept_it():

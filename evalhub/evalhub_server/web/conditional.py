@@ -86,8 +86,9 @@ class ListState:
 
 
 def _not_modified(request: ApiRequest, tag: str) -> RawResponse | None:
-    field = request.field(b"if-none-match")
-    tags = read_tags(field) if field else None
+    if not request.has_field(b"if-none-match"):
+        return None
+    tags = read_tags(request.field(b"if-none-match"))
     if tags is None or not tags.matches(tag):
         return None
     return RawResponse(304, _headers(tag))

@@ -189,15 +189,15 @@ async def get_job(request: ApiRequest, job_id: FromPath[str]) -> RawResponse:
     change and polls no faster than the job changes.
     """
     services = request.services
-
-    async def read() -> tuple[Tagged, bool]:
-        job = await services.jobs.get(job_id, request.identity)
-        return await services.job_with_lineage(job, request.identity), job.state.terminal
-
     if b"wait" in request.scope["query_string"]:
+
+        async def read() -> tuple[Tagged, bool]:
+            job = await services.jobs.get(job_id, request.identity)
+            return await services.job_with_lineage(job, request.identity), job.state.terminal
+
         return tagged_response(request, await long_poll(request, services.feed, job_id, read))
-    job, _ended = await read()
-    return tagged_response(request, job)
+    job = await services.jobs.get(job_id, request.identity)
+    return tagged_response(request, await services.job_with_lineage(job, request.identity))
 
 
 GET_CARD = Operation(

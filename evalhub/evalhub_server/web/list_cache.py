@@ -67,9 +67,8 @@ class ListCache:
 
     async def _keep(self, request: ApiRequest, state: ListState, body: bytes) -> RawResponse:
         response = state.response(body)
-        if _accepts_gzip(request):
-            scope = request.scope
-            response = RawResponse(200, *await negotiated(scope["headers"], response.headers, response.body))
+        content = await negotiated(request.scope["headers"], response.headers, response.body)
+        response = RawResponse(200, *content, negotiated=True)
         if len(response.body) <= MAX_RESPONSE_BYTES:
             self._responses.put(_key(request, state), response, len(response.body))
         return response

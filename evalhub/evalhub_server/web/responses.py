@@ -45,16 +45,18 @@ Each message passes four layers between a handler and the connection.
 class RawResponse(Struct, frozen=True):
     """A response with an encoded body, compressed if it is large and the client accepts it. Like every response of Litestar it is an ASGI application that sends itself.
 
-    ``headers`` have the length of the body, unless the status is one without a body.
+    ``headers`` have the length of the body, unless the status is one without a body. ``negotiated``: it has been compressed
+    already if that is possible.
     """
 
     status: int
     headers: Sequence[Header] = ()
     body: bytes = b""
+    negotiated: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, body = self.headers, self.body
-        if len(body) >= MIN_BYTES:
+        if len(body) >= MIN_BYTES and not self.negotiated:
             headers, body = await negotiated(scope["headers"], headers, body)  # type: ignore[typeddict-item]
         start: Any = {"type": "http.response.start", "status": self.status, "headers": headers}
         extensions: Any = scope.get("extensions")  # pyright: ignore[reportUnknownMemberType]  # Litestar types it loosely
