@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from evalhub_server.domain import transitions
 from evalhub_server.domain.record import Exit, JobRecord
+from evalhub_server.engine import workload_store
 from evalhub_server.engine.job_store import JobStore
 from evalhub_server.engine.run_builder import RunBuilder
 from evalhub_server.engine.supervisor import Supervisor
@@ -256,6 +257,65 @@ async def test_the_handle_of_a_remote_workload_is_stored_at_once():
     await world.supervisor.start()
     job = await world.submit()
     await world.until(job, handled)
+    await world.supervisor.close()
+
+
+async def test_an_exit_after_the_result_is_written_with_the_next_write_of_any_job(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(workload_store, "END_WAIT_S", 3600)
+    world = World(HandRuntime())
+    await world.supervisor.start()
+    job = await world.submit()
+    await world.until(job, handled)
+    await world.report(job, 0, "completed")
+    world.runtime.end(0, Exit(code=0))
+    for _ in range(50):  # all that happens is on the event loop
+        await asyncio.sleep(0)
+    assert (await world.store.get(job.id, None)).open, "no other write has begun"
+    add, update, begun = world.storage.add_job, world.storage.update_job, asyncio.Event()
+
+    async def add_after_the_exit(job: JobRecord) -> None:
+        await begun.wait()
+        await add(job)
+
+    async def begin(job_id: str, tenant: str | None, change: JobChange) -> JobRecord:
+        begun.set()
+        return await update(job_id, tenant, change)
+
+    monkeypatch.setattr(world.storage, "add_job", add_after_the_exit)
+    monkeypatch.setattr(world.storage, "update_job", begin)
+    async with asyncio.timeout(60):
+        await world.store.add(a_job())
+    done = await world.until(job, settled)
+    assert done.benchmarks[0].exit == Exit(code=0)
+    await world.supervisor.close()
+
+
+async def test_an_exit_that_clients_wait_for_is_written_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(workload_store, "END_WAIT_S", 3600)
+    world = World(HandRuntime())
+    await world.supervisor.start()
+    job = await world.submit(benchmarks=2)
+    await world.until(job, handled)
+    world.runtime.end(1, Exit(code=3))
+    await world.until(job, lambda job: job.benchmarks[1].state is State.FAILED)
+    cancelled = await world.store.update(job.id, None, lambda job: transitions.cancel(job, NOW))
+    assert await world.supervisor.stop_job(cancelled) == []
+    assert settled(await world.store.get(job.id, None))
+    await world.supervisor.close()
+
+
+async def test_the_exit_of_a_remote_workload_is_written_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(workload_store, "END_WAIT_S", 3600)
+    world = World(HandRuntime())
+    world.runtime.on_this_host = False
+    await world.supervisor.start()
+    job = await world.submit()
+    await world.until(job, handled)
+    await world.report(job, 0, "completed")
+    world.runtime.end(0, Exit(code=0))
+    await world.until(job, settled)
     await world.supervisor.close()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -50,6 +52,7 @@ class JobStore:
         self.buffers = [] if buffers is None else buffers
         self.buffers.append(self._buffer)
         self._postponed = PostponedChanges(self._store_postponed, postponed_s)
+        self._writing = asyncio.Event()
 
     @property
     def feed(self) -> ChangeFeed:
@@ -79,6 +82,7 @@ class JobStore:
     async def add(self, job: JobRecord) -> JobRecord:
         """Store a new job; returns it with its outbox."""
         job = self._with_outbox(None, job)
+        self._wake_waiting()
         try:
             await self.writable().add_job(job)
         except StorageError as error:
@@ -127,6 +131,19 @@ class JobStore:
         """
         self._postponed.add(job_id, change)
 
+    async def next_write(self, timeout_s: float) -> None:
+        """Wait until another job is added or updated, or for the timeout.
+
+        A storage that collects writes commits what is written then in the same transaction.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._writing.wait()
+
+    def _wake_waiting(self) -> None:
+        self._writing.set()
+        self._writing.clear()
+
     async def flush(self) -> None:
         """Store the buffered changes of all jobs. Raises :class:`StorageUnavailable`."""
         for buffer in self.buffers:
@@ -165,6 +182,7 @@ class JobStore:
                 after = each(after) or after
             return after if after is job or not with_exports else self._with_outbox(job, after)
 
+        self._wake_waiting()
         try:
             after = await self.writable().update_job(job_id, tenant, noted)
         except StorageError as error:

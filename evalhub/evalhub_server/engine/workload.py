@@ -304,7 +304,8 @@ class Workload:
         job = await self._stored.persist_end(
             lambda job: transitions.exited(
                 job, index, exit_, tail, self._clock(), restart_interrupted=restart
-            )
+            ),
+            urgent=self.stopping or not self._benchmark_is_terminal or not self._runtime.on_this_host,
         )
         self.relaunch = not job.benchmarks[index].state.terminal
 

@@ -19,6 +19,8 @@ from evalhub_server.plugins.runtime import Handle, Notice, Runtime
 from evalhub_server.plugins.storage import JobChange
 
 RETRY = Backoff(first_s=0.2, max_s=5.0)
+END_WAIT_S = 0.05
+"""How long the exit of a workload without further consequences waits for another write."""
 
 
 class WorkloadStore:
@@ -53,8 +55,13 @@ class WorkloadStore:
                 self._log.error("failed to update benchmark status", error=str(error))
             await asyncio.sleep(next(delays))
 
-    async def persist_end(self, change: JobChange) -> JobRecord:
-        """Store the change with which the workload is over, and that its samples are to be collected."""
+    async def persist_end(self, change: JobChange, *, urgent: bool = True) -> JobRecord:
+        """Store the change with which the workload is over, and that its samples are to be collected.
+
+        Unless that is ``urgent``, or there are samples, with the next write of any job.
+        """
+        if not urgent and not (self._expects_samples and self.left_files):
+            await self._store.next_write(END_WAIT_S)
         return await self.persist(lambda job: self._with_samples(change(job)))
 
     def _with_samples(self, job: JobRecord | None) -> JobRecord | None:
