@@ -199,6 +199,9 @@ class Writer:
         stopping = False
         while not stopping:
             queued = [await self._queue.get()]
+            self._batch = [each for each in queued if each is not None]
+            # Requests that arrived with the first queue their operations meanwhile: one commit instead of two.
+            await asyncio.sleep(0)
             while not self._queue.empty() and len(queued) < MAX_BATCH:
                 queued.append(self._queue.get_nowait())
             stopping = None in queued

@@ -46,6 +46,18 @@ async def test_updates_at_once_share_one_transaction(
     assert hops == ["write"]
 
 
+async def test_an_update_that_follows_at_once_joins_the_transaction(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [a_job() for _ in range(2)]
+    await asyncio.gather(*map(storage.add_job, jobs))
+    hops = count_hops(monkeypatch)
+    first = asyncio.create_task(storage.update_job(jobs[0].id, None, count_up))
+    await asyncio.sleep(0)
+    await asyncio.gather(first, storage.update_job(jobs[1].id, None, count_up))
+    assert hops == ["write"]
+
+
 async def test_jobs_that_are_not_cached_are_read_at_once(
     uncached: SqliteStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
