@@ -4,16 +4,17 @@ Beside ``meta/job.json`` and ``jobrun.log``, attempt n has in ``meta/``:
 
 =====================  =======================  ==========================================================
 attempt-n.handle.json  by the server            the handle, right after the start
-attempt-n.pid          by the leader            its process id, before anything else; created exclusively, so that
-                                                of two leaders one runs the command and the other exits
+attempt-n.pid          by the leader            its process id, before anything else, and the command's exit status:
+                                                a line each; created exclusively, so that of two leaders one
+                                                runs the command and the other exits
 attempt-n.fetch        by the server            a script that fetches the test data, before the command
 attempt-n.revision     by that script           the commit of the test data
 attempt-n.fetch-error  by that script           why the test data could not be fetched
-attempt-n.exit         by the leader            the command's exit status and a newline; or by the server, when
-                                                the leader itself was killed: minus the signal's number
+attempt-n.exit         by the server            minus the number of the signal that killed the leader itself; by
+                                                leaders of earlier versions, the command's exit status
 =====================  =======================  ==========================================================
 
-A status without its final newline was not written completely and is ignored.
+A line without its newline was not written completely and is ignored.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from evalhub_server.plugins import Exit, Handle, JobSpec, LaunchError, UnsafePat
 
 JOB_SPEC_PATH = "EVALHUB_JOB_SPEC_PATH"
 TEST_DATA_FAILED = "test_data_failed"
+_STATUS = re.compile(r"-?\d+\n")
 
 
 class Framework(Struct, kw_only=True, frozen=True):
@@ -200,19 +202,22 @@ class Attempt(Struct, kw_only=True, frozen=True):
         text = _text(self.pid_file)
         if text is None:
             return None
-        return int(text) if text.endswith("\n") and text.strip().isdecimal() else 0
+        pid, newline, _ = text.partition("\n")
+        return int(pid) if newline and pid.isdecimal() else 0
 
     def record_signal(self, signum: int) -> None:
         write_private(self.exit_file, b"-%d\n" % signum)
 
     def read_exit(self) -> Exit | None:
-        """Return the recorded exit, or None. Raises :class:`OSError` if the file exists but cannot be read.
+        """Return the recorded exit, or None. Raises :class:`OSError` if a file exists but cannot be read.
 
         A status of 128 + n means signal n: the convention of shells.
         """
-        text = _text(self.exit_file)
-        if text is None or not re.fullmatch(r"-?\d+\n", text):
-            return None
+        _, _, text = (_text(self.pid_file) or "").partition("\n")
+        if not _STATUS.fullmatch(text):
+            text = _text(self.exit_file) or ""
+            if not _STATUS.fullmatch(text):
+                return None
         status = int(text)
         if status < 0:
             return Exit(

@@ -234,19 +234,19 @@ class ExitWatcher:
                 return replace(exit_, reason=INTERRUPTED) if interrupted else exit_
             except OSError as error:
                 if error.errno not in SHORTAGES:
-                    return Exit(lost=True, message=f"its exit file cannot be read: {error}")
+                    return Exit(lost=True, message=f"its exit status cannot be read: {error}")
             # Retried here and not by callers, which would wait once more for the process.
             await asyncio.sleep(RETRY_S)
 
     def _outcome(self, attempt: Attempt, leader: Identity, status: int | None) -> Exit:
         """Return the recorded exit, else one from the wait status (known to the parent only), else a lost one."""
         if status == 0:
-            return Exit(code=0)  # the ordinary case, without a look at its file
+            return Exit(code=0)  # the ordinary case, without a look at its files
         recorded = attempt.read_exit()
         if recorded is not None:
             return recorded
         if status is None:
-            return Exit(lost=True, message=f"there is no exit file in {attempt.meta}")
+            return Exit(lost=True, message=f"no exit status is recorded in {attempt.meta}")
         if os.WIFSIGNALED(status):
             with suppress(OSError):  # recorded for a server that is restarted; this one knows it already
                 attempt.record_signal(os.WTERMSIG(status))

@@ -30,31 +30,31 @@ from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError,
 
 log = structlog.get_logger()
 
-# The leader of the workload: $1 command, $2 pid file, $3 exit file, $4 the shell, $5 directory to start in or "",
-# $6 cgroup.procs of the group to enter or "", $7 the umask of the command, $8 script that fetches test data or "",
-# $9 the command as plain words, which need no shell of their own, or "".
+# The leader of the workload: $1 command, $2 pid file, $3 the shell, $4 directory to start in or "", $5 cgroup.procs of
+# the group to enter or "", $6 the umask of the command, $7 script that fetches test data or "", $8 the command as plain
+# words, which need no shell of their own, or "".
 #
 # It survives the SIGTERM that goes to its whole process group, so that the exit status of the command is recorded.
 # It traps signals instead of ignoring them, because the command would inherit ignored ones. For the same reason the
 # command runs in the foreground: POSIX shells start background commands with SIGINT and SIGQUIT ignored. Only shell
-# built-ins are used, because a provider may set any PATH. No temporary file is needed: a status file is complete
-# when its final newline is there. The shell's own messages ("Terminated") stay out of the log, which is its standard
-# output, too.
+# built-ins are used, because a provider may set any PATH. No temporary file is needed: a line is complete when its
+# newline is there. A leader that cannot create its file exits. The shell's own messages ("Terminated") stay out of the log,
+# which is its standard output, too.
 LEADER = """\
 trap : HUP INT QUIT TERM USR1 USR2 ALRM
 exec 2> /dev/null
-if [ -n "$6" ]; then echo $$ > "$6" || exit 71; fi
+if [ -n "$5" ]; then echo $$ > "$5" || exit 71; fi
 umask 077
 set -C
-echo $$ > "$2" || exit 70
+exec 3> "$2" || exit 70
 set +C
-umask "$7"
-if [ -n "$5" ]; then cd -- "$5" 2>&1; fi &&
-    if [ -n "$8" ]; then (exec "$4" "$8") 2>&1; fi &&
-    if [ -n "$9" ]; then (exec $9) 2>&1; else (exec "$4" -c "$1") 2>&1; fi
+echo $$ >&3
+umask "$6"
+if [ -n "$4" ]; then cd -- "$4" 2>&1; fi &&
+    if [ -n "$7" ]; then (exec "$3" "$7") 2>&1 3>&-; fi &&
+    if [ -n "$8" ]; then (exec $8) 2>&1 3>&-; else (exec "$3" -c "$1") 2>&1 3>&-; fi
 status=$?
-umask 077
-echo $status > "$3"
+echo $status >&3
 exit $status
 """
 
@@ -98,7 +98,6 @@ def spawn(
             "evalhub",
             command.text,
             attempt.pid_file,
-            attempt.exit_file,
             shell,
             attempt.directory if command.job_cwd else command.cwd,
             "" if group is None else str(group / "cgroup.procs"),

@@ -69,7 +69,6 @@ async def test_an_ordinary_benchmark_needs_no_thread_one_task_and_few_files(runt
     assert executor.submitted == 0
     assert names_in(Path(handle["dir"])) == [
         "artifacts-1",
-        "attempt-1.exit",
         "attempt-1.handle.json",
         "attempt-1.pid",
         "job.json",

@@ -102,7 +102,7 @@ async def test_files_of_an_attempt_are_private_and_the_adapter_has_the_servers_u
     await runtime.stop(handle, 1)
     modes = modes_in(Path(handle["dir"]))
     assert set(modes.values()) == {0o600}, modes
-    assert {"attempt-1.pid", "attempt-1.exit", "job.json", "jobrun.log"} <= set(modes)
+    assert {"attempt-1.pid", "job.json", "jobrun.log"} <= set(modes)
     assert int(await log_of(runtime, handle), 8) == umask
 
 

@@ -194,7 +194,7 @@ async def test_a_process_that_got_the_id_later_is_left_alone(
     await any_runtime.stop(handle, 0)
     found = process_table().find(bystander.pid)
     assert found is not None
-    await asyncio.to_thread(Path(handle["dir"], "meta", "attempt-1.exit").unlink)
+    await asyncio.to_thread(Path(handle["dir"], "meta", "attempt-1.pid").unlink)
     for forged in (
         handle | {"pid": bystander.pid, "started": found.started - 1},
         handle | {"pid": bystander.pid, "started": found.started, "boot_id": "another boot"},
