@@ -56,7 +56,7 @@ def read_collection(body: bytes) -> CollectionConfig:
     Raises ``invalid_json_request`` for malformed JSON and wrong types, then ``request_validation_failed``.
     """
     config = decode(body, CollectionConfig)
-    if failures := list(failed_rules(config, COLLECTION)):
+    if failures := failed_rules(config, COLLECTION):
         raise validation_error(_distinguish_empty_list(failures, body))
     return config
 

@@ -48,8 +48,10 @@ def reason_for_none(benchmark: BenchmarkRecord) -> str:
 
 def is_collectable(benchmark: BenchmarkRecord) -> bool:
     """Whether the benchmark's workload has ended and its samples are still pending."""
+    if benchmark.exit is None:
+        return False
     samples = current_set(benchmark)
-    return benchmark.exit is not None and samples is not None and samples.state == "pending"
+    return samples is not None and samples.state == "pending"
 
 
 def samples_collected(job: JobRecord, index: int, samples: SampleSet) -> JobRecord:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -129,8 +128,7 @@ def convert(raw: Any, type_: type[T]) -> T:
 
 def validate(value: msgspec.Struct, name: str) -> None:
     """Raise ``request_validation_failed`` (400) if ``value`` violates a rule; paths in the message start with ``name``."""
-    failures = list(failed_rules(value, name))
-    if failures:
+    if failures := failed_rules(value, name):
         raise validation_error(failures)
 
 
@@ -163,34 +161,43 @@ def describe(failures: list[Failure]) -> str:
     )
 
 
-def failed_rules(value: msgspec.Struct, path: str) -> Iterator[Failure]:
-    """Yield the failed rules of ``value`` in the order of its fields, then those that concern several fields.
+def failed_rules(value: msgspec.Struct, path: str) -> list[Failure]:
+    """The failed rules of ``value`` in the order of its fields, then those that concern several fields.
 
     A value whose own rule fails is not searched for further failures.
     """
-    return (Failure(path + suffix, rule) for suffix, rule in _failed(value))
+    failed = _failed(value)
+    return [Failure(path + suffix, rule) for suffix, rule in failed] if failed else []
 
 
-def _failed(value: msgspec.Struct) -> list[tuple[str, Rule]]:
-    """The failed rules with the paths below ``value``, which are built for failures only: nearly all values have none."""
+_Failed = list[tuple[str, Rule]]
+"""Failed rules, each with the path below the value."""
+
+
+def _failed(value: msgspec.Struct) -> _Failed:
+    """The failed rules of ``value``; no path is built for the others, since nearly all values have none."""
     check = STRUCT_CHECKS.get(type(value))
     across_fields = list(check(value)) if check else []
-    found: list[tuple[str, Rule]] = []
+    found: _Failed = []
     for name, path_name, checks, item_checks, struct, valid_default in _checked_fields(type(value)):
         item = getattr(value, name)
         if item is valid_default:
             continue
-        if (rule := _violated(item, checks)) is not None:
+        if checks and (rule := _violated(item, checks)) is not None:
             found.append((f".{path_name}", rule))
         elif isinstance(item, tuple):
             for index, element in enumerate(cast("tuple[Any, ...]", item)):
-                if (rule := _violated(element, item_checks)) is not None:
+                if item_checks and (rule := _violated(element, item_checks)) is not None:
                     found.append((f".{path_name}[{index}]", rule))
-                if struct is not None:
-                    found += [(f".{path_name}[{index}]{suffix}", rule) for suffix, rule in _failed(element)]
-        elif struct is not None and isinstance(item, struct) and path_name not in dict(across_fields):
-            found += [(f".{path_name}{suffix}", rule) for suffix, rule in _failed(item)]
-    return found + [(f".{suffix}", rule) for suffix, rule in across_fields]
+                if struct is not None and (inner := _failed(element)):
+                    found += _below(f"{path_name}[{index}]", inner)
+        elif struct is not None and isinstance(item, struct) and (inner := _failed(item)):
+            found += [] if path_name in dict(across_fields) else _below(path_name, inner)
+    return found + _below("", across_fields) if across_fields else found
+
+
+def _below(path: str, failed: _Failed) -> _Failed:
+    return [(f".{path}{suffix}", rule) for suffix, rule in failed]
 
 
 _Checks = tuple[tuple[Check, Rule], ...]

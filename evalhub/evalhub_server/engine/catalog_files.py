@@ -185,7 +185,7 @@ def _read(parsed: YamlFile, type_: type[T]) -> Loaded[T]:
             config = convert_section(document, type_, "", strict=False)
         except SettingsError as error:
             raise _InvalidFile(error.message) from None
-    failures = list(failed_rules(config, type_.__name__))
+    failures = failed_rules(config, type_.__name__)
     # Contract: provider files may lack a name; the id is used instead.
     failures = [f for f in failures if (type_, f.path) != (ProviderConfig, "ProviderConfig.name")]
     if failures:

@@ -98,15 +98,14 @@ class SampleCollector:
             return
         changed = after.benchmarks if before is None else [new for _, new in change.benchmarks]
         self._collect_pending(after, changed)
-        for benchmark in changed:
+        for benchmark in changed if self._uploads else ():
             upload = self._uploads.get((after.id, benchmark.index))
             if upload is not None and not is_collectable(benchmark):
                 upload.set()
 
     def _collect_pending(self, job: JobRecord, benchmarks: Iterable[BenchmarkRecord]) -> None:
         for benchmark in benchmarks:
-            key = job.id, benchmark.index
-            if key in self._tasks or not is_collectable(benchmark):
+            if not is_collectable(benchmark) or (key := (job.id, benchmark.index)) in self._tasks:
                 continue
             task = asyncio.create_task(
                 self._collect(job, benchmark), name=f"samples-{job.id}-{benchmark.index}", context=Context()
