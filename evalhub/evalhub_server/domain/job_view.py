@@ -45,18 +45,21 @@ def job_resource(job: JobRecord) -> JobResource:
     """The resource of a job: a status for every benchmark by index, and results for those that reported some."""
     request = resolved_request(job)
     planned = job.plan.benchmarks
+    statuses = [benchmark_status(planned[benchmark.index], benchmark) for benchmark in job.benchmarks]
     return JobResource(
         resource=_info(job),
         status=JobStatus(
             state=job.state,
             message=job.progress.message,
-            benchmarks=tuple(benchmark_status(planned[b.index], b) for b in job.benchmarks),
+            benchmarks=tuple(statuses),
             duration_s=job.duration_s,
         ),
         results=JobResults(
             test=job.progress.test,
             left_out=_left_out(job),
-            benchmarks=tuple(_result(planned[b.index], b, b.result) for b in job.benchmarks if b.result),
+            benchmarks=tuple(
+                [_result(s, b.result) for s, b in zip(statuses, job.benchmarks, strict=True) if b.result]
+            ),
             mlflow_experiment_url=job.experiment.url if job.experiment else "",
             mlflow_experiment_link=job.experiment.link
             if job.experiment and job.state is not State.PENDING
@@ -164,7 +167,7 @@ def benchmark_status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> B
         benchmark_index=benchmark.index,
         status=benchmark.state,
         phase=benchmark.phase,
-        phases=benchmark_phases(benchmark),
+        phases=benchmark_phases(benchmark) if benchmark.phases else (),
         error_message=benchmark.error,
         warning_message=benchmark.warning,
         started_at=benchmark.started_at,
@@ -179,15 +182,15 @@ def benchmark_status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> B
 def complete_metrics_schema(result: ResultRecord) -> tuple[MetricSchema, ...]:
     """The schema of all metrics. Contract: a metric that the adapter does not describe is numeric."""
     described = {schema.name for schema in result.metrics_schema}
-    missing = sorted(result.metrics.keys() - described)
-    return (*result.metrics_schema, *(MetricSchema(name=name, type="numeric") for name in missing))
+    missing = sorted(result.metrics.keys() - described if described else result.metrics)
+    return (*result.metrics_schema, *[MetricSchema(name=name, type="numeric") for name in missing])
 
 
-def _result(planned: PlannedBenchmark, benchmark: BenchmarkRecord, result: ResultRecord) -> BenchmarkResult:
+def _result(status: BenchmarkStatus, result: ResultRecord) -> BenchmarkResult:
     return BenchmarkResult(
-        id=planned.id,
-        provider_id=planned.provider_id,
-        benchmark_index=benchmark.index,
+        id=status.id,
+        provider_id=status.provider_id,
+        benchmark_index=status.benchmark_index,
         metrics=result.metrics,
         metrics_schema=complete_metrics_schema(result),
         additional_info=result.additional_info,
@@ -195,7 +198,7 @@ def _result(planned: PlannedBenchmark, benchmark: BenchmarkRecord, result: Resul
         mlflow_run_id=result.mlflow_run_id,
         logs_path=result.logs_path,
         test=result.test,
-        samples=sample_set_view(planned, benchmark),
+        samples=status.samples,
     )
 
 
