@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request, Response, get
 from litestar.config.app import AppConfig
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
@@ -26,8 +26,10 @@ from evalhub_server.cli.server import Server
 from evalhub_server.engine.identity import Identity
 from evalhub_server.plugins.discovery import load_plugins
 from evalhub_server.settings import load_settings
+from evalhub_server.web.jobs import create_job, get_job, list_jobs, report_event
 from evalhub_server.web.openapi.document import make_document
 from evalhub_server.web.openapi.operation import Operation
+from evalhub_server.web.providers import list_providers
 from evalhub_server.web.request import ApiRequest
 from harness import Config
 from harness.imports import loaded_by
@@ -101,6 +103,35 @@ async def test_a_guard_acts_on_every_route(tmp_path: Path):
             assert "mallory is not allowed" in denied.body["message"]
             allowed = await request(server, "GET", f"{API}/{path}", "X-User: ada")
             assert allowed.status in (200, 404), path
+
+
+async def test_exception_handlers_act_on_every_route_and_frequent_ones_collect_them_once(tmp_path: Path):
+    class Teapot(Exception):
+        pass
+
+    def refuse(_connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+        raise Teapot
+
+    def brew(_request: Request[Any, Any, Any], _error: Exception) -> Response[dict[str, str]]:
+        return Response({"shape": "short and stout"}, status_code=418)
+
+    collector = RouteCollector()
+
+    def configure(config: AppConfig) -> AppConfig:
+        config.guards = [refuse]
+        config.exception_handlers[Teapot] = brew
+        config.plugins.append(collector)
+        return config
+
+    async with served(tmp_path, configure) as server:
+        for path in ("jobs", "jobs/no-such-job", "providers", "collections"):
+            answer = await request(server, "GET", f"{API}/{path}")
+            assert (answer.status, answer.body) == (418, {"shape": "short and stout"}), path
+    frequent = (list_jobs, get_job, create_job, report_event, list_providers)
+    handlers = [each for each in collector.handlers if each.fn in {route.fn for route in frequent}]
+    assert len(handlers) == len(frequent)
+    for handler in handlers:
+        assert handler.resolve_exception_handlers() is handler.resolve_exception_handlers()
 
 
 async def test_a_dependency_reaches_a_handler(tmp_path: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import msgspec
-from litestar import Router, delete, post, route
+from litestar import Router, delete
 from litestar.params import FromPath
 
 from evalhub_server.domain import problems
@@ -18,6 +18,7 @@ from evalhub_server.models.common import State
 from evalhub_server.models.event import StatusEvent
 from evalhub_server.models.job import JobRequest, JobResource
 from evalhub_server.models.job_page import JobResourcePage
+from evalhub_server.web.api_route import post, route
 from evalhub_server.web.conditional import (
     SINCE,
     WAIT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from litestar import Router, delete, patch, post, put, route
+from litestar import Router, delete, patch, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -13,6 +13,7 @@ from evalhub_server.domain.resource import Kind, ProviderRecord
 from evalhub_server.domain.resource_requests import read_provider
 from evalhub_server.models.common import Page
 from evalhub_server.models.provider import Provider, ProviderConfig
+from evalhub_server.web.api_route import post, route
 from evalhub_server.web.conditional import ListState, if_match, resource_response, tagged_response
 from evalhub_server.web.openapi import examples
 from evalhub_server.web.openapi.errors import ID, LIST, PATCH, SCOPED, broken_rule, not_found
