@@ -34,6 +34,7 @@ def config(tmp_path: Path, gate: Path) -> Config:
     made.scripted("running", "say:ready", f"await:{gate}", "completed")
     made.scripted("running", "say:ready", f"await:{gate}", "exit:3", provider_id="exits")
     made.scripted("running", "say:ready", f"await:{gate}", "completed", "exit:0", provider_id="other")
+    made.provider("exec sleep 600", provider_id="silent")
     return made
 
 
@@ -74,6 +75,16 @@ def test_a_job_can_be_cancelled_after_a_crash_of_the_server(server: RunningServe
     assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
     assert processes_with(job_id) == []
     assert server.job(job_id)["status"]["state"] == "cancelled"
+
+
+def test_an_adapter_without_a_report_is_found_after_a_crash_right_after_its_launch(server: RunningServer):
+    job_id = server.submit(provider="silent")
+    wait_until(lambda: processes_with(job_id), "a process")
+    server.kill()  # its handle is stored after a second
+    server.start()
+    wait_until(lambda: len(processes_with(job_id)) == 2, "the adapter and its shell")
+    assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
+    assert processes_with(job_id) == []
 
 
 def test_the_exit_of_an_adapter_is_detected_after_the_server_was_down(server: RunningServer, gate: Path):
