@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from evalhub_server.domain.job_changes import with_benchmark
 from evalhub_server.domain.record import JobRecord, with_changes
 from evalhub_server.errors import NotFound, StorageError
-from evalhub_server.models.common import Message
+from evalhub_server.models.common import Message, State
 from evalhub_server.testing.builders import a_job
 from evalhub_storage_postgres import record_cache
 from evalhub_storage_postgres.storage import PostgresStorage
@@ -151,6 +151,25 @@ def test_the_cache_keeps_the_records_used_last(monkeypatch: pytest.MonkeyPatch) 
     large = a_job(size=9)
     cache.put(large.id, record_cache.Versioned("1", large))
     assert [cached(job) for job in (jobs[0], large)] == [None, large]
+
+
+def test_terminal_jobs_have_a_smaller_place_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_cache, "MAX_FINISHED_BENCHMARKS", 2)
+    cache, jobs = record_cache.RecordCache(), [a_job(size=1) for _ in range(4)]
+    for job in jobs:
+        cache.put(job.id, record_cache.Versioned("1", job))
+    assert all(cache.get(job.id) for job in jobs)
+    for job in jobs[:3]:
+        completed = with_changes(job, state=State.COMPLETED)
+        cache.put(job.id, record_cache.Versioned("2", completed))
+    assert [entry and entry.version for entry in map(cache.get, (job.id for job in jobs))] == [
+        None,
+        "2",
+        "2",
+        "1",
+    ]
+    cache.drop(jobs[1].id)
+    assert cache.get(jobs[1].id) is None
 
 
 async def test_an_update_that_fails_affects_no_other_of_its_transaction(opened) -> None:
