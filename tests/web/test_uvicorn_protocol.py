@@ -186,6 +186,7 @@ async def test_requests_on_a_connection_share_the_timer_of_idle_connections(monk
                 await reader.readuntil(b"{}\n")
         writer.close()
         await writer.wait_closed()
+        await exchange(port, GET)  # closes its connection
     assert timers.count("timeout_keep_alive_handler") == 1
 
 

@@ -56,6 +56,20 @@ def no_errors(caplog: pytest.LogCaptureFixture) -> Any:
         assert [r.getMessage() for r in caplog.get_records(when) if r.levelno >= logging.WARNING] == []
 
 
+async def test_requests_have_the_address_of_the_listener_as_server():
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        host, port = scope["server"]
+        assert (host, port, scope["client"][0]) == ("127.0.0.1", expected, "127.0.0.1")
+        await quick(scope, _receive, send)
+
+    async with served(app) as (_server, _task, expected):
+        reader, writer = await asyncio.open_connection("127.0.0.1", expected)
+        writer.write(GET)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_an_idle_tls_connection_delays_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(uvicorn_server, "DRAIN_S", 600.0)
     made = certificate(tmp_path)

@@ -4,10 +4,10 @@ A target such as ``http://host/path`` overrides the header ``Host`` (RFC 9112 se
 depend on. A connection is not reset while its client is still sending a request that was answered already. Trailers of a request
 are ignored. Requests with an unknown method reach the application, since the contract's 405 names it.
 
-uvicorn has no public interface for any of this. The constructor, ``connection_made``, ``connection_lost``, ``shutdown``, ``on_url``,
-``on_header``, ``on_body``, ``send_400_response`` and ``_unsupported_upgrade_warning`` of its ``HttpToolsProtocol`` are kept, with the
-attributes that they use. Those for the head and the end of a request are replaced: uvicorn's start responses of its own class,
-and take half as much time again. The constructor and ``run_asgi`` of its response cycle are used, too.
+uvicorn has no public interface for any of this. The constructor, ``connection_lost``, ``shutdown``, ``on_url``, ``on_header``,
+``on_body``, ``send_400_response`` and ``_unsupported_upgrade_warning`` of its ``HttpToolsProtocol`` are kept, with the attributes that
+they use. Those for a new connection, and for the head and the end of a request, are replaced: uvicorn's start responses of its own
+class, and take half as much time again. Its ``FlowControl``, and the constructor and ``run_asgi`` of its cycle, are used, too.
 Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
 
@@ -24,7 +24,9 @@ from urllib.parse import unquote
 
 import httptools
 from msgspec import Struct
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_remote_addr
 
 from evalhub_server.web.uvicorn_response import EXTENSIONS, CloseDelimitedCycle, ResponseCycle
 
@@ -98,7 +100,13 @@ class Protocol(HttpToolsProtocol):
         self._dropped_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().connection_made(transport)
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        # The listener's. That of the connection takes three system calls, and nothing needs it.
+        self.server = self.config.host, self.config.port
+        self.client = get_remote_addr(transport)
+        self.scheme = "https" if self.config.is_ssl else "http"
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

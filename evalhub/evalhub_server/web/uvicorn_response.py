@@ -105,9 +105,9 @@ class ResponseCycle(RequestResponseCycle):
             transport.writelines((lines + end, body))
         self.response_complete = True
         self.message_event.set()
-        self.on_response()
         if not self.keep_alive:
             self.on_response.__self__.end_connection()  # pyright: ignore[reportFunctionMemberAccess]  see _write_once
+        self.on_response()
 
     async def _write_once(self, trailers: bytes, *messages: Any) -> None:
         """Let uvicorn encode ``messages`` and write the result at once, with ``trailers`` after the last chunk."""

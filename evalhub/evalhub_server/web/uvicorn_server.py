@@ -2,9 +2,9 @@
 
 uvicorn waits for connections that are only being closed, which over TLS depends on the client, and reports requests that it
 cancels as errors. These internals of ``uvicorn.Server`` are used here, and nowhere else: ``capture_signals`` and
-``shutdown`` are replaced, ``startup`` is extended; ``started``, ``servers``, ``server_state.connections`` and ``server_state.tasks`` are
-read; ``should_exit`` and ``force_exit`` are set by :class:`HttpServer`'s owner. Tests run it with the lowest and the newest
-version that is allowed.
+``shutdown`` are replaced, ``startup`` is extended; ``started``, ``servers``, ``server_state.connections`` and ``server_state.tasks``
+are read; ``config.host`` and ``config.port`` are set, and ``should_exit`` and ``force_exit`` by :class:`HttpServer`'s owner. Tests
+run it with the lowest and the newest version that is allowed.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ class HttpServer(uvicorn.Server):
         self.on_started: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if sockets:
+            self.config.host, self.config.port = sockets[0].getsockname()[
+                :2
+            ]  # which connections report as the server
         await super().startup(sockets)
         if self.started:
             self.on_started()
