@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -99,6 +100,14 @@ def test_a_list_is_two_statements_and_an_unchanged_one_none(server: CountedServe
     before = len(mark.statements)
     server.get(f"{API}/jobs?limit=10")
     assert len(mark.statements) == before
+
+
+def test_equal_lists_at_the_same_time_are_one_read(server: CountedServer, open_job: str) -> None:
+    report(server, open_job, "a change before the lists")
+    mark = server.mark()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(server.get, [f"{API}/jobs?limit=12"] * 16))
+    assert len(mark.statements) <= 4  # with BEGIN and ROLLBACK
 
 
 def test_an_event_is_one_transaction_of_two_writes(server: CountedServer, open_job: str) -> None:
