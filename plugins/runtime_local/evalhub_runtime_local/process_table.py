@@ -259,9 +259,9 @@ def _read(path: str) -> bytes:
 
 
 def read_all(fd: int) -> bytes:
-    """Read the rest of a file. The size of those below /proc is unknown; all end with the first short read."""
+    """Read the rest of a file. The size of those below /proc is unknown, and one read of a list returns a page at most."""
     data = chunk = os.read(fd, 1 << 16)
-    while len(chunk) == 1 << 16:
+    while chunk:
         chunk = os.read(fd, 1 << 16)
         data += chunk
     return data
