@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from evalhub_server.domain import problems
@@ -49,7 +48,11 @@ def with_trimmed_experiment(request: JobRequest) -> JobRequest:
 
 
 def _with_kinds(benchmarks: tuple[BenchmarkRef, ...]) -> tuple[BenchmarkRef, ...]:
-    return tuple(replace(b, hardware_config=_with_kind(b.hardware_config)) for b in benchmarks)
+    found = [
+        replace(b, hardware_config=_with_kind(b.hardware_config)) if b.hardware_config else b
+        for b in benchmarks
+    ]
+    return tuple(found)
 
 
 def _with_kind(config: HardwareConfig | None) -> HardwareConfig | None:
@@ -146,9 +149,9 @@ def plan(
     ``providers`` has an entry for every ``provider_id`` in ``benchmarks``. Raises ``resource_does_not_exist`` if a
     provider lacks a benchmark, then ``model_url_required``.
     """
-    planned = tuple(
+    planned = [
         planned_benchmark(ref, providers[ref.provider_id], request.hardware_config) for ref in benchmarks
-    )
+    ]
     recorded = all(
         b.test_data_ref is not None and b.test_data_ref.type == "pre_recorded_data" for b in benchmarks
     )
@@ -157,7 +160,7 @@ def plan(
     criteria = request.pass_criteria or (collection and collection.config.pass_criteria) or None
     threshold = criteria.threshold if criteria else None
     return JobPlan(
-        benchmarks=planned,
+        benchmarks=tuple(planned),
         runtimes={provider_id: provider.runtime for provider_id, provider in providers.items()},
         threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
     )
@@ -170,22 +173,23 @@ def planned_benchmark(
     offered = offered_benchmark(provider, ref.id)
     if offered is None:
         raise problems.does_not_exist("benchmark", ref.id)
-    score = ref.primary_score or _none_if_unset(offered.primary_score)
-    defaults: Json | None = _none_if_unset(offered.default_parameters)
+    score = ref.primary_score or offered.primary_score or None
+    defaults = offered.default_parameters
     return PlannedBenchmark(
         id=ref.id,
         provider_id=ref.provider_id,
         weight=ref.weight or 1.0,
         primary_score=score,
         threshold=_threshold(ref, score, offered),
-        parameters=ref.parameters if defaults is None else defaults | ref.parameters,
-        **_test_data(ref),
+        parameters=defaults | ref.parameters if defaults else ref.parameters,
+        test_data_ref=ref.test_data_ref,
+        test_data_path=ref.test_data_path,
         hardware_config=ref.hardware_config or job_hardware,
-        metric_properties=_none_if_unset(offered.metric_properties) or (),
-        groups=_none_if_unset(offered.groups) or "",
-        alias_of=_none_if_unset(offered.alias_of) or "",
-        requires=_none_if_unset(offered.requires) or (),
-        generating_twin=_none_if_unset(offered.generating_twin) or "",
+        metric_properties=offered.metric_properties or (),
+        groups=offered.groups or "",
+        alias_of=offered.alias_of or "",
+        requires=offered.requires or (),
+        generating_twin=offered.generating_twin or "",
     )
 
 
@@ -199,7 +203,10 @@ def offered_benchmark(provider: ProviderConfig, benchmark_id: str) -> ProviderBe
 
 def listed_benchmark(provider: ProviderConfig, benchmark_id: str) -> ProviderBenchmark | None:
     """The benchmark that the provider lists under this id."""
-    return next((benchmark for benchmark in provider.benchmarks if benchmark.id == benchmark_id), None)
+    for benchmark in provider.benchmarks:
+        if benchmark.id == benchmark_id:
+            return benchmark
+    return None
 
 
 def accepts_unlisted(provider: ProviderConfig, benchmark_id: str) -> bool:
@@ -216,14 +223,10 @@ def _threshold(ref: BenchmarkRef, score: PrimaryScore | None, offered: ProviderB
     """The reference's own threshold; otherwise the provider's if it applies to the same metric."""
     if ref.pass_criteria is not None:
         return ref.pass_criteria.threshold
-    default, metric = _none_if_unset(offered.pass_criteria), _none_if_unset(offered.primary_score)
-    if default is None or metric is None or score is None or score.metric != metric.metric:
+    default, metric = offered.pass_criteria, offered.primary_score
+    if not default or not metric or score is None or score.metric != metric.metric:
         return None
     return default.threshold
-
-
-def _none_if_unset(value: Any) -> Any:
-    return None if value is msgspec.UNSET else value
 
 
 def with_effective_benchmarks(collection: CollectionRef, job_plan: JobPlan) -> CollectionRef:
