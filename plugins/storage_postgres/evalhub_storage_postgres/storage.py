@@ -64,7 +64,7 @@ class PostgresStorage(RecordOperations, SharedStorage):
 
     A cancelled caller does not interrupt its operation. Updates of one job that wait at the same time are written as one
     transaction. Writes of one job are executed in the order of the calls, and so
-    are all writes of providers and collections; row locks in the database guard against other servers. Job records are
+    are all writes of providers and collections; versions of rows and locks on them guard against other servers. Job records are
     cached, and used while their row has the version that was read. If a connection breaks during a commit, it is unknown
     whether that was written, and the caller gets a :class:`StorageError`.
 
