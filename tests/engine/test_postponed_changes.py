@@ -152,3 +152,27 @@ async def test_one_of_a_deleted_job_is_forgotten(elsewhere: bool):
     assert not logged
     with pytest.raises(NotFound):
         await here.store.get(here.job.id, None)
+
+
+async def test_those_that_wait_for_a_write_are_woken_by_the_next_one():
+    here = await world()
+    waiting = [asyncio.create_task(here.store.next_write(3600)) for _ in range(2)]
+    cancelled = asyncio.create_task(here.store.next_write(3600))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert not any(each.done() for each in waiting)
+    await here.store.update(here.job.id, None, cancel)
+    async with asyncio.timeout(60):
+        await asyncio.gather(*waiting)
+    later = asyncio.create_task(here.store.next_write(3600))
+    await asyncio.sleep(0)
+    await here.store.add(a_job())
+    async with asyncio.timeout(60):
+        await later
+
+
+async def test_the_wait_for_a_write_has_a_limit():
+    here = await world()
+    async with asyncio.timeout(60):
+        await asyncio.gather(here.store.next_write(0.01), here.store.next_write(3600))
+        await here.store.next_write(0.01)

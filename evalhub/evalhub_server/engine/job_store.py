@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -53,6 +52,7 @@ class JobStore:
         self.buffers.append(self._buffer)
         self._postponed = PostponedChanges(self._store_postponed, postponed_s)
         self._writing = asyncio.Event()
+        self._waking: asyncio.TimerHandle | None = None
 
     @property
     def feed(self) -> ChangeFeed:
@@ -132,17 +132,20 @@ class JobStore:
         self._postponed.add(job_id, change)
 
     async def next_write(self, timeout_s: float) -> None:
-        """Wait until another job is added or updated, or for the timeout.
+        """Wait until a job is added or updated, or until the first caller that waits has done so for its timeout.
 
         A storage that collects writes commits what is written then in the same transaction.
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._writing.wait()
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().call_later(timeout_s, self._wake_waiting)
+        await self._writing.wait()
 
     def _wake_waiting(self) -> None:
-        self._writing.set()
-        self._writing.clear()
+        if self._waking is not None:
+            self._waking.cancel()
+            self._waking = None
+            self._writing.set()
+            self._writing.clear()
 
     async def flush(self) -> None:
         """Store the buffered changes of all jobs. Raises :class:`StorageUnavailable`."""
