@@ -62,7 +62,10 @@ class LogWriter:
         For lines that are many, and of which a crash may lose the last ones.
         """
         if self._lines.qsize() >= MAX_LINES:
-            self._drop(1)
+            if self._direct:
+                self.write(line)  # with those that wait: a file is never the reason to drop lines
+            else:
+                self._drop(1)
             return
         self._lines.put(line)
         if not self._filled.is_set():

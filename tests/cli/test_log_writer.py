@@ -173,6 +173,16 @@ def test_lines_of_a_file_that_may_wait_share_a_write_and_keep_their_order(tmp_pa
         assert (tmp_path / "log").read_text().splitlines() == [*expected, "last"]
 
 
+def test_no_line_of_a_file_is_dropped(tmp_path: Path):
+    numbers = [*map(str, range(3 * MAX_LINES))]
+    with (tmp_path / "log").open("w", encoding="utf-8") as stream:
+        log = LogWriter(stream, lambda number: f"dropped {number}")
+        for number in numbers:
+            log.write_later(number)
+        assert log.drain()
+        assert (tmp_path / "log").read_text().splitlines() == numbers
+
+
 def test_a_line_of_a_file_that_may_wait_needs_no_other_line(tmp_path: Path):
     with (tmp_path / "log").open("w", encoding="utf-8") as stream:
         log = LogWriter(stream, lambda number: f"dropped {number}")
