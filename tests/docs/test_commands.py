@@ -111,7 +111,8 @@ class Page:
 
     def _answers(self) -> bool:
         try:
-            return call(self.port, "GET", "/api/v1/health").status == 200
+            # Health is answered before the database is open, which the next command of a page may read.
+            return call(self.port, "GET", "/api/v1/ready").status == 200
         except OSError:
             return False
 

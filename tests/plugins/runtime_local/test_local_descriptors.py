@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.domain.record import Exit
 from evalhub_server.errors import RuntimeUnavailable
 from evalhub_server.testing.runs import a_run
+from harness import processes_with, wait_until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")]
 
@@ -78,10 +80,11 @@ class Blind:
 
 
 async def test_a_workload_that_could_not_be_identified_later_is_killed_and_launched_again(
-    new_runtime: Callable[..., LocalRuntime],
+    new_runtime: Callable[..., LocalRuntime], tmp_path: Path
 ):
     runtime = new_runtime(table=Blind())
     with pytest.raises(RuntimeUnavailable, match="Too many open files"):
         await runtime.launch(a_run({"command": "sleep 600"}))
-    # The fixture checks at the end of every test that nothing of it runs.
+    # The leader is waited for; a child that it has started already exits a moment later.
+    wait_until(lambda: not processes_with(str(tmp_path)), "the end of its processes")
     await runtime.close()
