@@ -19,8 +19,8 @@ def level_number(name: str) -> int | None:
 def json_line(level: str, message: str, fields: Mapping[str, Any], at_s: float | None = None) -> str:
     """A log record as one line of JSON, without the line feed.
 
-    ``at_s`` is when it happened, in seconds since the epoch (default: now). Values that JSON does not have are written as text; what could move the
-    cursor of a terminal or hide text is escaped.
+    ``at_s`` is when it happened, in seconds since the epoch (default: now). Values that JSON does not have are written as
+    text; what could move the cursor of a terminal or hide text is escaped.
     """
     seconds, milliseconds = divmod(int((time.time() if at_s is None else at_s) * 1000), 1000)
     moment = f"{_second(seconds)}.{milliseconds:03d}Z"
@@ -35,9 +35,8 @@ def json_line(level: str, message: str, fields: Mapping[str, Any], at_s: float |
 
 @lru_cache(1)
 def _second(timestamp: int) -> str:
-    return time.strftime(
-        "%Y-%m-%dT%H:%M:%S", time.gmtime(timestamp)
-    )  # most lines have that of the line before
+    """Cached, since most lines have the second of the line before."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(timestamp))
 
 
 @cache

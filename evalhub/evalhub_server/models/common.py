@@ -23,9 +23,10 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class State(StrEnum):
-    """State of a job or of one of its benchmarks. Only a job can be partially failed. ``terminal``: it is final."""
+    """State of a job or of one of its benchmarks. Only a job can be partially failed."""
 
     terminal: bool
+    """Whether the state is final."""
 
     PENDING = "pending"
     RUNNING = "running"

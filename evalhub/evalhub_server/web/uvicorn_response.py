@@ -31,9 +31,7 @@ ABORT = "evalhub.response.abort"
 """An ASGI message that closes the connection at once, even if the client does not read what is buffered."""
 EXTENSIONS: dict[str, dict[object, object]] = {EXTENSION: {}, ABORT: {}, BODY: {}}
 _LAST_CHUNK = b"0\r\n\r\n"
-_CONTROLS = bytes(
-    0 if (byte < 32 and byte != 9) or byte == 127 else byte for byte in range(256)
-)  # 9 is a tab
+_CONTROLS = bytes(byte if byte == ord("\t") or 32 <= byte != 127 else 0 for byte in range(256))
 """A table for ``translate`` that replaces what header fields must not contain with zeros."""
 _FRAMING = {b"connection", b"transfer-encoding"}
 """Headers with which an application decides how the response ends."""
