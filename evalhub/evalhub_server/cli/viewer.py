@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -95,52 +95,48 @@ def viewer_pages(
     plugins: Plugins,
 ) -> Pages | None:
     """The pages of the viewer; None if it is not enabled. ``url`` is the address of the server."""
-    credentials = engine.credentials
-    enabled = settings.viewer.enabled
-    if enabled is None:
-        enabled = settings.local
-        if enabled and credentials is None and is_exposed(settings):
-            log.warning(
-                "Pages are off, because other computers can reach this server and it has no token. Set "
-                "service.auth_token_file, or viewer.enabled",
-                host=settings.host,
-            )
-            enabled = False
-    if not enabled:
+    if not _is_enabled(settings, engine.credentials):
         return None
-    return LatePages(partial(_viewer, settings, url, selected, engine, state, checks, plugins))
+
+    def build() -> Viewer:
+        from evalhub_server.engine.server_health import ServerHealth
+        from evalhub_server.viewer.app import Viewer
+        from evalhub_server.viewer.health_page import ServerParts
+
+        health = ServerHealth(
+            _facts(settings, url, selected, engine),
+            state,
+            checks,
+            engine.supervisor,
+            engine.outbox,
+            engine.targets.keys,
+            engine.stored,
+        )
+        names = {
+            ("storage", storage_name(settings)),
+            ("runtime", runtime_name(settings)),
+            *(("tracker", name) for name in tracker_names(settings)),
+            *(("exporter", name) for name in exporter_names(settings)),
+            *(("observer", name) for name in observer_names(settings, plugins)),
+        }
+        return Viewer(settings, engine.credentials, ServerParts(health, plugins.infos, names))
+
+    return LatePages(build)
 
 
-def _viewer(
-    settings: Settings,
-    url: str,
-    selected: SelectedPlugins,
-    engine: EngineParts,
-    state: ServerState,
-    checks: ComponentChecks,
-    plugins: Plugins,
-) -> Viewer:
-    from evalhub_server.engine.server_health import ServerHealth
-    from evalhub_server.viewer.app import Viewer
-    from evalhub_server.viewer.health_page import ServerParts
-
-    health = ServerHealth(
-        _facts(settings, url, selected, engine),
-        state,
-        checks,
-        engine.supervisor,
-        engine.outbox,
-        engine.targets.keys,
-        engine.stored,
-    )
-    names = {
-        ("storage", storage_name(settings)),
-        ("runtime", runtime_name(settings)),
-        *(("tracker", name) for name in tracker_names(settings)),
-        *(("exporter", name) for name in exporter_names(settings)),
-        *(("observer", name) for name in observer_names(settings, plugins)),
-    }
-    return Viewer(settings, engine.credentials, ServerParts(health, plugins.infos, names))
+def _is_enabled(settings: Settings, credentials: Credentials | None) -> bool:
+    """Whether the pages are shown: as configured; by default in local mode, unless other computers can reach a server without a token."""
+    enabled = settings.viewer.enabled
+    if enabled is not None:
+        return enabled
+    if settings.local and credentials is None and is_exposed(settings):
+        log.warning(
+            "Pages are off, because other computers can reach this server and it has no token. Set "
+            "service.auth_token_file, or viewer.enabled",
+            host=settings.host,
+        )
+        return False
+    return settings.local
 
 
 def _facts(settings: Settings, url: str, selected: SelectedPlugins, engine: EngineParts) -> ServerFacts:
