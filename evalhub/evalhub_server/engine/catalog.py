@@ -84,9 +84,14 @@ class _Kind(Generic[T]):
         """The valid files, sorted by id."""
         try:
             resources = self._read()
-            self._valid = {
+            valid = {
                 file: _Valid(each.id, msgspec.json.encode(each.config)) for file, each in resources.items()
             }
+            for file, each in valid.items():
+                if self._valid.get(file) != each:
+                    loaded = f"{self._kind.capitalize()} loaded"
+                    log.info(loaded, **{f"{self._kind}_id": each.id, "file": file})
+            self._valid = valid
             self.readable = self._was_read = True
         except SettingsError as error:
             if not self._was_read:
@@ -123,10 +128,4 @@ class _Kind(Generic[T]):
                 message = f"{self._kind.capitalize()} skipped"
             line = f"line {finding.line}: " if finding.line else ""
             log.warning(message, file=finding.source, error=line + finding.message)
-        for file, resource in valid.items():
-            before = self._valid.get(file)
-            if before != (resource.id, msgspec.json.encode(resource.config)):
-                log.info(
-                    f"{self._kind.capitalize()} loaded", **{f"{self._kind}_id": resource.id, "file": file}
-                )
         return valid
