@@ -262,10 +262,7 @@ def write_private(path: str, data: bytes) -> None:
 
 def create_private(path: str, flags: int = 0) -> int:
     """Open an empty file for writing that only this user can read, also if it exists. Raises as :func:`open_own`."""
-    flags |= os.O_WRONLY | os.O_CREAT
-    with suppress(FileExistsError):
-        return open_own(path, flags | os.O_EXCL)
-    fd = open_own(path, flags | os.O_TRUNC)
+    fd = open_own(path, flags | os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.fchmod(fd, 0o600)
     return fd
 
