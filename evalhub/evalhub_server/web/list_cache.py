@@ -59,18 +59,17 @@ class ListCache:
                 return known
         build = self._builds[key] = _Build(done=asyncio.Event())
         try:
-            build.response = await self._keep(request, state, await read())
+            build.response = await self._keep(key, request, state.response(await read()))
         finally:
             del self._builds[key]
             build.done.set()
         return build.response
 
-    async def _keep(self, request: ApiRequest, state: ListState, body: bytes) -> RawResponse:
-        response = state.response(body)
+    async def _keep(self, key: _Key, request: ApiRequest, response: RawResponse) -> RawResponse:
         content = await negotiated(request.scope["headers"], response.headers, response.body)
         response = RawResponse(200, *content, negotiated=True)
         if len(response.body) <= MAX_RESPONSE_BYTES:
-            self._responses.put(_key(request, state), response, len(response.body))
+            self._responses.put(key, response, len(response.body))
         return response
 
 

@@ -92,7 +92,7 @@ class HttpMetrics:
         )
 
     def started(self, method: str) -> None:
-        self._active[method if method in _METHODS else OTHER_METHOD] += 1
+        self._active[known_method(method)] += 1
 
     def ended(
         self,
@@ -105,8 +105,7 @@ class HttpMetrics:
         sent_bytes: int,
     ) -> None:
         """``route`` is the pattern, such as ``/jobs/{job_id}``; ``received`` the ``Content-Length`` of the request."""
-        if method not in _METHODS:
-            method = OTHER_METHOD
+        method = known_method(method)
         self._active[method] -= 1
         key = (method, route, status, version)
         seconds, received_bytes, response_bytes = self._ended.get(key) or self._add_series(key)
