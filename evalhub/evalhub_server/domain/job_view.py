@@ -43,23 +43,29 @@ from evalhub_server.models.job import (
 
 def job_resource(job: JobRecord) -> JobResource:
     """The resource of a job: a status for every benchmark by index, and results for those that reported some."""
-    request = resolved_request(job)
     planned = job.plan.benchmarks
-    statuses = [benchmark_status(planned[benchmark.index], benchmark) for benchmark in job.benchmarks]
+    views = [benchmark_view(planned[benchmark.index], benchmark) for benchmark in job.benchmarks]
+    statuses = tuple([status for status, _ in views])
+    return job_with_benchmarks(job, statuses, tuple([result for _, result in views if result is not None]))
+
+
+def job_with_benchmarks(
+    job: JobRecord, statuses: tuple[BenchmarkStatus, ...], results: tuple[BenchmarkResult, ...]
+) -> JobResource:
+    """:func:`job_resource` with these views of its benchmarks."""
+    request = resolved_request(job)
     return JobResource(
         resource=_info(job),
         status=JobStatus(
             state=job.state,
             message=job.progress.message,
-            benchmarks=tuple(statuses),
+            benchmarks=statuses,
             duration_s=job.duration_s,
         ),
         results=JobResults(
             test=job.progress.test,
             left_out=_left_out(job),
-            benchmarks=tuple(
-                [_result(s, b.result) for s, b in zip(statuses, job.benchmarks, strict=True) if b.result]
-            ),
+            benchmarks=results,
             mlflow_experiment_url=job.experiment.url if job.experiment else "",
             mlflow_experiment_link=job.experiment.link
             if job.experiment and job.state is not State.PENDING
@@ -158,6 +164,14 @@ def job_export(entry: OutboxEntry) -> JobExport:
         link=outcome.link,
         details=outcome.details,
     )
+
+
+def benchmark_view(
+    planned: PlannedBenchmark, benchmark: BenchmarkRecord
+) -> tuple[BenchmarkStatus, BenchmarkResult | None]:
+    """What a job's resource has of one benchmark."""
+    status = benchmark_status(planned, benchmark)
+    return status, None if benchmark.result is None else _result(status, benchmark.result)
 
 
 def benchmark_status(planned: PlannedBenchmark, benchmark: BenchmarkRecord) -> BenchmarkStatus:

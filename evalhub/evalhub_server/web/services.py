@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from evalhub_server.domain.entity_tags import Tagged, tagged
-from evalhub_server.domain.job_view import job_in_lineage, job_resource, job_summary
+from evalhub_server.domain.job_view import job_in_lineage, job_summary
 from evalhub_server.domain.lineage import in_lineage
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.domain.resource import CollectionRecord, ProviderRecord
@@ -23,6 +23,7 @@ from evalhub_server.engine.server_state import ServerState
 from evalhub_server.models.collection import CollectionResource
 from evalhub_server.models.provider import Provider, Runnable
 from evalhub_server.settings import ServiceSettings
+from evalhub_server.web.job_encoding import EncodedJobs
 from evalhub_server.web.list_cache import ListCache
 from evalhub_server.web.metrics import Metrics
 from evalhub_server.web.response_cache import RecordEncoder
@@ -60,7 +61,7 @@ class Services:
         self.components = components
         self.feed = jobs.feed
         self.lists = ListCache()
-        self.encode_job = RecordEncoder(job_resource)
+        self.encode_job = RecordEncoder(EncodedJobs())
         self.encode_job_summary = RecordEncoder(job_summary)
         self._encode_provider = RecordEncoder(provider_resource)
         self._encode_provider_without_benchmarks = RecordEncoder(_provider_without_benchmarks)
