@@ -56,16 +56,18 @@ def no_errors(caplog: pytest.LogCaptureFixture) -> Any:
         assert [r.getMessage() for r in caplog.get_records(when) if r.levelno >= logging.WARNING] == []
 
 
-async def test_requests_have_the_address_of_the_listener_as_server():
+async def test_requests_have_the_address_of_the_listener_as_server_and_that_of_the_client():
+    seen: list[Any] = []
+
     async def app(scope: Any, _receive: Any, send: Any) -> None:
-        host, port = scope["server"]
-        assert (host, port, scope["client"][0]) == ("127.0.0.1", expected, "127.0.0.1")
+        seen.append((scope["server"], scope["client"]))
         await quick(scope, _receive, send)
 
-    async with served(app) as (_server, _task, expected):
-        reader, writer = await asyncio.open_connection("127.0.0.1", expected)
+    async with served(app) as (_server, _task, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET)
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert seen == [(("127.0.0.1", port), writer.get_extra_info("sockname"))]
         writer.close()
         await writer.wait_closed()
 

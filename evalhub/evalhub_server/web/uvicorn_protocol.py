@@ -26,7 +26,6 @@ import httptools
 from msgspec import Struct
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.utils import get_remote_addr
 
 from evalhub_server.web.uvicorn_response import EXTENSIONS, CloseDelimitedCycle, ResponseCycle
 
@@ -105,7 +104,9 @@ class Protocol(HttpToolsProtocol):
         self.flow = FlowControl(transport)
         # The listener's. That of the connection takes three system calls, and nothing needs it.
         self.server = self.config.host, self.config.port
-        self.client = get_remote_addr(transport)
+        # uvicorn's get_remote_addr takes it from a new socket object, which takes three system calls.
+        peer = transport.get_extra_info("peername")
+        self.client = peer[:2] if isinstance(peer, tuple) else None
         self.scheme = "https" if self.config.is_ssl else "http"
         self._start_timer()
 
