@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -86,6 +87,8 @@ T = TypeVar("T")
 
 MAX_BATCH = 256
 """Maximum operations per transaction; it bounds how long the event loop works on one batch."""
+GATHER_S = 0.01
+"""How long a batch waits for more operations while they arrive."""
 
 
 class _Operation(Struct, eq=False):
@@ -201,7 +204,7 @@ class Writer:
             queued = [await self._queue.get()]
             self._batch = [each for each in queued if each is not None]
             # Requests that arrived with the first queue their operations meanwhile: one commit instead of two.
-            await asyncio.sleep(0)
+            await self._gather()
             while not self._queue.empty() and len(queued) < MAX_BATCH:
                 queued.append(self._queue.get_nowait())
             stopping = None in queued
@@ -209,6 +212,14 @@ class Writer:
             if self._batch:
                 await self._write(self._batch)
                 self._batch = []
+
+    async def _gather(self) -> None:
+        """Wait for more operations, as long as each iteration of the event loop brings some."""
+        until = time.monotonic() + GATHER_S
+        size = -1
+        while size < self._queue.qsize() < MAX_BATCH and time.monotonic() < until:
+            size = self._queue.qsize()
+            await asyncio.sleep(0)
 
     async def _write(self, batch: list[_Operation]) -> None:
         """Apply the operations and commit; all are settled when this returns."""

@@ -20,7 +20,7 @@ from evalhub_server.plugins import JobQuery, Terms
 from evalhub_server.testing.builders import a_job
 from evalhub_server.testing.job_list_contract import say
 from evalhub_server.testing.storage_contract import count_up
-from evalhub_storage_sqlite import connection
+from evalhub_storage_sqlite import connection, writer
 from evalhub_storage_sqlite.connection import Connection
 from evalhub_storage_sqlite.jobs import JOBS
 from evalhub_storage_sqlite.record_mapper import Transaction
@@ -56,6 +56,36 @@ async def test_an_update_that_follows_at_once_joins_the_transaction(
     await asyncio.sleep(0)
     await asyncio.gather(first, storage.update_job(jobs[1].id, None, count_up))
     assert hops == ["write"]
+
+
+async def test_updates_that_keep_arriving_share_one_transaction(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GATHER_S", 60.0)
+    jobs = [a_job() for _ in range(8)]
+    await asyncio.gather(*map(storage.add_job, jobs))
+    hops = count_hops(monkeypatch)
+    updates: list[asyncio.Task[JobRecord]] = []
+    for job in jobs:
+        updates.append(asyncio.create_task(storage.update_job(job.id, None, count_up)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*updates)
+    assert hops == ["write"]
+
+
+async def test_updates_that_keep_arriving_delay_a_transaction_for_a_limited_time(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GATHER_S", 0.0)
+    jobs = [a_job() for _ in range(8)]
+    await asyncio.gather(*map(storage.add_job, jobs))
+    hops = count_hops(monkeypatch)
+    updates: list[asyncio.Task[JobRecord]] = []
+    for job in jobs:
+        updates.append(asyncio.create_task(storage.update_job(job.id, None, count_up)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*updates)
+    assert len(hops) > 1
 
 
 async def test_jobs_that_are_not_cached_are_read_at_once(
