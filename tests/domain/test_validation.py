@@ -550,6 +550,15 @@ def test_brackets_within_texts_are_no_depth(text: str) -> None:
     assert decode(json.dumps({"custom": custom}).encode(), JobRequest).custom == custom
 
 
+@pytest.mark.parametrize("text", ["", "[", "]", "][", '"[', "\\"], ids=repr)
+def test_texts_beside_brackets_are_no_depth(text: str) -> None:
+    texts = json.dumps([text, "", text] * 300).encode()[1:-1]
+    deep = nested(MAX_DEPTH).replace(b"[]", b"[" + texts + b"]")
+    assert decode(deep, JobRequest).custom is not None
+    error = refusal(deep.replace(b'{"a":', b'{"a":[' + texts + b",").replace(b"}}", b"]}}"))
+    assert "nested deeper than 200 levels" in error.message
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -31,6 +31,7 @@ MAX_DEPTH = 200
 """Far below Python's recursion limit: a document that one call stack can decode, a deeper one may fail to encode, and
 a stored job that cannot be encoded would break every list that contains it."""
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_NEITHER_QUOTES_NOR_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
 
 
 class Failure(NamedTuple):
@@ -93,6 +94,9 @@ def _too_deep(body: bytes) -> bool:
     """Whether a document is nested deeper than :data:`MAX_DEPTH`."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return False
+    if b"\\" not in body:
+        # Without escapes only quotes and brackets matter, and no pair of adjacent quotes: a third of the time.
+        body = body.translate(None, _NEITHER_QUOTES_NOR_BRACKETS).replace(b'""', b"")
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(body):
         first = body[token.start()]
