@@ -231,6 +231,10 @@ class Bench:
         for measures in (jobs | burst, creates):
             if self._wants(*measures):
                 with self._servers(f"work-{len(measures)}") as subjects:
+                    for subject in subjects:  # this server starts a helper with its first adapter
+                        subject.wait(subject.submit("reports"))
+                        subject.settle()
+                        subject.keep_helpers()
                     self._in_turns(subjects, measures)
 
     def _starts(self) -> None:

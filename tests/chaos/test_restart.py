@@ -82,7 +82,7 @@ def test_an_adapter_without_a_report_is_found_after_a_crash_right_after_its_laun
     wait_until(lambda: processes_with(job_id), "a process")
     server.kill()  # its handle is stored after a second
     server.start()
-    wait_until(lambda: len(processes_with(job_id)) == 2, "the adapter and its shell")
+    wait_until(lambda: len(processes_with(job_id)) == 1, "one adapter")
     assert server.call("DELETE", f"{API}/jobs/{job_id}").status == 204
     assert processes_with(job_id) == []
 

@@ -1,4 +1,4 @@
-"""Counts of the processes and programs that a process and its descendants start, reported by the kernel of Linux."""
+"""Counts of the processes and programs that some processes and their descendants start, reported by the kernel of Linux."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ HEADERS = 16 + 20
 class ProcessEvents:
     """A context manager. Needs the right to administrate the network: :class:`OSError` without it."""
 
-    def __init__(self, root: int) -> None:
-        self._family = {root}
+    def __init__(self, *roots: int) -> None:
+        self._family = set(roots)
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)

@@ -9,6 +9,7 @@ import itertools
 import socket
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from harness import Config, wait_until
@@ -20,9 +21,9 @@ COMMITS_PER_JOB = 3
 """Of one benchmark that reports its result: job with the intent to launch, result with the handle, exit."""
 STATEMENTS_PER_EVENT = 4
 """BEGIN, progress of the job, benchmark, COMMIT."""
-PROCESSES_PER_BENCHMARK = 2
-PROGRAMS_PER_BENCHMARK = 2
-"""The leader, which survives the server, and the adapter."""
+PROCESSES_PER_BENCHMARK = 1
+PROGRAMS_PER_BENCHMARK = 1
+"""The adapter. The shim, its parent that survives the server, is started once."""
 SUCCESS = "Request successful"
 
 
@@ -145,8 +146,12 @@ def test_what_a_job_writes_grows_with_its_benchmarks_and_not_their_square(server
 
 
 def test_a_benchmark_starts_few_processes(server: CountedServer) -> None:
+    mark = server.mark()
+    server.submit(provider="exits")
+    closed(mark)
+    helpers = psutil.Process(server.pid).children(recursive=True)
     try:
-        events = ProcessEvents(server.pid)
+        events = ProcessEvents(server.pid, *(helper.pid for helper in helpers))
     except OSError:
         pytest.skip("process events need the right to administrate the network")
     mark = server.mark()

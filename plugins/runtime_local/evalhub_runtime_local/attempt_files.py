@@ -4,14 +4,14 @@ Beside ``meta/job.json`` and ``jobrun.log``, attempt n has in ``meta/``:
 
 =====================  =======================  ==========================================================
 attempt-n.handle.json  by the server            the handle, right after the start
-attempt-n.pid          by the leader            its process id, before anything else, and the command's exit status:
-                                                a line each; created exclusively, so that of two leaders one
-                                                runs the command and the other exits
+attempt-n.pid          by the shim              the adapter's process id, right after the start, and its exit status:
+                                                a line each; created exclusively before the start, so that of
+                                                two starts one fails
 attempt-n.fetch        by the server            a script that fetches the test data, before the command
 attempt-n.revision     by that script           the commit of the test data
 attempt-n.fetch-error  by that script           why the test data could not be fetched
-attempt-n.exit         by the server            minus the number of the signal that killed the leader itself; by
-                                                leaders of earlier versions, the command's exit status
+attempt-n.exit         by the server            the exit status, if the shim was killed before; by earlier versions,
+                                                minus the number of the signal that killed the adapter's shell
 =====================  =======================  ==========================================================
 
 A line without its newline was not written completely and is ignored.
@@ -198,27 +198,33 @@ class Attempt(Struct, kw_only=True, frozen=True):
             return None
 
     def read_pid(self) -> int | None:
-        """Return the leader's pid; 0 if the file is incomplete, None if there is none. Raises :class:`OSError`."""
+        """Return the adapter's pid; 0 if the file is incomplete, None if there is none. Raises :class:`OSError`."""
         text = _text(self.pid_file)
         if text is None:
             return None
         pid, newline, _ = text.partition("\n")
         return int(pid) if newline and pid.isdecimal() else 0
 
-    def record_signal(self, signum: int) -> None:
-        write_private(self.exit_file, b"-%d\n" % signum)
+    def record_exit(self, status: int) -> None:
+        """Write the exit status, as the shim does, if it was killed before. Raises :class:`OSError`."""
+        write_private(self.exit_file, b"%d\n" % status)
 
     def read_exit(self) -> Exit | None:
-        """Return the recorded exit, or None. Raises :class:`OSError` if a file exists but cannot be read.
-
-        A status of 128 + n means signal n: the convention of shells.
-        """
+        """Return the recorded exit, or None. Raises :class:`OSError` if a file exists but cannot be read."""
         _, _, text = (_text(self.pid_file) or "").partition("\n")
         if not _STATUS.fullmatch(text):
             text = _text(self.exit_file) or ""
             if not _STATUS.fullmatch(text):
                 return None
-        status = int(text)
+        return self.exit_of(int(text))
+
+    def exit_of(self, status: int) -> Exit:
+        """Return the exit for a recorded status, of which 128 + n means signal n: the convention of shells.
+
+        Raises :class:`OSError` if the reason of a failed fetch exists but cannot be read.
+        """
+        if status == 0:
+            return Exit(code=0)  # the ordinary case, without a look at its files
         if status < 0:
             return Exit(
                 signal=signal_name(-status) or str(-status),

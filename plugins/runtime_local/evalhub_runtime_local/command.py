@@ -72,23 +72,24 @@ def parse_command(run: BenchmarkRun, default_cwd: str = "") -> Command:
     return Command(text=text, env=env, env_from=env_from, cwd=cwd, job_cwd=job_cwd, environment=environment)
 
 
-def plain_words(text: str, path: str) -> str:
-    """The words of a command without shell syntax, whose program is a file; empty if a shell must interpret it.
+def plain_words(text: str, path: str) -> tuple[str, tuple[str, ...]] | None:
+    """The program and the words of a command without shell syntax; None if a shell must interpret it.
 
-    ``path`` is the PATH of the command. A shell that only starts a program would cost a process and its start.
+    ``path`` is the PATH of the command. A shell that only starts a program would cost the start of the shell.
     """
     text = text.strip()
     if not _PLAIN.fullmatch(text):
-        return ""
-    program, _, arguments = text.partition(" ")
-    if program == "exec":
-        text = arguments.strip()
-        program = text.partition(" ")[0]
+        return None
+    words = tuple(text.split())
+    if words[0] == "exec":
+        words = words[1:]
+    if not words or "=" in words[0]:
+        return None
+    program = words[0]
     if program.startswith("/"):
-        found = _is_program(program)
-    else:
-        found = "=" not in program and (shutil.which(program, path=path) or "").startswith("/")
-    return text if found else ""
+        return (program, words) if _is_program(program) else None
+    found = shutil.which(program, path=path) or ""
+    return (found, words) if found.startswith("/") else None
 
 
 def _is_program(path: str) -> bool:

@@ -13,20 +13,19 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from evalhub_runtime_local.attempt_files import Attempt, signal_name
-from evalhub_runtime_local.process_table import SHORTAGES, Identity, ProcessTable
+from evalhub_runtime_local.attempt_files import Attempt
+from evalhub_runtime_local.process_table import SHORTAGES, Identity, ProcessTable, reap
+from evalhub_runtime_local.shim import Shim
 from evalhub_server.plugins import INTERRUPTED, Exit
 
 POLL_S = 0.05
 RETRY_S = 0.2
+RECORD_WAIT_S = 10.0
+"""For so long a process may remain a zombie until the shim of an earlier server has recorded its exit."""
 
 
-async def wait_for_exit(
-    process: Identity, table: ProcessTable, *, pidfd: bool = True, unreaped: bool = False
-) -> int | None:
+async def wait_for_exit(process: Identity, table: ProcessTable, *, pidfd: bool = True) -> int | None:
     """Return when the process has exited; at once if it already has. A zombie counts as exited.
-
-    ``unreaped``: it is a child of this process that is not reaped, so its id was not reused.
 
     Works for any process, not only for children. For a child of this process the raw wait status is returned, for any
     other process None. The child stays a zombie, except where the platform cannot wait without reaping (macOS).
@@ -45,8 +44,8 @@ async def wait_for_exit(
             fd = None
     try:
         # Compared after opening: the descriptor refers to this process, even if its id is reused later.
-        found = None if unreaped else table.find(process.pid)
-        if not unreaped and (found is None or found.identity != process):
+        found = table.find(process.pid)
+        if found is None or found.identity != process:
             return None
         if fd is None:
             return await _wait_in_thread(process, table)
@@ -55,12 +54,6 @@ async def wait_for_exit(
     finally:
         if fd is not None:
             os.close(fd)
-
-
-def reap(pid: int) -> None:
-    """Reap a child that has exited; does nothing if it still runs or is not a child."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
 
 
 def _status(pid: int, *, block: bool = False) -> int | None:
@@ -131,11 +124,15 @@ def _is_alive(process: Identity, table: ProcessTable) -> bool:
     return found is not None and found.identity == process and not found.zombie
 
 
+def _is_zombie(process: Identity, table: ProcessTable) -> bool:
+    found = table.find(process.pid)
+    return found is not None and found.identity == process and found.zombie
+
+
 def reap_exited(process: Identity, table: ProcessTable) -> None:
     """Reap a process if it is a child of this one, has exited, and its id was not reused."""
     with suppress(OSError):
-        found = table.find(process.pid)
-        if found is not None and found.identity == process and found.zombie:
+        if _is_zombie(process, table):
             reap(process.pid)
 
 
@@ -150,29 +147,26 @@ class ExitWatcher:
     So its process id is not reused, which proves that processes in its session belong to its workload.
     """
 
-    def __init__(self, table: ProcessTable, *, pidfd: bool = True) -> None:
+    def __init__(self, table: ProcessTable, shim: Shim, *, pidfd: bool = True) -> None:
         self._table = table
+        self._shim = shim
         self._pidfd = pidfd
         self._tasks: dict[str, asyncio.Task[Exit]] = {}
         """By the marker of the attempt."""
         self._leaders: dict[Identity, str] = {}
-        self._unreaped: set[Identity] = set()
-        """Leaders that this process started and only :meth:`release` reaps, so that their ids are not reused."""
 
-    def watch(self, attempt: Attempt, leader: Identity, *, launched: bool = False) -> asyncio.Task[Exit]:
+    def watch(
+        self, attempt: Attempt, leader: Identity, exited: asyncio.Future[int | None] | None = None
+    ) -> asyncio.Task[Exit]:
         """Return the task that waits for the leader to exit; start it if there is none.
 
-        ``launched``: this process has just started it, so its exit has been watched from the beginning.
+        ``exited``: its exit status from the shim that started it for this process, see :meth:`Shim.exit_of`.
         """
         marker = attempt.marker
         task = self._tasks.get(marker)
         if task is None:
             self._leaders[leader] = marker
-            if launched and hasattr(os, "waitid"):  # else waiting reaps
-                self._unreaped.add(leader)
-            task = asyncio.create_task(
-                self._watch(attempt, leader, launched=launched), name=f"exit-of-{leader.pid}"
-            )
+            task = asyncio.create_task(self._watch(attempt, leader, exited), name=f"exit-of-{leader.pid}")
             self._tasks[marker] = task
             task.add_done_callback(lambda task: self._done(marker, task))
         return task
@@ -182,7 +176,7 @@ class ExitWatcher:
         return await asyncio.shield(self.watch(attempt, leader))
 
     def has_exited(self, leader: Identity) -> bool:
-        """Whether a leader is known to have exited; it is a zombie, if it is a child."""
+        """Whether a leader is known to have exited; it is a zombie, if this server launched it."""
         task = self._tasks.get(self._leaders.get(leader, ""))
         return task is not None and task.done() and not task.cancelled() and task.exception() is None
 
@@ -204,14 +198,11 @@ class ExitWatcher:
                 await asyncio.wait([task])
             self._tasks.pop(attempt.marker, None)
         self._leaders.pop(leader, None)
-        if leader in self._unreaped:
-            self._unreaped.remove(leader)
-            reap(leader.pid)
-        else:
+        if not self._shim.reap(leader.pid):
             reap_exited(leader, self._table)
 
     async def close(self) -> None:
-        """Cancel the tasks and reap the leaders that have exited; the workloads continue."""
+        """Cancel the tasks; the workloads continue. Reap leaders that have exited and lost their shim."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -223,12 +214,16 @@ class ExitWatcher:
         if task.cancelled() or task.exception() is not None:
             self._tasks.pop(marker, None)
 
-    async def _watch(self, attempt: Attempt, leader: Identity, *, launched: bool) -> Exit:
-        unattended = not launched and not _is_alive(leader, self._table)
-        status = await wait_for_exit(leader, self._table, pidfd=self._pidfd, unreaped=launched)
+    async def _watch(
+        self, attempt: Attempt, leader: Identity, exited: asyncio.Future[int | None] | None
+    ) -> Exit:
+        unattended = exited is None and not _is_alive(leader, self._table)
+        status = None if exited is None else await exited
+        if status is None:
+            status = await self._status_without_shim(attempt, leader)
         while True:
             try:
-                exit_ = self._outcome(attempt, leader, status)
+                exit_ = self._outcome(attempt, status)
                 # While no server watches, adapters are terminated by a service manager or a shutdown of the host.
                 interrupted = unattended and exit_.signal == "SIGTERM"
                 return replace(exit_, reason=INTERRUPTED) if interrupted else exit_
@@ -238,23 +233,29 @@ class ExitWatcher:
             # Retried here and not by callers, which would wait once more for the process.
             await asyncio.sleep(RETRY_S)
 
-    def _outcome(self, attempt: Attempt, leader: Identity, status: int | None) -> Exit:
-        """Return the recorded exit, else one from the wait status (known to the parent only), else a lost one."""
-        if status == 0:
-            return Exit(code=0)  # the ordinary case, without a look at its files
-        recorded = attempt.read_exit()
-        if recorded is not None:
-            return recorded
-        if status is None:
-            return Exit(lost=True, message=f"no exit status is recorded in {attempt.meta}")
-        if os.WIFSIGNALED(status):
-            with suppress(OSError):  # recorded for a server that is restarted; this one knows it already
-                attempt.record_signal(os.WTERMSIG(status))
-            name = signal_name(os.WTERMSIG(status))
-            return Exit(signal=name, message="the shell that ran the command was killed")
-        if attempt.read_pid() == leader.pid:
-            return Exit(code=os.WEXITSTATUS(status))
-        return Exit(
-            lost=True,
-            message=f"the command was not started: {attempt.pid_file} could not be written; is the disk full?",
-        )
+    async def _status_without_shim(self, attempt: Attempt, leader: Identity) -> int | None:
+        """Wait for a leader of an earlier server's shim, or of a shim that was killed; its status, if that is known."""
+        wait_status = await wait_for_exit(leader, self._table, pidfd=self._pidfd)
+        until = time.monotonic() + RECORD_WAIT_S
+        # Its shim has yet to record the exit, or this process to adopt it from a shim that was killed.
+        while (
+            wait_status is None
+            and _is_zombie(leader, self._table)
+            and attempt.read_exit() is None
+            and time.monotonic() < until
+        ):
+            await asyncio.sleep(POLL_S)
+            wait_status = await wait_for_exit(leader, self._table, pidfd=self._pidfd)
+        if wait_status is None:
+            return None
+        code = os.waitstatus_to_exitcode(wait_status)
+        status = code if code >= 0 else 128 - code
+        with suppress(OSError):  # recorded for a server that is restarted; this one knows it already
+            attempt.record_exit(status)
+        return status
+
+    def _outcome(self, attempt: Attempt, status: int | None) -> Exit:
+        """Return the exit for a known status, else the recorded one, else a lost one."""
+        if status is not None:
+            return attempt.exit_of(status)
+        return attempt.read_exit() or Exit(lost=True, message=f"no exit status is recorded in {attempt.meta}")

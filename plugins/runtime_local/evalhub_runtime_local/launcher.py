@@ -1,27 +1,30 @@
-"""Launcher: starts an attempt in a session of its own, or finds the one that was already started."""
+"""Launcher: writes the files of an attempt and has the shim start it, or finds one that was already started."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Set
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.attempt_files import Attempt, Framework, LocalHandle
 from evalhub_runtime_local.command import Command, adapter_environment, inherited_environment, plain_words
+from evalhub_runtime_local.exit_watcher import ExitWatcher
 from evalhub_runtime_local.log_limit import LogLimit
 from evalhub_runtime_local.paths import JobsDir, create_own
 from evalhub_runtime_local.process_table import NO_PROCESS, Identity, Process, ProcessTable
 from evalhub_runtime_local.process_tree import MARKER, Snapshot
+from evalhub_runtime_local.shim import Launch, Shim, ShimLost
 from evalhub_runtime_local.sidecar import LocalSidecar
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.test_data import prepare_fetch
@@ -30,33 +33,28 @@ from evalhub_server.plugins import ApiError, BenchmarkRun, JobSpec, LaunchError,
 
 log = structlog.get_logger()
 
-# The leader of the workload: $1 command, $2 pid file, $3 the shell, $4 directory to start in or "", $5 cgroup.procs of
-# the group to enter or "", $6 the umask of the command, $7 script that fetches test data or "", $8 the command as plain
-# words, which need no shell of their own, or "".
-#
-# It survives the SIGTERM that goes to its whole process group, so that the exit status of the command is recorded.
-# It traps signals instead of ignoring them, because the command would inherit ignored ones. For the same reason the
-# command runs in the foreground: POSIX shells start background commands with SIGINT and SIGQUIT ignored. Only shell
-# built-ins are used, because a provider may set any PATH. No temporary file is needed: a line is complete when its
-# newline is there. A leader that cannot create its file exits. The shell's own messages ("Terminated") stay out of the log,
-# which is its standard output, too.
-LEADER = """\
-trap : HUP INT QUIT TERM USR1 USR2 ALRM
-exec 2> /dev/null
-if [ -n "$5" ]; then echo $$ > "$5" || exit 71; fi
-umask 077
-set -C
-exec 3> "$2" || exit 70
-set +C
-echo $$ >&3
-umask "$6"
-if [ -n "$4" ]; then cd -- "$4" 2>&1; fi &&
-    if [ -n "$7" ]; then (exec "$3" "$7") 2>&1 3>&-; fi &&
-    if [ -n "$8" ]; then (exec $8) 2>&1 3>&-; else (exec "$3" -c "$1") 2>&1 3>&-; fi
-status=$?
-echo $status >&3
-exit $status
+# Only where something precedes the command: $1 cgroup.procs of the group to enter or "", $2 the shell, $3 a script that
+# fetches test data or "", $4 the command. It uses built-ins only, because a provider may set any PATH.
+PROLOGUE = """\
+if [ -n "$1" ]; then echo $$ > "$1" || exit 71; fi
+if [ -n "$3" ]; then "$2" "$3" || exit; fi
+exec "$2" -c "$4"
 """
+NOT_EXECUTABLE = (errno.ENOENT, errno.ENOEXEC, errno.EACCES)
+"""A shell finds more to be executable, such as a script without ``#!``, and says in the log why it cannot start a command."""
+
+
+class Prepared(NamedTuple):
+    """An attempt whose files are written. ``first``: its directories are new, and removed if it cannot be started."""
+
+    attempt: Attempt
+    launch: Launch
+    shell_launch: Launch
+    """The same, with a shell for a command that does not need one."""
+    log_fd: int
+    group: Path | None
+    framework: Framework | UnsetType
+    first: bool
 
 
 def copies_files(run: BenchmarkRun, command: Command) -> bool:
@@ -74,66 +72,6 @@ def find_shell() -> str | None:
     return shutil.which("sh") or shutil.which("/bin/sh")
 
 
-def spawn(
-    shell: str,
-    command: Command,
-    attempt: Attempt,
-    log_fd: int,
-    environment: Mapping[str, str],
-    group: Path | None,
-    fetch_script: str = "",
-) -> int:
-    """Start the leader and return its process id. It is a child of this process and must be reaped.
-
-    ``posix_spawn`` does not copy the memory of this process, unlike ``fork`` and asyncio's subprocesses under
-    uvloop. Raises :class:`OSError` (also if command or environment are too long) or :class:`ValueError` (if they
-    cannot be encoded); then nothing runs.
-    """
-    return os.posix_spawn(
-        shell,
-        [
-            "sh",
-            "-c",
-            LEADER,
-            "evalhub",
-            command.text,
-            attempt.pid_file,
-            shell,
-            attempt.directory if command.job_cwd else command.cwd,
-            "" if group is None else str(group / "cgroup.procs"),
-            f"{current_umask():04o}",
-            fetch_script,
-            plain_words(command.text, environment.get("PATH", "")),
-        ],
-        environment,
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, log_fd, 1),
-            (os.POSIX_SPAWN_DUP2, log_fd, 2),
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        ],
-        setsid=True,
-        setsigmask=(),
-        # This process may have inherited ignored signals: SIGHUP from nohup, SIGINT from "&" in a script.
-        setsigdef=_settable_signals(),
-    )
-
-
-@cache
-def current_umask() -> int:
-    """Return the umask of this process, which does not change it."""
-    with suppress(OSError, IndexError):
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("Umask:")[2].split()[0], 8)
-    umask = os.umask(0o077)  # elsewhere it can only be read by setting it
-    os.umask(umask)
-    return umask
-
-
-@cache
-def _settable_signals() -> Set[int]:
-    return signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-
-
 class Launcher:
     """Starts attempts. The caller serialises starts of the same attempt."""
 
@@ -143,6 +81,8 @@ class Launcher:
         table: ProcessTable,
         workloads: Workloads,
         subreaper: Subreaper,
+        watcher: ExitWatcher,
+        shim: Shim,
         boot_id: str,
         secrets: frozenset[str],
         sidecar: LocalSidecar | None,
@@ -152,6 +92,8 @@ class Launcher:
         self._table = table
         self._workloads = workloads
         self._subreaper = subreaper
+        self._watcher = watcher
+        self._shim = shim
         self._boot_id = boot_id
         self._secrets = secrets
         self._sidecar = sidecar
@@ -175,11 +117,11 @@ class Launcher:
             raise LaunchError(f"The job directory cannot be used: {error}") from error
         return first
 
-    def start(self, run: BenchmarkRun, command: Command, attempt: Attempt, *, first: bool) -> LocalHandle:
-        """Write the files and start the command; blocks for less than a millisecond, unless it copies files.
+    def prepare(self, run: BenchmarkRun, command: Command, attempt: Attempt, *, first: bool) -> Prepared:
+        """Write the files of an attempt; blocks for less than a millisecond, unless it copies files.
 
-        The directories exist; if this is the ``first`` launch in them, they are removed after an error. Raises :class:`LaunchError`, :class:`StartupError`, :class:`OSError` or :class:`ValueError`; then nothing
-        runs.
+        The directories exist; if this is the ``first`` launch in them, they are removed after an error. Raises
+        :class:`LaunchError`, :class:`StartupError`, :class:`OSError` or :class:`ValueError`.
         """
         if self._shell is None or not os.access(self._shell, os.X_OK):
             self._shell = find_shell()
@@ -194,28 +136,59 @@ class Launcher:
             environment = adapter_environment(run, command, attempt, self._inherited, previous)
             group = None if self.cgroup is None else cgroup.create(self.cgroup, attempt.marker)
             environment[MARKER] = attempt.marker
-            log_fd = attempt.open_log()
-            try:
-                with self._workloads.lock:
-                    pid = spawn(self._shell, command, attempt, log_fd, environment, group, fetch_script)
-                    leader = self._started(pid)
-                    self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=group)
-            except BaseException:
-                os.close(log_fd)
-                raise
+            words = None
+            if group is None and not fetch_script:
+                words = plain_words(command.text, environment.get("PATH", ""))
+                arguments = ("sh", "-c", command.text)
+            else:
+                procs = "" if group is None else str(group / "cgroup.procs")
+                arguments = ("sh", "-c", PROLOGUE, "evalhub", procs, self._shell, fetch_script, command.text)
+            cwd = attempt.directory if command.job_cwd else command.cwd
+            shell_launch = Launch(self._shell, arguments, environment, cwd, attempt.log, attempt.pid_file)
+            launch = shell_launch
+            if words is not None:
+                launch = shell_launch._replace(program=words[0], arguments=words[1])
+            return Prepared(
+                attempt, launch, shell_launch, attempt.open_log(), group, _framework(command), first
+            )
         except BaseException:
             if first:
                 shutil.rmtree(attempt.directory, ignore_errors=True)
             raise
-        self._log_limit.take(attempt.marker, log_fd)
-        handle = self._handle(attempt, leader, group)
-        if command.environment is not None and command.environment.framework:
-            used = Framework(name=command.environment.framework, version=command.environment.version)
-            handle = replace(handle, framework=used)
+
+    async def start(self, prepared: Prepared) -> LocalHandle:
+        """Start the command of an attempt and watch it. Raises :class:`OSError` or :class:`ValueError`; then nothing runs.
+
+        Raises :class:`ShimLost` if that is not known, and :class:`FileExistsError` if the attempt was started before.
+        """
+        attempt = prepared.attempt
+        self._workloads.starting += 1
+        try:
+            pid = await self._start(prepared)
+            leader = await self._identify(pid)
+            self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=prepared.group)
+        except BaseException as error:
+            os.close(prepared.log_fd)
+            if prepared.first and not isinstance(error, (ShimLost, FileExistsError, asyncio.CancelledError)):
+                shutil.rmtree(attempt.directory, ignore_errors=True)
+            raise
+        finally:
+            self._workloads.starting -= 1
+        self._watcher.watch(attempt, leader, self._shim.exit_of(pid))
+        self._log_limit.take(attempt.marker, prepared.log_fd)
+        handle = replace(self._handle(attempt, leader, prepared.group), framework=prepared.framework)
         with suppress(OSError):
             # An optimisation: without this file, recovery after a crash scans all processes.
             attempt.write_handle(handle)
         return handle
+
+    async def _start(self, prepared: Prepared) -> int:
+        try:
+            return await self._shim.start(prepared.launch)
+        except OSError as error:
+            if prepared.launch is prepared.shell_launch or error.errno not in NOT_EXECUTABLE:
+                raise
+        return await self._shim.start(prepared.shell_launch)
 
     @cached_property
     def _inherited(self) -> dict[str, str]:
@@ -237,15 +210,18 @@ class Launcher:
         log.info("sidecar job info written", job_id=spec.id, path=str(path))
         return self._sidecar.rewrite(spec)
 
-    def _started(self, pid: int) -> Identity:
-        """Return the identity of a child that is not reaped yet, so that its id is not reused."""
+    async def _identify(self, pid: int) -> Identity:
+        """Return the identity of a process that the shim does not reap yet, so that its id is not reused."""
         try:
             process = self._table.find(pid)
         except OSError:
             # Without its start time the process could not be identified later.
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            exited = self._shim.exit_of(pid)
+            if exited is not None:
+                await exited
+            self._shim.reap(pid)
             raise
         return process.identity if process else Identity(pid, 0)
 
@@ -260,7 +236,7 @@ class Launcher:
             return handle
         if not await asyncio.to_thread(os.path.isdir, attempt.meta):
             return None
-        # In this order: a leader that exited before the scan has written its pid file before.
+        # In this order: the shim has written the pid file of a leader that exited before the scan.
         marked = await asyncio.to_thread(self._marked, attempt)
         recorded_pid = await asyncio.to_thread(attempt.read_pid)
         leaders = [
@@ -291,6 +267,14 @@ class Launcher:
             boot_id=self._boot_id,
             cgroup="" if group is None else str(group),
         )
+
+
+def _framework(command: Command) -> Framework | UnsetType:
+    """The framework whose managed environment a command runs in."""
+    environment = command.environment
+    if environment is None or not environment.framework:
+        return UNSET
+    return Framework(name=environment.framework, version=environment.version)
 
 
 def _previous_samples(run: BenchmarkRun, attempt: Attempt) -> str | None:

@@ -72,10 +72,6 @@ class ProcessTable(Protocol):
         """Return ``NAME=value`` entries, each followed by NUL; empty if they cannot be read."""
         ...
 
-    def command_line(self, pid: int) -> bytes:
-        """Return the arguments, each followed by NUL; empty if they cannot be read."""
-        ...
-
     def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
         """Return the one of ``files`` (device and inode) that the process has open for writing, if any."""
         ...
@@ -119,9 +115,6 @@ class LinuxProcesses:
 
     def environ(self, pid: int) -> bytes:
         return _read(f"/proc/{pid}/environ")
-
-    def command_line(self, pid: int) -> bytes:
-        return _read(f"/proc/{pid}/cmdline")
 
     def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
         directory = f"/proc/{pid}/fd"
@@ -179,13 +172,6 @@ class PsutilProcesses:
             return b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in entries)
         return b""
 
-    def command_line(self, pid: int) -> bytes:
-        import psutil  # here, because it is slow to import
-
-        with suppress(psutil.Error, ProcessLookupError, PermissionError):
-            return b"".join(os.fsencode(argument) + b"\0" for argument in psutil.Process(pid).cmdline())
-        return b""
-
     def descendants(self) -> list[Process]:
         import psutil  # here, because it is slow to import
 
@@ -223,6 +209,14 @@ def adopted_pids() -> set[int]:
     """Return the children of this process's first thread, to which the kernel gives adopted orphans."""
     pid = os.getpid()
     return set(map(int, _read(f"/proc/{pid}/task/{pid}/children").split()))
+
+
+def reap(pid: int) -> bool:
+    """Reap a child that has exited; returns whether no child with this id is left."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
 
 
 def boot_id() -> str:

@@ -31,6 +31,7 @@ from evalhub_runtime_local.process_table import (
 )
 from evalhub_runtime_local.process_tree import SERVER_MARKER
 from evalhub_runtime_local.settings import LocalSettings, directory, followed, jobs_dir, limits
+from evalhub_runtime_local.shim import Shim
 from evalhub_runtime_local.sidecar import local_sidecar
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.terminate import Terminator
@@ -61,7 +62,7 @@ log = structlog.get_logger()
 
 
 class LocalRuntime(Runtime):
-    """Each adapter runs under a shell in a session of its own, so it outlives the server.
+    """Each adapter is a child of the shim, in a session of its own, so it outlives the server.
 
     A handle identifies a process by id, start time and boot of the host; a later process with the same id is never
     touched. The processes of a workload are found by descent and by a marker in their environment.
@@ -88,8 +89,9 @@ class LocalRuntime(Runtime):
         self._cwd = str(directory("local.cwd", settings.cwd)) if settings.cwd else ""
         self._table = table or process_table()
         self._workloads = Workloads()
-        self._watcher = ExitWatcher(self._table, pidfd=pidfd)
-        self._subreaper = Subreaper(self._table, self._workloads)
+        self._shim = Shim()
+        self._watcher = ExitWatcher(self._table, self._shim, pidfd=pidfd)
+        self._subreaper = Subreaper(self._table, self._workloads, self._shim)
         self._terminator = Terminator(self._table, self._workloads, self._subreaper, self._watcher)
         self._log_limit = LogLimit(context.log_max_bytes)
         self._boot_id = boot_id()
@@ -102,13 +104,15 @@ class LocalRuntime(Runtime):
             self._table,
             self._workloads,
             self._subreaper,
+            self._watcher,
+            self._shim,
             self._boot_id,
             context.secrets,
             self._sidecar,
             self._log_limit,
         )
         self._environments = ListedEnvironments()
-        self._launches = Launches(self._launcher, self._terminator, self._workloads, self._watcher)
+        self._launches = Launches(self._launcher, self._terminator, self._workloads)
 
     @property
     def logs_dir(self) -> Path:
@@ -190,7 +194,7 @@ class LocalRuntime(Runtime):
             return 0.0
         leader = self._leader(parsed)
         process = await asyncio.to_thread(self._table.find, leader.pid) if leader.pid else None
-        if process is None or process.identity != leader:
+        if process is None or process.identity != leader or process.zombie:
             return 0.0  # it has ended
         return self._table.age_s(process)
 
@@ -253,6 +257,7 @@ class LocalRuntime(Runtime):
         await self._launches.close()
         await self._watcher.close()
         await self._log_limit.close()
+        await self._shim.close()
         await self._subreaper.close()
 
     def _check_directories(self) -> None:

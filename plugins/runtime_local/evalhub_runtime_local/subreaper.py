@@ -15,6 +15,7 @@ from evalhub_runtime_local.process_table import (
     child_pids,
     lists_children,
 )
+from evalhub_runtime_local.shim import Shim
 from evalhub_runtime_local.workload import Workloads
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -25,9 +26,10 @@ REAP_INTERVAL_S = 1.0
 class Subreaper:
     """:meth:`open` makes this process a subreaper, if the platform has them; :meth:`close` ends that."""
 
-    def __init__(self, table: ProcessTable, workloads: Workloads) -> None:
+    def __init__(self, table: ProcessTable, workloads: Workloads, shim: Shim) -> None:
         self._table = table
         self._workloads = workloads
+        self._shim = shim
         self._was_subreaper = False
         self._zombies: set[Identity] = set()
         self._task: asyncio.Task[None] | None = None
@@ -52,12 +54,15 @@ class Subreaper:
             _set_subreaper(self._was_subreaper)
 
     def no_orphans(self) -> bool:
-        """Are all adopted children leaders of workloads or programs of this process, which are in its session?
+        """Are all adopted children the shim, leaders of workloads, or programs of this process, which are in its session?
 
         Then a workload whose leader has exited has no process left.
         """
+        others = adopted_pids() - {self._shim.pid}
+        if not others:
+            return True
         session = os.getsid(0)
-        others = adopted_pids() - self._workloads.leaders()
+        others -= self._workloads.leaders()  # adopted when their shim was killed
         return all(process.sid == session for process in map(self._table.find, others) if process is not None)
 
     def reap(self) -> None:

@@ -12,16 +12,13 @@ from contextlib import suppress
 import structlog
 
 from evalhub_runtime_local import cgroup
-from evalhub_runtime_local.exit_watcher import ExitWatcher, reap
-from evalhub_runtime_local.launcher import LEADER
-from evalhub_runtime_local.process_table import Identity, Process, ProcessTable
+from evalhub_runtime_local.exit_watcher import ExitWatcher
+from evalhub_runtime_local.process_table import Identity, Process, ProcessTable, reap
 from evalhub_runtime_local.process_tree import ProcessScanner, Snapshot
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.workload import Workload, Workloads
 
 log = structlog.get_logger()
-
-LEADER_COMMAND = LEADER.encode()
 
 # A killed process exits at once unless it hangs in the kernel; then the scan is repeated.
 KILL_WAIT_S = 2.0
@@ -66,9 +63,8 @@ class Terminator:
         while living := await self._living(workload, refused):
             # A process that appears later (a cleanup helper, a child forked meanwhile) gets one SIGTERM, too.
             new = [process for process in living if process.identity not in signalled]
-            starting = await asyncio.to_thread(self._starting, workload.leader, new)
             refused |= await asyncio.to_thread(self._send, workload.leader, new, signal.SIGTERM)
-            signalled.update(process.identity for process in new if process.identity not in starting)
+            signalled.update(process.identity for process in new)
             left = deadline - clock()
             if left <= 0:
                 break
@@ -118,7 +114,9 @@ class Terminator:
         with self._workloads.lock:
             processes = self._table.descendants()
             contained = [workload for workload in self._workloads.all() if workload.contained]
-        return Snapshot(self._table, processes, contained, contained=True)
+            # An adapter that is being started, whose processes are no other workload's, is not in the list yet.
+            complete = not self._workloads.starting
+        return Snapshot(self._table, processes, contained, contained=complete)
 
     def _scan_everything(self) -> Snapshot:
         others = [workload for workload in self._workloads.all() if not workload.contained]
@@ -160,17 +158,6 @@ class Terminator:
                 for process in processes:
                     if process.identity not in refused:
                         await self._watcher.until_exited(process.identity)
-
-    def _starting(self, leader: Identity, processes: Sequence[Process]) -> set[Identity]:
-        """Return the forks of the leader that have not yet executed the command: SIGTERM can be lost on them.
-
-        They still have the leader's trap for an instant, and get the signal once more when they are the command.
-        """
-        return {
-            process.identity
-            for process in processes
-            if process.identity != leader and LEADER_COMMAND in self._table.command_line(process.pid)
-        }
 
     def _send(self, leader: Identity, processes: Sequence[Process], signum: signal.Signals) -> set[Identity]:
         """Signal each process once; return those that this user may not signal."""

@@ -54,16 +54,19 @@ class Workloads:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        """Held while a leader is started and registered, and while processes and workloads are listed together."""
+        """Held while a workload is registered, and while processes and workloads are listed together."""
+        self.starting = 0
+        """The number of adapters that are being started, and are not registered yet."""
         self._by_marker: dict[str, Workload] = {}
         self._others: list[Workload] = []
 
     def add(self, attempt: Attempt, leader: Identity, *, contained: bool, cgroup: Path | None) -> Workload:
         """Register a launched workload. Idempotent."""
-        return self._by_marker.setdefault(
-            attempt.marker,
-            Workload(leader, attempt.owns, log=attempt.log, contained=contained, cgroup=cgroup),
-        )
+        with self.lock:
+            return self._by_marker.setdefault(
+                attempt.marker,
+                Workload(leader, attempt.owns, log=attempt.log, contained=contained, cgroup=cgroup),
+            )
 
     def remove(self, attempt: Attempt) -> None:
         """Forget a workload of which no process is left."""

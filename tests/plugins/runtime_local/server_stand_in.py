@@ -10,21 +10,20 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Any
 
 import msgspec
 
-from evalhub_runtime_local import launcher
-from evalhub_runtime_local.launcher import spawn
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.settings import LocalSettings
+from evalhub_runtime_local.shim import Launch, Shim
 from evalhub_server.plugins import BenchmarkRun, PluginContext
 
 
-def spawn_and_die(*args: Any) -> int:
-    print(spawn(*args), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
+class LastShim(Shim):
+    async def start(self, launch: Launch) -> int:
+        print(await super().start(launch), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
 
 
 async def main(action: str, jobs_dir: str, argument: str) -> None:
@@ -38,7 +37,7 @@ async def main(action: str, jobs_dir: str, argument: str) -> None:
         print("stopped", flush=True)
         return
     if action == "crash":
-        launcher.spawn = spawn_and_die
+        runtime._launcher._shim = LastShim()
     if action == "launch":
         await runtime.check()
     handle = await runtime.launch(msgspec.json.decode(argument, type=BenchmarkRun))

@@ -15,7 +15,6 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from evalhub_runtime_local import launcher
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.domain.record import Exit
 from evalhub_server.errors import LaunchError
@@ -84,10 +83,8 @@ async def test_a_killed_shell_is_reported_and_stop_ends_its_command(
 @pytest.fixture(params=[0o000, 0o022, 0o027])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
-    launcher.current_umask.cache_clear()
     yield request.param
     os.umask(before)
-    launcher.current_umask.cache_clear()
 
 
 def modes_in(directory: Path) -> dict[str, int]:
@@ -208,14 +205,12 @@ async def test_a_provider_may_override_anything_and_still_be_stopped(runtime: Lo
 
 
 async def test_an_adapter_starts_with_default_signals_and_an_empty_stdin(runtime: LocalRuntime) -> None:
-    text = await output(
-        runtime, "cat; grep -E 'Sig(Ign|Blk)' /proc/self/status; ps -o sid= -p $$; echo $PPID"
-    )
-    ignored, blocked, session, leader = text.split("\n")[:4]
+    text = await output(runtime, "cat; grep -E 'Sig(Ign|Blk)' /proc/self/status; ps -o sid= -p $$; echo $$")
+    ignored, blocked, session, shell = text.split("\n")[:4]
     assert int(ignored.split()[1], 16) == 0
     # Signals 32 and 33 belong to the C library's threads.
     assert int(blocked.split()[1], 16) & ~(3 << 31) == 0
-    assert session.strip() == leader
+    assert session.strip() == shell
 
 
 async def test_output_and_errors_share_the_log(runtime: LocalRuntime) -> None:

@@ -7,17 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from evalhub_runtime_local.attempt_files import Attempt, write_private
-from evalhub_runtime_local.command import Command
-from evalhub_runtime_local.launcher import spawn
 from evalhub_runtime_local.paths import create_own
 from evalhub_runtime_local.runtime import LocalRuntime
+from evalhub_runtime_local.shim import Launch, Shim
 from evalhub_server.domain.record import Exit
 from evalhub_server.plugins import BenchmarkRun, Handle
 from evalhub_server.testing.runs import a_run
@@ -26,6 +27,18 @@ pytestmark = pytest.mark.asyncio
 
 Eventually = Callable[[Callable[[], object], str], Awaitable[object]]
 STAND_IN = Path(__file__).with_name("server_stand_in.py")
+
+
+_shims: set[int] = set()
+"""The shims of killed servers. They end with their last adapter, as children of the runtime that adopted them, if any."""
+
+
+@pytest.fixture(autouse=True)
+def shims_end(nothing_is_left_behind: None) -> Iterator[None]:
+    yield
+    while _shims:
+        with suppress(ChildProcessError):
+            os.waitpid(_shims.pop(), 0)
 
 
 def stand_in(action: str, jobs: Path, run: BenchmarkRun) -> list[str]:
@@ -37,12 +50,8 @@ def log_text(handle: Handle) -> str:
 
 
 def ended(jobs: Path) -> bool:
-    """Has the leader of the only attempt recorded the exit status of its command?"""
+    """Is the exit status of the only attempt recorded?"""
     return any(len(path.read_text().splitlines()) == 2 for path in jobs.rglob("attempt-1.pid"))
-
-
-def exit_code(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 async def launched_by_a_killed_server(jobs: Path, run: BenchmarkRun) -> Handle:
@@ -50,11 +59,13 @@ async def launched_by_a_killed_server(jobs: Path, run: BenchmarkRun) -> Handle:
         with subprocess.Popen(stand_in("launch", jobs, run), stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             try:
-                return next(
+                handle: Handle = next(
                     msgspec.json.decode(line.removeprefix("handle "))
                     for line in server.stdout
                     if line.startswith("handle ")
                 )
+                _shims.add(psutil.Process(handle["pid"]).ppid())
+                return handle
             finally:
                 server.kill()
 
@@ -116,7 +127,6 @@ async def test_a_workload_that_sigterm_ended_in_between_was_interrupted(
     runtime: LocalRuntime, jobs: Path, eventually: Eventually
 ) -> None:
     handle = await launched_by_a_killed_server(jobs, a_run({"command": "echo ready; exec sleep 600"}))
-    # Before that, only the shell that starts the command receives the signal, and it continues.
     await eventually(lambda: "ready" in log_text(handle), "the command's start")
     os.killpg(handle["pid"], signal.SIGTERM)
     await eventually(lambda: ended(jobs), "it has ended")
@@ -166,7 +176,8 @@ async def test_an_end_without_a_trace_is_lost(
         new_runtime()
     )  # not checked, so no subreaper: the workload of the killed server is not our child
     handle = await launched_by_a_killed_server(jobs, a_run({"command": "sleep 600; exit 1"}))
-    os.kill(handle["pid"], signal.SIGKILL)
+    for pid in (psutil.Process(handle["pid"]).ppid(), handle["pid"]):
+        os.kill(pid, signal.SIGKILL)
     exit_ = await runtime.wait(handle)
     await runtime.stop(handle, 1)
     assert exit_.lost
@@ -210,19 +221,24 @@ async def test_a_crash_before_the_spawn_does_not_prevent_the_launch(
     await runtime.stop(handle, 1)
 
 
-async def test_of_two_leaders_of_one_attempt_one_runs_the_command(tmp_path: Path) -> None:
-    """The last guard: a leader that comes second does nothing, whatever made a server start it."""
+async def test_of_several_starts_of_one_attempt_one_runs_the_command(tmp_path: Path) -> None:
+    """The last guard, also between the shim of a killed server and that of the next one."""
     attempt = Attempt(directory=str(tmp_path), number=1)
     create_own(attempt.meta)
-    command = Command(text=f"echo ran >> '{tmp_path}/ran'; exit 3")
-    log = attempt.open_log()
-    pids = [spawn("/bin/sh", command, attempt, log, os.environ, None) for _ in range(5)]
-    os.close(log)
-    codes = [exit_code(pid) for pid in pids]
-    assert codes.count(3) == 1
-    assert 0 not in codes
+    os.close(attempt.open_log())
+    arguments = ("sh", "-c", f"echo ran >> '{tmp_path}/ran'; exit 3")
+    launch = Launch("/bin/sh", arguments, {}, "", attempt.log, attempt.pid_file)
+    shims = [Shim() for _ in range(5)]
+    started = await asyncio.gather(*(shim.start(launch) for shim in shims), return_exceptions=True)
+    (pid,) = [each for each in started if isinstance(each, int)]
+    assert [type(each) for each in started].count(FileExistsError) == 4
+    exited = shims[started.index(pid)].exit_of(pid)
+    assert exited is not None
+    assert await exited == 3
+    for shim in shims:
+        await shim.close()
     assert (tmp_path / "ran").read_text() == "ran\n"
-    assert attempt.read_pid() == pids[codes.index(3)]
+    assert attempt.read_pid() == pid
     assert attempt.read_exit() == Exit(code=3)
 
 
@@ -234,7 +250,7 @@ async def test_of_two_leaders_of_one_attempt_one_runs_the_command(tmp_path: Path
         ("12\n3\n", None, Exit(code=3)),
         ("12\n137\n", None, Exit(signal="SIGKILL")),
         ("12\n", "3", None),
-        ("12\n", "3\n", Exit(code=3)),  # by a leader of an earlier version
+        ("12\n", "3\n", Exit(code=3)),  # by the shell of an earlier version
         ("12\n3", "-9\n", Exit(signal="SIGKILL", message="the shell that ran the command was killed")),
     ],
 )
@@ -250,7 +266,7 @@ async def test_an_exit_is_known_once_its_line_is_complete(
     assert attempt.read_exit() == recorded
 
 
-async def test_the_files_of_the_leader_are_closed_in_the_adapter(runtime: LocalRuntime) -> None:
+async def test_the_files_of_the_shim_are_closed_in_the_adapter(runtime: LocalRuntime) -> None:
     for command in ("ls -l /proc/self/fd", "ls -l /proc/self/fd; true"):
         handle = await runtime.launch(a_run({"command": command}, id=f"job-{len(command)}"))
         assert await runtime.wait(handle) == Exit(code=0)

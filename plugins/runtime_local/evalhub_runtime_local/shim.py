@@ -1,0 +1,197 @@
+"""The server's side of the shim, which is the parent process of its adapters; see :mod:`shim_process`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import structlog
+
+from evalhub_runtime_local.process_table import reap
+from evalhub_runtime_local.shim_process import frame, take_messages
+
+log = structlog.get_logger()
+
+PROGRAM = str(Path(__file__).with_name("shim_process.py"))
+CLOSE_WAIT_S = 2.0
+REAP_PAUSE_S = 0.001
+
+
+class Launch(NamedTuple):
+    """What the shim is to start: ``program`` is a path, ``cwd`` is empty for the server's own.
+
+    Standard output and error are appended to the file ``log``; the file ``record`` must not exist.
+    """
+
+    program: str
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    cwd: str
+    log: str
+    record: str
+
+
+class ShimLost(OSError):
+    """The shim has ended, so it is not known whether the adapter was started."""
+
+
+class Shim:
+    """Starts the shim at the first launch, and again if it was killed. Use it from one event loop."""
+
+    def __init__(self) -> None:
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._numbers = itertools.count()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the shim; None if none runs."""
+        connection = self._connection
+        return None if connection is None or connection.lost else connection.pid
+
+    async def start(self, launch: Launch) -> int:
+        """Start an adapter and return its process id. After a cancellation it is started all the same.
+
+        Raises :class:`OSError`, or :class:`ValueError` if an argument cannot be passed; then nothing runs. Raises
+        :class:`ShimLost` if that is not known.
+        """
+        connection = self._connection
+        if connection is None or connection.lost:
+            connection = await self._connected()
+        number = next(self._numbers)
+        started = connection.starts[number] = asyncio.get_running_loop().create_future()
+        connection.send("start", number, *launch)
+        return await started
+
+    async def _connected(self) -> _Connection:
+        async with self._connecting:
+            if self._connection is None or self._connection.lost:
+                self._connection = await _connect()
+            return self._connection
+
+    def exit_of(self, pid: int) -> asyncio.Future[int | None] | None:
+        """The exit status of an adapter that the shim has started: 128 + n for signal n; None if the shim has ended before.
+
+        None instead of a future if it was not started by this shim.
+        """
+        return None if self._connection is None else self._connection.exits.get(pid)
+
+    def reap(self, pid: int) -> bool:
+        """Reap an adapter that has exited; returns False if this shim did not start it, or was killed."""
+        connection = self._connection
+        if connection is None or connection.lost or connection.exits.pop(pid, None) is None:
+            return False
+        connection.send("reap", pid)
+        return True
+
+    async def close(self) -> None:
+        """Disconnect. The shim ends with the last of its adapters: is there none, return when it has ended."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+async def _connect() -> _Connection:
+    """Start a shim. Raises :class:`OSError`."""
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            pid = _spawn(theirs.fileno())
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_unix_connection(lambda: _Connection(pid), sock=ours)
+    except BaseException:
+        ours.close()
+        raise
+    return connection
+
+
+def _spawn(connection: int) -> int:
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", PROGRAM],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, connection, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+    )
+
+
+class _Connection(asyncio.Protocol):
+    """The connection to one shim, whose process id is ``pid``."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.lost = False
+        self.starts: dict[int, asyncio.Future[int]] = {}
+        """Requests without a response, by their number."""
+        self.exits: dict[int, asyncio.Future[int | None]] = {}
+        """By the process ids of adapters that are not reaped."""
+        self._buffer = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def send(self, *message: object) -> None:
+        self._transport.write(frame(*message))
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        for message in take_messages(self._buffer):
+            self._take(*message)
+
+    def _take(self, kind: str, key: int, *values: Any) -> None:
+        match kind:
+            case "exited":
+                _settle(self.exits[key], *values)
+            case "started":
+                self.exits[values[0]] = self._loop.create_future()
+                _settle(self.starts.pop(key), *values)
+            case _:
+                number, text, file = values
+                _settle(self.starts.pop(key), OSError(number, text, file) if number else ValueError(text))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        for started in self.starts.values():
+            _settle(started, ShimLost("The parent process of the adapters has ended"))
+        for exited in self.exits.values():
+            _settle(exited, None)
+        self._ended.set()
+
+    async def close(self) -> None:
+        if any(not exited.done() for exited in self.exits.values()):
+            self._transport.close()
+            return
+        if not self.lost:
+            self._transport.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WAIT_S):
+                await self._ended.wait()
+                # Its end of the connection is closed a moment before it has exited.
+                while not reap(self.pid):  # noqa: ASYNC110  nothing tells
+                    await asyncio.sleep(REAP_PAUSE_S)
+        self._transport.close()
+
+
+def _settle(future: asyncio.Future[Any], outcome: object) -> None:
+    """Set the result or, if it is one, the exception of a future, unless its owner was cancelled."""
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
