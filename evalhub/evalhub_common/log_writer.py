@@ -18,7 +18,7 @@ MAX_LINES = 8192
 """Lines that wait for the stream; further ones are dropped and counted."""
 FLUSH_S = 1.0
 """Longest wait at an exit for a stream that is not read."""
-GATHER_S = 0.01
+GATHER_S = 0.05
 """Pause after a write: the lines of this time share a system call and a thread switch. The first one is written at once."""
 
 Line = str | Callable[[], str]

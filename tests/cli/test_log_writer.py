@@ -167,7 +167,7 @@ def test_lines_of_a_file_that_may_wait_share_a_write_and_keep_their_order(tmp_pa
         log.write("at once")
         expected = [*map(str, range(1000)), "at once"]
         assert (tmp_path / "log").read_text().splitlines() == expected
-        assert file.writes <= 100  # one for every hundredth of a second; a slow machine needs several
+        assert file.writes <= 100  # one for every twentieth of a second; a slow machine needs several
         log.write_later("last")
         assert log.drain()
         assert (tmp_path / "log").read_text().splitlines() == [*expected, "last"]

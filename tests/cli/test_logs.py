@@ -230,6 +230,6 @@ def test_ordinary_lines_of_a_file_share_writes_and_a_warning_is_written_at_once(
     )
     lines, writes = map(int, done.stdout.split())
     assert lines == 1001
-    assert writes <= 500  # one for every hundredth of a second; a slow machine needs several
+    assert writes <= 500  # one for every twentieth of a second; a slow machine needs several
     messages = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["number"] for line in messages[:-1]] == list(range(1000))
