@@ -115,7 +115,7 @@ async def _connect() -> _Connection:
 def _spawn(connection: int) -> int:
     return os.posix_spawn(
         sys.executable,
-        [sys.executable, "-I", PROGRAM],
+        [sys.executable, "-P", PROGRAM],
         os.environ,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, connection, 0),
@@ -124,6 +124,7 @@ def _spawn(connection: int) -> int:
         ],
         setsid=True,
         setsigmask=(),
+        # The server may have inherited ignored signals, which adapters would, too: SIGHUP from nohup, SIGINT from "&".
         setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
     )
 
@@ -134,6 +135,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.lost = False
+        self._closing = False
         self.starts: dict[int, asyncio.Future[int]] = {}
         """Requests without a response, by their number."""
         self.exits: dict[int, asyncio.Future[int | None]] = {}
@@ -166,6 +168,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        if not self._closing:
+            log.warning(
+                "Parent process of local adapters ended; the next launch starts another", pid=self.pid
+            )
         for started in self.starts.values():
             _settle(started, ShimLost("The parent process of the adapters has ended"))
         for exited in self.exits.values():
@@ -173,6 +179,7 @@ class _Connection(asyncio.Protocol):
         self._ended.set()
 
     async def close(self) -> None:
+        self._closing = True
         if any(not exited.done() for exited in self.exits.values()):
             self._transport.close()
             return

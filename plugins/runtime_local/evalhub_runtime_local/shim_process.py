@@ -69,7 +69,6 @@ class Shim:
         """The files for the exit statuses of running adapters, by process id."""
         self._zombies: set[int] = set()
         """Adapters whose exits are recorded."""
-        self._settable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
     @property
     def running(self) -> bool:
@@ -113,8 +112,7 @@ class Shim:
                 ],
                 setsid=True,
                 setsigmask=(),
-                # The server may have inherited ignored signals: SIGHUP from nohup, SIGINT from "&" in a script.
-                setsigdef=self._settable,
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # which Python ignores
             )
         except BaseException:
             os.unlink(record)  # noqa: PTH108  pathlib takes longer to import than everything else

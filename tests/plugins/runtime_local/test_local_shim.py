@@ -72,7 +72,7 @@ class Peer:
 def a_shim() -> Iterator[Peer]:
     ours, theirs = socket.socketpair()
     with theirs:
-        process = subprocess.Popen([sys.executable, "-I", PROGRAM], stdin=theirs, stderr=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-P", PROGRAM], stdin=theirs, stderr=subprocess.PIPE)
     with ours, process:
         ours.settimeout(30)
         try:
