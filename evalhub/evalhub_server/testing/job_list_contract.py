@@ -9,7 +9,14 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from evalhub_server.domain.record import BenchmarkRecord, JobPlan, JobRecord, PlannedBenchmark, with_changes
+from evalhub_server.domain.record import (
+    BenchmarkRecord,
+    Exit,
+    JobPlan,
+    JobRecord,
+    PlannedBenchmark,
+    with_changes,
+)
 from evalhub_server.models.common import Message, State
 from evalhub_server.models.job import CollectionRef, Experiment, JobRequest, JobTest, Model
 from evalhub_server.plugins.storage import JobChange, JobCounts, JobFacetName, JobQuery, JobSort, Storage
@@ -257,6 +264,19 @@ class JobListContract(Contract):
         scored = JobTest(score=0.9, threshold=0.5, passed=True)
         await storage.update_job(first.id, None, lambda job: with_changes(job, test=scored))
         assert await ids(storage, by_score) == [first.id, second.id]
+
+    async def test_a_duration_sorts_as_the_times_of_benchmarks_are(self, storage: Storage) -> None:
+        await stored(storage, [finished(each, "n", score=0.5, seconds=9) for each in "ab"])
+        by_duration = JobQuery(sort="duration", descending=False)
+        for seconds, expected in ((8, ["a", "b"]), (10, ["b", "a"])):
+            later = finished("a", "n", score=0.5, seconds=seconds).benchmarks
+            await storage.update_job("a", None, lambda job, later=later: with_changes(job, benchmarks=later))
+            assert await ids(storage, by_duration) == expected
+            exited = msgspec.structs.replace(later[0], exit=Exit(code=0))
+            await storage.update_job(
+                "a", None, lambda job, exited=exited: with_changes(job, benchmarks=(exited,))
+            )
+            assert await ids(storage, by_duration) == expected
 
     async def test_jobs_are_counted_by_the_values_of_their_properties(self, storage: Storage) -> None:
         collection, experiment = {"collection": CollectionRef(id="k")}, {"experiment": Experiment(name="e")}

@@ -163,8 +163,9 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
             check_columns(_identity(after))
             found.columns = dict(zip(_COLUMNS, _values(after), strict=True))
         elif not _stays_running(before, after):
-            values = _values(after)
-            changed = map(operator.ne, values, _values(before))
+            same = _has_same_duration(before, after)
+            values = _values(after, with_duration=not same)
+            changed = map(operator.ne, values, _values(before, with_duration=not same))
             found.columns = dict(compress(zip(_COLUMNS, values, strict=True), changed))
         if before is None or before.progress is not after.progress:
             found.progress = encode(after.progress, _decode_progress)
@@ -239,15 +240,15 @@ def search_rows(connection: sqlite3.Connection, seq: int) -> tuple[list[Row], Ro
     return [row for row in _labels(seq, record) if row[0] != "tags"], (record.score, record.duration_s)
 
 
-def _values(record: JobRecord) -> tuple[Value, ...]:
-    """Return the values of :data:`_COLUMNS`, in that order. ``duration`` is in seconds."""
+def _values(record: JobRecord, *, with_duration: bool = True) -> tuple[Value, ...]:
+    """Return the values of :data:`_COLUMNS`, in that order. ``duration`` is in seconds, or None unless ``with_duration``."""
     experiment = record.experiment
     return (
         record.state.value,
         "" if experiment is None else experiment.id,
         record.open,
         record.score,
-        record.duration_s,
+        record.duration_s if with_duration else None,
         record.progress.pinned,
     )
 
@@ -261,6 +262,20 @@ def _stays_running(before: JobRecord, after: JobRecord) -> bool:
         and old.test is new.test
         and old.experiments is new.experiments
         and old.pinned is new.pinned
+    )
+
+
+def _has_same_duration(before: JobRecord, after: JobRecord) -> bool:
+    """Whether no time of a benchmark has changed, as with the exits that follow the end of a job. To compute the duration, all times are parsed."""
+    old, new = before.benchmarks, after.benchmarks
+    return (
+        before.state is after.state
+        and len(old) == len(new)
+        and all(
+            (a.started_at, a.completed_at) == (b.started_at, b.completed_at)
+            for a, b in zip(old, new, strict=True)
+            if a is not b
+        )
     )
 
 
