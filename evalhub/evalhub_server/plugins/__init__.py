@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from evalhub_common.durations import Duration, Timespan
 from evalhub_server import __version__ as SERVER_VERSION  # noqa: N812  a constant of the API
 from evalhub_server.domain import problems
-from evalhub_server.domain.job_changes import JobChanged
+from evalhub_server.domain.job_changes import JobChanged, replaced_indices
 from evalhub_server.domain.log_lines import LogLines
 from evalhub_server.domain.outbox import has_new_outcome
 from evalhub_server.domain.record import (
@@ -430,6 +430,7 @@ __all__ = [
     "redacted_text",
     "registry_api_host",
     "registry_of",
+    "replaced_indices",
     "resource_labels",
     "retry_after_s",
     "safe_path",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import compress
-from operator import is_not
 from typing import cast
 
 import msgspec
 from msgspec import Raw, Struct
 
+from evalhub_server.domain.job_changes import replaced_indices
 from evalhub_server.domain.job_view import benchmark_view, job_resource, job_with_benchmarks
 from evalhub_server.domain.record import BenchmarkRecord, JobDefinition, JobRecord
 from evalhub_server.engine.size_cache import SizeCache
@@ -25,7 +24,7 @@ class _Encoded(Struct):
     """The benchmarks of a job with their JSON; that of a result is empty while there is none."""
 
     definition: JobDefinition
-    benchmarks: tuple[BenchmarkRecord | None, ...]
+    benchmarks: tuple[BenchmarkRecord, ...]
     statuses: list[bytes]
     results: list[bytes]
 
@@ -46,7 +45,7 @@ class EncodedJobs:
             return job_resource(job)
         encoded = self._known.get(job.id)
         if encoded is None or encoded.definition is not job.definition:
-            encoded = _Encoded(job.definition, (None,) * count, [b""] * count, [b""] * count)
+            encoded = _Encoded(job.definition, (), [b""] * count, [b""] * count)
         _encode_changes(encoded, job)
         statuses, results = _array(encoded.statuses), _array(list(filter(None, encoded.results)))
         if job.unfinished:
@@ -63,7 +62,7 @@ class EncodedJobs:
 
 def _encode_changes(encoded: _Encoded, job: JobRecord) -> None:
     new, planned = job.benchmarks, job.plan.benchmarks
-    for position in compress(range(len(new)), map(is_not, new, encoded.benchmarks)):
+    for position in replaced_indices(encoded.benchmarks, new):
         status, result = benchmark_view(planned[new[position].index], new[position])
         encoded.statuses[position] = _encoder.encode(status)
         encoded.results[position] = b"" if result is None else _encoder.encode(result)

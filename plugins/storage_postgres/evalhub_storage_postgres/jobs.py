@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, compress, repeat
-from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +24,7 @@ from evalhub_server.plugins import (
     decoding,
     encode,
     prefix_end,
+    replaced_indices,
     unwritable,
 )
 from evalhub_storage_postgres.changes import noting
@@ -128,7 +127,7 @@ def _values(before: JobRecord | None, after: JobRecord) -> tuple[Any, ...]:
     """Return the columns of the job, then indexes and documents of the benchmarks that differ. Raises :data:`UNWRITABLE`."""
     old: tuple[BenchmarkRecord, ...] = () if before is None else before.benchmarks
     new = after.benchmarks
-    changed = () if old is new else compress(range(len(new)), map(is_not, new, chain(old, repeat(None))))
+    changed = () if old is new else replaced_indices(old, new)
     documents = {index: encode(new[index], _decode_benchmark) for index in changed}
     return *_columns(before, after), list(documents), list(documents.values())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import chain, compress, repeat
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from evalhub_server.plugins import (
     check_identity,
     decoding,
     encode,
+    replaced_indices,
 )
 from evalhub_storage_sqlite.columns import check_columns, microseconds
 from evalhub_storage_sqlite.connection import Row
@@ -176,8 +177,7 @@ class JobMapper(RecordMapper[JobRecord, Changes]):
         old: tuple[Any, ...] = () if before is None else before.benchmarks
         new = after.benchmarks
         if old is not new:
-            # Without a loop in Python: a job can have thousands of benchmarks, and an event changes one.
-            for index in compress(range(len(new)), map(operator.is_not, new, chain(old, repeat(None)))):
+            for index in replaced_indices(old, new):
                 found.benchmarks[index] = encode(new[index], _decode_benchmark)
             if len(new) < len(old):
                 found.size = len(new)
