@@ -7,12 +7,12 @@ result is shared by all listeners of a change.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import compress, count
 from operator import is_, is_not
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from evalhub_server.domain.record import BenchmarkRecord, JobRecord, with_changes
 
@@ -21,18 +21,19 @@ BenchmarkPairs = tuple[tuple[BenchmarkRecord, BenchmarkRecord], ...]
 _SLICE = 64
 
 
-class JobChanged(Struct, kw_only=True, frozen=True, dict=True):
-    """A committed change of a job. ``before`` is None for a new job, ``after`` is None for a deleted one."""
+class JobChanged(Struct, kw_only=True, frozen=True):
+    """A committed change of a job. ``before`` is None for a new job, ``after`` is None for a deleted one.
+
+    ``benchmarks`` are those that the change replaced, before and after; none for a new or deleted job.
+    """
 
     before: JobRecord | None
     after: JobRecord | None
+    benchmarks: BenchmarkPairs = ()
 
-    @cached_property
-    def benchmarks(self) -> BenchmarkPairs:
-        """The benchmarks that the change replaced, before and after; none for a new or deleted job."""
-        if self.before is None or self.after is None:
-            return ()
-        return changed_benchmarks(self.before, self.after)
+    def __post_init__(self) -> None:
+        if self.before is not None and self.after is not None:
+            force_setattr(self, "benchmarks", changed_benchmarks(self.before, self.after))
 
 
 def changed_benchmarks(before: JobRecord, after: JobRecord) -> BenchmarkPairs:
