@@ -292,6 +292,37 @@ async def test_an_exit_after_the_result_is_written_with_the_next_write_of_any_jo
     await world.supervisor.close()
 
 
+async def test_an_exit_after_the_result_is_written_with_the_next_change_of_its_job():
+    world = World(HandRuntime(), postponed_s=3600)
+    changes: list[JobRecord | None] = []
+    world.store.listen(lambda change: changes.append(change.after))
+    await world.supervisor.start()
+    job = world.supervisor.reserve(a_job(size=3))
+    await world.store.add(job)
+    await until_running(world, 3)
+    for index in range(3):
+        await world.report(job, index, "completed")
+        world.runtime.end(index, Exit(code=0))
+        async with asyncio.timeout(60):
+            while world.supervisor.running > 2 - index:
+                await asyncio.sleep(0.005)
+    done = await world.until(job, settled)
+    assert [each.exit for each in done.benchmarks] == [Exit(code=0)] * 3
+    assert len(changes) == 5, "the creation, three events, and the last exit"
+    await world.supervisor.close()
+
+
+async def test_an_exit_after_the_result_is_stored_if_its_job_does_not_change():
+    world = World(HandRuntime(), postponed_s=0.01)
+    await world.supervisor.start()
+    job = await world.submit(benchmarks=2)
+    await until_running(world, 2)
+    await world.report(job, 0, "completed")
+    world.runtime.end(0, Exit(code=0))
+    await world.until(job, lambda job: job.benchmarks[0].exit == Exit(code=0))
+    await world.supervisor.close()
+
+
 async def test_an_exit_that_clients_wait_for_is_written_at_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(workload_store, "END_WAIT_S", 3600)
     world = World(HandRuntime())

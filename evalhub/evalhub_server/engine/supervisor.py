@@ -334,7 +334,7 @@ class Supervisor:
         for _, benchmark in change.benchmarks:
             workload = workloads.get(benchmark.index)
             if workload is not None:
-                workload.on_change(benchmark)
+                workload.on_change(job, benchmark)
                 if _has_reported(job, benchmark):
                     released = self._queue.release(workload.slot) or released
         if released:

@@ -59,6 +59,7 @@ class Workload:
         self._clock = clock
         self._server_stops = server_stops
         self._benchmark: BenchmarkRecord | None = None
+        self._job_continues = False  # as of the benchmark's last change
         self._intended_moment: float | None = None  # of the launch, unless an earlier server began it
         self.job: JobRecord | None = None
         """The job as of the launch."""
@@ -91,8 +92,9 @@ class Workload:
         self.gone.clear()
         self.stopping = job.progress.cancelled
 
-    def on_change(self, benchmark: BenchmarkRecord) -> None:
-        """Receive a committed change of the benchmark."""
+    def on_change(self, job: JobRecord, benchmark: BenchmarkRecord) -> None:
+        """Receive a committed change of the benchmark, with the job after it."""
+        self._job_continues = not job.state.terminal
         state_changed = self._benchmark is None or self._benchmark.state is not benchmark.state
         self._benchmark = benchmark
         if state_changed:  # the task does not wait for other changes, such as phases
@@ -301,13 +303,15 @@ class Workload:
             # A service manager or a shutdown of the host signals adapters, too.
             exit_ = replace(exit_, reason=INTERRUPTED)
         index, restart = self.slot.index, self._settings.restart_interrupted
-        job = await self._stored.persist_end(
-            lambda job: transitions.exited(
-                job, index, exit_, tail, self._clock(), restart_interrupted=restart
-            ),
-            urgent=self.stopping or not self._benchmark_is_terminal or not self._runtime.on_this_host,
-        )
-        self.relaunch = not job.benchmarks[index].state.terminal
+
+        def exited(job: JobRecord) -> JobRecord:
+            return transitions.exited(job, index, exit_, tail, self._clock(), restart_interrupted=restart)
+
+        if self._benchmark_is_terminal and not self.stopping and self._runtime.on_this_host:
+            await self._stored.persist_late_end(exited, job_continues=self._job_continues)
+        else:
+            job = await self._stored.persist_end(exited)
+            self.relaunch = not job.benchmarks[index].state.terminal
 
     async def _until_exit(self, handle: Handle, waiting: asyncio.Task[Exit]) -> Deadline | bool | None:
         """Wait for the workload to exit; None if it did, True if it is to be stopped on request, or the missed deadline."""

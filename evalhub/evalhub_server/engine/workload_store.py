@@ -55,14 +55,22 @@ class WorkloadStore:
                 self._log.error("failed to update benchmark status", error=str(error))
             await asyncio.sleep(next(delays))
 
-    async def persist_end(self, change: JobChange, *, urgent: bool = True) -> JobRecord:
-        """Store the change with which the workload is over, and that its samples are to be collected.
-
-        Unless that is ``urgent``, or there are samples, with the next write of any job.
-        """
-        if not urgent and not (self._expects_samples and self.left_files):
-            await self._store.next_write(END_WAIT_S)
+    async def persist_end(self, change: JobChange) -> JobRecord:
+        """Store the change with which the workload is over, and that its samples are to be collected."""
         return await self.persist(lambda job: self._with_samples(change(job)))
+
+    async def persist_late_end(self, change: JobChange, *, job_continues: bool) -> None:
+        """Like :meth:`persist_end`, where nothing else waits for it: with the job's next change, or the next write of any job.
+
+        At once if there are samples to collect.
+        """
+        if self._expects_samples and self.left_files:
+            await self.persist_end(change)
+        elif job_continues:
+            self._store.postpone(self._slot.job_id, lambda job: self._with_samples(change(job)))
+        else:
+            await self._store.next_write(END_WAIT_S)
+            await self.persist_end(change)
 
     def _with_samples(self, job: JobRecord | None) -> JobRecord | None:
         if job is None or not self._expects_samples:
