@@ -4,16 +4,17 @@ A target such as ``http://host/path`` overrides the header ``Host`` (RFC 9112 se
 depend on. A connection is not reset while its client is still sending a request that was answered already. Trailers of a request
 are ignored. Requests with an unknown method reach the application, since the contract's 405 names it.
 
-uvicorn has no public interface for any of this. The constructor, ``connection_lost``, ``shutdown``, ``on_url``, ``on_header``,
+uvicorn has no public interface for any of this. ``connection_lost``, ``shutdown``, ``on_url``, ``on_header``,
 ``on_body``, ``send_400_response`` and ``_unsupported_upgrade_warning`` of its ``HttpToolsProtocol`` are kept, with the attributes that
-they use. Those for a new connection, and for the head and the end of a request, are replaced: uvicorn's start responses of its own
-class, and take half as much time again. Its ``FlowControl``, and the constructor and ``run_asgi`` of its cycle, are used, too.
+they use. The constructor and the methods for a new connection, and for the head and the end of a request, are replaced: uvicorn's start
+responses of its own class, and take half as much time again. Its ``FlowControl``, and the constructor and ``run_asgi`` of its cycle, are used, too.
 Tests run it with the lowest and the newest version of uvicorn that is allowed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import sys
 from collections import deque
@@ -23,9 +24,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
+import uvicorn
 from msgspec import Struct
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from evalhub_server.web.uvicorn_response import EXTENSIONS, CloseDelimitedCycle, ResponseCycle
 
@@ -83,9 +86,34 @@ class Protocol(HttpToolsProtocol):
     A request that arrives in one piece, as nearly all do, needs no timer.
     """
 
-    def __init__(self, *arguments: Any, limits: Limits, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._app: Any = self.app  # pyright: ignore[reportUnknownMemberType]  uvicorn has several types
+    # uvicorn looks these up for each connection, under a lock.
+    logger = logging.getLogger("uvicorn.error")
+    access_logger = logging.getLogger("uvicorn.access")
+    access_log = False
+    ws_protocol_class = None
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        self.config = config
+        self._app: Any = config.loaded_app  # pyright: ignore[reportUnknownMemberType]  uvicorn has several types
+        self.loop = _loop or asyncio.get_running_loop()
+        self.server_state = server_state
+        self.connections = server_state.connections
+        self.tasks = server_state.tasks
+        self.timeout_keep_alive = config.timeout_keep_alive
+        self.timeout_keep_alive_task: asyncio.TimerHandle | None = None
+        self.parser = httptools.HttpRequestParser(self)
+        # Else a request with "Connection: close" gets no response if anything follows it.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.pipeline = deque()
+        self.cycle: Any = None
         self._limits = limits
         self._phase = _HEAD
         self._timer: asyncio.TimerHandle | None = None
@@ -187,7 +215,7 @@ class Protocol(HttpToolsProtocol):
         # The parser passes trailers as further headers; RFC 9110 section 6.5.1 forbids to use them as such.
         self.headers = _NO_HEADERS  # pyright: ignore[reportAttributeAccessIssue]
         previous, self.cycle = self.cycle, cycle
-        if previous is None or previous.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+        if previous is None or previous.response_complete:
             self._start(cycle)
         else:
             self.flow.pause_reading()
@@ -307,7 +335,7 @@ class Protocol(HttpToolsProtocol):
     @property
     def _idle(self) -> bool:
         """Whether no earlier response is in progress, into which another one would be written."""
-        return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
+        return self.cycle is None or self.cycle.response_complete
 
     def _start_timer(self) -> None:
         head = self._phase is _HEAD
