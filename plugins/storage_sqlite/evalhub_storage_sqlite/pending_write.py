@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, Generic
 
 from evalhub_server.plugins import AlreadyExists, NotFound
@@ -102,13 +102,16 @@ PendingWrites = Mapping[Key, PendingWrite[Any]]
 
 
 async def load_pending_writes(
-    connection: Connection, repositories: Mapping[str, Repository[Any]], keys: Iterable[Key]
+    connection: Connection,
+    repositories: Mapping[str, Repository[Any]],
+    keys: Iterable[Key],
+    absent: Set[Key] = frozenset(),
 ) -> PendingWrites:
-    """Return the records as committed; those that are not cached are read in one call."""
+    """Return the records as committed; those that are not cached are read in one call, but for the ``absent`` ones."""
     known = {key: repositories[key[0]].records.get(key[1]) for key in keys}
     missing: dict[str, list[str]] = {}
     for (kind, record_id), stored in known.items():
-        if stored is None:
+        if stored is None and (kind, record_id) not in absent:
             missing.setdefault(kind, []).append(record_id)
     mappers = [(repositories[kind].mapper, ids) for kind, ids in missing.items()]
     rows = await connection.call(read, _rows, mappers) if mappers else {}

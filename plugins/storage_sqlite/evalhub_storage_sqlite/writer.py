@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -89,6 +91,7 @@ MAX_BATCH = 256
 """Maximum operations per transaction; it bounds how long the event loop works on one batch."""
 GATHER_S = 0.01
 """How long a batch waits for more operations while they arrive."""
+ADDING = "Adding"
 
 
 class _Operation(Struct, eq=False):
@@ -144,7 +147,7 @@ class Writer:
         self._task.add_done_callback(self._ended)
 
     async def add(self, mapper: RecordMapper[R, Any], record: R) -> None:
-        await self._submit("Adding", mapper, record.id, lambda pending: pending.add(record, self._next_seq()))
+        await self._submit(ADDING, mapper, record.id, lambda pending: pending.add(record, self._next_seq()))
 
     async def update(
         self,
@@ -221,13 +224,18 @@ class Writer:
             size = self._queue.qsize()
             await asyncio.sleep(0)
 
-    async def _write(self, batch: list[_Operation]) -> None:
-        """Apply the operations and commit; all are settled when this returns."""
+    async def _write(self, batch: list[_Operation], *, look_up_new: bool = False) -> None:
+        """Apply the operations and commit; all are settled when this returns.
+
+        Whether a new record exists is left to the UNIQUE constraint, which saves a read. If one does, the operations are
+        applied once more, with all records read.
+        """
+        new = frozenset[Key]() if look_up_new else _new_keys(batch)
         try:
             keys = [key for each in batch for key in each.keys]
             if any(each.system for each in batch):
                 keys += await self._connection.call(read, system_keys)
-            writes = await load_pending_writes(self._connection, self._repositories, keys)
+            writes = await load_pending_writes(self._connection, self._repositories, keys, new)
         except UNUSABLE as error:
             self._fail(batch, error)
             return
@@ -246,7 +254,10 @@ class Writer:
                 self._repositories[kind].listings.clear()
             if not isinstance(error, UNUSABLE):
                 raise
-            self._fail(batch, error)
+            if new and isinstance(error, sqlite3.IntegrityError):
+                await self._write(batch, look_up_new=True)
+            else:
+                self._fail(batch, error)
             return
         for (kind, record_id), pending in written.items():
             self._repositories[kind].records.publish(record_id, pending.stored())
@@ -272,6 +283,12 @@ class Writer:
         for operation in self._batch:
             operation.settle(StorageError(f"{operation.name} may have failed: {self._refusal}."))
         self._batch = []
+
+
+def _new_keys(batch: Iterable[_Operation]) -> Set[Key]:
+    """The keys of the records that are added and not concerned by another operation of the batch."""
+    times = Counter(key for each in batch for key in each.keys)
+    return {key for each in batch if each.verb == ADDING for key in each.keys if times[key] == 1}
 
 
 def _attempt(operation: _Operation, writes: PendingWrites) -> object:

@@ -46,6 +46,42 @@ async def test_updates_at_once_share_one_transaction(
     assert hops == ["write"]
 
 
+async def test_new_records_are_not_looked_up(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    hops = count_hops(monkeypatch)
+    await asyncio.gather(*(storage.add_job(a_job()) for _ in range(4)))
+    assert hops == ["write"]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+async def test_a_record_that_exists_fails_alone_in_its_batch(storage: SqliteStorage, cached: bool) -> None:
+    first, changed, new = a_job(), a_job(), a_job()
+    await storage.add_job(first)
+    await storage.add_job(changed)
+    if not cached:
+        for job in (first, changed):
+            storage._jobs.records.publish(job.id, None)
+    outcomes = await asyncio.gather(
+        storage.update_job(changed.id, None, count_up),
+        storage.add_job(with_changes(first, tenant="another")),
+        storage.add_job(new),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in outcomes] == [JobRecord, AlreadyExists, type(None)]
+    assert await storage.get_job(first.id, None) == first
+    assert await storage.get_job(new.id, None) == new
+    assert await storage.get_job(changed.id, None) == count_up(changed)
+
+
+async def test_an_addition_beside_another_operation_on_its_record_looks_it_up(storage: SqliteStorage) -> None:
+    job = a_job()
+    await storage.add_job(job)
+    storage._jobs.records.publish(job.id, None)
+    outcomes = await asyncio.gather(
+        storage.add_job(job), storage.delete_job(job.id, None), storage.add_job(job), return_exceptions=True
+    )
+    assert [type(each) for each in outcomes] == [AlreadyExists, type(None), type(None)]
+
+
 async def test_an_update_that_follows_at_once_joins_the_transaction(
     storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
