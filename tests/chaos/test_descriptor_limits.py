@@ -53,5 +53,6 @@ def test_the_exit_of_an_adapter_is_detected_when_no_descriptor_is_left(tmp_path:
         gate.touch()
         wait_until(lambda: not processes_with(job_id), "the adapter's end")
         stack.close()
+        wait_until(lambda: process.num_fds() < 60, "a descriptor for the next connection")
         (benchmark,) = server.finished(job_id)["status"]["benchmarks"]
         assert benchmark["error_message"]["message_code"] == code

@@ -113,8 +113,18 @@ async def _connect() -> _Connection:
 
 
 def _spawn(connection: int) -> int:
+    try:
+        return _spawn_program(sys.executable, connection)
+    except OSError:
+        if sys.platform != "linux":
+            raise
+    # The path may be out of reach, as that of root's Python after setpriv, or another version may be installed just now.
+    return _spawn_program("/proc/self/exe", connection)
+
+
+def _spawn_program(program: str, connection: int) -> int:
     return os.posix_spawn(
-        sys.executable,
+        program,
         [sys.executable, "-P", PROGRAM],
         os.environ,
         file_actions=[
