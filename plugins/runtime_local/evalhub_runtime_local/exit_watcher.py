@@ -1,4 +1,4 @@
-"""Detection of process exits (pidfd, kqueue or polling), and one task for each leader of a workload."""
+"""Exits of adapters: from the shim, or by pidfd, kqueue or polling, and one task for each leader of a workload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from evalhub_runtime_local.attempt_files import Attempt
 from evalhub_runtime_local.process_table import SHORTAGES, Identity, ProcessTable, reap
-from evalhub_runtime_local.shim import Shim
+from evalhub_runtime_local.shim import Shim, settle
+from evalhub_runtime_local.shim_process import shell_status
 from evalhub_server.plugins import INTERRUPTED, Exit
 
 POLL_S = 0.05
@@ -70,7 +71,7 @@ def _status(pid: int, *, block: bool = False) -> int | None:
 async def _readable(fd: int) -> None:
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    loop.add_reader(fd, _settle, ready, None)
+    loop.add_reader(fd, settle, ready, None)
     try:
         await ready
     finally:
@@ -86,7 +87,7 @@ async def _wait_in_thread(process: Identity, table: ProcessTable) -> int | None:
         status = _wait_blocking(process, table)
         # The loop may be closed by the time the process ends.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, result, status)
+            loop.call_soon_threadsafe(settle, result, status)
 
     threading.Thread(target=watch, name=f"exit-of-{process.pid}", daemon=True).start()
     return await result
@@ -136,13 +137,9 @@ def reap_exited(process: Identity, table: ProcessTable) -> None:
             reap(process.pid)
 
 
-def _settle(future: asyncio.Future[int | None], value: int | None) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
 class ExitWatcher:
-    """One task for each attempt, kept until :meth:`release`. An exited leader stays a zombie until then.
+    """One task for each attempt, kept until :meth:`release`. A leader that this server's shim started stays a zombie until then,
+    where the system permits it.
 
     So its process id is not reused, which proves that processes in its session belong to its workload.
     """
@@ -176,7 +173,7 @@ class ExitWatcher:
         return await asyncio.shield(self.watch(attempt, leader))
 
     def has_exited(self, leader: Identity) -> bool:
-        """Whether a leader is known to have exited; it is a zombie, if this server launched it."""
+        """Whether a leader is known to have exited."""
         task = self._tasks.get(self._leaders.get(leader, ""))
         return task is not None and task.done() and not task.cancelled() and task.exception() is None
 
@@ -218,7 +215,8 @@ class ExitWatcher:
         self, attempt: Attempt, leader: Identity, exited: asyncio.Future[int | None] | None
     ) -> Exit:
         unattended = exited is None and not _is_alive(leader, self._table)
-        status = None if exited is None else await exited
+        # Shielded: a shim with running adapters is recognised by exits that are not settled.
+        status = None if exited is None else await asyncio.shield(exited)
         if status is None:
             status = await self._status_without_shim(attempt, leader)
         while True:
@@ -248,8 +246,7 @@ class ExitWatcher:
             wait_status = await wait_for_exit(leader, self._table, pidfd=self._pidfd)
         if wait_status is None:
             return None
-        code = os.waitstatus_to_exitcode(wait_status)
-        status = code if code >= 0 else 128 - code
+        status = shell_status(os.waitstatus_to_exitcode(wait_status))
         with suppress(OSError):  # recorded for a server that is restarted; this one knows it already
             attempt.record_exit(status)
         return status

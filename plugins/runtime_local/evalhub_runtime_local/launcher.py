@@ -162,18 +162,16 @@ class Launcher:
         Raises :class:`ShimLost` if that is not known, and :class:`FileExistsError` if the attempt was started before.
         """
         attempt = prepared.attempt
-        self._workloads.starting += 1
         try:
-            pid = await self._start(prepared)
-            leader = await self._identify(pid)
-            self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=prepared.group)
+            with self._workloads.starting(attempt, self._table.now()):
+                pid = await self._start(prepared)
+                leader = await self._identify(attempt, pid)
+                self._workloads.add(attempt, leader, contained=self._subreaper.active, cgroup=prepared.group)
         except BaseException as error:
             os.close(prepared.log_fd)
             if prepared.first and not isinstance(error, (ShimLost, FileExistsError, asyncio.CancelledError)):
                 shutil.rmtree(attempt.directory, ignore_errors=True)
             raise
-        finally:
-            self._workloads.starting -= 1
         self._watcher.watch(attempt, leader, self._shim.exit_of(pid))
         self._log_limit.take(attempt.marker, prepared.log_fd)
         handle = replace(self._handle(attempt, leader, prepared.group), framework=prepared.framework)
@@ -210,7 +208,7 @@ class Launcher:
         log.info("sidecar job info written", job_id=spec.id, path=str(path))
         return self._sidecar.rewrite(spec)
 
-    async def _identify(self, pid: int) -> Identity:
+    async def _identify(self, attempt: Attempt, pid: int) -> Identity:
         """Return the identity of a process that the shim does not reap yet, so that its id is not reused."""
         try:
             process = self._table.find(pid)
@@ -222,6 +220,8 @@ class Launcher:
             if exited is not None:
                 await exited
             self._shim.reap(pid)
+            with suppress(OSError):  # so that it is launched again
+                os.unlink(attempt.pid_file)  # noqa: PTH108
             raise
         return process.identity if process else Identity(pid, 0)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 
 import structlog
 
@@ -19,6 +21,9 @@ log = structlog.get_logger()
 
 MAX_CONCURRENT_COPIES = 4
 EARLIER_ATTEMPT_GRACE_S = 5.0
+CLOSE_WAIT_S = 5.0
+STARTING_WAIT_S = 2.0
+STARTING_PAUSE_S = 0.02
 
 
 class Launches:
@@ -58,8 +63,23 @@ class Launches:
         return await self._launcher.recover(attempt)
 
     async def close(self) -> None:
-        """Wait for the launches under way."""
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        """Wait for the launches under way, but not for a shim that hangs."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=CLOSE_WAIT_S)
+
+    async def _found(self, attempt: Attempt) -> LocalHandle | None:
+        """The handle of an earlier start of the attempt, registered, so that its exit status is not taken with those of orphans."""
+        found = await self._launcher.recover(attempt)
+        until = time.monotonic() + STARTING_WAIT_S
+        while found is not None and not found.pid and time.monotonic() < until:
+            await asyncio.sleep(
+                STARTING_PAUSE_S
+            )  # its shim has created the record and not yet written the process id
+            found = await self._launcher.recover(attempt)
+        if found is not None:
+            group = Path(found.cgroup) if found.cgroup else None
+            self._workloads.add(attempt, found.leader, contained=False, cgroup=group)
+        return found
 
     def _task(self, run: BenchmarkRun, command: Command, attempt: Attempt) -> asyncio.Task[LocalHandle]:
         marker = attempt.marker
@@ -82,7 +102,7 @@ class Launches:
             if first and not copies_files(run, command):
                 prepared = self._launcher.prepare(run, command, attempt, first=True)
             await asyncio.sleep(0)
-        if not first and (found := await self._launcher.recover(attempt)) is not None:
+        if not first and (found := await self._found(attempt)) is not None:
             return found
         if prepared is None:
             if not first:
@@ -94,7 +114,7 @@ class Launches:
             handle = await self._launcher.start(prepared)
         except FileExistsError:
             # The shim of a server that was killed has started it meanwhile.
-            if (found := await self._launcher.recover(attempt)) is None:
+            if (found := await self._found(attempt)) is None:
                 raise
             return found
         bound = log.bind(

@@ -64,6 +64,10 @@ class ProcessTable(Protocol):
         """For how many seconds a process has run; None if only the host's clock could tell."""
         ...
 
+    def now(self) -> float:
+        """The start time of a process that starts now, or a little less."""
+        ...
+
     def descendants(self) -> list[Process]:
         """Return the descendants of this process, parents first."""
         ...
@@ -104,6 +108,9 @@ class LinuxProcesses:
     def age_s(self, process: Process) -> float | None:
         return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / os.sysconf("SC_CLK_TCK")
 
+    def now(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") // 1
+
     def descendants(self) -> list[Process]:
         found: list[Process] = []
         parents = [os.getpid()]
@@ -140,6 +147,9 @@ class PsutilProcesses:
 
     def age_s(self, process: Process) -> float | None:
         return None
+
+    def now(self) -> float:
+        return time.time() // 1
 
     def all(self) -> list[Process]:
         import psutil  # here, because it is slow to import

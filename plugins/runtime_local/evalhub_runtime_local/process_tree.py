@@ -30,9 +30,10 @@ class Snapshot:
     """Processes at one moment, each with the workload that owns it. The construction blocks: use it in a thread.
 
     A process belongs to a workload if one of these holds, the first that does: it was identified before; its parent
-    belongs to it; it is in the leader's session; it carries the marker in its environment; it can write to the log. With
-    ``contained``, ``processes`` are the descendants of this process: then an orphan that shows none of this belongs to
-    the only workload that ran when it started. If several did, it belongs to none until all but one are over.
+    belongs to it; it is in the leader's session; it carries the marker in its environment; it can write to the log. If
+    ``processes`` are the descendants of this process, an orphan that shows none of this belongs to the only workload that
+    ran when it started. If several did, it belongs to none until all but one are over. Only for orphans that started
+    before ``complete_until``: the ``workloads`` have all that ran until then.
 
     Never this process, its ancestors, its session, or programs that the server started for itself.
     """
@@ -43,10 +44,11 @@ class Snapshot:
         processes: Iterable[Process],
         workloads: Sequence[Workload],
         *,
-        contained: bool = False,
+        complete_until: float = 0.0,
     ) -> None:
         self._table = table
         self._workloads = workloads
+        self._complete_until = complete_until
         self._environs: dict[int, bytes] = {}
         self._processes = {process.pid: process for process in processes}
         self._owners: dict[int, Workload] = {}
@@ -59,8 +61,6 @@ class Snapshot:
         self._follow_known()
         self._spread()
         for evidence in (self._by_environment, self._by_log, self._by_elimination):
-            if evidence == self._by_elimination and not contained:
-                continue
             for process in self._free:
                 if process.pid not in self._owners and not process.zombie:
                     owner = evidence(process)
@@ -117,7 +117,9 @@ class Snapshot:
         return logs[file] if file is not None else None
 
     def _by_elimination(self, process: Process) -> Workload | None:
-        candidates = self._candidates(process) if process.ppid == os.getpid() else []
+        if process.ppid != os.getpid() or process.started >= self._complete_until:
+            return None
+        candidates = self._candidates(process)
         if len(candidates) != 1 or any(
             marker in self._environ(process.pid) for marker in (_SERVER_MARKER, _ATTEMPT_MARKER)
         ):

@@ -20,8 +20,15 @@ from evalhub_runtime_local.shim_process import frame, take_messages
 log = structlog.get_logger()
 
 PROGRAM = str(Path(__file__).with_name("shim_process.py"))
+START_WAIT_S = 30.0
+"""A shim that takes longer to start an adapter hangs, for example in a dead network file system, and is killed."""
 CLOSE_WAIT_S = 2.0
 REAP_PAUSE_S = 0.001
+REAP_WAIT_S = 0.1
+_ENDED = (
+    "The parent process of the adapters has ended. If others do, too, this command may tell why: "
+    f"{sys.executable} -P {PROGRAM} < /dev/null"
+)
 
 
 class Launch(NamedTuple):
@@ -68,7 +75,14 @@ class Shim:
         number = next(self._numbers)
         started = connection.starts[number] = asyncio.get_running_loop().create_future()
         connection.send("start", number, *launch)
-        return await started
+        try:
+            async with asyncio.timeout(START_WAIT_S):
+                return await started
+        except TimeoutError:
+            connection.kill()
+            raise ShimLost(
+                f"The parent process of the adapters did not start one within {START_WAIT_S:.0f} s"
+            ) from None
 
     async def _connected(self) -> _Connection:
         async with self._connecting:
@@ -168,13 +182,14 @@ class _Connection(asyncio.Protocol):
     def _take(self, kind: str, key: int, *values: Any) -> None:
         match kind:
             case "exited":
-                _settle(self.exits[key], *values)
+                if key in self.exits:
+                    settle(self.exits[key], *values)
             case "started":
                 self.exits[values[0]] = self._loop.create_future()
-                _settle(self.starts.pop(key), *values)
+                settle(self.starts.pop(key), *values)
             case _:
                 number, text, file = values
-                _settle(self.starts.pop(key), OSError(number, text, file) if number else ValueError(text))
+                settle(self.starts.pop(key), OSError(number, text, file) if number else ValueError(text))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -182,11 +197,16 @@ class _Connection(asyncio.Protocol):
             log.warning(
                 "Parent process of local adapters ended; the next launch starts another", pid=self.pid
             )
+            self._loop.call_later(REAP_WAIT_S, reap, self.pid)
         for started in self.starts.values():
-            _settle(started, ShimLost("The parent process of the adapters has ended"))
+            settle(started, ShimLost(_ENDED))
         for exited in self.exits.values():
-            _settle(exited, None)
+            settle(exited, None)
         self._ended.set()
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     async def close(self) -> None:
         self._closing = True
@@ -204,7 +224,7 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
-def _settle(future: asyncio.Future[Any], outcome: object) -> None:
+def settle(future: asyncio.Future[Any], outcome: object) -> None:
     """Set the result or, if it is one, the exception of a future, unless its owner was cancelled."""
     if future.done():
         return

@@ -1,10 +1,10 @@
 """The program of the shim: the parent process of a server's adapters, as a containerd shim is that of containers.
 
 It starts adapters, each in a session of its own, and records their exits in files, also after its server is gone: it
-ends when the server has closed the connection and no adapter runs any more. Without a server it starts nothing.
+ends when the server has closed the connection and no adapter runs any more.
 
-It is run as a script by the server's Python and imports little, so it starts fast. Standard
-input is a socket to the server. Each message is a tuple in the format of :mod:`marshal` after its length in four bytes:
+It is run as a script by the server's Python and imports little, so it starts fast. Standard input is a socket to the
+server. Each message is a tuple in the format of :mod:`marshal` after its length in four bytes:
 
 ====================================================================  ===================================================
 from the server                                                       from the shim
@@ -64,7 +64,7 @@ class Shim:
     """The adapters of one server."""
 
     def __init__(self) -> None:
-        self._home = os.open(".", os.O_RDONLY)
+        self._home = _working_directory()
         self._records: dict[int, str] = {}
         """The files for the exit statuses of running adapters, by process id."""
         self._zombies: set[int] = set()
@@ -125,7 +125,8 @@ class Shim:
         finally:
             os.close(fd)
             if cwd:
-                os.fchdir(self._home)
+                with suppress(OSError):
+                    os.fchdir(self._home)
 
     def take_exits(self) -> bytes:
         """Record the exits since the last call, and return the messages about them."""
@@ -133,7 +134,7 @@ class Shim:
         for pid in list(self._records):
             code = _exit_code(pid)
             if code is not None:
-                status = code if code >= 0 else 128 - code
+                status = shell_status(code)
                 _append(self._records.pop(pid), b"%d\n" % status)
                 self._zombies.add(pid)
                 messages += frame("exited", pid, status)
@@ -145,9 +146,23 @@ class Shim:
             self._reap(pid)
 
     def _reap(self, pid: int) -> None:
+        if pid in self._records:
+            return  # its id was used again, where processes cannot be left as zombies
         self._zombies.discard(pid)
         with suppress(ChildProcessError):  # where processes cannot be left as zombies
             os.waitpid(pid, os.WNOHANG)
+
+
+def _working_directory() -> int:
+    try:
+        return os.open(".", os.O_RDONLY)
+    except OSError:  # the server may not read it: after an adapter with another one, they start in /
+        return os.open("/", os.O_RDONLY)
+
+
+def shell_status(code: int) -> int:
+    """The exit status of a shell for an exit code, or for minus the signal that killed a process."""
+    return code if code >= 0 else 128 - code
 
 
 def _exit_code(pid: int) -> int | None:

@@ -14,6 +14,7 @@ from evalhub_runtime_local.process_table import (
     adopted_pids,
     child_pids,
     lists_children,
+    reap,
 )
 from evalhub_runtime_local.shim import Shim
 from evalhub_runtime_local.workload import Workloads
@@ -80,8 +81,7 @@ class Subreaper:
             if process is None or not process.zombie:
                 continue
             if process.sid != session or process.identity in self._zombies:
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+                reap(pid)
             else:
                 zombies.add(process.identity)
         self._zombies = zombies

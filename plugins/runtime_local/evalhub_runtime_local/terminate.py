@@ -83,7 +83,7 @@ class Terminator:
             await asyncio.to_thread(cgroup.remove, workload.cgroup)
 
     def _has_exited_alone(self, workload: Workload) -> bool:
-        """The common case, without a scan: the adapter has exited, and this process has no child beside leaders."""
+        """The common case, without a scan: the adapter has exited, and this process has adopted nothing."""
         if not workload.contained:
             return False
         if not self._watcher.has_exited(workload.leader):
@@ -114,9 +114,9 @@ class Terminator:
         with self._workloads.lock:
             processes = self._table.descendants()
             contained = [workload for workload in self._workloads.all() if workload.contained]
-            # An adapter that is being started, whose processes are no other workload's, is not in the list yet.
-            complete = not self._workloads.starting
-        return Snapshot(self._table, processes, contained, contained=complete)
+            # Adapters that are being started are not in the list yet, and may have orphans, too.
+            complete_until = self._workloads.starting_since()
+        return Snapshot(self._table, processes, contained, complete_until=complete_until)
 
     def _scan_everything(self) -> Snapshot:
         others = [workload for workload in self._workloads.all() if not workload.contained]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Generator
@@ -55,8 +56,8 @@ class Workloads:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         """Held while a workload is registered, and while processes and workloads are listed together."""
-        self.starting = 0
-        """The number of adapters that are being started, and are not registered yet."""
+        self._starting: dict[str, float] = {}
+        """Adapters that are being started, and are not registered yet: by marker, since when, see :meth:`starting_since`."""
         self._by_marker: dict[str, Workload] = {}
         self._others: list[Workload] = []
 
@@ -67,6 +68,21 @@ class Workloads:
                 attempt.marker,
                 Workload(leader, attempt.owns, log=attempt.log, contained=contained, cgroup=cgroup),
             )
+
+    @contextmanager
+    def starting(self, attempt: Attempt, now: float) -> Generator[None]:
+        """An adapter is being started: none of its processes is older than ``now``, in the unit of the process table."""
+        with self.lock:
+            self._starting[attempt.marker] = now
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._starting.pop(attempt.marker, None)
+
+    def starting_since(self) -> float:
+        """All processes that started before belong to no adapter that is being started. The caller holds ``lock``."""
+        return min(self._starting.values(), default=math.inf)
 
     def remove(self, attempt: Attempt) -> None:
         """Forget a workload of which no process is left."""

@@ -66,13 +66,29 @@ async def test_how_a_workload_ended_is_found_out_later(runtime: LocalRuntime):
 
 
 class Blind:
-    """A table that cannot look."""
+    """A table that cannot look at single processes, until it can."""
+
+    blind = True
+
+    def now(self) -> float:
+        return process_table().now()
+
+    def descendants(self) -> list[Process]:
+        return process_table().descendants()
+
+    def age_s(self, process: Process) -> float | None:
+        return process_table().age_s(process)
+
+    def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
+        return process_table().writes_to(pid, files)
 
     def all(self) -> list[Process]:
         return process_table().all()
 
     def find(self, pid: int) -> Process | None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        if self.blind:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return process_table().find(pid)
 
     def environ(self, pid: int) -> bytes:
         return process_table().environ(pid)
@@ -81,8 +97,15 @@ class Blind:
 async def test_a_workload_that_could_not_be_identified_later_is_killed_and_launched_again(
     new_runtime: Callable[..., LocalRuntime], tmp_path: Path
 ):
-    runtime = new_runtime(table=Blind())
+    table = Blind()
+    runtime = new_runtime(table=table)
+    run = a_run({"command": f"[ -e '{tmp_path}/go' ] && exit 4; sleep 600"})
     with pytest.raises(RuntimeUnavailable, match="Too many open files"):
-        await runtime.launch(a_run({"command": "sleep 600"}))
-    wait_until(lambda: not processes_with(str(tmp_path)), "the end of its processes")
+        await runtime.launch(run)
+    wait_until(lambda: not processes_with(run.spec.id), "the end of its processes")
+    (tmp_path / "go").touch()
+    table.blind = False
+    handle = await runtime.launch(run)
+    assert await runtime.wait(handle) == Exit(code=4)
+    await runtime.stop(handle, 1)
     await runtime.close()

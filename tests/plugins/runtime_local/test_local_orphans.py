@@ -134,6 +134,26 @@ async def test_an_orphan_that_shows_nothing_of_its_origin_is_stopped(
     assert not any(map(alive, pids_in(tmp_path / "pid")))
 
 
+async def test_an_orphan_is_stopped_while_another_adapter_is_being_started(
+    runtime: LocalRuntime, tmp_path: Path, eventually: Eventually
+) -> None:
+    vanish = python(tmp_path, "vanish", VANISH, f"echo $$ > {tmp_path}/pid; trap '' TERM; exec sleep 600")
+    handle = await started(runtime, f"{vanish}; sleep 600")
+    await eventually(lambda: pids_in(tmp_path / "pid"), "the orphan runs")
+    await asyncio.sleep(0.1)  # the start times of processes have steps of 10 ms
+    shim = runtime._shim.pid
+    assert shim is not None
+    os.kill(shim, signal.SIGSTOP)
+    other = asyncio.create_task(runtime.launch(a_run({"command": "sleep 600"}, id="another")))
+    await asyncio.sleep(0.1)
+    stopping = asyncio.create_task(runtime.stop(handle, 0.1))
+    await eventually(lambda: not any(map(alive, pids_in(tmp_path / "pid"))), "the orphan's end")
+    assert not other.done()
+    os.kill(shim, signal.SIGCONT)
+    await stopping
+    await runtime.stop(await other, 30)
+
+
 async def test_an_orphan_of_one_of_several_workloads_is_stopped_with_the_last(
     runtime: LocalRuntime, tmp_path: Path, eventually: Eventually
 ) -> None:

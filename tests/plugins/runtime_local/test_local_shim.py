@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from evalhub_runtime_local.paths import create_own
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.shim import PROGRAM, Launch, Shim
 from evalhub_runtime_local.shim_process import frame, take_messages
+from evalhub_server.errors import RuntimeUnavailable
 from evalhub_server.plugins import Exit, Handle, LaunchError
 from evalhub_server.testing.runs import a_run
 from harness import wait_until
@@ -309,3 +311,103 @@ async def test_a_shim_without_adapters_ends_with_its_runtime(tmp_path: Path) -> 
     assert shim.pid is None
     assert parent is not None
     assert not psutil.pid_exists(parent)
+
+
+@pytest.mark.asyncio
+async def test_a_runtime_closes_at_once_although_an_adapter_runs(
+    new_runtime: Callable[..., LocalRuntime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalhub_runtime_local.shim.CLOSE_WAIT_S", 600.0)
+    first = new_runtime()
+    handle = await first.launch(a_run({"command": "sleep 600"}))
+    shim = first._shim.pid
+    assert shim is not None
+    async with asyncio.timeout(60):
+        await first.close()
+    second = new_runtime()
+    await second.stop(handle, 30)
+    assert (await second.wait(handle)).signal == "SIGTERM"
+    await second.close()
+    await asyncio.to_thread(os.waitpid, shim, 0)
+
+
+@pytest.mark.asyncio
+async def test_a_shim_that_hangs_is_killed_and_the_launch_may_be_repeated(
+    runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    warm = await runtime.launch(a_run({"command": "exit 0"}, id="warm"))
+    assert await runtime.wait(warm) == Exit(code=0)
+    await runtime.stop(warm, 1)
+    monkeypatch.setattr("evalhub_runtime_local.shim.START_WAIT_S", 0.2)
+    pid = runtime._shim.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    run = a_run({"command": "exit 5"})
+    with pytest.raises(RuntimeUnavailable, match="did not start one within"):
+        await runtime.launch(run)
+    monkeypatch.undo()
+    await eventually(lambda: runtime._shim.pid is None, "the shim's end is noticed")
+    handle = await runtime.launch(run)
+    assert await runtime.wait(handle) == Exit(code=5)
+    await runtime.stop(handle, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_launch_whose_shim_is_killed_may_be_repeated(
+    runtime: LocalRuntime, eventually: Eventually
+) -> None:
+    warm = await runtime.launch(a_run({"command": "exit 0"}, id="warm"))
+    assert await runtime.wait(warm) == Exit(code=0)
+    await runtime.stop(warm, 1)
+    pid = runtime._shim.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    run = a_run({"command": "exit 5"})
+    launching = asyncio.create_task(runtime.launch(run))
+    await asyncio.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(RuntimeUnavailable, match="shim_process"):
+        await launching
+    handle = await runtime.launch(run)
+    assert await runtime.wait(handle) == Exit(code=5)
+    await runtime.stop(handle, 1)
+    await eventually(lambda: not psutil.pid_exists(pid), "the killed shim is reaped")
+
+
+@pytest.mark.asyncio
+async def test_an_attempt_that_another_shim_has_just_started_is_found(
+    runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shim of a server that was killed may still start what was sent to it."""
+    other = Shim()
+
+    class Slower(Shim):
+        async def start(self, launch: Launch) -> int:
+            await other.start(launch)
+            return await super().start(launch)
+
+    monkeypatch.setattr(runtime._launcher, "_shim", Slower())
+    handle = await runtime.launch(a_run({"command": "exit 6"}))
+    assert await runtime.wait(handle) == Exit(code=6)
+    await runtime.stop(handle, 1)
+    await other.close()
+    await runtime._launcher._shim.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_shim_starts_adapters_in_a_directory_that_it_may_not_read(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [*as_user, sys.executable, "-P", PROGRAM], stdin=theirs, cwd=tmp_path / "private"
+        )
+    with ours, process, tempfile.TemporaryDirectory() as place:
+        os.chown(place, 65534, 65534)
+        shim = Peer(ours, process)
+        shim.start(1, Path(place), "exit 3", log=os.devnull)
+        assert shim.next()[0] == "started"
+        assert shim.next()[2] == 3
+        ours.close()
+        assert process.wait(30) == 0
