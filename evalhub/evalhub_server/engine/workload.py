@@ -307,7 +307,8 @@ class Workload:
         def exited(job: JobRecord) -> JobRecord:
             return transitions.exited(job, index, exit_, tail, self._clock(), restart_interrupted=restart)
 
-        if self._benchmark_is_terminal and not self.stopping and self._runtime.on_this_host:
+        late = self._benchmark_is_terminal and not self.stopping and not self._server_stops()
+        if late and self._runtime.on_this_host:
             await self._stored.persist_late_end(exited, job_continues=self._job_continues)
         else:
             job = await self._stored.persist_end(exited)
