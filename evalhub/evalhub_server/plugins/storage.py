@@ -220,8 +220,8 @@ class Storage(ResourceStorage):
         """Read, change and write a job atomically, and return the new record.
 
         ``change`` is called with the current record, on the event loop, and must keep ``id``, ``tenant``, ``owner`` and
-        ``created_at``. If it raises, nothing is written and the exception propagates. It is called again if its result cannot be
-        written because another program has written the job meanwhile; the last call counts.
+        ``created_at``. If it raises, nothing is written and the exception propagates. It may be called
+        again, if its result could not be written beside what others wrote; the last call counts.
 
         Called: for each event of an adapter, and each step of a job and its exports.
         Concurrency: overlaps with everything. Updates of one job come one after the other: each sees the result of the one before.
