@@ -91,7 +91,7 @@ def nothing_is_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     until = time.monotonic() + 5
     # The shim of a server that is gone ends a moment after its last adapter.
     while left := processes_of([folder], besides=before):
-        if time.monotonic() > until or not all("shim_process.py" in line for line in left.values()):
+        if time.monotonic() > until or not all("shim_process" in line for line in left.values()):
             break
         time.sleep(0.02)
     assert left == {}

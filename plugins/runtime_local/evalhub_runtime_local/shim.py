@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shlex
 import signal
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import structlog
@@ -19,7 +19,7 @@ from evalhub_runtime_local.shim_process import frame, take_messages
 
 log = structlog.get_logger()
 
-PROGRAM = str(Path(__file__).with_name("shim_process.py"))
+ARGUMENTS = ("-P", "-c", "from evalhub_runtime_local.shim_process import main; main()")
 START_WAIT_S = 30.0
 """A shim that takes longer to start an adapter hangs, for example in a dead network file system, and is killed."""
 CLOSE_WAIT_S = 2.0
@@ -27,7 +27,7 @@ REAP_PAUSE_S = 0.001
 REAP_WAIT_S = 0.1
 _ENDED = (
     "The parent process of the adapters has ended. If others do, too, this command may tell why: "
-    f"{sys.executable} -P {PROGRAM} < /dev/null"
+    f"{shlex.join([sys.executable, *ARGUMENTS])} < /dev/null"
 )
 
 
@@ -139,7 +139,7 @@ def _spawn(connection: int) -> int:
 def _spawn_program(program: str, connection: int) -> int:
     return os.posix_spawn(
         program,
-        [sys.executable, "-P", PROGRAM],
+        [sys.executable, *ARGUMENTS],
         os.environ,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, connection, 0),

@@ -3,7 +3,7 @@
 It starts adapters, each in a session of its own, and records their exits in files, also after its server is gone: it
 ends when the server has closed the connection and no adapter runs any more.
 
-It is run as a script by the server's Python and imports little, so it starts fast. Standard input is a socket to the
+It is run by the server's Python and imports little, so it starts fast. Standard input is a socket to the
 server. Each message is a tuple in the format of :mod:`marshal` after its length in four bytes:
 
 ====================================================================  ===================================================
@@ -223,7 +223,3 @@ def main() -> None:
                 _send(shim.handle(message))
         if CONNECTION not in sources:
             shim.reap_all()
-
-
-if __name__ == "__main__":
-    main()

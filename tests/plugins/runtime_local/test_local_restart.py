@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -29,18 +28,6 @@ Eventually = Callable[[Callable[[], object], str], Awaitable[object]]
 STAND_IN = Path(__file__).with_name("server_stand_in.py")
 
 
-_shims: set[int] = set()
-"""The shims of killed servers. They end with their last adapter, as children of the runtime that adopted them, if any."""
-
-
-@pytest.fixture(autouse=True)
-def shims_end(nothing_is_left_behind: None) -> Iterator[None]:
-    yield
-    while _shims:
-        with suppress(ChildProcessError):
-            os.waitpid(_shims.pop(), 0)
-
-
 def stand_in(action: str, jobs: Path, run: BenchmarkRun) -> list[str]:
     return [sys.executable, str(STAND_IN), action, str(jobs), msgspec.json.encode(run).decode()]
 
@@ -59,13 +46,11 @@ async def launched_by_a_killed_server(jobs: Path, run: BenchmarkRun) -> Handle:
         with subprocess.Popen(stand_in("launch", jobs, run), stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             try:
-                handle: Handle = next(
+                return next(
                     msgspec.json.decode(line.removeprefix("handle "))
                     for line in server.stdout
                     if line.startswith("handle ")
                 )
-                _shims.add(psutil.Process(handle["pid"]).ppid())
-                return handle
             finally:
                 server.kill()
 

@@ -20,7 +20,7 @@ import pytest
 from evalhub_runtime_local.attempt_files import Attempt
 from evalhub_runtime_local.paths import create_own
 from evalhub_runtime_local.runtime import LocalRuntime
-from evalhub_runtime_local.shim import PROGRAM, Launch, Shim
+from evalhub_runtime_local.shim import ARGUMENTS, Launch, Shim
 from evalhub_runtime_local.shim_process import frame, take_messages
 from evalhub_server.errors import RuntimeUnavailable
 from evalhub_server.plugins import Exit, Handle, LaunchError
@@ -74,7 +74,7 @@ class Peer:
 def a_shim() -> Iterator[Peer]:
     ours, theirs = socket.socketpair()
     with theirs:
-        process = subprocess.Popen([sys.executable, "-P", PROGRAM], stdin=theirs, stderr=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, *ARGUMENTS], stdin=theirs, stderr=subprocess.PIPE)
     with ours, process:
         ours.settimeout(30)
         try:
@@ -401,7 +401,7 @@ def test_a_shim_starts_adapters_in_a_directory_that_it_may_not_read(tmp_path: Pa
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [*as_user, sys.executable, "-P", PROGRAM], stdin=theirs, cwd=tmp_path / "private"
+            [*as_user, sys.executable, *ARGUMENTS], stdin=theirs, cwd=tmp_path / "private"
         )
     with ours, process, tempfile.TemporaryDirectory() as place:
         os.chown(place, 65534, 65534)
