@@ -14,7 +14,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from evalhub_runtime_local.attempt_files import Attempt
-from evalhub_runtime_local.process_table import SHORTAGES, Identity, ProcessTable, reap
+from evalhub_runtime_local.process_table import SHORTAGES, Identity, ProcessTable, find_same, reap
 from evalhub_runtime_local.shim import Shim, settle
 from evalhub_runtime_local.shim_process import shell_status
 from evalhub_server.plugins import INTERRUPTED, Exit
@@ -45,8 +45,7 @@ async def wait_for_exit(process: Identity, table: ProcessTable, *, pidfd: bool =
             fd = None
     try:
         # Compared after opening: the descriptor refers to this process, even if its id is reused later.
-        found = table.find(process.pid)
-        if found is None or found.identity != process:
+        if find_same(table, process) is None:
             return None
         if fd is None:
             return await _wait_in_thread(process, table)
@@ -119,15 +118,15 @@ def _wait_blocking(process: Identity, table: ProcessTable) -> int | None:
 
 def _is_alive(process: Identity, table: ProcessTable) -> bool:
     try:
-        found = table.find(process.pid)
+        found = find_same(table, process)
     except OSError:
         return True  # unknown now
-    return found is not None and found.identity == process and not found.zombie
+    return found is not None and not found.zombie
 
 
 def _is_zombie(process: Identity, table: ProcessTable) -> bool:
-    found = table.find(process.pid)
-    return found is not None and found.identity == process and found.zombie
+    found = find_same(table, process)
+    return found is not None and found.zombie
 
 
 def reap_exited(process: Identity, table: ProcessTable) -> None:

@@ -196,6 +196,12 @@ def process_table() -> ProcessTable:
     return LinuxProcesses() if sys.platform == "linux" else PsutilProcesses()
 
 
+def find_same(table: ProcessTable, process: Identity) -> Process | None:
+    """The row of a process; None if it is gone, even if its id is used again. Raises :class:`OSError` as the table does."""
+    found = table.find(process.pid)
+    return found if found is not None and found.identity == process else None
+
+
 def lists_children() -> bool:
     """Does the kernel list the children of processes (CONFIG_PROC_CHILDREN)?"""
     return Path(f"/proc/self/task/{os.getpid()}/children").exists()

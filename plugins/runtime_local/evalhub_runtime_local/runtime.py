@@ -26,6 +26,7 @@ from evalhub_runtime_local.process_table import (
     Identity,
     ProcessTable,
     boot_id,
+    find_same,
     process_table,
     same_boot,
 )
@@ -193,8 +194,8 @@ class LocalRuntime(Runtime):
         if parsed is None:
             return 0.0
         leader = self._leader(parsed)
-        process = await asyncio.to_thread(self._table.find, leader.pid) if leader.pid else None
-        if process is None or process.identity != leader or process.zombie:
+        process = await asyncio.to_thread(find_same, self._table, leader) if leader.pid else None
+        if process is None or process.zombie:
             return 0.0  # it has ended
         return self._table.age_s(process)
 

@@ -13,7 +13,7 @@ import structlog
 
 from evalhub_runtime_local import cgroup
 from evalhub_runtime_local.exit_watcher import ExitWatcher
-from evalhub_runtime_local.process_table import Identity, Process, ProcessTable, reap
+from evalhub_runtime_local.process_table import Identity, Process, ProcessTable, find_same, reap
 from evalhub_runtime_local.process_tree import ProcessScanner, Snapshot
 from evalhub_runtime_local.subreaper import Subreaper
 from evalhub_runtime_local.workload import Workload, Workloads
@@ -196,5 +196,5 @@ class Terminator:
             os.close(fd)
 
     def _is_alive(self, process: Identity) -> bool:
-        found = self._table.find(process.pid)
-        return found is not None and found.identity == process and not found.zombie
+        found = find_same(self._table, process)
+        return found is not None and not found.zombie
