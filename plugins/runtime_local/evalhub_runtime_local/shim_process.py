@@ -3,17 +3,12 @@
 It starts adapters, each in a session of its own, and records their exits in files, also after its server is gone: it
 ends when the server has closed the connection and no adapter runs any more.
 
-It is run by the server's Python and imports little, so it starts fast. Standard input is a socket to the
-server. Each message is a tuple in the format of :mod:`marshal` after its length in four bytes:
+It is run by the server's Python and imports little, so it starts fast. Standard input is a socket to the server. Each
+message is a tuple in the format of :mod:`marshal` after its length in four bytes. The server sends
 
-====================================================================  ===================================================
-from the server                                                       from the shim
-====================================================================  ===================================================
-``("start", number, program, arguments, environment, cwd, log, record)``  ``("started", number, pid)``
-..                                                                    ``("failed", number, errno, message, file)``
-..                                                                    ``("exited", pid, status)``
-``("reap", pid)``
-====================================================================  ===================================================
+* ``("start", number, program, arguments, environment, cwd, log, record)``, answered by ``("started", number, pid)`` or
+  ``("failed", number, errno, message, file)``, and after the exit by ``("exited", pid, status)``;
+* ``("reap", pid)``, without an answer.
 
 ``record`` is a file that is created exclusively, so of two starts of one attempt the second fails. It has the process id
 and the exit status, a line each; 128 + n stands for signal n, as in shells. A process whose exit is recorded stays a zombie
