@@ -8,6 +8,8 @@ from pathlib import Path
 
 import asyncpg
 
+from evalhub_storage_postgres.schema import COUNT_JOBS
+
 OWN = {
     "jobs": "seq, id, tenant, owner, name, state, experiment_id, created_at, is_open, progress, score, duration, is_pinned",
     "definitions": "seq, doc",
@@ -83,7 +85,9 @@ async def multiply_postgres(url: str, templates: int, jobs: int) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("SET maintenance_work_mem = '512MB'")
-        await connection.execute("SET session_replication_role = replica")  # keys are not checked
+        await connection.execute(
+            "SET session_replication_role = replica"
+        )  # no keys are checked, no jobs counted
         indexes = await connection.fetch(
             "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'evalhub_jobs' AND indexname NOT LIKE '%_pkey'"
         )
@@ -111,6 +115,8 @@ async def multiply_postgres(url: str, templates: int, jobs: int) -> None:
             )
         for index in indexes:
             await connection.execute(index["indexdef"])
+        await connection.execute("TRUNCATE evalhub_job_counts, evalhub_job_count_changes")
+        await connection.execute(COUNT_JOBS)
         await connection.execute("VACUUM ANALYZE")
     finally:
         await connection.close()

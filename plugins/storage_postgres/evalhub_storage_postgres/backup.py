@@ -27,7 +27,8 @@ _TABLES = """
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
         AND starts_with(c.relname, 'evalhub_')
-        AND c.relname NOT IN ('evalhub_schema', 'evalhub_lease', 'evalhub_changes')
+        AND c.relname NOT IN ('evalhub_schema', 'evalhub_lease', 'evalhub_changes',
+            'evalhub_job_counts', 'evalhub_job_count_changes')  -- triggers count restored jobs
     GROUP BY c.relname ORDER BY c.relname
 """
 _JOBS, _BENCHMARKS = "evalhub_jobs", "evalhub_jobs_benchmarks"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,23 +13,19 @@ from evalhub_server.plugins import (
     AlreadyExists,
     BenchmarkRecord,
     JobChange,
-    JobCounts,
     JobDefinition,
-    JobFacetName,
     JobProgress,
-    JobQuery,
     JobRecord,
     NotFound,
     check_identity,
     decoding,
     encode,
-    prefix_end,
     replaced_indices,
     unwritable,
 )
 from evalhub_storage_postgres.changes import noting
 from evalhub_storage_postgres.record_cache import RecordCache, Versioned
-from evalhub_storage_postgres.search import Conditions, label_terms, original, searchable, searchables
+from evalhub_storage_postgres.search import label_terms, searchable, searchables
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.control import Session
@@ -58,12 +54,12 @@ _INSERT = noting(
 )
 
 
-def _documents(job_id: str) -> str:
+def benchmark_documents(job_id: str) -> str:
     """SQL of the documents of a job's benchmarks, in the order of their index."""
     return f"ARRAY(SELECT doc FROM evalhub_jobs_benchmarks WHERE job_id = {job_id} ORDER BY idx)"  # noqa: S608  no value
 
 
-COLUMNS = f"id, definition, progress, {_documents('evalhub_jobs.id')} AS benchmarks"
+COLUMNS = f"id, definition, progress, {benchmark_documents('evalhub_jobs.id')} AS benchmarks"
 _GET = f"SELECT xmin::text, {COLUMNS} FROM evalhub_jobs WHERE id = $1"  # noqa: S608  as above
 _VERSION = "SELECT xmin::text FROM evalhub_jobs WHERE id = $1"
 # The row first: a statement that waits for its lock sees the benchmarks as of before the wait.
@@ -83,7 +79,6 @@ _CUT_BENCHMARKS = "DELETE FROM evalhub_jobs_benchmarks WHERE job_id = $1 AND idx
 _DELETE = noting(
     "DELETE FROM evalhub_jobs WHERE id = $1 AND ($2::text IS NULL OR tenant = $2)", _JOB, deleted=True
 )
-_NO_LABELS = ("status", "owner", "tags")
 OPEN = f"SELECT {COLUMNS} FROM evalhub_jobs WHERE is_open ORDER BY created_at, id"  # noqa: S608  as above
 
 
@@ -273,83 +268,3 @@ async def delete(session: Session, job_id: str, tenant: str | None) -> None:
     owner = None if tenant is None else searchable(tenant)
     if not await session.fetchval(_DELETE, searchable(job_id), owner):
         raise NotFound(f"There is no job {job_id}.")
-
-
-def listing(query: JobQuery) -> tuple[str, list[Any]]:
-    """Return the SQL of a list, whose rows end with id, definition, progress and benchmarks; see :meth:`Conditions.listing`."""
-    columns, benchmarks = "id, definition, progress", f", {_documents('page.id')}"
-    return _conditions(query).listing("evalhub_jobs", columns, _order(query), query, benchmarks)
-
-
-def counting(query: JobQuery, facets: Sequence[JobFacetName], max_jobs: int) -> tuple[str, list[Any]]:
-    """Return SQL with rows of facet, value and number of jobs. The number of all jobs is that of an empty facet.
-
-    The facet of a label is ``labels``, and its value includes the name of the label.
-    """
-    found = _conditions(query)
-    parts = ["SELECT '' AS facet, '' AS value, count(*) AS jobs FROM selected"]
-    parts += [
-        f"SELECT '{column}', {column}, count(*) FROM selected WHERE {column} <> '' GROUP BY {column}"  # noqa: S608 - our names
-        for column in ("status", "owner")
-        if column in facets
-    ]
-    if "tags" in facets:
-        parts.append(
-            "SELECT 'tags', tag, count(*) FROM selected, unnest(tags) tag WHERE tag <> '' GROUP BY tag"
-        )
-    if labels := [facet for facet in facets if facet not in _NO_LABELS]:
-        parts.append(
-            "SELECT 'labels', label, count(*) FROM selected, unnest(labels) label"  # noqa: S608 - values are parameters
-            f" WHERE split_part(label, '=', 1) = ANY({found.parameter(labels)}::text[]) GROUP BY label"
-        )
-    selected = (
-        f"SELECT state AS status, owner, tags, labels FROM evalhub_jobs{found.where}"  # noqa: S608 - values are parameters
-        f" ORDER BY created_at DESC, id DESC LIMIT {found.parameter(max_jobs)}"
-    )
-    return f"WITH selected AS MATERIALIZED ({selected}) {' UNION ALL '.join(parts)}", found.values
-
-
-def counts_of(rows: Iterable[Sequence[Any]], facets: Sequence[JobFacetName]) -> JobCounts | None:
-    """Return the result of :func:`counting`; None if a value is shortened, so that its text is only in the documents."""
-    jobs = 0
-    values: dict[str, dict[str, int]] = {facet: {} for facet in facets}
-    for name, value, count in rows:
-        if not name:
-            jobs = count
-            continue
-        facet, text = (name, value) if name in _NO_LABELS else value.split("=", 1)
-        if (whole := original(text)) is None:
-            return None
-        values[facet][whole] = count
-    return JobCounts(jobs=jobs, values=values)
-
-
-def _conditions(query: JobQuery) -> Conditions:
-    found = Conditions()
-    if query.tenant is not None:
-        found.clauses.append(f"tenant = {found.parameter(searchable(query.tenant))}")
-    found.text("state", query.status)
-    found.text("name", query.name)
-    found.text("owner", query.owner)
-    found.text("experiment_id", query.experiment_id)
-    if query.tags is not None:
-        found.array("tags", searchables(query.tags.values), query.tags)
-    for label, terms in query.labels.items():
-        found.array("labels", label_terms(label, terms.values), terms)
-    if query.name_prefix:
-        found.clauses.append(f"name >= {found.parameter(searchable(query.name_prefix))}")
-        if (end := prefix_end(query.name_prefix)) is not None:
-            found.clauses.append(f"name < {found.parameter(searchable(end))}")
-    if query.created_after is not None:
-        found.clauses.append(f"created_at >= {found.parameter(query.created_after)}")
-    if query.created_before is not None:
-        found.clauses.append(f"created_at < {found.parameter(query.created_before)}")
-    if query.pinned is not None:
-        found.clauses.append("is_pinned" if query.pinned else "NOT is_pinned")
-    return found
-
-
-def _order(query: JobQuery) -> str:
-    direction = "DESC" if query.descending else "ASC"
-    ties = f"created_at {direction}, id {direction}"
-    return ties if query.sort == "created_at" else f"{query.sort} {direction} NULLS LAST, {ties}"

@@ -16,7 +16,8 @@ class Names(Struct, frozen=True):
     """Held while a server opens the database, so that one of them migrates it."""
     fence: int
     """Held shared by every transaction with a fenced write, and exclusive by a takeover."""
-    pruning: int
+    housekeeping: int
+    """Held by the transaction of one server that removes old changes or folds numbers of jobs."""
     channel: str
 
     @classmethod
@@ -29,6 +30,6 @@ class Names(Struct, frozen=True):
             server=number(""),
             migration=number("migration "),
             fence=number("fence "),
-            pruning=number("pruning "),
+            housekeeping=number("pruning "),
             channel=f"evalhub_{number('changes ') & (2**63 - 1):x}",
         )

@@ -27,7 +27,7 @@ from evalhub_server.plugins import (
     StorageUnavailable,
     kind_of,
 )
-from evalhub_storage_postgres import jobs, resources
+from evalhub_storage_postgres import job_lists, jobs, resources
 from evalhub_storage_postgres.control import retrieved
 from evalhub_storage_postgres.database import Database
 from evalhub_storage_postgres.faults import ChangeError
@@ -64,6 +64,9 @@ class Opening:
         self.cache = RecordCache()
         self.groups: dict[str, Group] = {}
         """The group of updates of a job that later ones may join: its transaction has not begun."""
+        self.jobs_written = asyncio.Event()
+        """There may be changes of the numbers of jobs that :data:`job_lists.FOLD_COUNTS` has not seen."""
+        self.jobs_written.set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def whole(self, work: Coroutine[Any, Any, T]) -> T:
@@ -92,6 +95,7 @@ class Opening:
                 outcomes, entry = await self._written(session, operation, job_id, group)
                 if entry is not None:
                     self.cache.put(job_id, entry)
+            self.jobs_written.set()
             return outcomes
         finally:
             self._end_group(job_id, group)
@@ -129,6 +133,7 @@ class RecordOperations(Storage):
 
         async def add(session: Session) -> None:
             opening.cache.put(record.id, await jobs.add(session, record))
+            opening.jobs_written.set()
 
         await self._write(f"Adding job {record.id}", _lock_name(record.id), add, is_statement=True)
 
@@ -156,23 +161,23 @@ class RecordOperations(Storage):
         opening = self._opened()
         opening.groups.pop(job_id, None)
         opening.cache.drop(job_id)
-        await self._write(
-            f"Deleting job {job_id}",
-            _lock_name(job_id),
-            lambda session: jobs.delete(session, job_id, tenant),
-            is_statement=True,
-        )
+
+        async def delete(session: Session) -> None:
+            await jobs.delete(session, job_id, tenant)
+            opening.jobs_written.set()
+
+        await self._write(f"Deleting job {job_id}", _lock_name(job_id), delete, is_statement=True)
 
     async def list_jobs(self, query: JobQuery) -> JobPage:
-        total, items = await self._page("Listing jobs", lambda: jobs.listing(query), jobs.decode)
+        total, items = await self._page("Listing jobs", lambda: job_lists.listing(query), jobs.decode)
         return JobPage(items=items, total_count=total)
 
     async def count_jobs(self, query: JobQuery, facets: Sequence[JobFacetName], max_jobs: int) -> JobCounts:
         async def count(session: Session) -> list[tuple[Any, ...]]:
-            sql, values = jobs.counting(query, facets, max_jobs)
+            sql, values = job_lists.counting(query, facets, max_jobs)
             return [tuple(row) for row in await session.fetch(sql, *values)]
 
-        counts = jobs.counts_of(await self._read("Counting jobs", count), facets)
+        counts = job_lists.counts_of(await self._read("Counting jobs", count), facets)
         return counts or await super().count_jobs(query, facets, max_jobs)
 
     async def open_jobs(self) -> list[JobRecord]:

@@ -228,7 +228,67 @@ _V5: Migration = (
     "CREATE INDEX evalhub_changes_xid ON evalhub_changes (xid)",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4, _V5)
+COUNT_JOBS = """
+    INSERT INTO evalhub_job_counts (term, tenant, state, jobs)
+    SELECT term, tenant, state, count(*) FROM evalhub_jobs, unnest(evalhub_job_terms(tags, labels)) AS term
+    GROUP BY term, tenant, state
+"""
+
+# The numbers of jobs by tenant, state and term, for the totals of lists: a count of an index takes longer the more jobs there are. The
+# terms of a job are an empty text, its labels and its tags. Transactions that updated the same number would wait for each other, so
+# each only adds rows to ``evalhub_job_count_changes``, which ``job_lists.FOLD_COUNTS`` moves into the numbers from time to time. Triggers add
+# them, so that servers of earlier versions do it, too.
+_V6: Migration = (
+    """
+    CREATE TABLE evalhub_job_counts (
+        term text COLLATE "C" NOT NULL,
+        tenant text COLLATE "C" NOT NULL,
+        state text COLLATE "C" NOT NULL,
+        jobs bigint NOT NULL,
+        PRIMARY KEY (term, tenant, state)
+    )
+    """,
+    "CREATE INDEX evalhub_job_counts_unused ON evalhub_job_counts (term) WHERE jobs = 0",
+    """
+    CREATE TABLE evalhub_job_count_changes (
+        terms text[] COLLATE "C" NOT NULL,
+        tenant text COLLATE "C" NOT NULL,
+        state text COLLATE "C" NOT NULL,
+        jobs integer NOT NULL
+    )
+    """,
+    """
+    CREATE FUNCTION evalhub_job_terms(tags text[], labels text[]) RETURNS text[] LANGUAGE sql IMMUTABLE AS
+    $$ SELECT ARRAY[''] || labels || ARRAY(SELECT 'tags=' || tag FROM unnest(tags) AS tag) $$
+    """,
+    # The search path is fixed, since a session that changes jobs by hand may have another.
+    """
+    CREATE FUNCTION evalhub_note_job_count() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+    BEGIN
+        IF TG_OP <> 'INSERT' THEN
+            INSERT INTO evalhub_job_count_changes (terms, tenant, state, jobs)
+                VALUES (evalhub_job_terms(OLD.tags, OLD.labels), OLD.tenant, OLD.state, -1);
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            INSERT INTO evalhub_job_count_changes (terms, tenant, state, jobs)
+                VALUES (evalhub_job_terms(NEW.tags, NEW.labels), NEW.tenant, NEW.state, 1);
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER evalhub_jobs_added AFTER INSERT OR DELETE ON evalhub_jobs
+    FOR EACH ROW EXECUTE FUNCTION evalhub_note_job_count()
+    """,
+    """
+    CREATE TRIGGER evalhub_jobs_changed AFTER UPDATE ON evalhub_jobs FOR EACH ROW
+    WHEN ((OLD.tenant, OLD.state, OLD.tags, OLD.labels) IS DISTINCT FROM (NEW.tenant, NEW.state, NEW.tags, NEW.labels))
+    EXECUTE FUNCTION evalhub_note_job_count()
+    """,
+    COUNT_JOBS,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4, _V5, _V6)
 """Entry ``n`` migrates version ``n`` to version ``n + 1``; the table ``evalhub_schema`` has the version of a database.
 
 A migration that only adds what earlier servers can ignore runs beside them, so that a rolling update has no failed request: leave

@@ -48,11 +48,11 @@ def label_terms(label: str, values: Iterable[str]) -> list[str]:
 
 
 class Conditions:
-    """The conditions of a ``WHERE`` clause, and the values of its parameters."""
+    """The conditions of a ``WHERE`` clause, and the values of the parameters of its statement."""
 
-    def __init__(self) -> None:
+    def __init__(self, values: list[Any] | None = None) -> None:
         self.clauses: list[str] = []
-        self.values: list[Any] = []
+        self.values: list[Any] = [] if values is None else values
 
     def parameter(self, value: Any) -> str:
         self.values.append(value)
@@ -86,17 +86,26 @@ class Conditions:
         return f" WHERE {' AND '.join(self.clauses)}" if self.clauses else ""
 
     def listing(
-        self, table: str, columns: str, order: str, query: JobQuery | ResourceQuery, rest: str = ""
+        self,
+        table: str,
+        columns: str,
+        order: str,
+        query: JobQuery | ResourceQuery,
+        *,
+        rest: str = "",
+        total: str | None = None,
     ) -> tuple[str, list[Any]]:
         """Return SQL for one page and the count of all that match, and its parameters.
 
         One statement, so that both are from one snapshot. Each row has the count, the place in the page and ``columns``;
         an empty page is one row without a place. ``rest`` is selected from ``page`` for its rows only, not for those before it.
+        ``total`` is SQL of the count, if it need not be counted.
         """
         where = self.where
+        total = total or f"SELECT count(*) AS total FROM {table}{where}"  # noqa: S608 - values are parameters
         limit, offset = (self.parameter(min(bound, MAX_INTEGER)) for bound in (query.limit, query.offset))
         sql = (
-            f"SELECT total, page.*{rest} FROM (SELECT count(*) AS total FROM {table}{where}) counted LEFT JOIN"  # noqa: S608 - values are parameters
+            f"SELECT total, page.*{rest} FROM ({total}) counted LEFT JOIN"  # noqa: S608 - values are parameters
             f" (SELECT row_number() OVER (ORDER BY {order}) AS place, {columns} FROM {table}{where}"
             f" ORDER BY {order} LIMIT {limit} OFFSET {offset}) page ON true ORDER BY place"
         )

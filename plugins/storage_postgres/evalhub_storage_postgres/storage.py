@@ -31,6 +31,7 @@ from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.control import connect
 from evalhub_storage_postgres.database import CONNECT_TIMEOUT_S, Database, Limits
 from evalhub_storage_postgres.faults import FAULTS, storage_errors
+from evalhub_storage_postgres.job_lists import DROP_UNUSED_COUNTS, FOLD_COUNTS
 from evalhub_storage_postgres.lease import acquire, current, release, renew
 from evalhub_storage_postgres.operations import FencedRecords, Opening, RecordOperations
 from evalhub_storage_postgres.pooler import check_sessions
@@ -52,6 +53,8 @@ POLL_S = 1.0
 _PAUSE_S = 0.02
 """Minimum time between two reads of a feed."""
 _PRUNE_S = 60.0
+_FOLD_S = 1.0
+"""Interval of folding the changes of numbers of jobs, while there are some. Lists add up those that are not folded."""
 
 
 def _new_server_id() -> str:
@@ -89,7 +92,7 @@ class PostgresStorage(RecordOperations, SharedStorage):
         self._migration = migration or JobMigration()
         self._patience_s = patience_s
         self._closing = asyncio.Lock()
-        self._pruning: asyncio.Task[None] | None = None
+        self._housekeeping: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         if self._opening is not None:
@@ -97,7 +100,10 @@ class PostgresStorage(RecordOperations, SharedStorage):
         database = self._database(shared=self._shared)
         await database.open(self._patience_s, self._prepare)
         self._opening = Opening(database)
-        self._pruning = asyncio.create_task(self._prune(database), name="postgres-prune")
+        self._housekeeping = [
+            asyncio.create_task(self._prune(database), name="postgres-prune"),
+            asyncio.create_task(self._fold_counts(self._opening), name="postgres-fold-counts"),
+        ]
 
     def _database(self, limits: Limits | None = None, *, shared: bool) -> Database:
         return Database(self._address, limits or self._limits, server_id=self.server_id, shared=shared)
@@ -127,9 +133,10 @@ class PostgresStorage(RecordOperations, SharedStorage):
     async def close(self) -> None:
         """Finish all operations, then disconnect. Idempotent; may be called again after a cancellation."""
         async with self._closing:
-            if self._pruning is not None:
-                self._pruning.cancel()
-                await asyncio.wait([self._pruning])
+            for task in self._housekeeping:
+                task.cancel()
+            if self._housekeeping:
+                await asyncio.wait(self._housekeeping)
             if self._opening is not None:
                 await self._opening.finished()
                 await self._opening.database.close()
@@ -234,9 +241,21 @@ class PostgresStorage(RecordOperations, SharedStorage):
     async def _prune(self, database: Database) -> None:
         while True:
             await asyncio.sleep(_PRUNE_S)
-            with suppress(StorageError):
-                async with database.writing("Pruning changes", "changes") as session:
-                    if await session.fetchval(
-                        "SELECT pg_try_advisory_xact_lock($1)", database.control.names.pruning
-                    ):
-                        await session.execute(changes.PRUNE)
+            await self._keep_house(database, "Pruning changes", changes.PRUNE)
+
+    async def _fold_counts(self, opening: Opening) -> None:
+        while True:
+            await opening.jobs_written.wait()
+            await asyncio.sleep(_FOLD_S)
+            opening.jobs_written.clear()
+            await self._keep_house(opening.database, "Counting jobs", FOLD_COUNTS, DROP_UNUSED_COUNTS)
+
+    async def _keep_house(self, database: Database, operation: str, *statements: str) -> None:
+        """Execute the statements in a transaction, unless another server is at it. Errors are left to the next time."""
+        with suppress(StorageError):
+            async with database.writing(operation, "housekeeping") as session:
+                if await session.fetchval(
+                    "SELECT pg_try_advisory_xact_lock($1)", database.control.names.housekeeping
+                ):
+                    for statement in statements:
+                        await session.execute(statement)

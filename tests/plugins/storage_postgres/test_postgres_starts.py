@@ -20,6 +20,9 @@ from evalhub_storage_postgres.storage import PostgresStorage
 from harness.earlier_database import check_migrated, dump
 from harness.postgres import RunningPostgres
 
+NEWER = len(schema_module.MIGRATIONS) + 1
+"""The version of the schema of a newer server."""
+
 
 @pytest.mark.parametrize("earlier", [False, True])
 async def test_of_several_first_starts_one_migrates_and_all_succeed(
@@ -63,7 +66,7 @@ async def test_an_incompatible_migration_does_not_run_beside_earlier_servers(
     postgres: RunningPostgres, schema: str, opened
 ) -> None:
     await (await opened(shared=True)).close()
-    await postgres.sql(f"DELETE FROM {schema}.evalhub_schema WHERE version = 5")  # noqa: S608
+    await postgres.sql(f"DELETE FROM {schema}.evalhub_schema WHERE version >= 5")  # noqa: S608
     earlier = await asyncpg.connect(postgres.url(schema))
     try:
         await earlier.execute("SELECT pg_advisory_lock_shared($1)", Names.of(schema).server)
@@ -73,18 +76,20 @@ async def test_an_incompatible_migration_does_not_run_beside_earlier_servers(
         await earlier.close()
 
 
-@pytest.mark.parametrize(("compatible_since", "accepted"), [("5", True), ("6", False), ("NULL", False)])
+@pytest.mark.parametrize(
+    ("compatible_since", "accepted"), [("5", True), (str(NEWER), False), ("NULL", False)]
+)
 async def test_a_newer_schema_is_accepted_if_it_is_compatible(
     postgres: RunningPostgres, schema: str, opened, compatible_since: str, accepted: bool
 ) -> None:
     first = await opened(shared=True)
-    await postgres.sql(f"INSERT INTO {schema}.evalhub_schema VALUES (6, {compatible_since})")  # noqa: S608
+    await postgres.sql(f"INSERT INTO {schema}.evalhub_schema VALUES ({NEWER}, {compatible_since})")  # noqa: S608
     if accepted:
         second = await opened(shared=True)
         await second.add_job(a_job(id="job"))
         assert (await first.get_job("job", None)).id == "job"
     else:
-        with pytest.raises(StartupError, match="schema version 6"):
+        with pytest.raises(StartupError, match=f"schema version {NEWER}"):
             await opened(shared=True)
 
 
@@ -93,12 +98,12 @@ async def test_a_server_whose_database_was_migrated_while_it_was_cut_off_is_lost
 ) -> None:
     first = await opened(shared=True)
     await first.verify()
-    await postgres.sql(f"INSERT INTO {schema}.evalhub_schema VALUES (6, 6)")  # noqa: S608
+    await postgres.sql(f"INSERT INTO {schema}.evalhub_schema VALUES ({NEWER}, {NEWER})")  # noqa: S608
     await first.verify()
     await postgres.cut_connections()
-    with pytest.raises(StorageLost, match="schema version 6"):
+    with pytest.raises(StorageLost, match=f"schema version {NEWER}"):
         await first.verify()
-    with pytest.raises(StorageLost, match="schema version 6"):
+    with pytest.raises(StorageLost, match=f"schema version {NEWER}"):
         await first.add_job(a_job())
 
 
