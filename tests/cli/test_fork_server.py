@@ -58,3 +58,33 @@ def test_a_wait_has_a_limit(tmp_path: Path):
 def test_variables_that_an_interpreter_reads_require_a_new_one():
     assert can_fork({**os.environ, "EVALHUB_TOKEN": "t"})
     assert not can_fork({**os.environ, "PYTHONUTF8": "0"})
+
+
+def test_the_end_of_a_fork_is_that_of_an_interpreter(tmp_path: Path):
+    """Threads have ended, functions of ``atexit`` have run and streams are flushed."""
+    program = """
+import atexit, threading, time
+
+def write():
+    time.sleep(0.2)
+    print("thread")
+
+atexit.register(print, "atexit")
+threading.Thread(target=write).start()
+print("main")
+raise SystemExit(3)
+"""
+    (tmp_path / "ending.py").write_text(program)
+    found: list[tuple[int, str]] = []
+    for number, command in enumerate(
+        (
+            [sys.executable, "-m", "ending"],
+            [sys.executable, "-c", "from harness.fork_server import _run; _run('ending')"],
+        )
+    ):
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+        log = tmp_path / str(number)
+        with log.open("wb") as output:
+            done = subprocess.run(command, env=env, stdout=output, stderr=output, timeout=60, check=False)
+        found.append((done.returncode, log.read_text()))
+    assert found == [(3, "main\nthread\natexit\n")] * 2
