@@ -65,7 +65,18 @@ def test_one_benchmark_is_its_own_suite() -> None:
     only = result.benchmarks[0].difference
     assert only is not None
     assert result.difference.p == only.p == only.p_adjusted
+    assert "; 1 benchmark, 500 items)" in result.wording
     assert result.difference.interval.low == pytest.approx(only.interval.low)
+
+
+def test_the_interval_names_its_unit_where_no_claim_does() -> None:
+    baseline, candidate = binary_pair(50, 5, 5, 40)
+    failed = a_run(candidate, benchmark_id="c", statuses=["infrastructure_error"] * 3 + ["ok"] * 97)
+    incomplete = SuiteBenchmark(name="c", baseline=a_run(baseline, benchmark_id="c"), candidate=failed)
+    result = compare_suites([*four(), incomplete])
+    assert result.wording == (
+        "incomplete: c is incomplete (95 % interval 1.59 to 7.14 points; 5 benchmarks, 14853 items)"
+    )
 
 
 def test_a_benchmark_that_was_not_run_makes_the_suite_incomplete_and_counts_in_the_adjustment() -> None:

@@ -89,7 +89,8 @@ def comparison_wording(result: BenchmarkComparison) -> str:
         if adjusted is not None and (claimed or result.verdict == "inconclusive")
         else difference.interval
     )
-    details = _details(interval, unit, result.n_matched, result.flips, paired=result.paired)
+    limits = _limits(interval, unit, result.n_matched, named=blocked is not None)
+    details = _details(limits, result.n_matched, result.flips, paired=result.paired)
     prefix = "" if result.paired else "unpaired: "
     head = _head(
         result.verdict, difference.estimate, interval, result.margin, unit, result.n_matched, blocked or ""
@@ -110,12 +111,9 @@ def suite_wording(result: SuiteComparison, n: int) -> str:
     head = _head(
         result.verdict, difference.estimate, difference.interval, result.margin, unit, n, blocked or ""
     )
-    interval = difference.interval
-    details = (
-        f"{confidence_text(interval.confidence)} interval {number(interval.low, unit, n)} to "
-        f"{number(interval.high, unit, n)}; {len(result.benchmarks)} benchmarks, {n} items"
-    )
-    return f"{head} ({details})"
+    limits = _limits(difference.interval, unit, n, named=blocked is not None)
+    count = len(result.benchmarks)
+    return f"{head} ({limits}; {count} {'benchmark' if count == 1 else 'benchmarks'}, {n} items)"
 
 
 def _blocked(verdict: Verdict, reasons: tuple[Note, ...]) -> str | None:
@@ -192,11 +190,16 @@ def round_items(n: int) -> int:
     return round(n / scale) * scale
 
 
-def _details(interval: Interval, unit: float, n: int, flips: Flips | None, *, paired: bool) -> str:
-    text = (
+def _limits(interval: Interval, unit: float, n: int, *, named: bool) -> str:
+    """An interval; with the name of its unit where nothing before it has one."""
+    points = " points" if named and unit != 1.0 else ""
+    return (
         f"{confidence_text(interval.confidence)} interval {number(interval.low, unit, n)} to "
-        f"{number(interval.high, unit, n)}"
+        f"{number(interval.high, unit, n)}{points}"
     )
+
+
+def _details(text: str, n: int, flips: Flips | None, *, paired: bool) -> str:
     if not paired:
         return text
     text += f"; {n} paired items"
