@@ -87,7 +87,7 @@ def test_the_catalogue_begins_with_collections(viewer: ViewerServer):
     listed = viewer.get(f"{API}/collections?limit=100")
     assert len(rows(page)) == listed["total_count"]
     core = next(row for row in rows(page) if "core-v1" in row)
-    assert core.startswith("Core suite core-v1 general 6 ")
+    assert core.startswith("Core suite Run core-v1 core-v1 general 6 ")
     assert '<a href="/ui/catalog/collection?id=core-v1">' in page
     assert '<a href="/ui/run?collection=core-v1">Run' in page
 
