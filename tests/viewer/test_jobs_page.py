@@ -58,6 +58,8 @@ def rows(page: str) -> list[str]:
 def test_without_jobs_the_page_says_how_to_start_one(page_without_jobs: str):
     assert "No jobs yet" in page_without_jobs
     assert "eval-hub-server run --model-url" in page_without_jobs
+    # On this server, and with benchmarks that need no installation.
+    assert re.search(r"--collection quickstart-v1 --server http://[\w.:]+</code>", page_without_jobs)
 
 
 def test_jobs_are_shown_with_state_score_and_reason(server: RunningServer):

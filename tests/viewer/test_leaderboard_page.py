@@ -90,7 +90,7 @@ def test_without_samples_models_have_reported_scores_and_no_ranks(viewer: Viewer
 def test_a_collection_that_no_job_has_run(viewer: ViewerServer):
     page = get(viewer, "?collection=never-run")
     assert "No job has run this collection yet." in page
-    assert "--collection never-run" in page
+    assert "--collection never-run --server http://" in page
 
 
 def test_other_formats(viewer: ViewerServer):

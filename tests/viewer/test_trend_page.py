@@ -56,6 +56,7 @@ def server(small: RunningServer, start_without_jobs: str) -> RunningServer:
 
 def test_without_jobs_the_page_says_how_to_start_one(start_without_jobs: str):
     assert "No job has completed yet." in start_without_jobs
+    assert "--collection quickstart-v1 --server http://" in start_without_jobs
 
 
 def test_without_a_choice_there_is_what_to_choose_from(viewer: ViewerServer):

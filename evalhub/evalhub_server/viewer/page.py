@@ -104,6 +104,8 @@ class Site(Struct, frozen=True):
     read_only: bool = True
     has_login: bool = False
     saved: bool = False
+    address: str = ""
+    """The origin of the server for commands."""
     sections: Sequence[tuple[str, str]] = SECTIONS
     version: str = __version__
 
@@ -235,6 +237,7 @@ async def _response(
                 formats,
                 viewer.read_only,
                 viewer.sessions is not None,
+                address=viewer.address(request),
             )
             template = f"{page.name}_live.html" if query.part else f"{page.name}.html"
             if query.part and not (TEMPLATES / template).exists():
@@ -242,9 +245,10 @@ async def _response(
             body = await _rendered(request, template, site, page)
             return raw_response(body, HTML, 200, *headers, *_security(request))
         case "html":
-            site = Site(url_prefix(request.scope), query, request.trace_id, saved=True)
+            address = request.app.state.viewer.address(request)
+            site = Site(url_prefix(request.scope), query, request.trace_id, saved=True, address=address)
             body = await _rendered(request, f"{page.name}.html", site, page)
-            saved = saved_page(body, request.app.state.viewer.address(request))
+            saved = saved_page(body, address)
             return raw_response(
                 saved,
                 HTML,
