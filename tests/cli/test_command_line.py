@@ -201,6 +201,22 @@ def test_without_a_cluster_the_first_advice_is_to_add_local(tmp_path: Path):
     assert "runtime 'kubernetes'" in last_line(done)
 
 
+def test_without_the_package_for_clusters_the_first_advice_is_to_add_local(tmp_path: Path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['kubernetes_asyncio'] = None\n", "utf-8"
+    )
+    done = run(PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert last_line(done).startswith("eval-hub-server: add --local to run evaluations")
+    assert "pip install 'eval-hub-server[k8s]'" in last_line(done)
+
+
+def test_an_empty_data_directory_is_refused():
+    done = run("--local", "--data-dir", "")  # such as "$VARIABLE" that is not set
+    assert done.returncode == 2
+    assert "Invalid value for '--data-dir': is empty" in done.stderr
+
+
 def test_a_port_in_use_is_reported_with_alternatives():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

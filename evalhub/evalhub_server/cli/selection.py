@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from evalhub_server.errors import PluginError, SettingsError, StartupError
+from evalhub_server.errors import SettingsError, StartupError
 from evalhub_server.plugins.descriptors import PluginContext
 from evalhub_server.plugins.manager import LOAD_PLUGINS, PluginInfo, Plugins
 from evalhub_server.plugins.runtime import Runtime
@@ -89,7 +89,7 @@ def make_selected(
         return plugins.create(kind, name, settings.sections, context)
     except SettingsError as error:
         raise settings.error(error) from None
-    except PluginError as error:
+    except StartupError as error:
         if kind is Runtime:
             raise suggest_local(settings, error) from error
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +13,21 @@ if TYPE_CHECKING:
     from evalhub_server.settings import ServerFlags  # at run time only what a command needs is imported
 
 F = TypeVar("F", bound=Callable[..., Any])
-DIRECTORY = click.Path(path_type=Path)
+
+
+class Directory(click.Path):
+    """A path that is not empty; an empty one would be the working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+DIRECTORY = Directory()
 
 
 def server_options(function: F) -> F:
