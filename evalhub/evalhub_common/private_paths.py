@@ -199,8 +199,10 @@ def _check_owner(path: Path | str, found: os.stat_result, *, shared: bool) -> No
 
 def _check_writers(path: Path | str, found: os.stat_result, *, shared: bool) -> None:
     if _others_can_write(found, shared=shared):
+        # A sticky directory, such as /tmp, is meant for all users.
+        advice = "" if found.st_mode & stat.S_ISVTX else f" Run: chmod go-w {path}"
         raise UnsafePath(
-            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o}). Run: chmod go-w {path}"
+            f"{path} can be written by other users (mode {stat.S_IMODE(found.st_mode):04o}).{advice}"
         )
 
 

@@ -35,8 +35,8 @@ def _check(data_dir: Path, *, shared: bool, create: bool) -> None:
         check_directory(path, shared=shared)
     except UnsafePath as error:
         raise StartupError(
-            f"--data-dir {data_dir}: {error} What is stored there makes the server run commands, so only its own user and "
-            "root may write there. Give --data-dir a directory of your own, such as one in your home directory."
+            f"--data-dir {data_dir}: what is stored there makes the server run commands, so only its own user and root may "
+            f"write there. Give --data-dir a directory of your own, such as one in your home directory. {error}"
         ) from None
     except OSError as error:
         raise StartupError(
