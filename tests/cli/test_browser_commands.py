@@ -69,6 +69,14 @@ def test_ui_prints_the_address_without_a_browser(guarded: RunningServer, env: di
     assert "cannot be reached" in ui(env, "--server", f"http://localhost:{free_port()}").stderr
 
 
+def test_ui_without_a_server_says_how_to_start_one(env: dict[str, str]):
+    port = free_port()
+    done = ui({**env, "PORT": str(port), "EVALHUB_DATA_DIR": "/data dir"})
+    assert done.returncode == 69
+    assert f"http://localhost:{port} cannot be reached" in done.stderr
+    assert "eval-hub-server serve --local --open --data-dir '/data dir'" in done.stderr
+
+
 def test_ui_says_that_a_server_has_no_pages(env: dict[str, str], tmp_path: Path):
     config = Config(tmp_path / "config", viewer={"enabled": False})
     with RunningServer(config.folder) as server:

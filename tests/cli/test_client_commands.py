@@ -404,7 +404,11 @@ def test_an_export_is_a_file_in_the_format_of_its_name(env: dict[str, str], tmp_
     assert json.loads(file.read_text("utf-8"))[0]["job_id"] == job["resource"]["id"]
     assert [each.name for each in tmp_path.iterdir()] == ["table.json"]
     assert job["resource"]["id"] in command(env, "export", "--tag", "exported").stdout
-    assert command(env, "export", job["resource"]["id"], "-o", "/nope/x.csv").returncode == 69
+    done = command(env, "export", job["resource"]["id"], "-o", "/nope/x.csv")
+    assert (done.returncode, done.stderr) == (
+        69,
+        "eval-hub-server: /nope/x.csv: No such file or directory.\n",
+    )
     assert command(env, "export", "nope", "-o", str(tmp_path / "x.csv")).returncode == 64
     assert not (tmp_path / "x.csv").exists()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import webbrowser
 
+from evalhub_server.cli.server_choice import data_directory, default_url
 from evalhub_server.cli.tables import print_lines
-from evalhub_server.client import Client
+from evalhub_server.client import Client, ClientError, Unreachable
 
 
 def open_in_browser(url: str) -> bool:
@@ -22,8 +24,18 @@ def open_in_browser(url: str) -> bool:
 
 def open_pages(server: str | None, *, only_print: bool) -> int:
     """Open the pages of a server, or print their address; with a token, a link that logs in one browser."""
-    environ = {**os.environ, "EVALHUB_BASE_URL": server} if server else os.environ
-    url = Client.from_environment(environ).pages_url()
+    named = server or os.environ.get("EVALHUB_BASE_URL")
+    client = Client.from_environment({**os.environ, "EVALHUB_BASE_URL": named or default_url()})
+    try:
+        url = client.pages_url()
+    except Unreachable as error:
+        if named:
+            raise
+        folder = shlex.quote(str(data_directory()))
+        raise ClientError(
+            f"{error} Start one, with the results of the other commands: "
+            f"eval-hub-server serve --local --open --data-dir {folder}"
+        ) from None
     if only_print or not open_in_browser(url):
         print_lines([url])
     return 0

@@ -59,8 +59,11 @@ class ClientCommand(Command):
         except InvalidServerUrl as error:
             report(str(error))
             return USAGE
-        except (EvalHubError, OSError) as error:
+        except EvalHubError as error:
             report(str(error))
+            return UNAVAILABLE
+        except OSError as error:
+            report(f"{error.filename}: {error.strerror}." if error.filename else str(error))
             return UNAVAILABLE
 
 

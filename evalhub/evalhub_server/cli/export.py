@@ -49,5 +49,8 @@ def _write_file(path: Path, chunks: Iterator[bytes]) -> None:
             file.write(first)
             file.writelines(chunks)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def open_client(
         if url := server or _variable("EVALHUB_BASE_URL"):
             yield Client(url, token=token, tenant=tenant)
             return
-        default = f"http://localhost:{_port()}"
+        default = default_url()
         if Client(default, timeout_s=PROBE_S).is_healthy():
             say(f"Server: {default}")
             yield Client(default, token=token, tenant=tenant)
@@ -51,6 +51,11 @@ def open_client(
 
         with local_server(data_directory(), say) as url:
             yield Client(url, token=token, tenant=tenant)
+
+
+def default_url() -> str:
+    """The address of ``eval-hub-server --local``."""
+    return f"http://localhost:{_port()}"
 
 
 def data_directory() -> Path:

@@ -78,8 +78,10 @@ def parse_yaml(file: Path) -> YamlFile:
         if len(data) > MAX_YAML_BYTES:
             raise SettingsError(f"larger than {MAX_YAML_BYTES // 1024**2} MiB; split the file.", str(file))
         text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SettingsError(f"cannot be read: {error}", str(file)) from None
+    except OSError as error:
+        raise SettingsError(f"cannot be read: {error.strerror}", str(file)) from None
     loader: Any = YamlLoader(text)
     try:
         with suppress(NotPlain, RecursionError):
