@@ -15,8 +15,8 @@ PF_KTHREAD = 0x00200000  # include/linux/sched.h
 
 
 UNREADABLE = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM})
-SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""No file descriptor or no memory left: the state is unknown, so a process must not be taken for gone."""
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+"""No file descriptor, process or memory left: the state is unknown, so a process must not be taken for gone."""
 
 
 class Identity(NamedTuple):

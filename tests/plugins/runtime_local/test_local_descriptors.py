@@ -70,6 +70,9 @@ class Blind:
 
     blind = True
 
+    def __init__(self, error: int) -> None:
+        self._error = error
+
     def now(self) -> float:
         return process_table().now()
 
@@ -87,20 +90,22 @@ class Blind:
 
     def find(self, pid: int) -> Process | None:
         if self.blind:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            raise OSError(self._error, os.strerror(self._error))
         return process_table().find(pid)
 
     def environ(self, pid: int) -> bytes:
         return process_table().environ(pid)
 
 
+# EAGAIN is also what a launch gets at a limit of processes.
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.EAGAIN])
 async def test_a_workload_that_could_not_be_identified_later_is_killed_and_launched_again(
-    new_runtime: Callable[..., LocalRuntime], tmp_path: Path
+    new_runtime: Callable[..., LocalRuntime], tmp_path: Path, error: int
 ):
-    table = Blind()
+    table = Blind(error)
     runtime = new_runtime(table=table)
     run = a_run({"command": f"[ -e '{tmp_path}/go' ] && exit 4; sleep 600"})
-    with pytest.raises(RuntimeUnavailable, match="Too many open files"):
+    with pytest.raises(RuntimeUnavailable, match=os.strerror(error)):
         await runtime.launch(run)
     wait_until(lambda: not processes_with(run.spec.id), "the end of its processes")
     (tmp_path / "go").touch()
