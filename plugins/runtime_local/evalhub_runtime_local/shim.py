@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import shlex
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from io import FileIO
 from typing import Any, NamedTuple, cast
 
 import structlog
@@ -25,10 +25,7 @@ START_WAIT_S = 30.0
 CLOSE_WAIT_S = 2.0
 REAP_PAUSE_S = 0.001
 REAP_WAIT_S = 0.1
-_ENDED = (
-    "The parent process of the adapters has ended. If others do, too, this command may tell why: "
-    f"{shlex.join([sys.executable, *ARGUMENTS])} < /dev/null"
-)
+MAX_ERROR_BYTES = 1 << 16
 
 
 class Launch(NamedTuple):
@@ -114,29 +111,33 @@ class Shim:
 
 async def _connect() -> _Connection:
     """Start a shim. Raises :class:`OSError`."""
-    ours, theirs = socket.socketpair()
-    try:
-        with theirs:
-            pid = _spawn(theirs.fileno())
+    with ExitStack() as near_ends, ExitStack() as far_ends:
+        ours, theirs = socket.socketpair()
+        near_ends.enter_context(ours)
+        far_ends.enter_context(theirs)
+        reading, writing = os.pipe()
+        errors = near_ends.enter_context(FileIO(reading))
+        far_ends.callback(os.close, writing)
+        for fd in (reading, writing):  # neither process ever waits for the other here
+            os.set_blocking(fd, False)
+        pid = _spawn(theirs.fileno(), writing)
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_unix_connection(lambda: _Connection(pid), sock=ours)
-    except BaseException:
-        ours.close()
-        raise
+        _, connection = await loop.create_unix_connection(lambda: _Connection(pid, errors), sock=ours)
+        near_ends.pop_all()
     return connection
 
 
-def _spawn(connection: int) -> int:
+def _spawn(connection: int, errors: int) -> int:
     try:
-        return _spawn_program(sys.executable, connection)
+        return _spawn_program(sys.executable, connection, errors)
     except OSError:
         if sys.platform != "linux":
             raise
     # The path may be out of reach, as that of root's Python after setpriv, or another version may be installed just now.
-    return _spawn_program("/proc/self/exe", connection)
+    return _spawn_program("/proc/self/exe", connection, errors)
 
 
-def _spawn_program(program: str, connection: int) -> int:
+def _spawn_program(program: str, connection: int, errors: int) -> int:
     return os.posix_spawn(
         program,
         [sys.executable, *ARGUMENTS],
@@ -144,7 +145,7 @@ def _spawn_program(program: str, connection: int) -> int:
         file_actions=[
             (os.POSIX_SPAWN_DUP2, connection, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, errors, 2),
         ],
         setsid=True,
         setsigmask=(),
@@ -154,10 +155,11 @@ def _spawn_program(program: str, connection: int) -> int:
 
 
 class _Connection(asyncio.Protocol):
-    """The connection to one shim, whose process id is ``pid``."""
+    """The connection to one shim, whose process id is ``pid``, and whose standard error is the pipe ``errors``."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, errors: FileIO) -> None:
         self.pid = pid
+        self._errors = errors
         self.lost = False
         self._closing = False
         self.starts: dict[int, asyncio.Future[int]] = {}
@@ -193,13 +195,18 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        with self._errors:
+            lines = (self._errors.read(MAX_ERROR_BYTES) or b"").decode(errors="replace").split("\n")
+        reason = next((line for line in reversed(lines) if line), "it was killed")
         if not self._closing:
             log.warning(
-                "Parent process of local adapters ended; the next launch starts another", pid=self.pid
+                "Parent process of local adapters ended; the next launch starts another",
+                pid=self.pid,
+                reason=reason,
             )
             self._loop.call_later(REAP_WAIT_S, reap, self.pid)
         for started in self.starts.values():
-            settle(started, ShimLost(_ENDED))
+            settle(started, ShimLost(f"The parent process of the adapters ended ({reason})"))
         for exited in self.exits.values():
             settle(exited, None)
         self._ended.set()

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from evalhub_runtime_local import shim as shim_module
 from evalhub_runtime_local.attempt_files import Attempt
 from evalhub_runtime_local.paths import create_own
 from evalhub_runtime_local.runtime import LocalRuntime
@@ -366,12 +367,27 @@ async def test_a_launch_whose_shim_is_killed_may_be_repeated(
     launching = asyncio.create_task(runtime.launch(run))
     await asyncio.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(RuntimeUnavailable, match="shim_process"):
+    with pytest.raises(
+        RuntimeUnavailable, match=r"The parent process of the adapters ended \(it was killed\)"
+    ):
         await launching
     handle = await runtime.launch(run)
     assert await runtime.wait(handle) == Exit(code=5)
     await runtime.stop(handle, 1)
     await eventually(lambda: not psutil.pid_exists(pid), "the killed shim is reaped")
+
+
+@pytest.mark.asyncio
+async def test_a_launch_tells_why_no_shim_can_run(
+    runtime: LocalRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as changed:
+        changed.setattr(shim_module, "ARGUMENTS", ("-c", "import no_such_module"))
+        with pytest.raises(RuntimeUnavailable, match="No module named 'no_such_module'"):
+            await runtime.launch(a_run({"command": "exit 5"}))
+    handle = await runtime.launch(a_run({"command": "exit 5"}))
+    assert await runtime.wait(handle) == Exit(code=5)
+    await runtime.stop(handle, 1)
 
 
 @pytest.mark.asyncio
