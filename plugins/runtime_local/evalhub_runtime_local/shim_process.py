@@ -130,7 +130,7 @@ class Shim:
             code = _exit_code(pid)
             if code is not None:
                 status = shell_status(code)
-                _append(self._records.pop(pid), b"%d\n" % status)
+                _record(self._records.pop(pid), pid, status)
                 self._zombies.add(pid)
                 messages += frame("exited", pid, status)
         return messages
@@ -171,11 +171,12 @@ def _exit_code(pid: int) -> int | None:
     return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
 
-def _append(record: str, line: bytes) -> None:
+def _record(record: str, pid: int, status: int) -> None:
     with suppress(OSError):  # removed with its job, or the disk is full
-        fd = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        fd = os.open(record, os.O_WRONLY | os.O_NOFOLLOW)
         try:
-            os.write(fd, line)
+            # Both lines: the disk may have been full when the first was to be written.
+            os.write(fd, b"%d\n%d\n" % (pid, status))
         finally:
             os.close(fd)
 

@@ -106,6 +106,18 @@ def test_an_exit_is_recorded_before_it_is_reported_and_the_process_is_reaped_on_
         wait_until(lambda: not psutil.pid_exists(pid), "the process to be reaped")
 
 
+def test_a_process_id_that_could_not_be_written_is_recorded_with_the_exit(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with a_shim() as shim:
+        shim.start(1, tmp_path, f"read line < {tmp_path}/fifo")
+        pid = shim.next()[2]
+        record = tmp_path / "record-1"
+        record.write_bytes(b"")  # as if the disk was full
+        (tmp_path / "fifo").write_text("go\n")
+        assert shim.next() == ("exited", pid, 0)
+        assert record.read_text() == f"{pid}\n0\n"
+
+
 def test_a_signal_is_recorded_as_in_shells(tmp_path: Path) -> None:
     with a_shim() as shim:
         shim.start(1, tmp_path, "kill -KILL $$")
