@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+from evalhub_runtime_local import shim
 from evalhub_runtime_local.process_tree import MARKER
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_runtime_local.settings import LocalSettings
@@ -48,6 +49,14 @@ def marked(directory: Path, before: set[int]) -> list[int]:
         if any(entry.startswith(prefix) for entry in environ.split(b"\0")):
             found.append(pid)
     return found
+
+
+@pytest.fixture
+def without_waitid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, no exit can be seen without reaping the process: neither here nor in the shim."""
+    monkeypatch.delattr(os, "waitid")
+    *options, program = shim.ARGUMENTS
+    monkeypatch.setattr(shim, "ARGUMENTS", (*options, f"import os; del os.waitid; {program}"))
 
 
 @pytest.fixture(autouse=True)

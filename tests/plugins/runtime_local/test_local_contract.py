@@ -27,8 +27,9 @@ class TestLocalRuntime(RuntimeContract):
         return a_run({"command": "true", "cwd": "/no/such/directory"})
 
 
+@pytest.mark.usefixtures("without_waitid")
 class TestWithoutProcAndPidfd(TestLocalRuntime):
-    """As on macOS: psutil tells about processes, threads wait for them."""
+    """As on macOS: psutil tells about processes, threads wait for them, and no exit can be seen without reaping."""
 
     one_event_loop = True  # psutil takes long to look at all processes
 

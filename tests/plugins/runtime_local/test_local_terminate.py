@@ -94,6 +94,7 @@ async def any_runtime(
         runtime = new_runtime()
         await runtime.check()
         return runtime
+    request.getfixturevalue("without_waitid")
     return new_runtime(table=PsutilProcesses(), pidfd=False)  # unchecked: as on macOS, without a subreaper
 
 
