@@ -12,6 +12,7 @@ from evalhub_server.domain.resource_transitions import replace_collection
 from evalhub_server.domain.resource_view import collection_resource
 from evalhub_server.domain.taxonomy import (
     derived_taxonomy,
+    taxonomy_of,
     unknown_members,
     visible_benchmarks,
     with_derived,
@@ -80,6 +81,16 @@ def test_urls_come_from_visible_benchmarks_that_have_one() -> None:
 def test_of_benchmarks_with_the_same_id_the_first_counts() -> None:
     provider = a_provider(benchmarks=[{"id": "b", "url": "1"}, {"id": "b", "url": "2"}])
     assert visible_benchmarks({"p": provider.config})["p", "b"].url == "1"
+
+
+def test_the_taxonomy_of_a_provider_has_the_terms_that_collections_derive() -> None:
+    first = {"id": "a", "domains": ["law"], "tasks": [], "tags": ["t"]}
+    provider = a_provider(benchmarks=[first, {"id": "a", "domains": ["med"]}, {"id": "b", "url": "1"}])
+    assert taxonomy_of(provider.config) == {"a": {"domains": ("law",)}}
+
+
+def test_a_repeated_benchmark_without_terms_hides_those_of_the_later_one() -> None:
+    assert taxonomy_of(a_provider(benchmarks=[{"id": "a"}, {"id": "a", "tasks": ["qa"]}]).config) == {}
 
 
 def test_unknown_members_are_distinguished() -> None:

@@ -145,6 +145,25 @@ def test_what_a_job_writes_grows_with_its_benchmarks_and_not_their_square(server
     assert written[1] <= 5 * written[0]
 
 
+def test_a_write_of_a_collection_or_provider_reads_no_others(server: CountedServer) -> None:
+    def created(kind: str, **fields: object) -> str:
+        resource_id = server.call("POST", f"{API}/{kind}", {"name": "n", **fields}).body["resource"]["id"]
+        return f"{API}/{kind}/{resource_id}"
+
+    members = [{"id": "b", "provider_id": "reports"}]
+    others = [created("collections", category="x", benchmarks=members) for _ in range(2)]
+    provider = created("providers", benchmarks=[{"id": "b", "tasks": ["qa"]}])
+    mark = server.mark()
+    collection = created("collections", category="x", benchmarks=members)
+    change = {"name": "o", "category": "x", "benchmarks": members}
+    assert server.call("PUT", collection, change).status == 200
+    assert server.call("PATCH", collection, {"name": "p"}).status == 200
+    assert server.call("PATCH", provider, {"title": "t"}).status == 200
+    for path in (collection, *others):
+        assert server.call("DELETE", path).status == 204
+    assert not [each for each in mark.statements if each.startswith("SELECT")]
+
+
 def test_a_benchmark_starts_few_processes(server: CountedServer) -> None:
     mark = server.mark()
     server.submit(provider="exits")

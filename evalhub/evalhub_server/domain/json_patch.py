@@ -45,6 +45,13 @@ class Patch(Struct, kw_only=True, frozen=True):
     operations: tuple[Operation, ...] = ()
     members: Json = {}
 
+    @property
+    def replaces_benchmarks(self) -> bool:
+        """Whether it may change which benchmarks a provider or collection has."""
+        return "benchmarks" in self.members or any(
+            operation.path.startswith("/benchmarks") for operation in self.operations
+        )
+
 
 class Allowed(NamedTuple):
     """The operations permitted on a member itself and on paths below it."""

@@ -59,6 +59,11 @@ class CollectionRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=
     run_count: int = 0
     derived: dict[str, tuple[str, ...]] = {}
 
+    @property
+    def provider_ids(self) -> frozenset[str]:
+        """The providers of its benchmarks; they need not exist."""
+        return frozenset(benchmark.provider_id for benchmark in self.config.benchmarks)
+
 
 class BaselineRecord(ResourceRecord, kw_only=True, frozen=True, omit_defaults=True):
     """A stored baseline, a tenant's name for a job. There is at most one for a tenant and name."""

@@ -95,7 +95,7 @@ def _with_normalized_runtime(raw: Any) -> Any:
 
 def _checked_runtime(runtime: dict[str, Json]) -> dict[str, Json]:
     """Check the types of ``local`` and ``k8s`` and drop nulls; keys that only a plugin knows are kept."""
-    known = [field.name for field in fields(KnownRuntimes) if field.name in runtime]
+    known = [name for name in KnownRuntimes.__struct_fields__ if name in runtime]
     if not known:
         return runtime
     try:

@@ -33,6 +33,15 @@ def visible_benchmarks(providers: Mapping[str, ProviderConfig]) -> VisibleBenchm
     }
 
 
+def taxonomy_of(config: ProviderConfig) -> dict[str, Taxonomy]:
+    """The terms of a provider's benchmarks by id, from which its collections derive theirs; without any, a benchmark is left out."""
+    terms = {
+        benchmark.id: {name: listed for name in DERIVED_TAXONOMY if (listed := getattr(benchmark, name))}
+        for benchmark in reversed(config.benchmarks)
+    }
+    return {benchmark_id: found for benchmark_id, found in terms.items() if found}
+
+
 def unknown_members(config: CollectionConfig, visible: VisibleBenchmarks) -> tuple[BenchmarkRef, ...]:
     """The benchmarks that no visible provider has: the collection is accepted, its jobs are refused."""
     return tuple(ref for ref in config.benchmarks if (ref.provider_id, ref.id) not in visible)

@@ -101,9 +101,9 @@ class ResourceStore:
                 continue
         return found
 
-    async def visible_benchmarks(self, tenant: str | None) -> VisibleBenchmarks:
-        """Every benchmark that the tenant can see."""
-        return benchmarks_of([provider async for provider in self._all(ProviderRecord, tenant)])
+    async def visible_benchmarks(self, provider_ids: Iterable[str], tenant: str | None) -> VisibleBenchmarks:
+        """The benchmarks of those of the providers that exist and that the tenant can see."""
+        return benchmarks_of(await self.visible_providers(provider_ids, tenant))
 
     async def update_derived(self, provider: ProviderRecord | None = None) -> None:
         """Update the derived taxonomies of the collections of ``provider``, changed or deleted; of all, if None.
@@ -112,10 +112,9 @@ class ResourceStore:
         """
         tenant = None if provider is None or provider.system else provider.tenant
         async for collection in self._all(CollectionRecord, tenant):
-            provider_ids = {benchmark.provider_id for benchmark in collection.config.benchmarks}
-            if provider is not None and provider.id not in provider_ids:
+            if provider is not None and provider.id not in collection.provider_ids:
                 continue
-            visible = benchmarks_of(await self.visible_providers(provider_ids, collection.tenant))
+            visible = await self.visible_benchmarks(collection.provider_ids, collection.tenant)
             if with_derived(collection, visible) is not collection:
                 await self.update(
                     CollectionRecord,

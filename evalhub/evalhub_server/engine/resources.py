@@ -16,7 +16,7 @@ from evalhub_server.domain.json_patch import Patch
 from evalhub_server.domain.remote_commands import check_commands_allowed
 from evalhub_server.domain.resource import AnyResource, CollectionRecord, Kind, ProviderRecord
 from evalhub_server.domain.resource_transitions import Creation
-from evalhub_server.domain.taxonomy import VisibleBenchmarks, unknown_members
+from evalhub_server.domain.taxonomy import VisibleBenchmarks, taxonomy_of, unknown_members
 from evalhub_server.engine.clock import Clock
 from evalhub_server.engine.identity import Identity
 from evalhub_server.engine.resource_store import KINDS, ResourceStore
@@ -89,15 +89,14 @@ class ResourceService:
         self, collection: CollectionRecord, identity: Identity
     ) -> Sequence[ProviderRecord]:
         """The providers of the collection's benchmarks that the client can see."""
-        provider_ids = {benchmark.provider_id for benchmark in collection.config.benchmarks}
         with _api_errors(Kind.COLLECTION, collection.id):
-            return await self._store.visible_providers(provider_ids, identity.scope)
+            return await self._store.visible_providers(collection.provider_ids, identity.scope)
 
     async def create_provider(self, config: ProviderConfig, identity: Identity) -> ProviderRecord:
         check_commands_allowed(config, allowed=self.commands_allowed)
+        # Without the lock `writing`: no collection has a benchmark of a provider whose id is new.
         record = resource_transitions.new_provider(config, self._creation(identity))
-        async with self._store.writing:
-            await self._add(record)
+        await self._add(record)
         return record
 
     async def replace_provider(
@@ -125,21 +124,22 @@ class ResourceService:
     async def delete_provider(self, provider_id: str, identity: Identity) -> None:
         async with self._store.writing:
             record = await self._delete(ProviderRecord, provider_id, identity)
-            with _api_errors(Kind.PROVIDER, provider_id):
-                await self._store.update_derived(record)
+            if taxonomy_of(record.config):
+                with _api_errors(Kind.PROVIDER, provider_id):
+                    await self._store.update_derived(record)
 
     async def create_collection(self, config: CollectionConfig, identity: Identity) -> CollectionRecord:
+        creation = self._creation(identity)
         return await self._add_collection(
-            identity,
-            lambda visible: resource_transitions.new_collection(config, visible, self._creation(identity)),
+            identity, lambda visible: resource_transitions.new_collection(config, visible, creation)
         )
 
     async def clone_collection(
         self, source: CollectionRecord, overrides: CollectionConfig, identity: Identity
     ) -> CollectionRecord:
+        creation = self._creation(identity)
         return await self._add_collection(
-            identity,
-            lambda visible: resource_transitions.clone(source, overrides, visible, self._creation(identity)),
+            identity, lambda visible: resource_transitions.clone(source, overrides, visible, creation)
         )
 
     async def replace_collection(
@@ -165,6 +165,7 @@ class ResourceService:
             lambda stored, visible, now: json_patch.patch_collection(
                 stored, patch, visible, now, limit_bytes
             ),
+            new_members=patch.replaces_benchmarks,
         )
 
     async def delete_collection(self, collection_id: str, identity: Identity) -> None:
@@ -199,15 +200,24 @@ class ResourceService:
 
         async with self._store.writing:
             with _api_errors(Kind.PROVIDER, provider_id):
+                before = await self._store.get(ProviderRecord, provider_id, identity.scope)
                 record = await self._store.update(ProviderRecord, provider_id, identity.scope, checked)
-                await self._store.update_derived(record)
+                if taxonomy_of(before.config) != taxonomy_of(record.config):
+                    await self._store.update_derived(record)
         log.info("Updated provider", provider_id=provider_id)
         return record
 
     async def _change_collection(
-        self, collection_id: str, identity: Identity, if_match: Tags | None, change: CollectionChange
+        self,
+        collection_id: str,
+        identity: Identity,
+        if_match: Tags | None,
+        change: CollectionChange,
+        *,
+        new_members: bool = True,
     ) -> CollectionRecord:
-        now = self._clock()
+        """Change a collection, with the benchmarks of its providers, before and (if it may have ``new_members``) after it."""
+        now, scope = self._clock(), identity.scope
 
         def checked(stored: CollectionRecord, visible: VisibleBenchmarks) -> CollectionRecord:
             if if_match is not None:
@@ -216,12 +226,13 @@ class ResourceService:
 
         async with self._store.writing:
             with _api_errors(Kind.COLLECTION, collection_id):
-                visible = await self._store.visible_benchmarks(identity.scope)
+                before = await self._store.get(CollectionRecord, collection_id, scope)
+                visible = await self._store.visible_benchmarks(before.provider_ids, scope)
+                if new_members:
+                    providers = before.provider_ids | checked(before, visible).provider_ids
+                    visible = await self._store.visible_benchmarks(providers, scope)
                 record = await self._store.update(
-                    CollectionRecord,
-                    collection_id,
-                    identity.scope,
-                    lambda stored: checked(stored, visible),
+                    CollectionRecord, collection_id, scope, lambda stored: checked(stored, visible)
                 )
         log.info("Updated collection", collection_id=collection_id)
         _warn_of_unknown_members(record, visible)
@@ -231,8 +242,9 @@ class ResourceService:
         self, identity: Identity, new_record: Callable[[VisibleBenchmarks], CollectionRecord]
     ) -> CollectionRecord:
         async with self._store.writing:
+            providers = new_record({}).provider_ids
             with _api_errors(Kind.COLLECTION, ""):
-                visible = await self._store.visible_benchmarks(identity.scope)
+                visible = await self._store.visible_benchmarks(providers, identity.scope)
             record = new_record(visible)
             await self._add(record)
         _warn_of_unknown_members(record, visible)
