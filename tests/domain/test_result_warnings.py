@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from evalhub_server.domain.record import BenchmarkRecord, PlannedBenchmark, ResultRecord
 from evalhub_server.domain.result_warnings import result_warnings
@@ -45,6 +46,13 @@ def completed(metrics: dict[str, Any], **samples: Any) -> BenchmarkRecord:
 def test_a_suspicious_result_has_a_warning(record: BenchmarkRecord, words: str) -> None:
     (text,) = result_warnings(PLANNED, record)
     assert words in text
+
+
+@pytest.mark.parametrize(("value", "ignored"), [("many", True), (True, True), ("5", False), (5.0, False)])
+def test_a_limit_that_is_no_number_has_a_warning(value: object, ignored: bool) -> None:
+    planned = replace(PLANNED, parameters={"num_examples": value})
+    found = result_warnings(planned, completed({"acc": 0.5}))
+    assert found == ([f"num_examples was ignored, since it is no number: {value!r}."] if ignored else [])
 
 
 def test_a_plain_result_and_an_unfinished_benchmark_have_none() -> None:

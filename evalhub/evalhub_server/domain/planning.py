@@ -289,3 +289,11 @@ def _with_test_data(benchmarks: tuple[B, ...], refs: Mapping[int, TestDataRef]) 
         replace(benchmark, test_data_ref=refs[index]) if index in refs else benchmark
         for index, benchmark in enumerate(benchmarks)
     )
+
+
+def example_limit(parameters: Mapping[str, object]) -> int | None:
+    """The ``num_examples`` of a benchmark: a number, truncated, or a string of digits, which the released server ignores."""
+    value = parameters.get("num_examples")
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.structs import replace
 
+from evalhub_server.domain.planning import example_limit
 from evalhub_server.domain.record import JobRecord
 from evalhub_server.models.job import Model
 from evalhub_server.models.jobspec import JobSpec, JobSpecExports, JobSpecOci
@@ -78,6 +79,8 @@ def job_spec(job: JobRecord, index: int, callback_url: str) -> JobSpec:
     benchmark = job.plan.benchmarks[index]
     request = job.request
     parameters = dict(benchmark.parameters)
+    limit = example_limit(parameters)
+    parameters.pop("num_examples", None)
     experiment = request.experiment
     oci = request.exports.oci if request.exports else None
     return JobSpec(
@@ -86,7 +89,7 @@ def job_spec(job: JobRecord, index: int, callback_url: str) -> JobSpec:
         benchmark_id=benchmark.id,
         benchmark_index=index,
         model=request.model or Model(),
-        num_examples=_whole_number(parameters.pop("num_examples", None)),
+        num_examples=UNSET if limit is None else limit,
         parameters=parameters,
         experiment_name=experiment.name if experiment else UNSET,
         tags=(experiment.tags or UNSET) if experiment else UNSET,
@@ -100,14 +103,3 @@ def job_spec(job: JobRecord, index: int, callback_url: str) -> JobSpec:
         generating_twin=benchmark.generating_twin or UNSET,
         metric_properties=benchmark.metric_properties or UNSET,
     )
-
-
-def _whole_number(value: object) -> int | UnsetType:
-    """A number, truncated, or a string of digits, which the released server silently ignores."""
-    if isinstance(value, bool):
-        return UNSET
-    if isinstance(value, int | float):
-        return int(value)
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
-    return UNSET
