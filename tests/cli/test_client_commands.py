@@ -423,6 +423,24 @@ def test_a_benchmark_that_no_provider_lists_is_looked_for_in_those_that_accept_a
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-b", "demanding/neddy"], "has no benchmark 'neddy'. Did you mean 'demanding/needy'?"),
+        (["-b", "quik/q"], "provider resource 'quik' was not found. Did you mean 'quick'?"),
+        (["--collection", "tow"], "collection resource 'tow' was not found. Did you mean 'two'?"),
+        (["-b", "zzzzzzzz/q"], "provider resource 'zzzzzzzz' was not found."),
+        (["-b", "quick/q", "--param", "num_examples=many"], "--param num_examples=many: expected a number."),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_a_suggestion(
+    env: dict[str, str], arguments: list[str], message: str
+):
+    done = command(env, "run", *MODEL, *arguments)
+    assert done.returncode == 64
+    assert " ".join(done.stderr.split()).endswith(message)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["run"],

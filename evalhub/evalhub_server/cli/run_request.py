@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import click
 import msgspec
 import yaml
 
-from evalhub_server.client import Client, ClientError
+from evalhub_server.client import Client, ClientError, ResourceNotFound
+from evalhub_server.client.catalogue import Catalogue
 from evalhub_server.client.resources import Json
 from evalhub_server.errors import SettingsError
 from evalhub_server.plugins.sections import convert_section
@@ -124,8 +125,11 @@ def _shared(matrix: Matrix, client: Client) -> Json:
     if matrix.collection:
         collection: Json = {"id": matrix.collection}
         request["collection"] = collection
+        try:
+            members = client.collections.get(matrix.collection).get("benchmarks") or []
+        except ResourceNotFound as error:
+            raise click.UsageError(str(error) + _near(matrix.collection, client.collections)) from None
         if changes := ({"parameters": parameters} if parameters else {}) | data:
-            members = client.collections.get(matrix.collection).get("benchmarks", [])
             collection["benchmarks"] = [
                 {"id": each["id"], "provider_id": each["provider_id"], **changes} for each in members
             ]
@@ -159,11 +163,31 @@ def _listed_id(provider_id: str, text: str, client: Client) -> str:
     """The benchmark that ``provider/id`` means: ``id``, or the listed benchmark that has the whole text as its id or alias."""
     benchmark_id = text.partition("/")[2]
     try:
-        listed = client.providers.get(provider_id).get("benchmarks") or []
+        provider = client.providers.get(provider_id)
+    except ResourceNotFound as error:
+        raise click.UsageError(str(error) + _near(provider_id, client.providers)) from None
     except ClientError:
         return benchmark_id  # the server refuses the job, with the reason
+    listed = provider.get("benchmarks") or []
     tasks = {str(each["id"]): str(each.get("alias_of") or each["id"]) for each in listed}
-    return benchmark_id if benchmark_id in tasks else tasks.get(text, benchmark_id)
+    if benchmark_id in tasks:
+        return benchmark_id
+    if text not in tasks and not provider.get("any_benchmark"):
+        hint = _did_you_mean(benchmark_id, {each: f"{provider_id}/{each}" for each in tasks})
+        raise click.UsageError(f"The provider '{provider_id}' has no benchmark '{benchmark_id}'.{hint}")
+    return tasks.get(text, benchmark_id)
+
+
+def _near(resource_id: str, resources: Catalogue[Any]) -> str:
+    """The resource with the most similar id, as a question; empty if there is none."""
+    ids = [str(each["resource"]["id"]) for each in resources.iterate()]
+    return _did_you_mean(resource_id, {each: each for each in ids})
+
+
+def _did_you_mean(text: str, known: Mapping[str, str]) -> str:
+    """The most similar key of ``known``, by its value, as a question."""
+    near = difflib.get_close_matches(text, known, n=1)
+    return f" Did you mean '{known[near[0]]}'?" if near else ""
 
 
 def _provider_of(benchmark_id: str, client: Client) -> str:
@@ -187,8 +211,7 @@ def _provider_of(benchmark_id: str, client: Client) -> str:
     if found:
         choices = " or ".join(f"{provider}/{benchmark_id}" for provider in sorted(found))
         raise click.UsageError(f"Several providers have the benchmark '{benchmark_id}': use {choices}.")
-    near = difflib.get_close_matches(benchmark_id, providers, n=1)
-    hint = f" Did you mean '{providers[near[0]][0]}/{near[0]}'?" if near else ""
+    hint = _did_you_mean(benchmark_id, {each: f"{names[0]}/{each}" for each, names in providers.items()})
     if unlisted:
         choices = " or ".join(f"{provider}/{benchmark_id}" for provider in sorted(unlisted))
         hint += f" For a task that is not listed, name its provider: {choices}."
@@ -223,6 +246,9 @@ def _parameters(texts: Sequence[str]) -> Json:
             parameters[name.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             parameters[name.strip()] = value
+    limit = parameters.get(NUM_EXAMPLES)
+    if isinstance(limit, str | bool):  # the server would ignore it and evaluate everything
+        raise click.UsageError(f"--param {NUM_EXAMPLES}={limit}: expected a number.")
     return parameters
 
 
