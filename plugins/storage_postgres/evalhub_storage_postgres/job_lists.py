@@ -14,15 +14,6 @@ from evalhub_storage_postgres.search import Conditions, label_terms, original, s
 
 _NO_LABELS = ("status", "owner", "tags")
 
-FOLD_COUNTS = """
-    WITH taken AS (DELETE FROM evalhub_job_count_changes RETURNING terms, tenant, state, jobs)
-    INSERT INTO evalhub_job_counts AS stored (term, tenant, state, jobs)
-    SELECT term, tenant, state, sum(jobs) FROM taken, unnest(terms) AS term
-    GROUP BY term, tenant, state HAVING sum(jobs) <> 0
-    ON CONFLICT (term, tenant, state) DO UPDATE SET jobs = stored.jobs + EXCLUDED.jobs
-"""
-DROP_UNUSED_COUNTS = "DELETE FROM evalhub_job_counts WHERE jobs = 0"
-
 
 def listing(query: JobQuery) -> tuple[str, list[Any]]:
     """Return the SQL of a list, whose rows end with id, definition, progress and benchmarks; see :meth:`Conditions.listing`."""
@@ -41,20 +32,21 @@ def _stored_total(query: JobQuery, listed: Conditions) -> str | None:
     filters = {label: terms for label, terms in {"tags": query.tags, **query.labels}.items() if terms}
     if len(filters) > 1 or any(len(terms.values) != 1 or terms.negated for terms in filters.values()):
         return None
-    term = ""
-    for label, terms in filters.items():
-        (value,) = terms.values
-        # As the columns have them, where a long tag is shortened without its prefix.
-        term = f"tags={searchable(value)}" if label == "tags" else label_terms(label, [value])[0]
     found = Conditions(listed.values)
-    number = found.parameter(term)
+    term, changes = "''", ""
+    for label, terms in filters.items():
+        # As the columns have them, where a long tag is shortened without its prefix.
+        (value,) = searchables(terms.values) if label == "tags" else label_terms(label, terms.values)
+        number = found.parameter(value)
+        term = f"'tags=' || {number}" if label == "tags" else number
+        changes = f" WHERE {number} = ANY({'tags' if label == 'tags' else 'labels'})"
     if query.tenant is not None:
         found.clauses.append(f"tenant = {found.parameter(searchable(query.tenant))}")
     found.text("state", query.status)
     return (
         "SELECT coalesce(sum(jobs), 0)::bigint AS total FROM ("  # noqa: S608 - values are parameters
-        f"SELECT tenant, state, jobs FROM evalhub_job_counts WHERE term = {number} UNION ALL"
-        f" SELECT tenant, state, jobs FROM evalhub_job_count_changes WHERE {number} = ANY(terms)) AS numbers"
+        f"SELECT tenant, state, jobs FROM evalhub_job_counts WHERE term = {term} UNION ALL"
+        f" SELECT tenant, state, jobs FROM evalhub_job_count_changes{changes}) AS numbers"
         f"{found.where}"
     )
 

@@ -228,16 +228,46 @@ _V5: Migration = (
     "CREATE INDEX evalhub_changes_xid ON evalhub_changes (xid)",
 )
 
-COUNT_JOBS = """
+_TERMS = (
+    "(SELECT '' UNION ALL SELECT unnest(labels) UNION ALL SELECT 'tags=' || tag FROM unnest(tags) AS tag)"
+)
+"""The terms of a job that its number is stored by: an empty text, its labels and its tags."""
+COUNT_JOBS = f"""
     INSERT INTO evalhub_job_counts (term, tenant, state, jobs)
-    SELECT term, tenant, state, count(*) FROM evalhub_jobs, unnest(evalhub_job_terms(tags, labels)) AS term
+    SELECT term, tenant, state, count(*) FROM evalhub_jobs, LATERAL {_TERMS} AS terms (term)
     GROUP BY term, tenant, state
-"""
+"""  # noqa: S608  no value
+FOLD_COUNTS = f"""
+    WITH taken AS (DELETE FROM evalhub_job_count_changes RETURNING tenant, state, tags, labels, jobs)
+    INSERT INTO evalhub_job_counts AS stored (term, tenant, state, jobs)
+    SELECT term, tenant, state, sum(jobs) FROM taken, LATERAL {_TERMS} AS terms (term)
+    GROUP BY term, tenant, state HAVING sum(jobs) <> 0
+    ON CONFLICT (term, tenant, state) DO UPDATE SET jobs = stored.jobs + EXCLUDED.jobs
+"""  # noqa: S608  no value
+DROP_UNUSED_COUNTS = "DELETE FROM evalhub_job_counts WHERE jobs = 0"
 
-# The numbers of jobs by tenant, state and term, for the totals of lists: a count of an index takes longer the more jobs there are. The
-# terms of a job are an empty text, its labels and its tags. Transactions that updated the same number would wait for each other, so
-# each only adds rows to ``evalhub_job_count_changes``, which ``job_lists.FOLD_COUNTS`` moves into the numbers from time to time. Triggers add
-# them, so that servers of earlier versions do it, too.
+
+async def _note_job_counts(session: Session, _: JobMigration) -> None:
+    """Create the function of the triggers. It names the schema, since a session that changes jobs by hand may have another one."""
+    schema = await session.fetchval("SELECT quote_ident(current_schema())")
+    insert = f"INSERT INTO {schema}.evalhub_job_count_changes (tenant, state, tags, labels, jobs) VALUES"
+    old, new = (f"({row}.tenant, {row}.state, {row}.tags, {row}.labels" for row in ("OLD", "NEW"))
+    await session.execute(f"""
+        CREATE FUNCTION evalhub_note_job_count() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            CASE TG_OP
+                WHEN 'INSERT' THEN {insert} {new}, 1);
+                WHEN 'UPDATE' THEN {insert} {old}, -1), {new}, 1);
+                ELSE {insert} {old}, -1);
+            END CASE;
+            RETURN NULL;
+        END $$
+    """)
+
+
+# The numbers of jobs by tenant, state and term, for the totals of lists: a count of an index takes longer the more jobs there are.
+# Transactions that updated the same number would wait for each other, so each only adds rows to ``evalhub_job_count_changes``, which
+# ``FOLD_COUNTS`` moves into the numbers from time to time. Triggers add them, so that servers of earlier versions do it, too.
 _V6: Migration = (
     """
     CREATE TABLE evalhub_job_counts (
@@ -251,31 +281,14 @@ _V6: Migration = (
     "CREATE INDEX evalhub_job_counts_unused ON evalhub_job_counts (term) WHERE jobs = 0",
     """
     CREATE TABLE evalhub_job_count_changes (
-        terms text[] COLLATE "C" NOT NULL,
         tenant text COLLATE "C" NOT NULL,
         state text COLLATE "C" NOT NULL,
+        tags text[] COLLATE "C" NOT NULL,
+        labels text[] COLLATE "C" NOT NULL,
         jobs integer NOT NULL
     )
     """,
-    """
-    CREATE FUNCTION evalhub_job_terms(tags text[], labels text[]) RETURNS text[] LANGUAGE sql IMMUTABLE AS
-    $$ SELECT ARRAY[''] || labels || ARRAY(SELECT 'tags=' || tag FROM unnest(tags) AS tag) $$
-    """,
-    # The search path is fixed, since a session that changes jobs by hand may have another.
-    """
-    CREATE FUNCTION evalhub_note_job_count() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-    BEGIN
-        IF TG_OP <> 'INSERT' THEN
-            INSERT INTO evalhub_job_count_changes (terms, tenant, state, jobs)
-                VALUES (evalhub_job_terms(OLD.tags, OLD.labels), OLD.tenant, OLD.state, -1);
-        END IF;
-        IF TG_OP <> 'DELETE' THEN
-            INSERT INTO evalhub_job_count_changes (terms, tenant, state, jobs)
-                VALUES (evalhub_job_terms(NEW.tags, NEW.labels), NEW.tenant, NEW.state, 1);
-        END IF;
-        RETURN NULL;
-    END $$
-    """,
+    _note_job_counts,
     """
     CREATE TRIGGER evalhub_jobs_added AFTER INSERT OR DELETE ON evalhub_jobs
     FOR EACH ROW EXECUTE FUNCTION evalhub_note_job_count()
