@@ -323,6 +323,37 @@ def test_environments_of_providers_are_looked_up(tmp_path: Path):
     assert "chmod go-w" in done.stdout
 
 
+def test_what_a_launch_refuses_or_ignores_is_reported(tmp_path: Path):
+    config = Config(tmp_path / "c")
+
+    def provider(provider_id: str, *benchmarks: str, **local: Any) -> None:
+        listed = [{"id": each} for each in benchmarks]
+        runtime = {"local": {"command": "true", **local}}
+        config.write(
+            f"providers/{provider_id}.yaml", {"id": provider_id, "runtime": runtime, "benchmarks": listed}
+        )
+
+    provider("mapping", env={"A": "b"})
+    provider("text", env=["A=b"])
+    provider("nameless", env=[{"nam": "A", "value": "b"}])
+    provider("nowhere", cwd=str(tmp_path / "none"))
+    provider("twice", "b", "c", "b")
+    found = {Path(each["source"]).stem: (each["severity"], each["message"]) for each in findings(config)}
+    assert found == {
+        "mapping": ("error", "runtime.local.env: must be a list of {name, value}"),
+        "text": ("error", "runtime.local.env[0]: must be {name, value}"),
+        "nameless": ("warning", "runtime.local.env[0].name: is missing, so adapters do not get the variable"),
+        "nowhere": (
+            "warning",
+            f"runtime.local.cwd: there is no directory {tmp_path}/none; create it, or correct the path",
+        ),
+        "twice": (
+            "warning",
+            "benchmarks[2].id: benchmarks[0] has the id 'b', too; jobs get the first of them",
+        ),
+    }
+
+
 INVALID_LOCAL = {
     "environment: must be one of: lm_evaluation_harness, inspect, garak": {
         "command": "c",

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -95,7 +95,11 @@ def lint(
         id_: {benchmark.id: benchmark for benchmark in config.benchmarks} for id_, config in configs.items()
     }
     for provider in providers:
+        first: dict[str, int] = {}
         for index, benchmark in enumerate(provider.config.benchmarks):
+            if (before := first.setdefault(benchmark.id, index)) != index:
+                error = f"benchmarks[{before}] has the id '{benchmark.id}', too; jobs get the first of them"
+                yield warning(provider.file, f"benchmarks[{index}].id: {error}")
             errors = [_wrong_metric(benchmark, benchmark), *_wrong_names(benchmark, provider.config)]
             for error in filter(None, errors):
                 yield warning(provider.file, f"benchmarks[{index}].{error}")
@@ -121,7 +125,7 @@ def missing_commands(
 ) -> Iterator[Finding]:
     """Yield a warning for each local command whose program does not exist. ``cwd`` is the default of ``local.cwd``.
 
-    Only a program whose name is written literally is looked up; no command is run. A framework that is not installed is no
+    A malformed ``env``, with which each launch fails, is an error. Only a program whose name is written literally is looked up; no command is run. A framework that is not installed is no
     more than information: the bundled providers name several.
     """
     warning = _Warnings()
@@ -130,7 +134,13 @@ def missing_commands(
         text = local.get("command")
         if not isinstance(text, str):
             continue
+        if error := _malformed(local.get("env")):
+            yield msgspec.structs.replace(warning(provider.file, f"runtime.local.{error}"), severity="error")
+            continue
         for index, variable in enumerate(local.get("env") or ()):
+            if not variable.get("name"):
+                error = "is missing, so adapters do not get the variable"
+                yield warning(provider.file, f"runtime.local.env[{index}].name: {error}")
             source = variable.get("value_from_env")
             if source is not None and source not in environ:
                 error = f"there is no variable {source} in this environment, so adapters do not get it"
@@ -141,7 +151,11 @@ def missing_commands(
                 yield msgspec.structs.replace(found, severity="info")
             continue
         env = {str(one["name"]): str(one["value"]) for one in local.get("env") or ()}
-        folder = Path(str(local.get("cwd") or cwd or "."))
+        folder = Path(str(local.get("cwd") or cwd or ".")).expanduser()
+        if local.get("cwd") and not folder.is_dir():
+            error = f"there is no directory {folder}; create it, or correct the path"
+            yield warning(provider.file, f"runtime.local.cwd: {error}")
+            continue
         program = _program(text)
         path = env.get("PATH", environ.get("PATH", os.defpath))
         if venv := local.get("venv"):
@@ -154,6 +168,17 @@ def missing_commands(
         if program and not _exists(program, path, folder):
             error = f"there is no program '{program}'; install it, or write the path of an existing one"
             yield warning(provider.file, f"runtime.local.command: {error}")
+
+
+def _malformed(env: Any) -> str:
+    """What is wrong with the shape of ``env``; an empty string if nothing is."""
+    if env is not None and not isinstance(env, list):
+        return "env: must be a list of {name, value}"
+    entries = cast("list[Any]", env or [])
+    return next(
+        (f"env[{i}]: must be {{name, value}}" for i, one in enumerate(entries) if not isinstance(one, dict)),
+        "",
+    )
 
 
 def _not_installed(name: str) -> str:
