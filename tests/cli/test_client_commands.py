@@ -90,6 +90,13 @@ def test_run_completes_with_0_and_shows_progress_and_results(env: dict[str, str]
     for text in ("a  quick/q: completed", "b  quick/q2: completed", "acc=0.5", "is completed"):
         assert text in done.stdout
     assert "\x1b" not in done.stdout
+    assert done.stdout.endswith("Show one again with: eval-hub-server show JOB\n")
+
+
+def test_run_of_one_job_names_it_in_the_suggested_command(env: dict[str, str]):
+    done = command(env, "run", *QUICK)
+    *_, job_line, hint = done.stdout.splitlines()
+    assert hint == f"Show it again with: eval-hub-server show {job_line.split()[1]}"
 
 
 def test_run_submits_what_options_and_file_say(env: dict[str, str], tmp_path: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -122,7 +122,9 @@ class _Run:
                 self._jobs = {job_id: self._client.jobs.get(job_id) for job_id in self._jobs}
                 return True
             if action == "detach":
-                _say("Detached; the jobs go on. Follow one with: eval-hub-server logs -f JOB")
+                _say(
+                    f"Detached; the jobs go on. Follow one with: eval-hub-server logs -f {_one_of(self._jobs)}"
+                )
                 return True
 
     def _display(self, view: RunView, updates: queue.SimpleQueue[Job | ClientError]) -> None:
@@ -161,15 +163,20 @@ class _Run:
         ]
         headers = ("Benchmark", "State", "Score", "Metrics")
         print_table(("Model", *headers) if several else headers, rows)
-        print_lines(_summaries(self._jobs.values()))
+        print_lines(_summaries(self._jobs))
 
 
-def _summaries(jobs: Iterable[Job]) -> Iterable[str]:
-    for job in jobs:
+def _one_of(jobs: Mapping[str, Job]) -> str:
+    """The job of a command that is suggested: its id, or ``JOB`` if there are several."""
+    return next(iter(jobs)) if len(jobs) == 1 else "JOB"
+
+
+def _summaries(jobs: Mapping[str, Job]) -> Iterable[str]:
+    for job in jobs.values():
         score = score_text(job.get("results", {}).get("test"))
         text = f"Job {job['resource']['id']} is {job['status']['state']}"
         yield f"{text}; score {score}" if score else text
-    yield "Show one again with: eval-hub-server show JOB"
+    yield f"Show {'it' if len(jobs) == 1 else 'one'} again with: eval-hub-server show {_one_of(jobs)}"
 
 
 def _follow_job(client: Client, job_id: str, updates: queue.SimpleQueue[Job | ClientError]) -> None:
