@@ -154,10 +154,12 @@ def test_no_request_breaks_a_log_line(server: RunningServer):
     wait_until(lambda: "/last-one" in server.log_text(), "the log")
     lines = server.log_text()[already:].split("\n")
     assert lines.pop() == ""
-    assert len(lines) == 5
-    for line in lines:
-        assert line.isprintable(), line
-        assert json.loads(line)["msg"].startswith("Request "), line
+    assert all(line.isprintable() for line in lines), lines
+    messages = [json.loads(line)["msg"] for line in lines]
+    # On a busy machine, the server may find that it was not given a processor.
+    requests = [message for message in messages if message != "Event loop blocked"]
+    assert len(requests) == 5
+    assert all(message.startswith("Request ") for message in requests), messages
 
 
 @pytest.mark.parametrize(

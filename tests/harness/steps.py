@@ -40,7 +40,7 @@ def report(status, **fields):
     tenant = os.environ.get("POD_NAMESPACE")
     headers = {"X-Tenant": tenant} if tenant else {}
     try:
-        urllib.request.urlopen(urllib.request.Request(url, body, headers, method="POST"), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(url, body, headers, method="POST"), timeout=60).close()
     except urllib.error.HTTPError as error:
         print("event refused", error.code, flush=True)
     except OSError as error:
