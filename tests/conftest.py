@@ -20,7 +20,7 @@ from harness.certificates import Certificate, certificate
 from harness.environments import installed
 from harness.mlflow import REQUIREMENT, VERSION, MlflowServer
 
-settings.register_profile("dev", max_examples=100, deadline=None)
+settings.register_profile("dev", max_examples=50, deadline=None)
 pytest.register_assert_rewrite("evalhub_server.testing")
 
 settings.register_profile(

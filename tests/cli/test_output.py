@@ -15,7 +15,9 @@ DEMO = ("demo", "--num-examples", "1")
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
 @pytest.mark.parametrize(
-    "arguments", [DEMO, (*DEMO, "--json"), ("plugins",), ("check", "--local")], ids=" ".join
+    "arguments",
+    [DEMO, pytest.param((*DEMO, "--json"), marks=pytest.mark.slow), ("plugins",), ("check", "--local")],
+    ids=" ".join,
 )
 def test_a_full_disk_is_a_failure_with_one_line(tmp_path: Path, arguments: tuple[str, ...]):
     with Path("/dev/full").open("w") as full:

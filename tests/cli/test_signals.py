@@ -13,6 +13,7 @@ import pytest
 from harness import Config, RunningServer, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads in /proc what a process catches")
+SLOW = pytest.mark.slow
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
@@ -23,10 +24,22 @@ def catches(pid: int, number: signal.Signals) -> bool:
     return bool(int(line.split()[1], 16) >> (number - 1) & 1)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("moment", ["catches it", "has read its configuration", "made its runtime"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("catches it", signal.SIGTERM),
+        ("has read its configuration", signal.SIGINT),
+        ("made its runtime", signal.SIGHUP),
+        pytest.param("catches it", signal.SIGINT, marks=SLOW),
+        pytest.param("catches it", signal.SIGHUP, marks=SLOW),
+        pytest.param("has read its configuration", signal.SIGTERM, marks=SLOW),
+        pytest.param("has read its configuration", signal.SIGHUP, marks=SLOW),
+        pytest.param("made its runtime", signal.SIGTERM, marks=SLOW),
+        pytest.param("made its runtime", signal.SIGINT, marks=SLOW),
+    ],
+)
 def test_a_server_that_is_stopped_during_start_up_exits_with_status_0(
-    tmp_path: Path, number: signal.Signals, moment: str
+    tmp_path: Path, moment: str, number: signal.Signals
 ):
     config = Config(tmp_path / "config")
     log = tmp_path / "log"

@@ -75,6 +75,7 @@ def source_trees(folder: str, without: str = "") -> Iterator[ast.Module]:
             yield ast.parse(file.read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_it_is_an_openapi_3_1_document(document: dict[str, Any]):
     assert document["openapi"] == "3.1.0"
     assert document["info"]["version"] == evalhub_server.__version__

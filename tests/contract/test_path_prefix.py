@@ -37,18 +37,34 @@ def server_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
         yield server
 
 
-@pytest.fixture(scope="module", params=["/evalhub", "/team/evalhub", "/api"])
-def prefix(request: pytest.FixtureRequest) -> str:
+PREFIXES, MODES = ("/evalhub", "/team/evalhub", "/api"), ("stripped", "named", "kept")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((prefix, mode), marks=[] if mode == MODES[number] else pytest.mark.slow)
+        for number, prefix in enumerate(PREFIXES)
+        for mode in MODES
+    ],
+    ids="-".join,
+)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A prefix, and what the proxy does with it: every pair, each of both once in the default tests."""
     return request.param
 
 
-@pytest.fixture(scope="module", params=["stripped", "kept", "named"])
-def behind(
-    request: pytest.FixtureRequest, prefix: str, server_with: Callable[[str], RunningServer]
-) -> Iterator[ReverseProxy]:
-    named = request.param == "named"
+@pytest.fixture(scope="module")
+def prefix(case: tuple[str, str]) -> str:
+    return case[0]
+
+
+@pytest.fixture(scope="module")
+def behind(case: tuple[str, str], server_with: Callable[[str], RunningServer]) -> Iterator[ReverseProxy]:
+    prefix, mode = case
+    named = mode == "named"
     server = server_with("" if named else f"{prefix}/")
-    with ReverseProxy(server.port, prefix, strips=request.param != "kept", names=named) as proxy:
+    with ReverseProxy(server.port, prefix, strips=mode != "kept", names=named) as proxy:
         yield proxy
 
 

@@ -25,7 +25,12 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 SHELL = ("bash", "console", "sh")
 MARKERS = {"command", "file", "not run", "run", "run until"}
 RUN = {"file", "run", "run until"}
-MANY_PROGRAMS = {"docs/how-to/run-from-the-command-line.md", "docs/tutorials/first-comparison.md"}
+MANY_PROGRAMS = {
+    "docs/how-to/back-up.md",
+    "docs/how-to/measure-latency.md",
+    "docs/how-to/run-from-the-command-line.md",
+    "docs/tutorials/first-comparison.md",
+}
 
 
 def name_of(page: Path) -> str:

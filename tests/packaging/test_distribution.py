@@ -28,6 +28,9 @@ def files_below(folder: Path, prefix: str) -> dict[str, bytes]:
     return {f"{prefix}/{file.relative_to(folder).as_posix()}": file.read_bytes() for file in files}
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def files(built: Built) -> dict[str, bytes]:
     return files_of(built.wheel)

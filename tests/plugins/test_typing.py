@@ -77,6 +77,7 @@ def mypy_errors(file: Path) -> list[int]:
     return [int(line) for line in re.findall(rf"^{file.name}:(\d+): error: ", done.stdout, re.MULTILINE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("errors_of", [pyright_errors, mypy_errors])
 def test_a_factory_with_the_wrong_settings_type_is_an_error(
     tmp_path: Path, errors_of: Callable[[Path], list[int]]

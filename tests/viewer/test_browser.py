@@ -10,7 +10,7 @@ import pytest
 from harness.answering import AnsweringServer, Reply, Request
 from harness.browser import NARROW, SCREENSHOTS, Browser, needs_chromium
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 STRICT = "default-src 'none'; img-src 'self'; style-src 'self'; require-trusted-types-for 'script'"
 GOOD = """<!doctype html><html lang="en"><head><title>Good</title><link rel="icon" href="/icon.svg">

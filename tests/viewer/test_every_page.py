@@ -78,6 +78,7 @@ def test_headers(viewer: ViewerServer, subtests: pytest.Subtests):
             assert headers["cache-control"].startswith("private, no-cache")
 
 
+@pytest.mark.slow
 def test_links_lead_to_pages(viewer: ViewerServer, subtests: pytest.Subtests):
     seen: set[str] = set()
     for name in views():
@@ -123,6 +124,7 @@ def test_an_unknown_parameter_gives_a_page_without_rows(viewer: ViewerServer, su
             assert "<table" not in text
 
 
+@pytest.mark.slow
 def test_other_formats(viewer: ViewerServer, subtests: pytest.Subtests):
     for name in views():
         with subtests.test(name):

@@ -54,6 +54,7 @@ class TestKubernetesRuntime(RuntimeContract):
         return a_run("exits:0", tenant="no-such-namespace")
 
 
+@pytest.mark.slow
 class TestWithWatches(TestKubernetesRuntime):
     @pytest.fixture(autouse=True)
     def may_watch(self, cluster: FakeCluster) -> None:

@@ -32,6 +32,14 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, LoopFa
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Servers run on uvloop: on asyncio's loop, the contract suites are default tests and all others slow ones."""
+    parameters = getattr(item, "callspec", None)
+    factory = parameters.params.get("_asyncio_loop_factory") if parameters else None
+    if factory is asyncio.new_event_loop and getattr(item, "cls", None) is None:
+        item.add_marker(pytest.mark.slow)
+
+
 def children() -> set[int]:
     """Our children, zombies included, but for those from which servers of tests are forked."""
     return {process.pid for process in psutil.Process().children()} - fork_server.pids()

@@ -27,6 +27,7 @@ class TestLocalRuntime(RuntimeContract):
         return a_run({"command": "true", "cwd": "/no/such/directory"})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_waitid")
 class TestWithoutProcAndPidfd(TestLocalRuntime):
     """As on macOS: psutil tells about processes, threads wait for them, and no exit can be seen without reaping."""

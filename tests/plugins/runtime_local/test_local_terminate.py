@@ -178,6 +178,7 @@ async def test_an_adapter_is_asked_once_and_may_clean_up(
     assert (await asyncio.to_thread(Path(handle["dir"], "jobrun.log").read_text)) == "asked\n"
 
 
+@pytest.mark.slow
 async def test_sixty_stubborn_ones_are_stopped_at_once(runtime: LocalRuntime) -> None:
     runs = [a_run({"command": "trap '' TERM; echo up; while :; do sleep 60; done"}) for _ in range(60)]
     handles = await asyncio.gather(*(runtime.launch(run) for run in runs))

@@ -33,6 +33,7 @@ class TestPostgres(StorageContract):
         yield await opened()
 
 
+@pytest.mark.slow
 class TestPostgresWithOneConnection(TestPostgres):
     """Everything has to wait for everything else."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from evalhub_server.plugins import Storage
 from evalhub_server.testing.storage_contract import StorageContract
 from evalhub_storage_sqlite.storage import SqliteStorage
@@ -19,6 +21,7 @@ class TestInAFile(StorageContract):
         return SqliteStorage(directory / "jobs.db")
 
 
+@pytest.mark.slow
 class TestInAFileWithHardlyACache(StorageContract):
     """Nearly everything comes out of the database again, so the encoding is tested too."""
 

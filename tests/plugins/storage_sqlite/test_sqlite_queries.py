@@ -160,6 +160,7 @@ def test_any_of_nothing_matches_nothing_and_none_of_nothing_everything(field: st
         assert build_job_list(JobQuery(**{field: terms})) == build_job_list(JobQuery())
 
 
+@pytest.mark.slow
 async def test_random_queries_answer_as_the_reference_does(memory: SqliteStorage) -> None:
     chance = random.Random(11)  # noqa: S311 - the same run every time
     pools = {

@@ -56,7 +56,9 @@ def looks_up(step: str) -> bool:
     return bool(re.search(r"USING INTEGER PRIMARY KEY|\(kind=\? AND |\(label=\? AND value=\?\)", step))
 
 
-@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize(
+    "sort", [SORTS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in SORTS[1:])]
+)
 def test_no_combination_reads_all_resources_where_an_index_can_serve(
     database: sqlite3.Connection, sort: Sort
 ) -> None:
@@ -141,6 +143,7 @@ def test_every_part_of_a_query_tells_its_answer_from_others() -> None:
     assert cache_key(ALL) == cache_key(ResourceQuery(kind=Kind.COLLECTION))
 
 
+@pytest.mark.slow
 async def test_random_lists_of_resources_are_as_the_reference_has_them(memory: SqliteStorage) -> None:
     chance = random.Random(13)  # noqa: S311 - the same run every time
     words = ["", "a", "b", "c", "system"]
