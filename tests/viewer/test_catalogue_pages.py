@@ -92,6 +92,13 @@ def test_the_catalogue_begins_with_collections(viewer: ViewerServer):
     assert '<a href="/ui/run?collection=core-v1">Run' in page
 
 
+@pytest.mark.parametrize("kind", ["collections", "providers", "benchmarks"])
+def test_numbers_have_labels_where_the_table_has_no_head(viewer: ViewerServer, kind: str):
+    body = get(viewer, f"?kind={kind}").partition("<tbody>")[2].partition("</tbody>")[0]
+    assert '<td class="number" data-label=' in body
+    assert '<td class="number">' not in body
+
+
 def test_providers_link_to_their_benchmarks(viewer: ViewerServer):
     page = get(viewer, "?kind=providers")
     assert "Core evaluations core 6 benchmarks of core ✓ yes Benchmarks of the core team." in rows(page)
