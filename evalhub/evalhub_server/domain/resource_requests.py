@@ -115,5 +115,6 @@ def _checked_runtime(runtime: dict[str, Json]) -> dict[str, Json]:
 
 def _without_empty(benchmark: ProviderBenchmark) -> ProviderBenchmark:
     """Unset empty optional fields: the SDK's command line sends every field, and responses leave empty ones out."""
-    empty = {name: UNSET for name in _OPTIONAL if getattr(benchmark, name) in ("", (), {})}
+    given = [name for name in _OPTIONAL if getattr(benchmark, name) is not UNSET]
+    empty = {name: UNSET for name in given if getattr(benchmark, name) in ("", (), {})}
     return replace(benchmark, **empty) if empty else benchmark
