@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,14 @@ from urllib.parse import urlencode
 import jsonschema
 import pytest
 import yaml
+from litestar import Litestar
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 import evalhub_server
 from evalhub_server.domain.value_rules import CHECKS, STRUCT_CHECKS
+from evalhub_server.web.docs import openapi_json
 from evalhub_server.web.openapi.rule_schemas import KEYWORDS, STRUCT_KEYWORDS
+from evalhub_server.web.request import ApiRequest
 from harness import Config, RunningServer
 
 SOURCES = Path(evalhub_server.__file__).parent
@@ -44,6 +48,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 @pytest.fixture(scope="module")
 def document(server: RunningServer) -> dict[str, Any]:
     return server.get("/openapi.json")
+
+
+def test_requests_at_the_same_time_generate_the_document_once() -> None:
+    app = Litestar([openapi_json], request_class=ApiRequest, openapi_config=None, logging_config=None)
+    scope: Any = {"type": "http", "litestar_app": app, "headers": [], "state": {}}
+
+    async def bodies() -> list[bytes]:
+        answers = await asyncio.gather(*[openapi_json.fn(ApiRequest(scope)) for _ in range(2)])
+        return [answer.body for answer in answers]
+
+    first, second = asyncio.run(bodies())
+    assert first is second
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

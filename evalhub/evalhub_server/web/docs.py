@@ -68,13 +68,16 @@ async def openapi_json(request: ApiRequest) -> RawResponse:
 
 
 async def _document(request: ApiRequest) -> Rendered:
-    """The OpenAPI document of the application, generated on the first request for it."""
+    """The OpenAPI document of the application, generated on the first request for it; requests meanwhile wait for the same one."""
     state = request.app.state
     if DOCUMENT_KEY not in state:
         from evalhub_server.web.openapi.document import render
 
-        state[DOCUMENT_KEY] = await asyncio.to_thread(render, request.app.routes)
-    return state[DOCUMENT_KEY].under(url_prefix(request.scope))
+        state[DOCUMENT_KEY] = asyncio.create_task(
+            asyncio.to_thread(render, request.app.routes), name="openapi"
+        )
+    rendered: Rendered = await asyncio.shield(state[DOCUMENT_KEY])
+    return rendered.under(url_prefix(request.scope))
 
 
 DOCS = Operation(
