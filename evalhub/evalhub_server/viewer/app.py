@@ -25,7 +25,7 @@ from evalhub_server.viewer.pages import PAGES
 from evalhub_server.viewer.sessions import Sessions
 from evalhub_server.viewer.shared_pages import SharedPages
 from evalhub_server.web.credentials import Credentials
-from evalhub_server.web.errors import as_response
+from evalhub_server.web.errors import EncodedResponse
 from evalhub_server.web.origin_policy import SAFE_METHODS
 from evalhub_server.web.own_origin import OwnOrigins
 from evalhub_server.web.pages import LOGIN, is_public
@@ -114,7 +114,7 @@ def _on_unexpected(request: ApiRequest, error: Exception) -> Response[bytes]:
 
 
 def _response(request: ApiRequest, error: ApiError) -> Response[bytes]:
-    return as_response(error_page(request, error, request.trace_id))
+    return EncodedResponse(error_page(request, error, request.trace_id))
 
 
 _EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {

@@ -16,7 +16,7 @@ from evalhub_server.web.pages import Pages, is_page
 from evalhub_server.web.paths import shown_uri
 from evalhub_server.web.request import ApiRequest
 from evalhub_server.web.request_context import REFUSAL_KEY
-from evalhub_server.web.responses import JSON, NOT_FOUND, RawResponse, error_body
+from evalhub_server.web.responses import NOT_FOUND, RawResponse, error_response, raw_response
 
 log = structlog.get_logger()
 
@@ -40,8 +40,8 @@ def on_not_found(request: ApiRequest, _error: NotFoundException) -> Response[byt
     pages: Pages | None = request.app.state[PAGES_KEY]
     if pages is not None and is_page(request.scope["path"]):
         missing = problems.not_found("page", shown_uri(request.scope))
-        return as_response(pages.refusal(request.scope, missing, request.trace_id))
-    return Response(NOT_FOUND, status_code=404, media_type="text/plain")
+        return EncodedResponse(pages.refusal(request.scope, missing, request.trace_id))
+    return EncodedResponse(raw_response(NOT_FOUND, "text/plain; charset=utf-8", 404))
 
 
 def on_method_not_allowed(request: ApiRequest, error: MethodNotAllowedException) -> Response[bytes]:
@@ -80,17 +80,19 @@ def on_unexpected(request: ApiRequest, error: Exception) -> Response[bytes]:
     return _response(request, problems.internal_error(f"{type(error).__name__}; see the server's log"))
 
 
-def as_response(raw: RawResponse) -> Response[bytes]:
-    """A response as the type that Litestar requires from exception handlers."""
-    headers = {name.decode(): value.decode() for name, value in raw.headers}
-    del headers["content-length"]
-    media_type = headers.pop("content-type").partition(";")[0]  # Litestar adds the character set
-    return Response(raw.body, status_code=raw.status, media_type=media_type, headers=headers)
+class EncodedResponse(Response[bytes]):
+    """A response as the type that Litestar requires from exception handlers, without its steps to encode one."""
+
+    def __init__(self, raw: RawResponse) -> None:
+        super().__init__(raw.body, status_code=raw.status)
+        self._raw = raw
+
+    def to_asgi_response(self, *_args: Any, **_options: Any) -> Any:
+        return self._raw
 
 
 def _response(request: ApiRequest, error: ApiError) -> Response[bytes]:
-    body = error_body(error, request.trace_id)
-    return Response(body, status_code=error.status, media_type=JSON, headers=error.headers)
+    return EncodedResponse(error_response(error, request.trace_id))
 
 
 EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
