@@ -591,6 +591,28 @@ class TestWithoutAServer:
         assert processes_with(str(data_dir)) == []
 
     @pytest.mark.slow
+    def test_adapters_of_one_that_was_killed_report_to_the_next_one(
+        self, env: dict[str, str], tmp_path: Path
+    ):
+        data_dir = tmp_path / "data"
+        env["EVALHUB_DATA_DIR"] = str(data_dir)
+        (job,) = json.loads(command(env, "run", *SLOW, "--no-wait", "--json").stdout)
+        job_id = job["resource"]["id"]
+        wait_until(lambda: list(tmp_path.rglob("attempt-1.handle.json")), "the adapter")
+        server = json.loads((data_dir / "temporary-server.json").read_text())
+        os.kill(server["pid"], signal.SIGKILL)
+        assert command(env, "jobs").returncode == 0
+        assert json.loads((data_dir / "temporary-server.json").read_text())["url"] == server["url"]
+        (tmp_path / "go").touch()
+
+        def state() -> str:
+            return json.loads(command(env, "show", job_id, "--json").stdout)["status"]["state"]
+
+        wait_until(lambda: state() == "completed", "the end of the job")
+        assert command(env, "jobs").returncode == 0
+        assert processes_with(str(data_dir)) == []
+
+    @pytest.mark.slow
     def test_commands_that_start_at_once_share_one_server(self, env: dict[str, str], tmp_path: Path):
         (tmp_path / "go").touch()
         with ExitStack() as stack:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import psutil
@@ -30,6 +32,7 @@ ADDRESS_FILE = "temporary-server.json"
 LOCK_FILE = "temporary-server.lock"
 START_FILE = "temporary-server.start"
 LOG_FILE = "temporary-server.log"
+HOST = "127.0.0.1"
 START_S = 60.0
 STOP_S = 30.0
 SAMPLES_S = 10.0
@@ -118,13 +121,31 @@ def _is_last(lock: int) -> bool:
 
 def _running(data_dir: Path) -> _Address | None:
     """The server that a command has started, if it answers."""
+    address = _last(data_dir)
+    if address is None or _process(address) is None:
+        return None
+    return address if Client(address.url, timeout_s=PROBE_S).is_healthy() else None
+
+
+def _last(data_dir: Path) -> _Address | None:
+    """The server that a command has started last, unless it was stopped by one."""
     try:
         fd = open_private(data_dir / ADDRESS_FILE, os.O_RDONLY)
         with os.fdopen(fd, "rb") as file:
-            address = msgspec.json.decode(file.read(), type=_Address)
+            return msgspec.json.decode(file.read(), type=_Address)
     except (OSError, UnsafePath, msgspec.MsgspecError):
         return None
-    return address if _process(address) and Client(address.url, timeout_s=PROBE_S).is_healthy() else None
+
+
+def _port(data_dir: Path) -> int:
+    """The port of the last server if that has crashed, because its adapters report there; else 0, for any free one."""
+    address = _last(data_dir)
+    port = urlsplit(address.url).port if address is not None else None
+    try:
+        with socket.create_server((HOST, port or 0)):
+            return port or 0
+    except OSError:
+        return 0  # another program has it
 
 
 def _process(address: _Address) -> psutil.Process | None:
@@ -139,7 +160,7 @@ def _start(data_dir: Path, say: Callable[[str], None]) -> _Address:
     say(f"No server is running; starting one with the data directory {data_dir}")
     log_path = data_dir / LOG_FILE
     command = [sys.executable, "-m", "evalhub_server", "serve", "--local", "--data-dir", str(data_dir)]
-    command += ["--host", "127.0.0.1", "--port", "0"]
+    command += ["--host", HOST, "--port", str(_port(data_dir))]
     if not os.environ.get("EVAL_HUB_CONFIG_DIR"):
         command += ["--configdir", str(bundled_config_dir())]
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
