@@ -165,6 +165,21 @@ def test_a_baseline_is_set_used_listed_and_deleted(jobs: Jobs):
     assert json.loads(jobs.command("baseline", "--json").stdout) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "{base}", "tpyo"),
+        ("leaderboard", "--job", "tpyo"),
+        ("gate", "{base}", "--baseline", "tpyo"),
+    ],
+)
+def test_a_mistyped_id_may_be_meant_by_the_name_of_a_baseline(jobs: Jobs, arguments: tuple[str, ...]):
+    margin = ("--margin", "0.05") if arguments[0] == "gate" else ()
+    done = jobs.command(*(each.format(**jobs.ids) for each in arguments), *margin)
+    assert done.returncode == 64
+    assert "baseline resource 'tpyo' was not found. What is not the whole id of a job" in done.stderr
+
+
 def test_a_comparison_shows_scores_differences_and_verdicts(jobs: Jobs):
     done = jobs.command("compare", jobs.ids["base"], jobs.ids["better"], jobs.ids["worse"])
     assert done.returncode == 0, done

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +12,7 @@ import msgspec
 
 from evalhub_server.cli.server_choice import open_client
 from evalhub_server.cli.tables import number, print_json, print_lines, print_table
-from evalhub_server.client import ClientError
+from evalhub_server.client import ClientError, ResourceNotFound
 from evalhub_server.domain.comparison_view import ComparedJob, JobComparison, JobLeaderboard, LeaderboardEntry
 from evalhub_server.domain.leaderboard_entries import other_settings
 from evalhub_server.domain.statistics.results import BenchmarkComparison, Rank, ScoreSummary, SuiteComparison
@@ -23,8 +24,23 @@ _BY_NAME = "name:"
 
 def reference(job_or_name: str) -> str:
     """A job's id as it is, and the name of a baseline as ``name:NAME``."""
-    known = _JOB_ID.fullmatch(job_or_name) or job_or_name.startswith(_BY_NAME)
-    return job_or_name if known else f"{_BY_NAME}{job_or_name}"
+    is_reference = _JOB_ID.fullmatch(job_or_name) or job_or_name.startswith(_BY_NAME)
+    return job_or_name if is_reference else f"{_BY_NAME}{job_or_name}"
+
+
+@contextmanager
+def known(*jobs_or_names: str) -> Generator[None]:
+    """Explain the response to a request with these references if one of them, perhaps a mistyped id, is not known."""
+    try:
+        yield
+    except ResourceNotFound as error:
+        if all(map(_JOB_ID.fullmatch, jobs_or_names)):
+            raise
+        text = (
+            f"{error} What is not the whole id of a job is taken for the name of a baseline. 'eval-hub-server jobs' lists "
+            "jobs, 'eval-hub-server baseline' lists baselines."
+        )
+        raise ResourceNotFound(text, error.status, error.message_code, error.errors) from None
 
 
 def converted(answer: Any, type_: type[T]) -> T:
@@ -41,7 +57,7 @@ def compare(
     server: str | None, baseline: str, candidates: Sequence[str], query: dict[str, Any], *, as_json: bool
 ) -> int:
     """Print comparisons with a baseline."""
-    with open_client(server) as client:
+    with open_client(server) as client, known(baseline, *candidates):
         answer = client.compare(reference(baseline), [reference(each) for each in candidates], **query)
     if as_json:
         print_json(answer)
@@ -87,7 +103,7 @@ def leaderboard(
     """Print a leaderboard of a collection or of jobs."""
     if bool(collection) == bool(jobs):
         raise click.UsageError("Give either a collection or jobs with --job.")
-    with open_client(server) as client:
+    with open_client(server) as client, known(*jobs):
         if collection:
             answer = client.leaderboard(collection, **query)
         else:

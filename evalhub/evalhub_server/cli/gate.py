@@ -9,7 +9,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from evalhub_server.cli.compare import converted, reference
+from evalhub_server.cli.compare import converted, known, reference
 from evalhub_server.cli.server_choice import open_client
 from evalhub_server.cli.tables import print_json, print_lines, print_table
 from evalhub_server.client import Client
@@ -101,9 +101,9 @@ def _query(policy: GatePolicy) -> dict[str, Any]:
 
 
 def _comparison(client: Client, options: GateOptions, policy: GatePolicy) -> JobComparison:
-    answer = client.compare(
-        reference(options.baseline or ""), [options.job], margin=policy.margin, **_query(policy)
-    )
+    baseline = options.baseline or ""
+    with known(baseline, options.job):
+        answer = client.compare(reference(baseline), [options.job], margin=policy.margin, **_query(policy))
     return converted(answer, JobComparison)
 
 
