@@ -68,8 +68,8 @@ class ProcessTable(Protocol):
         """The start time of a process that starts now, or a little less."""
         ...
 
-    def descendants(self) -> list[Process]:
-        """Return the descendants of this process, parents first."""
+    def descendants(self, pid: int) -> list[Process]:
+        """Return the descendants of a process, parents first."""
         ...
 
     def environ(self, pid: int) -> bytes:
@@ -111,9 +111,9 @@ class LinuxProcesses:
     def now(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK") // 1
 
-    def descendants(self) -> list[Process]:
+    def descendants(self, pid: int) -> list[Process]:
         found: list[Process] = []
-        parents = [os.getpid()]
+        parents = [pid]
         while parents:
             children = child_pids(parents.pop(0))
             found += (process for process in map(self.find, children) if process is not None)
@@ -182,10 +182,14 @@ class PsutilProcesses:
             return b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in entries)
         return b""
 
-    def descendants(self) -> list[Process]:
+    def descendants(self, pid: int) -> list[Process]:
         import psutil  # here, because it is slow to import
 
-        found = (self.find(process.pid) for process in psutil.Process().children(recursive=True))
+        try:
+            children = psutil.Process(pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        found = (self.find(process.pid) for process in children)
         return [process for process in found if process is not None]
 
     def writes_to(self, pid: int, files: frozenset[tuple[int, int]]) -> tuple[int, int] | None:

@@ -92,9 +92,11 @@ class Terminator:
 
     async def _living(self, workload: Workload, refused: set[Identity]) -> Sequence[Process]:
         for _ in range(SCANS_WITHOUT_PROCESSES):
+            if self._has_exited_alone(workload):
+                return []
             if workload.cgroup is not None:
                 await asyncio.to_thread(self._update_from_cgroup, workload)
-            else:
+            elif not await asyncio.to_thread(self._update_from_tree, workload):
                 scanner = self._descendants if workload.contained else self._everything
                 workload.members = (await scanner.scan()).members(workload)
             if living := self._living_members(workload, refused):
@@ -112,7 +114,7 @@ class Terminator:
 
     def _scan_descendants(self) -> Snapshot:
         with self._workloads.lock:
-            processes = self._table.descendants()
+            processes = self._table.descendants(os.getpid())
             contained = [workload for workload in self._workloads.all() if workload.contained]
             # Adapters that are being started are not in the list yet, and may have orphans, too.
             complete_until = self._workloads.starting_since()
@@ -121,6 +123,17 @@ class Terminator:
     def _scan_everything(self) -> Snapshot:
         others = [workload for workload in self._workloads.all() if not workload.contained]
         return Snapshot(self._table, self._table.all(), others)
+
+    def _update_from_tree(self, workload: Workload) -> bool:
+        """Update the members from the leader's descendants, if no other process can be one; else return False."""
+        if not workload.contained:
+            return False
+        leader = find_same(self._table, workload.leader)
+        members = [] if leader is None else [leader, *self._table.descendants(leader.pid)]
+        if not self._subreaper.no_orphans():  # looked at last: what left the tree meanwhile is an orphan
+            return False
+        workload.members = members
+        return True
 
     def _update_from_cgroup(self, workload: Workload) -> None:
         assert workload.cgroup is not None  # noqa: S101
@@ -140,7 +153,7 @@ class Terminator:
             if workload.cgroup is not None:
                 cgroup.kill(workload.cgroup)
                 self._update_from_cgroup(workload)
-            else:
+            elif not self._update_from_tree(workload):
                 snapshot = self._scan_descendants() if workload.contained else self._scan_everything()
                 workload.members = snapshot.members(workload)
             living = self._living_members(workload, not_signalled)

@@ -102,5 +102,5 @@ class Workloads:
         return [*self._by_marker.values(), *self._others]
 
     def leaders(self) -> set[int]:
-        """Return the process ids of all leaders."""
-        return {workload.leader.pid for workload in self._by_marker.values()}
+        """Return the process ids of all leaders. May be called in a thread, while workloads are added and removed."""
+        return {workload.leader.pid for workload in list(self._by_marker.values())}

@@ -76,8 +76,8 @@ class Blind:
     def now(self) -> float:
         return process_table().now()
 
-    def descendants(self) -> list[Process]:
-        return process_table().descendants()
+    def descendants(self, pid: int) -> list[Process]:
+        return process_table().descendants(pid)
 
     def age_s(self, process: Process) -> float | None:
         return process_table().age_s(process)

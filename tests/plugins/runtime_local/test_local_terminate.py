@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from evalhub_runtime_local.attempt_files import JOB_SPEC_PATH
-from evalhub_runtime_local.process_table import PsutilProcesses, process_table
+from evalhub_runtime_local.process_table import LinuxProcesses, Process, PsutilProcesses, process_table
 from evalhub_runtime_local.process_tree import MARKER
 from evalhub_runtime_local.runtime import LocalRuntime
 from evalhub_server.testing.runs import a_run
@@ -115,6 +115,35 @@ async def test_the_whole_family_is_stopped(
     assert not [name for name, pid in family(tmp_path).items() if alive(pid)]
     assert (await any_runtime.wait(handle)).signal == "SIGKILL"
     await any_runtime.close()
+
+
+class Counted(LinuxProcesses):
+    def __init__(self) -> None:
+        self.looked_at: set[int] = set()
+
+    def find(self, pid: int) -> Process | None:
+        self.looked_at.add(pid)
+        return super().find(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper")
+async def test_a_stop_looks_at_no_process_of_other_adapters(
+    new_runtime: Callable[..., LocalRuntime],
+) -> None:
+    table = Counted()
+    runtime = new_runtime(table=table)
+    await runtime.check()
+    handles = [await runtime.launch(a_run({"command": "exec sleep 600"}, id=f"{n}")) for n in range(4)]
+    pid, *others = (handle["pid"] for handle in handles)
+    table.looked_at.clear()
+    await runtime.stop(handles[0], 30)
+    assert not alive(pid)
+    assert pid in table.looked_at
+    assert not table.looked_at & set(others)
+    for handle in handles[1:]:
+        await runtime.stop(handle, 30)
+    assert not [other for other in others if alive(other)]
+    await runtime.close()
 
 
 async def test_what_an_ended_adapter_left_is_stopped(

@@ -24,7 +24,7 @@ from harness import wait_until
 def test_a_child_is_listed_while_it_runs_and_unknown_afterwards(table: ProcessTable) -> None:
     child = subprocess.Popen(["sleep", "600"])
     try:
-        assert child.pid in {process.pid for process in table.descendants()}
+        assert child.pid in {process.pid for process in table.descendants(os.getpid())}
         # Both are empty for an instant while the child executes its program.
         wait_until(lambda: table.environ(child.pid), "the program")
         assert b"PATH=" in table.environ(child.pid)
@@ -33,7 +33,7 @@ def test_a_child_is_listed_while_it_runs_and_unknown_afterwards(table: ProcessTa
         child.kill()
         child.wait()
     assert table.find(child.pid) is None
-    assert child.pid not in {process.pid for process in table.descendants()}
+    assert child.pid not in {process.pid for process in table.descendants(os.getpid())}
     assert table.environ(child.pid) == b""
     assert table.writes_to(child.pid, frozenset({(0, 0)})) is None
 
