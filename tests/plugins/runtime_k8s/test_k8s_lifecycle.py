@@ -219,7 +219,7 @@ async def test_the_end_of_a_log_outlives_a_job_that_the_server_deletes(cluster: 
 
 
 async def test_a_stop_does_not_wait_long_for_a_log(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("evalhub_runtime_k8s.logs.KEEP_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("evalhub_runtime_k8s.logs.KEEP_TIMEOUT_S", 0.5)  # enough for the request to arrive
     hold = cluster.hold("get", "pods/log")
     async with opened() as runtime:
         handle = await runtime.launch(a_run("stops"))
