@@ -80,6 +80,8 @@ _V1: Migration = (
 )
 
 _BATCH = 200
+STATEMENT_TIMEOUT_S = 3600.0
+"""Of a migration, which may read or write all jobs."""
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _decode_documents = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -375,7 +377,7 @@ async def migrate(
     for number, statements in enumerate(migrations[version:], start=version + 1):
         for statement in statements:
             if isinstance(statement, str):
-                await session.execute(statement)
+                await session.execute(statement, timeout=STATEMENT_TIMEOUT_S)
             else:
                 await statement(session, migration)
         await session.execute("INSERT INTO evalhub_schema (version) VALUES ($1)", number)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from evalhub_server.plugins import JobMigration
+from evalhub_server.plugins import JobMigration, JobQuery
+from evalhub_storage_postgres import schema as schema_module
 from evalhub_storage_postgres.address import locate
 from evalhub_storage_postgres.storage import PostgresStorage
 from harness.earlier_database import check_migrated, dump
@@ -44,3 +45,12 @@ async def test_an_unreadable_job_does_not_keep_a_database_from_being_migrated(
     assert [job.id for job in await storage.open_jobs()] == ["running", "exporting"]
     await storage.delete_job("pending", None)
     await storage.close()
+
+
+async def test_a_migration_may_take_longer_than_other_statements(
+    opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = (*schema_module.MIGRATIONS, ("SELECT pg_sleep(3)",))
+    monkeypatch.setattr(schema_module, "MIGRATIONS", slow)
+    storage = await opened(timeout_s=2)
+    assert (await storage.list_jobs(JobQuery())).total_count == 0
