@@ -139,6 +139,8 @@ def test_a_backup_needs_an_empty_directory_and_a_database(config: Config, data: 
     (tmp_path / "full" / "file").touch()
     assert "is not empty" in run(config, "backup", tmp_path / "full", "--data-dir", data, status=1)
     assert "in memory" in run(config, "backup", tmp_path / "backup", status=1)
+    missing = run(config, "backup", tmp_path / "backup", "--data-dir", tmp_path / "missing", status=1)
+    assert f"There is no database {tmp_path}/missing/{DATABASE}" in missing
     assert not (tmp_path / "backup").exists()
     (tmp_path / "empty").mkdir()
     run(config, "backup", tmp_path / "empty", "--data-dir", data)

@@ -27,6 +27,10 @@ def copy(source: Path, target: Path) -> None:
     Raises:
         StorageError: it cannot be read or the copy cannot be written.
     """
+    if not source.exists():
+        raise StorageError(
+            f"There is no database {source}. Name the server's with --data-dir or database.url."
+        )
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with closing(_connect(source)) as reader, closing(sqlite3.connect(target)) as writer:

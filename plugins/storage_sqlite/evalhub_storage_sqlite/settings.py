@@ -16,6 +16,7 @@ FILE_NAME = "evalhub.db"
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _FIX = "Write database.url as file:/path/to/evalhub.db, as a plain path, or leave it empty for memory."
+_FIX_DRIVER = "Set database.driver to pgx for PostgreSQL."
 
 
 class DatabaseSettings(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +62,8 @@ def _path(url: str) -> Path | None:
         return None
     if not url.startswith("file:"):
         if scheme := _SCHEME.match(url):  # only the scheme is shown: the rest may hold a password
-            raise SettingsError(f"database.url: {scheme[1]}:// is not an SQLite database. {_FIX}")
+            fix = _FIX_DRIVER if scheme[1].lower() in ("postgres", "postgresql") else _FIX
+            raise SettingsError(f"database.url: {scheme[1]}:// is not an SQLite database. {fix}")
         return Path(url).expanduser()
     name, _, options = url.removeprefix("file:").partition("?")
     mode = parse_qs(options).get("mode", ["rwc"])[-1]

@@ -65,7 +65,7 @@ def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("postgres://ada:secret@db/jobs", "postgres://"),
+        ("postgres://ada:secret@db/jobs", "Set database.driver to pgx"),
         ("file://server/share/jobs.db", "'server'"),
         ("file:/jobs.db?mode=ro", "mode=ro"),
         ("file:", "names no file"),
