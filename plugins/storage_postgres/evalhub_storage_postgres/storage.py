@@ -105,7 +105,7 @@ class PostgresStorage(RecordOperations, SharedStorage):
         await database.open(self._patience_s, self._prepare)
         self._opening = Opening(database)
         self._housekeeping = [
-            asyncio.create_task(self._prune(database), name="postgres-prune"),
+            asyncio.create_task(self._prune(self._opening), name="postgres-prune"),
             asyncio.create_task(self._fold_counts(self._opening), name="postgres-fold-counts"),
         ]
 
@@ -242,17 +242,19 @@ class PostgresStorage(RecordOperations, SharedStorage):
                     async with asyncio.timeout(POLL_S):
                         await waker.event.wait()
 
-    async def _prune(self, database: Database) -> None:
+    async def _prune(self, opening: Opening) -> None:
         while True:
             await asyncio.sleep(_PRUNE_S)
-            await self._keep_house(database, "Pruning changes", changes.PRUNE)
+            await opening.whole(self._keep_house(opening.database, "Pruning changes", changes.PRUNE))
 
     async def _fold_counts(self, opening: Opening) -> None:
         while True:
             await opening.jobs_written.wait()
             await asyncio.sleep(_FOLD_S)
             opening.jobs_written.clear()
-            await self._keep_house(opening.database, "Counting jobs", FOLD_COUNTS, DROP_UNUSED_COUNTS)
+            await opening.whole(
+                self._keep_house(opening.database, "Counting jobs", FOLD_COUNTS, DROP_UNUSED_COUNTS)
+            )
 
     async def _keep_house(self, database: Database, operation: str, *statements: str) -> None:
         """Execute the statements in a transaction, unless another server is at it. Errors are left to the next time."""
