@@ -67,9 +67,11 @@ def test_nothing_acknowledged_is_lost_and_no_effect_repeated_while_leaders_die_u
             leader, die = replicas.leader(), chance.choice(DEATHS)
             started = time.monotonic()
             die(exporting, leader)
-            replicas.leader(leader)
-            times[die.__name__].append(round(time.monotonic() - started, 1))
-            exporting.revive(leader, die)
+            try:
+                replicas.leader(leader)
+                times[die.__name__].append(round(time.monotonic() - started, 1))
+            finally:
+                exporting.revive(leader, die)  # also for a repetition of this test
             print(f"round {number + 1}: {acknowledged(clients).writes} writes, {dict(times)}", flush=True)
     finally:
         for client in clients:
