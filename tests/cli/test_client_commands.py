@@ -543,6 +543,17 @@ def test_the_released_server_is_used_as_far_as_it_goes(env: dict[str, str]):
         assert "'model_name'" in done.stderr
 
 
+def assert_ends_with_its_job(env: dict[str, str], job_id: str, data_dir: Path) -> None:
+    """The job of a temporary server completes, and after the next command nothing runs any more."""
+
+    def state() -> str:
+        return json.loads(command(env, "show", job_id, "--json").stdout)["status"]["state"]
+
+    wait_until(lambda: state() == "completed", "the end of the job")
+    assert command(env, "jobs").returncode == 0
+    assert processes_with(str(data_dir)) == []
+
+
 class TestWithoutAServer:
     """Commands start a server, share it and leave none behind."""
 
@@ -582,13 +593,7 @@ class TestWithoutAServer:
         assert "because jobs are unfinished" in errors
         assert processes_with(str(data_dir))
         (tmp_path / "go").touch()
-
-        def state() -> str:
-            return json.loads(command(env, "show", job_id, "--json").stdout)["status"]["state"]
-
-        wait_until(lambda: state() == "completed", "the end of the job")
-        assert command(env, "jobs").returncode == 0
-        assert processes_with(str(data_dir)) == []
+        assert_ends_with_its_job(env, job_id, data_dir)
 
     @pytest.mark.slow
     def test_adapters_of_one_that_was_killed_report_to_the_next_one(
@@ -604,13 +609,7 @@ class TestWithoutAServer:
         assert command(env, "jobs").returncode == 0
         assert json.loads((data_dir / "temporary-server.json").read_text())["url"] == server["url"]
         (tmp_path / "go").touch()
-
-        def state() -> str:
-            return json.loads(command(env, "show", job_id, "--json").stdout)["status"]["state"]
-
-        wait_until(lambda: state() == "completed", "the end of the job")
-        assert command(env, "jobs").returncode == 0
-        assert processes_with(str(data_dir)) == []
+        assert_ends_with_its_job(env, job_id, data_dir)
 
     @pytest.mark.slow
     def test_commands_that_start_at_once_share_one_server(self, env: dict[str, str], tmp_path: Path):
