@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from evalhub_storage_postgres.schema import COUNT_JOBS
+from evalhub_storage_postgres.job_counts import COUNT_JOBS
 
 OWN = {
     "jobs": "seq, id, tenant, owner, name, state, experiment_id, created_at, is_open, progress, score, duration, is_pinned",

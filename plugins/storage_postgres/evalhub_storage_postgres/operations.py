@@ -65,7 +65,7 @@ class Opening:
         self.groups: dict[str, Group] = {}
         """The group of updates of a job that later ones may join: its transaction has not begun."""
         self.jobs_written = asyncio.Event()
-        """There may be changes of the numbers of jobs that :data:`schema.FOLD_COUNTS` has not seen."""
+        """There may be changes of the numbers of jobs that :data:`job_counts.FOLD_COUNTS` has not seen."""
         self.jobs_written.set()
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from evalhub_server.plugins import JobMigration, StartupError, StorageError
+from evalhub_storage_postgres.job_counts import COUNT_JOBS
 
 if TYPE_CHECKING:
     import asyncpg
@@ -230,24 +231,6 @@ _V5: Migration = (
     "CREATE INDEX evalhub_changes_xid ON evalhub_changes (xid)",
 )
 
-_TERMS = (
-    "(SELECT '' UNION ALL SELECT unnest(labels) UNION ALL SELECT 'tags=' || tag FROM unnest(tags) AS tag)"
-)
-"""The terms of a job that its number is stored by: an empty text, its labels and its tags."""
-COUNT_JOBS = f"""
-    INSERT INTO evalhub_job_counts (term, tenant, state, jobs)
-    SELECT term, tenant, state, count(*) FROM evalhub_jobs, LATERAL {_TERMS} AS terms (term)
-    GROUP BY term, tenant, state
-"""  # noqa: S608  no value
-FOLD_COUNTS = f"""
-    WITH taken AS (DELETE FROM evalhub_job_count_changes RETURNING tenant, state, tags, labels, jobs)
-    INSERT INTO evalhub_job_counts AS stored (term, tenant, state, jobs)
-    SELECT term, tenant, state, sum(jobs) FROM taken, LATERAL {_TERMS} AS terms (term)
-    GROUP BY term, tenant, state HAVING sum(jobs) <> 0
-    ON CONFLICT (term, tenant, state) DO UPDATE SET jobs = stored.jobs + EXCLUDED.jobs
-"""  # noqa: S608  no value
-DROP_UNUSED_COUNTS = "DELETE FROM evalhub_job_counts WHERE jobs = 0"
-
 
 async def _note_job_counts(session: Session, _: JobMigration) -> None:
     """Create the function of the triggers. It names the schema, since a session that changes jobs by hand may have another one."""
@@ -269,7 +252,7 @@ async def _note_job_counts(session: Session, _: JobMigration) -> None:
 
 # The numbers of jobs by tenant, state and term, for the totals of lists: a count of an index takes longer the more jobs there are.
 # Transactions that updated the same number would wait for each other, so each only adds rows to ``evalhub_job_count_changes``, which
-# ``FOLD_COUNTS`` moves into the numbers from time to time. Triggers add them, so that servers of earlier versions do it, too.
+# ``job_counts.FOLD_COUNTS`` moves into the numbers from time to time. Triggers add them, so that servers of earlier versions do it, too.
 _V6: Migration = (
     """
     CREATE TABLE evalhub_job_counts (

@@ -31,15 +31,11 @@ from evalhub_storage_postgres.address import Address
 from evalhub_storage_postgres.control import connect
 from evalhub_storage_postgres.database import CONNECT_TIMEOUT_S, Database, Limits
 from evalhub_storage_postgres.faults import FAULTS, storage_errors
+from evalhub_storage_postgres.job_counts import DROP_UNUSED_COUNTS, FOLD_COUNTS
 from evalhub_storage_postgres.lease import acquire, current, release, renew
 from evalhub_storage_postgres.operations import FencedRecords, Opening, RecordOperations
 from evalhub_storage_postgres.pooler import check_sessions
-from evalhub_storage_postgres.schema import (
-    DROP_UNUSED_COUNTS,
-    FOLD_COUNTS,
-    migrate,
-    usable_version,
-)
+from evalhub_storage_postgres.schema import migrate, usable_version
 
 if TYPE_CHECKING:
     from evalhub_storage_postgres.control import Connection, Session
